@@ -1,0 +1,74 @@
+"""What the chain says: roster, root record, invites. Frozen facts, each at a named block.
+
+A roster is complete or absent: *unknown* is the absence of a newer roster, never an empty one.
+"""
+
+import attrs
+
+from p2pool.model.ids import Address, Digest, NodeId, PeerKey, StoreId
+from p2pool.model.states import PoolStatus
+
+
+@attrs.frozen
+class ChainMember:
+    """A node in the pool. `eligible`: neither it nor its provider is blacklisted, and the provider
+    is whitelisted; otherwise `reason` says which of these failed."""
+
+    node_id: NodeId
+    provider: Address
+    eligible: bool
+    reason: str = ""
+
+
+@attrs.frozen
+class PreviousLog:
+    """For a recovery: the log that went before and the state that the new one starts from."""
+
+    log_id: Digest
+    base_index: int
+    state_digest: Digest
+
+
+@attrs.frozen
+class RootRecord:
+    """The on-chain statement that founds a log (`p2pool:root` in the pool's data URI)."""
+
+    epoch: int
+    founder: NodeId
+    peer_key: PeerKey
+    store_id: StoreId
+    previous: PreviousLog | None = None
+
+
+@attrs.frozen
+class Roster:
+    """Who belongs at one block. `members` are sorted by node id."""
+
+    block_number: int
+    block_hash: Digest
+    block_time_ms: int
+    members: tuple[ChainMember, ...]
+    creator: Address
+    manager: Address
+    status: PoolStatus
+    root: RootRecord | None
+    pool_name: str = ""
+    domain_id: int = 0
+    requirements: str = ""
+    bootstrap: tuple[str, ...] = ()
+
+    def member(self, node_id: NodeId) -> ChainMember | None:
+        """The member of that id, or None when it is not in the pool at this block."""
+        return next((m for m in self.members if m.node_id == node_id), None)
+
+
+@attrs.frozen
+class Invite:
+    """A manager's signed invitation of one node, single use, until `expiration_s` (Unix)."""
+
+    domain_id: int
+    pool_id: int
+    node_id: NodeId
+    nonce: int
+    expiration_s: int
+    signature: bytes

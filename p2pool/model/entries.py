@@ -1,0 +1,95 @@
+"""Bodies of the log's entries, one class for each `EntryKind`.
+
+Only these change replicated state, and only through the table in `core.apply`. Heartbeats,
+metrics, log lines and secrets in the clear are never here.
+"""
+
+import attrs
+
+from p2pool.model.ids import Address, AllocationId, Digest, NodeId
+from p2pool.model.states import AllocationState, Intent, Reachability
+from p2pool.model.tasks import SignedRequest
+
+
+@attrs.frozen
+class Noop:
+    """A new leader's first entry: commits what went before it (Raft, section 5.4.2)."""
+
+    leader: NodeId
+
+
+@attrs.frozen
+class RequestApplied:
+    """A signed request, applied once by its task id and request id.
+
+    `via` is the node that took it from its account: only for display, never for rights.
+    """
+
+    signed: SignedRequest
+    via: NodeId
+
+
+@attrs.frozen
+class Placed:
+    """One replica given to a node, with the GPUs that it holds by UUID."""
+
+    allocation: AllocationId
+    attempt: int
+    node_id: NodeId
+    gpus: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Placement:
+    """A plan that the leader decided on; a gang's replicas stand in one entry."""
+
+    placed: tuple[Placed, ...]
+
+
+@attrs.frozen
+class Outcome:
+    """How an allocation stands or ended. `exit_code` is None where there was none."""
+
+    allocation: AllocationId
+    attempt: int
+    state: AllocationState
+    reason: str = ""
+    exit_code: int | None = None
+    oom_killed: bool = False
+    image_digest: str = ""
+
+
+@attrs.frozen
+class ReportApplied:
+    """Outcomes that the leader took over from a node's reports, or decided itself (lost)."""
+
+    node_id: NodeId
+    outcomes: tuple[Outcome, ...]
+
+
+@attrs.frozen
+class NodeChanged:
+    """A transition of a node's reachability or intent, as the leader judged it."""
+
+    node_id: NodeId
+    reachability: Reachability
+    intent: Intent
+    reason: str = ""
+
+
+@attrs.frozen
+class Setting:
+    """A pool-wide setting: `timing` (lan, default, wan), `committee` (3, 5, 7)."""
+
+    name: str
+    value: str
+
+
+@attrs.frozen
+class Revocation:
+    """Delegations to this account that were signed before `before_s` are void."""
+
+    delegate: Address
+    before_s: int
+    stop_running: bool
+    request_digest: Digest

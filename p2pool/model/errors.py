@@ -1,0 +1,177 @@
+"""The tree of errors, by whose fault it is and what can be done.
+
+    P2poolError
+    |-- Refusal            somebody else's fault: bytes, a request or a right that is not good
+    |   |-- Malformed          not the canonical form, too long, unknown critical extension
+    |   |-- BadSignature       a signature that does not verify, or by the wrong key
+    |   |-- NotForUs           another chain, contract, pool, purpose or recipient
+    |   |-- Stale              replayed, expired, or from the future
+    |   |-- NotAllowed         well formed, but the signer has no right to it
+    |   |-- BadSpec            a task specification that cannot be meant
+    |   |-- Conflict           clashes with what exists already
+    |   `-- NotFound           names something that does not exist
+    |-- Unavailable        the world's failure, worth trying again
+    |   |-- NoLeader           no leader is known, or it did not answer in time
+    |   |-- ChainUnavailable   no endpoint answers, or none sensibly
+    |   |-- RuntimeUnavailable the container engine does not answer
+    |   |-- StoreFailed        the disk refuses to write
+    |   `-- Overloaded         a bound was reached; try later
+    `-- Misconfigured      the operator's fault: says what to change
+        |-- WrongChain         chain id or contract are not what the configuration says
+        |-- DataDirInUse       another agent holds the data directory, or it is of another pool
+        |-- PortTaken          an address cannot be bound
+        |-- BadKey             a key file that cannot be read, or its passphrase is wrong
+        `-- TransactionFailed  the chain refused a transaction; the message says why
+
+Our own bugs are assertions and crash. Each error carries `code` (kebab-case, stable, shown by the
+API), a sentence for people, and `hint`, what to do next.
+"""
+
+from typing import ClassVar
+
+
+class P2poolError(Exception):
+    """Root of all errors that this program raises on purpose."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """Keep the sentence and what to do next."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """The sentence, followed by what to do."""
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class Refusal(P2poolError):
+    """Somebody else's fault: what they sent is not good."""
+
+    code = "refused"
+
+
+class Malformed(Refusal):
+    """Bytes that are not the one canonical form of a message."""
+
+    code = "malformed"
+
+
+class BadSignature(Refusal):
+    """A signature that does not verify under the key that it must be by."""
+
+    code = "bad-signature"
+
+
+class NotForUs(Refusal):
+    """Good bytes meant for another chain, contract, pool, purpose or peer."""
+
+    code = "not-for-us"
+
+
+class Stale(Refusal):
+    """Replayed, expired, or dated in the future."""
+
+    code = "stale"
+
+
+class NotAllowed(Refusal):
+    """The signer has no right to what is asked."""
+
+    code = "not-allowed"
+
+
+class BadSpec(Refusal):
+    """A task specification that cannot be meant; `problems` lists all that is wrong with it."""
+
+    code = "bad-spec"
+
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        """Keep every problem found, so that one round trip is enough to mend them all."""
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+class Conflict(Refusal):
+    """Clashes with what exists already."""
+
+    code = "conflict"
+
+
+class NotFound(Refusal):
+    """Names something that does not exist."""
+
+    code = "not-found"
+
+
+class Unavailable(P2poolError):
+    """The world's failure: may pass if tried again."""
+
+    code = "unavailable"
+
+
+class NoLeader(Unavailable):
+    """No leader is known, or it did not answer before the deadline."""
+
+    code = "no-leader"
+
+
+class ChainUnavailable(Unavailable):
+    """No RPC endpoint answers, or none answers sensibly."""
+
+    code = "chain-unavailable"
+
+
+class RuntimeUnavailable(Unavailable):
+    """The container engine does not answer, or failed at what it was asked."""
+
+    code = "runtime-unavailable"
+
+
+class StoreFailed(Unavailable):
+    """The disk refused to write."""
+
+    code = "store-failed"
+
+
+class Overloaded(Unavailable):
+    """A bound was reached."""
+
+    code = "overloaded"
+
+
+class Misconfigured(P2poolError):
+    """The operator has to change something; the message says what."""
+
+    code = "misconfigured"
+
+
+class WrongChain(Misconfigured):
+    """The endpoint's chain id, or the code at an address, is not what the configuration says."""
+
+    code = "wrong-chain"
+
+
+class DataDirInUse(Misconfigured):
+    """Another agent holds the data directory, or it belongs to another pool."""
+
+    code = "data-dir-in-use"
+
+
+class PortTaken(Misconfigured):
+    """An address to listen on cannot be bound."""
+
+    code = "port-taken"
+
+
+class BadKey(Misconfigured):
+    """A key file that cannot be read, or whose passphrase is wrong."""
+
+    code = "bad-key"
+
+
+class TransactionFailed(Misconfigured):
+    """The chain refused a transaction, or would; the message says why in a sentence."""
+
+    code = "transaction-failed"

@@ -1,0 +1,63 @@
+"""Names of things, each with one length and one way to be written.
+
+All identities are raw bytes inside the program and lower-case hex at its edges. The lengths are
+checked where bytes enter (codec, wire, configuration), not at each use.
+"""
+
+from typing import NewType
+
+import attrs
+
+Address = NewType("Address", bytes)
+"""An account or contract on the chain, 20 bytes."""
+NodeId = NewType("NodeId", bytes)
+"""Address of a node's on-chain key, 20 bytes: its name everywhere."""
+PeerKey = NewType("PeerKey", bytes)
+"""Ed25519 public key of a node's libp2p host, 32 bytes."""
+StoreId = NewType("StoreId", bytes)
+"""Random name of a data directory, 16 bytes, made with its first write."""
+TaskId = NewType("TaskId", bytes)
+"""First 16 bytes of the digest of the signed submission."""
+Digest = NewType("Digest", bytes)
+"""SHA-256 of canonical bytes, 32 bytes. A log id is the digest of its root record."""
+
+ADDRESS_BYTES = 20
+PEER_KEY_BYTES = 32
+STORE_ID_BYTES = 16
+TASK_ID_BYTES = 16
+DIGEST_BYTES = 32
+SIGNATURE_BYTES = 64
+ETH_SIGNATURE_BYTES = 65
+
+
+@attrs.frozen(order=True)
+class PoolRef:
+    """Which pool: the chain, the pool contract on it, and the pool's number there."""
+
+    chain_id: int
+    contract: Address
+    pool_id: int
+
+
+@attrs.frozen(order=True)
+class AllocationId:
+    """One copy of a task: (task id, replica number from 0)."""
+
+    task_id: TaskId
+    replica: int
+
+    def __str__(self) -> str:
+        """As people write it: `<32 hex digits>.<replica>`."""
+        return f"{self.task_id.hex()}.{self.replica}"
+
+
+@attrs.frozen(order=True)
+class Token:
+    """Fencing token: orders and reports are compared by (epoch, term, log index)."""
+
+    epoch: int
+    term: int
+    index: int
+
+
+ZERO_TOKEN = Token(0, 0, 0)

@@ -1,0 +1,76 @@
+"""The log's nouns: voters, configurations, entries, what is kept on disk, snapshots.
+
+A voter is (node id, peer key, store id): another store id is another voter, so a disk that was
+wiped, cloned or restored is never taken for the one that voted (design, section 7). An entry keeps
+the bytes it was written with, so one that a newer version wrote survives an older one.
+"""
+
+from enum import IntEnum
+
+import attrs
+
+from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+
+
+@attrs.frozen(order=True)
+class Voter:
+    """A participant in the log, as fixed in its configuration entry."""
+
+    node_id: NodeId
+    peer_key: PeerKey
+    store_id: StoreId
+
+
+@attrs.frozen
+class Configuration:
+    """Voters and learners, each sorted by node id."""
+
+    voters: tuple[Voter, ...]
+    learners: tuple[Voter, ...] = ()
+
+
+class EntryKind(IntEnum):
+    """What an entry is. A kind that is not known is kept, counted and applied as nothing."""
+
+    NOOP = 0
+    CONFIGURATION = 1
+    REQUEST = 2
+    PLACEMENT = 3
+    REPORT = 4
+    NODE = 5
+    SETTING = 6
+    REVOCATION = 7
+
+
+@attrs.frozen
+class Entry:
+    """One entry of the log. `body` is the canonical CBOR of the kind's record (`model.entries`).
+
+    `proposed_at_ms` is the leader's wall clock made monotone: the only time replicated state knows.
+    """
+
+    index: int
+    term: int
+    kind: int
+    proposed_at_ms: int
+    body: bytes
+
+
+@attrs.frozen
+class HardState:
+    """What a voter must not forget: its term and whom it voted for (a store id) in it."""
+
+    term: int = 0
+    voted_for: StoreId | None = None
+
+
+@attrs.frozen
+class Snapshot:
+    """The applied state up to and including an index, with the configuration in force there."""
+
+    log_id: Digest
+    index: int
+    term: int
+    last_proposed_at_ms: int
+    configuration: Configuration
+    state: bytes

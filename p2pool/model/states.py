@@ -1,0 +1,207 @@
+"""Every state machine of a node and of an allocation, as tables from which the illegal is absent.
+
+Three independent fields describe a node (design, section 8): membership (the chain's word),
+reachability (the pool's judgement) and intent (what its owner or the manager wants). Each table
+maps state -> {event -> next state}; an event that has no row in a state changes nothing there and
+is refused by `advance`. `DEADLINES` says how long a state may last before the named event is
+raised on its behalf, so that no state is without an exit.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import TypeVar
+
+
+class Membership(IntEnum):
+    """What the chain says of a node, refined by whether it has been heard."""
+
+    APPLICANT = 0
+    INVITED = 1
+    ONBOARDING = 2
+    STALLED = 3
+    MEMBER = 4
+    LEFT = 5
+
+
+class MembershipEvent(IntEnum):
+    """What moves a node's membership."""
+
+    INVITE_SEEN = 0
+    INVITE_EXPIRED = 1
+    JOINED = 2
+    HEARTBEAT_SEEN = 3
+    ONBOARDING_EXPIRED = 4
+    LEFT_POOL = 5
+
+
+MEMBERSHIP: Mapping[Membership, Mapping[MembershipEvent, Membership]] = {
+    Membership.APPLICANT: {
+        MembershipEvent.INVITE_SEEN: Membership.INVITED,
+        MembershipEvent.JOINED: Membership.ONBOARDING,
+    },
+    Membership.INVITED: {
+        MembershipEvent.INVITE_EXPIRED: Membership.APPLICANT,
+        MembershipEvent.JOINED: Membership.ONBOARDING,
+    },
+    Membership.ONBOARDING: {
+        MembershipEvent.HEARTBEAT_SEEN: Membership.MEMBER,
+        MembershipEvent.ONBOARDING_EXPIRED: Membership.STALLED,
+        MembershipEvent.LEFT_POOL: Membership.LEFT,
+    },
+    Membership.STALLED: {
+        MembershipEvent.HEARTBEAT_SEEN: Membership.MEMBER,
+        MembershipEvent.LEFT_POOL: Membership.LEFT,
+    },
+    Membership.MEMBER: {MembershipEvent.LEFT_POOL: Membership.LEFT},
+    Membership.LEFT: {MembershipEvent.JOINED: Membership.ONBOARDING},
+}
+
+
+class Reachability(IntEnum):
+    """Whether the pool hears a node. SUSPECT is an observer's own and never replicated."""
+
+    HEALTHY = 0
+    SUSPECT = 1
+    UNREACHABLE = 2
+    DEAD = 3
+
+
+class ReachabilityEvent(IntEnum):
+    """What moves a node's reachability."""
+
+    PROBE_MISSED = 0
+    HEARD = 1
+    CONFIRMED_UNREACHABLE = 2
+    SUSPICION_EXPIRED = 3
+    UNREACHABLE_EXPIRED = 4
+
+
+REACHABILITY: Mapping[Reachability, Mapping[ReachabilityEvent, Reachability]] = {
+    Reachability.HEALTHY: {ReachabilityEvent.PROBE_MISSED: Reachability.SUSPECT},
+    Reachability.SUSPECT: {
+        ReachabilityEvent.HEARD: Reachability.HEALTHY,
+        ReachabilityEvent.CONFIRMED_UNREACHABLE: Reachability.UNREACHABLE,
+        ReachabilityEvent.SUSPICION_EXPIRED: Reachability.HEALTHY,
+    },
+    Reachability.UNREACHABLE: {
+        ReachabilityEvent.HEARD: Reachability.HEALTHY,
+        ReachabilityEvent.UNREACHABLE_EXPIRED: Reachability.DEAD,
+    },
+    Reachability.DEAD: {ReachabilityEvent.HEARD: Reachability.HEALTHY},
+}
+
+
+class Intent(IntEnum):
+    """What a node's owner (drain) or the pool's manager (ban) wants of it."""
+
+    ELIGIBLE = 0
+    DRAINING = 1
+    DRAINED = 2
+    BANNED = 3
+
+
+class IntentEvent(IntEnum):
+    """What moves a node's intent. Only the manager lifts a ban; nothing overwrites it."""
+
+    DRAIN_ASKED = 0
+    DRAIN_FINISHED = 1
+    RESUME_ASKED = 2
+    BAN_ORDERED = 3
+    BAN_LIFTED = 4
+
+
+INTENT: Mapping[Intent, Mapping[IntentEvent, Intent]] = {
+    Intent.ELIGIBLE: {
+        IntentEvent.DRAIN_ASKED: Intent.DRAINING,
+        IntentEvent.BAN_ORDERED: Intent.BANNED,
+    },
+    Intent.DRAINING: {
+        IntentEvent.DRAIN_FINISHED: Intent.DRAINED,
+        IntentEvent.RESUME_ASKED: Intent.ELIGIBLE,
+        IntentEvent.BAN_ORDERED: Intent.BANNED,
+    },
+    Intent.DRAINED: {
+        IntentEvent.RESUME_ASKED: Intent.ELIGIBLE,
+        IntentEvent.BAN_ORDERED: Intent.BANNED,
+    },
+    Intent.BANNED: {IntentEvent.BAN_LIFTED: Intent.ELIGIBLE},
+}
+
+
+class AllocationState(IntEnum):
+    """One copy of a task on one node."""
+
+    PENDING = 0
+    ASSIGNED = 1
+    PULLING = 2
+    STARTING = 3
+    RUNNING = 4
+    STOPPING = 5
+    SUCCEEDED = 6
+    FAILED = 7
+    STOPPED = 8
+    LOST = 9
+
+
+_S = AllocationState
+TERMINAL_ALLOCATION_STATES = frozenset({_S.SUCCEEDED, _S.FAILED, _S.STOPPED, _S.LOST})
+
+ALLOCATION: Mapping[AllocationState, frozenset[AllocationState]] = {
+    _S.PENDING: frozenset({_S.ASSIGNED, _S.STOPPED, _S.FAILED}),
+    _S.ASSIGNED: frozenset(
+        {
+            _S.PULLING,
+            _S.STARTING,
+            _S.RUNNING,
+            _S.STOPPING,
+            _S.STOPPED,
+            _S.FAILED,
+            _S.SUCCEEDED,
+            _S.LOST,
+        }
+    ),
+    _S.PULLING: frozenset({_S.STARTING, _S.STOPPING, _S.STOPPED, _S.FAILED, _S.LOST}),
+    _S.STARTING: frozenset({_S.RUNNING, _S.STOPPING, _S.STOPPED, _S.FAILED, _S.SUCCEEDED, _S.LOST}),
+    # A restart policy starts a container anew: running goes back to starting, never to pending.
+    _S.RUNNING: frozenset({_S.STARTING, _S.STOPPING, _S.SUCCEEDED, _S.FAILED, _S.STOPPED, _S.LOST}),
+    _S.STOPPING: frozenset({_S.STOPPED, _S.SUCCEEDED, _S.FAILED, _S.LOST}),
+    _S.SUCCEEDED: frozenset(),
+    _S.FAILED: frozenset(),
+    _S.STOPPED: frozenset(),
+    # A lost copy that is seen again is what it says it is, as long as nothing replaced it.
+    _S.LOST: frozenset({_S.RUNNING, _S.STOPPING, _S.SUCCEEDED, _S.FAILED, _S.STOPPED}),
+}
+
+
+class PoolStatus(IntEnum):
+    """Status of a pool on chain."""
+
+    PENDING = 0
+    ACTIVE = 1
+    COMPLETED = 2
+
+
+class RaftRole(IntEnum):
+    """Role of a participant in the log."""
+
+    IDLE = 0
+    LEARNER = 1
+    FOLLOWER = 2
+    PRE_CANDIDATE = 3
+    CANDIDATE = 4
+    LEADER = 5
+
+
+State = TypeVar("State", Membership, Reachability, Intent)
+
+
+def advance(
+    table: Mapping[State, Mapping[IntEnum, State]], state: State, event: IntEnum
+) -> State | None:
+    """The next state of a table, or None where the event has no row in this state."""
+    return table[state].get(event)
+
+
+def may_become(old: AllocationState, new: AllocationState) -> bool:
+    """Whether an allocation may go from one state to another (staying is always allowed)."""
+    return new is old or new in ALLOCATION[old]

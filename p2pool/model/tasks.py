@@ -1,0 +1,211 @@
+"""Tasks as their owners state them, and the signed requests that carry them.
+
+A task is a signed `TaskRequest`; its specification is JSON in RFC 8785 form inside the request, so
+that a wallet shows what is signed. The task id is derived from the digest: sent twice, applied
+once. Parsing a specification is `codec.spec`, signing is `wire.typed`.
+"""
+
+from enum import IntEnum, StrEnum
+
+import attrs
+
+from p2pool.model import limits
+from p2pool.model.ids import Address
+
+
+class Action(StrEnum):
+    """What a signed request asks for. The value is what is signed and shown by a wallet."""
+
+    SUBMIT = "submit"
+    STOP = "stop"
+    DRAIN = "drain"
+    RESUME = "resume"
+    BAN = "ban"
+    UNBAN = "unban"
+    SET = "set"
+    REVOKE = "revoke"
+
+
+class Scope(IntEnum):
+    """What a delegate may do; each includes the ones before it."""
+
+    READ = 0
+    SUBMIT = 1
+    ADMIN = 2
+
+
+@attrs.frozen
+class TaskRequest:
+    """The typed data that an account signs. Times are Unix seconds.
+
+    `target`: empty for submit; the task id in hex for stop; the node id in hex for drain, resume,
+    ban, unban; the setting's name for set; the delegate's address in hex for revoke.
+    `request_id`: 32 random bytes that make the request single-use.
+    """
+
+    action: Action
+    pool_id: int
+    target: str
+    spec_json: str
+    request_id: bytes
+    not_before_s: int
+    not_after_s: int
+
+
+@attrs.frozen
+class Delegation:
+    """A manager's or creator's statement that an account may act for it until `not_after_s`."""
+
+    pool_id: int
+    delegate: Address
+    scope: Scope
+    not_before_s: int
+    not_after_s: int
+
+
+@attrs.frozen
+class SignedDelegation:
+    """A delegation with its 65-byte signature."""
+
+    delegation: Delegation
+    signature: bytes
+
+
+@attrs.frozen
+class SignedRequest:
+    """A request with its 65-byte signature, and the delegation it relies on, if any."""
+
+    request: TaskRequest
+    signature: bytes
+    delegation: SignedDelegation | None = None
+
+
+@attrs.frozen
+class LogGrant:
+    """A signed right to read the log lines of one task until `not_after_s`. `task` is hex."""
+
+    pool_id: int
+    task: str
+    not_before_s: int
+    not_after_s: int
+
+
+@attrs.frozen
+class SignedGrant:
+    """A log grant with its signature and delegation, if any."""
+
+    grant: LogGrant
+    signature: bytes
+    delegation: SignedDelegation | None = None
+
+
+class RestartMode(StrEnum):
+    """When a container that ended is started again."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+
+class OnDisconnect(StrEnum):
+    """What a node does with an allocation when it hears no leader for the reconnect window."""
+
+    KEEP = "keep"
+    STOP = "stop"
+
+
+@attrs.frozen
+class RestartPolicy:
+    """Restart policy with a cap on attempts; back-off doubles from min to max (limits)."""
+
+    mode: RestartMode = RestartMode.NEVER
+    attempts: int = 3
+    backoff_ms: int = limits.RESTART_BACKOFF_MIN_MS
+
+
+@attrs.frozen
+class GpuRequest:
+    """How many GPUs, of which model (substring, lower case; empty: any), with how much memory."""
+
+    count: int = 0
+    model: str = ""
+    memory_min_bytes: int = 0
+
+
+@attrs.frozen
+class Resources:
+    """What one replica is given. A limit as well as a reservation."""
+
+    cpu_milli: int = 1000
+    memory_bytes: int = 256 * 1024 * 1024
+    shm_bytes: int = 64 * 1024 * 1024
+    disk_bytes: int = 0
+    gpu: GpuRequest = GpuRequest()
+
+
+class MountKind(StrEnum):
+    """Where a mount's data live."""
+
+    TASK = "task"
+    POOL = "pool"
+    TMPFS = "tmpfs"
+    BIND = "bind"
+
+
+@attrs.frozen
+class Mount:
+    """A directory inside the container. `source`: name of a volume, or a host path for bind."""
+
+    kind: MountKind
+    target: str
+    source: str = ""
+    read_only: bool = False
+    size_bytes: int = 0
+
+
+@attrs.frozen
+class Port:
+    """A published TCP or UDP port. `host` 0: the engine chooses."""
+
+    container: int
+    host: int = 0
+    protocol: str = "tcp"
+
+
+@attrs.frozen
+class Constraint:
+    """A node is used only if its attribute equals (or differs from) the value.
+
+    `attribute`: node, provider, gpu.model, cpu.model, runtime, architecture.
+    """
+
+    attribute: str
+    value: str
+    equals: bool = True
+
+
+@attrs.frozen
+class TaskSpec:
+    """What to run. Defaults are those of an absent key."""
+
+    name: str
+    image: str
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()
+    resources: Resources = Resources()
+    replicas: int = 1
+    system: bool = False
+    gang: bool = False
+    constraints: tuple[Constraint, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    ports: tuple[Port, ...] = ()
+    restart: RestartPolicy = RestartPolicy()
+    deadline_s: int = 0
+    stop_grace_s: int = limits.STOP_GRACE_DEFAULT_S
+    reconnect_window_s: int = limits.RECONNECT_WINDOW_DEFAULT_S
+    on_disconnect: OnDisconnect = OnDisconnect.KEEP
+    run_until_s: int = limits.RUN_UNTIL_DEFAULT_S
+    priority: int = 50
+    labels: tuple[tuple[str, str], ...] = ()
