@@ -1,0 +1,42 @@
+# Everything a fresh Debian or Ubuntu machine with Python 3.11 needs is set up by the first target
+# that wants it. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Byte code must be kept: without it each import of libp2p costs seconds.
+unexport PYTHONDONTWRITEBYTECODE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup system test check format abi clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(VENV)/installed ## make the environment and install p2pool into it
+
+$(VENV)/installed: pyproject.toml
+	bash .ci/packages build
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+test: setup ## set everything up, then pass the tests
+	bash .ci/packages test
+	$(BIN)/pytest
+
+check: setup ## format, lint, types, layers and the pure tests: about a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -m 'not chain and not docker and not e2e' tests/test_layers.py
+
+format: setup ## lay the sources out as ruff does
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+abi: ## compile abi/src to abi/*.json (needs node and npm)
+	node abi/build.mjs
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache

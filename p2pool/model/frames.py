@@ -1,0 +1,109 @@
+"""Raft's frames: each names the log, the term and both participants.
+
+Frames between other participants than the named ones are ignored, so a disk that was replaced is
+never taken for the old voter. Source: Raft, figures 2 and 13; thesis, 3.10, 4.2 and 9.6.
+"""
+
+import attrs
+
+from p2pool.model.ids import Digest
+from p2pool.model.raft import Entry, Voter
+
+
+@attrs.frozen
+class VoteRequested:
+    """RequestVote, or PreVote when `pre` (thesis, 9.6). `transfer`: the leader asked for it."""
+
+    log_id: Digest
+    term: int
+    candidate: Voter
+    voter: Voter
+    last_index: int
+    last_term: int
+    configuration_hash: Digest
+    pre: bool
+    transfer: bool
+
+
+@attrs.frozen
+class VoteAnswered:
+    """Answer to VoteRequested. A granted one is the signed vote that certificates are made of."""
+
+    log_id: Digest
+    term: int
+    candidate: Voter
+    voter: Voter
+    last_index: int
+    last_term: int
+    configuration_hash: Digest
+    pre: bool
+    granted: bool
+    reason: str
+
+
+@attrs.frozen
+class AppendRequested:
+    """AppendEntries; empty `entries` keep the leader's authority alive. `round` grows by one with
+    each frame to a follower, and comes back in the answer (ReadIndex, flow control)."""
+
+    log_id: Digest
+    term: int
+    leader: Voter
+    follower: Voter
+    previous_index: int
+    previous_term: int
+    commit_index: int
+    round: int
+    entries: tuple[Entry, ...]
+
+
+@attrs.frozen
+class AppendAnswered:
+    """Answer: `match_index` when ok; otherwise where to go on (fast back-up on conflict)."""
+
+    log_id: Digest
+    term: int
+    leader: Voter
+    follower: Voter
+    round: int
+    ok: bool
+    match_index: int
+    conflict_index: int
+    conflict_term: int
+
+
+@attrs.frozen
+class SnapshotSent:
+    """A chunk of an encoded snapshot; `last_index`, `last_term` name the snapshot."""
+
+    log_id: Digest
+    term: int
+    leader: Voter
+    follower: Voter
+    last_index: int
+    last_term: int
+    offset: int
+    total_bytes: int
+    data: bytes
+
+
+@attrs.frozen
+class SnapshotAnswered:
+    """Answer: how many bytes of it are there; equal to the total once it is installed."""
+
+    log_id: Digest
+    term: int
+    leader: Voter
+    follower: Voter
+    last_index: int
+    received_bytes: int
+
+
+@attrs.frozen
+class TimeoutNow:
+    """The leader asks a caught-up voter to campaign at once (thesis, 3.10)."""
+
+    log_id: Digest
+    term: int
+    leader: Voter
+    follower: Voter

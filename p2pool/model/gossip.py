@@ -1,0 +1,83 @@
+"""Hello and gossip: who a peer is, and what members say of themselves to all.
+
+Source: design, sections 4 and 5.
+"""
+
+import attrs
+
+from p2pool.model.hardware import FreeResources, Hardware, Load
+from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PeerKey, StoreId, Token
+from p2pool.model.states import AllocationState, Intent, RaftRole
+
+
+@attrs.frozen
+class PeerBinding:
+    """Node key and peer key, each vouching for the other (EIP-712, `wire.binding`).
+
+    Times are Unix seconds; `node_signature` is 65 bytes over the typed data, `peer_signature` 64
+    bytes Ed25519 over its digest.
+    """
+
+    chain_id: int
+    contract: Address
+    pool_id: int
+    node_id: NodeId
+    peer_key: PeerKey
+    not_before_s: int
+    not_after_s: int
+    node_signature: bytes
+    peer_signature: bytes
+
+
+@attrs.frozen
+class Hello:
+    """First frame both ways on a connection. A bootstrap node has no binding (None)."""
+
+    agent_version: str
+    binding: PeerBinding | None
+    store_id: StoreId
+    addresses: tuple[str, ...]
+    challenge: bytes = b""
+
+
+@attrs.frozen
+class AllocationStatus:
+    """One allocation in a heartbeat: state, attempt, and the token of the order it obeys."""
+
+    allocation: AllocationId
+    attempt: int
+    state: AllocationState
+    token: Token
+
+
+@attrs.frozen
+class Heartbeat:
+    """A member's gossiped state. `hardware` is sent when it changed; its digest always."""
+
+    agent_version: str
+    addresses: tuple[str, ...]
+    store_id: StoreId
+    intent: Intent
+    role: RaftRole
+    leader: NodeId | None
+    epoch: int
+    term: int
+    applied_index: int
+    hardware_digest: Digest
+    hardware: Hardware | None
+    free: FreeResources
+    allocations: tuple[AllocationStatus, ...]
+    load: Load
+    healthy: bool
+    reason: str
+
+
+@attrs.frozen
+class Announcement:
+    """A leader says that it leads, and how far the committed state is."""
+
+    log_id: Digest
+    epoch: int
+    term: int
+    commit_index: int
+    state_digest: Digest

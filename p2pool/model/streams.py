@@ -1,0 +1,53 @@
+"""Frames of the dedicated streams that carry log lines.
+
+The serving node checks the grant itself; whoever passes the lines on has no right of its own.
+"""
+
+from enum import Enum
+
+import attrs
+
+from p2pool.model.ids import AllocationId
+
+
+@attrs.frozen
+class LogsOpened:
+    """First frame of a log stream: which allocation, under which grant, from where.
+
+    `tail_lines` -1: all; `since_ms` 0: from the start. The grant is checked by the serving node.
+    """
+
+    allocation: AllocationId
+    grant_pool_id: int
+    grant_task: str
+    grant_not_before_s: int
+    grant_not_after_s: int
+    grant_signature: bytes
+    grant_delegation: bytes
+    follow: bool
+    tail_lines: int
+    since_ms: int
+
+
+class LogStream(int, Enum):
+    """Which of a container's streams a chunk came from."""
+
+    STDOUT = 1
+    STDERR = 2
+
+
+@attrs.frozen
+class LogChunk:
+    """Bytes of one stream, at the time the runtime recorded."""
+
+    stream: int
+    at_ms: int
+    data: bytes
+
+
+@attrs.frozen
+class LogsClosed:
+    """Last frame: `code` empty at the end of the log, else why it stopped."""
+
+    code: str
+    message: str

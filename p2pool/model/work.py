@@ -1,0 +1,58 @@
+"""What passes between the leader and the nodes that run allocations.
+
+Every order carries one fencing token; a node obeys only newer ones, and no answer, an error or an
+empty answer is never an order to stop. Source: design, section 9.
+"""
+
+import attrs
+
+from p2pool.model.entries import Outcome
+from p2pool.model.ids import AllocationId, NodeId, Token
+from p2pool.model.tasks import SignedRequest
+
+
+@attrs.frozen
+class Desired:
+    """One allocation that the node is to run: the signed submission itself, so that the node can
+    check the account's right, the attempt and the GPUs leased to it."""
+
+    allocation: AllocationId
+    attempt: int
+    signed: SignedRequest
+    gpus: tuple[str, ...]
+
+
+@attrs.frozen
+class Order:
+    """The node's complete desired set, and what is to be stopped by name, under one token."""
+
+    node_id: NodeId
+    token: Token
+    desired: tuple[Desired, ...]
+    stops: tuple[AllocationId, ...]
+
+
+@attrs.frozen
+class OrderAnswered:
+    """The node took the order (ok) or refused it, with its high-water token."""
+
+    token: Token
+    high_water: Token
+    ok: bool
+    reason: str
+
+
+@attrs.frozen
+class Report:
+    """What became of allocations, sent until the leader answers. `token` is the order obeyed."""
+
+    token: Token
+    outcomes: tuple[Outcome, ...]
+
+
+@attrs.frozen
+class ReportAnswered:
+    """These outcomes are in the log, or not wanted: they need not be reported again."""
+
+    token: Token
+    allocations: tuple[AllocationId, ...]
