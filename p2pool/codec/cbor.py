@@ -1,0 +1,125 @@
+"""Canonical CBOR: one value, one encoding, and nothing that this program has no use for.
+
+Intuition: two peers that sign, hash or compare bytes must agree on them, so only the deterministic
+form of RFC 8949 (section 4.2.1) is taken, and of that only null, booleans, 64-bit integers, byte
+strings, UTF-8 text, arrays, and maps with unsigned keys. Tags, floats, indefinite lengths,
+duplicate keys and trailing bytes are refused *before* a value is built: `_scan` walks the heads of
+the items without making anything, because a general decoder makes objects of tags (numbers of a
+billion digits, mail messages) and reserves memory for lengths that the bytes do not have.
+
+Invariant: `decode(b)` either raises `Malformed` or gives a value with `encode(value) == b`; that is
+proven on each call by encoding again.
+"""
+
+from collections.abc import Sequence
+from typing import Never, TypeAlias
+
+import cbor2
+
+from p2pool.model import limits
+from p2pool.model.errors import Malformed
+
+Value: TypeAlias = "bool | int | bytes | str | Sequence[Value] | dict[int, Value] | None"
+"""What can be encoded; decoding gives lists for arrays."""
+
+INTEGER_MIN = -(2**63)
+INTEGER_MAX = 2**64 - 1
+
+_UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
+_LITERALS = frozenset({20, 21, 22})  # false, true, null
+
+
+def encode(value: Value) -> bytes:
+    """The canonical bytes of a value; `Malformed` when it has none (floats, large numbers)."""
+    _check(value, 0)
+    try:
+        return cbor2.dumps(value, canonical=True)
+    except UnicodeEncodeError as error:  # a lone surrogate, as JSON can carry it
+        raise Malformed("Text has characters that UTF-8 cannot carry.") from error
+
+
+def decode(data: bytes) -> Value:
+    """The value of canonical bytes; `Malformed` (the sender's fault) for any other bytes."""
+    _scan(data)
+    try:
+        value: Value = cbor2.loads(data, max_depth=limits.CBOR_MAX_DEPTH + 1)
+    except cbor2.CBORDecodeError as error:  # also text that is not UTF-8
+        raise Malformed(f"Bytes are not CBOR: {error}.") from error
+    if encode(value) != data:
+        raise Malformed("CBOR is not in canonical form (RFC 8949, 4.2.1).")
+    return value
+
+
+def _check(value: object, depth: int) -> None:
+    """Refuse what the canonical form has no place for."""
+    if depth > limits.CBOR_MAX_DEPTH:
+        raise Malformed(f"Nested deeper than {limits.CBOR_MAX_DEPTH}.")
+    kind = type(value)
+    if value is None or kind in (bool, bytes, str):
+        return
+    if kind is int:
+        assert isinstance(value, int)
+        if not INTEGER_MIN <= value <= INTEGER_MAX:
+            raise Malformed("An integer does not fit into 64 bits.")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check(item, depth + 1)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not int or not 0 <= key <= INTEGER_MAX:
+                raise Malformed("A map has a key that is not an unsigned integer.")
+            _check(item, depth + 1)
+    else:
+        raise Malformed(f"A {kind.__name__} has no canonical form.")
+
+
+def _scan(data: bytes) -> None:
+    """Walk the items' heads once, in memory that depends on nothing but the allowed depth."""
+    position = 0
+    open_items = [1]  # how many items are still wanted at each depth
+    while open_items:
+        if open_items[-1] == 0:
+            open_items.pop()
+            continue
+        open_items[-1] -= 1
+        major, argument, position = _head(data, position)
+        if major in (_BYTES, _TEXT):
+            position += argument
+            if position > len(data):
+                _truncated()
+        elif major in (_ARRAY, _MAP):
+            if len(open_items) > limits.CBOR_MAX_DEPTH:
+                raise Malformed(f"Nested deeper than {limits.CBOR_MAX_DEPTH}.")
+            items = argument * 2 if major == _MAP else argument
+            if items > len(data) - position:  # an item takes a byte at least
+                _truncated()
+            open_items.append(items)
+    if position != len(data):
+        raise Malformed(f"{len(data) - position} bytes follow the value.")
+
+
+def _head(data: bytes, position: int) -> tuple[int, int, int]:
+    """Major type, argument and the position after the head of the item at `position`."""
+    if position >= len(data):
+        _truncated()
+    major, info = data[position] >> 5, data[position] & 31
+    position += 1
+    if major == _TAG:
+        raise Malformed("CBOR tags are not taken.")
+    if major == _SIMPLE:
+        if info not in _LITERALS:
+            raise Malformed("Floats and simple values but null, true and false are not taken.")
+        return major, 0, position
+    if info < 24:
+        return major, info, position
+    if info > 27:
+        raise Malformed("Indefinite lengths and reserved heads are not taken.")
+    width = 1 << (info - 24)
+    if position + width > len(data):
+        _truncated()
+    return major, int.from_bytes(data[position : position + width], "big"), position + width
+
+
+def _truncated() -> Never:
+    """The bytes end before the value does."""
+    raise Malformed("The bytes end before the value does.")

@@ -1,0 +1,218 @@
+"""One codec for every attrs class of the model, driven by its type hints.
+
+A class is the array of its fields in order. A field's hint decides its form: `int`, `bool`,
+`bytes`, `str`, an enum (its value), `X | None` (null), `tuple[X, ...]` and `tuple[X, Y]` (arrays),
+another attrs class (its array), a `NewType` of bytes (its one length). Lengths are bounded by
+`codec.bounds`. A codec is compiled once for each class, as a pair of functions.
+
+Invariant: `from_value(cls, to_value(x)) == x`, and both directions check the same bounds, so that
+what one agent may send is what another takes. Any value that does not fit raises `Malformed`
+with the path of the field.
+"""
+
+import types
+from collections.abc import Callable, Hashable
+from enum import Enum
+from functools import cache
+from typing import Any, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import attrs
+
+from p2pool.codec import bounds, cbor
+from p2pool.model.errors import Malformed
+
+T = TypeVar("T")
+
+Convert = Callable[[Any], Any]
+
+
+@attrs.frozen
+class Form:
+    """How one hint is written and read. Both directions raise `Malformed` on what does not fit."""
+
+    write: Convert
+    read: Convert
+
+
+def to_value(obj: object) -> list[cbor.Value]:
+    """The array of an attrs object's fields."""
+    return cast(list[cbor.Value], form_of(type(obj)).write(obj))
+
+
+def from_value(cls: type[T], value: cbor.Value) -> T:
+    """The object of `cls` that an array describes; `Malformed` when it does not."""
+    return cast(T, form_of(cls).read(value))
+
+
+def encode_struct(obj: object) -> bytes:
+    """Canonical bytes of any attrs object of the model."""
+    return cbor.encode(to_value(obj))
+
+
+def decode_struct(cls: type[T], data: bytes) -> T:
+    """The object of `cls` in canonical bytes; `Malformed` for any others."""
+    return from_value(cls, cbor.decode(data))
+
+
+def form_of(cls: type[Any]) -> Form:
+    """The form of an attrs class."""
+    return _compiled(cast(Hashable, cls))
+
+
+def fields_of(cls: type) -> list[tuple[str, Any]]:
+    """Name and hint of each field, in wire order."""
+    hints = get_type_hints(cls)
+    return [(field.name, hints[field.name]) for field in attrs.fields(cls)]
+
+
+@cache
+def _compiled(cls: Hashable) -> Form:
+    """Each class is compiled once."""
+    assert isinstance(cls, type), cls
+    assert attrs.has(cls), cls
+    names = [name for name, _ in fields_of(cls)]
+    forms = [_form(hint, f"{cls.__name__}.{name}") for name, hint in fields_of(cls)]
+    pairs = list(zip(names, forms, strict=True))
+
+    def write(obj: Any) -> list[Any]:
+        if type(obj) is not cls:
+            raise Malformed(f"{cls.__name__} expected, not {type(obj).__name__}.")
+        return [form.write(getattr(obj, name)) for name, form in pairs]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list) or len(value) != len(forms):
+            raise Malformed(f"{cls.__name__} is not an array of {len(forms)} fields.")
+        return cls(*[form.read(item) for form, item in zip(forms, value, strict=True)])
+
+    return Form(write, read)
+
+
+def _form(hint: Any, place: str) -> Form:
+    """The form of a hint; `place` is `Class.field`, for bounds and messages."""
+    if isinstance(hint, NewType):
+        length = bounds.TYPE_BYTES[hint.__name__]
+        return _bytes(place, length, length)
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        (inner,) = [item for item in get_args(hint) if item is not type(None)]
+        return _optional(_form(inner, place))
+    if origin is tuple:
+        return _tuple(get_args(hint), place)
+    if hint is bytes:
+        return _bytes(place, *bounds.bytes_range(place))
+    if hint is str:
+        return _text(place, bounds.text_max(place))
+    if hint is bool:
+        return _plain(place, bool)
+    if hint is int:
+        return _integer(place)
+    if issubclass(hint, Enum):
+        return _enum(place, hint)
+    # Looked up when used, so that a class may hold another that is declared later.
+    return Form(lambda obj: form_of(hint).write(obj), lambda value: form_of(hint).read(value))
+
+
+def _plain(place: str, kind: type) -> Form:
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            raise Malformed(f"{place} is not a {kind.__name__}.")
+        return value
+
+    return Form(check, check)
+
+
+def _integer(place: str) -> Form:
+    def check(value: Any) -> Any:
+        if type(value) is not int or not cbor.INTEGER_MIN <= value <= cbor.INTEGER_MAX:
+            raise Malformed(f"{place} is not an integer of 64 bits.")
+        return value
+
+    return Form(check, check)
+
+
+def _bytes(place: str, least: int, most: int) -> Form:
+    def check(value: Any) -> Any:
+        if type(value) is not bytes:
+            raise Malformed(f"{place} is not a byte string.")
+        if not least <= len(value) <= most:
+            wanted = f"{least}" if least == most else f"{least} to {most}"
+            raise Malformed(f"{place} has {len(value)} bytes instead of {wanted}.")
+        return value
+
+    return Form(check, check)
+
+
+def _text(place: str, most: int) -> Form:
+    def check(value: Any) -> Any:
+        if type(value) is not str:
+            raise Malformed(f"{place} is not text.")
+        if len(value) > most or len(value.encode("utf-8", "surrogatepass")) > most:
+            raise Malformed(f"{place} is longer than {most} bytes.")
+        return value
+
+    return Form(check, check)
+
+
+def _enum(place: str, kind: type[Enum]) -> Form:
+    plain = {member.value: member for member in kind}
+
+    def write(member: Any) -> Any:
+        if type(member) is not kind:
+            raise Malformed(f"{place} is not a {kind.__name__}.")
+        return member.value
+
+    def read(value: Any) -> Any:
+        # The type is compared too: True is 1 for a dict, and not on the wire.
+        if type(value) not in (int, str) or value not in plain:
+            raise Malformed(f"{place} is not a known {kind.__name__}.")
+        return plain[value]
+
+    return Form(write, read)
+
+
+def _optional(inner: Form) -> Form:
+    return Form(
+        lambda value: None if value is None else inner.write(value),
+        lambda value: None if value is None else inner.read(value),
+    )
+
+
+def _tuple(arguments: tuple[Any, ...], place: str) -> Form:
+    if arguments[-1] is not Ellipsis:
+        return _pair(arguments, place)
+    inner, most = _form(arguments[0], place), bounds.items_max(place)
+
+    def check(value: Any, kind: type[tuple[Any, ...]] | type[list[Any]]) -> None:
+        if type(value) is not kind:
+            raise Malformed(f"{place} is not a list.")
+        if len(value) > most:
+            raise Malformed(f"{place} has {len(value)} items, {most} at most.")
+
+    def write(value: Any) -> list[Any]:
+        check(value, tuple)
+        return [inner.write(item) for item in value]
+
+    def read(value: Any) -> tuple[Any, ...]:
+        check(value, list)
+        return tuple(inner.read(item) for item in value)
+
+    return Form(write, read)
+
+
+def _pair(arguments: tuple[Any, ...], place: str) -> Form:
+    """A tuple of fixed length with a hint for each item."""
+    forms = [_form(argument, place) for argument in arguments]
+
+    def check(value: Any, kind: type[tuple[Any, ...]] | type[list[Any]]) -> None:
+        if type(value) is not kind or len(value) != len(forms):
+            raise Malformed(f"{place} is not a list of {len(forms)}.")
+
+    def write(value: Any) -> list[Any]:
+        check(value, tuple)
+        return [form.write(item) for form, item in zip(forms, value, strict=True)]
+
+    def read(value: Any) -> tuple[Any, ...]:
+        check(value, list)
+        return tuple(form.read(item) for form, item in zip(forms, value, strict=True))
+
+    return Form(write, read)
