@@ -1,0 +1,94 @@
+"""The doors between layers: what the API may ask of an agent, as protocols.
+
+The API never touches the core: it reads a frozen view, asks with a deadline, and opens log streams
+under a grant. Errors are those of `model.errors`; a deadline that passes is `Unavailable`.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import attrs
+
+from p2pool.model.chain import Invite
+from p2pool.model.ids import Address, AllocationId, NodeId, TaskId
+from p2pool.model.streams import LogChunk
+from p2pool.model.tasks import SignedGrant, SignedRequest
+from p2pool.model.view import Event, View
+
+
+@attrs.frozen
+class SubmitAsked:
+    """A signed request of any action, with the account its signature was recovered to."""
+
+    signed: SignedRequest
+    signer: Address
+
+
+@attrs.frozen
+class ReadIndexAsked:
+    """Wait until this agent has applied what was committed at the leader when asked."""
+
+
+@attrs.frozen
+class InviteOffered:
+    """An invite to be kept and handed to the node it names; checked against the manager's key."""
+
+    invite: Invite
+
+
+Ask = SubmitAsked | ReadIndexAsked | InviteOffered
+
+
+@attrs.frozen
+class Accepted:
+    """A request is committed: at which index, and whether its acknowledgement is replicated."""
+
+    task_id: TaskId
+    index: int
+    leader: NodeId | None
+    replicated: bool = True
+    duplicate: bool = False
+
+
+@attrs.frozen
+class LogOptions:
+    """What part of a log: `tail_lines` -1 for all, `since_ms` 0 from the start."""
+
+    follow: bool = False
+    tail_lines: int = -1
+    since_ms: int = 0
+
+
+class Logs(Protocol):
+    """Log lines of any allocation, wherever it runs."""
+
+    def open(
+        self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
+    ) -> AsyncIterator[LogChunk]:
+        """Chunks in order. Raises NotAllowed, NotFound or Unavailable before the first."""
+        ...
+
+
+class AgentPort(Protocol):
+    """What the API needs of an agent."""
+
+    @property
+    def logs(self) -> Logs:
+        """The log streams."""
+        ...
+
+    def view(self) -> View:
+        """The newest view; cheap to call."""
+        ...
+
+    async def ask(self, request: Ask, deadline_ms: int) -> Accepted:
+        """Carry a request out, here or at the leader; raises the errors of `model.errors`."""
+        ...
+
+    def events(self, after: tuple[int, int, int] | None) -> AsyncIterator[Event]:
+        """Events after an id (None: from now on); a slow reader is dropped with Overloaded."""
+        ...
+
+    def metrics(self) -> bytes:
+        """The Prometheus exposition text."""
+        ...

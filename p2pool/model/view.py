@@ -1,0 +1,130 @@
+"""What one agent knows, frozen: the answer to every read of the local API.
+
+A view is built from the core at one revision and never changes afterwards. It says how old what it
+says is: the roster's block, the leader's term, the applied index. Times are wall clock milliseconds
+since the Unix epoch; 0 means never.
+"""
+
+import attrs
+
+from p2pool.model.chain import Roster
+from p2pool.model.hardware import FreeResources, Hardware, Load
+from p2pool.model.ids import (
+    Address,
+    AllocationId,
+    Digest,
+    NodeId,
+    PeerKey,
+    PoolRef,
+    StoreId,
+    TaskId,
+)
+from p2pool.model.raft import Configuration
+from p2pool.model.states import AllocationState, Intent, Membership, RaftRole, Reachability
+from p2pool.model.tasks import TaskSpec
+
+
+@attrs.frozen
+class NodeView:
+    """One node as this agent knows it: from the chain, the pool and its own heartbeat."""
+
+    node_id: NodeId
+    provider: Address
+    membership: Membership
+    reachability: Reachability
+    intent: Intent
+    eligible: bool
+    reason: str = ""
+    peer_key: PeerKey | None = None
+    role: RaftRole = RaftRole.IDLE
+    agent_version: str = ""
+    addresses: tuple[str, ...] = ()
+    incarnation: int = 0
+    last_heard_ms: int = 0
+    hardware: Hardware | None = None
+    free: FreeResources | None = None
+    load: Load = Load()
+    allocations: int = 0
+
+
+@attrs.frozen
+class AllocationView:
+    """One copy of a task on one node, with the reason for where it stands."""
+
+    allocation: AllocationId
+    attempt: int
+    state: AllocationState
+    node_id: NodeId | None
+    gpus: tuple[str, ...] = ()
+    reason: str = ""
+    exit_code: int | None = None
+    oom_killed: bool = False
+    image_digest: str = ""
+    changed_at_ms: int = 0
+
+
+@attrs.frozen
+class TaskView:
+    """A task with its allocations. `state`: pending, running, stopping or how it ended."""
+
+    task_id: TaskId
+    spec: TaskSpec
+    signer: Address
+    state: str
+    submitted_at_ms: int
+    allocations: tuple[AllocationView, ...]
+    stop_requested: bool = False
+
+
+@attrs.frozen
+class Event:
+    """Something that happened; ids are (epoch, index, number), so a reader can resume."""
+
+    epoch: int
+    index: int
+    number: int
+    at_ms: int
+    kind: str
+    subject: str
+    text: str
+
+
+@attrs.frozen
+class View:
+    """All that one agent knows at a revision."""
+
+    revision: int
+    as_of_ms: int
+    pool: PoolRef
+    node_id: NodeId
+    peer_key: PeerKey
+    store_id: StoreId
+    role: RaftRole
+    epoch: int
+    log_id: Digest | None
+    term: int
+    leader: NodeId | None
+    leader_since_ms: int
+    commit_index: int
+    applied_index: int
+    configuration: Configuration
+    roster: Roster | None
+    roster_final: Roster | None
+    roster_age_ms: int
+    nodes: tuple[NodeView, ...] = ()
+    tasks: tuple[TaskView, ...] = ()
+    problems: tuple[str, ...] = ()
+    peers_connected: int = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether this agent takes part: a roster, a leader, and nothing that stops it."""
+        return self.roster is not None and self.leader is not None and not self.problems
+
+    def task(self, task_id: TaskId) -> TaskView | None:
+        """The task of that id, or None."""
+        return next((t for t in self.tasks if t.task_id == task_id), None)
+
+    def node(self, node_id: NodeId) -> NodeView | None:
+        """The node of that id, or None."""
+        return next((n for n in self.nodes if n.node_id == node_id), None)
