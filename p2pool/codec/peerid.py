@@ -1,0 +1,45 @@
+"""A peer key and its libp2p peer id: two spellings of one Ed25519 public key.
+
+A peer id of a short key is the identity multihash (0x00, length 36) of libp2p's protobuf of the
+key (type Ed25519, 32 bytes), in base58: it always begins with `12D3KooW`. So the key can be read
+back from the id and nothing has to be looked up (libp2p specs, peer-ids).
+"""
+
+import base58
+
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import PEER_KEY_BYTES, PeerKey
+
+_PREFIX = bytes.fromhex("002408011220")  # identity multihash, type Ed25519, 32 bytes
+_TEXT_MAX = 64
+
+
+def peer_id(peer_key: PeerKey) -> str:
+    """The libp2p peer id of a key, in base58."""
+    assert len(peer_key) == PEER_KEY_BYTES
+    return str(base58.b58encode(_PREFIX + peer_key), "ascii")
+
+
+def peer_id_bytes(peer_key: PeerKey) -> bytes:
+    """The libp2p peer id of a key as the multihash itself."""
+    assert len(peer_key) == PEER_KEY_BYTES
+    return _PREFIX + peer_key
+
+
+def peer_key_of(text: str) -> PeerKey:
+    """The key in a peer id; `Malformed` when it is none, or not of an Ed25519 key."""
+    try:
+        # Base58 costs the square of its length: bounded before it is read.
+        data = base58.b58decode(text) if len(text) <= _TEXT_MAX else b""
+    except ValueError as error:
+        raise Malformed(f"{text[:_TEXT_MAX]!r} is not a peer id: not base58.") from error
+    return peer_key_of_bytes(data)
+
+
+def peer_key_of_bytes(data: bytes) -> PeerKey:
+    """The key in the multihash of a peer id; `Malformed` for any other bytes."""
+    if len(data) != len(_PREFIX) + PEER_KEY_BYTES or not data.startswith(_PREFIX):
+        raise Malformed(
+            "Not the peer id of an Ed25519 key.", hint="It begins with 12D3KooW and has 52 letters."
+        )
+    return PeerKey(data[len(_PREFIX) :])

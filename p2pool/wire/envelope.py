@@ -1,0 +1,138 @@
+"""Signed envelopes: bytes from anybody become a verified message or a typed refusal.
+
+An envelope is a COSE_Sign1 (RFC 9052, 4.2; without the tag) by the sender's peer key:
+    [h'{1: -8, 4: peer key}', {}, payload, signature]
+EdDSA over the Sig_structure, whose external data are the canonical CBOR of
+    ["p2pool/1", chain id, contract, pool id, node id, purpose]
+Purpose is the name of the message's class. So a signature holds for one pool, one node and one kind
+of message, on whatever channel it travels; nothing signed elsewhere with the key can be taken for
+it. The payload is `codec.messages`.
+
+Order of checks: size, canonical form, header, who and what, signature, and only then the fields:
+whoever is blamed for a bad field has signed it. What is not checked here: whether the key is that
+node's (`wire.binding`), whether the message is new (`wire.replay`), whether its sender belongs.
+"""
+
+from typing import cast
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from p2pool.codec import cbor
+from p2pool.codec.messages import (
+    NO_EXT,
+    TYPE_NUMBERS,
+    Ext,
+    encode_payload,
+    head_of,
+    payload_of,
+)
+from p2pool.model import limits
+from p2pool.model.errors import BadSignature, Malformed, NotForUs
+from p2pool.model.ids import PEER_KEY_BYTES, SIGNATURE_BYTES, NodeId, PeerKey, PoolRef
+from p2pool.model.messages import Channel, Header, Message, Verified, channel_of
+
+FORMAT = "p2pool/1"
+GOSSIP_CHANNELS = frozenset({Channel.BEAT, Channel.ANNOUNCE})
+
+_ALGORITHM, _EDDSA, _KEY_ID = 1, -8, 4
+_CONTEXT = "Signature1"
+
+
+def seal(
+    message: Message, header: Header, pool: PoolRef, signing_key: SigningKey, *, ext: Ext = NO_EXT
+) -> bytes:
+    """Envelope bytes of a message by the peer key that `header` names.
+
+    `Malformed` when the message is over its own bounds, or larger than its channel takes.
+    """
+    assert bytes(signing_key.verify_key) == header.peer_key, "sealed by another key"
+    payload = encode_payload(header, message, ext)
+    protected = _protected(header.peer_key)
+    signed = _to_be_signed(protected, payload, pool, header.node_id, purpose_of(type(message)))
+    sealed = cbor.encode([protected, {}, payload, signing_key.sign(signed).signature])
+    most = max_bytes(channel_of(TYPE_NUMBERS[type(message)]))
+    if len(sealed) > most:
+        raise Malformed(f"A {type(message).__name__} of {len(sealed)} bytes; {most} at most.")
+    return sealed
+
+
+def open_sealed(
+    data: bytes, pool: PoolRef, *, max_bytes: int, channel: Channel | None = None
+) -> Verified:
+    """The message in an envelope, with form, size, purpose and signature found good.
+
+    `max_bytes`: what the caller's transport takes. `channel`: where it came from, None if it is
+    relayed or stored. Raises `Malformed`, `BadSignature` (also for a message of another pool:
+    which one it was meant for cannot be told) or `NotForUs` (wrong channel); nothing else.
+    """
+    if len(data) > max_bytes:
+        raise Malformed(f"A message of {len(data)} bytes; {max_bytes} at most.")
+    protected, payload, signature = _parts(data)
+    peer_key = _key_of(protected)
+    value = cbor.decode(payload)
+    cls, node_id = head_of(value)
+    signed = _to_be_signed(protected, payload, pool, node_id, purpose_of(cls))
+    try:
+        VerifyKey(peer_key).verify(signed, signature)
+    except BadSignatureError as error:
+        raise BadSignature(
+            f"The signature of a {cls.__name__} does not verify for this pool."
+        ) from error
+    travels_on = channel_of(TYPE_NUMBERS[cls])
+    if channel is not None and channel is not travels_on:
+        raise NotForUs(f"A {cls.__name__} does not travel on {channel.value}.")
+    content = payload_of(value)
+    header = Header(node_id, peer_key, content.incarnation, content.sequence, content.sent_at_ms)
+    return Verified(header, travels_on, content.message, data)
+
+
+def max_bytes(channel: Channel) -> int:
+    """Largest envelope that a channel takes."""
+    if channel in GOSSIP_CHANNELS:
+        return limits.GOSSIP_MESSAGE_MAX_BYTES
+    return limits.STREAM_FRAME_MAX_BYTES
+
+
+def purpose_of(cls: type) -> str:
+    """What a signature is for: the name of the message's class."""
+    return cls.__name__
+
+
+def _protected(peer_key: PeerKey) -> bytes:
+    """The protected header: the only one taken."""
+    return cbor.encode({_ALGORITHM: _EDDSA, _KEY_ID: peer_key})
+
+
+def _to_be_signed(
+    protected: bytes, payload: bytes, pool: PoolRef, node_id: NodeId, purpose: str
+) -> bytes:
+    """The Sig_structure of RFC 9052, 4.4, in bytes."""
+    external = cbor.encode([FORMAT, pool.chain_id, pool.contract, pool.pool_id, node_id, purpose])
+    return cbor.encode([_CONTEXT, protected, external, payload])
+
+
+def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Protected header, payload and signature of an envelope."""
+    value = cbor.decode(data)
+    if not isinstance(value, list) or len(value) != 4:
+        raise Malformed("An envelope is an array of four.")
+    protected, unprotected, payload, signature = value
+    if not all(type(part) is bytes for part in (protected, payload, signature)):
+        raise Malformed("An envelope's header, payload and signature are byte strings.")
+    if type(unprotected) is not dict or unprotected:
+        raise Malformed("An envelope has nothing in its unprotected header.")
+    if len(cast(bytes, signature)) != SIGNATURE_BYTES:
+        raise Malformed(f"A signature has {SIGNATURE_BYTES} bytes.")
+    return cast(bytes, protected), cast(bytes, payload), cast(bytes, signature)
+
+
+def _key_of(protected: bytes) -> PeerKey:
+    """The signer that a protected header names."""
+    value = cbor.decode(protected)
+    if type(value) is not dict or set(value) != {_ALGORITHM, _KEY_ID}:
+        raise Malformed("An envelope's header names an algorithm and a key, nothing else.")
+    key = value[_KEY_ID]
+    if value[_ALGORITHM] != _EDDSA or type(key) is not bytes or len(key) != PEER_KEY_BYTES:
+        raise Malformed("An envelope is signed with EdDSA by a key of 32 bytes.")
+    return PeerKey(key)

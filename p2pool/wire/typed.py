@@ -1,0 +1,251 @@
+"""What accounts sign: requests, delegations and log grants as EIP-712 typed data (design, 9).
+
+A wallet shows every field in words; the specification is inside as text, so what is shown is what
+is signed. Each type names the pool, and the domain names chain and contract. Recovering tells who
+signed, nothing more: whether that account *may* is `core.rights`, asked with the answer.
+
+Verification costs about a millisecond and is done once, where bytes enter; replay of the log and
+snapshots rely on the entry's having been checked then.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from p2pool.codec.messages import task_id as _task_id
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.model import limits
+from p2pool.model.errors import Malformed, NotAllowed, NotForUs, Stale
+from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId
+from p2pool.model.messages import LogsOpened
+from p2pool.model.tasks import (
+    Delegation,
+    LogGrant,
+    SignedDelegation,
+    SignedGrant,
+    SignedRequest,
+    TaskRequest,
+)
+from p2pool.wire import eip712
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+_REQUEST: eip712.Fields = (
+    ("string", "action"),
+    ("uint256", "poolId"),
+    ("string", "target"),
+    ("string", "specJson"),
+    ("bytes32", "requestId"),
+    ("uint64", "notBefore"),
+    ("uint64", "notAfter"),
+)
+_DELEGATION: eip712.Fields = (
+    ("uint256", "poolId"),
+    ("address", "delegate"),
+    ("string", "scope"),
+    ("uint64", "notBefore"),
+    ("uint64", "notAfter"),
+)
+_GRANT: eip712.Fields = (
+    ("uint256", "poolId"),
+    ("string", "task"),
+    ("uint64", "notBefore"),
+    ("uint64", "notAfter"),
+)
+
+
+@attrs.frozen
+class Signers:
+    """Who signed, and on whose behalf: `grantor` signed the delegation, None without one."""
+
+    signer: Address
+    grantor: Address | None = None
+
+    @property
+    def principal(self) -> Address:
+        """The account whose rights count: the grantor's where there is a delegation."""
+        return self.signer if self.grantor is None else self.grantor
+
+
+# --- typed data ---------------------------------------------------------------------------------
+
+
+def request_typed_data(pool: PoolRef, request: TaskRequest) -> dict[str, Any]:
+    """A request as a wallet takes it (`eth_signTypedData_v4`)."""
+    _check_pool(pool, request.pool_id)
+    _check_span(request.not_before_s, request.not_after_s, limits.REQUEST_LIFETIME_MAX_S)
+    if len(request.request_id) != DIGEST_BYTES:
+        raise Malformed(f"A request id has {DIGEST_BYTES} bytes.")
+    data = {
+        "action": request.action.value,
+        "poolId": request.pool_id,
+        "target": request.target,
+        "specJson": request.spec_json,
+        "requestId": request.request_id,
+        "notBefore": request.not_before_s,
+        "notAfter": request.not_after_s,
+    }
+    return eip712.full_message(pool, "TaskRequest", _REQUEST, data)
+
+
+def delegation_typed_data(pool: PoolRef, delegation: Delegation) -> dict[str, Any]:
+    """A delegation as a wallet takes it; the scope is a word."""
+    _check_pool(pool, delegation.pool_id)
+    _check_span(delegation.not_before_s, delegation.not_after_s, None)
+    data = {
+        "poolId": delegation.pool_id,
+        "delegate": eip712.address_text(delegation.delegate),
+        "scope": delegation.scope.name.lower(),
+        "notBefore": delegation.not_before_s,
+        "notAfter": delegation.not_after_s,
+    }
+    return eip712.full_message(pool, "Delegation", _DELEGATION, data)
+
+
+def grant_typed_data(pool: PoolRef, grant: LogGrant) -> dict[str, Any]:
+    """A log grant (`ReadLogs`) as a wallet takes it."""
+    _check_pool(pool, grant.pool_id)
+    _check_span(grant.not_before_s, grant.not_after_s, limits.GRANT_LIFETIME_MAX_S)
+    data = {
+        "poolId": grant.pool_id,
+        "task": grant.task,
+        "notBefore": grant.not_before_s,
+        "notAfter": grant.not_after_s,
+    }
+    return eip712.full_message(pool, "ReadLogs", _GRANT, data)
+
+
+# --- signing ------------------------------------------------------------------------------------
+
+
+def sign_request(
+    pool: PoolRef,
+    account: "LocalAccount",
+    request: TaskRequest,
+    delegation: SignedDelegation | None = None,
+) -> SignedRequest:
+    """The request signed by an account, for itself or under a delegation to it."""
+    return SignedRequest(request, _sign(account, request_typed_data(pool, request)), delegation)
+
+
+def sign_delegation(
+    pool: PoolRef, account: "LocalAccount", delegation: Delegation
+) -> SignedDelegation:
+    """The delegation signed by who gives it."""
+    return SignedDelegation(delegation, _sign(account, delegation_typed_data(pool, delegation)))
+
+
+def sign_grant(
+    pool: PoolRef,
+    account: "LocalAccount",
+    grant: LogGrant,
+    delegation: SignedDelegation | None = None,
+) -> SignedGrant:
+    """The log grant signed by an account, for itself or under a delegation to it."""
+    return SignedGrant(grant, _sign(account, grant_typed_data(pool, grant)), delegation)
+
+
+# --- who signed ---------------------------------------------------------------------------------
+
+
+def recover_request(pool: PoolRef, signed: SignedRequest) -> Address:
+    """The account that signed a request, its delegation (if any) being good and made out to it.
+
+    Raises `NotForUs` (another pool), `Malformed` (times), `BadSignature`, `NotAllowed` (the
+    delegation is somebody else's). A request altered after signing recovers to another account.
+    """
+    return recover_signers(pool, signed).signer
+
+
+def recover_signers(pool: PoolRef, signed: SignedRequest | SignedGrant) -> Signers:
+    """Who signed a request or grant, and who delegated to them; raises as `recover_request`."""
+    if isinstance(signed, SignedRequest):
+        message = request_typed_data(pool, signed.request)
+    else:
+        message = grant_typed_data(pool, signed.grant)
+    signer = eip712.recover(eip712.typed_digest(message), signed.signature)
+    if signed.delegation is None:
+        return Signers(signer)
+    if signed.delegation.delegation.delegate != signer:
+        raise NotAllowed(
+            "The delegation is made out to another account than the one that signed.",
+            hint="Or the request was changed after it was signed.",
+        )
+    return Signers(signer, recover_delegation(pool, signed.delegation))
+
+
+def recover_delegation(pool: PoolRef, signed: SignedDelegation) -> Address:
+    """The account that gave a delegation; raises as `recover_request`."""
+    message = delegation_typed_data(pool, signed.delegation)
+    return eip712.recover(eip712.typed_digest(message), signed.signature)
+
+
+def recover_grant(pool: PoolRef, signed: SignedGrant) -> Address:
+    """The account that signed a log grant; raises as `recover_request`."""
+    return recover_signers(pool, signed).signer
+
+
+def check_times(signed: SignedRequest | SignedGrant | SignedDelegation, now_s: int) -> None:
+    """`Stale` unless it (and the delegation it relies on) is in force at `now_s`, Unix seconds."""
+    if isinstance(signed, SignedDelegation):
+        what: TaskRequest | LogGrant | Delegation = signed.delegation
+    else:
+        what = signed.request if isinstance(signed, SignedRequest) else signed.grant
+        if signed.delegation is not None:
+            check_times(signed.delegation, now_s)
+    skew_s = limits.CLOCK_SKEW_MAX_MS // 1000
+    name = type(what).__name__
+    if what.not_before_s > now_s + skew_s:
+        raise Stale(
+            f"The {name} is in force only in {what.not_before_s - now_s} s.",
+            hint="Compare the clocks of the two machines.",
+        )
+    if what.not_after_s < now_s:
+        raise Stale(f"The {name} expired {now_s - what.not_after_s} s ago.", hint="Sign it anew.")
+
+
+def task_id(pool: PoolRef, signed: SignedRequest) -> TaskId:
+    """Name of the task that a signed request asks for (pure: `codec.messages.task_id`)."""
+    return _task_id(pool, signed.request)
+
+
+# --- grants inside log streams ------------------------------------------------------------------
+
+
+def grant_of(opened: LogsOpened) -> SignedGrant:
+    """The grant that the first frame of a log stream carries; `Malformed` if it has none."""
+    grant = LogGrant(
+        opened.grant_pool_id,
+        opened.grant_task,
+        opened.grant_not_before_s,
+        opened.grant_not_after_s,
+    )
+    delegation = opened.grant_delegation
+    given = decode_struct(SignedDelegation, delegation) if delegation else None
+    return SignedGrant(grant, opened.grant_signature, given)
+
+
+def delegation_bytes(delegation: SignedDelegation | None) -> bytes:
+    """A delegation as `LogsOpened.grant_delegation` carries it."""
+    return encode_struct(delegation) if delegation else b""
+
+
+# --- shared -------------------------------------------------------------------------------------
+
+
+def _sign(account: "LocalAccount", message: dict[str, Any]) -> bytes:
+    return eip712.sign_digest(account, eip712.typed_digest(message))
+
+
+def _check_pool(pool: PoolRef, pool_id: int) -> None:
+    if pool_id != pool.pool_id:
+        raise NotForUs(f"Made out to pool {pool_id}; this is pool {pool.pool_id}.")
+
+
+def _check_span(not_before_s: int, not_after_s: int, most_s: int | None) -> None:
+    """Times in order and in range, and a span of `most_s` at most."""
+    if not 0 <= not_before_s < not_after_s <= eip712.UINT64_MAX:
+        raise Malformed("The end of its time does not come after the beginning.")
+    if most_s is not None and not_after_s - not_before_s > most_s:
+        raise Malformed(f"It is in force for longer than {most_s} s.")
