@@ -50,12 +50,13 @@ def _members(fields: Fields) -> list[dict[str, str]]:
 def typed_digest(message: dict[str, Any]) -> Digest:
     """The 32 bytes that are signed (EIP-712, `hashStruct` under the domain); `Malformed` when a
     value does not fit its type."""
+    from eth_abi.exceptions import EncodingError
     from eth_account.messages import encode_typed_data
     from eth_utils.crypto import keccak
 
     try:
         signable = encode_typed_data(full_message=message)
-    except (ValueError, TypeError) as error:  # eth-abi's errors are these
+    except (EncodingError, ValueError, TypeError) as error:
         raise Malformed(f"The {message['primaryType']} has a value out of range.") from error
     return Digest(keccak(b"\x19" + signable.version + signable.header + signable.body))
 

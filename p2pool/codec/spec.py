@@ -1,0 +1,238 @@
+"""Task specifications: RFC 8785 JSON as it was signed <-> `TaskSpec`.
+
+The text is part of what an account signs, so there is one form of it: the canonical JSON of
+RFC 8785, with absent keys meaning their defaults. `parse_spec` takes that form only and finds
+everything wrong with a specification at once; `spec_json` makes the form from a `TaskSpec`, or
+from a mapping that a user wrote. The hash is over the text, never over an expansion of it.
+
+Keys are those of the example in `p2pool task run --help`:
+    {"name": "train", "image": "pytorch:2", "command": ["python", "t.py"], "env": {"LR": "0.1"},
+     "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}},
+     "replicas": 2, "restart": {"mode": "on-failure"}, "labels": {"team": "a"}}
+Times and sizes are integers with the unit last, so that there are no floats in what is signed.
+"""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import attrs
+import rfc8785
+
+from p2pool.codec import specrules as rules
+from p2pool.codec.messages import digest
+from p2pool.codec.specreader import Reader
+from p2pool.model import limits
+from p2pool.model.errors import BadSpec
+from p2pool.model.ids import Digest
+from p2pool.model.tasks import (
+    Constraint,
+    GpuRequest,
+    Mount,
+    MountKind,
+    OnDisconnect,
+    Port,
+    Resources,
+    RestartMode,
+    RestartPolicy,
+    TaskSpec,
+)
+
+_RENAMED = {"environment": "env"}
+_MAPPINGS = frozenset({"environment", "labels"})
+
+
+def parse_spec(spec_json: str) -> TaskSpec:
+    """The specification in a text of RFC 8785 form.
+
+    Raises `BadSpec` whose `problems` list everything that is wrong, one sentence each with the
+    path of the key.
+    """
+    value = _load(spec_json)
+    if _canonical(value) != spec_json:
+        raise _bad(["is not in RFC 8785 form (sorted keys, no spaces): use `p2pool task run`"])
+    return _spec(value)
+
+
+def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
+    """The canonical text of a specification, defaults left out; `BadSpec` when it is not good.
+
+    A mapping is what a user wrote: the same keys, in any order, with defaults spelled out or not.
+    """
+    parsed = spec if isinstance(spec, TaskSpec) else _spec(spec)
+    text = _canonical(spec_dict(parsed))
+    parse_spec(text)
+    return text
+
+
+def spec_hash(text: str) -> Digest:
+    """SHA-256 of a specification's text."""
+    return digest(text.encode())
+
+
+def spec_dict(spec: TaskSpec) -> dict[str, Any]:
+    """A specification as plain JSON values, defaults left out."""
+    plain = _plain(spec)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """JSON value of a part of a specification."""
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if not attrs.has(type(value)):
+        return value
+    result: dict[str, Any] = {}
+    for field in attrs.fields(type(value)):
+        item = getattr(value, field.name)
+        if field.default is attrs.NOTHING or item != field.default:
+            plain = dict(item) if field.name in _MAPPINGS else _plain(item)
+            result[_RENAMED.get(field.name, field.name)] = plain
+    return result
+
+
+def _bad(problems: list[str]) -> BadSpec:
+    """The error for these problems."""
+    listed = "; ".join(problems)
+    return BadSpec(f"The task specification is not good: {listed}.", problems=tuple(problems))
+
+
+def _load(text: str) -> Any:
+    """The JSON value of a text of bounded length."""
+    if len(text) > limits.SPEC_JSON_MAX_BYTES:
+        raise _bad([f"is longer than {limits.SPEC_JSON_MAX_BYTES} bytes"])
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise _bad([f"is not JSON: {error}"]) from error
+    except RecursionError as error:
+        raise _bad(["is nested too deeply"]) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _canonical(value: Any) -> str:
+    """The RFC 8785 form of a JSON value."""
+    try:
+        text = rfc8785.dumps(value)
+    except ValueError as error:  # includes its CanonicalizationError
+        raise _bad([f"has no RFC 8785 form: {error}"]) from error
+    except RecursionError as error:
+        raise _bad(["is nested too deeply"]) from error
+    if len(text) > limits.SPEC_JSON_MAX_BYTES:
+        raise _bad([f"is longer than {limits.SPEC_JSON_MAX_BYTES} bytes"])
+    return str(text, "utf-8")
+
+
+def _spec(value: Any) -> TaskSpec:
+    """The specification in a JSON value, with all problems found before any is told."""
+    problems: list[str] = []
+    reader = Reader(value, "", problems)
+    spec = _task(reader)
+    reader.finish()
+    if not problems:
+        problems.extend(rules.contradictions(spec))
+    if problems:
+        raise _bad(problems)
+    return spec
+
+
+def _task(r: Reader) -> TaskSpec:
+    """The top level."""
+    d = TaskSpec(name="", image="")
+    return TaskSpec(
+        name=r.text("name", rule=rules.name_rule),
+        image=r.text("image", rule=rules.image_rule),
+        command=r.texts("command", limits.COMMAND_ARGUMENTS_MAX, rule=rules.argument_rule),
+        entrypoint=r.texts("entrypoint", limits.COMMAND_ARGUMENTS_MAX, rule=rules.argument_rule),
+        environment=r.pairs(
+            "env", limits.ENVIRONMENT_MAX, rules.env_name_rule, rules.argument_rule
+        ),
+        secrets=r.texts("secrets", limits.SECRETS_MAX, rule=rules.name_rule, unique=True),
+        resources=r.table("resources", _resources, d.resources),
+        replicas=r.number("replicas", d.replicas, 1, limits.REPLICAS_MAX),
+        system=r.flag("system", d.system),
+        gang=r.flag("gang", d.gang),
+        constraints=r.tables("constraints", limits.CONSTRAINTS_MAX, _constraint),
+        mounts=r.tables("mounts", limits.MOUNTS_MAX, _mount),
+        ports=r.tables("ports", limits.PORTS_MAX, _port),
+        restart=r.table("restart", _restart, d.restart),
+        deadline_s=r.number("deadline_s", d.deadline_s, 0, limits.TASK_TIME_MAX_S),
+        stop_grace_s=r.number("stop_grace_s", d.stop_grace_s, 0, limits.STOP_GRACE_MAX_S),
+        # -1: wait for a lost node for ever.
+        reconnect_window_s=r.number(
+            "reconnect_window_s", d.reconnect_window_s, -1, limits.TASK_TIME_MAX_S
+        ),
+        on_disconnect=r.choice("on_disconnect", OnDisconnect, d.on_disconnect),
+        run_until_s=r.number("run_until_s", d.run_until_s, 1, limits.TASK_TIME_MAX_S),
+        priority=r.number("priority", d.priority, 0, limits.PRIORITY_MAX),
+        labels=r.pairs("labels", limits.LABELS_MAX, rules.label_name_rule, rules.argument_rule),
+    )
+
+
+def _resources(r: Reader) -> Resources:
+    d = Resources()
+    return Resources(
+        cpu_milli=r.number("cpu_milli", d.cpu_milli, 1, limits.CPU_MILLI_MAX),
+        memory_bytes=r.number(
+            "memory_bytes", d.memory_bytes, limits.TASK_MEMORY_MIN_BYTES, limits.BYTES_MAX
+        ),
+        shm_bytes=r.number("shm_bytes", d.shm_bytes, 0, limits.BYTES_MAX),
+        disk_bytes=r.number("disk_bytes", d.disk_bytes, 0, limits.BYTES_MAX),
+        gpu=r.table("gpu", _gpu, d.gpu),
+    )
+
+
+def _gpu(r: Reader) -> GpuRequest:
+    d = GpuRequest()
+    return GpuRequest(
+        count=r.number("count", d.count, 0, limits.GPUS_PER_NODE_MAX),
+        model=r.text("model", d.model, rule=rules.gpu_model_rule),
+        memory_min_bytes=r.number("memory_min_bytes", d.memory_min_bytes, 0, limits.BYTES_MAX),
+    )
+
+
+def _constraint(r: Reader) -> Constraint:
+    return Constraint(
+        attribute=r.word("attribute", rules.ATTRIBUTES),
+        value=r.text("value", rule=rules.argument_rule),
+        equals=r.flag("equals", True),
+    )
+
+
+def _mount(r: Reader) -> Mount:
+    return Mount(
+        kind=r.choice("kind", MountKind, None),
+        target=r.text("target", rule=rules.target_rule),
+        source=r.text("source", "", rule=rules.source_rule),
+        read_only=r.flag("read_only", False),
+        size_bytes=r.number("size_bytes", 0, 0, limits.BYTES_MAX),
+    )
+
+
+def _port(r: Reader) -> Port:
+    return Port(
+        container=r.number("container", None, 1, limits.PORT_MAX),
+        host=r.number("host", 0, 0, limits.PORT_MAX),
+        protocol=r.word("protocol", ("tcp", "udp"), "tcp"),
+    )
+
+
+def _restart(r: Reader) -> RestartPolicy:
+    d = RestartPolicy()
+    return RestartPolicy(
+        mode=r.choice("mode", RestartMode, d.mode),
+        attempts=r.number("attempts", d.attempts, 0, limits.RESTART_ATTEMPTS_MAX),
+        backoff_ms=r.number(
+            "backoff_ms",
+            d.backoff_ms,
+            limits.RESTART_BACKOFF_MIN_MS,
+            limits.RESTART_BACKOFF_MAX_MS,
+        ),
+    )

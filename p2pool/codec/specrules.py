@@ -1,0 +1,136 @@
+"""What the texts of a specification may be, and which of its parts contradict each other.
+
+A rule gives the rest of a sentence that begins with the key's path, or an empty string. They guard
+the places where a text becomes something else on a node: a path, an image reference, a name of a
+variable. What a node refuses by its own policy (bind mounts, registries) is decided there.
+"""
+
+import re
+from collections.abc import Iterator
+from posixpath import normpath
+
+from p2pool.model import limits
+from p2pool.model.tasks import Mount, MountKind, TaskSpec
+
+ATTRIBUTES = ("node", "provider", "gpu.model", "cpu.model", "runtime", "architecture")
+RESERVED_PREFIX = "P2POOL_"
+FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev", "/run/p2pool")
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_LABEL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._/-]{0,125}[a-z0-9])?")
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{1,5})?/)?"
+_IMAGE = re.compile(
+    rf"{_HOST}{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?"
+)
+_IMAGE_MAX = 512
+
+
+def name_rule(text: str) -> str:
+    """Names of tasks, volumes and secrets."""
+    if _NAME.fullmatch(text):
+        return ""
+    return "is not a name: 1 to 63 of a-z, 0-9, '.', '_', '-', with a letter or digit at both ends"
+
+
+def image_rule(text: str) -> str:
+    """References of images, as Docker takes them. Bounded, since the pattern can backtrack."""
+    if 0 < len(text) <= _IMAGE_MAX and _IMAGE.fullmatch(text):
+        return ""
+    return "is not an image reference such as registry.example/name:tag or name@sha256:..."
+
+
+def argument_rule(text: str) -> str:
+    """Arguments and values: anything that the kernel can pass on."""
+    return "has a null character" if "\0" in text else ""
+
+
+def env_name_rule(text: str) -> str:
+    """Names of environment variables."""
+    if not _ENV_NAME.fullmatch(text):
+        return "is not the name of a variable: letters, digits and '_', no digit first"
+    if text.startswith(RESERVED_PREFIX):
+        return f"is reserved: {RESERVED_PREFIX}* is set by the agent"
+    return ""
+
+
+def label_name_rule(text: str) -> str:
+    """Names of labels; ours are not to be forged."""
+    if not _LABEL_NAME.fullmatch(text):
+        return "is not the name of a label: a-z, 0-9, '.', '_', '/', '-'"
+    return "is reserved: p2pool.* labels are set by the agent" if text.startswith("p2pool") else ""
+
+
+def gpu_model_rule(text: str) -> str:
+    """Part of a GPU's model name."""
+    if len(text) > limits.NAME_MAX_BYTES:
+        return f"is longer than {limits.NAME_MAX_BYTES} characters"
+    return "" if text == text.lower() else "is to be in lower case"
+
+
+def target_rule(text: str) -> str:
+    """A directory inside the container that a mount may cover."""
+    if wrong := _path(text):
+        return wrong
+    if text == "/":
+        return "would cover the whole container"
+    for place in FORBIDDEN_TARGETS:
+        if text == place or text.startswith(place + "/"):
+            return f"would cover {place}, which a container needs as it is"
+    return ""
+
+
+def source_rule(text: str) -> str:
+    """A volume's name, or an absolute path (for bind); which one is checked with the kind."""
+    if not text:
+        return ""
+    return _path(text) if text.startswith("/") else name_rule(text)
+
+
+def _path(text: str) -> str:
+    """An absolute path that means what it says."""
+    if "\0" in text or any(ord(character) < 32 for character in text):
+        return "has control characters"
+    if not text.startswith("/"):
+        return "is not an absolute path"
+    if text.startswith("//") or normpath(text) != text:
+        return "is not a plain path: no '..', '.', '//' or '/' at the end"
+    return "" if ":" not in text else "has a ':', which the engine takes for a separator"
+
+
+def contradictions(spec: TaskSpec) -> Iterator[str]:
+    """What is wrong between the parts of a specification whose parts are good."""
+    if spec.system and spec.replicas != 1:
+        yield "replicas cannot be set with system: a system task has one on every node"
+    if spec.system and spec.gang:
+        yield "gang cannot be set with system: a system task grows with the pool"
+    gpu = spec.resources.gpu
+    if gpu.count == 0 and (gpu.model or gpu.memory_min_bytes):
+        yield "resources.gpu.count is 0, and a model or memory of GPUs is asked for"
+    yield from _mount_contradictions(spec.mounts)
+    ports = [(port.host, port.protocol) for port in spec.ports if port.host]
+    if len(set(ports)) != len(ports):
+        yield "ports name a host port twice"
+    inside = [(port.container, port.protocol) for port in spec.ports]
+    if len(set(inside)) != len(inside):
+        yield "ports name a container port twice"
+
+
+def _mount_contradictions(mounts: tuple[Mount, ...]) -> Iterator[str]:
+    targets = [mount.target for mount in mounts]
+    if len(set(targets)) != len(targets):
+        yield "mounts name a target twice"
+    for number, mount in enumerate(mounts):
+        place = f"mounts[{number}]"
+        if mount.kind is MountKind.BIND and not mount.source.startswith("/"):
+            yield f"{place}.source is to be an absolute path of the host for bind"
+        elif mount.kind is MountKind.TMPFS and mount.source:
+            yield f"{place}.source cannot be set for tmpfs"
+        elif mount.kind in (MountKind.TASK, MountKind.POOL):
+            if not mount.source:
+                yield f"{place}.source is missing: the name of the volume"
+            elif mount.source.startswith("/"):
+                yield f"{place}.source is a path; a {mount.kind.value} volume has a name"
+        if mount.size_bytes and mount.kind is not MountKind.TMPFS:
+            yield f"{place}.size_bytes can be set for tmpfs only"
