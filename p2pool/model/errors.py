@@ -9,17 +9,22 @@
     |   |-- NotAllowed         well formed, but the signer has no right to it
     |   |-- BadSpec            a task specification that cannot be meant
     |   |-- Conflict           clashes with what exists already
-    |   `-- NotFound           names something that does not exist
+    |   |-- NotFound           names something that does not exist
+    |   |   `-- ImageNotFound      no registry has the image, or it may not be read
+    |   `-- CannotStart        a container that cannot be started as it is specified
     |-- Unavailable        the world's failure, worth trying again
     |   |-- NoLeader           no leader is known, or it did not answer in time
     |   |-- ChainUnavailable   no endpoint answers, or none sensibly
     |   |-- RuntimeUnavailable the container engine does not answer
+    |   |-- RegistryUnavailable  the image's registry does not answer
+    |   |-- DiskFull           no space for an image or a container
     |   |-- StoreFailed        the disk refuses to write
     |   `-- Overloaded         a bound was reached; try later
     `-- Misconfigured      the operator's fault: says what to change
         |-- WrongChain         chain id or contract are not what the configuration says
         |-- DataDirInUse       another agent holds the data directory, or it is of another pool
         |-- PortTaken          an address cannot be bound
+        |-- NoGpuSupport       the container engine cannot hand out GPUs
         |-- BadKey             a key file that cannot be read, or its passphrase is wrong
         `-- TransactionFailed  the chain refused a transaction; the message says why
 
@@ -105,6 +110,18 @@ class NotFound(Refusal):
     code = "not-found"
 
 
+class ImageNotFound(NotFound):
+    """No registry has the image, or it is not allowed to be read."""
+
+    code = "image-not-found"
+
+
+class CannotStart(Refusal):
+    """A container that cannot be created or started as its task specifies it."""
+
+    code = "cannot-start"
+
+
 class Unavailable(P2poolError):
     """The world's failure: may pass if tried again."""
 
@@ -127,6 +144,18 @@ class RuntimeUnavailable(Unavailable):
     """The container engine does not answer, or failed at what it was asked."""
 
     code = "runtime-unavailable"
+
+
+class RegistryUnavailable(Unavailable):
+    """The registry of an image does not answer."""
+
+    code = "registry-unavailable"
+
+
+class DiskFull(Unavailable):
+    """No space is left for an image or a container."""
+
+    code = "disk-full"
 
 
 class StoreFailed(Unavailable):
@@ -163,6 +192,12 @@ class PortTaken(Misconfigured):
     """An address to listen on cannot be bound."""
 
     code = "port-taken"
+
+
+class NoGpuSupport(Misconfigured):
+    """The container engine cannot hand out GPUs."""
+
+    code = "no-gpu-support"
 
 
 class BadKey(Misconfigured):
