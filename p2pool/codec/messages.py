@@ -45,6 +45,7 @@ RECORDS: Mapping[EntryKind, type] = {
 }
 """The class of the body of each kind of log entry."""
 
+KIND_NUMBERS = frozenset(int(kind) for kind in RECORDS)
 KINDS: Mapping[type, EntryKind] = {cls: kind for kind, cls in RECORDS.items()}
 
 Record = (
@@ -141,7 +142,7 @@ def encode_body(record: Record) -> tuple[EntryKind, bytes]:
 
 def decode_body(kind: int, body: bytes) -> Record | None:
     """The record of an entry, or None for a kind that this version does not know."""
-    if type(kind) is not int or kind not in RECORDS:
+    if kind not in KIND_NUMBERS:
         return None
     record: Record = decode_struct(RECORDS[EntryKind(kind)], body)
     return record

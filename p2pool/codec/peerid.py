@@ -33,7 +33,10 @@ def peer_key_of(text: str) -> PeerKey:
         data = base58.b58decode(text) if len(text) <= _TEXT_MAX else b""
     except ValueError as error:
         raise Malformed(f"{text[:_TEXT_MAX]!r} is not a peer id: not base58.") from error
-    return peer_key_of_bytes(data)
+    key = peer_key_of_bytes(data)
+    if peer_id(key) != text:  # base58 skips white space
+        raise Malformed("Not a peer id: it has white space around it.")
+    return key
 
 
 def peer_key_of_bytes(data: bytes) -> PeerKey:

@@ -12,7 +12,7 @@ with the path of the field.
 
 import types
 from collections.abc import Callable, Hashable
-from enum import Enum
+from enum import Enum, IntEnum, StrEnum
 from functools import cache
 from typing import Any, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -127,7 +127,8 @@ def _integer(place: str) -> Form:
             raise Malformed(f"{place} is not an integer of 64 bits.")
         return value
 
-    return Form(check, check)
+    # Enums of numbers may stand for their number in a field that is open to newer ones.
+    return Form(lambda value: check(int(value) if isinstance(value, IntEnum) else value), check)
 
 
 def _bytes(place: str, least: int, most: int) -> Form:
@@ -150,7 +151,7 @@ def _text(place: str, most: int) -> Form:
             raise Malformed(f"{place} is longer than {most} bytes.")
         return value
 
-    return Form(check, check)
+    return Form(lambda value: check(value.value if isinstance(value, StrEnum) else value), check)
 
 
 def _enum(place: str, kind: type[Enum]) -> Form:

@@ -1,0 +1,1 @@
+"""The one form of every message and record in bytes, and what is refused."""

@@ -1,0 +1,75 @@
+"""Values of the model for tests: hypothesis strategies and fixed examples, both by type hints."""
+
+import hashlib
+import types
+from enum import Enum
+from typing import Any, NewType, Union, get_args, get_origin
+
+import attrs
+from hypothesis import strategies as st
+
+from p2pool.codec import bounds
+from p2pool.codec.structs import fields_of
+
+FEW = 3
+SHORT = 40
+
+
+def instances(cls: type) -> st.SearchStrategy[Any]:
+    """Any small object of an attrs class."""
+    return st.builds(
+        cls, **{name: _values(hint, f"{cls.__name__}.{name}") for name, hint in fields_of(cls)}
+    )
+
+
+def _values(hint: Any, place: str) -> st.SearchStrategy[Any]:
+    if isinstance(hint, NewType):
+        length = bounds.TYPE_BYTES[hint.__name__]
+        return st.binary(min_size=length, max_size=length)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        inner = next(item for item in arguments if item is not type(None))
+        return st.none() | _values(inner, place)
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return st.lists(_values(arguments[0], place), max_size=FEW).map(tuple)
+    if origin is tuple:
+        return st.tuples(*[_values(item, place) for item in arguments])
+    if hint is bytes:
+        least, most = bounds.bytes_range(place)
+        return st.binary(min_size=least, max_size=max(least, min(most, SHORT)))
+    simple = {
+        str: st.text(st.characters(exclude_categories=["Cs"]), max_size=SHORT // 4),
+        bool: st.booleans(),
+        int: st.integers(-(2**63), 2**64 - 1),
+    }
+    if hint in simple:
+        return simple[hint]
+    return st.sampled_from(hint) if issubclass(hint, Enum) else st.deferred(lambda: instances(hint))
+
+
+def example(cls: type) -> Any:
+    """The fixed example of an attrs class: derived from the names of its fields, never random."""
+    return cls(*[_fixed(hint, f"{cls.__name__}.{name}") for name, hint in fields_of(cls)])
+
+
+def _fixed(hint: Any, place: str) -> Any:
+    seed = hashlib.sha256(place.encode()).digest()
+    if isinstance(hint, NewType):
+        return seed[: bounds.TYPE_BYTES[hint.__name__]]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _fixed(next(item for item in arguments if item is not type(None)), place)
+    if origin is tuple:
+        inner = arguments[:1] if arguments[-1] is Ellipsis else arguments
+        return tuple(_fixed(item, place) for item in inner)
+    if hint is bytes:
+        least, most = bounds.bytes_range(place)
+        return (seed * 3)[: max(least, min(most, 12))]
+    if attrs.has(hint):
+        return example(hint)
+    if issubclass(hint, Enum):
+        members = list(hint)
+        return members[seed[0] % len(members)]
+    return {str: place.rpartition(".")[2], bool: bool(seed[0] % 2)}.get(
+        hint, int.from_bytes(seed[:3], "big")
+    )

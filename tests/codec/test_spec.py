@@ -1,0 +1,215 @@
+"""Specifications are read in one form only, and all that is wrong with one is told at once."""
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pool.codec.spec import parse_spec, spec_hash, spec_json
+from p2pool.model import limits
+from p2pool.model.errors import BadSpec
+from p2pool.model.tasks import Mount, MountKind, Port, RestartMode, TaskSpec
+
+FULL: dict[str, Any] = {
+    "name": "train",
+    "image": "registry.example:5000/ml/pytorch:2.4",
+    "command": ["python", "train.py", "--lr", "0.1"],
+    "entrypoint": ["/bin/sh"],
+    "env": {"LR": "0.1", "A": ""},
+    "secrets": ["token"],
+    "resources": {
+        "cpu_milli": 4000,
+        "memory_bytes": 2**33,
+        "shm_bytes": 2**30,
+        "disk_bytes": 2**36,
+        "gpu": {"count": 2, "model": "h100", "memory_min_bytes": 2**36},
+    },
+    "replicas": 3,
+    "gang": True,
+    "constraints": [{"attribute": "gpu.model", "value": "h100", "equals": True}],
+    "mounts": [{"kind": "task", "target": "/data", "source": "data", "read_only": True}],
+    "ports": [{"container": 80, "host": 8080, "protocol": "udp"}],
+    "restart": {"mode": "on-failure", "attempts": 5, "backoff_ms": 2000},
+    "deadline_s": 3600,
+    "stop_grace_s": 30,
+    "reconnect_window_s": -1,
+    "on_disconnect": "stop",
+    "run_until_s": 86400,
+    "priority": 70,
+    "labels": {"team": "a"},
+}
+SMALL: dict[str, Any] = {"name": "a", "image": "busybox"}
+
+
+def problems(value: Any) -> str:
+    """What is found wrong with a specification, in lines."""
+    with pytest.raises(BadSpec) as caught:
+        spec_json(value)
+    assert caught.value.problems
+    return "\n".join(caught.value.problems)
+
+
+def test_full_specification_comes_back() -> None:
+    """Every key is read into its field and written again."""
+    spec = parse_spec(spec_json(FULL))
+    assert (spec.name, spec.replicas, spec.gang) == ("train", 3, True)
+    assert spec.environment == (("A", ""), ("LR", "0.1"))
+    assert spec.mounts == (Mount(MountKind.TASK, "/data", "data", True),)
+    assert spec.ports == (Port(80, 8080, "udp"),)
+    assert spec.restart.mode is RestartMode.ON_FAILURE
+    assert parse_spec(spec_json(spec)) == spec
+    untouched = [f.name for f in attrs.fields(TaskSpec) if getattr(spec, f.name) == f.default]
+    assert untouched == ["system"], "this test names every key but the one that excludes gang"
+
+
+def test_defaults_are_left_out() -> None:
+    """Spelling a default out gives the same text, hence the same hash."""
+    text = spec_json(SMALL)
+    assert text == '{"image":"busybox","name":"a"}'
+    assert spec_json({**SMALL, "replicas": 1, "env": {}, "restart": {"mode": "never"}}) == text
+    assert parse_spec(text) == TaskSpec(name="a", image="busybox")
+    assert len(spec_hash(text)) == 32
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name":"a","image":"busybox"}',
+        '{"image": "busybox","name":"a"}',
+        '{"image":"busybox","name":"a","name":"a"}',
+        '{"image":"busybox","name":"\\u0061"}',
+        '{"image":"busybox","name":"a","replicas":1.0}',
+        '{"image":"busybox","name":"a","replicas":1e0}',
+        '{"image":"busybox","name":"a"}\n',
+        '{"image":"busybox","name":"a","priority":NaN}',
+        '{"image":"busybox","name":"a","priority":1e999}',
+        "1" * 5000,
+        "[" * 50_000,
+        '"\\ud800"',
+        "\ud800",
+        "",
+        "null",
+        '{"a":"' + "x" * limits.SPEC_JSON_MAX_BYTES + '"}',
+    ],
+)
+def test_only_one_form_is_taken(text: str) -> None:
+    """Text that a signer's wallet could show otherwise, or that is not JSON, is refused."""
+    with pytest.raises(BadSpec):
+        parse_spec(text)
+
+
+@given(st.text() | st.recursive(st.text() | st.integers(), st.lists).map(json.dumps))
+def test_any_text_is_a_specification_or_refused(text: str) -> None:
+    """Nothing but `BadSpec` gets out."""
+    with pytest.raises(BadSpec):
+        parse_spec(text)
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+junk = st.recursive(
+    leaves,
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.sampled_from([*FULL, "x"]), x),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*FULL, "system", "x"]), junk))
+def test_any_values_are_a_specification_or_refused(values: dict[str, Any]) -> None:
+    """Whatever stands at a key, the answer is a text that parses, or `BadSpec`."""
+    try:
+        text = spec_json({**SMALL, **values})
+    except BadSpec:
+        return
+    assert spec_json(parse_spec(text)) == text
+
+
+def test_all_problems_at_once() -> None:
+    """One round trip is enough to mend everything."""
+    found = problems(
+        {
+            "name": "A B",
+            "comand": [],
+            "replicas": 10**30,
+            "mounts": [{"kind": "bindd", "target": "../x"}],
+            "resources": {"gpus": 1, "cpu_milli": 1.5, "memory_bytes": True},
+            "env": {"P2POOL_NODE": "x", "1": "x", "OK": 5},
+        }
+    )
+    for wanted in (
+        "name is not a name",
+        "image is missing",
+        "unknown key 'comand' (did you mean 'command'?)",
+        "replicas is absurdly large",
+        "mounts[0].kind is not one of task, pool, tmpfs, bind (did you mean 'bind'?)",
+        "mounts[0].target is not an absolute path",
+        "resources has an unknown key 'gpus' (did you mean 'gpu'?)",
+        "resources.cpu_milli is not a whole number",
+        "resources.memory_bytes is not a whole number",
+        "env.P2POOL_NODE is reserved",
+        "env.1 is not the name of a variable",
+        "env.OK is not text",
+    ):
+        assert wanted in found
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/", "/proc", "/proc/1", "/sys", "/dev/shm", "/a/../proc", "/a/..", "a", "", "/a/", "//a",
+     "/a//b", "/./a", "/a\0b", "/a:ro", "/a\nb", "/run/p2pool/metrics"],
+)  # fmt: skip
+def test_targets_that_escape(target: str) -> None:
+    """No mount covers what it must not, by whatever spelling."""
+    mounts = [{"kind": "tmpfs", "target": target}]
+    assert "mounts[0].target" in problems({**SMALL, "mounts": mounts})
+
+
+@pytest.mark.parametrize("source", ["../x", "/a/../b", "a/b", "..", "", "/host/path"])
+def test_sources_that_escape(source: str) -> None:
+    """A volume has a name, never a path."""
+    mounts = [{"kind": "task", "target": "/data", "source": source}]
+    assert "mounts[0].source" in problems({**SMALL, "mounts": mounts})
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"replicas": 0}, "replicas is 0"),
+        ({"replicas": -1}, "replicas is -1"),
+        ({"replicas": None}, "replicas is null"),
+        ({"system": True, "replicas": 2}, "replicas cannot be set with system"),
+        ({"system": True, "gang": True}, "gang cannot be set with system"),
+        ({"resources": {"gpu": {"model": "h100"}}}, "gpu.count is 0"),
+        ({"resources": {"gpu": {"count": 1, "model": "H100"}}}, "lower case"),
+        ({"resources": {"memory_bytes": 1}}, "resources.memory_bytes is 1"),
+        ({"ports": [{"container": 0}]}, "ports[0].container"),
+        ({"ports": [{"container": 80}, {"container": 80}]}, "a container port twice"),
+        ({"ports": [{}]}, "ports[0].container is missing"),
+        ({"image": "busy box"}, "image is not an image"),
+        ({"image": "BusyBox"}, "image is not an image"),
+        ({"image": "-v"}, "image is not an image"),
+        ({"command": "ls"}, "command is not a list"),
+        ({"command": ["a\0b"]}, "command[0] has a null"),
+        ({"labels": {"p2pool.node": "x"}}, "reserved"),
+        ({"secrets": ["a", "a"]}, "secrets names something twice"),
+        ({"env": {"A": "x" * (limits.SPEC_TEXT_MAX_BYTES + 1)}}, "env.A is longer"),
+        ({"env": {str(n): "" for n in range(limits.ENVIRONMENT_MAX + 1)}}, "env has 129 keys"),
+        ({"restart": {"mode": "always", "backoff_ms": 0}}, "restart.backoff_ms is 0"),
+        ({"constraints": [{"attribute": "colour", "value": "x"}]}, "constraints[0].attribute"),
+        ({f"k{n}": 0 for n in range(10_000)}, "unknown key"),
+    ],
+)
+def test_values_that_cannot_be_meant(change: dict[str, Any], wanted: str) -> None:
+    """Each is told by the path of its key."""
+    assert wanted in problems({**SMALL, **change})
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["busybox", "p2pool-test/busybox:1", "localhost:5000/a/b@sha256:" + "0" * 64, "a.b/c_d:V1"],
+)
+def test_images_that_docker_takes(image: str) -> None:
+    """References as people write them are taken."""
+    assert parse_spec(spec_json({**SMALL, "image": image})).image == image

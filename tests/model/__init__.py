@@ -1,0 +1,1 @@
+"""The tables and bounds that everything else relies on."""
