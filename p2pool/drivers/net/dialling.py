@@ -1,0 +1,90 @@
+"""Keeps trying to be connected: dials what the peer book says is due, a few at a time.
+
+Addresses of a peer are tried one after the other through `dial_addr`, each DIAL_TIMEOUT_MS at most:
+the library's `dial_peer` would pick one address of each transport, leave out loopback when there is
+any other, and refuse the peer for a minute once that failed.
+When two peers dial each other at the same time both connections stand and count as one peer.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from p2pool.drivers.net.addresses import peer_id_of, resolve
+from p2pool.drivers.net.events import KnownPeer
+from p2pool.drivers.net.frames import STREAM_ERRORS
+from p2pool.drivers.net.peers import PeerBook
+from p2pool.model.limits import CONNECTIONS_AIM, DIAL_TIMEOUT_MS, DIALS_IN_FLIGHT_MAX
+
+IDLE_MS = 1_000
+
+
+class Dialler:
+    """The one task that dials."""
+
+    def __init__(
+        self, host: Any, book: PeerBook, counters: Counter[str], connections: Callable[[], int]
+    ) -> None:
+        """`connections` tells the number of connected peers."""
+        self._host = host
+        self._book = book
+        self._counters = counters
+        self._connections = connections
+        self._in_flight = 0
+        self._changed = trio.Event()
+
+    @staticmethod
+    def now_ms() -> int:
+        """Monotonic time."""
+        return int(trio.current_time() * 1000)
+
+    def wake(self) -> None:
+        """Something changed in the book."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Dial until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._changed = trio.Event()
+                room = CONNECTIONS_AIM - self._connections() - self._in_flight
+                slots = DIALS_IN_FLIGHT_MAX - self._in_flight
+                for peer in self._book.due(self.now_ms(), max(room, 0), slots):
+                    self._in_flight += 1
+                    nursery.start_soon(self._dial, peer)
+                due_ms = self._book.next_due_ms()
+                wait_ms = IDLE_MS if due_ms is None else min(due_ms - self.now_ms(), IDLE_MS)
+                with trio.move_on_after(max(wait_ms, 20) / 1000):
+                    await self._changed.wait()
+
+    async def _dial(self, peer: KnownPeer) -> None:
+        """Try each address until one connects."""
+        try:
+            for address in peer.addresses:
+                if await self._dial_address(peer, address):
+                    self._counters["dials_connected"] += 1
+                    # The swarm told of the connection before it returned; a peer that hung up at
+                    # once was told as disconnected, and both told the book.
+                    return
+            self._counters["dials_failed"] += 1
+            self._book.dial_failed(peer.peer_key, self.now_ms())
+        finally:
+            self._in_flight -= 1
+            self.wake()
+
+    async def _dial_address(self, peer: KnownPeer, address: str) -> bool:
+        """Whether a connection to exactly this peer came about."""
+        peer_id = peer_id_of(peer.peer_key)
+        swarm = self._host.get_network()
+        with trio.move_on_after(DIAL_TIMEOUT_MS / 1000):
+            try:
+                for target in await resolve(address):
+                    if swarm.get_connections(peer_id):
+                        return True
+                    await swarm.dial_addr(target, peer_id)
+                    return True
+            except STREAM_ERRORS:
+                return False
+        return False

@@ -1,0 +1,45 @@
+"""The bounded queue of what the network tells the agent.
+
+Frames and gossip are dropped, and counted, when the agent does not keep up: all that they carry is
+sent again. That a peer came or went is not: a part of the queue is kept for it.
+"""
+
+from collections import Counter
+
+import trio
+
+from p2pool.drivers.net.events import FrameReceived, GossipReceived, NetEvent
+from p2pool.model.ids import PeerKey
+from p2pool.model.limits import CONNECTIONS_MAX, INPUT_QUEUE_MAX
+from p2pool.model.messages import Channel
+
+ROOM_FOR_TRAFFIC = INPUT_QUEUE_MAX - 2 * CONNECTIONS_MAX
+
+
+class EventQueue:
+    """Many put, one task receives from `events`."""
+
+    def __init__(self, counters: Counter[str]) -> None:
+        """Empty; counts into `counters`."""
+        self._counters = counters
+        self._send, self.events = trio.open_memory_channel[NetEvent](INPUT_QUEUE_MAX)
+
+    def put(self, event: NetEvent) -> None:
+        """Queue an event of any kind."""
+        try:
+            self._send.send_nowait(event)
+        except trio.WouldBlock:
+            self._counters["events_dropped_connection"] += 1
+
+    def put_frame(self, peer_key: PeerKey, channel: Channel, data: bytes) -> None:
+        """One frame arrived."""
+        self.put_traffic(FrameReceived(peer_key, channel, data))
+
+    def put_traffic(self, event: FrameReceived | GossipReceived) -> None:
+        """Queue a frame or gossip while there is room for them."""
+        kind = event.channel.value
+        if self._send.statistics().current_buffer_used >= ROOM_FOR_TRAFFIC:
+            self._counters[f"events_dropped_{kind}"] += 1
+            return
+        self._counters[f"received_{kind}"] += 1
+        self.put(event)

@@ -1,0 +1,110 @@
+"""What the network is told at its start, and what it tells: plain values, no libp2p in here.
+
+Frames and gossip are opaque bytes: envelopes are sealed and opened by `wire`, never by the network.
+Importing this module costs nothing; importing `p2pool.drivers.net.network` costs libp2p's 2.5 s.
+"""
+
+from enum import Enum
+
+import attrs
+
+from p2pool.model.ids import PEER_KEY_BYTES, PeerKey
+from p2pool.model.messages import Channel
+
+
+class Standing(Enum):
+    """What a connected peer may do here; decided by the agent from its hello, changed at any time.
+
+    MEMBER: gossip, raft, work, query, logs. GUEST: query alone. REFUSED: is disconnected.
+    """
+
+    MEMBER = "member"
+    GUEST = "guest"
+    REFUSED = "refused"
+
+
+PERMITTED: dict[Standing, frozenset[Channel]] = {
+    Standing.MEMBER: frozenset(
+        {Channel.BEAT, Channel.ANNOUNCE, Channel.RAFT, Channel.WORK, Channel.QUERY, Channel.LOGS}
+    ),
+    Standing.GUEST: frozenset({Channel.QUERY}),
+    Standing.REFUSED: frozenset(),
+}
+"""Channels that a standing opens, in both directions; hello is open to all."""
+
+BYSTANDER_CHANNELS = frozenset({Channel.QUERY})
+"""All that a node without gossip (a bootstrap node) takes part in, whatever a peer's standing."""
+
+
+@attrs.frozen
+class KnownPeer:
+    """A peer as the peer book keeps it: multiaddrs without their `/p2p/...` end."""
+
+    peer_key: PeerKey
+    addresses: tuple[str, ...]
+
+
+@attrs.frozen
+class NetConfig:
+    """How to build a host. `seed` is the 32-byte Ed25519 seed of the peer key.
+
+    `listen` are multiaddrs (`/ip4/0.0.0.0/tcp/4001`; port 0: any free one). `bootstrap` are full
+    multiaddrs ending in `/p2p/<peer id>`; `peers` is what `Network.known()` gave last time.
+    Without `gossip` the node takes part in nothing but hello and query. `random_seed` seeds the
+    jitter of redials.
+    """
+
+    seed: bytes = attrs.field(repr=False)
+    listen: tuple[str, ...]
+    beat_topic: str = ""
+    announce_topic: str = ""
+    gossip: bool = True
+    bootstrap: tuple[str, ...] = ()
+    peers: tuple[KnownPeer, ...] = ()
+    random_seed: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        """A wrong length or a missing topic is our own bug: configuration is checked before."""
+        assert len(self.seed) == PEER_KEY_BYTES, "an Ed25519 seed has 32 bytes"
+        assert not self.gossip or (self.beat_topic and self.announce_topic), "topics needed"
+
+
+@attrs.frozen
+class PeerConnected:
+    """The first connection to a peer stands, authenticated by Noise as this key.
+
+    `addresses` is where this connection comes from or went to; an inbound one's port is not one
+    that the peer listens at.
+    """
+
+    peer_key: PeerKey
+    addresses: tuple[str, ...]
+    outbound: bool
+
+
+@attrs.frozen
+class PeerDisconnected:
+    """The last connection to a peer is gone; its standing is forgotten."""
+
+    peer_key: PeerKey
+
+
+@attrs.frozen
+class FrameReceived:
+    """One frame of a stream: HELLO from anybody, the other channels as far as standing permits."""
+
+    peer_key: PeerKey
+    channel: Channel
+    data: bytes
+
+
+@attrs.frozen
+class GossipReceived:
+    """One gossip message that passed `check_gossip`; who sent it is said inside its envelope."""
+
+    channel: Channel
+    data: bytes
+
+
+NetEvent = PeerConnected | PeerDisconnected | FrameReceived | GossipReceived
+"""Anything that comes out of `Network.events`."""

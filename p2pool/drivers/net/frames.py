@@ -1,0 +1,224 @@
+"""Length-prefixed frames on a libp2p stream, and the bounded queue of those that wait to be sent.
+
+A frame is its length as an unsigned varint and then its bytes, as all libp2p protocols do it.
+Invariants: the length is checked before a byte of the body is kept; a stream that ends inside a
+frame is an error, one that ends between two is not; a queue holds at most so many frames and bytes.
+The library's own `read_exactly` gives up after 100 partial reads, which a frame of 1 MiB in Mplex's
+slices of 4 KiB exceeds, and reads a varint byte by byte, for each of which Yamux sends a window
+update; so reading goes through a buffer here.
+"""
+
+from collections import deque
+from typing import Any
+
+import trio
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.network.stream.exceptions import StreamEOF
+
+from p2pool.model.errors import Malformed, Unavailable
+from p2pool.model.limits import (
+    PEER_SEND_QUEUE_MAX,
+    PEER_SEND_QUEUE_MAX_BYTES,
+    STREAM_FRAME_MAX_BYTES,
+    STREAM_WRITE_TIMEOUT_MS,
+)
+
+READ_BYTES = 64 * 1024
+LENGTH_MAX_BYTES = 4
+BATCH_BYTES = 64 * 1024
+
+STREAM_ERRORS = (
+    BaseLibp2pError,
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    RuntimeError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    trio.TooSlowError,
+)
+"""What opening, reading, writing or closing a stream raises when the other side or the connection
+fails. KeyError (Yamux: a stream's event is gone), ValueError and RuntimeError (Mplex: could not
+close) are the library's ways to say so. Never trio.Cancelled, never an assertion."""
+
+
+def encode_frame(frame: bytes) -> bytes:
+    """`frame` behind its length. Malformed when it is longer than STREAM_FRAME_MAX_BYTES."""
+    size = len(frame)
+    if size > STREAM_FRAME_MAX_BYTES:
+        raise Malformed(
+            f"A frame of {size} bytes is over the limit of {STREAM_FRAME_MAX_BYTES}.",
+            hint="Split it, or ask for less at once.",
+        )
+    prefix = bytearray()
+    while size >= 0x80:
+        prefix.append((size & 0x7F) | 0x80)
+        size >>= 7
+    prefix.append(size)
+    return bytes(prefix) + frame
+
+
+def decode_length(buffer: bytearray) -> tuple[int, int] | None:
+    """(length, bytes of the prefix), None when more bytes are needed; Malformed when too long."""
+    length = 0
+    for position in range(LENGTH_MAX_BYTES):
+        if position >= len(buffer):
+            return None
+        byte = buffer[position]
+        length |= (byte & 0x7F) << (7 * position)
+        if byte < 0x80:
+            return length, position + 1
+    raise Malformed("The length of a frame is not a varint within the limit.")
+
+
+class FrameReader:
+    """Reads frames of a stream through a buffer."""
+
+    def __init__(self, stream: Any, max_bytes: int = STREAM_FRAME_MAX_BYTES) -> None:
+        """`stream` is a libp2p net stream; frames over `max_bytes` are refused."""
+        self._stream = stream
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+
+    def _take(self) -> bytes | None:
+        """The next whole frame out of the buffer, if one is there."""
+        decoded = decode_length(self._buffer)
+        if decoded is None:
+            return None
+        length, start = decoded
+        if length > self._max_bytes:
+            raise Malformed(f"A frame of {length} bytes is over the limit of {self._max_bytes}.")
+        if len(self._buffer) < start + length:
+            return None
+        frame = bytes(self._buffer[start : start + length])
+        del self._buffer[: start + length]
+        return frame
+
+    async def receive(self) -> bytes | None:
+        """The next frame; None at an orderly end. Malformed: their fault. STREAM_ERRORS: ended."""
+        while True:
+            frame = self._take()
+            if frame is not None:
+                return frame
+            try:
+                data = await self._stream.read(READ_BYTES)
+            except StreamEOF:
+                data = b""
+            if not data:
+                if self._buffer:
+                    raise Malformed("The stream ended inside a frame.")
+                return None
+            self._buffer += data
+
+
+class SendQueue:
+    """Frames that wait for one stream, first in first out, bounded by count and by bytes."""
+
+    def __init__(
+        self,
+        max_frames: int = PEER_SEND_QUEUE_MAX,
+        max_bytes: int = PEER_SEND_QUEUE_MAX_BYTES,
+    ) -> None:
+        """An empty queue."""
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        self._filled = trio.Event()
+
+    def __len__(self) -> int:
+        """How many frames wait."""
+        return len(self._frames)
+
+    def put(self, frame: bytes) -> bool:
+        """Append an encoded frame; False when a bound is reached."""
+        if len(self._frames) >= self._max_frames or self._bytes + len(frame) > self._max_bytes:
+            return False
+        self._frames.append(frame)
+        self._bytes += len(frame)
+        self._filled.set()
+        return True
+
+    def clear(self) -> int:
+        """Drop all; how many they were."""
+        count = len(self._frames)
+        self._frames.clear()
+        self._bytes = 0
+        return count
+
+    async def wait_filled(self) -> None:
+        """Until a frame waits."""
+        while not self._frames:
+            self._filled = trio.Event()
+            await self._filled.wait()
+
+    def take(self) -> tuple[int, bytes]:
+        """(number, bytes) of the next frames, joined up to BATCH_BYTES: one write for many."""
+        count, size = 0, 0
+        for frame in self._frames:
+            if count and size + len(frame) > BATCH_BYTES:
+                break
+            count, size = count + 1, size + len(frame)
+        joined = b"".join(self._frames.popleft() for _ in range(count))
+        self._bytes -= len(joined)
+        return count, joined
+
+
+class FrameStream:
+    """A dedicated stream of frames both ways (log streams), each wait under a deadline."""
+
+    def __init__(self, stream: Any) -> None:
+        """`stream` is an open libp2p net stream that this object owns from now on."""
+        self._stream = stream
+        self._reader = FrameReader(stream)
+
+    async def send_frame(self, frame: bytes, deadline_ms: int = STREAM_WRITE_TIMEOUT_MS) -> None:
+        """Write one frame. Malformed: too long. Unavailable: the other side is gone or slow."""
+        encoded = encode_frame(frame)
+        try:
+            with trio.fail_after(deadline_ms / 1000):
+                await self._stream.write(encoded)
+        except STREAM_ERRORS as error:
+            raise Unavailable("The stream to the peer broke.", hint="Open it again.") from error
+
+    async def receive_frame(self, deadline_ms: int) -> bytes | None:
+        """The next frame, None at the end. Malformed: not a frame. Unavailable: gone, or late."""
+        try:
+            with trio.fail_after(deadline_ms / 1000):
+                return await self._reader.receive()
+        except Malformed:
+            await reset_stream(self._stream)
+            raise
+        except STREAM_ERRORS as error:
+            raise Unavailable("The stream to the peer broke.", hint="Open it again.") from error
+
+    async def end(self) -> None:
+        """Say that nothing more will be sent; frames can still be received."""
+        try:
+            with trio.fail_after(STREAM_WRITE_TIMEOUT_MS / 1000):
+                await self._stream.close_write()
+        except STREAM_ERRORS as error:
+            raise Unavailable("The stream to the peer broke.", hint="Open it again.") from error
+
+    async def aclose(self) -> None:
+        """Close both directions; never raises for what the other side did."""
+        await close_stream(self._stream)
+
+
+async def close_stream(stream: Any) -> None:
+    """Close in an orderly way within a second, whatever state the stream is in."""
+    with trio.CancelScope(shield=True), trio.move_on_after(1):
+        try:
+            await stream.close()
+        except STREAM_ERRORS:
+            await reset_stream(stream)
+
+
+async def reset_stream(stream: Any) -> None:
+    """Drop a stream at once, within a second; failing to say so to the other side is no error."""
+    with trio.CancelScope(shield=True), trio.move_on_after(1):
+        try:
+            await stream.reset()
+        except STREAM_ERRORS:
+            return

@@ -1,0 +1,158 @@
+"""The libp2p host: TCP, Noise and nothing else, with the library's sharp edges covered.
+
+Built by hand instead of with `libp2p.new_host`, which cannot do without plaintext and secio as
+fall-backs, retries dials by itself, and blocks a peer for a minute after one failed dial.
+What the subclasses add, each for something seen in py-libp2p 0.8.1:
+
+- a stream handler that raises takes its whole connection down: every one is wrapped here, at the
+  one place where the swarm hands streams over, and a peer has at most STREAMS_PER_PEER_MAX of them;
+- an inbound connection keeps its slot until the swarm stops, even when it is long closed, so that a
+  node would accept only so many connections in its life: the upgrade waits for the end instead;
+- only peers with Ed25519 keys are let in: no agent has another kind;
+- our own addresses are computed once, not for every message that carries our peer record.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
+from libp2p.host.basic_host import BasicHost
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.exceptions import SwarmException
+from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStore
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL_ID
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.mplex.mplex import MPLEX_PROTOCOL_ID, Mplex
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.transport.tcp.tcp import TCP
+from libp2p.transport.upgrader import TransportUpgrader
+
+from p2pool.drivers.net.addresses import peer_key_of
+from p2pool.drivers.net.frames import STREAM_ERRORS, reset_stream
+from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS, STREAMS_PER_PEER_MAX
+
+logger = logging.getLogger(__name__)
+
+MUXERS = {"yamux": {YAMUX_PROTOCOL_ID: Yamux}, "mplex": {MPLEX_PROTOCOL_ID: Mplex}}
+DEFAULT_MUXER = "yamux"
+"""Yamux, because it holds back each stream by itself. With Mplex one stream that its reader leaves
+alone stops its whole connection for five seconds: whoever follows a log slowly would hold up Raft.
+What was measured is in the docstring of the package."""
+
+StreamHandler = Callable[[Any], Awaitable[None]]
+
+
+class PoolSwarm(Swarm):  # type: ignore[misc]
+    """The library's swarm with guarded handlers and inbound connections that end."""
+
+    def __init__(self, *args: Any, counters: Counter[str], **kwargs: Any) -> None:
+        """As the library's, counting into `counters`."""
+        self.pool_counters = counters
+        self._inbound_streams: defaultdict[ID, int] = defaultdict(int)
+        super().__init__(*args, **kwargs)
+
+    def set_stream_handler(self, stream_handler: StreamHandler) -> None:
+        """Take the host's handler of all inbound streams, guarded."""
+
+        async def guarded(stream: Any) -> None:
+            await self._handle_guarded(stream_handler, stream)
+
+        super().set_stream_handler(guarded)
+
+    async def _handle_guarded(self, handler: StreamHandler, stream: Any) -> None:
+        """Run a handler; whatever a remote makes it raise ends this stream and nothing else.
+
+        The library's code is under it, with bytes that a remote chose: any exception may come out.
+        Cancelled is none, and goes through.
+        """
+        peer_id = stream.muxed_conn.peer_id
+        if self._inbound_streams[peer_id] >= STREAMS_PER_PEER_MAX:
+            self.pool_counters["streams_refused_too_many"] += 1
+            await reset_stream(stream)
+            return
+        self._inbound_streams[peer_id] += 1
+        try:
+            await handler(stream)
+        except STREAM_ERRORS:
+            self.pool_counters["streams_broken"] += 1
+            await reset_stream(stream)
+        except Exception:
+            self.pool_counters["handlers_raised"] += 1
+            logger.exception("A handler of an inbound stream raised; only the stream is dropped.")
+            await reset_stream(stream)
+        finally:
+            self._inbound_streams[peer_id] -= 1
+            if not self._inbound_streams[peer_id]:
+                del self._inbound_streams[peer_id]
+
+    async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
+        """Let an authenticated connection in, unless its key is of another kind than ours."""
+        if peer_key_of(muxed_conn.peer_id) is None:
+            self.pool_counters["connections_refused_key"] += 1
+            await muxed_conn.close()
+            raise SwarmException("not an Ed25519 peer")
+        return await super().add_conn(muxed_conn, direction)
+
+    async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Any) -> Any:
+        """Upgrade, then hold the slot until the connection ends.
+
+        The caller would keep the slot until the swarm stops; an exception makes it clean up.
+        """
+        muxed_conn = await super().upgrade_inbound_raw_conn(raw_conn, maddr)
+        await muxed_conn.event_closed.wait()
+        raise SwarmException("the inbound connection has ended")
+
+
+class PoolHost(BasicHost):  # type: ignore[misc]
+    """The library's host, with its addresses computed once."""
+
+    _pool_addresses: list[Any] | None = None
+
+    def get_addrs(self) -> list[Any]:
+        """Addresses with the peer id; fixed from the first call after `fix_addresses`."""
+        if self._pool_addresses is not None:
+            return list(self._pool_addresses)
+        return list(super().get_addrs())
+
+    def fix_addresses(self) -> None:
+        """Listening has begun: the addresses will not change any more."""
+        self._pool_addresses = list(super().get_addrs())
+
+
+def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) -> PoolHost:
+    """A host that is not running yet. `seed`: 32 bytes; `muxer`: a key of MUXERS."""
+    key_pair = create_new_key_pair(seed)
+    peer_id = ID.from_pubkey(key_pair.public_key)
+    peerstore = PeerStore()
+    peerstore.add_key_pair(peer_id, key_pair)
+    noise = NoiseTransport(key_pair, noise_privkey=create_new_x25519_key_pair().private_key)
+    timeout_s = DIAL_TIMEOUT_MS / 1000
+    swarm = PoolSwarm(
+        peer_id,
+        peerstore,
+        TransportUpgrader(
+            secure_transports_by_protocol={NOISE_PROTOCOL_ID: noise},
+            muxer_transports_by_protocol=MUXERS[muxer],
+        ),
+        transports=[TCP()],
+        retry_config=RetryConfig(max_retries=0),
+        connection_config=ConnectionConfig(
+            max_connections=CONNECTIONS_MAX,
+            min_connections=0,
+            low_watermark=0,
+            high_watermark=CONNECTIONS_MAX,
+            dial_timeout=timeout_s,
+            inbound_upgrade_timeout=timeout_s,
+            outbound_upgrade_timeout=timeout_s,
+            outbound_stream_protocol_negotiation_timeout=timeout_s,
+            inbound_stream_protocol_negotiation_timeout=timeout_s,
+        ),
+        counters=counters,
+    )
+    return PoolHost(swarm, disable_identify_address_discovery=True)

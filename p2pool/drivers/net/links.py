@@ -1,0 +1,250 @@
+"""All that belongs to one connected peer: standing, send queues, and the streams either way.
+
+For each channel one long-lived stream that only we write, opened when there is something to send
+and again, after a growing wait, when it broke; the peer has its own to us. So frames keep their
+order while a stream lives; what was being written when it broke is lost and counted, and whoever
+sent it tries again (Raft, orders and reports all do).
+Invariants: nothing but hello is opened before the standing is decided and our own hello is sent;
+what a lowered standing no longer permits is closed; a link's tasks end with it.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from libp2p.peer.id import ID
+
+from p2pool.drivers.net.events import BYSTANDER_CHANNELS, PERMITTED, Standing
+from p2pool.drivers.net.frames import (
+    STREAM_ERRORS,
+    FrameReader,
+    FrameStream,
+    SendQueue,
+    close_stream,
+    encode_frame,
+    reset_stream,
+)
+from p2pool.model.errors import Malformed, NotAllowed, Unavailable
+from p2pool.model.ids import PeerKey
+from p2pool.model.limits import (
+    DIAL_TIMEOUT_MS,
+    HELLO_TIMEOUT_MS,
+    STREAM_REOPEN_MAX_MS,
+    STREAM_REOPEN_MIN_MS,
+    STREAM_WRITE_TIMEOUT_MS,
+)
+from p2pool.model.messages import Channel
+
+PROTOCOLS = {
+    channel: f"/p2pool/{channel.value}/1"
+    for channel in (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY, Channel.LOGS)
+}
+FRAME_CHANNELS = (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY)
+SENDABLE = (Channel.RAFT, Channel.WORK, Channel.QUERY)
+HELLO_ATTEMPTS = 3
+
+
+class Link:
+    """One connected peer, however many connections there are to it."""
+
+    def __init__(
+        self,
+        peer_key: PeerKey,
+        peer_id: ID,
+        *,
+        host: Any,
+        nursery: trio.Nursery,
+        counters: Counter[str],
+        gossip: bool,
+    ) -> None:
+        """A link with no standing yet; `gossip` False: this node is a bystander (bootstrap)."""
+        self.peer_key = peer_key
+        self.peer_id = peer_id
+        self.standing: Standing | None = None
+        self.closed = False
+        self._decided = trio.Event()
+        self._hello_sent = trio.Event()
+        self._host = host
+        self._nursery = nursery
+        self._counters = counters
+        self._gossip = gossip
+        self._scopes: set[trio.CancelScope] = set()
+        self._readers: dict[Channel, trio.CancelScope] = {}
+        self._queues: dict[Channel, SendQueue] = {}
+
+    def spawn(self, task: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Run a task that is cancelled when the link closes."""
+        self._nursery.start_soon(self._run_task, task, arguments)
+
+    async def _run_task(
+        self, task: Callable[..., Awaitable[None]], arguments: tuple[Any, ...]
+    ) -> None:
+        """The body of `spawn`."""
+        if self.closed:
+            return
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                await task(*arguments)
+            finally:
+                self._scopes.discard(scope)
+
+    def close(self) -> None:
+        """The last connection is gone: end all tasks, drop and count what waited."""
+        self.closed = True
+        for scope in [*self._scopes, *self._readers.values()]:
+            scope.cancel()
+        for channel, queue in self._queues.items():
+            self._counters[f"send_dropped_disconnected_{channel.value}"] += queue.clear()
+        self._decided.set()
+
+    def permits(self, channel: Channel) -> bool:
+        """Whether the standing, and what this node takes part in, open a channel."""
+        if self.closed or self.standing is None:
+            return False
+        if not self._gossip and channel not in BYSTANDER_CHANNELS:
+            return False
+        return channel in PERMITTED[self.standing]
+
+    def set_standing(self, standing: Standing) -> None:
+        """Take a decision, first or changed; close what it no longer permits."""
+        self.standing = standing
+        self._decided.set()
+        for channel, scope in self._readers.items():
+            if channel is not Channel.HELLO and not self.permits(channel):
+                scope.cancel()
+        for channel, queue in self._queues.items():
+            if not self.permits(channel):
+                self._counters[f"send_dropped_standing_{channel.value}"] += queue.clear()
+
+    async def wait_permitted(self, channel: Channel) -> bool:
+        """Wait for the first decision, HELLO_TIMEOUT_MS at most; whether it opens `channel`."""
+        with trio.move_on_after(HELLO_TIMEOUT_MS / 1000):
+            await self._decided.wait()
+        return self.permits(channel)
+
+    async def wait_open(self) -> None:
+        """Until both hellos are through: the peer's was judged, ours was written."""
+        await self._decided.wait()
+        await self._hello_sent.wait()
+
+    # --- sending ---------------------------------------------------------------------------------
+
+    async def send_hello(self, hello_bytes: Callable[[], bytes]) -> None:
+        """Write our hello on a stream of its own; a few attempts, then the peer gives up on us."""
+        for attempt in range(HELLO_ATTEMPTS):
+            try:
+                stream = await self.open(Channel.HELLO)
+                with trio.fail_after(STREAM_WRITE_TIMEOUT_MS / 1000):
+                    await stream.write(encode_frame(hello_bytes()))
+            except STREAM_ERRORS:
+                self._counters["hello_failed"] += 1
+                await trio.sleep(STREAM_REOPEN_MIN_MS * 2**attempt / 1000)
+                continue
+            self._hello_sent.set()
+            await close_stream(stream)
+            return
+
+    async def open(self, channel: Channel) -> Any:
+        """A new stream of `channel`, within DIAL_TIMEOUT_MS; STREAM_ERRORS when it fails."""
+        with trio.fail_after(DIAL_TIMEOUT_MS / 1000):
+            return await self._host.new_stream(self.peer_id, [PROTOCOLS[channel]])
+
+    async def open_frames(self, channel: Channel, deadline_ms: int) -> FrameStream:
+        """A dedicated stream of frames. NotAllowed: not with this standing. Unavailable: failed."""
+        try:
+            with trio.fail_after(deadline_ms / 1000):
+                await self.wait_open()
+                if not self.permits(channel):
+                    raise NotAllowed(f"The peer's standing does not open {channel.value} streams.")
+                return FrameStream(await self.open(channel))
+        except STREAM_ERRORS as error:
+            raise Unavailable(
+                f"No {channel.value} stream could be opened to the peer.", hint="Try again."
+            ) from error
+
+    def send(self, channel: Channel, encoded: bytes) -> bool:
+        """Queue an encoded frame; False, and counted, when not permitted or the queue is full."""
+        if not self.permits(channel):
+            self._counters[f"send_dropped_standing_{channel.value}"] += 1
+            return False
+        queue = self._queues.get(channel)
+        if queue is None:
+            queue = self._queues[channel] = SendQueue()
+            self.spawn(self._write_channel, channel, queue)
+        if not queue.put(encoded):
+            self._counters[f"send_dropped_full_{channel.value}"] += 1
+            return False
+        return True
+
+    async def _write_channel(self, channel: Channel, queue: SendQueue) -> None:
+        """Write what is queued, over one stream for as long as it lives, then over the next."""
+        await self.wait_open()
+        wait_ms = STREAM_REOPEN_MIN_MS
+        while True:
+            await queue.wait_filled()
+            stream = None
+            try:
+                stream = await self.open(channel)
+                while True:
+                    await queue.wait_filled()
+                    if not self.permits(channel):
+                        break
+                    await self._write_batch(stream, channel, queue)
+                    wait_ms = STREAM_REOPEN_MIN_MS
+            except STREAM_ERRORS:
+                self._counters[f"send_streams_broken_{channel.value}"] += 1
+            finally:
+                if stream is not None:
+                    await reset_stream(stream)
+            await trio.sleep(wait_ms / 1000)
+            wait_ms = min(2 * wait_ms, STREAM_REOPEN_MAX_MS)
+
+    async def _write_batch(self, stream: Any, channel: Channel, queue: SendQueue) -> None:
+        """Write the next frames; count them as sent or lost."""
+        count, joined = queue.take()
+        outcome = "lost"
+        try:
+            with trio.fail_after(STREAM_WRITE_TIMEOUT_MS / 1000):
+                await stream.write(joined)
+            outcome = "frames"
+        finally:
+            self._counters[f"send_{outcome}_{channel.value}"] += count
+
+    # --- receiving -------------------------------------------------------------------------------
+
+    async def read_frames(
+        self, channel: Channel, stream: Any, emit: Callable[[PeerKey, Channel, bytes], None]
+    ) -> None:
+        """Read an inbound stream to its end; a newer one of the channel takes its place.
+
+        A hello stream carries one frame. A frame that is too long ends the stream.
+        """
+        if channel is not Channel.HELLO and not await self.wait_permitted(channel):
+            self._counters[f"streams_refused_{channel.value}"] += 1
+            await reset_stream(stream)
+            return
+        reader = FrameReader(stream)
+        with trio.CancelScope() as scope:
+            older = self._readers.get(channel)
+            if older is not None:
+                older.cancel()
+            self._readers[channel] = scope
+            try:
+                while (frame := await reader.receive()) is not None:
+                    emit(self.peer_key, channel, frame)
+                    if channel is Channel.HELLO:
+                        break
+            except Malformed:
+                self._counters[f"frames_malformed_{channel.value}"] += 1
+                await reset_stream(stream)
+            except STREAM_ERRORS:
+                self._counters[f"streams_broken_{channel.value}"] += 1
+            finally:
+                if self._readers.get(channel) is scope:
+                    del self._readers[channel]
+        if scope.cancelled_caught:
+            await reset_stream(stream)
+        else:
+            await close_stream(stream)

@@ -1,0 +1,386 @@
+"""The network as the agent sees it: peers come and go, frames and gossip go in and come out.
+
+One task of the agent reads `events`, a bounded channel, and calls the synchronous methods, none of
+which blocks. Invariants: connections are told before anything of them, and never dropped for lack
+of room while frames and gossip are (a part of the channel is kept for them); until `set_standing`
+a peer can do nothing but say hello, and within HELLO_TIMEOUT_MS it is judged or disconnected.
+"""
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+from libp2p.peer.id import ID
+from libp2p.rcmgr import Direction
+
+from p2pool.drivers.net.addresses import (
+    check_listen_addresses,
+    expand_wildcards,
+    parse_full_address,
+    peer_key_of,
+    without_peer_id,
+)
+from p2pool.drivers.net.dialling import Dialler
+from p2pool.drivers.net.event_queue import EventQueue
+from p2pool.drivers.net.events import (
+    GossipReceived,
+    KnownPeer,
+    NetConfig,
+    NetEvent,
+    PeerConnected,
+    PeerDisconnected,
+    Standing,
+)
+from p2pool.drivers.net.frames import STREAM_ERRORS, FrameStream, encode_frame, reset_stream
+from p2pool.drivers.net.gossip import PoolPubsub
+from p2pool.drivers.net.host import DEFAULT_MUXER, build_host
+from p2pool.drivers.net.links import FRAME_CHANNELS, PROTOCOLS, SENDABLE, Link
+from p2pool.drivers.net.peers import PeerBook
+from p2pool.drivers.net.service import Service
+from p2pool.model.errors import NotFound
+from p2pool.model.ids import PeerKey
+from p2pool.model.limits import (
+    DIAL_TIMEOUT_MS,
+    GOSSIP_MESSAGE_MAX_BYTES,
+    GOSSIP_QUEUE_MAX,
+    HELLO_TIMEOUT_MS,
+    LOG_STREAMS_PER_AGENT_MAX,
+    SHUTDOWN_DEADLINE_MS,
+)
+from p2pool.model.messages import Channel
+
+LogAcceptor = Callable[[PeerKey, FrameStream], Awaitable[None]]
+
+
+class Network:
+    """One libp2p host with its peers. Made once, run once."""
+
+    def __init__(
+        self,
+        config: NetConfig,
+        *,
+        hello_bytes: Callable[[], bytes],
+        check_gossip: Callable[[Channel, bytes], bool],
+        accept_logs: LogAcceptor | None = None,
+        muxer: str = DEFAULT_MUXER,
+    ) -> None:
+        """Nothing is opened yet. Misconfigured: a bootstrap address that is none.
+
+        `hello_bytes` gives the sealed hello for each connection; `check_gossip` says from size,
+        form and signature alone whether a message may be passed on; `accept_logs` is run for each
+        inbound log stream of a member, in a task of its own, and may take as long as it likes.
+        """
+        self.counters: Counter[str] = Counter()
+        self._config = config
+        self._hello_bytes = hello_bytes
+        self._check_gossip = check_gossip
+        self._accept_logs = accept_logs
+        self._host = build_host(config.seed, self.counters, muxer)
+        key = peer_key_of(self._host.get_id())
+        assert key is not None
+        self.peer_key: PeerKey = key
+        self._queue = EventQueue(self.counters)
+        self.events: trio.MemoryReceiveChannel[NetEvent] = self._queue.events
+        self._publish_send, self._publish_receive = trio.open_memory_channel[tuple[str, bytes]](
+            GOSSIP_QUEUE_MAX
+        )
+        self._links: dict[PeerKey, Link] = {}
+        self._log_streams = 0
+        self._nursery: trio.Nursery | None = None
+        self._book = PeerBook(key, random.Random(config.random_seed))
+        self._dialler = Dialler(self._host, self._book, self.counters, lambda: len(self._links))
+        for text in config.bootstrap:
+            known = parse_full_address(text)
+            self._book.learn(known.peer_key, known.addresses, bootstrap=True)
+        for known in config.peers:
+            self.learn(known.peer_key, known.addresses)
+        self._topic_of = {
+            Channel.BEAT: config.beat_topic,
+            Channel.ANNOUNCE: config.announce_topic,
+        }
+        handlers = {channel: self._frame_handler(channel) for channel in FRAME_CHANNELS}
+        self._service = Service(
+            self._host,
+            self.counters,
+            opened=self._opened,
+            ended=self._unlink,
+            handlers={PROTOCOLS[channel]: handler for channel, handler in handlers.items()}
+            | {PROTOCOLS[Channel.LOGS]: self._handle_logs},
+            make_pubsub=self._make_pubsub if config.gossip else None,
+        )
+
+    # --- what the agent calls --------------------------------------------------------------------
+
+    def addresses(self) -> tuple[str, ...]:
+        """Where others can dial us, with `/p2p/<peer id>`; real ports; empty before running."""
+        raw = tuple(str(address) for address in self._host.get_transport_addrs())
+        return tuple(f"{text}/p2p/{self._host.get_id()}" for text in expand_wildcards(raw))
+
+    def connected(self) -> tuple[PeerKey, ...]:
+        """Connected peers in the order of their keys."""
+        return tuple(sorted(self._links))
+
+    def standing(self, peer_key: PeerKey) -> Standing | None:
+        """What was decided about a connected peer; None when undecided or not connected."""
+        link = self._links.get(peer_key)
+        return None if link is None else link.standing
+
+    def set_standing(self, peer_key: PeerKey, standing: Standing) -> bool:
+        """Decide what a connected peer may do; False when it is not connected (any more)."""
+        link = self._links.get(peer_key)
+        if link is None:
+            return False
+        before = link.standing
+        link.set_standing(standing)
+        if standing is Standing.REFUSED:
+            self.counters["peers_refused"] += 1
+            self._book.refused(peer_key, self._dialler.now_ms())
+            link.spawn(self._disconnect, link)
+        if self._service.pubsub is not None and standing is not before:
+            if standing is Standing.MEMBER:
+                link.spawn(self._keep_gossip, link)
+            elif before is Standing.MEMBER:
+                link.spawn(self._expel, link)
+        return True
+
+    def send(self, peer_key: PeerKey, channel: Channel, frame: bytes) -> bool:
+        """Queue a frame for a peer; never blocks. False, and counted, when it was dropped.
+
+        For RAFT, WORK and QUERY. Malformed: longer than STREAM_FRAME_MAX_BYTES. A known peer that
+        is not connected is dialled, whatever the number of connections.
+        """
+        assert channel in SENDABLE, channel
+        encoded = encode_frame(frame)
+        link = self._links.get(peer_key)
+        if link is None:
+            self.counters[f"send_dropped_unconnected_{channel.value}"] += 1
+            self._book.want(peer_key)
+            self._dialler.wake()
+            return False
+        return link.send(channel, encoded)
+
+    def publish(self, channel: Channel, data: bytes) -> bool:
+        """Queue a gossip message (BEAT or ANNOUNCE); False, and counted, when it was dropped."""
+        assert self._config.gossip, "a node without gossip publishes nothing"
+        assert len(data) <= GOSSIP_MESSAGE_MAX_BYTES, len(data)
+        try:
+            self._publish_send.send_nowait((self._topic_of[channel], data))
+        except trio.WouldBlock:
+            self.counters[f"publish_dropped_{channel.value}"] += 1
+            return False
+        return True
+
+    async def open_stream(
+        self, peer_key: PeerKey, channel: Channel, deadline_ms: int = DIAL_TIMEOUT_MS
+    ) -> FrameStream:
+        """A dedicated stream of frames (LOGS) to a connected member.
+
+        NotFound: not connected. NotAllowed: no member. Unavailable: could not be opened in time.
+        """
+        assert channel is Channel.LOGS, channel
+        link = self._links.get(peer_key)
+        if link is None:
+            self._book.want(peer_key)
+            self._dialler.wake()
+            raise NotFound("The peer is not connected.", hint="It is being dialled; try again.")
+        return await link.open_frames(channel, deadline_ms)
+
+    def greet(self, peer_key: PeerKey) -> None:
+        """Send our hello again, because the binding in it was renewed."""
+        link = self._links.get(peer_key)
+        if link is not None:
+            link.spawn(link.send_hello, self._hello_bytes)
+
+    def learn(self, peer_key: PeerKey, addresses: tuple[str, ...]) -> bool:
+        """Addresses (with or without `/p2p/...`) at which a peer says it is; False: not kept."""
+        learnt = self._book.learn(peer_key, without_peer_id(addresses))
+        self._dialler.wake()
+        return learnt
+
+    def forget(self, peer_key: PeerKey) -> None:
+        """A peer that left the pool for good: dial it no more."""
+        self._book.forget(peer_key)
+
+    def known(self) -> tuple[KnownPeer, ...]:
+        """All known peers but bootstrap nodes: to be kept on disk and given to the next start."""
+        return self._book.known()
+
+    # --- life ------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Network"]:
+        """Run within a block. PortTaken, Misconfigured: an address to listen at."""
+        check_listen_addresses(self._config.listen)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.run)
+            try:
+                yield self
+            finally:
+                nursery.cancel_scope.cancel()
+
+    async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen, dial and serve until cancelled. PortTaken, Misconfigured: before it began."""
+        listen = check_listen_addresses(self._config.listen)
+        async with trio.open_nursery() as outer:
+            try:
+                async with trio.open_nursery() as nursery:
+                    # Links need the nursery, so it exists before the first connection is let in.
+                    self._nursery = nursery
+                    outer.start_soon(self._service.run, listen)
+                    await self._service.ready.wait()
+                    nursery.start_soon(self._publish_forever)
+                    nursery.start_soon(self._dialler.run)
+                    task_status.started()
+                    await trio.sleep_forever()
+            finally:
+                self._nursery = None
+                for link in self._links.values():
+                    link.close()
+                self._service.stop(SHUTDOWN_DEADLINE_MS)
+
+    def _make_pubsub(self) -> PoolPubsub:
+        """Pubsub for the two topics, wired to this network's peers and events."""
+        return PoolPubsub(
+            self._host,
+            topics={topic: channel for channel, topic in self._topic_of.items()},
+            is_member=self._permits_gossip,
+            wait_member=self._wait_member,
+            check_gossip=self._check_gossip,
+            deliver=lambda channel, data: self._queue.put_traffic(GossipReceived(channel, data)),
+            counters=self.counters,
+        )
+
+    async def _publish_forever(self) -> None:
+        """Hand queued messages to pubsub, one by one."""
+        async for topic, data in self._publish_receive:
+            if self._service.pubsub is None:
+                return
+            try:
+                await self._service.pubsub.publish(topic, data)
+                self.counters["published"] += 1
+            except STREAM_ERRORS:
+                self.counters["publish_failed"] += 1
+
+    # --- connections -----------------------------------------------------------------------------
+
+    def _opened(self, conn: Any) -> None:
+        """A connection stands: link it, and say hello on it."""
+        link = self._link(conn.muxed_conn.peer_id)
+        if link is not None:
+            link.spawn(link.send_hello, self._hello_bytes)
+
+    def _link(self, peer_id: ID) -> Link | None:
+        """The link of a connected peer, made and told when it is new; None when not connected."""
+        key = peer_key_of(peer_id)
+        if key is None or self._nursery is None:
+            return None
+        link = self._links.get(key)
+        if link is not None:
+            return link
+        connections = self._host.get_network().get_connections(peer_id)
+        if not connections:
+            return None
+        link = self._links[key] = Link(
+            key,
+            peer_id,
+            host=self._host,
+            nursery=self._nursery,
+            counters=self.counters,
+            gossip=self._config.gossip,
+        )
+        self._book.connected(key)
+        addresses = tuple(str(a) for a in connections[0].get_transport_addresses())
+        outbound = connections[0].direction is Direction.OUTBOUND
+        self._queue.put(PeerConnected(key, addresses, outbound))
+        link.spawn(self._watch_standing, link)
+        return link
+
+    async def _watch_standing(self, link: Link) -> None:
+        """Disconnect a peer about which nothing was decided in time: it said no good hello."""
+        await trio.sleep(HELLO_TIMEOUT_MS / 1000)
+        if link.standing is None:
+            self.counters["hello_timeouts"] += 1
+            self._book.refused(link.peer_key, self._dialler.now_ms())
+            await self._disconnect(link)
+
+    async def _disconnect(self, link: Link) -> None:
+        """Close all connections to a peer; `disconnected` follows."""
+        try:
+            await self._host.get_network().close_peer(link.peer_id)
+        except STREAM_ERRORS:
+            self.counters["close_failed"] += 1
+
+    def _unlink(self, peer_id: ID) -> None:
+        """A connection ended: if it was the last, the peer is gone."""
+        key = peer_key_of(peer_id)
+        link = None if key is None else self._links.get(key)
+        if link is None or self._host.get_network().get_connections(peer_id):
+            return
+        del self._links[link.peer_key]
+        link.close()
+        if self._service.pubsub is not None:
+            self._service.pubsub.expel(peer_id)
+        self._book.disconnected(link.peer_key, self._dialler.now_ms())
+        self._dialler.wake()
+        self._queue.put(PeerDisconnected(link.peer_key))
+
+    # --- streams and gossip ----------------------------------------------------------------------
+
+    def _frame_handler(self, channel: Channel) -> Callable[[Any], Awaitable[None]]:
+        """The handler of inbound streams of one channel."""
+
+        async def handle(stream: Any) -> None:
+            link = self._link(stream.muxed_conn.peer_id)
+            if link is None:
+                await reset_stream(stream)
+                return
+            await link.read_frames(channel, stream, self._queue.put_frame)
+
+        return handle
+
+    async def _handle_logs(self, stream: Any) -> None:
+        """An inbound log stream: members only, a bounded number in all."""
+        link = self._link(stream.muxed_conn.peer_id)
+        if link is None or self._accept_logs is None or not await link.wait_permitted(Channel.LOGS):
+            self.counters["streams_refused_logs"] += 1
+            await reset_stream(stream)
+            return
+        if self._log_streams >= LOG_STREAMS_PER_AGENT_MAX:
+            self.counters["streams_refused_too_many"] += 1
+            await reset_stream(stream)
+            return
+        self._log_streams += 1
+        frames = FrameStream(stream)
+        try:
+            await self._accept_logs(link.peer_key, frames)
+        finally:
+            self._log_streams -= 1
+            await frames.aclose()
+
+    def _permits_gossip(self, peer_id: ID) -> bool:
+        """Whether a peer is a connected member."""
+        key = peer_key_of(peer_id)
+        link = None if key is None else self._links.get(key)
+        return link is not None and link.permits(Channel.BEAT)
+
+    async def _wait_member(self, peer_id: ID) -> bool:
+        """For an inbound gossip stream: wait for the decision about its peer."""
+        link = self._link(peer_id)
+        return link is not None and await link.wait_permitted(Channel.BEAT)
+
+    async def _keep_gossip(self, link: Link) -> None:
+        """A member's gossip stream from our side, opened after both hellos, kept while a member."""
+        await link.wait_open()
+        pubsub = self._service.pubsub
+        if pubsub is not None and link.standing is Standing.MEMBER:
+            await pubsub.keep_stream(link.peer_id)
+
+    async def _expel(self, link: Link) -> None:
+        """No member any more: close gossip both ways."""
+        if self._service.pubsub is not None:
+            stream = self._service.pubsub.expel(link.peer_id)
+            if stream is not None:
+                await reset_stream(stream)

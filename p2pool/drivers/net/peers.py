@@ -1,0 +1,169 @@
+"""The peer book: who is known, at which addresses, and who is to be dialled when.
+
+Pure: time is an argument, jitter comes from a seeded generator, dialling itself is `dialling`'s.
+Invariants: at most PEER_BOOK_MAX peers and ADDRESSES_MAX addresses each; our own key never enters;
+a peer that cannot be reached is tried again after a wait that doubles from DIAL_BACKOFF_MIN_MS to
+DIAL_BACKOFF_MAX_MS, half of it jitter, so that a pool coming back does not dial in step; a peer
+is never forgotten for being away, only displaced when the book is full.
+"""
+
+import random
+
+import attrs
+
+from p2pool.drivers.net.events import KnownPeer
+from p2pool.model.ids import PeerKey
+from p2pool.model.limits import (
+    ADDRESSES_MAX,
+    DIAL_BACKOFF_MAX_MS,
+    DIAL_BACKOFF_MIN_MS,
+    PEER_BOOK_MAX,
+)
+
+
+@attrs.define
+class _Entry:
+    """One peer; `next_dial_ms` is on the monotonic clock, `wanted` peers pass every bound."""
+
+    peer_key: PeerKey
+    addresses: tuple[str, ...]
+    bootstrap: bool = False
+    wanted: bool = False
+    connected: bool = False
+    dialling: bool = False
+    failures: int = 0
+    next_dial_ms: int = 0
+
+
+class PeerBook:
+    """Addresses by peer key and the schedule of dials."""
+
+    def __init__(self, own: PeerKey, rng: random.Random, max_peers: int = PEER_BOOK_MAX) -> None:
+        """An empty book of the node with key `own`."""
+        self._own = own
+        self._rng = rng
+        self._max_peers = max_peers
+        self._entries: dict[PeerKey, _Entry] = {}
+
+    def __len__(self) -> int:
+        """How many peers are known."""
+        return len(self._entries)
+
+    def learn(
+        self, peer_key: PeerKey, addresses: tuple[str, ...], *, bootstrap: bool = False
+    ) -> bool:
+        """Put `addresses` before those known; False when there is no room or nothing to learn.
+
+        A new address makes the peer due at once: what failed so far says nothing about it.
+        """
+        if peer_key == self._own or not addresses:
+            return False
+        entry = self._entries.get(peer_key)
+        if entry is None:
+            if len(self._entries) >= self._max_peers and not self._displace():
+                return False
+            entry = self._entries[peer_key] = _Entry(peer_key, ())
+        if any(address not in entry.addresses for address in addresses[:ADDRESSES_MAX]):
+            entry.failures, entry.next_dial_ms = 0, 0
+        entry.addresses = tuple(dict.fromkeys(addresses + entry.addresses))[:ADDRESSES_MAX]
+        entry.bootstrap = entry.bootstrap or bootstrap
+        return True
+
+    def _displace(self) -> bool:
+        """Drop the disconnected peer that failed most, the longest known first."""
+        idle = [e for e in self._entries.values() if not (e.connected or e.bootstrap or e.dialling)]
+        if not idle:
+            return False
+        del self._entries[max(idle, key=lambda entry: entry.failures).peer_key]
+        return True
+
+    def forget(self, peer_key: PeerKey) -> None:
+        """Drop a peer, a bootstrap node excepted: one that left the pool for good."""
+        entry = self._entries.get(peer_key)
+        if entry is not None and not entry.bootstrap:
+            del self._entries[peer_key]
+
+    def known(self) -> tuple[KnownPeer, ...]:
+        """All but bootstrap nodes, in the order of their keys: what is kept on disk."""
+        return tuple(
+            KnownPeer(key, entry.addresses)
+            for key, entry in sorted(self._entries.items())
+            if not entry.bootstrap
+        )
+
+    def addresses(self, peer_key: PeerKey) -> tuple[str, ...]:
+        """Where a peer was said to be; empty when it is not known."""
+        entry = self._entries.get(peer_key)
+        return () if entry is None else entry.addresses
+
+    def want(self, peer_key: PeerKey) -> None:
+        """Somebody has something to say to this peer: dial it even beyond the usual number."""
+        entry = self._entries.get(peer_key)
+        if entry is not None:
+            entry.wanted = True
+
+    def due(self, now_ms: int, room: int, slots: int) -> tuple[KnownPeer, ...]:
+        """Up to `slots` peers to dial now, wanted ones first; others only while there is `room`.
+
+        They count as being dialled until `connected`, `dial_failed` or `disconnected` is told.
+        """
+        ready = [
+            entry
+            for entry in self._entries.values()
+            if not (entry.connected or entry.dialling) and entry.next_dial_ms <= now_ms
+        ]
+        ready.sort(key=lambda entry: (not entry.wanted, entry.next_dial_ms, entry.peer_key))
+        chosen: list[KnownPeer] = []
+        for entry in ready:
+            if len(chosen) >= slots:
+                break
+            if entry.wanted or len(chosen) < room:
+                entry.dialling = True
+                chosen.append(KnownPeer(entry.peer_key, entry.addresses))
+        return tuple(chosen)
+
+    def next_due_ms(self) -> int | None:
+        """When the next dial is due, None when there is nobody to dial."""
+        times = [
+            entry.next_dial_ms
+            for entry in self._entries.values()
+            if not (entry.connected or entry.dialling)
+        ]
+        return min(times, default=None)
+
+    def connected(self, peer_key: PeerKey) -> None:
+        """A connection stands, whoever dialled."""
+        entry = self._entries.get(peer_key)
+        if entry is not None:
+            entry.connected, entry.dialling = True, False
+            entry.failures, entry.next_dial_ms = 0, 0
+
+    def disconnected(self, peer_key: PeerKey, now_ms: int) -> None:
+        """The last connection is gone: dial again soon, with jitter since the other does too."""
+        entry = self._entries.get(peer_key)
+        if entry is not None:
+            entry.connected, entry.dialling, entry.wanted = False, False, False
+            soon_ms = now_ms + self._jittered(DIAL_BACKOFF_MIN_MS)
+            # A refusal while it was connected asked for a longer wait, which stays.
+            entry.next_dial_ms = max(entry.next_dial_ms, soon_ms)
+
+    def dial_failed(self, peer_key: PeerKey, now_ms: int) -> None:
+        """No address answered: wait longer than the last time."""
+        entry = self._entries.get(peer_key)
+        if entry is None or entry.connected:
+            return
+        wait_ms = min(DIAL_BACKOFF_MIN_MS << min(entry.failures, 20), DIAL_BACKOFF_MAX_MS)
+        entry.failures += 1
+        entry.dialling, entry.wanted = False, False
+        entry.next_dial_ms = now_ms + self._jittered(wait_ms)
+
+    def refused(self, peer_key: PeerKey, now_ms: int) -> None:
+        """We do not want this peer for now, or it never said hello: leave it alone for long."""
+        entry = self._entries.get(peer_key)
+        if entry is not None:
+            entry.dialling, entry.wanted = False, False
+            entry.next_dial_ms = now_ms + self._jittered(DIAL_BACKOFF_MAX_MS)
+
+    def _jittered(self, wait_ms: int) -> int:
+        """Between half of `wait_ms` and all of it."""
+        return wait_ms // 2 + self._rng.randrange(wait_ms // 2 + 1)
