@@ -1,0 +1,138 @@
+"""Heartbeats: when ours is due, and what the newest one of each member said.
+
+Intuition: gossip costs a node about the same at any size of pool, so the interval grows with the
+roster: max(5 s, members / 20 s), a tenth of it jitter. A change is told at once, but not more than
+once a second, so that a task that flaps does not flood the pool.
+
+Invariants: for each node only the newest (incarnation, sequence) is kept; a heartbeat is kept with
+the bytes it was sealed in, so that a newcomer can be handed it with its proof. The hardware record
+travels when it changed and to who asks; the digest always.
+Source: design, section 5.
+"""
+
+from collections import OrderedDict
+from random import Random
+
+import attrs
+
+from p2pool.model import limits
+from p2pool.model.gossip import Heartbeat
+from p2pool.model.hardware import Hardware, Load
+from p2pool.model.ids import Digest, NodeId
+from p2pool.model.messages import Verified
+from p2pool.model.timing import Now
+
+
+@attrs.frozen
+class Beat:
+    """The newest heartbeat of a node, when it was heard, and its sealed bytes."""
+
+    heartbeat: Heartbeat
+    incarnation: int
+    sequence: int
+    sent_at_ms: int
+    heard_at: Now
+    sealed: bytes
+
+
+@attrs.define
+class Beats:
+    """The newest heartbeat of each member, and the timer of our own."""
+
+    rng: Random
+    newest: "OrderedDict[NodeId, Beat]" = attrs.field(factory=OrderedDict)
+    hardware: dict[NodeId, tuple[Digest, Hardware]] = attrs.field(factory=dict)
+    last_sent_ms: int | None = None
+    next_due_ms: int = 0
+    changed: bool = True
+    sent_content: Heartbeat | None = None
+
+    def interval_ms(self, members: int) -> int:
+        """The interval without a change, before jitter."""
+        return max(
+            limits.HEARTBEAT_MIN_INTERVAL_MS, members * 1000 // limits.HEARTBEAT_MEMBERS_PER_SECOND
+        )
+
+    def wakeup_ms(self) -> int:
+        """When our own next heartbeat is due, on the monotonic clock."""
+        if not self.changed or self.last_sent_ms is None:
+            return self.next_due_ms if self.last_sent_ms is not None else 0
+        soonest = self.last_sent_ms + limits.HEARTBEAT_CHANGE_INTERVAL_MS
+        return min(soonest, self.next_due_ms)
+
+    def offer(self, content: Heartbeat) -> None:
+        """Compare what we would say with what we said last; load alone is no change."""
+        said = self.sent_content
+        if said is None:
+            self.changed = True
+            return
+        if _told_at_once(content) != _told_at_once(said):
+            self.changed = True
+
+    def take_due(self, content: Heartbeat, members: int, now: Now) -> Heartbeat | None:
+        """Our heartbeat if it is due, with the hardware record when its digest is new."""
+        if now.mono_ms < self.wakeup_ms():
+            return None
+        said = self.sent_content
+        if said is not None and said.hardware_digest == content.hardware_digest:
+            content = attrs.evolve(content, hardware=None)
+        interval_ms = self.interval_ms(members)
+        jitter_ms = self.rng.randrange(interval_ms // 10 + 1)
+        self.last_sent_ms = now.mono_ms
+        self.next_due_ms = now.mono_ms + interval_ms - jitter_ms
+        self.changed = False
+        self.sent_content = content
+        return content
+
+    def hear(self, verified: Verified, now: Now) -> bool:
+        """Keep a member's heartbeat if it is newer than what is known; True when it is."""
+        beat = verified.message
+        assert isinstance(beat, Heartbeat)
+        header = verified.header
+        old = self.newest.get(header.node_id)
+        stamp = (header.incarnation, header.sequence)
+        if old is not None and stamp <= (old.incarnation, old.sequence):
+            return False
+        if beat.hardware is not None:
+            self.hardware[header.node_id] = (beat.hardware_digest, beat.hardware)
+        self.newest[header.node_id] = Beat(
+            beat, header.incarnation, header.sequence, header.sent_at_ms, now, verified.sealed
+        )
+        self.newest.move_to_end(header.node_id)
+        while len(self.newest) > limits.MEMBERS_MAX:
+            gone, _ = self.newest.popitem(last=False)
+            self.hardware.pop(gone, None)
+        return True
+
+    def hardware_of(self, node_id: NodeId) -> Hardware | None:
+        """The record behind the digest of a node's newest heartbeat, if it is known."""
+        beat = self.newest.get(node_id)
+        record = self.hardware.get(node_id)
+        if beat is None or record is None or record[0] != beat.heartbeat.hardware_digest:
+            return None
+        return record[1]
+
+    def lacks_hardware(self, node_id: NodeId) -> bool:
+        """Whether a node was heard whose hardware record must be asked for."""
+        return node_id in self.newest and self.hardware_of(node_id) is None
+
+    def forget(self, node_id: NodeId) -> None:
+        """A node left the pool."""
+        self.newest.pop(node_id, None)
+        self.hardware.pop(node_id, None)
+
+    def sealed(self) -> tuple[bytes, ...]:
+        """The newest heartbeats, for a newcomer, newest first, in at most half a frame."""
+        out: list[bytes] = []
+        budget = limits.STREAM_FRAME_MAX_BYTES // 2
+        for beat in reversed(self.newest.values()):
+            budget -= len(beat.sealed)
+            if budget < 0 or len(out) >= limits.BEATS_PER_ANSWER_MAX:
+                break
+            out.append(beat.sealed)
+        return tuple(out)
+
+
+def _told_at_once(heartbeat: Heartbeat) -> Heartbeat:
+    """A heartbeat without what changes all the time and can wait for the interval."""
+    return attrs.evolve(heartbeat, hardware=None, load=Load(), applied_index=0)

@@ -1,0 +1,96 @@
+"""A follower replica fetches what it misses from any member, in order, and never gets stuck."""
+
+from random import Random
+
+from p2pool.core.replica import FETCH_TIMEOUT_MS, Ask, Entries, Replica, Whole
+from p2pool.model import limits
+from p2pool.model.gossip import Announcement
+from p2pool.model.ids import Digest, PeerKey
+from p2pool.model.query import SnapshotRequested, StateAnswered
+from p2pool.model.raft import Entry
+from p2pool.model.timing import Now
+
+LOG = Digest(b"L" * 32)
+A, B = PeerKey(b"a" * 32), PeerKey(b"b" * 32)
+
+
+def at(ms: int) -> Now:
+    return Now(ms, 1_700_000_000_000 + ms)
+
+
+def entries(first: int, last: int) -> tuple[Entry, ...]:
+    return tuple(Entry(i, 1, 0, i, b"") for i in range(first, last + 1))
+
+
+def behind(target: int) -> Replica:
+    replica = Replica(Random(1), log_id=LOG)
+    replica.heard(Announcement(LOG, 1, 1, target, Digest(b"d" * 32)), 3, at(0))
+    return replica
+
+
+def ask(replica: Replica, now_ms: int, peers: tuple[PeerKey, ...] = (A,), request: int = 7) -> Ask:
+    asked = replica.tick(request, peers, 3, at(now_ms))
+    assert asked is not None
+    return asked
+
+
+def state(request: int, taken: tuple[Entry, ...], commit: int = 9) -> StateAnswered:
+    return StateAnswered(request, LOG, commit, taken, 0, 0, b"")
+
+
+def test_a_peer_that_is_behind_asks_and_takes_what_follows() -> None:
+    """Entries before and beyond a gap are left out; the rest is asked for at once."""
+    replica = behind(9)
+    assert ask(replica, 100).peer_key == A
+    gap = (*entries(1, 3), *entries(5, 6))
+    result = replica.answered(state(7, gap), A, 8, at(101))
+    assert result == Entries(entries(1, 3))
+    replica.held_index = 3
+    assert ask(replica, 102).message.request == 7
+
+
+def test_an_answer_to_nothing_that_was_asked_is_dropped() -> None:
+    """Another number, another peer or another log changes nothing that is held."""
+    replica = behind(9)
+    ask(replica, 100)
+    assert replica.answered(state(6, entries(1, 9)), A, 8, at(101)) is None
+    assert replica.answered(state(7, entries(1, 9)), B, 8, at(101)) is None
+    other = StateAnswered(7, Digest(b"M" * 32), 9, entries(1, 9), 0, 0, b"")
+    assert replica.answered(other, A, 8, at(101)) is None
+    assert replica.held_index == 0
+
+
+def test_silence_has_a_deadline_and_somebody_else_is_asked() -> None:
+    """A member that does not answer is not asked again while there is another."""
+    replica = behind(9)
+    first = ask(replica, 100, (A, B)).peer_key
+    later = 100 + FETCH_TIMEOUT_MS
+    assert replica.wakeup_ms() == later
+    second = replica.tick(8, (A, B), 3, at(later)) or replica.tick(8, (A, B), 3, at(later + 10))
+    assert second is not None
+    assert second.peer_key != first
+
+
+def test_an_empty_answer_is_not_asked_for_in_a_tight_loop() -> None:
+    """A member that has no more than we is left alone for a while, and the fetch goes on."""
+    replica = behind(9)
+    ask(replica, 100)
+    assert replica.answered(state(7, ()), A, 8, at(101)) is None
+    assert replica.wakeup_ms() == 101 + limits.PROBE_INTERVAL_MS
+
+
+def test_a_snapshot_is_taken_only_whole() -> None:
+    """Chunks are put together in order; one out of order gives the fetch up."""
+    replica = behind(9)
+    ask(replica, 100)
+    more = replica.answered(StateAnswered(7, LOG, 9, (), 4, 0, b"ab"), A, 8, at(101))
+    assert isinstance(more, Ask)
+    assert more.message == SnapshotRequested(8, LOG, 2)
+    whole = replica.answered(StateAnswered(8, LOG, 9, (), 4, 2, b"cd"), A, 9, at(102))
+    assert whole == Whole(b"abcd")
+
+    replica = behind(9)
+    ask(replica, 100)
+    assert replica.answered(StateAnswered(7, LOG, 9, (), 4, 2, b"cd"), A, 8, at(101)) is None
+    assert replica.fetch is None
+    assert not replica.parts
