@@ -68,8 +68,7 @@ def _fixed(hint: Any, place: str) -> Any:
     if attrs.has(hint):
         return example(hint)
     if issubclass(hint, Enum):
-        members = list(hint)
-        return members[seed[0] % len(members)]
+        return list(hint)[1]  # stays the same when members are added
     return {str: place.rpartition(".")[2], bool: bool(seed[0] % 2)}.get(
         hint, int.from_bytes(seed[:3], "big")
     )

@@ -1,0 +1,91 @@
+"""Every message, entry body, digest and envelope has the bytes that it had before.
+
+A difference means that agents of two versions no longer understand each other: give the message a
+new version. After a deliberate change, `P2POOL_REWRITE_GOLDEN=1 pytest tests/wire/test_golden.py`
+writes the file anew; its diff is what changed on the wire.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pool.codec import messages
+from p2pool.codec.structs import encode_struct
+from p2pool.model import chain, limits, raft, tasks
+from p2pool.model.hardware import Hardware
+from p2pool.model.messages import TYPES, PeerBinding
+from p2pool.wire import envelope, typed
+from p2pool.wire.binding import make_binding
+from tests.codec.samples import example
+from tests.wire.samples import ACCOUNT, HEADER, KEY, NOW_S, POOL
+
+FILE = Path(__file__).parent.parent / "golden" / "messages.json"
+REQUEST = tasks.TaskRequest(
+    tasks.Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
+)
+
+
+def _current() -> dict[str, dict[str, Any]]:
+    """What this version makes of the fixed examples."""
+    sealed: dict[str, Any] = {}
+    for number, cls in TYPES.items():
+        message = example(cls)
+        sealed[cls.__name__] = {
+            "type": number,
+            "payload": messages.encode_payload(HEADER, message).hex(),
+            "sealed": envelope.seal(message, HEADER, POOL, KEY).hex(),
+        }
+    records = [raft.Entry, raft.HardState, raft.Snapshot, tasks.SignedRequest, PeerBinding]
+    bodies = {
+        cls.__name__: {"kind": int(kind), "body": encode_struct(example(cls)).hex()}
+        for kind, cls in messages.RECORDS.items()
+    }
+    digests = {
+        "log_id": messages.log_id(POOL, example(chain.RootRecord)),
+        "configuration_hash": messages.configuration_hash(example(raft.Configuration)),
+        "hardware_digest": messages.hardware_digest(example(Hardware)),
+        "task_id": messages.task_id(POOL, REQUEST),
+        "request_signature": typed.sign_request(POOL, ACCOUNT, REQUEST).signature,
+        "binding": encode_struct(make_binding(POOL, ACCOUNT, KEY, NOW_S, 3600)),
+    }
+    return {
+        "messages": sealed,
+        "bodies": bodies,
+        "records": {cls.__name__: encode_struct(example(cls)).hex() for cls in records},
+        "digests": {name: value.hex() for name, value in digests.items()},
+    }
+
+
+if os.environ.get("P2POOL_REWRITE_GOLDEN") == "1":
+    FILE.write_text(json.dumps(_current(), indent=1) + "\n")
+
+GOLDEN: dict[str, dict[str, Any]] = json.loads(FILE.read_text())
+CURRENT = _current()
+
+
+def test_nothing_was_added_or_removed_unseen() -> None:
+    """Each type, kind and record has its golden bytes, and none is left over."""
+    assert {part: set(names) for part, names in GOLDEN.items()} == {
+        part: set(names) for part, names in CURRENT.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [(part, name) for part in GOLDEN for name in GOLDEN[part]]
+)
+def test_bytes_are_what_they_were(part: str, name: str) -> None:
+    """The bytes of this version are the golden ones."""
+    assert CURRENT[part].get(name) == GOLDEN[part][name]
+
+
+@pytest.mark.parametrize("name", GOLDEN["messages"])
+def test_golden_bytes_are_understood(name: str) -> None:
+    """The golden envelope opens to the example."""
+    golden = GOLDEN["messages"][name]
+    data = bytes.fromhex(golden["sealed"])
+    found = envelope.open_sealed(data, POOL, max_bytes=limits.STREAM_FRAME_MAX_BYTES)
+    assert found.message == example(TYPES[golden["type"]])
+    assert found.header == HEADER

@@ -1,0 +1,197 @@
+"""What accounts sign is what a wallet shows, and tells who signed it."""
+
+from contextlib import suppress
+from typing import Any
+
+import attrs
+import pytest
+from eth_account import Account
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.model import limits
+from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Refusal, Stale
+from p2pool.model.ids import Address, Digest
+from p2pool.model.messages import LogsOpened
+from p2pool.model.tasks import (
+    Action,
+    Delegation,
+    LogGrant,
+    Scope,
+    SignedRequest,
+    TaskRequest,
+)
+from p2pool.wire import eip712, typed
+from tests.codec.samples import example, instances
+from tests.wire.samples import ACCOUNT, NOW_S, OTHER_ACCOUNT, POOL
+
+ME, OTHER = (Address(bytes.fromhex(a.address[2:])) for a in (ACCOUNT, OTHER_ACCOUNT))
+REQUEST = TaskRequest(
+    Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
+)
+SIGNED = typed.sign_request(POOL, ACCOUNT, REQUEST)
+DELEGATION = Delegation(1, OTHER, Scope.SUBMIT, NOW_S, NOW_S + 10**6)
+
+
+def test_a_request_tells_its_signer() -> None:
+    """The account that signed is recovered, also from bytes."""
+    assert typed.recover_request(POOL, SIGNED) == ME
+    assert typed.recover_request(POOL, decode_struct(SignedRequest, encode_struct(SIGNED))) == ME
+    assert typed.recover_signers(POOL, SIGNED).principal == ME
+    typed.check_times(SIGNED, NOW_S)
+
+
+def test_a_wallet_signs_the_same() -> None:
+    """eth-account, given the typed data as a wallet is, makes the same signature."""
+    message = typed.request_typed_data(POOL, REQUEST)
+    assert Account.sign_typed_data(ACCOUNT.key, full_message=message).signature == SIGNED.signature
+    types = [(field["type"], field["name"]) for field in message["types"]["TaskRequest"]]
+    assert types == [
+        ("string", "action"),
+        ("uint256", "poolId"),
+        ("string", "target"),
+        ("string", "specJson"),
+        ("bytes32", "requestId"),
+        ("uint64", "notBefore"),
+        ("uint64", "notAfter"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"action": Action.STOP},
+        {"target": "00"},
+        {"spec_json": "{}"},
+        {"request_id": b"s" * 32},
+        {"not_before_s": NOW_S + 1},
+        {"not_after_s": NOW_S + 601},
+    ],
+)
+def test_every_field_is_signed(change: dict[str, Any]) -> None:
+    """A request changed after signing is somebody else's, who has no rights."""
+    changed = attrs.evolve(SIGNED, request=attrs.evolve(REQUEST, **change))
+    with suppress(BadSignature):
+        assert typed.recover_request(POOL, changed) != ME
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"pool_id": 2}, NotForUs),
+        ({"not_after_s": NOW_S}, Malformed),
+        ({"not_before_s": -1}, Malformed),
+        ({"not_after_s": NOW_S + limits.REQUEST_LIFETIME_MAX_S + 1}, Malformed),
+        ({"request_id": b"r"}, Malformed),
+        ({"spec_json": "\ud800"}, Malformed),
+    ],
+)
+def test_requests_that_nobody_should_sign(change: dict[str, Any], refusal: type[Refusal]) -> None:
+    """Refused before a signature is made, and when one is presented."""
+    request = attrs.evolve(REQUEST, **change)
+    with pytest.raises(refusal):
+        typed.sign_request(POOL, ACCOUNT, request)
+    with pytest.raises(refusal):
+        typed.recover_request(POOL, attrs.evolve(SIGNED, request=request))
+
+
+def test_domains_keep_pools_apart() -> None:
+    """On another chain or contract the same bytes are somebody else's."""
+    for pool in (attrs.evolve(POOL, chain_id=1), attrs.evolve(POOL, contract=Address(bytes(20)))):
+        assert typed.recover_request(pool, SIGNED) != ME
+
+
+def test_signatures_have_one_form() -> None:
+    """The other s, the other v, and other lengths are refused: nobody makes a second signature."""
+    order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+    r, s, v = SIGNED.signature[:32], SIGNED.signature[32:64], SIGNED.signature[64]
+    high = (order - int.from_bytes(s, "big")).to_bytes(32, "big")
+    for wrong in (
+        r + high + bytes([55 - v]),
+        r + s + bytes([v - 27]),
+        SIGNED.signature[:64],
+        SIGNED.signature + b"\0",
+        b"",
+        bytes(64) + b"\x1b",
+        b"\xff" * 32 + s + b"\x1b",
+    ):
+        with pytest.raises(BadSignature):
+            typed.recover_request(POOL, attrs.evolve(SIGNED, signature=wrong))
+
+
+@given(st.binary(max_size=66) | st.binary(min_size=64, max_size=64).map(lambda b: b + b"\x1c"))
+def test_any_signature_is_an_account_or_refused(signature: bytes) -> None:
+    """Nothing but `BadSignature` gets out."""
+    with suppress(BadSignature):
+        assert len(eip712.recover(Digest(b"d" * 32), signature)) == 20
+
+
+@given(instances(SignedRequest))
+@settings(deadline=None)
+def test_any_request_is_recovered_or_refused(signed: SignedRequest) -> None:
+    """Whatever a decoded request holds, the answer is an account or a typed refusal."""
+    with pytest.raises(Refusal):
+        typed.recover_request(POOL, signed)
+    request = attrs.evolve(
+        signed.request, pool_id=1, not_before_s=NOW_S, not_after_s=NOW_S + 1, request_id=b"r" * 32
+    )
+    resigned = typed.sign_request(POOL, ACCOUNT, request)
+    assert typed.recover_request(POOL, resigned) == ME
+
+
+def test_times() -> None:
+    """Expired and future requests are stale, with the skew of a clock allowed in front."""
+    skew_s = limits.CLOCK_SKEW_MAX_MS // 1000
+    typed.check_times(SIGNED, NOW_S - skew_s)
+    for now_s in (NOW_S - skew_s - 1, NOW_S + 601):
+        with pytest.raises(Stale):
+            typed.check_times(SIGNED, now_s)
+
+
+def test_delegations() -> None:
+    """A delegate signs for itself; the grantor's signature must be on its delegation."""
+    given_ = typed.sign_delegation(POOL, ACCOUNT, DELEGATION)
+    signed = typed.sign_request(POOL, OTHER_ACCOUNT, REQUEST, given_)
+    assert typed.recover_signers(POOL, signed) == typed.Signers(OTHER, ME)
+    assert typed.recover_signers(POOL, signed).principal == ME
+    assert typed.recover_delegation(POOL, given_) == ME
+    with pytest.raises(NotAllowed):
+        typed.recover_signers(POOL, typed.sign_request(POOL, ACCOUNT, REQUEST, given_))
+    raised = attrs.evolve(given_, delegation=attrs.evolve(DELEGATION, scope=Scope.ADMIN))
+    assert typed.recover_signers(POOL, attrs.evolve(signed, delegation=raised)).principal != ME
+    with pytest.raises(Stale):
+        typed.check_times(signed, NOW_S + 10**6 + 1)
+    short = typed.sign_delegation(POOL, ACCOUNT, attrs.evolve(DELEGATION, not_after_s=NOW_S + 10))
+    with pytest.raises(Stale, match="Delegation"):
+        typed.check_times(attrs.evolve(signed, delegation=short), NOW_S + 11)
+
+
+def test_grants_travel_in_log_frames() -> None:
+    """A grant is taken out of the frame that opens a log stream, with its delegation."""
+    given_ = typed.sign_delegation(POOL, ACCOUNT, DELEGATION)
+    grant = LogGrant(1, "ab" * 16, NOW_S, NOW_S + 60)
+    signed = typed.sign_grant(POOL, OTHER_ACCOUNT, grant, given_)
+    frame = attrs.evolve(
+        example(LogsOpened),
+        grant_pool_id=1,
+        grant_task=grant.task,
+        grant_not_before_s=grant.not_before_s,
+        grant_not_after_s=grant.not_after_s,
+        grant_signature=signed.signature,
+        grant_delegation=typed.delegation_bytes(given_),
+    )
+    found = typed.grant_of(decode_struct(LogsOpened, encode_struct(frame)))
+    assert found == signed
+    assert typed.recover_grant(POOL, found) == OTHER
+    assert typed.recover_signers(POOL, found).grantor == ME
+    typed.check_times(found, NOW_S)
+    with pytest.raises(Malformed):
+        typed.grant_of(attrs.evolve(frame, grant_delegation=b"junk"))
+    assert typed.delegation_bytes(None) == b""
+
+
+def test_a_task_has_one_name() -> None:
+    """Signed by whomever, however often, a request names the same task."""
+    again = typed.sign_request(POOL, OTHER_ACCOUNT, REQUEST)
+    assert typed.task_id(POOL, SIGNED) == typed.task_id(POOL, again)
