@@ -181,10 +181,10 @@ def _resources(r: Reader) -> Resources:
     return Resources(
         cpu_milli=r.number("cpu_milli", d.cpu_milli, 1, limits.CPU_MILLI_MAX),
         memory_bytes=r.number(
-            "memory_bytes", d.memory_bytes, limits.TASK_MEMORY_MIN_BYTES, limits.BYTES_MAX
+            "memory_bytes", d.memory_bytes, limits.TASK_MEMORY_MIN_BYTES, limits.RESOURCE_MAX_BYTES
         ),
-        shm_bytes=r.number("shm_bytes", d.shm_bytes, 0, limits.BYTES_MAX),
-        disk_bytes=r.number("disk_bytes", d.disk_bytes, 0, limits.BYTES_MAX),
+        shm_bytes=r.number("shm_bytes", d.shm_bytes, 0, limits.RESOURCE_MAX_BYTES),
+        disk_bytes=r.number("disk_bytes", d.disk_bytes, 0, limits.RESOURCE_MAX_BYTES),
         gpu=r.table("gpu", _gpu, d.gpu),
     )
 
@@ -194,7 +194,9 @@ def _gpu(r: Reader) -> GpuRequest:
     return GpuRequest(
         count=r.number("count", d.count, 0, limits.GPUS_PER_NODE_MAX),
         model=r.text("model", d.model, rule=rules.gpu_model_rule),
-        memory_min_bytes=r.number("memory_min_bytes", d.memory_min_bytes, 0, limits.BYTES_MAX),
+        memory_min_bytes=r.number(
+            "memory_min_bytes", d.memory_min_bytes, 0, limits.RESOURCE_MAX_BYTES
+        ),
     )
 
 
@@ -212,7 +214,7 @@ def _mount(r: Reader) -> Mount:
         target=r.text("target", rule=rules.target_rule),
         source=r.text("source", "", rule=rules.source_rule),
         read_only=r.flag("read_only", False),
-        size_bytes=r.number("size_bytes", 0, 0, limits.BYTES_MAX),
+        size_bytes=r.number("size_bytes", 0, 0, limits.RESOURCE_MAX_BYTES),
     )
 
 

@@ -3,13 +3,15 @@
 Three independent fields describe a node (design, section 8): membership (the chain's word),
 reachability (the pool's judgement) and intent (what its owner or the manager wants). Each table
 maps state -> {event -> next state}; an event that has no row in a state changes nothing there and
-is refused by `advance`. `DEADLINES` says how long a state may last before the named event is
+is refused by `advance`. `*_DEADLINES` say how long a state may last before the named event is
 raised on its behalf, so that no state is without an exit.
 """
 
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import TypeVar
+
+from p2pool.model import limits
 
 
 class Membership(IntEnum):
@@ -192,11 +194,23 @@ class RaftRole(IntEnum):
     LEADER = 5
 
 
+# Two tables, not one: members of different IntEnums with one number are the same key of a dict.
+MEMBERSHIP_DEADLINES: Mapping[Membership, tuple[MembershipEvent, int]] = {
+    Membership.ONBOARDING: (MembershipEvent.ONBOARDING_EXPIRED, limits.ONBOARDING_STALL_MS),
+}
+REACHABILITY_DEADLINES: Mapping[Reachability, tuple[ReachabilityEvent, int]] = {
+    Reachability.SUSPECT: (ReachabilityEvent.SUSPICION_EXPIRED, limits.SUSPICION_MS),
+    Reachability.UNREACHABLE: (ReachabilityEvent.UNREACHABLE_EXPIRED, limits.DEAD_AFTER_MS),
+}
+"""The event that ends a state, and after how many milliseconds. An invitation ends when its invite
+expires; the other states last as long as the chain, the owner or the node itself has them last."""
+
 State = TypeVar("State", Membership, Reachability, Intent)
+Event = TypeVar("Event", bound=IntEnum)
 
 
 def advance(
-    table: Mapping[State, Mapping[IntEnum, State]], state: State, event: IntEnum
+    table: Mapping[State, Mapping[Event, State]], state: State, event: Event
 ) -> State | None:
     """The next state of a table, or None where the event has no row in this state."""
     return table[state].get(event)
