@@ -99,6 +99,20 @@ class SignedGrant:
     delegation: SignedDelegation | None = None
 
 
+@attrs.frozen
+class Signers:
+    """Who signed a request or grant, as recovered (`wire.typed`), and on whose behalf: `grantor`
+    signed the delegation that it relies on, None without one."""
+
+    signer: Address
+    grantor: Address | None = None
+
+    @property
+    def principal(self) -> Address:
+        """The account whose rights count: the grantor's where there is a delegation."""
+        return self.signer if self.grantor is None else self.grantor
+
+
 class RestartMode(StrEnum):
     """When a container that ended is started again."""
 

@@ -10,8 +10,6 @@ snapshots rely on the entry's having been checked then.
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from p2pool.codec.messages import task_id as _task_id
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.model import limits
@@ -24,6 +22,7 @@ from p2pool.model.tasks import (
     SignedDelegation,
     SignedGrant,
     SignedRequest,
+    Signers,
     TaskRequest,
 )
 from p2pool.wire import eip712
@@ -53,19 +52,6 @@ _GRANT: eip712.Fields = (
     ("uint64", "notBefore"),
     ("uint64", "notAfter"),
 )
-
-
-@attrs.frozen
-class Signers:
-    """Who signed, and on whose behalf: `grantor` signed the delegation, None without one."""
-
-    signer: Address
-    grantor: Address | None = None
-
-    @property
-    def principal(self) -> Address:
-        """The account whose rights count: the grantor's where there is a delegation."""
-        return self.signer if self.grantor is None else self.grantor
 
 
 # --- typed data ---------------------------------------------------------------------------------

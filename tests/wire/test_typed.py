@@ -20,6 +20,7 @@ from p2pool.model.tasks import (
     LogGrant,
     Scope,
     SignedRequest,
+    Signers,
     TaskRequest,
 )
 from p2pool.wire import eip712, typed
@@ -153,7 +154,7 @@ def test_delegations() -> None:
     """A delegate signs for itself; the grantor's signature must be on its delegation."""
     given_ = typed.sign_delegation(POOL, ACCOUNT, DELEGATION)
     signed = typed.sign_request(POOL, OTHER_ACCOUNT, REQUEST, given_)
-    assert typed.recover_signers(POOL, signed) == typed.Signers(OTHER, ME)
+    assert typed.recover_signers(POOL, signed) == Signers(OTHER, ME)
     assert typed.recover_signers(POOL, signed).principal == ME
     assert typed.recover_delegation(POOL, given_) == ME
     with pytest.raises(NotAllowed):

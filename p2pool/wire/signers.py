@@ -1,0 +1,58 @@
+"""Who signed the requests inside a message: found once at entry, for a core that has no curves.
+
+The core decides what an account may do, from accounts that it is given: the agent asks here for
+those behind a message's signed requests and hands them over with it. A leader sends the same
+requests again in every order, so answers are remembered, as many as `limits.SIGNERS_CACHED_MAX`.
+Requests inside log entries are not looked at: they were checked before they were proposed.
+"""
+
+from collections import OrderedDict
+
+import attrs
+
+from p2pool.model import limits
+from p2pool.model.errors import Refusal
+from p2pool.model.ids import PoolRef
+from p2pool.model.messages import Message, Order, RequestForwarded
+from p2pool.model.tasks import SignedRequest, Signers
+from p2pool.wire.typed import recover_signers
+
+
+def requests_in(message: Message) -> tuple[SignedRequest, ...]:
+    """The signed requests inside a message, in its order."""
+    if isinstance(message, RequestForwarded):
+        return (message.signed,)
+    if isinstance(message, Order):
+        return tuple(desired.signed for desired in message.desired)
+    return ()
+
+
+@attrs.define
+class SignerCache:
+    """Recovers signers for one pool and remembers them; not for use by several threads."""
+
+    pool: PoolRef
+    most: int = limits.SIGNERS_CACHED_MAX
+    _known: "OrderedDict[SignedRequest, Signers | None]" = attrs.Factory(OrderedDict)
+
+    def signers(self, signed: SignedRequest) -> Signers | None:
+        """Who signed a request, or None where it is no good for this pool (any `Refusal`)."""
+        if signed in self._known:
+            self._known.move_to_end(signed)
+            return self._known[signed]
+        try:
+            found: Signers | None = recover_signers(self.pool, signed)
+        except Refusal:
+            found = None
+        self._known[signed] = found
+        while len(self._known) > self.most:
+            self._known.popitem(last=False)
+        return found
+
+    def signers_in(self, message: Message) -> tuple[Signers | None, ...]:
+        """`signers` of each signed request inside a message, in its order."""
+        return tuple(self.signers(signed) for signed in requests_in(message))
+
+    def __len__(self) -> int:
+        """How many answers are remembered."""
+        return len(self._known)
