@@ -4,7 +4,8 @@
   comes before its peer's standing is decided waits for that.
 - Message ids stay `from` + sequence number (so that js-libp2p and we name messages alike), but the
   counter starts at `time_ns`: after a restart no id is used again, however busy the node was.
-- What arrives goes straight to the sink; the library's queue of 32, which drops, is not in the way.
+- What arrives goes straight to the sink, what leaves waits in a queue of GOSSIP_PEER_QUEUE_MAX; the
+  library's queues of 32, which drop the rest of any burst, are not in the way.
 - The verdict of a validator is kept for minutes and lowers the forwarder's score, so it rests on
   size, form and signature alone (`check_gossip`), never on a roster; and on a rate per origin.
 - A peer's signed record is verified when it changes, not twice with every message.
@@ -22,12 +23,14 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.pubsub.utils import maybe_consume_signed_record
 
 from p2pool.drivers.net.frames import STREAM_ERRORS, FrameReader, reset_stream
 from p2pool.model.errors import Malformed
 from p2pool.model.limits import (
     GOSSIP_MESSAGE_MAX_BYTES,
+    GOSSIP_PEER_QUEUE_MAX,
     GOSSIP_PER_FORWARDER_PER_S,
     GOSSIP_PER_ORIGIN_BURST,
     GOSSIP_PER_ORIGIN_PER_S,
@@ -135,13 +138,31 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
             except (*STREAM_ERRORS, Malformed, DecodeError):
                 self._counters["gossip_streams_broken"] += 1
                 await reset_stream(stream)
-                self._handle_dead_peer(peer_id)
+                if len(self._inbound[peer_id]) == 1:
+                    await self._start_over(peer_id)
             finally:
                 self._inbound[peer_id].discard(scope)
                 if not self._inbound[peer_id]:
                     del self._inbound[peer_id]
         if scope.cancelled_caught:
             await reset_stream(stream)
+
+    async def _start_over(self, peer_id: ID) -> None:
+        """The one stream from a peer broke: drop ours too; both sides open theirs anew."""
+        outbound = self.peers.get(peer_id)
+        self._handle_dead_peer(peer_id)
+        if outbound is not None:
+            await reset_stream(outbound)
+
+    async def handle_sending_messages(self, peer_id: ID, stream: Any, queue: Any) -> None:
+        """Send to one peer, from a queue that holds more than the library's 32."""
+        if self.peer_queues.get(peer_id) is not queue:
+            return
+        larger = RpcQueue(max_size=GOSSIP_PEER_QUEUE_MAX)
+        self.peer_queues[peer_id] = larger
+        while len(queue):
+            larger.push(await queue.pop())
+        await super().handle_sending_messages(peer_id, stream, larger)
 
     async def continuously_read_stream(self, stream: Any) -> None:
         """Read and handle RPC frames until the stream ends."""

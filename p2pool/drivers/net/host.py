@@ -8,6 +8,8 @@ What the subclasses add, each for something seen in py-libp2p 0.8.1:
   one place where the swarm hands streams over, and a peer has at most STREAMS_PER_PEER_MAX of them;
 - an inbound connection keeps its slot until the swarm stops, even when it is long closed, so that a
   node would accept only so many connections in its life: the upgrade waits for the end instead;
+- an auto-connector dials up to half of `high_watermark` peers out of the peer store, which any peer
+  can fill through identify, whatever `low_watermark` says: there is none here;
 - only peers with Ed25519 keys are let in: no agent has another kind;
 - our own addresses are computed once, not for every message that carries our peer record.
 """
@@ -20,6 +22,7 @@ from typing import Any
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
 from libp2p.host.basic_host import BasicHost
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
@@ -48,6 +51,19 @@ What was measured is in the docstring of the package."""
 StreamHandler = Callable[[Any], Awaitable[None]]
 
 
+class _NoAutoConnector(AutoConnector):  # type: ignore[misc]
+    """Dials nobody: who is dialled is the peer book's to say."""
+
+    async def run_background_task(self, nursery: Any) -> None:
+        """Start nothing."""
+
+    async def maybe_connect(self) -> None:
+        """Connect to nobody."""
+
+    def record_disconnect(self, peer_id: ID) -> None:
+        """Remember nothing."""
+
+
 class PoolSwarm(Swarm):  # type: ignore[misc]
     """The library's swarm with guarded handlers and inbound connections that end."""
 
@@ -56,6 +72,7 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         self.pool_counters = counters
         self._inbound_streams: defaultdict[ID, int] = defaultdict(int)
         super().__init__(*args, **kwargs)
+        self.auto_connector = _NoAutoConnector(swarm=self)
 
     def set_stream_handler(self, stream_handler: StreamHandler) -> None:
         """Take the host's handler of all inbound streams, guarded."""
