@@ -1,0 +1,118 @@
+"""The peer book: bounds, back-off with jitter, and who is dialled first."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pool.drivers.net.events import KnownPeer
+from p2pool.drivers.net.peers import PeerBook
+from p2pool.model.ids import PeerKey
+from p2pool.model.limits import ADDRESSES_MAX, DIAL_BACKOFF_MAX_MS, DIAL_BACKOFF_MIN_MS
+
+OWN = PeerKey(bytes(32))
+
+
+def key(number: int) -> PeerKey:
+    """A peer key for a number from 1."""
+    return PeerKey(number.to_bytes(32, "big"))
+
+
+def book(max_peers: int = 100) -> PeerBook:
+    """An empty book."""
+    return PeerBook(OWN, random.Random(7), max_peers)
+
+
+def at(number: int) -> tuple[str, ...]:
+    """One address."""
+    return (f"/ip4/10.0.0.{number}/tcp/4001",)
+
+
+def test_waits_double_up_to_the_bound_with_jitter() -> None:
+    """Each failure doubles the wait, of which half is jitter, and the bound holds."""
+    peers = book()
+    peers.learn(key(1), at(1))
+    now_ms = 1_000_000
+    for failures in range(30):
+        assert peers.due(now_ms, 10, 10) == (KnownPeer(key(1), at(1)),)
+        peers.dial_failed(key(1), now_ms)
+        due_ms = peers.next_due_ms()
+        assert due_ms is not None
+        whole_ms = min(DIAL_BACKOFF_MIN_MS * 2**failures, DIAL_BACKOFF_MAX_MS)
+        assert whole_ms // 2 <= due_ms - now_ms <= whole_ms
+        assert peers.due(due_ms - 1, 10, 10) == ()
+        now_ms = due_ms
+
+
+def test_a_new_address_is_tried_at_once_and_comes_first() -> None:
+    """What failed at the old address says nothing about the new one."""
+    peers = book()
+    peers.learn(key(1), at(1))
+    peers.due(0, 10, 10)
+    peers.dial_failed(key(1), 0)
+    peers.learn(key(1), at(1))
+    assert peers.due(1, 10, 10) == ()
+    peers.learn(key(1), at(2))
+    assert peers.due(1, 10, 10) == (KnownPeer(key(1), at(2) + at(1)),)
+
+
+def test_a_peer_is_not_dialled_twice_at_once_nor_while_connected() -> None:
+    """Being dialled and being connected both take it out of what is due."""
+    peers = book()
+    peers.learn(key(1), at(1))
+    assert len(peers.due(0, 10, 10)) == 1
+    assert peers.due(0, 10, 10) == ()
+    peers.connected(key(1))
+    assert peers.due(10**9, 10, 10) == ()
+    peers.disconnected(key(1), 5_000)
+    assert peers.due(5_000 + DIAL_BACKOFF_MIN_MS, 10, 10) != ()
+
+
+def test_a_refused_peer_waits_long_though_it_disconnects() -> None:
+    """The disconnection that follows a refusal does not bring the dial forward."""
+    peers = book()
+    peers.learn(key(1), at(1))
+    peers.due(0, 10, 10)
+    peers.connected(key(1))
+    peers.refused(key(1), 1_000)
+    peers.disconnected(key(1), 1_100)
+    assert peers.due(1_000 + DIAL_BACKOFF_MAX_MS // 2 - 1, 10, 10) == ()
+
+
+def test_wanted_peers_pass_the_number_that_is_aimed_at() -> None:
+    """Without room only those are dialled that somebody has something to say to."""
+    peers = book()
+    for number in (1, 2, 3):
+        peers.learn(key(number), at(number))
+    assert peers.due(0, 0, 10) == ()
+    peers.want(key(3))
+    assert [peer.peer_key for peer in peers.due(0, 0, 10)] == [key(3)]
+    assert [peer.peer_key for peer in peers.due(0, 1, 10)] == [key(1)]
+
+
+def test_a_full_book_displaces_the_one_that_failed_most_never_a_bootstrap_node() -> None:
+    """Who answers, and where to begin, is kept."""
+    peers = book(max_peers=3)
+    peers.learn(key(1), at(1), bootstrap=True)
+    peers.learn(key(2), at(2))
+    peers.learn(key(3), at(3))
+    peers.due(0, 10, 10)
+    for number in (1, 3):
+        peers.dial_failed(key(number), 0)
+    peers.connected(key(2))
+    assert peers.learn(key(4), at(4))
+    assert [peer.peer_key for peer in peers.known()] == [key(2), key(4)]
+    peers.connected(key(4))
+    assert not peers.learn(key(5), at(5))
+    assert len(peers) == 3
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 40)), max_size=200))
+def test_the_bounds_hold_whatever_is_learnt(told: list[tuple[int, int]]) -> None:
+    """Never more peers or addresses than allowed, and never ourselves."""
+    peers = book(max_peers=5)
+    for number, address in told:
+        peers.learn(key(number), at(address))
+    assert len(peers) <= 5
+    assert OWN not in [peer.peer_key for peer in peers.known()]
+    assert all(len(peer.addresses) <= ADDRESSES_MAX for peer in peers.known())
