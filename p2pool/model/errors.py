@@ -62,6 +62,11 @@ class Malformed(Refusal):
 
     code = "malformed"
 
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        """Keep every problem found, where a reader finds all at once."""
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
 
 class BadSignature(Refusal):
     """A signature that does not verify under the key that it must be by."""

@@ -1,0 +1,289 @@
+"""The JSON in which signed things travel between a client and an agent's API.
+
+    {"request": {"action": "submit", "pool_id": 1, "target": "", "spec_json": "{...}",
+                 "request_id": "<64 hex>", "not_before_s": 1, "not_after_s": 2},
+     "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."}}
+
+Bytes are hex, with or without `0x`. Reading is strict and finds every problem at once; what is
+signed is the typed data (`wire.typed`), never this form, so it may be laid out in any way.
+"""
+
+import json
+import re
+from typing import Any
+
+from p2pool.codec.specreader import Reader, Rule
+from p2pool.model import limits
+from p2pool.model.chain import Invite
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import (
+    ADDRESS_BYTES,
+    DIGEST_BYTES,
+    TASK_ID_BYTES,
+    Address,
+    AllocationId,
+    NodeId,
+    TaskId,
+)
+from p2pool.model.ports import LogOptions
+from p2pool.model.tasks import (
+    Action,
+    Delegation,
+    LogGrant,
+    Scope,
+    SignedDelegation,
+    SignedGrant,
+    SignedRequest,
+    TaskRequest,
+)
+
+UINT64_MAX = 2**64 - 1
+UINT256_MAX = 2**256 - 1
+_HEX = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2})*)")
+_SCOPES = tuple(scope.name.lower() for scope in Scope)
+
+
+def unhex(text: str, size: int) -> bytes | None:
+    """Bytes of a hex text with or without `0x`, or None unless there are exactly `size`."""
+    found = _HEX.fullmatch(text)
+    if found is None or len(found[1]) != 2 * size:
+        return None
+    return bytes.fromhex(found[1])
+
+
+def address_text(address: bytes) -> str:
+    """An account, contract or node id as people write it: `0x` and 40 lower-case digits."""
+    return "0x" + address.hex()
+
+
+def read_allocation(text: str) -> AllocationId | None:
+    """`<32 hex digits>.<replica>`, or None where it is not that."""
+    head, dot, tail = text.partition(".")
+    task = unhex(head, TASK_ID_BYTES)
+    if task is None or not dot or not re.fullmatch(r"0|[1-9][0-9]{0,8}", tail):
+        return None
+    return AllocationId(TaskId(task), int(tail))
+
+
+def load(body: bytes) -> Any:
+    """The JSON value of a body; `Malformed` where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"The body is not JSON: {error}", hint="Send a JSON object.") from error
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+def request_json(signed: SignedRequest) -> dict[str, Any]:
+    """A signed request as plain JSON values."""
+    request = signed.request
+    plain: dict[str, Any] = {
+        "request": {
+            "action": request.action.value,
+            "pool_id": request.pool_id,
+            "target": request.target,
+            "spec_json": request.spec_json,
+            "request_id": request.request_id.hex(),
+            "not_before_s": request.not_before_s,
+            "not_after_s": request.not_after_s,
+        },
+        "signature": "0x" + signed.signature.hex(),
+    }
+    return _with_delegation(plain, signed.delegation)
+
+
+def read_request(value: Any) -> SignedRequest:
+    """The signed request in a JSON value; `Malformed` with all `problems`."""
+    problems: list[str] = []
+    reader = Reader(value, "body", problems)
+    request = reader.table("request", _request, None)
+    signature, delegation = _signed(reader)
+    if request is None:
+        reader.missing("request")
+    reader.finish()
+    _raise(problems, "The request is not good")
+    assert request is not None
+    return SignedRequest(request, signature, delegation)
+
+
+def _request(r: Reader) -> TaskRequest:
+    action = r.choice("action", Action, None)
+    pool_id = r.number("pool_id", None, 0, UINT256_MAX)
+    target = r.text("target", "", rule=_any_text)
+    spec_json = r.take("spec_json")
+    if spec_json is not None and not isinstance(spec_json, str):
+        r.problem("spec_json", "is not text: it is the specification as it was signed")
+    elif isinstance(spec_json, str) and len(spec_json) > limits.SPEC_JSON_MAX_BYTES:
+        r.problem("spec_json", f"is longer than {limits.SPEC_JSON_MAX_BYTES} bytes")
+    return TaskRequest(
+        action,
+        pool_id,
+        target,
+        spec_json if isinstance(spec_json, str) else "",
+        _bytes(r, "request_id", DIGEST_BYTES),
+        r.number("not_before_s", None, 0, UINT64_MAX),
+        r.number("not_after_s", None, 0, UINT64_MAX),
+    )
+
+
+# --- log grants ---------------------------------------------------------------------------------
+
+
+def grant_json(signed: SignedGrant) -> dict[str, Any]:
+    """A signed log grant as plain JSON values."""
+    grant = signed.grant
+    plain: dict[str, Any] = {
+        "grant": {
+            "pool_id": grant.pool_id,
+            "task": grant.task,
+            "not_before_s": grant.not_before_s,
+            "not_after_s": grant.not_after_s,
+        },
+        "signature": "0x" + signed.signature.hex(),
+    }
+    return _with_delegation(plain, signed.delegation)
+
+
+def logs_json(signed: SignedGrant, options: LogOptions) -> dict[str, Any]:
+    """What is posted to read a log: the grant, and which part of the log."""
+    return grant_json(signed) | {
+        "follow": options.follow,
+        "tail_lines": options.tail_lines,
+        "since_ms": options.since_ms,
+    }
+
+
+def read_logs(value: Any) -> tuple[SignedGrant, LogOptions]:
+    """The grant and options of a log request; `Malformed` with all `problems`."""
+    problems: list[str] = []
+    reader = Reader(value, "body", problems)
+    grant = reader.table("grant", _grant, None)
+    signature, delegation = _signed(reader)
+    if grant is None:
+        reader.missing("grant")
+    options = LogOptions(
+        reader.flag("follow", False),
+        reader.number("tail_lines", -1, -1, limits.LOG_TAIL_MAX_LINES),
+        reader.number("since_ms", 0, 0, UINT64_MAX),
+    )
+    reader.finish()
+    _raise(problems, "The log request is not good")
+    assert grant is not None
+    return SignedGrant(grant, signature, delegation), options
+
+
+def _grant(r: Reader) -> LogGrant:
+    return LogGrant(
+        r.number("pool_id", None, 0, UINT256_MAX),
+        r.text("task", rule=_any_text),
+        r.number("not_before_s", None, 0, UINT64_MAX),
+        r.number("not_after_s", None, 0, UINT64_MAX),
+    )
+
+
+# --- invites ------------------------------------------------------------------------------------
+
+
+def invite_json(invite: Invite) -> dict[str, Any]:
+    """An invite as plain JSON values: what a manager hands to who is to join."""
+    return {
+        "domain_id": invite.domain_id,
+        "pool_id": invite.pool_id,
+        "node_id": address_text(invite.node_id),
+        "nonce": str(invite.nonce),
+        "expiration_s": invite.expiration_s,
+        "signature": "0x" + invite.signature.hex(),
+    }
+
+
+def read_invite(value: Any) -> Invite:
+    """The invite in a JSON value; `Malformed` with all `problems`. `nonce` may be a text, since
+    it does not fit a JavaScript number."""
+    problems: list[str] = []
+    r = Reader(value, "invite", problems)
+    nonce = r.left.get("nonce")
+    if isinstance(nonce, str) and re.fullmatch(r"[0-9]{1,78}", nonce):
+        r.left["nonce"] = int(nonce)
+    invite = Invite(
+        r.number("domain_id", None, 0, UINT256_MAX),
+        r.number("pool_id", None, 0, UINT256_MAX),
+        NodeId(_bytes(r, "node_id", ADDRESS_BYTES)),
+        r.number("nonce", None, 0, UINT256_MAX),
+        r.number("expiration_s", None, 0, UINT64_MAX),
+        _signature(r),
+    )
+    r.finish()
+    _raise(problems, "The invite is not good")
+    return invite
+
+
+# --- shared -------------------------------------------------------------------------------------
+
+
+def _with_delegation(plain: dict[str, Any], signed: SignedDelegation | None) -> dict[str, Any]:
+    if signed is not None:
+        given = signed.delegation
+        plain["delegation"] = {
+            "delegation": {
+                "pool_id": given.pool_id,
+                "delegate": address_text(given.delegate),
+                "scope": given.scope.name.lower(),
+                "not_before_s": given.not_before_s,
+                "not_after_s": given.not_after_s,
+            },
+            "signature": "0x" + signed.signature.hex(),
+        }
+    return plain
+
+
+def _signed(r: Reader) -> tuple[bytes, SignedDelegation | None]:
+    return _signature(r), r.table("delegation", _signed_delegation, None)
+
+
+def _signed_delegation(r: Reader) -> SignedDelegation | None:
+    given = r.table("delegation", _delegation, None)
+    if given is None:
+        r.missing("delegation")
+    signature = _signature(r)
+    return SignedDelegation(given, signature) if given is not None else None
+
+
+def _delegation(r: Reader) -> Delegation | None:
+    return Delegation(
+        r.number("pool_id", None, 0, UINT256_MAX),
+        Address(_bytes(r, "delegate", ADDRESS_BYTES)),
+        Scope[r.word("scope", _SCOPES).upper()],
+        r.number("not_before_s", None, 0, UINT64_MAX),
+        r.number("not_after_s", None, 0, UINT64_MAX),
+    )
+
+
+def _signature(r: Reader) -> bytes:
+    """A signature of bounded length: contract accounts have long ones."""
+
+    def rule(text: str) -> str:
+        if (found := _HEX.fullmatch(text)) is None or not found[1]:
+            return "is not a signature in hex"
+        most = limits.ACCOUNT_SIGNATURE_MAX_BYTES
+        return f"is longer than {most} bytes" if len(found[1]) > 2 * most else ""
+
+    found = _HEX.fullmatch(r.text("signature", rule=rule))
+    return bytes.fromhex(found[1]) if found else b""
+
+
+def _bytes(r: Reader, key: str, size: int) -> bytes:
+    rule: Rule = lambda text: (  # noqa: E731
+        "" if unhex(text, size) is not None else f"is not {size} bytes in hex"
+    )
+    return unhex(r.text(key, rule=rule), size) or b""
+
+
+def _any_text(text: str) -> str:
+    return "" if len(text) <= limits.TEXT_MAX_BYTES else "is too long"
+
+
+def _raise(problems: list[str], sentence: str) -> None:
+    if problems:
+        raise Malformed(f"{sentence}: {'; '.join(problems)}.", problems=tuple(problems))
