@@ -1,12 +1,19 @@
 """Connections on real hosts: coming back, going on without bootstrap, breaking, shutting down."""
 
 import socket
+from contextlib import suppress
 
 import pytest
 import trio
+from libp2p import new_host
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.rsa import create_new_key_pair as create_rsa_key_pair
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from multiaddr import Multiaddr
 
 from p2pool.drivers.net.addresses import host_and_port, peer_id_of
-from p2pool.drivers.net.events import KnownPeer, Standing
+from p2pool.drivers.net.events import FrameReceived, KnownPeer, Standing
 from p2pool.drivers.net.links import PROTOCOLS
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.limits import SHUTDOWN_DEADLINE_MS
@@ -214,3 +221,46 @@ async def test_known_peers_given_at_the_start_are_kept_though_away() -> None:
         async with running(1, peers=(away,)) as one:
             await one.wait(lambda: one.network.counters["dials_failed"] > 0)
             assert one.network.known() == (away,)
+
+
+async def test_a_connection_that_ended_gives_its_slot_back() -> None:
+    """Inbound connections come and go, and none keeps a place among those that may be let in."""
+    with trio.fail_after(60):
+        async with running(1) as one:
+            for _ in range(3):
+                async with running(2) as two:
+                    introduce(two, one)
+                    await wait_members(one, two)
+                await one.wait(lambda: one.network.connected() == ())
+            limiter = one.network._host.get_network()._inbound_limiter
+            await one.wait(lambda: limiter.borrowed_tokens == 0)
+
+
+async def test_a_renewed_hello_reaches_a_connected_peer() -> None:
+    """`greet` sends the hello again, on the connection that stands."""
+    with trio.fail_after(30):
+        async with running(1) as one, running(2) as two:
+            introduce(one, two)
+            await wait_members(one, two)
+            one.network.greet(two.key)
+            await two.wait(lambda: len(two.frames(Channel.HELLO, one)) == 2)
+            assert two.comings(one) == ["+"]
+
+
+async def test_a_host_of_another_kind_of_key_or_protocol_is_let_go() -> None:
+    """Another libp2p program: no Ed25519 key, or no hello; neither becomes a peer for long."""
+    with trio.fail_after(30):
+        async with running(1) as one:
+            (target,) = one.network.addresses()
+            info = info_from_p2p_addr(Multiaddr(target))
+            rsa = new_host(key_pair=create_rsa_key_pair())
+            async with rsa.run(listen_addrs=[]):
+                with trio.move_on_after(2), suppress(SwarmException):
+                    await rsa.connect(info)
+                await one.wait(lambda: one.network.counters["connections_refused_key"] > 0)
+            silent = new_host(key_pair=create_new_key_pair(bytes([77]) * 32))
+            async with silent.run(listen_addrs=[]):
+                await silent.connect(info)
+                await one.wait(lambda: one.network.counters["hello_timeouts"] == 1)
+                await one.wait(lambda: one.network.connected() == ())
+            assert [e for e in one.seen if isinstance(e, FrameReceived)] == []
