@@ -1,0 +1,138 @@
+"""What is kept on disk, as the core sees it: operations that go in, and what comes back at a start.
+
+The core emits operations, the store makes a batch of them durable as one: all or none, in their
+order. One store holds one log at a time (`ResetLog` begins another) and a few small named tables.
+
+Invariants: entries are contiguous; a table never has more rows than its rule says. A table that
+`evicts` is a cache and loses its oldest-written row; in any other, one row too many is our bug.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from p2pool.model import limits
+from p2pool.model.ids import Digest, StoreId
+from p2pool.model.raft import Entry, HardState
+
+
+@attrs.frozen
+class TableRule:
+    """How many rows a table may have, and whether it is a cache that drops its oldest."""
+
+    max_rows: int
+    evicts: bool = False
+
+
+TABLES: Mapping[str, TableRule] = {
+    "peers": TableRule(limits.PEER_BOOK_MAX, evicts=True),
+    "bindings": TableRule(limits.PEERS_TRACKED_MAX, evicts=True),
+    "orders": TableRule(2 * limits.ALLOCATIONS_PER_NODE_MAX),
+    "worker": TableRule(2 * limits.ALLOCATIONS_PER_NODE_MAX),
+    "meta": TableRule(limits.STORE_META_MAX_ROWS),
+}
+"""The named tables. A new one is a line here; the store on disk needs no change."""
+
+
+@attrs.frozen
+class Put:
+    """Set the value of a key in a named table."""
+
+    table: str
+    key: bytes
+    value: bytes
+
+    def __attrs_post_init__(self) -> None:
+        """A wrong table or a value that has no bound is our own bug."""
+        assert self.table in TABLES, self.table
+        assert len(self.key) <= limits.STORE_KEY_MAX_BYTES
+        assert len(self.value) <= limits.STORE_VALUE_MAX_BYTES
+
+
+@attrs.frozen
+class Delete:
+    """Remove a key of a named table; one that is not there is no matter."""
+
+    table: str
+    key: bytes
+
+    def __attrs_post_init__(self) -> None:
+        """A wrong table is our own bug."""
+        assert self.table in TABLES, self.table
+
+
+@attrs.frozen
+class AppendEntries:
+    """Append entries to the log, the first right after the last one kept (any, if none is)."""
+
+    entries: tuple[Entry, ...]
+
+
+@attrs.frozen
+class TruncateFrom:
+    """Drop the entries from this index on, itself included: they conflict with the leader's."""
+
+    index: int
+
+
+@attrs.frozen
+class CompactTo:
+    """Drop the entries up to this index, itself included: a snapshot covers them."""
+
+    index: int
+
+
+@attrs.frozen
+class SaveHardState:
+    """Remember term and vote in a log, which must be the one held (or the first one)."""
+
+    log_id: Digest
+    hard_state: HardState
+
+
+@attrs.frozen
+class SaveSnapshot:
+    """Replace the snapshot by these canonical bytes."""
+
+    snapshot: bytes
+
+    def __attrs_post_init__(self) -> None:
+        """A snapshot over its bound is our own bug: the tables it is made of are bounded."""
+        assert len(self.snapshot) <= limits.SNAPSHOT_MAX_BYTES
+
+
+@attrs.frozen
+class ResetLog:
+    """Forget entries, snapshot and hard state, and begin an empty log of this id."""
+
+    log_id: Digest
+
+
+PersistOp = (
+    Put | Delete
+    | AppendEntries | TruncateFrom | CompactTo
+    | SaveHardState | SaveSnapshot | ResetLog
+)  # fmt: skip
+"""Any operation on the store."""
+
+Batch = tuple[PersistOp, ...]
+"""Operations that become durable together or not at all, in this order."""
+
+
+@attrs.frozen
+class Restored:
+    """What the store held at its opening. `tables` have all names, rows oldest-written first.
+
+    `incarnation` is this start's own: greater than that of any start before, at least the wall
+    clock in milliseconds, and durable already. `log_id` is None as long as no log was begun.
+    """
+
+    store_id: StoreId
+    incarnation: int
+    log_id: Digest | None = None
+    hard_state: HardState = HardState()
+    snapshot: bytes | None = attrs.field(default=None, repr=False)
+    entries: tuple[Entry, ...] = attrs.field(default=(), repr=False)
+    tables: Mapping[str, Mapping[bytes, bytes]] = attrs.field(
+        factory=lambda: {name: {} for name in TABLES}, repr=False
+    )
