@@ -116,6 +116,19 @@ async def test_two_that_dial_each_other_at_once_are_one_peer() -> None:
             await one.wait(lambda: one.comings(two) == ["+", "-"])
 
 
+async def test_a_peer_that_dialled_us_is_not_dialled_back() -> None:
+    """Where it listens is learnt from its hello, while it is connected already."""
+    with trio.fail_after(30):
+        async with running(1) as one, running(2) as two:
+            introduce(one, two)
+            await wait_members(one, two)
+            introduce(two, one)
+            two.network.send(one.key, Channel.RAFT, b"after a while")
+            await one.wait(lambda: one.frames(Channel.RAFT, two) != [])
+            assert two.network.counters["dials_connected"] == 0
+            assert [peer.peer_key for peer in two.network.known()] == [one.key]
+
+
 async def test_a_false_address_does_not_keep_a_peer_away() -> None:
     """Addresses where nobody, or somebody else, listens are passed over."""
     with trio.fail_after(60), socket.socket() as closed:

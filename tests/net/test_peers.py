@@ -75,6 +75,7 @@ def test_a_refused_peer_waits_long_though_it_disconnects() -> None:
     peers.due(0, 10, 10)
     peers.connected(key(1))
     peers.refused(key(1), 1_000)
+    peers.connected(key(1))
     peers.disconnected(key(1), 1_100)
     assert peers.due(1_000 + DIAL_BACKOFF_MAX_MS // 2 - 1, 10, 10) == ()
 

@@ -64,12 +64,14 @@ class Dialler:
         try:
             for address in peer.addresses:
                 if await self._dial_address(peer, address):
-                    self._counters["dials_connected"] += 1
-                    # The swarm told of the connection before it returned; a peer that hung up at
-                    # once was told as disconnected, and both told the book.
-                    return
-            self._counters["dials_failed"] += 1
-            self._book.dial_failed(peer.peer_key, self.now_ms())
+                    break
+            if self._host.get_network().get_connections(peer_id_of(peer.peer_key)):
+                self._counters["dials_connected"] += 1
+                self._book.connected(peer.peer_key)
+            else:
+                # Nobody answered, or the peer hung up at once, which is no better.
+                self._counters["dials_failed"] += 1
+                self._book.dial_failed(peer.peer_key, self.now_ms())
         finally:
             self._in_flight -= 1
             self.wake()

@@ -197,6 +197,8 @@ class Network:
     def learn(self, peer_key: PeerKey, addresses: tuple[str, ...]) -> bool:
         """Addresses (with or without `/p2p/...`) at which a peer says it is; False: not kept."""
         learnt = self._book.learn(peer_key, without_peer_id(addresses))
+        if peer_key in self._links:
+            self._book.connected(peer_key)
         self._dialler.wake()
         return learnt
 

@@ -134,9 +134,12 @@ class PeerBook:
     def connected(self, peer_key: PeerKey) -> None:
         """A connection stands, whoever dialled."""
         entry = self._entries.get(peer_key)
-        if entry is not None:
-            entry.connected, entry.dialling = True, False
-            entry.failures, entry.next_dial_ms = 0, 0
+        if entry is None:
+            return
+        entry.dialling = False
+        if not entry.connected:
+            # Told twice, it must not undo the wait that a refusal in between asked for.
+            entry.connected, entry.failures, entry.next_dial_ms = True, 0, 0
 
     def disconnected(self, peer_key: PeerKey, now_ms: int) -> None:
         """The last connection is gone: dial again soon, with jitter since the other does too."""
