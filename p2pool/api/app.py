@@ -1,0 +1,91 @@
+"""The application: routes over an agent's port, every error a problem document.
+
+`create_app` gives the bare application, for tests of routes; `server.serve_api` puts the gate
+before it and listens.
+"""
+
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.config.response_cache import ResponseCacheConfig
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from p2pool.api import routes
+from p2pool.api.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
+from p2pool.api.streaming import Streams
+from p2pool.model import limits
+from p2pool.model.errors import P2poolError
+from p2pool.model.ports import AgentPort
+
+_log = structlog.get_logger("p2pool.api")
+
+_HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "malformed", 400: "malformed"}
+
+
+def create_app(port: AgentPort, *, version: str = "") -> Litestar:
+    """The application over a port; it knows nothing of tokens and sockets."""
+    return Litestar(
+        route_handlers=routes.ALL,
+        state=State({"port": port, "streams": Streams()}),
+        exception_handlers={
+            P2poolError: _on_error,
+            HTTPException: _on_http_error,
+            Exception: _on_bug,
+        },
+        openapi_config=OpenAPIConfig(
+            title="p2pool agent",
+            version=version or "0",
+            path="/v1/openapi.json",
+            render_plugins=(JsonRenderPlugin(path="/"),),
+            security=[{"token": []}],
+            components=Components(
+                security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
+            ),
+            use_handler_docstrings=True,
+        ),
+        request_max_body_size=limits.API_BODY_MAX_BYTES,
+        response_cache_config=ResponseCacheConfig(default_expiration=None),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _answer(document: Problem) -> Response[bytes]:
+    return Response(
+        body_of(document),
+        status_code=document["status"],
+        media_type=MEDIA_TYPE,
+        headers=dict(headers_of(document)),
+    )
+
+
+def _on_error(_: Request[Any, Any, Any], error: P2poolError) -> Response[bytes]:
+    return _answer(problem_of(error))
+
+
+def _on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """The framework's refusals: no such route, a query that is not what the route takes."""
+    status = error.status_code
+    if status >= 500:
+        return _on_bug(_, error)
+    wrong = error.extra if isinstance(error.extra, list) else []
+    found = tuple(
+        f"{one.get('key', 'query')}: {one.get('message', '')}"
+        for one in wrong
+        if isinstance(one, dict)
+    )
+    detail = "; ".join(found) or error.detail or "This cannot be answered."
+    hint = "The routes are listed at /v1/openapi.json." if status in (404, 405) else ""
+    return _answer(problem(_HTTP_CODES.get(status, "refused"), status, detail, hint, found))
+
+
+def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A failure of our own: told without its insides, which go to the log."""
+    _log.error("api_route_failed", path=request.scope["path"], exc_info=error)
+    hint = "This is a defect of the agent; its log says more."
+    return _answer(problem("internal", 500, "The agent failed at this request.", hint))

@@ -1,0 +1,93 @@
+"""What stands before the framework: who may speak to this agent at all.
+
+A page in a browser can make it send requests to loopback, even under a name of its own (DNS
+rebinding), so the `Host` header has to be one of ours, and nothing is ever answered to CORS. The
+bearer token is asked of everything but health; it is compared in constant time. A body that says
+that it is too long is not read.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from p2pool.api.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem
+from p2pool.model import limits
+
+OPEN_PATHS = frozenset({"/v1/health"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Gate:
+    """An ASGI application that passes on what may pass."""
+
+    def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str], any_ip: bool) -> None:
+        """`hosts`: names that this agent is reached by beside loopback; `any_ip`: it listens on
+        all addresses, and a page cannot make a browser send a number that is not ours."""
+        assert len(token) >= 32, "a token that can be guessed"
+        self._app, self._any_ip = app, any_ip
+        self._token = token.encode()
+        self._hosts = LOOPBACK_NAMES | {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on."""
+        kind = str(scope["type"])
+        if kind == "http" and (refused := self._refusal(scope)):
+            await send_problem(send, refused)
+        elif kind in ("http", "lifespan"):
+            await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Any) -> Problem | None:
+        """Why a request may not pass."""
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        hosts = [value for name, value in headers if name.lower() == b"host"]
+        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+            hint = "Use 127.0.0.1, localhost, or a name in the agent's api.hosts."
+            return problem("not-for-us", 421, "The Host header names another machine.", hint)
+        if scope["path"] not in OPEN_PATHS and not self._has_token(headers):
+            hint = "Send 'Authorization: Bearer TOKEN'; the token is in api.token of the agent."
+            return problem("not-allowed", 401, "The token is missing or wrong.", hint)
+        most = limits.API_BODY_MAX_BYTES
+        for name, value in headers:
+            said = int(value) if len(value) < 20 and value.isdigit() else 0
+            if name.lower() == b"content-length" and said > most:
+                return problem("malformed", 413, f"The body is longer than {most} bytes.")
+        return None
+
+    def _is_ours(self, value: bytes) -> bool:
+        name = host_name(value.decode("latin-1"))
+        if name in self._hosts:
+            return True
+        if not self._any_ip:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def _has_token(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        given = [value for name, value in headers if name.lower() == b"authorization"]
+        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        good = hmac.compare_digest(token.strip(), self._token)
+        return good and scheme.lower() == b"bearer"
+
+
+def host_name(text: str) -> str:
+    """The name in a Host header or bind address, without port or brackets."""
+    text = text.strip().lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.rpartition(":")[0] if text.count(":") == 1 else text
+
+
+async def send_problem(send: Send, document: Problem) -> None:
+    """Answer with a problem document."""
+    body = body_of(document)
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body))}
+    headers |= headers_of(document)
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": document["status"], "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

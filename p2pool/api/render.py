@@ -1,0 +1,227 @@
+"""From a view to the answers of the API: pure, and the only place that writes names as text."""
+
+from collections import Counter
+from enum import IntEnum
+
+from p2pool.api import answers
+from p2pool.codec.jsonform import address_text
+from p2pool.codec.peerid import peer_id
+from p2pool.codec.spec import spec_dict
+from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.ports import Accepted
+from p2pool.model.raft import Voter
+from p2pool.model.states import Reachability
+from p2pool.model.view import AllocationView, NodeView, TaskView, View
+
+
+def word(state: IntEnum) -> str:
+    """A state as people read it."""
+    return state.name.lower().replace("_", "-")
+
+
+def _node_text(node_id: NodeId | None) -> str | None:
+    return None if node_id is None else address_text(node_id)
+
+
+def _peer_text(key: PeerKey | None) -> str:
+    return "" if key is None else peer_id(key)
+
+
+def meta(view: View) -> answers.Meta:
+    """What the view had seen."""
+    return answers.Meta(
+        as_of_ms=view.as_of_ms,
+        revision=view.revision,
+        node_id=address_text(view.node_id),
+        epoch=view.epoch,
+        term=view.term,
+        leader=_node_text(view.leader),
+        commit_index=view.commit_index,
+        applied_index=view.applied_index,
+        roster_block=None if view.roster is None else view.roster.block_number,
+        roster_age_ms=view.roster_age_ms,
+    )
+
+
+def node(view: View, seen: NodeView) -> answers.Node:
+    """One node."""
+    return answers.Node(
+        node_id=address_text(seen.node_id),
+        provider=address_text(seen.provider),
+        membership=word(seen.membership),
+        reachability=word(seen.reachability),
+        intent=word(seen.intent),
+        eligible=seen.eligible,
+        reason=seen.reason,
+        role=word(seen.role),
+        leader=seen.node_id == view.leader,
+        peer_id=_peer_text(seen.peer_key),
+        agent_version=seen.agent_version,
+        addresses=seen.addresses,
+        incarnation=seen.incarnation,
+        last_heard_ms=seen.last_heard_ms,
+        hardware=seen.hardware,
+        free=seen.free,
+        load=seen.load,
+        allocations=seen.allocations,
+    )
+
+
+def allocation(of: TaskView, seen: AllocationView) -> answers.Allocation:
+    """One copy of a task."""
+    return answers.Allocation(
+        id=str(seen.allocation),
+        task_id=of.task_id.hex(),
+        task_name=of.spec.name,
+        replica=seen.allocation.replica,
+        attempt=seen.attempt,
+        state=word(seen.state),
+        node_id=_node_text(seen.node_id),
+        gpus=seen.gpus,
+        reason=seen.reason,
+        exit_code=seen.exit_code,
+        oom_killed=seen.oom_killed,
+        image_digest=seen.image_digest,
+        changed_at_ms=seen.changed_at_ms,
+    )
+
+
+def task(seen: TaskView) -> answers.Task:
+    """A task with its copies."""
+    return answers.Task(
+        task_id=seen.task_id.hex(),
+        name=seen.spec.name,
+        image=seen.spec.image,
+        signer=address_text(seen.signer),
+        state=seen.state,
+        stop_requested=seen.stop_requested,
+        submitted_at_ms=seen.submitted_at_ms,
+        spec=spec_dict(seen.spec),
+        allocations=tuple(allocation(seen, one) for one in seen.allocations),
+    )
+
+
+def allocations(view: View, on: NodeId | None = None) -> tuple[answers.Allocation, ...]:
+    """All copies of all tasks, or those on a node."""
+    return tuple(
+        allocation(of, one)
+        for of in view.tasks
+        for one in of.allocations
+        if on is None or one.node_id == on
+    )
+
+
+def leader(view: View) -> answers.Leader:
+    """Who leads."""
+    seen = None if view.leader is None else view.node(view.leader)
+    return answers.Leader(
+        node_id=_node_text(view.leader),
+        peer_id=_peer_text(seen.peer_key) if seen else "",
+        epoch=view.epoch,
+        term=view.term,
+        since_ms=view.leader_since_ms,
+        log_id=None if view.log_id is None else view.log_id.hex(),
+    )
+
+
+def committee(view: View) -> answers.Committee:
+    """Voters, then learners."""
+    voters, learners = view.configuration.voters, view.configuration.learners
+    return answers.Committee(
+        quorum=len(voters) // 2 + 1 if voters else 0,
+        members=tuple(_committee_member(view, one, True) for one in voters)
+        + tuple(_committee_member(view, one, False) for one in learners),
+    )
+
+
+def _committee_member(view: View, one: Voter, voter: bool) -> answers.CommitteeMember:
+    seen = view.node(one.node_id)
+    return answers.CommitteeMember(
+        node_id=address_text(one.node_id),
+        peer_id=_peer_text(one.peer_key),
+        store_id=one.store_id.hex(),
+        voter=voter,
+        leader=one.node_id == view.leader,
+        reachability="unknown" if seen is None else word(seen.reachability),
+    )
+
+
+def roster(view: View) -> answers.Roster | None:
+    """The roster, or None while the chain has not been read."""
+    known = view.roster
+    if known is None:
+        return None
+    return answers.Roster(
+        block_number=known.block_number,
+        block_hash=known.block_hash.hex(),
+        block_time_ms=known.block_time_ms,
+        final_block=None if view.roster_final is None else view.roster_final.block_number,
+        age_ms=view.roster_age_ms,
+        members=tuple(
+            answers.Member(
+                node_id=address_text(one.node_id),
+                provider=address_text(one.provider),
+                eligible=one.eligible,
+                reason=one.reason,
+            )
+            for one in known.members
+        ),
+    )
+
+
+def pool(view: View) -> answers.Pool:
+    """The pool as a whole."""
+    known = view.roster
+    healthy = [one for one in view.nodes if one.reachability is Reachability.HEALTHY]
+    return answers.Pool(
+        chain_id=view.pool.chain_id,
+        contract=address_text(view.pool.contract),
+        pool_id=view.pool.pool_id,
+        name=known.pool_name if known else "",
+        status=word(known.status) if known else "unknown",
+        domain_id=known.domain_id if known else 0,
+        creator=address_text(known.creator) if known else None,
+        manager=address_text(known.manager) if known else None,
+        requirements=known.requirements if known else "",
+        members=len(known.members) if known else 0,
+        nodes_healthy=len(healthy),
+        nodes_eligible=sum(one.eligible for one in healthy),
+        gpus=sum(len(one.hardware.gpus) for one in healthy if one.hardware),
+        gpus_free=sum(one.free.gpus for one in healthy if one.free),
+        tasks=dict(Counter(one.state for one in view.tasks)),
+        leader=_node_text(view.leader),
+    )
+
+
+def agent(view: View) -> answers.Agent:
+    """This agent itself."""
+    return answers.Agent(
+        node_id=address_text(view.node_id),
+        peer_id=_peer_text(view.peer_key),
+        store_id=view.store_id.hex(),
+        role=word(view.role),
+        ready=view.ready,
+        problems=problems(view),
+        peers_connected=view.peers_connected,
+    )
+
+
+def problems(view: View) -> tuple[str, ...]:
+    """What keeps this agent from taking part, in sentences."""
+    found = list(view.problems)
+    if view.roster is None:
+        found.append("The chain has not been read yet, so nobody is known to belong.")
+    elif view.leader is None:
+        found.append("No leader is known.")
+    return tuple(found)
+
+
+def accepted(answer: Accepted) -> answers.Accepted:
+    """A committed request."""
+    return answers.Accepted(
+        task_id=answer.task_id.hex(),
+        index=answer.index,
+        leader=_node_text(answer.leader),
+        replicated=answer.replicated,
+        duplicate=answer.duplicate,
+    )

@@ -1,0 +1,340 @@
+"""The listening side: anycorn's HTTP/1.1 on trio, behind a guard that no client can take down.
+
+One connection's failure, whatever it is, ends that connection: it is caught here, logged, and the
+others go on. Upgrades are not taken: no websockets and no HTTP/2, whose handling is where single
+requests were seen to stop whole servers (`Upgrade` may be ignored, RFC 9110 section 7.8). A send
+that the client does not read is given up after a while and is not shielded, so it can hold neither
+memory nor a shutdown for long. Without TLS only loopback is listened on.
+"""
+
+import errno
+import ipaddress
+import logging
+import os
+import secrets
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import attrs
+import structlog
+import trio
+from anycorn.app_wrappers import ASGIWrapper
+from anycorn.config import Config
+from anycorn.events import Closed, RawData, Updated
+from anycorn.protocol.events import Request as StreamRequest
+from anycorn.protocol.h11 import STREAM_ID, H11Protocol
+from anycorn.protocol.http_stream import HTTPStream
+from anycorn.task_group import TaskGroup
+from anycorn.tcp_server import TCPServer
+from anycorn.utils import parse_socket_addr
+from anycorn.worker_context import WorkerContext
+from anyio.streams.tls import TLSStream
+
+from p2pool.api.app import create_app
+from p2pool.api.gate import Gate, host_name
+from p2pool.api.streaming import Streams
+from p2pool.model import limits
+from p2pool.model.errors import Misconfigured, PortTaken
+from p2pool.model.places import API_TOKEN_FILE, API_URL_FILE
+from p2pool.model.ports import AgentPort
+
+DEFAULT_BIND = "127.0.0.1:8650"
+BACKLOG = 128
+TOKEN_BYTES = 32
+_PATIENCE_S = 0.1
+_NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+
+Started = Callable[[], None]
+
+_log = structlog.get_logger("p2pool.api")
+
+
+@attrs.frozen
+class ApiSettings:
+    """Where to listen. `bind` is HOST:PORT, port 0 for any. `hosts`: more names that the agent is
+    reached by. A certificate and its key (PEM) turn TLS on."""
+
+    bind: str = DEFAULT_BIND
+    hosts: tuple[str, ...] = ()
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.certificate is not None
+
+
+async def serve_api(
+    port: AgentPort,
+    settings: ApiSettings,
+    directory: Path,
+    *,
+    version: str = "",
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer until cancelled; started with the URL once it is listening.
+
+    Writes `api.url` and `api.token` (0600, kept over restarts) to `directory`. Raises `PortTaken`
+    and `Misconfigured` before it starts.
+    """
+    listener, context = bind(settings), _tls_context(settings)
+    with listener:
+        host = host_name(settings.bind)
+        any_ip = host in ("0.0.0.0", "::")
+        app = create_app(port, version=version)
+        gate = Gate(app, keep_token(directory), (host, *settings.hosts), any_ip)
+        url = _url(listener, settings)
+        path = directory / API_URL_FILE
+        _write_private(path, url + "\n")
+        connections = _Connections(gate, context)
+        try:
+            await _serve(
+                connections, app.state["streams"], listener, lambda: task_status.started(url)
+            )
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def keep_token(directory: Path) -> str:
+    """The token in a data directory, made where there is none."""
+    path = directory / API_TOKEN_FILE
+    try:
+        token = path.read_text().strip()
+    except FileNotFoundError:
+        token = ""
+    if len(token) < TOKEN_BYTES:
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        _write_private(path, token + "\n")
+    return token
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace a file by one that only its owner can read; a reader never sees a part of it."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)
+
+
+# --- listening ----------------------------------------------------------------------------------
+
+
+def bind(settings: ApiSettings) -> socket.socket:
+    """A listening socket; `Misconfigured` where that would be unsafe, `PortTaken` where it cannot
+    be had."""
+    host, number = _address(settings.bind)
+    if (settings.certificate is None) is not (settings.private_key is None):
+        raise Misconfigured("TLS needs both a certificate and its private key.")
+    try:
+        found = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise Misconfigured(f"The API cannot listen on {host!r}: {error}.") from error
+    family, kind, protocol, _, where = found[0]
+    if not settings.tls and not ipaddress.ip_address(str(where[0]).partition("%")[0]).is_loopback:
+        raise Misconfigured(
+            f"The API would listen on {settings.bind} without TLS, for everybody to read along.",
+            hint="Bind to 127.0.0.1, or set a certificate and a private key.",
+        )
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise PortTaken(
+            f"The API cannot listen on {settings.bind}: {error.strerror}.",
+            hint="Choose another address for it (port 0 for any), or stop what is using this one.",
+        ) from error
+    return listener
+
+
+def _address(text: str) -> tuple[str, int]:
+    number = text.rpartition(":")[2]
+    if not (number.isascii() and number.isdigit() and int(number) <= limits.PORT_MAX):
+        raise Misconfigured(f"{text!r} is not HOST:PORT.", hint=f"For example {DEFAULT_BIND}.")
+    return host_name(text) or "127.0.0.1", int(number)
+
+
+def _url(listener: socket.socket, settings: ApiSettings) -> str:
+    """The URL for programs on this machine."""
+    host, number = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if settings.tls else 'http'}://{name}:{number}"
+
+
+def _tls_context(settings: ApiSettings) -> ssl.SSLContext | None:
+    if settings.certificate is None or settings.private_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(settings.certificate, settings.private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(f"The API's certificate cannot be used: {error}.") from error
+    return context
+
+
+# --- connections --------------------------------------------------------------------------------
+
+
+class _Connections:
+    """What all connections share, and how many there are."""
+
+    def __init__(self, gate: Gate, tls: ssl.SSLContext | None) -> None:
+        self.app, self.tls, self.count = ASGIWrapper(gate), tls, 0
+        self.context = WorkerContext(None)
+        self.config = Config()
+        self.config.accesslog = None
+        self.config.errorlog = logging.getLogger("p2pool.api.http")
+        self.config.include_server_header = False
+        self.config.keep_alive_timeout = limits.API_IDLE_TIMEOUT_MS / 1000
+
+    async def run(self, stream: anyio.abc.SocketStream) -> None:
+        """One connection from beginning to end. Its failure is logged and stops here: the next
+        client must not pay for what this one sent."""
+        self.count += 1
+        try:
+            if self.tls is not None:
+                with anyio.fail_after(limits.API_BODY_TIMEOUT_MS / 1000):
+                    wrapped = await TLSStream.wrap(
+                        stream, server_side=True, ssl_context=self.tls, standard_compatible=False
+                    )
+                await _Connection(self.app, self.config, self.context, {}, wrapped).run()
+            else:
+                await _Connection(self.app, self.config, self.context, {}, stream).run()
+        except* Exception as group:  # noqa: BLE001
+            _log.warning("api_connection_failed", errors=[repr(e) for e in group.exceptions])
+            _log.debug("api_connection_failed_where", exc_info=group)
+        finally:
+            self.count -= 1
+            with anyio.CancelScope(shield=True):
+                await anyio.aclose_forcefully(stream)
+
+
+async def _serve(
+    connections: _Connections, streams: Streams, listener: socket.socket, started: Started
+) -> None:
+    """Accept until cancelled, then give what is in flight a short grace."""
+    accepting = await anyio.abc.SocketListener.from_socket(listener)
+    stopping = trio.Event()
+    async with trio.open_nursery() as outer:
+        nursery = await outer.start(_hold, stopping)
+        try:
+            started()
+            await _accept(accepting, connections, nursery)
+        finally:
+            streams.closing.set()
+            with trio.CancelScope(shield=True):  # sets an event, without waiting for anybody
+                await connections.context.terminated.set()
+            stopping.set()
+
+
+async def _hold(stopping: trio.Event, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """A nursery for connections that outlives a cancellation by the grace, and no longer."""
+    with trio.CancelScope(shield=True) as scope:
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await stopping.wait()
+            scope.deadline = trio.current_time() + limits.API_SHUTDOWN_GRACE_MS / 1000
+
+
+async def _accept(accepting: Any, connections: _Connections, nursery: trio.Nursery) -> None:
+    while True:
+        try:
+            stream = await accepting.accept()
+        except OSError as error:
+            # A client that hung up while waiting is its own affair; for the rest, wait for some
+            # connection to end instead of stopping or spinning.
+            if error.errno in _NO_RESOURCES:
+                _log.warning("api_accept_failed", error=error.strerror)
+                await trio.sleep(_PATIENCE_S)
+            continue
+        if connections.count >= limits.API_CONNECTIONS_MAX:
+            await anyio.aclose_forcefully(stream)
+        else:
+            nursery.start_soon(connections.run, stream)
+
+
+class _Connection(TCPServer):  # type: ignore[misc]  # anycorn is read without types
+    """A connection of anycorn's, with sends that end."""
+
+    _over = False
+
+    async def run(self) -> None:
+        """Speak HTTP/1.1 until one side closes."""
+        raw = self.stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        try:
+            client = parse_socket_addr(raw.family, raw.getpeername())
+            server = parse_socket_addr(raw.family, raw.getsockname())
+            async with TaskGroup() as group:
+                self._task_group = group
+                self.protocol = _Http11(
+                    *(self.app, self.config, self.context, group, {}, client, server),
+                    *(self.protocol_send, None),
+                )
+                await self.protocol.initiate()
+                await self.idle_task.restart(group, self._idle_timeout)
+                await self._read_data()
+                # Nothing more can be asked: what is being answered ends, idling does not begin.
+                self._over = True
+                await self.idle_task.stop()
+        except OSError:
+            pass  # the client is gone
+        finally:
+            await self._close()
+
+    async def protocol_send(self, event: Any) -> None:
+        """As the base does, but what a client does not read is given up."""
+        if isinstance(event, Updated) and self._over:
+            return
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        try:
+            with anyio.fail_after(limits.API_SEND_TIMEOUT_MS / 1000):
+                async with self.send_lock:
+                    await self.stream.send(event.data)
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError, TimeoutError):
+            await anyio.aclose_forcefully(self.stream)
+            await self.protocol.handle(Closed())
+
+    async def _idle_timeout(self) -> None:
+        """Close a connection on which nothing is asked."""
+        with self.context.move_on_after(self.config.keep_alive_timeout):
+            await self.context.terminated.wait()
+        await self._initiate_server_close()
+
+
+class _Http11(H11Protocol):  # type: ignore[misc]
+    """HTTP/1.1 that stays HTTP/1.1: an upgrade that is asked for is ignored."""
+
+    async def _check_protocol(self, event: Any) -> None:
+        """Neither h2c nor prior-knowledge HTTP/2."""
+
+    async def _create_stream(self, request: Any) -> None:
+        self.stream = HTTPStream(
+            *(self.app, self.config, self.context, self.task_group, self.client, self.server),
+            *(self.stream_send, STREAM_ID, self.tls),
+        )
+        await self.stream.handle(
+            StreamRequest(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1

@@ -1,0 +1,207 @@
+"""Answers without an end: log lines as NDJSON and events as SSE.
+
+A stream says something every few seconds (a ping) so that a reader who is gone is noticed, and
+ends as soon as its connection does. What goes wrong before the first byte is an ordinary problem
+document; afterwards it is the last thing in the stream. The number of streams is bounded.
+"""
+
+import base64
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import trio
+from litestar.types import Receive, Scope, Send
+
+from p2pool.api.problems import problem_of
+from p2pool.model import limits
+from p2pool.model.errors import Overloaded, P2poolError
+from p2pool.model.streams import LogChunk, LogStream
+from p2pool.model.view import Event
+
+# How long a stream waits for its first piece, which may be an error, before it says 200.
+FIRST_WAIT_S = 1.0
+
+Line = dict[str, Any]
+
+
+class Streams:
+    """How many streams are open, and whether they are to end."""
+
+    def __init__(self) -> None:
+        """None are."""
+        self.open = 0
+        self.closing = trio.Event()
+
+
+class StreamAnswer:
+    """An ASGI application that sends pieces as they come."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        pieces: AsyncGenerator[bytes, None],
+        media_type: str,
+        ping: bytes,
+        failed: Callable[[P2poolError], bytes],
+    ) -> None:
+        """`failed` writes an error as the last piece."""
+        self._streams, self._pieces, self._failed = streams, pieces, failed
+        self._media_type, self._ping = media_type, ping
+        self._started = False
+        self._lock = trio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all pieces; raises what failed before the first."""
+        if self._streams.open >= limits.API_STREAMS_MAX:
+            raise Overloaded("Too many streams are open.", hint="Close one, or try later.")
+        self._streams.open += 1
+        error: P2poolError | None = None
+        try:
+            async with aclosing(self._pieces), trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, receive, nursery.cancel_scope)
+                nursery.start_soon(self._end, nursery.cancel_scope)
+                nursery.start_soon(self._keep_alive, send)
+                error = await self._pump(send)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._streams.open -= 1
+        if error is not None:
+            raise error
+
+    async def _pump(self, send: Send) -> P2poolError | None:
+        """Send until the end; gives the error that nobody has been told of yet."""
+        try:
+            async for piece in self._pieces:
+                await self._send(send, piece)
+        except P2poolError as error:
+            if not self._started:
+                return error
+            await self._send(send, self._failed(error))
+        async with self._lock:
+            await self._start(send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return None
+
+    async def _watch(self, receive: Receive, scope: trio.CancelScope) -> None:
+        """Stop everything when the reader has gone."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+    async def _end(self, scope: trio.CancelScope) -> None:
+        """Stop when the server does: readers come back, to another agent or later."""
+        await self._streams.closing.wait()
+        scope.cancel()
+
+    async def _keep_alive(self, send: Send) -> None:
+        await trio.sleep(FIRST_WAIT_S)
+        while True:
+            await self._send(send, self._ping)
+            await trio.sleep(limits.API_STREAM_PING_MS / 1000)
+
+    async def _send(self, send: Send, piece: bytes) -> None:
+        async with self._lock:
+            await self._start(send)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def _start(self, send: Send) -> None:
+        if not self._started:
+            self._started = True
+            headers = [
+                (b"content-type", self._media_type.encode()),
+                (b"cache-control", b"no-store"),
+                (b"x-accel-buffering", b"no"),
+            ]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+# --- logs ---------------------------------------------------------------------------------------
+
+
+def log_answer(streams: Streams, chunks: AsyncIterator[LogChunk]) -> StreamAnswer:
+    """Log lines as NDJSON: `{"stream", "at_ms", "text" or "base64"}`, at the end `{"end": true}`
+    or `{"error": problem}`; an empty line is a ping."""
+    lines = _log_lines(chunks)
+    return StreamAnswer(streams, lines, "application/x-ndjson", b"\n", _failed_line)
+
+
+async def _log_lines(chunks: AsyncIterator[LogChunk]) -> AsyncGenerator[bytes, None]:
+    async with _closing(chunks):
+        async for chunk in chunks:
+            yield _line(chunk_line(chunk))
+    yield _line({"end": True})
+
+
+def chunk_line(chunk: LogChunk) -> Line:
+    """A chunk as JSON: as text where it is text."""
+    name = "stderr" if chunk.stream == LogStream.STDERR else "stdout"
+    line: Line = {"stream": name, "at_ms": chunk.at_ms}
+    try:
+        return line | {"text": chunk.data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return line | {"base64": base64.b64encode(chunk.data).decode("ascii")}
+
+
+def _failed_line(error: P2poolError) -> bytes:
+    return _line({"error": problem_of(error)})
+
+
+def _line(value: Line) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+def event_answer(streams: Streams, events: AsyncIterator[Event]) -> StreamAnswer:
+    """Events as server-sent events, whose ids `EPOCH.INDEX.NUMBER` a reader can resume after."""
+    return StreamAnswer(streams, _sse(events), "text/event-stream", b": ping\n\n", _failed_sse)
+
+
+async def _sse(events: AsyncIterator[Event]) -> AsyncGenerator[bytes, None]:
+    yield b": listening\n\n"
+    async with _closing(events):
+        async for event in events:
+            yield _sse_piece(event.kind, event_line(event), event_id(event))
+
+
+def event_id(event: Event) -> str:
+    """The id that a reader resumes after."""
+    return f"{event.epoch}.{event.index}.{event.number}"
+
+
+def event_line(event: Event) -> Line:
+    """An event as JSON."""
+    return {
+        "id": event_id(event),
+        "at_ms": event.at_ms,
+        "kind": event.kind,
+        "subject": event.subject,
+        "text": event.text,
+    }
+
+
+def _failed_sse(error: P2poolError) -> bytes:
+    return _sse_piece("error", problem_of(error), "")
+
+
+def _sse_piece(kind: str, value: Line, name: str) -> bytes:
+    """One server-sent event. JSON has no line ends, and kinds are our own words."""
+    head = f"id: {name}\n" if name else ""
+    return f"{head}event: {kind}\ndata: {json.dumps(value)}\n\n".encode()
+
+
+class _closing:
+    """`aclosing` for iterators that need not be generators."""
+
+    def __init__(self, iterator: AsyncIterator[Any]) -> None:
+        self._iterator = iterator
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, *_: object) -> None:
+        if (close := getattr(self._iterator, "aclose", None)) is not None:
+            await close()

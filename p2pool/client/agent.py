@@ -1,0 +1,229 @@
+"""Talks to an agent's API, one request after the other, through `http.client`.
+
+Commands are short-lived, and importing an HTTP library costs more than most of them do. Every
+answer is a dictionary as the API describes it (`/v1/openapi.json`); every failure is an error of
+the tree. A signed request can be sent again safely: it is carried out once.
+"""
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from p2pool.client.errors import error_of
+from p2pool.codec import jsonform
+from p2pool.model import limits
+from p2pool.model.chain import Invite
+from p2pool.model.errors import Misconfigured, Overloaded, P2poolError, Unavailable
+from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
+from p2pool.model.ports import LogOptions
+from p2pool.model.tasks import SignedGrant, SignedRequest
+
+Answer = dict[str, Any]
+
+_LINE_MAX_BYTES = 4 * 1024 * 1024
+_RETRY_PAUSE_S = 0.5
+
+
+class AgentClient:
+    """One agent, by URL and token; nothing is sent before a method is called."""
+
+    def __init__(
+        self, url: str, token: str, *, timeout_s: float = limits.CLIENT_TIMEOUT_MS / 1000
+    ) -> None:
+        """`timeout_s`: how long the agent may be silent."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Misconfigured(f"{url!r} is not the URL of an agent.", hint="http://HOST:PORT")
+        self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
+        self._host, self._port, self._tls = parts.hostname, parts.port, parts.scheme == "https"
+
+    # --- reads ----------------------------------------------------------------------------------
+
+    def get(self, path: str, **query: str) -> Answer:
+        """A read; `path` begins with `/v1/`."""
+        return self._json("GET", path + ("?" + urlencode(query) if query else ""), None)
+
+    def nodes(self, *, consistent: bool = False) -> list[Answer]:
+        """All nodes."""
+        return list(self.get("/v1/nodes", **_query(consistent))["nodes"])
+
+    def node(self, node_id: str) -> Answer:
+        """One node and its allocations: `{"node": ..., "allocations": [...]}`."""
+        return self.get(f"/v1/nodes/{quote(node_id, safe='')}")
+
+    def tasks(self, *, consistent: bool = False) -> list[Answer]:
+        """All tasks, the newest first."""
+        return list(self.get("/v1/tasks", **_query(consistent))["tasks"])
+
+    def task(self, task_id: str, *, consistent: bool = False) -> Answer:
+        """One task with its allocations."""
+        path = f"/v1/tasks/{quote(task_id, safe='')}"
+        return dict(self.get(path, **_query(consistent))["task"])
+
+    def pool(self) -> Answer:
+        """The pool."""
+        return dict(self.get("/v1/pool")["pool"])
+
+    def pool_ref(self) -> PoolRef:
+        """Which pool the agent is in: what requests are signed for."""
+        pool = self.pool()
+        contract = jsonform.unhex(str(pool["contract"]), ADDRESS_BYTES)
+        assert contract is not None, "an agent says the contract's address"
+        return PoolRef(int(pool["chain_id"]), Address(contract), int(pool["pool_id"]))
+
+    def ready(self) -> Answer:
+        """`{"ready": bool, "problems": [...]}`; no error where it is not ready."""
+        status, body = self._exchange("GET", "/v1/readiness", None)
+        document = _document(body)
+        if status not in (200, 503) or "ready" not in document:
+            raise error_of(status, document)
+        return document
+
+    # --- writes ---------------------------------------------------------------------------------
+
+    def send(
+        self,
+        signed: SignedRequest,
+        *,
+        patience_ms: int = limits.CLIENT_RETRY_MS,
+        waiting: Callable[[P2poolError], None] = lambda _: None,
+    ) -> Answer:
+        """Have a signed request carried out; answered when it is committed.
+
+        While there is no leader it is sent again, for `patience_ms` in all; `waiting` is told why.
+        """
+        return self._insist("/v1/requests", jsonform.request_json(signed), patience_ms, waiting)
+
+    def invite(self, invite: Invite) -> Answer:
+        """Hand an invite to the agent, which keeps it for the node that it names."""
+        return self._json("POST", "/v1/invites", jsonform.invite_json(invite))
+
+    def _insist(
+        self, path: str, body: Answer, patience_ms: int, waiting: Callable[[P2poolError], None]
+    ) -> Answer:
+        end = time.monotonic() + patience_ms / 1000
+        while True:
+            try:
+                return self._json("POST", path, body)
+            except Unavailable as error:
+                if isinstance(error, _NoAgent) or time.monotonic() + _RETRY_PAUSE_S > end:
+                    raise
+                waiting(error)
+            time.sleep(_RETRY_PAUSE_S)
+
+    # --- streams --------------------------------------------------------------------------------
+
+    def logs(self, allocation: str, grant: SignedGrant, options: LogOptions) -> Iterator[Answer]:
+        """Chunks `{"stream", "at_ms", "text" or "base64"}` of one copy's log, until its end."""
+        path = f"/v1/allocations/{quote(allocation, safe='')}/logs"
+        for line in self._lines("POST", path, jsonform.logs_json(grant, options)):
+            if not line.strip():
+                continue
+            value = _document(line)
+            if "error" in value:
+                raise error_of(int(value["error"].get("status", 500)), value["error"])
+            if value.get("end"):
+                return
+            yield value
+        raise Unavailable("The log stopped before its end.", hint="Ask again with --since.")
+
+    def events(self, after: str | None = None) -> Iterator[Answer]:
+        """Events `{"id", "at_ms", "kind", "subject", "text"}` from now on, or after an id."""
+        path = "/v1/events" + ("?" + urlencode({"after": after}) if after else "")
+        kind = ""
+        for line in self._lines("GET", path, None):
+            name, _, value = line.decode().rstrip("\r\n").partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                document = _document(value.encode())
+                if kind == "error":
+                    raise error_of(int(document.get("status", 500)), document)
+                yield document
+
+    # --- HTTP -----------------------------------------------------------------------------------
+
+    def _json(self, method: str, path: str, body: Answer | None) -> Answer:
+        status, answer = self._exchange(method, path, body)
+        document = _document(answer)
+        if status != 200:
+            raise error_of(status, document)
+        return document
+
+    def _exchange(self, method: str, path: str, body: Answer | None) -> tuple[int, bytes]:
+        connection = self._connection()
+        try:
+            response = self._ask(connection, method, path, body)
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._gone(error) from error
+        finally:
+            connection.close()
+
+    def _lines(self, method: str, path: str, body: Answer | None) -> Iterator[bytes]:
+        connection = self._connection()
+        try:
+            response = self._ask(connection, method, path, body)
+            if response.status != 200:
+                raise error_of(response.status, _document(response.read()))
+            while line := response.readline(_LINE_MAX_BYTES):
+                if not line.endswith(b"\n") and len(line) >= _LINE_MAX_BYTES:
+                    raise Overloaded("The agent sent a line without an end.")
+                yield line
+        except (OSError, http.client.HTTPException) as error:
+            raise self._gone(error) from error
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self._tls:
+            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(
+            self._host, self._port, timeout=self._timeout_s, context=context
+        )
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: Answer | None
+    ) -> http.client.HTTPResponse:
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "*/*"}
+        sent = None if body is None else json.dumps(body).encode()
+        if sent is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.connect()
+        except ssl.SSLError as error:
+            raise Misconfigured(f"The certificate of {self.url} is not good: {error}.") from error
+        except OSError as error:
+            raise _NoAgent(
+                f"No agent answers at {self.url} ({error}).",
+                hint="Is it running? Start it with 'p2pool agent run', or name another: --agent.",
+            ) from error
+        connection.request(method, path, sent, headers)
+        return connection.getresponse()
+
+    def _gone(self, error: Exception) -> P2poolError:
+        if isinstance(error, TimeoutError):
+            return Unavailable(f"The agent at {self.url} was silent for {self._timeout_s:g} s.")
+        return Unavailable(f"The connection to the agent at {self.url} broke ({error!r}).")
+
+
+class _NoAgent(Unavailable):
+    """Nothing listens there: asking again at once is no use."""
+
+
+def _query(consistent: bool) -> dict[str, str]:
+    return {"consistent": "true"} if consistent else {}
+
+
+def _document(body: bytes) -> Answer:
+    """The JSON object in a body, empty where there is none."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

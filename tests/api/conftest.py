@@ -1,0 +1,46 @@
+"""A served API with a fake agent behind it, on a real socket."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from p2pool.api.server import ApiSettings, serve_api
+from p2pool.client.agent import AgentClient
+from p2pool.client.discovery import agent_in
+from tests.api.fakes import FakePort
+
+
+@attrs.define
+class Served:
+    """The port behind the API, a client of it, and where it is."""
+
+    port: FakePort
+    client: AgentClient
+    url: str
+    token: str
+    directory: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """For raw sockets."""
+        host, _, number = self.url.removeprefix("http://").rpartition(":")
+        return host, int(number)
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    """The API, until the test ends."""
+    port = FakePort()
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(
+            lambda task_status: serve_api(
+                port, ApiSettings("127.0.0.1:0"), tmp_path, task_status=task_status
+            )
+        )
+        found = agent_in(tmp_path)
+        assert found.url == url
+        yield Served(port, AgentClient(url, found.token, timeout_s=20), url, found.token, tmp_path)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,187 @@
+"""An agent's port that answers from a view, records what it was asked, and fails as it is told."""
+
+from collections.abc import AsyncIterator
+
+import attrs
+import trio
+
+from p2pool.model.chain import ChainMember, Roster
+from p2pool.model.errors import NotAllowed, P2poolError
+from p2pool.model.hardware import FreeResources, Gpu, Hardware
+from p2pool.model.ids import (
+    Address,
+    AllocationId,
+    Digest,
+    NodeId,
+    PeerKey,
+    StoreId,
+    TaskId,
+)
+from p2pool.model.ports import Accepted, Ask, LogOptions, ReadIndexAsked
+from p2pool.model.raft import Configuration, Voter
+from p2pool.model.states import (
+    AllocationState,
+    Intent,
+    Membership,
+    PoolStatus,
+    RaftRole,
+    Reachability,
+)
+from p2pool.model.streams import LogChunk
+from p2pool.model.tasks import SignedGrant, TaskSpec
+from p2pool.model.view import AllocationView, Event, NodeView, TaskView, View
+from tests.wire.samples import NODE_ID, PEER_KEY, POOL
+
+OTHER_NODE = NodeId(b"\xab" * 20)
+TASK_ID = TaskId(bytes(range(16)))
+ALLOCATION = AllocationId(TASK_ID, 0)
+SPEC = TaskSpec("train", "busybox:1", command=("echo", "hi"), environment=(("LR", "0.1"),))
+HARDWARE = Hardware("cpu", 8000, 2**33, 2**36, (Gpu("GPU-1", "h100", 2**36),))
+
+
+def sample_view() -> View:
+    """A pool of two nodes with one running task."""
+    store = StoreId(b"s" * 16)
+    voter = Voter(NODE_ID, PEER_KEY, store)
+    return View(
+        revision=7,
+        as_of_ms=1_800_000_000_000,
+        pool=POOL,
+        node_id=NODE_ID,
+        peer_key=PEER_KEY,
+        store_id=store,
+        role=RaftRole.LEADER,
+        epoch=1,
+        log_id=Digest(b"l" * 32),
+        term=3,
+        leader=NODE_ID,
+        leader_since_ms=1_800_000_000_000,
+        commit_index=12,
+        applied_index=12,
+        configuration=Configuration((voter,), ()),
+        roster=Roster(
+            block_number=100,
+            block_hash=Digest(b"h" * 32),
+            block_time_ms=1,
+            members=(ChainMember(NODE_ID, Address(b"p" * 20), True),),
+            creator=Address(b"p" * 20),
+            manager=Address(b"m" * 20),
+            status=PoolStatus.ACTIVE,
+            root=None,
+            pool_name="demo",
+        ),
+        roster_final=None,
+        roster_age_ms=500,
+        nodes=(
+            _node(NODE_ID, Reachability.HEALTHY, PEER_KEY, HARDWARE),
+            _node(OTHER_NODE, Reachability.DEAD, None, None),
+        ),
+        tasks=(
+            TaskView(
+                TASK_ID,
+                SPEC,
+                Address(NODE_ID),
+                "running",
+                1_800_000_000_000,
+                (
+                    AllocationView(
+                        ALLOCATION, 1, AllocationState.RUNNING, NODE_ID, ("GPU-1",), "started"
+                    ),
+                ),
+            ),
+        ),
+        peers_connected=1,
+    )
+
+
+def _node(
+    node_id: NodeId, reachability: Reachability, key: PeerKey | None, hardware: Hardware | None
+) -> NodeView:
+    return NodeView(
+        node_id,
+        Address(b"p" * 20),
+        Membership.MEMBER,
+        reachability,
+        Intent.ELIGIBLE,
+        True,
+        peer_key=key,
+        hardware=hardware,
+        free=FreeResources(4000, 2**32, 2**35, 1) if hardware else None,
+    )
+
+
+@attrs.define
+class FakeLogs:
+    """Log streams that yield fixed chunks, then end, fail, or go on for ever."""
+
+    chunks: list[LogChunk] = attrs.Factory(list)
+    refuse: P2poolError | None = None
+    then: P2poolError | None = None
+    endless: bool = False
+    opened: list[tuple[AllocationId, LogOptions, SignedGrant]] = attrs.Factory(list)
+    closed: trio.Event = attrs.Factory(trio.Event)
+
+    async def open(
+        self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
+    ) -> AsyncIterator[LogChunk]:
+        """See the class."""
+        self.opened.append((allocation, options, grant))
+        if self.refuse:
+            raise self.refuse
+        try:
+            for chunk in self.chunks:
+                yield chunk
+            while self.endless:
+                await trio.lowlevel.checkpoint()
+                yield LogChunk(1, 0, b"x" * 16_000)
+            if self.then:
+                raise self.then
+        finally:
+            self.closed.set()
+
+
+@attrs.define
+class FakePort:
+    """An agent that accepts everything, unless it is told to fail."""
+
+    seen: View = attrs.Factory(sample_view)
+    logs: FakeLogs = attrs.Factory(FakeLogs)
+    asked: list[Ask] = attrs.Factory(list)
+    failures: list[P2poolError] = attrs.Factory(list)
+    happened: list[Event] = attrs.Factory(list)
+    listening: trio.Event = attrs.Factory(trio.Event)
+    unlistened: trio.Event = attrs.Factory(trio.Event)
+    bug: bool = False
+
+    def view(self) -> View:
+        """The view, one index further after each ReadIndex."""
+        reads = sum(isinstance(one, ReadIndexAsked) for one in self.asked)
+        return attrs.evolve(self.seen, applied_index=self.seen.applied_index + reads)
+
+    async def ask(self, request: Ask, deadline_ms: int) -> Accepted:
+        """Accept, or fail with the next failure."""
+        assert deadline_ms > 0
+        self.asked.append(request)
+        if self.bug:
+            raise RuntimeError("the insides of the agent")
+        if self.failures:
+            raise self.failures.pop(0)
+        return Accepted(TASK_ID, 13, NODE_ID)
+
+    async def events(self, after: tuple[int, int, int] | None) -> AsyncIterator[Event]:
+        """Those that happened after an id, then silence."""
+        try:
+            for event in self.happened:
+                if after is None or (event.epoch, event.index, event.number) > after:
+                    yield event
+            self.listening.set()
+            await trio.sleep_forever()
+        finally:
+            self.unlistened.set()
+
+    def metrics(self) -> bytes:
+        """One metric."""
+        return b"# TYPE p2pool_up gauge\np2pool_up 1\n"
+
+
+NOT_YOURS = NotAllowed("The account may not submit.", hint="Ask the manager.")

@@ -1,0 +1,247 @@
+"""Every route of the API answers over real HTTP what the agent knows, and every failure as a
+problem document that says what to do."""
+
+import json
+import time
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from p2pool.api import routes
+from p2pool.codec import jsonform
+from p2pool.model import limits
+from p2pool.model.chain import Invite
+from p2pool.model.errors import (
+    BadSpec,
+    Conflict,
+    Malformed,
+    NoLeader,
+    NotAllowed,
+    NotForUs,
+    NotFound,
+    P2poolError,
+    Stale,
+    Unavailable,
+)
+from p2pool.model.ids import NodeId, PoolRef
+from p2pool.model.ports import InviteOffered, ReadIndexAsked, SubmitAsked
+from p2pool.model.tasks import Action, SignedRequest, TaskRequest
+from p2pool.wire import typed
+from tests.api.conftest import Served
+from tests.api.fakes import NOT_YOURS, TASK_ID
+from tests.wire.samples import ACCOUNT, NODE_ID, POOL
+
+thread = trio.to_thread.run_sync
+ME = "0x" + NODE_ID.hex()
+
+
+def signed(pool: PoolRef = POOL, **change: Any) -> SignedRequest:
+    """A submission signed for now."""
+    now_s = int(time.time())
+    spec = '{"image":"busybox","name":"a"}'
+    request = TaskRequest(Action.SUBMIT, pool.pool_id, "", spec, b"r" * 32, now_s - 5, now_s + 600)
+    return typed.sign_request(pool, ACCOUNT, attrs.evolve(request, **change))
+
+
+async def test_reads_say_what_the_agent_knows_and_from_when(served: Served) -> None:
+    """Nodes, tasks, allocations, leader, committee, roster and pool, each with its `meta`."""
+    client = served.client
+    answer = await thread(client.get, "/v1/nodes")
+    assert answer["meta"] == {
+        "as_of_ms": 1_800_000_000_000,
+        "revision": 7,
+        "node_id": ME,
+        "epoch": 1,
+        "term": 3,
+        "leader": ME,
+        "commit_index": 12,
+        "applied_index": 12,
+        "roster_block": 100,
+        "roster_age_ms": 500,
+    }
+    first, second = answer["nodes"]
+    assert (first["node_id"], first["reachability"], first["leader"]) == (ME, "healthy", True)
+    assert first["hardware"]["gpus"][0]["uuid"] == "GPU-1"
+    assert (second["reachability"], second["hardware"]) == ("dead", None)
+    one = await thread(client.node, ME.removeprefix("0x"))
+    assert [a["state"] for a in one["allocations"]] == ["running"]
+    task = await thread(client.task, TASK_ID.hex())
+    assert task["spec"] == {
+        "name": "train", "image": "busybox:1", "command": ["echo", "hi"], "env": {"LR": "0.1"},
+    }  # fmt: skip
+    assert (await thread(client.tasks)) == [task]
+    allocation = f"{TASK_ID.hex()}.0"
+    found = await thread(client.get, f"/v1/allocations/{allocation}")
+    assert found["allocation"]["gpus"] == ["GPU-1"]
+    assert len((await thread(client.get, "/v1/allocations"))["allocations"]) == 1
+    assert (await thread(client.get, "/v1/leader"))["leader"]["term"] == 3
+    committee = (await thread(client.get, "/v1/committee"))["committee"]
+    assert (committee["quorum"], committee["members"][0]["voter"]) == (1, True)
+    assert (await thread(client.get, "/v1/roster"))["roster"]["block_number"] == 100
+    pool = await thread(client.pool)
+    assert (pool["name"], pool["gpus"], pool["tasks"]) == ("demo", 1, {"running": 1})
+    assert await thread(client.pool_ref) == POOL
+    assert (await thread(client.get, "/v1/agent"))["agent"]["role"] == "leader"
+
+
+async def test_a_roster_that_is_not_known_is_null_and_never_empty(served: Served) -> None:
+    """Unknown is the absence of a roster; readiness says why, with 503."""
+    served.port.seen = attrs.evolve(served.port.seen, roster=None)
+    answer = await thread(served.client.get, "/v1/roster")
+    assert (answer["roster"], answer["meta"]["roster_block"]) == (None, None)
+    ready = await thread(served.client.ready)
+    assert not ready["ready"]
+    assert "chain" in ready["problems"][0]
+
+
+async def test_a_consistent_read_asks_the_leader_first(served: Served) -> None:
+    """The view is taken after the answer, and where there is none the read fails."""
+    answer = await thread(lambda: served.client.get("/v1/nodes", consistent="true"))
+    assert served.port.asked == [ReadIndexAsked()]
+    assert answer["meta"]["applied_index"] == 13
+    served.port.failures = [NoLeader("No leader is known.", hint="Wait.")]
+    with pytest.raises(NoLeader, match=r"No leader is known\. Wait\."):
+        await thread(lambda: served.client.tasks(consistent=True))
+
+
+async def test_a_signed_request_reaches_the_agent_with_its_signer(served: Served) -> None:
+    """The signer is recovered from the signature, whoever held the token."""
+    request = signed()
+    accepted = await thread(served.client.send, request)
+    assert accepted == {
+        "task_id": TASK_ID.hex(), "index": 13, "leader": ME, "replicated": True,
+        "duplicate": False,
+    }  # fmt: skip
+    (asked,) = served.port.asked
+    assert asked == SubmitAsked(request, typed.recover_request(POOL, request))
+
+
+async def test_a_request_is_sent_again_while_there_is_no_leader(served: Served) -> None:
+    """The same bytes, so that it is carried out once; and not for ever."""
+    served.port.failures = [NoLeader("No leader is known.")]
+    told: list[P2poolError] = []
+    await thread(lambda: served.client.send(signed(), waiting=told.append))
+    first, second = served.port.asked
+    assert first == second
+    assert [type(error) for error in told] == [NoLeader]
+    served.port.failures = [NoLeader("No leader is known.")]
+    with pytest.raises(NoLeader):
+        await thread(lambda: served.client.send(signed(), patience_ms=0))
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        (signed(attrs.evolve(POOL, pool_id=2)), NotForUs),
+        (signed(not_before_s=1, not_after_s=2), Stale),
+        (signed(spec_json='{"image":"busybox","name":"a","replica":2}'), BadSpec),
+    ],
+)
+async def test_a_request_that_cannot_be_meant_is_refused_here(
+    served: Served, request_: SignedRequest, kind: type[P2poolError]
+) -> None:
+    """Another pool's, an expired one and a bad specification never reach the agent."""
+    with pytest.raises(kind):
+        await thread(served.client.send, request_)
+    assert served.port.asked == []
+
+
+async def test_no_right_is_403_and_what_the_agent_says_is_told(served: Served) -> None:
+    """The agent's refusal comes back as itself, with its hint."""
+    served.port.failures = [NOT_YOURS]
+    with pytest.raises(NotAllowed, match=r"may not submit\. Ask the manager\."):
+        await thread(served.client.send, signed())
+    status, _ = await thread(lambda: served.client._exchange("GET", "/v1/nodes/0x12", None))
+    assert status == 400
+
+
+async def test_all_that_is_wrong_with_a_body_is_said_at_once(served: Served) -> None:
+    """Unknown keys with the nearest known one, missing ones, and wrong types."""
+    body = jsonform.request_json(signed()) | {"signatur": "0x00"}
+    body["request"] |= {"pool_id": "one", "request_id": "00"}
+    del body["request"]["action"]
+    with pytest.raises(Malformed) as caught:
+        await thread(served.client._json, "POST", "/v1/requests", body)
+    assert caught.value.problems == (
+        "body.request.action is missing",
+        "body.request.pool_id is not a whole number but text",
+        "body.request.request_id is not 32 bytes in hex",
+        "body has an unknown key 'signatur' (did you mean 'signature'?)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "status"),
+    [
+        ("GET", f"/v1/tasks/{'00' * 16}", NotFound, 404),
+        ("GET", f"/v1/nodes/{'00' * 20}", NotFound, 404),
+        ("GET", f"/v1/allocations/{TASK_ID.hex()}.7", NotFound, 404),
+        ("GET", "/v1/tasks/nonsense", Malformed, 400),
+        ("GET", "/v1/allocations/nonsense", Malformed, 400),
+        ("GET", "/v1/events?after=1.2", Malformed, 400),
+        ("GET", "/v1/nodes?consistent=perhaps", Malformed, 400),
+        ("GET", "/v1/nothing", NotFound, 404),
+        ("GET", "/", NotFound, 404),
+        ("POST", "/v1/invites", Malformed, 400),
+    ],
+)
+async def test_what_is_not_there_or_not_meant(
+    served: Served, method: str, path: str, kind: type[P2poolError], status: int
+) -> None:
+    """Each is a problem document with a code of the tree."""
+    code, body = await thread(
+        served.client._exchange, method, path, {} if method == "POST" else None
+    )
+    document = json.loads(body)
+    assert (code, document["status"], document["code"]) == (status, status, kind.code)
+    assert document["type"] == f"urn:p2pool:error:{kind.code}"
+
+
+async def test_a_defect_of_ours_is_told_without_its_insides(served: Served) -> None:
+    """500, and the server goes on."""
+    served.port.bug = True
+    status, body = await thread(
+        served.client._exchange, "POST", "/v1/requests", jsonform.request_json(signed())
+    )
+    assert (status, json.loads(body)["code"]) == (500, "internal")
+    assert b"insides" not in body
+    assert await thread(served.client.nodes)
+
+
+async def test_an_agent_that_does_not_answer_is_not_waited_for(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline holds even when the port forgets it, and says that sending again is safe."""
+
+    async def never(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(type(served.port), "ask", never)
+    monkeypatch.setattr(limits, "REQUEST_DEADLINE_MS", 50)
+    monkeypatch.setattr(routes, "ASK_SLACK_S", 0.05)
+    with pytest.raises(Unavailable, match="carried out once"):
+        await thread(lambda: served.client.send(signed(), patience_ms=0))
+
+
+async def test_an_invite_reaches_the_agent(served: Served) -> None:
+    """As it was made, with a nonce that no JavaScript number holds."""
+    invite = Invite(1, 1, NodeId(b"n" * 20), 2**200 + 1, 2_000_000_000, b"s" * 65)
+    await thread(served.client.invite, invite)
+    assert served.port.asked == [InviteOffered(invite)]
+    served.port.failures = [Conflict("The invite was used.")]
+    with pytest.raises(Conflict):
+        await thread(served.client.invite, invite)
+
+
+async def test_the_api_describes_itself(served: Served) -> None:
+    """OpenAPI 3.1 names every route and the shape of what it answers; metrics are text."""
+    schema = await thread(served.client.get, "/v1/openapi.json")
+    assert schema["openapi"].startswith("3.1")
+    assert {"/v1/nodes", "/v1/requests", "/v1/allocations/{allocation_id}/logs"} <= set(
+        schema["paths"]
+    )
+    assert "reachability" in json.dumps(schema["components"]["schemas"])
+    status, text = await thread(served.client._exchange, "GET", "/metrics", None)
+    assert (status, text) == (200, served.port.metrics())
