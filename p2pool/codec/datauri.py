@@ -1,0 +1,119 @@
+"""The pool's data URI: requirement pairs, with p2pool's root record and bootstrap addresses.
+
+The form is that of the network's requirement strings, `key:sub=value;key:sub=value;...`. p2pool
+reads and writes `p2pool:root` and `p2pool:bootstrap` (once for each address); every other pair is
+kept as it stands, in its place, when the URI is rewritten. A root record is
+    <epoch>/<node id>/<peer id>/<store id>[/<previous log id>/<base index>/<state digest>]
+with hex for all but the peer id, which is written as libp2p does.
+"""
+
+from p2pool.codec.peerid import peer_id, peer_key_of
+from p2pool.model import limits
+from p2pool.model.chain import PreviousLog, RootRecord
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, STORE_ID_BYTES, Digest, NodeId, StoreId
+
+ROOT_KEY = "p2pool:root"
+BOOTSTRAP_KEY = "p2pool:bootstrap"
+
+
+def parse_root(text: str) -> RootRecord:
+    """Read a root record; `Malformed` names the part that is wrong."""
+    parts = text.split("/")
+    if len(parts) not in (4, 7):
+        raise Malformed(f"A root record has 4 or 7 parts, not {len(parts)}.")
+    epoch = _number(parts[0], "epoch")
+    if epoch < 1:
+        raise Malformed("The epoch of a root record begins at 1.")
+    previous = None
+    if len(parts) == 7:
+        previous = PreviousLog(
+            Digest(_hex(parts[4], DIGEST_BYTES, "previous log id")),
+            _number(parts[5], "base index"),
+            Digest(_hex(parts[6], DIGEST_BYTES, "state digest")),
+        )
+    return RootRecord(
+        epoch,
+        NodeId(_hex(parts[1], ADDRESS_BYTES, "node id")),
+        peer_key_of(parts[2]),
+        StoreId(_hex(parts[3], STORE_ID_BYTES, "store id")),
+        previous,
+    )
+
+
+def format_root(root: RootRecord) -> str:
+    """Write a root record; the inverse of `parse_root`."""
+    parts = [str(root.epoch), root.founder.hex(), peer_id(root.peer_key), root.store_id.hex()]
+    if root.previous is not None:
+        previous = root.previous
+        parts += [previous.log_id.hex(), str(previous.base_index), previous.state_digest.hex()]
+    return "/".join(parts)
+
+
+def read_root(uri: str) -> RootRecord | None:
+    """The root record of a data URI, or None where there is none or it cannot be read.
+
+    A record that cannot be read founds nothing: the same as none, which is what status shows.
+    """
+    values = _values(uri, ROOT_KEY)
+    if len(values) != 1:
+        return None
+    try:
+        return parse_root(values[0])
+    except Malformed:
+        return None
+
+
+def read_bootstrap(uri: str) -> tuple[str, ...]:
+    """The bootstrap addresses of a data URI, in order."""
+    return tuple(v for v in _values(uri, BOOTSTRAP_KEY) if v)[: limits.PEER_LIST_MAX]
+
+
+def requirements(uri: str) -> str:
+    """The data URI without p2pool's own pairs: what the pool asks of hardware."""
+    return ";".join(p for p in _pairs(uri) if not p.startswith("p2pool:"))
+
+
+def with_root(uri: str, root: RootRecord) -> str:
+    """The data URI with this root record in place of any other."""
+    return _with(uri, ROOT_KEY, (format_root(root),))
+
+
+def with_bootstrap(uri: str, addresses: tuple[str, ...]) -> str:
+    """The data URI with these bootstrap addresses in place of any others."""
+    for address in addresses:
+        if ";" in address or not address.startswith("/"):
+            raise Malformed(f"{address!r} is not a multiaddr.")
+    return _with(uri, BOOTSTRAP_KEY, addresses)
+
+
+def _with(uri: str, key: str, values: tuple[str, ...]) -> str:
+    kept = [p for p in _pairs(uri) if p.partition("=")[0] != key]
+    made = ";".join([*kept, *(f"{key}={value}" for value in values)])
+    if len(made.encode()) > limits.DATA_URI_MAX_BYTES:
+        raise Malformed(f"A data URI has at most {limits.DATA_URI_MAX_BYTES} bytes.")
+    return made
+
+
+def _pairs(uri: str) -> list[str]:
+    if len(uri.encode(errors="replace")) > limits.DATA_URI_MAX_BYTES:
+        return []
+    return [p for p in uri.split(";") if p]
+
+
+def _values(uri: str, key: str) -> list[str]:
+    split = (p.partition("=") for p in _pairs(uri))
+    return [value for name, _, value in split if name == key]
+
+
+def _number(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and str(int(text)) == text):
+        raise Malformed(f"The {what} of a root record is a plain decimal number.")
+    return int(text)
+
+
+def _hex(text: str, length: int, what: str) -> bytes:
+    plain = text.isascii() and text == text.lower() and len(text) == 2 * length
+    if not plain or any(c not in "0123456789abcdef" for c in text):
+        raise Malformed(f"The {what} of a root record is {2 * length} lower-case hex digits.")
+    return bytes.fromhex(text)

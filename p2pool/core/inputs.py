@@ -1,0 +1,105 @@
+"""What can happen to a node: the inputs of `Node.step`, each a past participle.
+
+Drivers turn the world into these. Nothing returns by callback: the outcome of an effect comes back
+as one of these too. Inputs of the worker are in `core.worker.events`.
+"""
+
+import attrs
+
+from p2pool.model.chain import Roster
+from p2pool.model.hardware import Hardware, Load
+from p2pool.model.ids import Address, PeerKey
+from p2pool.model.messages import Verified
+from p2pool.model.ports import Ask
+
+
+@attrs.frozen
+class Ticked:
+    """Time has passed; also sent when `Node.next_wakeup_ms` is reached."""
+
+
+@attrs.frozen
+class Received:
+    """A verified message. `peer_key` is the connection it came over; None for gossip.
+
+    `signers` are the accounts recovered from the signed requests inside it, in their order (None
+    where a signature does not verify): elliptic curves are not the core's business.
+    """
+
+    verified: Verified
+    peer_key: PeerKey | None
+    signers: tuple[Address | None, ...] = ()
+
+
+@attrs.frozen
+class PeerConnected:
+    """A peer's first connection stands; who it is follows with its hello."""
+
+    peer_key: PeerKey
+
+
+@attrs.frozen
+class PeerDisconnected:
+    """A peer's last connection is gone: a hint, never a verdict."""
+
+    peer_key: PeerKey
+
+
+@attrs.frozen
+class ChainObserved:
+    """The roster at the latest block minus k, and at the last finalized block."""
+
+    latest: Roster
+    final: Roster
+
+
+@attrs.frozen
+class ChainUnreachable:
+    """No endpoint answers sensibly: the last roster stands."""
+
+    reason: str
+
+
+@attrs.frozen
+class HardwareObserved:
+    """What this machine offers, and how loaded it is."""
+
+    hardware: Hardware
+    load: Load
+
+
+@attrs.frozen
+class RuntimeObserved:
+    """Whether the container engine answers."""
+
+    well: bool
+    reason: str = ""
+
+
+@attrs.frozen
+class Asked:
+    """A request of the local API, answered by `Reply` with the same number."""
+
+    request_id: int
+    request: Ask
+
+
+@attrs.frozen
+class LoopLagged:
+    """The agent's own loop was late: it judges nobody for a while."""
+
+    lag_ms: int
+
+
+@attrs.frozen
+class PersistFailed:
+    """The disk refused: from now on this node promises nothing."""
+
+    reason: str
+
+
+Input = (
+    Ticked | Received | PeerConnected | PeerDisconnected | ChainObserved | ChainUnreachable
+    | HardwareObserved | RuntimeObserved | Asked | LoopLagged | PersistFailed
+)  # fmt: skip
+"""Any input of the node but the worker's own."""

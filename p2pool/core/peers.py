@@ -1,0 +1,180 @@
+"""Who is at the other end of a connection: bindings, standings, and who is worth dialling.
+
+Intuition: Noise proves a peer key, a binding ties that key to a node id, the roster says whether
+that node belongs. A peer is a *member* when all three agree, a *guest* while they do not yet (an
+applicant, a stranger, a bootstrap node), *refused* only when it lies. The roster may change at any
+time, so standings are judged again with each one.
+
+Invariants: one binding for a node id; a newer `not_before` wins and a tie between two keys voids
+both (design, section 4). The signatures of a binding were checked before it came here.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Level, Log, Persist
+from p2pool.model import limits
+from p2pool.model.gossip import Hello, PeerBinding
+from p2pool.model.ids import NodeId, PeerKey, StoreId
+from p2pool.model.query import PeerKnown
+from p2pool.model.storage import Delete, Put
+
+BINDINGS_TABLE = "bindings"
+
+Belongs = Callable[[NodeId], bool]
+"""Whether the roster has a node in the pool."""
+
+
+@attrs.define
+class Connected:
+    """A connected peer and what it has shown."""
+
+    standing: str = ""
+    node_id: NodeId | None = None
+    store_id: StoreId | None = None
+
+
+@attrs.define
+class Peers:
+    """Bindings by node id, the peers that are connected, and addresses worth trying."""
+
+    me: NodeId
+    my_key: PeerKey
+    encode: Callable[[PeerKnown], bytes]
+    known: "OrderedDict[NodeId, PeerKnown]" = attrs.field(factory=OrderedDict)
+    voided: dict[NodeId, int] = attrs.field(factory=dict)
+    connected: "OrderedDict[PeerKey, Connected]" = attrs.field(factory=OrderedDict)
+    superseded: bool = False
+
+    def restore(self, peers: Iterator[PeerKnown]) -> None:
+        """Take the bindings that were kept on disk."""
+        for peer in peers:
+            self.known[peer.binding.node_id] = peer
+
+    def key_of(self, node_id: NodeId) -> PeerKey | None:
+        """The peer key bound to a node id, if a binding of it is known."""
+        peer = self.known.get(node_id)
+        return peer.binding.peer_key if peer else None
+
+    def node_of(self, peer_key: PeerKey) -> NodeId | None:
+        """The node id bound to a peer key; an agent knows itself."""
+        if peer_key == self.my_key:
+            return self.me
+        entry = self.connected.get(peer_key)
+        if entry is not None and entry.node_id is not None:
+            return entry.node_id
+        return next((n for n, p in self.known.items() if p.binding.peer_key == peer_key), None)
+
+    def is_connected(self, node_id: NodeId) -> bool:
+        """Whether a member's connection to that node stands."""
+        key = self.key_of(node_id)
+        entry = self.connected.get(key) if key else None
+        return entry is not None and entry.standing == "member"
+
+    def connected_members(self) -> tuple[tuple[PeerKey, NodeId], ...]:
+        """Connected members in the order in which they came."""
+        return tuple(
+            (key, entry.node_id)
+            for key, entry in self.connected.items()
+            if entry.standing == "member" and entry.node_id is not None
+        )
+
+    def connect(self, peer_key: PeerKey) -> None:
+        """A connection stands; the peer has said nothing yet."""
+        self.connected.setdefault(peer_key, Connected())
+
+    def disconnect(self, peer_key: PeerKey) -> None:
+        """Its last connection is gone."""
+        self.connected.pop(peer_key, None)
+
+    def greet(self, hello: Hello, peer_key: PeerKey, belongs: Belongs) -> list[Effect]:
+        """Judge a peer by its hello and the roster."""
+        entry = self.connected.get(peer_key)
+        if entry is None:
+            return []
+        entry.store_id = hello.store_id
+        effects: list[Effect] = []
+        if hello.binding is not None:
+            if hello.binding.peer_key != peer_key:
+                entry.standing = "refused"
+                return [AdmitPeer(peer_key, "refused")]
+            effects += self.learn(PeerKnown(hello.binding, hello.addresses))
+            if self.key_of(hello.binding.node_id) == peer_key:
+                entry.node_id = hello.binding.node_id
+        return effects + self._admit(peer_key, entry, belongs)
+
+    def rejudge(self, belongs: Belongs) -> list[Effect]:
+        """Judge every connected peer again, after the roster changed."""
+        effects: list[Effect] = []
+        for peer_key, entry in tuple(self.connected.items()):
+            if entry.standing in ("member", "guest"):
+                effects += self._admit(peer_key, entry, belongs)
+        return effects
+
+    def _admit(self, peer_key: PeerKey, entry: Connected, belongs: Belongs) -> list[Effect]:
+        member = entry.node_id is not None and belongs(entry.node_id)
+        standing = "member" if member else "guest"
+        if standing == entry.standing:
+            return []
+        entry.standing = standing
+        return [AdmitPeer(peer_key, standing)]
+
+    def learn(self, peer: PeerKnown) -> list[Effect]:
+        """Take a binding with addresses; keeps the newer one, and voids a tie."""
+        binding = peer.binding
+        if binding.node_id == self.me:
+            return self._learn_mine(binding)
+        old = self.known.get(binding.node_id)
+        if old is not None and old.binding.peer_key != binding.peer_key:
+            if binding.not_before_s < old.binding.not_before_s:
+                return []
+            if binding.not_before_s == old.binding.not_before_s:
+                self.known.pop(binding.node_id)
+                self.voided[binding.node_id] = binding.not_before_s
+                return [
+                    Persist((Delete(BINDINGS_TABLE, bytes(binding.node_id)),)),
+                    Log(Level.WARNING, "two bindings with one time: both are void",
+                        (("node", binding.node_id.hex()),)),
+                ]  # fmt: skip
+        if binding.not_before_s <= self.voided.get(binding.node_id, -1):
+            return []
+        if old is not None and binding.not_before_s < old.binding.not_before_s:
+            binding = old.binding
+        addresses = peer.addresses[: limits.ADDRESSES_MAX] or (old.addresses if old else ())
+        merged = PeerKnown(binding, addresses)
+        if merged == old:
+            return []
+        self.known[binding.node_id] = merged
+        while len(self.known) > limits.MEMBERS_MAX:
+            self.known.popitem(last=False)
+        return [
+            Persist((Put(BINDINGS_TABLE, bytes(binding.node_id), self.encode(merged)),)),
+            LearnPeer(binding.peer_key, addresses),
+        ]
+
+    def _learn_mine(self, binding: PeerBinding) -> list[Effect]:
+        """Our own node id bound to another key, later than ours: somebody took our place."""
+        mine = self.known.get(self.me)
+        if binding.peer_key == self.my_key:
+            self.known[self.me] = PeerKnown(binding, ())
+            return []
+        if mine is not None and binding.not_before_s < mine.binding.not_before_s:
+            return []
+        self.superseded = True
+        return [
+            Log(
+                Level.ERROR,
+                "another agent uses this node key: this one takes part in nothing any more",
+                (("node", self.me.hex()), ("other_peer_key", binding.peer_key.hex())),
+            )
+        ]
+
+    def exchange(self, wanted: tuple[PeerKey, ...]) -> tuple[PeerKnown, ...]:
+        """Bindings to hand to a peer: the wanted ones, or the newest known up to a bound."""
+        if wanted:
+            found = (p for p in self.known.values() if p.binding.peer_key in wanted)
+        else:
+            found = iter(reversed(self.known.values()))
+        return tuple(peer for peer, _ in zip(found, range(limits.PEER_LIST_MAX), strict=False))

@@ -1,0 +1,1 @@
+"""The chain: endpoints, contracts, the roster, and transactions in order."""

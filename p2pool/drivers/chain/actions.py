@@ -1,0 +1,219 @@
+"""What people do on the chain, one function each: reads first, then transactions.
+
+Reads answer with what the contracts say at the latest block. A custom error that means "there is
+none" is an answer here (`None`, False), never an outage.
+"""
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from p2pool.drivers.chain.abi import function
+from p2pool.drivers.chain.addresses import Addresses, text_of
+from p2pool.drivers.chain.consent import sign_consent
+from p2pool.drivers.chain.rpc import Reverted, Rpc
+from p2pool.drivers.chain.writer import Sent, Writer
+from p2pool.model.chain import Invite
+from p2pool.model.errors import NotFound, TransactionFailed
+from p2pool.model.ids import Address, NodeId
+from p2pool.model.states import PoolStatus
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+JOIN = "joinComputePool(uint256,address,address,uint256,uint256,bytes)"
+LEAVE = "leaveComputePool(uint256,address,address)"
+GET_NODE = "getNode(address)"
+POOL_FIELDS = 13
+
+
+@attrs.frozen
+class PoolInfo:
+    """A pool as the contract has it."""
+
+    pool_id: int
+    domain_id: int
+    name: str
+    creator: Address
+    manager: Address
+    data_uri: str
+    compute_limit: int
+    status: PoolStatus
+
+
+@attrs.frozen
+class NodeInfo:
+    """A node as the registry has it."""
+
+    provider: Address
+    compute_units: int
+    active: bool
+    validated: bool
+
+
+def _address(text: str) -> Address:
+    return Address(bytes.fromhex(text[2:]))
+
+
+@attrs.define
+class Chain:
+    """The contracts of one deployment, read and written."""
+
+    rpc: Rpc
+    at: Addresses
+
+    # --- reads --------------------------------------------------------------------------------
+
+    async def pool(self, pool_id: int, block: object = "latest") -> PoolInfo:
+        """The pool of that number; `NotFound` where there is none."""
+        get = function("ComputePool", "getComputePool")
+        try:
+            v = await self.rpc.call(self.at.pool, get, pool_id, block=block)
+        except Reverted as reverted:
+            raise NotFound(f"There is no pool {pool_id}.", hint="Check [pool] id.") from reverted
+        return PoolInfo(
+            v[0], v[1], v[2], _address(v[3]), _address(v[4]), v[8], v[11], PoolStatus(v[12])
+        )
+
+    async def node(self, node_id: NodeId, block: object = "latest") -> NodeInfo | None:
+        """The node as the registry has it, or None."""
+        get = function("ComputeRegistry", GET_NODE)
+        try:
+            v = await self.rpc.call(self.at.registry, get, node_id, block=block)
+        except Reverted as reverted:
+            if reverted.name == "EnumerableMapNonexistentKey":
+                return None
+            raise
+        return NodeInfo(_address(v[0]), v[3], v[5], v[6])
+
+    async def provider_exists(self, provider: Address) -> bool:
+        """Whether a provider is registered."""
+        check = function("ComputeRegistry", "checkProviderExists")
+        return bool(await self.rpc.call(self.at.registry, check, provider))
+
+    async def whitelisted(self, provider: Address, block: object = "latest") -> bool:
+        """Whether a provider is whitelisted."""
+        check = function("ComputeRegistry", "getWhitelistStatus")
+        return bool(await self.rpc.call(self.at.registry, check, provider, block=block))
+
+    async def stake(self, provider: Address) -> int:
+        """What a provider has staked, in wei."""
+        return int(
+            await self.rpc.call(self.at.stakes, function("StakeManager", "getStake"), provider)
+        )
+
+    async def stake_needed(self, provider: Address, new_units: int) -> int:
+        """What a provider must have staked to add so many units, in wei."""
+        needed = function("PrimeNetwork", "calculateMinimumStake")
+        return int(await self.rpc.call(self.at.network, needed, provider, new_units))
+
+    async def in_pool(self, pool_id: int, node_id: NodeId) -> bool:
+        """Whether a node is in the pool: the one test of admission."""
+        check = function("ComputePool", "isNodeInPool")
+        return bool(await self.rpc.call(self.at.pool, check, pool_id, node_id))
+
+    async def allowance(self, owner: Address) -> int:
+        """How many tokens the network may take from an account."""
+        check = function("AIToken", "allowance")
+        return int(await self.rpc.call(self.at.token, check, owner, self.at.network))
+
+    async def balance_wei(self, account: Address) -> int:
+        """The chain's own coin of an account, in wei."""
+        return await self.rpc.quantity("eth_getBalance", text_of(account), "latest")
+
+    # --- a provider ---------------------------------------------------------------------------
+
+    async def approve(self, writer: Writer, amount_wei: int) -> Sent:
+        """Let the network take so many tokens."""
+        approve = function("AIToken", "approve")
+        return await writer.send(self.at.token, approve, self.at.network, amount_wei)
+
+    async def register_provider(self, writer: Writer, stake_wei: int) -> Sent:
+        """Register the writer as a provider with a stake that was approved."""
+        register = function("PrimeNetwork", "registerProvider")
+        return await writer.send(self.at.network, register, stake_wei)
+
+    async def increase_stake(self, writer: Writer, amount_wei: int) -> Sent:
+        """Stake more, approved before."""
+        increase = function("PrimeNetwork", "increaseStake")
+        return await writer.send(self.at.network, increase, amount_wei)
+
+    async def add_compute_node(
+        self, writer: Writer, node: "LocalAccount", units: int, specs_uri: str = ""
+    ) -> Sent:
+        """Register a node with its consent."""
+        consent = sign_consent(node, writer.address)
+        node_id = bytes.fromhex(node.address[2:])
+        add = function("PrimeNetwork", "addComputeNode")
+        return await writer.send(self.at.network, add, node_id, specs_uri, units, consent)
+
+    async def join_pool(self, writer: Writer, pool_id: int, invite: Invite) -> Sent:
+        """Join with an invite."""
+        return await writer.send(
+            self.at.pool,
+            function("ComputePool", JOIN),
+            pool_id,
+            writer.address,
+            invite.node_id,
+            invite.nonce,
+            invite.expiration_s,
+            invite.signature,
+        )
+
+    async def leave_pool(self, writer: Writer, pool_id: int, node_id: NodeId) -> Sent:
+        """Leave the pool with one node."""
+        leave = function("ComputePool", LEAVE)
+        return await writer.send(self.at.pool, leave, pool_id, writer.address, node_id)
+
+    # --- validator and federator --------------------------------------------------------------
+
+    async def whitelist(self, writer: Writer, provider: Address) -> Sent:
+        """Whitelist a provider."""
+        return await writer.send(
+            self.at.network, function("PrimeNetwork", "whitelistProvider"), provider
+        )
+
+    async def validate_node(self, writer: Writer, provider: Address, node_id: NodeId) -> Sent:
+        """Validate a node."""
+        return await writer.send(
+            self.at.network, function("PrimeNetwork", "validateNode"), provider, node_id
+        )
+
+    # --- creator and manager ------------------------------------------------------------------
+
+    async def create_pool(
+        self, writer: Writer, domain_id: int, manager: Address, name: str, uri: str = ""
+    ) -> int:
+        """Create a pool; its number. `TransactionFailed` if the chain hides what it made."""
+        create = function("ComputePool", "createComputePool")
+        sent = await writer.send(self.at.pool, create, domain_id, manager, name, uri, 0)
+        receipt = await self.rpc.request("eth_getTransactionReceipt", sent.transaction_hash)
+        for log in receipt["logs"]:
+            if str(log["address"]).lower() == text_of(self.at.pool):
+                return int(str(log["topics"][1]), 16)
+        raise TransactionFailed("The pool was created, but the receipt does not name it.")
+
+    async def start_pool(self, writer: Writer, pool_id: int) -> Sent:
+        """Start a pool that is pending."""
+        return await writer.send(self.at.pool, function("ComputePool", "startComputePool"), pool_id)
+
+    async def end_pool(self, writer: Writer, pool_id: int) -> Sent:
+        """End a pool."""
+        return await writer.send(self.at.pool, function("ComputePool", "endComputePool"), pool_id)
+
+    async def update_uri(self, writer: Writer, pool_id: int, uri: str) -> Sent:
+        """Set the pool's data URI."""
+        update = function("ComputePool", "updateComputePoolURI")
+        return await writer.send(self.at.pool, update, pool_id, uri)
+
+    async def eject(self, writer: Writer, pool_id: int, node_id: NodeId) -> Sent:
+        """Put a node out of the pool."""
+        return await writer.send(
+            self.at.pool, function("ComputePool", "ejectNode"), pool_id, node_id
+        )
+
+    async def blacklist_node(self, writer: Writer, pool_id: int, node_id: NodeId) -> Sent:
+        """Put a node out of the pool for good."""
+        return await writer.send(
+            self.at.pool, function("ComputePool", "blacklistNode"), pool_id, node_id
+        )

@@ -1,0 +1,106 @@
+"""What is signed on the chain's behalf: a node's consent and a manager's invite.
+
+Both are EIP-191 signatures over a keccak digest whose layout the contracts fix, and neither binds
+chain or contract. So they are made only from values that the signer derived itself from its own
+configuration, never from bytes that a peer sent; invites carry a random nonce and a short expiry.
+"""
+
+import secrets
+from typing import TYPE_CHECKING, Protocol
+
+from eth_utils.crypto import keccak
+
+from p2pool.model.chain import Invite
+from p2pool.model.errors import BadSignature
+from p2pool.model.ids import Address, NodeId
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+INVITE_LIFETIME_DEFAULT_S = 3600
+INVITE_LIFETIME_MAX_S = 24 * 3600
+
+
+def consent_digest(provider: Address, node_id: NodeId) -> bytes:
+    """keccak256(provider ++ node)."""
+    return keccak(bytes(provider) + bytes(node_id))
+
+
+def invite_digest(
+    domain_id: int, pool_id: int, node_id: NodeId, nonce: int, expiration_s: int
+) -> bytes:
+    """keccak256(domainId ++ poolId ++ node ++ nonce ++ expiration), numbers in 32 bytes."""
+    return keccak(
+        domain_id.to_bytes(32, "big")
+        + pool_id.to_bytes(32, "big")
+        + bytes(node_id)
+        + nonce.to_bytes(32, "big")
+        + expiration_s.to_bytes(32, "big")
+    )
+
+
+def _sign(account: "LocalAccount", digest: bytes) -> bytes:
+    from eth_account.messages import encode_defunct
+
+    return bytes(account.sign_message(encode_defunct(primitive=digest)).signature)
+
+
+def sign_consent(node: "LocalAccount", provider: Address) -> bytes:
+    """The node key's consent to belong to a provider, 65 bytes."""
+    return _sign(node, consent_digest(provider, NodeId(bytes.fromhex(node.address[2:]))))
+
+
+class ManagerSigner(Protocol):
+    """Whoever signs for the manager: a key file, or later a contract's members."""
+
+    @property
+    def address(self) -> Address:
+        """The pool's computeManagerKey."""
+        ...
+
+    def sign_invite(
+        self, domain_id: int, pool_id: int, node_id: NodeId, expiration_s: int
+    ) -> Invite:
+        """A fresh invite of one node."""
+        ...
+
+
+class KeyManager:
+    """A manager that is one key."""
+
+    def __init__(self, account: "LocalAccount") -> None:
+        """Keep the account; its key never leaves it."""
+        self._account = account
+
+    @property
+    def address(self) -> Address:
+        """The account's address."""
+        return Address(bytes.fromhex(self._account.address[2:]))
+
+    def sign_invite(
+        self, domain_id: int, pool_id: int, node_id: NodeId, expiration_s: int
+    ) -> Invite:
+        """A fresh invite with a random nonce."""
+        nonce = secrets.randbits(63)
+        digest = invite_digest(domain_id, pool_id, node_id, nonce, expiration_s)
+        signature = _sign(self._account, digest)
+        return Invite(domain_id, pool_id, node_id, nonce, expiration_s, signature)
+
+
+def invite_signer(invite: Invite) -> Address:
+    """The account that signed an invite; `BadSignature` when it is none."""
+    from eth_account import Account
+    from eth_account.messages import encode_defunct
+    from eth_keys.exceptions import BadSignature as BadKeySignature
+    from eth_utils.exceptions import ValidationError
+
+    digest = invite_digest(
+        invite.domain_id, invite.pool_id, invite.node_id, invite.nonce, invite.expiration_s
+    )
+    try:
+        found = Account.recover_message(
+            encode_defunct(primitive=digest), signature=invite.signature
+        )
+    except (BadKeySignature, ValidationError, ValueError, TypeError) as bad:
+        raise BadSignature("The invite's signature is not one.") from bad
+    return Address(bytes.fromhex(found[2:]))

@@ -1,0 +1,239 @@
+"""Following the roster: a full read, then logs for each block, and a full read on any doubt.
+
+Intuition: who belongs changes rarely, and the chain says when. After one full read at a block's
+hash, each new block is looked through for events of the contracts; what they touch is read again.
+Doubts that cost a full read: a parent hash that is not ours (a reorganisation), a `ComputePoolLeft`
+of any pool (a silent join of a moved node always comes with one), a purge, a gap in the blocks, and
+time (`CHAIN_FULL_READ_INTERVAL_MS`).
+
+Invariants: an observation is complete or is not sent; every read of it is at one block hash;
+*unknown is never gone*: with the chain out of reach the follower says so and sends nothing else.
+Source: design, section 6; `design/chain.md`, following.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from p2pool.codec.datauri import read_bootstrap, read_root, requirements
+from p2pool.core.inputs import ChainObserved, ChainUnreachable
+from p2pool.drivers.chain.abi import function, topic
+from p2pool.drivers.chain.actions import Chain
+from p2pool.drivers.chain.addresses import text_of
+from p2pool.drivers.chain.rpc import Reverted
+from p2pool.model import limits
+from p2pool.model.chain import ChainMember, Roster
+from p2pool.model.errors import ChainUnavailable, NotFound, WrongChain
+from p2pool.model.ids import Address, Digest, NodeId
+
+CONCURRENT_READS = 8
+WORD = 32
+
+
+@attrs.frozen
+class Block:
+    """A block's number, hash, parent and time."""
+
+    number: int
+    hash: str
+    parent: str
+    time_ms: int
+
+
+@attrs.frozen
+class _Read:
+    block: Block
+    roster: Roster
+    read_at_s: float
+
+
+@attrs.define
+class RosterReader:
+    """Reads the roster of one pool at a block."""
+
+    chain: Chain
+    pool_id: int
+
+    async def block(self, at: object) -> Block:
+        """A block by number or name; `ChainUnavailable` where the endpoint has it not."""
+        tag = hex(at) if isinstance(at, int) else at
+        found = await self.chain.rpc.request("eth_getBlockByNumber", tag, False)
+        if not isinstance(found, dict):
+            raise ChainUnavailable(f"The endpoint has no block {at}.")
+        return Block(
+            int(str(found["number"]), 16),
+            str(found["hash"]),
+            str(found["parentHash"]),
+            int(str(found["timestamp"]), 16) * 1000,
+        )
+
+    async def read(self, block: Block) -> Roster:
+        """The whole roster, every part of it at this block's hash."""
+        at = {"blockHash": block.hash, "requireCanonical": True}
+        pool = await self.chain.pool(self.pool_id, at)
+        node_ids = await self._node_ids(at)
+        found: dict[NodeId, ChainMember] = {}
+        whitelisted: dict[Address, tuple[bool, bool]] = {}
+        room = trio.CapacityLimiter(CONCURRENT_READS)
+
+        async def one(node_id: NodeId) -> None:
+            async with room:
+                found[node_id] = await self._member(node_id, at, whitelisted)
+
+        # One at a time first: a failure then is the plain error, not a group of them.
+        for node_id in node_ids[:1]:
+            await one(node_id)
+        try:
+            async with trio.open_nursery() as nursery:
+                for node_id in node_ids[1:]:
+                    nursery.start_soon(one, node_id)
+        except* ChainUnavailable as group:
+            raise ChainUnavailable(str(group.exceptions[0])) from group
+        return Roster(
+            block.number,
+            Digest(bytes.fromhex(block.hash[2:])),
+            block.time_ms,
+            tuple(found[node_id] for node_id in node_ids),
+            pool.creator,
+            pool.manager,
+            pool.status,
+            read_root(pool.data_uri),
+            pool.name,
+            pool.domain_id,
+            requirements(pool.data_uri),
+            read_bootstrap(pool.data_uri),
+        )
+
+    async def _node_ids(self, at: Mapping[str, object]) -> list[NodeId]:
+        """Members by slicing words: a list of thousands decodes in milliseconds."""
+        call = function("ComputePool", "getComputePoolNodes").call(self.pool_id)
+        transaction = {"to": text_of(self.chain.at.pool), "data": "0x" + call.hex()}
+        raw = await self.chain.rpc.request("eth_call", transaction, at)
+        data = bytes.fromhex(str(raw)[2:])
+        count = int.from_bytes(data[WORD : 2 * WORD], "big")
+        if len(data) != (2 + count) * WORD:
+            raise ChainUnavailable("The endpoint's list of members is cut short.")
+        words = range(2 * WORD, len(data), WORD)
+        return sorted(NodeId(data[i + 12 : i + WORD]) for i in words)[: limits.MEMBERS_MAX]
+
+    async def _member(
+        self,
+        node_id: NodeId,
+        at: Mapping[str, object],
+        providers: dict[Address, tuple[bool, bool]],
+    ) -> ChainMember:
+        chain = self.chain
+        node = await chain.node(node_id, at)
+        if node is None:
+            return ChainMember(node_id, Address(bytes(20)), False, "removed from the registry")
+        if node.provider not in providers:
+            banned = function("ComputePool", "isProviderBlacklistedFromPool")
+            providers[node.provider] = (
+                await chain.whitelisted(node.provider, at),
+                await chain.rpc.call(chain.at.pool, banned, self.pool_id, node.provider, block=at),
+            )
+        listed, blacklisted = providers[node.provider]
+        out = function("ComputePool", "isNodeBlacklistedFromPool")
+        reason = ""
+        if await chain.rpc.call(chain.at.pool, out, self.pool_id, node_id, block=at):
+            reason = "node blacklisted in this pool"
+        elif blacklisted:
+            reason = "provider blacklisted in this pool"
+        elif not listed:
+            reason = "provider not whitelisted"
+        return ChainMember(node_id, node.provider, not reason, reason)
+
+
+@attrs.define
+class RosterFollower:
+    """Observations of one pool, for as long as it is asked for them."""
+
+    reader: RosterReader
+    confirmations: int = 2
+    poll_ms: int = limits.CHAIN_POLL_INTERVAL_MS
+    full_reads: int = 0
+    latest: _Read | None = None
+    final: _Read | None = None
+    kept: dict[str, Roster] = attrs.field(factory=dict)
+
+    async def observations(self) -> AsyncIterator[ChainObserved | ChainUnreachable]:
+        """One for each change, one a minute at least, and one for each way of being unreachable.
+
+        Never raises for the chain's sake: what fails is tried again at the next poll.
+        """
+        said: ChainObserved | ChainUnreachable | None = None
+        while True:
+            outcome: ChainObserved | ChainUnreachable
+            try:
+                outcome = await self.observe()
+            except (ChainUnavailable, NotFound, WrongChain) as error:
+                outcome = ChainUnreachable(str(error))
+            except Reverted as error:
+                outcome = ChainUnreachable(f"The contracts refused to be read: {error}")
+            except (KeyError, TypeError, ValueError) as error:
+                # An endpoint that answers JSON of another shape is no better than a silent one.
+                outcome = ChainUnreachable(f"An endpoint answers nonsense: {error!r}")
+            if outcome != said:
+                said = outcome
+                yield outcome
+            await trio.sleep(self.poll_ms / 1000)
+
+    async def observe(self) -> ChainObserved:
+        """The roster at latest minus k, and at the last finalized block."""
+        head = await self.reader.block("latest")
+        near = await self.reader.block(max(0, head.number - self.confirmations))
+        final = await self.reader.block("finalized")
+        self.final = await self._advance(self.final, final)
+        self.latest = await self._advance(self.latest, near)
+        return ChainObserved(self.latest.roster, self.final.roster)
+
+    async def _advance(self, old: _Read | None, block: Block) -> _Read:
+        now_s = trio.current_time()
+        if old is not None and old.block.hash == block.hash:
+            return old
+        stale = old is None or now_s - old.read_at_s > limits.CHAIN_FULL_READ_INTERVAL_MS / 1000
+        if stale or old is None or await self._doubt(old.block, block):
+            roster = self.kept.get(block.hash) or await self.reader.read(block)
+            self.full_reads += block.hash not in self.kept
+            self.kept = {**dict(list(self.kept.items())[-3:]), block.hash: roster}
+            return _Read(block, roster, now_s)
+        moved = attrs.evolve(
+            old.roster,
+            block_number=block.number,
+            block_hash=Digest(bytes.fromhex(block.hash[2:])),
+            block_time_ms=block.time_ms,
+        )
+        return _Read(block, moved, old.read_at_s)
+
+    async def _doubt(self, old: Block, new: Block) -> bool:
+        """Whether anything between two blocks could have changed what was read."""
+        if new.number <= old.number or new.number - old.number > limits.PEER_LIST_MAX:
+            return True
+        parent = old.hash
+        for number in range(old.number + 1, new.number + 1):
+            block = new if number == new.number else await self.reader.block(number)
+            if block.parent != parent:
+                return True
+            parent = block.hash
+            if await self._touched(block):
+                return True
+        return False
+
+    async def _touched(self, block: Block) -> bool:
+        """Whether an event of the block concerns the roster."""
+        at = self.reader.chain.at
+        query = {
+            "blockHash": block.hash,
+            "address": [text_of(at.pool), text_of(at.registry), text_of(at.network)],
+        }
+        logs: Any = await self.reader.chain.rpc.request("eth_getLogs", query)
+        left = "0x" + topic("ComputePool", "ComputePoolLeft").hex()
+        mine = "0x" + self.reader.pool_id.to_bytes(WORD, "big").hex()
+        for log in logs:
+            topics = log["topics"]
+            of_pool = str(log["address"]).lower() == text_of(at.pool)
+            if not of_pool or topics[0] == left or topics[1] == mine:
+                return True
+        return False

@@ -1,0 +1,186 @@
+"""JSON-RPC endpoints: several, tried in turn, each call with a deadline.
+
+Calls are made by web3's HTTP provider in worker threads of their own limiter. Its own retries are
+switched off (they blocked for seconds and ignored trio's cancel; raw transactions were on the retry
+list): here a call goes to the next endpoint when one fails, and the caller decides about trying
+again. An answer that is an error of the chain (a revert) is an answer, never an outage.
+
+Invariant: no answer is believed from an endpoint whose chain id is not the configured one.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import trio
+from requests.exceptions import RequestException
+from web3 import HTTPProvider
+from web3.exceptions import Web3Exception
+
+from p2pool.drivers.chain.abi import Function, error_of
+from p2pool.model import limits
+from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain
+from p2pool.model.ids import Address
+
+THREADS = 8
+
+
+class Reverted(Exception):
+    """The chain's answer to a call: no. `name` is the custom error, empty where unknown."""
+
+    def __init__(self, message: str, data: bytes) -> None:
+        """Decode the custom error, where it is one of ours."""
+        super().__init__(message)
+        self.data = data
+        found = error_of(data)
+        self.name, self.arguments = found if found else ("", {})
+
+
+@attrs.define
+class _Endpoint:
+    url: str
+    provider: HTTPProvider
+    checked: bool = False
+
+
+@attrs.define
+class Rpc:
+    """The chain, by whichever endpoint answers. One object may be shared by many tasks."""
+
+    chain_id: int
+    endpoints: list[_Endpoint]
+    limiter: trio.CapacityLimiter
+    first: int = 0
+    failures: dict[str, int] = attrs.field(factory=dict)
+
+    @classmethod
+    def to(
+        cls, chain_id: int, urls: Sequence[str], timeout_ms: int = limits.CHAIN_CALL_TIMEOUT_MS
+    ) -> "Rpc":
+        """Endpoints by their URLs; `Misconfigured` where there are none."""
+        if not urls:
+            raise Misconfigured(
+                "No RPC endpoint is configured.", hint='Set [chain] endpoints = ["http://..."].'
+            )
+        made = [
+            _Endpoint(
+                url,
+                HTTPProvider(
+                    url,
+                    request_kwargs={"timeout": timeout_ms / 1000},
+                    exception_retry_configuration=None,
+                ),
+            )
+            for url in urls
+        ]
+        return cls(chain_id, made, trio.CapacityLimiter(THREADS))
+
+    async def request(self, method: str, *params: object) -> Any:
+        """One call, at the endpoint that answered last, then at the others.
+
+        Raises `Reverted` (an answer), `WrongChain` (every endpoint is of another chain) or
+        `ChainUnavailable` (none answers sensibly; names each and why).
+        """
+        reasons: list[str] = []
+        wrong: WrongChain | None = None
+        for step in range(len(self.endpoints)):
+            at = (self.first + step) % len(self.endpoints)
+            endpoint = self.endpoints[at]
+            try:
+                await self._check(endpoint)
+                result = await self._ask(endpoint, method, list(params))
+            except WrongChain as error:
+                wrong = error
+                reasons.append(str(error))
+            except ChainUnavailable as error:
+                reasons.append(error.message)
+                self.failures[endpoint.url] = self.failures.get(endpoint.url, 0) + 1
+            else:
+                self.first = at
+                return result
+        if wrong is not None and len(self.endpoints) == 1:
+            raise wrong
+        raise ChainUnavailable(
+            f"No RPC endpoint answers: {'; '.join(reasons)}",
+            hint="Check [chain] endpoints and the network; the last roster stands meanwhile.",
+        )
+
+    async def _check(self, endpoint: _Endpoint) -> None:
+        if endpoint.checked:
+            return
+        answer = await self._ask(endpoint, "eth_chainId", [])
+        found = _quantity(endpoint.url, answer)
+        if found != self.chain_id:
+            raise WrongChain(
+                f"{endpoint.url} is of chain {found}, not {self.chain_id}.",
+                hint="Correct [chain] id or endpoints.",
+            )
+        endpoint.checked = True
+
+    async def _ask(self, endpoint: _Endpoint, method: str, params: list[object]) -> Any:
+        provider = endpoint.provider
+        deadline_s = 2 * limits.CHAIN_CALL_TIMEOUT_MS / 1000
+        answer: Any = None
+        try:
+            with trio.move_on_after(deadline_s) as scope:
+                answer = await trio.to_thread.run_sync(
+                    lambda: provider.make_request(method, params),
+                    abandon_on_cancel=True,
+                    limiter=self.limiter,
+                )
+        except (RequestException, Web3Exception, OSError) as broken:
+            raise ChainUnavailable(f"{endpoint.url}: {_short(broken)}") from broken
+        except (json.JSONDecodeError, UnicodeDecodeError) as broken:
+            raise ChainUnavailable(f"{endpoint.url} answers no JSON") from broken
+        if scope.cancelled_caught:
+            raise ChainUnavailable(f"{endpoint.url} did not answer {method} in {deadline_s:g} s")
+        if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
+            raise ChainUnavailable(f"{endpoint.url} answers no JSON-RPC to {method}")
+        error = answer.get("error")
+        if error is not None:
+            raise _error(endpoint.url, method, error)
+        return answer["result"]
+
+    async def call(
+        self, to: Address, function: Function, *arguments: object, block: object = "latest"
+    ) -> Any:
+        """Read from a contract. `block`: a number, "latest", "finalized", or {blockHash: ...}."""
+        transaction = {"to": "0x" + to.hex(), "data": "0x" + function.call(*arguments).hex()}
+        at = hex(block) if isinstance(block, int) else block
+        data = await self.request("eth_call", transaction, at)
+        raw = bytes.fromhex(str(data).removeprefix("0x"))
+        if not raw and function.outputs:
+            raise WrongChain(
+                f"There is no {function.contract} at 0x{to.hex()} on chain {self.chain_id}.",
+                hint="Correct the addresses in [chain].",
+            )
+        return function.answer(raw)
+
+    async def quantity(self, method: str, *params: object) -> int:
+        """A call whose answer is a number."""
+        return _quantity(method, await self.request(method, *params))
+
+
+def _quantity(where: str, answer: object) -> int:
+    try:
+        return int(str(answer), 16)
+    except ValueError:
+        raise ChainUnavailable(f"{where} answers {str(answer)[:80]!r}, not a number") from None
+
+
+def _error(url: str, method: str, error: object) -> Exception:
+    if not isinstance(error, dict):
+        return ChainUnavailable(f"{url} answers {method} with {str(error)[:120]!r}")
+    data = error.get("data")
+    if isinstance(data, dict):
+        data = data.get("data") or data.get("result")
+    message = str(error.get("message", ""))
+    if (isinstance(data, str) and data.startswith("0x")) or "revert" in message.lower():
+        text = data[2:] if isinstance(data, str) and data.startswith("0x") else ""
+        return Reverted(message, bytes.fromhex(text))
+    return ChainUnavailable(f"{url}: {method}: {message[:200]}")
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error)[:160]}"

@@ -1,0 +1,209 @@
+"""Transactions of one account, one after the other, each told as a sentence when it is refused.
+
+Parallel transactions of one account collide on their nonces (a lesson of earlier systems): all of
+an account's go through one lock, in order. A transaction is first asked about (`eth_estimateGas`),
+so one that would revert costs nothing and its reason is told. One that was sent and does not show
+up in time is reported as such, with its hash: it may still come.
+
+`DryWriter` has the same interface and sends nothing: it records what would have been sent.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+import trio
+
+from p2pool.drivers.chain.abi import Function
+from p2pool.drivers.chain.addresses import text_of
+from p2pool.drivers.chain.rpc import Reverted, Rpc
+from p2pool.model import limits
+from p2pool.model.errors import ChainUnavailable, TransactionFailed
+from p2pool.model.ids import Address
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+GAS_MARGIN_PERCENT = 25
+RECEIPT_POLL_S = 0.1
+
+SENTENCES: Mapping[str, tuple[str, str]] = {
+    "StakeBelowMinimum": ("The stake is too small: {staked} of {needed} wei.", "Stake more."),
+    "ProviderExists": ("The provider is registered already.", ""),
+    "NoSuchProvider": ("The provider is not registered.", "Register it first: stake and register."),
+    "NodeExists": (
+        "The node key is registered already, by this or another provider.",
+        "Use another node key, or have its provider remove it.",
+    ),
+    "NotWhitelisted": ("The provider is not whitelisted.", "Ask the network's validator for it."),
+    "ProviderNotWhitelisted": (
+        "The provider is not whitelisted.",
+        "Ask the network's validator for it.",
+    ),
+    "BadNodeConsent": ("The node key did not consent to this provider.", "Check the node key."),
+    "NodeNotValidated": ("The node is not validated.", "Ask the network's validator for it."),
+    "NodeInAPool": ("The node is in a pool already.", "Leave that pool first."),
+    "NodeNotInPool": ("The node is not in the pool.", ""),
+    "NoSuchPool": ("There is no pool {poolId}.", "Check [pool] id."),
+    "PoolNotActive": ("The pool is not active.", "Its creator or manager starts it."),
+    "PoolNotPending": ("The pool was started before.", ""),
+    "InviteExpired": ("The invite has expired.", "Ask the pool's manager for a new one."),
+    "InviteUsed": ("The invite was used before.", "Ask the pool's manager for a new one."),
+    "BadInviteSignature": (
+        "The invite is not signed by the pool's manager.",
+        "Ask the pool's manager for one for this node and pool.",
+    ),
+    "NotCreatorOrManager": (
+        "Only the pool's creator or manager may do this.",
+        "Use the key of one of them.",
+    ),
+    "NodeBlacklistedHere": ("The node is blacklisted in this pool for good.", ""),
+    "ProviderBlacklistedHere": ("The provider is blacklisted in this pool for good.", ""),
+    "ComputeLimitReached": ("The pool is full: {total} of {limit} units.", ""),
+    "EnumerableMapNonexistentKey": ("The node is not registered.", "Register the node first."),
+    "ERC20InsufficientBalance": (
+        "The account holds too few tokens: {balance} of {needed} wei.",
+        "Send it tokens.",
+    ),
+    "ERC20InsufficientAllowance": ("The token is not approved for this.", "Approve it first."),
+    "AccessControlUnauthorizedAccount": ("The account has not the role for this.", ""),
+}
+"""Custom errors of the contracts as sentences, with what to do."""
+
+
+@attrs.frozen
+class Sent:
+    """A transaction that is in a block. `block_number` -1: dry run, nothing was sent."""
+
+    function: str
+    transaction_hash: str
+    block_number: int
+    gas_used: int
+    contract_address: Address | None = None
+
+
+class Writer(Protocol):
+    """Sends the transactions of one account."""
+
+    @property
+    def address(self) -> Address:
+        """The account."""
+        ...
+
+    async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
+        """Call a function of a contract; raises TransactionFailed or ChainUnavailable."""
+        ...
+
+
+def refusal(what: str, reverted: Reverted) -> TransactionFailed:
+    """A revert as a sentence, with what to do where it is known."""
+    known = SENTENCES.get(reverted.name)
+    if known is not None:
+        sentence = known[0].format(**reverted.arguments)
+        return TransactionFailed(f"{what} was refused: {sentence}", hint=known[1])
+    arguments = ", ".join(f"{k}={v}" for k, v in reverted.arguments.items())
+    reason = f"{reverted.name}({arguments})" if reverted.name else str(reverted)
+    return TransactionFailed(f"{what} was refused by the contract: {reason}")
+
+
+class KeyWriter:
+    """The writer of an account whose key is here."""
+
+    def __init__(self, rpc: Rpc, account: "LocalAccount") -> None:
+        """One writer for each account, shared by all who send for it."""
+        self._rpc = rpc
+        self._account = account
+        self._order = trio.Lock()
+
+    @property
+    def address(self) -> Address:
+        """The account."""
+        return Address(bytes.fromhex(self._account.address[2:]))
+
+    async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
+        """Call a function and wait until it is in a block."""
+        return await self._send(function.name, to, function.call(*arguments))
+
+    async def deploy(self, name: str, bytecode: bytes) -> Sent:
+        """Create a contract from its bytecode with encoded arguments behind it."""
+        return await self._send(f"creating {name}", None, bytecode)
+
+    async def _send(self, what: str, to: Address | None, data: bytes) -> Sent:
+        async with self._order:
+            try:
+                transaction = await self._prepare(to, data)
+                signed = self._account.sign_transaction(transaction)
+                raw = "0x" + bytes(signed.raw_transaction).hex()
+                transaction_hash = str(await self._rpc.request("eth_sendRawTransaction", raw))
+            except Reverted as reverted:
+                raise refusal(what, reverted) from reverted
+            except ChainUnavailable as error:
+                if "insufficient funds" in error.message.lower():
+                    raise TransactionFailed(
+                        f"{what}: the account {text_of(self.address)} cannot pay for gas.",
+                        hint="Send it some of the chain's own coin.",
+                    ) from error
+                raise
+            receipt = await self._wait_mined(what, transaction_hash)
+        if int(str(receipt["status"]), 16) != 1:
+            raise TransactionFailed(f"{what} was refused in block: {transaction_hash}")
+        created = receipt.get("contractAddress")
+        return Sent(
+            what,
+            transaction_hash,
+            int(str(receipt["blockNumber"]), 16),
+            int(str(receipt["gasUsed"]), 16),
+            Address(bytes.fromhex(str(created)[2:])) if created else None,
+        )
+
+    async def _prepare(self, to: Address | None, data: bytes) -> dict[str, Any]:
+        rpc, me = self._rpc, text_of(self.address)
+        call: dict[str, Any] = {"from": me, "data": "0x" + data.hex()}
+        if to is not None:
+            call["to"] = text_of(to)
+        gas = await rpc.quantity("eth_estimateGas", call)
+        price = await rpc.quantity("eth_gasPrice")
+        prepared: dict[str, Any] = {
+            "chainId": rpc.chain_id,
+            "nonce": await rpc.quantity("eth_getTransactionCount", me, "pending"),
+            "gas": gas * (100 + GAS_MARGIN_PERCENT) // 100,
+            "gasPrice": price * (100 + GAS_MARGIN_PERCENT) // 100,
+            "value": 0,
+            "data": data,
+        }
+        if to is not None:
+            prepared["to"] = bytes(to)
+        return prepared
+
+    async def _wait_mined(self, what: str, transaction_hash: str) -> dict[str, Any]:
+        with trio.move_on_after(limits.TRANSACTION_DEADLINE_MS / 1000):
+            while True:
+                try:
+                    found = await self._rpc.request("eth_getTransactionReceipt", transaction_hash)
+                except ChainUnavailable:
+                    found = None
+                if isinstance(found, dict):
+                    return found
+                await trio.sleep(RECEIPT_POLL_S)
+        raise ChainUnavailable(
+            f"{what} was sent as {transaction_hash} and is in no block yet.",
+            hint="It may still come: look it up before you send it again.",
+        )
+
+
+@attrs.define
+class DryWriter:
+    """Sends nothing; `said` is what would have been sent, in order."""
+
+    address: Address
+    said: list[str] = attrs.field(factory=list)
+
+    async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
+        """Record the call as people read it."""
+        function.call(*arguments)
+        shown = ", ".join(text_of(a) if isinstance(a, bytes) else repr(a) for a in arguments)
+        self.said.append(
+            f"{text_of(self.address)} would call {function.contract}.{function.name}({shown})"
+            f" at {text_of(to)}"
+        )
+        return Sent(function.name, "", -1, 0)

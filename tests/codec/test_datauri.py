@@ -1,0 +1,86 @@
+"""The pool's data URI keeps what others wrote in it, and the root record as it was."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pool.codec.datauri import (
+    format_root,
+    parse_root,
+    read_bootstrap,
+    read_root,
+    requirements,
+    with_bootstrap,
+    with_root,
+)
+from p2pool.model.chain import PreviousLog, RootRecord
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+
+previous = st.builds(
+    PreviousLog,
+    st.binary(min_size=32, max_size=32).map(Digest),
+    st.integers(0, 2**50),
+    st.binary(min_size=32, max_size=32).map(Digest),
+)
+roots = st.builds(
+    RootRecord,
+    st.integers(1, 2**50),
+    st.binary(min_size=20, max_size=20).map(NodeId),
+    st.binary(min_size=32, max_size=32).map(PeerKey),
+    st.binary(min_size=16, max_size=16).map(StoreId),
+    st.none() | previous,
+)
+ROOT = RootRecord(1, NodeId(b"n" * 20), PeerKey(b"p" * 32), StoreId(b"s" * 16))
+
+
+@given(roots)
+def test_a_root_record_comes_back_as_it_was_written(root: RootRecord) -> None:
+    """Writing and reading are inverse."""
+    assert parse_root(format_root(root)) == root
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_without_harm(text: str) -> None:
+    """A URI of another system, or garbage, has no root record."""
+    read_root(text)
+    read_bootstrap(text)
+    requirements(text)
+
+
+def test_what_others_wrote_is_kept_in_its_place() -> None:
+    """Only p2pool's own pairs are replaced."""
+    uri = "gpu:count=8;gpu:model=h100;p2pool:root=old;x=y"
+    made = with_bootstrap(with_root(uri, ROOT), ("/ip4/127.0.0.1/tcp/1/p2p/x",))
+    assert made.startswith("gpu:count=8;gpu:model=h100;x=y;p2pool:root=1/")
+    assert requirements(made) == "gpu:count=8;gpu:model=h100;x=y"
+    assert read_root(made) == ROOT
+    assert read_bootstrap(made) == ("/ip4/127.0.0.1/tcp/1/p2p/x",)
+
+
+def test_two_root_records_found_nothing() -> None:
+    """It cannot be told which is meant."""
+    text = format_root(ROOT)
+    assert read_root(f"p2pool:root={text};p2pool:root={text}") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1/2/3/4",
+        format_root(ROOT).upper(),
+        "0" + format_root(ROOT)[1:],
+        "0" + format_root(ROOT),
+    ],
+)
+def test_a_bad_root_record_is_refused(text: str) -> None:
+    """There is one way to write it."""
+    with pytest.raises(Malformed):
+        parse_root(text)
+
+
+def test_a_bootstrap_address_cannot_smuggle_a_pair() -> None:
+    """A semicolon would begin another pair."""
+    with pytest.raises(Malformed):
+        with_bootstrap("", ("/ip4/1.2.3.4;p2pool:root=x",))
