@@ -1,0 +1,115 @@
+"""One operation of the core as SQL: a table from operation to statement.
+
+Runs in the connection's thread, inside the group's transaction. What breaks an invariant of
+`model.storage` is our bug and an assertion: the transaction is rolled back and the agent ends,
+rather than that a voter goes on with a log that has a hole.
+"""
+
+from collections.abc import Callable
+
+import apsw
+
+from p2pool.drivers.store.schema import one
+from p2pool.model.storage import (
+    TABLES,
+    AppendEntries,
+    Batch,
+    CompactTo,
+    Delete,
+    PersistOp,
+    Put,
+    ResetLog,
+    SaveHardState,
+    SaveSnapshot,
+    TruncateFrom,
+)
+
+
+class Applier:
+    """Applies operations to one connection, and counts the rows of each named table."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        """Count what is there once; the store is the only writer."""
+        self._db = db
+        self._rows = dict.fromkeys(TABLES, 0)
+        for table, count in db.execute("SELECT tbl, count(*) FROM rows GROUP BY tbl"):
+            self._rows[table] = count
+        # Each handler takes exactly the class that it stands next to, which a dict cannot say.
+        self._handlers: dict[type, Callable[..., None]] = {
+            Put: self._put,
+            Delete: self._delete,
+            AppendEntries: self._append,
+            TruncateFrom: self._truncate,
+            CompactTo: self._compact,
+            SaveHardState: self._save_hard_state,
+            SaveSnapshot: self._save_snapshot,
+            ResetLog: self._reset,
+        }
+
+    def commit(self, batches: list[Batch]) -> None:
+        """Apply all batches in one transaction; durable when this returns."""
+        with self._db:
+            for batch in batches:
+                for operation in batch:
+                    self._apply(operation)
+
+    def _apply(self, operation: PersistOp) -> None:
+        self._handlers[type(operation)](operation)
+
+    def _put(self, put: Put) -> None:
+        self._remove(put.table, put.key)
+        # A new row even for a known key: `seq` is then the order of writing, oldest first.
+        self._db.execute(
+            "INSERT INTO rows (tbl, key, value) VALUES (?, ?, ?)", (put.table, put.key, put.value)
+        )
+        self._rows[put.table] += 1
+        rule = TABLES[put.table]
+        if self._rows[put.table] > rule.max_rows:
+            assert rule.evicts, f"table {put.table} has more than {rule.max_rows} rows"
+            oldest = one(
+                self._db, "SELECT key FROM rows WHERE tbl = ? ORDER BY seq LIMIT 1", (put.table,)
+            )
+            self._remove(put.table, oldest)
+
+    def _delete(self, delete: Delete) -> None:
+        self._remove(delete.table, delete.key)
+
+    def _remove(self, table: str, key: bytes) -> None:
+        self._db.execute("DELETE FROM rows WHERE tbl = ? AND key = ?", (table, key))
+        self._rows[table] -= self._db.changes()
+
+    def _append(self, append: AppendEntries) -> None:
+        if not append.entries:
+            return
+        last = one(self._db, "SELECT max(idx) FROM entries")
+        expected = append.entries[0].index if last is None else last + 1
+        for entry in append.entries:
+            assert entry.index == expected, f"entry {entry.index} appended where {expected} is next"
+            expected += 1
+        self._db.executemany(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
+            [(e.index, e.term, int(e.kind), e.proposed_at_ms, e.body) for e in append.entries],
+        )
+
+    def _truncate(self, truncate: TruncateFrom) -> None:
+        self._db.execute("DELETE FROM entries WHERE idx >= ?", (truncate.index,))
+
+    def _compact(self, compact: CompactTo) -> None:
+        self._db.execute("DELETE FROM entries WHERE idx <= ?", (compact.index,))
+
+    def _save_hard_state(self, save: SaveHardState) -> None:
+        held = one(self._db, "SELECT log_id FROM log")
+        assert held in (None, save.log_id), "hard state of a log that is not the one held"
+        state = save.hard_state
+        self._db.execute(
+            "INSERT OR REPLACE INTO log VALUES (1, ?, ?, ?)",
+            (save.log_id, state.term, state.voted_for),
+        )
+
+    def _save_snapshot(self, save: SaveSnapshot) -> None:
+        self._db.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?)", (save.snapshot,))
+
+    def _reset(self, reset: ResetLog) -> None:
+        self._db.execute("DELETE FROM entries")
+        self._db.execute("DELETE FROM snapshot")
+        self._db.execute("INSERT OR REPLACE INTO log VALUES (1, ?, 0, NULL)", (reset.log_id,))

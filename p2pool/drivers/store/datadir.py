@@ -1,0 +1,92 @@
+"""A data directory: private to its owner, and held by one agent at a time.
+
+The lock is `flock(2)` on a file inside: the kernel lets go of it when the process ends, however it
+ends, so no stale lock survives a crash. The process id in the file is only there for the message.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from p2pool.model.errors import DataDirInUse, Misconfigured
+
+LOCK_NAME = "lock"
+DIRECTORY_MODE = 0o700
+
+
+def prepare_directory(path: Path) -> None:
+    """Make the directory with mode 0700, or check that nobody else can read the one that is there.
+
+    Raises Misconfigured. An empty directory of ours is made private; one with files in it is left
+    as it is, since it may be somebody's home.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        found = path.stat()
+        if found.st_mode & 0o077 == 0:
+            return
+        if found.st_uid == os.geteuid() and not any(path.iterdir()):
+            path.chmod(DIRECTORY_MODE)
+            return
+    except FileExistsError as error:
+        raise Misconfigured(
+            f"The data directory {path} is not a directory.",
+            hint="Name another with --data-dir.",
+        ) from error
+    except OSError as error:
+        raise Misconfigured(
+            f"The data directory {path} cannot be made or read: {error.strerror}.",
+            hint="Check its owner and its mode, or name another with --data-dir.",
+        ) from error
+    raise Misconfigured(
+        f"Others can read the data directory {path}, which holds keys.",
+        hint=f"If it is p2pool's own, run: chmod 700 {path}",
+    )
+
+
+class DataDirLock:
+    """Holds a data directory for this process while it is entered; raises DataDirInUse."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened before it is entered."""
+        self.path = path
+        self._file: int | None = None
+
+    def __enter__(self) -> "DataDirLock":
+        """Take the lock without waiting."""
+        file = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+            os.close(file)
+            if not isinstance(error, BlockingIOError):
+                raise Misconfigured(
+                    f"The data directory {self.path} cannot be locked: {error.strerror}.",
+                    hint="Use a local file system.",
+                ) from error
+            raise DataDirInUse(
+                f"The data directory {self.path} is held by another agent"
+                + (f" (process {holder})." if holder else "."),
+                hint="Stop that agent, or name another directory with --data-dir.",
+            ) from error
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            pass  # A full disk keeps nobody from holding the lock; the id is for people only.
+        self._file = file
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of it; the file stays, since removing it would race with the next holder."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

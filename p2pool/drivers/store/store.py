@@ -1,0 +1,174 @@
+"""The store: batches go in, and a `write` that returned survives any crash.
+
+One task owns the connection (apsw.aio gives it a thread): two tasks that share a connection share
+its transaction, and one's rollback takes the other's rows with it. Whatever queues up while a
+commit waits for the disk becomes durable with the next one (group commit), in order.
+
+Invariant: after the first failure nothing is written again. What a failed sync left on the disk is
+unknown until the file is opened anew, so a store that failed once refuses (`fsync` errors are told
+once only; Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import apsw.aio
+import attrs
+import trio
+
+from p2pool.drivers.store.apply import Applier
+from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
+from p2pool.drivers.store.schema import configure, open_schema
+from p2pool.model import limits
+from p2pool.model.errors import StoreFailed
+from p2pool.model.ids import PoolRef
+from p2pool.model.storage import Batch, Restored
+
+DATABASE_NAME = "store.db"
+RESTART_HINT = "Look at the disk (space, health), then start the agent again."
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    """A batch and who waits for it."""
+
+    batch: Batch
+    done: trio.Event = attrs.field(factory=trio.Event)
+    failure: StoreFailed | None = None
+
+
+class Store:
+    """An open store. `restored` is what it held at its opening; it does not change with writes."""
+
+    def __init__(self, db: Any, applier: Applier, restored: Restored) -> None:
+        """Used by `open` only. `db` is an apsw.AsyncConnection."""
+        self.restored = restored
+        self.commits = 0
+        self._db = db
+        self._applier = applier
+        self._failed: str | None = None
+        self._closed = False
+        self._send, self._receive = trio.open_memory_channel[_Waiting](
+            limits.STORE_QUEUE_MAX_BATCHES
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: Path,
+        pool: PoolRef,
+        *,
+        wall_ms: int | None = None,
+        vfs: str | None = None,
+    ) -> AsyncIterator["Store"]:
+        """Lock the data directory, make or open its store for `pool`, and run its writer.
+
+        `wall_ms` is the wall clock (default: now), `vfs` names an SQLite VFS (for tests). Raises
+        DataDirInUse, Misconfigured (a directory that others read, a newer schema), StoreFailed.
+        Leaving drains what was written so far; leaving by cancellation may lose unawaited writes.
+        """
+        await trio.to_thread.run_sync(prepare_directory, path)
+        with DataDirLock(path):
+            db = await _connect(path / DATABASE_NAME, vfs)
+            try:
+                try:
+                    await db.async_run(configure, db)
+                    now_ms = time.time_ns() // 1_000_000 if wall_ms is None else wall_ms
+                    restored = await db.async_run(open_schema, db, path, pool, now_ms)
+                    applier = await db.async_run(Applier, db)
+                except apsw.Error as error:
+                    raise _failure(f"The store in {path} cannot be read", error) from error
+                store = cls(db, applier, restored)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(store._run_writer)
+                    try:
+                        yield store
+                    finally:
+                        store._closed = True
+                        store._send.close()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await _close(db)
+
+    async def write(self, batch: Batch) -> None:
+        """Make a batch durable; it is when this returns. All of it is, or nothing.
+
+        Waits for room when the queue is full. Raises StoreFailed when the disk refuses, and from
+        then on always. Cancelled while it waits, the batch may be written or not.
+        """
+        if self._failed is not None:
+            raise StoreFailed(self._failed, hint=RESTART_HINT)
+        if self._closed:
+            raise StoreFailed("The store is closed.")
+        waiting = _Waiting(batch)
+        await self._send.send(waiting)
+        await waiting.done.wait()
+        if waiting.failure is not None:
+            raise waiting.failure
+
+    async def _run_writer(self) -> None:
+        async with self._receive:
+            async for first in self._receive:
+                group = [first]
+                while len(group) < limits.STORE_GROUP_MAX_BATCHES:
+                    try:
+                        group.append(self._receive.receive_nowait())
+                    except (trio.WouldBlock, trio.EndOfChannel):
+                        break
+                await self._commit(group)
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        if self._failed is None:
+            batches = [waiting.batch for waiting in group]
+            try:
+                # A cancelled commit would be neither done nor not done: let it end.
+                with trio.CancelScope(shield=True):
+                    await self._db.async_run(self._applier.commit, batches)
+                self.commits += 1
+            except apsw.ConstraintError as error:
+                raise AssertionError(f"operations that contradict the store: {error}") from error
+            except (apsw.Error, OSError) as error:
+                self._failed = _failure("The store refused to write", error).message
+        for waiting in group:
+            if self._failed is not None:
+                waiting.failure = StoreFailed(self._failed, hint=RESTART_HINT)
+            waiting.done.set()
+
+
+async def _connect(file: Path, vfs: str | None) -> Any:
+    """Open the database in a thread of its own. The mode is 0600 whatever the umask is."""
+    await trio.to_thread.run_sync(lambda: file.touch(mode=0o600))
+    # Said, not guessed: apsw would look for the framework among all that is imported.
+    token = apsw.async_controller.set(apsw.aio.Trio)  # type: ignore[arg-type]
+    try:
+        # Shielded: a connection that nobody holds would keep its thread for ever.
+        with trio.CancelScope(shield=True):
+            return await apsw.Connection.as_async(str(file), vfs=vfs)
+    except apsw.Error as error:
+        raise _failure(f"The database {file} cannot be opened", error) from error
+    finally:
+        apsw.async_controller.reset(token)
+
+
+async def _close(db: Any) -> None:
+    """Close the connection; a disk that fails now has nothing left to lose."""
+    try:
+        await db.aclose()
+    except apsw.Error:
+        await db.aclose(force=True)
+
+
+def _failure(what: str, error: apsw.Error | OSError) -> StoreFailed:
+    if isinstance(error, apsw.FullError):
+        return StoreFailed(f"{what}: the disk is full.", hint="Free some space, then start again.")
+    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+        return StoreFailed(
+            f"{what}: it is damaged ({error}).",
+            hint="Move its store.db* files away; the node starts again as a learner.",
+        )
+    return StoreFailed(f"{what}: {error}.", hint=RESTART_HINT)
