@@ -174,7 +174,9 @@ class Peers:
     def exchange(self, wanted: tuple[PeerKey, ...]) -> tuple[PeerKnown, ...]:
         """Bindings to hand to a peer: the wanted ones, or the newest known up to a bound."""
         if wanted:
-            found = (p for p in self.known.values() if p.binding.peer_key in wanted)
+            found: Iterator[PeerKnown] = (
+                p for p in self.known.values() if p.binding.peer_key in wanted
+            )
         else:
-            found = iter(reversed(self.known.values()))
+            found = reversed(tuple(self.known.values()))
         return tuple(peer for peer, _ in zip(found, range(limits.PEER_LIST_MAX), strict=False))

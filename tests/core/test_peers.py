@@ -1,0 +1,117 @@
+"""A peer is a member only while its key, its binding and the roster agree."""
+
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Persist
+from p2pool.core.peers import Peers
+from p2pool.model.gossip import Hello, PeerBinding
+from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
+from p2pool.model.query import PeerKnown
+
+ME, OTHER = NodeId(b"m" * 20), NodeId(b"o" * 20)
+MY_KEY, KEY, KEY_2 = PeerKey(b"k" * 32), PeerKey(b"a" * 32), PeerKey(b"b" * 32)
+
+
+def binding(node_id: NodeId = OTHER, key: PeerKey = KEY, not_before_s: int = 10) -> PeerBinding:
+    return PeerBinding(
+        1, Address(b"c" * 20), 0, node_id, key, not_before_s, 1000, b"s" * 65, b"t" * 64
+    )
+
+
+def hello(bound: PeerBinding | None, address: str = "/ip4/127.0.0.1/tcp/1") -> Hello:
+    return Hello("0.1.0", bound, StoreId(b"s" * 16), (address,))
+
+
+def peers() -> Peers:
+    made = Peers(ME, MY_KEY, encode_struct)
+    made.connect(KEY)
+    return made
+
+
+def everybody(_: NodeId) -> bool:
+    return True
+
+
+def nobody(_: NodeId) -> bool:
+    return False
+
+
+def standings(effects: list[Effect]) -> list[str]:
+    return [e.standing for e in effects if isinstance(e, AdmitPeer)]
+
+
+def test_a_bound_peer_of_the_roster_is_a_member() -> None:
+    """Its binding is kept on disk, and its addresses are worth dialling."""
+    book = peers()
+    effects = book.greet(hello(binding()), KEY, everybody)
+    assert standings(effects) == ["member"]
+    assert LearnPeer(KEY, ("/ip4/127.0.0.1/tcp/1",)) in effects
+    kept = [e for e in effects if isinstance(e, Persist)]
+    assert len(kept) == 1
+    assert book.is_connected(OTHER)
+    assert (book.node_of(KEY), book.key_of(OTHER)) == (OTHER, KEY)
+
+
+def test_a_stranger_is_a_guest_until_the_roster_has_it() -> None:
+    """Standing follows the roster, both ways, and is said only when it changes."""
+    book = peers()
+    assert standings(book.greet(hello(binding()), KEY, nobody)) == ["guest"]
+    assert standings(book.rejudge(everybody)) == ["member"]
+    assert standings(book.rejudge(everybody)) == []
+    assert standings(book.rejudge(nobody)) == ["guest"]
+
+
+def test_a_peer_that_shows_the_binding_of_another_key_is_refused() -> None:
+    """Noise says which key it is; the binding must be of that one."""
+    book = peers()
+    assert standings(book.greet(hello(binding(key=KEY_2)), KEY, everybody)) == ["refused"]
+    assert standings(book.rejudge(everybody)) == []
+
+
+def test_a_bootstrap_node_without_a_binding_is_a_guest() -> None:
+    """It takes part in nothing else."""
+    assert standings(peers().greet(hello(None), KEY, everybody)) == ["guest"]
+
+
+def test_the_newer_binding_wins_and_a_tie_voids_both() -> None:
+    """A tie stays void: neither of the two comes back by being shown again."""
+    book = peers()
+    book.learn(PeerKnown(binding(not_before_s=10), ()))
+    book.learn(PeerKnown(binding(key=KEY_2, not_before_s=9), ()))
+    assert book.key_of(OTHER) == KEY
+    book.learn(PeerKnown(binding(key=KEY_2, not_before_s=11), ()))
+    assert book.key_of(OTHER) == KEY_2
+    book.learn(PeerKnown(binding(key=KEY, not_before_s=11), ()))
+    assert book.key_of(OTHER) is None
+    book.learn(PeerKnown(binding(key=KEY, not_before_s=11), ()))
+    assert book.key_of(OTHER) is None
+    book.learn(PeerKnown(binding(key=KEY, not_before_s=12), ()))
+    assert book.key_of(OTHER) == KEY
+
+
+def test_a_newer_binding_of_our_own_node_to_another_key_supersedes_us() -> None:
+    """Two agents on one node key never flip-flop."""
+    book = peers()
+    book.learn(PeerKnown(binding(ME, MY_KEY, 10), ()))
+    book.learn(PeerKnown(binding(ME, KEY, 9), ()))
+    assert not book.superseded
+    book.learn(PeerKnown(binding(ME, KEY, 11), ()))
+    assert book.superseded
+
+
+def test_what_was_kept_comes_back() -> None:
+    """A restart knows the bindings again without asking anybody."""
+    book = peers()
+    effects = book.learn(PeerKnown(binding(), ("/ip4/127.0.0.1/tcp/1",)))
+    persist = next(e for e in effects if isinstance(e, Persist))
+    value = getattr(persist.operations[0], "value", b"")
+    again = Peers(ME, MY_KEY, encode_struct)
+    again.restore(iter([decode_struct(PeerKnown, value)]))
+    assert again.key_of(OTHER) == KEY
+
+
+def test_exchange_gives_what_is_wanted_or_the_newest() -> None:
+    """An unknown key is simply not in the answer."""
+    book = peers()
+    book.learn(PeerKnown(binding(), ()))
+    assert [p.binding.peer_key for p in book.exchange((KEY, KEY_2))] == [KEY]
+    assert len(book.exchange(())) == 1
