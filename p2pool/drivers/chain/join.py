@@ -1,0 +1,191 @@
+"""A node's way into a pool, told step by step: what is done, what is waited for, and on whom.
+
+Every step is idempotent: it reads first and does only what is missing, so the way can be walked
+again at any time, after a crash or from another machine with the same keys. Without the provider's
+account nothing is sent: the steps that need it are then waited for on the provider.
+
+stake -> registered -> whitelisted -> node registered -> node validated -> invited -> joined
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from p2pool.drivers.chain.actions import Chain, NodeInfo, PoolInfo
+from p2pool.drivers.chain.addresses import text_of
+from p2pool.drivers.chain.consent import invite_signer
+from p2pool.drivers.chain.writer import Writer
+from p2pool.model.chain import Invite
+from p2pool.model.errors import BadSignature, ChainUnavailable, TransactionFailed
+from p2pool.model.ids import NodeId
+from p2pool.model.states import PoolStatus
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+POLL_S = 1.0
+
+FindInvite = Callable[[], Awaitable[Invite | None]]
+"""Looks for an invite of this node: kept, given, or asked for among peers."""
+
+
+class Progress(StrEnum):
+    """How a step stands."""
+
+    DONE = "done"
+    DOING = "doing"
+    WAITING = "waiting"
+
+
+@attrs.frozen
+class JoinStep:
+    """One step: its name, how it stands, what was found, and who has to act if it waits."""
+
+    name: str
+    progress: Progress
+    detail: str = ""
+    waiting_on: str = ""
+
+
+@attrs.define
+class Joining:
+    """One node's way into one pool. `writer` None: this machine has no provider key."""
+
+    chain: Chain
+    pool_id: int
+    node: "LocalAccount"
+    units: int
+    find_invite: FindInvite
+    writer: Writer | None = None
+    poll_s: float = POLL_S
+
+    @property
+    def node_id(self) -> NodeId:
+        """The node's id."""
+        return NodeId(bytes.fromhex(self.node.address[2:]))
+
+    async def steps(self) -> AsyncIterator[JoinStep]:
+        """Walk the way; ends once the node is in the pool.
+
+        A step that waits is said once and looked at again every `poll_s`; the chain being out of
+        reach is waited for too. Raises `TransactionFailed` for what cannot go on as it is.
+        """
+        said: JoinStep | None = None
+        while True:
+            step = await self._next()
+            if step != said:
+                said = step
+                yield step
+            if step.name == "joined" and step.progress is Progress.DONE:
+                return
+            if step.progress is Progress.WAITING:
+                await trio.sleep(self.poll_s)
+
+    async def _next(self) -> JoinStep:
+        try:
+            return await self._walk()
+        except ChainUnavailable as error:
+            return JoinStep("chain", Progress.WAITING, error.message, "an RPC endpoint")
+
+    async def _walk(self) -> JoinStep:
+        """Do the first thing that is missing, or say what is waited for."""
+        if await self.chain.in_pool(self.pool_id, self.node_id):
+            return JoinStep("joined", Progress.DONE, f"{text_of(self.node_id)} is in the pool")
+        node = await self.chain.node(self.node_id)
+        if self.writer is None:
+            return self._for_provider(node)
+        provider = self.writer.address
+        if node is not None and node.provider != provider:
+            raise TransactionFailed(
+                f"The node is registered by the provider {text_of(node.provider)}.",
+                hint="Use that provider's key, or another node key.",
+            )
+        if node is None:
+            return await self._register(self.writer)
+        if not node.validated:
+            return JoinStep(
+                "validated", Progress.WAITING, "the node is not validated", "the validator"
+            )
+        return await self._enter(self.writer)
+
+    def _for_provider(self, node: NodeInfo | None) -> JoinStep:
+        if node is None:
+            return JoinStep(
+                "registered", Progress.WAITING, "the node is not registered",
+                "its provider: run `p2pool agent run --provider-key FILE` once",
+            )  # fmt: skip
+        return JoinStep(
+            "joined", Progress.WAITING, "the node is in no pool",
+            f"its provider {text_of(node.provider)}",
+        )  # fmt: skip
+
+    async def _register(self, writer: Writer) -> JoinStep:
+        """Provider and node; one transaction a call."""
+        chain, provider = self.chain, writer.address
+        registered = await chain.provider_exists(provider)
+        missing_wei = await chain.stake_needed(provider, self.units) - await chain.stake(provider)
+        if missing_wei > 0 or not registered:
+            return await self._stake(writer, registered, max(0, missing_wei))
+        if not await chain.whitelisted(provider):
+            return JoinStep(
+                "whitelisted", Progress.WAITING,
+                f"the provider {text_of(provider)} is not whitelisted", "the validator",
+            )  # fmt: skip
+        sent = await chain.add_compute_node(writer, self.node, self.units)
+        return JoinStep("node registered", Progress.DOING, sent.transaction_hash)
+
+    async def _stake(self, writer: Writer, registered: bool, missing_wei: int) -> JoinStep:
+        chain = self.chain
+        if await chain.allowance(writer.address) < missing_wei:
+            name, sent = "approved", await chain.approve(writer, missing_wei)
+        elif registered:
+            name, sent = "staked", await chain.increase_stake(writer, missing_wei)
+        else:
+            name, sent = "registered", await chain.register_provider(writer, missing_wei)
+        return JoinStep(name, Progress.DOING, f"{missing_wei} wei: {sent.transaction_hash}")
+
+    async def _enter(self, writer: Writer) -> JoinStep:
+        pool = await self.chain.pool(self.pool_id)
+        if pool.status is PoolStatus.COMPLETED:
+            raise TransactionFailed("The pool has ended.", hint="Choose another pool.")
+        if pool.status is PoolStatus.PENDING:
+            return JoinStep(
+                "pool started", Progress.WAITING, "the pool is not active",
+                f"its creator {text_of(pool.creator)}",
+            )  # fmt: skip
+        if not await self.chain.whitelisted(writer.address):
+            return JoinStep(
+                "whitelisted", Progress.WAITING, "the provider was taken off the whitelist",
+                "the validator",
+            )  # fmt: skip
+        invite = await self.find_invite()
+        if invite is None or not await self._good(invite, pool):
+            node = text_of(self.node_id)
+            return JoinStep(
+                "invited", Progress.WAITING, f"no invite for {node} is known",
+                f"the manager {text_of(pool.manager)}: `p2pool pool invite {node}`",
+            )  # fmt: skip
+        sent = await self.chain.join_pool(writer, self.pool_id, invite)
+        return JoinStep("joined", Progress.DOING, sent.transaction_hash)
+
+    async def _good(self, invite: Invite, pool: PoolInfo) -> bool:
+        """Whether an invite is worth a transaction: for us, not past, and by the manager.
+
+        A manager that is a contract (ERC-1271) is asked by the pool contract alone.
+        """
+        wanted = (pool.domain_id, self.pool_id, self.node_id)
+        if (invite.domain_id, invite.pool_id, invite.node_id) != wanted:
+            return False
+        block = await self.chain.rpc.request("eth_getBlockByNumber", "latest", False)
+        if invite.expiration_s <= int(str(block["timestamp"]), 16):
+            return False
+        code = await self.chain.rpc.request("eth_getCode", text_of(pool.manager), "latest")
+        if code != "0x":
+            return True
+        try:
+            return invite_signer(invite) == pool.manager
+        except BadSignature:
+            return False

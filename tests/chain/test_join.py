@@ -1,0 +1,138 @@
+"""Joining does what is missing, waits for others by name, and can be walked again at any time."""
+
+import pytest
+import trio
+
+from p2pool.dev.contracts import fund, fund_tokens, new_account
+from p2pool.drivers.chain.consent import KeyManager
+from p2pool.drivers.chain.join import Joining, JoinStep, Progress
+from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.model.chain import Invite
+from p2pool.model.errors import TransactionFailed
+from p2pool.model.ids import NodeId
+from tests.chain.conftest import World
+
+pytestmark = pytest.mark.chain
+
+
+async def newcomer(world: World, invites: list[Invite]) -> Joining:
+    provider = await world.account()
+
+    async def find_invite() -> Invite | None:
+        return invites[-1] if invites else None
+
+    return Joining(world.chain, world.pool_id, new_account(), 1, find_invite, provider, poll_s=0.02)
+
+
+async def help_along(world: World, joining: Joining, invites: list[Invite]) -> list[JoinStep]:
+    """Play validator and manager whenever the newcomer waits for one of them."""
+    assert joining.writer is not None
+    walked: list[JoinStep] = []
+    async for step in joining.steps():
+        walked.append(step)
+        if step.progress is not Progress.WAITING:
+            continue
+        federator, provider = world.deployment.federator, joining.writer.address
+        if step.name == "whitelisted":
+            await world.chain.whitelist(federator, provider)
+        elif step.name == "validated":
+            await world.chain.validate_node(federator, provider, joining.node_id)
+        elif step.name == "invited":
+            soon = await world.soon()
+            invites.append(world.manager.sign_invite(0, world.pool_id, joining.node_id, soon))
+    return walked
+
+
+async def test_the_whole_way_from_nothing(world: World) -> None:
+    """Each step once, the waits naming who has to act, and at the end a member."""
+    invites: list[Invite] = []
+    joining = await newcomer(world, invites)
+    with trio.fail_after(60):
+        walked = await help_along(world, joining, invites)
+    assert [(s.name, s.progress) for s in walked] == [
+        ("approved", Progress.DOING),
+        ("registered", Progress.DOING),
+        ("whitelisted", Progress.WAITING),
+        ("node registered", Progress.DOING),
+        ("validated", Progress.WAITING),
+        ("invited", Progress.WAITING),
+        ("joined", Progress.DOING),
+        ("joined", Progress.DONE),
+    ]
+    waits = {s.name: s.waiting_on for s in walked if s.progress is Progress.WAITING}
+    assert waits["whitelisted"] == "the validator"
+    assert "pool invite" in waits["invited"]
+    assert await world.chain.in_pool(world.pool_id, joining.node_id)
+
+
+async def test_walking_again_sends_nothing(world: World) -> None:
+    """A member that starts anew is told so at once, with or without the provider's key."""
+    invites: list[Invite] = []
+    joining = await newcomer(world, invites)
+    with trio.fail_after(60):
+        await help_along(world, joining, invites)
+        for writer in (joining.writer, None):
+            joining.writer = writer
+            again = [step async for step in joining.steps()]
+            assert [(s.name, s.progress) for s in again] == [("joined", Progress.DONE)]
+
+
+async def test_an_interrupted_way_is_gone_on_from_where_it_was(world: World) -> None:
+    """Killed after any step: the next walk does the rest and nothing twice."""
+    invites: list[Invite] = []
+    joining = await newcomer(world, invites)
+    with trio.fail_after(60):
+        async for step in joining.steps():
+            if step.name == "registered":
+                break
+        walked = await help_along(world, joining, invites)
+    assert "registered" not in [s.name for s in walked]
+    assert walked[-1].progress is Progress.DONE
+
+
+async def test_without_the_providers_key_it_is_waited_for(world: World) -> None:
+    """The message says which command the provider runs."""
+    joining = await newcomer(world, [])
+    joining.writer = None
+    with trio.fail_after(30):
+        step = await anext(joining.steps())
+    assert step.progress is Progress.WAITING
+    assert "--provider-key" in step.waiting_on
+
+
+@pytest.mark.parametrize("fault", ["expired", "another manager", "another node"])
+async def test_a_bad_invite_is_not_worth_a_transaction(world: World, fault: str) -> None:
+    """It waits for a good one instead of failing."""
+    invites: list[Invite] = []
+    joining = await newcomer(world, invites)
+    node_id, soon, signer = joining.node_id, await world.soon(), world.manager
+    if fault == "expired":
+        soon = 1
+    elif fault == "another manager":
+        signer = KeyManager(new_account())
+    else:
+        node_id = NodeId(b"x" * 20)
+    invites.append(signer.sign_invite(0, world.pool_id, node_id, soon))
+    with trio.fail_after(60):
+        walked = await help_along(world, joining, invites)
+    assert ("invited", Progress.WAITING) in [(s.name, s.progress) for s in walked]
+    assert walked[-1].progress is Progress.DONE
+
+
+async def test_a_node_of_another_provider_is_refused(world: World) -> None:
+    """It cannot be taken over, and the message names its provider."""
+    invites: list[Invite] = []
+    joining = await newcomer(world, invites)
+    with trio.fail_after(60):
+        async for step in joining.steps():
+            if step.name == "whitelisted":
+                assert joining.writer is not None
+                await world.chain.whitelist(world.deployment.federator, joining.writer.address)
+            if step.name == "node registered":
+                break
+        thief = KeyWriter(world.chain.rpc, new_account())
+        await fund(world.chain.rpc, thief.address)
+        await fund_tokens(world.deployment, thief.address)
+        joining.writer = thief
+        with pytest.raises(TransactionFailed, match="registered by the provider"):
+            await anext(joining.steps())
