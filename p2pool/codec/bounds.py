@@ -66,7 +66,7 @@ MAX_ITEMS = {
     "Order.stops": limits.ALLOCATIONS_PER_NODE_MAX,
     "Desired.gpus": limits.GPUS_PER_NODE_MAX,
     "Report.outcomes": limits.ALLOCATIONS_PER_NODE_MAX,
-    "ReportAnswered.allocations": limits.ALLOCATIONS_PER_NODE_MAX,
+    "ReportAnswered.outcomes": limits.ALLOCATIONS_PER_NODE_MAX,
     "BindingsRequested.peer_keys": limits.PEER_LIST_MAX,
     "BindingsAnswered.peers": limits.PEER_LIST_MAX,
     "PeerKnown.addresses": limits.ADDRESSES_MAX,

@@ -22,11 +22,15 @@ class Noop:
 class RequestApplied:
     """A signed request, applied once by its task id and request id.
 
-    `via` is the node that took it from its account: only for display, never for rights.
+    `via` is the node that took it from its account: only for display, never for rights. `signer`
+    and `grantor` are what the leader recovered from the signatures (`tasks.Signers`); each node
+    recovers them again before it starts anything.
     """
 
     signed: SignedRequest
     via: NodeId
+    signer: Address
+    grantor: Address | None = None
 
 
 @attrs.frozen

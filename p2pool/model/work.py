@@ -52,7 +52,10 @@ class Report:
 
 @attrs.frozen
 class ReportAnswered:
-    """These outcomes are in the log, or not wanted: they need not be reported again."""
+    """These outcomes are in the log, or not wanted: they need not be reported again.
+
+    They stand here whole, so that a late answer to an older outcome settles no newer one.
+    """
 
     token: Token
-    allocations: tuple[AllocationId, ...]
+    outcomes: tuple[Outcome, ...]
