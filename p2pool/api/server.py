@@ -11,7 +11,6 @@ import errno
 import ipaddress
 import logging
 import os
-import secrets
 import socket
 import ssl
 from collections.abc import Callable
@@ -40,12 +39,11 @@ from p2pool.api.gate import Gate, host_name
 from p2pool.api.streaming import Streams
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, PortTaken
-from p2pool.model.places import API_TOKEN_FILE, API_URL_FILE
+from p2pool.model.places import API_URL_FILE
 from p2pool.model.ports import AgentPort
 
 DEFAULT_BIND = "127.0.0.1:8650"
 BACKLOG = 128
-TOKEN_BYTES = 32
 _PATIENCE_S = 0.1
 _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
@@ -74,21 +72,23 @@ async def serve_api(
     port: AgentPort,
     settings: ApiSettings,
     directory: Path,
+    token: str,
     *,
     version: str = "",
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer until cancelled; started with the URL once it is listening.
 
-    Writes `api.url` and `api.token` (0600, kept over restarts) to `directory`. Raises `PortTaken`
-    and `Misconfigured` before it starts.
+    `token` is what everybody must bring, from `drivers.keys.load_or_make_token(directory)`. Writes
+    `api.url` to `directory`, so that this machine's commands find the agent, and removes it at the
+    end. Raises `PortTaken` and `Misconfigured` before it starts.
     """
     listener, context = bind(settings), _tls_context(settings)
     with listener:
         host = host_name(settings.bind)
         any_ip = host in ("0.0.0.0", "::")
         app = create_app(port, version=version)
-        gate = Gate(app, keep_token(directory), (host, *settings.hosts), any_ip)
+        gate = Gate(app, token, (host, *settings.hosts), any_ip)
         url = _url(listener, settings)
         path = directory / API_URL_FILE
         _write_private(path, url + "\n")
@@ -99,19 +99,6 @@ async def serve_api(
             )
         finally:
             path.unlink(missing_ok=True)
-
-
-def keep_token(directory: Path) -> str:
-    """The token in a data directory, made where there is none."""
-    path = directory / API_TOKEN_FILE
-    try:
-        token = path.read_text().strip()
-    except FileNotFoundError:
-        token = ""
-    if len(token) < TOKEN_BYTES:
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-        _write_private(path, token + "\n")
-    return token
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ import trio
 from p2pool.api.server import ApiSettings, serve_api
 from p2pool.client.agent import AgentClient
 from p2pool.client.discovery import agent_in
+from p2pool.drivers.keys import load_or_make_token
 from tests.api.fakes import FakePort
 
 
@@ -33,11 +34,11 @@ class Served:
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """The API, until the test ends."""
-    port = FakePort()
+    port, token = FakePort(), load_or_make_token(tmp_path)
     async with trio.open_nursery() as nursery:
         url = await nursery.start(
             lambda task_status: serve_api(
-                port, ApiSettings("127.0.0.1:0"), tmp_path, task_status=task_status
+                port, ApiSettings("127.0.0.1:0"), tmp_path, token, task_status=task_status
             )
         )
         found = agent_in(tmp_path)

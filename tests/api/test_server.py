@@ -13,8 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2pool.api import server
-from p2pool.api.server import ApiSettings, bind, keep_token, serve_api
+from p2pool.api.server import ApiSettings, bind, serve_api
 from p2pool.client.agent import AgentClient
 from p2pool.codec import jsonform
 from p2pool.model import limits
@@ -35,6 +34,7 @@ UPGRADE = (
     b"Upgrade: %b\r\nHTTP2-Settings: %b\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: %b\r\n\r\n"
 )
+TOKEN = "t" * 43
 KEY = base64.b64encode(b"k" * 16)
 
 
@@ -216,10 +216,10 @@ async def test_a_client_that_reads_nothing_holds_nothing_up(tmp_path: Path) -> N
         async with trio.open_nursery() as nursery:
             url = await nursery.start(
                 lambda task_status: serve_api(
-                    port, ApiSettings("127.0.0.1:0"), tmp_path, task_status=task_status
+                    port, ApiSettings("127.0.0.1:0"), tmp_path, TOKEN, task_status=task_status
                 )
             )
-            stream = await _deaf_reader(url, keep_token(tmp_path))
+            stream = await _deaf_reader(url, TOKEN)
             await _wait_full(port)
             nursery.cancel_scope.cancel()
         await port.logs.closed.wait()
@@ -269,22 +269,19 @@ async def test_streams_are_bounded(served: Served, monkeypatch: pytest.MonkeyPat
 # --- listening ----------------------------------------------------------------------------------
 
 
-async def test_the_files_that_lead_to_the_agent(tmp_path: Path) -> None:
-    """The token is for its owner only and stays; the URL goes with the agent."""
-    token = keep_token(tmp_path)
-    assert keep_token(tmp_path) == token
-    path = tmp_path / "api.token"
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+async def test_the_url_goes_with_the_agent(tmp_path: Path) -> None:
+    """Commands find it while it answers, and are told that none runs afterwards."""
+    path = tmp_path / "api.url"
     async with trio.open_nursery() as nursery:
-        await nursery.start(
+        url = await nursery.start(
             lambda task_status: serve_api(
-                FakePort(), ApiSettings("127.0.0.1:0"), tmp_path, task_status=task_status
+                FakePort(), ApiSettings("127.0.0.1:0"), tmp_path, TOKEN, task_status=task_status
             )
         )
-        assert (tmp_path / "api.url").read_text().startswith("http://127.0.0.1:")
+        assert path.read_text() == url + "\n"
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         nursery.cancel_scope.cancel()
-    assert not (tmp_path / "api.url").exists()
-    assert keep_token(tmp_path) == token
+    assert not path.exists()
 
 
 def test_a_port_that_is_taken_is_said_so() -> None:
@@ -309,8 +306,3 @@ def test_listening_unsafely_is_refused(settings: ApiSettings, said: str) -> None
     """Everything but loopback wants TLS."""
     with pytest.raises(Misconfigured, match=said):
         bind(settings).close()
-
-
-def test_bounds_are_those_of_the_module() -> None:
-    """The backlog is bounded like everything else."""
-    assert server.BACKLOG <= limits.API_CONNECTIONS_MAX

@@ -1,0 +1,48 @@
+"""`p2pool agent`: the agent of this machine."""
+
+import click
+
+from p2pool.cli.reach import agent_option, json_option
+from p2pool.cli.show import age, write_json, write_pairs
+from p2pool.client.agent import AgentClient
+
+
+@click.group(name="agent", help="The agent of this machine.")
+def agent() -> None:
+    """The group."""
+
+
+@agent.command("status")
+@agent_option
+@json_option
+@click.pass_context
+def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
+    """Show whether the agent takes part in the pool, and what keeps it from it.
+
+    Exit code 0 when it does, 1 when it does not.
+    """
+    answer = client.get("/v1/agent")
+    one, meta = answer["agent"], answer["meta"]
+    if as_json:
+        write_json({"agent": one, "meta": meta})
+    else:
+        block = meta["roster_block"]
+        heard = f"block {block}, {meta['roster_age_ms'] // 1000} s old"
+        write_pairs(
+            [
+                ("agent", client.url),
+                ("node", one["node_id"]),
+                ("peer", one["peer_id"]),
+                ("role", one["role"]),
+                ("leader", meta["leader"] or "none is known"),
+                ("term", str(meta["term"])),
+                ("log", f"committed {meta['commit_index']}, applied {meta['applied_index']}"),
+                ("chain", heard if block is not None else "not read yet"),
+                ("peers", f"{one['peers_connected']} connected"),
+                ("as of", f"{age(meta['as_of_ms'])} ago"),
+                ("ready", "yes" if one["ready"] else "no"),
+                *(("problem", text) for text in one["problems"]),
+            ]
+        )
+    if not one["ready"]:
+        context.exit(1)

@@ -1,0 +1,91 @@
+"""`p2pool node`: the nodes of the pool, as an agent knows them."""
+
+import click
+
+from p2pool.cli.reach import agent_option, consistent_option, find_node, json_option
+from p2pool.cli.show import age, short, size, write_json, write_pairs, write_table
+from p2pool.client.agent import AgentClient, Answer
+
+
+@click.group(name="node", help="Nodes of the pool.")
+def node() -> None:
+    """The group."""
+
+
+@node.command("ls")
+@agent_option
+@consistent_option
+@json_option
+def ls(client: AgentClient, consistent: bool, as_json: bool) -> None:
+    """List the nodes."""
+    nodes = client.nodes(consistent=consistent)
+    if as_json:
+        write_json(nodes)
+        return
+    columns = ("NODE", "STATE", "INTENT", "ROLE", "TASKS", "GPUS FREE", "MEMORY FREE", "HEARD")
+    write_table(columns, (_row(one) for one in nodes), "No node is known yet.")
+
+
+def _row(one: Answer) -> tuple[str, ...]:
+    free, hardware = one["free"], one["hardware"]
+    return (
+        short(one["node_id"]),
+        _state(one),
+        one["intent"] if one["eligible"] else "not eligible",
+        "leader" if one["leader"] else one["role"],
+        str(one["allocations"]),
+        f"{free['gpus']}/{len(hardware['gpus'])}" if free and hardware else "-",
+        f"{size(free['memory_bytes'])}/{size(hardware['memory_bytes'])}"
+        if free and hardware
+        else "-",
+        age(one["last_heard_ms"]),
+    )
+
+
+def _state(one: Answer) -> str:
+    """What matters: whether a member is heard, and what keeps another from being one."""
+    return str(one["reachability"] if one["membership"] == "member" else one["membership"])
+
+
+@node.command("show")
+@click.argument("node_id", metavar="NODE")
+@agent_option
+@json_option
+def show(node_id: str, client: AgentClient, as_json: bool) -> None:
+    """Show one node and what it runs. NODE is its id or the beginning of it."""
+    answer = client.node(find_node(client, node_id)["node_id"])
+    if as_json:
+        write_json({"node": answer["node"], "allocations": answer["allocations"]})
+        return
+    one = answer["node"]
+    write_pairs(_pairs(one))
+    click.echo()
+    rows = (
+        (a["id"], a["task_name"], a["state"], ", ".join(a["gpus"]) or "-", a["reason"])
+        for a in answer["allocations"]
+    )
+    write_table(("ALLOCATION", "TASK", "STATE", "GPUS", "REASON"), rows, "It runs nothing.")
+
+
+def _pairs(one: Answer) -> list[tuple[str, str]]:
+    pairs = [
+        ("node", one["node_id"]),
+        ("provider", one["provider"]),
+        ("peer", one["peer_id"] or "unknown: it has not been heard"),
+        ("state", f"{one['membership']}, {one['reachability']}, {one['intent']}"),
+        ("role", "leader" if one["leader"] else one["role"]),
+        ("heard", f"{age(one['last_heard_ms'])} ago" if one["last_heard_ms"] else "never"),
+        ("version", one["agent_version"] or "-"),
+        ("addresses", ", ".join(one["addresses"]) or "-"),
+    ]
+    if one["reason"]:
+        pairs.append(("why", one["reason"]))
+    if (machine := one["hardware"]) is not None:
+        pairs.append(("processor", f"{machine['cpu_model']}, {machine['cpu_milli'] / 1000:g} CPUs"))
+        pairs.append(("memory", size(machine["memory_bytes"])))
+        pairs.append(("disk", size(machine["disk_bytes"])))
+        pairs += [
+            ("gpu", f"{gpu['model']}, {size(gpu['memory_bytes'])}, {gpu['uuid']}")
+            for gpu in machine["gpus"]
+        ]
+    return pairs

@@ -1,0 +1,94 @@
+"""`p2pool pool`: the pool as a whole, and invitations into it."""
+
+import time
+
+import click
+
+from p2pool.cli.reach import account_of, agent_option, dry_run_option, json_option, key_options
+from p2pool.cli.show import write_json, write_pairs
+from p2pool.cli.taskspec import Span
+from p2pool.client.agent import AgentClient
+from p2pool.codec.jsonform import invite_json, unhex
+from p2pool.model.errors import Misconfigured
+from p2pool.model.ids import ADDRESS_BYTES, NodeId
+
+_INVITE_DEFAULT = "1h"
+
+
+@click.group(name="pool", help="The pool.")
+def pool() -> None:
+    """The group."""
+
+
+@pool.command("show")
+@agent_option
+@json_option
+def show(client: AgentClient, as_json: bool) -> None:
+    """Show the pool: who runs it, what it has, what it does."""
+    one = client.pool()
+    if as_json:
+        write_json(one)
+        return
+    tasks = ", ".join(f"{count} {state}" for state, count in sorted(one["tasks"].items()))
+    write_pairs(
+        [
+            ("pool", f"{one['pool_id']} of {one['contract']} on chain {one['chain_id']}"),
+            ("name", one["name"] or "-"),
+            ("status", one["status"]),
+            ("creator", one["creator"] or "not known yet"),
+            ("manager", one["manager"] or "not known yet"),
+            ("leader", one["leader"] or "none is known"),
+            ("members", f"{one['members']}, of which {one['nodes_healthy']} are healthy"),
+            ("gpus", f"{one['gpus_free']} of {one['gpus']} free"),
+            ("tasks", tasks or "none"),
+        ]
+    )
+
+
+@pool.command("invite")
+@click.argument("node_id", metavar="NODE")
+@click.option("--expires", type=Span(), default=_INVITE_DEFAULT, show_default=True)
+@key_options
+@agent_option
+@dry_run_option
+@json_option
+def invite(
+    node_id: str,
+    expires: int,
+    key: str | None,
+    passphrase_file: str | None,
+    client: AgentClient,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Invite a node into the pool, as its manager. NODE is the node's address.
+
+    The invite is signed with --key and handed to the agent, which keeps it for the node.
+    """
+    from p2pool.drivers.chain.consent import INVITE_LIFETIME_MAX_S, KeyManager
+
+    node = unhex(node_id, ADDRESS_BYTES)
+    if node is None:
+        raise click.UsageError(f"{node_id!r} is not a node id: 0x and 40 hex digits.")
+    if not 0 < expires <= INVITE_LIFETIME_MAX_S:
+        raise click.UsageError(f"--expires is to be {INVITE_LIFETIME_MAX_S // 3600} h at most.")
+    one = client.pool()
+    if one["manager"] is None:
+        raise Misconfigured("The agent has not read the chain yet, so the pool is not known.")
+    expiration_s = int(time.time()) + expires
+    if dry_run:
+        sentence = {"domain_id": one["domain_id"], "pool_id": one["pool_id"], "node_id": node_id}
+        write_json({"would_sign": "invite", **sentence, "expiration_s": expiration_s})
+        return
+    manager = KeyManager(account_of(key, passphrase_file))
+    if "0x" + manager.address.hex() != one["manager"]:
+        raise Misconfigured(
+            f"The key is of 0x{manager.address.hex()}; the pool's manager is {one['manager']}.",
+            hint="Sign with the manager's key.",
+        )
+    made = manager.sign_invite(one["domain_id"], one["pool_id"], NodeId(node), expiration_s)
+    client.invite(made)
+    if as_json:
+        write_json(invite_json(made))
+    else:
+        click.echo(f"Invited {node_id}; it can join within {expires // 60} minutes.")

@@ -1,0 +1,85 @@
+"""How commands write: tables for people, JSON for programs, warnings aside.
+
+What peers say of themselves is shown without control characters, so that no node can write to the
+terminal of who lists it. The table library is imported only where a table is written.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+_WIDE = 400
+_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_SPANS = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+def write_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
+    """A table; `empty` is said instead of one without rows."""
+    listed = [[clean(cell) for cell in row] for row in rows]
+    if not listed:
+        click.echo(empty, err=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in listed:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)
+
+
+def write_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values, one a line."""
+    listed = [(name, clean(value)) for name, value in pairs]
+    width = max((len(name) for name, _ in listed), default=0)
+    for name, value in listed:
+        click.echo(f"{name:<{width}}  {value}".rstrip())
+
+
+def warn(text: str) -> None:
+    """Something to know that stops nothing."""
+    click.echo(f"warning: {clean(text)}", err=True)
+
+
+def clean(text: str) -> str:
+    """Text without what a terminal would obey."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    for unit, name in _UNITS:
+        if count >= unit:
+            return f"{count / unit:.1f}".removesuffix(".0") + f" {name}"
+    return f"{count} B"
+
+
+def age(at_ms: int, now_ms: int | None = None) -> str:
+    """How long ago a time was, for people; a dash for never."""
+    if not at_ms:
+        return "-"
+    now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    seconds = max(0, (now_ms - at_ms) // 1000)
+    for span, name in _SPANS:
+        if seconds >= span:
+            return f"{seconds // span}{name}"
+    return f"{seconds}s"
+
+
+def short(name: str | None) -> str:
+    """The beginning of an id, long enough to tell a pool's apart."""
+    if name is None:
+        return "-"
+    return name[:12] if name.startswith("0x") else name[:10]

@@ -1,0 +1,314 @@
+"""`p2pool task`: run containers in the pool, look at them, stop them.
+
+What runs is what the owner signs: every change is a request signed with `--key`, which any agent
+passes on to the leader. It is named by its task id, which is derived from what was signed.
+"""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p2pool.cli import taskspec
+from p2pool.cli.reach import (
+    LIVING,
+    account_of,
+    agent_option,
+    consistent_option,
+    dry_run_option,
+    find_task,
+    json_option,
+    key_options,
+    plain,
+    request_for,
+)
+from p2pool.cli.show import age, short, warn, write_json, write_pairs, write_table
+from p2pool.cli.tasklogs import logs
+from p2pool.client.agent import AgentClient, Answer
+from p2pool.model.errors import NotFound, P2poolError, Unavailable
+from p2pool.model.ids import PoolRef
+from p2pool.model.tasks import RestartMode, TaskRequest
+
+_POLL_S = 0.5
+_WAIT_DEFAULT = "5m"
+_RESTARTS = [mode.value for mode in RestartMode]
+
+
+@click.group(name="task", help="Tasks: containers that run in the pool.")
+def task() -> None:
+    """The group."""
+
+
+task.add_command(logs)
+
+
+@task.command("run", context_settings={"ignore_unknown_options": False})
+@click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
+@click.option("-f", "--file", "path", type=click.Path(path_type=Path), help="JSON or TOML.")
+@click.option("--image", help="The container image.")
+@click.option("--name", help="Default: the image's name.")
+@click.option("--replicas", type=int, help="How many copies.")
+@click.option("--gpus", type=int, help="GPUs of each copy.")
+@click.option("--gpu-model", help="Part of the GPUs' model name, such as h100.")
+@click.option("--gpu-memory", type=taskspec.Size(), help="Least memory of each GPU.")
+@click.option("--cpus", type=taskspec.Cpus(), help="Processors of each copy, such as 0.5.")
+@click.option("--memory", type=taskspec.Size(), help="Memory of each copy, such as 2GiB.")
+@click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="Public in the pool.")
+@click.option("--restart", type=click.Choice(_RESTARTS), help="When it is started again.")
+@click.option("--priority", type=int, help="0 to 100.")
+@click.option("--wait", is_flag=True, help="Until all copies run, or the task has ended.")
+@click.option("--timeout", type=taskspec.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@key_options
+@agent_option
+@dry_run_option
+@json_option
+@click.pass_context
+def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
+    """Run a task from flags, or from a file whose keys flags replace.
+
+    \b
+      p2pool task run --image busybox --replicas 3 --wait -- sh -c 'echo hello'
+      p2pool task run -f train.toml --gpus 2
+
+    A file has the keys that the signed specification has:
+
+    \b
+      {"name": "train", "image": "pytorch:2", "command": ["python", "t.py"],
+       "env": {"LR": "0.1"}, "replicas": 2, "restart": {"mode": "on-failure"},
+       "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
+    """
+    from p2pool.codec.spec import spec_json
+    from p2pool.model.tasks import Action
+
+    text = spec_json(_specification(given))
+    if '"env":' in text:
+        warn("environment variables are public: every member of the pool can read them.")
+    pool = client.pool_ref()
+    request = request_for(pool, Action.SUBMIT, spec_json=text)
+    if given["dry_run"]:
+        _show_request(pool, request)
+        return
+    accepted = _send(client, pool, request, given["key"], given["passphrase_file"])
+    one: Answer | None = None
+    if given["wait"]:
+        one = _wait(client, accepted["task_id"], given["timeout"], _settled)
+    if given["as_json"]:
+        write_json(accepted if one is None else one)
+    else:
+        click.echo(accepted["task_id"])
+        if one is not None:
+            click.echo(f"It is {one['state']}: {_copies(one)} run.", err=True)
+    if one is not None and one["state"] not in ("running", "succeeded"):
+        context.exit(1)
+
+
+def _specification(given: dict[str, Any]) -> dict[str, Any]:
+    """What is asked for, as the mapping that becomes the specification."""
+    base = taskspec.from_file(given["path"]) if given["path"] else {}
+    image = given["image"] or base.get("image")
+    if not image:
+        raise click.UsageError("Say what to run: --image IMAGE, or -f FILE.")
+    flags = {
+        "image": given["image"],
+        "name": given["name"] or (None if "name" in base else taskspec.default_name(str(image))),
+        "command": given["command"],
+        "env": taskspec.environment(given["env"]),
+        "replicas": given["replicas"],
+        "priority": given["priority"],
+        "restart": {"mode": given["restart"]},
+        "resources": {
+            "cpu_milli": given["cpus"],
+            "memory_bytes": given["memory"],
+            "gpu": {
+                "count": given["gpus"],
+                "model": given["gpu_model"],
+                "memory_min_bytes": given["gpu_memory"],
+            },
+        },
+    }
+    return taskspec.merged(base, flags)
+
+
+def _show_request(pool: PoolRef, request: TaskRequest) -> None:
+    """What would be signed, as a wallet takes it."""
+    from p2pool.wire.typed import request_typed_data
+
+    write_json(plain(request_typed_data(pool, request)))
+
+
+def _send(
+    client: AgentClient, pool: PoolRef, request: TaskRequest, key: str | None, file: str | None
+) -> Answer:
+    """Sign a request and have it carried out, saying what is waited for."""
+    account = account_of(key, file)
+    from p2pool.wire.typed import sign_request
+
+    told: set[str] = set()
+
+    def waiting(error: P2poolError) -> None:
+        if error.message not in told:
+            told.add(error.message)
+            click.echo(f"waiting: {error.message}", err=True)
+
+    return client.send(sign_request(pool, account, request), waiting=waiting)
+
+
+# --- waiting ------------------------------------------------------------------------------------
+
+
+def _settled(one: Answer) -> bool:
+    """All copies run, or nothing more will."""
+    if one["state"] not in LIVING:
+        return True
+    states = [copy["state"] for copy in one["allocations"]]
+    done = {"running", "succeeded"}
+    wanted = one["spec"].get("replicas", 1)
+    return len(states) >= wanted and all(state in done for state in states)
+
+
+def _ended(one: Answer) -> bool:
+    return one["state"] not in LIVING
+
+
+def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answer:
+    """The task when it is over what is waited for. Raises `Unavailable` after `timeout_s`; the
+    task goes on."""
+    end = time.monotonic() + timeout_s
+    said, one = "", None
+    while True:
+        with suppress(NotFound):  # committed at the leader, and not yet applied by this agent
+            one = client.task(task_id)
+        if one is not None:
+            if over(one):
+                return one
+            if (now := _progress(one)) != said:
+                said = now
+                click.echo(now, err=True)
+        if time.monotonic() + _POLL_S > end:
+            raise Unavailable(
+                f"The task {task_id} is not there after {timeout_s} s; it goes on.",
+                hint=f"See why: p2pool task show {task_id}.",
+            )
+        time.sleep(_POLL_S)
+
+
+def _progress(one: Answer) -> str:
+    reasons = sorted({copy["reason"] for copy in one["allocations"] if copy["reason"]})
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    return f"{one['state']}: {_copies(one)} run{why}"
+
+
+def _copies(one: Answer) -> str:
+    running = sum(copy["state"] == "running" for copy in one["allocations"])
+    return f"{running}/{max(len(one['allocations']), one['spec'].get('replicas', 1))}"
+
+
+# --- looking ------------------------------------------------------------------------------------
+
+
+@task.command("ls")
+@click.option("-a", "--all", "everything", is_flag=True, help="Also those that have ended.")
+@agent_option
+@consistent_option
+@json_option
+def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -> None:
+    """List the tasks, the newest first."""
+    tasks = client.tasks(consistent=consistent)
+    shown = [one for one in tasks if everything or one["state"] in LIVING]
+    if as_json:
+        write_json(shown)
+        return
+    rows = (
+        (
+            *(short(one["task_id"]), one["name"], one["state"], _copies(one), one["image"]),
+            age(one["submitted_at_ms"]),
+        )
+        for one in shown
+    )
+    empty = "No task runs." if everything or not tasks else "No task runs; see ended ones: --all."
+    write_table(("TASK", "NAME", "STATE", "RUNNING", "IMAGE", "AGE"), rows, empty)
+
+
+@task.command("show")
+@click.argument("name", metavar="TASK")
+@agent_option
+@json_option
+def show(name: str, client: AgentClient, as_json: bool) -> None:
+    """Show a task and its copies. TASK is its id, the beginning of it, or its name."""
+    one = find_task(client, name)
+    if as_json:
+        write_json(one)
+        return
+    command = " ".join((*one["spec"].get("entrypoint", ()), *one["spec"].get("command", ())))
+    write_pairs(
+        [
+            ("task", one["task_id"]),
+            ("name", one["name"]),
+            ("state", one["state"] + (", to be stopped" if one["stop_requested"] else "")),
+            ("image", one["image"]),
+            ("command", command or "the image's"),
+            ("owner", one["signer"]),
+            ("age", age(one["submitted_at_ms"])),
+        ]
+    )
+    click.echo()
+    rows = (
+        (
+            *(str(copy["replica"]), copy["state"], short(copy["node_id"])),
+            *(", ".join(copy["gpus"]) or "-", str(copy["attempt"]), _reason(copy)),
+            age(copy["changed_at_ms"]),
+        )
+        for copy in one["allocations"]
+    )
+    columns = ("REPLICA", "STATE", "NODE", "GPUS", "ATTEMPT", "REASON", "SINCE")
+    write_table(columns, rows, "It has no copies yet.")
+
+
+def _reason(copy: Answer) -> str:
+    parts = [copy["reason"]] if copy["reason"] else []
+    if copy["oom_killed"]:
+        parts.append("killed: it used more memory than it has")
+    if copy["exit_code"] is not None:
+        parts.append(f"exit code {copy['exit_code']}")
+    return "; ".join(parts) or "-"
+
+
+# --- stopping -----------------------------------------------------------------------------------
+
+
+@task.command("stop")
+@click.argument("name", metavar="TASK")
+@click.option("--wait", is_flag=True, help="Until nothing of it runs.")
+@click.option("--timeout", type=taskspec.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@key_options
+@agent_option
+@dry_run_option
+@json_option
+def stop(
+    name: str,
+    wait: bool,
+    timeout: int,
+    key: str | None,
+    passphrase_file: str | None,
+    client: AgentClient,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Stop a task. TASK is its id, the beginning of it, or its name."""
+    from p2pool.model.tasks import Action
+
+    one = find_task(client, name)
+    pool = client.pool_ref()
+    request = request_for(pool, Action.STOP, one["task_id"])
+    if dry_run:
+        _show_request(pool, request)
+        return
+    answer = _send(client, pool, request, key, passphrase_file)
+    if wait:
+        answer = _wait(client, one["task_id"], timeout, _ended)
+    if as_json:
+        write_json(answer)
+    else:
+        click.echo(f"{one['name']} {'has stopped' if wait else 'is being stopped'}.")

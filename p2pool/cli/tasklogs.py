@@ -1,0 +1,202 @@
+"""`p2pool task logs`: the lines of a task's copies, wherever they run.
+
+Reading is a right too: a grant for this one task is signed with `--key`, and the node that has the
+lines checks it itself. Several copies are read by a thread each, which put whole lines into one
+bounded queue, so that a slow terminal slows the readers down and nothing is lost.
+"""
+
+import base64
+import queue
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+
+from p2pool.cli.reach import (
+    account_of,
+    agent_option,
+    dry_run_option,
+    find_task,
+    grant_for,
+    json_option,
+    key_options,
+    plain,
+)
+from p2pool.cli.show import write_json
+from p2pool.cli.taskspec import Span
+from p2pool.client.agent import AgentClient, Answer
+from p2pool.model import limits
+from p2pool.model.errors import Conflict, NotFound, P2poolError
+from p2pool.model.ports import LogOptions
+
+if TYPE_CHECKING:
+    from p2pool.model.tasks import SignedGrant
+
+_QUEUE_MAX = 1000
+_COPIES_MAX = 32
+
+
+@attrs.frozen
+class _Piece:
+    """Bytes of one copy's log; `data` None: it has ended, well or with an error."""
+
+    replica: int
+    stream: str = "stdout"
+    at_ms: int = 0
+    data: bytes | None = None
+    error: P2poolError | None = None
+
+
+@click.command("logs")
+@click.argument("name", metavar="TASK[.REPLICA]")
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
+@click.option("-n", "--tail", type=click.IntRange(0, limits.LOG_TAIL_MAX_LINES), help="Last lines.")
+@click.option("--since", type=Span(), help="Only lines of the last TIME, such as 10m.")
+@click.option("-t", "--timestamps", is_flag=True, help="When each line was written.")
+@key_options
+@agent_option
+@dry_run_option
+@json_option
+def logs(
+    name: str,
+    follow: bool,
+    tail: int | None,
+    since: int | None,
+    timestamps: bool,
+    key: str | None,
+    passphrase_file: str | None,
+    client: AgentClient,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Write the log of a task, or of one copy: TASK.0. With --json, one object a line."""
+    one, copies = _copies(client, name)
+    pool = client.pool_ref()
+    grant = grant_for(pool, one["task_id"])
+    from p2pool.wire import typed
+
+    if dry_run:
+        write_json(plain(typed.grant_typed_data(pool, grant)))
+        return
+    signed = typed.sign_grant(pool, account_of(key, passphrase_file), grant)
+    options = LogOptions(
+        follow=follow,
+        tail_lines=-1 if tail is None else tail,
+        since_ms=0 if since is None else time.time_ns() // 1_000_000 - since * 1000,
+    )
+    writer = _Writer(len(copies) > 1, timestamps, as_json)
+    _read_all(client, copies, signed, options, writer)
+
+
+def _copies(client: AgentClient, name: str) -> tuple[Answer, list[Answer]]:
+    """The task, and those of its copies whose log is asked for."""
+    head, dot, tail = name.rpartition(".")
+    if dot and tail.isascii() and tail.isdigit():
+        try:
+            one = find_task(client, head)
+        except NotFound:
+            pass  # a name may have a dot and digits itself
+        else:
+            found = [copy for copy in one["allocations"] if copy["replica"] == int(tail)]
+            if not found:
+                raise NotFound(f"{one['name']} has no copy {tail}.")
+            return one, found
+    one = find_task(client, name)
+    copies = [copy for copy in one["allocations"] if copy["node_id"] is not None]
+    if not copies:
+        raise NotFound(
+            f"No copy of {one['name']} has been started yet.",
+            hint=f"See why: p2pool task show {one['task_id']}.",
+        )
+    if len(copies) > _COPIES_MAX:
+        raise Conflict(f"{one['name']} has {len(copies)} copies.", hint="Choose one: TASK.REPLICA.")
+    return one, copies
+
+
+def _read_all(
+    client: AgentClient,
+    copies: list[Answer],
+    grant: "SignedGrant",
+    options: LogOptions,
+    writer: "_Writer",
+) -> None:
+    """Write what all copies say; raises the first error after the others have ended."""
+    pieces: queue.Queue[_Piece] = queue.Queue(_QUEUE_MAX)
+    for copy in copies:
+        # Daemons: when this command is interrupted there is nobody left to read for.
+        threading.Thread(
+            target=_read, args=(client, copy, grant, options, pieces), daemon=True
+        ).start()
+    left, failed = len(copies), None
+    while left:
+        piece = pieces.get()
+        if piece.data is not None:
+            writer.write(piece)
+            continue
+        left -= 1
+        writer.end(piece.replica)
+        failed = failed or piece.error
+    if failed is not None:
+        raise failed
+
+
+def _read(
+    client: AgentClient,
+    copy: Answer,
+    grant: "SignedGrant",
+    options: LogOptions,
+    pieces: "queue.Queue[_Piece]",
+) -> None:
+    """Read one copy's log into the queue, ending with its end."""
+    replica, error = copy["replica"], None
+    try:
+        for line in client.logs(copy["id"], grant, options):
+            data = base64.b64decode(line["base64"]) if "base64" in line else line["text"].encode()
+            pieces.put(_Piece(replica, line["stream"], line["at_ms"], data))
+    except P2poolError as failed:
+        error = failed
+    pieces.put(_Piece(replica, error=error))
+
+
+class _Writer:
+    """Writes pieces as whole lines, with what is asked for before each."""
+
+    def __init__(self, several: bool, timestamps: bool, as_json: bool) -> None:
+        self._several, self._timestamps, self._json = several, timestamps, as_json
+        self._partial: dict[tuple[int, str], bytes] = {}
+
+    def write(self, piece: _Piece) -> None:
+        """Write the lines that are whole now."""
+        place = (piece.replica, piece.stream)
+        *lines, rest = (self._partial.pop(place, b"") + (piece.data or b"")).split(b"\n")
+        if len(rest) >= limits.LOG_LINE_MAX_BYTES:
+            lines, rest = [*lines, rest], b""
+        for line in lines:
+            self._line(piece.replica, piece.stream, piece.at_ms, line)
+        if rest:
+            self._partial[place] = rest
+
+    def end(self, replica: int) -> None:
+        """Write what a copy left without a line end."""
+        for stream in ("stdout", "stderr"):
+            if rest := self._partial.pop((replica, stream), b""):
+                self._line(replica, stream, 0, rest)
+
+    def _line(self, replica: int, stream: str, at_ms: int, line: bytes) -> None:
+        if self._json:
+            import json
+
+            text = line.decode("utf-8", "backslashreplace")
+            value = {"replica": replica, "stream": stream, "at_ms": at_ms, "text": text}
+            click.echo(json.dumps(value, ensure_ascii=False))
+            return
+        head = f"{replica} | " if self._several else ""
+        if self._timestamps and at_ms:
+            moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms / 1000))
+            head += f"{moment}.{at_ms % 1000:03d}Z "
+        out = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
+        out.write(head.encode() + line + b"\n")
+        out.flush()

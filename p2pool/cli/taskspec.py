@@ -1,0 +1,115 @@
+"""A task's specification from flags and files, as a mapping that `codec.spec` judges.
+
+Flags win over the file. People write `--memory 2GiB` and `--cpus 1.5`; what is signed has whole
+bytes and thousandths of a processor.
+"""
+
+import json
+import re
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p2pool.model import limits
+from p2pool.model.errors import BadSpec
+
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
+_SPAN = re.compile(r"([0-9]{1,12})(s|m|h|d)?")
+_SPAN_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Size(click.ParamType[int]):
+    """`512MiB`, `2g`, `1.5GiB`: units are powers of 1024, as docker has them."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Whole bytes."""
+        if isinstance(value, int):
+            return value
+        found = _SIZE.fullmatch(str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is not a size such as 512MiB or 2g.", param, ctx)
+        return int(Decimal(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
+
+
+class Cpus(click.ParamType[int]):
+    """Processors, with three decimals at most."""
+
+    name = "CPUS"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Thousandths of a processor."""
+        if isinstance(value, int):
+            return value
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", str(value)):
+            self.fail(f"{value!r} is not a number of processors such as 2 or 0.5.", param, ctx)
+        return int(Decimal(str(value)) * 1000)
+
+
+class Span(click.ParamType[int]):
+    """`90`, `90s`, `10m`, `2h`, `7d`."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Seconds."""
+        if isinstance(value, int):
+            return value
+        found = _SPAN.fullmatch(str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is not a time such as 90s, 10m or 2h.", param, ctx)
+        return int(found[1]) * _SPAN_S[found[2]]
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON or TOML file; `BadSpec` where it is neither."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limits.SPEC_JSON_MAX_BYTES * 4 + 1)
+    except OSError as error:
+        raise BadSpec(f"{path} cannot be read: {error.strerror}.") from error
+    if len(data) > limits.SPEC_JSON_MAX_BYTES * 4:
+        raise BadSpec(f"{path} is too long for a task specification.")
+    try:
+        text = data.decode("utf-8")
+        value = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        raise BadSpec(f"{path} is not {kind}: {error}.") from error
+    if not isinstance(value, dict):
+        raise BadSpec(f"{path} is not a table of keys.", hint="See p2pool task run --help.")
+    return value
+
+
+def merged(base: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """The mapping with what flags say in its place; a flag that is not given changes nothing."""
+    spec = dict(base)
+    for key, value in flags.items():
+        old = spec.get(key)
+        if isinstance(value, dict):
+            value = merged(old if isinstance(old, dict) else {}, value)
+        if value is None or value in ((), {}):
+            continue
+        spec[key] = list(value) if isinstance(value, tuple) else value
+    return spec
+
+
+def environment(given: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=VALUE` pairs; a value is never taken from this shell's own environment."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise click.UsageError(f"--env {one}: write it as NAME=VALUE.")
+        found[name] = value
+    return found
+
+
+def default_name(image: str) -> str:
+    """A task's name where none is given: the image's, as `docker run` has none to offer."""
+    last = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    return re.sub(r"[^a-z0-9._-]", "-", last.lower()).strip(".-_")[:63] or "task"

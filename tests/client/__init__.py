@@ -1,0 +1,1 @@
+"""What is tested of the client, and of the commands that talk to an agent."""

@@ -1,0 +1,290 @@
+"""Commands do what their user means through a real API, and say what to do where they cannot."""
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+
+from p2pool.cli.agent import agent
+from p2pool.cli.node import node
+from p2pool.cli.pool import pool
+from p2pool.cli.show import age, clean, size
+from p2pool.cli.task import task
+from p2pool.codec.spec import parse_spec
+from p2pool.drivers.chain.consent import invite_signer
+from p2pool.model.errors import (
+    BadKey,
+    BadSpec,
+    Conflict,
+    Misconfigured,
+    NoLeader,
+    NotAllowed,
+    NotFound,
+    Unavailable,
+)
+from p2pool.model.ids import Address, TaskId
+from p2pool.model.ports import InviteOffered, SubmitAsked
+from p2pool.model.streams import LogChunk
+from p2pool.model.tasks import Action, RestartMode
+from p2pool.wire import typed
+from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID
+from tests.client.conftest import Commands, Served
+from tests.wire.samples import NODE_ID, POOL
+
+ID = TASK_ID.hex()
+
+
+# --- running ------------------------------------------------------------------------------------
+
+
+async def test_flags_become_the_specification_that_is_signed(
+    served: Served, commands: Commands
+) -> None:
+    """Units are converted, what is not said is left out, and the key's account signs."""
+    flags = "--image busybox:1.36 --replicas 3 --gpus 2 --gpu-model h100 --cpus 1.5"
+    more = "--memory 2GiB -e LR=0.1 --restart on-failure -- sh -c"
+    result = await commands(task, "run", *f"{flags} {more}".split(), "echo $X --wait")
+    assert result.exit_code == 0, result
+    assert result.stdout == ID + "\n"
+    assert "public" in result.stderr
+    (asked,) = served.port.asked
+    assert isinstance(asked, SubmitAsked)
+    assert asked.signer == Address(NODE_ID)
+    spec = parse_spec(asked.signed.request.spec_json)
+    assert (spec.name, spec.replicas, spec.command) == (
+        "busybox",
+        3,
+        ("sh", "-c", "echo $X --wait"),
+    )
+    assert (spec.resources.cpu_milli, spec.resources.memory_bytes) == (1500, 2**31)
+    assert (spec.resources.gpu.count, spec.resources.gpu.model) == (2, "h100")
+    assert (spec.environment, spec.restart.mode) == ((("LR", "0.1"),), RestartMode.ON_FAILURE)
+
+
+async def test_a_file_is_read_and_flags_win(
+    served: Served, commands: Commands, tmp_path: Path
+) -> None:
+    """TOML and JSON alike; a table is merged, not replaced."""
+    toml, plain = tmp_path / "a.toml", tmp_path / "a.json"
+    toml.write_text('name="train"\nimage="a"\n[resources]\ncpu_milli=2000\ngpu={count=1}\n')
+    plain.write_text('{"name": "train", "image": "a", "resources": {"cpu_milli": 2000}}')
+    for path in (toml, plain):
+        result = await commands(task, "run", "-f", str(path), "--gpus", "4", "--json")
+        assert json.loads(result.stdout)["task_id"] == ID
+        asked = served.port.asked.pop()
+        assert isinstance(asked, SubmitAsked)
+        spec = parse_spec(asked.signed.request.spec_json)
+        assert (spec.name, spec.resources.cpu_milli, spec.resources.gpu.count) == ("train", 2000, 4)
+
+
+async def test_all_that_is_wrong_with_a_file_is_said_at_once(
+    served: Served, commands: Commands, tmp_path: Path
+) -> None:
+    """Before anything is signed or sent."""
+    path = tmp_path / "a.json"
+    path.write_text('{"image": "a b", "name": "x", "replica": 2}')
+    error = (await commands(task, "run", "-f", str(path))).exception
+    assert isinstance(error, BadSpec)
+    assert len(error.problems) == 2
+    assert "did you mean 'replicas'?" in str(error)
+    for text, said in (("{", "is not JSON"), ("[]", "not a table")):
+        path.write_text(text)
+        error = (await commands(task, "run", "-f", str(path))).exception
+        assert isinstance(error, BadSpec)
+        assert said in str(error)
+    assert served.port.asked == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run", "--image"),
+        ("run --image a -e FOO", "NAME=VALUE"),
+        ("run --image a --memory lots", "512MiB"),
+        ("run --image a --cpus half", "0.5"),
+        ("run --image a --restart sometimes", "on-failure"),
+    ],
+)
+async def test_a_flag_that_is_not_good_says_how_it_is_written(
+    served: Served, commands: Commands, words: str, said: str
+) -> None:
+    """Exit code 2, and an example."""
+    result = await commands(task, *words.split())
+    assert (result.exit_code, served.port.asked) == (2, [])
+    assert said in result.stderr
+
+
+async def test_a_dry_run_prints_the_typed_data_and_signs_nothing(
+    served: Served, commands: Commands
+) -> None:
+    """Exactly what a wallet would show, without a key; it can be signed as it is."""
+    words = ("run", "--image", "busybox", "--dry-run", "--", "true")
+    result = await commands(task, *words, signs=False)
+    data = json.loads(result.stdout)
+    assert data["domain"]["chainId"] == POOL.chain_id
+    assert data["message"]["specJson"] == '{"command":["true"],"image":"busybox","name":"busybox"}'
+    assert data["message"]["action"] == "submit"
+    assert result.stdout.count("0x") >= 2
+    stopped = json.loads((await commands(task, "stop", ID, "--dry-run", signs=False)).stdout)
+    assert (stopped["message"]["action"], stopped["message"]["target"]) == ("stop", ID)
+    grant = json.loads((await commands(task, "logs", ID, "--dry-run", signs=False)).stdout)
+    assert (grant["primaryType"], grant["message"]["task"]) == ("ReadLogs", ID)
+    assert served.port.asked == []
+    assert served.port.logs.opened == []
+
+
+async def test_waiting_ends_when_all_copies_run(served: Served, commands: Commands) -> None:
+    """Exit code 0 with what runs; a task that failed gives 1; one that never runs gives up."""
+    result = await commands(task, "run", "--image", "a", "--wait")
+    assert (result.exit_code, "It is running: 1/1 run." in result.stderr) == (0, True)
+    view = served.port.seen
+    served.port.seen = attrs.evolve(view, tasks=(attrs.evolve(view.tasks[0], state="failed"),))
+    assert (await commands(task, "run", "--image", "a", "--wait")).exit_code == 1
+    served.port.seen = attrs.evolve(
+        view, tasks=(attrs.evolve(view.tasks[0], state="pending", allocations=()),)
+    )
+    error = (await commands(task, "run", "--image", "a", "--wait", "--timeout", "1s")).exception
+    assert isinstance(error, Unavailable)
+    assert "task show" in error.hint
+
+
+async def test_what_cannot_be_signed_says_why(commands: Commands, key: tuple[str, str]) -> None:
+    """No key, a file that is none, and a wrong passphrase."""
+    error = (await commands(task, "run", "--image", "a", signs=False)).exception
+    assert isinstance(error, Misconfigured)
+    assert "--key" in error.hint
+    error = (await commands(task, "run", "--image", "a", "--key", key[1])).exception
+    assert isinstance(error, BadKey)
+    wrong = ("--passphrase-file", key[0])
+    error = (await commands(task, "run", "--image", "a", *wrong)).exception
+    assert isinstance(error, BadKey)
+    assert "passphrase" in str(error)
+
+
+async def test_the_agents_refusal_is_told_and_waiting_for_a_leader_too(
+    served: Served, commands: Commands
+) -> None:
+    """A refusal ends the command; an election does not."""
+    served.port.failures = [NOT_YOURS]
+    error = (await commands(task, "run", "--image", "a")).exception
+    assert isinstance(error, NotAllowed)
+    served.port.failures = [NoLeader("No leader is known.")]
+    result = await commands(task, "run", "--image", "a")
+    assert (result.exit_code, "waiting: No leader is known." in result.stderr) == (0, True)
+
+
+async def test_stopping_signs_a_request_for_the_task_that_is_named(
+    served: Served, commands: Commands
+) -> None:
+    """By name, by the beginning of its id, or by its id; unknown and ambiguous names are told."""
+    for name in ("train", ID[:6], ID):
+        result = await commands(task, "stop", name)
+        assert result.exit_code == 0, result
+        asked = served.port.asked.pop()
+        assert isinstance(asked, SubmitAsked)
+        assert (asked.signed.request.action, asked.signed.request.target) == (Action.STOP, ID)
+    assert isinstance((await commands(task, "stop", "nothing")).exception, NotFound)
+    one = served.port.seen.tasks[0]
+    twin = attrs.evolve(one, task_id=TaskId(b"t" * 16))
+    served.port.seen = attrs.evolve(served.port.seen, tasks=(one, twin))
+    assert isinstance((await commands(task, "stop", "train")).exception, Conflict)
+    old = attrs.evolve(twin, state="succeeded")
+    served.port.seen = attrs.evolve(served.port.seen, tasks=(one, old))
+    assert (await commands(task, "stop", "train")).exit_code == 0
+
+
+# --- logs ---------------------------------------------------------------------------------------
+
+
+async def test_logs_are_whole_lines_under_a_grant_for_the_task(
+    served: Served, commands: Commands
+) -> None:
+    """Lines that arrive in parts are joined, and stderr stays stderr."""
+    served.port.logs.chunks = [
+        LogChunk(1, 5, b"on"), LogChunk(2, 6, b"oops\n"), LogChunk(1, 7, b"e\ntwo"),
+    ]  # fmt: skip
+    result = await commands(task, "logs", "train.0", "--tail", "5", "--since", "10m")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "one\ntwo\n", "oops\n")
+    allocation, options, grant = served.port.logs.opened[0]
+    assert (str(allocation), options.tail_lines, options.since_ms > 0) == (f"{ID}.0", 5, True)
+    assert grant.grant.task == ID
+    assert typed.recover_grant(POOL, grant) == Address(NODE_ID)
+    result = await commands(task, "logs", ID[:8], "--json")
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [
+        "oops", "one", "two",
+    ]  # fmt: skip
+
+
+async def test_logs_that_may_not_be_read_say_so(served: Served, commands: Commands) -> None:
+    """The refusal of the node that has them, and copies that are not there."""
+    served.port.logs.refuse = NOT_YOURS
+    assert isinstance((await commands(task, "logs", "train")).exception, NotAllowed)
+    assert isinstance((await commands(task, "logs", "train.7")).exception, NotFound)
+
+
+# --- looking ------------------------------------------------------------------------------------
+
+
+async def test_lists_are_tables_for_people_and_json_for_programs(
+    served: Served, commands: Commands
+) -> None:
+    """Nothing is cut off where no terminal limits it."""
+    tasks = (await commands(task, "ls")).stdout
+    assert "train" in tasks
+    assert "1/1" in tasks
+    nodes = (await commands(node, "ls")).stdout
+    assert "leader" in nodes
+    assert "dead" in nodes
+    assert len(json.loads((await commands(node, "ls", "--json")).stdout)) == 2
+    assert json.loads((await commands(task, "ls", "--json")).stdout)[0]["task_id"] == ID
+    shown = (await commands(task, "show", "train")).stdout
+    assert "echo hi" in shown
+    assert "GPU-1" in shown
+    one = (await commands(node, "show", NODE_ID.hex()[:8])).stdout
+    assert "h100" in one
+    assert f"{ID}.0" in one
+    other = json.loads((await commands(node, "show", "0x" + OTHER_NODE.hex(), "--json")).stdout)
+    assert other["node"]["hardware"] is None
+    served.port.seen = attrs.evolve(served.port.seen, tasks=())
+    empty = await commands(task, "ls")
+    assert (empty.stdout, empty.stderr) == ("", "No task runs.\n")
+
+
+async def test_the_pool_and_the_agent_describe_themselves(
+    served: Served, commands: Commands
+) -> None:
+    """`agent status` tells by its exit code whether the agent takes part."""
+    assert "1 of 1 free" in (await commands(pool, "show")).stdout
+    assert json.loads((await commands(pool, "show", "--json")).stdout)["name"] == "demo"
+    result = await commands(agent, "status")
+    assert (result.exit_code, "block 100" in result.stdout) == (0, True)
+    served.port.seen = attrs.evolve(served.port.seen, leader=None)
+    result = await commands(agent, "status")
+    assert (result.exit_code, "No leader is known." in result.stdout) == (1, True)
+
+
+async def test_only_the_manager_invites(served: Served, commands: Commands) -> None:
+    """The invite is the manager's, short-lived, and reaches the agent; another key is refused."""
+    words = ("invite", "0x" + OTHER_NODE.hex(), "--expires", "30m")
+    error = (await commands(pool, *words)).exception
+    assert isinstance(error, Misconfigured)
+    roster = served.port.seen.roster
+    assert roster is not None
+    served.port.seen = attrs.evolve(
+        served.port.seen, roster=attrs.evolve(roster, manager=Address(NODE_ID))
+    )
+    result = await commands(pool, *words)
+    assert result.exit_code == 0, result
+    (asked,) = served.port.asked
+    assert isinstance(asked, InviteOffered)
+    assert asked.invite.node_id == OTHER_NODE
+    assert invite_signer(asked.invite) == Address(NODE_ID)
+
+
+def test_numbers_for_people() -> None:
+    """Sizes and ages are short, and nobody writes to the terminal through us."""
+    assert [size(n) for n in (0, 1536, 2**31)] == ["0 B", "1.5 KiB", "2 GiB"]
+    ages = [age(at, now_ms=10**9) for at in (0, 10**9 - 5_000, 10**9 - 7_200_000)]
+    assert ages == ["-", "5s", "2h"]
+    assert clean("a\x1b[31mb\n") == "a\N{REPLACEMENT CHARACTER}[31mb\N{REPLACEMENT CHARACTER}"
