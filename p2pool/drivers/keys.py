@@ -1,0 +1,310 @@
+"""Key files: the accounts' keystores, the peer key's seed and the API's token.
+
+An account's key (node, provider, manager) is a version 3 keystore as geth writes it, opened with a
+passphrase from a file, the environment or a prompt, never from argv, where all can read it. The
+peer key's seed and the token are raw files that only their owner may read.
+
+Invariants: no file is ever overwritten; one that is there is whole (written aside, synced, linked);
+each secret read or made here is registered, so that no log line shows it. eth-account takes more
+than a second to import: only what needs a curve imports it.
+"""
+
+import getpass
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from p2pool.drivers.redaction import register_secret
+from p2pool.model.errors import BadKey, Conflict, Misconfigured, P2poolError
+from p2pool.model.ids import ADDRESS_BYTES, PEER_KEY_BYTES, Address, PeerKey
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+NODE_KEY_NAME = "node.json"
+PEER_SEED_NAME = "peer.key"
+TOKEN_NAME = "api.token"
+PASSPHRASE_VARIABLE = "P2POOL_PASSPHRASE"
+PASSPHRASE_FILE_VARIABLE = "P2POOL_PASSPHRASE_FILE"
+PASSPHRASE_FILE_MAX_BYTES = 4096
+KEYSTORE_MAX_BYTES = 64 * 1024
+SCRYPT_N = 262_144
+SCRYPT_N_LIGHT = 4_096
+
+Note = Callable[[str], None]
+
+
+def note_on_stderr(text: str) -> None:
+    """Where progress goes unless the caller says otherwise."""
+    print(text, file=sys.stderr, flush=True)
+
+
+# --- passphrases -------------------------------------------------------------------------------
+
+
+def read_passphrase(
+    purpose: str,
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    prompt: Callable[[str], str] | None = None,
+    confirm: bool = False,
+) -> str:
+    """The passphrase for `purpose` ("the node key"), from the first that is there of: `file`,
+    P2POOL_PASSPHRASE_FILE, P2POOL_PASSPHRASE, a prompt on the terminal.
+
+    `confirm` asks twice, for a key that is being made. Raises BadKey when there is none to be had,
+    or the two differ.
+    """
+    env = os.environ if environ is None else environ
+    if file is None and env.get(PASSPHRASE_FILE_VARIABLE):
+        file = Path(env[PASSPHRASE_FILE_VARIABLE])
+    if file is not None:
+        passphrase = _first_line(file)
+    elif PASSPHRASE_VARIABLE in env:
+        passphrase = env[PASSPHRASE_VARIABLE]
+    else:
+        passphrase = _ask(purpose, prompt, confirm)
+    register_secret(passphrase)
+    return passphrase
+
+
+def _first_line(file: Path) -> str:
+    text = _read(file, PASSPHRASE_FILE_MAX_BYTES, "passphrase file")
+    try:
+        return text.decode().split("\n", 1)[0].rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise BadKey(f"The passphrase file {file} is not UTF-8 text.") from error
+
+
+def _ask(purpose: str, prompt: Callable[[str], str] | None, confirm: bool) -> str:
+    if prompt is None:
+        if not sys.stdin.isatty():
+            raise BadKey(
+                f"No passphrase for {purpose}, and no terminal to ask on.",
+                hint=f"Use --passphrase-file, or set {PASSPHRASE_FILE_VARIABLE} "
+                f"or {PASSPHRASE_VARIABLE}.",
+            )
+        prompt = getpass.getpass
+    passphrase = prompt(f"Passphrase for {purpose}: ")
+    if confirm and prompt("The same again: ") != passphrase:
+        raise BadKey("The two passphrases differ.", hint="Try again; nothing was written.")
+    return passphrase
+
+
+# --- accounts ----------------------------------------------------------------------------------
+
+
+def new_key_file(
+    path: Path, passphrase: str, *, light: bool = False, note: Note = note_on_stderr
+) -> Address:
+    """Make a random account, write its keystore (0600) and return its address.
+
+    `light` is for development chains only: a cheap scrypt. Raises Conflict when `path` exists,
+    BadKey for an empty passphrase, Misconfigured when it cannot be written.
+    """
+    return import_key_file(path, secrets.token_bytes(32), passphrase, light=light, note=note)
+
+
+def import_key_file(
+    path: Path,
+    private_key: bytes,
+    passphrase: str,
+    *,
+    light: bool = False,
+    note: Note = note_on_stderr,
+) -> Address:
+    """Write the keystore of this private key (32 bytes); otherwise as `new_key_file`."""
+    register_secret(private_key)
+    register_secret(passphrase)
+    if path.exists():
+        raise _exists(path)
+    if not passphrase:
+        raise BadKey("The passphrase is empty.", hint="Choose one; it protects the key's file.")
+    if not light:
+        note(f"Encrypting {path.name} (a few seconds, 256 MB of memory) ...")
+    from eth_account import Account
+
+    try:
+        account = Account.from_key(private_key)
+    except ValueError as error:
+        raise BadKey("The private key is not a number that secp256k1 allows.") from error
+    keystore = Account.encrypt(
+        private_key, passphrase, kdf="scrypt", iterations=SCRYPT_N_LIGHT if light else SCRYPT_N
+    )
+    _write_new(path, json.dumps(keystore, indent=2).encode() + b"\n")
+    return Address(bytes.fromhex(account.address[2:]))
+
+
+def key_file_address(path: Path) -> Address:
+    """The address that a keystore says it holds; needs no passphrase. Raises BadKey."""
+    text = str(_keystore(path).get("address", "")).removeprefix("0x")
+    try:
+        address = bytes.fromhex(text)
+    except ValueError:
+        address = b""
+    if len(address) != ADDRESS_BYTES:
+        raise BadKey(f"The key file {path} does not say its address.")
+    return Address(address)
+
+
+def load_account(path: Path, passphrase: str, *, note: Note = note_on_stderr) -> "LocalAccount":
+    """Open a keystore. Raises BadKey: no such file, not a keystore, or a wrong passphrase."""
+    register_secret(passphrase)
+    keystore = _keystore(path)
+    crypto = keystore["crypto"]
+    parameters = crypto.get("kdfparams")
+    n = parameters.get("n", 0) if isinstance(parameters, dict) else 0
+    if isinstance(n, int) and n > SCRYPT_N_LIGHT:
+        note(f"Opening {path.name} (a few seconds) ...")
+    from eth_account import Account
+
+    try:
+        key = bytes(Account.decrypt(keystore, passphrase))
+    except ValueError as error:
+        if "MAC mismatch" in str(error):
+            raise BadKey(
+                f"Wrong passphrase for the key file {path}.",
+                hint="Try again; the file was not changed.",
+            ) from error
+        raise _not_keystore(path) from error
+    except (KeyError, TypeError, NotImplementedError, AttributeError) as error:
+        raise _not_keystore(path) from error
+    register_secret(key)
+    account: LocalAccount = Account.from_key(key)
+    return account
+
+
+def _keystore(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(_read(path, KEYSTORE_MAX_BYTES, "key file"))
+    except (ValueError, RecursionError) as error:
+        raise _not_keystore(path) from error
+    if not isinstance(value, dict):
+        raise _not_keystore(path)
+    keystore = {str(key).lower(): item for key, item in value.items()}
+    if keystore.get("version") != 3 or not isinstance(keystore.get("crypto"), dict):
+        raise _not_keystore(path)
+    return keystore
+
+
+def _not_keystore(path: Path) -> BadKey:
+    return BadKey(
+        f"The key file {path} is not a version 3 keystore.",
+        hint="Make one with `p2pool wallet new`.",
+    )
+
+
+# --- the peer key and the token ----------------------------------------------------------------
+
+
+def load_or_make_peer_seed(directory: Path) -> bytes:
+    """The 32-byte Ed25519 seed of the peer key, made and synced if there is none yet.
+
+    Called before anything else at a first start. Two agents that start at once get the same seed.
+    Raises BadKey when the file has another length or others can read it.
+    """
+    path = directory / PEER_SEED_NAME
+    seed = _load_or_make(path, secrets.token_bytes(32))
+    if len(seed) != 32:
+        raise BadKey(
+            f"The peer key {path} has {len(seed)} bytes, not 32.",
+            hint="Restore it from a backup, or move it away: the node then has a new peer key.",
+        )
+    register_secret(seed)
+    return seed
+
+
+def peer_key_of(seed: bytes) -> PeerKey:
+    """The Ed25519 public key of a seed, 32 bytes."""
+    from nacl.signing import SigningKey
+
+    key = bytes(SigningKey(seed).verify_key)
+    assert len(key) == PEER_KEY_BYTES
+    return PeerKey(key)
+
+
+def load_or_make_token(directory: Path) -> str:
+    """The API's bearer token, made if there is none yet: 43 characters. Raises BadKey."""
+    made = secrets.token_urlsafe(32).encode() + b"\n"
+    return _checked_token(directory / TOKEN_NAME, _load_or_make(directory / TOKEN_NAME, made))
+
+
+def read_token(directory: Path) -> str:
+    """The token of an agent's directory. Raises BadKey when there is none, or it is not ours."""
+    path = directory / TOKEN_NAME
+    return _checked_token(path, _read(path, 4096, "token file"))
+
+
+def _checked_token(path: Path, data: bytes) -> str:
+    token = data.decode("ascii", "replace").strip()
+    if len(token) < 32 or not token.isprintable() or not token.isascii():
+        raise BadKey(f"The token file {path} holds no token.", hint="Remove it and start anew.")
+    register_secret(token)
+    return token
+
+
+def _load_or_make(path: Path, made: bytes) -> bytes:
+    try:
+        _write_new(path, made)
+    except Conflict:
+        pass  # It is there already: that is the one.
+    else:
+        return made
+    data = _read(path, 4096, "key file")
+    if path.stat().st_mode & 0o077:
+        raise BadKey(f"Others can read {path}.", hint=f"Run: chmod 600 {path}")
+    return data
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def _read(path: Path, most: int, what: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise BadKey(f"The {what} {path} cannot be read: {error.strerror}.") from error
+    if len(data) > most:
+        raise BadKey(f"The {what} {path} is longer than {most} bytes.")
+    return data
+
+
+def _exists(path: Path) -> Conflict:
+    return Conflict(f"The file {path} exists already.", hint="Name another; it is not overwritten.")
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that nobody else can read, whole or not at all; never over another."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(file, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.link(aside, path)
+        finally:
+            aside.unlink()
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> P2poolError:
+    return Misconfigured(
+        f"The file {path} cannot be written: {error.strerror}.",
+        hint="Check that its directory exists and is yours.",
+    )

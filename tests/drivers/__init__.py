@@ -1,0 +1,1 @@
+"""Keys, configuration and logs: bad files give clear errors, and secrets stay where they are."""
