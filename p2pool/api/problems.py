@@ -85,4 +85,4 @@ def headers_of(document: Problem) -> Mapping[str, str]:
 
 def body_of(document: Problem) -> bytes:
     """The document as it is sent."""
-    return json.dumps(document, ensure_ascii=False).encode()
+    return json.dumps(document).encode()  # ASCII, so that any text can be told of

@@ -83,8 +83,8 @@ async def serve_api(
     `api.url` to `directory`, so that this machine's commands find the agent, and removes it at the
     end. Raises `PortTaken` and `Misconfigured` before it starts.
     """
-    listener, context = bind(settings), _tls_context(settings)
-    with listener:
+    context = _tls_context(settings)
+    with bind(settings) as listener:
         host = host_name(settings.bind)
         any_ip = host in ("0.0.0.0", "::")
         app = create_app(port, version=version)

@@ -12,6 +12,7 @@ import json
 import re
 from typing import Any
 
+from p2pool.codec.jsondepth import too_deep
 from p2pool.codec.specreader import Reader, Rule
 from p2pool.model import limits
 from p2pool.model.chain import Invite
@@ -68,8 +69,11 @@ def read_allocation(text: str) -> AllocationId | None:
 def load(body: bytes) -> Any:
     """The JSON value of a body; `Malformed` where it is none."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
+        text = body.decode("utf-8")
+        if too_deep(text):
+            raise Malformed("The body is nested too deeply.", hint="Send a plain JSON object.")
+        return json.loads(text)
+    except ValueError as error:  # of the text, or of its encoding
         raise Malformed(f"The body is not JSON: {error}", hint="Send a JSON object.") from error
 
 

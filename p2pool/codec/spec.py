@@ -21,6 +21,7 @@ import attrs
 import rfc8785
 
 from p2pool.codec import specrules as rules
+from p2pool.codec.jsondepth import too_deep
 from p2pool.codec.messages import digest
 from p2pool.codec.specreader import Reader
 from p2pool.model import limits
@@ -105,6 +106,8 @@ def _load(text: str) -> Any:
     """The JSON value of a text of bounded length."""
     if len(text) > limits.SPEC_JSON_MAX_BYTES:
         raise _bad([f"is longer than {limits.SPEC_JSON_MAX_BYTES} bytes"])
+    if too_deep(text):
+        raise _bad(["is nested too deeply"])
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:

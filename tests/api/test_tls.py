@@ -1,0 +1,86 @@
+"""With a certificate the API speaks TLS, and clients check whom they speak to."""
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+import pytest
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from p2pool.api.server import ApiSettings, serve_api
+from p2pool.client.agent import AgentClient
+from p2pool.model.errors import Misconfigured
+from tests.api.fakes import FakePort
+
+TOKEN = "t" * 43
+thread = trio.to_thread.run_sync
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of its own making for 127.0.0.1, and its key."""
+    directory = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "p2pool test")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path, private = directory / "certificate.pem", directory / "key.pem"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return path, private
+
+
+async def test_any_address_may_be_listened_on_with_tls(
+    certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that trusts the certificate is served, one that does not is told, and garbage
+    instead of a handshake hurts nobody."""
+    settings = ApiSettings("0.0.0.0:0", certificate=certificate[0], private_key=certificate[1])
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(
+            lambda task_status: serve_api(
+                FakePort(), settings, tmp_path, TOKEN, task_status=task_status
+            )
+        )
+        assert url.startswith("https://127.0.0.1:")
+        client = AgentClient(url, TOKEN, timeout_s=20)
+        with pytest.raises(Misconfigured, match="certificate"):
+            await thread(client.nodes)
+        number = int(url.rpartition(":")[2])
+        async with await trio.open_tcp_stream("127.0.0.1", number) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            with trio.fail_after(10):
+                while await stream.receive_some():
+                    pass
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        assert len(await thread(client.nodes)) == 2
+        nursery.cancel_scope.cancel()
+
+
+def test_a_certificate_that_is_none_is_told_at_once(
+    certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Before anything listens."""
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("no certificate")
+    settings = ApiSettings("127.0.0.1:0", certificate=wrong, private_key=certificate[1])
+    with pytest.raises(Misconfigured, match="certificate cannot be used"):
+        trio.run(lambda: serve_api(FakePort(), settings, tmp_path, TOKEN))

@@ -1,0 +1,131 @@
+"""The JSON form carries every signed thing there and back, and refuses all else by name."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pool.codec import jsonform
+from p2pool.codec.jsondepth import too_deep
+from p2pool.codec.spec import parse_spec
+from p2pool.model.chain import Invite
+from p2pool.model.errors import BadSpec, Malformed
+from p2pool.model.ids import Address, AllocationId, NodeId, TaskId
+from p2pool.model.ports import LogOptions
+from p2pool.model.tasks import (
+    Action,
+    Delegation,
+    LogGrant,
+    Scope,
+    SignedDelegation,
+    SignedGrant,
+    SignedRequest,
+    TaskRequest,
+)
+
+NUMBER = st.integers(0, 2**64 - 1)
+BIG = st.integers(0, 2**256 - 1)
+SIGNATURE = st.binary(min_size=1, max_size=65)
+ADDRESS = st.binary(min_size=20, max_size=20)
+TEXT = st.text(max_size=40)
+DELEGATIONS = st.none() | st.builds(
+    SignedDelegation,
+    st.builds(Delegation, BIG, ADDRESS.map(Address), st.sampled_from(Scope), NUMBER, NUMBER),
+    SIGNATURE,
+)
+REQUESTS = st.builds(
+    SignedRequest,
+    st.builds(
+        TaskRequest,
+        st.sampled_from(Action),
+        BIG,
+        TEXT,
+        TEXT,
+        st.binary(min_size=32, max_size=32),
+        NUMBER,
+        NUMBER,
+    ),
+    SIGNATURE,
+    DELEGATIONS,
+)
+GRANTS = st.builds(
+    SignedGrant, st.builds(LogGrant, BIG, TEXT, NUMBER, NUMBER), SIGNATURE, DELEGATIONS
+)
+INVITES = st.builds(Invite, BIG, BIG, ADDRESS.map(NodeId), BIG, NUMBER, SIGNATURE)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _sent(value: Any) -> Any:
+    return jsonform.load(json.dumps(value).encode())
+
+
+@given(REQUESTS)
+def test_a_request_comes_back_as_it_was(signed: SignedRequest) -> None:
+    """Through bytes, delegation and all."""
+    assert jsonform.read_request(_sent(jsonform.request_json(signed))) == signed
+
+
+@given(GRANTS, st.booleans(), st.integers(-1, 1000), NUMBER)
+def test_a_log_request_comes_back_as_it_was(
+    signed: SignedGrant, follow: bool, tail: int, since: int
+) -> None:
+    """The grant and the options."""
+    options = LogOptions(follow, tail, since)
+    assert jsonform.read_logs(_sent(jsonform.logs_json(signed, options))) == (signed, options)
+
+
+@given(INVITES)
+def test_an_invite_comes_back_as_it_was(invite: Invite) -> None:
+    """With nonces that no floating-point number holds."""
+    assert jsonform.read_invite(_sent(jsonform.invite_json(invite))) == invite
+
+
+@given(JSON)
+def test_any_json_is_read_or_refused(value: Any) -> None:
+    """Never another exception, and always with what is wrong."""
+    for read in (jsonform.read_request, jsonform.read_logs, jsonform.read_invite):
+        with pytest.raises(Malformed) as caught:
+            read(value)
+        assert caught.value.problems
+
+
+@given(st.sampled_from(["request", "signature", "delegation"]), JSON)
+def test_a_part_that_is_replaced_is_read_or_refused(key: str, value: Any) -> None:
+    """A request with one part of any shape."""
+    request = TaskRequest(Action.STOP, 1, "t", "", b"r" * 32, 1, 2)
+    body = jsonform.request_json(SignedRequest(request, b"s")) | {key: value}
+    with suppress(Malformed):
+        assert isinstance(jsonform.read_request(body), SignedRequest)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_what_is_no_json_is_malformed(body: bytes) -> None:
+    """Also when it is nested without end."""
+    with pytest.raises(Malformed):
+        jsonform.load(body)
+
+
+def test_depth_is_found_without_recursion() -> None:
+    """Brackets in strings do not count, also after escaped quotes."""
+    assert not too_deep("[" * 32 + "]" * 32)
+    assert too_deep("[" * 33 + "]" * 33)
+    assert too_deep('{"a":' * 33)
+    assert not too_deep(json.dumps(["[" * 100, '"' + "{" * 100, "\\" + "[" * 100]))
+    assert not too_deep("[" + "[]," * 1000 + "[]]")
+    with pytest.raises(BadSpec, match="too deeply"):
+        parse_spec("[" * 60_000)
+
+
+def test_names_of_allocations() -> None:
+    """As they are written, and in no other way."""
+    wanted = AllocationId(TaskId(bytes(range(16))), 12)
+    assert jsonform.read_allocation(str(wanted)) == wanted
+    for text in ("", "00.1", "00" * 16, "00" * 16 + ".01", "00" * 16 + ".-1", "zz" * 16 + ".1"):
+        assert jsonform.read_allocation(text) is None
