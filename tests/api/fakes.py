@@ -140,7 +140,7 @@ class FakeLogs:
             self.closed.set()
 
 
-@attrs.define
+@attrs.define(slots=False)
 class FakePort:
     """An agent that accepts everything, unless it is told to fail."""
 

@@ -18,7 +18,7 @@ from p2pool.client.agent import AgentClient
 from p2pool.codec import jsonform
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, NotAllowed, PortTaken, StoreFailed
-from p2pool.model.ports import LogOptions
+from p2pool.model.ports import Accepted, Ask, LogOptions
 from p2pool.model.streams import LogChunk
 from p2pool.model.tasks import LogGrant, SignedGrant
 from p2pool.model.view import Event
@@ -206,6 +206,55 @@ async def test_events_resume_after_an_id(served: Served) -> None:
     await thread(events.close)  # type: ignore[attr-defined]
     with trio.fail_after(10):
         await served.port.unlistened.wait()
+
+
+async def test_a_browser_resumes_by_header(served: Served) -> None:
+    """`Last-Event-ID`, as `EventSource` sends it, and each event with the id to resume after."""
+    served.port.happened = [Event(1, 2, n, 7, "task", "t", f"event {n}") for n in range(3)]
+    async with await trio.open_tcp_stream(*served.address) as stream:
+        head = f"GET /v1/events HTTP/1.1\nHost: localhost\nAuthorization: Bearer {served.token}\n"
+        await stream.send_all(f"{head}Last-Event-ID: 1.2.1\n\n".replace("\n", "\r\n").encode())
+        raw = b""
+        with trio.fail_after(10):
+            while b"event 2" not in raw:
+                raw += await stream.receive_some()
+    assert b"text/event-stream" in raw
+    assert b"id: 1.2.2\nevent: task\n" in raw
+    assert b"event 1" not in raw
+
+
+async def test_what_is_being_answered_at_the_end_is_answered(tmp_path: Path) -> None:
+    """A request in flight when the server stops gets its answer, within the grace."""
+    port = FakePort()
+    asked, answer = trio.Event(), trio.Event()
+
+    async def ask(request: Ask, deadline_ms: int) -> Accepted:
+        asked.set()
+        await answer.wait()
+        return Accepted(ALLOCATION.task_id, 1, None)
+
+    port.ask = ask  # type: ignore[method-assign]
+    (tmp_path / "api.token").write_text(TOKEN)
+    answers = []
+    async with trio.open_nursery() as outer:
+        serving = trio.CancelScope()
+
+        async def serve(*, task_status: trio.TaskStatus[str]) -> None:
+            with serving:
+                settings = ApiSettings("127.0.0.1:0")
+                await serve_api(port, settings, tmp_path, TOKEN, task_status=task_status)
+
+        client = AgentClient(await outer.start(serve), TOKEN, timeout_s=20)
+
+        async def read() -> None:
+            answers.append(await thread(lambda: client.nodes(consistent=True)))
+
+        outer.start_soon(read)
+        await asked.wait()
+        serving.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        answer.set()
+    assert len(answers[0]) == 2
 
 
 async def test_a_client_that_reads_nothing_holds_nothing_up(tmp_path: Path) -> None:
