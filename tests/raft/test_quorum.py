@@ -1,0 +1,52 @@
+"""A majority is a majority: checked against counting by hand, for every size of committee."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pool.core.raft.quorum import VoteResult, committed, tally
+from p2pool.model.ids import NodeId, PeerKey, StoreId
+from p2pool.model.raft import Configuration, Voter
+
+
+def voter(i: int) -> Voter:
+    return Voter(NodeId(bytes([i]) * 20), PeerKey(bytes([i]) * 32), StoreId(bytes([i]) * 16))
+
+
+def committee(voters: int, learners: int = 0) -> Configuration:
+    ids = [voter(i) for i in range(voters + learners)]
+    return Configuration(tuple(ids[:voters]), tuple(ids[voters:]))
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=7))
+def test_an_index_is_committed_when_more_than_half_have_it(indexes: list[int]) -> None:
+    """The highest such index, and no learner moves it."""
+    group = committee(len(indexes), 2)
+    matched = {voter(i).store_id: index for i, index in enumerate(indexes)}
+    matched |= {learner.store_id: 99 for learner in group.learners}
+    found = committed(group, matched)
+    assert sum(i >= found for i in indexes) * 2 > len(indexes)
+    assert sum(i >= found + 1 for i in indexes) * 2 <= len(indexes)
+
+
+@given(st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=7))
+def test_a_vote_is_decided_as_soon_as_it_can_be(cast: list[bool | None]) -> None:
+    """Won by more than half, lost once that is out of reach, pending between."""
+    group = committee(len(cast))
+    votes = {voter(i).store_id: v for i, v in enumerate(cast) if v is not None}
+    result = tally(group, votes)
+    yes, no = cast.count(True), cast.count(False)
+    assert (result is VoteResult.WON) == (yes * 2 > len(cast))
+    assert (result is VoteResult.LOST) == ((len(cast) - no) * 2 <= len(cast))
+
+
+def test_a_vote_of_another_store_does_not_count() -> None:
+    """A disk that was wiped is another voter, and a learner is none."""
+    group = committee(3, 1)
+    assert tally(group, {StoreId(b"z" * 16): True, group.learners[0].store_id: True,
+                         group.voters[0].store_id: True}) is VoteResult.PENDING  # fmt: skip
+
+
+def test_without_voters_nothing_is_ever_decided_in_favour() -> None:
+    """Before a root record there is no quorum."""
+    assert committed(Configuration(()), {}) == 0
+    assert tally(Configuration(()), {}) is VoteResult.LOST
