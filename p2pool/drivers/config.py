@@ -1,0 +1,220 @@
+"""The agent's configuration: one TOML file, overridden by P2POOL_SECTION__KEY in the environment.
+
+Strict: an unknown key, a wrong type or an absurd number is refused, all problems of a file are told
+at once, each with its place and, for a misspelt key, the one that was probably meant.
+Secrets are not configuration: keys and passphrases have files of their own (`drivers.keys`).
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import platformdirs
+
+from p2pool.drivers.configrules import Size, read_section_tables, toml_text
+from p2pool.model import limits
+from p2pool.model.errors import Misconfigured
+from p2pool.model.ids import Address, PoolRef
+
+CONFIG_NAME = "config.toml"
+PREFIX = "P2POOL_"
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def _one_of(*allowed: str) -> Any:
+    def check(_self: Any, _field: Any, value: str) -> None:
+        if value not in allowed:
+            raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
+
+    return check
+
+
+def _between(least: int, most: int) -> Any:
+    def check(_self: Any, _field: Any, value: int | None) -> None:
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"{value} is not between {least} and {most}")
+
+    return check
+
+
+def _some(_self: Any, _field: Any, value: tuple[Any, ...]) -> None:
+    if not value:
+        raise ValueError("at least one is needed")
+
+
+def _known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:
+    for name, level in value.items():
+        if level not in LEVELS:
+            raise ValueError(f"level {level!r} of {name} is not one of {', '.join(LEVELS)}")
+
+
+@attrs.frozen(kw_only=True)
+class ContractAddresses:
+    """`[chain.addresses]`: the contracts, as 0x and 40 hex digits."""
+
+    network: Address
+    pool: Address
+    registry: Address
+    stake: Address
+    domains: Address
+    token: Address
+
+
+@attrs.frozen(kw_only=True)
+class ChainConfig:
+    """`[chain]`: which chain, through which RPC endpoints, how many confirmations deep."""
+
+    id: int = attrs.field(validator=_between(1, 2**63 - 1))
+    endpoints: tuple[str, ...] = attrs.field(validator=_some)
+    addresses: ContractAddresses
+    confirmations: int = attrs.field(default=2, validator=_between(0, 1000))
+
+
+@attrs.frozen(kw_only=True)
+class PoolConfig:
+    """`[pool]`: the pool's number in the pool contract."""
+
+    id: int = attrs.field(validator=_between(0, 2**63 - 1))
+
+
+@attrs.frozen(kw_only=True)
+class NetworkConfig:
+    """`[network]`: multiaddrs to listen on, to start from, and to tell others (default: found)."""
+
+    listen: tuple[str, ...] = attrs.field(default=("/ip4/0.0.0.0/tcp/4001",), validator=_some)
+    bootstrap: tuple[str, ...] = ()
+    announce: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ApiConfig:
+    """`[api]`: `host:port`; any host but loopback needs a TLS certificate and key."""
+
+    bind: str = "127.0.0.1:8470"
+    hosts: tuple[str, ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ResourcesConfig:
+    """`[resources]`: the most that the agent offers; nothing said: all that the machine has.
+
+    `gpus` caps their number; `gpu_uuids` names the ones to offer.
+    """
+
+    cpu_milli: int | None = attrs.field(default=None, validator=_between(0, limits.CPU_MILLI_MAX))
+    memory_bytes: Size | None = attrs.field(
+        default=None, validator=_between(0, limits.RESOURCE_MAX_BYTES)
+    )
+    disk_bytes: Size | None = attrs.field(
+        default=None, validator=_between(0, limits.RESOURCE_MAX_BYTES)
+    )
+    gpus: int | None = attrs.field(default=None, validator=_between(0, limits.GPUS_PER_NODE_MAX))
+    gpu_uuids: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RuntimeConfig:
+    """`[runtime]`: what runs containers. `bind_directories` may be mounted, nothing else may.
+
+    `registries` are those that images may come from; none named: any.
+    """
+
+    kind: str = attrs.field(default="auto", validator=_one_of("auto", "docker", "process"))
+    docker_host: str = ""
+    bind_directories: tuple[Path, ...] = ()
+    registries: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class LogConfig:
+    """`[log]`: level, levels by module, and pretty, json or auto (pretty on a terminal)."""
+
+    level: str = attrs.field(default="info", validator=_one_of(*LEVELS))
+    levels: Mapping[str, str] = attrs.field(factory=dict, validator=_known_levels)
+    format: str = attrs.field(default="auto", validator=_one_of("auto", "pretty", "json"))
+
+
+@attrs.frozen(kw_only=True)
+class MetricsConfig:
+    """`[metrics]`: whether `/metrics` answers, and how often the machine is sampled."""
+
+    enabled: bool = True
+    sample_interval_ms: int = attrs.field(default=5_000, validator=_between(500, 3_600_000))
+
+
+@attrs.frozen(kw_only=True)
+class AgentConfig:
+    """All of it. Only `[chain]` and `[pool]` have to be there."""
+
+    chain: ChainConfig
+    pool: PoolConfig
+    network: NetworkConfig = NetworkConfig()
+    api: ApiConfig = ApiConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    log: LogConfig = attrs.field(factory=LogConfig)
+    metrics: MetricsConfig = MetricsConfig()
+
+    @property
+    def pool_ref(self) -> PoolRef:
+        """Which pool: what data directory, envelopes and bindings are bound to."""
+        return PoolRef(self.chain.id, self.chain.addresses.pool, self.pool.id)
+
+
+def default_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """The agent's data directory: P2POOL_DATA_DIR, else the platform's place for user data."""
+    env = os.environ if environ is None else environ
+    if env.get("P2POOL_DATA_DIR"):
+        return Path(env["P2POOL_DATA_DIR"])
+    return Path(platformdirs.user_data_dir("p2pool", appauthor=False))
+
+
+def load_config(path: Path, env: Mapping[str, str] | None = None) -> AgentConfig:
+    """Read a file and what the environment overrides (default: os.environ).
+
+    Raises Misconfigured with every problem, one a line, each at its place (`chain.id`).
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limits.CONFIG_MAX_BYTES + 1)
+    except OSError as error:
+        raise Misconfigured(
+            f"The configuration {path} cannot be read: {error.strerror}.",
+            hint="Name another with --config.",
+        ) from error
+    if len(data) > limits.CONFIG_MAX_BYTES:
+        raise Misconfigured(f"The configuration {path} is over {limits.CONFIG_MAX_BYTES} bytes.")
+    try:
+        tables = tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise Misconfigured(f"The configuration {path} is not TOML: {error}.") from error
+    config, problems = read_section_tables(
+        AgentConfig, tables, os.environ if env is None else env, PREFIX
+    )
+    if config is None:
+        raise Misconfigured(
+            f"The configuration {path} has {len(problems)} problem(s):\n  "
+            + "\n  ".join(problems)
+            + "\n"
+        )
+    return config
+
+
+def write_config(cfg: AgentConfig, path: Path) -> None:
+    """Write a file that `load_config` reads back as the same; replaces one that is there.
+
+    Defaults are written too, so that a later version's defaults change nothing.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        aside.write_text(toml_text(cfg))
+        aside.replace(path)
+    except OSError as error:
+        raise Misconfigured(
+            f"The configuration {path} cannot be written: {error.strerror}."
+        ) from error
