@@ -1,0 +1,131 @@
+"""The command `p2pool`: commands are imported when they are called, not to be listed.
+
+`--help` answers in a tenth of a second, so this module imports nothing heavy and the table below
+carries each command's one line. Every command takes `--json`; errors are mapped to exit codes in
+`cli.errors` and nowhere else.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from p2pool import __version__
+from p2pool.cli import errors
+from p2pool.model.errors import P2poolError
+
+# Name: module and attribute of the click command, and its line in the list.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "agent": ("p2pool.cli.agent:agent", "The agent of this machine."),
+    "node": ("p2pool.cli.node:node", "The nodes of the pool."),
+    "pool": ("p2pool.cli.pool:pool", "The pool."),
+    "task": ("p2pool.cli.task:task", "Run, watch and stop tasks."),
+    "wallet": ("p2pool.cli.wallet:wallet", "Make and show key files."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that lists from a table and imports a command only when it is called."""
+
+    def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        """As click's, with the table."""
+        super().__init__(*args, **kwargs)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in alphabetical order."""
+        return sorted(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        if cmd_name not in self.table:
+            return None
+        module, attribute = self.table[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list for `--help`, from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.table[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    name="p2pool",
+    cls=LazyGroup,
+    table=COMMANDS,
+    epilog=errors.EXIT_CODES_HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """A compute pool that needs no server."""
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """The console script: runs a command and ends the process with its exit code."""
+    code = run(sys.argv[1:] if args is None else args)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+    sys.exit(code)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run a command line and return its exit code; errors are printed, our bugs are raised."""
+    as_json = wants_json(args)
+    try:
+        result = cli.main(args=list(args), prog_name="p2pool", standalone_mode=False)
+    except P2poolError as error:
+        errors.print_error(error, as_json)
+        return errors.exit_code(error)
+    except click.ClickException as error:
+        if as_json:
+            errors.print_json_error({"code": "usage", "message": error.format_message()})
+        else:
+            error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        if as_json:
+            errors.print_json_error({"code": "interrupted", "message": "Interrupted."})
+        else:
+            print("interrupted", file=sys.stderr)
+        return errors.INTERRUPTED
+    except BrokenPipeError:
+        # Who reads us has seen enough (`p2pool task ls | head -1`).
+        _drop_output()
+        return errors.FAILED
+    except BaseExceptionGroup as group:
+        return _run_group(group, as_json)
+    return result if isinstance(result, int) else errors.OK
+
+
+def wants_json(args: Sequence[str]) -> bool:
+    """Whether `--json` is among the options; what follows `--` is a task's own command."""
+    options = list(args)
+    if "--" in options:
+        options = options[: options.index("--")]
+    return "--json" in options
+
+
+def _run_group(group: BaseExceptionGroup[BaseException], as_json: bool) -> int:
+    """A nursery ended with errors: known ones are printed, any other is our bug."""
+    found = list(errors.leaves(group))
+    if any(isinstance(error, KeyboardInterrupt) for error in found):
+        return errors.INTERRUPTED
+    known = [error for error in found if isinstance(error, P2poolError)]
+    if len(known) != len(found):
+        raise group
+    for error in known:
+        errors.print_error(error, as_json)
+    return errors.exit_code(known[0])
+
+
+def _drop_output() -> None:
+    """Let the interpreter's own flush at exit go nowhere, quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
