@@ -1,0 +1,113 @@
+"""Election: PreVote first, then a vote that was made durable before it is told.
+
+A candidate asks whether it could win before it raises its term (thesis, 9.6), so one that was cut
+off disturbs nobody when it comes back. Who has heard a leader within the shortest timeout answers
+no (4.2.3). A lost connection starts nothing: only the timer does.
+"""
+
+from p2pool.core.raft import quorum
+from p2pool.core.raft.state import Progress, RaftState
+from p2pool.model.frames import VoteAnswered, VoteRequested
+from p2pool.model.raft import Voter
+from p2pool.model.states import RaftRole
+from p2pool.model.timing import Now
+
+
+def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
+    """Ask for votes; True when our own is enough (a committee of one)."""
+    assert s.is_voter
+    s.leader = None
+    s.restart_election_timer(now)
+    if pre:
+        s.role, term = RaftRole.PRE_CANDIDATE, s.hard.term + 1
+    else:
+        s.role, term = RaftRole.CANDIDATE, s.hard.term + 1
+        s.save_hard(term, s.me.store_id)
+    s.votes = {s.me.store_id: True}
+    for voter in s.configuration.voters:
+        if voter != s.me:
+            s.tell(
+                voter,
+                VoteRequested(
+                    s.log_id, term, s.me, voter, s.log.last_index, s.log.last_term,
+                    s.hash_of(s.configuration), pre, transfer,
+                ),
+            )  # fmt: skip
+    return _count(s, now)
+
+
+def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
+    """Answer a candidate; a vote is persisted in the same step."""
+    if m.voter != s.me or not _plausible(s, m.candidate):
+        return
+    heard = s.leader_heard_ms
+    fresh_ms = s.timing.election_timeout_min_ms
+    led = heard is not None and now.mono_ms - heard < fresh_ms
+    if (led or s.role is RaftRole.LEADER) and not m.transfer and m.term > s.hard.term:
+        _answer(s, m, False, "a leader is heard")
+        return
+    if m.pre:
+        good = m.term > s.hard.term and s.log.is_up_to_date(m.last_index, m.last_term)
+        _answer(s, m, good, "" if good else "behind")
+        return
+    if m.term > s.hard.term:
+        s.follow(m.term, None, now)
+    if m.term < s.hard.term:
+        _answer(s, m, False, "an old term")
+        return
+    free = s.hard.voted_for in (None, m.candidate.store_id)
+    good = free and s.log.is_up_to_date(m.last_index, m.last_term)
+    if good:
+        s.save_hard(m.term, m.candidate.store_id)
+        s.restart_election_timer(now)
+    _answer(s, m, good, "" if good else "behind" if free else "voted for another")
+
+
+def answered(s: RaftState, m: VoteAnswered, now: Now) -> bool:
+    """Count an answer; True when it makes us leader."""
+    if m.candidate != s.me or m.voter not in s.configuration.voters:
+        return False
+    if not m.granted and m.term > s.hard.term:
+        s.follow(m.term, None, now)
+        return False
+    asked = RaftRole.PRE_CANDIDATE if m.pre else RaftRole.CANDIDATE
+    term = s.hard.term + 1 if m.pre else s.hard.term
+    if s.role is not asked or (m.granted and m.term != term):
+        return False
+    s.votes[m.voter.store_id] = m.granted
+    return _count(s, now)
+
+
+def _count(s: RaftState, now: Now) -> bool:
+    result = quorum.tally(s.configuration, s.votes)
+    if result is quorum.VoteResult.LOST:
+        s.role = s.resting_role()
+    if result is not quorum.VoteResult.WON:
+        return False
+    if s.role is RaftRole.PRE_CANDIDATE:
+        return campaign(s, False, now)
+    s.role, s.leader = RaftRole.LEADER, s.me
+    s.quorum_check_ms = now.mono_ms + s.timing.election_timeout_max_ms
+    s.progress = {v.store_id: Progress(s.log.last_index + 1) for v in s.others()}
+    return True
+
+
+def _answer(s: RaftState, m: VoteRequested, granted: bool, reason: str) -> None:
+    """A grant names the term that was asked for; a refusal the term that we are in."""
+    term = m.term if granted else s.hard.term
+    s.tell(
+        m.candidate,
+        VoteAnswered(
+            s.log_id, term, m.candidate, s.me, m.last_index, m.last_term,
+            m.configuration_hash, m.pre, granted, reason,
+        ),
+    )  # fmt: skip
+
+
+def _plausible(s: RaftState, candidate: Voter) -> bool:
+    """Not a participant that we know under another store or peer key.
+
+    One that we do not know at all may be of a newer configuration than ours, and is answered.
+    """
+    group = s.configuration.voters + s.configuration.learners
+    return all(v == candidate for v in group if v.node_id == candidate.node_id)

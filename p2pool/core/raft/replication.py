@@ -1,0 +1,211 @@
+"""Replication: the leader's appends, the followers' checks, and what that commits.
+
+The leader sends batches ahead of their answers, up to a bound for each follower; a refusal says
+where the follower's conflicting term begins, so a long divergence costs one round for each term
+(Raft, 5.3). Only entries of the leader's own term are counted for commitment (5.4.2, figure 8).
+CheckQuorum: a leader that has not heard a majority for the longest timeout steps down.
+"""
+
+from p2pool.core.raft import quorum
+from p2pool.core.raft.state import Progress, RaftState
+from p2pool.model import limits
+from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered, SnapshotSent
+from p2pool.model.raft import Voter
+from p2pool.model.states import RaftRole
+from p2pool.model.timing import Now
+
+
+def broadcast(s: RaftState, now: Now) -> None:
+    """Send to every participant what it lacks, or an empty append to keep authority."""
+    s.append_due_ms = now.mono_ms + s.timing.append_interval_ms
+    for voter in s.others():
+        progress = s.progress.setdefault(voter.store_id, Progress(s.log.last_index + 1))
+        # What was in flight may be lost: an interval later it is sent again from what is known.
+        progress.in_flight = 0
+        if progress.match_index:
+            progress.next_index = progress.match_index + 1
+        send(s, voter, now, even_empty=True)
+
+
+def replicate(s: RaftState, now: Now) -> None:
+    """Send new entries to whoever has room for them."""
+    for voter in s.others():
+        send(s, voter, now, even_empty=False)
+
+
+def send(s: RaftState, to: Voter, now: Now, even_empty: bool) -> None:
+    """One append, or a part of the snapshot where what it lacks is compacted away."""
+    progress = s.progress[to.store_id]
+    previous = progress.next_index - 1
+    previous_term = s.log.term_at(previous)
+    if previous_term is None:
+        _send_snapshot(s, to, progress)
+        return
+    if progress.in_flight >= limits.APPENDS_IN_FLIGHT_MAX:
+        return
+    entries = s.log.after(previous)
+    if not entries and not even_empty:
+        return
+    progress.round += 1
+    s.tell(
+        to,
+        AppendRequested(
+            s.log_id, s.hard.term, s.me, to, previous, previous_term, s.commit_index,
+            progress.round, entries,
+        ),
+    )  # fmt: skip
+    if entries and progress.match_index == previous:
+        # Ahead of the answer, once it is known where the follower's log agrees with ours.
+        progress.next_index = entries[-1].index + 1
+        progress.in_flight += 1
+
+
+def _send_snapshot(s: RaftState, to: Voter, progress: Progress) -> None:
+    assert s.snapshot is not None, "a compacted log has a snapshot"
+    offset = progress.snapshot_offset or 0
+    progress.snapshot_offset = offset
+    data = s.snapshot[offset : offset + limits.SNAPSHOT_CHUNK_BYTES]
+    s.tell(
+        to,
+        SnapshotSent(
+            s.log_id, s.hard.term, s.me, to, s.log.base_index, s.log.base_term,
+            offset, len(s.snapshot), data,
+        ),
+    )  # fmt: skip
+
+
+def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
+    """A leader's append: check, take, commit, answer (figure 2, AppendEntries)."""
+    if m.follower != s.me or not _coherent(m):
+        return
+    if m.term < s.hard.term:
+        _answer(s, m, False, 0, 0, 0)
+        return
+    if s.role is RaftRole.LEADER and m.term == s.hard.term:
+        return  # A second leader of our own term is a lie: Raft has one.
+    s.follow(m.term, m.leader, now)
+    known = s.log.term_at(m.previous_index)
+    if m.previous_index < s.log.base_index:
+        # All of that is committed and in our snapshot: say how far we are.
+        _answer(s, m, True, s.commit_index, 0, 0)
+        return
+    if known is None:
+        _answer(s, m, False, 0, s.log.last_index + 1, 0)
+        return
+    if known != m.previous_term:
+        index, term = s.log.first_of_term(m.previous_index)
+        _answer(s, m, False, 0, index, term)
+        return
+    fresh = m.entries
+    for position, entry in enumerate(m.entries):
+        held = s.log.term_at(entry.index)
+        if held == entry.term:
+            continue
+        if held is not None:
+            s.cut_from(entry.index)
+        fresh = m.entries[position:]
+        break
+    else:
+        fresh = ()
+    s.append(fresh)
+    matched = m.previous_index + len(m.entries)
+    s.commit_to(min(m.commit_index, matched))
+    _answer(s, m, True, matched, 0, 0)
+
+
+def _coherent(m: AppendRequested) -> bool:
+    """Whether the entries follow on what the frame says, without gaps or falling terms."""
+    index, term = m.previous_index, m.previous_term
+    for entry in m.entries:
+        if entry.index != index + 1 or not term <= entry.term <= m.term:
+            return False
+        index, term = entry.index, entry.term
+    return index >= 0
+
+
+def _answer(
+    s: RaftState, m: AppendRequested, ok: bool, match: int, conflict: int, term: int
+) -> None:
+    s.tell(
+        m.leader,
+        AppendAnswered(s.log_id, s.hard.term, m.leader, s.me, m.round, ok, match, conflict, term),
+    )
+
+
+def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
+    """A follower's answer: move its progress, and the commit index with it."""
+    if m.leader != s.me:
+        return
+    if m.term > s.hard.term:
+        s.follow(m.term, None, now)
+        return
+    progress = s.progress.get(m.follower.store_id)
+    stale = m.term < s.hard.term or s.role is not RaftRole.LEADER
+    if stale or progress is None or m.follower not in s.others():
+        return
+    progress.active = True
+    progress.in_flight = max(0, progress.in_flight - 1)
+    if not m.ok:
+        _back_up(s, m, progress)
+        send(s, m.follower, now, even_empty=True)
+        return
+    if progress.match_index <= m.match_index <= s.log.last_index:
+        progress.match_index = m.match_index
+        progress.next_index = max(progress.next_index, m.match_index + 1)
+        progress.snapshot_offset = None
+    advance_commit(s)
+    send(s, m.follower, now, even_empty=False)
+
+
+def _back_up(s: RaftState, m: AppendAnswered, progress: Progress) -> None:
+    """Fast back-up: to our last entry of the follower's term, else to where its term begins."""
+    ours = s.log.last_of_term(m.conflict_term) if m.conflict_term else None
+    wanted = ours + 1 if ours is not None else m.conflict_index
+    floor = progress.match_index + 1
+    progress.next_index = max(floor, min(wanted, progress.next_index, s.log.last_index + 1), 1)
+    progress.in_flight = 0
+
+
+def advance_commit(s: RaftState) -> None:
+    """Commit what a majority has, if it ends in an entry of our own term."""
+    matched = {store: p.match_index for store, p in s.progress.items()}
+    matched[s.me.store_id] = s.log.last_index
+    index = quorum.committed(s.configuration, matched)
+    if index > s.commit_index and s.log.term_at(index) == s.hard.term:
+        s.commit_to(index)
+
+
+def check_quorum(s: RaftState, now: Now) -> None:
+    """Step down when a majority has been silent since the last check (thesis, 6.2)."""
+    if now.mono_ms < s.quorum_check_ms:
+        return
+    s.quorum_check_ms = now.mono_ms + s.timing.election_timeout_max_ms
+    heard = {s.me.store_id: True}
+    for store, progress in s.progress.items():
+        if progress.active:
+            heard[store] = True
+        progress.active = False
+    if quorum.tally(s.configuration, heard) is not quorum.VoteResult.WON:
+        s.follow(s.hard.term, None, now)
+        s.leader_heard_ms = None
+
+
+def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
+    """A follower has so much of the snapshot: send the next part, or go on with entries."""
+    progress = s.progress.get(m.follower.store_id)
+    if m.leader != s.me or m.term > s.hard.term:
+        if m.term > s.hard.term:
+            s.follow(m.term, None, now)
+        return
+    if s.role is not RaftRole.LEADER or progress is None or s.snapshot is None:
+        return
+    progress.active = True
+    if m.last_index != s.log.base_index:
+        progress.snapshot_offset = 0
+    elif m.received_bytes >= len(s.snapshot):
+        progress.match_index = max(progress.match_index, m.last_index)
+        progress.next_index, progress.snapshot_offset = progress.match_index + 1, None
+        advance_commit(s)
+    else:
+        progress.snapshot_offset = m.received_bytes
+    send(s, m.follower, now, even_empty=False)

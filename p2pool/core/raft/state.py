@@ -1,0 +1,162 @@
+"""What a participant of the log knows, and the few ways in which that changes.
+
+Kept on disk: the hard state (term, vote), the log and the snapshot. All else is forgotten at a
+restart. A step collects what is to be persisted, sent and applied in `Out`; the driver makes
+`persist` durable before it does anything else of the step, so a leader may count itself at once.
+
+Identity: a participant is (node id, peer key, store id). `me` of another store is another voter.
+Source: Raft, figure 2; thesis, 4.2 and 9.6.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+import attrs
+
+from p2pool.codec.messages import decode_body
+from p2pool.core.raft.log import RaftLog
+from p2pool.model.ids import Digest, PeerKey, StoreId
+from p2pool.model.messages import Message
+from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Voter
+from p2pool.model.states import RaftRole
+from p2pool.model.storage import AppendEntries, PersistOp, SaveHardState, TruncateFrom
+from p2pool.model.timing import Now, Timing
+
+ConfigurationHash = Callable[[Configuration], Digest]
+
+
+@attrs.define
+class Out:
+    """What a step wants done: make durable, then send and apply, in order."""
+
+    persist: list[PersistOp] = attrs.field(factory=list)
+    send: list[tuple[PeerKey, Message]] = attrs.field(factory=list)
+    committed: list[Entry] = attrs.field(factory=list)
+    installed: bytes | None = None
+
+
+@attrs.define
+class Progress:
+    """What a leader knows of one follower."""
+
+    next_index: int
+    match_index: int = 0
+    active: bool = False
+    in_flight: int = 0
+    round: int = 0
+    snapshot_offset: int | None = None
+
+
+@attrs.define
+class RaftState:
+    """One participant."""
+
+    me: Voter
+    log_id: Digest
+    timing: Timing
+    rng: Random
+    hash_of: ConfigurationHash
+    log: RaftLog = attrs.field(factory=RaftLog)
+    hard: HardState = attrs.field(factory=HardState)
+    snapshot: bytes | None = None
+    configuration: Configuration = attrs.field(default=Configuration(()))
+    configuration_index: int = 0
+    base_configuration: Configuration = attrs.field(default=Configuration(()))
+    role: RaftRole = RaftRole.IDLE
+    leader: Voter | None = None
+    commit_index: int = 0
+    election_deadline_ms: int = 0
+    leader_heard_ms: int | None = None
+    append_due_ms: int = 0
+    quorum_check_ms: int = 0
+    votes: dict[StoreId, bool] = attrs.field(factory=dict)
+    progress: dict[StoreId, Progress] = attrs.field(factory=dict)
+    receiving: bytearray = attrs.field(factory=bytearray)
+    last_proposed_at_ms: int = 0
+    out: Out = attrs.field(factory=Out)
+
+    # --- who is who ---------------------------------------------------------------------------
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether exactly this participant, store and all, is a voter."""
+        return self.me in self.configuration.voters
+
+    def others(self) -> tuple[Voter, ...]:
+        """All other participants, voters first."""
+        group = self.configuration.voters + self.configuration.learners
+        return tuple(v for v in group if v != self.me)
+
+    def resting_role(self) -> RaftRole:
+        """The role of one that neither leads nor campaigns."""
+        if self.is_voter:
+            return RaftRole.FOLLOWER
+        return RaftRole.LEARNER if self.me in self.configuration.learners else RaftRole.IDLE
+
+    # --- changes ------------------------------------------------------------------------------
+
+    def save_hard(self, term: int, voted_for: StoreId | None) -> None:
+        """Persist term and vote where they changed; terms never fall, votes never change."""
+        new = HardState(term, voted_for)
+        if new == self.hard:
+            return
+        assert term > self.hard.term or self.hard.voted_for is None, "a vote was changed"
+        self.hard = new
+        self.out.persist.append(SaveHardState(self.log_id, new))
+
+    def follow(self, term: int, leader: Voter | None, now: Now) -> None:
+        """Rest in a term, under a leader if one is known."""
+        if term > self.hard.term:
+            self.save_hard(term, None)
+        self.role, self.leader = self.resting_role(), leader
+        self.votes, self.progress = {}, {}
+        if leader is not None:
+            self.leader_heard_ms = now.mono_ms
+        self.restart_election_timer(now)
+
+    def restart_election_timer(self, now: Now) -> None:
+        """Draw a timeout anew (Raft, 5.2)."""
+        timing = self.timing
+        span_ms = timing.election_timeout_max_ms - timing.election_timeout_min_ms
+        wait_ms = timing.election_timeout_min_ms + self.rng.randrange(span_ms)
+        self.election_deadline_ms = now.mono_ms + wait_ms
+
+    def append(self, entries: tuple[Entry, ...]) -> None:
+        """Add entries to the log; a configuration counts from when it is in the log."""
+        if not entries:
+            return
+        self.log.append(entries)
+        self.out.persist.append(AppendEntries(entries))
+        if any(e.kind == EntryKind.CONFIGURATION for e in entries):
+            self.find_configuration()
+
+    def cut_from(self, index: int) -> None:
+        """Drop entries that a leader's log contradicts, and a configuration among them."""
+        assert index > self.commit_index, "a committed entry was to be cut"
+        self.log.cut_from(index)
+        self.out.persist.append(TruncateFrom(index))
+        if self.configuration_index >= index:
+            self.find_configuration()
+
+    def find_configuration(self) -> None:
+        """Take the latest configuration of the log, committed or not (thesis, 4.1)."""
+        for entry in reversed(self.log.entries):
+            if entry.kind == EntryKind.CONFIGURATION:
+                record = decode_body(entry.kind, entry.body)
+                assert isinstance(record, Configuration)
+                self.configuration, self.configuration_index = record, entry.index
+                return
+        self.configuration = self.base_configuration
+        self.configuration_index = self.log.base_index
+
+    def commit_to(self, index: int) -> None:
+        """Hand out what became committed, in order, once."""
+        if index <= self.commit_index:
+            return
+        assert index <= self.log.last_index, "commits beyond the log"
+        self.out.committed += self.log.between(self.commit_index + 1, index)
+        self.commit_index = index
+
+    def tell(self, to: Voter, message: Message) -> None:
+        """Send to a participant by its peer key."""
+        self.out.send.append((to.peer_key, message))
