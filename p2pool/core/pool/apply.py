@@ -1,0 +1,167 @@
+"""How each kind of log entry changes the replicated state: a table, and nothing beside it.
+
+Intuition: an entry is a wish that a leader wrote down. Whatever no longer fits when it is applied
+(a GPU that is held, a copy that was replaced, a state that cannot follow) changes nothing: every
+replica refuses alike, so a leader that planned on an older state does no harm.
+
+Invariants: only the entry is read, `proposed_at_ms` is the only time; a placement is applied whole
+or not at all; no GPU gets a second holder; allocation states follow `states.ALLOCATION`, where a
+new attempt is a new machine; kinds that are not known apply as nothing.
+Source: design, sections 3, 7 and 9.
+"""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from p2pool.codec.messages import Record, decode_body
+from p2pool.core.pool import tasks
+from p2pool.core.pool.changes import Changes
+from p2pool.core.pool.requests import apply_request, note_revocation
+from p2pool.core.pool.state import PoolState
+from p2pool.model import entries
+from p2pool.model.ids import Token
+from p2pool.model.raft import Configuration, Entry
+from p2pool.model.states import AllocationState, Intent, Reachability, may_become
+from p2pool.model.view import Event
+
+REACHABILITY_CHANGES: Mapping[Reachability, tuple[Reachability, ...]] = {
+    Reachability.HEALTHY: (Reachability.UNREACHABLE,),
+    Reachability.SUSPECT: (),
+    Reachability.UNREACHABLE: (Reachability.HEALTHY, Reachability.DEAD),
+    Reachability.DEAD: (Reachability.HEALTHY,),
+}
+"""What a leader may write down: suspicion is an observer's own, so it is passed over."""
+
+REPORTABLE = (
+    AllocationState.PULLING,
+    AllocationState.STARTING,
+    AllocationState.RUNNING,
+    AllocationState.STOPPING,
+    AllocationState.SUCCEEDED,
+    AllocationState.FAILED,
+    AllocationState.STOPPED,
+    AllocationState.LOST,
+)
+GONE = (AllocationState.SUCCEEDED, AllocationState.FAILED, AllocationState.STOPPED)
+
+
+def apply_entry(state: PoolState, entry: Entry) -> tuple[Event, ...]:
+    """Decode an entry's body and apply it; see `apply`."""
+    return apply(state, entry, decode_body(entry.kind, entry.body))
+
+
+def apply(state: PoolState, entry: Entry, record: Record | None) -> tuple[Event, ...]:
+    """Change the state by the next entry and tell what happened.
+
+    Entries come without a gap. `record` is the entry's decoded body, None for an unknown kind.
+    """
+    assert entry.index == state.applied_index + 1, (entry.index, state.applied_index)
+    state.applied_index, state.applied_term = entry.index, entry.term
+    state.log_time_ms = max(state.log_time_ms, entry.proposed_at_ms)
+    changes = Changes(state, entry.index)
+    if record is not None:
+        _TABLE[type(record)](changes, record)
+        tasks.finish(changes)
+    return tuple(changes.events)
+
+
+def _noop(changes: Changes, record: entries.Noop) -> None:
+    changes.tell("leader", record.leader.hex(), "became the leader")
+
+
+def _configuration(changes: Changes, record: Configuration) -> None:
+    count = len(record.voters)
+    changes.tell("committee", "committee", f"has {count} voter{'' if count == 1 else 's'}")
+
+
+def _placement(changes: Changes, record: entries.Placement) -> None:
+    """All of it, or nothing where one part no longer fits."""
+    state = changes.state
+    taken: dict[tuple[bytes, str], None] = {}
+    for placed in record.placed:
+        if not _fits(state, placed):
+            return
+        for uuid in placed.gpus:
+            if (placed.node_id, uuid) in taken:
+                return
+            taken[placed.node_id, uuid] = None
+    names = [placed.allocation for placed in record.placed]
+    if len(dict.fromkeys(names)) != len(names):
+        return
+    token = Token(state.epoch, state.applied_term, state.applied_index)
+    for placed in record.placed:
+        tasks.place(changes, placed, token)
+
+
+def _fits(state: PoolState, placed: entries.Placed) -> bool:
+    """Whether the pool, as it is now, can give this copy to this node."""
+    task = state.tasks.get(placed.allocation.task_id)
+    if task is None or not tasks.wants_copy(state, task, placed.allocation.replica):
+        return False
+    copy = state.allocation(placed.allocation)
+    if placed.attempt != (copy.attempt if copy else 0) + 1:
+        return False
+    node = state.node(placed.node_id)
+    if (node.reachability, node.intent) != (Reachability.HEALTHY, Intent.ELIGIBLE):
+        return False
+    if len(placed.gpus) != task.spec.resources.gpu.count:
+        return False
+    wanted = dict.fromkeys(placed.gpus)
+    return not any(uuid in wanted for h in state.holders(placed.node_id) for uuid in h.gpus)
+
+
+def _report(changes: Changes, record: entries.ReportApplied) -> None:
+    for outcome in record.outcomes:
+        _outcome(changes, record, outcome)
+
+
+def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome) -> None:
+    """One copy's news, if it is of the current attempt and may follow."""
+    state = changes.state
+    stray = state.strays.get((o.allocation, o.attempt))
+    if stray is not None:
+        if stray.node_id == record.node_id and o.state in GONE:
+            del state.strays[(o.allocation, o.attempt)]
+            changes.tell("allocation", str(o.allocation), "an older copy of it is gone")
+        return
+    copy = state.allocation(o.allocation)
+    if copy is None or copy.attempt != o.attempt:
+        return
+    if copy.node_id is None:
+        if o.state is copy.state is AllocationState.PENDING and o.reason != copy.reason:
+            changes.set(attrs.evolve(copy, reason=o.reason))
+        return
+    fits = o.state in REPORTABLE and may_become(copy.state, o.state)
+    if copy.node_id == record.node_id and fits:
+        tasks.take_outcome(changes, copy, o)
+
+
+def _node(changes: Changes, record: entries.NodeChanged) -> None:
+    """A judgement; the manager's ban and an owner's drain are not a leader's to lift."""
+    state = changes.state
+    old = state.node(record.node_id)
+    new = old
+    if record.reachability in REACHABILITY_CHANGES[old.reachability]:
+        new = attrs.evolve(new, reachability=record.reachability)
+    if (old.intent, record.intent) == (Intent.DRAINING, Intent.DRAINED):
+        new = attrs.evolve(new, intent=Intent.DRAINED)
+    if new != old:
+        changes.set_node(attrs.evolve(new, reason=record.reason))
+
+
+def _setting(changes: Changes, record: entries.Setting) -> None:
+    changes.state.settings[record.name] = record.value
+    changes.tell("setting", record.name, f"is {record.value}")
+
+
+_TABLE: Mapping[type, Callable[..., None]] = {
+    entries.Noop: _noop,
+    Configuration: _configuration,
+    entries.RequestApplied: apply_request,
+    entries.Placement: _placement,
+    entries.ReportApplied: _report,
+    entries.NodeChanged: _node,
+    entries.Setting: _setting,
+    entries.Revocation: note_revocation,
+}

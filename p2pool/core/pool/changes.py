@@ -1,0 +1,50 @@
+"""The state while one entry is applied to it: what it touched, and the events to tell."""
+
+import attrs
+
+from p2pool.core.pool.state import Allocation, NodeRecord, PoolState
+from p2pool.model.ids import TaskId
+from p2pool.model.view import Event
+
+
+@attrs.define
+class Changes:
+    """One entry's work. Events are numbered within the entry, so that a reader can resume."""
+
+    state: PoolState
+    index: int
+    events: list[Event] = attrs.field(factory=list)
+    touched: dict[TaskId, None] = attrs.field(factory=dict)
+
+    def tell(self, kind: str, subject: str, text: str) -> None:
+        """Something happened."""
+        state = self.state
+        number = len(self.events)
+        self.events.append(
+            Event(state.epoch, self.index, number, state.log_time_ms, kind, subject, text)
+        )
+
+    def set(self, copy: Allocation) -> None:
+        """Store a copy; tell where its state changed."""
+        old = self.state.allocation(copy.allocation)
+        moved = old is None or (old.state, old.attempt) != (copy.state, copy.attempt)
+        if moved:
+            copy = attrs.evolve(copy, changed_at_ms=self.state.log_time_ms)
+        self.state.put(copy)
+        self.touched[copy.allocation.task_id] = None
+        if moved:
+            where = f" on {copy.node_id.hex()}" if copy.node_id is not None else ""
+            why = f": {copy.reason}" if copy.reason else ""
+            text = f"is {copy.state.name.lower()}{where}{why}"
+            self.tell("allocation", str(copy.allocation), text)
+
+    def set_node(self, node: NodeRecord) -> None:
+        """Store what is judged of a node, since now, and tell it. The time of a judgement is that
+        of its reachability: a drain does not make an unreachable node younger."""
+        old = self.state.node(node.node_id)
+        if node.reachability is not old.reachability:
+            node = attrs.evolve(node, changed_at_ms=self.state.log_time_ms)
+        self.state.nodes[node.node_id] = node
+        why = f": {node.reason}" if node.reason else ""
+        text = f"is {node.reachability.name.lower()}, {node.intent.name.lower()}{why}"
+        self.tell("node", node.node_id.hex(), text)

@@ -1,0 +1,266 @@
+"""Signed requests as the log applies them: one line of a table for each action.
+
+The rights were judged by the leader before it proposed (`core.rights`), and are judged again by
+each node before it starts anything. Here a request counts once, by its request id, and only within
+its own time, so that ids need not be kept for ever.
+
+`spec_json` of `set` is `{"value": "..."}`; of `revoke` `{"beforeS": n, "stopRunning": bool}`, both
+keys optional (now, false).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from p2pool.codec import messages
+from p2pool.codec.spec import parse_spec
+from p2pool.core.pool import tasks
+from p2pool.core.pool.changes import Changes
+from p2pool.core.pool.state import AppliedRequest, PoolState, Task, TaskRecord
+from p2pool.model import limits
+from p2pool.model.entries import RequestApplied, Revocation
+from p2pool.model.errors import (
+    BadSpec,
+    Conflict,
+    Malformed,
+    NotFound,
+    Overloaded,
+    P2poolError,
+    Stale,
+)
+from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Address, NodeId, TaskId
+from p2pool.model.states import INTENT, IntentEvent, advance
+from p2pool.model.tasks import Action, TaskRequest
+from p2pool.model.timing import Profile
+
+COMMITTEE_VALUES = tuple(str(size) for size in limits.COMMITTEE_SIZES)
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "timing": tuple(profile.name.lower() for profile in Profile),
+    "committee": COMMITTEE_VALUES,
+}
+"""Settings of the pool, and the values that each may have."""
+
+INTENT_OF: Mapping[Action, IntentEvent] = {
+    Action.DRAIN: IntentEvent.DRAIN_ASKED,
+    Action.RESUME: IntentEvent.RESUME_ASKED,
+    Action.BAN: IntentEvent.BAN_ORDERED,
+    Action.UNBAN: IntentEvent.BAN_LIFTED,
+}
+
+
+def find_applied(state: PoolState, request: TaskRequest) -> AppliedRequest | None:
+    """The application of exactly this request; Conflict where its id was used by another."""
+    old = state.applied.get(request.request_id)
+    if old is not None and old.task_id != messages.task_id(state.pool, request):
+        raise Conflict("This request id was used for something else.", hint="Sign a new request.")
+    return old
+
+
+def refusal(state: PoolState, request: TaskRequest, at_ms: int) -> P2poolError | None:
+    """Why a new request cannot be applied now (rights apart), or None where it can."""
+    try:
+        _check(state, request, at_ms)
+    except P2poolError as error:
+        return error
+    return None
+
+
+def _check(state: PoolState, request: TaskRequest, at_ms: int) -> None:
+    if request.pool_id != state.pool.pool_id:
+        raise Malformed("The request is for another pool.")
+    if at_ms > request.not_after_s * 1000 + limits.CLOCK_SKEW_MAX_MS:
+        raise Stale("The request has expired.", hint="Sign a new one.")
+    if request.not_before_s * 1000 > at_ms + limits.CLOCK_SKEW_MAX_MS:
+        raise Stale("The request is dated in the future.", hint="Check the clock that signed it.")
+    if request.not_after_s - request.not_before_s > limits.REQUEST_LIFETIME_MAX_S:
+        raise Malformed(f"A request lasts {limits.REQUEST_LIFETIME_MAX_S} s at most.")
+    _CHECKS[request.action](state, request)
+
+
+def _check_submit(state: PoolState, request: TaskRequest) -> None:
+    parse_spec(request.spec_json)
+    if sum(not task.finished for task in state.tasks.values()) >= limits.TASKS_MAX:
+        raise Overloaded(
+            f"The pool has {limits.TASKS_MAX} tasks, its most.", hint="Stop some, or wait."
+        )
+
+
+def _check_stop(state: PoolState, request: TaskRequest) -> None:
+    if target_task(request) not in state.tasks:
+        raise NotFound("The pool has no such task.", hint="See `p2pool task ls`.")
+
+
+def _check_intent(state: PoolState, request: TaskRequest) -> None:
+    intent = state.node(target_node(request)).intent
+    if advance(INTENT, intent, INTENT_OF[request.action]) is None:
+        raise Conflict(f"A node that is {intent.name.lower()} cannot {request.action.value}.")
+
+
+def _check_set(state: PoolState, request: TaskRequest) -> None:
+    values = SETTINGS.get(request.target)
+    if values is None:
+        raise BadSpec(
+            f"There is no setting {request.target!r}.", hint=f"Use {', '.join(SETTINGS)}."
+        )
+    if setting_value(request) not in values:
+        raise BadSpec(f"{request.target} is one of {', '.join(values)}.")
+
+
+def _check_revoke(state: PoolState, request: TaskRequest) -> None:
+    revocation_of(state, request)
+
+
+_CHECKS: Mapping[Action, Callable[[PoolState, TaskRequest], None]] = {
+    Action.SUBMIT: _check_submit,
+    Action.STOP: _check_stop,
+    Action.DRAIN: _check_intent,
+    Action.RESUME: _check_intent,
+    Action.BAN: _check_intent,
+    Action.UNBAN: _check_intent,
+    Action.SET: _check_set,
+    Action.REVOKE: _check_revoke,
+}
+
+
+def apply_request(changes: Changes, record: RequestApplied) -> None:
+    """Apply a request once; one that does not fit (any more) changes nothing."""
+    state, request = changes.state, record.signed.request
+    _forget_expired(state)
+    if request.request_id in state.applied:
+        return
+    if refusal(state, request, state.log_time_ms) is not None:
+        return
+    name = messages.task_id(state.pool, request)
+    state.applied[request.request_id] = AppliedRequest(
+        request.request_id, name, changes.index, request.not_after_s
+    )
+    _APPLY[request.action](changes, record, name)
+
+
+def _forget_expired(state: PoolState) -> None:
+    """Ids of requests that no leader could take any more."""
+    latest_ms = state.log_time_ms - limits.CLOCK_SKEW_MAX_MS
+    old = [a.request_id for a in state.applied.values() if a.not_after_s * 1000 < latest_ms]
+    for request_id in old:
+        del state.applied[request_id]
+
+
+def _submit(changes: Changes, record: RequestApplied, name: TaskId) -> None:
+    kept = TaskRecord(
+        name,
+        record.signed,
+        record.signer,
+        record.grantor,
+        changes.index,
+        changes.state.log_time_ms,
+    )
+    tasks.add(changes, kept, Task(kept, parse_spec(record.signed.request.spec_json)))
+
+
+def _stop(changes: Changes, record: RequestApplied, name: TaskId) -> None:
+    tasks.stop(changes, target_task(record.signed.request), f"stop by 0x{record.signer.hex()}")
+
+
+def _intent(changes: Changes, record: RequestApplied, name: TaskId) -> None:
+    request = record.signed.request
+    node = changes.state.node(target_node(request))
+    intent = advance(INTENT, node.intent, INTENT_OF[request.action])
+    assert intent is not None
+    reason = f"{request.action.value} by 0x{record.signer.hex()}"
+    changes.set_node(attrs.evolve(node, intent=intent, reason=reason))
+
+
+def _set(changes: Changes, record: RequestApplied, name: TaskId) -> None:
+    request = record.signed.request
+    changes.state.settings[request.target] = setting_value(request)
+    changes.tell("setting", request.target, f"is {setting_value(request)}")
+
+
+def _revoke(changes: Changes, record: RequestApplied, name: TaskId) -> None:
+    note_revocation(changes, revocation_of(changes.state, record.signed.request))
+
+
+_APPLY: Mapping[Action, Callable[[Changes, RequestApplied, TaskId], None]] = {
+    Action.SUBMIT: _submit,
+    Action.STOP: _stop,
+    Action.DRAIN: _intent,
+    Action.RESUME: _intent,
+    Action.BAN: _intent,
+    Action.UNBAN: _intent,
+    Action.SET: _set,
+    Action.REVOKE: _revoke,
+}
+
+
+def note_revocation(changes: Changes, record: Revocation) -> None:
+    """Void older delegations to an account; its running tasks end only where that is said."""
+    state = changes.state
+    old = state.revocations.get(record.delegate)
+    if old is not None and old.before_s >= record.before_s and not record.stop_running:
+        return
+    before_s = max(record.before_s, old.before_s if old else 0)
+    state.revocations[record.delegate] = attrs.evolve(record, before_s=before_s)
+    changes.tell("revocation", record.delegate.hex(), "its delegations are void")
+    if not record.stop_running:
+        return
+    for task in tuple(state.tasks.values()):
+        delegation = task.record.signed.delegation
+        if delegation is None or task.record.signer != record.delegate:
+            continue
+        if delegation.delegation.not_before_s < before_s:
+            tasks.stop(changes, task.task_id, "the delegation of its submitter was revoked")
+
+
+def target_task(request: TaskRequest) -> TaskId:
+    """The task that a request is about; `Malformed` when it names none."""
+    return TaskId(_hex(request.target, TASK_ID_BYTES, "a task id"))
+
+
+def target_node(request: TaskRequest) -> NodeId:
+    """The node that a request is about; `Malformed` when it names none."""
+    return NodeId(_hex(request.target, ADDRESS_BYTES, "a node id"))
+
+
+def setting_value(request: TaskRequest) -> str:
+    """The value in a `set` request; `Malformed` when there is none."""
+    value = _object(request).get("value")
+    if not isinstance(value, str):
+        raise Malformed('A setting is set by {"value": "..."}.')
+    return value
+
+
+def revocation_of(state: PoolState, request: TaskRequest) -> Revocation:
+    """The revocation in a `revoke` request; `Malformed` when it is none."""
+    given = _object(request)
+    before_s = given.get("beforeS", request.not_before_s)
+    stop_running = given.get("stopRunning", False)
+    if type(before_s) is not int or not 0 <= before_s < 2**63 or type(stop_running) is not bool:
+        raise Malformed('A revocation is {"beforeS": seconds, "stopRunning": true or false}.')
+    delegate = Address(_hex(request.target, ADDRESS_BYTES, "an account"))
+    named = messages.digest(messages.task_id(state.pool, request))
+    return Revocation(delegate, before_s, stop_running, named)
+
+
+def _hex(text: str, length: int, what: str) -> bytes:
+    digits = text.removeprefix("0x")
+    try:
+        value = bytes.fromhex(digits)
+    except ValueError:
+        value = b""
+    if len(value) != length or len(digits) != 2 * length:
+        raise Malformed(f"{text!r} is not {what}: {2 * length} hex digits are wanted.")
+    return value
+
+
+def _object(request: TaskRequest) -> dict[str, object]:
+    """The JSON object of a request that is no submission; empty text is an empty object."""
+    try:
+        value = json.loads(request.spec_json or "{}")
+    except ValueError as error:
+        raise Malformed("The request's specJson is not JSON.") from error
+    except RecursionError as error:
+        raise Malformed("The request's specJson is nested too deeply.") from error
+    if not isinstance(value, dict):
+        raise Malformed("The request's specJson is not an object.")
+    return value

@@ -1,0 +1,175 @@
+"""The life of tasks and their copies as entries move it: placed, reported, stopped, finished.
+
+A gang stands and falls as one: when a copy of it fails, the rest is stopped and fails too; when
+one is lost or has to move, the rest is stopped so that all are placed anew with one attempt more.
+"""
+
+import attrs
+
+from p2pool.core.pool.changes import Changes
+from p2pool.core.pool.state import Allocation, PoolState, Task, TaskRecord
+from p2pool.model import limits
+from p2pool.model.entries import Outcome, Placed
+from p2pool.model.ids import AllocationId, TaskId, Token
+from p2pool.model.states import AllocationState
+
+S = AllocationState
+REPLACEABLE = (S.PENDING, S.LOST, S.STOPPED)
+ENDED = (S.SUCCEEDED, S.FAILED)
+
+
+def add(changes: Changes, record: TaskRecord, task: Task) -> None:
+    """A new task; its copies wait to be placed (a system task's come with their nodes)."""
+    changes.state.tasks[record.task_id] = task
+    changes.tell("task", record.task_id.hex(), f"{task.spec.name} was submitted")
+    if task.spec.system:
+        return
+    for replica in range(task.spec.replicas):
+        copy = Allocation(AllocationId(record.task_id, replica), reason="waits to be placed")
+        changes.state.put(attrs.evolve(copy, changed_at_ms=changes.state.log_time_ms))
+
+
+def wants_copy(state: PoolState, task: Task, replica: int) -> bool:
+    """Whether a copy of this number waits for a place (again)."""
+    if task.stop_requested or task.finished or gang_failed(state, task):
+        return False
+    copy = state.allocation(AllocationId(task.task_id, replica))
+    if copy is None:
+        return task.spec.system and replica >= 0
+    if task.spec.gang:
+        copies = state.of_task(task.task_id)
+        moved = any(c.state in REPLACEABLE for c in copies)
+        return moved and all(c.state is S.SUCCEEDED or c.state in REPLACEABLE for c in copies)
+    return copy.state in REPLACEABLE
+
+
+def gang_failed(state: PoolState, task: Task) -> bool:
+    """Whether a gang has lost a member for good."""
+    return task.spec.gang and any(c.state is S.FAILED for c in state.of_task(task.task_id))
+
+
+def should_run(state: PoolState, copy: Allocation) -> bool:
+    """Whether its node is to run this copy; where it holds and is not, it is to be stopped."""
+    task = state.tasks[copy.allocation.task_id]
+    if copy.state is S.LOST:
+        return not (task.stop_requested or task.finished or task.spec.gang)
+    return copy.holds and copy.state is not S.STOPPING
+
+
+def place(changes: Changes, placed: Placed, token: Token) -> None:
+    """Begin a new attempt. A lost copy that it replaces is left behind as a stray."""
+    state = changes.state
+    old = state.allocation(placed.allocation)
+    if old is not None and old.state is S.LOST:
+        task = state.tasks[placed.allocation.task_id]
+        state.leave_behind(old, task.spec.resources)
+    new = Allocation(placed.allocation, S.ASSIGNED, placed.attempt, placed.node_id, placed.gpus)
+    changes.set(attrs.evolve(new, token=token, placed_at_ms=state.log_time_ms))
+
+
+def take_outcome(changes: Changes, copy: Allocation, o: Outcome) -> None:
+    """Take over news that fit; what a copy is being stopped for stays its reason."""
+    task = changes.state.tasks[copy.allocation.task_id]
+    into, reason, failing = o.state, o.reason, copy.failing
+    if copy.state is S.STOPPING:
+        reason = copy.reason or reason
+        if failing and into is S.STOPPED:
+            into = S.FAILED
+    if into is S.STOPPING and past_deadline(task, copy, changes.state.log_time_ms):
+        failing = True
+    new = attrs.evolve(
+        copy,
+        state=into,
+        reason=reason,
+        failing=failing,
+        exit_code=o.exit_code,
+        oom_killed=o.oom_killed,
+        image_digest=o.image_digest or copy.image_digest,
+    )
+    if new == copy:
+        return
+    changes.set(new)
+    if task.spec.gang and not task.stop_requested and new.state is not copy.state:
+        _follow(changes, task, new)
+
+
+def past_deadline(task: Task, copy: Allocation, at_ms: int) -> bool:
+    """Whether a copy has had all the time that its task gives it, counted from its placement."""
+    deadline_ms = task.spec.deadline_s * 1000
+    return deadline_ms > 0 and copy.node_id is not None and at_ms >= copy.placed_at_ms + deadline_ms
+
+
+def _follow(changes: Changes, task: Task, first: Allocation) -> None:
+    """The rest of a gang follows a member that failed, was lost or has to stop."""
+    if first.state not in (S.FAILED, S.LOST, S.STOPPING, S.STOPPED):
+        return
+    failing = first.failing or first.state is S.FAILED
+    reason = f"its gang ends: replica {first.allocation.replica} is {first.state.name.lower()}"
+    for copy in changes.state.of_task(task.task_id):
+        if copy.allocation == first.allocation:
+            continue
+        if failing and copy.node_id is None:
+            changes.set(attrs.evolve(copy, state=S.FAILED, reason=reason))
+        elif not copy.terminal and copy.node_id is not None:
+            old = copy.reason if copy.state is S.STOPPING else reason
+            changes.set(
+                attrs.evolve(copy, state=S.STOPPING, reason=old, failing=failing or copy.failing)
+            )
+
+
+def stop(changes: Changes, task_id: TaskId, reason: str) -> None:
+    """Somebody asked for a task's end: what waits is stopped, what runs is being stopped."""
+    state = changes.state
+    task = state.tasks[task_id]
+    if task.stop_requested or task.finished:
+        return
+    state.tasks[task_id] = attrs.evolve(task, record=attrs.evolve(task.record, stop_requested=True))
+    changes.touched[task_id] = None
+    changes.tell("task", task_id.hex(), f"{task.spec.name} is being stopped: {reason}")
+    for copy in state.of_task(task_id):
+        if copy.terminal or copy.state is S.STOPPING:
+            continue
+        into = S.STOPPED if copy.node_id is None else S.STOPPING
+        changes.set(attrs.evolve(copy, state=into, reason=reason))
+
+
+def finish(changes: Changes) -> None:
+    """Mark the touched tasks that have ended, and forget the oldest of too many ended ones."""
+    state = changes.state
+    ended = False
+    for task_id in changes.touched:
+        task = state.tasks[task_id]
+        if task.finished or not _ended(state, task):
+            continue
+        record = attrs.evolve(task.record, finished_at_ms=max(1, state.log_time_ms))
+        state.tasks[task_id] = attrs.evolve(task, record=record)
+        changes.tell("task", task_id.hex(), f"{task.spec.name} {summary(state, task)}")
+        ended = True
+    if not ended:
+        return
+    done = [t for t in state.tasks.values() if t.finished]
+    done.sort(key=lambda t: (t.record.finished_at_ms, t.index))
+    for task in done[: max(0, len(done) - limits.FINISHED_TASKS_KEPT)]:
+        state.drop_task(task.task_id)
+
+
+def _ended(state: PoolState, task: Task) -> bool:
+    """Whether nothing of a task is left to do."""
+    copies = state.of_task(task.task_id)
+    if task.stop_requested or gang_failed(state, task):
+        return all(c.terminal for c in copies)
+    return not task.spec.system and all(c.state in ENDED for c in copies)
+
+
+def summary(state: PoolState, task: Task) -> str:
+    """One word for a task: pending, running, stopping, or how it ended."""
+    states = [c.state for c in state.of_task(task.task_id)]
+    if _ended(state, task):
+        if S.FAILED in states:
+            return "failed"
+        if task.stop_requested and any(s is not S.SUCCEEDED for s in states):
+            return "stopped"
+        return "succeeded" if states else "stopped"
+    if task.stop_requested:
+        return "stopping"
+    return "running" if S.RUNNING in states else "pending"

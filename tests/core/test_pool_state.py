@@ -1,0 +1,103 @@
+"""The replicated state changes only by entries, once each, and comes back the same from bytes."""
+
+from p2pool.codec.messages import Record, encode_body, task_id
+from p2pool.codec.spec import spec_json
+from p2pool.core.pool.apply import apply_entry
+from p2pool.core.pool.state import PoolState, from_bytes
+from p2pool.model.entries import Outcome, Placed, Placement, ReportApplied, RequestApplied
+from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, TaskId
+from p2pool.model.raft import Entry
+from p2pool.model.states import AllocationState
+from p2pool.model.tasks import Action, SignedRequest, TaskRequest
+
+POOL = PoolRef(31337, Address(b"c" * 20), 0)
+NODE, OTHER = NodeId(b"n" * 20), NodeId(b"o" * 20)
+MANAGER = Address(b"m" * 20)
+NOW_S = 1_700_000_000
+GPU = "GPU-1"
+
+
+def request(action: Action, number: int, target: str = "", gpus: int = 0) -> TaskRequest:
+    spec = {"name": "t", "image": "busybox:1", "resources": {"gpu": {"count": gpus}}}
+    text = spec_json(spec) if action is Action.SUBMIT else ""
+    return TaskRequest(action, 0, target, text, bytes([number]) * 32, NOW_S, NOW_S + 600)
+
+
+def feed(state: PoolState, record: Record) -> None:
+    kind, body = encode_body(record)
+    apply_entry(state, Entry(state.applied_index + 1, 1, kind, NOW_S * 1000, body))
+
+
+def ask(state: PoolState, wanted: TaskRequest) -> TaskId:
+    feed(state, RequestApplied(SignedRequest(wanted, b"s" * 65), NODE, MANAGER))
+    return task_id(POOL, wanted)
+
+
+def placed(name: TaskId, node: NodeId, *gpus: str, attempt: int = 1) -> Placement:
+    return Placement((Placed(AllocationId(name, 0), attempt, node, gpus),))
+
+
+def state_of(state: PoolState, name: TaskId) -> AllocationState:
+    copy = state.allocation(AllocationId(name, 0))
+    assert copy is not None
+    return copy.state
+
+
+def report(name: TaskId, becomes: AllocationState, node: NodeId = NODE) -> ReportApplied:
+    return ReportApplied(node, (Outcome(AllocationId(name, 0), 1, becomes),))
+
+
+def test_a_submission_is_applied_once() -> None:
+    """Sent twice, with whatever signature, it is one task."""
+    state = PoolState(POOL, 1)
+    name = ask(state, request(Action.SUBMIT, 1))
+    ask(state, request(Action.SUBMIT, 1))
+    assert list(state.tasks) == [name]
+    assert state.applied_index == 2
+
+
+def test_one_gpu_never_has_two_holders() -> None:
+    """Until the first holder is gone, whatever a leader writes."""
+    state = PoolState(POOL, 1)
+    first = ask(state, request(Action.SUBMIT, 1, gpus=1))
+    second = ask(state, request(Action.SUBMIT, 2, gpus=1))
+    feed(state, placed(first, NODE, GPU))
+    feed(state, placed(second, NODE, GPU))
+    assert state_of(state, first) is AllocationState.ASSIGNED
+    assert state_of(state, second) is AllocationState.PENDING
+    feed(state, report(first, AllocationState.SUCCEEDED))
+    feed(state, placed(second, NODE, GPU))
+    assert state_of(state, second) is AllocationState.ASSIGNED
+
+
+def test_a_report_counts_only_from_the_node_that_has_the_copy() -> None:
+    """Another node, an older attempt or an illegal transition change nothing."""
+    state = PoolState(POOL, 1)
+    name = ask(state, request(Action.SUBMIT, 1))
+    feed(state, placed(name, NODE))
+    feed(state, report(name, AllocationState.FAILED, OTHER))
+    assert state_of(state, name) is AllocationState.ASSIGNED
+    feed(state, report(name, AllocationState.SUCCEEDED))
+    feed(state, report(name, AllocationState.FAILED))
+    assert state_of(state, name) is AllocationState.SUCCEEDED
+
+
+def test_snapshot_and_digest_tell_the_whole_state() -> None:
+    """Bytes and back is the same state, which goes on the same way."""
+    state = PoolState(POOL, 1)
+    name = ask(state, request(Action.SUBMIT, 1, gpus=1))
+    feed(state, placed(name, NODE, GPU))
+    again = from_bytes(state.to_bytes())
+    assert again.digest() == state.digest()
+    for each in (state, again):
+        ask(each, request(Action.STOP, 9, name.hex()))
+        feed(each, report(name, AllocationState.STOPPED))
+    assert again.digest() == state.digest()
+    assert state_of(again, name) is AllocationState.STOPPED
+
+
+def test_an_entry_that_a_newer_version_wrote_is_counted_and_changes_nothing() -> None:
+    """The index moves on; the rest stays."""
+    state = PoolState(POOL, 1)
+    apply_entry(state, Entry(1, 1, 99, 5, b"\x80"))
+    assert (state.applied_index, len(state.tasks)) == (1, 0)
