@@ -8,6 +8,7 @@ from enum import Enum
 
 import attrs
 
+from p2pool.model.chain import Invite
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages import Message
@@ -69,6 +70,13 @@ class Emit:
     event: Event
 
 
+@attrs.frozen
+class TakeInvite:
+    """An invite for this node was handed to it: join with it."""
+
+    invite: Invite
+
+
 class Level(Enum):
     """Level of a log line."""
 
@@ -87,5 +95,5 @@ class Log:
     fields: tuple[tuple[str, str | int], ...] = ()
 
 
-Effect = Persist | SendTo | Publish | AdmitPeer | LearnPeer | Reply | Emit | Log
+Effect = Persist | SendTo | Publish | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
 """Any effect of the node but the worker's own."""

@@ -6,11 +6,13 @@ as one of these too. Inputs of the worker are in `core.worker.events`.
 
 import attrs
 
+from p2pool.model import limits
 from p2pool.model.chain import Roster
 from p2pool.model.hardware import Hardware, Load
-from p2pool.model.ids import Address, PeerKey
+from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages import Verified
 from p2pool.model.ports import Ask
+from p2pool.model.tasks import Signers
 
 
 @attrs.frozen
@@ -22,13 +24,22 @@ class Ticked:
 class Received:
     """A verified message. `peer_key` is the connection it came over; None for gossip.
 
-    `signers` are the accounts recovered from the signed requests inside it, in their order (None
-    where a signature does not verify): elliptic curves are not the core's business.
+    Its sender's binding is known, it is no replay, and where its kind has a clock, that agrees.
+    `signers` are those recovered from the signed requests inside it, in their order (None where a
+    signature does not verify): elliptic curves are not the core's business.
     """
 
     verified: Verified
     peer_key: PeerKey | None
-    signers: tuple[Address | None, ...] = ()
+    signers: tuple[Signers | None, ...] = ()
+
+
+@attrs.frozen
+class StrangerHeard:
+    """Good bytes by a node whose binding is not known here: who is it?"""
+
+    node_id: NodeId
+    peer_key: PeerKey
 
 
 @attrs.frozen
@@ -78,10 +89,22 @@ class RuntimeObserved:
 
 @attrs.frozen
 class Asked:
-    """A request of the local API, answered by `Reply` with the same number."""
+    """A request of the local API, answered by `Reply` with the same number before the deadline.
+
+    `signers`: who signed the request in it, where there is one.
+    """
 
     request_id: int
     request: Ask
+    signers: Signers | None = None
+    deadline_ms: int = limits.REQUEST_DEADLINE_MS
+
+
+@attrs.frozen
+class AddressesObserved:
+    """Where others can dial this agent."""
+
+    addresses: tuple[str, ...]
 
 
 @attrs.frozen
@@ -99,7 +122,8 @@ class PersistFailed:
 
 
 Input = (
-    Ticked | Received | PeerConnected | PeerDisconnected | ChainObserved | ChainUnreachable
-    | HardwareObserved | RuntimeObserved | Asked | LoopLagged | PersistFailed
+    Ticked | Received | StrangerHeard | PeerConnected | PeerDisconnected
+    | ChainObserved | ChainUnreachable | HardwareObserved | RuntimeObserved | AddressesObserved
+    | Asked | LoopLagged | PersistFailed
 )  # fmt: skip
 """Any input of the node but the worker's own."""

@@ -1,9 +1,10 @@
 """Which verified messages are new: windows of sequence numbers for each peer key and channel.
 
 Intuition: gossip arrives late, twice and out of order, so it gets a sliding window (as IPsec, RFC
-4303, 3.4.3): below it is refused, inside it once. A stream is ordered, so there each frame must be
-the one after the last; a new stream may begin anywhere above what was seen. A restarted agent
-begins again from 0 under a larger incarnation; a smaller incarnation is a replay (or a clone).
+4303, 3.4.3): below it is refused, inside it once. A stream is ordered, so there each frame lies
+above the last. Gaps are no fault: one counter of the sender serves all its streams of a channel,
+and a frame that a full queue dropped is sent anew by whoever needs it (Raft, orders, reports). A
+restarted agent begins again from 0 under a larger incarnation; a smaller one is a replay.
 
 Senders count per channel. State objects are pure: time comes as an argument, and nothing is
 changed when a message is refused. The table forgets the peer heard longest ago when it is full:
@@ -27,7 +28,7 @@ WIDTHS: Mapping[Channel, int] = {
     # Requests to many peers are under way at once and finish in any order.
     Channel.QUERY: limits.QUERY_REPLAY_WINDOW,
 }
-"""Channels with a window, and how wide it is; on the others each frame follows the last."""
+"""Channels with a window, and how wide it is; on the others numbers only grow."""
 
 CLOCK_CHECKED = frozenset(WIDTHS)
 """Channels on which a sender's clock must agree with ours. Raft must work with any clock."""
@@ -59,21 +60,15 @@ class Window:
 
 @attrs.define
 class StreamSequence:
-    """One ordered stream: the first frame lies above `last`, each next one follows exactly."""
+    """Ordered streams: each frame lies above the last."""
 
     last: int = -1
-    begun: bool = False
 
     def accept(self, sequence: int) -> None:
-        """Take the next frame; `Stale` when it is a repetition, or frames are missing."""
-        expected = self.last + 1
-        if sequence < expected or (self.begun and sequence != expected):
-            raise Stale(f"Frame {sequence} where {expected} was to come.")
-        self.last, self.begun = sequence, True
-
-    def reopen(self) -> None:
-        """A new stream took the place of this one: frames of the old one may be missing."""
-        self.begun = False
+        """Take the next frame; `Stale` when it is a repetition or an older one."""
+        if sequence <= self.last:
+            raise Stale(f"Frame {sequence} after frame {self.last}.")
+        self.last = sequence
 
 
 @attrs.define
@@ -113,13 +108,6 @@ class ReplayGuard:
         self._peers.move_to_end(header.peer_key)
         while len(self._peers) > self.peers_max:
             self._peers.popitem(last=False)
-
-    def reopen(self, peer_key: PeerKey, channel: Channel) -> None:
-        """A new stream of that channel was opened by the peer."""
-        peer = self._peers.get(peer_key)
-        sequence = peer.sequences.get(channel) if peer else None
-        if isinstance(sequence, StreamSequence):
-            sequence.reopen()
 
     def incarnation(self, peer_key: PeerKey) -> int | None:
         """The incarnation last heard of a peer key, or None."""

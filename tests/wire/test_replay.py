@@ -70,24 +70,20 @@ def test_gossip_comes_in_any_order_once() -> None:
     ]  # fmt: skip
 
 
-def test_streams_go_one_by_one() -> None:
-    """A frame left out or repeated is refused; a new stream may start higher, never lower."""
+def test_streams_only_grow() -> None:
+    """A repeated or older frame is refused; one that was dropped on its way is not missed."""
     guard = ReplayGuard()
     raft = [message(n, channel=Channel.RAFT) for n in range(10)]
-    assert taken(guard, raft[3], raft[4], raft[4], raft[6], raft[5]) == [
-        True, True, False, False, True
+    assert taken(guard, raft[3], raft[4], raft[4], raft[6], raft[5], raft[9]) == [
+        True, True, False, True, False, True
     ]  # fmt: skip
-    guard.reopen(A, Channel.RAFT)
-    assert taken(guard, raft[5], raft[8], raft[9]) == [False, True, True]
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.booleans())))
-def test_a_stream_never_takes_a_number_twice(steps: list[tuple[int, bool]]) -> None:
-    """However often it is reopened, numbers only grow."""
+@given(st.lists(st.integers(0, 9)))
+def test_a_stream_never_takes_a_number_twice(numbers: list[int]) -> None:
+    """Whatever comes, what is taken only grows."""
     stream, last = StreamSequence(), -1
-    for number, reopened in steps:
-        if reopened:
-            stream.reopen()
+    for number in numbers:
         try:
             stream.accept(number)
         except Stale:

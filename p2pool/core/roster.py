@@ -1,0 +1,176 @@
+"""Who belongs, as this node may conclude from the chain: in, out or unknown, at a block.
+
+Intuition: a joining counts as soon as it is seen (latest minus k), so that a newcomer is welcome at
+once; anything that takes a right away counts only once it is final, so that a reorganisation or a
+lying endpoint ejects nobody. Without the chain the last roster stands and grows old; it is kept on
+disk, so that a restart without the chain stands on it too.
+
+Invariants: unknown never means gone; membership moves only along `states.MEMBERSHIP`; a node that
+was once in and is finally out is remembered as left, which is what stops its tasks.
+Source: design, sections 6 and 8.
+"""
+
+from collections import OrderedDict
+
+import attrs
+
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.model import limits
+from p2pool.model.chain import ChainMember, RootRecord, Roster
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import DIGEST_BYTES, Digest, NodeId
+from p2pool.model.states import (
+    MEMBERSHIP,
+    MEMBERSHIP_DEADLINES,
+    Membership,
+    MembershipEvent,
+    advance,
+)
+from p2pool.model.storage import PersistOp, Put
+from p2pool.model.timing import Now
+
+META_TABLE = "meta"
+ROSTER_KEY = b"roster.final"
+ROW_MAX_BYTES = limits.STORE_VALUE_MAX_BYTES
+NO_BLOCK = Digest(bytes(DIGEST_BYTES))
+
+
+@attrs.frozen
+class Standing:
+    """A node's membership and since when, on the monotonic clock."""
+
+    membership: Membership
+    since_ms: int
+
+
+@attrs.define
+class RosterBook:
+    """The latest and the final roster, and each node's membership."""
+
+    latest: Roster | None = None
+    final: Roster | None = None
+    observed_ms: int | None = None
+    problem: str = ""
+    standings: "OrderedDict[NodeId, Standing]" = attrs.field(factory=OrderedDict)
+    _latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
+    _final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
+    _kept: Roster | None = None
+
+    # --- what the chain says ----------------------------------------------------------------------
+
+    def restore(self, kept: bytes | None, now: Now) -> None:
+        """Stand on the roster that was kept on disk, until the chain says more."""
+        if kept is None:
+            return
+        try:
+            roster = decode_struct(Roster, kept)
+        except Malformed:
+            return
+        self._take(roster, roster, now)
+        self._kept = roster
+        self.problem = "the chain was not read since the start"
+
+    def observe(self, latest: Roster, final: Roster, now: Now) -> list[PersistOp]:
+        """Take what the chain says; what of it to keep on disk."""
+        self._take(latest, final, now)
+        self.observed_ms, self.problem = now.mono_ms, ""
+        if self._kept is not None and _content(self._kept) == _content(final):
+            return []
+        self._kept = final
+        kept = encode_struct(final)
+        # A roster over the bound of a row is read from the chain again at the next start.
+        return [Put(META_TABLE, ROSTER_KEY, kept)] if len(kept) <= ROW_MAX_BYTES else []
+
+    def unreachable(self, reason: str) -> None:
+        """The chain cannot be read: nothing changes but what is said of it."""
+        self.problem = reason
+
+    def _take(self, latest: Roster, final: Roster, now: Now) -> None:
+        self.latest, self.final = latest, final
+        self._latest = {m.node_id: m for m in latest.members}
+        self._final = {m.node_id: m for m in final.members}
+        for member in latest.members:
+            self._move(member.node_id, MembershipEvent.JOINED, now)
+        for node_id in tuple(self.standings):
+            if not self.belongs(node_id):
+                self._move(node_id, MembershipEvent.LEFT_POOL, now)
+        while len(self.standings) > limits.PEERS_TRACKED_MAX:
+            self.standings.popitem(last=False)
+
+    # --- what a node hears ------------------------------------------------------------------------
+
+    def heard(self, node_id: NodeId, now: Now) -> None:
+        """A member's heartbeat came."""
+        self._move(node_id, MembershipEvent.HEARTBEAT_SEEN, now)
+
+    def tick(self, now: Now) -> None:
+        """End the states that lasted too long."""
+        for node_id, standing in tuple(self.standings.items()):
+            rule = MEMBERSHIP_DEADLINES.get(standing.membership)
+            if rule is not None and now.mono_ms >= standing.since_ms + rule[1]:
+                self._move(node_id, rule[0], now)
+
+    def _move(self, node_id: NodeId, event: MembershipEvent, now: Now) -> None:
+        old = self.standings.get(node_id) or Standing(Membership.APPLICANT, now.mono_ms)
+        new = advance(MEMBERSHIP, old.membership, event)
+        if new is not None:
+            self.standings[node_id] = Standing(new, now.mono_ms)
+
+    # --- what it means ----------------------------------------------------------------------------
+
+    @property
+    def known(self) -> bool:
+        """Whether any roster was ever read."""
+        return self.latest is not None
+
+    @property
+    def root(self) -> RootRecord | None:
+        """The root record, from finalized blocks only."""
+        return self.final.root if self.final is not None else None
+
+    def belongs(self, node_id: NodeId) -> bool:
+        """In the pool at the latest block, or not yet finally out of it."""
+        return node_id in self._latest or node_id in self._final
+
+    def member(self, node_id: NodeId) -> ChainMember | None:
+        """What the chain says of a member."""
+        return self._latest.get(node_id) or self._final.get(node_id)
+
+    def eligible(self, node_id: NodeId) -> bool:
+        """Whether it may be given work: a right is taken away by final blocks only."""
+        if not self.belongs(node_id):
+            return False
+        final = self._final.get(node_id)
+        return final.eligible if final is not None else self._latest[node_id].eligible
+
+    def out_finally(self, node_id: NodeId) -> bool:
+        """Whether finalized blocks say that it is not in the pool, as far as any were read."""
+        return self.final is not None and not self.belongs(node_id)
+
+    def membership(self, node_id: NodeId) -> Membership:
+        """A node's membership; one never seen is an applicant."""
+        standing = self.standings.get(node_id)
+        return standing.membership if standing is not None else Membership.APPLICANT
+
+    def size(self) -> int:
+        """How many members the pool has."""
+        return len(self._latest)
+
+    def members(self) -> tuple[ChainMember, ...]:
+        """All that belong, sorted by node id."""
+        names = sorted(dict.fromkeys((*self._latest, *self._final)))
+        found = (self.member(name) for name in names)
+        return tuple(m for m in found if m is not None)
+
+    def age_ms(self, now: Now) -> int:
+        """How old what we know of the chain is; -1 when nothing was ever read."""
+        if self.latest is None:
+            return -1
+        if self.observed_ms is not None:
+            return now.mono_ms - self.observed_ms
+        return max(0, now.wall_ms - self.latest.block_time_ms)
+
+
+def _content(roster: Roster) -> Roster:
+    """A roster without its block: what it says, not when."""
+    return attrs.evolve(roster, block_number=0, block_hash=NO_BLOCK, block_time_ms=0)
