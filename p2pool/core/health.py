@@ -1,0 +1,156 @@
+"""The leader's judgement: from a hint, by its own probe and by witnesses, to a verdict.
+
+Intuition: a hint proves nothing. The leader probes the node itself and asks up to three members
+that it picks, of different providers; only when its own probe and all that answered failed is the
+node unreachable. With nobody to ask, its own probes have to fail for 15 s. So neither one observer
+with half a connection nor two that conspire can declare a death.
+
+Invariants: any sign of life ends a suspicion; every suspicion ends by itself; nobody is judged
+until a while after a change of leader, nor by a node whose own loop lagged.
+Source: design, section 8; Lifeguard (local health).
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import attrs
+
+from p2pool.model import limits
+from p2pool.model.ids import Address, NodeId
+from p2pool.model.timing import Now
+
+
+@attrs.frozen
+class Probe:
+    """Probe this node, under this number."""
+
+    request: int
+    node_id: NodeId
+
+
+@attrs.frozen
+class AskWitness:
+    """Ask this member to probe that node."""
+
+    request: int
+    witness: NodeId
+    node_id: NodeId
+
+
+@attrs.frozen
+class Verdict:
+    """A node is unreachable, and why."""
+
+    node_id: NodeId
+    reason: str
+
+
+Judged = Probe | AskWitness | Verdict
+
+
+@attrs.define
+class Suspicion:
+    """A node under suspicion: our own probes and what witnesses say (None: no answer yet)."""
+
+    since_ms: int
+    hint: str
+    probe_due_ms: int
+    request: int = 0
+    failed: int = 0
+    witnesses: dict[int, bool | None] = attrs.field(factory=dict)
+
+
+@attrs.define
+class Health:
+    """Suspicions of a leader. A new one for each time that it begins to lead."""
+
+    rng: Random
+    not_before_ms: int
+    suspicions: dict[NodeId, Suspicion] = attrs.field(factory=dict)
+
+    def lagged(self, now: Now) -> None:
+        """Our own loop was late: what seemed silence may have been ours."""
+        self.suspicions.clear()
+        self.not_before_ms = max(self.not_before_ms, now.mono_ms + limits.JUDGEMENT_GRACE_MS)
+
+    def hinted(self, node_id: NodeId, reason: str, now: Now) -> None:
+        """Somebody, perhaps we ourselves, misses a node."""
+        if now.mono_ms < self.not_before_ms or node_id in self.suspicions:
+            return
+        if len(self.suspicions) < limits.SUSPICIONS_MAX:
+            self.suspicions[node_id] = Suspicion(now.mono_ms, reason, now.mono_ms)
+
+    def heard(self, node_id: NodeId) -> None:
+        """A sign of life."""
+        self.suspicions.pop(node_id, None)
+
+    def witnessed(self, request: int, reachable: bool, known: bool) -> None:
+        """A witness answered; one that does not know the node has no say."""
+        for node_id, suspicion in self.suspicions.items():
+            if request in suspicion.witnesses:
+                if known and reachable:
+                    self.heard(node_id)
+                elif known:
+                    suspicion.witnesses[request] = False
+                else:
+                    del suspicion.witnesses[request]
+                return
+
+    def tick(
+        self, members: Sequence[tuple[NodeId, Address]], take_request: Callable[[], int], now: Now
+    ) -> list[Judged]:
+        """Probes to send, witnesses to ask and verdicts. `members`: connected ones to pick from,
+        with their providers."""
+        out: list[Judged] = []
+        for node_id, suspicion in tuple(self.suspicions.items()):
+            if now.mono_ms < suspicion.probe_due_ms:
+                continue
+            if not suspicion.request:
+                out += self._begin(node_id, suspicion, members, take_request)
+            else:
+                suspicion.failed += 1
+                if (reason := _verdict(suspicion, now)) is not None:
+                    del self.suspicions[node_id]
+                    out.append(Verdict(node_id, reason))
+                    continue
+            suspicion.request = take_request()
+            out.append(Probe(suspicion.request, node_id))
+            suspicion.probe_due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+        return out
+
+    def _begin(
+        self,
+        node_id: NodeId,
+        suspicion: Suspicion,
+        members: Sequence[tuple[NodeId, Address]],
+        take_request: Callable[[], int],
+    ) -> list[Judged]:
+        """Pick witnesses at random, each of another provider as long as there are some."""
+        pool = [m for m in members if m[0] != node_id]
+        self.rng.shuffle(pool)
+        by_provider = {provider: witness for witness, provider in pool}
+        others = tuple(by_provider.values())
+        rest = tuple(witness for witness, _ in pool if witness not in others)
+        out: list[Judged] = []
+        for witness in (others + rest)[: limits.WITNESSES_MAX]:
+            request = take_request()
+            suspicion.witnesses[request] = None
+            out.append(AskWitness(request, witness, node_id))
+        return out
+
+    def wakeup_ms(self) -> int | None:
+        """When something is due next."""
+        return min((s.probe_due_ms for s in self.suspicions.values()), default=None)
+
+
+def _verdict(suspicion: Suspicion, now: Now) -> str | None:
+    """Why a node is unreachable, once that can be said; None before."""
+    answers = list(suspicion.witnesses.values())
+    agreed = sum(answer is False for answer in answers)
+    waiting = sum(answer is None for answer in answers)
+    # Witnesses have until our second probe failed to answer; silence is not agreement.
+    if agreed and (not waiting or suspicion.failed > 1):
+        return f"{suspicion.hint}; the leader's probe and {agreed} of others failed"
+    if now.mono_ms - suspicion.since_ms >= limits.PROBE_ALONE_MS:
+        return f"{suspicion.hint}; the leader's probes failed for {limits.PROBE_ALONE_MS // 1000} s"
+    return None

@@ -1,0 +1,96 @@
+"""Watching a few connected peers: probes through the core, and what they answered.
+
+Intuition: a peer that we hear from is alive. One that was silent for a probe's interval is asked;
+three misses in a row make a hint, and so does a connection that is gone and was not dialled back.
+Whoever answers our probe answers it in its own core, so a process that hangs behind a living socket
+does not pass for alive. A node watches its next neighbours in the ring of node ids only, so what
+watching costs does not grow with the pool.
+
+Invariants: every probe has a deadline; a hint is given at most once in `SUSPICION_MS` for a node.
+Source: design, section 8; SWIM, 3.1.
+"""
+
+import attrs
+
+from p2pool.model import limits
+from p2pool.model.ids import NodeId
+from p2pool.model.timing import Now
+
+
+@attrs.define
+class Watched:
+    """One watched node: when it was last heard, the probe under way, the misses so far."""
+
+    heard_ms: int
+    due_ms: int
+    request: int = 0
+    misses: int = 0
+    lost_ms: int | None = None
+    hinted_ms: int | None = None
+
+
+@attrs.define
+class Watch:
+    """The nodes that this one watches."""
+
+    me: NodeId
+    watched: dict[NodeId, Watched] = attrs.field(factory=dict)
+
+    def choose(self, members: tuple[NodeId, ...], connected: tuple[NodeId, ...], now: Now) -> None:
+        """Watch the next few members after us in the ring that were ever connected to us."""
+        ring = sorted(connected)
+        after = [n for n in ring if n > self.me] + [n for n in ring if n < self.me]
+        wanted = dict.fromkeys(after[: limits.WATCHED_MAX])
+        belongs = dict.fromkeys(members)
+        for node_id in tuple(self.watched):
+            lost = self.watched[node_id].lost_ms is not None
+            if node_id not in belongs or (node_id not in wanted and not lost):
+                del self.watched[node_id]
+        for node_id in wanted:
+            if node_id not in self.watched:
+                self.watched[node_id] = Watched(now.mono_ms, now.mono_ms + limits.PROBE_INTERVAL_MS)
+
+    def heard(self, node_id: NodeId, now: Now) -> None:
+        """Anything came from the node itself, over our connection or signed anew."""
+        entry = self.watched.get(node_id)
+        if entry is not None:
+            entry.heard_ms, entry.misses, entry.request = now.mono_ms, 0, 0
+            entry.due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+
+    def connected(self, node_id: NodeId) -> None:
+        """Its connection stands (again)."""
+        entry = self.watched.get(node_id)
+        if entry is not None:
+            entry.lost_ms = None
+
+    def lost(self, node_id: NodeId, now: Now) -> None:
+        """Its connection is gone: a hint follows unless it is dialled back soon."""
+        entry = self.watched.get(node_id)
+        if entry is not None and entry.lost_ms is None:
+            entry.lost_ms = now.mono_ms
+            entry.due_ms = min(entry.due_ms, now.mono_ms + limits.PROBE_TIMEOUT_MS)
+
+    def due(self, now: Now) -> tuple[NodeId, ...]:
+        """Nodes for which something has to be done now."""
+        return tuple(n for n, w in self.watched.items() if now.mono_ms >= w.due_ms)
+
+    def step(self, node_id: NodeId, request: int, now: Now) -> tuple[bool, str]:
+        """Do what is due for a node: (whether to send a probe of this number, a hint or "")."""
+        entry = self.watched[node_id]
+        if entry.request or entry.lost_ms is not None:
+            entry.misses += 1
+        entry.request = request
+        entry.due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+        lost = entry.lost_ms is not None
+        missed = entry.misses >= limits.PROBE_MISSES
+        said_ms = entry.hinted_ms
+        quiet = said_ms is None or now.mono_ms - said_ms >= limits.SUSPICION_MS
+        if (lost or missed) and quiet:
+            entry.hinted_ms = now.mono_ms
+            reason = "its connection was lost" if lost else f"{entry.misses} probes were missed"
+            return True, reason
+        return True, ""
+
+    def wakeup_ms(self) -> int | None:
+        """When something is due next."""
+        return min((w.due_ms for w in self.watched.values()), default=None)

@@ -1,0 +1,135 @@
+"""Who is missed, who is asked, and when a node may be called unreachable."""
+
+from random import Random
+
+from p2pool.core.health import AskWitness, Health, Judged, Probe, Verdict
+from p2pool.core.watch import Watch
+from p2pool.model import limits
+from p2pool.model.ids import Address, NodeId
+from p2pool.model.timing import Now
+
+ME, A, B, C, D = (NodeId(bytes([n]) * 20) for n in range(1, 6))
+P, Q = (Address(bytes([n]) * 20) for n in (8, 9))
+
+
+class Judge:
+    """A leader's judgement under a clock that the test moves."""
+
+    def __init__(self, members: tuple[tuple[NodeId, Address], ...]) -> None:
+        """Begin to lead at 0 with these connected members to ask."""
+        self.health = Health(Random(1), 0)
+        self.members, self.at_ms, self.requests = members, 0, 0
+
+    def request(self) -> int:
+        """The next number."""
+        self.requests += 1
+        return self.requests
+
+    def after(self, ms: int) -> list[Judged]:
+        """Let time pass, a probe's interval at a time, and gather what is to be done."""
+        out: list[Judged] = []
+        end_ms = self.at_ms + ms
+        while self.at_ms <= end_ms:
+            out += self.health.tick(self.members, self.request, Now(self.at_ms, self.at_ms))
+            self.at_ms += limits.PROBE_INTERVAL_MS
+        return out
+
+
+def test_alone_a_leader_needs_fifteen_seconds() -> None:
+    """With nobody to ask, only probes that failed for long enough make a verdict."""
+    judge = Judge(())
+    judge.health.hinted(A, "lost", Now(0, 0))
+    early = judge.after(limits.PROBE_ALONE_MS - limits.PROBE_INTERVAL_MS)
+    assert not any(isinstance(j, Verdict) for j in early)
+    assert [j.node_id for j in judge.after(4_000) if isinstance(j, Verdict)] == [A]
+    assert judge.health.wakeup_ms() is None
+
+
+def test_witnesses_of_different_providers_are_asked_first() -> None:
+    """Two members of one provider are not both asked while there is another provider."""
+    judge = Judge(((B, P), (C, P), (D, Q), (A, Q)))
+    judge.health.hinted(A, "lost", Now(0, 0))
+    asked = [j.witness for j in judge.after(0) if isinstance(j, AskWitness)]
+    assert A not in asked
+    assert D in asked[:2]
+    assert len(asked) == 3
+
+
+def test_one_witness_who_reaches_it_clears_a_node() -> None:
+    """Two that fail and one that does not: the node is fine."""
+    judge = Judge(((B, P), (C, P), (D, Q)))
+    judge.health.hinted(A, "lost", Now(0, 0))
+    asked = [j for j in judge.after(0) if isinstance(j, AskWitness)]
+    judge.health.witnessed(asked[0].request, False, True)
+    judge.health.witnessed(asked[1].request, True, True)
+    assert judge.after(30_000) == []
+
+
+def test_own_probe_and_all_answers_failed_is_a_verdict() -> None:
+    """A witness that knows nothing of the node has no say, one that is silent only delays."""
+    judge = Judge(((B, P), (C, P), (D, Q)))
+    judge.health.hinted(A, "lost", Now(0, 0))
+    first = judge.after(0)
+    asked = [j for j in first if isinstance(j, AskWitness)]
+    assert isinstance(first[-1], Probe)
+    judge.health.witnessed(asked[0].request, False, False)
+    judge.health.witnessed(asked[1].request, False, True)
+    assert not any(isinstance(j, Verdict) for j in judge.after(0))
+    verdicts = [j for j in judge.after(0) if isinstance(j, Verdict)]
+    assert [v.node_id for v in verdicts] == [A]
+
+
+def test_nobody_is_judged_in_the_grace() -> None:
+    """After a change of leader, or a lag of our own, hints are not taken."""
+    judge = Judge(())
+    judge.health.lagged(Now(0, 0))
+    judge.health.hinted(A, "lost", Now(limits.JUDGEMENT_GRACE_MS - 1, 0))
+    assert judge.health.suspicions == {}
+    judge.health.hinted(A, "lost", Now(limits.JUDGEMENT_GRACE_MS, 0))
+    assert list(judge.health.suspicions) == [A]
+
+
+def test_a_sign_of_life_ends_a_suspicion() -> None:
+    """Whatever was missed before."""
+    judge = Judge(())
+    judge.health.hinted(A, "lost", Now(0, 0))
+    judge.after(8_000)
+    judge.health.heard(A)
+    assert judge.after(60_000) == []
+
+
+def test_a_watch_hints_after_three_misses_once() -> None:
+    """Two misses say nothing; hints are not repeated within the suspicion's time."""
+    watch = Watch(ME)
+    watch.choose((A, B), (A, B), Now(0, 0))
+    watch.heard(B, Now(60_000, 0))
+    hints = []
+    for at_ms in range(2_000, 24_001, 2_000):
+        for node_id in watch.due(Now(at_ms, 0)):
+            _, hint = watch.step(node_id, at_ms, Now(at_ms, 0))
+            if hint:
+                hints.append((node_id, at_ms))
+    assert hints == [(A, 8_000), (A, 18_000)]
+
+
+def test_a_lost_connection_hints_unless_it_comes_back() -> None:
+    """The hint waits as long as a probe may take."""
+    watch = Watch(ME)
+    watch.choose((A,), (A,), Now(0, 0))
+    watch.lost(A, Now(100, 0))
+    assert watch.due(Now(1_599, 0)) == ()
+    assert watch.due(Now(1_600, 0)) == (A,)
+    assert watch.step(A, 1, Now(1_600, 0))[1] == "its connection was lost"
+    watch.lost(A, Now(3_000, 0))
+    watch.connected(A)
+    watch.heard(A, Now(3_100, 0))
+    assert watch.step(A, 2, Now(5_100, 0)) == (True, "")
+
+
+def test_only_the_next_few_of_the_ring_are_watched() -> None:
+    """What watching costs does not grow with the pool."""
+    watch = Watch(C)
+    nodes = tuple(NodeId(bytes([n]) * 20) for n in range(1, 60) if n != 4)
+    watch.choose(nodes, nodes, Now(0, 0))
+    assert len(watch.watched) == limits.WATCHED_MAX
+    assert next(iter(watch.watched)) == D
