@@ -1,0 +1,232 @@
+"""Who may do what: one pure function, asked at the API, by the leader and by every node.
+
+Intuition: a right comes from the chain alone. The pool's creator and manager may do everything; an
+account that one of them signed a delegation for may do what its scope says; a provider may take its
+own machine out of the pool's work and put it back. Nobody else may do anything.
+
+Invariants: each action has one line in `RULES`; a signature on its own gives no right; the rights
+of a delegate are never more than its grantor has now, by the roster at hand. Recovering who signed
+is not done here (`wire.typed`): `Signers` is trusted to fit the signatures.
+
+What is judged at which time is the caller's: a submission that is in the log is judged at the time
+at which it was applied, so that a delegation's expiry later does not undo what was begun.
+Source: design, section 9.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from p2pool.core.pool.requests import target_node
+from p2pool.core.pool.state import PoolState, Task
+from p2pool.model import limits
+from p2pool.model.chain import Roster
+from p2pool.model.errors import Malformed, NotAllowed
+from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, TaskId
+from p2pool.model.tasks import Action, Delegation, Scope, SignedRequest, Signers, TaskRequest
+
+NOBODY = Address(bytes(ADDRESS_BYTES))
+"""The zero address: what the chain says where there is no account."""
+
+
+@attrs.frozen
+class Rule:
+    """Who, besides creator and manager, may take an action.
+
+    `delegate`: the least scope of a delegate, None where no delegate may. `own_task`: the least
+    scope where the task is the signer's own. `provider`: also the provider of the target node.
+    """
+
+    delegate: Scope | None
+    own_task: Scope | None = None
+    provider: bool = False
+
+
+RULES: Mapping[Action, Rule] = {
+    Action.SUBMIT: Rule(Scope.SUBMIT),
+    Action.STOP: Rule(Scope.ADMIN, own_task=Scope.SUBMIT),
+    Action.DRAIN: Rule(Scope.ADMIN, provider=True),
+    Action.RESUME: Rule(Scope.ADMIN, provider=True),
+    Action.BAN: Rule(Scope.ADMIN),
+    Action.UNBAN: Rule(None),
+    Action.SET: Rule(None),
+    Action.REVOKE: Rule(None),
+}
+
+
+def may(
+    roster: Roster, state: PoolState | None, signers: Signers, signed: SignedRequest, at_s: int
+) -> NotAllowed | None:
+    """Why these signers may not have this request, or None where they may. `at_s`: Unix seconds.
+
+    Without a state (it is not known here yet) nothing is known of revocations, and no task counts
+    as the signer's own; the leader, which has one, judges again.
+    """
+    request = signed.request
+    delegation = signed.delegation.delegation if signed.delegation else None
+    if state is not None and request.pool_id != state.pool.pool_id:
+        return NotAllowed("The request is for another pool.", hint="Sign one for this pool.")
+    rule = RULES[request.action]
+    if delegation is None and rule.provider and _provides(roster, signers, request):
+        return None
+    wrong = _principal_wrong(roster, signers, delegation, _doing(request.action))
+    if wrong is not None or delegation is None:
+        return wrong
+    if delegation.pool_id != request.pool_id:
+        return NotAllowed(
+            "The delegation is for another pool.", hint="Ask this pool's manager for one."
+        )
+    return _delegation_wrong(state, delegation, at_s) or _scope_wrong(
+        _least_scope(state, rule, signers, request), delegation, request.action
+    )
+
+
+def may_read(
+    roster: Roster,
+    state: PoolState | None,
+    signers: Signers,
+    delegation: Delegation | None,
+    task: str,
+    at_s: int,
+) -> NotAllowed | None:
+    """Why these signers may not read the log lines of a task (hex), or None where they may.
+
+    Creator, manager, any delegate, and who submitted the task, unless that delegation was revoked.
+    Here nobody judges again, so without a state no delegation counts.
+    """
+    if delegation is None and _submitted(state, signers, _task_of(task)):
+        return None
+    wrong = _principal_wrong(roster, signers, delegation, "read this task's log lines")
+    if wrong is not None or delegation is None:
+        return wrong
+    if state is None:
+        return NotAllowed(
+            "This node does not know yet which delegations were revoked.",
+            hint="Try again in a moment, or ask another node.",
+        )
+    if delegation.pool_id != state.pool.pool_id:
+        return NotAllowed(
+            "The delegation is for another pool.", hint="Ask this pool's manager for one."
+        )
+    return _delegation_wrong(state, delegation, at_s)
+
+
+def _doing(action: Action) -> str:
+    return f"ask for {action.value!r}"
+
+
+def _rules_the_pool(roster: Roster, account: Address) -> bool:
+    return account != NOBODY and account in (roster.creator, roster.manager)
+
+
+def _principal_wrong(
+    roster: Roster, signers: Signers, delegation: Delegation | None, what: str
+) -> NotAllowed | None:
+    """The account whose rights count is the creator or manager, and speaks for who signed."""
+    if (signers.grantor is None) != (delegation is None):
+        return NotAllowed(
+            "The delegation and who signed it do not belong together.", hint="Sign it anew."
+        )
+    who = f"0x{signers.principal.hex()}"
+    if not _rules_the_pool(roster, signers.principal):
+        if delegation is None:
+            return NotAllowed(
+                f"The account {who} may not {what} in this pool.",
+                hint="Sign as the pool's creator or manager, or attach a delegation by one.",
+            )
+        return NotAllowed(
+            f"The delegation is by {who}, which is neither the pool's creator nor its manager.",
+            hint="Ask the pool's manager for a delegation.",
+        )
+    if delegation is not None and delegation.delegate != signers.signer:
+        return NotAllowed(
+            f"The delegation is made out to 0x{delegation.delegate.hex()}, not to the account "
+            f"that signed, 0x{signers.signer.hex()}.",
+            hint="Sign with the account that the delegation names.",
+        )
+    return None
+
+
+def _delegation_wrong(
+    state: PoolState | None, delegation: Delegation, at_s: int
+) -> NotAllowed | None:
+    """In force at that time, and not revoked."""
+    if at_s * 1000 < delegation.not_before_s * 1000 - limits.CLOCK_SKEW_MAX_MS:
+        ahead_s = delegation.not_before_s - at_s
+        return NotAllowed(
+            f"The delegation is in force only in {ahead_s} s.", hint="Wait, or compare the clocks."
+        )
+    if at_s > delegation.not_after_s:
+        return NotAllowed(
+            f"The delegation expired {at_s - delegation.not_after_s} s ago.",
+            hint="Ask the pool's manager for a new one.",
+        )
+    if _revoked(state, delegation):
+        return NotAllowed(
+            "The delegation was revoked.", hint="Ask the pool's manager for a new one."
+        )
+    return None
+
+
+def _revoked(state: PoolState | None, delegation: Delegation) -> bool:
+    """Whether a revocation voids what was signed when this delegation was."""
+    revocation = state.revocations.get(delegation.delegate) if state else None
+    return revocation is not None and delegation.not_before_s < revocation.before_s
+
+
+def _least_scope(
+    state: PoolState | None, rule: Rule, signers: Signers, request: TaskRequest
+) -> Scope | None:
+    """The scope that this request needs of a delegate."""
+    if rule.own_task is None:
+        return rule.delegate
+    task = _find(state, _task_of(request.target))
+    own = task is not None and task.record.signer == signers.signer
+    return rule.own_task if own else rule.delegate
+
+
+def _scope_wrong(least: Scope | None, delegation: Delegation, action: Action) -> NotAllowed | None:
+    if least is None:
+        return NotAllowed(
+            f"No delegate may {_doing(action)}.", hint="Sign as the pool's creator or manager."
+        )
+    if delegation.scope < least:
+        theirs = " of a task that another account submitted" if action is Action.STOP else ""
+        return NotAllowed(
+            f"The delegation's scope is {delegation.scope.name.lower()}, and {action.value!r}"
+            f"{theirs} needs {least.name.lower()}.",
+            hint="Ask the pool's manager for a delegation of that scope.",
+        )
+    return None
+
+
+def _provides(roster: Roster, signers: Signers, request: TaskRequest) -> bool:
+    """Whether the signer is the provider of the node that the request is about."""
+    try:
+        node: NodeId = target_node(request)
+    except Malformed:
+        return False
+    member = roster.member(node)
+    owner = member.provider if member is not None else NOBODY
+    return signers.grantor is None and owner == signers.signer != NOBODY
+
+
+def _submitted(state: PoolState | None, signers: Signers, name: TaskId | None) -> bool:
+    """Whether the signer itself submitted that task, by a right that was not revoked."""
+    task = _find(state, name)
+    if task is None or signers.grantor is not None or task.record.signer != signers.signer:
+        return False
+    under = task.record.signed.delegation
+    return under is None or not _revoked(state, under.delegation)
+
+
+def _find(state: PoolState | None, name: TaskId | None) -> Task | None:
+    return state.tasks.get(name) if state is not None and name is not None else None
+
+
+def _task_of(text: str) -> TaskId | None:
+    """The task id in hex, or None where the text is none: whose it is cannot be said then."""
+    try:
+        return TaskId(bytes.fromhex(text.removeprefix("0x")))
+    except ValueError:
+        return None
