@@ -1,0 +1,246 @@
+"""The scheduler: from the replicated state and what nodes offer to a plan of placements.
+
+Intuition: the leader asks whenever something changed. Tasks are taken by priority, then age; each
+copy that waits goes to the node that `Lineup` names, and what it takes there is gone for those
+after it. A copy that finds no place gets a sentence that says why each node refused.
+
+Invariants: pure and deterministic, whatever the order of the offers; nothing that has a place is
+moved; a gang is placed whole, in an entry of its own, or not at all; every waiting copy has a
+placement or a reason; every entry fits `ENTRY_MAX_BYTES` and can be applied to this state by
+`core.pool.apply`, in the plan's order.
+Source: design, section 9.
+"""
+
+from itertools import count
+
+import attrs
+
+from p2pool.core.pool.state import Allocation, PoolState, Task
+from p2pool.core.pool.tasks import wants_copy
+from p2pool.core.scheduling.lineup import Lineup
+from p2pool.core.scheduling.room import Need, Offer, Room, need_of, room_of
+from p2pool.model import limits
+from p2pool.model.entries import Placed, Placement
+from p2pool.model.ids import AllocationId, NodeId
+
+__all__ = ["Offer", "Plan", "plan"]
+
+PLACED_BYTES = 96
+"""More than a `Placed` takes as bytes, its GPUs apart."""
+GPU_BYTES = 5
+"""More than the name of a GPU takes besides its own text."""
+NEXT_TIME = "waits to be placed"
+"""Of copies beyond what one plan places: as a new copy's, so that it is no news to the log."""
+
+
+@attrs.frozen
+class Plan:
+    """What the leader proposes, and why the copies that still wait found no place.
+
+    Of copies that do not exist yet (a system task's on nodes that refuse it) nothing is said.
+    """
+
+    placements: tuple[Placement, ...]
+    reasons: tuple[tuple[AllocationId, str], ...]
+
+
+def plan(state: PoolState, offers: tuple[Offer, ...]) -> Plan:
+    """Place what waits. At most `PLACEMENTS_PER_PLAN_MAX` copies (a gang may go beyond): ask again
+    once these entries are applied."""
+    by_name = sorted(offers, key=lambda offer: offer.node_id)
+    planner = _Planner(state, {offer.node_id: room_of(state, offer) for offer in by_name})
+    for task in sorted(state.tasks.values(), key=_turn):
+        planner.place(task)
+    return Plan(planner.entries.finish(), tuple(planner.reasons))
+
+
+def _turn(task: Task) -> tuple[int, int, bytes]:
+    """High priority first, then the oldest."""
+    return -task.spec.priority, task.index, task.task_id
+
+
+@attrs.define
+class _Entries:
+    """Collects placements into entries that are not too large."""
+
+    done: list[Placement] = attrs.field(factory=list)
+    batch: list[Placed] = attrs.field(factory=list)
+    size: int = PLACED_BYTES
+
+    def add(self, placed: Placed) -> None:
+        """One copy, with others of its kind."""
+        size = _size(placed)
+        if self.size + size > limits.ENTRY_MAX_BYTES or len(self.batch) >= limits.REPLICAS_MAX:
+            self.flush()
+        self.batch.append(placed)
+        self.size += size
+
+    def add_whole(self, gang: tuple[Placed, ...]) -> None:
+        """A gang, in an entry of its own."""
+        self.flush()
+        self.done.append(Placement(gang))
+
+    def flush(self) -> None:
+        """Close the entry at hand."""
+        if self.batch:
+            self.done.append(Placement(tuple(self.batch)))
+        self.batch, self.size = [], PLACED_BYTES
+
+    def finish(self) -> tuple[Placement, ...]:
+        """All entries."""
+        self.flush()
+        return tuple(self.done)
+
+
+@attrs.define
+class _Planner:
+    """A plan being made. `hopeless`: shapes of needs that no node takes in this plan any more."""
+
+    state: PoolState
+    rooms: dict[NodeId, Room]
+    entries: _Entries = attrs.field(factory=_Entries)
+    reasons: list[tuple[AllocationId, str]] = attrs.field(factory=list)
+    hopeless: dict[tuple[object, ...], str] = attrs.field(factory=dict)
+    placed: int = 0
+
+    def place(self, task: Task) -> None:
+        """Place all that waits of one task."""
+        if task.finished or task.stop_requested:
+            return
+        if task.spec.system:
+            self._place_system(task, need_of(task))
+            return
+        waiting = self._waiting(task)
+        if not waiting:
+            return
+        need = need_of(task)
+        if self.placed >= limits.PLACEMENTS_PER_PLAN_MAX:
+            self._wait(waiting, NEXT_TIME)
+        elif need.shape in self.hopeless:
+            self._wait(waiting, self.hopeless[need.shape])
+        elif task.spec.gang:
+            self._place_gang(waiting, need)
+        else:
+            self._place_each(waiting, need)
+
+    def _waiting(self, task: Task) -> tuple[Allocation, ...]:
+        """The copies that want a place; of a gang either all or none."""
+        copies = self.state.of_task(task.task_id)
+        if task.spec.gang:
+            whole = bool(copies) and wants_copy(self.state, task, copies[0].allocation.replica)
+            return copies if whole else ()
+        return tuple(c for c in copies if wants_copy(self.state, task, c.allocation.replica))
+
+    def _place_each(self, waiting: tuple[Allocation, ...], need: Need) -> None:
+        lineup = Lineup(self.rooms.values(), need)
+        for number, copy in enumerate(waiting):
+            if self.placed >= limits.PLACEMENTS_PER_PLAN_MAX:
+                self._wait(waiting[number:], NEXT_TIME)
+                return
+            taken = lineup.take()
+            if taken is None:
+                self._wait(waiting[number:], self._give_up(need))
+                return
+            room, gpus = taken
+            self.entries.add(_placed(copy, room, gpus))
+            self.placed += 1
+
+    def _place_gang(self, waiting: tuple[Allocation, ...], need: Need) -> None:
+        """Equal copies on independent nodes: taking greedily finds a place for all if there is."""
+        lineup = Lineup(self.rooms.values(), need)
+        taken: list[tuple[Room, tuple[str, ...]]] = []
+        for _ in waiting:
+            got = lineup.take()
+            if got is None:
+                break
+            taken.append(got)
+        gang = tuple(
+            _placed(copy, room, gpus) for copy, (room, gpus) in zip(waiting, taken, strict=False)
+        )
+        large = PLACED_BYTES + sum(map(_size, gang)) > limits.ENTRY_MAX_BYTES
+        if len(gang) == len(waiting) and not large:
+            self.entries.add_whole(gang)
+            self.placed += len(gang)
+            return
+        reason = f"{len(gang)} of the gang's {len(waiting)} copies fit; {self._refusals(need)}"
+        if large:
+            reason = "the gang is too large to be placed at once; submit it with fewer replicas"
+        for room, gpus in reversed(taken):
+            room.give_back(need, gpus)
+        self._wait(waiting, reason)
+
+    def _place_system(self, task: Task, need: Need) -> None:
+        """One copy on each node that has none and takes it, by its old number where it had one."""
+        copies = self.state.of_task(task.task_id)
+        there = {c.node_id: c for c in copies if c.holds or not self._wants(task, c)}
+        before = {c.node_id: c for c in reversed(copies) if c.node_id not in there}
+        numbers = {c.allocation.replica: None for c in copies}
+        free = (number for number in count() if number not in numbers)
+        again: dict[AllocationId, None] = {}
+        for node_id, room in self.rooms.items():
+            if self.placed >= limits.PLACEMENTS_PER_PLAN_MAX:
+                break
+            if node_id in there or room.refusal(need):
+                continue
+            old = before.get(node_id)
+            copy = old or Allocation(AllocationId(task.task_id, next(free)))
+            again[copy.allocation] = None
+            self.entries.add(_placed(copy, room, room.take(need)))
+            self.placed += 1
+        for copy in copies:
+            if copy.allocation not in again and self._wants(task, copy):
+                self.reasons.append((copy.allocation, self._at_home(copy, need)))
+
+    def _wants(self, task: Task, copy: Allocation) -> bool:
+        return wants_copy(self.state, task, copy.allocation.replica)
+
+    def _at_home(self, copy: Allocation, need: Need) -> str:
+        """Why a copy of a system task does not go back to the node that it was on."""
+        room = self.rooms.get(copy.node_id) if copy.node_id is not None else None
+        if room is None:
+            return "its node is not in the pool"
+        refusal = room.refusal(need)
+        return f"its node refuses it: {refusal}" if refusal else NEXT_TIME
+
+    def _give_up(self, need: Need) -> str:
+        """Why no node takes it. What is left only shrinks, so equal needs are as hopeless, unless
+        it was an older copy of this very task that stood in the way."""
+        reason = self._refusals(need)
+        if not any(need.task_id in room.leaving for room in self.rooms.values()):
+            self.hopeless[need.shape] = reason
+        return reason
+
+    def _refusals(self, need: Need) -> str:
+        """What each node says, the most common first, within the length of a text."""
+        said: dict[str, int] = {}
+        for room in self.rooms.values():
+            refusal = room.refusal(need)
+            if refusal:
+                said[refusal] = said.get(refusal, 0) + 1
+        parts: list[str] = []
+        room_bytes, left = limits.TEXT_MAX_BYTES - 100, sum(said.values())
+        for refusal, nodes in sorted(said.items(), key=lambda item: (-item[1], item[0])):
+            part = f"{_nodes(nodes)}: {refusal}"
+            room_bytes -= len(part.encode()) + 2
+            if room_bytes < 0:
+                parts.append(f"{_nodes(left)}: other reasons")
+                break
+            parts.append(part)
+            left -= nodes
+        return "; ".join(parts) or "no node is known yet"
+
+    def _wait(self, waiting: tuple[Allocation, ...], reason: str) -> None:
+        self.reasons += [(copy.allocation, reason) for copy in waiting]
+
+
+def _placed(copy: Allocation, room: Room, gpus: tuple[str, ...]) -> Placed:
+    return Placed(copy.allocation, copy.attempt + 1, room.offer.node_id, gpus)
+
+
+def _size(placed: Placed) -> int:
+    """An upper bound of its bytes in an entry."""
+    return PLACED_BYTES + sum(len(uuid.encode()) + GPU_BYTES for uuid in placed.gpus)
+
+
+def _nodes(number: int) -> str:
+    return f"{number} node{'' if number == 1 else 's'}"

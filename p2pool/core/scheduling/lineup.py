@@ -1,0 +1,55 @@
+"""The nodes that take a copy of one task, in the order in which they are to be asked.
+
+Order: the provider with the fewest copies of the task, its node with the fewest, the tightest fit,
+the node's name. Among providers with equally many copies the best node decides.
+
+Invariants: every node in line takes a copy; a node changes only when it is taken from, so one heap
+of providers over one heap of nodes each is exact, and a copy costs the logarithm of the nodes.
+"""
+
+from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
+
+from p2pool.core.scheduling.room import Need, Room
+from p2pool.model.ids import Address, NodeId
+
+Rank = tuple[int, tuple[int, int, NodeId]]
+"""Copies of the task on the node, and how tight it fits."""
+
+
+class Lineup:
+    """Who takes the next copy of one task."""
+
+    def __init__(self, rooms: Iterable[Room], need: Need) -> None:
+        """Line up the rooms that do not refuse."""
+        self._need = need
+        self._rooms: dict[NodeId, Room] = {}
+        self._nodes: dict[Address, list[Rank]] = {}
+        copies: dict[Address, int] = {}
+        for room in rooms:
+            provider = room.offer.provider
+            copies[provider] = copies.get(provider, 0) + room.of_task.get(need.task_id, 0)
+            if not room.refusal(need):
+                self._rooms[room.offer.node_id] = room
+                self._nodes.setdefault(provider, []).append(self._rank(room))
+        for ranks in self._nodes.values():
+            heapify(ranks)
+        self._providers = [(copies[p], ranks[0], p) for p, ranks in self._nodes.items()]
+        heapify(self._providers)
+
+    def take(self) -> tuple[Room, tuple[str, ...]] | None:
+        """Take room for one more copy: where, and its GPUs; None when nobody takes it."""
+        if not self._providers:
+            return None
+        copies, (_, (_, _, node_id)), provider = heappop(self._providers)
+        ranks, room = self._nodes[provider], self._rooms[node_id]
+        heappop(ranks)
+        gpus = room.take(self._need)
+        if not room.refusal(self._need):
+            heappush(ranks, self._rank(room))
+        if ranks:
+            heappush(self._providers, (copies + 1, ranks[0], provider))
+        return room, gpus
+
+    def _rank(self, room: Room) -> Rank:
+        return room.of_task.get(self._need.task_id, 0), room.tightness(self._need)

@@ -1,0 +1,269 @@
+"""What one node has free while a plan is made, and why it refuses a copy that does not fit.
+
+Intuition: built once from the state, then kept true by taking and giving back, so that a plan of
+many copies does not count everything anew for each.
+
+Invariants: nothing is taken that is not free (what a node offers may shrink below what is held of
+it); a GPU that is held or not well is not in `gpus`; every
+refusal is a sentence's part for people that says what was wanted and what is there.
+Shared memory and tmpfs count inside a container's memory limit, so they take nothing of their own.
+Source: design, section 9.
+"""
+
+import attrs
+
+from p2pool.core.pool.state import PoolState, Task
+from p2pool.model import limits
+from p2pool.model.hardware import Gpu, Hardware
+from p2pool.model.ids import Address, NodeId, TaskId
+from p2pool.model.states import AllocationState, Intent, Reachability
+from p2pool.model.tasks import Constraint, Resources
+
+MIB = 1024 * 1024
+HostPort = tuple[int, str]
+
+
+@attrs.frozen
+class Offer:
+    """One node as the leader knows it.
+
+    `eligible` False, with the reason: roster, health, intent or runtime say no. `well` False: its
+    container runtime does not answer for now. `reason` is for people.
+    """
+
+    node_id: NodeId
+    provider: Address
+    hardware: Hardware
+    eligible: bool
+    reason: str = ""
+    well: bool = True
+
+
+@attrs.frozen
+class Need:
+    """What each copy of a task wants of a node. Tasks with equal `shape` want the same."""
+
+    task_id: TaskId
+    resources: Resources
+    constraints: tuple[Constraint, ...]
+    ports: tuple[HostPort, ...]
+    order_bytes: int
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """All but the name of the task."""
+        return (self.resources, self.constraints, self.ports, self.order_bytes)
+
+
+def need_of(task: Task) -> Need:
+    """What each copy of this task wants."""
+    spec = task.spec
+    ports = tuple((port.host, port.protocol) for port in spec.ports if port.host)
+    return Need(task.task_id, spec.resources, spec.constraints, ports, order_bytes(task))
+
+
+def order_bytes(task: Task) -> int:
+    """What a copy adds to its node's order, for its task's own part: specification, signatures."""
+    signed = task.record.signed
+    own = len(signed.request.spec_json.encode()) + len(signed.signature)
+    return own + (len(signed.delegation.signature) if signed.delegation else 0)
+
+
+@attrs.define
+class Room:
+    """One node's free resources. `closed`: why it takes nothing at all, empty where it may.
+
+    `gpus`: free and well, smallest first. `of_task`: copies of each task that are there, and
+    `leaving`: tasks of which a copy that was lost may still be there.
+    """
+
+    offer: Offer
+    closed: str
+    cpu_milli: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: list[Gpu]
+    ports: dict[HostPort, None] = attrs.field(factory=dict)
+    copies: int = 0
+    order_bytes: int = 0
+    of_task: dict[TaskId, int] = attrs.field(factory=dict)
+    leaving: dict[TaskId, None] = attrs.field(factory=dict)
+
+    def refusal(self, need: Need) -> str:
+        """Why this node does not take a copy, or empty where it does."""
+        if self.closed:
+            return self.closed
+        if need.task_id in self.leaving:
+            return "an older copy is not known to be gone from it"
+        wanted = need.resources
+        if self.copies >= limits.ALLOCATIONS_PER_NODE_MAX:
+            return f"has {limits.ALLOCATIONS_PER_NODE_MAX} copies, its most"
+        if self.order_bytes + need.order_bytes > limits.ORDER_SPECS_MAX_BYTES:
+            return "the specifications of its tasks are too long together"
+        for constraint in need.constraints:
+            if not meets(self.offer, constraint, bool(wanted.gpu.count)):
+                word = "is not" if constraint.equals else "is"
+                return f"{constraint.attribute} {word} {_clip(constraint.value)}"
+        if wanted.cpu_milli > self.cpu_milli:
+            return f"not enough CPU (wants {wanted.cpu_milli}m, {max(0, self.cpu_milli)}m free)"
+        if wanted.memory_bytes > self.memory_bytes:
+            return f"not enough memory ({_amounts(wanted.memory_bytes, self.memory_bytes)})"
+        if wanted.disk_bytes > max(0, self.disk_bytes):
+            return f"not enough disk ({_amounts(wanted.disk_bytes, self.disk_bytes)})"
+        if wanted.gpu.count and len(self._matching(need)) < wanted.gpu.count:
+            return self._too_few_gpus(need)
+        for port in need.ports:
+            if port in self.ports:
+                return f"port {port[0]}/{port[1]} is taken"
+        return ""
+
+    def take(self, need: Need) -> tuple[str, ...]:
+        """Take a copy's share of a node that does not refuse it; the GPUs by UUID."""
+        chosen = self._matching(need)[: need.resources.gpu.count]
+        if chosen:
+            names = dict.fromkeys(gpu.uuid for gpu in chosen)
+            self.gpus = [gpu for gpu in self.gpus if gpu.uuid not in names]
+        self.ports.update(dict.fromkeys(need.ports))
+        self._add(need.task_id, need.resources, need.order_bytes, 1)
+        return tuple(gpu.uuid for gpu in chosen)
+
+    def give_back(self, need: Need, uuids: tuple[str, ...]) -> None:
+        """Undo one `take`."""
+        by_name = {gpu.uuid: gpu for gpu in self.offer.hardware.gpus}
+        self.gpus = sorted(self.gpus + [by_name[uuid] for uuid in uuids], key=_smallest)
+        for port in need.ports:
+            del self.ports[port]
+        self._add(need.task_id, need.resources, need.order_bytes, -1)
+
+    def tightness(self, need: Need) -> tuple[int, int, NodeId]:
+        """How much stays free once a copy is here (less is the better fit), then the name."""
+        hardware, wanted = self.offer.hardware, need.resources
+        cpu = (self.cpu_milli - wanted.cpu_milli) * 1000 // max(1, hardware.cpu_milli)
+        memory = (self.memory_bytes - wanted.memory_bytes) * 1000 // max(1, hardware.memory_bytes)
+        return (len(self.gpus) - wanted.gpu.count, cpu + memory, self.offer.node_id)
+
+    def _add(self, task_id: TaskId, wanted: Resources, order_bytes: int, sign: int) -> None:
+        self.cpu_milli -= sign * wanted.cpu_milli
+        self.memory_bytes -= sign * wanted.memory_bytes
+        self.disk_bytes -= sign * wanted.disk_bytes
+        self.order_bytes += sign * order_bytes
+        self.copies += sign
+        self.of_task[task_id] = self.of_task.get(task_id, 0) + sign
+
+    def _matching(self, need: Need) -> list[Gpu]:
+        """The free cards that this task may have; a constraint on the model chooses cards too."""
+        wanted = need.resources.gpu
+        if not wanted.count:
+            return []
+        return [gpu for gpu in self.gpus if _suits(gpu, need)]
+
+    def _too_few_gpus(self, need: Need) -> str:
+        wanted = need.resources.gpu
+        there = [gpu for gpu in self.offer.hardware.gpus if _suits(gpu, need)]
+        kind = f" of {_clip(wanted.model)}" if wanted.model else ""
+        kind += f" with {_size(wanted.memory_min_bytes)}" if wanted.memory_min_bytes else ""
+        ill = sum(not gpu.healthy for gpu in there)
+        free = f"{len(self._matching(need))} free"
+        free += f", {ill} not well" if ill else ""
+        return f"not enough GPUs{kind} (wants {wanted.count}, {free})"
+
+
+def room_of(state: PoolState, offer: Offer) -> Room:
+    """What is free of a node once all that holds of it is taken off."""
+    hardware = offer.hardware
+    holders = state.holders(offer.node_id)
+    held = dict.fromkeys(uuid for holder in holders for uuid in holder.gpus)
+    gpus = {gpu.uuid: gpu for gpu in hardware.gpus if gpu.healthy and gpu.uuid not in held}
+    room = Room(
+        offer,
+        _closed(state, offer),
+        hardware.cpu_milli,
+        hardware.memory_bytes,
+        hardware.disk_bytes,
+        sorted(gpus.values(), key=_smallest),
+    )
+    for holder in holders:
+        name = holder.allocation
+        task, copy = state.tasks.get(name.task_id), state.allocation(name)
+        room._add(name.task_id, holder.resources, order_bytes(task) if task else 0, 1)
+        if task is not None:
+            room.ports.update(dict.fromkeys(need_of(task).ports))
+        current = copy is not None and copy.attempt == holder.attempt
+        if not current or (copy is not None and copy.state is AllocationState.LOST):
+            room.leaving[name.task_id] = None
+    return room
+
+
+def _closed(state: PoolState, offer: Offer) -> str:
+    """Why a node takes nothing at all."""
+    node = state.node(offer.node_id)
+    if node.intent is not Intent.ELIGIBLE:
+        return node.intent.name.lower()
+    if node.reachability is not Reachability.HEALTHY:
+        return node.reachability.name.lower()
+    if not offer.eligible:
+        return _clip(offer.reason) or "not eligible"
+    if not offer.well:
+        return _clip(offer.reason) or "its container runtime does not answer"
+    return ""
+
+
+def meets(offer: Offer, constraint: Constraint, chooses_gpus: bool) -> bool:
+    """Whether a node is of the kind that a constraint asks for. Case and `0x` do not matter.
+
+    `chooses_gpus`: the task takes GPUs, so that a constraint on their model is about the cards that
+    it gets, not about all that the machine has.
+    """
+    hardware, attribute = offer.hardware, constraint.attribute
+    if attribute == "gpu.model":
+        return chooses_gpus or constraint.equals == any(
+            _same(gpu.model, constraint.value) for gpu in hardware.gpus
+        )
+    there = {
+        "node": offer.node_id.hex(),
+        "provider": offer.provider.hex(),
+        "cpu.model": hardware.cpu_model,
+        "runtime": hardware.runtime,
+        "architecture": hardware.architecture,
+    }
+    value = constraint.value
+    if attribute in ("node", "provider"):
+        value = value.lower().removeprefix("0x")
+    return constraint.equals == _same(there[attribute], value)
+
+
+def _suits(gpu: Gpu, need: Need) -> bool:
+    wanted = need.resources.gpu
+    return (
+        wanted.model.lower() in gpu.model.lower()
+        and gpu.memory_bytes >= wanted.memory_min_bytes
+        and all(
+            c.equals == _same(gpu.model, c.value)
+            for c in need.constraints
+            if c.attribute == "gpu.model"
+        )
+    )
+
+
+def _same(one: str, other: str) -> bool:
+    return one.casefold() == other.casefold()
+
+
+def _smallest(gpu: Gpu) -> tuple[int, str]:
+    return gpu.memory_bytes, gpu.uuid
+
+
+def _size(number: int) -> str:
+    return f"{number // MIB} MiB" if number >= MIB else f"{number} B"
+
+
+def _amounts(wanted: int, free: int) -> str:
+    return f"wants {_size(wanted)}, {_size(max(0, free))} free"
+
+
+def _clip(text: str) -> str:
+    """At most so much of a text by somebody else."""
+    data = text.encode()
+    if len(data) <= limits.REFUSAL_TEXT_MAX_BYTES:
+        return text
+    return data[: limits.REFUSAL_TEXT_MAX_BYTES - 3].decode(errors="ignore") + "..."
