@@ -74,7 +74,11 @@ class Replica:
         """An announcement of the log's leader: plan a fetch if we are behind."""
         if announcement.log_id != self.log_id:
             return
-        self.target_index = max(self.target_index, announcement.commit_index)
+        self.want(announcement.commit_index, members, now)
+
+    def want(self, index: int, members: int, now: Now) -> None:
+        """What is committed up to an index is wanted: plan a fetch if we are behind."""
+        self.target_index = max(self.target_index, index)
         self._plan(members, now)
 
     def _plan(self, members: int, now: Now) -> None:

@@ -221,6 +221,11 @@ class PoolState:
         found = (self.allocation(name) for name in names)
         return tuple(a for a in found if a is not None)
 
+    def occupied_nodes(self) -> tuple[NodeId, ...]:
+        """Nodes on which copies were placed or left behind, sorted."""
+        strays = (stray.node_id for stray in self.strays.values())
+        return tuple(sorted(dict.fromkeys((*self._on_node, *strays))))
+
     def strays_on(self, node_id: NodeId) -> tuple[Stray, ...]:
         """The copies left behind on a node."""
         return tuple(s for s in self.strays.values() if s.node_id == node_id)

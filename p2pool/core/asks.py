@@ -1,0 +1,368 @@
+"""Requests on their way: from the local API or a peer to the leader, and the answer back.
+
+Intuition: whoever takes a request holds it until its deadline, and brings it to whoever leads,
+again and again if the leader changes. That is safe because a request is applied once however often
+it is proposed. A forwarder has no right of its own: the leader judges the inner signatures alone.
+
+Invariants: each request is answered exactly once, by its deadline; an accepted one is committed; a
+reader who asked here finds here what was accepted, as far as this node catches up in time.
+Source: design, sections 9 and 10; Raft, section 8 (clients).
+"""
+
+from collections.abc import Iterator
+
+import attrs
+
+from p2pool.codec.messages import encode_body, task_id
+from p2pool.core.context import Context
+from p2pool.core.effects import Reply
+from p2pool.core.inputs import Asked
+from p2pool.core.pool.requests import find_applied, refusal
+from p2pool.core.rights import may
+from p2pool.model import limits
+from p2pool.model.entries import RequestApplied
+from p2pool.model.errors import (
+    BadSignature,
+    Conflict,
+    NoLeader,
+    Overloaded,
+    P2poolError,
+    Unavailable,
+)
+from p2pool.model.ids import TASK_ID_BYTES, NodeId, PeerKey, TaskId
+from p2pool.model.ports import Accepted, SubmitAsked
+from p2pool.model.query import (
+    ForwardAnswered,
+    ReadIndexAnswered,
+    ReadIndexRequested,
+    RequestForwarded,
+)
+from p2pool.model.raft import Entry
+from p2pool.model.tasks import SignedRequest, Signers
+from p2pool.model.timing import Now
+
+NO_TASK = TaskId(bytes(TASK_ID_BYTES))
+RETRIED = frozenset({"no-leader", "unavailable"})
+
+
+@attrs.frozen
+class Local:
+    """Asked for by the local API."""
+
+    request_id: int
+
+
+@attrs.frozen
+class Remote:
+    """Asked for by a peer, under its own number."""
+
+    peer_key: PeerKey
+    request: int
+    node_id: NodeId
+
+
+@attrs.define
+class Pending:
+    """One request that is not answered yet. `signed` None: a read."""
+
+    number: int
+    origin: Local | Remote
+    deadline_ms: int
+    signed: SignedRequest | None = None
+    signers: Signers | None = None
+    index: int = 0
+    term: int = 0
+    sent_to: NodeId | None = None
+    retry_ms: int = 0
+    result: Accepted | None = None
+    wait_index: int = 0
+    wait_until_ms: int = 0
+
+
+@attrs.define
+class Asks:
+    """All requests under way at one node."""
+
+    context: Context
+    pending: dict[int, Pending] = attrs.field(factory=dict)
+
+    # --- where they come from ---------------------------------------------------------------------
+
+    def asked(self, asked: Asked, now: Now) -> None:
+        """The local API asks."""
+        request = asked.request
+        origin = Local(asked.request_id)
+        if len(self.pending) >= limits.REQUESTS_IN_FLIGHT_MAX:
+            self._answer(origin, Overloaded("Too many requests are under way.", hint="Retry."))
+            return
+        deadline_ms = now.mono_ms + min(asked.deadline_ms, limits.REQUEST_DEADLINE_MS)
+        signed = request.signed if isinstance(request, SubmitAsked) else None
+        self._add(Pending(self.context.request(), origin, deadline_ms, signed, asked.signers), now)
+
+    def forwarded(
+        self, peer_key: PeerKey, asked: RequestForwarded, signers: Signers | None, now: Now
+    ) -> None:
+        """A peer passes a request on, because it takes us for the leader."""
+        self._remote(peer_key, asked.request, asked.via, asked.signed, signers, now)
+
+    def read_asked(self, peer_key: PeerKey, asked: ReadIndexRequested, now: Now) -> None:
+        """A peer wants to know how far it has to read to be up to date."""
+        node_id = self.context.peers.node_of(peer_key) or self.context.me
+        self._remote(peer_key, asked.request, node_id, None, None, now)
+
+    def _remote(
+        self,
+        peer_key: PeerKey,
+        request: int,
+        via: NodeId,
+        signed: SignedRequest | None,
+        signers: Signers | None,
+        now: Now,
+    ) -> None:
+        number = self.context.request()
+        deadline_ms = now.mono_ms + limits.FORWARD_DEADLINE_MS
+        origin = Remote(peer_key, request, via)
+        new = Pending(number, origin, deadline_ms, signed, signers)
+        held = sum(isinstance(p.origin, Remote) and p.origin.peer_key == peer_key
+                   for p in self.pending.values())  # fmt: skip
+        if held >= limits.FORWARDS_PER_PEER_MAX:
+            self._finish(new, Overloaded("Too many requests came from one peer.", hint="Retry."))
+        elif not self.context.ledger.leads:
+            self._finish(new, NoLeader("This node does not lead."))
+        else:
+            self._add(new, now)
+
+    def _add(self, new: Pending, now: Now) -> None:
+        self.pending[new.number] = new
+        self._advance(new, now)
+
+    # --- what happens to them ---------------------------------------------------------------------
+
+    def tick(self, now: Now) -> None:
+        """Bring on whatever waits, and end what waited too long."""
+        for item in tuple(self.pending.values()):
+            self._advance(item, now)
+
+    def _advance(self, item: Pending, now: Now) -> None:
+        context = self.context
+        if item.result is not None:
+            if self._caught_up(item.wait_index) or now.mono_ms >= item.wait_until_ms:
+                self._finish(item, item.result)
+        elif now.mono_ms >= item.deadline_ms:
+            self._finish(item, self._too_late(now))
+        elif context.ledger.leads:
+            if item.index == 0 and item.sent_to != context.me:
+                self._here(item, now)
+        elif isinstance(item.origin, Remote):
+            self._finish(item, NoLeader("This node leads no more."))
+        else:
+            self._forward(item, now)
+
+    def _here(self, item: Pending, now: Now) -> None:
+        """We lead: propose it, or begin the read."""
+        ledger = self.context.ledger
+        if item.signed is None:
+            item.sent_to = self.context.me
+            ledger.read(item.number, now)
+            return
+        try:
+            done = self._propose(item, item.signed, now)
+        except P2poolError as error:
+            self._finish(item, error)
+            return
+        if done is not None:
+            self._accept(item, done, now)
+
+    def _propose(self, item: Pending, signed: SignedRequest, now: Now) -> Accepted | None:
+        """Judge a request and propose it; its acceptance where it was applied before."""
+        ledger, roster = self.context.ledger, self.context.roster.latest
+        state = ledger.state
+        assert state is not None
+        if item.signers is None:
+            raise BadSignature("The request's signature is not good.", hint="Sign it anew.")
+        if roster is None:
+            raise Unavailable("The pool's roster is not known yet.", hint="Retry in a few seconds.")
+        denied = may(roster, state, item.signers, signed, now.wall_ms // 1000)
+        if denied is not None:
+            raise denied
+        found = find_applied(state, signed.request)
+        if found is not None:
+            return self._accepted(found.task_id, found.index, duplicate=True)
+        refused = refusal(state, signed.request, max(now.wall_ms, state.log_time_ms))
+        if refused is not None:
+            raise refused
+        origin = item.origin
+        via = origin.node_id if isinstance(origin, Remote) else self.context.me
+        record = RequestApplied(signed, via, item.signers.signer, item.signers.grantor)
+        kind, body = encode_body(record)
+        # A committee of one commits while it proposes: the number stands before.
+        item.index, item.term = ledger.last_index + 1, ledger.term
+        ledger.propose(kind, body, now)
+        return None
+
+    def applied(self, entry: Entry, now: Now) -> None:
+        """An entry was applied: answer who waits for it."""
+        for item in tuple(self.pending.values()):
+            if item.index != entry.index or item.signed is None or item.result is not None:
+                continue
+            if item.term != entry.term:
+                item.index = 0  # Another leader's entry took its place: propose it again.
+                continue
+            state = self.context.ledger.state
+            assert state is not None
+            found = state.applied.get(item.signed.request.request_id)
+            if found is not None:
+                self._accept(item, self._accepted(found.task_id, found.index), now)
+            else:
+                late = refusal(state, item.signed.request, entry.proposed_at_ms)
+                self._finish(
+                    item, late or Conflict("Something else came before it.", hint="Retry.")
+                )
+
+    def readable(self, number: int, index: int, now: Now) -> None:
+        """Our own read as leader has its index."""
+        item = self.pending.get(number)
+        if item is not None:
+            self._accept(item, self._accepted(NO_TASK, index), now)
+
+    def unreadable(self, number: int) -> None:
+        """We were deposed before the read was confirmed: begin it anew."""
+        item = self.pending.get(number)
+        if item is not None:
+            item.sent_to = None
+
+    def deposed(self) -> None:
+        """We lead no more: what was proposed may or may not be committed; ask the next leader."""
+        for item in self.pending.values():
+            item.index, item.sent_to = 0, None
+
+    # --- at another leader ------------------------------------------------------------------------
+
+    def _forward(self, item: Pending, now: Now) -> None:
+        leader = self.context.leader(now)
+        if leader is None or leader == self.context.me:
+            return
+        if item.sent_to == leader and now.mono_ms < item.retry_ms:
+            return
+        if now.mono_ms < item.retry_ms and item.sent_to is None:
+            return
+        item.sent_to, item.retry_ms = leader, now.mono_ms + limits.FORWARD_RETRY_MS
+        if item.signed is None:
+            self.context.send(leader, ReadIndexRequested(item.number))
+        else:
+            self.context.send(leader, RequestForwarded(item.number, item.signed, self.context.me))
+
+    def forward_answered(self, peer_key: PeerKey, answer: ForwardAnswered, now: Now) -> None:
+        """The leader's answer to what we passed on."""
+        item = self._of(peer_key, answer.request)
+        if item is None or item.signed is None:
+            return
+        if not answer.code:
+            name = task_id(self.context.config.pool, item.signed.request)
+            done = Accepted(name, answer.accepted_index, answer.leader)
+            self._accept(item, done, now)
+        elif answer.code in RETRIED:
+            item.sent_to, item.retry_ms = None, now.mono_ms + limits.FORWARD_PAUSE_MS
+        else:
+            self._finish(item, error_of(answer.code, answer.message, answer.hint))
+
+    def read_answered(self, peer_key: PeerKey, answer: ReadIndexAnswered, now: Now) -> None:
+        """The leader's index for a read of ours."""
+        item = self._of(peer_key, answer.request)
+        if item is None or item.signed is not None:
+            return
+        if answer.index < 0:
+            item.sent_to, item.retry_ms = None, now.mono_ms + limits.FORWARD_PAUSE_MS
+        else:
+            self._accept(item, Accepted(NO_TASK, answer.index, answer.leader), now)
+
+    def _of(self, peer_key: PeerKey, number: int) -> Pending | None:
+        item = self.pending.get(number)
+        if item is None or item.sent_to is None or item.result is not None:
+            return None
+        return item if self.context.peers.node_of(peer_key) == item.sent_to else None
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def _accepted(self, name: TaskId, index: int, duplicate: bool = False) -> Accepted:
+        """Accepted by us as leader; alone in the committee, nobody else holds it yet."""
+        replicated = len(self.context.ledger.configuration.voters) > 1
+        return Accepted(name, index, self.context.me, replicated, duplicate)
+
+    def _accept(self, item: Pending, done: Accepted, now: Now) -> None:
+        """Answer a peer at once; a local reader once this node holds what was accepted."""
+        if isinstance(item.origin, Remote) or self._caught_up(done.index):
+            self._finish(item, done)
+            return
+        item.result, item.wait_index = done, done.index
+        item.wait_until_ms = item.deadline_ms
+        if item.signed is not None:
+            item.wait_until_ms = min(item.deadline_ms, now.mono_ms + limits.CATCH_UP_WAIT_MS)
+        self.context.ledger.want(done.index, self.context.roster.size(), now)
+
+    def _caught_up(self, index: int) -> bool:
+        return self.context.ledger.applied_index >= index
+
+    def _too_late(self, now: Now) -> P2poolError:
+        if self.context.leader(now) is None:
+            return NoLeader("The pool has no leader now.", hint="Send the same request again.")
+        return Unavailable(
+            "The leader gave no answer in time.",
+            hint="Send the same request again: it is carried out once.",
+        )
+
+    def _finish(self, item: Pending, result: Accepted | P2poolError) -> None:
+        self.pending.pop(item.number, None)
+        if isinstance(item.origin, Remote):
+            self._answer_remote(item, item.origin, result)
+            return
+        read = item.signed is None and isinstance(result, Accepted)
+        if read and isinstance(result, Accepted) and not self._caught_up(result.index):
+            result = Unavailable("This node is behind the leader.", hint="Retry.")
+        self._answer(item.origin, result)
+
+    def _answer(self, origin: Local, result: Accepted | P2poolError) -> None:
+        self.context.effects.append(Reply(origin.request_id, result))
+
+    def _answer_remote(self, item: Pending, origin: Remote, result: Accepted | P2poolError) -> None:
+        me, ledger = self.context.me, self.context.ledger
+        leader = me if ledger.leads else ledger.leader
+        good = result if isinstance(result, Accepted) else None
+        error = result if isinstance(result, P2poolError) else None
+        answer: ForwardAnswered | ReadIndexAnswered
+        if item.signed is None:
+            answer = ReadIndexAnswered(origin.request, good.index if good else -1, leader)
+        else:
+            answer = ForwardAnswered(
+                origin.request,
+                good.task_id if good else NO_TASK,
+                good.index if good else 0,
+                error.code if error else "",
+                error.message if error else "",
+                error.hint if error else "",
+                leader,
+            )
+        self.context.tell(origin.peer_key, answer)
+
+    def wakeup_ms(self) -> int | None:
+        """When something is due next."""
+        return min(self._dues(), default=None)
+
+    def _dues(self) -> Iterator[int]:
+        for item in self.pending.values():
+            yield item.wait_until_ms if item.result is not None else item.deadline_ms
+            if item.retry_ms and item.result is None:
+                yield item.retry_ms
+
+
+def _classes(root: type[P2poolError]) -> Iterator[type[P2poolError]]:
+    for cls in root.__subclasses__():
+        yield cls
+        yield from _classes(cls)
+
+
+def error_of(code: str, message: str, hint: str) -> P2poolError:
+    """The error that a peer names by its code; one that we do not know is `Unavailable`."""
+    known = {cls.code: cls for cls in _classes(P2poolError)}
+    cls = known.get(code, Unavailable)
+    return cls(message[: limits.TEXT_MAX_BYTES], hint=hint[: limits.TEXT_MAX_BYTES])

@@ -1,0 +1,94 @@
+"""What the parts of a node share: who it is, what it knows, and what it wants done.
+
+One `Context` belongs to one `Node`, which alone steps it. Parts read what they need and leave their
+effects here in the order in which they are to be carried out.
+"""
+
+from random import Random
+
+import attrs
+
+from p2pool.core.beats import Beats
+from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
+from p2pool.core.ledger import Ledger
+from p2pool.core.peers import Peers
+from p2pool.core.roster import RosterBook
+from p2pool.model import limits
+from p2pool.model.gossip import Announcement, Heartbeat
+from p2pool.model.ids import NodeId, PeerKey, PoolRef
+from p2pool.model.messages import Message
+from p2pool.model.raft import Voter
+from p2pool.model.states import RaftRole
+from p2pool.model.timing import Now
+
+
+@attrs.frozen
+class NodeConfig:
+    """Who a node is: fixed from its start to its end."""
+
+    pool: PoolRef
+    me: Voter
+    incarnation: int
+    agent_version: str
+    committee_size: int = 3
+
+
+@attrs.define
+class Context:
+    """State that the parts of a node share."""
+
+    config: NodeConfig
+    rng: Random
+    ledger: Ledger
+    roster: RosterBook
+    peers: Peers
+    beats: Beats
+    effects: list[Effect] = attrs.field(factory=list)
+    last_request: int = 0
+    started_ms: int = 0
+    announced_by: NodeId | None = None
+    announced_ms: int | None = None
+
+    @property
+    def me(self) -> NodeId:
+        """This node's id."""
+        return self.config.me.node_id
+
+    def request(self) -> int:
+        """A number for a question that this node asks."""
+        self.last_request += 1
+        return self.last_request
+
+    def send(self, node_id: NodeId, message: Message) -> bool:
+        """Send to a node by the peer key bound to it; False where none is known."""
+        key = self.peers.key_of(node_id)
+        if key is None:
+            return False
+        self.tell(key, message)
+        return True
+
+    def tell(self, peer_key: PeerKey, message: Message) -> None:
+        """Send to a peer."""
+        self.effects.append(SendTo(peer_key, message))
+
+    def publish(self, message: Heartbeat | Announcement) -> None:
+        """Gossip a message."""
+        self.effects.append(Publish(message))
+
+    def log(self, level: Level, event: str, **fields: str | int) -> None:
+        """A line for the log."""
+        self.effects.append(Log(level, event, tuple(fields.items())))
+
+    def leader(self, now: Now) -> NodeId | None:
+        """Who leads: a participant follows its log, any other believes fresh announcements."""
+        if self.ledger.role is not RaftRole.IDLE:
+            return self.ledger.leader
+        if self.announced_ms is None:
+            return None
+        fresh = now.mono_ms - self.announced_ms <= 3 * limits.ANNOUNCE_INTERVAL_MS
+        return self.announced_by if fresh else None
+
+    def heard_ms(self, node_id: NodeId) -> int | None:
+        """When a node's newest heartbeat was heard, on the monotonic clock."""
+        beat = self.beats.newest.get(node_id)
+        return beat.heard_at.mono_ms if beat is not None else None

@@ -1,0 +1,1 @@
+"""What a node does while it leads: decisions, orders, reports, the committee, announcements."""

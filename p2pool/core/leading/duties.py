@@ -1,0 +1,179 @@
+"""What a leader decides from the committed state and what it hears: pure, and only suggestions.
+
+Each function reads and returns records to propose; whether they still fit is judged again when they
+are applied. Deadlines are in log time, the leader's clock made monotone, so that a new leader goes
+on where the last one was. Source: design, sections 6, 8 and 9.
+"""
+
+from collections.abc import Iterator
+
+from p2pool.core.context import Context
+from p2pool.core.pool.state import Allocation, NodeRecord, PoolState
+from p2pool.core.pool.tasks import past_deadline
+from p2pool.core.scheduler import Offer
+from p2pool.model import limits
+from p2pool.model.chain import ChainMember
+from p2pool.model.entries import NodeChanged, Outcome, ReportApplied
+from p2pool.model.ids import NodeId
+from p2pool.model.states import AllocationState, Intent, Reachability
+from p2pool.model.tasks import OnDisconnect, TaskSpec
+from p2pool.model.timing import Now
+
+FOREVER = -1
+GONE = (Reachability.UNREACHABLE, Reachability.DEAD)
+
+
+def log_time_ms(state: PoolState, now: Now) -> int:
+    """The time that an entry proposed now would have."""
+    return max(now.wall_ms, state.log_time_ms)
+
+
+def lost(context: Context, state: PoolState, now: Now) -> list[ReportApplied]:
+    """Copies on nodes that were unreachable for longer than their tasks allow, or left the pool."""
+    at_ms = log_time_ms(state, now)
+    if mass_loss(context, state, at_ms):
+        return []
+    out: list[ReportApplied] = []
+    for node_id in state.occupied_nodes():
+        node = state.node(node_id)
+        left = context.roster.out_finally(node_id)
+        outcomes: list[Outcome] = []
+        for copy in state.on_node(node_id):
+            if not copy.holds or copy.state is AllocationState.LOST:
+                continue
+            spec = state.tasks[copy.allocation.task_id].spec
+            if left:
+                outcomes.append(_becomes(copy, AllocationState.LOST, "its node left the pool"))
+            elif node.reachability in GONE and at_ms >= replaced_at_ms(node, spec):
+                reason = f"its node is unreachable: {node.reason}"
+                outcomes.append(_becomes(copy, AllocationState.LOST, reason))
+        if outcomes:
+            out.append(ReportApplied(node_id, tuple(outcomes)))
+    return out
+
+
+def replaced_at_ms(node: NodeRecord, spec: TaskSpec) -> int:
+    """When a copy on an unreachable node is replaced, in log time."""
+    if spec.reconnect_window_s == FOREVER:
+        return 2**63
+    window_ms = spec.reconnect_window_s * 1000
+    if spec.on_disconnect is OnDisconnect.STOP:
+        window_ms += limits.DISCONNECT_STOP_MARGIN_MS
+    return node.changed_at_ms + window_ms
+
+
+def mass_loss(context: Context, state: PoolState, at_ms: int) -> bool:
+    """Whether a third of the pool vanished at once: more likely the network than the nodes."""
+    recent = [
+        n for n in state.nodes.values()
+        if n.reachability is Reachability.UNREACHABLE
+        and context.roster.belongs(n.node_id)
+        and at_ms - n.changed_at_ms < limits.MASS_LOSS_HOLD_MS
+    ]  # fmt: skip
+    if len(recent) < limits.MASS_LOSS_MIN_NODES or 3 * len(recent) < context.roster.size():
+        return False
+    times = sorted(n.changed_at_ms for n in recent)
+    return times[-1] - times[0] <= limits.MASS_LOSS_WINDOW_MS
+
+
+def to_stop(context: Context, state: PoolState, now: Now) -> list[ReportApplied]:
+    """Copies past their deadline, or on nodes that are drained, banned or not eligible."""
+    at_ms = log_time_ms(state, now)
+    out: list[ReportApplied] = []
+    for node_id in state.occupied_nodes():
+        why = _drained_because(context, state.node(node_id))
+        outcomes: list[Outcome] = []
+        for copy in state.on_node(node_id):
+            if copy.terminal or copy.state is AllocationState.STOPPING:
+                continue
+            if past_deadline(state.tasks[copy.allocation.task_id], copy, at_ms):
+                outcomes.append(_becomes(copy, AllocationState.STOPPING, "its deadline passed"))
+            elif why:
+                outcomes.append(_becomes(copy, AllocationState.STOPPING, why))
+        if outcomes:
+            out.append(ReportApplied(node_id, tuple(outcomes)))
+    return out
+
+
+def _drained_because(context: Context, node: NodeRecord) -> str:
+    if node.intent is not Intent.ELIGIBLE:
+        return f"its node is {node.intent.name.lower()}"
+    known = context.roster.known and context.roster.belongs(node.node_id)
+    if known and not context.roster.eligible(node.node_id):
+        member = context.roster.member(node.node_id)
+        return f"its node is not eligible: {member.reason if member else ''}"
+    return ""
+
+
+def nodes_changed(context: Context, state: PoolState, now: Now) -> list[NodeChanged]:
+    """Nodes that are heard again, dead, or done with draining."""
+    out: list[NodeChanged] = []
+    at_ms = log_time_ms(state, now)
+    for node in state.nodes.values():
+        if node.reachability in GONE and _heard_since(context, node, now):
+            out.append(NodeChanged(node.node_id, Reachability.HEALTHY, node.intent, "heard again"))
+        elif (
+            node.reachability is Reachability.UNREACHABLE
+            and at_ms - node.changed_at_ms >= limits.DEAD_AFTER_MS
+        ):
+            reason = "unreachable for a day"
+            out.append(NodeChanged(node.node_id, Reachability.DEAD, node.intent, reason))
+        elif node.intent is Intent.DRAINING and not state.holders(node.node_id):
+            out.append(NodeChanged(node.node_id, node.reachability, Intent.DRAINED, "drained"))
+    return out
+
+
+def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:
+    """A heartbeat that is fresh and came after the judgement."""
+    beat = context.beats.newest.get(node.node_id)
+    if beat is None or beat.heard_at.wall_ms <= node.changed_at_ms:
+        return False
+    fresh_ms = 2 * context.beats.interval_ms(context.roster.size())
+    return now.mono_ms - beat.heard_at.mono_ms <= fresh_ms
+
+
+def silent(context: Context, state: PoolState, since_ms: int, now: Now) -> Iterator[NodeId]:
+    """Members judged healthy that sent no heartbeat for three intervals."""
+    patience_ms = 3 * context.beats.interval_ms(context.roster.size())
+    for member in context.roster.members():
+        node_id = member.node_id
+        if node_id == context.me or state.node(node_id).reachability is not Reachability.HEALTHY:
+            continue
+        heard_ms = context.heard_ms(node_id)
+        if heard_ms is None and not state.holders(node_id):
+            continue
+        if now.mono_ms - max(since_ms, heard_ms or 0) >= patience_ms:
+            yield node_id
+
+
+def offers(context: Context, state: PoolState, now: Now) -> tuple[Offer, ...]:
+    """Every member with known hardware, and why it may not be used, where it may not."""
+    out: list[Offer] = []
+    for member in context.roster.members():
+        hardware = context.beats.hardware_of(member.node_id)
+        if hardware is None:
+            continue
+        reason = _unusable_because(context, state, member, now)
+        out.append(Offer(member.node_id, member.provider, hardware, not reason, reason))
+    return tuple(out)
+
+
+def _unusable_because(context: Context, state: PoolState, member: ChainMember, now: Now) -> str:
+    node = state.node(member.node_id)
+    beat = context.beats.newest[member.node_id]
+    if not context.roster.eligible(member.node_id):
+        return f"not eligible: {member.reason}"
+    if node.reachability is not Reachability.HEALTHY:
+        return node.reachability.name.lower()
+    if node.intent is not Intent.ELIGIBLE:
+        return node.intent.name.lower()
+    if not beat.heartbeat.healthy:
+        return beat.heartbeat.reason or "it says that it is not well"
+    patience_ms = 3 * context.beats.interval_ms(context.roster.size())
+    if member.node_id != context.me and now.mono_ms - beat.heard_at.mono_ms > patience_ms:
+        return "no fresh heartbeat"
+    return ""
+
+
+def _becomes(copy: Allocation, state: AllocationState, reason: str) -> Outcome:
+    return Outcome(copy.allocation, copy.attempt, state, reason[: limits.NAME_MAX_BYTES])

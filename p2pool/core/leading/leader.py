@@ -1,0 +1,211 @@
+"""The leader at work: one object for each term in which this node leads.
+
+Intuition: a leader is a loop over the committed state: judge who is alive, write down what is lost,
+place what waits, tell each node its share, keep the committee whole, and say that it leads. It
+holds nothing that another leader could not find again from the log and from what nodes report.
+
+Invariants: it decides only on a state in which its own earlier decisions are applied, so no GPU is
+planned twice; what it proposes is judged again when applied; orders leave only after commit.
+Source: design, sections 7 to 9.
+"""
+
+from random import Random
+
+import attrs
+
+from p2pool.codec.messages import Record, encode_body
+from p2pool.core.context import Context
+from p2pool.core.effects import Level
+from p2pool.core.health import AskWitness, Health, Probe, Verdict
+from p2pool.core.leading import duties
+from p2pool.core.leading.committee import Committee
+from p2pool.core.leading.orders import Orders
+from p2pool.core.leading.reports import Reports
+from p2pool.core.pool.state import PoolState
+from p2pool.core.pool.tasks import wants_copy
+from p2pool.core.scheduler import Plan, plan
+from p2pool.model import limits
+from p2pool.model.entries import NodeChanged, Outcome, ReportApplied
+from p2pool.model.errors import Conflict, NoLeader, Overloaded
+from p2pool.model.gossip import Announcement
+from p2pool.model.ids import NodeId
+from p2pool.model.query import Ping, ProbeRequested
+from p2pool.model.states import AllocationState, Reachability
+from p2pool.model.timing import Now
+
+
+@attrs.define
+class Leader:
+    """What one leader keeps in mind for as long as it leads."""
+
+    context: Context
+    term: int
+    since_ms: int
+    health: Health
+    orders: Orders
+    reports: Reports = attrs.field(init=False)
+    committee: Committee = attrs.field(init=False)
+    decided_index: int = 0
+    looked_index: int = -1
+    look_due_ms: int = 0
+    announced_index: int = -1
+    announced_ms: int | None = None
+
+    @classmethod
+    def begin(cls, context: Context, now: Now) -> "Leader":
+        """Begin to lead: nobody is judged until heartbeats had the time to come."""
+        rng = Random(context.rng.randrange(2**32))
+        grace_ms = max(limits.JUDGEMENT_GRACE_MS, context.beats.interval_ms(context.roster.size()))
+        health = Health(rng, now.mono_ms + grace_ms)
+        return cls(context, context.ledger.term, now.mono_ms, health, Orders(context))
+
+    def __attrs_post_init__(self) -> None:
+        """Parts that propose do so through this leader."""
+        self.reports = Reports(self.context, self.orders, self.propose)
+        self.committee = Committee(self.context)
+
+    def propose(self, record: Record, now: Now) -> int:
+        """Propose a record; the index of its entry. Raises what `Raft.propose` raises."""
+        kind, body = encode_body(record)
+        return self.context.ledger.propose(kind, body, now).index
+
+    # --- a step -----------------------------------------------------------------------------------
+
+    def applied(self, index: int) -> None:
+        """An entry was applied."""
+        self.reports.applied(index)
+
+    def tick(self, now: Now) -> None:
+        """Do all that is due."""
+        state = self.context.ledger.state
+        assert state is not None
+        self._judge(state, now)
+        self._decide(state, now)
+        self.orders.compose_all(now)
+        self.orders.resend(now)
+        self.committee.tick(now)
+        self._announce(state, now)
+
+    def wakeup_ms(self) -> int:
+        """When something is due next."""
+        dues = [self.look_due_ms, self.health.wakeup_ms(), self.orders.wakeup_ms()]
+        dues.append(self._announce_due_ms())
+        return min(due for due in dues if due is not None)
+
+    # --- who is alive -----------------------------------------------------------------------------
+
+    def _judge(self, state: PoolState, now: Now) -> None:
+        context = self.context
+        if now.mono_ms >= self.look_due_ms:
+            for node_id in duties.silent(context, state, self.since_ms, now):
+                self.hinted(node_id, "no heartbeat came", now)
+        members = tuple(
+            (node_id, member.provider)
+            for _, node_id in context.peers.connected_members()
+            if (member := context.roster.member(node_id)) is not None
+        )
+        for act in self.health.tick(members, context.request, now):
+            match act:
+                case Probe():
+                    context.send(act.node_id, Ping(act.request))
+                case AskWitness():
+                    context.send(act.witness, ProbeRequested(act.request, act.node_id))
+                case Verdict():
+                    self._unreachable(state, act, now)
+
+    def hinted(self, node_id: NodeId, reason: str, now: Now) -> None:
+        """Somebody misses a node; one that is judged already, or no member, is no matter."""
+        state = self.context.ledger.state
+        assert state is not None
+        healthy = state.node(node_id).reachability is Reachability.HEALTHY
+        if healthy and node_id != self.context.me and self.context.roster.belongs(node_id):
+            self.health.hinted(node_id, reason, now)
+
+    def _unreachable(self, state: PoolState, verdict: Verdict, now: Now) -> None:
+        node = state.node(verdict.node_id)
+        self.context.log(
+            Level.WARNING, "a node is unreachable",
+            node=node.node_id.hex(), reason=verdict.reason,
+        )  # fmt: skip
+        record = NodeChanged(node.node_id, Reachability.UNREACHABLE, node.intent, verdict.reason)
+        self._try(record, now)
+
+    # --- decisions --------------------------------------------------------------------------------
+
+    def _decide(self, state: PoolState, now: Now) -> None:
+        """Decide once the last decisions are applied, when the state or a second has moved on."""
+        if state.applied_index < self.decided_index:
+            return
+        if state.applied_index == self.looked_index and now.mono_ms < self.look_due_ms:
+            return
+        reasons_due = now.mono_ms >= self.look_due_ms
+        self.looked_index = state.applied_index
+        self.look_due_ms = now.mono_ms + limits.DECIDE_INTERVAL_MS
+        context = self.context
+        records: list[Record] = [
+            *duties.nodes_changed(context, state, now),
+            *duties.lost(context, state, now),
+            *duties.to_stop(context, state, now),
+        ]
+        if not records and _anything_waits(state):
+            made = plan(state, duties.offers(context, state, now))
+            records += made.placements
+            if not made.placements and reasons_due:
+                records += self._reasons(state, made)
+        for record in records:
+            self._try(record, now)
+
+    def _reasons(self, state: PoolState, made: Plan) -> list[ReportApplied]:
+        """Why copies wait, where that is not what was said before."""
+        outcomes: list[Outcome] = []
+        for name, reason in made.reasons:
+            copy = state.allocation(name)
+            if copy is not None and copy.node_id is None and copy.reason != reason:
+                said = Outcome(name, copy.attempt, AllocationState.PENDING, reason)
+                outcomes.append(said)
+        most = limits.REASONS_PER_ENTRY_MAX
+        return [ReportApplied(self.context.me, tuple(outcomes[:most]))] if outcomes else []
+
+    def _try(self, record: Record, now: Now) -> None:
+        """Propose a decision; one that cannot be proposed now is come to again."""
+        try:
+            index = self.propose(record, now)
+        except (NoLeader, Overloaded, Conflict):
+            return
+        self.decided_index = max(self.decided_index, index)
+
+    # --- announcements ----------------------------------------------------------------------------
+
+    def _announce_due_ms(self) -> int:
+        if self.announced_ms is None:
+            return 0
+        moved = self.announced_index != self.context.ledger.commit_index
+        wait_ms = limits.ANNOUNCE_CHANGE_INTERVAL_MS if moved else limits.ANNOUNCE_INTERVAL_MS
+        return self.announced_ms + wait_ms
+
+    def _announce(self, state: PoolState, now: Now) -> None:
+        ledger = self.context.ledger
+        if now.mono_ms < self._announce_due_ms() or ledger.raft is None:
+            return
+        self.announced_ms, self.announced_index = now.mono_ms, ledger.commit_index
+        self.context.publish(
+            Announcement(
+                ledger.raft.state.log_id,
+                ledger.epoch,
+                self.term,
+                state.applied_index,
+                state.digest(),
+            )
+        )
+
+
+def _anything_waits(state: PoolState) -> bool:
+    """Whether any copy may want a place; system tasks may at any time."""
+    for task in state.tasks.values():
+        if task.stop_requested or task.finished:
+            continue
+        if task.spec.system:
+            return True
+        if any(wants_copy(state, task, c.allocation.replica) for c in state.of_task(task.task_id)):
+            return True
+    return False

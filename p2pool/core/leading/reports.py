@@ -1,0 +1,108 @@
+"""Reports: what nodes say of their copies, taken into the log and then acknowledged.
+
+Intuition: a node repeats an outcome until it is told that it is in the log, or not wanted. The
+leader proposes what would change the state, answers at once what would not, and answers the rest
+when its entry is applied, whatever became of it there.
+
+Invariants: a report counts only under a token of this term, so the node has obeyed us since we
+lead; an outcome is proposed once while its entry is under way. Source: design, section 9.
+"""
+
+from collections.abc import Callable
+
+import attrs
+
+from p2pool.core.context import Context
+from p2pool.core.leading.orders import Orders
+from p2pool.core.pool.apply import GONE, REPORTABLE
+from p2pool.core.pool.state import PoolState
+from p2pool.model import limits
+from p2pool.model.entries import Outcome, ReportApplied
+from p2pool.model.errors import P2poolError
+from p2pool.model.ids import NodeId, Token
+from p2pool.model.states import TERMINAL_ALLOCATION_STATES, may_become
+from p2pool.model.timing import Now
+from p2pool.model.work import Report, ReportAnswered
+
+Propose = Callable[[ReportApplied, Now], int]
+"""Proposes a record and gives the index of its entry; raises what `Raft.propose` raises."""
+
+
+@attrs.frozen
+class Waiting:
+    """A node whose outcomes are on their way into the log."""
+
+    node_id: NodeId
+    token: Token
+    outcomes: tuple[Outcome, ...]
+
+
+@attrs.define
+class Reports:
+    """Reports that one leader takes in one term."""
+
+    context: Context
+    orders: Orders
+    propose: Propose
+    waiting: dict[int, Waiting] = attrs.field(factory=dict)
+
+    def take(self, node_id: NodeId, report: Report, now: Now) -> None:
+        """A node's report. What is answered is not reported again."""
+        state = self.context.ledger.state
+        assert state is not None
+        if not self._counts(report.token):
+            self.orders.give(node_id, now, even_same=True)
+            return
+        under_way = {o: None for w in self.waiting.values() if w.node_id == node_id
+                     for o in w.outcomes}  # fmt: skip
+        settled: list[Outcome] = []
+        news: list[Outcome] = []
+        for outcome in report.outcomes:
+            self._look_after(state, node_id, outcome, now)
+            if not changes(state, node_id, outcome):
+                settled.append(outcome)
+            elif outcome not in under_way:
+                news.append(outcome)
+        if settled:
+            self.context.send(node_id, ReportAnswered(report.token, tuple(settled)))
+        if news and len(self.waiting) < limits.PROPOSALS_IN_FLIGHT_MAX:
+            outcomes = tuple(news)
+            try:
+                index = self.propose(ReportApplied(node_id, outcomes), now)
+            except P2poolError:
+                return  # We lead no more, or too much is under way: the node will tell it again.
+            self.waiting[index] = Waiting(node_id, report.token, outcomes)
+
+    def applied(self, index: int) -> None:
+        """An entry was applied: acknowledge what it brought."""
+        done = self.waiting.pop(index, None)
+        if done is not None:
+            self.context.send(done.node_id, ReportAnswered(done.token, done.outcomes))
+
+    def _counts(self, token: Token) -> bool:
+        ledger = self.context.ledger
+        return Token(ledger.epoch, ledger.term, 0) <= token <= self.orders.token()
+
+    def _look_after(self, state: PoolState, node_id: NodeId, o: Outcome, now: Now) -> None:
+        """Have a copy stopped that runs where nobody wants it."""
+        if o.state in TERMINAL_ALLOCATION_STATES:
+            self.orders.gone(node_id, o.allocation)
+            return
+        copy = state.allocation(o.allocation)
+        current = copy is not None and copy.node_id == node_id and copy.attempt == o.attempt
+        stray = (o.allocation, o.attempt) in state.strays
+        if not stray and (not current or (copy is not None and copy.terminal)):
+            self.orders.refuse(node_id, o.allocation, now)
+
+
+def changes(state: PoolState, node_id: NodeId, o: Outcome) -> bool:
+    """Whether an outcome would change the state, as far as can be told now."""
+    stray = state.strays.get((o.allocation, o.attempt))
+    if stray is not None:
+        return stray.node_id == node_id and o.state in GONE
+    copy = state.allocation(o.allocation)
+    if copy is None or copy.attempt != o.attempt or copy.node_id != node_id:
+        return False
+    if o.state not in REPORTABLE or not may_become(copy.state, o.state):
+        return False
+    return o.state is not copy.state

@@ -1,0 +1,295 @@
+"""The pool's log as this node holds it, and the state that it gives.
+
+Intuition: every node holds the same log by the same code. A participant (voter or learner) gets its
+entries from the leader by Raft; any other fetches committed ones from its peers (`core.replica`).
+Either way what is committed is applied here, in order, once, and nowhere else.
+
+Invariants: there is no log without a root record of finalized blocks; only a higher epoch replaces
+it; exactly the identity that the record names founds it, and only when it begins it. How far the
+log was known to be committed is written along with whatever else is written, so that a restart
+does not begin with an old state. Source: design, section 7.
+"""
+
+from random import Random
+
+import attrs
+
+from p2pool.codec.messages import configuration_hash, decode_snapshot, log_id
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.core.pool.apply import apply, apply_entry
+from p2pool.core.pool.state import PoolState, from_bytes
+from p2pool.core.raft.raft import Frame, Raft, RaftRestored
+from p2pool.core.raft.state import Out
+from p2pool.core.replica import Ask, Entries, Replica, Whole
+from p2pool.model import limits
+from p2pool.model.chain import RootRecord
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import NodeId, PeerKey, PoolRef
+from p2pool.model.messages import Message
+from p2pool.model.query import SnapshotRequested, StateAnswered, StateRequested
+from p2pool.model.raft import Configuration, Entry, Voter
+from p2pool.model.states import RaftRole
+from p2pool.model.storage import PersistOp, Put, ResetLog, Restored
+from p2pool.model.timing import TIMINGS, Now, Profile
+from p2pool.model.view import Event
+
+META_TABLE = "meta"
+ROOT_KEY = b"log.root"
+COMMIT_KEY = b"log.commit"
+EMPTY = Configuration(())
+
+
+@attrs.define
+class Ledger:
+    """Log and state of one node. What steps want done is collected until it is taken."""
+
+    me: Voter
+    pool: PoolRef
+    rng: Random
+    profile: Profile = Profile.DEFAULT
+    root: RootRecord | None = None
+    raft: Raft | None = None
+    state: PoolState | None = None
+    replica: Replica = attrs.field(init=False)
+    persist: list[PersistOp] = attrs.field(factory=list)
+    send: list[tuple[PeerKey, Message]] = attrs.field(factory=list)
+    applied: list[Entry] = attrs.field(factory=list)
+    events: list[Event] = attrs.field(factory=list)
+    readable: list[tuple[int, int]] = attrs.field(factory=list)
+    unreadable: list[int] = attrs.field(factory=list)
+    unread_entries: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        """A replica of its own chance, so that reads do not move elections."""
+        self.replica = Replica(Random(self.rng.randrange(2**32)))
+
+    # --- life of a log ----------------------------------------------------------------------------
+
+    def restore(self, restored: Restored, now: Now) -> None:
+        """Take up the log that the disk holds, up to where it was known to be committed."""
+        meta = restored.tables[META_TABLE]
+        if restored.log_id is None or ROOT_KEY not in meta:
+            return
+        self.root = decode_struct(RootRecord, meta[ROOT_KEY])
+        kept = RaftRestored(restored.hard_state, restored.snapshot, restored.entries)
+        self._begin(kept, now)
+        assert self.raft is not None
+        if self.raft.state.log_id != restored.log_id:
+            raise AssertionError("the store holds a log of another root record")
+        self.state = PoolState(self.pool, self.root.epoch)
+        snapshot = self.raft.state.snapshot
+        if snapshot is not None:
+            self.state = from_bytes(decode_snapshot(snapshot).state)
+        self._absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
+
+    def follow_root(self, root: RootRecord | None, now: Now) -> bool:
+        """Begin the log of a root record of a higher epoch than ours; True when it was begun."""
+        if root is None or (self.root is not None and root.epoch <= self.root.epoch):
+            return False
+        self.root = root
+        name = log_id(self.pool, root)
+        self.persist += [ResetLog(name), Put(META_TABLE, ROOT_KEY, encode_struct(root))]
+        self.persist.append(Put(META_TABLE, COMMIT_KEY, b""))
+        self.state = PoolState(self.pool, root.epoch)
+        self._begin(RaftRestored(), now)
+        assert self.raft is not None
+        founder = Voter(root.founder, root.peer_key, root.store_id)
+        if founder == self.me and root.previous is None:
+            self._absorb(self.raft.found(now))
+        return True
+
+    def _begin(self, kept: RaftRestored, now: Now) -> None:
+        assert self.root is not None
+        name = log_id(self.pool, self.root)
+        rng = Random(self.rng.randrange(2**32))
+        timing = TIMINGS[self.profile]
+        self.raft = Raft(self.me, name, timing, kept, rng, configuration_hash, now)
+        self.replica.follow(name, self.raft.state.commit_index)
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def receive(self, frame: Frame, sender: PeerKey, now: Now) -> None:
+        """A frame of Raft's."""
+        if self.raft is not None:
+            self._absorb(self.raft.receive(frame, sender, now))
+
+    def tick(self, now: Now) -> None:
+        """Elections and appends that are due."""
+        raft = self.raft
+        due_ms = raft.next_wakeup_ms if raft is not None else None
+        if raft is not None and due_ms is not None and now.mono_ms >= due_ms:
+            self._absorb(raft.tick(now))
+
+    def propose(self, kind: int, body: bytes, now: Now) -> Entry:
+        """Propose an entry as leader; raises what `Raft.propose` raises."""
+        assert self.raft is not None
+        out, entry = self.raft.propose(kind, body, now)
+        self._absorb(out)
+        return entry
+
+    def change(self, wanted: Configuration, now: Now) -> Entry:
+        """Propose a configuration as leader; raises what `Raft.change` raises."""
+        assert self.raft is not None
+        out, entry = self.raft.change(wanted, now)
+        self._absorb(out)
+        return entry
+
+    def read(self, request: int, now: Now) -> None:
+        """Ask for an index at which a read is consistent; told in `readable` or `unreadable`."""
+        assert self.raft is not None
+        self._absorb(self.raft.read(request, now))
+
+    def want(self, index: int, members: int, now: Now) -> None:
+        """Somebody here waits for what is committed up to an index."""
+        self.replica.held_index = self.commit_index
+        self.replica.want(index, members, now)
+
+    # --- follower replica -------------------------------------------------------------------------
+
+    @property
+    def fetches(self) -> bool:
+        """Whether this node takes committed entries from its peers, being no participant."""
+        return self.raft is not None and self.raft.state.role is RaftRole.IDLE
+
+    def ask(self, request: int, peers: tuple[PeerKey, ...], members: int, now: Now) -> Ask | None:
+        """The question to put to a peer now, if any."""
+        if not self.fetches:
+            return None
+        self.replica.held_index = self.commit_index
+        return self.replica.tick(request, peers, members, now)
+
+    def answered(
+        self, answer: StateAnswered, peer: PeerKey, next_request: int, now: Now
+    ) -> Ask | None:
+        """A peer's answer; the next question, where one follows at once."""
+        if not self.fetches:
+            return None
+        assert self.raft is not None
+        self.replica.held_index = self.commit_index
+        taken = self.replica.answered(answer, peer, next_request, now)
+        if isinstance(taken, Entries):
+            self._absorb(self.raft.adopt(taken.entries))
+        elif isinstance(taken, Whole):
+            self._absorb(self.raft.adopt_snapshot(taken.snapshot))
+        return taken if isinstance(taken, Ask) else None
+
+    def answer(self, asked: StateRequested | SnapshotRequested) -> StateAnswered | None:
+        """What we hold of the log that a peer asks for; None when it is not ours."""
+        raft = self.raft
+        if raft is None or asked.log_id != raft.state.log_id:
+            return None
+        s = raft.state
+        if isinstance(asked, StateRequested) and asked.from_index >= s.log.base_index:
+            entries: tuple[Entry, ...] = ()
+            if asked.from_index < s.commit_index:
+                held = s.log.after(asked.from_index)
+                entries = tuple(e for e in held if e.index <= s.commit_index)
+            return StateAnswered(asked.request, s.log_id, s.commit_index, entries, 0, 0, b"")
+        offset = 0 if isinstance(asked, StateRequested) else asked.offset
+        whole = s.snapshot or b""
+        part = whole[offset : offset + limits.SNAPSHOT_CHUNK_BYTES]
+        return StateAnswered(asked.request, s.log_id, s.commit_index, (), len(whole), offset, part)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _absorb(self, out: Out) -> None:
+        """Keep what a step wants done, and apply what it committed."""
+        self.persist += out.persist
+        self.send += out.send
+        self.readable += out.readable
+        self.unreadable += out.unreadable
+        if out.installed is not None:
+            self.state = from_bytes(out.installed)
+        for entry in out.committed:
+            self._apply(entry)
+        self._compact()
+
+    def _apply(self, entry: Entry) -> None:
+        assert self.state is not None
+        if entry.index <= self.state.applied_index:
+            return
+        try:
+            events = apply_entry(self.state, entry)
+        except Malformed:
+            # Committed in a form that this version cannot read: nothing, on every replica alike.
+            self.unread_entries += 1
+            events = apply(self.state, entry, None)
+        self.applied.append(entry)
+        self.events += events
+        self._keep_time()
+
+    def _keep_time(self) -> None:
+        """The committee's timing is a setting of the log."""
+        assert self.state is not None
+        name = self.state.settings.get("timing")
+        if name is not None and name.upper() in Profile.__members__ and self.raft is not None:
+            self.raft.state.timing = TIMINGS[Profile[name.upper()]]
+
+    def _compact(self) -> None:
+        raft, state = self.raft, self.state
+        if raft is None or state is None:
+            return
+        held = state.applied_index - raft.state.log.base_index
+        if held >= limits.SNAPSHOT_AFTER_ENTRIES:
+            out = raft.compact(state.to_bytes(), state.applied_index)
+            self.persist += out.persist
+
+    def take_persist(self) -> list[PersistOp]:
+        """What is to be made durable; how far the log is committed goes along."""
+        taken, self.persist = self.persist, []
+        if taken and self.raft is not None:
+            index = self.commit_index
+            taken.append(Put(META_TABLE, COMMIT_KEY, index.to_bytes(8, "big")))
+        return taken
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @property
+    def commit_index(self) -> int:
+        """How far the log is known to be committed."""
+        return self.raft.state.commit_index if self.raft is not None else 0
+
+    @property
+    def last_index(self) -> int:
+        """Index of the last entry held, committed or not."""
+        return self.raft.state.log.last_index if self.raft is not None else 0
+
+    @property
+    def applied_index(self) -> int:
+        """How far it is applied."""
+        return self.state.applied_index if self.state is not None else 0
+
+    @property
+    def term(self) -> int:
+        """The term that this node is in."""
+        return self.raft.state.hard.term if self.raft is not None else 0
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the log, 0 without one."""
+        return self.root.epoch if self.root is not None else 0
+
+    @property
+    def role(self) -> RaftRole:
+        """Role in the log."""
+        return self.raft.state.role if self.raft is not None else RaftRole.IDLE
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node leads and has applied an entry of its own term."""
+        raft = self.raft
+        if raft is None or raft.state.role is not RaftRole.LEADER or self.state is None:
+            return False
+        return self.state.applied_term == raft.state.hard.term
+
+    @property
+    def leader(self) -> NodeId | None:
+        """The leader as Raft knows it; None for one that is no participant."""
+        if self.raft is None or self.raft.state.leader is None:
+            return None
+        return self.raft.state.leader.node_id
+
+    @property
+    def configuration(self) -> Configuration:
+        """The committee in force."""
+        return self.raft.state.configuration if self.raft is not None else EMPTY
