@@ -236,6 +236,12 @@ class Asks:
         for item in self.pending.values():
             item.index, item.sent_to = 0, None
 
+    def drop_all(self, error: P2poolError) -> list[Reply]:
+        """This node can promise nothing any more: say so to those who wait here."""
+        local = [p.origin.request_id for p in self.pending.values() if isinstance(p.origin, Local)]
+        self.pending.clear()
+        return [Reply(request_id, error) for request_id in local]
+
     # --- at another leader ------------------------------------------------------------------------
 
     def _forward(self, item: Pending, now: Now) -> None:

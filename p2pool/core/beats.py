@@ -15,6 +15,7 @@ from random import Random
 
 import attrs
 
+from p2pool.codec.messages import hardware_digest
 from p2pool.model import limits
 from p2pool.model.gossip import Heartbeat
 from p2pool.model.hardware import Hardware, Load
@@ -93,16 +94,22 @@ class Beats:
         stamp = (header.incarnation, header.sequence)
         if old is not None and stamp <= (old.incarnation, old.sequence):
             return False
-        if beat.hardware is not None:
-            self.hardware[header.node_id] = (beat.hardware_digest, beat.hardware)
         self.newest[header.node_id] = Beat(
             beat, header.incarnation, header.sequence, header.sent_at_ms, now, verified.sealed
         )
         self.newest.move_to_end(header.node_id)
+        if beat.hardware is not None:
+            self.take_hardware(header.node_id, beat.hardware)
         while len(self.newest) > limits.MEMBERS_MAX:
             gone, _ = self.newest.popitem(last=False)
             self.hardware.pop(gone, None)
         return True
+
+    def hear_own(self, me: NodeId, content: Heartbeat, incarnation: int, now: Now) -> None:
+        """What we say counts here like what others say; it is handed on by those who heard it."""
+        self.newest[me] = Beat(content, incarnation, 0, now.wall_ms, now, b"")
+        if content.hardware is not None:
+            self.hardware[me] = (content.hardware_digest, content.hardware)
 
     def hardware_of(self, node_id: NodeId) -> Hardware | None:
         """The record behind the digest of a node's newest heartbeat, if it is known."""
@@ -111,6 +118,15 @@ class Beats:
         if beat is None or record is None or record[0] != beat.heartbeat.hardware_digest:
             return None
         return record[1]
+
+    def take_hardware(self, node_id: NodeId, hardware: Hardware) -> bool:
+        """Keep a record that was asked for, if its digest is what the node's heartbeat says."""
+        beat = self.newest.get(node_id)
+        named = hardware_digest(hardware)
+        if beat is None or beat.heartbeat.hardware_digest != named:
+            return False
+        self.hardware[node_id] = (named, hardware)
+        return True
 
     def lacks_hardware(self, node_id: NodeId) -> bool:
         """Whether a node was heard whose hardware record must be asked for."""
@@ -126,6 +142,8 @@ class Beats:
         out: list[bytes] = []
         budget = limits.STREAM_FRAME_MAX_BYTES // 2
         for beat in reversed(self.newest.values()):
+            if not beat.sealed:
+                continue
             budget -= len(beat.sealed)
             if budget < 0 or len(out) >= limits.BEATS_PER_ANSWER_MAX:
                 break

@@ -48,6 +48,7 @@ class Context:
     started_ms: int = 0
     announced_by: NodeId | None = None
     announced_ms: int | None = None
+    announced_term: int = 0
 
     @property
     def me(self) -> NodeId:

@@ -134,6 +134,11 @@ class Ledger:
         self._absorb(out)
         return entry
 
+    def transfer(self, to: Voter, now: Now) -> None:
+        """Hand leadership to a voter; raises what `Raft.transfer` raises."""
+        assert self.raft is not None
+        self._absorb(self.raft.transfer(to, now))
+
     def read(self, request: int, now: Now) -> None:
         """Ask for an index at which a read is consistent; told in `readable` or `unreadable`."""
         assert self.raft is not None

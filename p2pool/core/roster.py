@@ -52,8 +52,8 @@ class RosterBook:
     observed_ms: int | None = None
     problem: str = ""
     standings: "OrderedDict[NodeId, Standing]" = attrs.field(factory=OrderedDict)
-    _latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
-    _final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
+    _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
+    _in_final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _kept: Roster | None = None
 
     # --- what the chain says ----------------------------------------------------------------------
@@ -87,8 +87,8 @@ class RosterBook:
 
     def _take(self, latest: Roster, final: Roster, now: Now) -> None:
         self.latest, self.final = latest, final
-        self._latest = {m.node_id: m for m in latest.members}
-        self._final = {m.node_id: m for m in final.members}
+        self._in_latest = {m.node_id: m for m in latest.members}
+        self._in_final = {m.node_id: m for m in final.members}
         for member in latest.members:
             self._move(member.node_id, MembershipEvent.JOINED, now)
         for node_id in tuple(self.standings):
@@ -130,18 +130,18 @@ class RosterBook:
 
     def belongs(self, node_id: NodeId) -> bool:
         """In the pool at the latest block, or not yet finally out of it."""
-        return node_id in self._latest or node_id in self._final
+        return node_id in self._in_latest or node_id in self._in_final
 
     def member(self, node_id: NodeId) -> ChainMember | None:
         """What the chain says of a member."""
-        return self._latest.get(node_id) or self._final.get(node_id)
+        return self._in_latest.get(node_id) or self._in_final.get(node_id)
 
     def eligible(self, node_id: NodeId) -> bool:
         """Whether it may be given work: a right is taken away by final blocks only."""
         if not self.belongs(node_id):
             return False
-        final = self._final.get(node_id)
-        return final.eligible if final is not None else self._latest[node_id].eligible
+        final = self._in_final.get(node_id)
+        return final.eligible if final is not None else self._in_latest[node_id].eligible
 
     def out_finally(self, node_id: NodeId) -> bool:
         """Whether finalized blocks say that it is not in the pool, as far as any were read."""
@@ -154,11 +154,11 @@ class RosterBook:
 
     def size(self) -> int:
         """How many members the pool has."""
-        return len(self._latest)
+        return len(self._in_latest)
 
     def members(self) -> tuple[ChainMember, ...]:
         """All that belong, sorted by node id."""
-        names = sorted(dict.fromkeys((*self._latest, *self._final)))
+        names = sorted(dict.fromkeys((*self._in_latest, *self._in_final)))
         found = (self.member(name) for name in names)
         return tuple(m for m in found if m is not None)
 

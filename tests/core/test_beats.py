@@ -6,6 +6,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pool.codec.messages import hardware_digest
 from p2pool.core.beats import Beats
 from p2pool.model import limits
 from p2pool.model.gossip import Heartbeat
@@ -23,7 +24,9 @@ def at(ms: int) -> Now:
     return Now(ms, 1_700_000_000_000 + ms)
 
 
-def beat(digest: bytes = b"d" * 32, hardware: Hardware | None = HARDWARE) -> Heartbeat:
+def beat(
+    digest: bytes = hardware_digest(HARDWARE), hardware: Hardware | None = HARDWARE
+) -> Heartbeat:
     return Heartbeat(
         "0.1.0", (), StoreId(b"s" * 16), Intent.ELIGIBLE, RaftRole.IDLE, None, 1, 1, 5,
         Digest(digest), hardware, FreeResources(1, 1, 1, 0), (), Load(), True, "",
@@ -83,3 +86,9 @@ def test_a_hardware_record_counts_only_for_its_own_digest() -> None:
     assert beats.hardware_of(NODE) == HARDWARE
     beats.hear(verified(2, beat(b"e" * 32, None)), at(1))
     assert beats.lacks_hardware(NODE)
+    assert not beats.take_hardware(NODE, HARDWARE)
+    beats.hear(verified(3, beat(b"e" * 32, HARDWARE)), at(2))
+    assert beats.lacks_hardware(NODE)
+    beats.hear(verified(4, beat(hardware=None)), at(3))
+    assert beats.take_hardware(NODE, HARDWARE)
+    assert beats.hardware_of(NODE) == HARDWARE

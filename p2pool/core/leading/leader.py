@@ -62,7 +62,7 @@ class Leader:
     def __attrs_post_init__(self) -> None:
         """Parts that propose do so through this leader."""
         self.reports = Reports(self.context, self.orders, self.propose)
-        self.committee = Committee(self.context)
+        self.committee = Committee(self.context, self.since_ms)
 
     def propose(self, record: Record, now: Now) -> int:
         """Propose a record; the index of its entry. Raises what `Raft.propose` raises."""

@@ -11,7 +11,7 @@ from random import Random
 import attrs
 
 from p2pool.codec.messages import decode_body, decode_snapshot, encode_body, encode_snapshot
-from p2pool.core.raft import election, replication
+from p2pool.core.raft import adopt, election, reads, replication
 from p2pool.core.raft.state import ConfigurationHash, Out, RaftState
 from p2pool.model import limits
 from p2pool.model.entries import Noop
@@ -21,6 +21,7 @@ from p2pool.model.frames import (
     AppendRequested,
     SnapshotAnswered,
     SnapshotSent,
+    TimeoutNow,
     VoteAnswered,
     VoteRequested,
 )
@@ -32,7 +33,7 @@ from p2pool.model.timing import Now, Timing
 
 Frame = (
     VoteRequested | VoteAnswered | AppendRequested | AppendAnswered
-    | SnapshotSent | SnapshotAnswered
+    | SnapshotSent | SnapshotAnswered | TimeoutNow
 )  # fmt: skip
 
 
@@ -75,7 +76,8 @@ class Raft:
         """When `tick` is wanted next; None where nothing would come of it."""
         s = self.state
         if s.role is RaftRole.LEADER:
-            return min(s.append_due_ms, s.quorum_check_ms)
+            given_up_ms = s.transfer.deadline_ms if s.transfer else s.append_due_ms
+            return min(s.append_due_ms, s.quorum_check_ms, given_up_ms)
         return s.election_deadline_ms if s.is_voter else None
 
     def found(self, now: Now) -> Out:
@@ -93,6 +95,7 @@ class Raft:
         """Do what is due: appends and the quorum check, or an election."""
         s = self.state
         if s.role is RaftRole.LEADER:
+            reads.give_up(s, now)
             replication.check_quorum(s, now)
             if s.role is RaftRole.LEADER and now.mono_ms >= s.append_due_ms:
                 replication.broadcast(s, now)
@@ -116,10 +119,14 @@ class Raft:
                     replication.requested(s, frame, now)
                 case AppendAnswered():
                     replication.answered(s, frame, now)
+                    reads.confirm(s)
+                    reads.push(s)
                 case SnapshotSent():
                     self._take_snapshot(frame, now)
                 case SnapshotAnswered():
                     replication.snapshot_answered(s, frame, now)
+                case TimeoutNow():
+                    self._campaign_at_once(frame, now)
         return self._done()
 
     def propose(self, kind: int, body: bytes, now: Now) -> tuple[Out, Entry]:
@@ -131,6 +138,8 @@ class Raft:
         s = self.state
         if s.role is not RaftRole.LEADER:
             raise NoLeader("This node does not lead.")
+        if s.transfer is not None:
+            raise Overloaded("Leadership is being handed on.", hint="Retry in a second.")
         if len(body) > limits.ENTRY_MAX_BYTES:
             raise Malformed(f"A log entry has {limits.ENTRY_MAX_BYTES} bytes at most.")
         if s.log.last_index - s.commit_index >= limits.PROPOSALS_IN_FLIGHT_MAX:
@@ -138,7 +147,29 @@ class Raft:
         entry = self._append(kind, body, now)
         replication.advance_commit(s)
         replication.replicate(s, now)
+        reads.confirm(s)
         return self._done(), entry
+
+    def read(self, number: int, now: Now) -> Out:
+        """Ask for an index at which a read is consistent: `Out.readable`, or `Out.unreadable`."""
+        s = self.state
+        if s.role is not RaftRole.LEADER or len(s.reads) >= limits.READS_PENDING_MAX:
+            s.out.unreadable.append(number)
+            return self._done()
+        reads.begin(s, number)
+        reads.confirm(s)
+        if s.reads:
+            replication.broadcast(s, now)
+        return self._done()
+
+    def transfer(self, to: Voter, now: Now) -> Out:
+        """Hand leadership to a voter. Raises `NoLeader`, or `Conflict` for one that is none."""
+        s = self.state
+        if s.role is not RaftRole.LEADER:
+            raise NoLeader("This node does not lead.")
+        reads.transfer(s, to, now)
+        replication.replicate(s, now)
+        return self._done()
 
     def change(self, wanted: Configuration, now: Now) -> tuple[Out, Entry]:
         """Propose another configuration: one voter more or less, or learners.
@@ -185,6 +216,27 @@ class Raft:
             progress.snapshot_offset = None
         return self._done()
 
+    def adopt(self, entries: tuple[Entry, ...]) -> Out:
+        """Take committed entries as one that is no participant (`adopt`)."""
+        adopt.adopt_entries(self.state, entries)
+        return self._done()
+
+    def adopt_snapshot(self, data: bytes) -> Out:
+        """Take a committed snapshot as one that is no participant; a bad one changes nothing."""
+        s = self.state
+        snapshot = adopt.adopt_snapshot(s, data)
+        if snapshot is not None:
+            _load(s, data)
+            s.find_configuration()
+            s.role = s.resting_role()
+            s.out.installed = snapshot.state
+        return self._done()
+
+    def recommit(self, index: int) -> Out:
+        """After a restart: what was known to be committed before it (`adopt`)."""
+        adopt.recommit(self.state, index)
+        return self._done()
+
     # --- inside -------------------------------------------------------------------------------
 
     def _lead(self, now: Now) -> None:
@@ -194,6 +246,13 @@ class Raft:
         self._append(kind, body, now)
         replication.advance_commit(s)
         replication.broadcast(s, now)
+
+    def _campaign_at_once(self, m: TimeoutNow, now: Now) -> None:
+        """The leader of our term hands leadership to us (thesis, 3.10)."""
+        s = self.state
+        good = m.follower == s.me and m.term == s.hard.term and m.leader == s.leader
+        if good and s.is_voter and election.campaign(s, False, now, transfer=True):
+            self._lead(now)
 
     def _append(self, kind: int, body: bytes, now: Now) -> Entry:
         s = self.state
@@ -269,7 +328,7 @@ def _speaker(frame: Frame) -> Voter:
             return frame.candidate
         case VoteAnswered():
             return frame.voter
-        case AppendRequested() | SnapshotSent():
+        case AppendRequested() | SnapshotSent() | TimeoutNow():
             return frame.leader
         case AppendAnswered() | SnapshotAnswered():
             return frame.follower

@@ -143,7 +143,8 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
     stale = m.term < s.hard.term or s.role is not RaftRole.LEADER
     if stale or progress is None or m.follower not in s.others():
         return
-    progress.active = True
+    progress.active, progress.heard_ms = True, now.mono_ms
+    progress.answered_round = max(progress.answered_round, min(m.round, progress.round))
     progress.in_flight = max(0, progress.in_flight - 1)
     if not m.ok:
         _back_up(s, m, progress)
@@ -199,7 +200,7 @@ def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
         return
     if s.role is not RaftRole.LEADER or progress is None or s.snapshot is None:
         return
-    progress.active = True
+    progress.active, progress.heard_ms = True, now.mono_ms
     if m.last_index != s.log.base_index:
         progress.snapshot_offset = 0
     elif m.received_bytes >= len(s.snapshot):

@@ -33,6 +33,25 @@ class Out:
     send: list[tuple[PeerKey, Message]] = attrs.field(factory=list)
     committed: list[Entry] = attrs.field(factory=list)
     installed: bytes | None = None
+    readable: list[tuple[int, int]] = attrs.field(factory=list)
+    unreadable: list[int] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class PendingRead:
+    """A read that waits for a majority, and the rounds sent to each before it was asked."""
+
+    number: int
+    rounds: dict[StoreId, int]
+
+
+@attrs.frozen
+class Transfer:
+    """Leadership that is being handed on; `told`: it was asked to campaign."""
+
+    to: Voter
+    deadline_ms: int
+    told: bool = False
 
 
 @attrs.define
@@ -44,6 +63,8 @@ class Progress:
     active: bool = False
     in_flight: int = 0
     round: int = 0
+    answered_round: int = 0
+    heard_ms: int | None = None
     snapshot_offset: int | None = None
 
 
@@ -71,6 +92,8 @@ class RaftState:
     quorum_check_ms: int = 0
     votes: dict[StoreId, bool] = attrs.field(factory=dict)
     progress: dict[StoreId, Progress] = attrs.field(factory=dict)
+    reads: list[PendingRead] = attrs.field(factory=list)
+    transfer: Transfer | None = None
     receiving: bytearray = attrs.field(factory=bytearray)
     last_proposed_at_ms: int = 0
     out: Out = attrs.field(factory=Out)
@@ -109,7 +132,9 @@ class RaftState:
         if term > self.hard.term:
             self.save_hard(term, None)
         self.role, self.leader = self.resting_role(), leader
-        self.votes, self.progress = {}, {}
+        self.votes, self.progress, self.transfer = {}, {}, None
+        self.out.unreadable += [read.number for read in self.reads]
+        self.reads = []
         if leader is not None:
             self.leader_heard_ms = now.mono_ms
         self.restart_election_timer(now)

@@ -1,0 +1,84 @@
+"""How a committee grows, stays odd, and replaces those who are gone."""
+
+from p2pool.core.leading.committee import Candidate, Seat, next_change
+from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
+from p2pool.model.raft import Configuration, Voter
+
+V = [Voter(NodeId(bytes([n]) * 20), PeerKey(bytes([n]) * 32), StoreId(bytes([n]) * 16))
+     for n in range(6)]  # fmt: skip
+P, Q = Address(b"p" * 20), Address(b"q" * 20)
+READY, SILENT, OUT = Seat(caught_up=True), Seat(silent=True), Seat(out=True)
+
+
+def configuration(voters: str, learners: str = "") -> Configuration:
+    """A configuration from digits."""
+    return Configuration(tuple(V[int(n)] for n in voters), tuple(V[int(n)] for n in learners))
+
+
+def change(
+    voters: str, learners: str = "", free: str = "", size: int = 3, **seats: Seat
+) -> tuple[str, str] | None:
+    """The next change as digits, led by 0; all of one provider."""
+    now_is = configuration(voters, learners)
+    given = {V[int(name[1:])]: seat for name, seat in seats.items()}
+    candidates = [Candidate(V[int(n)], P) for n in free]
+    new = next_change(now_is, V[0], given, candidates, size, {})
+    if new is None:
+        return None
+    return (
+        "".join(str(V.index(v)) for v in new.voters),
+        "".join(str(V.index(v)) for v in new.learners),
+    )
+
+
+def test_a_pool_of_three_grows_through_learners() -> None:
+    """Two learners, then two promotions: never two voters for longer than a step."""
+    assert change("0", free="12") == ("0", "1")
+    assert change("0", "1", free="2", s1=READY) == ("0", "12")
+    assert change("0", "12", s1=READY) is None
+    assert change("0", "12", s1=READY, s2=READY) == ("01", "2")
+    assert change("01", "2", s1=READY, s2=READY) == ("012", "")
+    assert change("012", free="34") is None
+
+
+def test_two_nodes_keep_one_voter() -> None:
+    """A second voter would only be one more to lose."""
+    assert change("0", "1", s1=READY) is None
+
+
+def test_a_silent_voter_is_replaced_where_somebody_can() -> None:
+    """Removed first, so that two of two go on, then another takes its place."""
+    assert change("012", s2=SILENT) is None
+    assert change("012", free="3", s2=SILENT) == ("01", "")
+    assert change("01", free="3") == ("01", "3")
+    assert change("01", "3", s3=READY) == ("013", "")
+
+
+def test_nothing_is_removed_that_would_cost_the_quorum() -> None:
+    """With two of three silent, a removal could not commit and would not help."""
+    assert change("012", free="3", s1=SILENT, s2=SILENT) is None
+
+
+def test_who_is_finally_out_goes_without_a_replacement() -> None:
+    """A voter that left the pool serves until its removal commits, and no longer."""
+    assert change("012", s1=OUT) == ("02", "")
+    assert change("0", "1", s1=OUT) == ("0", "")
+
+
+def test_a_silent_learner_makes_room() -> None:
+    """It never counted."""
+    assert change("012", "3", s3=SILENT) == ("012", "")
+
+
+def test_a_smaller_size_sheds_voters_but_not_the_leader() -> None:
+    """The setting of the committee's size may shrink."""
+    assert change("01234", size=3) == ("0123", "")
+    assert change("012", size=1) == ("01", "")
+
+
+def test_another_provider_comes_first() -> None:
+    """No provider holds a quorum where there is a choice."""
+    candidates = [Candidate(V[1], P), Candidate(V[2], Q)]
+    new = next_change(configuration("0"), V[0], {}, candidates, 3, {V[0].node_id: P})
+    assert new is not None
+    assert new.learners == (V[2],)
