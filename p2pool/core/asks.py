@@ -247,6 +247,7 @@ class Asks:
     def _forward(self, item: Pending, now: Now) -> None:
         leader = self.context.leader(now)
         if leader is None or leader == self.context.me:
+            item.retry_ms = max(item.retry_ms, now.mono_ms + limits.FORWARD_PAUSE_MS)
             return
         if item.sent_to == leader and now.mono_ms < item.retry_ms:
             return

@@ -135,6 +135,7 @@ class Leader:
     def _decide(self, state: PoolState, now: Now) -> None:
         """Decide once the last decisions are applied, when the state or a second has moved on."""
         if state.applied_index < self.decided_index:
+            self.look_due_ms = max(self.look_due_ms, now.mono_ms + limits.DECIDE_INTERVAL_MS)
             return
         if state.applied_index == self.looked_index and now.mono_ms < self.look_due_ms:
             return

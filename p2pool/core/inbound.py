@@ -1,0 +1,256 @@
+"""Messages from peers: who may send which, and which part takes it.
+
+Intuition: a table from message to (who may send it, what it does). Standing is what connected peers
+were judged to be; it is looked up again for each message, because the roster changes.
+
+Invariants: a guest reaches the lines that say so and nothing else; gossip counts only from members
+whose binding is known; a message that is not taken changes nothing. Source: design, section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from p2pool.core.effects import AdmitPeer, Level
+from p2pool.core.inputs import Received
+from p2pool.model import messages as m
+from p2pool.model.frames import (
+    AppendAnswered,
+    AppendRequested,
+    SnapshotAnswered,
+    SnapshotSent,
+    TimeoutNow,
+    VoteAnswered,
+    VoteRequested,
+)
+from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.tasks import Signers
+from p2pool.model.timing import Now
+
+if TYPE_CHECKING:
+    from p2pool.core.node import Node
+
+
+@attrs.frozen
+class From:
+    """Who sent a message, over whose connection (None: gossip), and who signed requests in it."""
+
+    node_id: NodeId
+    peer_key: PeerKey
+    incarnation: int
+    signers: tuple[Signers | None, ...]
+
+
+Take = Callable[[Any, From, Now], None]
+
+
+class Inbound:
+    """The table of messages of one node."""
+
+    def __init__(self, node: Node) -> None:
+        """Look up the parts once."""
+        self.node = node
+        self.context = node.context
+        near, asks = node.neighbours, node.asks
+        self.open_to_guests: Mapping[type, Take] = {
+            m.Ping: lambda x, f, now: near.ping(f.peer_key, x, now),
+            m.Pong: lambda x, f, now: None,
+            m.BindingsRequested: lambda x, f, now: near.bindings(f.peer_key, x, now),
+            m.BindingsAnswered: lambda x, f, now: near.learn(f.peer_key, x, now),
+            m.InviteRequested: lambda x, f, now: near.invited(f.peer_key, x, now),
+            m.InviteAnswered: lambda x, f, now: near.invite_answered(f.peer_key, x, now),
+        }
+        frames = (
+            VoteRequested, VoteAnswered, AppendRequested, AppendAnswered,
+            SnapshotSent, SnapshotAnswered, TimeoutNow,
+        )  # fmt: skip
+        self.for_members: Mapping[type, Take] = {
+            **dict.fromkeys(frames, self._raft),
+            m.Order: self._order,
+            m.OrderAnswered: self._order_answered,
+            m.Report: self._report,
+            m.ReportAnswered: lambda x, f, now: node.worker.settle(x),
+            m.ProbeRequested: lambda x, f, now: near.probe(f.peer_key, x, now),
+            m.ProbeAnswered: self._witnessed,
+            m.SuspicionHinted: self._hinted,
+            m.StateRequested: self._state_asked,
+            m.SnapshotRequested: self._state_asked,
+            m.StateAnswered: self._state_told,
+            m.BeatsRequested: lambda x, f, now: near.beats(f.peer_key, x, now),
+            m.HardwareRequested: lambda x, f, now: near.hardware_asked(f.peer_key, x, now),
+            m.HardwareAnswered: lambda x, f, now: near.hardware_told(f.peer_key, x, now),
+            m.RequestForwarded: lambda x, f, now: asks.forwarded(
+                f.peer_key, x, f.signers[0] if f.signers else None, now
+            ),
+            m.ForwardAnswered: lambda x, f, now: asks.forward_answered(f.peer_key, x, now),
+            m.ReadIndexRequested: lambda x, f, now: asks.read_asked(f.peer_key, x, now),
+            m.ReadIndexAnswered: lambda x, f, now: asks.read_answered(f.peer_key, x, now),
+        }
+
+    # --- the door ---------------------------------------------------------------------------------
+
+    def received(self, event: Received, now: Now) -> None:
+        """Take a verified message, if its sender may send it."""
+        header, message = event.verified.header, event.verified.message
+        if isinstance(message, m.Hello):
+            self._hello(message, event, now)
+            return
+        sender = From(header.node_id, header.peer_key, header.incarnation, event.signers)
+        member = self.context.roster.belongs(header.node_id)
+        kind = type(message)
+        if isinstance(message, (m.Heartbeat, m.Announcement)):
+            if member and self.context.peers.key_of(header.node_id) == header.peer_key:
+                self._alive(header.node_id, event, now)
+                self._gossip(message, event, now)
+            return
+        take = self.open_to_guests.get(kind)
+        if take is None and self._may(sender, member):
+            take = self.for_members.get(kind)
+        if take is None or event.peer_key != header.peer_key:
+            return
+        self._alive(header.node_id, event, now)
+        take(message, sender, now)
+
+    def _may(self, sender: From, member: bool) -> bool:
+        """A member by the roster; or one of the committee, which the log and not the roster says
+        who is in (a voter that is out serves until its removal commits)."""
+        if member:
+            return True
+        group = self.context.ledger.configuration
+        return any(v.node_id == sender.node_id for v in (*group.voters, *group.learners))
+
+    def _alive(self, node_id: NodeId, event: Received, now: Now) -> None:
+        node = self.node
+        if event.peer_key is None and not self._is_new(event):
+            return
+        node.neighbours.alive(node_id, now)
+        if node.leader is not None:
+            node.leader.health.heard(node_id)
+
+    def _is_new(self, event: Received) -> bool:
+        """Whether gossip is newer than what was heard; a relayed heartbeat may be an old one."""
+        header = event.verified.header
+        beat = self.context.beats.newest.get(header.node_id)
+        stamp = (header.incarnation, header.sent_at_ms)
+        return beat is None or stamp > (beat.incarnation, beat.sent_at_ms)
+
+    def from_myself(self, message: m.Message, now: Now) -> None:
+        """What this node as leader says to itself as worker, and back."""
+        me = self.context.config.me
+        desired = message.desired if isinstance(message, m.Order) else ()
+        signers = tuple(self._signers_of(d) for d in desired)
+        sender = From(me.node_id, me.peer_key, self.context.config.incarnation, signers)
+        take = self.for_members.get(type(message))
+        if take is not None:
+            take(message, sender, now)
+
+    def _signers_of(self, desired: m.Desired) -> Signers | None:
+        """Who signed a submission of the log: recovered before it was proposed."""
+        state = self.context.ledger.state
+        task = state.tasks.get(desired.allocation.task_id) if state is not None else None
+        return Signers(task.record.signer, task.record.grantor) if task is not None else None
+
+    # --- hello ------------------------------------------------------------------------------------
+
+    def _hello(self, hello: m.Hello, event: Received, now: Now) -> None:
+        if event.peer_key is None:
+            return
+        context = self.context
+        context.effects += context.peers.greet(hello, event.peer_key, context.roster.belongs)
+        node_id = context.peers.node_of(event.peer_key)
+        if node_id is not None:
+            self.node.neighbours.watch.connected(node_id)
+
+    def admitted(self, effect: AdmitPeer, now: Now) -> None:
+        """A peer was judged: get to know it."""
+        if effect.standing == "refused":
+            return
+        self.node.neighbours.met(effect.peer_key, now)
+        node_id = self.context.peers.node_of(effect.peer_key)
+        if effect.standing == "member" and node_id is not None and self.node.leader is not None:
+            self.node.leader.orders.came(node_id, now)
+
+    # --- gossip -----------------------------------------------------------------------------------
+
+    def _gossip(self, message: m.Heartbeat | m.Announcement, event: Received, now: Now) -> None:
+        node_id = event.verified.header.node_id
+        if isinstance(message, m.Announcement):
+            self._announced(message, node_id, now)
+        elif self.context.beats.hear(event.verified, now):
+            self.context.roster.heard(node_id, now)
+            self.node.neighbours.addresses(node_id, message.addresses)
+
+    def _announced(self, said: m.Announcement, sender: NodeId, now: Now) -> None:
+        context, ledger = self.context, self.context.ledger
+        raft = ledger.raft
+        if raft is None or said.log_id != raft.state.log_id:
+            return
+        voters = ledger.configuration.voters
+        of_committee = any(v.node_id == sender for v in voters) or not voters
+        if not of_committee and said.commit_index <= ledger.commit_index:
+            return  # Not of the committee that we know, and we are not behind.
+        if said.term < context.announced_term:
+            return
+        context.announced_by, context.announced_ms = sender, now.mono_ms
+        context.announced_term = said.term
+        if ledger.fetches:
+            ledger.replica.held_index = ledger.commit_index
+            ledger.replica.heard(said, context.roster.size(), now)
+        state = ledger.state
+        same = state is not None and state.applied_index == said.commit_index
+        if same and state is not None and state.digest() != said.state_digest:
+            context.log(
+                Level.ERROR, "this node's state is not the leader's", index=said.commit_index
+            )
+
+    # --- raft and state ---------------------------------------------------------------------------
+
+    def _raft(self, frame: Any, sender: From, now: Now) -> None:
+        self.context.ledger.receive(frame, sender.peer_key, now)
+
+    def _state_asked(self, asked: Any, sender: From, now: Now) -> None:
+        answer = self.context.ledger.answer(asked)
+        if answer is not None:
+            self.context.tell(sender.peer_key, answer)
+
+    def _state_told(self, answer: m.StateAnswered, sender: From, now: Now) -> None:
+        context = self.context
+        number = context.last_request + 1
+        ask = context.ledger.answered(answer, sender.peer_key, number, now)
+        if ask is not None:
+            context.request()
+            context.tell(ask.peer_key, ask.message)
+
+    # --- work -------------------------------------------------------------------------------------
+
+    def _order(self, order: m.Order, sender: From, now: Now) -> None:
+        """Obey a leader: one that we follow, or that is at least of the committee."""
+        context = self.context
+        voters = context.ledger.configuration.voters
+        of_committee = any(v.node_id == sender.node_id for v in voters)
+        leads = sender.node_id == context.leader(now)
+        if order.node_id != context.me or not context.roster.known or not (leads or of_committee):
+            return
+        answer = self.node.worker.obey(order, sender.signers, now)
+        context.tell(sender.peer_key, answer)
+
+    def _order_answered(self, answer: m.OrderAnswered, sender: From, now: Now) -> None:
+        if self.node.leader is not None:
+            self.node.leader.orders.answered(sender.node_id, answer)
+
+    def _report(self, report: m.Report, sender: From, now: Now) -> None:
+        if self.node.leader is not None and self.context.ledger.leads:
+            self.node.leader.reports.take(sender.node_id, report, now)
+
+    # --- health -----------------------------------------------------------------------------------
+
+    def _witnessed(self, answer: m.ProbeAnswered, sender: From, now: Now) -> None:
+        if self.node.leader is not None:
+            self.node.leader.health.witnessed(answer.request, answer.reachable, answer.known)
+
+    def _hinted(self, hint: m.SuspicionHinted, sender: From, now: Now) -> None:
+        if self.node.leader is not None and self.context.ledger.leads:
+            self.node.leader.hinted(hint.node_id, hint.reason, now)

@@ -1,0 +1,163 @@
+"""What a node says of itself: to the pool in its heartbeat, to its own API in a view.
+
+A view is built when somebody looks, from what the node holds at that moment, and is frozen.
+Nothing here changes anything.
+"""
+
+from p2pool.codec.messages import hardware_digest
+from p2pool.core.context import Context
+from p2pool.core.pool.state import Allocation, PoolState, Task
+from p2pool.core.pool.tasks import summary
+from p2pool.core.worker.worker import Worker
+from p2pool.model import limits
+from p2pool.model.chain import ChainMember
+from p2pool.model.gossip import Heartbeat
+from p2pool.model.hardware import FreeResources, Hardware, Load
+from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.states import Intent, RaftRole, Reachability
+from p2pool.model.timing import Now
+from p2pool.model.view import AllocationView, NodeView, TaskView, View
+
+
+def heartbeat(
+    context: Context,
+    worker: Worker,
+    hardware: Hardware,
+    load: Load,
+    addresses: tuple[str, ...],
+    trouble: str,
+    now: Now,
+) -> Heartbeat:
+    """What this node would say now."""
+    ledger = context.ledger
+    state = ledger.state
+    intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
+    return Heartbeat(
+        context.config.agent_version,
+        addresses[: limits.ADDRESSES_MAX],
+        context.config.me.store_id,
+        intent,
+        ledger.role,
+        context.leader(now),
+        ledger.epoch,
+        ledger.term,
+        ledger.applied_index,
+        hardware_digest(hardware),
+        hardware,
+        worker.free(hardware),
+        worker.statuses()[: limits.ALLOCATIONS_PER_HEARTBEAT_MAX],
+        load,
+        not trouble,
+        trouble[: limits.NAME_MAX_BYTES],
+    )
+
+
+def node_view(context: Context, state: PoolState | None, member: ChainMember) -> NodeView:
+    """One member as this node knows it."""
+    node_id = member.node_id
+    beat = context.beats.newest.get(node_id)
+    judged = state.node(node_id) if state is not None else None
+    said = beat.heartbeat if beat is not None else None
+    reason = member.reason or (judged.reason if judged is not None else "")
+    return NodeView(
+        node_id=node_id,
+        provider=member.provider,
+        membership=context.roster.membership(node_id),
+        reachability=judged.reachability if judged is not None else Reachability.HEALTHY,
+        intent=judged.intent if judged is not None else Intent.ELIGIBLE,
+        eligible=context.roster.eligible(node_id),
+        reason=reason or (said.reason if said is not None else ""),
+        peer_key=_peer_key(context, node_id),
+        role=_role(context, node_id, said),
+        agent_version=said.agent_version if said is not None else "",
+        addresses=said.addresses if said is not None else (),
+        incarnation=beat.incarnation if beat is not None else 0,
+        last_heard_ms=beat.heard_at.wall_ms if beat is not None else 0,
+        hardware=context.beats.hardware_of(node_id),
+        free=_free(said),
+        load=said.load if said is not None else Load(),
+        allocations=_running(state, node_id),
+    )
+
+
+def _peer_key(context: Context, node_id: NodeId) -> PeerKey | None:
+    return context.config.me.peer_key if node_id == context.me else context.peers.key_of(node_id)
+
+
+def _role(context: Context, node_id: NodeId, said: Heartbeat | None) -> RaftRole:
+    """Our own role as it is; another's as it last said."""
+    if node_id == context.me:
+        return context.ledger.role
+    return said.role if said is not None else RaftRole.IDLE
+
+
+def _free(said: Heartbeat | None) -> FreeResources | None:
+    return said.free if said is not None else None
+
+
+def _running(state: PoolState | None, node_id: NodeId) -> int:
+    if state is None:
+        return 0
+    return sum(copy.holds for copy in state.on_node(node_id))
+
+
+def task_view(state: PoolState, task: Task) -> TaskView:
+    """One task with its copies."""
+    copies = tuple(_copy_view(copy) for copy in state.of_task(task.task_id))
+    return TaskView(
+        task.task_id,
+        task.spec,
+        task.record.signer,
+        summary(state, task),
+        task.record.submitted_at_ms,
+        copies,
+        task.stop_requested,
+    )
+
+
+def _copy_view(copy: Allocation) -> AllocationView:
+    return AllocationView(
+        copy.allocation,
+        copy.attempt,
+        copy.state,
+        copy.node_id,
+        copy.gpus,
+        copy.reason,
+        copy.exit_code,
+        copy.oom_killed,
+        copy.image_digest,
+        copy.changed_at_ms,
+    )
+
+
+def build_view(
+    context: Context, revision: int, leader_since_ms: int, problems: tuple[str, ...], now: Now
+) -> View:
+    """All that this node knows now."""
+    ledger, roster, me = context.ledger, context.roster, context.config.me
+    state = ledger.state
+    tasks = state.tasks.values() if state is not None else ()
+    return View(
+        revision=revision,
+        as_of_ms=now.wall_ms,
+        pool=context.config.pool,
+        node_id=me.node_id,
+        peer_key=me.peer_key,
+        store_id=me.store_id,
+        role=ledger.role,
+        epoch=ledger.epoch,
+        log_id=ledger.raft.state.log_id if ledger.raft is not None else None,
+        term=ledger.term,
+        leader=context.leader(now),
+        leader_since_ms=leader_since_ms,
+        commit_index=ledger.commit_index,
+        applied_index=ledger.applied_index,
+        configuration=ledger.configuration,
+        roster=roster.latest,
+        roster_final=roster.final,
+        roster_age_ms=roster.age_ms(now),
+        nodes=tuple(node_view(context, state, member) for member in roster.members()),
+        tasks=tuple(task_view(state, task) for task in tasks if state is not None),
+        problems=problems,
+        peers_connected=len(context.peers.connected),
+    )

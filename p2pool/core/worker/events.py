@@ -1,0 +1,121 @@
+"""What happens to containers, and what the worker wants done with them.
+
+The agent carries the effects out with a `ContainerRuntime` and brings their outcome back as these
+inputs, exactly one for each effect. A listing is the truth; everything else is news between two.
+"""
+
+import attrs
+
+from p2pool.model.ids import AllocationId
+from p2pool.model.runtime import ContainerPlan, ContainerStatus
+
+# --- inputs -------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class ContainersListed:
+    """All containers of this node, ended ones too."""
+
+    statuses: tuple[ContainerStatus, ...]
+
+
+@attrs.frozen
+class PullProgressed:
+    """The image of an allocation is being fetched; `text` is for people."""
+
+    allocation: AllocationId
+    attempt: int
+    text: str
+
+
+@attrs.frozen
+class ContainerStarted:
+    """A container runs, or ran already and has ended: its status says which."""
+
+    status: ContainerStatus
+
+
+@attrs.frozen
+class StartFailed:
+    """A start failed; `code` is of `model.errors`. `retry`: it may pass if tried again."""
+
+    allocation: AllocationId
+    attempt: int
+    code: str
+    message: str
+    retry: bool
+
+
+@attrs.frozen
+class ContainerStopped:
+    """A container that was told to stop has ended."""
+
+    allocation: AllocationId
+    attempt: int
+
+
+@attrs.frozen
+class StopFailed:
+    """A container could not be stopped (yet)."""
+
+    allocation: AllocationId
+    attempt: int
+    message: str
+
+
+@attrs.frozen
+class ContainerRemoved:
+    """An ended container and its log lines are gone."""
+
+    allocation: AllocationId
+    attempt: int
+
+
+WorkerInput = (
+    ContainersListed | PullProgressed | ContainerStarted | StartFailed
+    | ContainerStopped | StopFailed | ContainerRemoved
+)  # fmt: skip
+
+# --- effects ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class StartContainer:
+    """Fetch the image, then start this attempt; answered by ContainerStarted or StartFailed."""
+
+    plan: ContainerPlan
+
+
+@attrs.frozen
+class RestartContainer:
+    """Start an ended container anew; answered by ContainerStarted or StartFailed."""
+
+    allocation: AllocationId
+    attempt: int
+
+
+@attrs.frozen
+class StopContainer:
+    """End a container; answered by ContainerStopped or StopFailed."""
+
+    allocation: AllocationId
+    attempt: int
+    grace_ms: int
+
+
+@attrs.frozen
+class RemoveContainer:
+    """Forget an ended container; answered by ContainerRemoved (or not at all: asked again)."""
+
+    allocation: AllocationId
+    attempt: int
+
+
+@attrs.frozen
+class ListContainers:
+    """Look what is there; answered by ContainersListed."""
+
+
+WorkerEffect = (
+    StartContainer | RestartContainer | StopContainer | RemoveContainer | ListContainers
+)  # fmt: skip

@@ -1,0 +1,206 @@
+"""One attempt of one allocation on this node: what is wanted of it, and how it stands.
+
+An item is made when an order names the attempt, or when a listing shows a container that no order
+is known for (after a disk was lost): such a one is reported, never touched unless an order stops
+it. What must survive a restart is in `Kept`; the container itself is found again by a listing.
+
+Invariants: states follow `states.ALLOCATION`; one effect is under way for an item at a time.
+"""
+
+import attrs
+
+from p2pool.codec.spec import parse_spec, spec_hash
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.model import limits
+from p2pool.model.entries import Outcome
+from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
+from p2pool.model.runtime import ContainerPlan, ContainerStatus
+from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
+from p2pool.model.tasks import RestartMode, TaskSpec
+from p2pool.model.work import Desired
+
+Key = tuple[AllocationId, int]
+S = AllocationState
+
+
+@attrs.frozen
+class Kept:
+    """What of an item is kept on disk."""
+
+    allocation: AllocationId
+    attempt: int
+    token: Token
+    desired: Desired | None
+    state: AllocationState
+    stop_wanted: bool
+    restarts: int
+    reason: str
+    exit_code: int | None
+    oom_killed: bool
+    image_digest: str
+    settled: bool
+
+
+@attrs.define
+class Item:
+    """See the module."""
+
+    allocation: AllocationId
+    attempt: int
+    token: Token
+    desired: Desired | None = None
+    spec: TaskSpec | None = None
+    state: AllocationState = S.ASSIGNED
+    stop_wanted: bool = False
+    restarts: int = 0
+    reason: str = ""
+    exit_code: int | None = None
+    oom_killed: bool = False
+    image_digest: str = ""
+    settled: Outcome | None = None
+    container: ContainerStatus | None = None
+    busy: bool = False
+    missing: int = 0
+    failures: int = 0
+    retry_ms: int = 0
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> Key:
+        """Its name among the items."""
+        return self.allocation, self.attempt
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over for good."""
+        return self.state in TERMINAL_ALLOCATION_STATES
+
+    @property
+    def alive(self) -> bool:
+        """Whether something of it runs, or may: it then holds its GPUs."""
+        running = self.container is not None and not self.container.ended
+        return running or self.busy
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The GPUs that it was given."""
+        if self.desired is not None:
+            return self.desired.gpus
+        return self.container.gpus if self.container is not None else ()
+
+    @property
+    def grace_ms(self) -> int:
+        """How long it may take to end by itself."""
+        grace_s = self.spec.stop_grace_s if self.spec else limits.STOP_GRACE_DEFAULT_S
+        return grace_s * 1000
+
+    def outcome(self) -> Outcome:
+        """How it stands, as it is reported. Only an end is told with all that is known of it."""
+        if not self.ended:
+            return Outcome(self.allocation, self.attempt, self.state)
+        return Outcome(
+            self.allocation,
+            self.attempt,
+            self.state,
+            self.reason[: limits.NAME_MAX_BYTES],
+            self.exit_code,
+            self.oom_killed,
+            self.image_digest,
+        )
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something to report that the leader has not settled."""
+        return self.state is not S.ASSIGNED and self.outcome() != self.settled
+
+    # --- changing ---------------------------------------------------------------------------------
+
+    def become(self, state: AllocationState, reason: str = "") -> bool:
+        """Move along the table; False where that may not be."""
+        if not may_become(self.state, state):
+            return False
+        self.state, self.reason = state, reason or self.reason
+        return True
+
+    def wants_restart(self, exit_code: int | None) -> bool:
+        """Whether its policy starts a container again that ended so."""
+        if self.spec is None or self.restarts >= self.spec.restart.attempts:
+            return False
+        mode = self.spec.restart.mode
+        return mode is RestartMode.ALWAYS or (mode is RestartMode.ON_FAILURE and exit_code != 0)
+
+    def backoff_ms(self) -> int:
+        """How long to wait before the next try: doubling, with a cap."""
+        first_ms = self.spec.restart.backoff_ms if self.spec else limits.RESTART_BACKOFF_MIN_MS
+        doubled = first_ms << min(max(0, self.restarts + self.failures - 1), 20)
+        return min(doubled, limits.RESTART_BACKOFF_MAX_MS)
+
+    def plan(self, pool: PoolRef, node_id: NodeId) -> ContainerPlan:
+        """What the runtime is to start."""
+        assert self.desired is not None
+        assert self.spec is not None
+        text = self.desired.signed.request.spec_json
+        named = {
+            "P2POOL_TASK_ID": self.allocation.task_id.hex(),
+            "P2POOL_ALLOCATION": str(self.allocation),
+            "P2POOL_REPLICA": str(self.allocation.replica),
+            "P2POOL_REPLICAS": str(self.spec.replicas),
+            "P2POOL_ATTEMPT": str(self.attempt),
+            "P2POOL_NODE_ID": f"0x{node_id.hex()}",
+            "P2POOL_POOL_ID": str(pool.pool_id),
+            "P2POOL_GPUS": ",".join(self.gpus),
+        }
+        return ContainerPlan(
+            self.allocation,
+            self.attempt,
+            self.token,
+            self.spec,
+            spec_hash(text),
+            self.gpus,
+            tuple(named.items()),
+        )
+
+    # --- disk -------------------------------------------------------------------------------------
+
+    def row(self) -> tuple[bytes, bytes]:
+        """Key and value of its row."""
+        kept = Kept(
+            self.allocation,
+            self.attempt,
+            self.token,
+            self.desired,
+            self.state,
+            self.stop_wanted,
+            self.restarts,
+            self.reason[: limits.NAME_MAX_BYTES],
+            self.exit_code,
+            self.oom_killed,
+            self.image_digest,
+            self.settled == self.outcome(),
+        )
+        return row_key(self.key), encode_struct(kept)
+
+
+def row_key(key: Key) -> bytes:
+    """The key of an item's row."""
+    allocation, attempt = key
+    number = allocation.replica.to_bytes(8, "big") + attempt.to_bytes(8, "big")
+    return allocation.task_id + number
+
+
+def item_of(row: bytes) -> Item:
+    """The item that a row holds."""
+    kept = decode_struct(Kept, row)
+    item = take(kept.allocation, kept.attempt, kept.token, kept.desired)
+    item.state, item.stop_wanted, item.restarts = kept.state, kept.stop_wanted, kept.restarts
+    item.reason, item.exit_code, item.oom_killed = kept.reason, kept.exit_code, kept.oom_killed
+    item.image_digest = kept.image_digest
+    item.settled = item.outcome() if kept.settled else None
+    return item
+
+
+def take(allocation: AllocationId, attempt: int, token: Token, desired: Desired | None) -> Item:
+    """A new item, with its specification read where there is one."""
+    spec = parse_spec(desired.signed.request.spec_json) if desired is not None else None
+    return Item(allocation, attempt, token, desired, spec)

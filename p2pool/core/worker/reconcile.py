@@ -1,0 +1,194 @@
+"""From what is wanted and what is there to the next act for one item: the worker's rules.
+
+Functions change the item that they are given and say by `mark` when that has to go to disk. They
+are called with listings and outcomes of effects only, so what they know of a container was true a
+moment ago; each act is safe to repeat.
+"""
+
+from collections.abc import Callable, Mapping
+
+from p2pool.core.worker import events as ev
+from p2pool.core.worker.item import Item, Key, take
+from p2pool.model import limits
+from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.states import AllocationState
+from p2pool.model.timing import Now
+
+S = AllocationState
+Mark = Callable[[Item], None]
+MISSING_LISTINGS = 2
+
+
+def listed(
+    items: dict[Key, Item], statuses: tuple[ContainerStatus, ...], mark: Mark, now: Now
+) -> None:
+    """Compare a listing with the items: found, changed, or gone without a word."""
+    here: dict[Key, None] = {}
+    for status in statuses:
+        key = (status.allocation, status.attempt)
+        here[key] = None
+        item = items.get(key)
+        if item is None:
+            if len(items) >= limits.ITEMS_PER_NODE_MAX:
+                continue
+            item = items[key] = take(status.allocation, status.attempt, status.token, None)
+            mark(item)
+        item.missing = 0
+        if not item.busy:
+            seen(item, status, mark, now)
+    for key, item in items.items():
+        if key in here or item.busy:
+            continue
+        if item.ended:
+            item.container = None
+        elif item.container is not None or item.state in (S.RUNNING, S.STARTING, S.STOPPING):
+            # A listing may be older than a start that it does not show: believe the second one.
+            item.missing += 1
+            if item.missing >= MISSING_LISTINGS:
+                vanished(item, mark, now)
+
+
+def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
+    """What a container is found to be."""
+    item.container = status
+    item.image_digest = status.image_digest or item.image_digest
+    if item.ended:
+        return
+    if not status.ended:
+        if status.state is ContainerState.RUNNING and not item.stop_wanted:
+            move(item, S.RUNNING, "", mark)
+        return
+    if status.state is ContainerState.DEAD and status.exit_code is None:
+        over(item, None, False, status.error or "it ended and nobody knows how", mark, now)
+    else:
+        over(item, status.exit_code, status.oom_killed, status.error, mark, now)
+
+
+def over(
+    item: Item, exit_code: int | None, oom_killed: bool, why: str, mark: Mark, now: Now
+) -> None:
+    """A container ended: for good, or until its policy starts it again."""
+    item.exit_code, item.oom_killed = exit_code, oom_killed
+    if item.stop_wanted:
+        end(item, S.STOPPED, "it was stopped", mark)
+    elif item.wants_restart(exit_code):
+        item.restarts += 1
+        item.retry_ms = now.mono_ms + item.backoff_ms()
+        move(item, S.RUNNING, "", mark)
+        move(item, S.STARTING, f"restart {item.restarts}: {_because(exit_code, oom_killed, why)}",
+             mark)  # fmt: skip
+    elif exit_code == 0:
+        end(item, S.SUCCEEDED, "", mark)
+    else:
+        end(item, S.FAILED, _because(exit_code, oom_killed, why), mark)
+
+
+def _because(exit_code: int | None, oom_killed: bool, why: str) -> str:
+    if oom_killed:
+        return "it ran out of memory"
+    if exit_code is None:
+        return why or "it ended and nobody knows how"
+    if exit_code > 128 and exit_code - 128 < 65:
+        return f"signal {exit_code - 128} ended it"
+    return why or f"it ended with exit code {exit_code}"
+
+
+def vanished(item: Item, mark: Mark, now: Now) -> None:
+    """Its container is gone without having been seen to end."""
+    item.container = None
+    over(item, None, False, "its container is gone", mark, now)
+
+
+def gone(item: Item, mark: Mark) -> None:
+    """A container that was told to stop has ended."""
+    container = item.container
+    if container is not None and not container.ended:
+        item.container = None
+    if item.stop_wanted and not item.ended:
+        end(item, S.STOPPED, "it was stopped", mark)
+
+
+def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> None:
+    """A start failed: try again where that may help."""
+    item.busy = False
+    if item.ended:
+        return
+    if item.stop_wanted:
+        if item.container is None or item.container.ended:
+            end(item, S.STOPPED, "it was stopped", mark)
+    elif event.retry:
+        item.failures += 1
+        item.reason = event.message
+        item.retry_ms = now.mono_ms + item.backoff_ms()
+    else:
+        end(item, S.FAILED, f"{event.code}: {event.message}", mark)
+
+
+def move(item: Item, state: AllocationState, reason: str, mark: Mark) -> None:
+    """Change state along the table."""
+    if item.state is not state and item.become(state, reason):
+        if state is S.RUNNING:
+            item.reason = ""
+        mark(item)
+
+
+def end(item: Item, state: AllocationState, reason: str, mark: Mark) -> None:
+    """It is over: by way of running where the table wants that."""
+    if not item.become(state, reason) and item.become(S.RUNNING):
+        item.become(state, reason)
+    item.retry_ms = 0
+    mark(item)
+
+
+def drive(
+    item: Item,
+    items: Mapping[Key, Item],
+    is_member: bool,
+    scope: RuntimeScope,
+    mark: Mark,
+    now: Now,
+) -> ev.WorkerEffect | None:
+    """The next act for an item, if there is one to be done now."""
+    if item.ended or item.busy or now.mono_ms < item.retry_ms:
+        return None
+    item.retry_ms = 0
+    if item.stop_wanted:
+        return _stop(item, mark)
+    there = item.container is not None and not item.container.ended
+    if there or item.desired is None or not is_member or blocked(item, items):
+        return None
+    item.busy = True
+    if item.container is not None and item.restarts:
+        return ev.RestartContainer(item.allocation, item.attempt)
+    return ev.StartContainer(item.plan(scope.pool, scope.node_id))
+
+
+def _stop(item: Item, mark: Mark) -> ev.WorkerEffect | None:
+    if item.container is None or item.container.ended:
+        end(item, S.STOPPED, "it was stopped", mark)
+        return None
+    move(item, S.STOPPING, item.reason, mark)
+    item.busy = True
+    return ev.StopContainer(item.allocation, item.attempt, item.grace_ms)
+
+
+def blocked(item: Item, items: Mapping[Key, Item]) -> bool:
+    """Whether something here has to be gone before: an older attempt, or a holder of its GPUs."""
+    mine = dict.fromkeys(item.gpus)
+    for other in items.values():
+        if other is item or not other.alive:
+            continue
+        older = other.allocation == item.allocation and other.attempt < item.attempt
+        if older or any(uuid in mine for uuid in other.gpus):
+            return True
+    return False
+
+
+def to_drop(items: Mapping[Key, Item]) -> list[Item]:
+    """Items that are over and settled: all that have no container, and the oldest of those kept
+    for their log lines."""
+    over_items = [i for i in items.values() if i.ended and not i.news]
+    bare = [i for i in over_items if i.container is None]
+    kept = [i for i in over_items if i.container is not None and i.container.ended]
+    kept.sort(key=lambda i: (i.container.finished_at_ms if i.container else 0, i.key))
+    return bare + kept[: max(0, len(kept) - limits.ENDED_CONTAINERS_KEPT)]

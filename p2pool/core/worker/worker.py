@@ -1,0 +1,289 @@
+"""The worker: one node's share of the pool's work, reconciled with the containers that are there.
+
+Intuition: orders say what is wanted, listings say what is. Each step closes the gap by at most one
+effect for each item, and waits for its outcome. Nothing but an explicit stop ends a copy: what is
+neither wanted nor to be stopped runs on and is reported until the leader says what to do with it.
+
+Invariants: one high-water token, durable before an order is answered, and no older order is obeyed;
+an item is on disk before its container starts; rights are judged here before anything starts; a GPU
+is handed on only when whoever held it here is gone; an older attempt ends before a newer begins;
+an outcome is told until it is settled. While the engine is away nothing is known to have ended.
+Source: design, section 9; Nomad's client, kubelet's reconciliation.
+"""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.core.worker import events as ev
+from p2pool.core.worker import reconcile
+from p2pool.core.worker.item import Item, Key, item_of, row_key, take
+from p2pool.model import limits
+from p2pool.model.entries import Outcome
+from p2pool.model.gossip import AllocationStatus
+from p2pool.model.hardware import FreeResources, Hardware
+from p2pool.model.ids import ZERO_TOKEN, AllocationId, Token
+from p2pool.model.runtime import RuntimeScope
+from p2pool.model.states import AllocationState
+from p2pool.model.storage import Delete, PersistOp, Put
+from p2pool.model.tasks import Signers
+from p2pool.model.timing import Now
+from p2pool.model.work import Desired, Order, OrderAnswered, Report, ReportAnswered
+
+Allowed = Callable[[Desired, Signers | None, int], str]
+ITEMS_TABLE = "orders"
+META_TABLE = "meta"
+TOKEN_KEY = b"worker.token"
+S = AllocationState
+
+
+@attrs.define
+class Worker:
+    """All items of one node."""
+
+    scope: RuntimeScope
+    allowed: Allowed
+    restored: Mapping[str, Mapping[bytes, bytes]] = attrs.field(repr=False)
+    items: dict[Key, Item] = attrs.field(factory=dict)
+    high_water: Token = ZERO_TOKEN
+    listed: bool = False
+    well: bool = False
+    is_member: bool = False
+    left: bool = False
+    list_due_ms: int = 0
+    listing: bool = False
+    report_due_ms: int | None = None
+    reported: dict[Key, Outcome] = attrs.field(factory=dict)
+    dirty: dict[Key, None] = attrs.field(factory=dict)
+    persist: list[PersistOp] = attrs.field(factory=list)
+    effects: list[ev.WorkerEffect] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        """Take up what was ordered before the restart."""
+        for row in self.restored[ITEMS_TABLE].values():
+            item = item_of(row)
+            self.items[item.key] = item
+        kept = self.restored[META_TABLE].get(TOKEN_KEY)
+        if kept is not None:
+            self.high_water = decode_struct(Token, kept)
+        self.restored = {}
+
+    # --- orders and reports -----------------------------------------------------------------------
+
+    def obey(self, order: Order, signers: tuple[Signers | None, ...], now: Now) -> OrderAnswered:
+        """Take an order that is newer than all before; `signers` are of its submissions."""
+        if order.token < self.high_water:
+            return OrderAnswered(
+                order.token, self.high_water, False, "a newer order was obeyed before"
+            )
+        if order.token == self.high_water:
+            return OrderAnswered(order.token, self.high_water, True, "")
+        newer_term = order.token.term != self.high_water.term
+        self.high_water = order.token
+        self.persist.append(Put(META_TABLE, TOKEN_KEY, encode_struct(order.token)))
+        wanted: dict[AllocationId, int] = {}
+        for number, desired in enumerate(order.desired):
+            by = signers[number] if number < len(signers) else None
+            wanted[desired.allocation] = desired.attempt
+            self._want(desired, by, order.token, now)
+        stops = dict.fromkeys(order.stops)
+        for item in self.items.values():
+            attempt = wanted.get(item.allocation)
+            older = attempt is not None and item.attempt < attempt
+            if older or (attempt is None and item.allocation in stops):
+                self._stop(item)
+        if newer_term:
+            self.connected(now)
+        return OrderAnswered(order.token, self.high_water, True, "")
+
+    def _want(self, desired: Desired, by: Signers | None, token: Token, now: Now) -> None:
+        key = (desired.allocation, desired.attempt)
+        item = self.items.get(key)
+        if item is not None and item.desired is not None:
+            return
+        if item is None and len(self.items) >= limits.ITEMS_PER_NODE_MAX:
+            return  # It stays assigned, and the leader's deadline or a stop ends it.
+        new = take(desired.allocation, desired.attempt, token, desired)
+        denied = self.allowed(desired, by, now.wall_ms // 1000)
+        if item is not None:
+            # Found running here before its order was known: it is this copy.
+            item.desired, item.spec, item.token = desired, new.spec, token
+            new = item
+        elif denied:
+            new.become(S.FAILED, f"not allowed: {denied}")
+        self.items[key] = new
+        self.dirty[key] = None
+
+    def _stop(self, item: Item) -> None:
+        if not item.stop_wanted and not item.ended:
+            item.stop_wanted = True
+            self.dirty[item.key] = None
+
+    def connected(self, now: Now) -> None:
+        """There is another leader: it has not heard what was reported to the last one."""
+        self.reported.clear()
+        self.report_due_ms = now.mono_ms
+
+    def report(self, now: Now) -> Report | None:
+        """What the leader has to be told now, if anything."""
+        news = {i.key: i.outcome() for i in self.items.values() if i.news}
+        fresh = any(self.reported.get(key) != outcome for key, outcome in news.items())
+        due = self.report_due_ms is not None and now.mono_ms >= self.report_due_ms
+        if not news:
+            self.report_due_ms = None
+        if not news or not (fresh or due):
+            return None
+        self.reported = news
+        self.report_due_ms = now.mono_ms + limits.REPORT_RESEND_MS
+        outcomes = tuple(news.values())[: limits.ALLOCATIONS_PER_NODE_MAX]
+        return Report(self.high_water, outcomes)
+
+    def wait(self, now: Now) -> None:
+        """There is no leader to report to: look again later."""
+        if self.report_due_ms is not None:
+            self.report_due_ms = max(self.report_due_ms, now.mono_ms + limits.REPORT_RESEND_MS)
+
+    def settle(self, answer: ReportAnswered) -> None:
+        """The leader has these outcomes in the log, or does not want them."""
+        for outcome in answer.outcomes:
+            item = self.items.get((outcome.allocation, outcome.attempt))
+            if item is not None and item.outcome() == outcome:
+                item.settled = outcome
+                if item.ended:
+                    self.dirty[item.key] = None
+
+    # --- what happens -----------------------------------------------------------------------------
+
+    def step(self, event: ev.WorkerInput, now: Now) -> None:
+        """Take one input."""
+        match event:
+            case ev.ContainersListed():
+                self.listing, self.listed = False, True
+                self.list_due_ms = now.mono_ms + limits.RECONCILE_INTERVAL_MS
+                reconcile.listed(self.items, event.statuses, self.mark, now)
+            case ev.ContainerStarted():
+                item = self._item(event.status.allocation, event.status.attempt)
+                if item is not None:
+                    item.busy, item.failures, item.missing = False, 0, 0
+                    reconcile.seen(item, event.status, self.mark, now)
+            case ev.PullProgressed():
+                item = self._item(event.allocation, event.attempt)
+                if item is not None and item.busy and item.become(S.PULLING, event.text):
+                    item.reason = event.text
+            case ev.StartFailed():
+                item = self._item(event.allocation, event.attempt)
+                if item is not None:
+                    reconcile.start_failed(item, event, self.mark, now)
+            case ev.ContainerStopped():
+                item = self._item(event.allocation, event.attempt)
+                if item is not None:
+                    item.busy = False
+                    reconcile.gone(item, self.mark)
+            case ev.StopFailed():
+                item = self._item(event.allocation, event.attempt)
+                if item is not None:
+                    item.busy, item.failures = False, item.failures + 1
+                    item.retry_ms = now.mono_ms + item.backoff_ms()
+                    item.reason = event.message
+            case ev.ContainerRemoved():
+                item = self.items.pop((event.allocation, event.attempt), None)
+                if item is not None:
+                    self._forget(item.key)
+
+    def _item(self, allocation: AllocationId, attempt: int) -> Item | None:
+        return self.items.get((allocation, attempt))
+
+    def mark(self, item: Item) -> None:
+        """An item changed in what is kept on disk."""
+        self.dirty[item.key] = None
+
+    def _forget(self, key: Key) -> None:
+        self.dirty.pop(key, None)
+        self.reported.pop(key, None)
+        self.persist.append(Delete(ITEMS_TABLE, row_key(key)))
+
+    def runtime(self, well: bool, reason: str) -> None:
+        """The engine answers, or does not: then states stand as they are."""
+        if well and not self.well:
+            self.list_due_ms = 0
+        self.well = well
+
+    def member(self, is_member: bool) -> None:
+        """Whether this node is in the pool: it starts nothing before."""
+        self.is_member = is_member
+        if is_member:
+            self.left = False
+
+    def leave(self, now: Now) -> None:
+        """This node is finally out of the pool: its tasks end after their grace."""
+        if not self.left:
+            self.left = True
+            for item in self.items.values():
+                self._stop(item)
+
+    def tick(self, now: Now) -> None:
+        """Close the gap between what is wanted and what is."""
+        if self.listing and now.mono_ms >= self.list_due_ms:
+            self.listing = False  # The last one got lost; look again.
+        if now.mono_ms >= self.list_due_ms and not self.listing:
+            self.listing = True
+            self.list_due_ms = now.mono_ms + limits.ENGINE_CALL_TIMEOUT_MS
+            self.effects.append(ev.ListContainers())
+        if not (self.listed and self.well):
+            return
+        for item in tuple(self.items.values()):
+            effect = reconcile.drive(item, self.items, self.is_member, self.scope, self.mark, now)
+            if effect is not None:
+                self.effects.append(effect)
+        for item in reconcile.to_drop(self.items):
+            if item.container is not None:
+                if not item.busy and now.mono_ms >= item.retry_ms:
+                    item.retry_ms = now.mono_ms + limits.RECONCILE_INTERVAL_MS
+                    self.effects.append(ev.RemoveContainer(item.allocation, item.attempt))
+            else:
+                del self.items[item.key]
+                self._forget(item.key)
+
+    # --- what comes out ---------------------------------------------------------------------------
+
+    def take(self) -> tuple[tuple[PersistOp, ...], tuple[ev.WorkerEffect, ...]]:
+        """What to make durable, and what to do after that."""
+        for key in self.dirty:
+            if key in self.items:
+                name, row = self.items[key].row()
+                self.persist.append(Put(ITEMS_TABLE, name, row))
+        persist, effects = tuple(self.persist), tuple(self.effects)
+        self.dirty, self.persist, self.effects = {}, [], []
+        return persist, effects
+
+    def statuses(self) -> tuple[AllocationStatus, ...]:
+        """What runs here, or ended and was not settled yet."""
+        return tuple(
+            AllocationStatus(i.allocation, i.attempt, i.state, i.token)
+            for i in self.items.values()
+            if not i.ended or i.news
+        )
+
+    def free(self, hardware: Hardware) -> FreeResources:
+        """What of the machine's offer is not taken."""
+        held = [i for i in self.items.values() if not i.ended or i.alive]
+        specs = [i.spec.resources for i in held if i.spec is not None]
+        gpus = sum(len(i.gpus) for i in held)
+        healthy = sum(g.healthy for g in hardware.gpus)
+        return FreeResources(
+            max(0, hardware.cpu_milli - sum(r.cpu_milli for r in specs)),
+            max(0, hardware.memory_bytes - sum(r.memory_bytes for r in specs)),
+            max(0, hardware.disk_bytes - sum(r.disk_bytes for r in specs)),
+            max(0, healthy - gpus),
+        )
+
+    @property
+    def wakeup_ms(self) -> int:
+        """When `tick` is wanted next."""
+        dues = [self.list_due_ms]
+        if self.report_due_ms is not None:
+            dues.append(self.report_due_ms)
+        if self.listed and self.well:
+            dues += [i.retry_ms for i in self.items.values() if i.retry_ms and not i.ended]
+        return min(dues)
