@@ -1,0 +1,1 @@
+"""The machine: processors, memory, disk and GPUs, cut to what the operator lets it offer."""
