@@ -1,0 +1,180 @@
+"""The one way in and the one way out for bytes: sealed bytes to inputs, messages to sealed bytes.
+
+Intuition: whatever a peer sends is opened here, once: size, form, signature, purpose, the
+connection that it came over, the binding of its sender, its newness, its clock. What passes is an
+input of the core, with the accounts found that signed requests inside it. What does not pass is
+counted by why, and dropped; no bytes whatever raise anything.
+
+Invariants: frames count only from the peer that Noise proved; bindings and relayed heartbeats are
+taken on their own proof; nothing is sealed but a message that this agent's core made.
+Source: design, sections 3 to 5.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+
+import attrs
+from nacl.signing import SigningKey
+
+from p2pool.codec.messages import TYPE_NUMBERS
+from p2pool.core.inputs import Received, StrangerHeard
+from p2pool.model import limits
+from p2pool.model.errors import Malformed, Refusal
+from p2pool.model.gossip import Hello, PeerBinding
+from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
+from p2pool.model.messages import Channel, Header, Message, Verified, channel_of
+from p2pool.model.query import BeatsAnswered, BindingsAnswered
+from p2pool.model.timing import Now
+from p2pool.wire.binding import check_binding, check_binding_times
+from p2pool.wire.envelope import max_bytes, open_sealed, seal
+from p2pool.wire.replay import ReplayGuard
+from p2pool.wire.signers import SignerCache
+
+NOBODY = NodeId(bytes(ADDRESS_BYTES))
+"""The sender of a peer without a node key: a bootstrap node."""
+OPENED_KEPT_MAX = 1024
+BINDINGS_CHECKED_MAX = 4096
+
+Taken = list[Received | StrangerHeard]
+
+
+@attrs.define
+class Sealer:
+    """Seals this agent's messages; one counter for each channel."""
+
+    pool: PoolRef
+    node_id: NodeId
+    peer_key: PeerKey
+    incarnation: int
+    signing_key: SigningKey = attrs.field(repr=False)
+    sequences: dict[Channel, int] = attrs.field(factory=dict)
+
+    def seal(self, message: Message, now: Now) -> tuple[Channel, bytes]:
+        """Channel and bytes of a message. `Malformed`: it is over its own bounds."""
+        channel = channel_of(TYPE_NUMBERS[type(message)])
+        number = self.sequences.get(channel, 0)
+        self.sequences[channel] = number + 1
+        header = Header(self.node_id, self.peer_key, self.incarnation, number, now.wall_ms)
+        return channel, seal(message, header, self.pool, self.signing_key)
+
+
+class Gate:
+    """Opens what comes in, for one pool."""
+
+    def __init__(self, pool: PoolRef, key_of: Callable[[NodeId], PeerKey | None]) -> None:
+        """`key_of`: the peer key that the core knows to be bound to a node id."""
+        self.pool = pool
+        self.counters: Counter[str] = Counter()
+        self._key_of = key_of
+        self._guard = ReplayGuard()
+        self._signers = SignerCache(pool)
+        self._shown: OrderedDict[PeerKey, NodeId] = OrderedDict()
+        self._opened: OrderedDict[bytes, Verified] = OrderedDict()
+        self._good: OrderedDict[PeerBinding, None] = OrderedDict()
+
+    # --- gossip -----------------------------------------------------------------------------------
+
+    def check_gossip(self, channel: Channel, data: bytes) -> bool:
+        """Whether gossip may be passed on: size, form and signature alone, no roster."""
+        try:
+            verified = open_sealed(data, self.pool, max_bytes=max_bytes(channel), channel=channel)
+        except Refusal as error:
+            self._refuse(error)
+            return False
+        self._opened[data] = verified
+        while len(self._opened) > OPENED_KEPT_MAX:
+            self._opened.popitem(last=False)
+        return True
+
+    def gossip(self, channel: Channel, data: bytes, now: Now) -> Taken:
+        """A gossip message that `check_gossip` let through."""
+        verified = self._opened.pop(data, None)
+        if verified is None:
+            if not self.check_gossip(channel, data):
+                return []
+            verified = self._opened.pop(data)
+        return self._gossiped(verified, now, relayed=False)
+
+    def _gossiped(self, verified: Verified, now: Now, *, relayed: bool) -> Taken:
+        header = verified.header
+        if self._key_of(header.node_id) != header.peer_key:
+            self.counters["stranger"] += 1
+            return [StrangerHeard(header.node_id, header.peer_key)]
+        try:
+            self._guard.accept(verified, now.wall_ms, relayed=relayed)
+        except Refusal as error:
+            self._refuse(error)
+            return []
+        return [Received(verified, None)]
+
+    # --- frames -----------------------------------------------------------------------------------
+
+    def frame(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Taken:
+        """A frame of a stream of a connected peer."""
+        try:
+            verified = open_sealed(
+                data, self.pool, max_bytes=limits.STREAM_FRAME_MAX_BYTES, channel=channel
+            )
+            self._check_sender(verified, peer_key, now)
+            self._guard.accept(verified, now.wall_ms)
+        except Refusal as error:
+            self._refuse(error)
+            return []
+        message = verified.message
+        if isinstance(message, BindingsAnswered):
+            good = tuple(p for p in message.peers if self._is_good(p.binding, None, now))
+            verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
+        elif isinstance(message, BeatsAnswered):
+            return self._relayed(message, now)
+        return [Received(verified, peer_key, self._signers.signers_in(message))]
+
+    def _check_sender(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
+        """The sender is the peer at the other end, under the node id that is bound to its key."""
+        header, message = verified.header, verified.message
+        if header.peer_key != peer_key:
+            raise Malformed("A frame by another key than that of its connection.")
+        if isinstance(message, Hello):
+            named = message.binding.node_id if message.binding is not None else NOBODY
+            if header.node_id != named:
+                raise Malformed("A hello by another node than its binding names.")
+            if message.binding is not None:
+                check_binding(message.binding, self.pool, peer_key, now.wall_ms // 1000)
+            self._shown[peer_key] = named
+            self._shown.move_to_end(peer_key)
+            while len(self._shown) > limits.PEERS_TRACKED_MAX:
+                self._shown.popitem(last=False)
+        elif self._shown.get(peer_key) != header.node_id:
+            raise Malformed("A frame of a peer that has not shown who it is.")
+
+    def _relayed(self, message: BeatsAnswered, now: Now) -> Taken:
+        """Heartbeats of others carry their own proof."""
+        taken: Taken = []
+        for data in message.sealed[: limits.BEATS_PER_ANSWER_MAX]:
+            try:
+                verified = open_sealed(
+                    data, self.pool, max_bytes=max_bytes(Channel.BEAT), channel=Channel.BEAT
+                )
+            except Refusal as error:
+                self._refuse(error)
+                continue
+            taken += self._gossiped(verified, now, relayed=True)
+        return taken
+
+    def _is_good(self, binding: PeerBinding, peer_key: PeerKey | None, now: Now) -> bool:
+        """Whether a binding is good; signatures are checked once, times each time."""
+        now_s = now.wall_ms // 1000
+        try:
+            if binding in self._good:
+                check_binding_times(binding, now_s)
+                return True
+            check_binding(binding, self.pool, peer_key, now_s)
+        except Refusal as error:
+            self._refuse(error)
+            return False
+        self._good[binding] = None
+        while len(self._good) > BINDINGS_CHECKED_MAX:
+            self._good.popitem(last=False)
+        return True
+
+    def _refuse(self, error: Refusal) -> None:
+        self.counters[error.code] += 1

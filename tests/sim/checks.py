@@ -1,0 +1,78 @@
+"""What must hold whatever happens, looked at from outside after every step of every node."""
+
+import attrs
+
+from p2pool.core.pool.state import Allocation
+from p2pool.model.ids import TaskId
+from p2pool.model.ports import Accepted
+from p2pool.model.raft import Entry
+from p2pool.model.runtime import ContainerStatus
+from p2pool.model.states import RaftRole
+from tests.sim.violation import Violation
+from tests.sim.world import Machine, World
+
+
+@attrs.define
+class Checks:
+    """The memory of an observer who sees all machines."""
+
+    world: World
+    leaders: dict[int, int] = attrs.field(factory=dict)
+    chosen: dict[int, Entry] = attrs.field(factory=dict)
+    checked: dict[tuple[int, int], int] = attrs.field(factory=dict)
+    accepted: dict[int, Accepted] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Watch every step."""
+        self.world.on_step.append(self.look)
+
+    def look(self, m: Machine) -> None:
+        """After a step of one machine."""
+        assert m.node is not None
+        ledger = m.node.context.ledger
+        if ledger.role is RaftRole.LEADER:
+            first = self.leaders.setdefault(ledger.term, m.number)
+            if first != m.number:
+                raise Violation(f"two leaders in term {ledger.term}")
+        raft = ledger.raft
+        if raft is None:
+            return
+        key = (m.number, m.life)
+        log = raft.state.log
+        begin = max(self.checked.get(key, 0), log.base_index)
+        for entry in log.between(begin + 1, raft.state.commit_index):
+            if self.chosen.setdefault(entry.index, entry) != entry:
+                raise Violation(f"entry {entry.index} was committed twice")
+        self.checked[key] = raft.state.commit_index
+
+    # --- at the end -------------------------------------------------------------------------------
+
+    def converged(self) -> bool:
+        """Whether all nodes agree, somebody leads, and every task has come to its end."""
+        nodes = [m.node for m in self.world.machines if m.node is not None]
+        states = [n.context.ledger.state for n in nodes]
+        if any(s is None or s.applied_index != states[0].applied_index for s in states
+               if states[0] is not None):  # fmt: skip
+            return False
+        if not any(n.context.ledger.leads for n in nodes) or states[0] is None:
+            return False
+        return all(task.finished for task in states[0].tasks.values())
+
+    def finish(self, submitted: dict[int, TaskId]) -> None:
+        """What an acknowledgement promised is there, everywhere, and nothing runs on."""
+        states = [m.node.context.ledger.state for m in self.world.machines if m.node is not None]
+        digests = {s.digest() for s in states if s is not None}
+        if len(digests) != 1 or len(states) != len(self.world.machines):
+            raise Violation("the nodes do not agree in the end")
+        state = states[0]
+        assert state is not None
+        for request_id, result in self.world.replies.items():
+            if isinstance(result, Accepted) and submitted[request_id] not in state.tasks:
+                raise Violation(f"an acknowledged submission is lost: {request_id}")
+        for machine in self.world.machines:
+            for container in machine.engine.containers.values():
+                self._check_idle(container, state.allocation(container.allocation))
+
+    def _check_idle(self, container: ContainerStatus, copy: Allocation | None) -> None:
+        if not container.ended:
+            raise Violation(f"{container.allocation} runs on, and its task is {copy}")
