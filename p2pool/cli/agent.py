@@ -33,6 +33,7 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
                 ("agent", client.url),
                 ("node", one["node_id"]),
                 ("peer", one["peer_id"]),
+                ("store", one["store_id"]),
                 ("role", one["role"]),
                 ("leader", meta["leader"] or "none is known"),
                 ("term", str(meta["term"])),

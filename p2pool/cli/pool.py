@@ -4,6 +4,7 @@ import time
 
 import click
 
+from p2pool.cli.poolcreate import create, start
 from p2pool.cli.reach import account_of, agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.show import write_json, write_pairs
 from p2pool.cli.taskspec import Span
@@ -18,6 +19,10 @@ _INVITE_DEFAULT = "1h"
 @click.group(name="pool", help="The pool.")
 def pool() -> None:
     """The group."""
+
+
+pool.add_command(create)
+pool.add_command(start)
 
 
 @pool.command("show")

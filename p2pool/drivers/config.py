@@ -179,6 +179,22 @@ def load_config(path: Path, env: Mapping[str, str] | None = None) -> AgentConfig
 
     Raises Misconfigured with every problem, one a line, each at its place (`chain.id`).
     """
+    return _structured(path, _tables(path), env)
+
+
+def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
+    """As `load_config`, for who has no pool yet: `[pool]` may be missing from the file.
+
+    With no file there either, the environment alone can say `P2POOL_CHAIN__ID` and the others.
+    """
+    environ = os.environ if env is None else env
+    alone = not path.exists() and any(name.startswith(f"{PREFIX}CHAIN__") for name in environ)
+    tables = {} if alone else _tables(path)
+    tables.setdefault("pool", {"id": 0})
+    return _structured(path, tables, environ).chain
+
+
+def _tables(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             data = file.read(limits.CONFIG_MAX_BYTES + 1)
@@ -190,9 +206,12 @@ def load_config(path: Path, env: Mapping[str, str] | None = None) -> AgentConfig
     if len(data) > limits.CONFIG_MAX_BYTES:
         raise Misconfigured(f"The configuration {path} is over {limits.CONFIG_MAX_BYTES} bytes.")
     try:
-        tables = tomllib.loads(data.decode())
+        return tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise Misconfigured(f"The configuration {path} is not TOML: {error}.") from error
+
+
+def _structured(path: Path, tables: dict[str, Any], env: Mapping[str, str] | None) -> AgentConfig:
     config, problems = read_section_tables(
         AgentConfig, tables, os.environ if env is None else env, PREFIX
     )

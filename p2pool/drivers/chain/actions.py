@@ -182,11 +182,22 @@ class Chain:
     # --- creator and manager ------------------------------------------------------------------
 
     async def create_pool(
-        self, writer: Writer, domain_id: int, manager: Address, name: str, uri: str = ""
+        self,
+        writer: Writer,
+        domain_id: int,
+        manager: Address,
+        name: str,
+        uri: str = "",
+        compute_limit: int = 0,
     ) -> int:
-        """Create a pool; its number. `TransactionFailed` if the chain hides what it made."""
+        """Create a pool; its number, -1 in a dry run. `compute_limit` in units, 0: none.
+
+        `TransactionFailed` if the chain hides what it made.
+        """
         create = function("ComputePool", "createComputePool")
-        sent = await writer.send(self.at.pool, create, domain_id, manager, name, uri, 0)
+        sent = await writer.send(self.at.pool, create, domain_id, manager, name, uri, compute_limit)
+        if sent.block_number < 0:
+            return -1
         receipt = await self.rpc.request("eth_getTransactionReceipt", sent.transaction_hash)
         for log in receipt["logs"]:
             if str(log["address"]).lower() == text_of(self.at.pool):

@@ -44,6 +44,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "NodeNotValidated": ("The node is not validated.", "Ask the network's validator for it."),
     "NodeInAPool": ("The node is in a pool already.", "Leave that pool first."),
     "NodeNotInPool": ("The node is not in the pool.", ""),
+    "NoSuchDomain": ("There is no domain {domainId}.", "Ask the network's federator for one."),
     "NoSuchPool": ("There is no pool {poolId}.", "Check [pool] id."),
     "PoolNotActive": ("The pool is not active.", "Its creator or manager starts it."),
     "PoolNotPending": ("The pool was started before.", ""),

@@ -1,0 +1,95 @@
+"""What commands that talk to the chain share: the configuration, the contracts, who signs.
+
+The chain is the one of `[chain]` in the agent's configuration (`--config`, else `P2POOL_CONFIG`,
+else the file in the data directory). With `--dry-run` no passphrase is asked for: the account's
+address is written in its key file, and nothing is signed.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from p2pool.cli.reach import account_of
+from p2pool.model.errors import Misconfigured
+from p2pool.model.ids import ADDRESS_BYTES, Address
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.actions import Chain
+    from p2pool.drivers.chain.writer import DryWriter, KeyWriter
+    from p2pool.drivers.config import ChainConfig
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CONFIG_VARIABLE = "P2POOL_CONFIG"
+
+dry_send_option = click.option(
+    "--dry-run", is_flag=True, help="Say which transactions would be sent, and send none."
+)
+
+
+def config_option(command: F) -> F:
+    """`--config`."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        envvar=CONFIG_VARIABLE,
+        metavar="FILE",
+        help="The configuration with [chain]. Default: P2POOL_CONFIG, else config.toml in the"
+        " agent's data directory.",
+    )(command)
+
+
+def config_path(given: Path | None) -> Path:
+    """The configuration that is meant."""
+    from p2pool.drivers.config import CONFIG_NAME, default_directory
+
+    return given.expanduser() if given else default_directory() / CONFIG_NAME
+
+
+def open_chain(config: "ChainConfig") -> "Chain":
+    """The contracts; nothing is asked of an endpoint yet. Call it inside trio."""
+    from p2pool.drivers.chain.actions import Chain
+    from p2pool.drivers.chain.addresses import Addresses
+    from p2pool.drivers.chain.rpc import Rpc
+
+    at = config.addresses
+    addresses = Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
+    return Chain(Rpc.to(config.id, config.endpoints), addresses)
+
+
+def writer_maker(
+    key: str | None, passphrase_file: str | None, dry_run: bool
+) -> "Callable[[Chain], KeyWriter | DryWriter]":
+    """Opens the key now, so that a passphrase is asked for before anything waits on the chain."""
+    from p2pool.drivers.chain.writer import DryWriter, KeyWriter
+
+    if dry_run:
+        from p2pool.drivers.keys import key_file_address
+
+        if not key:
+            raise Misconfigured("Whose transactions? No key is given.", hint="--key FILE")
+        address = key_file_address(Path(key).expanduser())
+        return lambda _: DryWriter(address)
+    account = account_of(key, passphrase_file)
+    return lambda chain: KeyWriter(chain.rpc, account)
+
+
+class AddressType(click.ParamType[Address]):
+    """An address on the command line: 0x and 40 hex digits."""
+
+    name = "address"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Address:
+        """The 20 bytes."""
+        from p2pool.codec.jsonform import unhex
+
+        if isinstance(value, bytes):
+            return Address(value)
+        found = unhex(str(value), ADDRESS_BYTES)
+        if found is None:
+            self.fail(f"{value!r} is not an address: 0x and 40 hex digits.", param, ctx)
+        return Address(found)
