@@ -151,6 +151,7 @@ class Asks:
         elif now.mono_ms >= item.deadline_ms:
             self._finish(item, self._too_late(now))
         elif context.ledger.leads:
+            item.retry_ms = 0
             if item.index == 0 and item.sent_to != context.me:
                 self._here(item, now)
         elif isinstance(item.origin, Remote):

@@ -303,7 +303,10 @@ class World:
                         self.deliver(m, other, channel, data)
             case fx.Reply():
                 self.replies[effect.request_id] = effect.result
-            case fx.AdmitPeer() | fx.LearnPeer() | fx.Emit() | fx.Log() | fx.TakeInvite():
+            case fx.Log():
+                if effect.level is fx.Level.ERROR:
+                    raise Violation(f"node {m.number}: {effect.event} {effect.fields}")
+            case fx.AdmitPeer() | fx.LearnPeer() | fx.Emit() | fx.TakeInvite():
                 pass
             case fx.Persist():
                 raise Violation("persist after other effects")
