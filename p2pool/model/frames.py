@@ -43,8 +43,8 @@ class VoteAnswered:
 
 @attrs.frozen
 class AppendRequested:
-    """AppendEntries; empty `entries` keep the leader's authority alive. `round` grows by one with
-    each frame to a follower, and comes back in the answer (ReadIndex, flow control)."""
+    """AppendEntries; empty `entries` keep the leader's authority alive. `round` grows with each
+    append of a leader in a term, and comes back in the answer (ReadIndex)."""
 
     log_id: Digest
     term: int

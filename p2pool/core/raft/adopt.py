@@ -9,11 +9,11 @@ committed here is never cut; an entry that leaves a gap is not taken. Source: de
 """
 
 from p2pool.codec.messages import decode_snapshot
+from p2pool.core.raft import snapshots
 from p2pool.core.raft.state import RaftState
 from p2pool.model.errors import Malformed
-from p2pool.model.raft import Entry, Snapshot
+from p2pool.model.raft import Entry
 from p2pool.model.states import RaftRole
-from p2pool.model.storage import CompactTo, SaveSnapshot, TruncateFrom
 
 
 def adopt_entries(s: RaftState, entries: tuple[Entry, ...]) -> None:
@@ -35,20 +35,15 @@ def adopt_entries(s: RaftState, entries: tuple[Entry, ...]) -> None:
     s.role = s.resting_role()
 
 
-def adopt_snapshot(s: RaftState, data: bytes) -> Snapshot | None:
-    """Let a committed snapshot take the place of a log that ends before it; None if it is not."""
+def adopt_snapshot(s: RaftState, data: bytes) -> None:
+    """Let a committed snapshot take the place of a log that ends before it; any other is left."""
     assert s.role is RaftRole.IDLE, "a participant takes snapshots from its leader"
     try:
         snapshot = decode_snapshot(data)
     except Malformed:
-        return None
-    if snapshot.log_id != s.log_id or snapshot.index <= s.commit_index:
-        return None
-    keeps = s.log.term_at(snapshot.index) == snapshot.term
-    if not keeps and s.log.entries:
-        s.out.persist.append(TruncateFrom(s.log.base_index + 1))
-    s.out.persist += [SaveSnapshot(data), CompactTo(snapshot.index)]
-    return snapshot
+        return
+    if snapshot.log_id == s.log_id and snapshot.index > s.commit_index:
+        snapshots.put_in_place(s, snapshot, data)
 
 
 def recommit(s: RaftState, index: int) -> None:

@@ -23,7 +23,7 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
     else:
         s.role, term = RaftRole.CANDIDATE, s.hard.term + 1
         s.save_hard(term, s.me.store_id)
-    s.votes = {s.me.store_id: True}
+    s.votes, s.grants = {s.me.store_id: True}, {}
     for voter in s.configuration.voters:
         if voter != s.me:
             s.tell(
@@ -63,8 +63,12 @@ def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
     _answer(s, m, good, "" if good else "behind" if free else "voted for another")
 
 
-def answered(s: RaftState, m: VoteAnswered, now: Now) -> bool:
-    """Count an answer; True when it makes us leader."""
+def answered(s: RaftState, m: VoteAnswered, now: Now, sealed: bytes = b"") -> bool:
+    """Count an answer; True when it makes us leader.
+
+    A granted vote is kept in its envelope for as long as we lead: of these, and of our own request
+    as our own vote, the proof is made that we were elected.
+    """
     if m.candidate != s.me or m.voter not in s.configuration.voters:
         return False
     if not m.granted and m.term > s.hard.term:
@@ -72,10 +76,18 @@ def answered(s: RaftState, m: VoteAnswered, now: Now) -> bool:
         return False
     asked = RaftRole.PRE_CANDIDATE if m.pre else RaftRole.CANDIDATE
     term = s.hard.term + 1 if m.pre else s.hard.term
-    if s.role is not asked or (m.granted and m.term != term):
+    if s.role is not asked or (m.granted and not _as_asked(s, m, term)):
         return False
     s.votes[m.voter.store_id] = m.granted
+    if m.granted and not m.pre and sealed:
+        s.grants[m.voter.store_id] = sealed
     return _count(s, now)
+
+
+def _as_asked(s: RaftState, m: VoteAnswered, term: int) -> bool:
+    """Whether a vote is for the very thing that we asked for; another proves nothing."""
+    said = (m.term, m.last_index, m.last_term, m.configuration_hash)
+    return said == (term, s.log.last_index, s.log.last_term, s.hash_of(s.configuration))
 
 
 def _count(s: RaftState, now: Now) -> bool:

@@ -10,12 +10,12 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.messages import decode_body, decode_snapshot, encode_body, encode_snapshot
-from p2pool.core.raft import adopt, election, reads, replication
+from p2pool.codec.messages import encode_body
+from p2pool.core.raft import adopt, election, membership, reads, replication, snapshots
 from p2pool.core.raft.state import ConfigurationHash, Out, RaftState
 from p2pool.model import limits
 from p2pool.model.entries import Noop
-from p2pool.model.errors import Conflict, Malformed, NoLeader, Overloaded
+from p2pool.model.errors import Malformed, NoLeader, Overloaded
 from p2pool.model.frames import (
     AppendAnswered,
     AppendRequested,
@@ -26,9 +26,8 @@ from p2pool.model.frames import (
     VoteRequested,
 )
 from p2pool.model.ids import Digest, PeerKey
-from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
+from p2pool.model.raft import Configuration, Entry, HardState, Voter
 from p2pool.model.states import RaftRole
-from p2pool.model.storage import CompactTo, SaveSnapshot, TruncateFrom
 from p2pool.model.timing import Now, Timing
 
 Frame = (
@@ -62,7 +61,7 @@ class Raft:
         """Come back from the disk as one that rests; nothing is committed beyond the snapshot."""
         s = RaftState(me, log_id, timing, rng, hash_of, hard=restored.hard)
         if restored.snapshot is not None:
-            _load(s, restored.snapshot)
+            snapshots.load(s, restored.snapshot)
         s.log.append(restored.entries)
         s.find_configuration()
         s.role = s.resting_role()
@@ -99,32 +98,33 @@ class Raft:
             replication.check_quorum(s, now)
             if s.role is RaftRole.LEADER and now.mono_ms >= s.append_due_ms:
                 replication.broadcast(s, now)
+                reads.push(s, again=True)
         elif (
             s.is_voter and now.mono_ms >= s.election_deadline_ms and election.campaign(s, True, now)
         ):
             self._lead(now)
         return self._done()
 
-    def receive(self, frame: Frame, sender: PeerKey, now: Now) -> Out:
-        """Take a frame that came from an authenticated peer."""
+    def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> Out:
+        """Take a frame that came from an authenticated peer, in the envelope `sealed`."""
         s = self.state
         if frame.log_id == s.log_id and _speaker(frame).peer_key == sender:
             match frame:
                 case VoteRequested():
                     election.requested(s, frame, now)
                 case VoteAnswered():
-                    if election.answered(s, frame, now):
+                    if election.answered(s, frame, now, sealed):
                         self._lead(now)
                 case AppendRequested():
                     replication.requested(s, frame, now)
                 case AppendAnswered():
                     replication.answered(s, frame, now)
-                    reads.confirm(s)
-                    reads.push(s)
+                    self._settle(now)
                 case SnapshotSent():
-                    self._take_snapshot(frame, now)
+                    snapshots.requested(s, frame, now)
                 case SnapshotAnswered():
                     replication.snapshot_answered(s, frame, now)
+                    self._settle(now)
                 case TimeoutNow():
                     self._campaign_at_once(frame, now)
         return self._done()
@@ -146,74 +146,68 @@ class Raft:
             raise Overloaded("Too many proposals are waiting for the committee.", hint="Retry.")
         entry = self._append(kind, body, now)
         replication.advance_commit(s)
-        replication.replicate(s, now)
-        reads.confirm(s)
+        replication.replicate(s)
+        self._settle(now)
         return self._done(), entry
 
     def read(self, number: int, now: Now) -> Out:
-        """Ask for an index at which a read is consistent: `Out.readable`, or `Out.unreadable`."""
+        """Ask for an index at which a read is consistent: `Out.readable`, or `Out.unreadable`.
+
+        It is answered once a majority has answered a round that was sent after it, or dropped when
+        this leader steps down, which one without a majority does within two election timeouts.
+        """
         s = self.state
         if s.role is not RaftRole.LEADER or len(s.reads) >= limits.READS_PENDING_MAX:
             s.out.unreadable.append(number)
             return self._done()
-        reads.begin(s, number)
-        reads.confirm(s)
-        if s.reads:
-            replication.broadcast(s, now)
+        if reads.begin(s, number):
+            replication.sweep(s)
+        self._settle(now)
         return self._done()
 
     def transfer(self, to: Voter, now: Now) -> Out:
-        """Hand leadership to a voter. Raises `NoLeader`, or `Conflict` for one that is none."""
+        """Hand leadership to a voter; nothing is proposed until that is done or given up.
+
+        Raises `NoLeader` when we do not lead, `Conflict` for one that is no other voter or while
+        leadership is being handed on already.
+        """
         s = self.state
         if s.role is not RaftRole.LEADER:
             raise NoLeader("This node does not lead.")
         reads.transfer(s, to, now)
-        replication.replicate(s, now)
+        replication.replicate(s)
         return self._done()
 
     def change(self, wanted: Configuration, now: Now) -> tuple[Out, Entry]:
         """Propose another configuration: one voter more or less, or learners.
 
-        Raises `Conflict` while the last change, or an entry of our own term, is not committed
-        (thesis, 4.1 and the correction of 2015), or when more than one voter would change.
+        Raises `NoLeader` when we do not lead, and `Conflict` for a change that may not be made, or
+        not now (`membership.check` says which).
         """
         s = self.state
-        if s.role is not RaftRole.LEADER:
+        if not s.leads:
             raise NoLeader("This node does not lead.")
-        if s.configuration_index > s.commit_index:
-            raise Conflict("The last change of the committee is not committed yet.")
-        if s.log.term_at(s.commit_index) != s.hard.term:
-            raise Conflict("No entry of this term is committed yet.")
-        old = s.configuration.voters
-        moved = [v for v in old if v not in wanted.voters]
-        moved += [v for v in wanted.voters if v not in old]
-        if len(moved) > 1 or not wanted.voters:
-            raise Conflict("The committee changes by one voter at a time.")
+        membership.check(s, wanted)
         kind, body = encode_body(wanted)
         entry = self._append(kind, body, now)
         known = {v.store_id for v in s.others()}
         s.progress = {k: p for k, p in s.progress.items() if k in known}
         replication.advance_commit(s)
         replication.broadcast(s, now)
+        self._settle(now)
         return self._done(), entry
+
+    def followers(self) -> tuple[membership.FollowerProgress, ...]:
+        """All other participants as this leader sees them, voters first; empty when it is none."""
+        return membership.followers(self.state)
+
+    def caught_up(self, voter: Voter) -> bool:
+        """Whether a participant holds all but the last few entries of this leader's log."""
+        return membership.caught_up(self.state, voter)
 
     def compact(self, state: bytes, index: int) -> Out:
         """Let an encoded state at an applied index stand for the log up to it."""
-        s = self.state
-        term = s.log.term_at(index)
-        assert term is not None, "only what is held and applied is compacted"
-        assert index <= s.commit_index
-        configuration = s.base_configuration
-        for entry in s.log.between(s.log.base_index + 1, index):
-            if entry.kind == EntryKind.CONFIGURATION:
-                configuration = _configuration_of(entry)
-        at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else 0
-        made = Snapshot(s.log_id, index, term, at_ms, configuration, state)
-        s.snapshot, s.base_configuration = encode_snapshot(made), configuration
-        s.log.compact(index, term)
-        s.out.persist += [SaveSnapshot(s.snapshot), CompactTo(index)]
-        for progress in s.progress.values():
-            progress.snapshot_offset = None
+        snapshots.make(self.state, state, index)
         return self._done()
 
     def adopt(self, entries: tuple[Entry, ...]) -> Out:
@@ -223,13 +217,7 @@ class Raft:
 
     def adopt_snapshot(self, data: bytes) -> Out:
         """Take a committed snapshot as one that is no participant; a bad one changes nothing."""
-        s = self.state
-        snapshot = adopt.adopt_snapshot(s, data)
-        if snapshot is not None:
-            _load(s, data)
-            s.find_configuration()
-            s.role = s.resting_role()
-            s.out.installed = snapshot.state
+        adopt.adopt_snapshot(self.state, data)
         return self._done()
 
     def recommit(self, index: int) -> Out:
@@ -246,6 +234,15 @@ class Raft:
         self._append(kind, body, now)
         replication.advance_commit(s)
         replication.broadcast(s, now)
+        self._settle(now)
+
+    def _settle(self, now: Now) -> None:
+        """What follows from newly heard answers, or from an entry that is committed now."""
+        s = self.state
+        if reads.confirm(s):
+            replication.sweep(s)
+        reads.push(s)
+        replication.step_down_if_removed(s, now)
 
     def _campaign_at_once(self, m: TimeoutNow, now: Now) -> None:
         """The leader of our term hands leadership to us (thesis, 3.10)."""
@@ -263,62 +260,9 @@ class Raft:
         s.append((entry,))
         return entry
 
-    def _take_snapshot(self, m: SnapshotSent, now: Now) -> None:
-        """A part of a snapshot; installed once it is whole (figure 13)."""
-        s = self.state
-        if m.follower != s.me or m.term < s.hard.term or m.total_bytes > limits.SNAPSHOT_MAX_BYTES:
-            return
-        s.follow(m.term, m.leader, now)
-        received = m.total_bytes
-        if m.last_index > s.commit_index:
-            if m.offset == 0:
-                s.receiving = bytearray()
-            if m.offset == len(s.receiving):
-                s.receiving += m.data
-            received = len(s.receiving)
-            if received >= m.total_bytes:
-                self._install(bytes(s.receiving), m)
-                s.receiving = bytearray()
-        s.tell(
-            m.leader,
-            SnapshotAnswered(s.log_id, s.hard.term, m.leader, s.me, m.last_index, received),
-        )
-
-    def _install(self, data: bytes, m: SnapshotSent) -> None:
-        s = self.state
-        try:
-            snapshot = decode_snapshot(data)
-        except Malformed:
-            return
-        if (snapshot.log_id, snapshot.index, snapshot.term) != (
-            s.log_id, m.last_index, m.last_term,
-        ):  # fmt: skip
-            return
-        keeps = s.log.term_at(snapshot.index) == snapshot.term
-        s.out.persist += [] if keeps else [TruncateFrom(s.log.base_index + 1)]
-        s.out.persist += [SaveSnapshot(data), CompactTo(snapshot.index)]
-        _load(s, data)
-        s.find_configuration()
-        s.role = s.resting_role()
-        s.out.installed = snapshot.state
-
     def _done(self) -> Out:
         out, self.state.out = self.state.out, Out()
         return out
-
-
-def _load(s: RaftState, data: bytes) -> None:
-    snapshot = decode_snapshot(data)
-    s.snapshot, s.base_configuration = data, snapshot.configuration
-    s.last_proposed_at_ms = max(s.last_proposed_at_ms, snapshot.last_proposed_at_ms)
-    s.log.compact(snapshot.index, snapshot.term)
-    s.commit_index = max(s.commit_index, snapshot.index)
-
-
-def _configuration_of(entry: Entry) -> Configuration:
-    record = decode_body(entry.kind, entry.body)
-    assert isinstance(record, Configuration)
-    return record
 
 
 def _speaker(frame: Frame) -> Voter:

@@ -21,25 +21,32 @@ from p2pool.model.raft import Voter
 from p2pool.model.timing import Now
 
 
-def begin(s: RaftState, number: int) -> None:
-    """Remember a read and the rounds that were sent before it; only later ones confirm it."""
-    rounds = {store: progress.round for store, progress in s.progress.items()}
-    s.reads.append(PendingRead(number, rounds))
+def begin(s: RaftState, number: int) -> bool:
+    """Remember a read; True when nothing is on its way that other reads wait for.
+
+    Reads that come while a round is out wait for the next one, so any number of them costs two
+    rounds at most.
+    """
+    s.reads.append(PendingRead(number, s.round))
+    return len(s.reads) == 1
 
 
-def confirm(s: RaftState) -> None:
-    """Answer the reads that a majority has confirmed, oldest first."""
+def confirm(s: RaftState) -> bool:
+    """Answer the reads that a majority has confirmed; True when others need a round of theirs."""
     if not s.reads or s.log.term_at(s.commit_index) != s.hard.term:
-        return
-    while s.reads and _confirmed(s, s.reads[0]):
-        s.out.readable.append((s.reads.pop(0).number, s.commit_index))
+        return False
+    answered = 0
+    while answered < len(s.reads) and _confirmed(s, s.reads[answered]):
+        s.out.readable.append((s.reads[answered].number, s.commit_index))
+        answered += 1
+    del s.reads[:answered]
+    return answered > 0 and bool(s.reads) and s.reads[-1].after_round > s.swept_round
 
 
 def _confirmed(s: RaftState, read: PendingRead) -> bool:
     heard: dict[StoreId, bool] = {s.me.store_id: True}
     for store, progress in s.progress.items():
-        # A follower that came after the read was asked confirms it by any answer.
-        if progress.answered_round > read.rounds.get(store, 0):
+        if progress.answered_round > read.after_round:
             heard[store] = True
     return quorum.tally(s.configuration, heard) is quorum.VoteResult.WON
 
@@ -48,16 +55,21 @@ def transfer(s: RaftState, to: Voter, now: Now) -> None:
     """Begin to hand leadership to a voter. Raises `Conflict` where that cannot be."""
     if to == s.me or to not in s.configuration.voters:
         raise Conflict("Leadership goes to another voter only.")
+    if s.transfer is not None:
+        raise Conflict("Leadership is being handed on already.", hint="Retry in a few seconds.")
     s.transfer = Transfer(to, now.mono_ms + s.timing.election_timeout_max_ms)
     push(s)
 
 
-def push(s: RaftState) -> None:
-    """Tell the voter to campaign, once it holds all that we hold."""
+def push(s: RaftState, again: bool = False) -> None:
+    """Tell the voter to campaign once it holds all that we hold; `again` if that may be lost.
+
+    It acts on it in our term only, so it campaigns once however often it is told.
+    """
     wanted = s.transfer
-    if wanted is None or wanted.told:
+    if wanted is None or (wanted.told and not again):
         return
-    progress = s.progress.get(wanted.to.store_id)
+    progress = s.progress_of(wanted.to)
     if progress is not None and progress.match_index == s.log.last_index:
         s.tell(wanted.to, TimeoutNow(s.log_id, s.hard.term, s.me, wanted.to))
         s.transfer = attrs.evolve(wanted, told=True)

@@ -18,40 +18,53 @@ from p2pool.model.timing import Now
 def broadcast(s: RaftState, now: Now) -> None:
     """Send to every participant what it lacks, or an empty append to keep authority."""
     s.append_due_ms = now.mono_ms + s.timing.append_interval_ms
+    s.swept_round = s.round
     for voter in s.others():
         progress = s.progress.setdefault(voter.store_id, Progress(s.log.last_index + 1))
         # What was in flight may be lost: an interval later it is sent again from what is known.
         progress.in_flight = 0
         if progress.match_index:
             progress.next_index = progress.match_index + 1
-        send(s, voter, now, even_empty=True)
+        send(s, voter, even_empty=True)
 
 
-def replicate(s: RaftState, now: Now) -> None:
+def replicate(s: RaftState) -> None:
     """Send new entries to whoever has room for them."""
     for voter in s.others():
-        send(s, voter, now, even_empty=False)
+        send(s, voter, even_empty=False)
 
 
-def send(s: RaftState, to: Voter, now: Now, even_empty: bool) -> None:
-    """One append, or a part of the snapshot where what it lacks is compacted away."""
+def sweep(s: RaftState) -> None:
+    """One frame to each voter now, whose answers confirm the reads that were asked before it."""
+    s.swept_round = s.round
+    for voter in s.others():
+        if voter in s.configuration.voters:
+            send(s, voter, even_empty=True)
+
+
+def send(s: RaftState, to: Voter, even_empty: bool) -> None:
+    """One append, or a part of the snapshot where what it lacks is compacted away.
+
+    An empty one goes out even to a follower that has no room for more entries.
+    """
     progress = s.progress[to.store_id]
     previous = progress.next_index - 1
     previous_term = s.log.term_at(previous)
     if previous_term is None:
         _send_snapshot(s, to, progress)
         return
-    if progress.in_flight >= limits.APPENDS_IN_FLIGHT_MAX:
-        return
-    entries = s.log.after(previous)
+    room = progress.in_flight < limits.APPENDS_IN_FLIGHT_MAX
+    entries = s.log.after(previous) if room else ()
     if not entries and not even_empty:
         return
-    progress.round += 1
+    # One counter for all followers and for the whole term: a follower that is removed and comes
+    # back in it cannot confirm a read by an answer from before.
+    s.round += 1
     s.tell(
         to,
         AppendRequested(
             s.log_id, s.hard.term, s.me, to, previous, previous_term, s.commit_index,
-            progress.round, entries,
+            s.round, entries,
         ),
     )  # fmt: skip
     if entries and progress.match_index == previous:
@@ -108,6 +121,7 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
     else:
         fresh = ()
     s.append(fresh)
+    s.role = s.resting_role()
     matched = m.previous_index + len(m.entries)
     s.commit_to(min(m.commit_index, matched))
     _answer(s, m, True, matched, 0, 0)
@@ -139,23 +153,26 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
     if m.term > s.hard.term:
         s.follow(m.term, None, now)
         return
-    progress = s.progress.get(m.follower.store_id)
+    progress = s.progress_of(m.follower)
     stale = m.term < s.hard.term or s.role is not RaftRole.LEADER
-    if stale or progress is None or m.follower not in s.others():
+    if stale or progress is None or m.round > s.round:
         return
     progress.active, progress.heard_ms = True, now.mono_ms
-    progress.answered_round = max(progress.answered_round, min(m.round, progress.round))
+    progress.answered_round = max(progress.answered_round, m.round)
     progress.in_flight = max(0, progress.in_flight - 1)
     if not m.ok:
+        before = progress.next_index
         _back_up(s, m, progress)
-        send(s, m.follower, now, even_empty=True)
+        # One that refuses where it agreed before is asked again at the next interval, not at once.
+        if progress.next_index < before:
+            send(s, m.follower, even_empty=True)
         return
     if progress.match_index <= m.match_index <= s.log.last_index:
         progress.match_index = m.match_index
         progress.next_index = max(progress.next_index, m.match_index + 1)
         progress.snapshot_offset = None
     advance_commit(s)
-    send(s, m.follower, now, even_empty=False)
+    send(s, m.follower, even_empty=False)
 
 
 def _back_up(s: RaftState, m: AppendAnswered, progress: Progress) -> None:
@@ -176,6 +193,14 @@ def advance_commit(s: RaftState) -> None:
         s.commit_to(index)
 
 
+def step_down_if_removed(s: RaftState, now: Now) -> None:
+    """A leader that is no voter any more leads until its removal is committed (thesis, 4.2.2)."""
+    if s.role is RaftRole.LEADER and not s.is_voter and s.configuration_index <= s.commit_index:
+        broadcast(s, now)  # The others learn of it now, and need not wait for the next leader.
+        s.follow(s.hard.term, None, now)
+        s.leader_heard_ms = None
+
+
 def check_quorum(s: RaftState, now: Now) -> None:
     """Step down when a majority has been silent since the last check (thesis, 6.2)."""
     if now.mono_ms < s.quorum_check_ms:
@@ -193,20 +218,25 @@ def check_quorum(s: RaftState, now: Now) -> None:
 
 def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
     """A follower has so much of the snapshot: send the next part, or go on with entries."""
-    progress = s.progress.get(m.follower.store_id)
-    if m.leader != s.me or m.term > s.hard.term:
-        if m.term > s.hard.term:
-            s.follow(m.term, None, now)
+    if m.leader != s.me:
         return
-    if s.role is not RaftRole.LEADER or progress is None or s.snapshot is None:
+    if m.term > s.hard.term:
+        s.follow(m.term, None, now)
+        return
+    progress = s.progress_of(m.follower)
+    stale = m.term < s.hard.term or s.role is not RaftRole.LEADER
+    if stale or progress is None or s.snapshot is None:
         return
     progress.active, progress.heard_ms = True, now.mono_ms
-    if m.last_index != s.log.base_index:
-        progress.snapshot_offset = 0
-    elif m.received_bytes >= len(s.snapshot):
+    offset = progress.snapshot_offset
+    if offset is None or m.last_index != s.log.base_index:
+        return  # Of a snapshot that is done or gone: the next interval says what is lacking.
+    if m.received_bytes >= len(s.snapshot):
         progress.match_index = max(progress.match_index, m.last_index)
         progress.next_index, progress.snapshot_offset = progress.match_index + 1, None
         advance_commit(s)
     else:
         progress.snapshot_offset = m.received_bytes
-    send(s, m.follower, now, even_empty=False)
+        if m.received_bytes <= offset:
+            return  # Nothing new: an answer that came twice must not make two streams of parts.
+    send(s, m.follower, even_empty=False)

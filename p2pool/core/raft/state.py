@@ -39,10 +39,10 @@ class Out:
 
 @attrs.frozen
 class PendingRead:
-    """A read that waits for a majority, and the rounds sent to each before it was asked."""
+    """A read that waits until a majority has answered a round sent after it was asked."""
 
     number: int
-    rounds: dict[StoreId, int]
+    after_round: int
 
 
 @attrs.frozen
@@ -56,16 +56,23 @@ class Transfer:
 
 @attrs.define
 class Progress:
-    """What a leader knows of one follower."""
+    """What a leader knows of one follower. `answered_round`: the newest frame that it answered."""
 
     next_index: int
     match_index: int = 0
     active: bool = False
     in_flight: int = 0
-    round: int = 0
     answered_round: int = 0
     heard_ms: int | None = None
     snapshot_offset: int | None = None
+
+
+@attrs.define
+class Receiving:
+    """The parts of one snapshot from one leader in one term, as far as they have come."""
+
+    name: tuple[int, StoreId, int, int, int] | None = None
+    data: bytearray = attrs.field(factory=bytearray)
 
 
 @attrs.define
@@ -91,10 +98,13 @@ class RaftState:
     append_due_ms: int = 0
     quorum_check_ms: int = 0
     votes: dict[StoreId, bool] = attrs.field(factory=dict)
+    grants: dict[StoreId, bytes] = attrs.field(factory=dict)
     progress: dict[StoreId, Progress] = attrs.field(factory=dict)
+    round: int = 0
+    swept_round: int = 0
     reads: list[PendingRead] = attrs.field(factory=list)
     transfer: Transfer | None = None
-    receiving: bytearray = attrs.field(factory=bytearray)
+    receiving: Receiving = attrs.field(factory=Receiving)
     last_proposed_at_ms: int = 0
     out: Out = attrs.field(factory=Out)
 
@@ -105,10 +115,19 @@ class RaftState:
         """Whether exactly this participant, store and all, is a voter."""
         return self.me in self.configuration.voters
 
+    @property
+    def leads(self) -> bool:
+        """Whether it leads, as far as it knows."""
+        return self.role is RaftRole.LEADER
+
     def others(self) -> tuple[Voter, ...]:
         """All other participants, voters first."""
         group = self.configuration.voters + self.configuration.learners
         return tuple(v for v in group if v != self.me)
+
+    def progress_of(self, follower: Voter) -> Progress | None:
+        """What we as leader know of exactly this participant, store and all."""
+        return self.progress.get(follower.store_id) if follower in self.others() else None
 
     def resting_role(self) -> RaftRole:
         """The role of one that neither leads nor campaigns."""
@@ -132,7 +151,7 @@ class RaftState:
         if term > self.hard.term:
             self.save_hard(term, None)
         self.role, self.leader = self.resting_role(), leader
-        self.votes, self.progress, self.transfer = {}, {}, None
+        self.votes, self.grants, self.progress, self.transfer = {}, {}, {}, None
         self.out.unreadable += [read.number for read in self.reads]
         self.reads = []
         if leader is not None:

@@ -1,0 +1,92 @@
+"""Changes of the committee: which configuration may follow on which, and what a leader sees.
+
+Intuition: two majorities of voter sets that differ by one voter always meet, so one voter more or
+less at a time needs no joint consensus. A newcomer is a learner first: it counts nowhere while it
+fetches the log, so that it costs the committee nothing.
+
+Invariants: one change under way at a time, and none before an entry of the leader's own term is
+committed (the correction of 2015: without it two leaders could each commit a change to the same old
+configuration). Only a learner that has caught up becomes a voter. No node, peer key or store is in
+a configuration twice. Source: thesis, 4.1 to 4.2.2.
+"""
+
+import attrs
+
+from p2pool.core.raft.state import Progress, RaftState
+from p2pool.model import limits
+from p2pool.model.errors import Conflict
+from p2pool.model.raft import Configuration, Voter
+
+
+@attrs.frozen
+class FollowerProgress:
+    """A follower as its leader sees it. `heard_ms`: its last answer, by the monotone clock."""
+
+    voter: Voter
+    match_index: int
+    heard_ms: int | None
+    caught_up: bool
+    installing: bool
+
+
+def followers(s: RaftState) -> tuple[FollowerProgress, ...]:
+    """All other participants, voters first; empty where this one does not lead."""
+    if not s.leads:
+        return ()
+    seen = []
+    for voter in s.others():
+        p = s.progress_of(voter) or Progress(1)
+        installing = p.snapshot_offset is not None
+        seen.append(
+            FollowerProgress(voter, p.match_index, p.heard_ms, caught_up(s, voter), installing)
+        )
+    return tuple(seen)
+
+
+def caught_up(s: RaftState, voter: Voter) -> bool:
+    """Whether a follower holds all but the last few entries of this leader's log."""
+    if not s.leads:
+        return False
+    progress = s.progress_of(voter)
+    if progress is None or progress.match_index == 0:
+        return False
+    return s.log.last_index - progress.match_index <= limits.LEARNER_CAUGHT_UP_ENTRIES
+
+
+def check(s: RaftState, wanted: Configuration) -> None:
+    """Raise `Conflict` where this leader may not propose a configuration now."""
+    if s.transfer is not None:
+        raise Conflict("Leadership is being handed on.", hint="Retry in a few seconds.")
+    if s.configuration_index > s.commit_index:
+        raise Conflict("The last change of the committee is not committed yet.", hint="Retry.")
+    if s.log.term_at(s.commit_index) != s.hard.term:
+        raise Conflict("No entry of this term is committed yet.", hint="Retry.")
+    old = s.configuration
+    gone = [v for v in old.voters if v not in wanted.voters]
+    come = [v for v in wanted.voters if v not in old.voters]
+    if len(gone) + len(come) > 1 or not wanted.voters:
+        raise Conflict("The committee changes by one voter at a time, and keeps one.")
+    for voter in come:
+        if voter not in old.learners:
+            raise Conflict("A new voter is a learner first.", hint="Add it as a learner.")
+        if not caught_up(s, voter):
+            raise Conflict("The learner has not caught up yet.", hint="Retry when it has.")
+    _well_formed(wanted)
+
+
+def _well_formed(wanted: Configuration) -> None:
+    everybody = wanted.voters + wanted.learners
+    for name, found in (
+        ("node", {v.node_id: v for v in everybody}),
+        ("peer key", {v.peer_key: v for v in everybody}),
+        ("store", {v.store_id: v for v in everybody}),
+    ):
+        if len(found) < len(everybody):
+            raise Conflict(f"A {name} is in the committee once only.")
+    # One more than the largest size is a step on the way when a voter is replaced.
+    if len(wanted.voters) > limits.VOTERS_MAX + 1 or len(wanted.learners) > limits.LEARNERS_MAX:
+        bounds = f"{limits.VOTERS_MAX} voters and {limits.LEARNERS_MAX} learners"
+        raise Conflict(f"A committee has {bounds} at most.")
+    for group in (wanted.voters, wanted.learners):
+        if list(group) != sorted(group):
+            raise Conflict("Voters and learners are sorted by node id.")

@@ -1,0 +1,106 @@
+"""Snapshots: made of applied state, sent in parts by a leader, put in the place of a log.
+
+Intuition: a follower that lacks what the leader has compacted away gets the state itself. Parts of
+one snapshot, by one leader in one term, are put together in order; a part of any other begins anew.
+
+Invariants: a snapshot is answered for as received in full only once it is installed (or everything
+in it was committed here already), for the leader counts that as a match. Nothing committed is lost
+by it. Source: Raft, section 7 and figure 13.
+"""
+
+from p2pool.codec.messages import decode_body, decode_snapshot, encode_snapshot
+from p2pool.core.raft.state import RaftState, Receiving
+from p2pool.model import limits
+from p2pool.model.errors import Malformed
+from p2pool.model.frames import SnapshotAnswered, SnapshotSent
+from p2pool.model.raft import Configuration, EntryKind, Snapshot
+from p2pool.model.storage import CompactTo, SaveSnapshot, TruncateFrom
+from p2pool.model.timing import Now
+
+
+def make(s: RaftState, state: bytes, index: int) -> None:
+    """Let an encoded state at an applied index stand for the log up to it."""
+    term = s.log.term_at(index)
+    assert term is not None, "only what is held and applied is compacted"
+    assert index <= s.commit_index
+    configuration = s.base_configuration
+    for entry in s.log.between(s.log.base_index + 1, index):
+        if entry.kind == EntryKind.CONFIGURATION:
+            record = decode_body(entry.kind, entry.body)
+            assert isinstance(record, Configuration)
+            configuration = record
+    at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.last_proposed_at_ms
+    made = Snapshot(s.log_id, index, term, at_ms, configuration, state)
+    s.snapshot, s.base_configuration = encode_snapshot(made), configuration
+    s.log.compact(index, term)
+    s.out.persist += [SaveSnapshot(s.snapshot), CompactTo(index)]
+    for progress in s.progress.values():
+        progress.snapshot_offset = None
+
+
+def load(s: RaftState, data: bytes) -> None:
+    """Let a snapshot that is on the disk (or about to be) stand for the log up to it."""
+    snapshot = decode_snapshot(data)
+    s.snapshot, s.base_configuration = data, snapshot.configuration
+    s.last_proposed_at_ms = max(s.last_proposed_at_ms, snapshot.last_proposed_at_ms)
+    s.log.compact(snapshot.index, snapshot.term)
+    s.commit_index = max(s.commit_index, snapshot.index)
+
+
+def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
+    """A part of a snapshot from the leader; installed once it is whole."""
+    if m.follower != s.me or m.total_bytes > limits.SNAPSHOT_MAX_BYTES:
+        return
+    if m.term < s.hard.term:
+        _answer(s, m, 0)
+        return
+    if m.term == s.hard.term and s.leads:
+        return  # A second leader of our own term is a lie: Raft has one.
+    s.follow(m.term, m.leader, now)
+    if m.last_index <= s.commit_index:
+        _answer(s, m, m.total_bytes)
+        return
+    name = (m.term, m.leader.store_id, m.last_index, m.last_term, m.total_bytes)
+    if s.receiving.name != name:
+        s.receiving = Receiving(name)
+    held = s.receiving.data
+    if m.offset == len(held) and len(held) + len(m.data) <= m.total_bytes:
+        held += m.data
+    if len(held) < m.total_bytes:
+        _answer(s, m, len(held))
+        return
+    s.receiving = Receiving()
+    _answer(s, m, m.total_bytes if _install(s, bytes(held), m) else 0)
+
+
+def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
+    """Put it in the place of the log, as far as it goes; False where it is not what was said."""
+    try:
+        snapshot = decode_snapshot(data)
+    except Malformed:
+        return False
+    said = (s.log_id, m.last_index, m.last_term)
+    if (snapshot.log_id, snapshot.index, snapshot.term) != said:
+        return False
+    put_in_place(s, snapshot, data)
+    return True
+
+
+def put_in_place(s: RaftState, snapshot: Snapshot, data: bytes) -> None:
+    """Install a committed snapshot that ends after what is committed here (figure 13, 6 to 8)."""
+    assert snapshot.index > s.commit_index, "what is committed is not replaced"
+    keeps = s.log.term_at(snapshot.index) == snapshot.term
+    if not keeps and s.log.entries:
+        s.out.persist.append(TruncateFrom(s.log.base_index + 1))
+    s.out.persist += [SaveSnapshot(data), CompactTo(snapshot.index)]
+    load(s, data)
+    s.find_configuration()
+    s.role = s.resting_role()
+    s.out.installed = snapshot.state
+
+
+def _answer(s: RaftState, m: SnapshotSent, received_bytes: int) -> None:
+    answer = SnapshotAnswered(
+        s.log_id, s.hard.term, m.leader, s.me, m.last_index, received_bytes
+    )  # fmt: skip
+    s.tell(m.leader, answer)
