@@ -36,12 +36,13 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class From:
-    """Who sent a message, over whose connection (None: gossip), and who signed requests in it."""
+    """Who sent a message, who signed requests in it, and the envelope that it came in."""
 
     node_id: NodeId
     peer_key: PeerKey
     incarnation: int
     signers: tuple[Signers | None, ...]
+    sealed: bytes = attrs.field(default=b"", repr=False)
 
 
 Take = Callable[[Any, From, Now], None]
@@ -98,7 +99,10 @@ class Inbound:
         if isinstance(message, m.Hello):
             self._hello(message, event, now)
             return
-        sender = From(header.node_id, header.peer_key, header.incarnation, event.signers)
+        sender = From(
+            header.node_id, header.peer_key, header.incarnation, event.signers,
+            event.verified.sealed,
+        )  # fmt: skip
         member = self.context.roster.belongs(header.node_id)
         kind = type(message)
         if isinstance(message, (m.Heartbeat, m.Announcement)):
@@ -209,7 +213,7 @@ class Inbound:
     # --- raft and state ---------------------------------------------------------------------------
 
     def _raft(self, frame: Any, sender: From, now: Now) -> None:
-        self.context.ledger.receive(frame, sender.peer_key, now)
+        self.context.ledger.receive(frame, sender.peer_key, now, sender.sealed)
 
     def _state_asked(self, asked: Any, sender: From, now: Now) -> None:
         answer = self.context.ledger.answer(asked)

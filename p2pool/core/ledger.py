@@ -108,10 +108,10 @@ class Ledger:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def receive(self, frame: Frame, sender: PeerKey, now: Now) -> None:
-        """A frame of Raft's."""
+    def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> None:
+        """A frame of Raft's, in the envelope that it came in (votes are kept in theirs)."""
         if self.raft is not None:
-            self._absorb(self.raft.receive(frame, sender, now))
+            self._absorb(self.raft.receive(frame, sender, now, sealed))
 
     def tick(self, now: Now) -> None:
         """Elections and appends that are due."""
