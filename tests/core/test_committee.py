@@ -82,3 +82,45 @@ def test_another_provider_comes_first() -> None:
     new = next_change(configuration("0"), V[0], {}, candidates, 3, {V[0].node_id: P})
     assert new is not None
     assert new.learners == (V[2],)
+
+
+def balanced(voters: str, learners: str, free: str, at: dict[str, Address]) -> tuple[str, str]:
+    """Where a committee of three of these providers comes to, with every learner caught up."""
+    providers = {V[int(n)].node_id: provider for n, provider in at.items()}
+    now_is = configuration(voters, learners)
+    for _ in range(20):
+        candidates = [Candidate(V[int(n)], at[n]) for n in free]
+        seats = dict.fromkeys(V, READY)
+        new = next_change(now_is, V[0], seats, candidates, 3, providers)
+        if new is None:
+            return (
+                "".join(str(V.index(v)) for v in now_is.voters),
+                "".join(str(V.index(v)) for v in now_is.learners),
+            )
+        assert len(set(new.voters) ^ set(now_is.voters)) <= 1
+        assert 2 <= len(new.voters) <= 4
+        now_is = new
+    raise AssertionError("the committee never comes to rest")
+
+
+def test_a_provider_gives_up_its_quorum_where_others_could_serve() -> None:
+    """Member by member, through learners, and never the leader's seat; then it rests."""
+    r = Address(b"r" * 20)
+    assert balanced("012", "", "34", {"0": P, "1": P, "2": P, "3": Q, "4": r}) == ("034", "")
+    assert balanced("012", "", "345", {"0": P, "1": Q, "2": Q, "3": Q, "4": Q, "5": r}) == (
+        "015", "",
+    )  # fmt: skip
+
+
+def test_two_providers_have_no_such_choice() -> None:
+    """One of them holds two of three seats whatever is done: nothing moves for ever."""
+    assert balanced("012", "", "345", {"0": P, "1": P, "2": Q, "3": Q, "4": P, "5": Q}) == (
+        "012", "",
+    )  # fmt: skip
+    assert balanced("012", "", "34", {"0": P, "1": P, "2": P, "3": Q, "4": Q}) == ("013", "")
+
+
+def test_no_more_learners_than_there_is_room_for() -> None:
+    """A committee of seven grows three learners at a time."""
+    assert change("0", "123", free="45", size=7) is None
+    assert change("0", "123", free="45", size=7, s1=READY, s2=READY) == ("01", "23")

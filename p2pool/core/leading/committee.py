@@ -3,7 +3,9 @@
 Intuition: three voters survive the loss of one. The leader takes in healthy members as learners,
 makes a voter of one that has caught up, and removes a voter that was silent for a minute when there
 is somebody to take its place (or when it left the pool for good). An even number of voters is a
-step on the way, never a goal: with two, each is one too many to lose.
+step on the way, never a goal: with two, each is one too many to lose. Where one provider holds a
+quorum and another one's member could have a seat, that one is promoted first and a seat of the
+provider with the most is given up after it.
 
 Invariants: a voter is (node id, peer key, store id), so a node with another disk is not the voter
 that it was; no provider holds a quorum where there is a choice; a leader that is out of the pool
@@ -54,7 +56,8 @@ def next_change(
     """
     voters, learners = now_is.voters, now_is.learners
     taken = dict.fromkeys(v.node_id for v in (*voters, *learners))
-    free = [c for c in candidates if c.voter.node_id not in taken]
+    free = [c.voter for c in candidates if c.voter.node_id not in taken]
+    providers = {**{c.voter.node_id: c.provider for c in candidates}, **providers}
     ready = [v for v in learners if seats.get(v, Seat()).caught_up]
     for learner in learners:
         seat = seats.get(learner, Seat())
@@ -67,25 +70,54 @@ def next_change(
         alive = sum(not seats.get(v, Seat()).silent for v in voters if v != voter)
         if len(voters) > 1 and alive >= (len(voters) - 1) // 2 + 1:
             return _without(now_is, voter)
+    seats_of = _Seats(voters, providers)
     if len(voters) > size:
-        return _without(now_is, next(v for v in reversed(voters) if v != me))
-    if ready and len(voters) < size and (len(voters) % 2 == 0 or len(ready) > 1):
-        return _promoted(now_is, ready[0])
-    if free and len(voters) + len(learners) < size:
-        return _joined(now_is, _fairest(free, voters + learners, providers))
+        return _without(now_is, seats_of.first_to_go(me))
+    room = len(learners) < limits.LEARNERS_MAX
+    if len(voters) < size:
+        if ready and (len(voters) % 2 == 0 or len(ready) > 1):
+            return _promoted(now_is, seats_of.fairest(ready))
+        if free and room and len(voters) + len(learners) < size:
+            return _joined(now_is, _Seats(voters + learners, providers).fairest(free))
+        return None
+    # Enough of them: another provider's member takes a seat of one that holds too many.
+    better = [v for v in ready if seats_of.betters(v, me)]
+    if better:
+        return _promoted(now_is, seats_of.fairest(better))
+    better = [v for v in free if seats_of.betters(v, me)]
+    waits = any(seats_of.betters(v, me) for v in learners)
+    if better and room and not waits:
+        return _joined(now_is, seats_of.fairest(better))
     return None
 
 
-def _fairest(
-    free: Sequence[Candidate], group: Sequence[Voter], providers: Mapping[NodeId, Address]
-) -> Voter:
-    """The candidate whose provider has the fewest seats; then by node id."""
-    held: dict[Address, int] = {}
-    for voter in group:
-        provider = providers.get(voter.node_id)
-        if provider is not None:
-            held[provider] = held.get(provider, 0) + 1
-    return min(free, key=lambda c: (held.get(c.provider, 0), c.voter)).voter
+class _Seats:
+    """How many seats each provider holds of a group, and what would make that fairer."""
+
+    def __init__(self, group: Sequence[Voter], providers: Mapping[NodeId, Address]) -> None:
+        self.group, self.providers = group, providers
+
+    def held(self, group: Sequence[Voter], voter: Voter) -> int:
+        """Seats of a voter's provider; of an unknown one, none."""
+        provider = self.providers.get(voter.node_id)
+        same = [v for v in group if self.providers.get(v.node_id) == provider]
+        return len(same) if provider is not None else 0
+
+    def fairest(self, choice: Sequence[Voter]) -> Voter:
+        """Whose provider has the fewest seats; then by node id."""
+        return min(choice, key=lambda v: (self.held(self.group, v), v))
+
+    def first_to_go(self, me: Voter) -> Voter:
+        """Whose provider has the most seats; then by node id, from the last; never the leader."""
+        return max((v for v in self.group if v != me), key=lambda v: (self.held(self.group, v), v))
+
+    def betters(self, new: Voter, me: Voter) -> bool:
+        """Whether a provider holds a quorum now, and fewer seats with this voter in another's."""
+        most = max((self.held(self.group, v) for v in self.group), default=0)
+        if len(self.group) < 2 or most < len(self.group) // 2 + 1:
+            return False
+        after = [v for v in self.group if v != self.first_to_go(me)] + [new]
+        return max(self.held(after, v) for v in after) < most
 
 
 def _without(now_is: Configuration, gone: Voter) -> Configuration:
