@@ -2,6 +2,7 @@
 
 import click
 
+from p2pool.cli.agentrun import run
 from p2pool.cli.reach import agent_option, json_option
 from p2pool.cli.show import age, write_json, write_pairs
 from p2pool.client.agent import AgentClient
@@ -10,6 +11,9 @@ from p2pool.client.agent import AgentClient
 @click.group(name="agent", help="The agent of this machine.")
 def agent() -> None:
     """The group."""
+
+
+agent.add_command(run)
 
 
 @agent.command("status")

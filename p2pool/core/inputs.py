@@ -121,9 +121,14 @@ class PersistFailed:
     reason: str
 
 
+@attrs.frozen
+class StopAsked:
+    """The agent is about to end in an orderly way."""
+
+
 Input = (
     Ticked | Received | StrangerHeard | PeerConnected | PeerDisconnected
     | ChainObserved | ChainUnreachable | HardwareObserved | RuntimeObserved | AddressesObserved
-    | Asked | LoopLagged | PersistFailed
+    | Asked | LoopLagged | PersistFailed | StopAsked
 )  # fmt: skip
 """Any input of the node but the worker's own."""

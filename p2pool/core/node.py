@@ -33,6 +33,7 @@ from p2pool.core.worker.events import WorkerEffect, WorkerInput
 from p2pool.core.worker.worker import Worker
 from p2pool.core.workrights import WorkRights
 from p2pool.model.errors import StoreFailed
+from p2pool.model.gossip import PeerBinding
 from p2pool.model.hardware import Hardware, Load
 from p2pool.model.ids import NodeId
 from p2pool.model.ports import Accepted, InviteOffered
@@ -96,7 +97,12 @@ class Node:
             inputs.Asked: self._asked,
             inputs.LoopLagged: self._lagged,
             inputs.PersistFailed: self._persist_failed,
+            inputs.StopAsked: self._stop_asked,
         }
+
+    def introduce(self, binding: PeerBinding) -> None:
+        """Our own binding, new or renewed: it is handed out with those of others."""
+        self.context.effects += self.context.peers.learn(PeerKnown(binding, self.addresses))
 
     # --- a step -----------------------------------------------------------------------------------
 
@@ -321,6 +327,11 @@ class Node:
         if self.leader is not None:
             self.leader.health.lagged(now)
         self.context.log(Level.WARNING, "the loop was late", lag_ms=event.lag_ms)
+
+    def _stop_asked(self, event: inputs.StopAsked, now: Now) -> None:
+        """This agent is about to end: hand leadership on, so that nobody has to wait for it."""
+        if self.leader is not None:
+            self.leader.committee.retire(now)
 
     def _persist_failed(self, event: inputs.PersistFailed, now: Now) -> None:
         self.failed = event.reason

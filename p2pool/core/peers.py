@@ -54,7 +54,9 @@ class Peers:
             self.known[peer.binding.node_id] = peer
 
     def key_of(self, node_id: NodeId) -> PeerKey | None:
-        """The peer key bound to a node id, if a binding of it is known."""
+        """The peer key bound to a node id, if a binding of it is known; an agent knows itself."""
+        if node_id == self.me:
+            return self.my_key
         peer = self.known.get(node_id)
         return peer.binding.peer_key if peer else None
 

@@ -136,6 +136,11 @@ class ContainerRuntime(Protocol):
         """The scope that it was built for."""
         ...
 
+    @property
+    def kind(self) -> RuntimeKind:
+        """What runs the containers."""
+        ...
+
     async def probe(self) -> RuntimeInfo:
         """What runs here. Raises RuntimeUnavailable with what to do when nothing answers."""
         ...

@@ -24,7 +24,7 @@ def test_an_agent_is_found_by_argument_then_environment_then_default(directory: 
     found = FoundAgent(URL, TOKEN)
     assert find_agent(str(directory), {"P2POOL_AGENT": "/nowhere"}) == found
     assert find_agent(None, {"P2POOL_AGENT": str(directory)}) == found
-    assert find_agent(None, {"P2POOL_DIR": str(directory)}) == found
+    assert find_agent(None, {"P2POOL_DATA_DIR": str(directory)}) == found
     assert default_directory({}).name == "p2pool"
     assert TOKEN not in repr(found)
 
@@ -36,9 +36,9 @@ def test_a_url_takes_its_token_from_a_file_or_from_the_environment(directory: Pa
     want = FoundAgent("http://10.0.0.1:1", TOKEN)
     assert find_agent(other, {"P2POOL_TOKEN_FILE": token_file}) == want
     assert find_agent(other, {"P2POOL_TOKEN": TOKEN}) == want
-    assert find_agent(URL, {"P2POOL_DIR": str(directory)}) == FoundAgent(URL, TOKEN)
+    assert find_agent(URL, {"P2POOL_DATA_DIR": str(directory)}) == FoundAgent(URL, TOKEN)
     with pytest.raises(Misconfigured, match="P2POOL_TOKEN_FILE"):
-        find_agent(other, {"P2POOL_DIR": str(directory)})
+        find_agent(other, {"P2POOL_DATA_DIR": str(directory)})
     with pytest.raises(Misconfigured, match="neither"):
         find_agent("ftp://somewhere", {})
 

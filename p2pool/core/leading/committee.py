@@ -179,6 +179,14 @@ class Committee:
         assert raft is not None
         if not context.roster.out_finally(context.me) or raft.state.transfer is not None:
             return False
+        return self.retire(now)
+
+    def retire(self, now: Now) -> bool:
+        """Hand leadership to a voter that holds what we hold; False where there is none."""
+        context, raft = self.context, self.context.ledger.raft
+        assert raft is not None
+        if raft.state.transfer is not None:
+            return False
         seats = self._seats(now)
         for voter in context.ledger.configuration.voters:
             seat = seats.get(voter)

@@ -1,0 +1,223 @@
+"""One agent: its parts put together, run, and ended in order.
+
+Intuition: the core decides, drivers do. This module makes each driver, wires its outcomes into the
+loop and the loop's effects to it. It knows no rules of the pool.
+
+Order of a start: the peer key is saved before anything else, the data directory is locked and read,
+then network, engine, chain and API begin together. Order of an end: leadership is handed on, then
+everything is cancelled; containers run on unless asked otherwise. Source: design, sections 3 and 4.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+from nacl.signing import SigningKey
+
+from p2pool import __version__
+from p2pool.agent.clock import read_clock
+from p2pool.agent.gate import Gate, Sealer
+from p2pool.agent.joining import join_pool
+from p2pool.agent.loglines import LogLines
+from p2pool.agent.loop import Loop
+from p2pool.agent.metrics import Metrics
+from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
+from p2pool.agent.port import Port
+from p2pool.agent.runtimes import open_runtime
+from p2pool.agent.wiring import Wiring
+from p2pool.agent.work import Work
+from p2pool.api.server import ApiSettings, serve_api
+from p2pool.core.context import NodeConfig
+from p2pool.core.inputs import StopAsked
+from p2pool.core.node import Node
+from p2pool.drivers.chain.actions import Chain
+from p2pool.drivers.chain.addresses import Addresses
+from p2pool.drivers.chain.roster import RosterFollower, RosterReader
+from p2pool.drivers.chain.rpc import Rpc
+from p2pool.drivers.config import AgentConfig
+from p2pool.drivers.keys import load_or_make_peer_seed, load_or_make_token, peer_key_of
+from p2pool.drivers.logs import get_logger
+from p2pool.drivers.net.events import KnownPeer, NetConfig
+from p2pool.drivers.net.network import Network
+from p2pool.drivers.store.datadir import prepare_directory
+from p2pool.drivers.store.store import Store
+from p2pool.model import limits
+from p2pool.model.gossip import Hello, PeerBinding
+from p2pool.model.ids import NodeId, PoolRef
+from p2pool.model.messages import Channel
+from p2pool.model.raft import Voter
+from p2pool.model.runtime import ContainerRuntime
+from p2pool.model.states import RaftRole
+from p2pool.wire.binding import make_binding
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+log = get_logger(__name__)
+
+
+@attrs.frozen
+class AgentOptions:
+    """What an agent is started with. `provider` None: this machine joins nothing by itself."""
+
+    directory: Path
+    config: AgentConfig
+    node: "LocalAccount" = attrs.field(repr=False)
+    provider: "LocalAccount | None" = attrs.field(default=None, repr=False)
+    stop_tasks: bool = False
+
+
+def topic(pool: PoolRef, channel: Channel) -> str:
+    """A gossip topic of a pool (design, section 5)."""
+    return f"/p2pool/1/{pool.chain_id}/{pool.contract.hex()}/{pool.pool_id}/{channel.value}"
+
+
+class Agent:
+    """An agent that is about to run."""
+
+    def __init__(
+        self, options: AgentOptions, seed: bytes, store: Store, runtime: ContainerRuntime
+    ) -> None:
+        """Make all parts; nothing runs yet."""
+        config, restored = options.config, store.restored
+        self.options, self.pool = options, config.pool_ref
+        now = read_clock()
+        self.key = SigningKey(seed)
+        node_id = NodeId(bytes.fromhex(options.node.address[2:]))
+        me = Voter(node_id, peer_key_of(seed), restored.store_id)
+        about = NodeConfig(self.pool, me, restored.incarnation, __version__)
+        self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
+        self.gate = Gate(self.pool, self.node.context.peers.key_of)
+        self.sealer = Sealer(self.pool, node_id, me.peer_key, restored.incarnation, self.key)
+        self.binding = self._bind()
+        self.wiring = Wiring(self.node, self.sealer)
+        self.loop = Loop(self.node, store, self.wiring.carry)
+        self.network = Network(
+            self._net_config(seed),
+            hello_bytes=self._hello,
+            check_gossip=self.gate.check_gossip,
+            accept_logs=lambda key, stream: self.logs.serve(key, stream),
+        )
+        self.runtime = runtime
+        self.logs = LogLines(self.node, self.runtime, self.sealer, lambda: self.network)
+        self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
+        self.metrics.add("network", lambda: self.network.counters)
+        self.metrics.add("gate", lambda: self.gate.counters)
+        self.port = Port(self.loop, self.logs, self.metrics)
+        self.work = Work(self.runtime, self.loop)
+        self.wiring.connect(self.network, self.port, self.work)
+
+    # --- identity ---------------------------------------------------------------------------------
+
+    def _bind(self) -> PeerBinding:
+        """A fresh binding of our two keys."""
+        now_s = read_clock().wall_ms // 1000
+        binding = make_binding(self.pool, self.options.node, self.key, now_s)
+        self.node.introduce(binding)
+        return binding
+
+    def _hello(self) -> bytes:
+        me = self.node.context.config.me
+        addresses = self.node.addresses or self.network.addresses()
+        hello = Hello(__version__, self.binding, me.store_id, addresses[: limits.ADDRESSES_MAX])
+        return self.sealer.seal(hello, read_clock())[1]
+
+    async def _renew_binding(self) -> None:
+        """Bind anew at half of a binding's life, and tell the connected peers."""
+        while True:
+            lifetime_s = self.binding.not_after_s - self.binding.not_before_s
+            await trio.sleep(lifetime_s / 2)
+            self.binding = self._bind()
+            for peer_key in self.network.connected():
+                self.network.greet(peer_key)
+
+    def _net_config(self, seed: bytes) -> NetConfig:
+        config = self.options.config.network
+        known = self.node.context.peers.known.values()
+        return NetConfig(
+            seed=seed,
+            listen=config.listen,
+            beat_topic=topic(self.pool, Channel.BEAT),
+            announce_topic=topic(self.pool, Channel.ANNOUNCE),
+            bootstrap=config.bootstrap,
+            peers=tuple(KnownPeer(p.binding.peer_key, p.addresses) for p in known if p.addresses),
+            random_seed=int.from_bytes(seed[8:16], "big"),
+        )
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def run(self, token: str, started: Callable[[str], None]) -> None:
+        """Run until cancelled; `started` is told the API's URL."""
+        config = self.options.config
+        at = config.chain.addresses
+        rpc = Rpc.to(config.chain.id, config.chain.endpoints)
+        chain = Chain(
+            rpc, Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
+        )
+        follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
+        settings = ApiSettings(
+            config.api.bind, config.api.hosts, config.api.tls_certificate, config.api.tls_key
+        )
+        async with self.network.running(), trio.open_nursery() as nursery:
+            nursery.start_soon(self.work.run)
+            url = await nursery.start(
+                _serve_api, self.port, settings, self.options.directory, token
+            )
+            nursery.start_soon(self.loop.run)
+            nursery.start_soon(self.wiring.pump, self.network, self.gate, self.loop)
+            nursery.start_soon(follow_chain, follower, self.loop, self.network)
+            nursery.start_soon(tell_addresses, config, self.network, self.loop)
+            nursery.start_soon(
+                sample_machine, config, self.options.directory, self.work.kind, self.loop
+            )
+            nursery.start_soon(self._renew_binding)
+            nursery.start_soon(join_pool, self.options, self.loop, self.wiring, chain)
+            log.info(
+                "agent started", node=f"0x{self.node.context.me.hex()}", api=url,
+                addresses=list(self.network.addresses()),
+            )  # fmt: skip
+            started(url)
+            await trio.sleep_forever()
+
+    async def retire(self) -> None:
+        """Before the end: hand leadership on, and stop the tasks where that was asked for."""
+        with trio.move_on_after(limits.RETIRE_DEADLINE_MS / 1000):
+            await self.loop.put(StopAsked())
+            while (
+                self.node.context.ledger.role is RaftRole.LEADER
+                and len(self.node.context.ledger.configuration.voters) > 1
+            ):
+                await self.loop.wait_stepped()
+        if self.options.stop_tasks:
+            await self.work.stop_all()
+
+
+async def _serve_api(
+    port: Port,
+    settings: ApiSettings,
+    directory: Path,
+    token: str,
+    *,
+    task_status: "trio.TaskStatus[str]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await serve_api(port, settings, directory, token, version=__version__, task_status=task_status)
+
+
+async def run_agent(
+    options: AgentOptions, stop: trio.Event, started: Callable[[str], None]
+) -> None:
+    """Run an agent until `stop` is set. Raises what keeps it from starting: DataDirInUse,
+    PortTaken, Misconfigured, BadKey, StoreFailed."""
+    await trio.to_thread.run_sync(prepare_directory, options.directory)
+    seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
+    token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
+    async with Store.open(options.directory, options.config.pool_ref) as store:
+        agent = Agent(options, seed, store, await open_runtime(options))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(agent.run, token, started)
+            await stop.wait()
+            log.info("agent ends")
+            await agent.retire()
+            nursery.cancel_scope.cancel()

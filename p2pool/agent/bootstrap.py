@@ -1,0 +1,144 @@
+"""A bootstrap node: it introduces peers to each other, and takes part in nothing else.
+
+Intuition: a newcomer needs one address to begin with. A bootstrap node has a peer key but no node
+key: it says hello without a binding, keeps the bindings that agents show it (checked), and hands
+them out to whoever asks. It follows no chain, hears no gossip, votes on nothing and holds no state
+of the pool: it can lie by silence only, since bindings carry their own proof. What it knows is kept
+on disk, so that it is of use as soon as it is back. Source: design, sections 1, 5 and 11.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import trio
+from nacl.signing import SigningKey
+
+from p2pool import __version__
+from p2pool.agent.clock import read_clock
+from p2pool.agent.gate import NOBODY, Gate, Sealer
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.core import effects as fx
+from p2pool.core.inputs import Received
+from p2pool.core.peers import BINDINGS_TABLE, Peers
+from p2pool.drivers.keys import load_or_make_peer_seed, peer_key_of
+from p2pool.drivers.logs import get_logger
+from p2pool.drivers.net import events as net
+from p2pool.drivers.net.network import Network
+from p2pool.drivers.store.datadir import prepare_directory
+from p2pool.drivers.store.store import Store
+from p2pool.model import limits
+from p2pool.model.gossip import Hello
+from p2pool.model.ids import PeerKey, PoolRef
+from p2pool.model.messages import Message
+from p2pool.model.query import BindingsAnswered, BindingsRequested, PeerKnown, Ping, Pong
+
+log = get_logger(__name__)
+
+
+@attrs.frozen
+class BootstrapOptions:
+    """What a bootstrap node is started with."""
+
+    directory: Path
+    pool: PoolRef
+    listen: tuple[str, ...]
+    bootstrap: tuple[str, ...] = ()
+
+
+class Bootstrap:
+    """A bootstrap node that is about to run."""
+
+    def __init__(self, options: BootstrapOptions, seed: bytes, store: Store) -> None:
+        """Take up the bindings that were kept."""
+        self.store = store
+        peer_key = peer_key_of(seed)
+        self.peers = Peers(NOBODY, peer_key, encode_struct)
+        rows = store.restored.tables[BINDINGS_TABLE].values()
+        self.peers.restore(decode_struct(PeerKnown, row) for row in rows)
+        self.gate = Gate(options.pool, self.peers.key_of)
+        self.sealer = Sealer(
+            options.pool, NOBODY, peer_key, store.restored.incarnation, SigningKey(seed)
+        )
+        known = (
+            net.KnownPeer(p.binding.peer_key, p.addresses)
+            for p in self.peers.known.values()
+            if p.addresses
+        )
+        config = net.NetConfig(
+            seed=seed,
+            listen=options.listen,
+            gossip=False,
+            bootstrap=options.bootstrap,
+            peers=tuple(known),
+            random_seed=int.from_bytes(seed[8:16], "big"),
+        )
+        self.network = Network(
+            config, hello_bytes=self._hello, check_gossip=lambda channel, data: False
+        )
+
+    def _hello(self) -> bytes:
+        addresses = self.network.addresses()[: limits.ADDRESSES_MAX]
+        hello = Hello(__version__, None, self.store.restored.store_id, addresses)
+        return self.sealer.seal(hello, read_clock())[1]
+
+    async def run(self, started: Callable[[tuple[str, ...]], None]) -> None:
+        """Introduce peers until cancelled; `started` is told where it listens."""
+        async with self.network.running():
+            log.info("bootstrap node started", addresses=list(self.network.addresses()))
+            started(self.network.addresses())
+            async for event in self.network.events:
+                match event:
+                    case net.PeerConnected():
+                        self.peers.connect(event.peer_key)
+                    case net.PeerDisconnected():
+                        self.peers.disconnect(event.peer_key)
+                    case net.FrameReceived():
+                        taken = self.gate.frame(
+                            event.channel, event.peer_key, event.data, read_clock()
+                        )
+                        for received in taken:
+                            if isinstance(received, Received):
+                                await self._take(event.peer_key, received)
+
+    async def _take(self, peer_key: PeerKey, received: Received) -> None:
+        message = received.verified.message
+        match message:
+            case Hello():
+                await self._carry(self.peers.greet(message, peer_key, lambda node_id: False))
+            case BindingsRequested():
+                found = self.peers.exchange(message.peer_keys)
+                self._send(peer_key, BindingsAnswered(message.request, found))
+            case Ping():
+                self._send(peer_key, Pong(message.request, False))
+
+    async def _carry(self, effects: list[fx.Effect]) -> None:
+        """Keep bindings and judge peers; every agent is a guest here."""
+        for effect in effects:
+            match effect:
+                case fx.Persist():
+                    await self.store.write(effect.operations)
+                case fx.AdmitPeer():
+                    self.network.set_standing(effect.peer_key, net.Standing(effect.standing))
+                case fx.LearnPeer():
+                    self.network.learn(effect.peer_key, effect.addresses)
+                case fx.Log():
+                    log.warning(effect.event, **dict(effect.fields))
+
+    def _send(self, peer_key: PeerKey, message: Message) -> None:
+        channel, data = self.sealer.seal(message, read_clock())
+        self.network.send(peer_key, channel, data)
+
+
+async def run_bootstrap(
+    options: BootstrapOptions, stop: trio.Event, started: Callable[[tuple[str, ...]], None]
+) -> None:
+    """Run a bootstrap node until `stop` is set. Raises what keeps it from starting."""
+    await trio.to_thread.run_sync(prepare_directory, options.directory)
+    seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
+    async with Store.open(options.directory, options.pool) as store:
+        node = Bootstrap(options, seed, store)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.run, started)
+            await stop.wait()
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,10 @@
+"""The two clocks of an agent, as integers."""
+
+import time
+
+from p2pool.model.timing import Now
+
+
+def read_clock() -> Now:
+    """Now: a clock that never goes back, and the wall clock, both in milliseconds."""
+    return Now(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)

@@ -1,0 +1,249 @@
+"""Log lines of any allocation, from any peer: under a grant that the serving node checks itself.
+
+Intuition: whoever wants to read signs a grant. The agent that is asked finds out where the copy
+runs; if that is elsewhere it opens a stream to that node, passes the grant on and hands the lines
+through. Passing on gives no right to anything.
+
+Invariants: the node that has the lines judges the grant, from its own roster and state, before it
+reads one; every frame is sealed; a reader that goes away ends the stream at the engine.
+Source: design, section 9 (Logs).
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+import trio
+
+from p2pool.agent.clock import read_clock
+from p2pool.agent.gate import Sealer
+from p2pool.core.asks import error_of
+from p2pool.core.node import Node
+from p2pool.core.rights import may_read
+from p2pool.drivers.logs import get_logger
+from p2pool.drivers.net.frames import FrameStream
+from p2pool.drivers.net.network import Network
+from p2pool.model import limits
+from p2pool.model.errors import (
+    BadSignature,
+    Malformed,
+    NotAllowed,
+    NotFound,
+    P2poolError,
+    Refusal,
+    Unavailable,
+)
+from p2pool.model.ids import AllocationId, NodeId, PeerKey
+from p2pool.model.messages import Channel, LogChunk, LogsClosed, LogsOpened, LogStream, Message
+from p2pool.model.ports import LogOptions
+from p2pool.model.runtime import ContainerRuntime
+from p2pool.model.tasks import SignedGrant
+from p2pool.wire.envelope import open_sealed
+from p2pool.wire.typed import check_times, delegation_bytes, grant_of, recover_signers
+
+log = get_logger(__name__)
+
+DIAL_PATIENCE_S = 5.0
+DIAL_PAUSE_S = 0.25
+PULSE = LogChunk(LogStream.STDOUT, 0, b"")
+"""Sent when there is nothing to send, so that a silent log is not taken for a dead peer."""
+
+
+class LogLines:
+    """Serves and fetches log lines for one agent."""
+
+    def __init__(
+        self, node: Node, runtime: ContainerRuntime, sealer: Sealer, network: Callable[[], Network]
+    ) -> None:
+        """`network` gives the network once it is there."""
+        self._node = node
+        self._runtime = runtime
+        self._sealer = sealer
+        self._network = network
+
+    # --- for the local API ------------------------------------------------------------------------
+
+    async def open(
+        self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
+    ) -> AsyncIterator[LogChunk]:
+        """Chunks in order, from wherever the copy is; see `model.ports.Logs`."""
+        where, attempt = self._find(allocation)
+        if where == self._node.context.me:
+            self._judge(allocation, grant)
+            chunks = self._read(allocation, attempt, options)
+        else:
+            chunks = self._fetch(where, allocation, options, grant)
+        async with aclosing(chunks):  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+    def _find(self, allocation: AllocationId) -> tuple[NodeId, int]:
+        """Node and attempt of a copy, as the committed state has it."""
+        state = self._node.context.ledger.state
+        copy = state.allocation(allocation) if state is not None else None
+        if copy is None:
+            raise NotFound(f"There is no allocation {allocation}.", hint="See `p2pool task show`.")
+        if copy.node_id is None:
+            raise NotFound(
+                f"{allocation} was not placed yet: {copy.reason}", hint="Read again once it runs."
+            )
+        return copy.node_id, copy.attempt
+
+    def _judge(self, allocation: AllocationId, grant: SignedGrant) -> None:
+        """Raise unless a grant lets its signer read this task's lines here and now."""
+        context = self._node.context
+        now_s = read_clock().wall_ms // 1000
+        signers = recover_signers(context.config.pool, grant)
+        check_times(grant, now_s)
+        if grant.grant.task.removeprefix("0x") != allocation.task_id.hex():
+            raise NotAllowed("The grant is for another task.", hint="Sign one for this task.")
+        roster = context.roster.latest
+        if roster is None:
+            raise Unavailable("This node has not read the pool's roster yet.", hint="Retry.")
+        delegation = grant.delegation.delegation if grant.delegation is not None else None
+        denied = may_read(
+            roster, context.ledger.state, signers, delegation, grant.grant.task, now_s
+        )
+        if denied is not None:
+            raise denied
+
+    async def _read(
+        self, allocation: AllocationId, attempt: int, options: LogOptions
+    ) -> AsyncIterator[LogChunk]:
+        """Lines of a container of ours; waits for one that is about to start, when following."""
+        chunks = self._runtime.logs(
+            allocation, attempt, follow=options.follow, tail_lines=options.tail_lines,
+            since_ms=options.since_ms,
+        )  # fmt: skip
+        async with aclosing(chunks):  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+    # --- from another node ------------------------------------------------------------------------
+
+    async def _fetch(
+        self, where: NodeId, allocation: AllocationId, options: LogOptions, grant: SignedGrant
+    ) -> AsyncIterator[LogChunk]:
+        key = self._node.context.peers.key_of(where)
+        if key is None:
+            raise Unavailable("The node that has these lines is not known yet.", hint="Retry.")
+        stream = await self._dial(key)
+        try:
+            given = grant.grant
+            await self._send(
+                stream,
+                LogsOpened(
+                    allocation, given.pool_id, given.task, given.not_before_s, given.not_after_s,
+                    grant.signature, delegation_bytes(grant.delegation), options.follow,
+                    options.tail_lines, options.since_ms,
+                ),
+            )  # fmt: skip
+            while True:
+                message = await self._receive(stream, key)
+                if isinstance(message, LogsClosed):
+                    if message.code:
+                        raise error_of(message.code, message.message, "")
+                    return
+                if not isinstance(message, LogChunk):
+                    raise Unavailable("The node that has these lines answered something else.")
+                if message.data:
+                    yield message
+        finally:
+            with trio.CancelScope(shield=True):
+                await stream.aclose()
+
+    async def _dial(self, key: PeerKey) -> FrameStream:
+        """A stream to a node; a peer that is not connected is dialled, for a while."""
+        deadline = trio.current_time() + DIAL_PATIENCE_S
+        while True:
+            try:
+                return await self._network().open_stream(key, Channel.LOGS)
+            except (NotFound, NotAllowed) as error:
+                if trio.current_time() >= deadline:
+                    raise Unavailable(
+                        "The node that has these lines cannot be reached.", hint="Retry later."
+                    ) from error
+            await trio.sleep(DIAL_PAUSE_S)
+
+    # --- for other agents -------------------------------------------------------------------------
+
+    async def serve(self, peer_key: PeerKey, stream: FrameStream) -> None:
+        """Answer one log stream of a member."""
+        closed = LogsClosed("", "")
+        try:
+            try:
+                await self._serve(peer_key, stream)
+            except* P2poolError as group:
+                error = first_error(group)
+                closed = LogsClosed(error.code, str(error)[: limits.NAME_MAX_BYTES])
+            await self._send(stream, closed)
+            await stream.end()
+        except (Unavailable, trio.BrokenResourceError, trio.ClosedResourceError):
+            log.debug("a reader of log lines went away")
+
+    async def _serve(self, peer_key: PeerKey, stream: FrameStream) -> None:
+        opened = await self._receive(stream, peer_key)
+        if not isinstance(opened, LogsOpened):
+            raise Malformed("A log stream begins with what is to be read.")
+        self._judge(opened.allocation, grant_of(opened))
+        where, attempt = self._find(opened.allocation)
+        if where != self._node.context.me:
+            raise NotFound("The copy is not here (any more).", hint="Ask again.")
+        options = LogOptions(opened.follow, opened.tail_lines, opened.since_ms)
+        send, receive = trio.open_memory_channel[LogChunk](limits.LOG_BATCH_MAX_CHUNKS)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump, opened.allocation, attempt, options, send)
+            while True:
+                chunk: LogChunk | None = PULSE
+                with trio.move_on_after(limits.LOG_PULSE_MS / 1000):
+                    chunk = await _next(receive)
+                if chunk is None:
+                    return
+                await self._send(stream, chunk)
+
+    async def _pump(
+        self,
+        allocation: AllocationId,
+        attempt: int,
+        options: LogOptions,
+        send: trio.MemorySendChannel[LogChunk],
+    ) -> None:
+        chunks = self._read(allocation, attempt, options)
+        async with send, aclosing(chunks):  # type: ignore[type-var]
+            async for chunk in chunks:
+                await send.send(chunk)
+
+    # --- frames -----------------------------------------------------------------------------------
+
+    async def _send(self, stream: FrameStream, message: Message) -> None:
+        _, data = self._sealer.seal(message, read_clock())
+        await stream.send_frame(data)
+
+    async def _receive(self, stream: FrameStream, key: PeerKey) -> Message:
+        """The next message, by the peer at the other end."""
+        data = await stream.receive_frame(3 * limits.LOG_PULSE_MS)
+        if data is None:
+            raise Unavailable("The node that has these lines hung up.", hint="Read again.")
+        try:
+            verified = open_sealed(
+                data, self._node.context.config.pool,
+                max_bytes=limits.STREAM_FRAME_MAX_BYTES, channel=Channel.LOGS,
+            )  # fmt: skip
+        except Refusal as error:
+            raise Unavailable(f"A frame of log lines is not good: {error.message}") from error
+        if verified.header.peer_key != key:
+            raise BadSignature("A frame of log lines by another peer.")
+        return verified.message
+
+
+async def _next(receive: trio.MemoryReceiveChannel[LogChunk]) -> LogChunk | None:
+    """The next chunk, None at the end."""
+    try:
+        return await receive.receive()
+    except trio.EndOfChannel:
+        return None
+
+
+def first_error(group: BaseExceptionGroup[P2poolError]) -> P2poolError:
+    """The first error of a group, which a nursery may have made of a single one."""
+    first = group.exceptions[0]
+    return first_error(first) if isinstance(first, BaseExceptionGroup) else first

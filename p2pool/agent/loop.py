@@ -1,0 +1,107 @@
+"""The one loop of an agent: inputs in, effects out, the disk in between.
+
+Intuition: one task owns the `Node`. It takes what is queued, steps once for all of it, waits until
+what the step wants kept is on the disk, then carries out the rest in order. While it waits for the
+disk, inputs queue up; so under load steps grow and writes are shared.
+
+Invariants: nothing is sent before what it promises is durable; a queue that is full makes drivers
+wait (they have bounds of their own); when the loop itself was late, the core is told so.
+Source: design, section 3.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from p2pool.agent.clock import read_clock
+from p2pool.core import effects as fx
+from p2pool.core.inputs import LoopLagged, PersistFailed, Ticked
+from p2pool.core.node import AnyEffect, AnyInput, Node
+from p2pool.drivers.logs import get_logger
+from p2pool.drivers.store.store import Store
+from p2pool.model import limits
+from p2pool.model.errors import StoreFailed
+from p2pool.model.timing import Now
+
+log = get_logger(__name__)
+
+Carry = Callable[[AnyEffect, Now], None]
+
+
+class Loop:
+    """Drives one node. `carry` carries out one effect and never waits."""
+
+    def __init__(self, node: Node, store: Store, carry: Carry) -> None:
+        """Nothing runs yet."""
+        self.node = node
+        self.steps = 0
+        self.lagged_ms = 0
+        self._store = store
+        self._carry = carry
+        self._send, self._receive = trio.open_memory_channel[AnyInput](limits.INPUT_QUEUE_MAX)
+        self._stepped = trio.Event()
+
+    async def put(self, event: AnyInput) -> None:
+        """Queue an input; waits for room."""
+        await self._send.send(event)
+
+    def offer(self, event: AnyInput) -> bool:
+        """Queue an input if there is room."""
+        try:
+            self._send.send_nowait(event)
+        except trio.WouldBlock:
+            return False
+        return True
+
+    @property
+    def queued(self) -> int:
+        """How many inputs wait."""
+        return self._receive.statistics().current_buffer_used
+
+    async def wait_stepped(self) -> None:
+        """Wait until the node has made another step."""
+        await self._stepped.wait()
+
+    async def run(self) -> None:
+        """Step until cancelled."""
+        while True:
+            batch = await self._next_batch()
+            now = read_clock()
+            effects = self.node.step(batch, now)
+            rest = await self._persist(effects)
+            after = read_clock()
+            for effect in rest:
+                self._carry(effect, after)
+            self.steps += 1
+            stepped, self._stepped = self._stepped, trio.Event()
+            stepped.set()
+            await trio.lowlevel.checkpoint()
+
+    async def _next_batch(self) -> list[AnyInput]:
+        """What is queued, or a tick when something has become due."""
+        due_ms = self.node.next_wakeup_ms
+        wait_ms = max(0, due_ms - read_clock().mono_ms)
+        batch: list[AnyInput] = []
+        with trio.move_on_after(wait_ms / 1000):
+            batch.append(await self._receive.receive())
+        late_ms = read_clock().mono_ms - due_ms
+        while batch and len(batch) < limits.INPUTS_PER_STEP_MAX:
+            try:
+                batch.append(self._receive.receive_nowait())
+            except trio.WouldBlock:
+                break
+        if late_ms > limits.LOOP_LAG_MAX_MS:
+            self.lagged_ms = max(self.lagged_ms, late_ms)
+            batch.append(LoopLagged(late_ms))
+        return batch or [Ticked()]
+
+    async def _persist(self, effects: list[AnyEffect]) -> list[AnyEffect]:
+        """Make the first effect durable, if it is to be; what is left to do then."""
+        if not effects or not isinstance(effects[0], fx.Persist):
+            return effects
+        try:
+            await self._store.write(effects[0].operations)
+        except StoreFailed as error:
+            # Nothing of this step was promised: only what the node says of its failure goes out.
+            return self.node.step(PersistFailed(error.message), read_clock())
+        return effects[1:]

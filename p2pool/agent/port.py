@@ -1,0 +1,128 @@
+"""The agent as its API sees it: the newest view, questions, events, log lines and metrics."""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+
+import attrs
+import trio
+
+from p2pool.agent.clock import read_clock
+from p2pool.agent.loglines import LogLines
+from p2pool.agent.loop import Loop
+from p2pool.agent.metrics import Metrics
+from p2pool.core.effects import Reply
+from p2pool.core.inputs import Asked
+from p2pool.model import limits
+from p2pool.model.errors import Overloaded, P2poolError, Unavailable
+from p2pool.model.ports import Accepted, Ask, SubmitAsked
+from p2pool.model.view import Event, View
+from p2pool.wire.signers import SignerCache
+
+EventId = tuple[int, int, int]
+
+
+@attrs.define
+class _Waiting:
+    done: trio.Event = attrs.field(factory=trio.Event)
+    result: Accepted | P2poolError | None = None
+
+
+class Events:
+    """The last events, and who listens to the next ones."""
+
+    def __init__(self) -> None:
+        """Nobody listens yet."""
+        self.kept: OrderedDict[EventId, Event] = OrderedDict()
+        self._listeners: list[trio.MemorySendChannel[Event]] = []
+
+    def emit(self, event: Event) -> None:
+        """Something happened; a listener that does not keep up is dropped."""
+        self.kept[event.epoch, event.index, event.number] = event
+        while len(self.kept) > limits.EVENTS_KEPT_MAX:
+            self.kept.popitem(last=False)
+        for listener in tuple(self._listeners):
+            try:
+                listener.send_nowait(event)
+            except (trio.WouldBlock, trio.BrokenResourceError):
+                self._listeners.remove(listener)
+                listener.close()
+
+    async def listen(self, after: EventId | None) -> AsyncIterator[Event]:
+        """Events after an id (None: from now on); `Overloaded` for a reader that is too slow."""
+        send, receive = trio.open_memory_channel[Event](limits.SUBSCRIBER_QUEUE_MAX)
+        missed = [e for key, e in self.kept.items() if after is not None and key > after]
+        self._listeners.append(send)
+        try:
+            for event in missed:
+                yield event
+            async for event in receive:
+                yield event
+        finally:
+            if send in self._listeners:
+                self._listeners.remove(send)
+            send.close()
+            receive.close()
+        raise Overloaded("This reader is too slow.", hint="Resume after the last event's id.")
+
+
+class Port:
+    """`model.ports.AgentPort` of one agent."""
+
+    def __init__(self, loop: Loop, logs: LogLines, metrics: Metrics) -> None:
+        """Everything is asked of the loop's node."""
+        self.log_lines = logs
+        self.event_hub = Events()
+        self._loop = loop
+        self._metrics = metrics
+        self._signers = SignerCache(loop.node.context.config.pool)
+        self._waiting: dict[int, _Waiting] = {}
+        self._last = 0
+        self._view: View | None = None
+
+    @property
+    def logs(self) -> LogLines:
+        """The log streams."""
+        return self.log_lines
+
+    def view(self) -> View:
+        """The newest view, built once for each revision."""
+        if self._view is None or self._view.revision != self._loop.node.revision:
+            self._view = self._loop.node.view(read_clock())
+        return self._view
+
+    async def ask(self, request: Ask, deadline_ms: int) -> Accepted:
+        """Have a request carried out, here or at the leader."""
+        if len(self._waiting) >= limits.REQUESTS_IN_FLIGHT_MAX:
+            raise Overloaded("Too many requests are under way.", hint="Retry in a second.")
+        signers = (
+            self._signers.signers(request.signed) if isinstance(request, SubmitAsked) else None
+        )
+        self._last += 1
+        number, waiting = self._last, _Waiting()
+        self._waiting[number] = waiting
+        try:
+            await self._loop.put(Asked(number, request, signers, deadline_ms))
+            with trio.move_on_after(deadline_ms / 1000 + 1):
+                await waiting.done.wait()
+        finally:
+            del self._waiting[number]
+        if isinstance(waiting.result, P2poolError):
+            raise waiting.result
+        if waiting.result is None:
+            raise Unavailable("The agent gave no answer in time.", hint="Send it again.")
+        return waiting.result
+
+    def reply(self, reply: Reply) -> None:
+        """The core's answer to a question."""
+        waiting = self._waiting.get(reply.request_id)
+        if waiting is not None:
+            waiting.result = reply.result
+            waiting.done.set()
+
+    def events(self, after: EventId | None) -> AsyncIterator[Event]:
+        """Events after an id (None: from now on)."""
+        return self.event_hub.listen(after)
+
+    def metrics(self) -> bytes:
+        """The Prometheus exposition text."""
+        return self._metrics.render(self.view())

@@ -1,0 +1,62 @@
+"""Which runtime an agent uses: a Docker Engine, or local processes on development chains.
+
+`[runtime] kind`: `docker`, `process`, or `auto`: the engine where one answers, else processes on a
+development chain, else the engine all the same, which the agent then waits for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.logs import get_logger
+from p2pool.model import limits
+from p2pool.model.errors import Misconfigured, P2poolError
+from p2pool.model.ids import NodeId
+from p2pool.model.places import DEVELOPMENT_CHAIN_ID
+from p2pool.model.runtime import ContainerRuntime, RuntimeScope
+
+if TYPE_CHECKING:
+    from p2pool.agent.agent import AgentOptions
+
+log = get_logger(__name__)
+
+
+async def open_runtime(options: AgentOptions) -> ContainerRuntime:
+    """The runtime of an agent. Misconfigured: processes on a chain where others pay for work."""
+    config = options.config
+    scope = RuntimeScope(config.pool_ref, NodeId(bytes.fromhex(options.node.address[2:])))
+    development = config.chain.id == DEVELOPMENT_CHAIN_ID
+    processes = ProcessRuntime(scope, options.directory / "containers")
+    docker = DockerRuntime(
+        scope,
+        options.directory / "containers",
+        base_url=config.runtime.docker_host,
+        registries=config.runtime.registries,
+    )
+    match config.runtime.kind:
+        case "process" if not development:
+            raise Misconfigured(
+                "Tasks run as plain processes on development chains only.",
+                hint='Set [runtime] kind = "docker".',
+            )
+        case "process":
+            return processes
+        case "auto" if development and not await _answers(docker):
+            log.warning("no container engine answers: tasks run as plain processes")
+            return processes
+    return docker
+
+
+async def _answers(docker: DockerRuntime) -> bool:
+    with trio.move_on_after(limits.ENGINE_CALL_TIMEOUT_MS / 6000):
+        try:
+            await docker.probe()
+        except P2poolError as error:
+            log.debug("no container engine", reason=str(error))
+            return False
+        return True
+    return False

@@ -1,0 +1,100 @@
+"""Effects to drivers, and what the network tells to the core: a table, and no decisions.
+
+Nothing here waits: a driver's queue that is full drops what the protocol sends again anyway, and
+counts it.
+"""
+
+import trio
+
+from p2pool.agent.clock import read_clock
+from p2pool.agent.gate import Gate, Sealer
+from p2pool.agent.loop import Loop
+from p2pool.agent.port import Port
+from p2pool.agent.work import Work
+from p2pool.core import effects as fx
+from p2pool.core.inputs import PeerConnected, PeerDisconnected
+from p2pool.core.node import AnyEffect, Node
+from p2pool.drivers.logs import get_logger
+from p2pool.drivers.net import events as net
+from p2pool.drivers.net.network import Network
+from p2pool.model.chain import Invite
+from p2pool.model.errors import Malformed
+from p2pool.model.timing import Now
+
+log = get_logger(__name__)
+core_log = get_logger("p2pool.core")
+
+
+class Wiring:
+    """Who carries out what, for one agent."""
+
+    def __init__(self, node: Node, sealer: Sealer) -> None:
+        """Drivers are connected later: they need the loop, which needs this."""
+        self.node = node
+        self.invite: Invite | None = None
+        self._sealer = sealer
+        self._network: Network | None = None
+        self._port: Port | None = None
+        self._work: Work | None = None
+
+    def connect(self, network: Network, port: Port, work: Work) -> None:
+        """Say who carries effects out."""
+        self._network, self._port, self._work = network, port, work
+
+    # --- effects ----------------------------------------------------------------------------------
+
+    def carry(self, effect: AnyEffect, now: Now) -> None:
+        """Carry out one effect of a step, after what it promises is durable."""
+        assert self._network is not None
+        assert self._port is not None
+        assert self._work is not None
+        match effect:
+            case fx.SendTo():
+                self._send(self._network, effect, now)
+            case fx.Publish():
+                channel, data = self._sealer.seal(effect.message, now)
+                self._network.publish(channel, data)
+            case fx.AdmitPeer():
+                self._network.set_standing(effect.peer_key, net.Standing(effect.standing))
+            case fx.LearnPeer():
+                self._network.learn(effect.peer_key, effect.addresses)
+            case fx.Reply():
+                self._port.reply(effect)
+            case fx.Emit():
+                self._port.event_hub.emit(effect.event)
+            case fx.TakeInvite():
+                self.invite = effect.invite
+            case fx.Log():
+                getattr(core_log, effect.level.value)(effect.event, **dict(effect.fields))
+            case fx.Persist():
+                raise AssertionError("a step persists first or not at all")
+            case _:
+                self._work.do(effect)
+
+    def _send(self, network: Network, effect: fx.SendTo, now: Now) -> None:
+        try:
+            channel, data = self._sealer.seal(effect.message, now)
+        except Malformed as error:
+            # A message over its own bounds is our bug; the protocol goes on without it.
+            log.error("a message was not sent", kind=type(effect.message).__name__, why=str(error))
+            return
+        network.send(effect.peer_key, channel, data)
+
+    # --- what the network tells -------------------------------------------------------------------
+
+    async def pump(self, network: Network, gate: Gate, loop: Loop) -> None:
+        """Open what comes in and give it to the core, until cancelled."""
+        async for event in network.events:
+            match event:
+                case net.PeerConnected():
+                    await loop.put(PeerConnected(event.peer_key))
+                case net.PeerDisconnected():
+                    await loop.put(PeerDisconnected(event.peer_key))
+                case net.FrameReceived():
+                    now = read_clock()
+                    for taken in gate.frame(event.channel, event.peer_key, event.data, now):
+                        await loop.put(taken)
+                case net.GossipReceived():
+                    for taken in gate.gossip(event.channel, event.data, read_clock()):
+                        await loop.put(taken)
+            await trio.lowlevel.checkpoint_if_cancelled()

@@ -1,0 +1,184 @@
+"""Carrying out what the worker wants done with containers, each in a task of its own.
+
+Every effect comes back as exactly one input, whatever the engine does: that is what the worker
+waits for. What an error means is decided here by its place in the tree: the world's failures are
+worth another try, anybody's fault is not.
+"""
+
+import trio
+
+from p2pool.agent.loop import Loop
+from p2pool.core.inputs import RuntimeObserved
+from p2pool.core.worker import events as ev
+from p2pool.drivers.logs import get_logger
+from p2pool.model import limits
+from p2pool.model.errors import P2poolError, Unavailable
+from p2pool.model.ids import AllocationId
+from p2pool.model.runtime import ContainerPlan, ContainerRuntime, PullProgress
+
+log = get_logger(__name__)
+
+MIB = 1024 * 1024
+
+
+class Work:
+    """The container side of one agent."""
+
+    def __init__(self, runtime: ContainerRuntime, loop: Loop) -> None:
+        """`loop` is told what becomes of things."""
+        self.runtime = runtime
+        self._loop = loop
+        self._pulls = trio.CapacityLimiter(limits.PULLS_IN_FLIGHT_MAX)
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def kind(self) -> str:
+        """What runs containers here, as hardware records say it."""
+        return self.runtime.kind.value
+
+    async def stop_all(self) -> None:
+        """End every container of this node, all at once, each within its own grace."""
+        statuses = [s for s in await self.runtime.list() if not s.ended]
+        async with trio.open_nursery() as nursery:
+            for status in statuses:
+                grace_ms = limits.STOP_GRACE_DEFAULT_S * 1000
+                nursery.start_soon(self.runtime.stop, status.allocation, status.attempt, grace_ms)
+
+    async def run(self) -> None:
+        """Carry out effects, watch the engine and whether it is well, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._observe)
+            nursery.start_soon(self._watch)
+            await trio.sleep_forever()
+
+    def do(self, effect: ev.WorkerEffect) -> None:
+        """Begin to carry an effect out."""
+        assert self._nursery is not None
+        match effect:
+            case ev.StartContainer():
+                self._nursery.start_soon(self._start, effect.plan)
+            case ev.RestartContainer():
+                self._nursery.start_soon(self._restart, effect.allocation, effect.attempt)
+            case ev.StopContainer():
+                self._nursery.start_soon(
+                    self._stop, effect.allocation, effect.attempt, effect.grace_ms
+                )
+            case ev.RemoveContainer():
+                self._nursery.start_soon(self._remove, effect.allocation, effect.attempt)
+            case ev.ListContainers():
+                self._nursery.start_soon(self._list)
+
+    # --- one effect each --------------------------------------------------------------------------
+
+    async def _start(self, plan: ContainerPlan) -> None:
+        allocation, attempt = plan.allocation, plan.attempt
+        try:
+            async with self._pulls:
+                await self._pull(plan)
+            status = await self.runtime.start(plan)
+        except P2poolError as error:
+            await self._failed(allocation, attempt, error)
+        else:
+            await self._loop.put(ev.ContainerStarted(status))
+
+    async def _pull(self, plan: ContainerPlan) -> None:
+        """Fetch the image, telling how far it is once a second at most."""
+        said_s = 0.0
+
+        def progressed(progress: PullProgress) -> None:
+            nonlocal said_s
+            if trio.current_time() - said_s >= 1:
+                said_s = trio.current_time()
+                self._loop.offer(
+                    ev.PullProgressed(plan.allocation, plan.attempt, _progress_text(progress))
+                )
+
+        with trio.move_on_after(limits.PULL_DEADLINE_MS / 1000) as scope:
+            await self.runtime.pull(plan.spec.image, progressed)
+        if scope.cancelled_caught:
+            raise Unavailable(f"The image {plan.spec.image} could not be fetched in an hour.")
+
+    async def _restart(self, allocation: AllocationId, attempt: int) -> None:
+        try:
+            status = await self.runtime.restart(allocation, attempt)
+        except P2poolError as error:
+            await self._failed(allocation, attempt, error)
+        else:
+            await self._loop.put(ev.ContainerStarted(status))
+
+    async def _failed(self, allocation: AllocationId, attempt: int, error: P2poolError) -> None:
+        retry = isinstance(error, Unavailable)
+        log.warning(
+            "a container did not start",
+            allocation=str(allocation), attempt=attempt, code=error.code, reason=str(error),
+            retried=retry,
+        )  # fmt: skip
+        await self._loop.put(ev.StartFailed(allocation, attempt, error.code, str(error), retry))
+
+    async def _stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
+        try:
+            with trio.fail_after((grace_ms + 2 * limits.KILL_DEADLINE_MS) / 1000):
+                await self.runtime.stop(allocation, attempt, grace_ms)
+        except P2poolError as error:
+            await self._loop.put(ev.StopFailed(allocation, attempt, str(error)))
+        except trio.TooSlowError:
+            await self._loop.put(ev.StopFailed(allocation, attempt, "it does not end"))
+        else:
+            await self._loop.put(ev.ContainerStopped(allocation, attempt))
+            await self._list()
+
+    async def _remove(self, allocation: AllocationId, attempt: int) -> None:
+        try:
+            await self.runtime.remove(allocation, attempt)
+        except P2poolError as error:
+            log.info("a container stays", allocation=str(allocation), reason=str(error))
+        else:
+            await self._loop.put(ev.ContainerRemoved(allocation, attempt))
+
+    async def _list(self) -> None:
+        try:
+            with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
+                statuses = await self.runtime.list()
+        except (P2poolError, trio.TooSlowError) as error:
+            await self._loop.put(RuntimeObserved(False, str(error) or "it does not answer"))
+        else:
+            await self._loop.put(ev.ContainersListed(statuses))
+
+    # --- the engine itself ------------------------------------------------------------------------
+
+    async def _observe(self) -> None:
+        """Say whether the engine answers, at once when that changes."""
+        said: RuntimeObserved | None = None
+        while True:
+            try:
+                with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
+                    await self.runtime.probe()
+                found = RuntimeObserved(True)
+            except P2poolError as error:
+                found = RuntimeObserved(False, str(error))
+            except trio.TooSlowError:
+                found = RuntimeObserved(False, "The container engine does not answer.")
+            if found != said:
+                if not found.well:
+                    log.warning("the container engine is away", reason=found.reason)
+                elif said is not None:
+                    log.info("the container engine is back")
+                await self._loop.put(found)
+            said = found
+            await trio.sleep(limits.RUNTIME_PROBE_INTERVAL_MS / 1000)
+
+    async def _watch(self) -> None:
+        """Look again whenever the engine hints that something happened."""
+        while True:
+            try:
+                async for _ in self.runtime.watch():
+                    await self._list()
+            except P2poolError as error:
+                log.debug("the engine's events ended", reason=str(error))
+            await trio.sleep(limits.RECONCILE_INTERVAL_MS / 1000)
+
+
+def _progress_text(progress: PullProgress) -> str:
+    done, total = progress.done_bytes // MIB, progress.total_bytes // MIB
+    return f"{progress.layers_done} of {progress.layers_total} layers, {done} of {total} MiB"

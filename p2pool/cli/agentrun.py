@@ -1,0 +1,114 @@
+"""`p2pool agent run`: be a node of a pool, until stopped."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+
+from p2pool.cli.onchain import config_option
+from p2pool.cli.reach import json_option
+from p2pool.cli.running import data_directory, directory_option, log_options, run_until_signal
+from p2pool.model.errors import BadKey, Misconfigured
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+    from p2pool.drivers.config import AgentConfig
+
+NODE_KEY_NAME = "node.json"
+
+
+@click.command("run")
+@directory_option
+@config_option
+@click.option(
+    "--node-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"The key file of the node. Default: {NODE_KEY_NAME} in the data directory.",
+)
+@click.option("--passphrase-file", type=click.Path(path_type=Path), metavar="FILE",
+              help="Where the node key's passphrase is. Default: P2POOL_PASSPHRASE_FILE, else it"
+              " is asked for.")  # fmt: skip
+@click.option(
+    "--provider-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The key file of the provider: with it the agent stakes, registers and joins by itself.",
+)
+@click.option(
+    "--provider-passphrase-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the provider key's passphrase is. Default: as for the node key.",
+)
+@click.option("--stop-tasks", is_flag=True, help="End this node's tasks when the agent ends.")
+@log_options
+@json_option
+def run(
+    data_dir: Path | None,
+    config: Path | None,
+    node_key: Path | None,
+    passphrase_file: Path | None,
+    provider_key: Path | None,
+    provider_passphrase_file: Path | None,
+    stop_tasks: bool,
+    log_level: str | None,
+    log_format: str | None,
+    as_json: bool,
+) -> None:
+    """Run the agent of this machine, until SIGINT or SIGTERM.
+
+    Its containers run on when it ends, and are found again when it is back. With --json the first
+    line on standard output says where the API listens; log lines go to standard error.
+    """
+    from p2pool.drivers.config import CONFIG_NAME, load_config
+    from p2pool.drivers.logs import configure_logs
+
+    directory = data_directory(data_dir)
+    settings = load_config(config.expanduser() if config else directory / CONFIG_NAME)
+    settings = with_log_options(settings, log_level, log_format)
+    configure_logs(level=settings.log.level, levels=settings.log.levels, format=settings.log.format)
+    node = _account(node_key or directory / NODE_KEY_NAME, passphrase_file, "the node key")
+    provider = None
+    if provider_key is not None:
+        file = provider_passphrase_file or passphrase_file
+        provider = _account(provider_key, file, "the provider key")
+        if provider.address == node.address:
+            raise Misconfigured(
+                "The node key and the provider key are one key.",
+                hint="Give the node a key of its own: p2pool wallet new.",
+            )
+    from p2pool.agent.agent import AgentOptions, run_agent
+
+    options = AgentOptions(directory, settings, node, provider, stop_tasks)
+
+    def started(url: str) -> None:
+        if as_json:
+            print(json.dumps({"api": url, "node_id": node.address.lower()}), flush=True)
+        else:
+            print(f"The agent runs; its API listens at {url}", file=sys.stderr)
+
+    async def main(stop: object) -> None:
+        await run_agent(options, stop, started)  # type: ignore[arg-type]
+
+    run_until_signal(main)
+
+
+def with_log_options(settings: "AgentConfig", level: str | None, form: str | None) -> "AgentConfig":
+    """The configuration with what the command line says of logs."""
+    log = settings.log
+    log = attrs.evolve(log, level=level or log.level, format=form or log.format)
+    return attrs.evolve(settings, log=log)
+
+
+def _account(path: Path, passphrase_file: Path | None, what: str) -> "LocalAccount":
+    from p2pool.drivers.keys import load_account, read_passphrase
+
+    path = path.expanduser()
+    if not path.exists():
+        raise BadKey(f"There is no key file {path}.", hint=f"Make one: p2pool wallet new {path}")
+    return load_account(path, read_passphrase(what, file=passphrase_file))

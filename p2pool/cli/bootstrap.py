@@ -1,0 +1,65 @@
+"""`p2pool bootstrap`: a node that only introduces peers to each other."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from p2pool.cli.onchain import config_option
+from p2pool.cli.reach import json_option
+from p2pool.cli.running import data_directory, directory_option, log_options, run_until_signal
+
+
+@click.group(name="bootstrap", help="A node that only introduces peers to each other.")
+def bootstrap() -> None:
+    """The group."""
+
+
+@bootstrap.command("run")
+@directory_option
+@config_option
+@click.option(
+    "--listen", multiple=True, metavar="MULTIADDR",
+    help="Where to listen, instead of [network] listen. May be repeated.",
+)  # fmt: skip
+@log_options
+@json_option
+def run(
+    data_dir: Path | None,
+    config: Path | None,
+    listen: tuple[str, ...],
+    log_level: str | None,
+    log_format: str | None,
+    as_json: bool,
+) -> None:
+    """Run a bootstrap node, until SIGINT or SIGTERM.
+
+    It needs no node key and no chain endpoint that answers; of the configuration it reads which
+    pool it is for, [network] and [log]. It prints the addresses to give to others, one a line.
+    """
+    from p2pool.agent.bootstrap import BootstrapOptions, run_bootstrap
+    from p2pool.cli.agentrun import with_log_options
+    from p2pool.drivers.config import CONFIG_NAME, load_config
+    from p2pool.drivers.logs import configure_logs
+
+    directory = data_directory(data_dir)
+    settings = load_config(config.expanduser() if config else directory / CONFIG_NAME)
+    settings = with_log_options(settings, log_level, log_format)
+    configure_logs(level=settings.log.level, levels=settings.log.levels, format=settings.log.format)
+    network = settings.network
+    options = BootstrapOptions(
+        directory, settings.pool_ref, listen or network.listen, network.bootstrap
+    )
+
+    def started(addresses: tuple[str, ...]) -> None:
+        if as_json:
+            print(json.dumps({"addresses": addresses}))
+        else:
+            print("\n".join(addresses))
+        sys.stdout.flush()
+
+    async def main(stop: object) -> None:
+        await run_bootstrap(options, stop, started)  # type: ignore[arg-type]
+
+    run_until_signal(main)

@@ -1,0 +1,1 @@
+"""Drivers of the container runtimes: a Docker Engine, and local processes for development."""

@@ -1,0 +1,63 @@
+"""Processes as /proc shows them: standard library only, the shim uses it too.
+
+A process is known by its number *and* its start time, in ticks since a boot: numbers are used
+again. Zombies are gone: they run nothing, and who does not collect them is not our affair.
+"""
+
+import contextlib
+import os
+import resource
+from pathlib import Path
+
+
+def read_stat(pid: int) -> tuple[str, int, int, int] | None:
+    """State, parent, session and start time (ticks since boot) of a process; None: there is none.
+
+    The name in parentheses may hold anything, so fields count from its last parenthesis.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return text[0].decode(), int(text[1]), int(text[3]), int(text[19])
+
+
+def all_stats() -> dict[int, tuple[str, int, int, int]]:
+    """Every process that is there and not a zombie."""
+    found = {}
+    for name in os.listdir("/proc"):
+        stat = read_stat(int(name)) if name.isdigit() else None
+        if stat is not None and stat[0] not in "ZX":
+            found[int(name)] = stat
+    return found
+
+
+def boot_id() -> str:
+    """Which boot start times are of."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def descendants(root: int) -> list[int]:
+    """All that came from a process, without it, parents first."""
+    children: dict[int, list[int]] = {}
+    for pid, stat in all_stats().items():
+        children.setdefault(stat[1], []).append(pid)
+    found = list(children.get(root, ()))
+    for pid in found:
+        found.extend(children.get(pid, ()))
+    return found
+
+
+def own_memory_bytes(pid: int) -> int:
+    """What a process holds in memory and shares with nobody."""
+    try:
+        _, resident, shared = Path(f"/proc/{pid}/statm").read_bytes().split()[:3]
+    except (OSError, ValueError):
+        return 0
+    return max(0, int(resident) - int(shared)) * resource.getpagesize()
+
+
+def send(pid: int, number: int) -> None:
+    """Signal a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)

@@ -1,0 +1,261 @@
+"""Runs of the process runtime on disk: one directory for each attempt of an allocation.
+
+    <root>/<chain>-<contract>-<pool>-<node>/<task>.<replica>.<attempt>/
+        plan.json   what is to run, written once, before the directory has its name
+        run.json    which processes run it, written by the shim before the command starts
+        exit.json   how the run that it names ended
+        lines/      what it said    files/  where it works
+
+Without `run.json` nothing ran: a start that was cut off is as though it had not been made, and a
+repeated one goes on from there. Whoever changes a run holds its lock, a file beside it.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from p2pool.drivers.containers import procfs, shim
+from p2pool.model import limits
+from p2pool.model.errors import DiskFull, P2poolError, RuntimeUnavailable
+from p2pool.model.ids import AllocationId, Digest, TaskId, Token
+from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus, RuntimeScope
+
+VERSION = 1
+LOCK_POLL_S = 0.02
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+RUNTIME_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@attrs.frozen
+class Processes:
+    """Who runs a command: numbers and start times, of one boot."""
+
+    boot: str
+    shim: tuple[int, int]
+    main: tuple[int, int]
+
+    def shim_lives(self) -> bool:
+        """Whether the shim is still this process."""
+        return self.boot == procfs.boot_id() and _is_alive(self.shim)
+
+    def orphans(self) -> list[int]:
+        """What is left of the command's session."""
+        if self.boot != procfs.boot_id():
+            return []
+        pid, since = self.main
+        stats = procfs.all_stats()
+        return [each for each, stat in stats.items() if stat[2] == pid and stat[3] >= since]
+
+
+@attrs.frozen
+class Found:
+    """A run as it was found: `run` counts its starts from 1."""
+
+    status: ContainerStatus
+    run: int
+    processes: Processes
+
+
+def _is_alive(process: tuple[int, int]) -> bool:
+    stat = procfs.read_stat(process[0])
+    return stat is not None and stat[0] not in "ZX" and stat[3] == process[1]
+
+
+def world_failure(what: str, error: OSError) -> P2poolError:
+    """The error of a disk that refuses."""
+    if error.errno in NO_SPACE:
+        return DiskFull(f"{what}: the disk is full.", hint="Make space in the data directory.")
+    return RuntimeUnavailable(f"{what}: {error.strerror or error}.")
+
+
+def scope_name(scope: RuntimeScope) -> str:
+    """The directory of a scope: all four parts of it."""
+    pool = scope.pool
+    return f"{pool.chain_id}-{pool.contract.hex()}-{pool.pool_id}-{scope.node_id.hex()}"
+
+
+class Runs:
+    """All runs of one scope. Every method blocks for a short while: call it in a thread."""
+
+    def __init__(self, scope: RuntimeScope, root: Path) -> None:
+        """Nothing is made before the first start."""
+        self.directory = root.absolute() / scope_name(scope)
+
+    def path(self, allocation: AllocationId, attempt: int) -> Path:
+        """The directory of a run, there or not."""
+        return self.directory / f"{allocation}.{attempt}"
+
+    @contextlib.contextmanager
+    def locked(self, allocation: AllocationId, attempt: int, wait_ms: int) -> Iterator[int]:
+        """Hold a run's lock; yields its file, for a shim to inherit.
+
+        It is let go by closing, never by unlocking: a shim that inherited it holds it still.
+        Raises RuntimeUnavailable when it is not free in time.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.directory / f".lock-{allocation}.{attempt}"
+        deadline = time.monotonic() + wait_ms / 1000
+        while (file := _try_lock(path)) is None:
+            if time.monotonic() > deadline:
+                raise RuntimeUnavailable(
+                    f"Allocation {allocation} is being started or removed for {wait_ms} ms already."
+                )
+            time.sleep(LOCK_POLL_S)
+        try:
+            yield file
+        finally:
+            if not self.path(allocation, attempt).exists():
+                path.unlink(missing_ok=True)
+            os.close(file)
+
+    def all(self) -> list[Found]:
+        """What ran or runs, sorted by (allocation, attempt)."""
+        try:
+            names = [name for name in os.listdir(self.directory) if not name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        found = [self._find(self.directory / name) for name in names]
+        return sorted(
+            (one for one in found if one is not None),
+            key=lambda one: (one.status.allocation, one.status.attempt),
+        )
+
+    def find(self, allocation: AllocationId, attempt: int) -> Found | None:
+        """One run, None where it never ran."""
+        return self._find(self.path(allocation, attempt))
+
+    def _find(self, path: Path) -> Found | None:
+        run = _read(path / shim.RUN)
+        plan = _read(path / shim.PLAN) if run is not None else None
+        if run is None or plan is None:
+            return None
+        processes = Processes(
+            run["boot"], (run["shim"][0], run["shim"][1]), (run["main"][0], run["main"][1])
+        )
+        # Asked in this order: a shim that is gone has written its end before, if it ever will.
+        alive = processes.shim_lives() or bool(processes.orphans())
+        ended = _read(path / shim.EXIT)
+        if ended is not None and ended["run"] != run["run"]:
+            ended = None
+        return Found(_status(plan, run, ended, alive), run["run"], processes)
+
+    def make(self, plan: ContainerPlan, record: dict[str, Any]) -> Path:
+        """Make the directory of a run, whole or not at all; the lock is held. Returns its path."""
+        path = self.path(plan.allocation, plan.attempt)
+        if path.exists():
+            return path
+        aside = self.directory / f".new-{path.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        for name in (shim.FILES, shim.LINES):
+            (aside / name).mkdir(mode=0o700, parents=True)
+        aside.chmod(0o700)
+        shim.write_whole(aside / shim.PLAN, record)
+        aside.rename(path)
+        shim.sync_directory(self.directory)
+        return path
+
+    def discard(self, allocation: AllocationId, attempt: int) -> None:
+        """Forget a run; the lock is held. It is gone at once, its files soon after."""
+        path = self.path(allocation, attempt)
+        aside = self.directory / f".gone-{path.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _try_lock(path: Path) -> int | None:
+    """The lock's file, or None while somebody else has it."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The one before may have taken the name away: then this file locks nothing.
+        if os.fstat(file).st_ino == path.stat().st_ino:
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A record, None where there is none. Records are written whole, so a torn one is trouble."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise world_failure(f"{path} cannot be read", error) from error
+    except ValueError as error:
+        raise RuntimeUnavailable(
+            f"{path} is damaged.", hint=f"If nothing of it runs, remove {path.parent}."
+        ) from error
+    assert isinstance(value, dict)
+    return value
+
+
+def record_of(plan: ContainerPlan, scope: RuntimeScope, home: Path) -> dict[str, Any]:
+    """What the shim and later agents need to know of a run."""
+    gpus = ",".join(plan.gpus)
+    environment = {"PATH": RUNTIME_PATH, "HOME": str(home)}
+    environment |= dict(plan.spec.environment)
+    environment |= {"CUDA_VISIBLE_DEVICES": gpus, "NVIDIA_VISIBLE_DEVICES": gpus or "void"}
+    environment |= dict(plan.environment)
+    token = plan.token
+    return {
+        "version": VERSION,
+        "scope": scope_name(scope),
+        "task": plan.allocation.task_id.hex(),
+        "replica": plan.allocation.replica,
+        "attempt": plan.attempt,
+        "token": [token.epoch, token.term, token.index],
+        "spec_hash": plan.spec_hash.hex(),
+        "gpus": list(plan.gpus),
+        "argv": [*plan.spec.entrypoint, *plan.spec.command],
+        "environment": environment,
+        "memory_bytes": plan.spec.resources.memory_bytes,
+        # Memory is measured and held from outside; this stops one that grows between two looks.
+        "limits": {
+            "CORE": 0,
+            "NOFILE": limits.PROCESS_FILES_MAX,
+            "DATA": 2 * plan.spec.resources.memory_bytes,
+        },
+        "line_bytes": limits.LOG_LINE_MAX_BYTES,
+        "line_file_bytes": limits.CONTAINER_LOG_FILE_MAX_BYTES,
+        "line_files": limits.CONTAINER_LOG_FILES_MAX,
+    }
+
+
+def _status(
+    plan: dict[str, Any], run: dict[str, Any], ended: dict[str, Any] | None, alive: bool
+) -> ContainerStatus:
+    if ended is not None:
+        state = ContainerState.EXITED
+    else:
+        state = ContainerState.RUNNING if alive else ContainerState.DEAD
+    dead = state is ContainerState.DEAD
+    return ContainerStatus(
+        allocation=AllocationId(TaskId(bytes.fromhex(plan["task"])), plan["replica"]),
+        attempt=plan["attempt"],
+        token=Token(*plan["token"]),
+        spec_hash=Digest(bytes.fromhex(plan["spec_hash"])),
+        state=state,
+        exit_code=None if ended is None else ended["exit_code"],
+        oom_killed=ended is not None and ended["oom_killed"],
+        started_at_ms=run["started_at_ms"],
+        finished_at_ms=0 if ended is None else ended["finished_at_ms"],
+        gpus=tuple(plan["gpus"]),
+        error="Its shim was killed, or the machine stopped: how it ended is lost." if dead else "",
+    )
