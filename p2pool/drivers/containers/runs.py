@@ -24,6 +24,7 @@ from typing import Any
 import attrs
 
 from p2pool.drivers.containers import procfs, shim
+from p2pool.drivers.containers.linefiles import sync_directory, write_whole
 from p2pool.model import limits
 from p2pool.model.errors import DiskFull, P2poolError, RuntimeUnavailable
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
@@ -31,6 +32,7 @@ from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus,
 
 VERSION = 1
 LOCK_POLL_S = 0.02
+DATA_MIN_BYTES = 64 * 1024 * 1024
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 RUNTIME_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -40,8 +42,8 @@ class Processes:
     """Who runs a command: numbers and start times, of one boot."""
 
     boot: str
-    shim: tuple[int, int]
-    main: tuple[int, int]
+    shim: tuple[int, ...]
+    main: tuple[int, ...]
 
     def shim_lives(self) -> bool:
         """Whether the shim is still this process."""
@@ -65,7 +67,7 @@ class Found:
     processes: Processes
 
 
-def _is_alive(process: tuple[int, int]) -> bool:
+def _is_alive(process: tuple[int, ...]) -> bool:
     stat = procfs.read_stat(process[0])
     return stat is not None and stat[0] not in "ZX" and stat[3] == process[1]
 
@@ -134,19 +136,19 @@ class Runs:
         return self._find(self.path(allocation, attempt))
 
     def _find(self, path: Path) -> Found | None:
-        run = _read(path / shim.RUN)
-        plan = _read(path / shim.PLAN) if run is not None else None
-        if run is None or plan is None:
-            return None
-        processes = Processes(
-            run["boot"], (run["shim"][0], run["shim"][1]), (run["main"][0], run["main"][1])
-        )
-        # Asked in this order: a shim that is gone has written its end before, if it ever will.
-        alive = processes.shim_lives() or bool(processes.orphans())
-        ended = _read(path / shim.EXIT)
-        if ended is not None and ended["run"] != run["run"]:
-            ended = None
-        return Found(_status(plan, run, ended, alive), run["run"], processes)
+        # A run that was started anew or removed between two reads is read again.
+        while (run := _read(path / shim.RUN)) is not None:
+            plan = _read(path / shim.PLAN)
+            processes = Processes(run["boot"], tuple(run["shim"]), tuple(run["main"]))
+            # Asked before: a shim that is gone has written the end by then, if it ever will.
+            alive = processes.shim_lives() or bool(processes.orphans())
+            ended = _read(path / shim.EXIT)
+            if plan is not None and run == _read(path / shim.RUN):
+                mine = ended is not None and ended["run"] == run["run"]
+                return Found(
+                    _status(plan, run, ended if mine else None, alive), run["run"], processes
+                )
+        return None
 
     def make(self, plan: ContainerPlan, record: dict[str, Any]) -> Path:
         """Make the directory of a run, whole or not at all; the lock is held. Returns its path."""
@@ -158,9 +160,9 @@ class Runs:
         for name in (shim.FILES, shim.LINES):
             (aside / name).mkdir(mode=0o700, parents=True)
         aside.chmod(0o700)
-        shim.write_whole(aside / shim.PLAN, record)
+        write_whole(aside / shim.PLAN, record)
         aside.rename(path)
-        shim.sync_directory(self.directory)
+        sync_directory(self.directory)
         return path
 
     def discard(self, allocation: AllocationId, attempt: int) -> None:
@@ -230,7 +232,7 @@ def record_of(plan: ContainerPlan, scope: RuntimeScope, home: Path) -> dict[str,
         "limits": {
             "CORE": 0,
             "NOFILE": limits.PROCESS_FILES_MAX,
-            "DATA": 2 * plan.spec.resources.memory_bytes,
+            "DATA": max(DATA_MIN_BYTES, 2 * plan.spec.resources.memory_bytes),
         },
         "line_bytes": limits.LOG_LINE_MAX_BYTES,
         "line_file_bytes": limits.CONTAINER_LOG_FILE_MAX_BYTES,
