@@ -1,6 +1,8 @@
 // Compile abi/src to abi/<Contract>.json, the same bytes on every machine.
 //
-//   node abi/build.mjs [OUTPUT_DIRECTORY] [--modules NODE_MODULES]
+//   node abi/build.mjs [OUTPUT_DIRECTORY] [--modules NODE_MODULES] [--sources DIRECTORY]
+//
+// With --sources another directory's contracts are compiled instead: those of tests.
 //
 // The sources stand under fixed virtual paths in sorted order, and the bytecode carries no
 // metadata, so that neither the checkout's place nor node's version shows in the output. The
@@ -16,6 +18,8 @@ const here = dirname(fileURLToPath(import.meta.url));
 const words = process.argv.slice(2);
 const at = words.indexOf("--modules");
 const modules = at >= 0 ? resolve(words.splice(at, 2)[1]) : join(here, "node_modules");
+const from = words.indexOf("--sources");
+const origin = from >= 0 ? resolve(words.splice(from, 2)[1]) : join(here, "src");
 const output = resolve(words[0] ?? here);
 
 if (!existsSync(join(modules, "solc", "package.json"))) {
@@ -40,8 +44,8 @@ function add(path, file) {
   }
 }
 
-const own = readdirSync(join(here, "src")).filter((name) => name.endsWith(".sol")).sort();
-for (const name of own) add(`src/${name}`, join(here, "src", name));
+const own = readdirSync(origin).filter((name) => name.endsWith(".sol")).sort();
+for (const name of own) add(`src/${name}`, join(origin, name));
 
 const sorted = Object.fromEntries(Object.keys(sources).sort().map((k) => [k, sources[k]]));
 const solc = createRequire(join(modules, "solc", "package.json"))("solc");

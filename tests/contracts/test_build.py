@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from eth_utils.crypto import keccak
 
-ABI = Path(__file__).resolve().parents[2] / "abi"
+HERE = Path(__file__).resolve().parent
+ABI = HERE.parents[1] / "abi"
 
 TOPICS = {
     "ComputePoolJoined(uint256,address,address[])": "bcdd4a6f29bb8113",
@@ -66,12 +67,15 @@ def unavailable(reason: str) -> None:
     pytest.skip(reason)
 
 
-def test_the_sources_give_the_committed_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sources", "kept"), [(ABI / "src", ABI), (HERE / "src", HERE)], ids=["network", "tests"]
+)
+def test_the_sources_give_the_committed_files(tmp_path: Path, sources: Path, kept: Path) -> None:
     """Compile again into another directory and compare every file."""
     if shutil.which("node") is None:
         unavailable("node is not installed: apt-get install nodejs npm")
     built = subprocess.run(
-        ["node", str(ABI / "build.mjs"), str(tmp_path)],
+        ["node", str(ABI / "build.mjs"), str(tmp_path), "--sources", str(sources)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -80,7 +84,7 @@ def test_the_sources_give_the_committed_files(tmp_path: Path) -> None:
     if built.returncode != 0 and "npm" in built.stderr:
         unavailable(f"the compiler cannot be had: {built.stderr[-500:]}")
     assert built.returncode == 0, built.stderr
-    committed = {p.name: p.read_bytes() for p in ABI.glob("*.json") if p.name != "package.json"}
+    committed = {p.name: p.read_bytes() for p in kept.glob("*.json") if p.name != "package.json"}
     assert {p.name: p.read_bytes() for p in tmp_path.glob("*.json")} == committed
 
 

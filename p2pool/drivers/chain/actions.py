@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from p2pool.drivers.chain.abi import function
+from p2pool.drivers.chain.abi import Function, function
 from p2pool.drivers.chain.addresses import Addresses, text_of
-from p2pool.drivers.chain.consent import sign_consent
+from p2pool.drivers.chain.consent import (
+    invite_digest,
+    invite_signer,
+    personal_hash,
+    sign_consent,
+)
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.chain.writer import Sent, Writer
 from p2pool.model.chain import Invite
-from p2pool.model.errors import NotFound, TransactionFailed
+from p2pool.model.errors import (
+    BadSignature,
+    ChainUnavailable,
+    NotFound,
+    TransactionFailed,
+    WrongChain,
+)
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.states import PoolStatus
 
@@ -24,7 +35,10 @@ if TYPE_CHECKING:
 JOIN = "joinComputePool(uint256,address,address,uint256,uint256,bytes)"
 LEAVE = "leaveComputePool(uint256,address,address)"
 GET_NODE = "getNode(address)"
-POOL_FIELDS = 13
+IS_VALID = Function(
+    "ERC-1271 account", "isValidSignature(bytes32,bytes)", ("bytes32", "bytes"), ("bytes4",)
+)
+IS_VALID_MAGIC = bytes.fromhex("1626ba7e")
 
 
 @attrs.frozen
@@ -112,10 +126,40 @@ class Chain:
         check = function("ComputePool", "isNodeInPool")
         return bool(await self.rpc.call(self.at.pool, check, pool_id, node_id))
 
+    async def invited_by(self, manager: Address, invite: Invite) -> bool:
+        """Whether an invite is the manager's: by its key, or where it is a contract, by its word.
+
+        What the pool's contract asks when the node joins (SignatureChecker).
+        """
+        if await self.rpc.request("eth_getCode", text_of(manager), "latest") == "0x":
+            try:
+                return invite_signer(invite) == manager
+            except BadSignature:
+                return False
+        digest = personal_hash(
+            invite_digest(
+                invite.domain_id, invite.pool_id, invite.node_id, invite.nonce, invite.expiration_s
+            )
+        )
+        try:
+            said = await self.rpc.call(manager, IS_VALID, digest, invite.signature)
+        except (Reverted, WrongChain):
+            # A contract that signs nothing reverts, or answers with something else.
+            return False
+        return bool(said == IS_VALID_MAGIC)
+
     async def allowance(self, owner: Address) -> int:
         """How many tokens the network may take from an account."""
         check = function("AIToken", "allowance")
         return int(await self.rpc.call(self.at.token, check, owner, self.at.network))
+
+    async def time_s(self) -> int:
+        """The time of the newest block, in Unix seconds: what the contracts take for now."""
+        block = await self.rpc.request("eth_getBlockByNumber", "latest", False)
+        try:
+            return int(str(block["timestamp"]), 16)
+        except (KeyError, TypeError, ValueError):
+            raise ChainUnavailable("An endpoint answers with no block.") from None
 
     async def balance_wei(self, account: Address) -> int:
         """The chain's own coin of an account, in wei."""

@@ -39,6 +39,11 @@ def invite_digest(
     )
 
 
+def personal_hash(digest: bytes) -> bytes:
+    """What EIP-191 makes of a 32-byte digest: the hash that contracts check signatures of."""
+    return keccak(b"\x19Ethereum Signed Message:\n32" + digest)
+
+
 def _sign(account: "LocalAccount", digest: bytes) -> bytes:
     from eth_account.messages import encode_defunct
 
@@ -51,7 +56,11 @@ def sign_consent(node: "LocalAccount", provider: Address) -> bytes:
 
 
 class ManagerSigner(Protocol):
-    """Whoever signs for the manager: a key file, or later a contract's members."""
+    """Whoever signs for the manager: a key file, or the members of a contract (ERC-1271).
+
+    `invite_signer` tells the signer of a single key's invite alone; whether a contract stands
+    behind one is asked on the chain (`Chain.invited_by`).
+    """
 
     @property
     def address(self) -> Address:
@@ -85,6 +94,14 @@ class KeyManager:
         digest = invite_digest(domain_id, pool_id, node_id, nonce, expiration_s)
         signature = _sign(self._account, digest)
         return Invite(domain_id, pool_id, node_id, nonce, expiration_s, signature)
+
+
+def countersign(member: "LocalAccount", invite: Invite) -> bytes:
+    """One member's signature, 65 bytes, of an invite that another member of a contract made."""
+    digest = invite_digest(
+        invite.domain_id, invite.pool_id, invite.node_id, invite.nonce, invite.expiration_s
+    )
+    return _sign(member, digest)
 
 
 def invite_signer(invite: Invite) -> Address:

@@ -16,10 +16,10 @@ import trio
 
 from p2pool.drivers.chain.actions import Chain, NodeInfo, PoolInfo
 from p2pool.drivers.chain.addresses import text_of
-from p2pool.drivers.chain.consent import invite_signer
+from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
 from p2pool.model.chain import Invite
-from p2pool.model.errors import BadSignature, ChainUnavailable, TransactionFailed
+from p2pool.model.errors import ChainUnavailable, TransactionFailed
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 POLL_S = 1.0
+BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
+"""Refusals that a new invite mends."""
 
 FindInvite = Callable[[], Awaitable[Invite | None]]
 """Looks for an invite of this node: kept, given, or asked for among peers."""
@@ -162,30 +164,30 @@ class Joining:
                 "the validator",
             )  # fmt: skip
         invite = await self.find_invite()
-        if invite is None or not await self._good(invite, pool):
-            node = text_of(self.node_id)
-            return JoinStep(
-                "invited", Progress.WAITING, f"no invite for {node} is known",
-                f"the manager {text_of(pool.manager)}: `p2pool pool invite {node}`",
-            )  # fmt: skip
-        sent = await self.chain.join_pool(writer, self.pool_id, invite)
+        if invite is None:
+            return self._uninvited(pool, f"no invite for {text_of(self.node_id)} is known")
+        if not await self._good(invite, pool):
+            return self._uninvited(pool, "the invite that is known is not good")
+        try:
+            sent = await self.chain.join_pool(writer, self.pool_id, invite)
+        except TransactionFailed as refused:
+            cause = refused.__cause__
+            if isinstance(cause, Reverted) and cause.name in BAD_INVITES:
+                return self._uninvited(pool, refused.message)
+            raise
         return JoinStep("joined", Progress.DOING, sent.transaction_hash)
 
-    async def _good(self, invite: Invite, pool: PoolInfo) -> bool:
-        """Whether an invite is worth a transaction: for us, not past, and by the manager.
+    def _uninvited(self, pool: PoolInfo, why: str) -> JoinStep:
+        return JoinStep(
+            "invited", Progress.WAITING, why,
+            f"the manager {text_of(pool.manager)}: `p2pool pool invite {text_of(self.node_id)}`",
+        )  # fmt: skip
 
-        A manager that is a contract (ERC-1271) is asked by the pool contract alone.
-        """
+    async def _good(self, invite: Invite, pool: PoolInfo) -> bool:
+        """Whether an invite is worth a transaction: for us, not past, and by the manager."""
         wanted = (pool.domain_id, self.pool_id, self.node_id)
         if (invite.domain_id, invite.pool_id, invite.node_id) != wanted:
             return False
-        block = await self.chain.rpc.request("eth_getBlockByNumber", "latest", False)
-        if invite.expiration_s <= int(str(block["timestamp"]), 16):
+        if invite.expiration_s <= await self.chain.time_s():
             return False
-        code = await self.chain.rpc.request("eth_getCode", text_of(pool.manager), "latest")
-        if code != "0x":
-            return True
-        try:
-            return invite_signer(invite) == pool.manager
-        except BadSignature:
-            return False
+        return await self.chain.invited_by(pool.manager, invite)
