@@ -1,0 +1,338 @@
+"""The process runtime: tasks as local processes, on development chains, where no engine answers.
+
+Intuition: each attempt has a directory (`runs`) and a shim of its own (`shim`), which the agent
+starts and then only reads about, so that an agent can die and its successor finds everything.
+The image is ignored, and nothing keeps a task from the files of the agent's user: that is why it
+refuses every chain but the development chain.
+
+Invariants: of the agent's environment a task gets nothing. A process is signalled only while it is
+known to be the one meant: by its number, its start time and a pidfd.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+import p2pool
+from p2pool.drivers.containers import procfs
+from p2pool.drivers.containers.linereader import LineReader
+from p2pool.drivers.containers.runs import Found, Processes, Runs, record_of, world_failure
+from p2pool.drivers.containers.shim import FILES, LINES, RUN
+from p2pool.model import limits
+from p2pool.model.errors import (
+    CannotStart,
+    Conflict,
+    Misconfigured,
+    NotFound,
+    P2poolError,
+    RuntimeUnavailable,
+)
+from p2pool.model.ids import AllocationId
+from p2pool.model.places import DEVELOPMENT_CHAIN_ID
+from p2pool.model.runtime import (
+    ContainerPlan,
+    ContainerStatus,
+    OnProgress,
+    RuntimeChanged,
+    RuntimeInfo,
+    RuntimeKind,
+    RuntimeScope,
+)
+from p2pool.model.streams import LogChunk
+from p2pool.model.tasks import TaskSpec
+
+T = TypeVar("T")
+
+PACKAGE_PARENT = Path(p2pool.__file__).resolve().parent.parent
+BOOT = (
+    "import sys; sys.path.append(sys.argv[1]);"
+    " from p2pool.drivers.containers.shim import main; main()"
+)
+WARNINGS = (
+    "Tasks run as plain processes of this user, with its files in reach: for development only.",
+    "Images are ignored; a task's command has to be a program of this machine.",
+    "Memory is looked at every second, processor time is not limited, ports are the machine's.",
+)
+
+
+class NoAnswerYet(RuntimeUnavailable):
+    """A shim was started and is slow: what comes of it a listing will show."""
+
+
+class ProcessRuntime:
+    """Implements `model.runtime.ContainerRuntime` with local processes below `directory`."""
+
+    def __init__(self, scope: RuntimeScope, directory: Path) -> None:
+        """Nothing is made or started here."""
+        self._scope = scope
+        self._runs = Runs(scope, directory)
+        self._threads = trio.CapacityLimiter(limits.ENGINE_CALLS_IN_FLIGHT_MAX)
+
+    @property
+    def scope(self) -> RuntimeScope:
+        """The scope that it was built for."""
+        return self._scope
+
+    @property
+    def kind(self) -> RuntimeKind:
+        """Local processes."""
+        return RuntimeKind.PROCESS
+
+    async def probe(self) -> RuntimeInfo:
+        """What it is, with what it cannot do as warnings. Raises Misconfigured on a real chain."""
+        self._require_development()
+        return RuntimeInfo(
+            kind=RuntimeKind.PROCESS,
+            version=p2pool.__version__,
+            gpu_support=True,
+            operating_system=f"{platform.system()} {platform.release()}",
+            architecture=platform.machine(),
+            warnings=WARNINGS,
+        )
+
+    async def list(self) -> tuple[ContainerStatus, ...]:
+        """All runs of the scope."""
+        found = await self._in_thread(self._runs.all)
+        return tuple(one.status for one in found)
+
+    async def pull(self, image: str, on_progress: OnProgress | None = None) -> str:
+        """There are no images here, and no digest of one."""
+        return ""
+
+    async def start(self, plan: ContainerPlan) -> ContainerStatus:
+        """Start the attempt in a directory of its own, or return the run that it has."""
+        self._require_development()
+        _refuse_what_processes_cannot(plan.spec)
+        return await self._in_thread(lambda: self._start(plan))
+
+    async def restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
+        """Run its command again, in the same directory, after the lines that are there."""
+        self._require_development()
+        return await self._in_thread(lambda: self._restart(allocation, attempt))
+
+    async def stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
+        """SIGTERM to its session, after the grace SIGKILL to everything that it started."""
+        found = await self._in_thread(lambda: self._settled(allocation, attempt))
+        if found is None or found.status.ended:
+            return
+        _signal(found.processes, signal.SIGTERM)
+        if not await self._wait_ended(allocation, attempt, grace_ms):
+            _signal(found.processes, signal.SIGUSR1)
+            if not await self._wait_ended(allocation, attempt, limits.KILL_DEADLINE_MS):
+                raise RuntimeUnavailable(
+                    f"Allocation {allocation} was killed and does not end.",
+                    hint="The kernel may be waiting for a device or a disk of it.",
+                )
+
+    async def remove(self, allocation: AllocationId, attempt: int) -> None:
+        """Delete the directory of an ended run."""
+        await self._in_thread(lambda: self._remove(allocation, attempt))
+
+    async def watch(self) -> AsyncIterator[RuntimeChanged]:
+        """Hints, by looking at what the directories say of the runs."""
+        known = {_key(one): one for one in await self.list()}
+        while True:
+            await trio.sleep(limits.STOP_POLL_MAX_MS / 1000)
+            now = {_key(one): one for one in await self.list()}
+            for key in sorted(known.keys() | now.keys()):
+                if known.get(key) != now.get(key):
+                    yield RuntimeChanged(*key)
+            known = now
+
+    async def logs(
+        self,
+        allocation: AllocationId,
+        attempt: int,
+        *,
+        follow: bool = False,
+        tail_lines: int = -1,
+        since_ms: int = 0,
+    ) -> AsyncIterator[LogChunk]:
+        """Its lines, from its files."""
+        found = await self._in_thread(lambda: self._runs.find(allocation, attempt))
+        if found is None:
+            raise _not_found(allocation, attempt)
+        reader = LineReader(self._runs.path(allocation, attempt) / LINES)
+        try:
+            if tail_lines >= 0:
+                await self._in_thread(lambda: reader.seek_tail(tail_lines, since_ms))
+            while True:
+                # Asked before reading: an ended one writes no more, so what is read then is all.
+                found = await self._in_thread(lambda: self._runs.find(allocation, attempt))
+                while (chunks := await self._in_thread(lambda: reader.read(since_ms))) is not None:
+                    for chunk in chunks:
+                        yield chunk
+                if not follow or found is None or found.status.ended:
+                    return
+                await trio.sleep(limits.LOG_POLL_MS / 1000)
+        finally:
+            reader.close()
+
+    # --- in threads ------------------------------------------------------------------------------
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        """All blocking work. It ends by itself in bounded time, so it is not abandoned."""
+        try:
+            return await trio.to_thread.run_sync(call, limiter=self._threads)
+        except OSError as error:
+            raise world_failure("The process runtime's files cannot be used", error) from error
+
+    def _start(self, plan: ContainerPlan) -> ContainerStatus:
+        with self._runs.locked(
+            plan.allocation, plan.attempt, limits.SHIM_START_DEADLINE_MS
+        ) as lock:
+            found = self._runs.find(plan.allocation, plan.attempt)
+            if found is not None:
+                if found.status.spec_hash != plan.spec_hash:
+                    raise Conflict(
+                        f"Attempt {plan.attempt} of {plan.allocation} runs another specification."
+                    )
+                return found.status
+            home = self._runs.path(plan.allocation, plan.attempt) / FILES
+            path = self._runs.make(plan, record_of(plan, self._scope, home))
+            try:
+                _run_shim(path, 1, lock)
+            except P2poolError as error:
+                # A shim that did not answer may come to it yet, and holds the lock until then.
+                if not isinstance(error, NoAnswerYet) and not (path / RUN).exists():
+                    self._runs.discard(plan.allocation, plan.attempt)
+                raise
+            return self._status(plan.allocation, plan.attempt)
+
+    def _restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
+        with self._runs.locked(allocation, attempt, limits.SHIM_START_DEADLINE_MS) as lock:
+            found = self._runs.find(allocation, attempt)
+            if found is None:
+                raise _not_found(allocation, attempt)
+            if found.status.ended:
+                _run_shim(self._runs.path(allocation, attempt), found.run + 1, lock)
+            return self._status(allocation, attempt)
+
+    def _settled(self, allocation: AllocationId, attempt: int) -> Found | None:
+        """The run, once nobody is starting or removing it."""
+        if not self._runs.path(allocation, attempt).exists():
+            return None
+        with self._runs.locked(allocation, attempt, limits.SHIM_START_DEADLINE_MS):
+            return self._runs.find(allocation, attempt)
+
+    def _remove(self, allocation: AllocationId, attempt: int) -> None:
+        if not self._runs.path(allocation, attempt).exists():
+            return
+        with self._runs.locked(allocation, attempt, limits.SHIM_START_DEADLINE_MS):
+            found = self._runs.find(allocation, attempt)
+            if found is not None and not found.status.ended:
+                raise Conflict(f"Allocation {allocation} still runs.", hint="Stop it first.")
+            self._runs.discard(allocation, attempt)
+
+    def _status(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
+        found = self._runs.find(allocation, attempt)
+        if found is None:
+            raise RuntimeUnavailable(f"The files of allocation {allocation} were taken away.")
+        return found.status
+
+    async def _wait_ended(self, allocation: AllocationId, attempt: int, within_ms: int) -> bool:
+        pause_ms = limits.STOP_POLL_MIN_MS
+        with trio.move_on_after(within_ms / 1000):
+            while True:
+                found = await self._in_thread(lambda: self._runs.find(allocation, attempt))
+                if found is None or found.status.ended:
+                    return True
+                await trio.sleep(pause_ms / 1000)
+                pause_ms = min(2 * pause_ms, limits.STOP_POLL_MAX_MS)
+        return False
+
+    def _require_development(self) -> None:
+        if self._scope.pool.chain_id != DEVELOPMENT_CHAIN_ID:
+            raise Misconfigured(
+                "Tasks run as plain processes on development chains only"
+                f" (chain id {DEVELOPMENT_CHAIN_ID}).",
+                hint='Start a Docker Engine and set [runtime] kind = "docker".',
+            )
+
+
+def _key(status: ContainerStatus) -> tuple[AllocationId, int]:
+    return status.allocation, status.attempt
+
+
+def _not_found(allocation: AllocationId, attempt: int) -> NotFound:
+    return NotFound(f"Attempt {attempt} of allocation {allocation} is not here.")
+
+
+def _refuse_what_processes_cannot(spec: TaskSpec) -> None:
+    """Say what a process cannot be given, rather than run without it."""
+    if not spec.entrypoint and not spec.command:
+        raise CannotStart(
+            "The process runtime knows no image's own command.", hint="Give the task a command."
+        )
+    if spec.mounts:
+        raise CannotStart(
+            "The process runtime has no mounts.", hint="Use the working directory, or an engine."
+        )
+    for port in spec.ports:
+        if port.host not in (0, port.container):
+            raise CannotStart(
+                f"The process runtime cannot publish port {port.container} as {port.host}.",
+                hint="Let the command listen on the port that is wanted.",
+            )
+
+
+def _run_shim(path: Path, run: int, lock: int) -> None:
+    """Start a shim and wait for its word. Raises CannotStart or what the machine failed at."""
+    arguments = [sys.executable, "-I", "-S", "-c", BOOT, str(PACKAGE_PARENT), str(path), str(run)]
+    with (path / "shim.errors").open("ab") as errors:
+        process = subprocess.Popen(
+            [*arguments, str(lock)],
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            pass_fds=(lock,),
+            start_new_session=True,
+        )
+    try:
+        said, _ = process.communicate(timeout=limits.SHIM_START_DEADLINE_MS / 1000)
+    except subprocess.TimeoutExpired as error:
+        assert process.stdout is not None
+        process.stdout.close()
+        raise NoAnswerYet(
+            f"A task's shim gave no answer within {limits.SHIM_START_DEADLINE_MS} ms."
+        ) from error
+    if not said:
+        raise RuntimeUnavailable("A task's shim failed.", hint=f"See {path / 'shim.errors'}.")
+    answer = json.loads(said)
+    if "refused" in answer:
+        raise CannotStart(f"The command cannot be run: {answer['refused']}.")
+    if "error" in answer:
+        raise world_failure("A task's shim failed", OSError(answer["errno"], answer["error"]))
+
+
+def _signal(processes: Processes, number: signal.Signals) -> None:
+    """Tell the shim; without one, the command's session itself: SIGUSR1 stands for SIGKILL."""
+    if processes.shim_lives():
+        _send(processes.shim, number)
+        return
+    for pid in processes.orphans():
+        stat = procfs.read_stat(pid)
+        if stat is not None:
+            _send((pid, stat[3]), signal.SIGKILL if number is signal.SIGUSR1 else number)
+
+
+def _send(process: tuple[int, ...], number: signal.Signals) -> None:
+    """Signal this process and no other that got its number."""
+    with contextlib.suppress(ProcessLookupError):
+        file = os.pidfd_open(process[0])
+        try:
+            stat = procfs.read_stat(process[0])
+            if stat is not None and stat[3] == process[1]:
+                signal.pidfd_send_signal(file, number)
+        finally:
+            os.close(file)
