@@ -4,8 +4,10 @@ Calls are made by web3's HTTP provider in worker threads of their own limiter. I
 switched off (they blocked for seconds and ignored trio's cancel; raw transactions were on the retry
 list): here a call goes to the next endpoint when one fails, and the caller decides about trying
 again. An answer that is an error of the chain (a revert) is an answer, never an outage.
+Each endpoint has threads of its own, so one that drips its answers keeps no other from being asked.
 
-Invariant: no answer is believed from an endpoint whose chain id is not the configured one.
+Invariants: no answer is believed from an endpoint whose chain id is not the configured one; a call
+ends after `2 * timeout_ms` for each endpoint at the latest, whatever they do.
 """
 
 import json
@@ -14,6 +16,7 @@ from typing import Any
 
 import attrs
 import trio
+from eth_abi.exceptions import DecodingError
 from requests.exceptions import RequestException
 from web3 import HTTPProvider
 from web3.exceptions import Web3Exception
@@ -41,7 +44,11 @@ class Reverted(Exception):
 class _Endpoint:
     url: str
     provider: HTTPProvider
+    limiter: trio.CapacityLimiter
+    deadline_s: float
     checked: bool = False
+    quiet_until_s: float = 0.0
+    """After a call without an answer: not asked for a second opinion before this."""
 
 
 @attrs.define
@@ -50,15 +57,17 @@ class Rpc:
 
     chain_id: int
     endpoints: list[_Endpoint]
-    limiter: trio.CapacityLimiter
     first: int = 0
     failures: dict[str, int] = attrs.field(factory=dict)
 
     @classmethod
-    def to(
-        cls, chain_id: int, urls: Sequence[str], timeout_ms: int = limits.CHAIN_CALL_TIMEOUT_MS
-    ) -> "Rpc":
-        """Endpoints by their URLs; `Misconfigured` where there are none."""
+    def to(cls, chain_id: int, urls: Sequence[str], timeout_ms: int | None = None) -> "Rpc":
+        """Endpoints by their URLs; `Misconfigured` where there are none.
+
+        `timeout_ms` bounds the silence within an answer, twice that the whole of it; default:
+        CHAIN_CALL_TIMEOUT_MS.
+        """
+        timeout_s = (timeout_ms or limits.CHAIN_CALL_TIMEOUT_MS) / 1000
         if not urls:
             raise Misconfigured(
                 "No RPC endpoint is configured.", hint='Set [chain] endpoints = ["http://..."].'
@@ -68,13 +77,15 @@ class Rpc:
                 url,
                 HTTPProvider(
                     url,
-                    request_kwargs={"timeout": timeout_ms / 1000},
+                    request_kwargs={"timeout": timeout_s},
                     exception_retry_configuration=None,
                 ),
+                trio.CapacityLimiter(THREADS),
+                2 * timeout_s,
             )
-            for url in urls
+            for url in dict.fromkeys(urls)
         ]
-        return cls(chain_id, made, trio.CapacityLimiter(THREADS))
+        return cls(chain_id, made)
 
     async def request(self, method: str, *params: object) -> Any:
         """One call, at the endpoint that answered last, then at the others.
@@ -84,14 +95,17 @@ class Rpc:
         """
         reasons: list[str] = []
         wrong: WrongChain | None = None
+        wrongs = 0
+        # Kept, because other tasks move `first` while this one waits.
+        first = self.first
         for step in range(len(self.endpoints)):
-            at = (self.first + step) % len(self.endpoints)
+            at = (first + step) % len(self.endpoints)
             endpoint = self.endpoints[at]
             try:
                 await self._check(endpoint)
                 result = await self._ask(endpoint, method, list(params))
             except WrongChain as error:
-                wrong = error
+                wrong, wrongs = error, wrongs + 1
                 reasons.append(str(error))
             except ChainUnavailable as error:
                 reasons.append(error.message)
@@ -99,12 +113,45 @@ class Rpc:
             else:
                 self.first = at
                 return result
-        if wrong is not None and len(self.endpoints) == 1:
+        if wrong is not None and wrongs == len(self.endpoints):
             raise wrong
         raise ChainUnavailable(
             f"No RPC endpoint answers: {'; '.join(reasons)}",
             hint="Check [chain] endpoints and the network; the last roster stands meanwhile.",
         )
+
+    async def others(self, method: str, *params: object) -> dict[str, Any]:
+        """What the endpoints besides the first answer to the same call, by URL, all asked at once.
+
+        A second opinion: one that does not answer within CHAIN_COMPARE_TIMEOUT_MS, is of another
+        chain or has failed lately is left out, and delays nobody.
+        """
+        now_s = trio.current_time()
+        asked = [e for e in self.endpoints if e is not self.endpoints[self.first]]
+        answers: dict[str, Any] = {}
+
+        async def ask(endpoint: _Endpoint) -> None:
+            try:
+                await self._check(endpoint)
+                answers[endpoint.url] = await self._ask(endpoint, method, list(params))
+            except (ChainUnavailable, WrongChain, Reverted):
+                _quiet(endpoint)
+
+        with trio.move_on_after(limits.CHAIN_COMPARE_TIMEOUT_MS / 1000):
+            async with trio.open_nursery() as nursery:
+                for endpoint in asked:
+                    if endpoint.quiet_until_s <= now_s:
+                        nursery.start_soon(ask, endpoint)
+        for endpoint in asked:
+            if endpoint.url not in answers and endpoint.quiet_until_s <= now_s:
+                _quiet(endpoint)
+        return {
+            endpoint.url: answers[endpoint.url] for endpoint in asked if endpoint.url in answers
+        }
+
+    def pass_over(self) -> None:
+        """Ask another endpoint first from now on: this one is behind."""
+        self.first = (self.first + 1) % len(self.endpoints)
 
     async def _check(self, endpoint: _Endpoint) -> None:
         if endpoint.checked:
@@ -120,14 +167,14 @@ class Rpc:
 
     async def _ask(self, endpoint: _Endpoint, method: str, params: list[object]) -> Any:
         provider = endpoint.provider
-        deadline_s = 2 * limits.CHAIN_CALL_TIMEOUT_MS / 1000
+        deadline_s = endpoint.deadline_s
         answer: Any = None
         try:
             with trio.move_on_after(deadline_s) as scope:
                 answer = await trio.to_thread.run_sync(
                     lambda: provider.make_request(method, params),
                     abandon_on_cancel=True,
-                    limiter=self.limiter,
+                    limiter=endpoint.limiter,
                 )
         except (RequestException, Web3Exception, OSError) as broken:
             raise ChainUnavailable(f"{endpoint.url}: {_short(broken)}") from broken
@@ -149,17 +196,40 @@ class Rpc:
         transaction = {"to": "0x" + to.hex(), "data": "0x" + function.call(*arguments).hex()}
         at = hex(block) if isinstance(block, int) else block
         data = await self.request("eth_call", transaction, at)
-        raw = bytes.fromhex(str(data).removeprefix("0x"))
+        raw = _bytes(data)
         if not raw and function.outputs:
+            raise no_contract(function.contract, to, self.chain_id)
+        try:
+            return function.answer(raw)
+        except (DecodingError, UnicodeDecodeError, OverflowError) as other:
             raise WrongChain(
-                f"There is no {function.contract} at 0x{to.hex()} on chain {self.chain_id}.",
-                hint="Correct the addresses in [chain].",
-            )
-        return function.answer(raw)
+                f"What is at 0x{to.hex()} on chain {self.chain_id} is no {function.contract}: it"
+                f" answers {function.name} with {len(raw)} bytes of something else.",
+                hint="Correct the addresses in [chain.addresses].",
+            ) from other
 
     async def quantity(self, method: str, *params: object) -> int:
         """A call whose answer is a number."""
         return _quantity(method, await self.request(method, *params))
+
+
+def no_contract(name: str, at: Address, chain_id: int) -> WrongChain:
+    """The error for an address without code."""
+    return WrongChain(
+        f"There is no {name} at 0x{at.hex()} on chain {chain_id}.",
+        hint="Correct the addresses in [chain.addresses], or [chain] id and endpoints.",
+    )
+
+
+def _quiet(endpoint: _Endpoint) -> None:
+    endpoint.quiet_until_s = trio.current_time() + limits.CHAIN_COMPARE_PAUSE_MS / 1000
+
+
+def _bytes(data: object) -> bytes:
+    try:
+        return bytes.fromhex(str(data).removeprefix("0x"))
+    except ValueError:
+        raise ChainUnavailable(f"An endpoint answers {str(data)[:80]!r}, not bytes") from None
 
 
 def _quantity(where: str, answer: object) -> int:
@@ -177,8 +247,8 @@ def _error(url: str, method: str, error: object) -> Exception:
         data = data.get("data") or data.get("result")
     message = str(error.get("message", ""))
     if (isinstance(data, str) and data.startswith("0x")) or "revert" in message.lower():
-        text = data[2:] if isinstance(data, str) and data.startswith("0x") else ""
-        return Reverted(message, bytes.fromhex(text))
+        given = isinstance(data, str) and data.startswith("0x")
+        return Reverted(message, _bytes(data) if given else b"")
     return ChainUnavailable(f"{url}: {method}: {message[:200]}")
 
 
