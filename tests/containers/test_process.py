@@ -247,6 +247,44 @@ async def test_it_survives_the_agent(runtime: ProcessRuntime, tmp_path: Path) ->
     assert await lines(runtime) == [b"before\n", b"after\n"]
 
 
+SLOW = """#!/bin/sh
+touch {go}.asked
+while [ ! -e {go} ]; do sleep 0.02; done
+exec {python} "$@"
+"""
+
+
+async def test_a_starter_killed_midway_is_not_followed_by_a_second_copy(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    """A shim that is slow to come holds the start: who starts again waits and finds that run."""
+    go, slow = tmp_path / "go", tmp_path / "slow"
+    slow.write_text(SLOW.format(go=go, python=sys.executable))
+    slow.chmod(0o700)
+    mend = f"import sys; sys.executable = {str(slow)!r}\n"
+    script = f"echo once; {FOREVER}"
+    starter = subprocess.Popen([sys.executable, "-c", mend + STARTER, str(tmp_path), script])
+    with trio.fail_after(WAIT_S):
+        while not (tmp_path / "go.asked").exists():  # noqa: ASYNC110
+            await trio.sleep(0.02)
+    starter.kill()
+    starter.wait()
+    assert await runtime.list() == ()
+    got: list[ContainerStatus] = []
+
+    async def start() -> None:
+        got.append(await runtime.start(plan(script)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start)
+        await trio.sleep(0.2)
+        assert got == []
+        go.touch()
+    await runtime.stop(ALLOCATION, 1, 0)
+    assert await lines(runtime) == [b"once\n"]
+    assert [one.started_at_ms for one in await runtime.list()] == [got[0].started_at_ms]
+
+
 async def test_a_killed_shim_takes_its_command_along(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
