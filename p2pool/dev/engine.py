@@ -1,0 +1,151 @@
+"""A Docker Engine: the one that is there, or a private one for tests, ended by its process id.
+
+A private engine has a directory of its own for everything (images, containers, sockets), so that it
+neither sees nor disturbs another one on this machine. It has to run as root.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from p2pool.model.errors import Misconfigured, RuntimeUnavailable
+
+START_DEADLINE_S = 60.0
+STOP_DEADLINE_S = 20.0
+POLL_S = 0.1
+BUSYBOX_IMAGE = "p2pool-test/busybox:1"
+BUSYBOX = Path("/bin/busybox")
+
+
+@attrs.frozen
+class Found:
+    """Whether an engine answers here, which version, or why not."""
+
+    answers: bool
+    version: str = ""
+    reason: str = ""
+
+
+def find_engine(base_url: str = "") -> Found:
+    """Ask the engine at `base_url`, else DOCKER_HOST, else the usual socket."""
+    options: dict[str, Any] = {"base_url": base_url} if base_url else docker.utils.kwargs_from_env()
+    try:
+        client = docker.APIClient(version="auto", timeout=5, **options)
+        try:
+            return Found(True, str(client.version().get("Version", "")))
+        finally:
+            client.close()
+    except (DockerException, RequestException, OSError) as error:
+        return Found(False, reason=str(error).split("\n")[0][:160])
+
+
+@attrs.define
+class Engine:
+    """A private engine. `url` is for DOCKER_HOST."""
+
+    directory: Path
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+    def stop(self) -> None:
+        """End it and what it started, and remove its directory."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        _unmount_below(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def start_engine(directory: Path, path_prefix: str = "") -> Engine:
+    """Start a private engine in a directory; `path_prefix` goes before PATH (stand-in hooks).
+
+    Misconfigured: not root, or no dockerd. RuntimeUnavailable: it does not come up in time.
+    """
+    binary = shutil.which("dockerd")
+    if binary is None or os.geteuid() != 0:
+        raise Misconfigured(
+            "A private Docker Engine needs root and dockerd.",
+            hint="apt-get install -y docker.io iptables",
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    url = f"unix://{directory}/docker.sock"
+    path = os.environ.get("PATH", "")
+    with (directory / "dockerd.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                binary, "--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec",
+                "--pidfile", f"{directory}/pid", "-H", url,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PATH": f"{path_prefix}:{path}" if path_prefix else path},
+        )  # fmt: skip
+    engine = Engine(directory, url, process)
+    end = time.monotonic() + START_DEADLINE_S
+    while not find_engine(url).answers:
+        if time.monotonic() > end or process.poll() is not None:
+            tail = (directory / "dockerd.log").read_text(errors="replace")[-800:]
+            engine.stop()
+            raise RuntimeUnavailable(f"The private Docker Engine did not start: {tail}")
+        time.sleep(POLL_S)
+    return engine
+
+
+@contextmanager
+def running_engine(directory: Path, path_prefix: str = "") -> Iterator[Engine]:
+    """A private engine for the length of a block."""
+    engine = start_engine(directory, path_prefix)
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
+def _unmount_below(directory: Path) -> None:
+    """Undo mounts that an engine left behind, the innermost first."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    points = [line.split()[1] for line in lines]
+    for point in sorted((p for p in points if p.startswith(f"{directory}/")), reverse=True):
+        subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+
+
+def import_busybox(client: Any, directory: Path, image: str = BUSYBOX_IMAGE) -> None:
+    """Make an image of this machine's static busybox: no registry is needed.
+
+    `client` is a `docker.APIClient`. Misconfigured: there is no static busybox here.
+    """
+    if not BUSYBOX.exists():
+        raise Misconfigured(
+            "There is no busybox to make an image of.", hint="apt-get install -y busybox-static"
+        )
+    root = directory / "busybox"
+    (root / "bin").mkdir(parents=True, exist_ok=True)
+    shutil.copy(BUSYBOX, root / "bin" / "busybox")
+    listed = subprocess.run([str(BUSYBOX), "--list"], capture_output=True, text=True, check=True)
+    for applet in listed.stdout.split():
+        if applet != "busybox" and not (root / "bin" / applet).exists():
+            (root / "bin" / applet).symlink_to("busybox")
+    archive = directory / "busybox.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(root, arcname=".")
+    name, _, tag = image.partition(":")
+    client.import_image(str(archive), repository=name, tag=tag or "latest")
+    shutil.rmtree(root)
+    archive.unlink()

@@ -1,0 +1,35 @@
+"""The containers of an agent that is gone: found by their labels, ended and removed."""
+
+from pathlib import Path
+
+from p2pool.drivers.config import load_config
+from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.model.errors import P2poolError
+from p2pool.model.ids import NodeId
+from p2pool.model.runtime import ContainerRuntime, RuntimeScope
+
+GRACE_MS = 500
+
+
+def runtime_of(config_path: Path, directory: Path, node_id: str) -> ContainerRuntime:
+    """The runtime that an agent of this configuration and directory has."""
+    config = load_config(config_path, {})
+    scope = RuntimeScope(config.pool_ref, NodeId(bytes.fromhex(node_id.removeprefix("0x"))))
+    containers = directory / "containers"
+    if config.runtime.kind == "process":
+        return ProcessRuntime(scope, containers)
+    return DockerRuntime(scope, containers, base_url=config.runtime.docker_host)
+
+
+async def remove_containers(config_path: Path, directory: Path, node_id: str) -> None:
+    """End and remove all that an agent left running; an engine that is gone has none."""
+    if not config_path.exists():
+        return
+    runtime = runtime_of(config_path, directory, node_id)
+    try:
+        for status in await runtime.list():
+            await runtime.stop(status.allocation, status.attempt, GRACE_MS)
+            await runtime.remove(status.allocation, status.attempt)
+    except P2poolError:
+        return

@@ -1,0 +1,375 @@
+"""A whole pool on one machine: chain, contracts, bootstrap node, agents, each a process of its own.
+
+Everything is real but the worth of the coins: transactions on a development chain, libp2p between
+processes, containers where an engine answers. All of it lies in one directory, with a file that
+says which processes belong to it; `tear_down` ends exactly those and leaves nothing behind.
+"""
+
+import json
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from p2pool.cli.poolcreate import start_pool
+from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.discovery import agent_in
+from p2pool.codec.peerid import peer_key_of
+from p2pool.dev.admitting import admit
+from p2pool.dev.anvil import DEV_CHAIN_ID, start_anvil
+from p2pool.dev.children import Child, adopt, spawn, wait_line
+from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
+from p2pool.dev.engine import find_engine
+from p2pool.dev.shares import shares
+from p2pool.drivers.chain.addresses import Addresses
+from p2pool.drivers.chain.consent import KeyManager
+from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.config import (
+    AgentConfig,
+    ApiConfig,
+    ChainConfig,
+    ContractAddresses,
+    NetworkConfig,
+    PoolConfig,
+    ResourcesConfig,
+    RuntimeConfig,
+    write_config,
+)
+from p2pool.drivers.keys import import_key_file
+from p2pool.model.chain import RootRecord
+from p2pool.model.errors import Conflict, P2poolError, Unavailable
+from p2pool.model.ids import Address, NodeId, StoreId
+
+STATE_NAME = "dev.json"
+PASSPHRASE = "development"
+LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
+WAIT_S = 90.0
+POLL_S = 0.1
+
+Say = Callable[[str], None]
+
+
+@attrs.define
+class DevAgent:
+    """One agent: its directory, its process, its node id (0x hex)."""
+
+    number: int
+    directory: Path
+    node_id: str
+    provider: Address
+    child: Child | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name for people."""
+        return f"agent-{self.number}"
+
+    def client(self) -> AgentClient:
+        """A client of its API. `Unavailable` when it does not run."""
+        found = agent_in(self.directory)
+        return AgentClient(found.url, found.token, timeout_s=15)
+
+    async def get(self, path: str, **query: str) -> Answer:
+        """A read of its API."""
+        return await trio.to_thread.run_sync(lambda: self.client().get(path, **query))
+
+
+@attrs.define
+class DevPool:
+    """A pool in a directory. `say` tells people what happens."""
+
+    directory: Path
+    say: Say
+    runtime: str = "process"
+    rpc_url: str = ""
+    pool_id: int = 0
+    agents: list[DevAgent] = attrs.field(factory=list)
+    children: list[Child] = attrs.field(factory=list)
+    _deployment: Deployment | None = None
+    _manager: Any = None
+    _config: AgentConfig | None = None
+
+    # --- up ---------------------------------------------------------------------------------------
+
+    async def up(self, nodes: int) -> None:
+        """Start everything, one step after the other; see `wait_*` for when it is ready."""
+        if (self.directory / STATE_NAME).exists():
+            raise Conflict(
+                f"There is a pool in {self.directory} already.",
+                hint="End it first: p2pool dev down.",
+            )
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.directory.chmod(0o700)
+        engine = await trio.to_thread.run_sync(find_engine)
+        self.runtime = "docker" if engine.answers else "process"
+        if not engine.answers:
+            self.say(f"no Docker Engine answers ({engine.reason}): tasks run as plain processes")
+        await self._chain()
+        address = await self._bootstrap()
+        await self._create_pool(address)
+        async with trio.open_nursery() as nursery:
+            for number, share in enumerate(await shares(nodes), start=1):
+                nursery.start_soon(self._agent, number, share)
+        self.agents.sort(key=lambda a: a.number)
+        await self._root()
+        await self._admit()
+
+    async def _chain(self) -> None:
+        self.say("starting a development chain")
+        anvil = await start_anvil(self.directory / "chain", self.say)
+        self._adopt(adopt("chain", anvil.pid, anvil.log))
+        anvil.process.returncode = 0  # Ended by identity, perhaps by another command.
+        self.rpc_url = anvil.url
+        self.say("deploying the contracts")
+        self._deployment = await deploy(anvil.rpc())
+        self._manager = new_account()
+        rpc = self._deployment.chain.rpc
+        await fund(rpc, KeyWriter(rpc, self._manager).address)
+        self._keep_key("manager", bytes(self._manager.key))
+
+    def _keep_key(self, name: str, key: bytes) -> Path:
+        keys = self.directory / "keys"
+        keys.mkdir(exist_ok=True, mode=0o700)
+        passphrase = keys / "passphrase"
+        if not passphrase.exists():
+            passphrase.touch(mode=0o600)
+            passphrase.write_text(PASSPHRASE + "\n")
+        path = keys / f"{name}.json"
+        import_key_file(path, key, PASSPHRASE, light=True, note=lambda text: None)
+        return path
+
+    async def _bootstrap(self) -> str:
+        """Start the bootstrap node; its address."""
+        self.say("starting a bootstrap node")
+        directory = self.directory / "bootstrap"
+        # It needs the pool's number before the pool is there: the first one of fresh contracts.
+        config = self._agent_config(ResourcesConfig(), ())
+        write_config(config, self._config_path("bootstrap"))
+        child, output = spawn(
+            "bootstrap",
+            ["bootstrap", "run", "--data-dir", str(directory), "--json",
+             "--config", str(self._config_path("bootstrap"))],
+            self.directory / "logs", {},
+        )  # fmt: skip
+        self._adopt(child)
+        line = await wait_line(child, output)
+        address: str = line["addresses"][0]
+        return address
+
+    def _config_path(self, name: str) -> Path:
+        return self.directory / f"{name}.toml"
+
+    async def _create_pool(self, bootstrap: str) -> None:
+        self.say("creating the pool")
+        assert self._deployment is not None
+        chain = self._deployment.chain
+        writer = KeyWriter(chain.rpc, self._manager)
+        made = await chain.create_pool(
+            writer, self._deployment.domain_id, writer.address, "development",
+            f"p2pool:bootstrap={bootstrap}",
+        )  # fmt: skip
+        if made != self.pool_id:
+            raise Conflict(f"The contracts are not fresh: the pool is number {made}.")
+        self._config = self._agent_config(ResourcesConfig(), (bootstrap,))
+        self.save()
+
+    def _agent_config(self, resources: ResourcesConfig, bootstrap: tuple[str, ...]) -> AgentConfig:
+        assert self._deployment is not None
+        at: Addresses = self._deployment.chain.at
+        contracts = ContractAddresses(
+            network=at.network, pool=at.pool, registry=at.registry,
+            stake=at.stakes, domains=at.domains, token=at.token,
+        )  # fmt: skip
+        return AgentConfig(
+            chain=ChainConfig(id=DEV_CHAIN_ID, endpoints=(self.rpc_url,), addresses=contracts),
+            pool=PoolConfig(id=self.pool_id),
+            network=NetworkConfig(listen=LOOPBACK, bootstrap=bootstrap),
+            api=ApiConfig(bind="127.0.0.1:0"),
+            resources=resources,
+            runtime=RuntimeConfig(kind=self.runtime),
+        )
+
+    async def _agent(self, number: int, share: ResourcesConfig) -> None:
+        """Make an agent's keys and directory, and start it."""
+        assert self._deployment is not None
+        assert self._config is not None
+        name = f"agent-{number}"
+        node, provider = new_account(), new_account()
+        rpc = self._deployment.chain.rpc
+        address = KeyWriter(rpc, provider).address
+        await fund(rpc, address)
+        await fund_tokens(self._deployment, address)
+        self._keep_key(f"{name}-provider", bytes(provider.key))
+        self._keep_key(f"{name}-node", bytes(node.key))
+        config = attrs.evolve(self._config, resources=share)
+        write_config(config, self._config_path(name))
+        agent = DevAgent(number, self.directory / name, node.address.lower(), address)
+        self.agents.append(agent)
+        self.say(f"starting {name}")
+        await self.start_agent(agent)
+
+    async def start_agent(self, agent: DevAgent) -> None:
+        """Start (again) an agent's process and wait for its API."""
+        keys = self.directory / "keys"
+        child, output = spawn(
+            agent.name,
+            ["agent", "run", "--data-dir", str(agent.directory), "--json",
+             "--config", str(self._config_path(agent.name)),
+             "--node-key", str(keys / f"{agent.name}-node.json"),
+             "--provider-key", str(keys / f"{agent.name}-provider.json"),
+             "--passphrase-file", str(keys / "passphrase")],
+            self.directory / "logs", {},
+        )  # fmt: skip
+        agent.child = child
+        self._adopt(child)
+        await wait_line(child, output)
+
+    async def _root(self) -> None:
+        """Start the pool with its root record: the first agent founds the log."""
+        assert self._deployment is not None
+        first = self.agents[0]
+        self.say(f"starting the pool; {first.name} founds its log")
+        about = (await first.get("/v1/agent"))["agent"]
+        root = RootRecord(
+            1,
+            NodeId(bytes.fromhex(about["node_id"][2:])),
+            peer_key_of(about["peer_id"]),
+            StoreId(bytes.fromhex(about["store_id"])),
+        )
+        writer = KeyWriter(self._deployment.chain.rpc, self._manager)
+        await start_pool(self._deployment.chain, writer, self.pool_id, root)
+
+    async def _admit(self) -> None:
+        """Be validator and manager until all are in the pool."""
+        self.say("taking the agents through stake, whitelist, registration, validation and invite")
+        assert self._deployment is not None
+        with trio.move_on_after(WAIT_S) as scope:
+            await admit(self._deployment, KeyManager(self._manager), self.pool_id, self.agents)
+        if scope.cancelled_caught:
+            raise Unavailable("The agents did not get into the pool in time.", hint=self.where_logs)
+        self.save()
+
+    # --- waiting ----------------------------------------------------------------------------------
+
+    @property
+    def where_logs(self) -> str:
+        """Where to look."""
+        return f"The logs are in {self.directory / 'logs'}."
+
+    async def wait(self, what: str, done: Callable[[], Awaitable[Any]]) -> Any:
+        """Ask again and again until the answer is true; what failed is said at the deadline."""
+        self.say(f"waiting for {what}")
+        last = ""
+        with trio.move_on_after(WAIT_S):
+            while True:
+                try:
+                    answer = await done()
+                    if answer:
+                        return answer
+                except P2poolError as error:
+                    last = str(error)
+                await trio.sleep(POLL_S)
+        raise Unavailable(f"There is still no {what}. {last}".strip(), hint=self.where_logs)
+
+    async def wait_elected(self, of: list[DevAgent], after_term: int = 0) -> Answer:
+        """Wait until all of these agents follow one leader of a later term; its description."""
+
+        async def elected() -> Answer | None:
+            seen = [(await agent.get("/v1/leader"))["leader"] for agent in of]
+            first = seen[0]
+            same = all(one["node_id"] == first["node_id"] for one in seen)
+            alive = any(agent.node_id == first["node_id"] for agent in of)
+            return first if same and alive and first["term"] > after_term else None
+
+        return dict(await self.wait("an elected master", elected))
+
+    async def wait_heartbeats(self) -> None:
+        """Wait until each agent has heard every other."""
+
+        async def heard() -> bool:
+            for agent in self.agents:
+                nodes = (await agent.get("/v1/nodes"))["nodes"]
+                members = [n for n in nodes if n["membership"] == "member" and n["hardware"]]
+                if len(members) < len(self.agents):
+                    return False
+            return True
+
+        await self.wait("heartbeats of all nodes", heard)
+
+    async def wait_committee(self, voters: int) -> None:
+        """Wait until the committee has so many voters."""
+
+        async def complete() -> bool:
+            answer = await self.agents[0].get("/v1/committee")
+            found = [m for m in answer["committee"]["members"] if m["voter"]]
+            return len(found) >= voters
+
+        await self.wait(f"a committee of {voters}", complete)
+
+    # --- down -------------------------------------------------------------------------------------
+
+    def _adopt(self, child: Child) -> None:
+        self.children.append(child)
+        self.save()
+
+    def save(self) -> None:
+        """Write down what belongs to this pool."""
+        state = {
+            "rpc_url": self.rpc_url,
+            "pool_id": self.pool_id,
+            "runtime": self.runtime,
+            "children": [attrs.asdict(c) for c in self.children],
+            "agents": [
+                {
+                    "number": a.number,
+                    "directory": str(a.directory),
+                    "node_id": a.node_id,
+                    "provider": a.provider.hex(),
+                }
+                for a in self.agents
+            ],
+        }
+        aside = self.directory / f".{STATE_NAME}"
+        aside.write_text(json.dumps(state, indent=2))
+        aside.replace(self.directory / STATE_NAME)
+
+    @classmethod
+    def load(cls, directory: Path, say: Say) -> "DevPool":
+        """The pool that an earlier command left running. `Conflict` where there is none."""
+        try:
+            state = json.loads((directory / STATE_NAME).read_text())
+        except FileNotFoundError as error:
+            raise Conflict(
+                f"There is no pool in {directory}.", hint="Start one: p2pool dev up."
+            ) from error
+        pool = cls(directory, say, state["runtime"], state["rpc_url"], state["pool_id"])
+        pool.children = [Child(**c) for c in state["children"]]
+        by_name = {c.name: c for c in pool.children}
+        for one in state["agents"]:
+            provider = Address(bytes.fromhex(one["provider"]))
+            agent = DevAgent(one["number"], Path(one["directory"]), one["node_id"], provider)
+            agent.child = by_name.get(agent.name)
+            pool.agents.append(agent)
+        return pool
+
+    async def down(self) -> None:
+        """End all processes and containers of this pool, and remove its directory."""
+        agents = [c for c in self.children if c.name.startswith("agent-")]
+        others = [c for c in self.children if c not in agents]
+        async with trio.open_nursery() as nursery:
+            for child in agents:
+                nursery.start_soon(child.stop)
+        await self._remove_containers()
+        async with trio.open_nursery() as nursery:
+            for child in others:
+                nursery.start_soon(child.stop)
+        await trio.to_thread.run_sync(lambda: shutil.rmtree(self.directory, ignore_errors=True))
+
+    async def _remove_containers(self) -> None:
+        from p2pool.dev.leftovers import remove_containers
+
+        for agent in self.agents:
+            await remove_containers(self._config_path(agent.name), agent.directory, agent.node_id)

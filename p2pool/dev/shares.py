@@ -1,0 +1,27 @@
+"""How several agents share one machine: an equal part of it each, and whole GPUs."""
+
+import psutil
+
+from p2pool.drivers.config import ResourcesConfig
+from p2pool.drivers.hardware.nvml import read_gpus
+
+CPU_MIN_MILLI = 1000
+
+
+async def shares(agents: int) -> list[ResourcesConfig]:
+    """The `[resources]` of each of so many agents."""
+    cpu_milli = max(CPU_MIN_MILLI, (psutil.cpu_count() or 1) * 1000 // agents)
+    memory_bytes = psutil.virtual_memory().total // agents
+    gpus = [gpu.uuid for gpu in (await read_gpus()).gpus]
+    out = []
+    for number in range(agents):
+        mine = tuple(gpus[number::agents])
+        out.append(
+            ResourcesConfig(
+                cpu_milli=cpu_milli,
+                memory_bytes=memory_bytes,
+                gpus=None if mine else 0,
+                gpu_uuids=mine,
+            )
+        )
+    return out

@@ -1,0 +1,57 @@
+"""What the engine's record of a container says, as a `ContainerStatus`. Pure."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from p2pool.drivers.containers.labels import read_labels
+from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
+
+STATES = {
+    "created": ContainerState.CREATED,
+    "running": ContainerState.RUNNING,
+    "paused": ContainerState.RUNNING,
+    "restarting": ContainerState.RUNNING,
+    "removing": ContainerState.EXITED,
+    "exited": ContainerState.EXITED,
+    "dead": ContainerState.DEAD,
+}
+
+
+def status_of(scope: RuntimeScope, record: dict[str, Any]) -> ContainerStatus | None:
+    """The status in an inspection; None for a container that is not ours."""
+    said = read_labels(scope, record.get("Config", {}).get("Labels"))
+    if said is None:
+        return None
+    given = record["State"]
+    state = STATES.get(given.get("Status", ""), ContainerState.DEAD)
+    ended = state in (ContainerState.EXITED, ContainerState.DEAD)
+    return ContainerStatus(
+        allocation=said.allocation,
+        attempt=said.attempt,
+        token=said.token,
+        spec_hash=said.spec_hash,
+        state=state,
+        exit_code=int(given.get("ExitCode", 0)) if ended else None,
+        oom_killed=bool(given.get("OOMKilled")) if ended else False,
+        started_at_ms=at_ms(given.get("StartedAt", "")),
+        finished_at_ms=at_ms(given.get("FinishedAt", "")) if ended else 0,
+        image_digest=str(record.get("Image", "")),
+        gpus=said.gpus,
+        error=str(given.get("Error", "")),
+    )
+
+
+def at_ms(text: str) -> int:
+    """Unix milliseconds of the engine's times (RFC 3339, nanoseconds); 0 for none or nonsense."""
+    if not text or text.startswith("0001-"):
+        return 0
+    head, _, rest = text.partition(".")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    zone = rest[len(digits) :] if rest else ""
+    if not rest:
+        head, zone = (text[:-1], "Z") if text.endswith("Z") else (text[:19], text[19:])
+    try:
+        whole = datetime.fromisoformat(head + ("+00:00" if zone in ("Z", "") else zone))
+    except ValueError:
+        return 0
+    return int(whole.astimezone(UTC).timestamp()) * 1000 + int((digits + "000")[:3])

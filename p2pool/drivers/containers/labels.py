@@ -1,0 +1,82 @@
+"""Labels and names of containers: whose they are, and which attempt of what.
+
+A container is ours only with the whole set of its scope: chain, contract, pool and node. The name
+is made of the same, so that a second start of an attempt finds the first one, however they race.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from p2pool.model.ids import (
+    DIGEST_BYTES,
+    TASK_ID_BYTES,
+    AllocationId,
+    Digest,
+    TaskId,
+    Token,
+)
+from p2pool.model.runtime import ContainerPlan, RuntimeScope
+
+PREFIX = "p2pool"
+
+
+@attrs.frozen
+class Labelled:
+    """What a container's labels say."""
+
+    allocation: AllocationId
+    attempt: int
+    token: Token
+    spec_hash: Digest
+    gpus: tuple[str, ...]
+
+
+def scope_labels(scope: RuntimeScope) -> dict[str, str]:
+    """The labels by which a node knows its own."""
+    return {
+        f"{PREFIX}.chain": str(scope.pool.chain_id),
+        f"{PREFIX}.contract": scope.pool.contract.hex(),
+        f"{PREFIX}.pool": str(scope.pool.pool_id),
+        f"{PREFIX}.node": scope.node_id.hex(),
+    }
+
+
+def labels_of(scope: RuntimeScope, plan: ContainerPlan) -> dict[str, str]:
+    """All labels of a container."""
+    token = plan.token
+    return scope_labels(scope) | {
+        f"{PREFIX}.task": plan.allocation.task_id.hex(),
+        f"{PREFIX}.replica": str(plan.allocation.replica),
+        f"{PREFIX}.attempt": str(plan.attempt),
+        f"{PREFIX}.token": f"{token.epoch}.{token.term}.{token.index}",
+        f"{PREFIX}.spec": plan.spec_hash.hex(),
+        f"{PREFIX}.gpus": ",".join(plan.gpus),
+    }
+
+
+def read_labels(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Labelled | None:
+    """What labels say, or None for a container that is not (wholly) of this scope."""
+    given = labels or {}
+    if any(given.get(key) != value for key, value in scope_labels(scope).items()):
+        return None
+    try:
+        task = TaskId(bytes.fromhex(given[f"{PREFIX}.task"]))
+        spec = Digest(bytes.fromhex(given[f"{PREFIX}.spec"]))
+        epoch, term, index = (int(part) for part in given[f"{PREFIX}.token"].split("."))
+        name = AllocationId(task, int(given[f"{PREFIX}.replica"]))
+        attempt = int(given[f"{PREFIX}.attempt"])
+    except (KeyError, ValueError):
+        return None
+    if len(task) != TASK_ID_BYTES or len(spec) != DIGEST_BYTES:
+        return None
+    gpus = tuple(uuid for uuid in given.get(f"{PREFIX}.gpus", "").split(",") if uuid)
+    return Labelled(name, attempt, Token(epoch, term, index), spec, gpus)
+
+
+def name_of(scope: RuntimeScope, allocation: AllocationId, attempt: int) -> str:
+    """The one name of an attempt's container on an engine."""
+    pool = f"{scope.pool.chain_id}-{scope.pool.contract.hex()[:8]}-{scope.pool.pool_id}"
+    node = scope.node_id.hex()[:12]
+    task = allocation.task_id.hex()
+    return f"{PREFIX}-{pool}-{node}-{task}-{allocation.replica}-{attempt}"
