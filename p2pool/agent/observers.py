@@ -22,10 +22,16 @@ log = get_logger(__name__)
 async def follow_chain(follower: RosterFollower, loop: Loop, network: Network) -> None:
     """Tell the core what the chain says, and the network where it says one may begin."""
     known: tuple[str, ...] = ()
+    warned = ""
     async for observed in follower.observations():
         if isinstance(observed, ChainUnreachable):
             log.warning("the chain cannot be read", reason=observed.reason)
-        elif observed.final.bootstrap != known:
+            await loop.put(observed)
+            continue
+        if observed.warning and not warned:
+            log.warning("the chain's endpoints", warning=observed.warning)
+        warned = observed.warning
+        if observed.final.bootstrap != known:
             known = observed.final.bootstrap
             _learn_bootstrap(known, network)
         await loop.put(observed)

@@ -21,6 +21,7 @@ from p2pool.model.errors import P2poolError
 COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("p2pool.cli.agent:agent", "The agent of this machine."),
     "bootstrap": ("p2pool.cli.bootstrap:bootstrap", "Introduce peers to each other."),
+    "dev": ("p2pool.cli.dev:dev", "A whole pool on this machine."),
     "node": ("p2pool.cli.node:node", "The nodes of the pool."),
     "pool": ("p2pool.cli.pool:pool", "The pool."),
     "task": ("p2pool.cli.task:task", "Run, watch and stop tasks."),

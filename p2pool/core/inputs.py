@@ -58,10 +58,14 @@ class PeerDisconnected:
 
 @attrs.frozen
 class ChainObserved:
-    """The roster at the latest block minus k, and at the last finalized block."""
+    """The roster at the latest block minus k, and at the last finalized block.
+
+    `warning`: what is wrong with the endpoints although they answer; empty when nothing is.
+    """
 
     latest: Roster
     final: Roster
+    warning: str = ""
 
 
 @attrs.frozen

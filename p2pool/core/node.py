@@ -299,7 +299,7 @@ class Node:
 
     def _chain_observed(self, event: inputs.ChainObserved, now: Now) -> None:
         context = self.context
-        kept = context.roster.observe(event.latest, event.final, now)
+        kept = context.roster.observe(event.latest, event.final, now, event.warning)
         if kept:
             context.effects.append(Persist(tuple(kept)))
         context.effects += context.peers.rejudge(context.roster.belongs)

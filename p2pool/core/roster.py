@@ -70,10 +70,12 @@ class RosterBook:
         self._kept = roster
         self.problem = "the chain was not read since the start"
 
-    def observe(self, latest: Roster, final: Roster, now: Now) -> list[PersistOp]:
+    def observe(
+        self, latest: Roster, final: Roster, now: Now, warning: str = ""
+    ) -> list[PersistOp]:
         """Take what the chain says; what of it to keep on disk."""
         self._take(latest, final, now)
-        self.observed_ms, self.problem = now.mono_ms, ""
+        self.observed_ms, self.problem = now.mono_ms, warning
         if self._kept is not None and _content(self._kept) == _content(final):
             return []
         self._kept = final

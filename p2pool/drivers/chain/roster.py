@@ -6,8 +6,13 @@ Doubts that cost a full read: a parent hash that is not ours (a reorganisation),
 of any pool (a silent join of a moved node always comes with one), a purge, a gap in the blocks, and
 time (`CHAIN_FULL_READ_INTERVAL_MS`).
 
+Several endpoints are compared where it matters: a finalized block takes rights away, so its hash
+is asked of all of them, and it is taken only if none that answers says another. Until then the
+last finalized roster stands, with a warning; joins are still seen at the latest block.
+
 Invariants: an observation is complete or is not sent; every read of it is at one block hash;
-*unknown is never gone*: with the chain out of reach the follower says so and sends nothing else.
+*unknown is never gone*: with the chain out of reach the follower says so and sends nothing else;
+the finalized block only ever moves on, to its own descendants.
 Source: design, section 6; `design/chain.md`, following.
 """
 
@@ -47,6 +52,7 @@ class _Read:
     block: Block
     roster: Roster
     read_at_s: float
+    taken_at_s: float
 
 
 @attrs.define
@@ -181,31 +187,84 @@ class RosterFollower:
             await trio.sleep(self.poll_ms / 1000)
 
     async def observe(self) -> ChainObserved:
-        """The roster at latest minus k, and at the last finalized block."""
+        """The roster at latest minus k, and at the last finalized block that nobody disputes."""
         head = await self.reader.block("latest")
         near = await self.reader.block(max(0, head.number - self.confirmations))
         final = await self.reader.block("finalized")
-        self.final = await self._advance(self.final, final)
-        self.latest = await self._advance(self.latest, near)
-        return ChainObserved(self.latest.roster, self.final.roster)
+        doubt = await self._dispute(final)
+        if doubt and self.final is None:
+            raise ChainUnavailable(doubt)
+        if not doubt:
+            self.final = await self._advance(self.final, final)
+        assert self.final is not None, "a first finalized block is taken or raised about"
+        behind = self._behind(near)
+        if not behind:
+            self.latest = await self._advance(self.latest, near)
+        assert self.latest is not None, "the first block is behind nothing"
+        return ChainObserved(self.latest.roster, self.final.roster, doubt or behind)
+
+    def _behind(self, near: Block) -> str:
+        """What to say when an endpoint has less of the chain than was seen already.
+
+        Its roster would put out who joined since. Where it lasts, the chain itself went back.
+        """
+        old = self.latest
+        if old is None or near.number >= old.block.number:
+            return ""
+        if trio.current_time() - old.taken_at_s > limits.CHAIN_BEHIND_MAX_MS / 1000:
+            return ""
+        rpc = self.reader.chain.rpc
+        name = rpc.name()
+        rpc.pass_over()
+        return (
+            f"{name} is behind: it has block {near.number}, and block {old.block.number} was seen."
+        )
+
+    async def _dispute(self, final: Block) -> str:
+        """Why a finalized block is not taken; empty when it is."""
+        rpc = self.reader.chain.rpc
+        if self.final is not None:
+            old = self.final.block
+            if final.hash == old.hash:
+                return ""
+            if final.number < old.number:
+                name = rpc.name()
+                rpc.pass_over()
+                return f"{name} is behind: block {old.number} was final, it says {final.number}."
+            if (await self.reader.block(old.number)).hash != old.hash:
+                return (
+                    f"{rpc.name()} has another block {old.number} than the one that was final."
+                    " Nobody is held to be out by it; correct [chain] endpoints, or start the"
+                    " agent anew if this endpoint is right."
+                )
+        others = await rpc.others("eth_getBlockByNumber", hex(final.number), False)
+        # An endpoint that has not got the block yet says nothing about it.
+        hashes = {name: str(b["hash"]) for name, b in others.items() if _is_block(b)}
+        if all(said == final.hash for said in hashes.values()):
+            return ""
+        said = ", ".join(f"{name} {text[:14]}" for name, text in hashes.items())
+        return (
+            f"The RPC endpoints disagree on the finalized block {final.number}: {rpc.name()} says"
+            f" {final.hash[:14]}, {said}. Nobody is held to be out until they agree."
+        )
 
     async def _advance(self, old: _Read | None, block: Block) -> _Read:
         now_s = trio.current_time()
         if old is not None and old.block.hash == block.hash:
-            return old
+            return attrs.evolve(old, taken_at_s=now_s)
         stale = old is None or now_s - old.read_at_s > limits.CHAIN_FULL_READ_INTERVAL_MS / 1000
         if stale or old is None or await self._doubt(old.block, block):
             roster = self.kept.get(block.hash) or await self.reader.read(block)
             self.full_reads += block.hash not in self.kept
             self.kept = {**dict(list(self.kept.items())[-3:]), block.hash: roster}
-            return _Read(block, roster, now_s)
+            return _Read(block, roster, now_s, now_s)
         moved = attrs.evolve(
             old.roster,
             block_number=block.number,
             block_hash=Digest(bytes.fromhex(block.hash[2:])),
             block_time_ms=block.time_ms,
         )
-        return _Read(block, moved, old.read_at_s)
+        return _Read(block, moved, old.read_at_s, now_s)
 
     async def _doubt(self, old: Block, new: Block) -> bool:
         """Whether anything between two blocks could have changed what was read."""
@@ -237,3 +296,7 @@ class RosterFollower:
             if not of_pool or topics[0] == left or topics[1] == mine:
                 return True
         return False
+
+
+def _is_block(answer: object) -> bool:
+    return isinstance(answer, dict) and isinstance(answer.get("hash"), str)

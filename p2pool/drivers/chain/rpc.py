@@ -13,6 +13,7 @@ ends after `2 * timeout_ms` for each endpoint at the latest, whatever they do.
 import json
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -49,6 +50,17 @@ class _Endpoint:
     checked: bool = False
     quiet_until_s: float = 0.0
     """After a call without an answer: not asked for a second opinion before this."""
+
+    @property
+    def shown(self) -> str:
+        """Scheme, host and port: a provider's key is often in the path, or before the host."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    def without_secrets(self, text: str) -> str:
+        """A library's message with what follows the host left out."""
+        path = self.url.rpartition("://")[2].partition("/")[2]
+        return text.replace(self.url, self.shown).replace(f"/{path}", "/...") if path else text
 
 
 @attrs.define
@@ -121,7 +133,7 @@ class Rpc:
         )
 
     async def others(self, method: str, *params: object) -> dict[str, Any]:
-        """What the endpoints besides the first answer to the same call, by URL, all asked at once.
+        """What the endpoints besides the first answer to the same call, by name, all asked at once.
 
         A second opinion: one that does not answer within CHAIN_COMPARE_TIMEOUT_MS, is of another
         chain or has failed lately is left out, and delays nobody.
@@ -149,6 +161,10 @@ class Rpc:
             endpoint.url: answers[endpoint.url] for endpoint in asked if endpoint.url in answers
         }
 
+    def name(self) -> str:
+        """The endpoint that is asked first, as it may be shown."""
+        return self.endpoints[self.first].shown
+
     def pass_over(self) -> None:
         """Ask another endpoint first from now on: this one is behind."""
         self.first = (self.first + 1) % len(self.endpoints)
@@ -157,10 +173,10 @@ class Rpc:
         if endpoint.checked:
             return
         answer = await self._ask(endpoint, "eth_chainId", [])
-        found = _quantity(endpoint.url, answer)
+        found = _quantity(endpoint.shown, answer)
         if found != self.chain_id:
             raise WrongChain(
-                f"{endpoint.url} is of chain {found}, not {self.chain_id}.",
+                f"{endpoint.shown} is of chain {found}, not {self.chain_id}.",
                 hint="Correct [chain] id or endpoints.",
             )
         endpoint.checked = True
@@ -177,16 +193,17 @@ class Rpc:
                     limiter=endpoint.limiter,
                 )
         except (RequestException, Web3Exception, OSError) as broken:
-            raise ChainUnavailable(f"{endpoint.url}: {_short(broken)}") from broken
+            said = endpoint.without_secrets(_short(broken))
+            raise ChainUnavailable(f"{endpoint.shown}: {said}") from broken
         except (json.JSONDecodeError, UnicodeDecodeError) as broken:
-            raise ChainUnavailable(f"{endpoint.url} answers no JSON") from broken
+            raise ChainUnavailable(f"{endpoint.shown} answers no JSON") from broken
         if scope.cancelled_caught:
-            raise ChainUnavailable(f"{endpoint.url} did not answer {method} in {deadline_s:g} s")
+            raise ChainUnavailable(f"{endpoint.shown} did not answer {method} in {deadline_s:g} s")
         if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
-            raise ChainUnavailable(f"{endpoint.url} answers no JSON-RPC to {method}")
+            raise ChainUnavailable(f"{endpoint.shown} answers no JSON-RPC to {method}")
         error = answer.get("error")
         if error is not None:
-            raise _error(endpoint.url, method, error)
+            raise _error(endpoint.shown, method, error)
         return answer["result"]
 
     async def call(

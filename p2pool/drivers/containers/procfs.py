@@ -48,6 +48,15 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def has_variable(pid: int, variable: str) -> bool:
+    """Whether `NAME=value` was in a process's environment when it became what it is."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return os.fsencode(variable) in environment.split(b"\0")
+
+
 def own_memory_bytes(pid: int) -> int:
     """What a process holds in memory and shares with nobody."""
     try:

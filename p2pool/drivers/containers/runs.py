@@ -49,13 +49,15 @@ class Processes:
         """Whether the shim is still this process."""
         return self.boot == procfs.boot_id() and _is_alive(self.shim)
 
-    def orphans(self) -> list[int]:
-        """What is left of the command's session."""
-        if self.boot != procfs.boot_id():
-            return []
-        pid, since = self.main
-        stats = procfs.all_stats()
-        return [each for each, stat in stats.items() if stat[2] == pid and stat[3] >= since]
+
+def orphans(path: Path) -> list[tuple[int, int]]:
+    """What a run whose shim was killed left: processes with its mark, and their start times.
+
+    A session's number may be used again by then; the mark in the environment is never another's.
+    """
+    mark = f"{shim.MARK}={path}"
+    stats = procfs.all_stats()
+    return [(pid, stat[3]) for pid, stat in stats.items() if procfs.has_variable(pid, mark)]
 
 
 @attrs.frozen
@@ -141,8 +143,9 @@ class Runs:
             plan = _read(path / shim.PLAN)
             processes = Processes(run["boot"], tuple(run["shim"]), tuple(run["main"]))
             # Asked before: a shim that is gone has written the end by then, if it ever will.
-            alive = processes.shim_lives() or bool(processes.orphans())
+            alive = processes.shim_lives()
             ended = _read(path / shim.EXIT)
+            alive = alive or (ended is None and bool(orphans(path)))
             if plan is not None and run == _read(path / shim.RUN):
                 mine = ended is not None and ended["run"] == run["run"]
                 return Found(
