@@ -1,10 +1,11 @@
 """The process runtime with real processes: its own promises, beside the shared contract suite."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import attrs
@@ -173,6 +174,7 @@ async def test_the_environment_is_the_task_s_alone(
     assert seen["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
     assert not seen.keys() - {
         *("A", "P2POOL_NODE", "HOME", "PATH", "PWD", "OLDPWD", "SHLVL", "_"),
+        "P2POOL_RUN_DIRECTORY",
         *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
     }
 
@@ -304,28 +306,38 @@ async def test_a_killed_shim_takes_its_command_along(
     assert "lost" in dead.error
 
 
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """A process in a session of its own that is none of the runtime's."""
+    process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
 async def test_numbers_that_are_used_again_are_not_believed(
-    runtime: ProcessRuntime, tmp_path: Path
+    runtime: ProcessRuntime, tmp_path: Path, stranger: int
 ) -> None:
-    """A live process with the shim's number but another start, or another boot, is not it."""
+    """A stranger with the number of a shim or a session, or a number of another boot, is not it."""
     await runtime.start(plan(FOREVER))
-    (file,) = tmp_path.glob("*/*/run.json")
-    text = file.read_text()
     found = runtime._runs.find(ALLOCATION, 1)
     assert found is not None
-    real = found.processes
-    for mine in (
-        attrs.evolve(real, shim=(os.getpid(), 1), main=(os.getpid(), 2**60)),
-        attrs.evolve(real, boot="another"),
+    os.kill(found.processes.shim[0], signal.SIGKILL)
+    await wait_gone(found.processes.main[0])
+    await runtime.stop(ALLOCATION, 1, 0)
+    (file,) = tmp_path.glob("*/*/run.json")
+    record = json.loads(file.read_text())
+    stat = procfs.read_stat(stranger)
+    assert stat is not None
+    theirs, before = [stranger, stat[3]], [stranger, stat[3] - 1]
+    for changed in (
+        {"shim": before, "main": theirs},
+        {"shim": theirs, "main": theirs, "boot": "another"},
     ):
-        changed = text.replace(real.boot, mine.boot)
-        for a, b in ((real.shim, mine.shim), (real.main, mine.main)):
-            changed = changed.replace(str(list(a)), str(list(b)))
-        file.write_text(changed)
+        file.write_text(json.dumps(record | changed))
         assert [one.state for one in await runtime.list()] == [ContainerState.DEAD]
         await runtime.stop(ALLOCATION, 1, 0)
-    file.write_text(text)
-    assert [one.state for one in await runtime.list()] == [ContainerState.RUNNING]
+        assert lives(stranger)
 
 
 async def test_restart_and_remove(runtime: ProcessRuntime, tmp_path: Path) -> None:

@@ -25,7 +25,14 @@ import trio
 import p2pool
 from p2pool.drivers.containers import procfs
 from p2pool.drivers.containers.linereader import LineReader
-from p2pool.drivers.containers.runs import Found, Processes, Runs, record_of, world_failure
+from p2pool.drivers.containers.runs import (
+    Found,
+    Processes,
+    Runs,
+    orphans,
+    record_of,
+    world_failure,
+)
 from p2pool.drivers.containers.shim import FILES, LINES, RUN
 from p2pool.model import limits
 from p2pool.model.errors import (
@@ -124,9 +131,10 @@ class ProcessRuntime:
         found = await self._in_thread(lambda: self._settled(allocation, attempt))
         if found is None or found.status.ended:
             return
-        _signal(found.processes, signal.SIGTERM)
+        path = self._runs.path(allocation, attempt)
+        await self._in_thread(lambda: _signal(path, found.processes, signal.SIGTERM))
         if not await self._wait_ended(allocation, attempt, grace_ms):
-            _signal(found.processes, signal.SIGUSR1)
+            await self._in_thread(lambda: _signal(path, found.processes, signal.SIGUSR1))
             if not await self._wait_ended(allocation, attempt, limits.KILL_DEADLINE_MS):
                 raise RuntimeUnavailable(
                     f"Allocation {allocation} was killed and does not end.",
@@ -315,15 +323,13 @@ def _run_shim(path: Path, run: int, lock: int) -> None:
         raise world_failure("A task's shim failed", OSError(answer["errno"], answer["error"]))
 
 
-def _signal(processes: Processes, number: signal.Signals) -> None:
-    """Tell the shim; without one, the command's session itself: SIGUSR1 stands for SIGKILL."""
+def _signal(path: Path, processes: Processes, number: signal.Signals) -> None:
+    """Tell the shim; without one, what it left: SIGUSR1 stands for SIGKILL then."""
     if processes.shim_lives():
         _send(processes.shim, number)
         return
-    for pid in processes.orphans():
-        stat = procfs.read_stat(pid)
-        if stat is not None:
-            _send((pid, stat[3]), signal.SIGKILL if number is signal.SIGUSR1 else number)
+    for process in orphans(path):
+        _send(process, signal.SIGKILL if number is signal.SIGUSR1 else number)
 
 
 def _send(process: tuple[int, ...], number: signal.Signals) -> None:

@@ -145,12 +145,11 @@ class Runs:
             # Asked before: a shim that is gone has written the end by then, if it ever will.
             alive = processes.shim_lives()
             ended = _read(path / shim.EXIT)
+            if ended is not None and ended["run"] != run["run"]:
+                ended = None
             alive = alive or (ended is None and bool(orphans(path)))
             if plan is not None and run == _read(path / shim.RUN):
-                mine = ended is not None and ended["run"] == run["run"]
-                return Found(
-                    _status(plan, run, ended if mine else None, alive), run["run"], processes
-                )
+                return Found(_status(plan, run, ended, alive), run["run"], processes)
         return None
 
     def make(self, plan: ContainerPlan, record: dict[str, Any]) -> Path:

@@ -43,10 +43,13 @@ RESERVE_BYTES = 4096
 READ_BYTES = 64 * 1024
 SAMPLE_S = 1.0
 WRITE_TRIES = 600
+MARK = "P2POOL_RUN_DIRECTORY"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-def become(plan: dict[str, Any], shim: int, gate: int, streams: tuple[int, int]) -> NoReturn:
+def become(
+    directory: Path, plan: dict[str, Any], shim: int, gate: int, streams: tuple[int, int]
+) -> NoReturn:
     """In the child: wait at the gate, then turn into the command. Raises where that fails."""
     os.setsid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -66,7 +69,8 @@ def become(plan: dict[str, Any], shim: int, gate: int, streams: tuple[int, int])
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in enumerate((nothing, *streams)):
         os.dup2(source, target)
-    os.execvpe(plan["argv"][0], plan["argv"], plan["environment"])
+    environment = plan["environment"] | {MARK: str(directory)}
+    os.execvpe(plan["argv"][0], plan["argv"], environment)
 
 
 def prctl(option: int, value: int) -> None:
@@ -105,7 +109,7 @@ class Command:
         if self.main == 0:
             try:
                 os.close(opened)
-                become(self.plan, shim, gate, (pipes[0][1], pipes[1][1]))
+                become(self.directory, self.plan, shim, gate, (pipes[0][1], pipes[1][1]))
             except (OSError, ValueError) as error:
                 number = error.errno if isinstance(error, OSError) else 0
                 os.write(failed, json.dumps({"refused": str(error), "errno": number}).encode())
