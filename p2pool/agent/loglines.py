@@ -12,6 +12,7 @@ Source: design, section 9 (Logs).
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
+import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
@@ -44,7 +45,7 @@ log = get_logger(__name__)
 
 DIAL_PATIENCE_S = 5.0
 DIAL_PAUSE_S = 0.25
-PULSE = LogChunk(LogStream.STDOUT, 0, b"")
+PULSE = LogChunk(int(LogStream.STDOUT), 0, b"")
 """Sent when there is nothing to send, so that a silent log is not taken for a dead peer."""
 
 
@@ -210,7 +211,8 @@ class LogLines:
         chunks = self._read(allocation, attempt, options)
         async with send, aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
-                await send.send(chunk)
+                # On the wire a stream is its number, whatever a runtime calls it.
+                await send.send(attrs.evolve(chunk, stream=int(chunk.stream)))
 
     # --- frames -----------------------------------------------------------------------------------
 

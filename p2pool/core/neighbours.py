@@ -212,9 +212,14 @@ class Neighbours:
             return
         if context.roster.known and not context.roster.belongs(context.me):
             context.tell(peer, InviteRequested(context.request(), context.me))
-        if now.mono_ms >= self.exchange_due_ms:
+        if now.mono_ms >= self.exchange_due_ms or self._lacks_somebody():
             self.exchange_due_ms = now.mono_ms + limits.EXCHANGE_INTERVAL_MS
             context.tell(peer, BindingsRequested(context.request(), ()))
+
+    def _lacks_somebody(self) -> bool:
+        """Whether there is a member that we do not know how to reach."""
+        key_of = self.context.peers.key_of
+        return any(key_of(member.node_id) is None for member in self.context.roster.members())
 
     def _ask_hardware(self, now: Now) -> None:
         """Ask connected members for the record behind their heartbeat, a few at a time."""
