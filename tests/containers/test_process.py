@@ -1,5 +1,6 @@
 """The process runtime with real processes: its own promises, beside the shared contract suite."""
 
+import errno
 import json
 import os
 import signal
@@ -12,9 +13,17 @@ import attrs
 import pytest
 import trio
 
-from p2pool.drivers.containers import procfs
+from p2pool.drivers.containers import procfs, runs
 from p2pool.drivers.containers.process import ProcessRuntime
-from p2pool.model.errors import CannotStart, Conflict, Misconfigured, NotFound
+from p2pool.drivers.containers.runs import Runs
+from p2pool.model.errors import (
+    CannotStart,
+    Conflict,
+    DiskFull,
+    Misconfigured,
+    NotFound,
+    RuntimeUnavailable,
+)
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PoolRef, TaskId, Token
 from p2pool.model.runtime import (
     ContainerPlan,
@@ -403,3 +412,42 @@ async def test_a_change_is_hinted(runtime: ProcessRuntime) -> None:
             nursery.start_soon(runtime.stop, ALLOCATION, 1, 0)
             hint = await anext(watching)
     assert (hint.allocation, hint.attempt) == (ALLOCATION, 1)
+
+
+async def test_a_start_that_was_cut_off_is_made_anew(
+    runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory in which nothing ran is not listed, and does not decide what runs next."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeUnavailable, match="shim failed"):
+        await runtime.start(plan("echo old"))
+    monkeypatch.undo()
+    Runs(SCOPE, tmp_path).make(plan("echo old"), {"old": True})
+    assert await runtime.list() == ()
+    await runtime.stop(ALLOCATION, 1, 0)
+    await runtime.start(plan("echo new"))
+    await wait_ended(runtime)
+    assert await lines(runtime) == [b"new\n"]
+
+
+async def test_trouble_with_the_disk_is_told_apart(
+    runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is DiskFull and leaves no run; a damaged record is never taken for an end."""
+
+    def full(path: Path, value: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs, "write_whole", full)
+    with pytest.raises(DiskFull):
+        await runtime.start(plan(FOREVER))
+    monkeypatch.undo()
+    assert await runtime.list() == ()
+    await runtime.start(plan(FOREVER))
+    (file,) = tmp_path.glob("*/*/run.json")
+    text = file.read_text()
+    file.write_text(text[:10])
+    with pytest.raises(RuntimeUnavailable, match="damaged"):
+        await runtime.list()
+    file.write_text(text)
+    assert [one.state for one in await runtime.list()] == [ContainerState.RUNNING]

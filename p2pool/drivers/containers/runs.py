@@ -153,10 +153,13 @@ class Runs:
         return None
 
     def make(self, plan: ContainerPlan, record: dict[str, Any]) -> Path:
-        """Make the directory of a run, whole or not at all; the lock is held. Returns its path."""
+        """Make the directory of a run, whole or not at all; the lock is held. Returns its path.
+
+        One that is there is of a start that was cut off before anything ran: it may have been of
+        an older order, so it goes.
+        """
         path = self.path(plan.allocation, plan.attempt)
-        if path.exists():
-            return path
+        self.discard(plan.allocation, plan.attempt)
         aside = self.directory / f".new-{path.name}"
         shutil.rmtree(aside, ignore_errors=True)
         for name in (shim.FILES, shim.LINES):
