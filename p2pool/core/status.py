@@ -52,7 +52,7 @@ def heartbeat(
     )
 
 
-def node_view(context: Context, state: PoolState | None, member: ChainMember) -> NodeView:
+def node_view(context: Context, state: PoolState | None, member: ChainMember, now: Now) -> NodeView:
     """One member as this node knows it."""
     node_id = member.node_id
     beat = context.beats.newest.get(node_id)
@@ -68,7 +68,7 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember) ->
         eligible=context.roster.eligible(node_id),
         reason=reason or (said.reason if said is not None else ""),
         peer_key=_peer_key(context, node_id),
-        role=_role(context, node_id, said),
+        role=_role(context, node_id, said, now),
         agent_version=said.agent_version if said is not None else "",
         addresses=said.addresses if said is not None else (),
         incarnation=beat.incarnation if beat is not None else 0,
@@ -84,11 +84,13 @@ def _peer_key(context: Context, node_id: NodeId) -> PeerKey | None:
     return context.config.me.peer_key if node_id == context.me else context.peers.key_of(node_id)
 
 
-def _role(context: Context, node_id: NodeId, said: Heartbeat | None) -> RaftRole:
-    """Our own role as it is; another's as it last said."""
+def _role(context: Context, node_id: NodeId, said: Heartbeat | None, now: Now) -> RaftRole:
+    """Our own role as it is; another's as it last said, but there is one leader only."""
     if node_id == context.me:
         return context.ledger.role
-    return said.role if said is not None else RaftRole.IDLE
+    role = said.role if said is not None else RaftRole.IDLE
+    leads = context.leader(now) == node_id
+    return RaftRole.FOLLOWER if role is RaftRole.LEADER and not leads else role
 
 
 def _free(said: Heartbeat | None) -> FreeResources | None:
@@ -156,7 +158,7 @@ def build_view(
         roster=roster.latest,
         roster_final=roster.final,
         roster_age_ms=roster.age_ms(now),
-        nodes=tuple(node_view(context, state, member) for member in roster.members()),
+        nodes=tuple(node_view(context, state, member, now) for member in roster.members()),
         tasks=tuple(task_view(state, task) for task in tasks if state is not None),
         problems=problems,
         peers_connected=len(context.peers.connected),

@@ -5,7 +5,7 @@ are applied. Deadlines are in log time, the leader's clock made monotone, so tha
 on where the last one was. Source: design, sections 6, 8 and 9.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from p2pool.core.context import Context
 from p2pool.core.pool.state import Allocation, NodeRecord, PoolState
@@ -146,14 +146,18 @@ def silent(context: Context, state: PoolState, since_ms: int, now: Now) -> Itera
             yield node_id
 
 
-def offers(context: Context, state: PoolState, now: Now) -> tuple[Offer, ...]:
-    """Every member with known hardware, and why it may not be used, where it may not."""
+def offers(
+    context: Context, state: PoolState, doubts: Mapping[NodeId, str], now: Now
+) -> tuple[Offer, ...]:
+    """Every member with known hardware, and why it may not be used, where it may not. `doubts`:
+    what speaks against some nodes for the moment."""
     out: list[Offer] = []
     for member in context.roster.members():
         hardware = context.beats.hardware_of(member.node_id)
         if hardware is None:
             continue
-        reason = _unusable_because(context, state, member, now)
+        doubt = doubts.get(member.node_id, "")
+        reason = doubt or _unusable_because(context, state, member, now)
         out.append(Offer(member.node_id, member.provider, hardware, not reason, reason))
     return tuple(out)
 
@@ -169,9 +173,15 @@ def _unusable_because(context: Context, state: PoolState, member: ChainMember, n
         return node.intent.name.lower()
     if not beat.heartbeat.healthy:
         return beat.heartbeat.reason or "it says that it is not well"
+    if member.node_id == context.me:
+        return ""
     patience_ms = 3 * context.beats.interval_ms(context.roster.size())
-    if member.node_id != context.me and now.mono_ms - beat.heard_at.mono_ms > patience_ms:
+    if now.mono_ms - beat.heard_at.mono_ms > patience_ms:
         return "no fresh heartbeat"
+    # In a pool that is small enough for all to be connected, a lost connection is told first.
+    small = context.roster.size() <= limits.CONNECTIONS_AIM
+    if small and not context.peers.is_connected(member.node_id):
+        return "its connection was lost"
     return ""
 
 

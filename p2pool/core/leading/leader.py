@@ -149,12 +149,17 @@ class Leader:
             *duties.to_stop(context, state, now),
         ]
         if not records and _anything_waits(state):
-            made = plan(state, duties.offers(context, state, now))
+            made = plan(state, duties.offers(context, state, self._doubts(now), now))
             records += made.placements
             if not made.placements and reasons_due:
                 records += self._reasons(state, made)
         for record in records:
             self._try(record, now)
+
+    def _doubts(self, now: Now) -> dict[NodeId, str]:
+        """Nodes under suspicion, and those that did not answer an order: nothing new for them."""
+        suspected = dict.fromkeys(self.health.suspicions, "it is under suspicion")
+        return suspected | dict.fromkeys(self.orders.undelivered(now), "it answers no order")
 
     def _reasons(self, state: PoolState, made: Plan) -> list[ReportApplied]:
         """Why copies wait, where that is not what was said before."""

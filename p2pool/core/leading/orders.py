@@ -27,6 +27,7 @@ class Sent:
 
     order: Order
     due_ms: int
+    since_ms: int
     answered: bool = False
 
 
@@ -67,7 +68,7 @@ class Orders:
             return
         if old is not None and same:
             order = old.order
-        self.sent[node_id] = Sent(order, now.mono_ms + limits.ORDER_RESEND_MS)
+        self.sent[node_id] = Sent(order, now.mono_ms + limits.ORDER_RESEND_MS, now.mono_ms)
         self.context.send(node_id, order)
 
     def answered(self, node_id: NodeId, answer: OrderAnswered) -> None:
@@ -84,6 +85,14 @@ class Orders:
                 sent.due_ms = now.mono_ms + limits.ORDER_RESEND_MS
                 if self.context.peers.is_connected(node_id):
                     self.context.send(node_id, sent.order)
+
+    def undelivered(self, now: Now) -> list[NodeId]:
+        """Nodes that were given an order a while ago and have not said that they heard it."""
+        patience_ms = limits.ORDER_RESEND_MS
+        return [
+            node_id for node_id, sent in self.sent.items()
+            if not sent.answered and now.mono_ms - sent.since_ms >= patience_ms
+        ]  # fmt: skip
 
     def came(self, node_id: NodeId, now: Now) -> None:
         """A node connected: it may have restarted since it heard us."""

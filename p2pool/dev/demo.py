@@ -1,0 +1,223 @@
+"""The demonstration: a pool that loses its master and goes on, told as it happens.
+
+Every step checks what it says. What fails ends the story with which step, why, and where the logs
+are; whatever happens, nothing is left behind: no process, container, image, network or directory.
+"""
+
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from p2pool.cli.reach import grant_for, request_for
+from p2pool.client.agent import Answer
+from p2pool.codec.spec import spec_json
+from p2pool.dev.images import Image, demo_image
+from p2pool.dev.leftovers import runtime_of
+from p2pool.dev.pool import DevAgent, DevPool
+from p2pool.drivers.keys import load_account
+from p2pool.model.errors import P2poolError, Unavailable
+from p2pool.model.ids import PoolRef
+from p2pool.model.ports import LogOptions
+from p2pool.model.runtime import ContainerState
+from p2pool.model.tasks import Action, Resources, TaskSpec
+from p2pool.wire.typed import sign_grant, sign_request
+
+REPLICAS = 3
+MEMORY_BYTES = 64 * 1024 * 1024
+COMMAND = 'echo "replica $P2POOL_REPLICA began at $(date +%s)"; while true; do sleep 1; done'
+
+Running = dict[str, tuple[int, int]]
+"""Allocation -> (attempt, start of its container in Unix milliseconds)."""
+
+
+class Demo:
+    """One performance."""
+
+    def __init__(self, directory: Path | None, nodes: int, keep: bool, *, quiet: bool) -> None:
+        """`directory` None: a new one that is removed afterwards."""
+        made = Path(tempfile.mkdtemp(prefix="p2pool-demo-")) if directory is None else directory
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.pool = DevPool(made.absolute(), self._say)
+        self.nodes, self.keep = nodes, keep
+        self.step = "starting"
+        self.began = 0.0
+        self.image = Image("")
+        self._status: Any = None
+        self._account: Any = None
+
+    # --- telling ----------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        """What happens now; a line that waits shows that it does."""
+        self.step = text
+        passed_s = trio.current_time() - self.began
+        if self._status is not None:
+            self._status.update(f"{text} ...")
+        self.console.print(f"[dim]{passed_s:5.1f} s[/dim]  {text}")
+
+    # --- the story --------------------------------------------------------------------------------
+
+    async def run(self) -> Answer:
+        """Play it all; what was shown, as facts. Raises what went wrong, with the step."""
+        self.began = trio.current_time()
+        with self.console.status("starting ...") as self._status:
+            try:
+                async with self._cleaned_up():
+                    told = await self._play()
+            except P2poolError as error:
+                raise type(error)(f"While {self.step}: {error.message}", hint=error.hint) from error
+        told["seconds"] = round(trio.current_time() - self.began, 1)
+        self._table(told)
+        return told
+
+    @asynccontextmanager
+    async def _cleaned_up(self) -> AsyncIterator[None]:
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            with trio.CancelScope(shield=True):
+                kept = self.pool.directory / "logs"
+                self._say("stopping everything")
+                aside = None
+                if (failed or self.keep) and kept.exists():
+                    aside = Path(tempfile.mkdtemp(prefix="p2pool-demo-logs-"))
+                    for path in kept.iterdir():
+                        (aside / path.name).write_bytes(path.read_bytes())
+                await self.pool.down()
+                await trio.to_thread.run_sync(self.image.remove)
+                if aside is not None:
+                    self.console.print(f"The logs are in {aside}")
+
+    async def _play(self) -> Answer:
+        pool = self.pool
+        await pool.up(self.nodes)
+        await pool.wait_heartbeats()
+        first = await pool.wait_elected(pool.agents)
+        await pool.wait_committee(min(3, self.nodes))
+        self._say(f"master is {self._name(first['node_id'])}, term {first['term']}")
+        self.image = await trio.to_thread.run_sync(demo_image, pool.runtime, pool.directory)
+        keys = pool.directory / "keys"
+        passphrase = (keys / "passphrase").read_text().strip()
+        self._account = await trio.to_thread.run_sync(
+            lambda: load_account(keys / "manager.json", passphrase, note=lambda text: None)
+        )
+        task = await self._submit(pool.agents[1], "demo", REPLICAS, COMMAND)
+        copies = await self._wait_running(pool.agents[1], task, REPLICAS)
+        lines = [await self._line_from_elsewhere(copy) for copy in copies]
+        before = await self._containers()
+        master = self._agent(first["node_id"])
+        rest = [agent for agent in pool.agents if agent is not master]
+        self._say(f"killing the master, {master.name}, with SIGKILL")
+        assert master.child is not None
+        master.child.signal(signal.SIGKILL)
+        killed_s = trio.current_time()
+        await master.child.wait_gone()
+        second = await pool.wait_elected(rest, first["term"])
+        elected_s = trio.current_time() - killed_s
+        self._say(
+            f"master is {self._name(second['node_id'])}, term {second['term']}, "
+            f"{elected_s:.1f} s later"
+        )
+        after = await self._containers()
+        if after != before:
+            raise Unavailable(f"Containers were touched: {before} before, {after} after.")
+        self._say(f"all {len(after)} containers run on as they were")
+        third = next(agent for agent in rest if agent.node_id != second["node_id"])
+        another = await self._submit(third, "another", 1, COMMAND)
+        await self._wait_running(third, another, 1)
+        return {
+            "nodes": self.nodes,
+            "runtime": pool.runtime,
+            "first_master": {"node_id": first["node_id"], "term": first["term"]},
+            "second_master": {"node_id": second["node_id"], "term": second["term"]},
+            "election_s": round(elected_s, 2),
+            "log_lines": lines,
+            "containers_untouched": len(after),
+            "tasks": [task, another],
+        }
+
+    # --- its steps --------------------------------------------------------------------------------
+
+    def _agent(self, node_id: str) -> DevAgent:
+        return next(agent for agent in self.pool.agents if agent.node_id == node_id)
+
+    def _name(self, node_id: str) -> str:
+        return self._agent(node_id).name
+
+    async def _pool_ref(self) -> PoolRef:
+        client = self.pool.agents[1].client()
+        return await trio.to_thread.run_sync(client.pool_ref)
+
+    async def _submit(self, to: DevAgent, name: str, replicas: int, script: str) -> str:
+        """Sign a task and hand it to an agent; its id."""
+        self._say(f"submitting the task {name!r} ({replicas} replicas) through {to.name}")
+        spec = TaskSpec(
+            name=name, image=self.image.name, command=("sh", "-c", script), replicas=replicas,
+            resources=Resources(cpu_milli=100, memory_bytes=MEMORY_BYTES), stop_grace_s=1,
+        )  # fmt: skip
+        ref = await self._pool_ref()
+        request = request_for(ref, Action.SUBMIT, spec_json=spec_json(spec))
+        signed = sign_request(ref, self._account, request)
+        accepted = await trio.to_thread.run_sync(lambda: to.client().send(signed))
+        return str(accepted["task_id"])
+
+    async def _wait_running(self, at: DevAgent, task: str, count: int) -> list[Answer]:
+        async def running() -> list[Answer] | None:
+            copies = (await at.get(f"/v1/tasks/{task}"))["task"]["allocations"]
+            found = [copy for copy in copies if copy["state"] == "running"]
+            return found if len(found) == count else None
+
+        copies: list[Answer] = await self.pool.wait(f"{count} running", running)
+        return copies
+
+    async def _line_from_elsewhere(self, copy: Answer) -> str:
+        """The first line of a copy's log, from an agent that does not run it."""
+        reader = next(a for a in self.pool.agents if a.node_id != copy["node_id"])
+        ref = await self._pool_ref()
+        grant = sign_grant(ref, self._account, grant_for(ref, copy["task_id"]))
+
+        def first_line() -> str:
+            for line in reader.client().logs(copy["id"], grant, LogOptions(follow=True)):
+                if "text" in line:
+                    return str(line["text"]).rstrip("\n")
+            raise Unavailable(f"{copy['id']} has no log line.")
+
+        text = await trio.to_thread.run_sync(first_line)
+        self._say(f"{reader.name} reads from {self._name(copy['node_id'])}: {text!r}")
+        return text
+
+    async def _containers(self) -> Running:
+        """All running containers, from the engine itself."""
+        found: Running = {}
+        for agent in self.pool.agents:
+            path = self.pool.directory / f"{agent.name}.toml"
+            runtime = runtime_of(path, agent.directory, agent.node_id)
+            for status in await runtime.list():
+                if status.state is ContainerState.RUNNING:
+                    found[str(status.allocation)] = (status.attempt, status.started_at_ms)
+        return found
+
+    def _table(self, told: Answer) -> None:
+        table = Table(title="p2pool demo", show_header=False)
+        rows = [
+            ("nodes", str(told["nodes"])),
+            ("containers by", told["runtime"]),
+            ("first master", f"term {told['first_master']['term']}"),
+            ("next master", f"term {told['second_master']['term']}, after {told['election_s']} s"),
+            ("log lines from afar", str(len(told["log_lines"]))),
+            ("containers untouched", str(told["containers_untouched"])),
+            ("tasks run", str(len(told["tasks"]))),
+            ("all in", f"{told['seconds']} s"),
+        ]
+        for name, value in rows:
+            table.add_row(name, value)
+        self.console.print(table)
