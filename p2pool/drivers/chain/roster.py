@@ -239,10 +239,10 @@ class RosterFollower:
                 )
         others = await rpc.others("eth_getBlockByNumber", hex(final.number), False)
         # An endpoint that has not got the block yet says nothing about it.
-        hashes = {name: str(b["hash"]) for name, b in others.items() if _is_block(b)}
-        if all(said == final.hash for said in hashes.values()):
+        hashes = [(name, str(block["hash"])) for name, block in others if _is_block(block)]
+        if all(text == final.hash for _, text in hashes):
             return ""
-        said = ", ".join(f"{name} {text[:14]}" for name, text in hashes.items())
+        said = ", ".join(f"{name} {text[:14]}" for name, text in hashes)
         return (
             f"The RPC endpoints disagree on the finalized block {final.number}: {rpc.name()} says"
             f" {final.hash[:14]}, {said}. Nobody is held to be out until they agree."

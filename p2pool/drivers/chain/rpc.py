@@ -132,11 +132,12 @@ class Rpc:
             hint="Check [chain] endpoints and the network; the last roster stands meanwhile.",
         )
 
-    async def others(self, method: str, *params: object) -> dict[str, Any]:
-        """What the endpoints besides the first answer to the same call, by name, all asked at once.
+    async def others(self, method: str, *params: object) -> list[tuple[str, Any]]:
+        """What the endpoints besides the first answer to the same call, with their names.
 
-        A second opinion: one that does not answer within CHAIN_COMPARE_TIMEOUT_MS, is of another
-        chain or has failed lately is left out, and delays nobody.
+        A second opinion, asked of all at once: one that does not answer within
+        CHAIN_COMPARE_TIMEOUT_MS, is of another chain or has failed lately is left out, and delays
+        nobody.
         """
         now_s = trio.current_time()
         asked = [e for e in self.endpoints if e is not self.endpoints[self.first]]
@@ -157,9 +158,7 @@ class Rpc:
         for endpoint in asked:
             if endpoint.url not in answers and endpoint.quiet_until_s <= now_s:
                 _quiet(endpoint)
-        return {
-            endpoint.url: answers[endpoint.url] for endpoint in asked if endpoint.url in answers
-        }
+        return [(e.shown, answers[e.url]) for e in asked if e.url in answers]
 
     def name(self) -> str:
         """The endpoint that is asked first, as it may be shown."""
