@@ -191,34 +191,33 @@ class RosterFollower:
         head = await self.reader.block("latest")
         near = await self.reader.block(max(0, head.number - self.confirmations))
         final = await self.reader.block("finalized")
+        if self.latest is not None and self.final is not None:
+            behind = self._behind(near, final, self.latest, self.final)
+            if behind:
+                self.reader.chain.rpc.pass_over()
+                return ChainObserved(self.latest.roster, self.final.roster, behind)
         doubt = await self._dispute(final)
-        if doubt and self.final is None:
-            raise ChainUnavailable(doubt)
         if not doubt:
             self.final = await self._advance(self.final, final)
-        assert self.final is not None, "a first finalized block is taken or raised about"
-        behind = self._behind(near)
-        if not behind:
-            self.latest = await self._advance(self.latest, near)
-        assert self.latest is not None, "the first block is behind nothing"
-        return ChainObserved(self.latest.roster, self.final.roster, doubt or behind)
+        elif self.final is None:
+            raise ChainUnavailable(doubt)
+        self.latest = await self._advance(self.latest, near)
+        return ChainObserved(self.latest.roster, self.final.roster, doubt)
 
-    def _behind(self, near: Block) -> str:
+    def _behind(self, near: Block, final: Block, latest: _Read, finalized: _Read) -> str:
         """What to say when an endpoint has less of the chain than was seen already.
 
-        Its roster would put out who joined since. Where it lasts, the chain itself went back.
+        Its roster would put out who joined since. Where a lower head lasts, the chain itself went
+        back; a lower finalized block is never taken.
         """
-        old = self.latest
-        if old is None or near.number >= old.block.number:
+        lasting_s = trio.current_time() - latest.taken_at_s
+        if final.number < finalized.block.number:
+            less, seen = final.number, f"block {finalized.block.number} was final"
+        elif near.number < latest.block.number and lasting_s < limits.CHAIN_BEHIND_MAX_MS / 1000:
+            less, seen = near.number, f"block {latest.block.number} was seen"
+        else:
             return ""
-        if trio.current_time() - old.taken_at_s > limits.CHAIN_BEHIND_MAX_MS / 1000:
-            return ""
-        rpc = self.reader.chain.rpc
-        name = rpc.name()
-        rpc.pass_over()
-        return (
-            f"{name} is behind: it has block {near.number}, and block {old.block.number} was seen."
-        )
+        return f"{self.reader.chain.rpc.name()} is behind: it says {less}, and {seen}."
 
     async def _dispute(self, final: Block) -> str:
         """Why a finalized block is not taken; empty when it is."""
@@ -227,10 +226,6 @@ class RosterFollower:
             old = self.final.block
             if final.hash == old.hash:
                 return ""
-            if final.number < old.number:
-                name = rpc.name()
-                rpc.pass_over()
-                return f"{name} is behind: block {old.number} was final, it says {final.number}."
             if (await self.reader.block(old.number)).hash != old.hash:
                 return (
                     f"{rpc.name()} has another block {old.number} than the one that was final."
