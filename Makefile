@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup system test check format abi clean
+.PHONY: help setup demo test check sim bench format abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -23,6 +23,9 @@ $(VENV)/installed: pyproject.toml
 	rm -rf $(VENV)/lib/python3*/site-packages/trio-stubs
 	touch $@
 
+demo: setup ## set everything up, then show a pool on this machine lose its master and go on
+	$(BIN)/p2pool dev demo
+
 test: setup ## set everything up, then pass the tests
 	bash .ci/packages test
 	$(BIN)/pytest
@@ -32,6 +35,15 @@ check: setup ## format, lint, types, layers and the pure tests: about a minute
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_layers.py tests/model tests/codec tests/core
+	$(BIN)/python -m tests.sim --seeds 5
+
+SEEDS ?= 50
+sim: setup ## whole nodes in virtual time: SEEDS=n runs the seeds 0 to n-1 (FROM=m: from m on)
+	$(BIN)/python -m tests.sim --from $(or $(FROM),0) --seeds $(SEEDS)
+
+bench: setup ## what should be fast, measured against a peer in the same run
+	bash .ci/packages test
+	$(BIN)/python -m tests.bench
 
 format: setup ## lay the sources out as ruff does
 	$(BIN)/ruff format .

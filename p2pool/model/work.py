@@ -22,6 +22,15 @@ class Desired:
     gpus: tuple[str, ...]
 
 
+@attrs.frozen(order=True)
+class Stop:
+    """An explicit stop: this allocation's attempts up to this one are to end. A node that never
+    had it says that it is stopped: nobody has to guess whether an order ever came."""
+
+    allocation: AllocationId
+    attempt: int
+
+
 @attrs.frozen
 class Order:
     """The node's complete desired set, and what is to be stopped by name, under one token."""
@@ -29,7 +38,7 @@ class Order:
     node_id: NodeId
     token: Token
     desired: tuple[Desired, ...]
-    stops: tuple[AllocationId, ...]
+    stops: tuple[Stop, ...]
 
 
 @attrs.frozen

@@ -67,7 +67,8 @@ class Checks:
         state = states[0]
         assert state is not None
         for request_id, result in self.world.replies.items():
-            if isinstance(result, Accepted) and submitted[request_id] not in state.tasks:
+            name = submitted.get(request_id)
+            if isinstance(result, Accepted) and name is not None and name not in state.tasks:
                 raise Violation(f"an acknowledged submission is lost: {request_id}")
         for machine in self.world.machines:
             for container in machine.engine.containers.values():

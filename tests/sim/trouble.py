@@ -65,16 +65,23 @@ class Story:
 
     def submit(self, at: int, spec: TaskSpec) -> int:
         """Ask an agent to run something; the number of the request."""
-        request_id = len(self.submitted) + 1
+        request_id = self._sign(Action.SUBMIT, "", spec_json(spec))
+        self.submitted[request_id] = task_id(POOL, self.signed[request_id].request)
+        self.send(at, request_id)
+        return request_id
+
+    def stop(self, at: int, name: TaskId) -> None:
+        """Ask an agent to end a task."""
+        self.send(at, self._sign(Action.STOP, name.hex(), ""))
+
+    def _sign(self, action: Action, target: str, text: str) -> int:
+        """The number of a new request by the manager."""
+        request_id = len(self.signed) + 1
         now_s = (WALL_MS + self.world.now_ms) // 1000
         request = TaskRequest(
-            Action.SUBMIT, POOL.pool_id, "", spec_json(spec), self.rng.randbytes(32),
-            now_s - 1, now_s + 600,
-        )  # fmt: skip
-        signed = sign_request(POOL, MANAGER, request)
-        self.submitted[request_id] = task_id(POOL, request)
-        self.signed[request_id] = signed
-        self.send(at, request_id)
+            action, POOL.pool_id, target, text, self.rng.randbytes(32), now_s - 1, now_s + 600
+        )
+        self.signed[request_id] = sign_request(POOL, MANAGER, request)
         return request_id
 
     def send(self, at: int, request_id: int) -> None:
@@ -93,11 +100,13 @@ class Story:
         """One thing that happens."""
         alive = [m.number for m in self.world.machines if m.node is not None]
         dead = [m.number for m in self.world.machines if m.node is None]
-        act = self.rng.randrange(12)
+        act = self.rng.randrange(13)
         if act <= 3 and alive:
             self.submit(self.rng.choice(alive), self._spec())
         elif act == 4 and self.submitted and alive:
             self.send(self.rng.choice(alive), self.rng.choice(sorted(self.submitted)))
+        elif act == 12 and self.submitted and alive:
+            self.stop(self.rng.choice(alive), self.rng.choice(list(self.submitted.values())))
         elif act in (5, 6) and len(alive) > 2:
             self.crashes += 1
             self.world.crash(self.rng.choice(alive))
@@ -130,10 +139,12 @@ class Story:
         gpus = self.rng.randrange(2)
         code = self.rng.randrange(4) // 3
         mode = self.rng.choice(tuple(RestartMode))
+        # One of four runs until it is told to stop.
+        lasts_ms = self.rng.choice((0, *(500 + self.rng.randrange(8_000) for _ in range(3))))
         return TaskSpec(
             name=f"task-{len(self.submitted)}",
             image="image",
-            command=("run", str(500 + self.rng.randrange(8_000)), str(code)),
+            command=("run", str(lasts_ms), str(code)),
             resources=Resources(gpu=GpuRequest(gpus)),
             replicas=1 + self.rng.randrange(3),
             restart=RestartPolicy(mode, attempts=self.rng.randrange(3)),
@@ -149,6 +160,16 @@ class Story:
             machine.engine.away = False
             if machine.node is None:
                 world.start(machine.number)
+        self._stop_endless()
+
+    def _stop_endless(self) -> None:
+        """Ask for the end of what does not end by itself, again until it has ended."""
+        node = self.world.machines[0].node
+        state = node.context.ledger.state if node is not None else None
+        for task in state.tasks.values() if state is not None else ():
+            if not task.finished and not task.stop_requested and task.spec.command[1] == "0":
+                self.stop(self.rng.randrange(len(self.world.machines)), task.task_id)
+        self.world.later(5_000, self._stop_endless)
 
 
 def tell(seed: int, size: int = 5) -> Outcome:
@@ -167,7 +188,7 @@ def tell(seed: int, size: int = 5) -> Outcome:
     settled_ms = world.now_ms
     # What ends is removed a little later: let the engines come to rest.
     story.checks.finish(story.submitted)
-    accepted = sum(isinstance(r, Accepted) for r in world.replies.values())
+    accepted = sum(isinstance(world.replies.get(i), Accepted) for i in story.submitted)
     state = world.machines[0].node.context.ledger.state if world.machines[0].node else None
     return Outcome(
         seed, len(story.submitted), accepted, len(state.tasks) if state else 0,

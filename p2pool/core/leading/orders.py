@@ -16,9 +16,9 @@ from p2pool.core.context import Context
 from p2pool.core.pool.state import PoolState
 from p2pool.core.pool.tasks import should_run
 from p2pool.model import limits
-from p2pool.model.ids import AllocationId, NodeId, Token
+from p2pool.model.ids import NodeId, Token
 from p2pool.model.timing import Now
-from p2pool.model.work import Desired, Order, OrderAnswered
+from p2pool.model.work import Desired, Order, OrderAnswered, Stop
 
 
 @attrs.define
@@ -37,7 +37,7 @@ class Orders:
 
     context: Context
     sent: dict[NodeId, Sent] = attrs.field(factory=dict)
-    unwanted: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
+    unwanted: dict[NodeId, dict[Stop, None]] = attrs.field(factory=dict)
     composed_index: int = -1
 
     def token(self) -> Token:
@@ -99,40 +99,38 @@ class Orders:
         if node_id in self.sent:
             self.give(node_id, now, even_same=True)
 
-    def refuse(self, node_id: NodeId, allocation: AllocationId, now: Now) -> None:
+    def refuse(self, node_id: NodeId, stop: Stop, now: Now) -> None:
         """A node runs a copy that nobody wants there: name it in its order."""
         unwanted = self.unwanted.setdefault(node_id, {})
-        if allocation not in unwanted and len(unwanted) < limits.ALLOCATIONS_PER_NODE_MAX:
-            unwanted[allocation] = None
+        if stop not in unwanted and len(unwanted) < limits.ALLOCATIONS_PER_NODE_MAX:
+            unwanted[stop] = None
             self.give(node_id, now)
 
-    def gone(self, node_id: NodeId, allocation: AllocationId) -> None:
+    def gone(self, node_id: NodeId, stop: Stop) -> None:
         """A node says that a copy has ended."""
-        self.unwanted.get(node_id, {}).pop(allocation, None)
+        self.unwanted.get(node_id, {}).pop(stop, None)
 
     def wakeup_ms(self) -> int | None:
         """When something has to be told again."""
         return min((s.due_ms for s in self.sent.values() if not s.answered), default=None)
 
 
-def compose(
-    state: PoolState, node_id: NodeId, token: Token, unwanted: tuple[AllocationId, ...]
-) -> Order:
+def compose(state: PoolState, node_id: NodeId, token: Token, unwanted: tuple[Stop, ...]) -> Order:
     """What the committed state says that a node is to run and to stop."""
     desired: list[Desired] = []
-    stops: dict[AllocationId, None] = {}
+    stops: dict[Stop, None] = {}
     for copy in state.on_node(node_id):
         if should_run(state, copy):
             signed = state.tasks[copy.allocation.task_id].record.signed
             desired.append(Desired(copy.allocation, copy.attempt, signed, copy.gpus))
         elif copy.holds:
-            stops[copy.allocation] = None
-    wanted = dict.fromkeys(d.allocation for d in desired)
+            stops[Stop(copy.allocation, copy.attempt)] = None
+    wanted = dict.fromkeys((d.allocation, d.attempt) for d in desired)
     for stray in state.strays_on(node_id):
-        stops[stray.allocation] = None
-    for allocation in unwanted:
-        if allocation not in wanted:
-            stops[allocation] = None
+        stops[Stop(stray.allocation, stray.attempt)] = None
+    for stop in unwanted:
+        if (stop.allocation, stop.attempt) not in wanted:
+            stops[stop] = None
     return Order(node_id, token, tuple(desired), tuple(sorted(stops)))
 
 

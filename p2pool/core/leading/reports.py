@@ -22,7 +22,7 @@ from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId, Token
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, may_become
 from p2pool.model.timing import Now
-from p2pool.model.work import Report, ReportAnswered
+from p2pool.model.work import Report, ReportAnswered, Stop
 
 Propose = Callable[[ReportApplied, Now], int]
 """Proposes a record and gives the index of its entry; raises what `Raft.propose` raises."""
@@ -86,13 +86,13 @@ class Reports:
     def _look_after(self, state: PoolState, node_id: NodeId, o: Outcome, now: Now) -> None:
         """Have a copy stopped that runs where nobody wants it."""
         if o.state in TERMINAL_ALLOCATION_STATES:
-            self.orders.gone(node_id, o.allocation)
+            self.orders.gone(node_id, Stop(o.allocation, o.attempt))
             return
         copy = state.allocation(o.allocation)
         current = copy is not None and copy.node_id == node_id and copy.attempt == o.attempt
         stray = (o.allocation, o.attempt) in state.strays
         if not stray and (not current or (copy is not None and copy.terminal)):
-            self.orders.refuse(node_id, o.allocation, now)
+            self.orders.refuse(node_id, Stop(o.allocation, o.attempt), now)
 
 
 def changes(state: PoolState, node_id: NodeId, o: Outcome) -> bool:

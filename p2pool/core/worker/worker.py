@@ -29,7 +29,7 @@ from p2pool.model.states import AllocationState
 from p2pool.model.storage import Delete, PersistOp, Put
 from p2pool.model.tasks import Signers
 from p2pool.model.timing import Now
-from p2pool.model.work import Desired, Order, OrderAnswered, Report, ReportAnswered
+from p2pool.model.work import Desired, Order, OrderAnswered, Report, ReportAnswered, Stop
 
 Allowed = Callable[[Desired, Signers | None, int], str]
 ITEMS_TABLE = "orders"
@@ -87,12 +87,11 @@ class Worker:
             by = signers[number] if number < len(signers) else None
             wanted[desired.allocation] = desired.attempt
             self._want(desired, by, order.token, now)
-        stops = dict.fromkeys(order.stops)
         for item in self.items.values():
-            attempt = wanted.get(item.allocation)
-            older = attempt is not None and item.attempt < attempt
-            if older or (attempt is None and item.allocation in stops):
+            if item.attempt < wanted.get(item.allocation, 0):
                 self._stop(item)
+        for stop in order.stops:
+            self._stop_named(stop, order.token)
         if newer_term:
             self.connected(now)
         return OrderAnswered(order.token, self.high_water, True, "")
@@ -114,6 +113,15 @@ class Worker:
             new.become(S.FAILED, f"not allowed: {denied}")
         self.items[key] = new
         self.dirty[key] = None
+
+    def _stop_named(self, stop: Stop, token: Token) -> None:
+        """An explicit stop. What never came here is noted, so that its end can be reported."""
+        key = (stop.allocation, stop.attempt)
+        if key not in self.items and len(self.items) < limits.ITEMS_PER_NODE_MAX:
+            self.items[key] = take(stop.allocation, stop.attempt, token, None)
+        for item in self.items.values():
+            if item.allocation == stop.allocation and item.attempt <= stop.attempt:
+                self._stop(item)
 
     def _stop(self, item: Item) -> None:
         if not item.stop_wanted and not item.ended:
