@@ -84,7 +84,9 @@ class Chain:
         try:
             v = await self.rpc.call(self.at.pool, get, pool_id, block=block)
         except Reverted as reverted:
-            raise NotFound(f"There is no pool {pool_id}.", hint="Check [pool] id.") from reverted
+            raise NotFound(
+                f"There is no pool {pool_id}.", hint="Check [pool] id, and the pool's address."
+            ) from reverted
         return PoolInfo(
             v[0], v[1], v[2], _address(v[3]), _address(v[4]), v[8], v[11], PoolStatus(v[12])
         )
@@ -243,10 +245,16 @@ class Chain:
         if sent.block_number < 0:
             return -1
         receipt = await self.rpc.request("eth_getTransactionReceipt", sent.transaction_hash)
-        for log in receipt["logs"]:
-            if str(log["address"]).lower() == text_of(self.at.pool):
-                return int(str(log["topics"][1]), 16)
-        raise TransactionFailed("The pool was created, but the receipt does not name it.")
+        try:
+            for log in receipt["logs"]:
+                if str(log["address"]).lower() == text_of(self.at.pool):
+                    return int(str(log["topics"][1]), 16)
+        except (KeyError, IndexError, TypeError, ValueError):
+            pass  # No receipt at all is told like one that says nothing.
+        raise TransactionFailed(
+            f"The pool was created by {sent.transaction_hash}, but the receipt does not name it.",
+            hint="Look the transaction up; do not create another before.",
+        )
 
     async def start_pool(self, writer: Writer, pool_id: int) -> Sent:
         """Start a pool that is pending."""

@@ -3,7 +3,9 @@
 Parallel transactions of one account collide on their nonces (a lesson of earlier systems): all of
 an account's go through one lock, in order. A transaction is first asked about (`eth_estimateGas`),
 so one that would revert costs nothing and its reason is told. One that was sent and does not show
-up in time is reported as such, with its hash: it may still come.
+up in time is reported as such, with its hash: it may still come. The hash is our own reckoning, so
+a transaction whose sending had no answer is looked up before it is called lost. A call to an
+address without code would succeed and do nothing: that there is code is asked once for each.
 
 `DryWriter` has the same interface and sends nothing: it records what would have been sent.
 """
@@ -16,7 +18,7 @@ import trio
 
 from p2pool.drivers.chain.abi import Function
 from p2pool.drivers.chain.addresses import text_of
-from p2pool.drivers.chain.rpc import Reverted, Rpc
+from p2pool.drivers.chain.rpc import Reverted, Rpc, no_contract
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, TransactionFailed
 from p2pool.model.ids import Address
@@ -115,6 +117,7 @@ class KeyWriter:
         self._rpc = rpc
         self._account = account
         self._order = trio.Lock()
+        self._with_code: set[Address] = set()
 
     @property
     def address(self) -> Address:
@@ -122,8 +125,13 @@ class KeyWriter:
         return Address(bytes.fromhex(self._account.address[2:]))
 
     async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
-        """Call a function and wait until it is in a block."""
-        return await self._send(function.name, to, function.call(*arguments))
+        """Call a function and wait until it is in a block; `WrongChain` where nothing is there."""
+        data = function.call(*arguments)
+        if to not in self._with_code:
+            if await self._rpc.request("eth_getCode", text_of(to), "latest") == "0x":
+                raise no_contract(function.contract, to, self._rpc.chain_id)
+            self._with_code.add(to)
+        return await self._send(function.name, to, data)
 
     async def deploy(self, name: str, bytecode: bytes) -> Sent:
         """Create a contract from its bytecode with encoded arguments behind it."""
@@ -135,7 +143,8 @@ class KeyWriter:
                 transaction = await self._prepare(to, data)
                 signed = self._account.sign_transaction(transaction)
                 raw = "0x" + bytes(signed.raw_transaction).hex()
-                transaction_hash = str(await self._rpc.request("eth_sendRawTransaction", raw))
+                transaction_hash = "0x" + bytes(signed.hash).hex()
+                await self._submit(what, raw, transaction_hash)
             except Reverted as reverted:
                 raise refusal(what, reverted) from reverted
             except ChainUnavailable as error:
@@ -146,16 +155,26 @@ class KeyWriter:
                     ) from error
                 raise
             receipt = await self._wait_mined(what, transaction_hash)
-        if int(str(receipt["status"]), 16) != 1:
-            raise TransactionFailed(f"{what} was refused in block: {transaction_hash}")
-        created = receipt.get("contractAddress")
-        return Sent(
-            what,
-            transaction_hash,
-            int(str(receipt["blockNumber"]), 16),
-            int(str(receipt["gasUsed"]), 16),
-            Address(bytes.fromhex(str(created)[2:])) if created else None,
-        )
+        return _sent(what, transaction_hash, receipt)
+
+    async def _submit(self, what: str, raw: str, transaction_hash: str) -> None:
+        """Hand it to an endpoint; no answer is no proof that it was not taken."""
+        try:
+            told = await self._rpc.request("eth_sendRawTransaction", raw)
+            if told == transaction_hash:
+                return
+            problem = f"an endpoint answers {str(told)[:80]!r}"
+        except ChainUnavailable as error:
+            problem = error.message
+        try:
+            found = await self._rpc.request("eth_getTransactionByHash", transaction_hash)
+        except ChainUnavailable:
+            found = None
+        if not isinstance(found, dict):
+            raise ChainUnavailable(
+                f"{what} may have been sent as {transaction_hash}; that is not known: {problem}",
+                hint="Look it up before you send it again.",
+            )
 
     async def _prepare(self, to: Address | None, data: bytes) -> dict[str, Any]:
         rpc, me = self._rpc, text_of(self.address)
@@ -190,6 +209,22 @@ class KeyWriter:
             f"{what} was sent as {transaction_hash} and is in no block yet.",
             hint="It may still come: look it up before you send it again.",
         )
+
+
+def _sent(what: str, transaction_hash: str, receipt: Mapping[str, Any]) -> Sent:
+    """A receipt as we keep it; one that is none is the endpoint's fault."""
+    try:
+        status, block = int(str(receipt["status"]), 16), int(str(receipt["blockNumber"]), 16)
+        gas_used, created = int(str(receipt["gasUsed"]), 16), receipt.get("contractAddress")
+        address = Address(bytes.fromhex(str(created)[2:])) if created else None
+    except (KeyError, ValueError) as error:
+        raise ChainUnavailable(
+            f"{what} was sent as {transaction_hash}; an endpoint's receipt of it is none.",
+            hint="Look it up before you send it again.",
+        ) from error
+    if status != 1:
+        raise TransactionFailed(f"{what} was refused in block: {transaction_hash}")
+    return Sent(what, transaction_hash, block, gas_used, address)
 
 
 @attrs.define
