@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -393,6 +394,18 @@ async def test_other_chains_are_refused(tmp_path: Path) -> None:
         await other.probe()
     with pytest.raises(Misconfigured):
         await other.start(plan("exit 0"))
+
+
+async def test_a_command_whose_directory_is_gone_ends(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    """Nobody could find it again, so it and its shim do not stay behind."""
+    await runtime.start(plan(FOREVER))
+    found = runtime._runs.find(ALLOCATION, 1)
+    assert found is not None
+    shutil.rmtree(tmp_path)
+    await wait_gone(found.processes.main[0])
+    await wait_gone(found.processes.shim[0])
 
 
 async def test_its_memory_is_held(runtime: ProcessRuntime) -> None:

@@ -4,9 +4,10 @@
 
 It runs on the standard library alone and starts in 40 ms. It leaves the agent's session, makes
 itself the reaper of all that its command starts, writes down who it is *before* the command runs
-(`run.json`), and how that ended when all of it is gone (`exit.json`). The starter's lock is
-inherited and held until the first of these is written, so a starter that is killed midway is not
-followed by a second copy.
+(`run.json`), and how that ended when all of it is gone (`exit.json`). A command whose directory
+was taken away is killed: nobody could ever find it again. The starter's lock is inherited and held
+until the first of these is written, so a starter that is killed midway is not followed by a second
+copy.
 
 Signals: SIGTERM is passed on to the command's session, SIGUSR1 kills the command and everything
 that it started. When the command ends, what it left behind is killed, as in a container.
@@ -164,6 +165,8 @@ class Command:
                 self._obey()
                 if time.monotonic() >= next_sample:
                     self._hold_memory()
+                    if not (self.directory / RUN).exists():
+                        self._kill()
                     next_sample = time.monotonic() + SAMPLE_S
         for file, stream in self.pipes.items():
             while self._read(file):
@@ -233,6 +236,8 @@ class Command:
                 os.close(file)
                 (self.directory / RESERVE).replace(self.directory / EXIT)
                 sync_directory(self.directory)
+                return
+            except FileNotFoundError:
                 return
             except OSError:
                 time.sleep(SAMPLE_S)
