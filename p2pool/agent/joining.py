@@ -2,7 +2,8 @@
 
 With the provider's key the agent walks the whole way (stake, registration, joining); without it, it
 says what the provider, the validator and the manager have to do. Either way it goes on as soon as
-somebody did it. Source: `design/chain.md` (flow of a node into a pool).
+somebody did it. An invite comes by the API, from a peer that keeps one, or in `invite.json` of the
+data directory. Source: `design/chain.md` (flow of a node into a pool).
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING
 from p2pool.agent.loop import Loop
 from p2pool.agent.wiring import Wiring
 from p2pool.drivers.chain.actions import Chain
-from p2pool.drivers.chain.join import Joining, Progress
+from p2pool.drivers.chain.join import Joining, JoinStep, Progress
+from p2pool.drivers.chain.joining import INVITE_FILE_NAME, drive_joining, find_in_file
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.logs import get_logger
 from p2pool.model.chain import Invite
-from p2pool.model.errors import TransactionFailed
+from p2pool.model.errors import Conflict
 
 if TYPE_CHECKING:
     from p2pool.agent.agent import AgentOptions
@@ -34,18 +36,28 @@ async def join_pool(options: AgentOptions, loop: Loop, wiring: Wiring, chain: Ch
     writer = KeyWriter(chain.rpc, options.provider) if options.provider is not None else None
 
     async def find_invite() -> Invite | None:
-        return wiring.invite
+        filed = await find_in_file(options.directory / INVITE_FILE_NAME)
+        known = [invite for invite in (wiring.invite, filed) if invite is not None]
+        return max(known, key=lambda invite: invite.expiration_s, default=None)
+
+    async def wait_invited() -> None:
+        known = wiring.invite
+        while wiring.invite == known:
+            await loop.wait_stepped()
 
     units = max(1, UNITS_PER_GPU * len(node.hardware.gpus))
     joining = Joining(
         chain, node.context.config.pool.pool_id, options.node, units, find_invite, writer
     )
     try:
-        async for step in joining.steps():
-            say = log.info if step.progress is not Progress.WAITING else log.warning
-            say(
-                "joining the pool", step=step.name, progress=step.progress.value,
-                detail=step.detail, waiting_on=step.waiting_on,
-            )  # fmt: skip
-    except TransactionFailed as error:
+        await drive_joining(joining, _say, wake=wait_invited)
+    except Conflict as error:
         log.error("this node cannot join the pool", reason=str(error))
+
+
+def _say(step: JoinStep) -> None:
+    say = log.info if step.progress is not Progress.WAITING else log.warning
+    say(
+        "joining the pool", step=step.name, progress=step.progress.value,
+        detail=step.detail, waiting_on=step.waiting_on,
+    )  # fmt: skip

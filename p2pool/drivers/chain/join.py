@@ -19,7 +19,7 @@ from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
 from p2pool.model.chain import Invite
-from p2pool.model.errors import ChainUnavailable, TransactionFailed
+from p2pool.model.errors import ChainUnavailable, Conflict, TransactionFailed
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
 
@@ -73,11 +73,11 @@ class Joining:
         """Walk the way; ends once the node is in the pool.
 
         A step that waits is said once and looked at again every `poll_s`; the chain being out of
-        reach is waited for too. Raises `TransactionFailed` for what cannot go on as it is.
+        reach is waited for too. Raises what `next_step` raises: `joining.drive_joining` goes on.
         """
         said: JoinStep | None = None
         while True:
-            step = await self._next()
+            step = await self.next_step()
             if step != said:
                 said = step
                 yield step
@@ -86,7 +86,12 @@ class Joining:
             if step.progress is Progress.WAITING:
                 await trio.sleep(self.poll_s)
 
-    async def _next(self) -> JoinStep:
+    async def next_step(self) -> JoinStep:
+        """Do the next thing, or say what is waited for; the chain out of reach is a wait too.
+
+        Raises `TransactionFailed` and `Reverted` for what the chain refuses, `NotFound` and
+        `WrongChain` for what is not there, `Conflict` once the pool has ended.
+        """
         try:
             return await self._walk()
         except ChainUnavailable as error:
@@ -96,6 +101,10 @@ class Joining:
         """Do the first thing that is missing, or say what is waited for."""
         if await self.chain.in_pool(self.pool_id, self.node_id):
             return JoinStep("joined", Progress.DONE, f"{text_of(self.node_id)} is in the pool")
+        # Before anything is staked: nobody pays for a pool that is not there, or no more.
+        pool = await self.chain.pool(self.pool_id)
+        if pool.status is PoolStatus.COMPLETED:
+            raise Conflict("The pool has ended.", hint="Choose another pool.")
         node = await self.chain.node(self.node_id)
         if self.writer is None:
             return self._for_provider(node)
@@ -111,7 +120,7 @@ class Joining:
             return JoinStep(
                 "validated", Progress.WAITING, "the node is not validated", "the validator"
             )
-        return await self._enter(self.writer)
+        return await self._enter(self.writer, pool)
 
     def _for_provider(self, node: NodeInfo | None) -> JoinStep:
         if node is None:
@@ -149,10 +158,7 @@ class Joining:
             name, sent = "registered", await chain.register_provider(writer, missing_wei)
         return JoinStep(name, Progress.DOING, f"{missing_wei} wei: {sent.transaction_hash}")
 
-    async def _enter(self, writer: Writer) -> JoinStep:
-        pool = await self.chain.pool(self.pool_id)
-        if pool.status is PoolStatus.COMPLETED:
-            raise TransactionFailed("The pool has ended.", hint="Choose another pool.")
+    async def _enter(self, writer: Writer, pool: PoolInfo) -> JoinStep:
         if pool.status is PoolStatus.PENDING:
             return JoinStep(
                 "pool started", Progress.WAITING, "the pool is not active",

@@ -1,0 +1,100 @@
+"""Driving a node's way into a pool until it is in, for an agent that has other things to do.
+
+Intuition: most of the way is waiting for people (a validator, a manager, somebody who sends coin).
+So nothing that a person can mend ends the driving: it is told once, looked at again ever more
+rarely up to a cap, and at once when `wake` returns, as when an invite comes by the API.
+
+Invariants: a wait is told when it begins, not at each look; between two looks there is a pause,
+unless something was done in between; cancelling loses nothing, because every step reads first.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import attrs
+import trio
+
+from p2pool.codec.jsonform import read_invite
+from p2pool.drivers.chain.join import Joining, JoinStep, Progress
+from p2pool.drivers.chain.rpc import Reverted
+from p2pool.drivers.chain.writer import refusal
+from p2pool.model import limits
+from p2pool.model.chain import Invite
+from p2pool.model.errors import Malformed, NotFound, TransactionFailed, WrongChain
+
+OnStep = Callable[[JoinStep], None]
+Wake = Callable[[], Awaitable[object]]
+
+INVITE_FILE_NAME = "invite.json"
+
+
+async def drive_joining(
+    joining: Joining,
+    on_step: OnStep,
+    *,
+    poll_ms: int = limits.JOIN_POLL_MIN_MS,
+    wake: Wake | None = None,
+) -> None:
+    """Walk until the node is in the pool; `on_step` hears of each step, and of each wait once.
+
+    A wait is looked at again after `poll_ms`, then twice that, up to JOIN_POLL_MAX_MS; `wake`
+    returns when looking again is worth it sooner. Raises `Conflict` alone: the pool has ended.
+    """
+    told: JoinStep | None = None
+    pause_ms = poll_ms
+    while True:
+        step = await _next(joining)
+        same = told is not None and _key(step) == _key(told)
+        if not same:
+            pause_ms = poll_ms
+            on_step(step)
+        if step.name == "joined" and step.progress is Progress.DONE:
+            return
+        # The same transaction twice means that what it did is not seen yet: that is a wait too.
+        again = told is not None and step.name == told.name
+        told = step
+        if step.progress is Progress.WAITING or again:
+            await _pause(pause_ms, wake)
+            pause_ms = min(2 * pause_ms, max(poll_ms, limits.JOIN_POLL_MAX_MS))
+
+
+async def _next(joining: Joining) -> JoinStep:
+    """One step; what a person has to mend is a wait for that person."""
+    try:
+        return await joining.next_step()
+    except Reverted as reverted:
+        error: TransactionFailed | NotFound | WrongChain = refusal("Reading the chain", reverted)
+    except (TransactionFailed, NotFound, WrongChain) as refused:
+        error = refused
+    return JoinStep("refused", Progress.WAITING, error.message, error.hint or "its operator")
+
+
+def _key(step: JoinStep) -> JoinStep:
+    """What makes a wait another one: endpoints fail in many words, but it is one outage."""
+    return attrs.evolve(step, detail="") if step.name == "chain" else step
+
+
+async def _pause(pause_ms: int, wake: Wake | None) -> None:
+    with trio.move_on_after(pause_ms / 1000):
+        if wake is None:
+            await trio.sleep_forever()
+        else:
+            await wake()
+
+
+async def find_in_file(path: Path) -> Invite | None:
+    """The invite in a file, as `p2pool pool invite --json` writes it; None where there is none.
+
+    A file that is none (half written, say) is no invite: the way goes on when it is one.
+    """
+    try:
+        data = await trio.to_thread.run_sync(_read_bounded, path)
+        return read_invite(json.loads(data))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, Malformed):
+        return None
+
+
+def _read_bounded(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(limits.GOSSIP_MESSAGE_MAX_BYTES).decode()
