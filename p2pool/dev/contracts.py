@@ -34,6 +34,7 @@ class Deployment:
     chain: Chain
     federator: KeyWriter
     domain_id: int
+    federator_account: "LocalAccount | None" = attrs.field(default=None, repr=False)
 
 
 def new_account() -> "LocalAccount":
@@ -67,7 +68,8 @@ def _only_dev(rpc: Rpc) -> None:
 async def deploy(rpc: Rpc) -> Deployment:
     """Deploy all contracts; the federator is deployer, minter and validator in one."""
     _only_dev(rpc)
-    writer = KeyWriter(rpc, new_account())
+    account = new_account()
+    writer = KeyWriter(rpc, account)
     me = writer.address
     await fund(rpc, me)
 
@@ -95,4 +97,4 @@ async def deploy(rpc: Rpc) -> Deployment:
     await writer.send(network, function("PrimeNetwork", "setStakeMinimum"), STAKE_MINIMUM_WEI)
     domain = function("PrimeNetwork", "createDomain")
     await writer.send(network, domain, "development", bytes(20), "")
-    return Deployment(Chain(rpc, at), writer, 0)
+    return Deployment(Chain(rpc, at), writer, 0, account)

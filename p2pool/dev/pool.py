@@ -129,6 +129,9 @@ class DevPool:
         rpc = self._deployment.chain.rpc
         await fund(rpc, KeyWriter(rpc, self._manager).address)
         self._keep_key("manager", bytes(self._manager.key))
+        validator = self._deployment.federator_account
+        assert validator is not None
+        self._keep_key("validator", bytes(validator.key))
 
     def _keep_key(self, name: str, key: bytes) -> Path:
         keys = self.directory / "keys"

@@ -20,7 +20,7 @@ from p2pool.model import limits
 from p2pool.model.entries import Outcome, ReportApplied
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId, Token
-from p2pool.model.states import TERMINAL_ALLOCATION_STATES, may_become
+from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
 from p2pool.model.timing import Now
 from p2pool.model.work import Report, ReportAnswered, Stop
 
@@ -105,4 +105,5 @@ def changes(state: PoolState, node_id: NodeId, o: Outcome) -> bool:
         return False
     if o.state not in REPORTABLE or not may_become(copy.state, o.state):
         return False
-    return o.state is not copy.state
+    said = bool(o.reason) and o.reason != copy.reason and copy.state is not AllocationState.STOPPING
+    return o.state is not copy.state or said

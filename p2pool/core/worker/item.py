@@ -96,9 +96,11 @@ class Item:
         return grace_s * 1000
 
     def outcome(self) -> Outcome:
-        """How it stands, as it is reported. Only an end is told with all that is known of it."""
+        """How it stands, as it is reported. Only an end is told with all that is known of it, and
+        why it does not begin: progress is no business of the log."""
         if not self.ended:
-            return Outcome(self.allocation, self.attempt, self.state)
+            reason = self.reason[: limits.NAME_MAX_BYTES] if self.failures else ""
+            return Outcome(self.allocation, self.attempt, self.state, reason)
         return Outcome(
             self.allocation,
             self.attempt,

@@ -118,6 +118,7 @@ def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> Non
             end(item, S.STOPPED, "it was stopped", mark)
     elif event.retry:
         item.failures += 1
+        item.become(S.PULLING)
         item.reason = event.message
         item.retry_ms = now.mono_ms + item.backoff_ms()
     else:

@@ -1,0 +1,43 @@
+"""The demonstration, as a user runs it: it succeeds, and leaves nothing behind."""
+
+import json
+from pathlib import Path
+
+import docker
+import psutil
+import pytest
+
+from p2pool.dev.engine import Engine
+from tests.e2e.conftest import p2pool
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
+
+
+def _ours() -> set[int]:
+    """Processes of any pool on this machine."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if "p2pool-demo-" in line:
+            found.add(process.pid)
+    return found
+
+
+def test_the_demo_succeeds_and_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
+    """Another master in another term, untouched containers, lines from afar; then nothing."""
+    client = docker.APIClient(base_url=engine.url, version="auto")
+    images, networks = len(client.images()), len(client.networks())
+    containers = len(client.containers(all=True))
+    done = p2pool("dev", "demo", "--json", TMPDIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["runtime"] == "docker"
+    assert told["second_master"]["term"] > told["first_master"]["term"]
+    assert told["second_master"]["node_id"] != told["first_master"]["node_id"]
+    assert told["containers_untouched"] == 3
+    assert sorted(line.split()[1] for line in told["log_lines"]) == ["0", "1", "2"]
+    assert _ours() == set()
+    assert list(tmp_path.iterdir()) == []
+    assert len(client.containers(all=True)) == containers
+    assert (len(client.images()), len(client.networks())) == (images, networks)
+    client.close()
