@@ -79,8 +79,9 @@ class Loop:
 
     async def _next_batch(self) -> list[AnyInput]:
         """What is queued, or a tick when something has become due."""
-        due_ms = self.node.next_wakeup_ms
-        wait_ms = max(0, due_ms - read_clock().mono_ms)
+        began_ms = read_clock().mono_ms
+        due_ms = max(began_ms, self.node.next_wakeup_ms)
+        wait_ms = due_ms - began_ms
         batch: list[AnyInput] = []
         with trio.move_on_after(wait_ms / 1000):
             batch.append(await self._receive.receive())
