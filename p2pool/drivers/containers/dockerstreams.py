@@ -17,7 +17,7 @@ from docker.errors import APIError
 from p2pool.drivers.containers.dockererrors import engine_errors, other_error
 from p2pool.drivers.containers.dockerstate import at_ms
 from p2pool.model import limits
-from p2pool.model.errors import RuntimeUnavailable
+from p2pool.model.errors import P2poolError, RuntimeUnavailable
 from p2pool.model.streams import LogChunk
 
 Client = Callable[[], Any]
@@ -64,9 +64,14 @@ async def _iterate(stream: _Stream, limiter: trio.CapacityLimiter) -> AsyncGener
     def run() -> None:
         stream.pump(lambda item: trio.from_thread.run(send.send, item))
 
+    # An error leaves here bare: a nursery would wrap it, and callers look for errors of the tree.
+    failed: list[P2poolError] = []
+
     async def work() -> None:
         try:
             await trio.to_thread.run_sync(run, limiter=limiter, abandon_on_cancel=True)
+        except P2poolError as error:
+            failed.append(error)
         finally:
             send.close()
 
@@ -79,6 +84,8 @@ async def _iterate(stream: _Stream, limiter: trio.CapacityLimiter) -> AsyncGener
             receive.close()
             stream.cancel()
             nursery.cancel_scope.cancel()
+    if failed:
+        raise failed[0]
 
 
 async def follow_events(
