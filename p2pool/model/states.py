@@ -162,7 +162,18 @@ ALLOCATION: Mapping[AllocationState, frozenset[AllocationState]] = {
             _S.LOST,
         }
     ),
-    _S.PULLING: frozenset({_S.STARTING, _S.STOPPING, _S.STOPPED, _S.FAILED, _S.LOST}),
+    # Reports are samples: what was being pulled may run, or have run, when it is next heard of.
+    _S.PULLING: frozenset(
+        {
+            _S.STARTING,
+            _S.RUNNING,
+            _S.STOPPING,
+            _S.STOPPED,
+            _S.FAILED,
+            _S.SUCCEEDED,
+            _S.LOST,
+        }
+    ),
     _S.STARTING: frozenset({_S.RUNNING, _S.STOPPING, _S.STOPPED, _S.FAILED, _S.SUCCEEDED, _S.LOST}),
     # A restart policy starts a container anew: running goes back to starting, never to pending.
     _S.RUNNING: frozenset({_S.STARTING, _S.STOPPING, _S.SUCCEEDED, _S.FAILED, _S.STOPPED, _S.LOST}),

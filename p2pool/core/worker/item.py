@@ -14,7 +14,7 @@ from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.model import limits
 from p2pool.model.entries import Outcome
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
-from p2pool.model.runtime import ContainerPlan, ContainerStatus
+from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
 from p2pool.model.tasks import RestartMode, TaskSpec
 from p2pool.model.work import Desired
@@ -79,8 +79,12 @@ class Item:
     @property
     def alive(self) -> bool:
         """Whether something of it runs, or may: it then holds its GPUs."""
-        running = self.container is not None and not self.container.ended
-        return running or self.busy
+        return self.runs or self.busy
+
+    @property
+    def runs(self) -> bool:
+        """Whether its container was seen to run. One that was only created never did."""
+        return self.container is not None and self.container.state is ContainerState.RUNNING
 
     @property
     def gpus(self) -> tuple[str, ...]:

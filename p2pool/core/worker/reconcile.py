@@ -49,13 +49,19 @@ def listed(
 
 
 def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
-    """What a container is found to be."""
+    """What a container is found to be. The same end, found again, is no other end."""
+    if status.ended and status == item.container:
+        return
     item.container = status
     item.image_digest = status.image_digest or item.image_digest
     if item.ended:
         return
+    if status.state is ContainerState.CREATED:
+        if item.desired is None:
+            end(item, S.STOPPED, "it never began", mark)
+        return
     if not status.ended:
-        if status.state is ContainerState.RUNNING and not item.stop_wanted:
+        if not item.stop_wanted:
             move(item, S.RUNNING, "", mark)
         return
     if status.state is ContainerState.DEAD and status.exit_code is None:
@@ -101,8 +107,7 @@ def vanished(item: Item, mark: Mark, now: Now) -> None:
 
 def gone(item: Item, mark: Mark) -> None:
     """A container that was told to stop has ended."""
-    container = item.container
-    if container is not None and not container.ended:
+    if item.runs:
         item.container = None
     if item.stop_wanted and not item.ended:
         end(item, S.STOPPED, "it was stopped", mark)
@@ -114,7 +119,7 @@ def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> Non
     if item.ended:
         return
     if item.stop_wanted:
-        if item.container is None or item.container.ended:
+        if not item.runs:
             end(item, S.STOPPED, "it was stopped", mark)
     elif event.retry:
         item.failures += 1
@@ -155,17 +160,16 @@ def drive(
     item.retry_ms = 0
     if item.stop_wanted:
         return _stop(item, mark)
-    there = item.container is not None and not item.container.ended
-    if there or item.desired is None or not is_member or blocked(item, items):
+    if item.runs or item.desired is None or not is_member or blocked(item, items):
         return None
     item.busy = True
-    if item.container is not None and item.restarts:
+    if item.container is not None and item.container.ended and item.restarts:
         return ev.RestartContainer(item.allocation, item.attempt)
     return ev.StartContainer(item.plan(scope.pool, scope.node_id))
 
 
 def _stop(item: Item, mark: Mark) -> ev.WorkerEffect | None:
-    if item.container is None or item.container.ended:
+    if not item.runs:
         end(item, S.STOPPED, "it was stopped", mark)
         return None
     move(item, S.STOPPING, item.reason, mark)
@@ -189,7 +193,7 @@ def to_drop(items: Mapping[Key, Item]) -> list[Item]:
     """Items that are over and settled: all that have no container, and the oldest of those kept
     for their log lines."""
     over_items = [i for i in items.values() if i.ended and not i.news]
-    bare = [i for i in over_items if i.container is None]
+    bare = [i for i in over_items if i.container is None or not (i.runs or i.container.ended)]
     kept = [i for i in over_items if i.container is not None and i.container.ended]
     kept.sort(key=lambda i: (i.container.finished_at_ms if i.container else 0, i.key))
     return bare + kept[: max(0, len(kept) - limits.ENDED_CONTAINERS_KEPT)]
