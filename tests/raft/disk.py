@@ -21,7 +21,7 @@ from p2pool.model.storage import (
 class Disk:
     """What survives a crash, and the batch that is on its way there.
 
-    `torn`: a planted fault of the disk itself, which then keeps a part of a batch.
+    `torn`: a planted fault of the disk itself, which then keeps any part of a batch.
     """
 
     hard: HardState = attrs.field(factory=HardState)
@@ -45,7 +45,7 @@ class Disk:
     def crash(self, rng: Random) -> None:
         """The machine dies: the batch came to the disk as a whole, or nothing of it did."""
         if self.torn:
-            self.unsynced = self.unsynced[: rng.randrange(len(self.unsynced) + 1)]
+            self.unsynced = [_torn(op, rng) for op in self.unsynced if rng.random() < 0.7]
         elif rng.random() < 0.5:
             self.unsynced = []
         self.sync()
@@ -76,3 +76,10 @@ class Disk:
                 self.snapshot, self.base_index = op.snapshot, decode_snapshot(op.snapshot).index
             case _:
                 raise AssertionError(op)
+
+
+def _torn(op: PersistOp, rng: Random) -> PersistOp:
+    """Some entries of several."""
+    if not isinstance(op, AppendEntries):
+        return op
+    return AppendEntries(tuple(e for e in op.entries if rng.random() < 0.7))

@@ -15,7 +15,9 @@ def disturb(cluster: Cluster) -> None:
     kind, i = rng.randrange(13), rng.randrange(size)
     down = sum(raft is None for raft in cluster.rafts)
     if kind == 0 and down < size // 2:
-        cluster.crash(i)
+        # In the middle of a write, where somebody is.
+        writing = [j for j, out in enumerate(cluster.held) if out is not None]
+        cluster.crash(rng.choice(writing) if writing else i)
     elif kind == 1 and cluster.rafts[i] is None:
         cluster.start(i)
     elif kind == 2:
@@ -28,15 +30,17 @@ def disturb(cluster: Cluster) -> None:
     elif kind == 5:
         cluster.delay_ms = rng.choice((2, 20, 300, 1500))
     elif kind == 6:
-        cluster.sync_ms = rng.choice((2, 20, 400))
+        cluster.sync_ms = rng.choice((2, 20, 200, 400))
     elif kind == 7:
         cluster.transfer(i)
     elif kind == 8:
         found = cluster.leader()
         if found is not None:
-            # A leader that hears but is not heard, or is not told anything any more.
-            others = [j for j in range(size) if j != found]
-            cluster.cut = {(j, found) for j in others} | {(found, j) for j in others[: size // 2]}
+            # A leader that is cut off, alone or with a few that still hear it.
+            few = rng.choice((0, 0, 1, 2))
+            side = [found, *rng.sample([j for j in range(size) if j != found], few)]
+            ends = [(j, k) for j in side for k in range(size) if k not in side]
+            cluster.cut = {*ends, *((k, j) for j, k in ends)}
     elif kind in (9, 10):
         reform(cluster)
     elif kind == 11:
@@ -53,7 +57,11 @@ def reform(cluster: Cluster) -> None:
     rng, now_is = cluster.rng, found[1].state.configuration
     voters, learners = now_is.voters, now_is.learners
     outside = [v for v in cluster.voters if v not in voters and v not in learners]
-    if learners and rng.random() < 0.7:
+    if rng.random() < 0.3:
+        # Against the rules, and refused: almost any committee at all.
+        three = tuple(sorted(rng.sample(cluster.voters, 3)))
+        cluster.change(Configuration(three))
+    elif learners and rng.random() < 0.7:
         chosen = rng.choice(learners)
         rest = tuple(v for v in learners if v != chosen)
         cluster.change(Configuration(tuple(sorted((*voters, chosen))), rest))
@@ -80,7 +88,8 @@ def simulate(seed: int, torn: bool = False, speaks_first: bool = False) -> Clust
         disk.torn = torn
     for _ in range(240):
         cluster.run(cluster.rng.randrange(1, 500))
-        disturb(cluster)
+        if cluster.rng.random() < 0.6:
+            disturb(cluster)
         cluster.propose(b"load")
         ask(cluster)
     cluster.heal()

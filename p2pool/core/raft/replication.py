@@ -21,10 +21,8 @@ def broadcast(s: RaftState, now: Now) -> None:
     s.swept_round = s.round
     for voter in s.others():
         progress = s.progress.setdefault(voter.store_id, Progress(s.log.last_index + 1))
-        # What was in flight may be lost: an interval later it is sent again from what is known.
+        # What was in flight may be lost; the follower then refuses this one, which follows on it.
         progress.in_flight = 0
-        if progress.match_index:
-            progress.next_index = progress.match_index + 1
         send(s, voter, even_empty=True)
 
 
@@ -53,7 +51,7 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
     if previous_term is None:
         _send_snapshot(s, to, progress)
         return
-    room = progress.in_flight < limits.APPENDS_IN_FLIGHT_MAX
+    room = progress.in_flight < (1 if progress.probing else limits.APPENDS_IN_FLIGHT_MAX)
     entries = s.log.after(previous) if room else ()
     if not entries and not even_empty:
         return
@@ -67,10 +65,11 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
             s.round, entries,
         ),
     )  # fmt: skip
-    if entries and progress.match_index == previous:
-        # Ahead of the answer, once it is known where the follower's log agrees with ours.
-        progress.next_index = entries[-1].index + 1
+    if entries:
         progress.in_flight += 1
+        if not progress.probing:
+            # Ahead of the answer: each entry travels once, unless the follower says it is lost.
+            progress.next_index = entries[-1].index + 1
 
 
 def _send_snapshot(s: RaftState, to: Voter, progress: Progress) -> None:
@@ -161,27 +160,29 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
     progress.answered_round = max(progress.answered_round, m.round)
     progress.in_flight = max(0, progress.in_flight - 1)
     if not m.ok:
-        before = progress.next_index
-        _back_up(s, m, progress)
         # One that refuses where it agreed before is asked again at the next interval, not at once.
-        if progress.next_index < before:
+        if _backed_up(s, m, progress):
             send(s, m.follower, even_empty=True)
         return
     if progress.match_index <= m.match_index <= s.log.last_index:
         progress.match_index = m.match_index
         progress.next_index = max(progress.next_index, m.match_index + 1)
-        progress.snapshot_offset = None
+        progress.probing, progress.snapshot_offset = False, None
     advance_commit(s)
     send(s, m.follower, even_empty=False)
 
 
-def _back_up(s: RaftState, m: AppendAnswered, progress: Progress) -> None:
-    """Fast back-up: to our last entry of the follower's term, else to where its term begins."""
+def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
+    """Fast back-up: to our last entry of the follower's term, else to where its term begins.
+
+    False where that is no step back: a refusal that comes late, or a second time.
+    """
     ours = s.log.last_of_term(m.conflict_term) if m.conflict_term else None
-    wanted = ours + 1 if ours is not None else m.conflict_index
-    floor = progress.match_index + 1
-    progress.next_index = max(floor, min(wanted, progress.next_index, s.log.last_index + 1), 1)
-    progress.in_flight = 0
+    wanted = max(progress.match_index + 1, ours + 1 if ours is not None else m.conflict_index, 1)
+    if wanted >= progress.next_index:
+        return False
+    progress.next_index, progress.probing, progress.in_flight = wanted, True, 0
+    return True
 
 
 def advance_commit(s: RaftState) -> None:
@@ -234,6 +235,7 @@ def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
     if m.received_bytes >= len(s.snapshot):
         progress.match_index = max(progress.match_index, m.last_index)
         progress.next_index, progress.snapshot_offset = progress.match_index + 1, None
+        progress.probing = False
         advance_commit(s)
     else:
         progress.snapshot_offset = m.received_bytes

@@ -56,10 +56,14 @@ class Transfer:
 
 @attrs.define
 class Progress:
-    """What a leader knows of one follower. `answered_round`: the newest frame that it answered."""
+    """What a leader knows of one follower. `answered_round`: the newest frame that it answered.
+
+    `probing`: where the logs agree is not known, so one append waits for the answer to the last.
+    """
 
     next_index: int
     match_index: int = 0
+    probing: bool = True
     active: bool = False
     in_flight: int = 0
     answered_round: int = 0
