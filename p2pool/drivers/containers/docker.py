@@ -54,6 +54,7 @@ T = TypeVar("T")
 
 API_VERSION_MIN = (1, 41)
 TERM = "SIGTERM"
+CREATE_TRIES = 6
 
 
 class DockerRuntime:
@@ -233,18 +234,23 @@ class DockerRuntime:
 
     async def _create(self, plan: ContainerPlan) -> dict[str, Any]:
         wanted = container_config(self._scope, plan, self._directory, self._allowed)
-        try:
-            await self._ask(
-                lambda c: c.create_container_from_config(wanted["body"], wanted["name"])
-            )
-        except APIError as error:
-            if error.status_code != 409:
-                raise start_error(error) from error
-        # A name that is taken was taken by a start of the same attempt, now or before.
-        record = await self._inspect(plan.allocation, plan.attempt)
-        if record is None:
-            raise Conflict(f"The name {wanted['name']} is taken on this engine.")
-        return record
+        wait_ms = limits.STOP_POLL_MIN_MS
+        for _ in range(CREATE_TRIES):
+            try:
+                await self._ask(
+                    lambda c: c.create_container_from_config(wanted["body"], wanted["name"])
+                )
+            except APIError as error:
+                if error.status_code != 409:
+                    raise start_error(error) from error
+            # A name that is taken was taken by a start of the same attempt, now or before; the
+            # engine takes the name a little before it knows the container.
+            record = await self._inspect(plan.allocation, plan.attempt)
+            if record is not None:
+                return record
+            await trio.sleep(wait_ms / 1000)
+            wait_ms *= 2
+        raise Conflict(f"The name {wanted['name']} is taken on this engine.")
 
     async def _run(
         self, allocation: AllocationId, attempt: int, name: str, *, created: bool

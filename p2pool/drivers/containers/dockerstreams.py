@@ -64,7 +64,6 @@ async def _iterate(stream: _Stream, limiter: trio.CapacityLimiter) -> AsyncGener
     def run() -> None:
         stream.pump(lambda item: trio.from_thread.run(send.send, item))
 
-    # An error leaves here bare: a nursery would wrap it, and callers look for errors of the tree.
     failed: list[P2poolError] = []
 
     async def work() -> None:
@@ -75,15 +74,15 @@ async def _iterate(stream: _Stream, limiter: trio.CapacityLimiter) -> AsyncGener
         finally:
             send.close()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work)
-        try:
-            async for item in receive:
-                yield item
-        finally:
-            receive.close()
-            stream.cancel()
-            nursery.cancel_scope.cancel()
+    # No nursery: a generator that its reader leaves in the middle must not hold one open. The
+    # task ends with its thread, and that ends when the stream is cancelled.
+    trio.lowlevel.spawn_system_task(work)
+    try:
+        async for item in receive:
+            yield item
+    finally:
+        receive.close()
+        stream.cancel()
     if failed:
         raise failed[0]
 

@@ -1,0 +1,52 @@
+"""Plans of small shell scripts, for any runtime."""
+
+from typing import Any
+
+import attrs
+
+from p2pool.dev.engine import BUSYBOX_IMAGE
+from p2pool.model.ids import AllocationId, Digest, TaskId, Token
+from p2pool.model.runtime import ContainerPlan, ContainerRuntime, ContainerStatus
+from p2pool.model.tasks import Resources, TaskSpec
+
+TASK = TaskId(b"\x33" * 16)
+FOREVER = "while :; do sleep 1; done"
+MIB = 1024 * 1024
+
+
+def plan(script: str, *, replica: int = 0, attempt: int = 1, **of_spec: Any) -> ContainerPlan:
+    """A plan of a shell script."""
+    spec = TaskSpec(
+        name="t", image=BUSYBOX_IMAGE, command=("sh", "-c", script),
+        resources=Resources(cpu_milli=500, memory_bytes=64 * MIB),
+    )  # fmt: skip
+    gpus = of_spec.pop("gpus", ())
+    return ContainerPlan(
+        allocation=AllocationId(TASK, replica),
+        attempt=attempt,
+        token=Token(1, 2, 3),
+        spec=attrs.evolve(spec, **of_spec),
+        spec_hash=Digest(b"\x44" * 32),
+        gpus=gpus,
+        environment=(("P2POOL_REPLICA", str(replica)),),
+    )
+
+
+async def run_to_end(runtime: ContainerRuntime, wanted: ContainerPlan) -> ContainerStatus:
+    """Start a plan and follow its log to the end; how it ended."""
+    await runtime.start(wanted)
+    async for _ in runtime.logs(wanted.allocation, wanted.attempt, follow=True):
+        pass
+    while True:
+        (status,) = [
+            s for s in await runtime.list()
+            if (s.allocation, s.attempt) == (wanted.allocation, wanted.attempt)
+        ]  # fmt: skip
+        if status.ended:
+            return status
+
+
+async def lines(runtime: ContainerRuntime, of: ContainerPlan, **options: Any) -> list[str]:
+    """Log lines as text."""
+    chunks = runtime.logs(of.allocation, of.attempt, **options)
+    return [chunk.data.decode().rstrip("\n") async for chunk in chunks]
