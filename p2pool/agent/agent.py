@@ -120,7 +120,7 @@ class Agent:
 
     def _hello(self) -> bytes:
         me = self.node.context.config.me
-        addresses = self.node.addresses or self.network.addresses()
+        addresses = self.node.condition.addresses or self.network.addresses()
         hello = Hello(__version__, self.binding, me.store_id, addresses[: limits.ADDRESSES_MAX])
         return self.sealer.seal(hello, read_clock())[1]
 

@@ -31,7 +31,7 @@ UNITS_PER_GPU = 1000
 async def join_pool(options: AgentOptions, loop: Loop, wiring: Wiring, chain: Chain) -> None:
     """Walk into the pool, saying each step once; returns when the node is in it."""
     node = loop.node
-    while node.hardware is None:
+    while node.condition.hardware is None:
         await loop.wait_stepped()
     writer = KeyWriter(chain.rpc, options.provider) if options.provider is not None else None
 
@@ -45,7 +45,7 @@ async def join_pool(options: AgentOptions, loop: Loop, wiring: Wiring, chain: Ch
         while wiring.invite == known:
             await loop.wait_stepped()
 
-    units = max(1, UNITS_PER_GPU * len(node.hardware.gpus))
+    units = max(1, UNITS_PER_GPU * len(node.condition.hardware.gpus))
     joining = Joining(
         chain, node.context.config.pool.pool_id, options.node, units, find_invite, writer
     )

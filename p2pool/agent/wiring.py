@@ -13,7 +13,8 @@ from p2pool.agent.port import Port
 from p2pool.agent.work import Work
 from p2pool.core import effects as fx
 from p2pool.core.inputs import PeerConnected, PeerDisconnected
-from p2pool.core.node import AnyEffect, Node
+from p2pool.core.node import Node
+from p2pool.core.outbox import AnyEffect
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net import events as net
 from p2pool.drivers.net.network import Network

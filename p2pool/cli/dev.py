@@ -67,6 +67,7 @@ def up(directory: Path | None, nodes: int, as_json: bool) -> None:
         "rpc": pool.rpc_url,
         "pool_id": pool.pool_id,
         "runtime": pool.runtime,
+        "image": pool.image.name,
         "manager_key": str(keys / "manager.json"),
         "passphrase_file": str(keys / "passphrase"),
         "agents": [str(agent.directory) for agent in pool.agents],
@@ -76,14 +77,14 @@ def up(directory: Path | None, nodes: int, as_json: bool) -> None:
         return
     write_pairs([(name, json.dumps(v) if isinstance(v, list) else str(v))
                  for name, v in told.items()])  # fmt: skip
-    image = "p2pool-test/busybox:1" if pool.runtime == "process" else "busybox"
     click.echo(
         f"\nTry:\n"
         f"  export P2POOL_AGENT={pool.agents[0].directory}\n"
         f"  export P2POOL_KEY={keys / 'manager.json'}\n"
         f"  export P2POOL_PASSPHRASE_FILE={keys / 'passphrase'}\n"
         f"  p2pool node ls\n"
-        f"  p2pool task run --name hello --image {image} -- sh -c 'echo hello; sleep 60'\n"
+        f"  p2pool task run --name hello --image {pool.image.name}"
+        f" -- sh -c 'echo hello; sleep 60'\n"
         f"  p2pool task logs hello\n"
         f"  p2pool dev down"
     )

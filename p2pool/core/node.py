@@ -16,37 +16,35 @@ from random import Random
 from typing import Any
 
 from p2pool.codec.structs import decode_struct, encode_struct
-from p2pool.core import inputs
+from p2pool.core import inputs, outbox
 from p2pool.core.asks import NO_TASK, Asks
 from p2pool.core.beats import Beats
+from p2pool.core.condition import Condition
 from p2pool.core.context import Context, NodeConfig
-from p2pool.core.effects import AdmitPeer, Effect, Emit, Level, Log, Persist, Reply, SendTo
+from p2pool.core.effects import Level, Persist, Reply
 from p2pool.core.inbound import Inbound
 from p2pool.core.leading.leader import Leader
 from p2pool.core.ledger import Ledger
 from p2pool.core.neighbours import Neighbours
+from p2pool.core.outbox import AnyEffect
 from p2pool.core.peers import BINDINGS_TABLE, Peers
 from p2pool.core.roster import ROSTER_KEY, RosterBook
-from p2pool.core.status import build_view, heartbeat
+from p2pool.core.status import build_view
 from p2pool.core.watch import Watch
-from p2pool.core.worker.events import WorkerEffect, WorkerInput
+from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
 from p2pool.core.workrights import WorkRights
-from p2pool.model.errors import StoreFailed
 from p2pool.model.gossip import PeerBinding
-from p2pool.model.hardware import Hardware, Load
 from p2pool.model.ids import NodeId
 from p2pool.model.ports import Accepted, InviteOffered
 from p2pool.model.query import PeerKnown
 from p2pool.model.runtime import RuntimeScope
 from p2pool.model.states import RaftRole
-from p2pool.model.storage import PersistOp, Restored
+from p2pool.model.storage import Restored
 from p2pool.model.timing import Now
 from p2pool.model.view import View
 
 AnyInput = inputs.Input | WorkerInput
-AnyEffect = Effect | WorkerEffect
-SETTLE_ROUNDS = 16
 
 
 class Node:
@@ -67,11 +65,7 @@ class Node:
         self.asks = Asks(self.context)
         self.leader: Leader | None = None
         self.inbound = Inbound(self)
-        self.hardware: Hardware | None = None
-        self.load = Load()
-        self.addresses: tuple[str, ...] = ()
-        self.runtime_reason = "the container runtime was not asked yet"
-        self.failed = ""
+        self.condition = Condition(self.context, self.worker, self.neighbours)
         self.revision = 0
         self.led_by: tuple[NodeId | None, int] = (None, 0)
         self._handlers = self._table()
@@ -91,9 +85,9 @@ class Node:
             inputs.PeerDisconnected: self._disconnected,
             inputs.ChainObserved: self._chain_observed,
             inputs.ChainUnreachable: lambda e, now: self.context.roster.unreachable(e.reason),
-            inputs.HardwareObserved: self._hardware_observed,
-            inputs.RuntimeObserved: self._runtime_observed,
-            inputs.AddressesObserved: self._addresses_observed,
+            inputs.HardwareObserved: self.condition.hardware_observed,
+            inputs.RuntimeObserved: self.condition.runtime_observed,
+            inputs.AddressesObserved: self.condition.addresses_observed,
             inputs.Asked: self._asked,
             inputs.LoopLagged: self._lagged,
             inputs.PersistFailed: self._persist_failed,
@@ -102,7 +96,9 @@ class Node:
 
     def introduce(self, binding: PeerBinding) -> None:
         """Our own binding, new or renewed: it is handed out with those of others."""
-        self.context.effects += self.context.peers.learn(PeerKnown(binding, self.addresses))
+        self.context.effects += self.context.peers.learn(
+            PeerKnown(binding, self.condition.addresses)
+        )
 
     # --- a step -----------------------------------------------------------------------------------
 
@@ -115,15 +111,15 @@ class Node:
                 handler(event, now)
             else:
                 self.worker.step(event, now)  # type: ignore[arg-type]  # The worker's own inputs.
-        if self.failed:
-            return self._mute()
-        for _ in range(SETTLE_ROUNDS):
-            self._advance(now)
-            if not self._settle(now):
+        if self.condition.failed:
+            return outbox.mute(self)
+        for _ in range(outbox.SETTLE_ROUNDS):
+            self.advance(now)
+            if not self.settle(now):
                 break
-        return self._collect(now)
+        return outbox.collect(self, now)
 
-    def _advance(self, now: Now) -> None:
+    def advance(self, now: Now) -> None:
         """Let every part do what is due."""
         ledger, context = self.context.ledger, self.context
         context.roster.tick(now)
@@ -144,7 +140,7 @@ class Node:
         self._fetch(now)
         self._work(now)
 
-    def _settle(self, now: Now) -> bool:
+    def settle(self, now: Now) -> bool:
         """Tell the parts what the log did; True when there was anything, so that they go on."""
         ledger = self.context.ledger
         applied, ledger.applied = ledger.applied, []
@@ -203,77 +199,6 @@ class Node:
         elif self.leader is not None and context.ledger.leads:
             self.leader.reports.take(context.me, report, now)
 
-    # --- what comes out ---------------------------------------------------------------------------
-
-    def _collect(self, now: Now) -> list[AnyEffect]:
-        """Everything that is to be made durable first, then the rest in its order."""
-        context, ledger = self.context, self.context.ledger
-        self._beat(now)
-        raft_sends, ledger.send = ledger.send, []
-        events, ledger.events = ledger.events, []
-        self._to_myself(now)
-        operations: list[PersistOp] = []
-        rest: list[AnyEffect] = []
-        work, worker_effects = self.worker.take()
-        operations += ledger.take_persist()
-        operations += work
-        for effect in context.effects:
-            if isinstance(effect, Persist):
-                operations += effect.operations
-            else:
-                rest.append(effect)
-                if isinstance(effect, AdmitPeer):
-                    self.inbound.admitted(effect, now)
-        context.effects = []
-        sends = [SendTo(peer_key, message) for peer_key, message in raft_sends]
-        first: list[AnyEffect] = [Persist(tuple(operations))] if operations else []
-        return [*first, *sends, *rest, *worker_effects, *(Emit(event) for event in events)]
-
-    def _to_myself(self, now: Now) -> None:
-        """Orders and answers of a leader to its own worker do not travel."""
-        mine = self.context.config.me.peer_key
-        for _ in range(SETTLE_ROUNDS):
-            to_me = [e for e in self.context.effects if isinstance(e, SendTo) and
-                     e.peer_key == mine]  # fmt: skip
-            if not to_me:
-                return
-            self.context.effects = [e for e in self.context.effects if e not in to_me]
-            for effect in to_me:
-                self.inbound.from_myself(effect.message, now)
-            self._advance(now)
-            self._settle(now)
-
-    def _beat(self, now: Now) -> None:
-        """Our heartbeat, where it is due; it is heard here as it is by others."""
-        context = self.context
-        if self.hardware is None or not self._speaks:
-            return
-        content = heartbeat(
-            context, self.worker, self.hardware, self.load, self.addresses, self.trouble, now
-        )
-        context.beats.offer(content)
-        due = context.beats.take_due(content, context.roster.size(), now)
-        context.beats.hear_own(context.me, content, context.config.incarnation, now)
-        context.roster.heard(context.me, now)
-        if due is not None:
-            context.publish(due)
-
-    @property
-    def _speaks(self) -> bool:
-        """Whether this node sends heartbeats: a member that knows what it has."""
-        return self.hardware is not None and self.context.roster.belongs(self.context.me)
-
-    def _mute(self) -> list[AnyEffect]:
-        """After a failed write nothing is promised: callers are told, peers hear nothing."""
-        error = StoreFailed(f"This agent cannot write: {self.failed}", hint="Mend the disk.")
-        waiting = [e for e in self.context.effects if isinstance(e, (Log, Reply))]
-        refused = [
-            Reply(e.request_id, error) if isinstance(e, Reply) and isinstance(e.result, Accepted)
-            else e for e in waiting
-        ]  # fmt: skip
-        self.context.effects = []
-        return [*refused, *self.asks.drop_all(error)]
-
     @property
     def next_wakeup_ms(self) -> int:
         """When `step` is wanted next, on the monotonic clock."""
@@ -285,7 +210,7 @@ class Node:
             self.neighbours.wakeup_ms(),
             self.asks.wakeup_ms(),
             self.worker.wakeup_ms,
-            self.context.beats.wakeup_ms() if self._speaks else None,
+            self.context.beats.wakeup_ms() if self.condition.speaks else None,
         ]
         return min(due for due in dues if due is not None)
 
@@ -303,17 +228,6 @@ class Node:
         if kept:
             context.effects.append(Persist(tuple(kept)))
         context.effects += context.peers.rejudge(context.roster.belongs)
-
-    def _hardware_observed(self, event: inputs.HardwareObserved, now: Now) -> None:
-        self.hardware = self.neighbours.hardware = event.hardware
-        self.load = event.load
-
-    def _runtime_observed(self, event: inputs.RuntimeObserved, now: Now) -> None:
-        self.runtime_reason = "" if event.well else event.reason or "it does not answer"
-        self.worker.runtime(event.well, event.reason)
-
-    def _addresses_observed(self, event: inputs.AddressesObserved, now: Now) -> None:
-        self.addresses = event.addresses
 
     def _asked(self, event: inputs.Asked, now: Now) -> None:
         if isinstance(event.request, InviteOffered):
@@ -334,39 +248,11 @@ class Node:
             self.leader.committee.retire(now)
 
     def _persist_failed(self, event: inputs.PersistFailed, now: Now) -> None:
-        self.failed = event.reason
+        self.condition.failed = event.reason
         self.context.log(Level.ERROR, "the disk refuses to write: silent", reason=event.reason)
-
-    # --- what it says of itself -------------------------------------------------------------------
-
-    @property
-    def trouble(self) -> str:
-        """Why no work should come here, or ""."""
-        if self.failed:
-            return f"cannot write: {self.failed}"
-        if self.context.peers.superseded:
-            return "another agent uses its node key"
-        return self.runtime_reason
-
-    def problems(self, now: Now) -> tuple[str, ...]:
-        """What keeps this node from taking part, and who has to do what."""
-        context, out = self.context, [self.trouble] if self.trouble else []
-        roster = context.roster
-        if roster.problem:
-            out.append(f"The chain cannot be read: {roster.problem}")
-        if not roster.known:
-            return (*out, "The pool's roster was not read yet.")
-        if not roster.belongs(context.me):
-            out.append("This node is not in the pool: `p2pool agent run --provider-key` joins it.")
-        if roster.root is None:
-            out.append(
-                "The pool has no root record in a final block: its creator or manager runs "
-                "`p2pool pool start`."
-            )
-        elif context.leader(now) is None:
-            out.append("The pool has no leader now.")
-        return tuple(out)
 
     def view(self, now: Now) -> View:
         """All that this node knows, frozen."""
-        return build_view(self.context, self.revision, self.led_by[1], self.problems(now), now)
+        return build_view(
+            self.context, self.revision, self.led_by[1], self.condition.problems(now), now
+        )

@@ -18,7 +18,6 @@ from rich.table import Table
 from p2pool.cli.reach import grant_for, request_for
 from p2pool.client.agent import Answer
 from p2pool.codec.spec import spec_json
-from p2pool.dev.images import Image, demo_image
 from p2pool.dev.leftovers import runtime_of
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys import load_account
@@ -48,7 +47,6 @@ class Demo:
         self.nodes, self.keep = nodes, keep
         self.step = "starting"
         self.began = 0.0
-        self.image = Image("")
         self._status: Any = None
         self._account: Any = None
 
@@ -93,7 +91,6 @@ class Demo:
                     for path in kept.iterdir():
                         (aside / path.name).write_bytes(path.read_bytes())
                 await self.pool.down()
-                await trio.to_thread.run_sync(self.image.remove)
                 if aside is not None:
                     self.console.print(f"The logs are in {aside}")
 
@@ -104,7 +101,6 @@ class Demo:
         first = await pool.wait_elected(pool.agents)
         await pool.wait_committee(min(3, self.nodes))
         self._say(f"master is {self._name(first['node_id'])}, term {first['term']}")
-        self.image = await trio.to_thread.run_sync(demo_image, pool.runtime, pool.directory)
         keys = pool.directory / "keys"
         passphrase = (keys / "passphrase").read_text().strip()
         self._account = await trio.to_thread.run_sync(
@@ -161,7 +157,7 @@ class Demo:
         """Sign a task and hand it to an agent; its id."""
         self._say(f"submitting the task {name!r} ({replicas} replicas) through {to.name}")
         spec = TaskSpec(
-            name=name, image=self.image.name, command=("sh", "-c", script), replicas=replicas,
+            name=name, image=self.pool.image.name, command=("sh", "-c", script), replicas=replicas,
             resources=Resources(cpu_milli=100, memory_bytes=MEMORY_BYTES), stop_grace_s=1,
         )  # fmt: skip
         ref = await self._pool_ref()

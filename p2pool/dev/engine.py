@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +53,41 @@ def find_engine(base_url: str = "") -> Found:
 
 @attrs.define
 class Engine:
-    """A private engine. `url` is for DOCKER_HOST."""
+    """A private engine. `url` is for DOCKER_HOST. `path_prefix` is before PATH in it."""
 
     directory: Path
     url: str
     process: "subprocess.Popen[bytes]"
+    path_prefix: str = ""
 
-    def stop(self) -> None:
-        """End it and what it started, and remove its directory."""
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def halt(self) -> None:
+        """End it, with its containers, and keep its directory: `go_on` starts it again."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self.crash()
+        _kill_below(self.directory)
+
+    def crash(self) -> None:
+        """Kill the engine alone, as the kernel would: its containers run on without it."""
+        self.process.kill()
+        self.process.wait()
+        _wait_gone(self.directory / "exec" / "containerd" / "containerd.pid")
+
+    def go_on(self) -> None:
+        """Start it again on its directory. RuntimeUnavailable: it does not come up."""
+        self.process = _spawn(self.directory, self.url, self.path_prefix)
+        _wait_answering(self)
+
+    def stop(self) -> None:
+        """End it and what it started, and remove its directory."""
+        self.halt()
         _unmount_below(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -76,19 +97,31 @@ def start_engine(directory: Path, path_prefix: str = "") -> Engine:
 
     Misconfigured: not root, or no dockerd. RuntimeUnavailable: it does not come up in time.
     """
-    binary = shutil.which("dockerd")
-    if binary is None or os.geteuid() != 0:
+    if shutil.which("dockerd") is None or os.geteuid() != 0:
         raise Misconfigured(
             "A private Docker Engine needs root and dockerd.",
             hint="apt-get install -y docker.io iptables",
         )
     directory.mkdir(parents=True, exist_ok=True)
     url = f"unix://{directory}/docker.sock"
+    engine = Engine(directory, url, _spawn(directory, url, path_prefix), path_prefix)
+    try:
+        _wait_answering(engine)
+    except BaseException:
+        engine.stop()
+        raise
+    return engine
+
+
+def _spawn(directory: Path, url: str, path_prefix: str) -> "subprocess.Popen[bytes]":
     path = os.environ.get("PATH", "")
-    with (directory / "dockerd.log").open("wb") as log:
-        process = subprocess.Popen(
+    # Of an engine that was killed: its successor refuses to start while this file is there and
+    # some other process has got its number.
+    (directory / "pid").unlink(missing_ok=True)
+    with (directory / "dockerd.log").open("ab") as log:
+        return subprocess.Popen(
             [
-                binary, "--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec",
+                "dockerd", "--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec",
                 "--pidfile", f"{directory}/pid", "-H", url,
             ],
             stdin=subprocess.DEVNULL,
@@ -97,15 +130,15 @@ def start_engine(directory: Path, path_prefix: str = "") -> Engine:
             start_new_session=True,
             env={**os.environ, "PATH": f"{path_prefix}:{path}" if path_prefix else path},
         )  # fmt: skip
-    engine = Engine(directory, url, process)
+
+
+def _wait_answering(engine: Engine) -> None:
     end = time.monotonic() + START_DEADLINE_S
-    while not find_engine(url).answers:
-        if time.monotonic() > end or process.poll() is not None:
-            tail = (directory / "dockerd.log").read_text(errors="replace")[-800:]
-            engine.stop()
+    while not find_engine(engine.url).answers:
+        if time.monotonic() > end or engine.process.poll() is not None:
+            tail = (engine.directory / "dockerd.log").read_text(errors="replace")[-800:]
             raise RuntimeUnavailable(f"The private Docker Engine did not start: {tail}")
         time.sleep(POLL_S)
-    return engine
 
 
 @contextmanager
@@ -116,6 +149,42 @@ def running_engine(directory: Path, path_prefix: str = "") -> Iterator[Engine]:
         yield engine
     finally:
         engine.stop()
+
+
+def _wait_gone(file: Path) -> None:
+    """Until the containerd of a killed engine, which dies with it, is gone: an engine that found
+    it in its last moments would wait for it in vain."""
+    try:
+        pid = int(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return
+    end = time.monotonic() + STOP_DEADLINE_S
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            if time.monotonic() > end:
+                os.kill(pid, signal.SIGKILL)
+                break
+            time.sleep(POLL_S)
+    file.unlink(missing_ok=True)
+
+
+def _kill_below(directory: Path) -> None:
+    """End what a killed engine left: its containerd, shims and containers, all known by paths of
+    its own directory in their arguments, and the shims' children."""
+    mark = f"{directory}/exec".encode()
+    ours: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        # A process may end while it is looked at.
+        with suppress(OSError):
+            if mark in (entry / "cmdline").read_bytes():
+                for children in entry.glob("task/*/children"):
+                    ours += [int(pid) for pid in children.read_text().split()]
+                ours.append(int(entry.name))
+    for pid in ours:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _unmount_below(directory: Path) -> None:

@@ -1,6 +1,5 @@
 """The image of the demonstration: busybox, however it can be had; removed if we brought it."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,16 +14,12 @@ WANTED = "busybox:latest"
 OURS = "p2pool-demo/busybox:1"
 
 
-def _nothing() -> None:
-    """Nothing is to be removed."""
-
-
 @attrs.frozen
 class Image:
-    """An image's name, and what removes it if it was not here before."""
+    """An image's name, and whether it is to be removed because it was not here before."""
 
     name: str
-    remove: Callable[[], None] = _nothing
+    brought: bool = False
 
 
 def demo_image(runtime: str, directory: Path) -> Image:
@@ -39,10 +34,12 @@ def demo_image(runtime: str, directory: Path) -> Image:
     try:
         import_busybox(client, directory, OURS)
     except Misconfigured:
-        return Image(WANTED, lambda: _remove(WANTED))
-    return Image(OURS, lambda: _remove(OURS))
+        return Image(WANTED, brought=True)
+    return Image(OURS, brought=True)
 
 
-def _remove(name: str) -> None:
-    with suppress(APIError, DockerException):
-        docker.from_env().api.remove_image(name, force=True)
+def remove_image(image: Image) -> None:
+    """Take an image away that was brought; an engine that is gone has none."""
+    if image.brought:
+        with suppress(APIError, DockerException):
+            docker.from_env().api.remove_image(image.name, force=True)

@@ -23,6 +23,8 @@ from p2pool.dev.anvil import DEV_CHAIN_ID, start_anvil
 from p2pool.dev.children import Child, adopt, spawn, wait_line
 from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
 from p2pool.dev.engine import find_engine
+from p2pool.dev.images import Image, demo_image, remove_image
+from p2pool.dev.leftovers import remove_containers
 from p2pool.dev.shares import shares
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import KeyManager
@@ -84,6 +86,7 @@ class DevPool:
     directory: Path
     say: Say
     runtime: str = "process"
+    image: Image = Image("none")
     rpc_url: str = ""
     pool_id: int = 0
     agents: list[DevAgent] = attrs.field(factory=list)
@@ -107,6 +110,7 @@ class DevPool:
         self.runtime = "docker" if engine.answers else "process"
         if not engine.answers:
             self.say(f"no Docker Engine answers ({engine.reason}): tasks run as plain processes")
+        self.image = await trio.to_thread.run_sync(demo_image, self.runtime, self.directory)
         await self._chain()
         address = await self._bootstrap()
         await self._create_pool(address)
@@ -324,6 +328,7 @@ class DevPool:
             "rpc_url": self.rpc_url,
             "pool_id": self.pool_id,
             "runtime": self.runtime,
+            "image": attrs.asdict(self.image),
             "children": [attrs.asdict(c) for c in self.children],
             "agents": [
                 {
@@ -348,7 +353,8 @@ class DevPool:
             raise Conflict(
                 f"There is no pool in {directory}.", hint="Start one: p2pool dev up."
             ) from error
-        pool = cls(directory, say, state["runtime"], state["rpc_url"], state["pool_id"])
+        image = Image(**state["image"])
+        pool = cls(directory, say, state["runtime"], image, state["rpc_url"], state["pool_id"])
         pool.children = [Child(**c) for c in state["children"]]
         by_name = {c.name: c for c in pool.children}
         for one in state["agents"]:
@@ -366,13 +372,12 @@ class DevPool:
             for child in agents:
                 nursery.start_soon(child.stop)
         await self._remove_containers()
+        await trio.to_thread.run_sync(remove_image, self.image)
         async with trio.open_nursery() as nursery:
             for child in others:
                 nursery.start_soon(child.stop)
         await trio.to_thread.run_sync(lambda: shutil.rmtree(self.directory, ignore_errors=True))
 
     async def _remove_containers(self) -> None:
-        from p2pool.dev.leftovers import remove_containers
-
         for agent in self.agents:
             await remove_containers(self._config_path(agent.name), agent.directory, agent.node_id)

@@ -19,7 +19,8 @@ from p2pool.agent.gate import Gate, Sealer
 from p2pool.core import effects as fx
 from p2pool.core import inputs
 from p2pool.core.context import NodeConfig
-from p2pool.core.node import AnyEffect, AnyInput, Node
+from p2pool.core.node import AnyInput, Node
+from p2pool.core.outbox import AnyEffect
 from p2pool.model.chain import ChainMember, RootRecord, Roster
 from p2pool.model.gossip import Hello
 from p2pool.model.hardware import Gpu, Hardware, Load

@@ -1,0 +1,95 @@
+"""How one node is: what its machine has, what keeps it from working, and what it says of that.
+
+Everything that speaks against a node is a sentence here, for its heartbeat (no work should come)
+and for its own status (who has to do what). Nothing is hidden behind a flag.
+"""
+
+import attrs
+
+from p2pool.core import inputs
+from p2pool.core.context import Context
+from p2pool.core.neighbours import Neighbours
+from p2pool.core.status import heartbeat
+from p2pool.core.worker.worker import Worker
+from p2pool.model.hardware import Hardware, Load
+from p2pool.model.timing import Now
+
+
+@attrs.define
+class Condition:
+    """What is observed of this machine. `failed`: why nothing can be kept any more."""
+
+    context: Context
+    worker: Worker
+    neighbours: Neighbours
+    hardware: Hardware | None = None
+    load: Load = Load()
+    addresses: tuple[str, ...] = ()
+    runtime_reason: str = "the container runtime was not asked yet"
+    failed: str = ""
+
+    # --- what is observed -------------------------------------------------------------------------
+
+    def hardware_observed(self, event: inputs.HardwareObserved, now: Now) -> None:
+        """What the machine offers, and its load."""
+        self.hardware = self.neighbours.hardware = event.hardware
+        self.load = event.load
+
+    def runtime_observed(self, event: inputs.RuntimeObserved, now: Now) -> None:
+        """Whether containers can be run."""
+        self.runtime_reason = "" if event.well else event.reason or "it does not answer"
+        self.worker.runtime(event.well, event.reason)
+
+    def addresses_observed(self, event: inputs.AddressesObserved, now: Now) -> None:
+        """Where others can dial this agent."""
+        self.addresses = event.addresses
+
+    # --- what it says -----------------------------------------------------------------------------
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this node sends heartbeats: a member that knows what it has."""
+        return self.hardware is not None and self.context.roster.belongs(self.context.me)
+
+    def beat(self, now: Now) -> None:
+        """Our heartbeat, where it is due; it is heard here as it is by others."""
+        context = self.context
+        if self.hardware is None or not self.speaks:
+            return
+        content = heartbeat(
+            context, self.worker, self.hardware, self.load, self.addresses, self.trouble, now
+        )
+        context.beats.offer(content)
+        due = context.beats.take_due(content, context.roster.size(), now)
+        context.beats.hear_own(context.me, content, context.config.incarnation, now)
+        context.roster.heard(context.me, now)
+        if due is not None:
+            context.publish(due)
+
+    @property
+    def trouble(self) -> str:
+        """Why no work should come here, or ""."""
+        if self.failed:
+            return f"cannot write: {self.failed}"
+        if self.context.peers.superseded:
+            return "another agent uses its node key"
+        return self.runtime_reason
+
+    def problems(self, now: Now) -> tuple[str, ...]:
+        """What keeps this node from taking part, and who has to do what."""
+        context, out = self.context, [self.trouble] if self.trouble else []
+        roster = context.roster
+        if roster.problem:
+            out.append(f"The chain cannot be read: {roster.problem}")
+        if not roster.known:
+            return (*out, "The pool's roster was not read yet.")
+        if not roster.belongs(context.me):
+            out.append("This node is not in the pool: `p2pool agent run --provider-key` joins it.")
+        if roster.root is None:
+            out.append(
+                "The pool has no root record in a final block: its creator or manager runs "
+                "`p2pool pool start`."
+            )
+        elif context.leader(now) is None:
+            out.append("The pool has no leader now.")
+        return tuple(out)

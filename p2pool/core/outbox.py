@@ -1,0 +1,78 @@
+"""What a step wants done, put in order: what is to be kept first, then what it allows to say.
+
+Orders of a leader to the worker of its own node do not travel: they are handed over here, within
+the step, so that a node that leads obeys itself by the same rules as any other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from p2pool.core.effects import AdmitPeer, Effect, Emit, Log, Persist, Reply, SendTo
+from p2pool.core.worker.events import WorkerEffect
+from p2pool.model.errors import StoreFailed
+from p2pool.model.ports import Accepted
+from p2pool.model.storage import PersistOp
+from p2pool.model.timing import Now
+
+if TYPE_CHECKING:
+    from p2pool.core.node import Node
+
+AnyEffect = Effect | WorkerEffect
+SETTLE_ROUNDS = 16
+"""How often the parts of a node may set each other going within one step."""
+
+
+def collect(node: Node, now: Now) -> list[AnyEffect]:
+    """Everything that is to be made durable first, as one effect, then the rest in its order."""
+    context, ledger = node.context, node.context.ledger
+    node.condition.beat(now)
+    _to_myself(node, now)
+    sends = [SendTo(peer_key, message) for peer_key, message in ledger.send]
+    events = [Emit(event) for event in ledger.events]
+    ledger.send, ledger.events = [], []
+    work, worker_effects = node.worker.take()
+    operations: list[PersistOp] = [*ledger.take_persist(), *work]
+    rest: list[AnyEffect] = []
+    for effect in context.effects:  # It may grow on the way: who is admitted is asked at once.
+        if isinstance(effect, Persist):
+            operations += effect.operations
+            continue
+        rest.append(effect)
+        if isinstance(effect, AdmitPeer):
+            node.inbound.admitted(effect, now)
+    context.effects = []
+    first: list[AnyEffect] = [Persist(tuple(operations))] if operations else []
+    return [*first, *sends, *rest, *worker_effects, *events]
+
+
+def _to_myself(node: Node, now: Now) -> None:
+    mine = node.context.config.me.peer_key
+    for _ in range(SETTLE_ROUNDS):
+        effects, node.context.effects = node.context.effects, []
+        to_me: list[SendTo] = []
+        for effect in effects:
+            if isinstance(effect, SendTo) and effect.peer_key == mine:
+                to_me.append(effect)
+            else:
+                node.context.effects.append(effect)
+        if not to_me:
+            return
+        for sent in to_me:
+            node.inbound.from_myself(sent.message, now)
+        node.advance(now)
+        node.settle(now)
+
+
+def mute(node: Node) -> list[AnyEffect]:
+    """After a failed write nothing is promised: callers are told, peers hear nothing."""
+    why = node.condition.failed
+    error = StoreFailed(f"This agent cannot write: {why}", hint="Mend the disk.")
+    told: list[AnyEffect] = []
+    for effect in node.context.effects:
+        if isinstance(effect, Reply) and isinstance(effect.result, Accepted):
+            told.append(Reply(effect.request_id, error))
+        elif isinstance(effect, (Log, Reply)):
+            told.append(effect)
+    node.context.effects = []
+    return [*told, *node.asks.drop_all(error)]
