@@ -208,12 +208,11 @@ def agent(view: View) -> answers.Agent:
 
 def problems(view: View) -> tuple[str, ...]:
     """What keeps this agent from taking part, in sentences."""
-    found = list(view.problems)
+    if view.problems:
+        return view.problems
     if view.roster is None:
-        found.append("The chain has not been read yet, so nobody is known to belong.")
-    elif view.leader is None:
-        found.append("No leader is known.")
-    return tuple(found)
+        return ("The chain has not been read yet, so nobody is known to belong.",)
+    return () if view.leader is not None else ("No leader is known.",)
 
 
 def accepted(answer: Accepted) -> answers.Accepted:

@@ -45,6 +45,7 @@ from p2pool.model.timing import Now
 from p2pool.model.view import View
 
 AnyInput = inputs.Input | WorkerInput
+NEVER_MS = 2**53
 
 
 class Node:
@@ -201,7 +202,9 @@ class Node:
 
     @property
     def next_wakeup_ms(self) -> int:
-        """When `step` is wanted next, on the monotonic clock."""
+        """When `step` is wanted next, on the monotonic clock; a silent node waits to be asked."""
+        if self.condition.failed:
+            return NEVER_MS
         ledger = self.context.ledger
         dues: list[int | None] = [
             ledger.raft.next_wakeup_ms if ledger.raft is not None else None,

@@ -1,0 +1,153 @@
+"""Bytes from peers become inputs, or are counted and dropped; nothing they hold raises anything."""
+
+import attrs
+import pytest
+from eth_account import Account
+from hypothesis import given
+from hypothesis import strategies as st
+from nacl.signing import SigningKey
+
+from p2pool.agent.gate import NOBODY, Gate, Sealer
+from p2pool.core.inputs import Received, StrangerHeard
+from p2pool.model import limits
+from p2pool.model.gossip import Announcement, Hello, PeerBinding
+from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.messages import Channel
+from p2pool.model.query import BindingsAnswered, PeerKnown, Ping
+from p2pool.model.timing import Now
+from p2pool.wire.binding import make_binding
+
+POOL = PoolRef(31337, Address(b"\x11" * 20), 1)
+NOW = Now(1_000, 1_700_000_000_000)
+NOW_S = NOW.wall_ms // 1000
+
+
+class Peer:
+    """Somebody who sends."""
+
+    def __init__(self, number: int, pool: PoolRef = POOL) -> None:
+        self.account = Account.from_key(bytes([number]) * 32)
+        self.key = SigningKey(bytes([number]) * 32)
+        self.node_id = NodeId(bytes.fromhex(self.account.address[2:]))
+        self.peer_key = PeerKey(bytes(self.key.verify_key))
+        self.sealer = Sealer(pool, self.node_id, self.peer_key, 5, self.key)
+        self.pool = pool
+
+    def binding(self) -> PeerBinding:
+        return make_binding(self.pool, self.account, self.key, NOW_S - 10)
+
+    def hello(self) -> bytes:
+        message = Hello("1", self.binding(), StoreId(b"s" * 16), ())
+        return self.sealer.seal(message, NOW)[1]
+
+    def announcement(self, now: Now = NOW) -> bytes:
+        message = Announcement(Digest(b"l" * 32), 1, 2, 3, Digest(b"d" * 32))
+        return self.sealer.seal(message, now)[1]
+
+
+@pytest.fixture
+def peer() -> Peer:
+    """The usual sender."""
+    return Peer(1)
+
+
+@pytest.fixture
+def gate(peer: Peer) -> Gate:
+    """A gate that knows the usual sender's binding."""
+    return Gate(POOL, {peer.node_id: peer.peer_key}.get)
+
+
+def met(gate: Gate, peer: Peer) -> None:
+    """The peer has said hello."""
+    assert gate.frame(Channel.HELLO, peer.peer_key, peer.hello(), NOW)
+
+
+def test_a_frame_counts_after_hello_only(gate: Gate, peer: Peer) -> None:
+    """Until a peer has shown who it is, it has said nothing."""
+    ping = peer.sealer.seal(Ping(1), NOW)[1]
+    assert gate.frame(Channel.QUERY, peer.peer_key, ping, NOW) == []
+    met(gate, peer)
+    taken = gate.frame(Channel.QUERY, peer.peer_key, peer.sealer.seal(Ping(2), NOW)[1], NOW)
+    assert [type(t) for t in taken] == [Received]
+
+
+def test_a_frame_counts_from_its_own_connection_only(gate: Gate, peer: Peer) -> None:
+    """Who passes another's frame on is not the other."""
+    met(gate, peer)
+    ping = peer.sealer.seal(Ping(1), NOW)[1]
+    assert gate.frame(Channel.QUERY, Peer(2).peer_key, ping, NOW) == []
+
+
+def test_a_hello_is_for_its_own_binding(gate: Gate, peer: Peer) -> None:
+    """Another's binding under one's own key is refused; a bootstrap node has none."""
+    other = Peer(2)
+    stolen = Hello("1", other.binding(), StoreId(b"s" * 16), ())
+    data = peer.sealer.seal(stolen, NOW)[1]
+    assert gate.frame(Channel.HELLO, peer.peer_key, data, NOW) == []
+    nobody = Sealer(POOL, NOBODY, peer.peer_key, 6, peer.key)
+    plain = nobody.seal(Hello("1", None, StoreId(b"s" * 16), ()), NOW)[1]
+    assert gate.frame(Channel.HELLO, peer.peer_key, plain, NOW)
+
+
+def test_replayed_foreign_and_old_messages_are_refused(gate: Gate, peer: Peer) -> None:
+    """Twice, of another pool, of an earlier life, or half a minute off: counted, and dropped."""
+    data = peer.announcement()
+    assert gate.gossip(Channel.ANNOUNCE, data, NOW)
+    assert gate.gossip(Channel.ANNOUNCE, data, NOW) == []
+    foreign = Peer(1, attrs.evolve(POOL, pool_id=2))
+    assert not gate.check_gossip(Channel.ANNOUNCE, foreign.announcement())
+    late = Now(NOW.mono_ms, NOW.wall_ms + limits.CLOCK_SKEW_MAX_MS + 1)
+    assert gate.gossip(Channel.ANNOUNCE, peer.announcement(late), NOW) == []
+    earlier = Peer(1)
+    earlier.sealer.incarnation = 4
+    assert gate.gossip(Channel.ANNOUNCE, earlier.announcement(), NOW) == []
+    assert gate.counters["stale"] == 3
+    assert gate.counters["bad-signature"] == 1
+
+
+def test_a_message_of_another_channel_is_refused(gate: Gate, peer: Peer) -> None:
+    """A question is a question wherever it travels, so it travels on its own channel."""
+    met(gate, peer)
+    ping = peer.sealer.seal(Ping(1), NOW)[1]
+    assert gate.frame(Channel.RAFT, peer.peer_key, ping, NOW) == []
+    assert gate.counters["not-for-us"] == 1
+
+
+def test_oversized_bytes_are_refused(gate: Gate, peer: Peer) -> None:
+    """Before anything is looked at."""
+    assert not gate.check_gossip(Channel.BEAT, bytes(limits.GOSSIP_MESSAGE_MAX_BYTES + 1))
+    assert gate.frame(
+        Channel.QUERY, peer.peer_key, bytes(limits.STREAM_FRAME_MAX_BYTES + 1), NOW
+    ) == []  # fmt: skip
+
+
+def test_gossip_of_an_unknown_node_asks_who_it_is(gate: Gate) -> None:
+    """Its bytes are good, but nobody has introduced it."""
+    other = Peer(3)
+    taken = gate.gossip(Channel.ANNOUNCE, other.announcement(), NOW)
+    assert taken == [StrangerHeard(other.node_id, other.peer_key)]
+
+
+def test_only_good_bindings_come_through(gate: Gate, peer: Peer) -> None:
+    """Bindings that are handed on carry their own proof, and are checked by it."""
+    met(gate, peer)
+    good = Peer(2).binding()
+    forged = attrs.evolve(good, node_id=Peer(3).node_id)
+    old = make_binding(POOL, peer.account, peer.key, NOW_S - 40 * 24 * 3600)
+    told = BindingsAnswered(1, tuple(PeerKnown(b, ()) for b in (forged, good, old)))
+    for _ in range(2):
+        data = peer.sealer.seal(told, NOW)[1]
+        (received,) = gate.frame(Channel.QUERY, peer.peer_key, data, NOW)
+        assert isinstance(received, Received)
+        message = received.verified.message
+        assert isinstance(message, BindingsAnswered)
+        assert [p.binding for p in message.peers] == [good]
+
+
+@given(data=st.binary(max_size=300), channel=st.sampled_from(list(Channel)))
+def test_any_bytes_are_survived(data: bytes, channel: Channel) -> None:
+    """Garbage is counted."""
+    gate = Gate(POOL, lambda node_id: None)
+    assert gate.frame(channel, PeerKey(b"k" * 32), data, NOW) == []
+    assert not gate.check_gossip(channel, data)
+    assert gate.counters.total() == 2

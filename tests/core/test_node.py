@@ -1,0 +1,72 @@
+"""The conductor's contract: one persist and it comes first, silence after a failed write."""
+
+import pytest
+
+from p2pool.core import effects as fx
+from p2pool.core import inputs
+from p2pool.core.node import Node
+from p2pool.model.errors import StoreFailed
+from p2pool.model.ports import ReadIndexAsked
+from tests.sim.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    """Three nodes that have elected a leader."""
+    made = World(1, 3)
+    for number in range(3):
+        made.start(number)
+    made.run(8_000)
+    return made
+
+
+def leader(world: World) -> Node:
+    """The one that leads."""
+    (node,) = [m.node for m in world.machines if m.node is not None and m.node.context.ledger.leads]
+    return node
+
+
+def test_what_is_kept_comes_first_and_once(world: World) -> None:
+    """The simulator raises for any step that breaks this; here it is looked at directly."""
+    node = leader(world)
+    out = node.step([inputs.Asked(1, ReadIndexAsked()), inputs.Ticked()], world.now())
+    persists = [i for i, effect in enumerate(out) if isinstance(effect, fx.Persist)]
+    assert persists in ([], [0])
+
+
+def test_after_a_failed_write_a_node_is_silent(world: World) -> None:
+    """It answers who asked it, tells its log, and sends nothing to anybody any more."""
+    node = leader(world)
+    out = node.step(inputs.PersistFailed("no space left"), world.now())
+    assert any(isinstance(e, fx.Log) for e in out)
+    world.run(0)
+    for _ in range(5):
+        out = node.step([inputs.Asked(7, ReadIndexAsked()), inputs.Ticked()], world.now())
+        assert all(isinstance(effect, (fx.Log, fx.Reply)) for effect in out)
+        replies = [e for e in out if isinstance(e, fx.Reply)]
+        assert [type(r.result) for r in replies] == [StoreFailed]
+    assert "no space left" in node.view(world.now()).problems[0]
+
+
+def test_the_others_go_on_without_a_silent_leader(world: World) -> None:
+    """They elect another, and its term is later."""
+    node = leader(world)
+    term = node.context.ledger.term
+    (machine,) = [m for m in world.machines if m.node is node]
+    world.give(machine, inputs.PersistFailed("no space left"))
+    rest = [m for m in world.machines if m is not machine]
+
+    def led() -> bool:
+        return any(m.node is not None and m.node.context.ledger.leads for m in rest)
+
+    assert world.run_until(led, 20_000)
+    assert max(m.node.context.ledger.term for m in rest if m.node is not None) > term
+
+
+def test_a_node_sleeps_between_what_is_due(world: World) -> None:
+    """After a step nothing is due at once, or the loop would never rest."""
+    for machine in world.machines:
+        assert machine.node is not None
+        machine.node.step(inputs.Ticked(), world.now())
+        machine.node.step(inputs.Ticked(), world.now())
+        assert machine.node.next_wakeup_ms > world.now_ms
