@@ -6,12 +6,14 @@ and for its own status (who has to do what). Nothing is hidden behind a flag.
 
 import attrs
 
+from p2pool.codec.messages import hardware_digest
 from p2pool.core import inputs
 from p2pool.core.context import Context
 from p2pool.core.neighbours import Neighbours
 from p2pool.core.status import heartbeat
 from p2pool.core.worker.worker import Worker
 from p2pool.model.hardware import Hardware, Load
+from p2pool.model.ids import Digest
 from p2pool.model.timing import Now
 
 
@@ -23,6 +25,7 @@ class Condition:
     worker: Worker
     neighbours: Neighbours
     hardware: Hardware | None = None
+    digest: Digest = Digest(b"")
     load: Load = Load()
     addresses: tuple[str, ...] = ()
     runtime_reason: str = "the container runtime was not asked yet"
@@ -32,6 +35,8 @@ class Condition:
 
     def hardware_observed(self, event: inputs.HardwareObserved, now: Now) -> None:
         """What the machine offers, and its load."""
+        if event.hardware != self.hardware:
+            self.digest = hardware_digest(event.hardware)
         self.hardware = self.neighbours.hardware = event.hardware
         self.load = event.load
 
@@ -57,8 +62,9 @@ class Condition:
         if self.hardware is None or not self.speaks:
             return
         content = heartbeat(
-            context, self.worker, self.hardware, self.load, self.addresses, self.trouble, now
-        )
+            context, self.worker, self.hardware, self.digest, self.load, self.addresses,
+            self.trouble, now,
+        )  # fmt: skip
         context.beats.offer(content)
         due = context.beats.take_due(content, context.roster.size(), now)
         context.beats.hear_own(context.me, content, context.config.incarnation, now)

@@ -92,6 +92,12 @@ class Neighbours:
         # Sending to a peer that is not connected makes the network dial it.
         self.context.send(asked.node_id, Ping(self.context.request()))
 
+    def missed(self, now: Now) -> list[tuple[NodeId, str]]:
+        """As `watched`, whenever something of it is due."""
+        watch_ms = self.watch.wakeup_ms()
+        due = now.mono_ms >= self.round_due_ms or (watch_ms is not None and now.mono_ms >= watch_ms)
+        return self.watched(now) if due else []
+
     def watched(self, now: Now) -> list[tuple[NodeId, str]]:
         """Probe the watched nodes; those of which somebody should be told, and why."""
         context, hints = self.context, []

@@ -1,14 +1,11 @@
 """The conductor: one node's decisions, driven by inputs, answering with what to do.
 
-Intuition: bytes were opened and checked outside; here a table says which part takes which input,
-and after each step every part does what has become due. Parts share a `Context`, and nothing else
-of them is reached from outside but the view.
+A table says which part takes which input; after each step every part does what has become due.
 
 The driver's contract: one task calls `step`, with every input that is queued; it awaits the
 `Persist` effect (the first one, if there is any) before it carries out the others, in their order;
-it calls again at `next_wakeup_ms` at latest. Where a write failed it says so by `PersistFailed`,
-and from then on this node promises nothing: it is silent, and says why. No clock, no randomness of
-its own, no I/O. Source: design, section 3.
+it calls again at `next_wakeup_ms` at latest. Where a write failed it says so by `PersistFailed`:
+from then on this node is silent, and says why. Source: design, section 3.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -97,9 +94,8 @@ class Node:
 
     def introduce(self, binding: PeerBinding) -> None:
         """Our own binding, new or renewed: it is handed out with those of others."""
-        self.context.effects += self.context.peers.learn(
-            PeerKnown(binding, self.condition.addresses)
-        )
+        known = PeerKnown(binding, self.condition.addresses)
+        self.context.effects += self.context.peers.learn(known)
 
     # --- a step -----------------------------------------------------------------------------------
 
@@ -129,13 +125,9 @@ class Node:
         self._lead_or_not(now)
         if self.leader is not None and ledger.leads:
             self.leader.tick(now)
-        watch_ms = self.neighbours.watch.wakeup_ms()
-        if now.mono_ms >= self.neighbours.round_due_ms or (
-            watch_ms is not None and now.mono_ms >= watch_ms
-        ):
-            for node_id, reason in self.neighbours.watched(now):
-                if self.leader is not None and ledger.leads:
-                    self.leader.hinted(node_id, reason, now)
+        for node_id, reason in self.neighbours.missed(now):
+            if self.leader is not None and ledger.leads:
+                self.leader.hinted(node_id, reason, now)
         self.neighbours.tick(now)
         self.asks.tick(now)
         self._fetch(now)
@@ -191,9 +183,8 @@ class Node:
         leader = context.leader(now)
         if leader is None:
             self.worker.wait(now)
-            return
-        report = self.worker.report(now)
-        if report is None:
+        report = self.worker.report(now) if leader is not None else None
+        if leader is None or report is None:
             return
         if leader != context.me:
             context.send(leader, report)

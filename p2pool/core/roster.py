@@ -31,6 +31,7 @@ from p2pool.model.timing import Now
 
 META_TABLE = "meta"
 ROSTER_KEY = b"roster.final"
+TICK_MS = 1_000
 ROW_MAX_BYTES = limits.STORE_VALUE_MAX_BYTES
 NO_BLOCK = Digest(bytes(DIGEST_BYTES))
 
@@ -51,6 +52,7 @@ class RosterBook:
     final: Roster | None = None
     observed_ms: int | None = None
     problem: str = ""
+    tick_due_ms: int = 0
     standings: "OrderedDict[NodeId, Standing]" = attrs.field(factory=OrderedDict)
     _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _in_final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
@@ -106,7 +108,10 @@ class RosterBook:
         self._move(node_id, MembershipEvent.HEARTBEAT_SEEN, now)
 
     def tick(self, now: Now) -> None:
-        """End the states that lasted too long."""
+        """End the states that lasted too long; looked at once a second."""
+        if now.mono_ms < self.tick_due_ms:
+            return
+        self.tick_due_ms = now.mono_ms + TICK_MS
         for node_id, standing in tuple(self.standings.items()):
             rule = MEMBERSHIP_DEADLINES.get(standing.membership)
             if rule is not None and now.mono_ms >= standing.since_ms + rule[1]:

@@ -4,7 +4,6 @@ A view is built when somebody looks, from what the node holds at that moment, an
 Nothing here changes anything.
 """
 
-from p2pool.codec.messages import hardware_digest
 from p2pool.core.context import Context
 from p2pool.core.pool.state import Allocation, PoolState, Task
 from p2pool.core.pool.tasks import summary
@@ -13,7 +12,7 @@ from p2pool.model import limits
 from p2pool.model.chain import ChainMember
 from p2pool.model.gossip import Heartbeat
 from p2pool.model.hardware import FreeResources, Hardware, Load
-from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.ids import Digest, NodeId, PeerKey
 from p2pool.model.states import Intent, RaftRole, Reachability
 from p2pool.model.timing import Now
 from p2pool.model.view import AllocationView, NodeView, TaskView, View
@@ -23,12 +22,13 @@ def heartbeat(
     context: Context,
     worker: Worker,
     hardware: Hardware,
+    digest: Digest,
     load: Load,
     addresses: tuple[str, ...],
     trouble: str,
     now: Now,
 ) -> Heartbeat:
-    """What this node would say now."""
+    """What this node would say now. `digest` is that of `hardware`."""
     ledger = context.ledger
     state = ledger.state
     intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
@@ -42,7 +42,7 @@ def heartbeat(
         ledger.epoch,
         ledger.term,
         ledger.applied_index,
-        hardware_digest(hardware),
+        digest,
         hardware,
         worker.free(hardware),
         worker.statuses()[: limits.ALLOCATIONS_PER_HEARTBEAT_MAX],
