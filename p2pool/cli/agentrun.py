@@ -45,6 +45,7 @@ NODE_KEY_NAME = "node.json"
     metavar="FILE",
     help="Where the provider key's passphrase is. Default: as for the node key.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what joining the pool would send, and end.")
 @click.option("--stop-tasks", is_flag=True, help="End this node's tasks when the agent ends.")
 @log_options
 @json_option
@@ -55,6 +56,7 @@ def run(
     passphrase_file: Path | None,
     provider_key: Path | None,
     provider_passphrase_file: Path | None,
+    dry_run: bool,
     stop_tasks: bool,
     log_level: str | None,
     log_format: str | None,
@@ -82,6 +84,9 @@ def run(
                 "The node key and the provider key are one key.",
                 hint="Give the node a key of its own: p2pool wallet new.",
             )
+    if dry_run:
+        _say_what_joining_would_do(settings, node, provider, as_json)
+        return
     from p2pool.agent.agent import AgentOptions, run_agent
 
     options = AgentOptions(directory, settings, node, provider, stop_tasks)
@@ -96,6 +101,44 @@ def run(
         await run_agent(options, stop, started)  # type: ignore[arg-type]
 
     run_until_signal(main)
+
+
+def _say_what_joining_would_do(
+    settings: "AgentConfig",
+    node: "LocalAccount",
+    provider: "LocalAccount | None",
+    as_json: bool,
+) -> None:
+    """The next step into the pool, and the transactions that it would send; none is sent."""
+    import trio
+
+    from p2pool.cli.onchain import open_chain
+    from p2pool.drivers.chain.join import Joining, JoinStep
+    from p2pool.drivers.chain.writer import DryWriter
+    from p2pool.model.ids import Address
+
+    async def look() -> tuple[JoinStep, list[str]]:
+        writer = None
+        if provider is not None:
+            writer = DryWriter(Address(bytes.fromhex(provider.address[2:])))
+        joining = Joining(open_chain(settings.chain), settings.pool.id, node, 1, _no_invite, writer)
+        step = await joining.next_step()
+        return step, writer.said if writer is not None else []
+
+    step, said = trio.run(look)
+    told = {**attrs.asdict(step), "would_send": said}
+    if as_json:
+        print(json.dumps(told))
+        return
+    print(f"next step: {told['name']} ({told['progress']}) {told['detail']}".rstrip())
+    if told["waiting_on"]:
+        print(f"waits for: {told['waiting_on']}")
+    for line in said or ["nothing would be sent"]:
+        print(line)
+
+
+async def _no_invite() -> None:
+    """A dry run asks nobody for an invite."""
 
 
 def with_log_options(settings: "AgentConfig", level: str | None, form: str | None) -> "AgentConfig":

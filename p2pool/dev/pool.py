@@ -151,13 +151,17 @@ class DevPool:
     async def _bootstrap(self) -> str:
         """Start the bootstrap node; its address."""
         self.say("starting a bootstrap node")
-        directory = self.directory / "bootstrap"
         # It needs the pool's number before the pool is there: the first one of fresh contracts.
         config = self._agent_config(ResourcesConfig(), ())
         write_config(config, self._config_path("bootstrap"))
+        return await self.start_bootstrap(LOOPBACK[0])
+
+    async def start_bootstrap(self, listen: str) -> str:
+        """Start (again) the bootstrap node at a multiaddr; its whole address."""
+        directory = self.directory / "bootstrap"
         child, output = spawn(
             "bootstrap",
-            ["bootstrap", "run", "--data-dir", str(directory), "--json",
+            ["bootstrap", "run", "--data-dir", str(directory), "--json", "--listen", listen,
              "--config", str(self._config_path("bootstrap"))],
             self.directory / "logs", {},
         )  # fmt: skip

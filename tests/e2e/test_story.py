@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pool.drivers.config import load_config
 from p2pool.drivers.keys import import_key_file
 from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import IMAGE, p2pool
@@ -129,9 +130,9 @@ async def test_failures_are_told(pool_directory: Path) -> None:
 
 
 async def test_without_its_bootstrap_node_a_pool_goes_on(pool_directory: Path) -> None:
-    """Known peers are enough to get back in."""
+    """Known peers are enough to get back in; a bootstrap node that is back is the same one."""
     acting = Acting.on(pool_directory)
-    bootstrap = next(c for c in acting.pool.children if c.name == "bootstrap")
+    bootstrap = [c for c in acting.pool.children if c.name == "bootstrap"][-1]
     bootstrap.signal(signal.SIGKILL)
     await bootstrap.wait_gone()
     agent = acting.agents[2]
@@ -140,3 +141,6 @@ async def test_without_its_bootstrap_node_a_pool_goes_on(pool_directory: Path) -
     task = acting.submit(agent, "after", "true")
     await acting.wait_states(agent, task, "succeeded")
     assert (await agent.get("/v1/agent"))["agent"]["peers_connected"] == 2
+    config = load_config(acting.pool.directory / "agent-1.toml", {})
+    address = config.network.bootstrap[0]
+    assert await acting.pool.start_bootstrap(address.partition("/p2p/")[0]) == address
