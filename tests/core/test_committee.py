@@ -124,3 +124,15 @@ def test_no_more_learners_than_there_is_room_for() -> None:
     """A committee of seven grows three learners at a time."""
     assert change("0", "123", free="45", size=7) is None
     assert change("0", "123", free="45", size=7, s1=READY, s2=READY) == ("01", "23")
+
+
+def test_a_node_with_another_disk_gives_up_its_old_seat() -> None:
+    """The voter that it was is gone for good: removed at once, then the node may learn anew."""
+    renewed = Voter(V[2].node_id, V[2].peer_key, StoreId(b"n" * 16))
+    given = {V[1]: READY, V[2]: Seat()}
+    shown = [Candidate(V[1], P), Candidate(renewed, P)]
+    new = next_change(configuration("012"), V[0], given, shown, 3, {})
+    assert new == configuration("01")
+    new = next_change(configuration("01"), V[0], {V[1]: READY}, shown, 3, {})
+    assert new is not None
+    assert new.learners == (renewed,)

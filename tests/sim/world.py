@@ -299,7 +299,8 @@ class World:
                     self.deliver(m, to, channel, data)
             case fx.Publish():
                 channel, data = m.sealer.seal(effect.message, self.now())
-                for other in self.machines:
+                # Gossip streams are opened to members alone.
+                for other in (self.machines[i] for i in self.members):
                     if other is not m:
                         self.deliver(m, other, channel, data)
             case fx.Reply():

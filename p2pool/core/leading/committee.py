@@ -59,13 +59,16 @@ def next_change(
     free = [c.voter for c in candidates if c.voter.node_id not in taken]
     providers = {**{c.voter.node_id: c.provider for c in candidates}, **providers}
     ready = [v for v in learners if seats.get(v, Seat()).caught_up]
+    # A node that shows another store or key is not the participant that it was: that one is gone.
+    shown = {c.voter.node_id: c.voter for c in candidates}
     for learner in learners:
         seat = seats.get(learner, Seat())
-        if seat.silent or seat.out:
+        if seat.silent or seat.out or shown.get(learner.node_id, learner) != learner:
             return _without(now_is, learner)
     for voter in voters:
         seat = seats.get(voter, Seat())
-        if voter == me or not (seat.out or (seat.silent and (free or ready))):
+        renewed = shown.get(voter.node_id, voter) != voter
+        if voter == me or not (seat.out or renewed or (seat.silent and (free or ready))):
             continue
         alive = sum(not seats.get(v, Seat()).silent for v in voters if v != voter)
         if len(voters) > 1 and alive >= (len(voters) - 1) // 2 + 1:
