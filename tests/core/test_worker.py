@@ -1,0 +1,348 @@
+"""The worker's rules, one by one, against an engine in memory that the test moves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from p2pool.codec.messages import task_id
+from p2pool.codec.spec import spec_json
+from p2pool.core.worker import events as ev
+from p2pool.core.worker.worker import Worker
+from p2pool.model import limits
+from p2pool.model.entries import Outcome
+from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, Token
+from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.states import AllocationState
+from p2pool.model.storage import TABLES, Delete, Put
+from p2pool.model.tasks import (
+    Action,
+    GpuRequest,
+    Resources,
+    RestartMode,
+    RestartPolicy,
+    SignedRequest,
+    TaskRequest,
+    TaskSpec,
+)
+from p2pool.model.timing import Now
+from p2pool.model.work import Desired, Order, ReportAnswered, Stop
+
+POOL = PoolRef(31337, Address(b"\x11" * 20), 1)
+ME = NodeId(b"\x22" * 20)
+S = AllocationState
+
+
+def desired(name: str = "t", attempt: int = 1, gpus: tuple[str, ...] = (), **of: Any) -> Desired:
+    """A copy that is ordered."""
+    spec = TaskSpec(name=name, image="i", resources=Resources(gpu=GpuRequest(len(gpus))))
+    request = TaskRequest(
+        Action.SUBMIT,
+        1,
+        "",
+        spec_json(attrs.evolve(spec, **of)),
+        b"r" * 32,
+        0,
+        600,  # type: ignore[arg-type]
+    )
+    name_of = AllocationId(task_id(POOL, request), 0)
+    return Desired(name_of, attempt, SignedRequest(request, b"s" * 65), gpus)
+
+
+class Bench:
+    """A worker, its disk and its engine."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
+        self.engine: dict[tuple[AllocationId, int], ContainerStatus] = {}
+        self.refused = ""
+        self.at_ms, self.index = 1_000, 0
+        self.done: list[ev.WorkerEffect] = []
+        self.start()
+
+    def start(self) -> None:
+        """(Re)start the worker from its disk."""
+        self.worker = Worker(RuntimeScope(POOL, ME), lambda d, s, t: self.refused, self.rows)
+        self.worker.member(True)
+        self.worker.runtime(True, "")
+
+    def now(self) -> Now:
+        return Now(self.at_ms, 1_700_000_000_000 + self.at_ms)
+
+    def order(self, *wanted: Desired, stops: tuple[Desired, ...] = ()) -> bool:
+        """Give a newer order; whether it was taken."""
+        self.index += 1
+        named = tuple(Stop(d.allocation, d.attempt) for d in stops)
+        order = Order(ME, Token(1, 1, self.index), tuple(wanted), named)
+        return self.worker.obey(order, (None,) * len(wanted), self.now()).ok
+
+    def turn(self, ms: int = 0) -> list[ev.WorkerEffect]:
+        """Let time pass and carry out what the worker wants; what that was, listings apart."""
+        self.at_ms += ms
+        out: list[ev.WorkerEffect] = []
+        for _ in range(6):
+            self.worker.tick(self.now())
+            operations, effects = self.worker.take()
+            for op in operations:
+                if isinstance(op, Put):
+                    self.rows[op.table][op.key] = op.value
+                elif isinstance(op, Delete):
+                    self.rows[op.table].pop(op.key, None)
+            for effect in effects:
+                for event in self._carry_out(effect):
+                    self.worker.step(event, self.now())
+                if not isinstance(effect, ev.ListContainers):
+                    out.append(effect)
+        return out
+
+    def _carry_out(self, effect: ev.WorkerEffect) -> Iterator[ev.WorkerInput]:
+        match effect:
+            case ev.ListContainers():
+                yield ev.ContainersListed(tuple(self.engine.values()))
+            case ev.StartContainer():
+                plan = effect.plan
+                key = (plan.allocation, plan.attempt)
+                assert any(self.rows["orders"]), "an item is on disk before its container starts"
+                self.engine[key] = ContainerStatus(
+                    *key, plan.token, plan.spec_hash, ContainerState.RUNNING, gpus=plan.gpus
+                )
+                yield ev.ContainerStarted(self.engine[key])
+            case ev.RestartContainer():
+                key = (effect.allocation, effect.attempt)
+                self.engine[key] = attrs.evolve(self.engine[key], state=ContainerState.RUNNING)
+                yield ev.ContainerStarted(self.engine[key])
+            case ev.StopContainer():
+                self.end(effect.allocation, effect.attempt, 143)
+                yield ev.ContainerStopped(effect.allocation, effect.attempt)
+            case ev.RemoveContainer():
+                del self.engine[effect.allocation, effect.attempt]
+                yield ev.ContainerRemoved(effect.allocation, effect.attempt)
+
+    def end(self, allocation: AllocationId, attempt: int, code: int | None) -> None:
+        """A container ends."""
+        key = (allocation, attempt)
+        state = ContainerState.EXITED if code is not None else ContainerState.DEAD
+        self.engine[key] = attrs.evolve(
+            self.engine[key], state=state, exit_code=code, finished_at_ms=self.at_ms
+        )
+
+    def finish(self, of: Desired, code: int | None = 0) -> list[ev.WorkerEffect]:
+        """A container ends and is found so."""
+        self.end(of.allocation, of.attempt, code)
+        return self.turn(limits.RECONCILE_INTERVAL_MS)
+
+    def state(self, of: Desired) -> AllocationState | None:
+        item = self.worker.items.get((of.allocation, of.attempt))
+        return item.state if item is not None else None
+
+    def reported(self) -> dict[AllocationState, Outcome]:
+        """What is reported now, by state."""
+        report = self.worker.report(self.now())
+        return {o.state: o for o in report.outcomes} if report is not None else {}
+
+    def settle(self) -> None:
+        """The leader takes all that is reported."""
+        self.worker.connected(self.now())
+        report = self.worker.report(self.now())
+        if report is not None:
+            self.worker.settle(ReportAnswered(report.token, report.outcomes))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """An empty node that is a member and has listed once."""
+    made = Bench()
+    made.turn()
+    return made
+
+
+def test_an_order_is_carried_out_and_told(bench: Bench) -> None:
+    """Started, running, ended with its code, reported until it is settled."""
+    one = desired()
+    assert bench.order(one)
+    assert [type(e) for e in bench.turn()] == [ev.StartContainer]
+    assert list(bench.reported()) == [S.RUNNING]
+    bench.finish(one, 3)
+    assert bench.reported()[S.FAILED].exit_code == 3
+    assert bench.reported() == {}
+    bench.at_ms += limits.REPORT_RESEND_MS
+    assert list(bench.reported()) == [S.FAILED]
+    bench.settle()
+    bench.at_ms += limits.REPORT_RESEND_MS
+    assert bench.reported() == {}
+
+
+def test_older_orders_are_refused_also_after_a_restart(bench: Bench) -> None:
+    """The high-water token is durable; an equal one is heard again and changes nothing."""
+    bench.order(desired())
+    bench.turn()
+    bench.start()
+    old = Order(ME, Token(1, 1, 0), (), (Stop(desired().allocation, 1),))
+    answer = bench.worker.obey(old, (), bench.now())
+    assert (answer.ok, answer.high_water) == (False, Token(1, 1, 1))
+    same = attrs.evolve(old, token=Token(1, 1, 1))
+    assert bench.worker.obey(same, (), bench.now()).ok
+    assert not bench.worker.items[desired().allocation, 1].stop_wanted
+
+
+def test_nothing_but_an_explicit_stop_ends_a_copy(bench: Bench) -> None:
+    """An order that does not name it leaves it running; a stop ends it."""
+    one = desired()
+    bench.order(one)
+    bench.turn()
+    bench.order()
+    assert bench.turn(60_000) == []
+    assert bench.state(one) is S.RUNNING
+    bench.order(stops=(one,))
+    assert [type(e) for e in bench.turn()] == [ev.StopContainer]
+    assert bench.state(one) is S.STOPPED
+
+
+def test_a_stop_of_what_never_came_is_reported(bench: Bench) -> None:
+    """Otherwise the pool would wait for its end for ever."""
+    bench.order(stops=(desired(),))
+    bench.turn()
+    assert list(bench.reported()) == [S.STOPPED]
+
+
+def test_what_is_not_allowed_is_never_started(bench: Bench) -> None:
+    """It fails, and says why."""
+    bench.refused = "the account has no right"
+    bench.order(desired())
+    assert bench.turn() == []
+    assert "no right" in bench.reported()[S.FAILED].reason
+
+
+def test_a_newer_attempt_waits_for_the_older(bench: Bench) -> None:
+    """And has it ended, though nobody named it."""
+    bench.order(desired())
+    bench.turn()
+    bench.order(desired(attempt=2))
+    effects = bench.turn()
+    assert [type(e) for e in effects] == [ev.StopContainer, ev.StartContainer]
+
+
+def test_a_gpu_is_handed_on_when_its_holder_is_gone(bench: Bench) -> None:
+    """Whatever the order says."""
+    first, second = desired("a", gpus=("G",)), desired("b", gpus=("G",))
+    bench.order(first)
+    bench.turn()
+    bench.order(first, second)
+    assert bench.turn(10_000) == []
+    assert [type(e) for e in bench.finish(first)] == [ev.StartContainer]
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "again"),
+    [
+        (RestartMode.NEVER, 1, False),
+        (RestartMode.ON_FAILURE, 1, True),
+        (RestartMode.ON_FAILURE, 0, False),
+        (RestartMode.ALWAYS, 0, True),
+    ],
+)
+def test_restart_policies(bench: Bench, mode: RestartMode, code: int, again: bool) -> None:
+    """After a pause that doubles, as often as the policy allows."""
+    one = desired(restart=RestartPolicy(mode, attempts=2, backoff_ms=1_000))
+    bench.order(one)
+    bench.turn()
+    for pause_ms in (1_000, 2_000) if again else ():
+        bench.finish(one, code)
+        assert bench.state(one) is S.STARTING
+        assert bench.turn(pause_ms - 1) == []
+        assert [type(e) for e in bench.turn(1)] == [ev.RestartContainer]
+    bench.finish(one, code)
+    assert bench.state(one) is (S.SUCCEEDED if code == 0 else S.FAILED)
+
+
+def test_failed_starts(bench: Bench) -> None:
+    """The world's failure is tried again and told; the submitter's ends it."""
+    one, two = desired("a"), desired("b")
+    bench.order(one, two)
+    bench.worker.tick(bench.now())
+    bench.worker.take()
+    for of, code, retry in ((one, "registry-unavailable", True), (two, "image-not-found", False)):
+        bench.worker.step(ev.StartFailed(of.allocation, 1, code, "because", retry), bench.now())
+    assert bench.reported()[S.PULLING].reason == "because"
+    assert bench.state(two) is S.FAILED
+    assert [type(e) for e in bench.turn(limits.RESTART_BACKOFF_MIN_MS)] == [ev.StartContainer]
+    assert bench.state(one) is S.RUNNING
+
+
+def test_a_container_that_vanished_is_missed_twice(bench: Bench) -> None:
+    """One listing may be older than the start that it does not show."""
+    one = desired()
+    bench.order(one)
+    bench.turn()
+    bench.engine.clear()
+    bench.turn(limits.RECONCILE_INTERVAL_MS)
+    assert bench.state(one) is S.RUNNING
+    bench.turn(limits.RECONCILE_INTERVAL_MS)
+    assert bench.state(one) is S.FAILED
+
+
+def test_after_a_restart_containers_are_adopted(bench: Bench) -> None:
+    """Running ones are not started again, ended ones give their outcome."""
+    one, two = desired("a"), desired("b")
+    bench.order(one, two)
+    bench.turn()
+    bench.end(two.allocation, 1, 0)
+    bench.start()
+    assert bench.turn() == []
+    assert (bench.state(one), bench.state(two)) == (S.RUNNING, S.SUCCEEDED)
+
+
+def test_a_container_without_an_order_is_reported_and_left(bench: Bench) -> None:
+    """After a disk was lost: the leader decides; an order for it makes it this copy again."""
+    one = desired()
+    bench.order(one)
+    bench.turn()
+    bench.rows = {name: {} for name in TABLES}
+    bench.start()
+    assert bench.turn(60_000) == []
+    assert list(bench.reported()) == [S.RUNNING]
+    bench.order(one)
+    assert bench.turn() == []
+    assert bench.state(one) is S.RUNNING
+
+
+def test_while_the_engine_is_away_nothing_is_known_to_have_ended(bench: Bench) -> None:
+    """And nothing is begun."""
+    one, two = desired("a"), desired("b")
+    bench.order(one)
+    bench.turn()
+    bench.worker.runtime(False, "away")
+    bench.order(one, two)
+    assert bench.turn(1_000) == []
+    assert bench.state(one) is S.RUNNING
+    bench.worker.runtime(True, "")
+    assert [type(e) for e in bench.turn()] == [ev.StartContainer]
+
+
+def test_membership(bench: Bench) -> None:
+    """Who is not in the pool starts nothing; who is finally out stops everything."""
+    bench.worker.member(False)
+    bench.order(desired("a"))
+    assert bench.turn() == []
+    bench.worker.member(True)
+    assert len(bench.turn()) == 1
+    bench.worker.leave(bench.now())
+    assert [type(e) for e in bench.turn()] == [ev.StopContainer]
+
+
+def test_only_the_newest_ended_containers_are_kept(bench: Bench) -> None:
+    """For their log lines; older ones are removed once they are settled."""
+    many = [desired(f"t{n}") for n in range(limits.ENDED_CONTAINERS_KEPT + 3)]
+    bench.order(*many)
+    bench.turn()
+    for of in many:
+        bench.at_ms += 1
+        bench.end(of.allocation, 1, 0)
+    bench.turn(limits.RECONCILE_INTERVAL_MS)
+    assert len(bench.engine) == len(many)
+    bench.settle()
+    removed = bench.turn(limits.RECONCILE_INTERVAL_MS)
+    assert {e.allocation for e in removed if isinstance(e, ev.RemoveContainer)} == {
+        of.allocation for of in many[:3]
+    }
