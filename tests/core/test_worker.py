@@ -44,7 +44,7 @@ def desired(name: str = "t", attempt: int = 1, gpus: tuple[str, ...] = (), **of:
         spec_json(attrs.evolve(spec, **of)),
         b"r" * 32,
         0,
-        600,  # type: ignore[arg-type]
+        600,
     )
     name_of = AllocationId(task_id(POOL, request), 0)
     return Desired(name_of, attempt, SignedRequest(request, b"s" * 65), gpus)
