@@ -85,7 +85,8 @@ def docker_run(rounds: int) -> list[float]:
 
     def run() -> None:
         done = subprocess.run(
-            ["docker", "run", "-d", "--memory", "16m", "--cpus", "0.3", BUSYBOX_IMAGE, "sh", "-c", "sleep 1000"],
+            ["docker", "run", "-d", "--memory", "16m", "--cpus", "0.3", BUSYBOX_IMAGE,
+             "sh", "-c", "sleep 1000"],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         names.append(done.stdout.strip())
