@@ -11,6 +11,7 @@ import pytest
 
 from p2pool.dev.engine import Engine, import_busybox, start_engine
 from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.process import ProcessRuntime
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 from p2pool.model.ids import Address, NodeId, PoolRef
 from p2pool.model.runtime import RuntimeScope
@@ -53,3 +54,12 @@ async def docker_runtime(engine: Engine, tmp_path: Path) -> AsyncIterator[Docker
         for status in await runtime.list():
             await runtime.stop(status.allocation, status.attempt, 0)
             await runtime.remove(status.allocation, status.attempt)
+
+
+@pytest.fixture
+async def runtime(tmp_path: Path) -> AsyncIterator[ProcessRuntime]:
+    """A process runtime whose processes end with the test."""
+    made = ProcessRuntime(SCOPE, tmp_path)
+    yield made
+    for one in await made.list():
+        await made.stop(one.allocation, one.attempt, 0)

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from p2pool.drivers.containers.linefiles import LineFiles
 from p2pool.drivers.containers.linereader import LineReader
 from p2pool.drivers.containers.process import ProcessRuntime
-from tests.containers.test_process import ALLOCATION, lines, plan, runtime, wait_ended
-
-__all__ = ["runtime"]
+from tests.containers.processes import ALLOCATION, lines, plan, wait_ended
 
 LINE_MAX = 16
 

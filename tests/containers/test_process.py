@@ -1,20 +1,15 @@
 """The process runtime with real processes: its own promises, beside the shared contract suite."""
 
 import errno
-import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
-from p2pool.drivers.containers import procfs, runs
+from p2pool.drivers.containers import runs
 from p2pool.drivers.containers.process import ProcessRuntime
 from p2pool.drivers.containers.runs import Runs
 from p2pool.model.errors import (
@@ -25,85 +20,26 @@ from p2pool.model.errors import (
     NotFound,
     RuntimeUnavailable,
 )
-from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PoolRef, TaskId, Token
+from p2pool.model.ids import Address, Digest, NodeId, Token
 from p2pool.model.runtime import (
-    ContainerPlan,
-    ContainerRuntime,
     ContainerState,
     ContainerStatus,
-    RuntimeScope,
 )
-from p2pool.model.tasks import Mount, MountKind, Port, Resources, TaskSpec
-
-POOL = PoolRef(31337, Address(b"\x11" * 20), 7)
-SCOPE = RuntimeScope(POOL, NodeId(b"\x22" * 20))
-ALLOCATION = AllocationId(TaskId(b"\x33" * 16), 0)
-FOREVER = "while :; do sleep 1; done"
-WAIT_S = 30
-
-
-def plan(script: str, *, replica: int = 0, attempt: int = 1, **of_spec: object) -> ContainerPlan:
-    """A plan of a shell script."""
-    spec = TaskSpec(name="t", image="busybox", command=("sh", "-c", script))
-    return ContainerPlan(
-        allocation=attrs.evolve(ALLOCATION, replica=replica),
-        attempt=attempt,
-        token=Token(1, 2, 3),
-        spec=attrs.evolve(spec, **of_spec),  # type: ignore[arg-type]
-        spec_hash=Digest(b"\x44" * 32),
-    )
-
-
-@pytest.fixture
-async def runtime(tmp_path: Path) -> AsyncIterator[ProcessRuntime]:
-    """A runtime whose processes end with the test."""
-    made = ProcessRuntime(SCOPE, tmp_path)
-    yield made
-    for one in await made.list():
-        await made.stop(one.allocation, one.attempt, 0)
-
-
-async def wait_ended(runtime: ContainerRuntime, replica: int = 0) -> ContainerStatus:
-    """The status of an allocation once it ended."""
-    with trio.fail_after(WAIT_S):
-        while True:
-            for one in await runtime.list():
-                if one.allocation.replica == replica and one.ended:
-                    return one
-            await trio.sleep(0.02)
-
-
-async def lines(runtime: ContainerRuntime, **options: object) -> list[bytes]:
-    """Data of the log chunks of replica 0."""
-    chunks = runtime.logs(ALLOCATION, 1, **options)  # type: ignore[arg-type]
-    return [chunk.data async for chunk in chunks]
-
-
-async def read_pids(path: Path, count: int) -> list[int]:
-    """Numbers that a script wrote into its directory, once they are all there."""
-    with trio.fail_after(WAIT_S):
-        while True:
-            text = path.read_text() if path.exists() else ""
-            if text.endswith("\n") and len(text.split()) == count:
-                return [int(each) for each in text.split()]
-            await trio.sleep(0.02)
-
-
-def files_of(directory: Path) -> Path:
-    """The working directory of replica 0."""
-    return next(directory.glob("*/*.0.1/files"))
-
-
-def lives(pid: int) -> bool:
-    """Whether a process runs."""
-    return pid in procfs.all_stats()
-
-
-async def wait_gone(pid: int) -> None:
-    """Until a process no longer runs."""
-    with trio.fail_after(WAIT_S):
-        while lives(pid):  # noqa: ASYNC110
-            await trio.sleep(0.02)
+from p2pool.model.tasks import Mount, MountKind, Port, Resources
+from tests.containers.processes import (
+    ALLOCATION,
+    FOREVER,
+    POOL,
+    SCOPE,
+    WAIT_S,
+    files_of,
+    lines,
+    lives,
+    plan,
+    read_pids,
+    wait_ended,
+    wait_gone,
+)
 
 
 @pytest.mark.parametrize(
@@ -224,130 +160,6 @@ async def test_what_a_command_leaves_behind_ends_with_it(
     assert (await wait_ended(runtime)).exit_code == 4
     (pid,) = await read_pids(files_of(tmp_path) / "p", 1)
     assert not lives(pid)
-
-
-STARTER = """
-import sys, trio
-from pathlib import Path
-from tests.containers.test_process import SCOPE, plan
-from p2pool.drivers.containers.process import ProcessRuntime
-async def main():
-    await ProcessRuntime(SCOPE, Path(sys.argv[1])).start(plan(sys.argv[2]))
-    print("started", flush=True)
-    await trio.sleep_forever()
-trio.run(main)
-"""
-
-
-async def test_it_survives_the_agent(runtime: ProcessRuntime, tmp_path: Path) -> None:
-    """SIGKILL of the starter and its process group changes nothing; its successor finds all."""
-    script = "echo before; while [ ! -e go ]; do sleep 0.05; done; echo after; exit 6"
-    starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(tmp_path), script],
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert starter.stdout is not None
-    with starter.stdout as said:
-        assert said.readline() == b"started\n"
-        os.killpg(starter.pid, signal.SIGKILL)
-        starter.wait()
-    (found,) = await runtime.list()
-    assert found.state is ContainerState.RUNNING
-    (files_of(tmp_path) / "go").touch()
-    assert (await wait_ended(runtime)).exit_code == 6
-    assert await lines(runtime) == [b"before\n", b"after\n"]
-
-
-SLOW = """#!/bin/sh
-touch {go}.asked
-while [ ! -e {go} ]; do sleep 0.02; done
-exec {python} "$@"
-"""
-
-
-async def test_a_starter_killed_midway_is_not_followed_by_a_second_copy(
-    runtime: ProcessRuntime, tmp_path: Path
-) -> None:
-    """A shim that is slow to come holds the start: who starts again waits and finds that run."""
-    go, slow = tmp_path / "go", tmp_path / "slow"
-    slow.write_text(SLOW.format(go=go, python=sys.executable))
-    slow.chmod(0o700)
-    mend = f"import sys; sys.executable = {str(slow)!r}\n"
-    script = f"echo once; {FOREVER}"
-    starter = subprocess.Popen([sys.executable, "-c", mend + STARTER, str(tmp_path), script])
-    with trio.fail_after(WAIT_S):
-        while not (tmp_path / "go.asked").exists():  # noqa: ASYNC110
-            await trio.sleep(0.02)
-    starter.kill()
-    starter.wait()
-    assert await runtime.list() == ()
-    got: list[ContainerStatus] = []
-
-    async def start() -> None:
-        got.append(await runtime.start(plan(script)))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(start)
-        await trio.sleep(0.2)
-        assert got == []
-        go.touch()
-    await runtime.stop(ALLOCATION, 1, 0)
-    assert await lines(runtime) == [b"once\n"]
-    assert [one.started_at_ms for one in await runtime.list()] == [got[0].started_at_ms]
-
-
-async def test_a_killed_shim_takes_its_command_along(
-    runtime: ProcessRuntime, tmp_path: Path
-) -> None:
-    """Then nobody knows how it ended, which is said; what it left can still be stopped."""
-    await runtime.start(plan(f"sh -c '{FOREVER}' & echo $! > p; {FOREVER}"))
-    (child,) = await read_pids(files_of(tmp_path) / "p", 1)
-    found = runtime._runs.find(ALLOCATION, 1)
-    assert found is not None
-    os.kill(found.processes.shim[0], signal.SIGKILL)
-    await wait_gone(found.processes.main[0])
-    (left,) = await runtime.list()
-    assert left.state is ContainerState.RUNNING
-    await runtime.stop(ALLOCATION, 1, 100)
-    assert not lives(child)
-    dead = await wait_ended(runtime)
-    assert (dead.state, dead.exit_code) == (ContainerState.DEAD, None)
-    assert "lost" in dead.error
-
-
-@pytest.fixture
-def stranger() -> Iterator[int]:
-    """A process in a session of its own that is none of the runtime's."""
-    process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
-    yield process.pid
-    process.kill()
-    process.wait()
-
-
-async def test_numbers_that_are_used_again_are_not_believed(
-    runtime: ProcessRuntime, tmp_path: Path, stranger: int
-) -> None:
-    """A stranger with the number of a shim or a session, or a number of another boot, is not it."""
-    await runtime.start(plan(FOREVER))
-    found = runtime._runs.find(ALLOCATION, 1)
-    assert found is not None
-    os.kill(found.processes.shim[0], signal.SIGKILL)
-    await wait_gone(found.processes.main[0])
-    await runtime.stop(ALLOCATION, 1, 0)
-    (file,) = tmp_path.glob("*/*/run.json")
-    record = json.loads(file.read_text())
-    stat = procfs.read_stat(stranger)
-    assert stat is not None
-    theirs, before = [stranger, stat[3]], [stranger, stat[3] - 1]
-    for changed in (
-        {"shim": before, "main": theirs},
-        {"shim": theirs, "main": theirs, "boot": "another"},
-    ):
-        file.write_text(json.dumps(record | changed))
-        assert [one.state for one in await runtime.list()] == [ContainerState.DEAD]
-        await runtime.stop(ALLOCATION, 1, 0)
-        assert lives(stranger)
 
 
 async def test_restart_and_remove(runtime: ProcessRuntime, tmp_path: Path) -> None:
