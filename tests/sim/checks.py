@@ -8,8 +8,9 @@ from p2pool.model.ports import Accepted
 from p2pool.model.raft import Entry
 from p2pool.model.runtime import ContainerStatus
 from p2pool.model.states import RaftRole
+from tests.sim.machine import Machine
 from tests.sim.violation import Violation
-from tests.sim.world import Machine, World
+from tests.sim.world import World
 
 
 @attrs.define

@@ -14,8 +14,9 @@ from p2pool.model.states import AllocationState, Intent, Membership, RaftRole
 from p2pool.model.tasks import Action, GpuRequest, Resources, Signers, TaskSpec
 from p2pool.wire.typed import sign_request
 from tests.sim.checks import Checks
+from tests.sim.machine import Machine
 from tests.sim.trouble import Story
-from tests.sim.world import POOL, Machine, World
+from tests.sim.world import POOL, World
 
 ENDLESS = ("run", "0", "0")
 FORMED_MS = 8_000

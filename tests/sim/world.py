@@ -3,16 +3,15 @@
 Integer milliseconds, one heap of events, one seed: a run is the same wherever it is run. An agent
 awaits its disk before it does anything else of a step, as the real one does; a crash in between
 loses the write or only its consequences. The network delays, loses, repeats and reorders; gossip
-goes to all that are not cut off. What must hold is checked from outside (`tests.sim.checks`).
+goes to all that are not cut off. Each machine has a clock, a view of the chain and a speed of its
+own (`Machine`). What must hold is checked from outside (`tests.sim.checks`).
 """
 
 import heapq
 from collections.abc import Callable
 from random import Random
 
-import attrs
 from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from nacl.signing import SigningKey
 
 from p2pool.agent.gate import Gate, Sealer
@@ -21,6 +20,7 @@ from p2pool.core import inputs
 from p2pool.core.context import NodeConfig
 from p2pool.core.node import AnyInput, Node
 from p2pool.core.outbox import AnyEffect
+from p2pool.model import limits
 from p2pool.model.chain import ChainMember, RootRecord, Roster
 from p2pool.model.gossip import Hello
 from p2pool.model.hardware import Gpu, Hardware, Load
@@ -32,6 +32,7 @@ from p2pool.model.timing import Now
 from p2pool.wire.binding import make_binding
 from tests.sim.disk import Disk
 from tests.sim.engine import Engine
+from tests.sim.machine import Machine, Slowness
 from tests.sim.violation import Violation
 
 POOL = PoolRef(31337, Address(b"\x11" * 20), 1)
@@ -39,31 +40,6 @@ WALL_MS = 1_700_000_000_000
 MANAGER = Account.from_key(b"\x77" * 32)
 MANAGER_ADDRESS = Address(bytes.fromhex(MANAGER.address[2:]))
 SPINS_MAX = 200
-
-
-@attrs.define
-class Machine:
-    """One machine: what survives its agent, and the agent while it runs."""
-
-    number: int
-    account: LocalAccount
-    signing_key: SigningKey
-    node_id: NodeId
-    peer_key: PeerKey
-    disk: Disk
-    engine: Engine
-    node: Node | None = None
-    gate: Gate | None = None
-    sealer: Sealer | None = None
-    life: int = 0
-    queue: list[AnyInput] = attrs.field(factory=list)
-    busy: bool = False
-    woken: bool = False
-    wake_ms: int | None = None
-
-    @property
-    def store_id(self) -> StoreId:
-        return self.disk.store_id
 
 
 class World:
@@ -85,6 +61,7 @@ class World:
         self.spins: dict[int, tuple[int, int]] = {}
         self.machines = [self._machine(i) for i in range(size)]
         self.members = [m.number for m in self.machines]
+        self.providers = [Address(bytes([i + 1]) * 20) for i in range(size)]
         first = self.machines[0]
         self.root: RootRecord | None = RootRecord(1, first.node_id, first.peer_key, first.store_id)
 
@@ -99,8 +76,9 @@ class World:
 
     # --- time -------------------------------------------------------------------------------------
 
-    def now(self) -> Now:
-        return Now(self.now_ms, WALL_MS + self.now_ms)
+    def now(self, m: Machine | None = None) -> Now:
+        """The time, by a machine's own clock."""
+        return Now(self.now_ms, WALL_MS + self.now_ms + (m.wall_offset_ms if m else 0))
 
     def later(self, delay_ms: int, act: Callable[[], None]) -> None:
         self.number += 1
@@ -130,12 +108,12 @@ class World:
         """(Re)start an agent from its disk."""
         m = self.machines[i]
         assert m.node is None
-        restored = m.disk.read(WALL_MS + self.now_ms)
+        restored = m.disk.read(self.now(m).wall_ms)
         me = Voter(m.node_id, m.peer_key, m.store_id)
         config = NodeConfig(POOL, me, restored.incarnation, "0.1.0")
-        node = Node(config, restored, self.rng.randrange(2**32), self.now())
+        node = Node(config, restored, self.rng.randrange(2**32), self.now(m))
         m.node, m.life, m.queue, m.busy = node, m.life + 1, [], False
-        m.wake_ms, m.woken = None, False
+        m.wake_ms, m.woken, m.stalled_ms, m.held = None, False, 0, []
         m.gate = Gate(POOL, node.context.peers.key_of)
         m.sealer = Sealer(POOL, m.node_id, m.peer_key, restored.incarnation, m.signing_key)
         cards = tuple(Gpu(f"GPU-{i}-{n}", "h100", 2**36) for n in range(self.gpus))
@@ -144,6 +122,7 @@ class World:
         self.give(m, inputs.RuntimeObserved(True))
         self.give(m, inputs.AddressesObserved((f"/ip4/10.0.0.{i}/tcp/4001",)))
         self._poll_chain(m, m.life)
+        self._stall_later(m, m.life)
         for other in self.machines:
             if other is not m and other.node is not None:
                 self._connect(m, other)
@@ -161,17 +140,18 @@ class World:
     def _poll_chain(self, m: Machine, life: int) -> None:
         if m.life != life or m.node is None:
             return
-        if self.chain_up:
-            self.give(m, inputs.ChainObserved(self.roster(), self.roster()))
+        if self.chain_up and m.chain.up:
+            seen = self.roster(m.chain.members)
+            self.give(m, inputs.ChainObserved(seen, seen))
         else:
             self.give(m, inputs.ChainUnreachable("no endpoint answers"))
         self.later(1_000, lambda: self._poll_chain(m, life))
 
-    def roster(self) -> Roster:
-        """Who belongs now."""
+    def roster(self, seen: list[int] | None = None) -> Roster:
+        """Who belongs now, or is said to."""
         members = sorted(
-            (ChainMember(self.machines[i].node_id, Address(bytes([i + 1]) * 20), True)
-             for i in self.members),
+            (ChainMember(self.machines[i].node_id, self.providers[i], True)
+             for i in (self.members if seen is None else seen)),
             key=lambda c: c.node_id,
         )  # fmt: skip
         block = self.now_ms // 1000
@@ -211,7 +191,7 @@ class World:
             (WALL_MS + self.now_ms) // 1000 - 5,
         )
         hello = Hello("0.1.0", binding, a.store_id, (f"/ip4/10.0.0.{a.number}/tcp/4001",))
-        channel, data = a.sealer.seal(hello, self.now())
+        channel, data = a.sealer.seal(hello, self.now(a))
         self.deliver(a, b, channel, data, sure=True)
 
     def deliver(
@@ -230,9 +210,9 @@ class World:
         if b.node is None or b.gate is None or b.life != life or not self.can(a, b):
             return
         if channel in (Channel.BEAT, Channel.ANNOUNCE):
-            taken = b.gate.gossip(channel, data, self.now())
+            taken = b.gate.gossip(channel, data, self.now(b))
         else:
-            taken = b.gate.frame(channel, a.peer_key, data, self.now())
+            taken = b.gate.frame(channel, a.peer_key, data, self.now(b))
         for event in taken:
             self.give(b, event)
 
@@ -244,24 +224,64 @@ class World:
             life = m.life
             self.later(delay_ms, lambda: self.give(m, event) if m.life == life else None)
             return
+        if self.now_ms < m.stalled_ms:
+            m.held.append(event)
+            return
         m.queue.append(event)
         self._wake(m)
+
+    def stall(self, m: Machine, for_ms: int) -> None:
+        """A machine stands still. When it goes on its loop notices that it is late, and only then
+        does it read what came meanwhile, as a process does that was stopped and continued."""
+        life = m.life
+        m.stalled_ms = max(m.stalled_ms, self.now_ms + for_ms)
+        self.later(m.stalled_ms - self.now_ms, lambda: self._go_on(m, life, for_ms))
+
+    def _go_on(self, m: Machine, life: int, late_ms: int) -> None:
+        if m.life != life or self.now_ms < m.stalled_ms:
+            return
+        if late_ms > limits.LOOP_LAG_MAX_MS:
+            self.give(m, inputs.LoopLagged(late_ms))
+        held, m.held = m.held, []
+        for event in held:
+            self.give(m, event, 2)
+        self._wake(m)
+
+    def slow(self, i: int, slowness: Slowness) -> None:
+        """From now on a machine is so slow."""
+        m = self.machines[i]
+        m.slowness = slowness
+        self._stall_later(m, m.life)
+
+    def _stall_later(self, m: Machine, life: int) -> None:
+        slow = m.slowness
+        if slow.stall_ms:
+            after_ms = 1 + self.rng.randrange(2 * slow.every_ms)
+            self.later(after_ms, lambda: self._stall_again(m, life, slow))
+
+    def _stall_again(self, m: Machine, life: int, slow: Slowness) -> None:
+        if m.life == life and m.slowness is slow:
+            self.stall(m, 1 + self.rng.randrange(slow.stall_ms))
+            self._stall_later(m, life)
 
     def _wake(self, m: Machine) -> None:
         if m.woken or m.busy or m.node is None:
             return
         m.woken = True
         life = m.life
-        self.later(0, lambda: self._step(m, life))
+        late_ms = self.rng.randrange(m.slowness.step_ms) if m.slowness.step_ms else 0
+        self.later(late_ms, lambda: self._step(m, life))
 
     def _step(self, m: Machine, life: int) -> None:
         if m.life != life or m.node is None:
             return
         m.woken = False
+        if self.now_ms < m.stalled_ms:
+            return  # It goes on when it goes on.
         if m.busy:
             return
         batch, m.queue = m.queue, []
-        out = m.node.step(batch or [inputs.Ticked()], self.now())
+        out = m.node.step(batch or [inputs.Ticked()], self.now(m))
         for check in self.on_step:
             check(m)
         first = out[0] if out and isinstance(out[0], fx.Persist) else None
@@ -276,6 +296,9 @@ class World:
 
     def _synced(self, m: Machine, life: int, rest: list[AnyEffect]) -> None:
         if m.life != life:
+            return
+        if self.now_ms < m.stalled_ms:
+            self.later(m.stalled_ms - self.now_ms, lambda: self._synced(m, life, rest))
             return
         m.disk.sync()
         m.busy = False
@@ -295,10 +318,10 @@ class World:
             case fx.SendTo():
                 to = next((o for o in self.machines if o.peer_key == effect.peer_key), None)
                 if to is not None and to.node is not None:
-                    channel, data = m.sealer.seal(effect.message, self.now())
+                    channel, data = m.sealer.seal(effect.message, self.now(m))
                     self.deliver(m, to, channel, data)
             case fx.Publish():
-                channel, data = m.sealer.seal(effect.message, self.now())
+                channel, data = m.sealer.seal(effect.message, self.now(m))
                 # Gossip streams are opened to members alone.
                 for other in (self.machines[i] for i in self.members):
                     if other is not m:
