@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import attrs
 import trio
 
 from p2pool.agent.loop import Loop
 from p2pool.core.inputs import AddressesObserved, ChainUnreachable, HardwareObserved
 from p2pool.drivers.chain.roster import RosterFollower
 from p2pool.drivers.config import AgentConfig
-from p2pool.drivers.hardware.host import read_load
+from p2pool.drivers.hardware.host import disk_trouble, read_load
 from p2pool.drivers.hardware.probe import probe_hardware
+from p2pool.drivers.hardware.xid import XidWatch
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.addresses import parse_full_address
 from p2pool.drivers.net.network import Network
@@ -48,18 +50,32 @@ def _learn_bootstrap(addresses: tuple[str, ...], network: Network) -> None:
 
 
 async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: Loop) -> None:
-    """Tell the core what the machine offers, and how busy it is."""
-    said: tuple[str, ...] = ()
-    while True:
-        hardware, load, warnings = await probe_hardware(config.resources, directory, kind)
-        if warnings != said:
-            said = warnings
-            for warning in warnings:
-                log.warning("hardware", warning=warning)
-        await loop.put(HardwareObserved(hardware, load))
-        for _ in range(limits.HARDWARE_PROBE_EVERY):
+    """Tell the core what the machine offers, what is wrong with it, and how busy it is.
+
+    A machine with GPUs is asked about them each time: one that falls off the bus is told at once.
+    """
+    async with trio.open_nursery() as nursery:
+        xids = XidWatch()
+        if config.resources.gpus != 0:
+            nursery.start_soon(xids.run)
+        said: tuple[str, ...] = ()
+        rounds = 0
+        while True:
+            if rounds == 0:
+                hardware, load, warnings = await probe_hardware(
+                    config.resources, directory, kind, xids=xids.seen
+                )
+                if warnings != said:
+                    said = warnings
+                    for warning in warnings:
+                        log.warning("hardware", warning=warning)
+                rounds = 1 if hardware.gpus else limits.HARDWARE_PROBE_EVERY
+            else:
+                load = attrs.evolve(read_load(), gpus=load.gpus)
+            rounds -= 1
+            trouble = disk_trouble(directory, config.resources.disk_reserve_bytes)
+            await loop.put(HardwareObserved(hardware, load, trouble, said))
             await trio.sleep(config.metrics.sample_interval_ms / 1000)
-            await loop.put(HardwareObserved(hardware, read_load()))
 
 
 async def tell_addresses(config: AgentConfig, network: Network, loop: Loop) -> None:

@@ -67,6 +67,22 @@ def show(node_id: str, client: AgentClient, as_json: bool) -> None:
     write_table(("ALLOCATION", "TASK", "STATE", "GPUS", "REASON"), rows, "It runs nothing.")
 
 
+def _gpu_load(load: Answer) -> str:
+    """How a GPU is, in one line; errors only where there are any."""
+    parts = [
+        f"{load['busy_percent']}% busy",
+        f"{size(load['memory_used_mib'] << 20)} used",
+        f"{load['processes']} process{'' if load['processes'] == 1 else 'es'}",
+    ]
+    if load["temperature_c"]:
+        parts.append(f"{load['temperature_c']} \N{DEGREE SIGN}C")
+    if load["ecc_errors"]:
+        parts.append(f"{load['ecc_errors']} uncorrected ECC errors")
+    if load["xid"]:
+        parts.append(f"last Xid {load['xid']}")
+    return ", ".join(parts)
+
+
 def _pairs(one: Answer) -> list[tuple[str, str]]:
     pairs = [
         ("node", one["node_id"]),
@@ -84,8 +100,21 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
         pairs.append(("processor", f"{machine['cpu_model']}, {machine['cpu_milli'] / 1000:g} CPUs"))
         pairs.append(("memory", size(machine["memory_bytes"])))
         pairs.append(("disk", size(machine["disk_bytes"])))
-        pairs += [
-            ("gpu", f"{gpu['model']}, {size(gpu['memory_bytes'])}, {gpu['uuid']}")
-            for gpu in machine["gpus"]
-        ]
+        if machine["driver_version"]:
+            versions = f"NVIDIA {machine['driver_version']}, CUDA {machine['cuda_version'] or '?'}"
+            pairs.append(("driver", versions))
+        loads = one["load"]["gpus"]
+        for number, gpu in enumerate(machine["gpus"]):
+            pairs.append(("gpu", f"{gpu['model']}, {size(gpu['memory_bytes'])}, {gpu['uuid']}"))
+            if gpu["parent"]:
+                pairs.append(("", f"an instance of {gpu['parent']}"))
+            if number < len(loads):
+                pairs.append(("", _gpu_load(loads[number])))
+            if not gpu["healthy"]:
+                pairs.append(("", f"not well: {gpu['reason']}"))
+    load = one["load"]
+    pairs.append(
+        ("load", f"processors {load['cpu_permille'] // 10}%, memory"
+         f" {load['memory_permille'] // 10}%")
+    )  # fmt: skip
     return pairs

@@ -28,6 +28,8 @@ class Condition:
     digest: Digest = Digest(b"")
     load: Load = Load()
     addresses: tuple[str, ...] = ()
+    hardware_trouble: str = ""
+    notes: tuple[str, ...] = ()
     runtime_reason: str = "the container runtime was not asked yet"
     failed: str = ""
 
@@ -39,6 +41,7 @@ class Condition:
             self.digest = hardware_digest(event.hardware)
         self.hardware = self.neighbours.hardware = event.hardware
         self.load = event.load
+        self.hardware_trouble, self.notes = event.trouble, event.notes
 
     def runtime_observed(self, event: inputs.RuntimeObserved, now: Now) -> None:
         """Whether containers can be run."""
@@ -63,7 +66,7 @@ class Condition:
             return
         content = heartbeat(
             context, self.worker, self.hardware, self.digest, self.load, self.addresses,
-            self.trouble, now,
+            not self.trouble, self.reason, now,
         )  # fmt: skip
         context.beats.offer(content)
         due = context.beats.take_due(content, context.roster.size(), now)
@@ -79,7 +82,12 @@ class Condition:
             return f"cannot write: {self.failed}"
         if self.context.peers.superseded:
             return "another agent uses its node key"
-        return self.runtime_reason
+        return self.runtime_reason or self.hardware_trouble
+
+    @property
+    def reason(self) -> str:
+        """What is told of this node: its trouble, or what is wrong with a part of it."""
+        return self.trouble or " ".join(self.notes)
 
     def problems(self, now: Now) -> tuple[str, ...]:
         """What keeps this node from taking part, and who has to do what."""

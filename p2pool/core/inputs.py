@@ -77,10 +77,16 @@ class ChainUnreachable:
 
 @attrs.frozen
 class HardwareObserved:
-    """What this machine offers, and how loaded it is."""
+    """What this machine offers, and how loaded it is.
+
+    `trouble`: why no work should come (its disk is full). `notes`: what is wrong with parts of it
+    that are not offered or not well, which stops nothing else (a GPU that was lost).
+    """
 
     hardware: Hardware
     load: Load
+    trouble: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -25,7 +25,8 @@ def heartbeat(
     digest: Digest,
     load: Load,
     addresses: tuple[str, ...],
-    trouble: str,
+    healthy: bool,
+    reason: str,
     now: Now,
 ) -> Heartbeat:
     """What this node would say now. `digest` is that of `hardware`."""
@@ -47,8 +48,8 @@ def heartbeat(
         worker.free(hardware),
         worker.statuses()[: limits.ALLOCATIONS_PER_HEARTBEAT_MAX],
         load,
-        not trouble,
-        trouble[: limits.NAME_MAX_BYTES],
+        healthy,
+        reason.encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore"),
     )
 
 

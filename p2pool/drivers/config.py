@@ -103,7 +103,8 @@ class ApiConfig:
 class ResourcesConfig:
     """`[resources]`: the most that the agent offers; nothing said: all that the machine has.
 
-    `gpus` caps their number; `gpu_uuids` names the ones to offer.
+    `gpus` caps their number; `gpu_uuids` names the ones to offer. With less than
+    `disk_reserve_bytes` free for the data directory, the node takes no more tasks.
     """
 
     cpu_milli: int | None = attrs.field(default=None, validator=_between(0, limits.CPU_MILLI_MAX))
@@ -115,6 +116,9 @@ class ResourcesConfig:
     )
     gpus: int | None = attrs.field(default=None, validator=_between(0, limits.GPUS_PER_NODE_MAX))
     gpu_uuids: tuple[str, ...] = ()
+    disk_reserve_bytes: Size = attrs.field(
+        default=Size(limits.DISK_RESERVE_BYTES), validator=_between(0, limits.RESOURCE_MAX_BYTES)
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -5,13 +5,18 @@ import attrs
 
 @attrs.frozen
 class Gpu:
-    """One GPU as NVML reports it; identified by its UUID, never by its index."""
+    """One GPU as NVML reports it; identified by its UUID, never by its index.
+
+    A MIG instance is a GPU of its own, with its own UUID and memory; `parent` is the card that it
+    is a part of, empty for a whole card.
+    """
 
     uuid: str
     model: str
     memory_bytes: int
     healthy: bool = True
     reason: str = ""
+    parent: str = ""
 
 
 @attrs.frozen
@@ -26,6 +31,7 @@ class Hardware:
     driver_version: str = ""
     runtime: str = ""
     architecture: str = ""
+    cuda_version: str = ""
 
 
 @attrs.frozen
@@ -39,8 +45,23 @@ class FreeResources:
 
 
 @attrs.frozen
+class GpuLoad:
+    """How one GPU is at the moment. `ecc_errors`: uncorrected ones since the driver was loaded;
+    `xid`: the last Xid error that the driver told while the agent ran, 0 for none. What a GPU does
+    not tell is 0."""
+
+    temperature_c: int = 0
+    busy_percent: int = 0
+    memory_used_mib: int = 0
+    processes: int = 0
+    ecc_errors: int = 0
+    xid: int = 0
+
+
+@attrs.frozen
 class Load:
-    """Load of a machine in thousandths of what it has."""
+    """Load of a machine in thousandths of what it has; `gpus` in the order of `Hardware.gpus`."""
 
     cpu_permille: int = 0
     memory_permille: int = 0
+    gpus: tuple[GpuLoad, ...] = ()

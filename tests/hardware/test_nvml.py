@@ -54,21 +54,28 @@ def gpu(
     return f"gpu {uuid} {memory} {handle} {at} {name} {info} {model}"
 
 
-def read(library: Path, machine: str = "", timeout_ms: int = 10_000, times: int = 1) -> Any:
+def read(
+    library: Path,
+    machine: str = "",
+    timeout_ms: int = 10_000,
+    times: int = 1,
+    code: str = READ,
+) -> Any:
     """What a process on such a machine reads: the last answer."""
     described = library / "machine"
     described.write_text(machine)
     environment = dict(os.environ)
     environment |= {"LD_LIBRARY_PATH": str(library), "FAKE_NVML": str(described)}
     done = subprocess.run(
-        [sys.executable, "-c", READ, str(timeout_ms), str(times)],
+        [sys.executable, "-c", code, str(timeout_ms), str(times)],
         env=environment,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)[-1]
+    answer = json.loads(done.stdout)
+    return answer[-1] if isinstance(answer, list) else answer
 
 
 def test_a_machine_without_the_library_has_a_reason(tmp_path: Path) -> None:
@@ -159,3 +166,86 @@ def test_a_driver_that_hangs_is_given_up(library: Path) -> None:
     """Twice over, with one thread: the second reading waits no longer than the first."""
     one = read(library, "sleep 600", timeout_ms=300, times=2)
     assert (one["gpus"], "did not answer within 300 ms" in one["reason"]) == ([], True)
+
+
+def test_what_a_gpu_is_doing_comes_along(library: Path) -> None:
+    """Temperature, use, memory and processes of each, in the order of the GPUs; CUDA's version."""
+    machine = [
+        gpu("GPU-b", 80 << 30, H100),
+        gpu("GPU-a", 15 << 30, T4),
+        f"state GPU-b 61 97 {3 << 30} 0 2",
+    ]
+    one = read(library, "\n".join(machine))
+    assert one["cuda_version"] == "12.4"
+    idle, busy = one["loads"]
+    assert set(idle.values()) == {0}
+    assert (busy["temperature_c"], busy["busy_percent"]) == (61, 97)
+    assert (busy["memory_used_mib"], busy["processes"]) == (3072, 2)
+
+
+def test_a_gpu_with_uncorrected_memory_errors_is_not_well(library: Path) -> None:
+    """ECC repairs single bits; what it could not repair may have been somebody's result."""
+    one = read(library, gpu("GPU-a", 1 << 30, T4) + "\nstate GPU-a 50 0 0 3 0")
+    assert one["gpus"][0]["healthy"] is False
+    assert "3 uncorrected ECC errors" in one["gpus"][0]["reason"]
+    assert one["loads"][0]["ecc_errors"] == 3
+
+
+def test_mig_instances_stand_in_the_place_of_their_card(library: Path) -> None:
+    """Each with its own UUID and memory; a card without instances is told and not offered."""
+    machine = [
+        gpu("GPU-a", 80 << 30, H100),
+        gpu("GPU-b", 80 << 30, H100),
+        gpu("GPU-c", 80 << 30, H100),
+        "mig GPU-a",
+        f"part GPU-a MIG-1 {10 << 30} {H100} MIG 1g.10gb",
+        f"part GPU-a MIG-2 {40 << 30} {H100} MIG 3g.40gb",
+        "mig GPU-b",
+    ]
+    one = read(library, "\n".join(machine))
+    assert [(g["uuid"], g["parent"], g["memory_bytes"] >> 30) for g in one["gpus"]] == [
+        ("GPU-c", "", 80),
+        ("MIG-1", "GPU-a", 10),
+        ("MIG-2", "GPU-a", 40),
+    ]
+    assert one["gpus"][1]["model"] == f"{H100} MIG 1g.10gb"
+    assert "GPU-b has MIG switched on and no instance" in one["problems"][0]
+
+
+def test_instances_of_a_card_that_is_not_well_are_not_well(library: Path) -> None:
+    """An uncorrected error of the card may be in anybody's memory."""
+    machine = [
+        gpu("GPU-a", 80 << 30, H100),
+        "state GPU-a 50 0 0 1 0",
+        "mig GPU-a",
+        f"part GPU-a MIG-1 {10 << 30} {H100} MIG 1g.10gb",
+    ]
+    (part,) = read(library, "\n".join(machine))["gpus"]
+    assert (part["healthy"], "1 uncorrected ECC error" in part["reason"]) == (False, True)
+
+
+WATCH = """
+import json, attrs, trio
+from p2pool.drivers.hardware.nvml import read_gpus
+from p2pool.drivers.hardware.xid import XidWatch
+async def main():
+    watch = XidWatch()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        with trio.fail_after(30):
+            while len(watch.seen) < 2:
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    return attrs.asdict(await read_gpus(xids=watch.seen))
+print(json.dumps(trio.run(main)))
+"""
+
+
+def test_an_xid_is_heard_when_it_happens_and_kept(library: Path) -> None:
+    """The hardware's speaks against the card; what a program did wrong speaks against none."""
+    machine = [gpu("GPU-a", 1 << 30, H100), gpu("GPU-b", 1 << 30, H100)]
+    one = read(library, "\n".join([*machine, "xid GPU-a 79", "xid GPU-b 31"]), code=WATCH)
+    fallen, fine = one["gpus"]
+    assert (fallen["healthy"], "Xid 79" in fallen["reason"]) == (False, True)
+    assert fine["healthy"] is True
+    assert [load["xid"] for load in one["loads"]] == [79, 31]

@@ -14,7 +14,15 @@ from p2pool.codec.messages import hardware_digest
 from p2pool.drivers.config import ResourcesConfig, load_config
 from p2pool.drivers.configrules import Size
 from p2pool.drivers.hardware import host as host_module
-from p2pool.drivers.hardware.host import Host, cpu_model, permille, read_host, whole_steps
+from p2pool.drivers.hardware.host import (
+    Host,
+    cpu_model,
+    disk_free_bytes,
+    disk_trouble,
+    permille,
+    read_host,
+    whole_steps,
+)
 from p2pool.drivers.hardware.nvml import NvmlAnswer
 from p2pool.drivers.hardware.probe import offer, probe_hardware
 from p2pool.model import limits
@@ -189,3 +197,10 @@ def test_a_processor_without_a_name_has_one(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("model : 85\nflags : fpu\n")
     assert cpu_model(tmp_path / "cpuinfo")
     assert cpu_model(tmp_path / "none")
+
+
+def test_a_disk_that_is_nearly_full_is_told(tmp_path: Path) -> None:
+    """With what is free and what is kept free; at the boundary it is enough."""
+    free_bytes = disk_free_bytes(tmp_path)
+    assert disk_trouble(tmp_path, 0) == ""
+    assert "nearly full" in disk_trouble(tmp_path, free_bytes + (1 << 40))

@@ -22,6 +22,7 @@ MODEL_FIELDS = ("model name", "cpu model", "model", "hardware")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 DISK_STEP_BYTES = 256 * 1024 * 1024
 PERMILLE = 1000
+MIB = 1024 * 1024
 
 
 @attrs.frozen
@@ -85,6 +86,18 @@ def disk_free_bytes(directory: Path) -> int:
             f"The disk of {directory} cannot be looked at: {error.strerror}.",
             hint="Name another data directory.",
         ) from error
+
+
+def disk_trouble(directory: Path, reserve_bytes: int = limits.DISK_RESERVE_BYTES) -> str:
+    """Why no work should come, where the disk is nearly full: "" as long as the reserve is free."""
+    try:
+        free_bytes = disk_free_bytes(directory)
+    except Misconfigured as error:
+        return error.message
+    if free_bytes >= reserve_bytes:
+        return ""
+    free, needed = free_bytes // MIB, reserve_bytes // MIB
+    return f"The disk of {directory} is nearly full: {free} MiB are free, {needed} are kept free."
 
 
 def cpu_model(cpuinfo: Path) -> str:

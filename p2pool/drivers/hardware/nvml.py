@@ -4,28 +4,28 @@ Intuition: NVML is a C library that comes with the driver; a machine without GPU
 Whatever it says, or fails to say, is an answer with a reason: the agent runs on without GPUs.
 
 Invariants: one GPU that does not answer hides no other; a GPU is named by its UUID, never by its
-index, so one that cannot even tell its UUID is a problem that is told, and no GPU that is offered.
-NVML is initialised anew for each reading, so that a driver that came or went is seen. A call that
-hangs in the driver cannot be ended: it holds its thread, and the one place for such threads.
+index (`nvmlgpu`). NVML is initialised anew for each reading, so that a driver that came or went is
+seen. A call that hangs in the driver cannot be ended: it holds its thread, and the one place for
+such threads.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import attrs
 import pynvml
 import trio
 
+from p2pool.drivers.hardware.nvmlgpu import Seen, read_card, said, short, tried
 from p2pool.model import limits
-from p2pool.model.hardware import Gpu
+from p2pool.model.hardware import Gpu, GpuLoad
 
 _THREADS = trio.CapacityLimiter(1)
-
-UNSAID = "unknown"
 
 
 @attrs.frozen
 class NvmlAnswer:
-    """What NVML said. `gpus` are sorted by UUID, those that do not answer `healthy=False`.
+    """What NVML said. `gpus` are sorted by UUID, those that do not answer `healthy=False`; `loads`
+    are in the same order.
 
     `reason` is why there is no answer at all, empty where there is one. `absent`: NVML is not
     installed, as on every machine without an NVIDIA driver. `problems` are sentences on single
@@ -37,28 +37,36 @@ class NvmlAnswer:
     reason: str = ""
     absent: bool = False
     problems: tuple[str, ...] = ()
+    loads: tuple[GpuLoad, ...] = ()
+    cuda_version: str = ""
 
 
-async def read_gpus(timeout_ms: int = limits.NVML_TIMEOUT_MS) -> NvmlAnswer:
-    """All GPUs of the machine; never raises for what the driver does."""
+async def read_gpus(
+    timeout_ms: int = limits.NVML_TIMEOUT_MS, xids: Mapping[str, int] | None = None
+) -> NvmlAnswer:
+    """All GPUs of the machine; never raises for what the driver does.
+
+    `xids`: the last Xid error of each card by UUID, as `xid.XidWatch` keeps them.
+    """
+    seen = dict(xids or {})
     with trio.move_on_after(timeout_ms / 1000):
-        return await trio.to_thread.run_sync(_read, abandon_on_cancel=True, limiter=_THREADS)
+        return await trio.to_thread.run_sync(_read, seen, abandon_on_cancel=True, limiter=_THREADS)
     return NvmlAnswer(
         reason=f"The NVIDIA driver did not answer within {timeout_ms} ms; look at nvidia-smi."
     )
 
 
-def _read() -> NvmlAnswer:
+def _read(xids: Mapping[str, int]) -> NvmlAnswer:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return _none(error)
     try:
-        return _read_all()
+        return _read_all(xids)
     except pynvml.NVMLError as error:
-        return NvmlAnswer(reason=f"NVML does not list the GPUs: {_text(error)}.")
+        return NvmlAnswer(reason=f"NVML does not list the GPUs: {said(error)}.")
     finally:
-        _tried(pynvml.nvmlShutdown)
+        tried(pynvml.nvmlShutdown)
 
 
 def _none(error: pynvml.NVMLError) -> NvmlAnswer:
@@ -76,63 +84,30 @@ def _none(error: pynvml.NVMLError) -> NvmlAnswer:
             reason="The NVIDIA driver that is loaded is of another version than its library:"
             " reboot after the driver's update."
         )
-    return NvmlAnswer(reason=f"NVML does not start: {_text(error)}.")
+    return NvmlAnswer(reason=f"NVML does not start: {said(error)}.")
 
 
-def _read_all() -> NvmlAnswer:
-    version = _tried(pynvml.nvmlSystemGetDriverVersion)
+def _read_all(xids: Mapping[str, int]) -> NvmlAnswer:
+    version = tried(pynvml.nvmlSystemGetDriverVersion)
+    cuda = tried(pynvml.nvmlSystemGetCudaDriverVersion_v2) or 0
     count: int = pynvml.nvmlDeviceGetCount()
-    found: dict[str, Gpu] = {}
+    found: dict[str, Seen] = {}
     problems: list[str] = []
     for index in range(count):
-        gpu, problem = _read_one(index)
-        if gpu is not None:
-            found[gpu.uuid] = gpu
+        cards, problem = read_card(index, xids)
+        found |= {seen.gpu.uuid: seen for seen in cards}
         if problem:
             problems.append(problem)
-    gpus = tuple(found[uuid] for uuid in sorted(found))
-    if len(gpus) > limits.GPUS_PER_NODE_MAX:
+    seen = [found[uuid] for uuid in sorted(found)]
+    if len(seen) > limits.GPUS_PER_NODE_MAX:
         most = limits.GPUS_PER_NODE_MAX
-        problems.append(f"There are {len(gpus)} GPUs; the first {most} by UUID count.")
-        gpus = gpus[:most]
-    return NvmlAnswer(gpus, _short(version or ""), problems=tuple(problems))
-
-
-def _read_one(index: int) -> tuple[Gpu | None, str]:
-    """One GPU, and a sentence when something is wrong with it."""
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        uuid = _short(pynvml.nvmlDeviceGetUUID(handle))
-    except (pynvml.NVMLError, UnicodeDecodeError) as error:
-        return None, f"GPU number {index} is not offered: {_text(error)}."
-    if not uuid:
-        return None, f"GPU number {index} is not offered: it has no UUID."
-    model = _short(_tried(pynvml.nvmlDeviceGetName, handle) or UNSAID)
-    try:
-        memory_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-    except pynvml.NVMLError as error:
-        if error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
-            # A GPU that shares the machine's memory has none of its own to tell.
-            return Gpu(uuid, model, 0), f"The GPU {uuid} does not tell how much memory it has."
-        reason = f"{_text(error)}; look at nvidia-smi"
-        return Gpu(uuid, model, 0, False, reason), f"The GPU {uuid} is not well: {reason}."
-    return Gpu(uuid, model, memory_bytes), ""
-
-
-def _tried(call: Callable[..., str | None], *arguments: object) -> str | None:
-    """The answer, or None where this one call fails: what it tells is not needed."""
-    try:
-        return call(*arguments)
-    except (pynvml.NVMLError, UnicodeDecodeError):
-        return None
-
-
-def _text(error: Exception) -> str:
-    """NVML's own words, without a full stop."""
-    said = "its answer is no text" if isinstance(error, UnicodeDecodeError) else str(error)
-    return said.rstrip(".") or "unknown error"
-
-
-def _short(text: str) -> str:
-    """At most as long as a name on the wire may be."""
-    return text.encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore")
+        problems.append(f"There are {len(seen)} GPUs; the first {most} by UUID count.")
+        seen = seen[:most]
+    return NvmlAnswer(
+        tuple(one.gpu for one in seen),
+        short(version or ""),
+        problems=tuple(problems),
+        loads=tuple(one.load for one in seen),
+        # NVML says 12040 for CUDA 12.4.
+        cuda_version=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else "",
+    )

@@ -6,8 +6,10 @@ is best said by UUID; a number takes the first so many by UUID, whether they are
 that a GPU that falls out does not move the offer to one that another agent may have.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
 import trio
 
 from p2pool.drivers.config import ResourcesConfig
@@ -25,6 +27,7 @@ async def probe_hardware(
     runtime: str,
     *,
     timeout_ms: int = limits.NVML_TIMEOUT_MS,
+    xids: Mapping[str, int] | None = None,
 ) -> tuple[Hardware, Load, tuple[str, ...]]:
     """What to offer, how busy the machine is, and warnings for people.
 
@@ -33,9 +36,11 @@ async def probe_hardware(
     file system cannot be read; what the GPUs' driver does is never an error.
     """
     host = await trio.to_thread.run_sync(read_host, directory)
-    nvml = NvmlAnswer() if resources.gpus == 0 else await read_gpus(timeout_ms)
+    nvml = NvmlAnswer() if resources.gpus == 0 else await read_gpus(timeout_ms, xids)
     hardware, warnings = offer(resources, host, nvml, runtime)
-    return hardware, read_load(), warnings
+    loads = {gpu.uuid: load for gpu, load in zip(nvml.gpus, nvml.loads, strict=True)}
+    offered = tuple(loads[gpu.uuid] for gpu in hardware.gpus)
+    return hardware, attrs.evolve(read_load(), gpus=offered), warnings
 
 
 def offer(
@@ -54,6 +59,7 @@ def offer(
         disk_bytes=_capped("disk_bytes", resources.disk_bytes, host.disk_bytes, warnings),
         gpus=() if nvml.reason else _chosen(resources, nvml.gpus, warnings),
         driver_version=nvml.driver_version,
+        cuda_version=nvml.cuda_version,
         runtime=runtime,
         architecture=host.architecture,
     )

@@ -1,0 +1,139 @@
+"""One GPU as NVML tells it: what it is, how it is, and the MIG instances that it is cut into.
+
+Intuition: a card is asked field by field, and what one field fails to say hides no other. With MIG
+switched on a card runs nothing itself: its instances are what tasks get, each by its own UUID, so
+they stand in the list in its place.
+
+Invariants: a card without a UUID is a problem that is told and no GPU that is offered. A card is
+not well after an uncorrected ECC error or an Xid that is the hardware's; what a task itself did
+wrong (`OF_TASKS`, as the Kubernetes device plugin has them) speaks against no card.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+import pynvml
+
+from p2pool.model import limits
+from p2pool.model.hardware import Gpu, GpuLoad
+
+T = TypeVar("T")
+
+UNSAID = "unknown"
+MIB = 2**20
+OF_TASKS = frozenset({13, 31, 43, 45, 68, 109})
+"""Xid errors that a program brings about by itself."""
+
+
+@attrs.frozen
+class Seen:
+    """A GPU with its load, and a sentence where something is wrong with it."""
+
+    gpu: Gpu
+    load: GpuLoad
+    problem: str = ""
+
+
+def read_card(index: int, xids: Mapping[str, int]) -> tuple[list[Seen], str]:
+    """What stands for one card: itself, or its MIG instances; a sentence where there is nothing.
+
+    `xids`: the last Xid of each card, by UUID.
+    """
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        uuid = short(pynvml.nvmlDeviceGetUUID(handle))
+    except (pynvml.NVMLError, UnicodeDecodeError) as error:
+        return [], f"GPU number {index} is not offered: {said(error)}."
+    if not uuid:
+        return [], f"GPU number {index} is not offered: it has no UUID."
+    card = _read(handle, uuid, xids.get(uuid, 0), "")
+    mode = tried(pynvml.nvmlDeviceGetMigMode, handle)
+    if not mode or mode[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+        return [card], card.problem
+    parts = _instances(handle, card, xids.get(uuid, 0))
+    if not parts:
+        return [], f"The GPU {uuid} has MIG switched on and no instance: nvidia-smi mig makes some."
+    return parts, card.problem
+
+
+def _instances(handle: Any, card: Seen, xid: int) -> list[Seen]:
+    """The MIG instances of a card; they are as well as the card is."""
+    parts: list[Seen] = []
+    for number in range(tried(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+        try:
+            part = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+            uuid = short(pynvml.nvmlDeviceGetUUID(part))
+        except (pynvml.NVMLError, UnicodeDecodeError):
+            continue  # There are fewer instances than there could be.
+        if not uuid:
+            continue
+        seen = _read(part, uuid, xid, card.gpu.uuid)
+        if not card.gpu.healthy:
+            ill = attrs.evolve(seen.gpu, healthy=False, reason=card.gpu.reason)
+            seen = attrs.evolve(seen, gpu=ill)
+        parts.append(seen)
+    return parts
+
+
+def _read(handle: Any, uuid: str, xid: int, parent: str) -> Seen:
+    model = short(tried(pynvml.nvmlDeviceGetName, handle) or UNSAID)
+    load = _load(handle, xid)
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError as error:
+        if error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
+            # A GPU that shares the machine's memory has none of its own to tell.
+            problem = f"The GPU {uuid} does not tell how much memory it has."
+            return Seen(Gpu(uuid, model, 0, parent=parent), load, problem)
+        return _ill(Gpu(uuid, model, 0, parent=parent), load, f"{said(error)}; look at nvidia-smi")
+    load = attrs.evolve(load, memory_used_mib=int(memory.used) // MIB)
+    gpu = Gpu(uuid, model, int(memory.total), parent=parent)
+    if xid and xid not in OF_TASKS:
+        return _ill(gpu, load, f"Xid {xid}; look at dmesg, and reset it by nvidia-smi -r")
+    if load.ecc_errors:
+        count = f"{load.ecc_errors} uncorrected ECC error{'' if load.ecc_errors == 1 else 's'}"
+        return _ill(gpu, load, f"{count}; reset it by nvidia-smi -r, or replace it")
+    return Seen(gpu, load)
+
+
+def _ill(gpu: Gpu, load: GpuLoad, reason: str) -> Seen:
+    gpu = attrs.evolve(gpu, healthy=False, reason=reason)
+    return Seen(gpu, load, f"The GPU {gpu.uuid} is not well: {reason}.")
+
+
+def _load(handle: Any, xid: int) -> GpuLoad:
+    """How it is now; what it does not tell is 0."""
+    rates = tried(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    errors = tried(
+        pynvml.nvmlDeviceGetTotalEccErrors, handle,
+        pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC,
+    )  # fmt: skip
+    celsius = tried(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
+    running = tried(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+    return GpuLoad(
+        temperature_c=celsius or 0,
+        busy_percent=int(rates.gpu) if rates is not None else 0,
+        processes=len(running or ()),
+        ecc_errors=int(errors or 0),
+        xid=xid,
+    )
+
+
+def tried(call: Callable[..., T], *arguments: object) -> T | None:
+    """The answer, or None where this one call fails: what it tells is not needed."""
+    try:
+        return call(*arguments)
+    except (pynvml.NVMLError, UnicodeDecodeError):
+        return None
+
+
+def said(error: Exception) -> str:
+    """NVML's own words, without a full stop."""
+    text = "its answer is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+    return text.rstrip(".") or "unknown error"
+
+
+def short(text: str) -> str:
+    """At most as long as a name on the wire may be."""
+    return text.encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore")

@@ -1,0 +1,50 @@
+"""What a pool asks of a machine, as its data URI says it.
+
+Alternatives of GPUs are meant as "any of these": a machine needs to satisfy one of them, with GPUs
+of one model. Units are those of the network's requirement strings made plain: MiB as bytes, GiB as
+bytes. A field that is None is not asked for.
+"""
+
+import attrs
+
+
+@attrs.frozen
+class GpuRequirement:
+    """One alternative. `models`: any of these words in the model's name; `memory_*` of each card,
+    `total_*` of all cards of that model together."""
+
+    count: int | None = None
+    models: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    memory_min_bytes: int | None = None
+    memory_max_bytes: int | None = None
+    total_memory_min_bytes: int | None = None
+    total_memory_max_bytes: int | None = None
+
+    def __str__(self) -> str:
+        """As people say it: `8 GPUs, h100, at least 80 GiB each`."""
+        many = "GPUs" if self.count is None else f"{self.count} GPU{'' if self.count == 1 else 's'}"
+        parts = [many]
+        if self.models:
+            parts.append(" or ".join(self.models))
+        for bound, text in (
+            (self.memory_bytes, "exactly {} each"),
+            (self.memory_min_bytes, "at least {} each"),
+            (self.memory_max_bytes, "at most {} each"),
+            (self.total_memory_min_bytes, "at least {} in all"),
+            (self.total_memory_max_bytes, "at most {} in all"),
+        ):
+            if bound is not None:
+                parts.append(text.format(f"{bound // 2**20} MiB"))
+        return ", ".join(parts)
+
+
+@attrs.frozen
+class Requirements:
+    """All of it. `unknown`: keys that this version cannot judge."""
+
+    gpus: tuple[GpuRequirement, ...] = ()
+    cpu_cores: int | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    unknown: tuple[str, ...] = ()
