@@ -306,7 +306,8 @@ class Asks:
         item.wait_until_ms = item.deadline_ms
         if item.signed is not None:
             item.wait_until_ms = min(item.deadline_ms, now.mono_ms + limits.CATCH_UP_WAIT_MS)
-        self.context.ledger.want(done.index, self.context.roster.size(), now)
+        holder = self.context.peers.key_of(done.leader) if done.leader is not None else None
+        self.context.ledger.want(done.index, holder, self.context.roster.size(), now)
 
     def _caught_up(self, index: int) -> bool:
         return self.context.ledger.applied_index >= index
@@ -337,6 +338,9 @@ class Asks:
         leader = me if ledger.leads else ledger.leader
         good = result if isinstance(result, Accepted) else None
         error = result if isinstance(result, P2poolError) else None
+        waits = self.context.peers.node_of(origin.peer_key)
+        if good is not None and waits is not None:
+            ledger.tell(waits)  # Its own reader is answered once it has applied this.
         answer: ForwardAnswered | ReadIndexAnswered
         if item.signed is None:
             answer = ReadIndexAnswered(origin.request, good.index if good else -1, leader)

@@ -58,6 +58,8 @@ class Ledger:
     readable: list[tuple[int, int]] = attrs.field(factory=list)
     unreadable: list[int] = attrs.field(factory=list)
     unread_entries: int = 0
+    held: bool = False
+    to_tell: dict[NodeId, None] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         """A replica of its own chance, so that reads do not move elections."""
@@ -121,11 +123,22 @@ class Ledger:
             self._absorb(raft.tick(now))
 
     def propose(self, kind: int, body: bytes, now: Now) -> Entry:
-        """Propose an entry as leader; raises what `Raft.propose` raises."""
+        """Propose an entry as leader, sent by `flush`; raises what `Raft.propose` raises."""
         assert self.raft is not None
-        out, entry = self.raft.propose(kind, body, now)
+        out, entry = self.raft.propose(kind, body, now, hold=True)
+        self.held = True
         self._absorb(out)
         return entry
+
+    def tell(self, node_id: NodeId) -> None:
+        """Somebody waits at a node for what is committed now: `flush` lets it know."""
+        self.to_tell[node_id] = None
+
+    def flush(self) -> None:
+        """At the end of a step: send what was proposed in it, in as few frames as can be."""
+        if self.raft is not None and (self.held or self.to_tell):
+            self._absorb(self.raft.flush(tuple(self.to_tell)))
+        self.held, self.to_tell = False, {}
 
     def change(self, wanted: Configuration, now: Now) -> Entry:
         """Propose a configuration as leader; raises what `Raft.change` raises."""
@@ -144,10 +157,10 @@ class Ledger:
         assert self.raft is not None
         self._absorb(self.raft.read(request, now))
 
-    def want(self, index: int, members: int, now: Now) -> None:
-        """Somebody here waits for what is committed up to an index."""
+    def want(self, index: int, holder: PeerKey | None, members: int, now: Now) -> None:
+        """Somebody here waits for what is committed up to an index, which `holder` has."""
         self.replica.held_index = self.commit_index
-        self.replica.want(index, members, now)
+        self.replica.want(index, members, now, holder)
 
     # --- follower replica -------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ def collect(node: Node, now: Now) -> list[AnyEffect]:
     context, ledger = node.context, node.context.ledger
     node.condition.beat(now)
     _to_myself(node, now)
+    ledger.flush()
     sends = [SendTo(peer_key, message) for peer_key, message in ledger.send]
     events = [Emit(event) for event in ledger.events]
     ledger.send, ledger.events = [], []

@@ -67,6 +67,7 @@ class Replica:
     fetch_at_ms: int | None = None
     fetch: Fetch | None = None
     failed_with: PeerKey | None = None
+    holder: PeerKey | None = None
     parts: bytearray = attrs.field(factory=bytearray)
     parts_total: int = 0
 
@@ -76,10 +77,16 @@ class Replica:
             return
         self.want(announcement.commit_index, members, now)
 
-    def want(self, index: int, members: int, now: Now) -> None:
-        """What is committed up to an index is wanted: plan a fetch if we are behind."""
+    def want(self, index: int, members: int, now: Now, holder: PeerKey | None = None) -> None:
+        """What is committed up to an index is wanted: plan a fetch if we are behind.
+
+        `holder` is known to have it, and somebody waits: it is asked at once, and by us alone, so
+        nothing has to be spread.
+        """
         self.target_index = max(self.target_index, index)
         self._plan(members, now)
+        if holder is not None and self.fetch_at_ms is not None:
+            self.fetch_at_ms, self.holder = now.mono_ms, holder
 
     def _plan(self, members: int, now: Now) -> None:
         if self.held_index >= self.target_index or self.fetch or self.fetch_at_ms is not None:
@@ -106,6 +113,8 @@ class Replica:
             return None
         self.fetch_at_ms = None
         peer = others[self.rng.randrange(len(others))]
+        if self.holder in others:
+            peer, self.holder = self.holder, None
         self.fetch = Fetch(request, peer, now.mono_ms + FETCH_TIMEOUT_MS)
         return Ask(peer, StateRequested(request, self.log_id, self.held_index))
 

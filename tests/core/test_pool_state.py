@@ -4,6 +4,7 @@ from p2pool.codec.messages import Record, encode_body, task_id
 from p2pool.codec.spec import spec_json
 from p2pool.core.pool.apply import apply_entry
 from p2pool.core.pool.state import PoolState, from_bytes
+from p2pool.model import limits
 from p2pool.model.entries import Outcome, Placed, Placement, ReportApplied, RequestApplied
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, TaskId
 from p2pool.model.raft import Entry
@@ -19,7 +20,7 @@ GPU = "GPU-1"
 
 def request(action: Action, number: int, target: str = "", gpus: int = 0) -> TaskRequest:
     spec = {"name": "t", "image": "busybox:1", "resources": {"gpu": {"count": gpus}}}
-    text = spec_json(spec) if action is Action.SUBMIT else ""
+    text = {Action.SUBMIT: spec_json(spec), Action.SET: '{"value":"lan"}'}.get(action, "")
     return TaskRequest(action, 0, target, text, bytes([number]) * 32, NOW_S, NOW_S + 600)
 
 
@@ -94,6 +95,28 @@ def test_snapshot_and_digest_tell_the_whole_state() -> None:
         feed(each, report(name, AllocationState.STOPPED))
     assert again.digest() == state.digest()
     assert state_of(again, name) is AllocationState.STOPPED
+
+
+def test_the_id_of_a_request_is_kept_exactly_as_long_as_a_leader_could_take_it() -> None:
+    """Through a snapshot too: equal logs give equal bytes."""
+    state = PoolState(POOL, 1)
+    ids = [bytes([n]) * 32 for n in range(3)]
+    for number in (0, 1):
+        ask(state, request(Action.SET, number, "timing"))
+    last = (NOW_S + 600) * 1000 + limits.CLOCK_SKEW_MAX_MS
+    again = from_bytes(state.to_bytes())
+    for each in (state, again):
+        feed_at(each, request(Action.SET, 2, "timing"), last)
+        assert list(each.applied) == ids
+        feed_at(each, request(Action.SET, 2, "timing"), last + 1)
+        assert not each.applied
+    assert again.digest() == state.digest()
+
+
+def feed_at(state: PoolState, wanted: TaskRequest, at_ms: int) -> None:
+    record = RequestApplied(SignedRequest(wanted, b"s" * 65), NODE, MANAGER)
+    kind, body = encode_body(record)
+    apply_entry(state, Entry(state.applied_index + 1, 1, kind, at_ms, body))
 
 
 def test_an_entry_that_a_newer_version_wrote_is_counted_and_changes_nothing() -> None:

@@ -79,6 +79,15 @@ def test_an_empty_answer_is_not_asked_for_in_a_tight_loop() -> None:
     assert replica.wakeup_ms() == 101 + limits.PROBE_INTERVAL_MS
 
 
+def test_who_is_known_to_have_it_is_asked_at_once() -> None:
+    """A reader waits: there is no spread, and no guess at who may have it."""
+    for seed in range(10):
+        replica = Replica(Random(seed), log_id=LOG)
+        replica.want(9, 1000, at(5), B)
+        assert replica.wakeup_ms() == 5
+        assert ask(replica, 5, (A, B)).peer_key == B
+
+
 def test_a_snapshot_is_taken_only_whole() -> None:
     """Chunks are put together in order; one out of order gives the fetch up."""
     replica = behind(9)

@@ -22,6 +22,36 @@ def test_entries_ahead_of_their_answers_travel_once() -> None:
     assert len(sent) == 20
 
 
+def test_what_is_held_travels_in_one_frame() -> None:
+    """All that one step proposes costs each follower one append, and one answer."""
+    cluster, _, raft = led()
+    for _ in range(10):
+        out, _ = raft.propose(EntryKind.NODE, b"x", cluster.now(), hold=True)
+        assert not out.send
+    sent = [m for _, m in raft.flush(()).send if isinstance(m, AppendRequested)]
+    assert [len(m.entries) for m in sent] == [10, 10]
+
+
+def test_who_waits_is_told_of_a_commit_at_once_and_once() -> None:
+    """The one that asked for it hears it now, the others with the next append."""
+    cluster, leader, raft = led()
+    cluster.run(1_000)
+    waits = cluster.voters[(leader + 1) % 3]
+    assert not raft.flush((waits.node_id,)).send
+    raft.propose(EntryKind.NODE, b"x", cluster.now())
+    s = raft.state
+    other = cluster.voters[(leader + 2) % 3]
+    answer = AppendAnswered(
+        s.log_id, s.hard.term, s.me, other, s.round, True, s.log.last_index, 0, 0
+    )
+    raft.receive(answer, other.peer_key, cluster.now())
+    assert s.commit_index == s.log.last_index
+    ((key, frame),) = raft.flush((waits.node_id,)).send
+    assert isinstance(frame, AppendRequested)
+    assert (key, frame.commit_index, frame.entries) == (waits.peer_key, s.commit_index, ())
+    assert not raft.flush((waits.node_id,)).send
+
+
 def test_a_follower_that_does_not_answer_gets_no_flood() -> None:
     """Flow control: so many appends are under way at most; the rest waits."""
     cluster, _, raft = led()

@@ -126,24 +126,16 @@ _CHECKS: Mapping[Action, Callable[[PoolState, TaskRequest], None]] = {
 def apply_request(changes: Changes, record: RequestApplied) -> None:
     """Apply a request once; one that does not fit (any more) changes nothing."""
     state, request = changes.state, record.signed.request
-    _forget_expired(state)
+    # Ids of requests that no leader could take any more.
+    state.forget_applied(state.log_time_ms - limits.CLOCK_SKEW_MAX_MS)
     if request.request_id in state.applied:
         return
     if refusal(state, request, state.log_time_ms) is not None:
         return
     name = messages.task_id(state.pool, request)
-    state.applied[request.request_id] = AppliedRequest(
-        request.request_id, name, changes.index, request.not_after_s
-    )
+    done = AppliedRequest(request.request_id, name, changes.index, request.not_after_s)
+    state.note_applied(done)
     _APPLY[request.action](changes, record, name)
-
-
-def _forget_expired(state: PoolState) -> None:
-    """Ids of requests that no leader could take any more."""
-    latest_ms = state.log_time_ms - limits.CLOCK_SKEW_MAX_MS
-    old = [a.request_id for a in state.applied.values() if a.not_after_s * 1000 < latest_ms]
-    for request_id in old:
-        del state.applied[request_id]
 
 
 def _submit(changes: Changes, record: RequestApplied, name: TaskId) -> None:

@@ -11,6 +11,7 @@ Source: design, sections 7 to 9.
 """
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 
 import attrs
 
@@ -195,6 +196,8 @@ class PoolState:
     applied: dict[bytes, AppliedRequest] = attrs.field(factory=dict)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _digest: tuple[int, Digest] | None = None
+    _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
+    """A heap of when which request's id may be forgotten."""
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -271,6 +274,16 @@ class PoolState:
         stray = Stray(copy.allocation, copy.attempt, copy.node_id, copy.gpus, resources)
         self.strays[(copy.allocation, copy.attempt)] = stray
 
+    def note_applied(self, request: AppliedRequest) -> None:
+        """Remember that a request was applied, until it expires."""
+        self.applied[request.request_id] = request
+        heappush(self._expiring, (request.not_after_s, request.request_id))
+
+    def forget_applied(self, before_ms: int) -> None:
+        """Forget the requests that expired before a time."""
+        while self._expiring and self._expiring[0][0] * 1000 < before_ms:
+            self.applied.pop(heappop(self._expiring)[1], None)
+
     def _forget_on(self, node_id: NodeId, name: AllocationId) -> None:
         names = self._on_node[node_id]
         del names[name]
@@ -319,5 +332,6 @@ def from_bytes(data: bytes) -> PoolState:
     state.nodes = {n.node_id: n for n in kept.nodes}
     state.settings = {s.name: s.value for s in kept.settings}
     state.revocations = {r.delegate: r for r in kept.revocations}
-    state.applied = {a.request_id: a for a in kept.applied}
+    for request in kept.applied:
+        state.note_applied(request)
     return state

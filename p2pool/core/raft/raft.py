@@ -25,7 +25,7 @@ from p2pool.model.frames import (
     VoteAnswered,
     VoteRequested,
 )
-from p2pool.model.ids import Digest, PeerKey
+from p2pool.model.ids import Digest, NodeId, PeerKey
 from p2pool.model.raft import Configuration, Entry, HardState, Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now, Timing
@@ -129,8 +129,9 @@ class Raft:
                     self._campaign_at_once(frame, now)
         return self._done()
 
-    def propose(self, kind: int, body: bytes, now: Now) -> tuple[Out, Entry]:
-        """Append an entry as leader; the entry as it stands in the log.
+    def propose(self, kind: int, body: bytes, now: Now, *, hold: bool = False) -> tuple[Out, Entry]:
+        """Append an entry as leader; the entry as it stands in the log. With `hold` it is sent
+        by `flush`, so that all that is proposed in one step travels in one frame.
 
         Raises `NoLeader` when we do not lead, `Malformed` when the body is too long, `Overloaded`
         when too much is not committed yet.
@@ -146,9 +147,21 @@ class Raft:
             raise Overloaded("Too many proposals are waiting for the committee.", hint="Retry.")
         entry = self._append(kind, body, now)
         replication.advance_commit(s)
-        replication.replicate(s)
+        if not hold:
+            replication.replicate(s)
         self._settle(now)
         return self._done(), entry
+
+    def flush(self, tell: tuple[NodeId, ...]) -> Out:
+        """Send what was held; tell these participants at once how far the log is committed.
+
+        The others learn that with the next append, which costs nothing; somebody waits at these.
+        """
+        s = self.state
+        if s.role is RaftRole.LEADER:
+            replication.replicate(s)
+            replication.tell_commit(s, tell)
+        return self._done()
 
     def read(self, number: int, now: Now) -> Out:
         """Ask for an index at which a read is consistent: `Out.readable`, or `Out.unreadable`.

@@ -10,6 +10,7 @@ from p2pool.core.raft import quorum
 from p2pool.core.raft.state import Progress, RaftState
 from p2pool.model import limits
 from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered, SnapshotSent
+from p2pool.model.ids import NodeId
 from p2pool.model.raft import Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
@@ -30,6 +31,13 @@ def replicate(s: RaftState) -> None:
     """Send new entries to whoever has room for them."""
     for voter in s.others():
         send(s, voter, even_empty=False)
+
+
+def tell_commit(s: RaftState, to: tuple[NodeId, ...]) -> None:
+    """An append, empty if need be, to those of these participants that were not told yet."""
+    for voter in s.others():
+        if voter.node_id in to and s.progress[voter.store_id].told_commit < s.commit_index:
+            send(s, voter, even_empty=True)
 
 
 def sweep(s: RaftState) -> None:
@@ -58,6 +66,7 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
     # One counter for all followers and for the whole term: a follower that is removed and comes
     # back in it cannot confirm a read by an answer from before.
     s.round += 1
+    progress.told_commit = s.commit_index
     s.tell(
         to,
         AppendRequested(

@@ -59,6 +59,7 @@ class Progress:
     """What a leader knows of one follower. `answered_round`: the newest frame that it answered.
 
     `probing`: where the logs agree is not known, so one append waits for the answer to the last.
+    `told_commit`: the commit index in the last frame to it, which may be lost.
     """
 
     next_index: int
@@ -69,6 +70,7 @@ class Progress:
     answered_round: int = 0
     heard_ms: int | None = None
     snapshot_offset: int | None = None
+    told_commit: int = 0
 
 
 @attrs.define
