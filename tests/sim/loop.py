@@ -40,11 +40,14 @@ class Loops:
         if delay_ms:
             life = m.life
             world.later(delay_ms, lambda: self.give(m, event) if m.life == life else None)
-        elif world.now_ms < m.stalled_ms:
+        elif 0 < m.stalled_ms and world.now_ms <= m.stalled_ms:
             m.held.append(event)
         else:
-            m.queue.append(event)
-            self._wake(m)
+            self._queue(m, event)
+
+    def _queue(self, m: Machine, event: AnyInput) -> None:
+        m.queue.append(event)
+        self._wake(m)
 
     def stall(self, m: Machine, for_ms: int) -> None:
         """A machine stands still. When it goes on its loop notices that it is late, and only then
@@ -58,11 +61,15 @@ class Loops:
         if m.life != life or self.world.now_ms < m.stalled_ms:
             return
         if late_ms > limits.LOOP_LAG_MAX_MS:
-            self.give(m, inputs.LoopLagged(late_ms))
-        held, m.held = m.held, []
-        for event in held:
-            self.give(m, event, 2)
+            self._queue(m, inputs.LoopLagged(late_ms))
         self._wake(m)
+        self.world.later(1, lambda: self._read(m, life))
+
+    def _read(self, m: Machine, life: int) -> None:
+        if m.life == life and self.world.now_ms > m.stalled_ms:
+            held, m.held = m.held, []
+            for event in held:
+                self._queue(m, event)
 
     def slow(self, m: Machine, slowness: Slowness) -> None:
         """From now on a machine is so slow."""
@@ -78,7 +85,7 @@ class Loops:
 
     def _stall_again(self, m: Machine, life: int, slow: Slowness) -> None:
         if m.life == life and m.slowness is slow:
-            self.stall(m, 1 + self.rng.randrange(slow.stall_ms))
+            self.world.stall(m, 1 + self.rng.randrange(slow.stall_ms))
             self.stall_later(m, life)
 
     # --- a step -----------------------------------------------------------------------------------
