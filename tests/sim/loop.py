@@ -40,7 +40,7 @@ class Loops:
         if delay_ms:
             life = m.life
             world.later(delay_ms, lambda: self.give(m, event) if m.life == life else None)
-        elif 0 < m.stalled_ms and world.now_ms <= m.stalled_ms:
+        elif m.stalled_ms > 0 and world.now_ms <= m.stalled_ms:
             m.held.append(event)
         else:
             self._queue(m, event)
