@@ -18,8 +18,6 @@ from p2pool.model.runtime import ContainerPlan, ContainerRuntime, PullProgress
 
 log = get_logger(__name__)
 
-MIB = 1024 * 1024
-
 
 class Work:
     """The container side of one agent."""
@@ -90,12 +88,10 @@ class Work:
             nonlocal said_s
             if trio.current_time() - said_s >= 1:
                 said_s = trio.current_time()
-                self._loop.offer(
-                    ev.PullProgressed(plan.allocation, plan.attempt, _progress_text(progress))
-                )
+                self._loop.offer(ev.PullProgressed(plan.allocation, plan.attempt, progress))
 
         with trio.move_on_after(limits.PULL_DEADLINE_MS / 1000) as scope:
-            await self.runtime.pull(plan.spec.image, progressed)
+            await self.runtime.pull(plan.spec.image, progressed, plan.spec.pull)
         if scope.cancelled_caught:
             raise Unavailable(f"The image {plan.spec.image} could not be fetched in an hour.")
 
@@ -177,8 +173,3 @@ class Work:
             except P2poolError as error:
                 log.debug("the engine's events ended", reason=str(error))
             await trio.sleep(limits.RECONCILE_INTERVAL_MS / 1000)
-
-
-def _progress_text(progress: PullProgress) -> str:
-    done, total = progress.done_bytes // MIB, progress.total_bytes // MIB
-    return f"{progress.layers_done} of {progress.layers_total} layers, {done} of {total} MiB"

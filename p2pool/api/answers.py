@@ -54,7 +54,11 @@ class Node:
 
 @attrs.frozen
 class Allocation:
-    """One copy of a task; `id` is `<task id>.<replica>`."""
+    """One copy of a task; `id` is `<task id>.<replica>`.
+
+    `health`: what the image's check says (none, starting, healthy, unhealthy). `pulled_bytes` of
+    `pull_total_bytes` of its image are here, while it is being fetched; else both are 0.
+    """
 
     id: str
     task_id: str
@@ -69,6 +73,9 @@ class Allocation:
     oom_killed: bool
     image_digest: str
     changed_at_ms: int
+    health: str
+    pulled_bytes: int
+    pull_total_bytes: int
 
 
 @attrs.frozen

@@ -83,6 +83,9 @@ def allocation(of: TaskView, seen: AllocationView) -> answers.Allocation:
         oom_killed=seen.oom_killed,
         image_digest=seen.image_digest,
         changed_at_ms=seen.changed_at_ms,
+        health=word(seen.health),
+        pulled_bytes=seen.pulled_bytes,
+        pull_total_bytes=seen.pull_total_bytes,
     )
 
 

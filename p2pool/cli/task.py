@@ -6,12 +6,11 @@ passes on to the leader. It is named by its task id, which is derived from what 
 
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import click
 
-from p2pool.cli import taskspec
+from p2pool.cli import taskflags, taskspec
 from p2pool.cli.reach import (
     LIVING,
     account_of,
@@ -26,14 +25,14 @@ from p2pool.cli.reach import (
 )
 from p2pool.cli.show import age, short, warn, write_json, write_pairs, write_table
 from p2pool.cli.tasklogs import logs
+from p2pool.cli.waiting import Waiting, copies_text, pull_text
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.model.errors import NotFound, P2poolError, Unavailable
 from p2pool.model.ids import PoolRef
-from p2pool.model.tasks import RestartMode, TaskRequest
+from p2pool.model.tasks import TaskRequest
 
 _POLL_S = 0.5
 _WAIT_DEFAULT = "5m"
-_RESTARTS = [mode.value for mode in RestartMode]
 
 
 @click.group(name="task", help="Tasks: containers that run in the pool.")
@@ -46,18 +45,7 @@ task.add_command(logs)
 
 @task.command("run", context_settings={"ignore_unknown_options": False})
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
-@click.option("-f", "--file", "path", type=click.Path(path_type=Path), help="JSON or TOML.")
-@click.option("--image", help="The container image.")
-@click.option("--name", help="Default: the image's name.")
-@click.option("--replicas", type=int, help="How many copies.")
-@click.option("--gpus", type=int, help="GPUs of each copy.")
-@click.option("--gpu-model", help="Part of the GPUs' model name, such as h100.")
-@click.option("--gpu-memory", type=taskspec.Size(), help="Least memory of each GPU.")
-@click.option("--cpus", type=taskspec.Cpus(), help="Processors of each copy, such as 0.5.")
-@click.option("--memory", type=taskspec.Size(), help="Memory of each copy, such as 2GiB.")
-@click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="Public in the pool.")
-@click.option("--restart", type=click.Choice(_RESTARTS), help="When it is started again.")
-@click.option("--priority", type=int, help="0 to 100.")
+@taskflags.run_options
 @click.option("--wait", is_flag=True, help="Until all copies run, or the task has ended.")
 @click.option("--timeout", type=taskspec.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
 @key_options
@@ -82,7 +70,7 @@ def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
     from p2pool.codec.spec import spec_json
     from p2pool.model.tasks import Action
 
-    text = spec_json(_specification(given))
+    text = spec_json(taskflags.specification(given))
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
     pool = client.pool_ref()
@@ -99,36 +87,9 @@ def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
     else:
         click.echo(accepted["task_id"])
         if one is not None:
-            click.echo(f"It is {one['state']}: {_copies(one)} run.", err=True)
+            click.echo(f"It is {one['state']}: {copies_text(one)} run.", err=True)
     if one is not None and one["state"] not in ("running", "succeeded"):
         context.exit(1)
-
-
-def _specification(given: dict[str, Any]) -> dict[str, Any]:
-    """What is asked for, as the mapping that becomes the specification."""
-    base = taskspec.from_file(given["path"]) if given["path"] else {}
-    image = given["image"] or base.get("image")
-    if not image:
-        raise click.UsageError("Say what to run: --image IMAGE, or -f FILE.")
-    flags = {
-        "image": given["image"],
-        "name": given["name"] or (None if "name" in base else taskspec.default_name(str(image))),
-        "command": given["command"],
-        "env": taskspec.environment(given["env"]),
-        "replicas": given["replicas"],
-        "priority": given["priority"],
-        "restart": {"mode": given["restart"]},
-        "resources": {
-            "cpu_milli": given["cpus"],
-            "memory_bytes": given["memory"],
-            "gpu": {
-                "count": given["gpus"],
-                "model": given["gpu_model"],
-                "memory_min_bytes": given["gpu_memory"],
-            },
-        },
-    }
-    return taskspec.merged(base, flags)
 
 
 def _show_request(pool: PoolRef, request: TaskRequest) -> None:
@@ -176,33 +137,19 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
     """The task when it is over what is waited for. Raises `Unavailable` after `timeout_s`; the
     task goes on."""
     end = time.monotonic() + timeout_s
-    said, one = "", None
-    while True:
-        with suppress(NotFound):  # committed at the leader, and not yet applied by this agent
-            one = client.task(task_id)
-        if one is not None:
-            if over(one):
-                return one
-            if (now := _progress(one)) != said:
-                said = now
-                click.echo(now, err=True)
-        if time.monotonic() + _POLL_S > end:
-            raise Unavailable(
-                f"The task {task_id} is not there after {timeout_s} s; it goes on.",
-                hint=f"See why: p2pool task show {task_id}.",
-            )
-        time.sleep(_POLL_S)
-
-
-def _progress(one: Answer) -> str:
-    reasons = sorted({copy["reason"] for copy in one["allocations"] if copy["reason"]})
-    why = f" ({'; '.join(reasons)})" if reasons else ""
-    return f"{one['state']}: {_copies(one)} run{why}"
-
-
-def _copies(one: Answer) -> str:
-    running = sum(copy["state"] == "running" for copy in one["allocations"])
-    return f"{running}/{max(len(one['allocations']), one['spec'].get('replicas', 1))}"
+    with Waiting() as shown:
+        while True:
+            with suppress(NotFound):  # committed at the leader, and not yet applied by this agent
+                one = client.task(task_id)
+                if over(one):
+                    return one
+                shown.show(one)
+            if time.monotonic() + _POLL_S > end:
+                raise Unavailable(
+                    f"The task {task_id} is not there after {timeout_s} s; it goes on.",
+                    hint=f"See why: p2pool task show {task_id}.",
+                )
+            time.sleep(_POLL_S)
 
 
 # --- looking ------------------------------------------------------------------------------------
@@ -222,7 +169,7 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
         return
     rows = (
         (
-            *(short(one["task_id"]), one["name"], one["state"], _copies(one), one["image"]),
+            *(short(one["task_id"]), one["name"], one["state"], copies_text(one), one["image"]),
             age(one["submitted_at_ms"]),
         )
         for one in shown
@@ -248,6 +195,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
             ("name", one["name"]),
             ("state", one["state"] + (", to be stopped" if one["stop_requested"] else "")),
             ("image", one["image"]),
+            ("digest", ", ".join(_digests(one)) or "not known yet"),
             ("command", command or "the image's"),
             ("owner", one["signer"]),
             ("age", age(one["submitted_at_ms"])),
@@ -256,7 +204,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
     click.echo()
     rows = (
         (
-            *(str(copy["replica"]), copy["state"], short(copy["node_id"])),
+            *(str(copy["replica"]), _state(copy), short(copy["node_id"])),
             *(", ".join(copy["gpus"]) or "-", str(copy["attempt"]), _reason(copy)),
             age(copy["changed_at_ms"]),
         )
@@ -266,10 +214,23 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
     write_table(columns, rows, "It has no copies yet.")
 
 
+def _digests(one: Answer) -> list[str]:
+    """What the image's name stood for: one digest, or several where it has been moved."""
+    return sorted({copy["image_digest"] for copy in one["allocations"] if copy["image_digest"]})
+
+
+def _state(copy: Answer) -> str:
+    """A copy's state, with what its image's check says where there is one."""
+    return f"{copy['state']} ({copy['health']})" if copy["health"] != "none" else str(copy["state"])
+
+
 def _reason(copy: Answer) -> str:
     parts = [copy["reason"]] if copy["reason"] else []
+    if copy["pull_total_bytes"]:
+        parts.append(pull_text(copy))
     if copy["oom_killed"]:
-        parts.append("killed: it used more memory than it has")
+        whose = "a process of it was" if copy["exit_code"] == 0 else "it was"
+        parts.append(f"{whose} killed for using more memory than it has")
     if copy["exit_code"] is not None:
         parts.append(f"exit code {copy['exit_code']}")
     return "; ".join(parts) or "-"

@@ -34,6 +34,7 @@ from p2pool.model.tasks import (
     MountKind,
     OnDisconnect,
     Port,
+    PullPolicy,
     Resources,
     RestartMode,
     RestartPolicy,
@@ -176,6 +177,8 @@ def _task(r: Reader) -> TaskSpec:
         run_until_s=r.number("run_until_s", d.run_until_s, 1, limits.TASK_TIME_MAX_S),
         priority=r.number("priority", d.priority, 0, limits.PRIORITY_MAX),
         labels=r.pairs("labels", limits.LABELS_MAX, rules.label_name_rule, rules.argument_rule),
+        pull=r.choice("pull", PullPolicy, d.pull),
+        read_only=r.flag("read_only", d.read_only),
     )
 
 
@@ -189,6 +192,8 @@ def _resources(r: Reader) -> Resources:
         shm_bytes=r.number("shm_bytes", d.shm_bytes, 0, limits.RESOURCE_MAX_BYTES),
         disk_bytes=r.number("disk_bytes", d.disk_bytes, 0, limits.RESOURCE_MAX_BYTES),
         gpu=r.table("gpu", _gpu, d.gpu),
+        swap_bytes=r.number("swap_bytes", d.swap_bytes, 0, limits.RESOURCE_MAX_BYTES),
+        pids=r.number("pids", d.pids, 1, limits.TASK_PIDS_MAX),
     )
 
 
@@ -218,6 +223,8 @@ def _mount(r: Reader) -> Mount:
         source=r.text("source", "", rule=rules.source_rule),
         read_only=r.flag("read_only", False),
         size_bytes=r.number("size_bytes", 0, 0, limits.RESOURCE_MAX_BYTES),
+        # -1: as the node's owner keeps them.
+        keep_s=r.number("keep_s", -1, -1, limits.VOLUME_KEEP_MAX_S),
     )
 
 
@@ -240,4 +247,5 @@ def _restart(r: Reader) -> RestartPolicy:
             limits.RESTART_BACKOFF_MIN_MS,
             limits.RESTART_BACKOFF_MAX_MS,
         ),
+        on_unhealthy=r.flag("on_unhealthy", d.on_unhealthy),
     )

@@ -120,6 +120,10 @@ def _mount_contradictions(mounts: tuple[Mount, ...]) -> Iterator[str]:
     targets = [mount.target for mount in mounts]
     if len(set(targets)) != len(targets):
         yield "mounts name a target twice"
+    # What lies in a volume is the tasks' own: a mount in it could be led astray by a link there.
+    for number, target in enumerate(targets):
+        if any(target.startswith(f"{other}/") for other in targets):
+            yield f"mounts[{number}].target lies in another mount: give each its own place"
     for number, mount in enumerate(mounts):
         place = f"mounts[{number}]"
         if mount.kind is MountKind.BIND and not mount.source.startswith("/"):
@@ -131,5 +135,9 @@ def _mount_contradictions(mounts: tuple[Mount, ...]) -> Iterator[str]:
                 yield f"{place}.source is missing: the name of the volume"
             elif mount.source.startswith("/"):
                 yield f"{place}.source is a path; a {mount.kind.value} volume has a name"
-        if mount.size_bytes and mount.kind is not MountKind.TMPFS:
-            yield f"{place}.size_bytes can be set for tmpfs only"
+        if mount.kind is MountKind.BIND and not mount.read_only:
+            yield f"{place}.read_only is to be true: the host's directories are not written to"
+        if mount.size_bytes and (mount.kind is MountKind.BIND or mount.read_only):
+            yield f"{place}.size_bytes can be set for what the task can write only"
+        if mount.keep_s != -1 and mount.kind is not MountKind.TASK:
+            yield f"{place}.keep_s can be set for task volumes only"

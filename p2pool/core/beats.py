@@ -17,7 +17,7 @@ import attrs
 
 from p2pool.codec.messages import hardware_digest
 from p2pool.model import limits
-from p2pool.model.gossip import Heartbeat
+from p2pool.model.gossip import AllocationStatus, Heartbeat
 from p2pool.model.hardware import Hardware, Load
 from p2pool.model.ids import Digest, NodeId
 from p2pool.model.messages import Verified
@@ -152,5 +152,16 @@ class Beats:
 
 
 def _told_at_once(heartbeat: Heartbeat) -> Heartbeat:
-    """A heartbeat without what changes all the time and can wait for the interval."""
-    return attrs.evolve(heartbeat, hardware=None, load=Load(), applied_index=0)
+    """A heartbeat without what changes all the time and can wait for the interval. How far an
+    image is is told by the tenth: a pull costs the pool ten heartbeats at most."""
+    allocations = tuple(_by_tenths(status) for status in heartbeat.allocations)
+    return attrs.evolve(
+        heartbeat, hardware=None, load=Load(), applied_index=0, allocations=allocations
+    )
+
+
+def _by_tenths(status: AllocationStatus) -> AllocationStatus:
+    if not status.pull_total_bytes:
+        return status
+    tenths = 10 * status.pulled_bytes // status.pull_total_bytes
+    return attrs.evolve(status, pulled_bytes=tenths, pull_total_bytes=0)

@@ -10,10 +10,10 @@ from p2pool.core.pool.tasks import summary
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.chain import ChainMember
-from p2pool.model.gossip import Heartbeat
+from p2pool.model.gossip import AllocationStatus, Heartbeat
 from p2pool.model.hardware import FreeResources, Hardware, Load
-from p2pool.model.ids import Digest, NodeId, PeerKey
-from p2pool.model.states import Intent, RaftRole, Reachability
+from p2pool.model.ids import AllocationId, Digest, NodeId, PeerKey
+from p2pool.model.states import Health, Intent, RaftRole, Reachability
 from p2pool.model.timing import Now
 from p2pool.model.view import AllocationView, NodeView, TaskView, View
 
@@ -104,9 +104,22 @@ def _running(state: PoolState | None, node_id: NodeId) -> int:
     return sum(copy.holds for copy in state.on_node(node_id))
 
 
-def task_view(state: PoolState, task: Task) -> TaskView:
+Live = dict[tuple[NodeId, AllocationId, int], AllocationStatus]
+
+
+def live_statuses(context: Context) -> Live:
+    """What heartbeats say of copies that the log does not: health, and how far an image is."""
+    return {
+        (node_id, status.allocation, status.attempt): status
+        for node_id, beat in context.beats.newest.items()
+        for status in beat.heartbeat.allocations
+        if status.health is not Health.NONE or status.pull_total_bytes
+    }
+
+
+def task_view(state: PoolState, task: Task, live: Live) -> TaskView:
     """One task with its copies."""
-    copies = tuple(_copy_view(copy) for copy in state.of_task(task.task_id))
+    copies = tuple(_copy_view(copy, live) for copy in state.of_task(task.task_id))
     return TaskView(
         task.task_id,
         task.spec,
@@ -118,7 +131,10 @@ def task_view(state: PoolState, task: Task) -> TaskView:
     )
 
 
-def _copy_view(copy: Allocation) -> AllocationView:
+def _copy_view(copy: Allocation, live: Live) -> AllocationView:
+    said = None
+    if copy.node_id is not None and copy.holds:
+        said = live.get((copy.node_id, copy.allocation, copy.attempt))
     return AllocationView(
         copy.allocation,
         copy.attempt,
@@ -130,6 +146,9 @@ def _copy_view(copy: Allocation) -> AllocationView:
         copy.oom_killed,
         copy.image_digest,
         copy.changed_at_ms,
+        said.health if said is not None else Health.NONE,
+        said.pulled_bytes if said is not None else 0,
+        said.pull_total_bytes if said is not None else 0,
     )
 
 
@@ -140,6 +159,7 @@ def build_view(
     ledger, roster, me = context.ledger, context.roster, context.config.me
     state = ledger.state
     tasks = state.tasks.values() if state is not None else ()
+    live = live_statuses(context)
     return View(
         revision=revision,
         as_of_ms=now.wall_ms,
@@ -160,7 +180,7 @@ def build_view(
         roster_final=roster.final,
         roster_age_ms=roster.age_ms(now),
         nodes=tuple(node_view(context, state, member, now) for member in roster.members()),
-        tasks=tuple(task_view(state, task) for task in tasks if state is not None),
+        tasks=tuple(task_view(state, task, live) for task in tasks if state is not None),
         problems=problems,
         peers_connected=len(context.peers.connected),
     )

@@ -10,7 +10,10 @@
     |   |-- BadSpec            a task specification that cannot be meant
     |   |-- Conflict           clashes with what exists already
     |   |-- NotFound           names something that does not exist
-    |   |   `-- ImageNotFound      no registry has the image, or it may not be read
+    |   |   `-- ImageNotFound      the registry does not have the image
+    |   |-- ImageRefused       this node takes no images from there
+    |   |-- RegistryDenied     the registry lets this node not read the image
+    |   |-- WrongPlatform      the image is not made for this node's processor
     |   `-- CannotStart        a container that cannot be started as it is specified
     |-- Unavailable        the world's failure, worth trying again
     |   |-- NoLeader           no leader is known, or it did not answer in time
@@ -116,9 +119,27 @@ class NotFound(Refusal):
 
 
 class ImageNotFound(NotFound):
-    """No registry has the image, or it is not allowed to be read."""
+    """The registry does not have the image, or not under this name."""
 
     code = "image-not-found"
+
+
+class ImageRefused(Refusal):
+    """This node's owner lets no images in from there."""
+
+    code = "image-refused"
+
+
+class RegistryDenied(Refusal):
+    """The registry does not let this node read the image: no login, or the wrong one."""
+
+    code = "registry-denied"
+
+
+class WrongPlatform(Refusal):
+    """The image is for another processor or operating system than this node's."""
+
+    code = "wrong-platform"
 
 
 class CannotStart(Refusal):

@@ -7,7 +7,7 @@ import attrs
 
 from p2pool.model.hardware import FreeResources, Hardware, Load
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PeerKey, StoreId, Token
-from p2pool.model.states import AllocationState, Intent, RaftRole
+from p2pool.model.states import AllocationState, Health, Intent, RaftRole
 
 
 @attrs.frozen
@@ -42,12 +42,18 @@ class Hello:
 
 @attrs.frozen
 class AllocationStatus:
-    """One allocation in a heartbeat: state, attempt, and the token of the order it obeys."""
+    """One allocation in a heartbeat: state, attempt, and the token of the order it obeys.
+
+    While its image is being fetched: how much of it is here, of how much as far as that is known.
+    """
 
     allocation: AllocationId
     attempt: int
     state: AllocationState
     token: Token
+    health: Health = Health.NONE
+    pulled_bytes: int = 0
+    pull_total_bytes: int = 0
 
 
 @attrs.frozen

@@ -16,8 +16,9 @@ from typing import Protocol
 import attrs
 
 from p2pool.model.ids import AllocationId, Digest, NodeId, PoolRef, Token
+from p2pool.model.states import Health
 from p2pool.model.streams import LogChunk
-from p2pool.model.tasks import TaskSpec
+from p2pool.model.tasks import PullPolicy, TaskSpec
 
 
 class RuntimeKind(StrEnum):
@@ -48,8 +49,17 @@ class RuntimeScope:
 
 
 @attrs.frozen
+class Unsupported:
+    """Something that this runtime cannot do, such as `disk-quota`, and why not."""
+
+    feature: str
+    reason: str
+
+
+@attrs.frozen
 class RuntimeInfo:
-    """What a runtime says of itself. `warnings` are sentences for the operator."""
+    """What a runtime says of itself. `warnings` are sentences for the operator; `unsupported` is
+    what a task may ask for and does not get here."""
 
     kind: RuntimeKind
     version: str
@@ -60,6 +70,7 @@ class RuntimeInfo:
     storage_driver: str = ""
     cgroup_version: str = ""
     warnings: tuple[str, ...] = ()
+    unsupported: tuple[Unsupported, ...] = ()
 
 
 @attrs.frozen
@@ -100,6 +111,7 @@ class ContainerStatus:
     image_digest: str = ""
     gpus: tuple[str, ...] = ()
     error: str = ""
+    health: Health = Health.NONE
 
     @property
     def ended(self) -> bool:
@@ -109,7 +121,7 @@ class ContainerStatus:
 
 @attrs.frozen
 class PullProgress:
-    """How far a pull is. Totals grow while layers are discovered."""
+    """How far a pull is. `total_bytes` is an estimate while not every layer's size is known."""
 
     layers_done: int
     layers_total: int
@@ -149,10 +161,16 @@ class ContainerRuntime(Protocol):
         """All containers of the scope, ended ones too, sorted by (allocation, attempt)."""
         ...
 
-    async def pull(self, image: str, on_progress: OnProgress | None = None) -> str:
-        """Make the image local, if it is not, and return its digest.
+    async def pull(
+        self,
+        image: str,
+        on_progress: OnProgress | None = None,
+        policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
+    ) -> str:
+        """Make the image local, as the policy says, and return its digest.
 
-        Raises ImageNotFound (the submitter's fault), DiskFull or RegistryUnavailable.
+        Raises ImageNotFound, ImageRefused, WrongPlatform, RegistryDenied, DiskFull or
+        RegistryUnavailable.
         """
         ...
 

@@ -145,6 +145,15 @@ class AllocationState(IntEnum):
     LOST = 9
 
 
+class Health(IntEnum):
+    """What the check in a container's image (HEALTHCHECK) last said; none: it has no check."""
+
+    NONE = 0
+    STARTING = 1
+    HEALTHY = 2
+    UNHEALTHY = 3
+
+
 _S = AllocationState
 TERMINAL_ALLOCATION_STATES = frozenset({_S.SUCCEEDED, _S.FAILED, _S.STOPPED, _S.LOST})
 

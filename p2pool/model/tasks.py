@@ -121,6 +121,14 @@ class RestartMode(StrEnum):
     ALWAYS = "always"
 
 
+class PullPolicy(StrEnum):
+    """When an image is fetched: only if it is not here, at each start, or never."""
+
+    IF_NOT_PRESENT = "if-not-present"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class OnDisconnect(StrEnum):
     """What a node does with an allocation when it hears no leader for the reconnect window."""
 
@@ -130,11 +138,15 @@ class OnDisconnect(StrEnum):
 
 @attrs.frozen
 class RestartPolicy:
-    """Restart policy with a cap on attempts; back-off doubles from min to max (limits)."""
+    """Restart policy with a cap on attempts; back-off doubles from min to max (limits).
+
+    `on_unhealthy`: a container whose image's check fails is ended, and has failed.
+    """
 
     mode: RestartMode = RestartMode.NEVER
     attempts: int = 3
     backoff_ms: int = limits.RESTART_BACKOFF_MIN_MS
+    on_unhealthy: bool = False
 
 
 @attrs.frozen
@@ -148,13 +160,18 @@ class GpuRequest:
 
 @attrs.frozen
 class Resources:
-    """What one replica is given. A limit as well as a reservation."""
+    """What one replica is given. A limit as well as a reservation.
+
+    `swap_bytes` comes on top of the memory; `disk_bytes` is what it may write outside its mounts.
+    """
 
     cpu_milli: int = 1000
     memory_bytes: int = 256 * 1024 * 1024
     shm_bytes: int = 64 * 1024 * 1024
     disk_bytes: int = 0
     gpu: GpuRequest = GpuRequest()
+    swap_bytes: int = 0
+    pids: int = limits.TASK_PIDS_DEFAULT
 
 
 class MountKind(StrEnum):
@@ -168,13 +185,18 @@ class MountKind(StrEnum):
 
 @attrs.frozen
 class Mount:
-    """A directory inside the container. `source`: name of a volume, or a host path for bind."""
+    """A directory inside the container. `source`: name of a volume, or a host path for bind.
+
+    `size_bytes`: the size of a tmpfs, the quota of a volume; 0: none said. `keep_s`: for how long
+    a task's volume is kept after the task has ended; -1: as the node's owner keeps them.
+    """
 
     kind: MountKind
     target: str
     source: str = ""
     read_only: bool = False
     size_bytes: int = 0
+    keep_s: int = -1
 
 
 @attrs.frozen
@@ -223,3 +245,5 @@ class TaskSpec:
     run_until_s: int = limits.RUN_UNTIL_DEFAULT_S
     priority: int = 50
     labels: tuple[tuple[str, str], ...] = ()
+    pull: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    read_only: bool = False

@@ -20,7 +20,14 @@ from p2pool.model.ids import (
     TaskId,
 )
 from p2pool.model.raft import Configuration
-from p2pool.model.states import AllocationState, Intent, Membership, RaftRole, Reachability
+from p2pool.model.states import (
+    AllocationState,
+    Health,
+    Intent,
+    Membership,
+    RaftRole,
+    Reachability,
+)
 from p2pool.model.tasks import TaskSpec
 
 
@@ -49,7 +56,10 @@ class NodeView:
 
 @attrs.frozen
 class AllocationView:
-    """One copy of a task on one node, with the reason for where it stands."""
+    """One copy of a task on one node, with the reason for where it stands.
+
+    Health and how far its image is come from its node's last heartbeat, the rest from the log.
+    """
 
     allocation: AllocationId
     attempt: int
@@ -61,6 +71,9 @@ class AllocationView:
     oom_killed: bool = False
     image_digest: str = ""
     changed_at_ms: int = 0
+    health: Health = Health.NONE
+    pulled_bytes: int = 0
+    pull_total_bytes: int = 0
 
 
 @attrs.frozen

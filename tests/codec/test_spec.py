@@ -25,14 +25,16 @@ FULL: dict[str, Any] = {
         "memory_bytes": 2**33,
         "shm_bytes": 2**30,
         "disk_bytes": 2**36,
+        "swap_bytes": 2**30,
+        "pids": 100,
         "gpu": {"count": 2, "model": "h100", "memory_min_bytes": 2**36},
     },
     "replicas": 3,
     "gang": True,
     "constraints": [{"attribute": "gpu.model", "value": "h100", "equals": True}],
-    "mounts": [{"kind": "task", "target": "/data", "source": "data", "read_only": True}],
+    "mounts": [{"kind": "task", "target": "/data", "source": "data", "keep_s": 60}],
     "ports": [{"container": 80, "host": 8080, "protocol": "udp"}],
-    "restart": {"mode": "on-failure", "attempts": 5, "backoff_ms": 2000},
+    "restart": {"mode": "on-failure", "attempts": 5, "backoff_ms": 2000, "on_unhealthy": True},
     "deadline_s": 3600,
     "stop_grace_s": 30,
     "reconnect_window_s": -1,
@@ -40,6 +42,8 @@ FULL: dict[str, Any] = {
     "run_until_s": 86400,
     "priority": 70,
     "labels": {"team": "a"},
+    "pull": "always",
+    "read_only": True,
 }
 SMALL: dict[str, Any] = {"name": "a", "image": "busybox"}
 
@@ -57,7 +61,7 @@ def test_full_specification_comes_back() -> None:
     spec = parse_spec(spec_json(FULL))
     assert (spec.name, spec.replicas, spec.gang) == ("train", 3, True)
     assert spec.environment == (("A", ""), ("LR", "0.1"))
-    assert spec.mounts == (Mount(MountKind.TASK, "/data", "data", True),)
+    assert spec.mounts == (Mount(MountKind.TASK, "/data", "data", keep_s=60),)
     assert spec.ports == (Port(80, 8080, "udp"),)
     assert spec.restart.mode is RestartMode.ON_FAILURE
     assert parse_spec(spec_json(spec)) == spec
@@ -196,6 +200,25 @@ def test_sources_that_escape(source: str) -> None:
         ({"secrets": ["a", "a"]}, "secrets names something twice"),
         ({"env": {"A": "x" * (limits.SPEC_TEXT_MAX_BYTES + 1)}}, "env.A is longer"),
         ({"env": {str(n): "" for n in range(limits.ENVIRONMENT_MAX + 1)}}, "env has 129 keys"),
+        ({"pull": "sometimes"}, "pull is not one of if-not-present, always, never"),
+        ({"resources": {"pids": 0}}, "resources.pids is 0"),
+        (
+            {"mounts": [{"kind": "bind", "target": "/a", "source": "/b"}]},
+            "mounts[0].read_only is to be true",
+        ),
+        (
+            {"mounts": [{"kind": "pool", "target": "/a", "source": "b", "keep_s": 5}]},
+            "mounts[0].keep_s can be set for task volumes only",
+        ),
+        (
+            {
+                "mounts": [
+                    {"kind": "pool", "target": "/a", "source": "b"},
+                    {"kind": "tmpfs", "target": "/a/c"},
+                ]
+            },
+            "mounts[1].target lies in another mount",
+        ),
         ({"restart": {"mode": "always", "backoff_ms": 0}}, "restart.backoff_ms is 0"),
         ({"constraints": [{"attribute": "colour", "value": "x"}]}, "constraints[0].attribute"),
         ({f"k{n}": 0 for n in range(10_000)}, "unknown key"),

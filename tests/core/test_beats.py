@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from p2pool.codec.messages import hardware_digest
 from p2pool.core.beats import Beats
 from p2pool.model import limits
-from p2pool.model.gossip import Heartbeat
+from p2pool.model.gossip import AllocationStatus, Heartbeat
 from p2pool.model.hardware import FreeResources, Hardware, Load
-from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, NodeId, PeerKey, StoreId, TaskId
 from p2pool.model.messages import Channel, Header, Verified
-from p2pool.model.states import Intent, RaftRole
+from p2pool.model.states import AllocationState, Intent, RaftRole
 from p2pool.model.timing import Now
 
 HARDWARE = Hardware("cpu", 4000, 1 << 30, 1 << 33)
@@ -92,3 +92,21 @@ def test_a_hardware_record_counts_only_for_its_own_digest() -> None:
     beats.hear(verified(4, beat(hardware=None)), at(3))
     assert beats.take_hardware(NODE, HARDWARE)
     assert beats.hardware_of(NODE) == HARDWARE
+
+
+def test_a_pull_is_told_by_the_tenth() -> None:
+    """A large image costs the pool ten heartbeats at most, however often its progress changes."""
+    beats = Beats(Random(5))
+    allocation = AllocationId(TaskId(b"t" * 16), 0)
+    told = 0
+    for percent in range(101):
+        status = AllocationStatus(
+            allocation, 1, AllocationState.PULLING, ZERO_TOKEN, pulled_bytes=percent,
+            pull_total_bytes=100,
+        )  # fmt: skip
+        content = attrs.evolve(beat(), allocations=(status,))
+        beats.offer(content)
+        if beats.changed:
+            told += 1
+            beats.sent_content, beats.changed = content, False
+    assert told == 11

@@ -14,7 +14,7 @@ from p2pool.model import limits
 from p2pool.model.entries import Outcome
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, Token
 from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
-from p2pool.model.states import AllocationState
+from p2pool.model.states import AllocationState, Health
 from p2pool.model.storage import TABLES, Delete, Put
 from p2pool.model.tasks import (
     Action,
@@ -110,7 +110,9 @@ class Bench:
                 yield ev.ContainerStarted(self.engine[key])
             case ev.RestartContainer():
                 key = (effect.allocation, effect.attempt)
-                self.engine[key] = attrs.evolve(self.engine[key], state=ContainerState.RUNNING)
+                self.engine[key] = attrs.evolve(
+                    self.engine[key], state=ContainerState.RUNNING, health=Health.NONE
+                )
                 yield ev.ContainerStarted(self.engine[key])
             case ev.StopContainer():
                 self.end(effect.allocation, effect.attempt, 143)

@@ -7,7 +7,7 @@ inputs, exactly one for each effect. A listing is the truth; everything else is 
 import attrs
 
 from p2pool.model.ids import AllocationId
-from p2pool.model.runtime import ContainerPlan, ContainerStatus
+from p2pool.model.runtime import ContainerPlan, ContainerStatus, PullProgress
 
 # --- inputs -------------------------------------------------------------------------------------
 
@@ -21,11 +21,11 @@ class ContainersListed:
 
 @attrs.frozen
 class PullProgressed:
-    """The image of an allocation is being fetched; `text` is for people."""
+    """The image of an allocation is being fetched, and is this far."""
 
     allocation: AllocationId
     attempt: int
-    text: str
+    progress: PullProgress
 
 
 @attrs.frozen
@@ -71,9 +71,18 @@ class ContainerRemoved:
     attempt: int
 
 
+@attrs.frozen
+class QuotaExceeded:
+    """An allocation holds more of the disk than its specification lets it; `reason` says what."""
+
+    allocation: AllocationId
+    attempt: int
+    reason: str
+
+
 WorkerInput = (
     ContainersListed | PullProgressed | ContainerStarted | StartFailed
-    | ContainerStopped | StopFailed | ContainerRemoved
+    | ContainerStopped | StopFailed | ContainerRemoved | QuotaExceeded
 )  # fmt: skip
 
 # --- effects ------------------------------------------------------------------------------------

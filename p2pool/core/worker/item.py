@@ -14,8 +14,8 @@ from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.model import limits
 from p2pool.model.entries import Outcome
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
-from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus
-from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
+from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus, PullProgress
+from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Health, may_become
 from p2pool.model.tasks import RestartMode, TaskSpec
 from p2pool.model.work import Desired
 
@@ -63,6 +63,9 @@ class Item:
     missing: int = 0
     failures: int = 0
     retry_ms: int = 0
+    progress: PullProgress | None = None
+    failing: str = ""
+    failing_for_good: bool = False
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -104,7 +107,9 @@ class Item:
         why it does not begin: progress is no business of the log."""
         if not self.ended:
             reason = self.reason[: limits.NAME_MAX_BYTES] if self.failures else ""
-            return Outcome(self.allocation, self.attempt, self.state, reason)
+            return Outcome(
+                self.allocation, self.attempt, self.state, reason, image_digest=self.image_digest
+            )
         return Outcome(
             self.allocation,
             self.attempt,
@@ -126,6 +131,8 @@ class Item:
         """Move along the table; False where that may not be."""
         if not may_become(self.state, state):
             return False
+        if state is not S.PULLING:
+            self.progress = None
         self.state, self.reason = state, reason or self.reason
         return True
 
@@ -141,6 +148,11 @@ class Item:
         first_ms = self.spec.restart.backoff_ms if self.spec else limits.RESTART_BACKOFF_MIN_MS
         doubled = first_ms << min(max(0, self.restarts + self.failures - 1), 20)
         return min(doubled, limits.RESTART_BACKOFF_MAX_MS)
+
+    @property
+    def health(self) -> Health:
+        """What the check of its image says, as long as it runs."""
+        return self.container.health if self.container is not None and self.runs else Health.NONE
 
     def plan(self, pool: PoolRef, node_id: NodeId) -> ContainerPlan:
         """What the runtime is to start."""

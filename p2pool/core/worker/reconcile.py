@@ -7,11 +7,13 @@ moment ago; each act is safe to repeat.
 
 from collections.abc import Callable, Mapping
 
+import attrs
+
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.item import Item, Key, take
 from p2pool.model import limits
 from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
-from p2pool.model.states import AllocationState
+from p2pool.model.states import AllocationState, Health
 from p2pool.model.timing import Now
 
 S = AllocationState
@@ -50,7 +52,8 @@ def listed(
 
 def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
     """What a container is found to be. The same end, found again, is no other end."""
-    if status.ended and status == item.container:
+    if status.ended and _same_end(item.container, status):
+        item.container = status
         return
     item.container = status
     item.image_digest = status.image_digest or item.image_digest
@@ -63,6 +66,8 @@ def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
     if not status.ended:
         if not item.stop_wanted:
             move(item, S.RUNNING, "", mark)
+        if status.health is Health.UNHEALTHY and item.spec and item.spec.restart.on_unhealthy:
+            item.failing = item.failing or "it is unhealthy, says the check of its image"
         return
     if status.state is ContainerState.DEAD and status.exit_code is None:
         over(item, None, False, status.error or "it ended and nobody knows how", mark, now)
@@ -70,13 +75,26 @@ def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
         over(item, status.exit_code, status.oom_killed, status.error, mark, now)
 
 
+def _same_end(before: ContainerStatus | None, status: ContainerStatus) -> bool:
+    """Whether this end is the one that is known: of the same run of the container."""
+    if before is None or not before.ended:
+        return False
+    same_run = before.started_at_ms == status.started_at_ms != 0
+    return same_run or before == status
+
+
 def over(
     item: Item, exit_code: int | None, oom_killed: bool, why: str, mark: Mark, now: Now
 ) -> None:
     """A container ended: for good, or until its policy starts it again."""
     item.exit_code, item.oom_killed = exit_code, oom_killed
+    failing, item.failing = item.failing, ""
+    if failing:
+        exit_code, oom_killed, why = None, False, failing
     if item.stop_wanted:
         end(item, S.STOPPED, "it was stopped", mark)
+    elif failing and item.failing_for_good:
+        end(item, S.FAILED, failing, mark)
     elif item.wants_restart(exit_code):
         item.restarts += 1
         item.retry_ms = now.mono_ms + item.backoff_ms()
@@ -105,12 +123,24 @@ def vanished(item: Item, mark: Mark, now: Now) -> None:
     over(item, None, False, "its container is gone", mark, now)
 
 
-def gone(item: Item, mark: Mark) -> None:
+def gone(item: Item, mark: Mark, now: Now) -> None:
     """A container that was told to stop has ended."""
+    if item.failing and not item.stop_wanted and not item.ended and item.container is not None:
+        # It is kept as an ended one of this run, so that a restart finds it and its listing is
+        # no second end.
+        item.container = attrs.evolve(item.container, state=ContainerState.EXITED)
+        over(item, None, False, item.failing, mark, now)
+        return
     if item.runs:
         item.container = None
     if item.stop_wanted and not item.ended:
         end(item, S.STOPPED, "it was stopped", mark)
+
+
+def exceeded(item: Item, reason: str) -> None:
+    """It takes more than it was given: it is ended, and no policy starts it again."""
+    if item.runs and not item.ended and not item.stop_wanted:
+        item.failing, item.failing_for_good = reason, True
 
 
 def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> None:
@@ -160,6 +190,9 @@ def drive(
     item.retry_ms = 0
     if item.stop_wanted:
         return _stop(item, mark)
+    if item.runs and item.failing:
+        item.busy = True
+        return ev.StopContainer(item.allocation, item.attempt, item.grace_ms)
     if item.runs or item.desired is None or not is_member or blocked(item, items):
         return None
     item.busy = True

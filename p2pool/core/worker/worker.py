@@ -177,8 +177,12 @@ class Worker:
                     reconcile.seen(item, event.status, self.mark, now)
             case ev.PullProgressed():
                 item = self._item(event.allocation, event.attempt)
-                if item is not None and item.busy and item.become(S.PULLING, event.text):
-                    item.reason = event.text
+                if item is not None and item.busy and item.become(S.PULLING):
+                    item.progress = event.progress
+            case ev.QuotaExceeded():
+                item = self._item(event.allocation, event.attempt)
+                if item is not None:
+                    reconcile.exceeded(item, event.reason)
             case ev.StartFailed():
                 item = self._item(event.allocation, event.attempt)
                 if item is not None:
@@ -187,7 +191,7 @@ class Worker:
                 item = self._item(event.allocation, event.attempt)
                 if item is not None:
                     item.busy = False
-                    reconcile.gone(item, self.mark)
+                    reconcile.gone(item, self.mark, now)
             case ev.StopFailed():
                 item = self._item(event.allocation, event.attempt)
                 if item is not None:
@@ -267,11 +271,7 @@ class Worker:
 
     def statuses(self) -> tuple[AllocationStatus, ...]:
         """What runs here, or ended and was not settled yet."""
-        return tuple(
-            AllocationStatus(i.allocation, i.attempt, i.state, i.token)
-            for i in self.items.values()
-            if not i.ended or i.news
-        )
+        return tuple(_status(item) for item in self.items.values() if not item.ended or item.news)
 
     def free(self, hardware: Hardware) -> FreeResources:
         """What of the machine's offer is not taken."""
@@ -295,3 +295,13 @@ class Worker:
         if self.listed and self.well:
             dues += [i.retry_ms for i in self.items.values() if i.retry_ms and not i.ended]
         return min(dues)
+
+
+def _status(item: Item) -> AllocationStatus:
+    """An item as a heartbeat says it."""
+    done, total = 0, 0
+    if item.progress is not None:
+        done, total = item.progress.done_bytes, item.progress.total_bytes
+    return AllocationStatus(
+        item.allocation, item.attempt, item.state, item.token, item.health, done, total
+    )

@@ -49,6 +49,7 @@ from p2pool.model.runtime import (
     RuntimeScope,
 )
 from p2pool.model.streams import LogChunk
+from p2pool.model.tasks import PullPolicy
 
 T = TypeVar("T")
 
@@ -189,7 +190,12 @@ class DockerRuntime:
 
     # --- images -----------------------------------------------------------------------------------
 
-    async def pull(self, image: str, on_progress: OnProgress | None = None) -> str:
+    async def pull(
+        self,
+        image: str,
+        on_progress: OnProgress | None = None,
+        policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
+    ) -> str:
         """Make the image local; its digest. See the port."""
         if self._registries and not _from_one_of(image, self._registries):
             raise ImageNotFound(

@@ -51,11 +51,11 @@ def _host_config(plan: ContainerPlan, directory: Path, allowed: Sequence[Path]) 
         "CapDrop": ["ALL"],
         "CapAdd": list(CAPABILITIES),
         "SecurityOpt": ["no-new-privileges:true"],
-        "PidsLimit": limits.CONTAINER_PIDS_MAX,
+        "PidsLimit": wanted.pids,
         "NanoCpus": wanted.cpu_milli * NANO_PER_MILLI,
         "Memory": wanted.memory_bytes,
-        # The same as the memory: no swap, so that a limit is one.
-        "MemorySwap": wanted.memory_bytes,
+        # Memory and swap together: without swap asked for, a limit is one.
+        "MemorySwap": wanted.memory_bytes + wanted.swap_bytes,
         "ShmSize": wanted.shm_bytes,
         "NetworkMode": "bridge",
         "RestartPolicy": {"Name": "no"},

@@ -5,6 +5,7 @@ from typing import Any
 
 from p2pool.drivers.containers.labels import read_labels
 from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.states import Health
 
 STATES = {
     "created": ContainerState.CREATED,
@@ -14,6 +15,12 @@ STATES = {
     "removing": ContainerState.EXITED,
     "exited": ContainerState.EXITED,
     "dead": ContainerState.DEAD,
+}
+
+HEALTH = {
+    "starting": Health.STARTING,
+    "healthy": Health.HEALTHY,
+    "unhealthy": Health.UNHEALTHY,
 }
 
 
@@ -38,6 +45,7 @@ def status_of(scope: RuntimeScope, record: dict[str, Any]) -> ContainerStatus | 
         image_digest=str(record.get("Image", "")),
         gpus=said.gpus,
         error=str(given.get("Error", "")),
+        health=HEALTH.get((given.get("Health") or {}).get("Status", ""), Health.NONE),
     )
 
 

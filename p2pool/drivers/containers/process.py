@@ -55,7 +55,7 @@ from p2pool.model.runtime import (
     RuntimeScope,
 )
 from p2pool.model.streams import LogChunk
-from p2pool.model.tasks import TaskSpec
+from p2pool.model.tasks import PullPolicy, TaskSpec
 
 T = TypeVar("T")
 
@@ -68,6 +68,8 @@ WARNINGS = (
     "Tasks run as plain processes of this user, with its files in reach: for development only.",
     "Images are ignored; a task's command has to be a program of this machine.",
     "Memory is looked at every second, processor time is not limited, ports are the machine's.",
+    "Swap, shared memory, disk, process counts and read-only files are not limited; there is no"
+    " health.",
 )
 
 
@@ -111,7 +113,12 @@ class ProcessRuntime:
         found = await self._in_thread(self._runs.all)
         return tuple(one.status for one in found)
 
-    async def pull(self, image: str, on_progress: OnProgress | None = None) -> str:
+    async def pull(
+        self,
+        image: str,
+        on_progress: OnProgress | None = None,
+        policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
+    ) -> str:
         """There are no images here, and no digest of one."""
         return ""
 

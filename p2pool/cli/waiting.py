@@ -1,0 +1,113 @@
+"""What is shown while a task is waited for: how many copies run, why others do not, and how far
+their images are.
+
+On a terminal a bar for each image that is being fetched; elsewhere a line whenever something
+changed, for pulls by the tenth, so that a log file stays short.
+"""
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from p2pool.cli.show import clean, short, size
+from p2pool.client.agent import Answer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_BARS_MAX = 16
+
+
+def copies_text(one: Answer) -> str:
+    """How many copies run, of how many."""
+    running = sum(copy["state"] == "running" for copy in one["allocations"])
+    return f"{running}/{max(len(one['allocations']), one['spec'].get('replicas', 1))}"
+
+
+def pull_text(copy: Answer) -> str:
+    """How far a copy's image is: `12 MiB of 80 MiB (15%)`."""
+    done, total = copy["pulled_bytes"], copy["pull_total_bytes"]
+    return f"fetching: {size(done)} of {size(total)} ({100 * done // max(1, total)}%)"
+
+
+def pulls(one: Answer) -> list[Answer]:
+    """The copies whose image is being fetched."""
+    return [copy for copy in one["allocations"] if copy["pull_total_bytes"]]
+
+
+class Waiting:
+    """Shows a task again and again, on standard error."""
+
+    def __init__(self) -> None:
+        """Nothing is shown yet."""
+        self._said = ""
+        self._bars: dict[str, TaskID] = {}
+        self._progress: Progress | None = None
+        self._fancy = sys.stderr.isatty()
+
+    def __enter__(self) -> "Waiting":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the terminal as it was."""
+        if self._progress is not None:
+            self._progress.stop()
+
+    def show(self, one: Answer) -> None:
+        """Say what is new since the last time."""
+        reasons = sorted({copy["reason"] for copy in one["allocations"] if copy["reason"]})
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        now = clean(f"{one['state']}: {copies_text(one)} run{why}")
+        fetched = pulls(one)
+        if not self._fancy and fetched:
+            now += "; " + ", ".join(_tenths(copy) for copy in fetched)
+        if now != self._said:
+            self._said = now
+            self._write(now)
+        if self._fancy:
+            self._draw(fetched)
+
+    def _write(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            click.echo(text, err=True)
+
+    def _draw(self, fetched: list[Answer]) -> None:
+        """A bar for each image; one that is there is full."""
+        if self._progress is None:
+            if not fetched:
+                return
+            self._progress = _bars()
+        here = {copy["id"]: copy for copy in fetched[:_BARS_MAX]}
+        for name, copy in here.items():
+            if name not in self._bars:
+                title = f"{copy['replica']} on {short(copy['node_id'])}"
+                self._bars[name] = self._progress.add_task(title)
+            self._progress.update(
+                self._bars[name], total=copy["pull_total_bytes"], completed=copy["pulled_bytes"]
+            )
+        for name in [name for name in self._bars if name not in here]:
+            self._progress.remove_task(self._bars.pop(name))
+
+
+def _tenths(copy: Answer) -> str:
+    tenths = 10 * copy["pulled_bytes"] // max(1, copy["pull_total_bytes"])
+    return f"image of copy {copy['replica']} {10 * tenths}% of {size(copy['pull_total_bytes'])}"
+
+
+def _bars() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
+    shown = Progress(*columns, TransferSpeedColumn(), console=Console(stderr=True))
+    shown.start()
+    return shown

@@ -1,0 +1,100 @@
+"""Every flag of `p2pool task run` becomes what is signed, or says how it is written."""
+
+import io
+
+import pytest
+
+from p2pool.cli import waiting
+from p2pool.cli.task import task
+from p2pool.codec.spec import parse_spec
+from p2pool.model.ports import SubmitAsked
+from p2pool.model.tasks import Mount, MountKind, Port, PullPolicy, RestartMode
+from tests.client.conftest import Commands, Served
+
+FLAGS = """
+    run --image busybox --pull always --entrypoint /bin/sh --swap 1g --shm 2g --disk 10GiB --pids 99
+    --read-only --mount type=task,source=data,target=/data,size=1GiB,keep=7d
+    --mount type=bind,src=/srv/set,dst=/set,readonly --mount type=tmpfs,target=/tmp,size=64m
+    -p 8080:80 -p 53/udp --restart on-failure --restart-attempts 7 --restart-unhealthy
+    --deadline 2h --stop-grace 30s -- -c true
+"""
+
+
+async def test_flags_of_containers(served: Served, commands: Commands) -> None:
+    """As docker writes them."""
+    result = await commands(task, *FLAGS.split())
+    assert result.exit_code == 0, result
+    (asked,) = served.port.asked
+    assert isinstance(asked, SubmitAsked)
+    spec = parse_spec(asked.signed.request.spec_json)
+    assert (spec.pull, spec.read_only, spec.entrypoint) == (PullPolicy.ALWAYS, True, ("/bin/sh",))
+    wanted = spec.resources
+    assert (wanted.swap_bytes, wanted.shm_bytes, wanted.disk_bytes) == (2**30, 2**31, 10 * 2**30)
+    assert wanted.pids == 99
+    assert spec.mounts == (
+        Mount(MountKind.TASK, "/data", "data", size_bytes=2**30, keep_s=7 * 86400),
+        Mount(MountKind.BIND, "/set", "/srv/set", read_only=True),
+        Mount(MountKind.TMPFS, "/tmp", size_bytes=2**26),
+    )
+    assert spec.ports == (Port(80, 8080), Port(53, protocol="udp"))
+    assert (spec.restart.mode, spec.restart.attempts) == (RestartMode.ON_FAILURE, 7)
+    assert spec.restart.on_unhealthy
+    assert (spec.deadline_s, spec.stop_grace_s) == (7200, 30)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--mount type=task,targt=/x", "'targt=/x'"),
+        ("--mount source", "'source'"),
+        ("--mount type=tmpfs,target=/x,size=big", "512MiB"),
+        ("-p http", "[HOST:]PORT"),
+        ("-p 1:", "[HOST:]PORT"),
+        ("--pull sometimes", "if-not-present"),
+        ("--deadline soon", "90s"),
+    ],
+)
+async def test_a_flag_that_is_not_good(
+    served: Served, commands: Commands, words: str, said: str
+) -> None:
+    """Exit code 2, and what is wrong with it; nothing is sent."""
+    result = await commands(task, "run", "--image", "a", *words.split())
+    assert (result.exit_code, served.port.asked) == (2, [])
+    assert said in result.stderr
+
+
+def test_a_pull_is_shown_by_the_tenth_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A log file gets a line for each tenth, a terminal a bar."""
+    copy = {
+        "id": "a.0", "replica": 0, "state": "pulling", "node_id": "0x11", "reason": "",
+        "pulled_bytes": 0, "pull_total_bytes": 100 * 2**20,
+    }  # fmt: skip
+    one = {"state": "pending", "allocations": [copy], "spec": {"replicas": 1}}
+    with waiting.Waiting() as shown:
+        for percent in range(101):
+            copy["pulled_bytes"] = percent * 2**20
+            shown.show(one)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert lines[5] == "pending: 0/1 run; image of copy 0 50% of 100 MiB"
+
+
+def test_a_pull_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With how much of it is here."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    copy = {
+        "id": "a.0", "replica": 0, "state": "pulling", "node_id": "0x1122334455667788",
+        "reason": "", "pulled_bytes": 50 * 2**20, "pull_total_bytes": 100 * 2**20,
+    }  # fmt: skip
+    with waiting.Waiting() as shown:
+        shown.show({"state": "pending", "allocations": [copy], "spec": {}})
+    assert "50.0/100.0 MiB" in terminal.getvalue()
