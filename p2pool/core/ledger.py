@@ -82,13 +82,14 @@ class Ledger:
         snapshot = self.raft.state.snapshot
         if snapshot is not None:
             self.state = from_bytes(decode_snapshot(snapshot).state)
+            self._keep_time()
         self._absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
 
     def follow_root(self, root: RootRecord | None, now: Now) -> bool:
         """Begin the log of a root record of a higher epoch than ours; True when it was begun."""
         if root is None or (self.root is not None and root.epoch <= self.root.epoch):
             return False
-        self.root = root
+        self.root, self.profile = root, Profile.DEFAULT
         name = log_id(self.pool, root)
         self.persist += [ResetLog(name), Put(META_TABLE, ROOT_KEY, encode_struct(root))]
         self.persist.append(Put(META_TABLE, COMMIT_KEY, b""))
@@ -218,6 +219,7 @@ class Ledger:
         self.unreadable += out.unreadable
         if out.installed is not None:
             self.state = from_bytes(out.installed)
+            self._keep_time()
         for entry in out.committed:
             self._apply(entry)
         self._compact()
@@ -239,16 +241,20 @@ class Ledger:
     def _keep_time(self) -> None:
         """The committee's timing is a setting of the log."""
         assert self.state is not None
-        name = self.state.settings.get("timing")
-        if name is not None and name.upper() in Profile.__members__ and self.raft is not None:
-            self.raft.state.timing = TIMINGS[Profile[name.upper()]]
+        name = self.state.settings.get("timing", "").upper()
+        if name in Profile.__members__ and self.profile is not Profile[name]:
+            self.profile = Profile[name]
+            if self.raft is not None:
+                self.raft.retime(TIMINGS[self.profile])
 
     def _compact(self) -> None:
         raft, state = self.raft, self.state
         if raft is None or state is None:
             return
-        held = state.applied_index - raft.state.log.base_index
-        if held >= limits.SNAPSHOT_AFTER_ENTRIES:
+        s = raft.state
+        held = state.applied_index - s.snapshot_index
+        heavy = s.grown_bytes - s.uncommitted_bytes >= limits.SNAPSHOT_AFTER_BYTES
+        if held >= limits.SNAPSHOT_AFTER_ENTRIES or (held and heavy):
             out = raft.compact(state.to_bytes(), state.applied_index)
             self.persist += out.persist
 

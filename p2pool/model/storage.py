@@ -77,7 +77,10 @@ class TruncateFrom:
 
 @attrs.frozen
 class CompactTo:
-    """Drop the entries up to this index, itself included: a snapshot covers them."""
+    """Drop the entries up to this index, itself included: a snapshot covers them.
+
+    Some that it covers may stay, for followers that are not far behind.
+    """
 
     index: int
 

@@ -84,7 +84,7 @@ class Checks:
         if s.leads and any(isinstance(op, TruncateFrom) for op in out.persist):
             raise Violation(f"Leader Append-Only: leader {i} cut its log")
         if out.installed is not None:
-            applied = s.log.base_index
+            applied = s.snapshot_index
         for entry in out.committed:
             if entry.index != applied + 1:
                 raise Violation(f"node {i} applies {entry.index} after {applied}")

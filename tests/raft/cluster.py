@@ -36,7 +36,9 @@ class Cluster:
     `speaks_first` is a planted fault: a driver that sends before its writes are durable.
     """
 
-    def __init__(self, seed: int, size: int = 5, compact_every: int = 0, spares: int = 0) -> None:
+    def __init__(
+        self, seed: int, size: int = 5, compact_every: int = 0, spares: int = 0, keep: int = 0
+    ) -> None:
         self.rng = Random(seed)
         self.now_ms = 0
         self.voters = [voter(i) for i in range(size + spares)]
@@ -52,7 +54,7 @@ class Cluster:
         self.loss, self.duplicate, self.delay_ms, self.sync_ms = 0.0, 0.0, 5, 2
         self.events: list[tuple[int, int, int, What]] = []
         self.number = 0
-        self.compact_every = compact_every
+        self.compact_every, self.keep = compact_every, keep
         self.applied: list[int] = [0] * len(self.voters)
         self.checks = Checks()
         self.speaks_first = False
@@ -76,6 +78,7 @@ class Cluster:
             self.voters[i], LOG_ID, TIMINGS[Profile.DEFAULT], self.disks[i].read(),
             Random(self.rng.randrange(2**32)), configuration_hash, self.now(),
         )  # fmt: skip
+        raft.state.keep_entries = self.keep
         self.rafts[i], self.applied[i] = raft, raft.state.commit_index
         self.starts[i] += 1
         self._wake(i)

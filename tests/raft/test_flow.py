@@ -5,8 +5,9 @@ import pytest
 from p2pool.codec.messages import encode_snapshot
 from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
-from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered, SnapshotSent
+from p2pool.model.frames import AppendRequested, SnapshotAnswered, SnapshotSent
 from p2pool.model.raft import Configuration, EntryKind, Snapshot
+from p2pool.model.timing import Now
 from tests.raft.cluster import LOG_ID, Cluster, voter
 from tests.raft.test_leading import led
 
@@ -147,11 +148,9 @@ def test_an_answer_that_comes_twice_does_not_make_two_streams(
         cluster.propose(b"x")
         cluster.run(50)
     cluster.do(leader, raft.compact(b"state" * 50, cluster.applied[leader]))
-    cluster.run(1_000)
-    to, me, s = cluster.voters[late], raft.state.me, raft.state
-    refused = AppendAnswered(LOG_ID, s.hard.term, me, to, s.round, False, 0, 3, 0)
-    begun = raft.receive(refused, to.peer_key, cluster.now()).send
+    begun = [*raft.tick(Now(cluster.now_ms + 150, 0)).send]
     assert [m.offset for _, m in begun if isinstance(m, SnapshotSent)] == [0]
+    to, me, s = cluster.voters[late], raft.state.me, raft.state
     answer = SnapshotAnswered(LOG_ID, s.hard.term, me, to, s.log.base_index, 32)
     first = raft.receive(answer, to.peer_key, cluster.now()).send
     again = raft.receive(answer, to.peer_key, cluster.now()).send

@@ -201,7 +201,7 @@ def test_a_learner_catches_up_and_becomes_a_voter() -> None:
     assert seen.heard_ms is not None
     learner = cluster.rafts[3]
     assert learner is not None
-    assert (learner.state.role, learner.next_wakeup_ms) == (RaftRole.LEARNER, None)
+    assert not learner.state.campaigns
     assert cluster.change(promoted)
     cluster.run(500)
     assert learner.state.role is RaftRole.FOLLOWER

@@ -82,7 +82,8 @@ def ask(cluster: Cluster) -> None:
 def simulate(seed: int, torn: bool = False, speaks_first: bool = False) -> Cluster:
     """One seed. The flags plant faults of the disk and of the driver."""
     compact_every = Random(seed).choice((0, 7))
-    cluster = Cluster(seed, VOTERS, compact_every, SPARES)
+    keep = Random(-1 - seed).choice((0, 3))
+    cluster = Cluster(seed, VOTERS, compact_every, SPARES, keep)
     cluster.speaks_first = speaks_first
     for disk in cluster.disks:
         disk.torn = torn

@@ -3,6 +3,12 @@
 A candidate asks whether it could win before it raises its term (thesis, 9.6), so one that was cut
 off disturbs nobody when it comes back. Who has heard a leader within the shortest timeout answers
 no (4.2.3). A lost connection starts nothing: only the timer does.
+
+One that was removed from the committee while it was down campaigns in vain for ever. Who holds the
+committed change that removed it says so; by the word of most of the others it is released: it rests
+as one that is no participant, and takes the log from its peers like any of those, until a leader
+speaks to it. So does a learner that no leader speaks to any more. Only entries that are committed
+are taken this way, and votes already given stay on the disk.
 """
 
 from p2pool.core.raft import quorum
@@ -11,6 +17,8 @@ from p2pool.model.frames import VoteAnswered, VoteRequested
 from p2pool.model.raft import Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
+
+REMOVED = "a committed change removed it"
 
 
 def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
@@ -23,7 +31,7 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
     else:
         s.role, term = RaftRole.CANDIDATE, s.hard.term + 1
         s.save_hard(term, s.me.store_id)
-    s.votes, s.grants = {s.me.store_id: True}, {}
+    s.votes, s.grants, s.releases = {s.me.store_id: True}, {}, {}
     for voter in s.configuration.voters:
         if voter != s.me:
             s.tell(
@@ -39,6 +47,9 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
 def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
     """Answer a candidate; a vote is persisted in the same step."""
     if m.voter != s.me or not _plausible(s, m.candidate):
+        return
+    if _is_removed(s, m):
+        _answer(s, m, False, REMOVED)
         return
     heard = s.leader_heard_ms
     fresh_ms = s.timing.election_timeout_min_ms
@@ -71,6 +82,8 @@ def answered(s: RaftState, m: VoteAnswered, now: Now, sealed: bytes = b"") -> bo
     """
     if m.candidate != s.me or m.voter not in s.configuration.voters:
         return False
+    if m.reason == REMOVED and not m.granted:
+        _released(s, m)
     if not m.granted and m.term > s.hard.term:
         s.follow(m.term, None, now)
         return False
@@ -82,6 +95,35 @@ def answered(s: RaftState, m: VoteAnswered, now: Now, sealed: bytes = b"") -> bo
     if m.granted and not m.pre and sealed:
         s.grants[m.voter.store_id] = sealed
     return _count(s, now)
+
+
+def forsaken(s: RaftState, now: Now) -> None:
+    """A learner that no leader has spoken to for long looks for the log elsewhere."""
+    if s.role is RaftRole.LEARNER and now.mono_ms >= s.forsaken_ms:
+        s.released_at = s.configuration_index
+        s.role = s.resting_role()
+
+
+def _is_removed(s: RaftState, m: VoteRequested) -> bool:
+    """Whether a candidate is in our committed configuration no more, and cannot know that.
+
+    Its log is behind that entry, so by the rule of section 5.4.1 it gets no vote here anyhow.
+    """
+    index, group = s.configuration_index, s.configuration.voters + s.configuration.learners
+    if not group or m.candidate in group or index > s.commit_index:
+        return False
+    return (m.last_term, m.last_index) < (s.log.term_at(index) or 0, index)
+
+
+def _released(s: RaftState, m: VoteAnswered) -> None:
+    """Count who says that we were removed; most of the others are believed."""
+    if s.leads or not s.is_voter or m.last_index != s.log.last_index:
+        return
+    s.releases[m.voter.store_id] = True
+    others = [v.store_id for v in s.configuration.voters if v != s.me]
+    if sum(store in s.releases for store in others) * 2 > len(others):
+        s.released_at = s.configuration_index
+        s.role = s.resting_role()
 
 
 def _as_asked(s: RaftState, m: VoteAnswered, term: int) -> bool:

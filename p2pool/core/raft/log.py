@@ -1,9 +1,14 @@
-"""The log in memory: entries after a snapshot, with the checks of Raft's figure 2.
+"""The log in memory: entries after a base, with the checks of Raft's figure 2.
 
 Indexes begin at 1. What lies at or below `base_index` is in a snapshot; of it only the index and
-the term of the last entry are known here. Invariants: indexes are without gaps, terms never fall,
-and nothing at or below what is committed is ever cut off (our own bug: assert).
+the term of the last entry are known here. The snapshot may reach further than the base: some
+entries that it covers stay, so that a follower that is a little behind is served entries.
+
+Invariants: indexes are without gaps, terms never fall, and nothing at or below what is committed is
+ever cut off (our own bug: assert).
 """
+
+from bisect import bisect_left, bisect_right
 
 import attrs
 
@@ -58,6 +63,10 @@ class RaftLog:
         """Entries from `first` to `last`, both included."""
         return tuple(self.entries[first - self.base_index - 1 : last - self.base_index])
 
+    def bytes_after(self, index: int) -> int:
+        """How much the entries after an index weigh."""
+        return sum(len(e.body) for e in self.entries[max(0, index - self.base_index) :])
+
     def append(self, entries: tuple[Entry, ...]) -> None:
         """Add entries that follow on the last one."""
         for entry in entries:
@@ -77,6 +86,28 @@ class RaftLog:
         keep = self.entries[index - self.base_index :] if self.term_at(index) == term else []
         self.base_index, self.base_term, self.entries = index, term, keep
 
+    def restore(self, index: int, term: int, entries: tuple[Entry, ...]) -> None:
+        """Take what a disk held beside a snapshot at an index (0 without one).
+
+        Where the entries begin within the snapshot, the first of them tells the term at the base.
+        """
+        self.base_index, self.base_term, self.entries = index, term, []
+        if entries and entries[0].index <= index:
+            self.base_index, self.base_term = entries[0].index, entries[0].term
+            entries = entries[1:]
+        self.append(entries)
+        assert self.term_at(index) == term, "the disk holds a log of another history"
+
+    def tail_before(self, index: int, most: int) -> int:
+        """Where a tail of entries up to an index begins: `most` of them, and a bound of bytes."""
+        begin, size = index, 0
+        while begin > self.base_index and index - begin < most:
+            size += len(self.at(begin).body)
+            if size > limits.SNAPSHOT_KEEP_BYTES:
+                break
+            begin -= 1
+        return begin
+
     def is_up_to_date(self, last_index: int, last_term: int) -> bool:
         """Whether another log is at least as up to date as this one (Raft, 5.4.1)."""
         return (last_term, last_index) >= (self.last_term, self.last_index)
@@ -85,15 +116,15 @@ class RaftLog:
         """For fast back-up: the first index held of the term at an index, and that term."""
         term = self.term_at(index)
         assert term is not None
-        while index - 1 > self.base_index and self.term_at(index - 1) == term:
-            index -= 1
-        return index, term
+        if index == self.base_index:
+            return index, term
+        return self.base_index + 1 + bisect_left(self.entries, term, key=_term), term
 
     def last_of_term(self, term: int) -> int | None:
         """The last index held of a term, or None."""
-        for entry in reversed(self.entries):
-            if entry.term == term:
-                return entry.index
-            if entry.term < term:
-                return None
-        return self.base_index if self.base_term == term and self.base_index else None
+        index = self.base_index + bisect_right(self.entries, term, key=_term)
+        return index if index and self.term_at(index) == term else None
+
+
+def _term(entry: Entry) -> int:
+    return entry.term

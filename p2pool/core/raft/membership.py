@@ -36,7 +36,7 @@ def followers(s: RaftState) -> tuple[FollowerProgress, ...]:
     seen = []
     for voter in s.others():
         p = s.progress_of(voter) or Progress(1)
-        installing = p.snapshot_offset is not None
+        installing = p.sending is not None
         seen.append(
             FollowerProgress(voter, p.match_index, p.heard_ms, caught_up(s, voter), installing)
         )

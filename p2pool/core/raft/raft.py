@@ -62,7 +62,8 @@ class Raft:
         s = RaftState(me, log_id, timing, rng, hash_of, hard=restored.hard)
         if restored.snapshot is not None:
             snapshots.load(s, restored.snapshot)
-        s.log.append(restored.entries)
+        s.log.restore(s.snapshot_index, s.snapshot_term, restored.entries)
+        snapshots.weigh(s)
         s.find_configuration()
         s.role = s.resting_role()
         s.restart_election_timer(now)
@@ -77,7 +78,9 @@ class Raft:
         if s.role is RaftRole.LEADER:
             given_up_ms = s.transfer.deadline_ms if s.transfer else s.append_due_ms
             return min(s.append_due_ms, s.quorum_check_ms, given_up_ms)
-        return s.election_deadline_ms if s.is_voter else None
+        if s.role is RaftRole.LEARNER:
+            return s.forsaken_ms
+        return s.election_deadline_ms if s.campaigns else None
 
     def found(self, now: Now) -> Out:
         """Write the first configuration: we are the only voter (the root record names us)."""
@@ -99,9 +102,9 @@ class Raft:
             if s.role is RaftRole.LEADER and now.mono_ms >= s.append_due_ms:
                 replication.broadcast(s, now)
                 reads.push(s, again=True)
-        elif (
-            s.is_voter and now.mono_ms >= s.election_deadline_ms and election.campaign(s, True, now)
-        ):
+        election.forsaken(s, now)
+        due = s.campaigns and not s.leads and now.mono_ms >= s.election_deadline_ms
+        if due and election.campaign(s, True, now):
             self._lead(now)
         return self._done()
 
@@ -145,6 +148,10 @@ class Raft:
             raise Malformed(f"A log entry has {limits.ENTRY_MAX_BYTES} bytes at most.")
         if s.log.last_index - s.commit_index >= limits.PROPOSALS_IN_FLIGHT_MAX:
             raise Overloaded("Too many proposals are waiting for the committee.", hint="Retry.")
+        # A single one always gets through, however many bytes it has.
+        waiting = s.uncommitted_bytes
+        if waiting and waiting + len(body) > limits.PROPOSALS_IN_FLIGHT_MAX_BYTES:
+            raise Overloaded("Too many bytes are waiting for the committee.", hint="Retry.")
         entry = self._append(kind, body, now)
         replication.advance_commit(s)
         if not hold:
@@ -202,9 +209,9 @@ class Raft:
             raise NoLeader("This node does not lead.")
         membership.check(s, wanted)
         kind, body = encode_body(wanted)
+        old = s.configuration
         entry = self._append(kind, body, now)
-        known = {v.store_id for v in s.others()}
-        s.progress = {k: p for k, p in s.progress.items() if k in known}
+        replication.dismiss(s, old, now)
         replication.advance_commit(s)
         replication.broadcast(s, now)
         self._settle(now)
@@ -217,6 +224,14 @@ class Raft:
     def caught_up(self, voter: Voter) -> bool:
         """Whether a participant holds all but the last few entries of this leader's log."""
         return membership.caught_up(self.state, voter)
+
+    def retime(self, timing: Timing) -> Out:
+        """Another timing profile is in force: a deadline that was drawn by a faster one moves."""
+        s = self.state
+        slower_ms = timing.election_timeout_min_ms - s.timing.election_timeout_min_ms
+        s.election_deadline_ms += max(0, slower_ms)
+        s.timing = timing
+        return self._done()
 
     def compact(self, state: bytes, index: int) -> Out:
         """Let an encoded state at an applied index stand for the log up to it."""

@@ -1,17 +1,21 @@
 """Replication: the leader's appends, the followers' checks, and what that commits.
 
-The leader sends batches ahead of their answers, up to a bound for each follower; a refusal says
-where the follower's conflicting term begins, so a long divergence costs one round for each term
-(Raft, 5.3). Only entries of the leader's own term are counted for commitment (5.4.2, figure 8).
-CheckQuorum: a leader that has not heard a majority for the longest timeout steps down.
+The leader sends batches ahead of their answers, up to a number and a weight for each follower; a
+refusal says where the follower's conflicting term begins, so a long divergence costs one round for
+each term (Raft, 5.3). What is under way is only given up by an answer: an append that follows on a
+lost one is refused. So a follower that answers nothing gets one empty append for each interval, and
+no flood. Only entries of the leader's own term are counted for commitment (5.4.2, figure 8).
+
+To a follower that gets a snapshot, authority is kept by appends that follow on nothing, which fit
+any log. CheckQuorum: a leader that has not heard a majority for the longest timeout steps down.
 """
 
-from p2pool.core.raft import quorum
-from p2pool.core.raft.state import Progress, RaftState
+from p2pool.core.raft import quorum, snapshots
+from p2pool.core.raft.state import Leaving, Progress, RaftState
 from p2pool.model import limits
-from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered, SnapshotSent
+from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered
 from p2pool.model.ids import NodeId
-from p2pool.model.raft import Voter
+from p2pool.model.raft import Configuration, Entry, Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
 
@@ -20,16 +24,18 @@ def broadcast(s: RaftState, now: Now) -> None:
     """Send to every participant what it lacks, or an empty append to keep authority."""
     s.append_due_ms = now.mono_ms + s.timing.append_interval_ms
     s.swept_round = s.round
-    for voter in s.others():
+    for one in [one for one in s.leaving if now.mono_ms >= one.deadline_ms]:
+        _forget(s, one)
+    for voter in s.audience():
         progress = s.progress.setdefault(voter.store_id, Progress(s.log.last_index + 1))
-        # What was in flight may be lost; the follower then refuses this one, which follows on it.
-        progress.in_flight = 0
+        if progress.sending is not None:
+            progress.sending.waited += 1
         send(s, voter, even_empty=True)
 
 
 def replicate(s: RaftState) -> None:
     """Send new entries to whoever has room for them."""
-    for voter in s.others():
+    for voter in s.audience():
         send(s, voter, even_empty=False)
 
 
@@ -55,18 +61,34 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
     """
     progress = s.progress[to.store_id]
     previous = progress.next_index - 1
-    previous_term = s.log.term_at(previous)
-    if previous_term is None:
-        _send_snapshot(s, to, progress)
+    if progress.sending is None and s.log.term_at(previous) is None:
+        snapshots.begin(s, progress)
+    if progress.sending is not None:
+        if even_empty:
+            _append(s, to, 0, 0, ())
+        if progress.sending.waited >= limits.SNAPSHOT_RESEND_INTERVALS:
+            snapshots.send_part(s, to, progress.sending)
         return
-    room = progress.in_flight < (1 if progress.probing else limits.APPENDS_IN_FLIGHT_MAX)
-    entries = s.log.after(previous) if room else ()
+    entries = s.log.after(previous) if progress.has_room else ()
     if not entries and not even_empty:
         return
+    previous_term = s.log.term_at(previous)
+    assert previous_term is not None
+    _append(s, to, previous, previous_term, entries)
+    if entries:
+        progress.sent(entries[-1].index, sum(len(e.body) for e in entries))
+        if not progress.probing:
+            # Ahead of the answer: each entry travels once, unless the follower says it is lost.
+            progress.next_index = entries[-1].index + 1
+
+
+def _append(
+    s: RaftState, to: Voter, previous: int, previous_term: int, entries: tuple[Entry, ...]
+) -> None:
     # One counter for all followers and for the whole term: a follower that is removed and comes
     # back in it cannot confirm a read by an answer from before.
     s.round += 1
-    progress.told_commit = s.commit_index
+    s.progress[to.store_id].told_commit = s.commit_index
     s.tell(
         to,
         AppendRequested(
@@ -74,25 +96,17 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
             s.round, entries,
         ),
     )  # fmt: skip
-    if entries:
-        progress.in_flight += 1
-        if not progress.probing:
-            # Ahead of the answer: each entry travels once, unless the follower says it is lost.
-            progress.next_index = entries[-1].index + 1
 
 
-def _send_snapshot(s: RaftState, to: Voter, progress: Progress) -> None:
-    assert s.snapshot is not None, "a compacted log has a snapshot"
-    offset = progress.snapshot_offset or 0
-    progress.snapshot_offset = offset
-    data = s.snapshot[offset : offset + limits.SNAPSHOT_CHUNK_BYTES]
-    s.tell(
-        to,
-        SnapshotSent(
-            s.log_id, s.hard.term, s.me, to, s.log.base_index, s.log.base_term,
-            offset, len(s.snapshot), data,
-        ),
-    )  # fmt: skip
+def dismiss(s: RaftState, old: Configuration, now: Now) -> None:
+    """After a change: who is in it no more is told so, for a while; then it is forgotten."""
+    group = s.others()
+    deadline_ms = now.mono_ms + 2 * s.timing.election_timeout_max_ms
+    gone = [v for v in (*old.voters, *old.learners) if v not in group and v != s.me]
+    s.leaving = [one for one in s.leaving if one.voter not in group]
+    s.leaving += [Leaving(v, s.configuration_index, deadline_ms) for v in gone]
+    known = {v.store_id for v in s.audience()}
+    s.progress = {store: p for store, p in s.progress.items() if store in known}
 
 
 def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
@@ -167,18 +181,46 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
         return
     progress.active, progress.heard_ms = True, now.mono_ms
     progress.answered_round = max(progress.answered_round, m.round)
-    progress.in_flight = max(0, progress.in_flight - 1)
     if not m.ok:
         # One that refuses where it agreed before is asked again at the next interval, not at once.
-        if _backed_up(s, m, progress):
+        if progress.sending is None and _backed_up(s, m, progress):
             send(s, m.follower, even_empty=True)
         return
-    if progress.match_index <= m.match_index <= s.log.last_index:
-        progress.match_index = m.match_index
-        progress.next_index = max(progress.next_index, m.match_index + 1)
-        progress.probing, progress.snapshot_offset = False, None
+    _agreed(s, m.match_index, progress)
     advance_commit(s)
-    send(s, m.follower, even_empty=False)
+    if not _let_go(s, m):
+        send(s, m.follower, even_empty=False)
+
+
+def _agreed(s: RaftState, match_index: int, progress: Progress) -> None:
+    """A follower's log is ours up to an index; one that gets a snapshot may lack it still."""
+    if not progress.match_index <= match_index <= s.log.last_index:
+        return
+    sending = progress.sending
+    if sending is not None:
+        held = match_index and s.log.term_at(match_index) is not None
+        if held or match_index >= sending.index:
+            progress.installed(match_index)
+        return
+    progress.freed(match_index)
+    progress.match_index = match_index
+    progress.next_index = max(progress.next_index, match_index + 1)
+    progress.probing = False
+
+
+def _let_go(s: RaftState, m: AppendAnswered) -> bool:
+    """One that was removed holds that now, and is told last that it is committed."""
+    known = min(m.match_index, s.commit_index)
+    done = [one for one in s.leaving if one.voter == m.follower and one.index <= known]
+    for one in done:
+        send(s, one.voter, even_empty=True)
+        _forget(s, one)
+    return bool(done)
+
+
+def _forget(s: RaftState, one: Leaving) -> None:
+    s.leaving.remove(one)
+    del s.progress[one.voter.store_id]
 
 
 def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
@@ -190,7 +232,7 @@ def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
     wanted = max(progress.match_index + 1, ours + 1 if ours is not None else m.conflict_index, 1)
     if wanted >= progress.next_index:
         return False
-    progress.next_index, progress.probing, progress.in_flight = wanted, True, 0
+    progress.probe(wanted)
     return True
 
 
@@ -205,7 +247,7 @@ def advance_commit(s: RaftState) -> None:
 
 def step_down_if_removed(s: RaftState, now: Now) -> None:
     """A leader that is no voter any more leads until its removal is committed (thesis, 4.2.2)."""
-    if s.role is RaftRole.LEADER and not s.is_voter and s.configuration_index <= s.commit_index:
+    if s.leads and not s.is_voter and s.configuration_index <= s.commit_index:
         broadcast(s, now)  # The others learn of it now, and need not wait for the next leader.
         s.follow(s.hard.term, None, now)
         s.leader_heard_ms = None
@@ -234,20 +276,19 @@ def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
         s.follow(m.term, None, now)
         return
     progress = s.progress_of(m.follower)
-    stale = m.term < s.hard.term or s.role is not RaftRole.LEADER
-    if stale or progress is None or s.snapshot is None:
+    if m.term < s.hard.term or not s.leads or progress is None:
         return
     progress.active, progress.heard_ms = True, now.mono_ms
-    offset = progress.snapshot_offset
-    if offset is None or m.last_index != s.log.base_index:
+    sending = progress.sending
+    if sending is None or m.last_index != sending.index:
         return  # Of a snapshot that is done or gone: the next interval says what is lacking.
-    if m.received_bytes >= len(s.snapshot):
-        progress.match_index = max(progress.match_index, m.last_index)
-        progress.next_index, progress.snapshot_offset = progress.match_index + 1, None
-        progress.probing = False
+    if m.received_bytes >= len(sending.data):
+        progress.installed(sending.index)
         advance_commit(s)
-    else:
-        progress.snapshot_offset = m.received_bytes
-        if m.received_bytes <= offset:
-            return  # Nothing new: an answer that came twice must not make two streams of parts.
-    send(s, m.follower, even_empty=False)
+        send(s, m.follower, even_empty=False)
+        return
+    # Nothing new: an answer that came twice must not make two streams of parts.
+    moved = m.received_bytes > sending.offset
+    sending.offset = m.received_bytes
+    if moved:
+        snapshots.send_part(s, m.follower, sending)

@@ -2,6 +2,8 @@
 
 Intuition: a follower that lacks what the leader has compacted away gets the state itself. Parts of
 one snapshot, by one leader in one term, are put together in order; a part of any other begins anew.
+A few entries stay in the log behind a snapshot, so that one who is little behind needs none; and
+what follows on a snapshot that is on its way stays too, so that it is not in vain.
 
 Invariants: a snapshot is answered for as received in full only once it is installed (or everything
 in it was committed here already), for the leader counts that as a match. Nothing committed is lost
@@ -9,42 +11,86 @@ by it. Source: Raft, section 7 and figure 13.
 """
 
 from p2pool.codec.messages import decode_body, decode_snapshot, encode_snapshot
-from p2pool.core.raft.state import RaftState, Receiving
+from p2pool.core.raft.state import Progress, RaftState, Receiving, Sending
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.frames import SnapshotAnswered, SnapshotSent
-from p2pool.model.raft import Configuration, EntryKind, Snapshot
+from p2pool.model.raft import Configuration, EntryKind, Snapshot, Voter
 from p2pool.model.storage import CompactTo, SaveSnapshot, TruncateFrom
 from p2pool.model.timing import Now
 
 
 def make(s: RaftState, state: bytes, index: int) -> None:
-    """Let an encoded state at an applied index stand for the log up to it."""
+    """Let an encoded state at an applied index stand for the log up to it, but for a tail."""
     term = s.log.term_at(index)
     assert term is not None, "only what is held and applied is compacted"
-    assert index <= s.commit_index
-    configuration = s.base_configuration
-    for entry in s.log.between(s.log.base_index + 1, index):
+    assert s.snapshot_index <= index <= s.commit_index
+    at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.last_proposed_at_ms
+    configuration = _configuration_at(s, index)
+    s.snapshot = encode_snapshot(Snapshot(s.log_id, index, term, at_ms, configuration, state))
+    s.snapshot_index, s.snapshot_term, s.base_configuration = index, term, configuration
+    s.grown_bytes = s.log.bytes_after(index)
+    begin = _tail_begin(s, index)
+    base_term = s.log.term_at(begin)
+    assert base_term is not None
+    s.log.compact(begin, base_term)
+    s.out.persist += [SaveSnapshot(s.snapshot), CompactTo(begin)]
+
+
+def _configuration_at(s: RaftState, index: int) -> Configuration:
+    """The configuration in force at an index that is held, from the last snapshot on."""
+    for entry in reversed(s.log.between(s.log.base_index + 1, index)):
         if entry.kind == EntryKind.CONFIGURATION:
             record = decode_body(entry.kind, entry.body)
             assert isinstance(record, Configuration)
-            configuration = record
-    at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.last_proposed_at_ms
-    made = Snapshot(s.log_id, index, term, at_ms, configuration, state)
-    s.snapshot, s.base_configuration = encode_snapshot(made), configuration
-    s.log.compact(index, term)
-    s.out.persist += [SaveSnapshot(s.snapshot), CompactTo(index)]
-    for progress in s.progress.values():
-        progress.snapshot_offset = None
+            return record
+    return s.base_configuration
 
 
-def load(s: RaftState, data: bytes) -> None:
-    """Let a snapshot that is on the disk (or about to be) stand for the log up to it."""
+def _tail_begin(s: RaftState, index: int) -> int:
+    """The index after which entries stay in the log."""
+    begin = s.log.tail_before(index, s.keep_entries)
+    needed = [p.sending.index for p in s.progress.values() if p.sending is not None]
+    held = max(min([begin, *needed]), index - limits.SNAPSHOT_HOLD_ENTRIES_MAX)
+    return max(held, s.log.base_index)
+
+
+def load(s: RaftState, data: bytes) -> Snapshot:
+    """Let a snapshot that is on the disk (or about to be) stand for what is in it."""
     snapshot = decode_snapshot(data)
     s.snapshot, s.base_configuration = data, snapshot.configuration
+    s.snapshot_index, s.snapshot_term = snapshot.index, snapshot.term
     s.last_proposed_at_ms = max(s.last_proposed_at_ms, snapshot.last_proposed_at_ms)
-    s.log.compact(snapshot.index, snapshot.term)
     s.commit_index = max(s.commit_index, snapshot.index)
+    return snapshot
+
+
+def weigh(s: RaftState) -> None:
+    """Count the bytes anew after the log was put together from a disk or a snapshot."""
+    s.grown_bytes = s.log.bytes_after(s.snapshot_index)
+    s.uncommitted_bytes = s.log.bytes_after(s.commit_index)
+
+
+def begin(s: RaftState, progress: Progress) -> None:
+    """A follower lacks what is compacted away: it gets the newest snapshot."""
+    assert s.snapshot is not None, "a compacted log has a snapshot"
+    progress.probe(progress.match_index + 1)
+    progress.sending = Sending(s.snapshot_index, s.snapshot_term, s.snapshot)
+    progress.sending.waited = limits.SNAPSHOT_RESEND_INTERVALS
+
+
+def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
+    """The part that the follower lacks next."""
+    sending.waited = 0
+    begin, end = sending.offset, sending.offset + limits.SNAPSHOT_CHUNK_BYTES
+    part = sending.data[begin:end]
+    s.tell(
+        to,
+        SnapshotSent(
+            s.log_id, s.hard.term, s.me, to, sending.index, sending.term,
+            begin, len(sending.data), part,
+        ),
+    )  # fmt: skip
 
 
 def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
@@ -92,8 +138,12 @@ def put_in_place(s: RaftState, snapshot: Snapshot, data: bytes) -> None:
     keeps = s.log.term_at(snapshot.index) == snapshot.term
     if not keeps and s.log.entries:
         s.out.persist.append(TruncateFrom(s.log.base_index + 1))
-    s.out.persist += [SaveSnapshot(data), CompactTo(snapshot.index)]
+    s.out.persist.append(SaveSnapshot(data))
     load(s, data)
+    if not keeps:
+        s.log.compact(snapshot.index, snapshot.term)
+        s.out.persist.append(CompactTo(snapshot.index))
+    weigh(s)
     s.find_configuration()
     s.role = s.resting_role()
     s.out.installed = snapshot.state

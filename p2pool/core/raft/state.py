@@ -5,9 +5,12 @@ restart. A step collects what is to be persisted, sent and applied in `Out`; the
 `persist` durable before it does anything else of the step, so a leader may count itself at once.
 
 Identity: a participant is (node id, peer key, store id). `me` of another store is another voter.
+One that was removed from the committee while it did not hear may believe to be a voter for ever; it
+is released from that by the word of most of the others (`released_at`, `core.raft.election`).
 Source: Raft, figure 2; thesis, 4.2 and 9.6.
 """
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 
@@ -15,12 +18,16 @@ import attrs
 
 from p2pool.codec.messages import decode_body
 from p2pool.core.raft.log import RaftLog
+from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey, StoreId
 from p2pool.model.messages import Message
 from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.storage import AppendEntries, PersistOp, SaveHardState, TruncateFrom
 from p2pool.model.timing import Now, Timing
+
+FORSAKEN_TIMEOUTS = 5
+"""After so many of the longest timeouts without a leader a learner looks for the log elsewhere."""
 
 ConfigurationHash = Callable[[Configuration], Digest]
 
@@ -55,10 +62,25 @@ class Transfer:
 
 
 @attrs.define
+class Sending:
+    """A snapshot on its way to one follower: the same one to its end, whatever is made meanwhile.
+
+    `waited`: the append intervals since the part at `offset` was sent.
+    """
+
+    index: int
+    term: int
+    data: bytes = attrs.field(repr=False)
+    offset: int = 0
+    waited: int = 0
+
+
+@attrs.define
 class Progress:
     """What a leader knows of one follower. `answered_round`: the newest frame that it answered.
 
     `probing`: where the logs agree is not known, so one append waits for the answer to the last.
+    `in_flight`: the last index and the bytes of each append that was not answered yet.
     `told_commit`: the commit index in the last frame to it, which may be lost.
     """
 
@@ -66,11 +88,50 @@ class Progress:
     match_index: int = 0
     probing: bool = True
     active: bool = False
-    in_flight: int = 0
+    in_flight: deque[tuple[int, int]] = attrs.field(factory=deque)
+    in_flight_bytes: int = 0
     answered_round: int = 0
     heard_ms: int | None = None
-    snapshot_offset: int | None = None
     told_commit: int = 0
+    sending: Sending | None = None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another append with entries may be sent ahead of the answers."""
+        most = 1 if self.probing else limits.APPENDS_IN_FLIGHT_MAX
+        room = self.in_flight_bytes < limits.APPENDS_IN_FLIGHT_MAX_BYTES
+        return room and len(self.in_flight) < most
+
+    def sent(self, last_index: int, size: int) -> None:
+        """An append with entries is under way."""
+        self.in_flight.append((last_index, size))
+        self.in_flight_bytes += size
+
+    def freed(self, match_index: int) -> None:
+        """What ends at or before an index is not under way any more: it came, or its answer did."""
+        while self.in_flight and self.in_flight[0][0] <= match_index:
+            self.in_flight_bytes -= self.in_flight.popleft()[1]
+
+    def probe(self, next_index: int) -> None:
+        """Go back to an index, and forget what is under way: it follows on something lacking."""
+        self.next_index, self.probing = next_index, True
+        self.in_flight.clear()
+        self.in_flight_bytes = 0
+
+    def installed(self, index: int) -> None:
+        """A follower is known to hold all up to an index, and goes on with entries from there."""
+        self.match_index = max(self.match_index, index)
+        self.probe(self.match_index + 1)
+        self.probing, self.sending = False, None
+
+
+@attrs.frozen
+class Leaving:
+    """One that a change removed: told so by its leader, until it holds that or time is up."""
+
+    voter: Voter
+    index: int
+    deadline_ms: int
 
 
 @attrs.define
@@ -93,6 +154,11 @@ class RaftState:
     log: RaftLog = attrs.field(factory=RaftLog)
     hard: HardState = attrs.field(factory=HardState)
     snapshot: bytes | None = None
+    snapshot_index: int = 0
+    snapshot_term: int = 0
+    keep_entries: int = limits.SNAPSHOT_KEEP_ENTRIES
+    grown_bytes: int = 0
+    uncommitted_bytes: int = 0
     configuration: Configuration = attrs.field(default=Configuration(()))
     configuration_index: int = 0
     base_configuration: Configuration = attrs.field(default=Configuration(()))
@@ -100,12 +166,16 @@ class RaftState:
     leader: Voter | None = None
     commit_index: int = 0
     election_deadline_ms: int = 0
+    forsaken_ms: int = 0
     leader_heard_ms: int | None = None
     append_due_ms: int = 0
     quorum_check_ms: int = 0
     votes: dict[StoreId, bool] = attrs.field(factory=dict)
     grants: dict[StoreId, bytes] = attrs.field(factory=dict)
     progress: dict[StoreId, Progress] = attrs.field(factory=dict)
+    leaving: list[Leaving] = attrs.field(factory=list)
+    released_at: int | None = None
+    releases: dict[StoreId, bool] = attrs.field(factory=dict)
     round: int = 0
     swept_round: int = 0
     reads: list[PendingRead] = attrs.field(factory=list)
@@ -126,17 +196,28 @@ class RaftState:
         """Whether it leads, as far as it knows."""
         return self.role is RaftRole.LEADER
 
+    @property
+    def campaigns(self) -> bool:
+        """Whether it campaigns when it hears no leader: a voter, as far as it knows."""
+        return self.is_voter and self.role is not RaftRole.IDLE
+
     def others(self) -> tuple[Voter, ...]:
         """All other participants, voters first."""
         group = self.configuration.voters + self.configuration.learners
         return tuple(v for v in group if v != self.me)
 
+    def audience(self) -> tuple[Voter, ...]:
+        """All that a leader sends to: the others, and who has to learn that it is none any more."""
+        return (*self.others(), *(one.voter for one in self.leaving))
+
     def progress_of(self, follower: Voter) -> Progress | None:
         """What we as leader know of exactly this participant, store and all."""
-        return self.progress.get(follower.store_id) if follower in self.others() else None
+        return self.progress.get(follower.store_id) if follower in self.audience() else None
 
     def resting_role(self) -> RaftRole:
         """The role of one that neither leads nor campaigns."""
+        if self.released_at == self.configuration_index:
+            return RaftRole.IDLE
         if self.is_voter:
             return RaftRole.FOLLOWER
         return RaftRole.LEARNER if self.me in self.configuration.learners else RaftRole.IDLE
@@ -156,8 +237,11 @@ class RaftState:
         """Rest in a term, under a leader if one is known."""
         if term > self.hard.term:
             self.save_hard(term, None)
+        if leader is not None:
+            self.released_at, self.releases = None, {}
         self.role, self.leader = self.resting_role(), leader
         self.votes, self.grants, self.progress, self.transfer = {}, {}, {}, None
+        self.leaving = []
         self.out.unreadable += [read.number for read in self.reads]
         self.reads = []
         if leader is not None:
@@ -170,12 +254,16 @@ class RaftState:
         span_ms = timing.election_timeout_max_ms - timing.election_timeout_min_ms
         wait_ms = timing.election_timeout_min_ms + self.rng.randrange(span_ms)
         self.election_deadline_ms = now.mono_ms + wait_ms
+        self.forsaken_ms = now.mono_ms + FORSAKEN_TIMEOUTS * timing.election_timeout_max_ms
 
     def append(self, entries: tuple[Entry, ...]) -> None:
         """Add entries to the log; a configuration counts from when it is in the log."""
         if not entries:
             return
         self.log.append(entries)
+        size = sum(len(e.body) for e in entries)
+        self.grown_bytes += size
+        self.uncommitted_bytes += size
         self.out.persist.append(AppendEntries(entries))
         if any(e.kind == EntryKind.CONFIGURATION for e in entries):
             self.find_configuration()
@@ -183,7 +271,10 @@ class RaftState:
     def cut_from(self, index: int) -> None:
         """Drop entries that a leader's log contradicts, and a configuration among them."""
         assert index > self.commit_index, "a committed entry was to be cut"
+        size = self.log.bytes_after(index - 1)
         self.log.cut_from(index)
+        self.grown_bytes -= size
+        self.uncommitted_bytes -= size
         self.out.persist.append(TruncateFrom(index))
         if self.configuration_index >= index:
             self.find_configuration()
@@ -204,7 +295,9 @@ class RaftState:
         if index <= self.commit_index:
             return
         assert index <= self.log.last_index, "commits beyond the log"
-        self.out.committed += self.log.between(self.commit_index + 1, index)
+        committed = self.log.between(self.commit_index + 1, index)
+        self.out.committed += committed
+        self.uncommitted_bytes -= sum(len(e.body) for e in committed)
         self.commit_index = index
 
     def tell(self, to: Voter, message: Message) -> None:
