@@ -177,7 +177,6 @@ SNAPSHOT_RESEND_INTERVALS = 7
 LEARNER_CAUGHT_UP_ENTRIES = 10
 APPENDS_IN_FLIGHT_MAX = 16
 APPENDS_IN_FLIGHT_MAX_BYTES = 2 * 1024 * 1024
-RELEASES_MAX = 8
 READS_PENDING_MAX = 1_024
 
 # --- replay windows ----------------------------------------------------------------------------
