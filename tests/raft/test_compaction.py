@@ -129,13 +129,13 @@ def test_authority_is_kept_while_a_snapshot_travels() -> None:
     cluster.do(leader, raft.compact(b"state", cluster.applied[leader]))
     interval = raft.state.timing.append_interval_ms
     parts, beats = 0, 0
-    for n in range(1, 2 * limits.SNAPSHOT_RESEND_INTERVALS + 1):
+    for n in range(1, 2 * limits.SNAPSHOT_RESEND_AFTER_APPENDS + 1):
         out = raft.tick(Now(cluster.now_ms + n * interval, 0))
         mine = [m for key, m in out.send if key == cluster.voters[late].peer_key]
         parts += sum(isinstance(m, SnapshotSent) for m in mine)
         beats += sum(isinstance(m, AppendRequested) and m.previous_index == 0 for m in mine)
         raft.state.quorum_check_ms += interval
-    assert (parts, beats) == (2, 2 * limits.SNAPSHOT_RESEND_INTERVALS)
+    assert (parts, beats) == (2, 2 * limits.SNAPSHOT_RESEND_AFTER_APPENDS)
 
 
 def test_a_deaf_follower_gets_no_flood_at_any_interval() -> None:

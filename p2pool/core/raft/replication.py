@@ -66,7 +66,7 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
     if progress.sending is not None:
         if even_empty:
             _append(s, to, 0, 0, ())
-        if progress.sending.waited >= limits.SNAPSHOT_RESEND_INTERVALS:
+        if progress.sending.waited >= limits.SNAPSHOT_RESEND_AFTER_APPENDS:
             snapshots.send_part(s, to, progress.sending)
         return
     entries = s.log.after(previous) if progress.has_room else ()

@@ -76,7 +76,7 @@ def begin(s: RaftState, progress: Progress) -> None:
     assert s.snapshot is not None, "a compacted log has a snapshot"
     progress.probe(progress.match_index + 1)
     progress.sending = Sending(s.snapshot_index, s.snapshot_term, s.snapshot)
-    progress.sending.waited = limits.SNAPSHOT_RESEND_INTERVALS
+    progress.sending.waited = limits.SNAPSHOT_RESEND_AFTER_APPENDS
 
 
 def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
