@@ -15,6 +15,7 @@ from p2pool.core.inputs import Asked
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ports import Accepted, Ask, SubmitAsked
+from p2pool.model.tasks import Signers
 from p2pool.model.view import Event, View
 from p2pool.wire.signers import SignerCache
 
@@ -94,9 +95,13 @@ class Port:
         """Have a request carried out, here or at the leader."""
         if len(self._waiting) >= limits.REQUESTS_IN_FLIGHT_MAX:
             raise Overloaded("Too many requests are under way.", hint="Retry in a second.")
-        signers = (
-            self._signers.signers(request.signed) if isinstance(request, SubmitAsked) else None
-        )
+        signers: Signers | None = None
+        if isinstance(request, SubmitAsked):
+            # Recovered once already, by the API; a delegation says more than that.
+            delegated = request.signed.delegation is not None
+            signers = (
+                self._signers.signers(request.signed) if delegated else Signers(request.signer)
+            )
         self._last += 1
         number, waiting = self._last, _Waiting()
         self._waiting[number] = waiting

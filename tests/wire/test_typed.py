@@ -6,13 +6,16 @@ from typing import Any
 import attrs
 import pytest
 from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_utils.crypto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Refusal, Stale
-from p2pool.model.ids import Address, Digest
+from p2pool.model.gossip import PeerBinding
+from p2pool.model.ids import ETH_SIGNATURE_BYTES, Address, Digest, NodeId, PeerKey
 from p2pool.model.messages import LogsOpened
 from p2pool.model.tasks import (
     Action,
@@ -24,6 +27,7 @@ from p2pool.model.tasks import (
     TaskRequest,
 )
 from p2pool.wire import eip712, typed
+from p2pool.wire.binding import binding_typed_data
 from tests.codec.samples import example, instances
 from tests.wire.samples import ACCOUNT, NOW_S, OTHER_ACCOUNT, POOL
 
@@ -57,6 +61,30 @@ def test_a_wallet_signs_the_same() -> None:
         ("uint64", "notBefore"),
         ("uint64", "notAfter"),
     ]
+
+
+@given(instances(TaskRequest), instances(Delegation), instances(LogGrant))
+@settings(deadline=None)
+def test_digests_are_those_of_eth_account(
+    request: TaskRequest, delegation: Delegation, grant: LogGrant
+) -> None:
+    """Whatever the fields hold: our encoder of EIP-712 and the reference give the same bytes."""
+    times: dict[str, Any] = {"pool_id": POOL.pool_id, "not_before_s": NOW_S, "not_after_s": NOW_S + 60}
+    request = attrs.evolve(request, request_id=b"i" * 32, **times)
+    signature = bytes(ETH_SIGNATURE_BYTES)
+    binding = PeerBinding(
+        POOL.chain_id, POOL.contract, POOL.pool_id, NodeId(b"n" * 20), PeerKey(b"k" * 32),
+        NOW_S, NOW_S + 60, signature, bytes(64),
+    )  # fmt: skip
+    for message in (
+        typed.request_typed_data(POOL, request),
+        typed.delegation_typed_data(POOL, attrs.evolve(delegation, **times)),
+        typed.grant_typed_data(POOL, attrs.evolve(grant, **times)),
+        binding_typed_data(POOL, binding),
+    ):
+        reference = encode_typed_data(full_message=message)
+        hashed = keccak(b"\x19" + reference.version + reference.header + reference.body)
+        assert eip712.typed_digest(message) == hashed
 
 
 @pytest.mark.parametrize(
