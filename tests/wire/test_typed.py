@@ -69,7 +69,11 @@ def test_digests_are_those_of_eth_account(
     request: TaskRequest, delegation: Delegation, grant: LogGrant
 ) -> None:
     """Whatever the fields hold: our encoder of EIP-712 and the reference give the same bytes."""
-    times: dict[str, Any] = {"pool_id": POOL.pool_id, "not_before_s": NOW_S, "not_after_s": NOW_S + 60}
+    times: dict[str, Any] = {
+        "pool_id": POOL.pool_id,
+        "not_before_s": NOW_S,
+        "not_after_s": NOW_S + 60,
+    }
     request = attrs.evolve(request, request_id=b"i" * 32, **times)
     signature = bytes(ETH_SIGNATURE_BYTES)
     binding = PeerBinding(

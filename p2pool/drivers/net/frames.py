@@ -15,6 +15,7 @@ import trio
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.stream.exceptions import StreamEOF
 
+from p2pool.drivers.net.economy import read_some
 from p2pool.model.errors import Malformed, Unavailable
 from p2pool.model.limits import (
     PEER_SEND_QUEUE_MAX,
@@ -102,7 +103,7 @@ class FrameReader:
             if frame is not None:
                 return frame
             try:
-                data = await self._stream.read(READ_BYTES)
+                data = await read_some(self._stream, READ_BYTES)
             except StreamEOF:
                 data = b""
             if not data:

@@ -11,6 +11,7 @@ What the subclasses add, each for something seen in py-libp2p 0.8.1:
 - an auto-connector dials up to half of `high_watermark` peers out of the peer store, which any peer
   can fill through identify, whatever `low_watermark` says: there is none here;
 - only peers with Ed25519 keys are let in: no agent has another kind;
+- what each small message would cost for nothing is left out (`economy`);
 - our own addresses are computed once, not for every message that carries our peer record.
 """
 
@@ -32,17 +33,17 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.mplex.mplex import MPLEX_PROTOCOL_ID, Mplex
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
-from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
 from p2pool.drivers.net.addresses import peer_key_of
+from p2pool.drivers.net.economy import BufferedStream, PoolYamux
 from p2pool.drivers.net.frames import STREAM_ERRORS, reset_stream
 from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS, STREAMS_PER_PEER_MAX
 
 logger = logging.getLogger(__name__)
 
-MUXERS = {"yamux": {YAMUX_PROTOCOL_ID: Yamux}, "mplex": {MPLEX_PROTOCOL_ID: Mplex}}
+MUXERS = {"yamux": {YAMUX_PROTOCOL_ID: PoolYamux}, "mplex": {MPLEX_PROTOCOL_ID: Mplex}}
 DEFAULT_MUXER = "yamux"
 """Yamux, because it holds back each stream by itself. With Mplex one stream that its reader leaves
 alone stops its whole connection for five seconds: whoever follows a log slowly would hold up Raft.
@@ -116,11 +117,19 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
             raise SwarmException("not an Ed25519 peer")
         return await super().add_conn(muxed_conn, direction)
 
+    async def upgrade_outbound_raw_conn(
+        self, raw_conn: Any, peer_id: ID, pre_scope: Any = None
+    ) -> Any:
+        """Upgrade a connection that is read through a buffer."""
+        raw_conn.stream = BufferedStream(raw_conn.stream)
+        return await super().upgrade_outbound_raw_conn(raw_conn, peer_id, pre_scope)
+
     async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Any) -> Any:
         """Upgrade, then hold the slot until the connection ends.
 
         The caller would keep the slot until the swarm stops; an exception makes it clean up.
         """
+        raw_conn.stream = BufferedStream(raw_conn.stream)
         muxed_conn = await super().upgrade_inbound_raw_conn(raw_conn, maddr)
         await muxed_conn.event_closed.wait()
         raise SwarmException("the inbound connection has ended")
