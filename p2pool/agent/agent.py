@@ -67,6 +67,7 @@ class AgentOptions:
     node: "LocalAccount" = attrs.field(repr=False)
     provider: "LocalAccount | None" = attrs.field(default=None, repr=False)
     stop_tasks: bool = False
+    skip_checks: bool = False
 
 
 def topic(pool: PoolRef, channel: Channel) -> str:
@@ -173,7 +174,7 @@ class Agent:
                 sample_machine, config, self.options.directory, self.work.kind, self.loop
             )
             nursery.start_soon(self._renew_binding)
-            nursery.start_soon(join_pool, self.options, self.loop, self.wiring, chain)
+            nursery.start_soon(join_pool, self.options, self.loop, self.wiring, chain, self.runtime)
             log.info(
                 "agent started", node=f"0x{self.node.context.me.hex()}", api=url,
                 addresses=list(self.network.addresses()),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from p2pool.agent.checking import wait_qualified
 from p2pool.agent.loop import Loop
 from p2pool.agent.wiring import Wiring
 from p2pool.drivers.chain.actions import Chain
@@ -19,6 +20,7 @@ from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.logs import get_logger
 from p2pool.model.chain import Invite
 from p2pool.model.errors import Conflict
+from p2pool.model.runtime import ContainerRuntime
 
 if TYPE_CHECKING:
     from p2pool.agent.agent import AgentOptions
@@ -28,11 +30,18 @@ log = get_logger(__name__)
 UNITS_PER_GPU = 1000
 
 
-async def join_pool(options: AgentOptions, loop: Loop, wiring: Wiring, chain: Chain) -> None:
-    """Walk into the pool, saying each step once; returns when the node is in it."""
+async def join_pool(
+    options: AgentOptions, loop: Loop, wiring: Wiring, chain: Chain, runtime: ContainerRuntime
+) -> None:
+    """Walk into the pool, saying each step once; returns when the node is in it.
+
+    A machine that does not qualify does not set out, unless it was asked to all the same.
+    """
     node = loop.node
     while node.condition.hardware is None:
         await loop.wait_stepped()
+    if not options.skip_checks and not node.context.roster.belongs(node.context.me):
+        await wait_qualified(options, runtime)
     writer = KeyWriter(chain.rpc, options.provider) if options.provider is not None else None
 
     async def find_invite() -> Invite | None:

@@ -6,10 +6,12 @@ development chain, else the engine all the same, which the agent then waits for.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
+from p2pool.drivers.config import AgentConfig
 from p2pool.drivers.containers.docker import DockerRuntime
 from p2pool.drivers.containers.process import ProcessRuntime
 from p2pool.drivers.logs import get_logger
@@ -27,28 +29,39 @@ log = get_logger(__name__)
 
 async def open_runtime(options: AgentOptions) -> ContainerRuntime:
     """The runtime of an agent. Misconfigured: processes on a chain where others pay for work."""
-    config = options.config
-    scope = RuntimeScope(config.pool_ref, NodeId(bytes.fromhex(options.node.address[2:])))
-    development = config.chain.id == DEVELOPMENT_CHAIN_ID
-    processes = ProcessRuntime(scope, options.directory / "containers")
-    docker = DockerRuntime(
-        scope,
-        options.directory / "containers",
+    node_id = NodeId(bytes.fromhex(options.node.address[2:]))
+    docker = docker_runtime(options.config, options.directory, node_id)
+    if await runs_processes(options.config, docker):
+        return ProcessRuntime(docker.scope, options.directory / "containers")
+    return docker
+
+
+def docker_runtime(config: AgentConfig, directory: Path, node_id: NodeId) -> DockerRuntime:
+    """The engine as an agent of this configuration would use it; nothing is asked of it yet."""
+    return DockerRuntime(
+        RuntimeScope(config.pool_ref, node_id),
+        directory / "containers",
         base_url=config.runtime.docker_host,
         registries=config.runtime.registries,
+        bind_directories=config.runtime.bind_directories,
     )
-    match config.runtime.kind:
-        case "process" if not development:
+
+
+async def runs_processes(config: AgentConfig, docker: DockerRuntime) -> bool:
+    """Whether tasks run as plain processes here, for want of an engine or because it was asked
+    for. Misconfigured: asked for on a chain where others pay for work."""
+    development = config.chain.id == DEVELOPMENT_CHAIN_ID
+    if config.runtime.kind == "process":
+        if not development:
             raise Misconfigured(
                 "Tasks run as plain processes on development chains only.",
                 hint='Set [runtime] kind = "docker".',
             )
-        case "process":
-            return processes
-        case "auto" if development and not await _answers(docker):
-            log.warning("no container engine answers: tasks run as plain processes")
-            return processes
-    return docker
+        return True
+    if config.runtime.kind == "auto" and development and not await _answers(docker):
+        log.warning("no container engine answers: tasks run as plain processes")
+        return True
+    return False
 
 
 async def _answers(docker: DockerRuntime) -> bool:

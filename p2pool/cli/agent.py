@@ -2,6 +2,7 @@
 
 import click
 
+from p2pool.cli.agentcheck import check
 from p2pool.cli.agentrun import run
 from p2pool.cli.reach import agent_option, json_option
 from p2pool.cli.show import age, write_json, write_pairs
@@ -14,6 +15,7 @@ def agent() -> None:
 
 
 agent.add_command(run)
+agent.add_command(check)
 
 
 @agent.command("status")

@@ -47,6 +47,11 @@ NODE_KEY_NAME = "node.json"
 )
 @click.option("--dry-run", is_flag=True, help="Say what joining the pool would send, and end.")
 @click.option("--stop-tasks", is_flag=True, help="End this node's tasks when the agent ends.")
+@click.option(
+    "--skip-checks",
+    is_flag=True,
+    help="Join even where `p2pool agent check` finds that the machine does not qualify.",
+)
 @log_options
 @json_option
 def run(
@@ -58,6 +63,7 @@ def run(
     provider_passphrase_file: Path | None,
     dry_run: bool,
     stop_tasks: bool,
+    skip_checks: bool,
     log_level: str | None,
     log_format: str | None,
     as_json: bool,
@@ -89,7 +95,7 @@ def run(
         return
     from p2pool.agent.agent import AgentOptions, run_agent
 
-    options = AgentOptions(directory, settings, node, provider, stop_tasks)
+    options = AgentOptions(directory, settings, node, provider, stop_tasks, skip_checks)
 
     def started(url: str) -> None:
         if as_json:

@@ -200,7 +200,7 @@ class DevPool:
             network=NetworkConfig(listen=LOOPBACK, bootstrap=bootstrap),
             api=ApiConfig(bind="127.0.0.1:0"),
             resources=resources,
-            runtime=RuntimeConfig(kind=self.runtime),
+            runtime=RuntimeConfig(kind=self.runtime, probe_image=self.image.name),
         )
 
     async def _agent(self, number: int, share: ResourcesConfig) -> None:

@@ -3,8 +3,10 @@
 import psutil
 
 from p2pool.drivers.config import ResourcesConfig
+from p2pool.drivers.configrules import Size
 from p2pool.drivers.hardware.nvml import read_gpus
 
+DISK_RESERVE_BYTES = 64 * 1024 * 1024
 CPU_MIN_MILLI = 1000
 
 
@@ -22,6 +24,7 @@ async def shares(agents: int) -> list[ResourcesConfig]:
                 memory_bytes=memory_bytes,
                 gpus=None if mine else 0,
                 gpu_uuids=mine,
+                disk_reserve_bytes=Size(DISK_RESERVE_BYTES),
             )
         )
     return out

@@ -125,13 +125,15 @@ class ResourcesConfig:
 class RuntimeConfig:
     """`[runtime]`: what runs containers. `bind_directories` may be mounted, nothing else may.
 
-    `registries` are those that images may come from; none named: any.
+    `registries` are those that images may come from; none named: any. `probe_image` is run once by
+    checks; it needs nvidia-smi's C library where there are GPUs.
     """
 
     kind: str = attrs.field(default="auto", validator=_one_of("auto", "docker", "process"))
     docker_host: str = ""
     bind_directories: tuple[Path, ...] = ()
     registries: tuple[str, ...] = ()
+    probe_image: str = ""
 
 
 @attrs.frozen(kw_only=True)

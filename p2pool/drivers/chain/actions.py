@@ -155,6 +155,11 @@ class Chain:
         check = function("AIToken", "allowance")
         return int(await self.rpc.call(self.at.token, check, owner, self.at.network))
 
+    async def tokens(self, owner: Address) -> int:
+        """How many tokens an account holds, in wei."""
+        check = function("AIToken", "balanceOf")
+        return int(await self.rpc.call(self.at.token, check, owner))
+
     async def time_s(self) -> int:
         """The time of the newest block, in Unix seconds: what the contracts take for now."""
         block = await self.rpc.request("eth_getBlockByNumber", "latest", False)

@@ -1,0 +1,128 @@
+"""`p2pool agent check`: does this machine qualify, and what has to be done where it does not."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from p2pool.cli.errors import FAILED
+from p2pool.cli.onchain import AddressType, config_option
+from p2pool.cli.reach import json_option
+from p2pool.cli.running import data_directory, directory_option
+from p2pool.cli.show import clean, write_json
+from p2pool.model.checks import Check, Group, Verdict, worst
+from p2pool.model.ids import Address, NodeId
+
+if TYPE_CHECKING:
+    from p2pool.drivers.config import AgentConfig
+
+MARKS = {
+    Verdict.PASS: ("ok", "green"),
+    Verdict.WARN: ("warn", "yellow"),
+    Verdict.FAIL: ("fail", "red"),
+}
+NODE_KEY_NAME = "node.json"
+
+
+@click.command("check")
+@directory_option
+@config_option
+@click.option("--node-key", type=click.Path(path_type=Path), metavar="FILE",
+              help="The key file of the node, for its address alone. Default: node.json in the data"
+              " directory, if it is there.")  # fmt: skip
+@click.option("--node", type=AddressType(), help="The node's address, instead of its key file.")
+@click.option("--provider", type=AddressType(), help="The address of the provider who stakes.")
+@click.option("--only", "only", multiple=True, type=click.Choice([g.value for g in Group]),
+              help="Look at this group alone; may be repeated.")  # fmt: skip
+@json_option
+@click.pass_context
+def check(
+    context: click.Context,
+    data_dir: Path | None,
+    config: Path | None,
+    node_key: Path | None,
+    node: Address | None,
+    provider: Address | None,
+    only: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Check whether this machine can join the pool, and say what to do where it cannot.
+
+    No passphrase is asked for and nothing is sent. A container is run once, to see that one starts
+    and which GPUs it sees. Exit code 0: nothing failed; 1: something did.
+    """
+    from p2pool.drivers.config import CONFIG_NAME, load_config
+
+    directory = data_directory(data_dir)
+    settings = load_config(config.expanduser() if config else directory / CONFIG_NAME)
+    named = node_key or directory / NODE_KEY_NAME
+    if node is None and (node_key is not None or named.exists()):
+        from p2pool.drivers.keys import key_file_address
+
+        node = key_file_address(named.expanduser())
+    groups = tuple(Group(name) for name in only) or tuple(Group)
+    checks = _look(settings, directory, node, provider, groups)
+    if as_json:
+        write_json({"verdict": worst(checks).name.lower(), "checks": [_plain(c) for c in checks]})
+    else:
+        write_checks(checks)
+    if worst(checks) is Verdict.FAIL:
+        context.exit(FAILED)
+
+
+def _look(
+    settings: "AgentConfig",
+    directory: Path,
+    node: Address | None,
+    provider: Address | None,
+    groups: tuple[Group, ...],
+) -> list[Check]:
+    import trio
+    from rich.console import Console
+
+    from p2pool.agent.runtimes import docker_runtime, runs_processes
+    from p2pool.drivers.checks.run import Subject, run_checks
+
+    node_id = NodeId(bytes(node)) if node is not None else None
+
+    async def look() -> list[Check]:
+        docker = docker_runtime(settings, directory, node_id or NodeId(bytes(20)))
+        runtime = None if await runs_processes(settings, docker) else docker
+        return await run_checks(Subject(settings, directory, runtime, node_id, provider), groups)
+
+    with Console(stderr=True).status("looking at hardware, software, network and chain"):
+        return trio.run(look)
+
+
+def write_checks(checks: list[Check]) -> None:
+    """A table; what to do stands under each check that did not pass."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "CHECK", "FOUND", "NEEDED"):
+        table.add_column(column, overflow="fold")
+    for one in checks:
+        mark, colour = MARKS[one.verdict]
+        name = f"{one.group.value}: {one.name}"
+        table.add_row(Text(mark, colour), name, Text(clean(one.found)), Text(clean(one.needed)))
+        if one.todo and one.verdict is not Verdict.PASS:
+            table.add_row("", "", Text(f"-> {clean(one.todo)}", "bold"), "")
+    wide = None if sys.stdout.isatty() else 160
+    Console(width=wide, highlight=False).print(table)
+    failed = sum(one.verdict is Verdict.FAIL for one in checks)
+    warned = sum(one.verdict is Verdict.WARN for one in checks)
+    click.echo(f"\n{len(checks)} checks: {failed} failed, {warned} to know of.")
+
+
+def _plain(one: Check) -> dict[str, str]:
+    return {
+        "group": one.group.value,
+        "name": one.name,
+        "verdict": one.verdict.name.lower(),
+        "found": one.found,
+        "needed": one.needed,
+        "todo": one.todo,
+    }

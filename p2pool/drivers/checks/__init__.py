@@ -1,0 +1,1 @@
+"""Does this machine qualify: hardware, software, network and chain, looked at before joining."""

@@ -1,0 +1,218 @@
+"""Whether the chain answers, is the right one, and how far this node's way into the pool is.
+
+Each endpoint is asked by itself, so that one that is silent or of another chain is named. Money is
+looked at only as far as something is still to be paid: a member needs none.
+"""
+
+import trio
+
+from p2pool.codec.datauri import requirements as requirements_of
+from p2pool.codec.requirements import parse_requirements
+from p2pool.drivers.chain.actions import Chain, PoolInfo
+from p2pool.drivers.chain.addresses import Addresses, text_of
+from p2pool.drivers.chain.rpc import Reverted, Rpc
+from p2pool.drivers.config import AgentConfig
+from p2pool.model import limits
+from p2pool.model.checks import Check, Group, Verdict
+from p2pool.model.errors import (
+    ChainUnavailable,
+    Malformed,
+    Misconfigured,
+    P2poolError,
+    WrongChain,
+)
+from p2pool.model.ids import Address, NodeId
+from p2pool.model.requirements import Requirements
+from p2pool.model.states import PoolStatus
+
+UNITS_PER_GPU = 1000
+COIN = 10**18
+
+
+def chain_of(config: AgentConfig, endpoints: tuple[str, ...] | None = None) -> Chain:
+    """The contracts of a configuration, by all of its endpoints or by some."""
+    at = config.chain.addresses
+    addresses = Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
+    return Chain(Rpc.to(config.chain.id, endpoints or config.chain.endpoints), addresses)
+
+
+async def read_pool(config: AgentConfig) -> tuple[PoolInfo | None, Requirements, list[Check]]:
+    """The pool, what it asks of machines, and what kept either from being read."""
+    try:
+        pool = await chain_of(config).pool(config.pool.id)
+    except (P2poolError, Reverted) as error:
+        return None, Requirements(), [_failed("pool", error)]
+    try:
+        return pool, parse_requirements(requirements_of(pool.data_uri)), []
+    except Malformed as error:
+        told = Check(
+            Group.CHAIN, "requirements", Verdict.WARN, error.message, "", error.hint or "Mend it."
+        )
+        return pool, Requirements(), [told]
+
+
+def _failed(name: str, error: P2poolError | Reverted) -> Check:
+    hint = error.hint if isinstance(error, P2poolError) else ""
+    todo = hint or "See [chain] in the configuration."
+    return Check(Group.CHAIN, name, Verdict.FAIL, str(error).removesuffix(hint).strip(), "", todo)
+
+
+async def endpoint_checks(config: AgentConfig) -> list[Check]:
+    """Every endpoint by itself, all at once."""
+    found: dict[str, Check] = {}
+
+    async def ask(url: str) -> None:
+        rpc = Rpc.to(config.chain.id, (url,))
+        shown = rpc.endpoints[0].shown
+        needed = f"chain {config.chain.id}"
+        try:
+            with trio.fail_after(2 * limits.CHAIN_CALL_TIMEOUT_MS / 1000):
+                block = await rpc.quantity("eth_blockNumber")
+        except (WrongChain, ChainUnavailable, Misconfigured, Reverted) as error:
+            verdict = Verdict.FAIL if len(config.chain.endpoints) == 1 else Verdict.WARN
+            todo = "Name another endpoint in [chain] endpoints."
+            found[url] = Check(Group.CHAIN, "endpoint", verdict, f"{error}", needed, todo)
+        except trio.TooSlowError:
+            found[url] = Check(
+                Group.CHAIN, "endpoint", Verdict.WARN, f"{shown} is silent", needed,
+                "Name another endpoint in [chain] endpoints.",
+            )  # fmt: skip
+        else:
+            found[url] = Check(
+                Group.CHAIN, "endpoint", Verdict.PASS, f"{shown}, block {block}", needed
+            )
+
+    async with trio.open_nursery() as nursery:
+        for url in config.chain.endpoints:
+            nursery.start_soon(ask, url)
+    checks = [found[url] for url in config.chain.endpoints]
+    if all(check.verdict is not Verdict.PASS for check in checks):
+        checks.append(
+            Check(
+                Group.CHAIN, "endpoints", Verdict.FAIL, "none answers for this chain",
+                f"chain {config.chain.id}", "Name others in [chain] endpoints, or mend its id.",
+            )
+        )  # fmt: skip
+    elif len(checks) == 1:
+        checks.append(
+            Check(
+                Group.CHAIN, "endpoints", Verdict.WARN, "one", "two or more",
+                "With a second endpoint an outage, or a lie, of one is noticed.",
+            )
+        )  # fmt: skip
+    return checks
+
+
+async def chain_checks(
+    config: AgentConfig,
+    pool: PoolInfo | None,
+    node_id: NodeId | None,
+    provider: Address | None,
+    gpus: int,
+) -> list[Check]:
+    """All of the group `chain`. `gpus`: how many this machine offers (units to stake for)."""
+    checks = await endpoint_checks(config)
+    if pool is None:
+        return checks
+    checks.append(_pool(pool))
+    try:
+        checks += await _standing(chain_of(config), pool, node_id, provider, gpus)
+    except (P2poolError, Reverted) as error:
+        checks.append(_failed("standing", error))
+    return checks
+
+
+def _pool(pool: PoolInfo) -> Check:
+    found = f"{pool.pool_id} ({pool.name or 'no name'}), {pool.status.name.lower()}"
+    if pool.status is PoolStatus.ACTIVE:
+        return Check(Group.CHAIN, "pool", Verdict.PASS, found, "active")
+    if pool.status is PoolStatus.PENDING:
+        todo = "Its creator or manager starts it: p2pool pool start."
+        return Check(Group.CHAIN, "pool", Verdict.WARN, found, "active", todo)
+    return Check(Group.CHAIN, "pool", Verdict.FAIL, found, "active", "Choose another pool.")
+
+
+async def _standing(
+    chain: Chain, pool: PoolInfo, node_id: NodeId | None, provider: Address | None, gpus: int
+) -> list[Check]:
+    """How far the node and its provider are."""
+    if node_id is None:
+        todo = "Name it: --node-key FILE, or --node ADDRESS."
+        return [Check(Group.CHAIN, "node", Verdict.WARN, "no node key is named", "", todo)]
+    name = text_of(node_id)
+    if await chain.in_pool(pool.pool_id, node_id):
+        return [Check(Group.CHAIN, "node", Verdict.PASS, f"{name} is in the pool")]
+    node = await chain.node(node_id)
+    checks = [_registered(name, node is not None, node is not None and node.validated)]
+    if provider is None and node is not None:
+        provider = node.provider
+    if provider is None:
+        todo = "Name it: --provider ADDRESS, or run the agent with --provider-key."
+        checks.append(Check(Group.CHAIN, "provider", Verdict.WARN, "none is named", "", todo))
+        return checks
+    return checks + await _provider(chain, provider, node is None, gpus)
+
+
+def _registered(name: str, registered: bool, validated: bool) -> Check:
+    if not registered:
+        todo = "The agent registers it with its provider's key: agent run --provider-key FILE."
+        return Check(
+            Group.CHAIN, "node", Verdict.WARN, f"{name} is not registered", "in the pool", todo
+        )
+    if not validated:
+        return Check(
+            Group.CHAIN, "node", Verdict.WARN, f"{name} is registered, and not validated",
+            "validated", "Ask the network's validator.",
+        )  # fmt: skip
+    return Check(
+        Group.CHAIN, "node", Verdict.WARN, f"{name} is validated, and not in the pool", "invited",
+        f"The manager invites it: p2pool pool invite {name}.",
+    )  # fmt: skip
+
+
+async def _provider(chain: Chain, provider: Address, to_stake: bool, gpus: int) -> list[Check]:
+    """Whether the provider can pay for what is still to be done."""
+    name = text_of(provider)
+    coin_wei = await chain.balance_wei(provider)
+    checks = []
+    if coin_wei == 0:
+        checks.append(
+            Check(
+                Group.CHAIN, "provider's coin", Verdict.FAIL, f"{name} has none",
+                "enough for gas", f"Send it some of the chain's coin: {name}.",
+            )
+        )  # fmt: skip
+    else:
+        found = f"{name} has {coin_wei / COIN:.4f}"
+        checks.append(Check(Group.CHAIN, "provider's coin", Verdict.PASS, found))
+    if to_stake:
+        checks.append(await _stake(chain, provider, gpus))
+    if await chain.whitelisted(provider):
+        checks.append(Check(Group.CHAIN, "whitelist", Verdict.PASS, f"{name} is on it"))
+    else:
+        checks.append(
+            Check(
+                Group.CHAIN, "whitelist", Verdict.WARN, f"{name} is not whitelisted",
+                "whitelisted", "Ask the network's validator, after staking.",
+            )
+        )  # fmt: skip
+    return checks
+
+
+async def _stake(chain: Chain, provider: Address, gpus: int) -> Check:
+    units = max(1, UNITS_PER_GPU * gpus)
+    needed_wei = await chain.stake_needed(provider, units)
+    staked_wei = await chain.stake(provider)
+    held_wei = await chain.tokens(provider)
+    found = f"{staked_wei / COIN:.4f} staked, {held_wei / COIN:.4f} tokens held"
+    needed = f"{needed_wei / COIN:.4f} staked for {units} units"
+    if staked_wei >= needed_wei:
+        return Check(Group.CHAIN, "stake", Verdict.PASS, found, needed)
+    if staked_wei + held_wei >= needed_wei:
+        todo = "The agent stakes it with its provider's key: agent run --provider-key FILE."
+        return Check(Group.CHAIN, "stake", Verdict.WARN, found, needed, todo)
+    missing = (needed_wei - staked_wei - held_wei) / COIN
+    return Check(
+        Group.CHAIN, "stake", Verdict.FAIL, found, needed,
+        f"Send {missing:.4f} more tokens to {text_of(provider)}.",
+    )  # fmt: skip

@@ -1,0 +1,137 @@
+"""Whether what runs containers is there, new enough, and gives them the GPUs.
+
+The engine's own word first (version, API, cgroups, storage driver), then a probe inside a container
+(`containers.probing`). A probe that cannot be made, for want of an image, is a warning: tasks bring
+images of their own.
+"""
+
+from pathlib import Path
+
+from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.probing import Probed, probe_container
+from p2pool.model.checks import Check, Group, Verdict
+from p2pool.model.errors import P2poolError
+from p2pool.model.runtime import RuntimeInfo
+
+DOCKER_MIN = (20, 10)
+CDI_MIN = (25, 0)
+PLAIN_IMAGE, GPU_IMAGE = "busybox:latest", "ubuntu:24.04"
+SLOW_STORAGE = frozenset({"vfs", "devicemapper", "aufs"})
+TOOLKIT = (
+    "Install the NVIDIA Container Toolkit, run 'nvidia-ctk runtime configure --runtime=docker' and"
+    " restart Docker."
+)
+
+
+async def software_checks(
+    runtime: DockerRuntime, gpus: tuple[str, ...], probe_image: str = ""
+) -> list[Check]:
+    """All of the group `software`; `gpus`: UUIDs of those that this machine offers."""
+    try:
+        info = await runtime.probe()
+    except P2poolError as error:
+        return [
+            Check(
+                Group.SOFTWARE,
+                "docker",
+                Verdict.FAIL,
+                error.message,
+                f"Docker Engine {_dotted(DOCKER_MIN)} or later",
+                error.hint or "Start it.",
+            )
+        ]
+    checks = engine_checks(info)
+    if gpus:
+        checks.append(toolkit_check(info))
+    image = probe_image or (GPU_IMAGE if gpus else PLAIN_IMAGE)
+    wants = gpus if info.gpu_support else ()
+    checks.append(container_check(await probe_container(runtime, image, wants), image, wants))
+    return checks
+
+
+def engine_checks(info: RuntimeInfo) -> list[Check]:
+    """What the engine says of itself."""
+    version = _parts(info.version)
+    good = version >= DOCKER_MIN
+    cdi = "" if version >= CDI_MIN else "; GPUs by CDI name need 25.0"
+    checks = [
+        Check(
+            Group.SOFTWARE, "docker", Verdict.PASS if good else Verdict.FAIL,
+            f"{info.version}, API {info.api_version}{cdi}",
+            f"Docker Engine {_dotted(DOCKER_MIN)} or later",
+            "" if good else "Upgrade Docker.",
+        ),
+        Check(Group.SOFTWARE, "cgroups", Verdict.PASS, f"version {info.cgroup_version or '1'}"),
+    ]  # fmt: skip
+    if info.storage_driver in SLOW_STORAGE:
+        checks.append(
+            Check(
+                Group.SOFTWARE,
+                "storage",
+                Verdict.WARN,
+                info.storage_driver,
+                "overlay2",
+                "Images take much space and time so: set Docker's storage-driver to overlay2.",
+            )
+        )
+    else:
+        checks.append(Check(Group.SOFTWARE, "storage", Verdict.PASS, info.storage_driver))
+    checks += [
+        Check(Group.SOFTWARE, "docker says", Verdict.WARN, text, todo="Limits on tasks may lack.")
+        for text in info.warnings
+    ]
+    return checks
+
+
+def toolkit_check(info: RuntimeInfo) -> Check:
+    """Whether containers can be given GPUs at all."""
+    if info.gpu_support:
+        found = "the engine hands out GPUs"
+        return Check(Group.SOFTWARE, "gpu toolkit", Verdict.PASS, found, "NVIDIA toolkit or CDI")
+    if Path("/usr/bin/nvidia-container-runtime-hook").exists():
+        found, todo = "installed, but Docker does not use it", "Restart Docker."
+        return Check(
+            Group.SOFTWARE, "gpu toolkit", Verdict.WARN, found, "NVIDIA toolkit or CDI", todo
+        )
+    return Check(
+        Group.SOFTWARE, "gpu toolkit", Verdict.FAIL, "the engine hands out no GPUs",
+        "NVIDIA toolkit or CDI", TOOLKIT,
+    )  # fmt: skip
+
+
+def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
+    """What the probe inside a container came to."""
+    name = "gpus in a container" if gpus else "a container"
+    needed = f"{len(gpus)} GPUs are seen inside" if gpus else "one starts and ends"
+    if not probed.ran:
+        return Check(
+            Group.SOFTWARE, name, Verdict.WARN, f"not tried: {probed.reason}", needed,
+            f"Make {image} available to Docker, or name another: [runtime] probe_image.",
+        )  # fmt: skip
+    if probed.exit_code != 0:
+        verdict = Verdict.FAIL
+        todo = TOOLKIT if gpus else "Look at Docker's log: journalctl -u docker."
+        return Check(Group.SOFTWARE, name, verdict, probed.reason, needed, todo)
+    missing = [uuid for uuid in gpus if uuid not in probed.gpus]
+    if missing:
+        return Check(
+            Group.SOFTWARE, name, Verdict.FAIL,
+            f"not seen inside: {', '.join(missing)}", needed,
+            "Restart Docker; after 'systemctl daemon-reload' containers can lose their GPUs.",
+        )  # fmt: skip
+    extra = [uuid for uuid in probed.gpus if uuid not in gpus]
+    if extra:
+        return Check(
+            Group.SOFTWARE, name, Verdict.FAIL, f"seen inside, and not given: {', '.join(extra)}",
+            needed, "Containers see GPUs that they were not given: check the toolkit's settings.",
+        )  # fmt: skip
+    return Check(Group.SOFTWARE, name, Verdict.PASS, needed if gpus else "started and ended")
+
+
+def _parts(version: str) -> tuple[int, int]:
+    numbers = [part for part in version.split("+")[0].split(".") if part.isdigit()]
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) >= 2 else (0, 0)
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

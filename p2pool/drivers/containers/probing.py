@@ -1,0 +1,101 @@
+"""A probe inside a container: does the engine start one here, and which GPUs does it see?
+
+Intuition: a driver on the host and a toolkit in the package list prove little; what counts is what
+a container is given. So one is started as tasks' are, asked for its GPUs, and taken away again.
+
+Invariants: nothing of it is left, whatever happens; it never outlives its deadline by more than the
+engine needs to kill it; its name is its own, so two probes do not meet.
+"""
+
+import re
+import secrets
+
+import attrs
+import trio
+from docker.errors import APIError
+
+from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.dockererrors import engine_errors, explanation
+from p2pool.model import limits
+from p2pool.model.errors import P2poolError
+
+LABEL = "p2pool.probe"
+LISTED = re.compile(r"UUID:\s*([A-Za-z0-9-]+)")
+OUTPUT_MAX_BYTES = 64 * 1024
+
+
+@attrs.frozen
+class Probed:
+    """What came of it. `ran`: a container was started; `reason` says why not, or what failed.
+
+    `gpus`: UUIDs of the GPUs that were seen inside, sorted; `exit_code` is that of the command.
+    """
+
+    ran: bool
+    reason: str = ""
+    gpus: tuple[str, ...] = ()
+    exit_code: int | None = None
+
+
+async def probe_container(
+    runtime: DockerRuntime,
+    image: str,
+    gpus: tuple[str, ...],
+    timeout_ms: int = limits.CHECK_PROBE_TIMEOUT_MS,
+) -> Probed:
+    """Run one container of an image, fetched where it is not here, with exactly these GPUs."""
+    try:
+        with trio.fail_after(timeout_ms / 1000):
+            await runtime.pull(image)
+            return await _run(runtime, image, gpus)
+    except P2poolError as error:
+        return Probed(False, str(error))
+    except trio.TooSlowError:
+        return Probed(False, f"A container did not start and end within {timeout_ms // 1000} s.")
+
+
+async def _run(runtime: DockerRuntime, image: str, gpus: tuple[str, ...]) -> Probed:
+    name = f"p2pool-probe-{secrets.token_hex(6)}"
+    try:
+        return await trio.to_thread.run_sync(
+            _in_thread, runtime, name, image, gpus, abandon_on_cancel=True
+        )
+    finally:
+        with trio.CancelScope(shield=True), trio.move_on_after(limits.KILL_DEADLINE_MS / 1000):
+            await trio.to_thread.run_sync(_remove, runtime, name, abandon_on_cancel=True)
+
+
+def _in_thread(runtime: DockerRuntime, name: str, image: str, gpus: tuple[str, ...]) -> Probed:
+    command = ["nvidia-smi", "-L"] if gpus else ["true"]
+    with engine_errors():
+        client = runtime.client()
+        requests = []
+        if gpus:
+            requests.append(
+                {"Driver": "", "DeviceIDs": list(gpus), "Capabilities": [["gpu", "utility"]]}
+            )
+        host = client.create_host_config(
+            cap_drop=["ALL"], security_opt=["no-new-privileges:true"], mem_limit=256 * 2**20,
+            pids_limit=64, network_mode="none", device_requests=requests or None,
+        )  # fmt: skip
+        try:
+            client.create_container(
+                image, command, name=name, labels={LABEL: "1"}, host_config=host, entrypoint=[]
+            )
+            client.start(name)
+            code = int(client.wait(name)["StatusCode"])
+            said = client.logs(name, stdout=True, stderr=True, tail=200)[:OUTPUT_MAX_BYTES]
+        except APIError as error:
+            return Probed(False, explanation(error))
+    text = said.decode(errors="replace")
+    seen = tuple(sorted(dict.fromkeys(LISTED.findall(text))))
+    reason = "" if code == 0 else f"{' '.join(command)} ended with {code}: {text.strip()[:200]}"
+    return Probed(True, reason, seen, code)
+
+
+def _remove(runtime: DockerRuntime, name: str) -> None:
+    try:
+        with engine_errors():
+            runtime.client().remove_container(name, force=True)
+    except (APIError, P2poolError):
+        return  # It was never made, or the engine is away and its restart finds it by its label.

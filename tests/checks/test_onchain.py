@@ -1,0 +1,103 @@
+"""What the chain says of endpoints, pool, node and provider, on a real chain."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from p2pool.dev.anvil import Anvil
+from p2pool.dev.contracts import new_account
+from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.checks.onchain import chain_checks, endpoint_checks, read_pool
+from p2pool.drivers.config import (
+    AgentConfig,
+    ChainConfig,
+    ContractAddresses,
+    PoolConfig,
+)
+from p2pool.model.checks import Check, Verdict
+from p2pool.model.ids import Address, NodeId
+from tests.chain.conftest import World, anvil, deployment, world
+
+__all__ = ["anvil", "deployment", "world"]
+
+pytestmark = pytest.mark.chain
+
+
+def config_for(world: World, *endpoints: str, chain_id: int = 31337) -> AgentConfig:
+    """The configuration of an agent of this pool."""
+    at = world.chain.at
+    addresses = ContractAddresses(
+        network=at.network, pool=at.pool, registry=at.registry, stake=at.stakes,
+        domains=at.domains, token=at.token,
+    )  # fmt: skip
+    return AgentConfig(
+        chain=ChainConfig(id=chain_id, endpoints=endpoints, addresses=addresses),
+        pool=PoolConfig(id=world.pool_id),
+    )
+
+
+def by_name(checks: list[Check]) -> dict[str, Check]:
+    """Checks by their names."""
+    return {check.name: check for check in checks}
+
+
+async def look(
+    world: World, anvil: Anvil, node: NodeId | None, provider: Address | None
+) -> dict[str, Check]:
+    """All checks of the chain."""
+    config = config_for(world, anvil.url)
+    pool, _, _ = await read_pool(config)
+    return by_name(await chain_checks(config, pool, node, provider, 0))
+
+
+async def test_every_endpoint_is_asked_by_itself(world: World, anvil: Anvil) -> None:
+    """A dead one among others is worth knowing; a single wrong one fails."""
+    mixed = await endpoint_checks(config_for(world, anvil.url, "http://127.0.0.1:9"))
+    assert [check.verdict for check in mixed] == [Verdict.PASS, Verdict.WARN]
+    wrong = by_name(await endpoint_checks(config_for(world, anvil.url, chain_id=1)))
+    assert wrong["endpoint"].verdict is Verdict.FAIL
+    assert "31337" in wrong["endpoint"].found
+
+
+async def test_the_way_into_the_pool_is_told_step_by_step(world: World, anvil: Anvil) -> None:
+    """From nothing at all to a member, with who has to act."""
+    node = NodeId(bytes.fromhex(new_account().address[2:]))
+    poor = Address(bytes.fromhex(new_account().address[2:]))
+    found = await look(world, anvil, node, poor)
+    assert found["node"].found.endswith("is not registered")
+    assert found["provider's coin"].verdict is Verdict.FAIL
+    assert (found["stake"].verdict, "Send" in found["stake"].todo) == (Verdict.FAIL, True)
+    rich: KeyWriter = await world.account()
+    found = await look(world, anvil, node, rich.address)
+    assert found["provider's coin"].verdict is Verdict.PASS
+    assert found["stake"].verdict is Verdict.WARN
+    assert "validator" in found["whitelist"].todo
+    provider, candidate = await world.candidate()
+    found = await look(world, anvil, candidate, None)
+    assert "p2pool pool invite" in found["node"].todo
+    assert found["whitelist"].verdict is Verdict.PASS
+    _, member = await world.member(provider)
+    found = await look(world, anvil, member, None)
+    assert found["node"].verdict is Verdict.PASS
+    assert "provider's coin" not in found
+
+
+async def test_what_the_pool_asks_for_is_read_from_its_data_uri(world: World, anvil: Anvil) -> None:
+    """And text that nobody can read is told, not raised."""
+    config = config_for(world, anvil.url)
+    await world.chain.update_uri(world.creator, world.pool_id, "gpu:count=8;ram_mb=1024")
+    pool, wanted, trouble = await read_pool(config)
+    assert (pool is not None, wanted.gpus[0].count, trouble) == (True, 8, [])
+    await world.chain.update_uri(world.creator, world.pool_id, "gpu:count=many")
+    _, wanted, trouble = await read_pool(config)
+    assert (wanted.gpus, trouble[0].verdict) == ((), Verdict.WARN)
+
+
+async def test_a_pool_that_is_not_there_fails(world: World, anvil: Anvil, tmp_path: Path) -> None:
+    """With its number."""
+    config = config_for(world, anvil.url)
+    config = attrs.evolve(config, pool=PoolConfig(id=9999))
+    pool, _, trouble = await read_pool(config)
+    assert (pool, trouble[0].verdict) == (None, Verdict.FAIL)
+    assert "9999" in trouble[0].found
