@@ -44,11 +44,11 @@ def test_a_machine_that_stands_still_notices_it_first() -> None:
         return step(events, now)  # type: ignore[arg-type]
 
     machine.node.step = watched  # type: ignore[method-assign, assignment]
-    world.stall(machine, 5_000)
-    world.run(4_999)
+    world.stall(machine, 5_100)
+    world.run(5_099)
     assert seen == []
     world.run(500)
-    assert seen[0] == (8_000, [inputs.LoopLagged.__name__])
+    assert seen[0] == (8_100, [inputs.LoopLagged.__name__])
     assert any("Received" in names for _, names in seen[1:])
 
 
