@@ -17,7 +17,7 @@ import attrs
 from nacl.signing import SigningKey
 
 from p2pool.codec.messages import TYPE_NUMBERS
-from p2pool.core.inputs import Received, StrangerHeard
+from p2pool.core.inputs import ClockDiffered, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Refusal
 from p2pool.model.gossip import Hello, PeerBinding
@@ -27,7 +27,7 @@ from p2pool.model.query import BeatsAnswered, BindingsAnswered
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.envelope import max_bytes, open_sealed, seal
-from p2pool.wire.replay import ReplayGuard
+from p2pool.wire.replay import ReplayGuard, clock_differs
 from p2pool.wire.signers import SignerCache
 
 NOBODY = NodeId(bytes(ADDRESS_BYTES))
@@ -35,7 +35,7 @@ NOBODY = NodeId(bytes(ADDRESS_BYTES))
 OPENED_KEPT_MAX = 1024
 BINDINGS_CHECKED_MAX = 4096
 
-Taken = list[Received | StrangerHeard]
+Taken = list[Received | StrangerHeard | ClockDiffered]
 
 
 @attrs.define
@@ -116,10 +116,16 @@ class Gate:
                 data, self.pool, max_bytes=limits.STREAM_FRAME_MAX_BYTES, channel=channel
             )
             self._check_sender(verified, peer_key, now)
-            self._guard.accept(verified, now.wall_ms)
         except Refusal as error:
             self._refuse(error)
             return []
+        try:
+            self._guard.accept(verified, now.wall_ms)
+        except Refusal as error:
+            self._refuse(error)
+            header = verified.header
+            differs = clock_differs(verified, now.wall_ms)
+            return [ClockDiffered(header.node_id, header.sent_at_ms)] if differs else []
         message = verified.message
         if isinstance(message, BindingsAnswered):
             good = tuple(p for p in message.peers if self._is_good(p.binding, None, now))

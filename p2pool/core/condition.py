@@ -11,6 +11,7 @@ from p2pool.core import inputs
 from p2pool.core.context import Context
 from p2pool.core.neighbours import Neighbours
 from p2pool.core.status import heartbeat
+from p2pool.core.succession import Succession
 from p2pool.core.worker.worker import Worker
 from p2pool.model.hardware import Hardware, Load
 from p2pool.model.ids import Digest
@@ -24,6 +25,7 @@ class Condition:
     context: Context
     worker: Worker
     neighbours: Neighbours
+    succession: Succession
     hardware: Hardware | None = None
     digest: Digest = Digest(b"")
     load: Load = Load()
@@ -82,7 +84,7 @@ class Condition:
             return f"cannot write: {self.failed}"
         if self.context.peers.superseded:
             return "another agent uses its node key"
-        return self.runtime_reason or self.hardware_trouble
+        return self.context.clocks.wrong or self.runtime_reason or self.hardware_trouble
 
     @property
     def reason(self) -> str:
@@ -106,4 +108,5 @@ class Condition:
             )
         elif context.leader(now) is None:
             out.append("The pool has no leader now.")
+        out += [said for said in (context.clocks.differing, self.succession.disputed) if said]
         return tuple(out)

@@ -9,6 +9,7 @@ from random import Random
 import attrs
 
 from p2pool.core.beats import Beats
+from p2pool.core.clocks import Clocks
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
 from p2pool.core.ledger import Ledger
 from p2pool.core.peers import Peers
@@ -30,7 +31,7 @@ class NodeConfig:
     me: Voter
     incarnation: int
     agent_version: str
-    committee_size: int = 3
+    committee_size: int = limits.COMMITTEE_DEFAULT
 
 
 @attrs.define
@@ -43,6 +44,7 @@ class Context:
     roster: RosterBook
     peers: Peers
     beats: Beats
+    clocks: Clocks
     effects: list[Effect] = attrs.field(factory=list)
     last_request: int = 0
     started_ms: int = 0

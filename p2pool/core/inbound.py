@@ -27,6 +27,7 @@ from p2pool.model.frames import (
     VoteRequested,
 )
 from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.raft import Voter
 from p2pool.model.tasks import Signers
 from p2pool.model.timing import Now
 
@@ -77,6 +78,8 @@ class Inbound:
             m.ProbeRequested: lambda x, f, now: near.probe(f.peer_key, x, now),
             m.ProbeAnswered: self._witnessed,
             m.SuspicionHinted: self._hinted,
+            m.RemovalConfirmRequested: self._confirm_asked,
+            m.RemovalConfirmed: self._confirmed,
             m.StateRequested: self._state_asked,
             m.SnapshotRequested: self._state_asked,
             m.StateAnswered: self._state_told,
@@ -96,6 +99,8 @@ class Inbound:
     def received(self, event: Received, now: Now) -> None:
         """Take a verified message, if its sender may send it."""
         header, message = event.verified.header, event.verified.message
+        if event.peer_key is not None:
+            self.context.clocks.heard(header.node_id, header.sent_at_ms, now)
         if isinstance(message, m.Hello):
             self._hello(message, event, now)
             return
@@ -209,6 +214,22 @@ class Inbound:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=said.commit_index
             )
+
+    # --- who is to go -----------------------------------------------------------------------------
+
+    def _confirm_asked(self, asked: m.RemovalConfirmRequested, sender: From, now: Now) -> None:
+        if (voter := self._voter(sender)) is not None:
+            self.node.succession.confirmations.asked(voter, asked)
+
+    def _confirmed(self, answer: m.RemovalConfirmed, sender: From, now: Now) -> None:
+        if (voter := self._voter(sender)) is not None:
+            self.node.succession.confirmations.answered(voter, answer, now)
+
+    def _voter(self, sender: From) -> Voter | None:
+        """The voter that a sender is, peer key and all."""
+        voters = self.context.ledger.configuration.voters
+        named = (sender.node_id, sender.peer_key)
+        return next((v for v in voters if (v.node_id, v.peer_key) == named), None)
 
     # --- raft and state ---------------------------------------------------------------------------
 

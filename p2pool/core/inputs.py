@@ -43,6 +43,14 @@ class StrangerHeard:
 
 
 @attrs.frozen
+class ClockDiffered:
+    """A good frame of a connected node was refused because its clock and ours do not agree."""
+
+    node_id: NodeId
+    sent_at_ms: int
+
+
+@attrs.frozen
 class PeerConnected:
     """A peer's first connection stands; who it is follows with its hello."""
 
@@ -137,7 +145,7 @@ class StopAsked:
 
 
 Input = (
-    Ticked | Received | StrangerHeard | PeerConnected | PeerDisconnected
+    Ticked | Received | StrangerHeard | ClockDiffered | PeerConnected | PeerDisconnected
     | ChainObserved | ChainUnreachable | HardwareObserved | RuntimeObserved | AddressesObserved
     | Asked | LoopLagged | PersistFailed | StopAsked
 )  # fmt: skip

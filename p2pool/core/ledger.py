@@ -153,6 +153,16 @@ class Ledger:
         assert self.raft is not None
         self._absorb(self.raft.transfer(to, now))
 
+    def overrule(self, now: Now) -> None:
+        """Campaign although a leader is heard (`Raft.overrule`)."""
+        assert self.raft is not None
+        self._absorb(self.raft.overrule(now))
+
+    def resign(self, now: Now) -> None:
+        """Lead no more, without an heir."""
+        assert self.raft is not None
+        self._absorb(self.raft.resign(now))
+
     def read(self, request: int, now: Now) -> None:
         """Ask for an index at which a read is consistent; told in `readable` or `unreadable`."""
         assert self.raft is not None

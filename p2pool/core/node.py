@@ -16,7 +16,9 @@ from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import inputs, outbox
 from p2pool.core.asks import NO_TASK, Asks
 from p2pool.core.beats import Beats
+from p2pool.core.clocks import Clocks
 from p2pool.core.condition import Condition
+from p2pool.core.confirmations import Confirmations
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.effects import Level, Persist, Reply
 from p2pool.core.inbound import Inbound
@@ -27,6 +29,7 @@ from p2pool.core.outbox import AnyEffect
 from p2pool.core.peers import BINDINGS_TABLE, Peers
 from p2pool.core.roster import ROSTER_KEY, RosterBook
 from p2pool.core.status import build_view
+from p2pool.core.succession import Succession
 from p2pool.core.watch import Watch
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
@@ -54,16 +57,19 @@ class Node:
         ledger = Ledger(config.me, config.pool, Random(rng.randrange(2**32)))
         peers = Peers(config.me.node_id, config.me.peer_key, encode_struct)
         beats = Beats(Random(rng.randrange(2**32)))
-        self.context = Context(config, rng, ledger, RosterBook(), peers, beats)
+        self.context = Context(
+            config, rng, ledger, RosterBook(), peers, beats, Clocks(config.me.node_id)
+        )
         self.context.started_ms = now.mono_ms
         scope = RuntimeScope(config.pool, config.me.node_id)
         self.rights = WorkRights(self.context)
         self.worker = Worker(scope, self.rights.judge, restored.tables)
         self.neighbours = Neighbours(self.context, Watch(config.me.node_id))
         self.asks = Asks(self.context)
+        self.succession = Succession(self.context, Confirmations(self.context))
         self.leader: Leader | None = None
         self.inbound = Inbound(self)
-        self.condition = Condition(self.context, self.worker, self.neighbours)
+        self.condition = Condition(self.context, self.worker, self.neighbours, self.succession)
         self.revision = 0
         self.led_by: tuple[NodeId | None, int] = (None, 0)
         self._handlers = self._table()
@@ -79,6 +85,9 @@ class Node:
             inputs.Ticked: lambda event, now: None,
             inputs.Received: self.inbound.received,
             inputs.StrangerHeard: lambda e, now: self.neighbours.stranger(e.peer_key, now),
+            inputs.ClockDiffered: lambda e, now: self.context.clocks.heard(
+                e.node_id, e.sent_at_ms, now
+            ),
             inputs.PeerConnected: lambda e, now: self.context.peers.connect(e.peer_key),
             inputs.PeerDisconnected: self._disconnected,
             inputs.ChainObserved: self._chain_observed,
@@ -121,6 +130,8 @@ class Node:
         ledger, context = self.context.ledger, self.context
         context.roster.tick(now)
         ledger.follow_root(context.roster.root, now)
+        context.clocks.tick(ledger.configuration, now)
+        self.succession.tick(now)
         ledger.tick(now)
         self._lead_or_not(now)
         if self.leader is not None and ledger.leads:
@@ -157,7 +168,7 @@ class Node:
             self.asks.deposed()
             self.context.log(Level.INFO, "this node leads no more", term=ledger.term)
         if leads and self.leader is None:
-            self.leader = Leader.begin(self.context, now)
+            self.leader = Leader.begin(self.context, self.succession, now)
             self.context.log(Level.INFO, "this node leads", term=ledger.term)
         led_by = self.context.leader(now)
         if led_by != self.led_by[0]:
@@ -234,6 +245,7 @@ class Node:
     def _lagged(self, event: inputs.LoopLagged, now: Now) -> None:
         if self.leader is not None:
             self.leader.health.lagged(now)
+        self.context.clocks.lagged()
         self.context.log(Level.WARNING, "the loop was late", lag_ms=event.lag_ms)
 
     def _stop_asked(self, event: inputs.StopAsked, now: Now) -> None:

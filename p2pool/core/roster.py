@@ -22,6 +22,7 @@ from p2pool.model.ids import DIGEST_BYTES, Digest, NodeId
 from p2pool.model.states import (
     MEMBERSHIP,
     MEMBERSHIP_DEADLINES,
+    ChainStanding,
     Membership,
     MembershipEvent,
     advance,
@@ -153,6 +154,26 @@ class RosterBook:
     def out_finally(self, node_id: NodeId) -> bool:
         """Whether finalized blocks say that it is not in the pool, as far as any were read."""
         return self.final is not None and not self.belongs(node_id)
+
+    def barred(self, node_id: NodeId) -> bool:
+        """Whether finalized blocks that were read since the start keep it off the committee: it is
+        not in the pool, or not eligible there."""
+        if self.final is None or self.observed_ms is None:
+            return False
+        if not self.belongs(node_id):
+            return True
+        member = self._in_final.get(node_id)
+        return member is not None and not member.eligible
+
+    def standing(self, node_id: NodeId, block: int) -> tuple[ChainStanding, int]:
+        """What we read of it ourselves, at a final block that is not older than the one named."""
+        final = self.final
+        if final is None or self.observed_ms is None:
+            return ChainStanding.UNKNOWN, 0
+        if final.block_number < block:
+            return ChainStanding.UNKNOWN, final.block_number
+        said = ChainStanding.OUT if self.barred(node_id) else ChainStanding.IN
+        return said, final.block_number
 
     def membership(self, node_id: NodeId) -> Membership:
         """A node's membership; one never seen is an applicant."""

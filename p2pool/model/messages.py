@@ -45,6 +45,8 @@ from p2pool.model.query import (
     ProbeRequested,
     ReadIndexAnswered,
     ReadIndexRequested,
+    RemovalConfirmed,
+    RemovalConfirmRequested,
     RequestForwarded,
     SnapshotRequested,
     StateAnswered,
@@ -104,6 +106,8 @@ __all__ = [
     "ProbeRequested",
     "ReadIndexAnswered",
     "ReadIndexRequested",
+    "RemovalConfirmRequested",
+    "RemovalConfirmed",
     "Report",
     "ReportAnswered",
     "RequestForwarded",
@@ -143,6 +147,7 @@ Message = (
     | BindingsRequested | BindingsAnswered | BeatsRequested | BeatsAnswered
     | HardwareRequested | HardwareAnswered | RequestForwarded | ForwardAnswered
     | ReadIndexRequested | ReadIndexAnswered | InviteRequested | InviteAnswered
+    | RemovalConfirmRequested | RemovalConfirmed
     | LogsOpened | LogChunk | LogsClosed
 )  # fmt: skip
 """Any message."""
@@ -182,6 +187,8 @@ TYPES: dict[int, type] = {
     47: ReadIndexAnswered,
     48: InviteRequested,
     49: InviteAnswered,
+    52: RemovalConfirmRequested,
+    53: RemovalConfirmed,
     60: LogsOpened,
     61: LogChunk,
     62: LogsClosed,

@@ -11,6 +11,7 @@ from p2pool.model.gossip import PeerBinding
 from p2pool.model.hardware import Hardware
 from p2pool.model.ids import Digest, NodeId, PeerKey, TaskId
 from p2pool.model.raft import Entry
+from p2pool.model.states import ChainStanding
 from p2pool.model.tasks import SignedRequest
 
 
@@ -193,3 +194,25 @@ class InviteAnswered:
 
     request: int
     invite: Invite | None
+
+
+@attrs.frozen
+class RemovalConfirmRequested:
+    """Asks a voter what it read itself of another one, which is to go because the chain says so.
+
+    `block`: the finalized block at which the asker first read that.
+    """
+
+    request: int
+    node_id: NodeId
+    block: int
+
+
+@attrs.frozen
+class RemovalConfirmed:
+    """What it read: `OUT`, `IN`, or `UNKNOWN` where it has not read as far as that block."""
+
+    request: int
+    node_id: NodeId
+    standing: ChainStanding
+    block: int

@@ -59,6 +59,14 @@ MEMBERSHIP: Mapping[Membership, Mapping[MembershipEvent, Membership]] = {
 }
 
 
+class ChainStanding(IntEnum):
+    """What a node concludes of another from its own finalized reads, at a block that it names."""
+
+    UNKNOWN = 0
+    IN = 1
+    OUT = 2
+
+
 class Reachability(IntEnum):
     """Whether the pool hears a node. SUSPECT is an observer's own and never replicated."""
 

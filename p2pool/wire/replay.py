@@ -30,8 +30,9 @@ WIDTHS: Mapping[Channel, int] = {
 }
 """Channels with a window, and how wide it is; on the others numbers only grow."""
 
-CLOCK_CHECKED = frozenset(WIDTHS)
-"""Channels on which a sender's clock must agree with ours. Raft must work with any clock."""
+CLOCK_CHECKED = frozenset({Channel.BEAT, Channel.ANNOUNCE, Channel.QUERY})
+"""Channels on which a sender's clock must agree with ours. Raft must work with any clock, and a
+hello tells those whose clocks differ that they do."""
 
 
 @attrs.define
@@ -125,6 +126,12 @@ def _sequence(peer: _Peer, channel: Channel) -> Window | StreamSequence:
         width = WIDTHS.get(channel)
         peer.sequences[channel] = StreamSequence() if width is None else Window(width)
     return peer.sequences[channel]
+
+
+def clock_differs(verified: Verified, now_ms: int) -> bool:
+    """Whether a message is refused for its clock."""
+    offset_ms = verified.header.sent_at_ms - now_ms
+    return verified.channel in CLOCK_CHECKED and abs(offset_ms) > limits.CLOCK_SKEW_MAX_MS
 
 
 def check_clock(header: Header, now_ms: int) -> None:

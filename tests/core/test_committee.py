@@ -1,6 +1,6 @@
 """How a committee grows, stays odd, and replaces those who are gone."""
 
-from p2pool.core.leading.committee import Candidate, Seat, next_change
+from p2pool.core.leading.committee import Aims, Candidate, Seat, next_change
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
 from p2pool.model.raft import Configuration, Voter
 
@@ -16,13 +16,19 @@ def configuration(voters: str, learners: str = "") -> Configuration:
 
 
 def change(
-    voters: str, learners: str = "", free: str = "", size: int = 3, **seats: Seat
+    voters: str,
+    learners: str = "",
+    free: str = "",
+    size: int = 3,
+    leaving: bool = False,
+    lone: bool = False,
+    **seats: Seat,
 ) -> tuple[str, str] | None:
     """The next change as digits, led by 0; all of one provider."""
     now_is = configuration(voters, learners)
     given = {V[int(name[1:])]: seat for name, seat in seats.items()}
     candidates = [Candidate(V[int(n)], P) for n in free]
-    new = next_change(now_is, V[0], given, candidates, size, {})
+    new = next_change(now_is, V[0], given, candidates, Aims(size, leaving, lone), {})
     if new is None:
         return None
     return (
@@ -79,7 +85,7 @@ def test_a_smaller_size_sheds_voters_but_not_the_leader() -> None:
 def test_another_provider_comes_first() -> None:
     """No provider holds a quorum where there is a choice."""
     candidates = [Candidate(V[1], P), Candidate(V[2], Q)]
-    new = next_change(configuration("0"), V[0], {}, candidates, 3, {V[0].node_id: P})
+    new = next_change(configuration("0"), V[0], {}, candidates, Aims(3), {V[0].node_id: P})
     assert new is not None
     assert new.learners == (V[2],)
 
@@ -91,7 +97,7 @@ def balanced(voters: str, learners: str, free: str, at: dict[str, Address]) -> t
     for _ in range(20):
         candidates = [Candidate(V[int(n)], at[n]) for n in free]
         seats = dict.fromkeys(V, READY)
-        new = next_change(now_is, V[0], seats, candidates, 3, providers)
+        new = next_change(now_is, V[0], seats, candidates, Aims(3), providers)
         if new is None:
             return (
                 "".join(str(V.index(v)) for v in now_is.voters),
@@ -131,8 +137,8 @@ def test_a_node_with_another_disk_gives_up_its_old_seat() -> None:
     renewed = Voter(V[2].node_id, V[2].peer_key, StoreId(b"n" * 16))
     given = {V[1]: READY, V[2]: Seat()}
     shown = [Candidate(V[1], P), Candidate(renewed, P)]
-    new = next_change(configuration("012"), V[0], given, shown, 3, {})
+    new = next_change(configuration("012"), V[0], given, shown, Aims(3), {})
     assert new == configuration("01")
-    new = next_change(configuration("01"), V[0], {V[1]: READY}, shown, 3, {})
+    new = next_change(configuration("01"), V[0], {V[1]: READY}, shown, Aims(3), {})
     assert new is not None
     assert new.learners == (renewed,)

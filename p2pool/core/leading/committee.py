@@ -1,28 +1,25 @@
-"""The committee kept whole: learners first, one change at a time, the dead replaced.
+"""Which committee is to follow on this one: pure, and one step at a time.
 
-Intuition: three voters survive the loss of one. The leader takes in healthy members as learners,
-makes a voter of one that has caught up, and removes a voter that was silent for a minute when there
-is somebody to take its place (or when it left the pool for good). An even number of voters is a
-step on the way, never a goal: with two, each is one too many to lose. Where one provider holds a
-quorum and another one's member could have a seat, that one is promoted first and a seat of the
-provider with the most is given up after it.
+Intuition: three voters survive the loss of one. Healthy members come in as learners, one that has
+caught up becomes a voter, and a voter that was silent for a minute goes when there is somebody to
+take its place, or when the committee survives more without it (two dead of five are two too many to
+wait for). An even number of voters is a step on the way, never a goal: with two, each is one too
+many to lose, so two for whom there is no third come back to one and its learner. Where one provider
+holds a quorum and another one's member could have a seat, that one is promoted first and a seat of
+the provider with the most is given up after it.
 
 Invariants: a voter is (node id, peer key, store id), so a node with another disk is not the voter
-that it was; no provider holds a quorum where there is a choice; a leader that is out of the pool
-hands leadership on. Source: design, section 7; thesis, 4.
+that it was; no provider holds a quorum where there is a choice; nothing is removed that would cost
+the quorum. Source: design, section 7; thesis, 4.
 """
 
 from collections.abc import Mapping, Sequence
 
 import attrs
 
-from p2pool.core.context import Context
-from p2pool.core.effects import Level
 from p2pool.model import limits
-from p2pool.model.errors import P2poolError
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.raft import Configuration, Voter
-from p2pool.model.timing import Now
 
 
 @attrs.frozen
@@ -35,11 +32,21 @@ class Candidate:
 
 @attrs.frozen
 class Seat:
-    """What the leader sees of a participant: silent too long, caught up, finally out."""
+    """What the leader sees of a participant. `out`: it has to go, whoever else there is."""
 
     silent: bool = False
     caught_up: bool = False
     out: bool = False
+
+
+@attrs.frozen
+class Aims:
+    """What is wanted: so many voters. `leaving`: the leader itself is to go, so it needs an heir.
+    `lone`: two voters have waited long enough for a third."""
+
+    size: int
+    leaving: bool = False
+    lone: bool = False
 
 
 def next_change(
@@ -47,10 +54,10 @@ def next_change(
     me: Voter,
     seats: Mapping[Voter, Seat],
     candidates: Sequence[Candidate],
-    size: int,
+    aims: Aims,
     providers: Mapping[NodeId, Address],
 ) -> Configuration | None:
-    """The next configuration on the way to `size` voters, or None where this one is to stay.
+    """The next configuration on the way to what is wanted, or None where this one is to stay.
 
     `seats` are of all participants but the leader; `candidates` are sorted by node id.
     """
@@ -68,20 +75,43 @@ def next_change(
     for voter in voters:
         seat = seats.get(voter, Seat())
         renewed = shown.get(voter.node_id, voter) != voter
-        if voter == me or not (seat.out or renewed or (seat.silent and (free or ready))):
+        spare = bool(free or ready) or _better_without(voters, seats)
+        if voter == me or not (seat.out or renewed or (seat.silent and spare)):
             continue
         alive = sum(not seats.get(v, Seat()).silent for v in voters if v != voter)
         if len(voters) > 1 and alive >= (len(voters) - 1) // 2 + 1:
             return _without(now_is, voter)
+    return _sized(now_is, me, (free, ready), aims, providers)
+
+
+def _better_without(voters: Sequence[Voter], seats: Mapping[Voter, Seat]) -> bool:
+    """Whether silent voters only raise the quorum: with two of them, or one of an even number."""
+    silent = sum(seats.get(v, Seat()).silent for v in voters)
+    return silent > 1 or (silent == 1 and len(voters) % 2 == 0)
+
+
+def _sized(
+    now_is: Configuration,
+    me: Voter,
+    choice: tuple[list[Voter], list[Voter]],
+    aims: Aims,
+    providers: Mapping[NodeId, Address],
+) -> Configuration | None:
+    """The step towards the number of voters that is wanted, or towards fairer seats."""
+    voters, learners = now_is.voters, now_is.learners
+    (free, ready), size = choice, aims.size
     seats_of = _Seats(voters, providers)
     if len(voters) > size:
         return _without(now_is, seats_of.first_to_go(me))
     room = len(learners) < limits.LEARNERS_MAX
     if len(voters) < size:
-        if ready and (len(voters) % 2 == 0 or len(ready) > 1):
+        heir = aims.leaving and len(voters) == 1
+        if ready and (len(voters) % 2 == 0 or len(ready) > 1 or heir):
             return _promoted(now_is, seats_of.fairest(ready))
         if free and room and len(voters) + len(learners) < size:
             return _joined(now_is, _Seats(voters + learners, providers).fairest(free))
+        if aims.lone and len(voters) == 2 and not learners and not aims.leaving:
+            return _without(now_is, next(v for v in voters if v != me))
         return None
     # Enough of them: another provider's member takes a seat of one that holds too many.
     better = [v for v in ready if seats_of.betters(v, me)]
@@ -137,92 +167,3 @@ def _promoted(now_is: Configuration, learner: Voter) -> Configuration:
 
 def _joined(now_is: Configuration, new: Voter) -> Configuration:
     return Configuration(now_is.voters, tuple(sorted((*now_is.learners, new))))
-
-
-@attrs.define
-class Committee:
-    """The care of one leader for the committee."""
-
-    context: Context
-    since_ms: int
-    due_ms: int = 0
-
-    def tick(self, now: Now) -> None:
-        """Propose the next change, where one is due and the last one is committed."""
-        ledger = self.context.ledger
-        if now.mono_ms < self.due_ms or ledger.raft is None:
-            return
-        self.due_ms = now.mono_ms + limits.COMMITTEE_INTERVAL_MS
-        if self._hand_on(now):
-            return
-        members = {m.node_id: m.provider for m in self.context.roster.members()}
-        wanted = next_change(
-            ledger.configuration, ledger.me, self._seats(now), self._candidates(now),
-            self._size(), members,
-        )  # fmt: skip
-        if wanted is None:
-            return
-        try:
-            ledger.change(wanted, now)
-        except P2poolError:
-            return  # The last change is not committed yet, or we lead no more: come to it again.
-        self.context.log(
-            Level.INFO, "the committee changes",
-            voters=len(wanted.voters), learners=len(wanted.learners),
-        )  # fmt: skip
-
-    def _size(self) -> int:
-        state = self.context.ledger.state
-        named = state.settings.get("committee") if state is not None else None
-        return int(named) if named is not None else self.context.config.committee_size
-
-    def _hand_on(self, now: Now) -> bool:
-        """A leader that is finally out of the pool hands leadership to a voter that is not."""
-        context, raft = self.context, self.context.ledger.raft
-        assert raft is not None
-        if not context.roster.out_finally(context.me) or raft.state.transfer is not None:
-            return False
-        return self.retire(now)
-
-    def retire(self, now: Now) -> bool:
-        """Hand leadership to a voter that holds what we hold; False where there is none."""
-        context, raft = self.context, self.context.ledger.raft
-        assert raft is not None
-        if raft.state.transfer is not None:
-            return False
-        seats = self._seats(now)
-        for voter in context.ledger.configuration.voters:
-            seat = seats.get(voter)
-            if seat is not None and seat.caught_up and not seat.out:
-                context.ledger.transfer(voter, now)
-                return True
-        return False
-
-    def _seats(self, now: Now) -> dict[Voter, Seat]:
-        raft = self.context.ledger.raft
-        assert raft is not None
-        s = raft.state
-        out: dict[Voter, Seat] = {}
-        for voter in s.others():
-            progress = s.progress.get(voter.store_id)
-            heard_ms = progress.heard_ms if progress is not None else None
-            silent_ms = now.mono_ms - max(self.since_ms, heard_ms or 0)
-            match = progress.match_index if progress is not None else 0
-            behind = s.log.last_index - match
-            caught_up = bool(match) and behind <= limits.LEARNER_CAUGHT_UP_ENTRIES
-            silent = silent_ms >= limits.VOTER_REPLACE_AFTER_MS
-            left = self.context.roster.out_finally(voter.node_id)
-            out[voter] = Seat(silent, caught_up and not silent, left)
-        return out
-
-    def _candidates(self, now: Now) -> list[Candidate]:
-        """Eligible members that are connected and whose fresh heartbeat names their store."""
-        context, found = self.context, []
-        for peer_key, node_id in context.peers.connected_members():
-            beat = context.beats.newest.get(node_id)
-            member = context.roster.member(node_id)
-            if beat is None or member is None or not context.roster.eligible(node_id):
-                continue
-            voter = Voter(node_id, peer_key, beat.heartbeat.store_id)
-            found.append(Candidate(voter, member.provider))
-        return sorted(found, key=lambda c: c.voter)

@@ -18,12 +18,13 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.health import AskWitness, Health, Probe, Verdict
 from p2pool.core.leading import duties
-from p2pool.core.leading.committee import Committee
+from p2pool.core.leading.caring import Committee
 from p2pool.core.leading.orders import Orders
 from p2pool.core.leading.reports import Reports
 from p2pool.core.pool.state import PoolState
 from p2pool.core.pool.tasks import wants_copy
 from p2pool.core.scheduler import Plan, plan
+from p2pool.core.succession import Succession
 from p2pool.model import limits
 from p2pool.model.entries import NodeChanged, Outcome, ReportApplied
 from p2pool.model.errors import Conflict, NoLeader, Overloaded
@@ -39,6 +40,7 @@ class Leader:
     """What one leader keeps in mind for as long as it leads."""
 
     context: Context
+    succession: Succession
     term: int
     since_ms: int
     health: Health
@@ -52,17 +54,17 @@ class Leader:
     announced_ms: int | None = None
 
     @classmethod
-    def begin(cls, context: Context, now: Now) -> "Leader":
+    def begin(cls, context: Context, succession: Succession, now: Now) -> "Leader":
         """Begin to lead: nobody is judged until heartbeats had the time to come."""
         rng = Random(context.rng.randrange(2**32))
         grace_ms = max(limits.JUDGEMENT_GRACE_MS, context.beats.interval_ms(context.roster.size()))
         health = Health(rng, now.mono_ms + grace_ms)
-        return cls(context, context.ledger.term, now.mono_ms, health, Orders(context))
+        return cls(context, succession, context.ledger.term, now.mono_ms, health, Orders(context))
 
     def __attrs_post_init__(self) -> None:
         """Parts that propose do so through this leader."""
         self.reports = Reports(self.context, self.orders, self.propose)
-        self.committee = Committee(self.context, self.since_ms)
+        self.committee = Committee(self.context, self.succession, self.since_ms)
 
     def propose(self, record: Record, now: Now) -> int:
         """Propose a record; the index of its entry. Raises what `Raft.propose` raises."""

@@ -24,7 +24,7 @@ REMOVED = "a committed change removed it"
 def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
     """Ask for votes; True when our own is enough (a committee of one)."""
     assert s.is_voter
-    s.leader = None
+    s.leader, s.overruling = None, transfer
     s.restart_election_timer(now)
     if pre:
         s.role, term = RaftRole.PRE_CANDIDATE, s.hard.term + 1
@@ -42,6 +42,11 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
                 ),
             )  # fmt: skip
     return _count(s, now)
+
+
+def leaves_it(s: RaftState, now: Now) -> bool:
+    """Whether one that had better not lead gives the others more time to elect somebody."""
+    return now.mono_ms - s.led_ms < s.patience_ms
 
 
 def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
@@ -139,7 +144,7 @@ def _count(s: RaftState, now: Now) -> bool:
     if result is not quorum.VoteResult.WON:
         return False
     if s.role is RaftRole.PRE_CANDIDATE:
-        return campaign(s, False, now)
+        return campaign(s, False, now, transfer=s.overruling)
     s.role, s.leader = RaftRole.LEADER, s.me
     s.quorum_check_ms = now.mono_ms + s.timing.election_timeout_max_ms
     s.progress = {v.store_id: Progress(s.log.last_index + 1) for v in s.others()}

@@ -12,10 +12,11 @@ a configuration twice. Source: thesis, 4.1 to 4.2.2.
 
 import attrs
 
+from p2pool.codec.messages import decode_body
 from p2pool.core.raft.state import Progress, RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
-from p2pool.model.raft import Configuration, Voter
+from p2pool.model.raft import Configuration, EntryKind, Voter
 
 
 @attrs.frozen
@@ -51,6 +52,26 @@ def caught_up(s: RaftState, voter: Voter) -> bool:
     if progress is None or progress.match_index == 0:
         return False
     return s.log.last_index - progress.match_index <= limits.LEARNER_CAUGHT_UP_ENTRIES
+
+
+def last_removal_ms(s: RaftState) -> int | None:
+    """When a voter was last removed, in log time, as far as the log is held; None for never.
+
+    The oldest change that is held may have been a removal: what went before it is not held.
+    """
+    before: Configuration | None = None
+    at_ms: int | None = None
+    for entry in s.log.entries:
+        if entry.kind != EntryKind.CONFIGURATION:
+            continue
+        record = decode_body(entry.kind, entry.body)
+        assert isinstance(record, Configuration)
+        if before is None:
+            at_ms = entry.proposed_at_ms if entry.index > 1 else None
+        elif any(v not in record.voters for v in before.voters):
+            at_ms = entry.proposed_at_ms
+        before = record
+    return at_ms
 
 
 def check(s: RaftState, wanted: Configuration) -> None:

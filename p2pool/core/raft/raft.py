@@ -65,7 +65,7 @@ class Raft:
         s.log.restore(s.snapshot_index, s.snapshot_term, restored.entries)
         snapshots.weigh(s)
         s.find_configuration()
-        s.role = s.resting_role()
+        s.role, s.led_ms = s.resting_role(), now.mono_ms
         s.restart_election_timer(now)
         self.state = s
 
@@ -103,9 +103,27 @@ class Raft:
                 replication.broadcast(s, now)
                 reads.push(s, again=True)
         election.forsaken(s, now)
-        due = s.campaigns and not s.leads and now.mono_ms >= s.election_deadline_ms
-        if due and election.campaign(s, True, now):
+        if s.campaigns and not s.leads and now.mono_ms >= s.election_deadline_ms:
+            if election.leaves_it(s, now):
+                s.restart_election_timer(now)
+            elif election.campaign(s, True, now):
+                self._lead(now)
+        return self._done()
+
+    def overrule(self, now: Now) -> Out:
+        """Campaign although a leader is heard, as by its own wish: it must not lead any more, and
+        does not know it. PreVote still comes first, so who cannot win disturbs nobody."""
+        s = self.state
+        if s.is_voter and s.role is RaftRole.FOLLOWER and election.campaign(s, True, now, True):
             self._lead(now)
+        return self._done()
+
+    def resign(self, now: Now) -> Out:
+        """Lead no more, without an heir: the others elect one."""
+        s = self.state
+        if s.leads:
+            s.follow(s.hard.term, None, now)
+            s.leader_heard_ms = None
         return self._done()
 
     def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> Out:

@@ -144,7 +144,11 @@ class Receiving:
 
 @attrs.define
 class RaftState:
-    """One participant."""
+    """One participant.
+
+    `patience_ms`: for how long without a leader it leaves campaigning to others, since `led_ms`.
+    `overruling`: it campaigns although a leader is heard.
+    """
 
     me: Voter
     log_id: Digest
@@ -167,6 +171,9 @@ class RaftState:
     commit_index: int = 0
     election_deadline_ms: int = 0
     forsaken_ms: int = 0
+    patience_ms: int = 0
+    led_ms: int = 0
+    overruling: bool = False
     leader_heard_ms: int | None = None
     append_due_ms: int = 0
     quorum_check_ms: int = 0
@@ -239,6 +246,8 @@ class RaftState:
             self.save_hard(term, None)
         if leader is not None:
             self.released_at, self.releases = None, {}
+        if leader is not None or self.leads:
+            self.led_ms = now.mono_ms
         self.role, self.leader = self.resting_role(), leader
         self.votes, self.grants, self.progress, self.transfer = {}, {}, {}, None
         self.leaving = []

@@ -1,0 +1,70 @@
+"""How far the voters' clocks are from ours: who disagrees with most of them is itself wrong.
+
+Intuition: every envelope says when it was sent. What arrives over a connection was delayed by a
+little and never early, so the largest difference of the last seconds is nearest to the truth. A
+node cannot tell a right clock from a wrong one, but it can count: when more than half of the
+committee's voters differ from us by more than messages may, it is our clock that nobody takes.
+
+Invariants: only frames of connections count, which cannot be old ones that somebody kept; after our
+own loop was late nothing that was measured counts; of a committee of two neither is the wrong one,
+which is said by both. Source: design, section 5.
+"""
+
+import attrs
+
+from p2pool.model import limits
+from p2pool.model.ids import NodeId
+from p2pool.model.raft import Configuration
+from p2pool.model.timing import Now
+
+SLICE_MS = 1_000
+
+
+@attrs.define
+class Clocks:
+    """Differences by voter: for each second of the last few, the largest (second, difference).
+
+    `wrong`: what is wrong with our own clock, or ""; `differing`: what cannot be decided.
+    """
+
+    me: NodeId
+    seen: dict[NodeId, list[tuple[int, int]]] = attrs.field(factory=dict)
+    wrong: str = ""
+    differing: str = ""
+
+    def heard(self, node_id: NodeId, sent_at_ms: int, now: Now) -> None:
+        """A frame came over a node's own connection."""
+        offset_ms, second = sent_at_ms - now.wall_ms, now.mono_ms // SLICE_MS
+        slices = self.seen.setdefault(node_id, [])
+        if slices and slices[-1][0] == second:
+            slices[-1] = (second, max(slices[-1][1], offset_ms))
+            return
+        slices.append((second, offset_ms))
+        del slices[: -limits.CLOCK_WINDOW_MS // SLICE_MS]
+
+    def lagged(self) -> None:
+        """Our loop was late: what was measured is how late we read it."""
+        self.seen.clear()
+
+    def offset_ms(self, node_id: NodeId, now: Now) -> int | None:
+        """How far a node's clock is ahead of ours, as far as that was measured of late."""
+        first = (now.mono_ms - limits.CLOCK_WINDOW_MS) // SLICE_MS
+        return max((o for second, o in self.seen.get(node_id, ()) if second >= first), default=None)
+
+    def tick(self, committee: Configuration, now: Now) -> None:
+        """Compare our clock with those of the committee's voters."""
+        voters = [v.node_id for v in committee.voters]
+        for node_id in tuple(self.seen):
+            if node_id not in voters:
+                del self.seen[node_id]
+        offsets = [self.offset_ms(v, now) for v in voters if v != self.me]
+        off = sorted(o for o in offsets if o is not None and abs(o) > limits.CLOCK_SKEW_MAX_MS)
+        self.wrong = self.differing = ""
+        if not off:
+            return
+        middle_ms = off[len(off) // 2]
+        side = "behind" if middle_ms > 0 else "ahead of"
+        if len(off) > len(voters) // 2:
+            self.wrong = f"its clock is {abs(middle_ms) // 1000} s {side} most voters' clocks"
+        elif len(voters) == 2:
+            self.differing = f"The clocks of the two voters differ by {abs(middle_ms) // 1000} s."

@@ -1,0 +1,237 @@
+"""A leader's care for the committee: it looks, proposes the next change, hands leadership on.
+
+Intuition: what is to change is decided by `leading.committee` from what the leader sees: who
+answers its appends, who is healthy and eligible, who shows which disk. A voter that the chain has
+put out goes only when a majority of the other voters has read the same (`core.confirmations`), and
+one such voter a minute, so that no single endpoint takes a committee apart. The log's own word
+needs nobody to confirm it: a banned voter goes.
+
+A leader that is drained, banned, out of the pool or wrong of clock hands leadership to a voter that
+is none of that. One that is out hands it only to a voter that has read the same: else leadership
+would move on the word of an endpoint that lies. Where nobody can take it, it leads on.
+
+Invariants: no change before an entry of this term is committed, nor before the last one is; a
+transfer that failed is tried with another voter, then not for a while. How long a voter has been
+silent is counted on from the log where it was judged unreachable, whoever led then.
+Source: design, section 7; thesis, 3.10 and 4.
+"""
+
+import attrs
+
+from p2pool.core.context import Context
+from p2pool.core.effects import Level
+from p2pool.core.leading.committee import Aims, Candidate, Seat, next_change
+from p2pool.core.raft import membership
+from p2pool.core.succession import Succession
+from p2pool.model import limits
+from p2pool.model.errors import P2poolError
+from p2pool.model.ids import NodeId
+from p2pool.model.raft import Voter
+from p2pool.model.states import Intent, Reachability
+from p2pool.model.timing import Now
+
+GONE = (Reachability.UNREACHABLE, Reachability.DEAD)
+
+
+@attrs.define
+class Committee:
+    """The care of one leader for the committee."""
+
+    context: Context
+    succession: Succession
+    since_ms: int
+    due_ms: int = 0
+    pair_since_ms: int | None = None
+    tried: list[NodeId] = attrs.field(factory=list)
+    hand_on_due_ms: int = 0
+    unwilling_since_ms: int | None = None
+
+    def tick(self, now: Now) -> None:
+        """Propose the next change, where one is due and the last one is committed."""
+        ledger = self.context.ledger
+        if ledger.raft is None:
+            return
+        if self._hand_on(now) or now.mono_ms < self.due_ms:
+            return
+        self.due_ms = now.mono_ms + limits.COMMITTEE_INTERVAL_MS
+        members = {m.node_id: m.provider for m in self.context.roster.members()}
+        wanted = next_change(
+            ledger.configuration, ledger.me, self._seats(now), self._candidates(),
+            self._aims(now), members,
+        )  # fmt: skip
+        if wanted is None:
+            return
+        try:
+            ledger.change(wanted, now)
+        except P2poolError:
+            return  # The last change is not committed yet, or we lead no more: come to it again.
+        self.context.log(
+            Level.INFO, "the committee changes",
+            voters=len(wanted.voters), learners=len(wanted.learners),
+        )  # fmt: skip
+
+    # --- what is wanted ---------------------------------------------------------------------------
+
+    def _aims(self, now: Now) -> Aims:
+        state = self.context.ledger.state
+        named = state.settings.get("committee") if state is not None else None
+        size = int(named) if named is not None else self.context.config.committee_size
+        if len(self.context.ledger.configuration.voters) != 2:
+            self.pair_since_ms = None
+        elif self.pair_since_ms is None:
+            self.pair_since_ms = now.mono_ms
+        since_ms = self.pair_since_ms
+        lone = since_ms is not None and now.mono_ms - since_ms >= limits.VOTER_REPLACE_AFTER_MS
+        return Aims(size, bool(self.succession.unwilling), lone)
+
+    def _seats(self, now: Now) -> dict[Voter, Seat]:
+        """What we see of each other participant."""
+        raft = self.context.ledger.raft
+        assert raft is not None
+        voters = self.context.ledger.configuration.voters
+        out: dict[Voter, Seat] = {}
+        for seen in raft.followers():
+            voter = seen.voter
+            silent = self._silent(voter.node_id, seen.heard_ms, now)
+            goes = self._banned(voter.node_id) or (
+                self._put_out(voter, now) if voter in voters
+                else self.context.roster.barred(voter.node_id)
+            )  # fmt: skip
+            out[voter] = Seat(silent, seen.caught_up and not silent, goes)
+        return out
+
+    def _silent(self, node_id: NodeId, heard_ms: int | None, now: Now) -> bool:
+        """Whether a participant was silent long enough to be replaced."""
+        limit_ms = limits.VOTER_REPLACE_AFTER_MS
+        if now.mono_ms - max(self.since_ms, heard_ms or 0) >= limit_ms:
+            return True
+        state = self.context.ledger.state
+        if state is None or heard_ms is not None:
+            return False
+        judged = state.node(node_id)
+        at_ms = max(now.wall_ms, state.log_time_ms)
+        return judged.reachability in GONE and at_ms - judged.changed_at_ms >= limit_ms
+
+    def _put_out(self, voter: Voter, now: Now) -> bool:
+        """Whether a voter goes because the chain says so: confirmed, one a minute, and not by a
+        leader that is out as well: where all are out, they are all that the log has."""
+        confirmations, roster = self.succession.confirmations, self.context.roster
+        if confirmations.out_since_ms(voter.node_id) is None or roster.barred(self.context.me):
+            return False
+        confirmations.ask(voter.node_id, now)
+        return confirmations.confirmed(voter.node_id, now) and self._may_remove(now)
+
+    def _may_remove(self, now: Now) -> bool:
+        """Whether the last removal, whoever led, was long enough ago."""
+        raft, state = self.context.ledger.raft, self.context.ledger.state
+        assert raft is not None
+        assert state is not None
+        at_ms = max(now.wall_ms, state.log_time_ms)
+        last_ms = membership.last_removal_ms(raft.state)
+        return last_ms is None or at_ms - last_ms >= limits.REMOVAL_INTERVAL_MS
+
+    def _banned(self, node_id: NodeId) -> bool:
+        return self._intent(node_id) is Intent.BANNED
+
+    def _intent(self, node_id: NodeId) -> Intent:
+        state = self.context.ledger.state
+        return state.node(node_id).intent if state is not None else Intent.ELIGIBLE
+
+    def _candidates(self) -> list[Candidate]:
+        """Healthy eligible members that are connected and whose heartbeat names their store; of
+        those that have a seat, whatever is judged of them, to see which disk they show."""
+        context, found = self.context, []
+        group = context.ledger.configuration
+        seated = dict.fromkeys(v.node_id for v in (*group.voters, *group.learners))
+        for peer_key, node_id in context.peers.connected_members():
+            beat = context.beats.newest.get(node_id)
+            member = context.roster.member(node_id)
+            if beat is None or member is None or not context.roster.eligible(node_id):
+                continue
+            if node_id in seated or self._fit(node_id):
+                voter = Voter(node_id, peer_key, beat.heartbeat.store_id)
+                found.append(Candidate(voter, member.provider))
+        return sorted(found, key=lambda c: c.voter)
+
+    def _fit(self, node_id: NodeId) -> bool:
+        """Whether a member may be given a seat."""
+        state = self.context.ledger.state
+        if state is None:
+            return False
+        judged = state.node(node_id)
+        return (judged.reachability, judged.intent) == (Reachability.HEALTHY, Intent.ELIGIBLE)
+
+    # --- handing leadership on --------------------------------------------------------------------
+
+    def _hand_on(self, now: Now) -> bool:
+        """Where we had better not lead: have another do it; whether that is under way."""
+        context, raft = self.context, self.context.ledger.raft
+        assert raft is not None
+        if not self.succession.unwilling:
+            self.unwilling_since_ms, self.tried = None, []
+            return False
+        if raft.state.transfer is not None:
+            return True
+        if self.unwilling_since_ms is None:
+            self.unwilling_since_ms = now.mono_ms
+        if now.mono_ms < self.hand_on_due_ms:
+            return False
+        heirs = self._heirs(now)
+        for voter in heirs:
+            if voter.node_id not in self.tried:
+                self.tried.append(voter.node_id)
+                return self._transfer(voter, now)
+        if heirs:
+            self.tried = []
+            self.hand_on_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
+        waited_ms = now.mono_ms - self.unwilling_since_ms
+        if context.clocks.wrong and waited_ms >= limits.HAND_ON_PAUSE_MS:
+            context.log(Level.WARNING, "this node steps down", reason=context.clocks.wrong)
+            context.ledger.resign(now)
+            return True
+        return False
+
+    def _heirs(self, now: Now) -> list[Voter]:
+        """Voters that could lead in our place."""
+        context, confirmations = self.context, self.succession.confirmations
+        seats = self._seats(now)
+        heirs = [
+            v for v in context.ledger.configuration.voters
+            if v in seats and seats[v].caught_up and self._may_lead(v.node_id, now)
+        ]  # fmt: skip
+        if context.roster.barred(context.me) and self._intent(context.me) is Intent.ELIGIBLE:
+            confirmations.ask(context.me, now)
+            agreeing = confirmations.agreeing(context.me, now)
+            heirs = [v for v in heirs if v in agreeing]
+        return heirs
+
+    def _may_lead(self, node_id: NodeId, now: Now) -> bool:
+        context = self.context
+        offset_ms = context.clocks.offset_ms(node_id, now) or 0
+        agrees = abs(offset_ms) <= limits.CLOCK_SKEW_MAX_MS or bool(context.clocks.wrong)
+        fit = self._intent(node_id) is Intent.ELIGIBLE and not context.roster.barred(node_id)
+        return fit and agrees
+
+    def _transfer(self, voter: Voter, now: Now) -> bool:
+        try:
+            self.context.ledger.transfer(voter, now)
+        except P2poolError:
+            return False
+        self.context.log(
+            Level.INFO, "leadership is handed on",
+            to=voter.node_id.hex(), reason=self.succession.unwilling or "this agent ends",
+        )  # fmt: skip
+        return True
+
+    def retire(self, now: Now) -> bool:
+        """This agent ends: hand leadership to a voter that holds what we hold, best to one that
+        may keep it; False where there is none."""
+        raft = self.context.ledger.raft
+        assert raft is not None
+        if raft.state.transfer is not None:
+            return False
+        seats = self._seats(now)
+        voters = self.context.ledger.configuration.voters
+        ready = [v for v in voters if v in seats and seats[v].caught_up]
+        ready.sort(key=lambda v: not self._may_lead(v.node_id, now))
+        return bool(ready) and self._transfer(ready[0], now)

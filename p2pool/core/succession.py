@@ -1,0 +1,98 @@
+"""Who had better not lead, and what becomes of a leader that must not and does not know it.
+
+Intuition: the log says who counts, the chain only who should lead. A voter that is out of the pool
+by its own finalized reads, that is drained or banned, or whose clock is wrong, serves like any
+other: it follows, acknowledges, votes. But it leaves campaigning to the others, for half a minute
+without a leader; if by then nobody leads, nobody else could, and it does. So a log whose voters are
+all out goes on.
+
+A leader that is out hands leadership on (`leading.committee`). One whose endpoint stands still or
+lies does not know that it is out: when a majority of the other voters has read so, and for half a
+minute, one of them campaigns although a leader is heard. Where the two of a committee of two have
+read the opposite of each other nobody can tell who is lied to: that is said, and nothing is done.
+
+Invariants: nothing here keeps a voter from following, acknowledging or voting; reluctance ends by
+itself; a leader is overruled at most every ten seconds, through PreVote. Source: design, section 7.
+"""
+
+import attrs
+
+from p2pool.core.confirmations import Confirmations
+from p2pool.core.context import Context
+from p2pool.core.effects import Level
+from p2pool.model import limits
+from p2pool.model.states import ChainStanding, Intent, RaftRole
+from p2pool.model.timing import Now
+
+
+@attrs.define
+class Succession:
+    """One voter's part in who leads."""
+
+    context: Context
+    confirmations: Confirmations
+    unwilling: str = ""
+    disputed: str = ""
+    overrule_due_ms: int | None = None
+
+    def tick(self, now: Now) -> None:
+        """Look at ourselves, and at whom we follow."""
+        ledger = self.context.ledger
+        self.confirmations.tick(now)
+        if ledger.raft is None:
+            return
+        self.unwilling = self.reluctance()
+        others = len(ledger.configuration.voters) > 1
+        ledger.raft.state.patience_ms = limits.RELUCTANT_MS if self.unwilling and others else 0
+        self._look_at_leader(now)
+
+    def reluctance(self) -> str:
+        """Why this node had better not lead, or ""."""
+        context = self.context
+        if context.peers.superseded:
+            return "another agent uses its node key"
+        if context.roster.barred(context.me):
+            return "the chain has put it out of the pool"
+        state = context.ledger.state
+        intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
+        if intent is not Intent.ELIGIBLE:
+            return f"it is {intent.name.lower()}"
+        return context.clocks.wrong
+
+    def _look_at_leader(self, now: Now) -> None:
+        """Overrule a leader that is out, once that is sure."""
+        context = self.context
+        raft = context.ledger.raft
+        assert raft is not None
+        leader, self.disputed = raft.state.leader, ""
+        if self.unwilling or leader is None or raft.state.role is not RaftRole.FOLLOWER:
+            return
+        since_ms = self.confirmations.out_since_ms(leader.node_id)
+        if since_ms is None or leader.node_id == context.me:
+            self.overrule_due_ms = None
+            return
+        if now.mono_ms - since_ms < limits.LEADER_OUT_PATIENCE_MS:
+            return
+        self.confirmations.ask(leader.node_id, now)
+        if len(context.ledger.configuration.voters) == 2:
+            word = self.confirmations.own_word(leader.node_id, now)
+            if word is ChainStanding.IN:
+                self.disputed = (
+                    f"The chain's endpoints disagree whether the leader {leader.node_id.hex()} is "
+                    "in the pool, and there is no third voter: compare the endpoints of both."
+                )
+            if word in (None, ChainStanding.IN):
+                return
+        if self.confirmations.confirmed(leader.node_id, now):
+            self._overrule(now)
+
+    def _overrule(self, now: Now) -> None:
+        # Several voters come to this at once: a moment of each one's own keeps votes together.
+        if self.overrule_due_ms is None:
+            spread_ms = limits.COMMITTEE_INTERVAL_MS
+            self.overrule_due_ms = now.mono_ms + self.context.rng.randrange(spread_ms)
+        if now.mono_ms < self.overrule_due_ms:
+            return
+        self.overrule_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
+        self.context.log(Level.WARNING, "the leader is out of the pool: it is overruled")
+        self.context.ledger.overrule(now)
