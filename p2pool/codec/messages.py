@@ -42,6 +42,7 @@ RECORDS: Mapping[EntryKind, type] = {
     EntryKind.NODE: entries.NodeChanged,
     EntryKind.SETTING: entries.Setting,
     EntryKind.REVOCATION: entries.Revocation,
+    EntryKind.ADOPTION: entries.Adopted,
 }
 """The class of the body of each kind of log entry."""
 
@@ -51,6 +52,7 @@ KINDS: Mapping[type, EntryKind] = {cls: kind for kind, cls in RECORDS.items()}
 Record = (
     entries.Noop | Configuration | entries.RequestApplied | entries.Placement
     | entries.ReportApplied | entries.NodeChanged | entries.Setting | entries.Revocation
+    | entries.Adopted
 )  # fmt: skip
 """Body of any entry."""
 

@@ -107,6 +107,21 @@ class Condition:
                 "`p2pool pool start`."
             )
         elif context.leader(now) is None:
-            out.append("The pool has no leader now.")
+            out.append(self._why_no_leader())
         out += [said for said in (context.clocks.differing, self.succession.disputed) if said]
         return tuple(out)
+
+    def _why_no_leader(self) -> str:
+        """Who has to do what before somebody can lead."""
+        ledger = self.context.ledger
+        root = ledger.root
+        if ledger.refusal:
+            return ledger.refusal
+        unbegun = ledger.raft is not None and ledger.raft.state.log.last_index == 0
+        if root is None or not unbegun:
+            return "The pool has no leader now."
+        return (
+            f"Epoch {root.epoch} of the log has not begun here: node 0x{root.founder.hex()} founds "
+            "it, and has to run and be reached. If it is gone for good, the manager names another: "
+            "`p2pool pool recover`."
+        )

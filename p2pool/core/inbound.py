@@ -210,6 +210,7 @@ class Inbound:
             ledger.replica.heard(said, context.roster.size(), now)
         state = ledger.state
         same = state is not None and state.applied_index == said.commit_index
+        same = same and ledger.former is None
         if same and state is not None and state.digest() != said.state_digest:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=said.commit_index
@@ -268,7 +269,7 @@ class Inbound:
 
     def _report(self, report: m.Report, sender: From, now: Now) -> None:
         if self.node.leader is not None and self.context.ledger.leads:
-            self.node.leader.reports.take(sender.node_id, report, now)
+            self.node.leader.reports.take(sender.node_id, report, sender.signers, now)
 
     # --- health -----------------------------------------------------------------------------------
 

@@ -5,9 +5,12 @@ entries from the leader by Raft; any other fetches committed ones from its peers
 Either way what is committed is applied here, in order, once, and nowhere else.
 
 Invariants: there is no log without a root record of finalized blocks; only a higher epoch replaces
-it; exactly the identity that the record names founds it, and only when it begins it. How far the
-log was known to be committed is written along with whatever else is written, so that a restart
-does not begin with an old state. Source: design, section 7.
+it, or a later record of the same one; exactly the identity that the record names founds it, and
+only when it begins it. The log of an earlier record is `former` until the first of the new one is
+here: it takes part in nothing, is shown as what was known last, and stays on the disk, so that a
+record that nobody can found loses nothing. How far the log was known to be committed is written
+along with whatever else is written, so that a restart does not begin with an old state.
+Source: design, section 7.
 """
 
 from random import Random
@@ -16,20 +19,31 @@ import attrs
 
 from p2pool.codec.messages import configuration_hash, decode_snapshot, log_id
 from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.core import recovery
 from p2pool.core.pool.apply import apply, apply_entry
 from p2pool.core.pool.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
-from p2pool.core.replica import Ask, Entries, Replica, Whole
+from p2pool.core.recovery import Held
+from p2pool.core.replica import Ask, Entries, Replica, Whole, answer_of
 from p2pool.model import limits
 from p2pool.model.chain import RootRecord
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import NodeId, PeerKey, PoolRef
+from p2pool.model.frames import AppendRequested, SnapshotSent
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Message
 from p2pool.model.query import SnapshotRequested, StateAnswered, StateRequested
 from p2pool.model.raft import Configuration, Entry, Voter
 from p2pool.model.states import RaftRole
-from p2pool.model.storage import PersistOp, Put, ResetLog, Restored
+from p2pool.model.storage import (
+    AppendEntries,
+    PersistOp,
+    Put,
+    ResetLog,
+    Restored,
+    SaveHardState,
+    SaveSnapshot,
+)
 from p2pool.model.timing import TIMINGS, Now, Profile
 from p2pool.model.view import Event
 
@@ -48,10 +62,14 @@ class Ledger:
     rng: Random
     profile: Profile = Profile.DEFAULT
     root: RootRecord | None = None
+    root_block: int = 0
     raft: Raft | None = None
+    former: Held | None = None
+    refusal: str = ""
     state: PoolState | None = None
     replica: Replica = attrs.field(init=False)
     persist: list[PersistOp] = attrs.field(factory=list)
+    deferred: list[PersistOp] = attrs.field(factory=list)
     send: list[tuple[PeerKey, Message]] = attrs.field(factory=list)
     applied: list[Entry] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
@@ -85,21 +103,53 @@ class Ledger:
             self._keep_time()
         self._absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
 
-    def follow_root(self, root: RootRecord | None, now: Now) -> bool:
-        """Begin the log of a root record of a higher epoch than ours; True when it was begun."""
-        if root is None or (self.root is not None and root.epoch <= self.root.epoch):
+    def follow_root(self, root: RootRecord | None, now: Now, block: int = 0) -> bool:
+        """Follow a root record of a final block, of a higher epoch than ours or a later one of the
+        same; True when it is another than before. Where it names us we found its log, or say in
+        `refusal` why not."""
+        if root is None or not self._replaces(root, block):
             return False
-        self.root, self.profile = root, Profile.DEFAULT
+        self.former = self.held_log
+        self.root, self.root_block, self.refusal, self.deferred = root, block, "", []
+        self.profile = Profile.DEFAULT
+        if root.founder == self.me.node_id:
+            self.refusal = recovery.refusal(self.me, root, self.former)
         name = log_id(self.pool, root)
-        self.persist += [ResetLog(name), Put(META_TABLE, ROOT_KEY, encode_struct(root))]
-        self.persist.append(Put(META_TABLE, COMMIT_KEY, b""))
-        self.state = PoolState(self.pool, root.epoch)
+        if root.founder == self.me.node_id and not self.refusal and self.former is not None:
+            self._refound(root, name, self.former, now)
+            return True
+        if self.former is None:
+            self.persist += self._opening(root, name)
+            self.state = PoolState(self.pool, root.epoch)
         self._begin(RaftRestored(), now)
         assert self.raft is not None
-        founder = Voter(root.founder, root.peer_key, root.store_id)
-        if founder == self.me and root.previous is None:
+        if root.founder == self.me.node_id and not self.refusal:
             self._absorb(self.raft.found(now))
         return True
+
+    def _replaces(self, root: RootRecord, block: int) -> bool:
+        """The chain orders the records: a later one of one epoch stands in the place of the first.
+        Endpoints may be behind each other, so an earlier block does not bring the first back."""
+        ours = self.root
+        if ours is None or root.epoch > ours.epoch:
+            return True
+        return root.epoch == ours.epoch and root != ours and block > self.root_block
+
+    def _opening(self, root: RootRecord, name: Digest) -> list[PersistOp]:
+        """What begins a log on the disk; whatever log was there is gone."""
+        kept = Put(META_TABLE, ROOT_KEY, encode_struct(root))
+        return [ResetLog(name), kept, Put(META_TABLE, COMMIT_KEY, b"")]
+
+    def _refound(self, root: RootRecord, name: Digest, held: Held, now: Now) -> None:
+        """Found the log of a recovery: its base is the state of the log that we hold."""
+        kept = recovery.base(self.me, root, name, held, now)
+        assert kept.snapshot is not None
+        self.persist += self._opening(root, name)
+        self.persist += [SaveHardState(name, kept.hard), SaveSnapshot(kept.snapshot)]
+        self.former = None
+        self.state = from_bytes(decode_snapshot(kept.snapshot).state)
+        self._begin(kept, now)
+        self._keep_time()
 
     def _begin(self, kept: RaftRestored, now: Now) -> None:
         assert self.root is not None
@@ -113,6 +163,8 @@ class Ledger:
 
     def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> None:
         """A frame of Raft's, in the envelope that it came in (votes are kept in theirs)."""
+        if self.former is not None and not isinstance(frame, (AppendRequested, SnapshotSent)):
+            return  # Nothing of the new log is here: there is nothing to vote on, or to lead.
         if self.raft is not None:
             self._absorb(self.raft.receive(frame, sender, now, sealed))
 
@@ -204,26 +256,16 @@ class Ledger:
 
     def answer(self, asked: StateRequested | SnapshotRequested) -> StateAnswered | None:
         """What we hold of the log that a peer asks for; None when it is not ours."""
-        raft = self.raft
-        if raft is None or asked.log_id != raft.state.log_id:
-            return None
-        s = raft.state
-        if isinstance(asked, StateRequested) and asked.from_index >= s.log.base_index:
-            entries: tuple[Entry, ...] = ()
-            if asked.from_index < s.commit_index:
-                held = s.log.after(asked.from_index)
-                entries = tuple(e for e in held if e.index <= s.commit_index)
-            return StateAnswered(asked.request, s.log_id, s.commit_index, entries, 0, 0, b"")
-        offset = 0 if isinstance(asked, StateRequested) else asked.offset
-        whole = s.snapshot or b""
-        part = whole[offset : offset + limits.SNAPSHOT_CHUNK_BYTES]
-        return StateAnswered(asked.request, s.log_id, s.commit_index, (), len(whole), offset, part)
+        return answer_of(self.raft.state, asked) if self.raft is not None else None
 
     # --- inside -----------------------------------------------------------------------------------
 
     def _absorb(self, out: Out) -> None:
         """Keep what a step wants done, and apply what it committed."""
-        self.persist += out.persist
+        if self.former is None:
+            self.persist += out.persist
+        else:
+            self._leave_former(out)
         self.send += out.send
         self.readable += out.readable
         self.unreadable += out.unreadable
@@ -233,6 +275,18 @@ class Ledger:
         for entry in out.committed:
             self._apply(entry)
         self._compact()
+
+    def _leave_former(self, out: Out) -> None:
+        """Give the former log up for the first of the new one; a term alone is no reason to."""
+        self.deferred += out.persist
+        begun = any(isinstance(o, AppendEntries) for o in out.persist)
+        if not begun and out.installed is None:
+            return
+        assert self.root is not None
+        assert self.raft is not None
+        self.persist += [*self._opening(self.root, self.raft.state.log_id), *self.deferred]
+        self.former, self.deferred = None, []
+        self.state = PoolState(self.pool, self.root.epoch)
 
     def _apply(self, entry: Entry) -> None:
         assert self.state is not None
@@ -272,11 +326,22 @@ class Ledger:
         """What is to be made durable; how far the log is committed goes along."""
         taken, self.persist = self.persist, []
         if taken and self.raft is not None:
-            index = self.commit_index
+            raft = self.former.raft if self.former is not None else self.raft
+            index = raft.state.commit_index
             taken.append(Put(META_TABLE, COMMIT_KEY, index.to_bytes(8, "big")))
         return taken
 
     # --- reading ----------------------------------------------------------------------------------
+
+    @property
+    def held_log(self) -> Held | None:
+        """The log that the disk holds: the former one until the new one has begun."""
+        if self.former is not None:
+            return self.former
+        if self.raft is None or self.root is None or self.raft.state.log.last_index == 0:
+            return None
+        assert self.state is not None
+        return Held(self.root, self.raft, self.state)
 
     @property
     def commit_index(self) -> int:

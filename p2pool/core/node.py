@@ -129,7 +129,8 @@ class Node:
         """Let every part do what is due."""
         ledger, context = self.context.ledger, self.context
         context.roster.tick(now)
-        ledger.follow_root(context.roster.root, now)
+        if ledger.follow_root(context.roster.root, now, context.roster.root_block):
+            self._another_log(now)
         context.clocks.tick(ledger.configuration, now)
         self.succession.tick(now)
         ledger.tick(now)
@@ -159,6 +160,16 @@ class Node:
         for number in unreadable:
             self.asks.unreadable(number)
         return bool(applied or readable or unreadable)
+
+    def _another_log(self, now: Now) -> None:
+        """The chain founded another log: what was said under the last one counts no more."""
+        context, ledger = self.context, self.context.ledger
+        context.announced_by, context.announced_ms, context.announced_term = None, None, 0
+        self.asks.deposed()
+        self.worker.another_log(ledger.epoch, now)
+        context.log(Level.INFO, "another root record is final", epoch=ledger.epoch)
+        if ledger.refusal:
+            context.log(Level.WARNING, "this node founds no log", reason=ledger.refusal)
 
     def _lead_or_not(self, now: Now) -> None:
         ledger = self.context.ledger
@@ -200,7 +211,8 @@ class Node:
         if leader != context.me:
             context.send(leader, report)
         elif self.leader is not None and context.ledger.leads:
-            self.leader.reports.take(context.me, report, now)
+            signers = self.worker.signers_of(report)
+            self.leader.reports.take(context.me, report, signers, now)
 
     @property
     def next_wakeup_ms(self) -> int:

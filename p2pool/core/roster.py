@@ -136,6 +136,11 @@ class RosterBook:
         """The root record, from finalized blocks only."""
         return self.final.root if self.final is not None else None
 
+    @property
+    def root_block(self) -> int:
+        """The final block at which the root record was read."""
+        return self.final.block_number if self.final is not None else 0
+
     def belongs(self, node_id: NodeId) -> bool:
         """In the pool at the latest block, or not yet finally out of it."""
         return node_id in self._in_latest or node_id in self._in_final

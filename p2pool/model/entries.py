@@ -97,3 +97,19 @@ class Revocation:
     before_s: int
     stop_running: bool
     request_digest: Digest
+
+
+@attrs.frozen
+class Adopted:
+    """A copy that runs by the orders of an earlier log, of which this one did not know.
+
+    `signer` and `grantor` are what the leader recovered from the submission's signatures.
+    """
+
+    node_id: NodeId
+    allocation: AllocationId
+    attempt: int
+    signed: SignedRequest
+    gpus: tuple[str, ...]
+    signer: Address
+    grantor: Address | None = None

@@ -40,6 +40,7 @@ class EntryKind(IntEnum):
     NODE = 5
     SETTING = 6
     REVOCATION = 7
+    ADOPTION = 12
 
 
 @attrs.frozen

@@ -53,10 +53,15 @@ class OrderAnswered:
 
 @attrs.frozen
 class Report:
-    """What became of allocations, sent until the leader answers. `token` is the order obeyed."""
+    """What became of allocations, sent until the leader answers. `token` is the order obeyed.
+
+    `claims`: copies that run here by the orders of an earlier log, and that no order of this one
+    has named: each with its signed submission, so that the pool can adopt them.
+    """
 
     token: Token
     outcomes: tuple[Outcome, ...]
+    claims: tuple[Desired, ...] = ()
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
-from p2pool.model.messages import Message, Order, RequestForwarded
+from p2pool.model.messages import Message, Order, Report, RequestForwarded
 from p2pool.model.tasks import SignedRequest, Signers
 from p2pool.wire.typed import recover_signers
 
@@ -24,6 +24,8 @@ def requests_in(message: Message) -> tuple[SignedRequest, ...]:
         return (message.signed,)
     if isinstance(message, Order):
         return tuple(desired.signed for desired in message.desired)
+    if isinstance(message, Report):
+        return tuple(claim.signed for claim in message.claims)
     return ()
 
 

@@ -176,16 +176,20 @@ def test_an_order_is_carried_out_and_told(bench: Bench) -> None:
 
 
 def test_older_orders_are_refused_also_after_a_restart(bench: Bench) -> None:
-    """The high-water token is durable; an equal one is heard again and changes nothing."""
+    """The high-water token is durable; an equal one is heard again, and can only add stops."""
     bench.order(desired())
     bench.turn()
     bench.start()
     old = Order(ME, Token(1, 1, 0), (), (Stop(desired().allocation, 1),))
     answer = bench.worker.obey(old, (), bench.now())
     assert (answer.ok, answer.high_water) == (False, Token(1, 1, 1))
-    same = attrs.evolve(old, token=Token(1, 1, 1))
-    assert bench.worker.obey(same, (), bench.now()).ok
-    assert not bench.worker.items[desired().allocation, 1].stop_wanted
+    same = Order(ME, Token(1, 1, 1), (desired("another"),), ())
+    assert bench.worker.obey(same, (None,), bench.now()).ok
+    assert list(bench.worker.items) == [(desired().allocation, 1)]
+    # Its leader met a copy since, which nobody wants here, and the state is still the same.
+    stops = Order(ME, Token(1, 1, 1), (desired(),), (Stop(desired().allocation, 1),))
+    assert bench.worker.obey(stops, (None,), bench.now()).ok
+    assert bench.worker.items[desired().allocation, 1].stop_wanted
 
 
 def test_nothing_but_an_explicit_stop_ends_a_copy(bench: Bench) -> None:
@@ -348,3 +352,53 @@ def test_only_the_newest_ended_containers_are_kept(bench: Bench) -> None:
     assert {e.allocation for e in removed if isinstance(e, ev.RemoveContainer)} == {
         of.allocation for of in many[:3]
     }
+
+
+def test_another_log_is_told_all_anew_and_stops_nothing(bench: Bench) -> None:
+    """Copies of an earlier log are claimed with their submissions until an order names them."""
+    one, other = desired("one"), desired("other")
+    bench.order(one, other)
+    bench.turn()
+    bench.settle()
+    assert bench.reported() == {}
+    bench.worker.another_log(2, bench.now())
+    assert not bench.order(one)  # An order of the old epoch, however new it is there.
+    bench.at_ms += limits.REPORT_RESEND_MS
+    report = bench.worker.report(bench.now())
+    assert report is not None
+    assert report.token == Token(2, 0, 0)
+    assert report.claims == (one, other)
+    bench.turn()
+    bench.start()
+    bench.turn()
+    assert bench.worker.obey(Order(ME, Token(2, 1, 1), (one,), ()), (None,), bench.now()).ok
+    bench.turn()
+    bench.at_ms += limits.REPORT_RESEND_MS
+    report = bench.worker.report(bench.now())
+    assert report is not None
+    assert report.claims == (other,)
+    assert not any(item.stop_wanted or item.ended for item in bench.worker.items.values())
+
+
+def test_an_earlier_order_that_did_not_begin_waits_for_the_new_log(bench: Bench) -> None:
+    """What an old log wanted begun is begun only where the new one wants it too."""
+    bench.order(desired())
+    bench.worker.another_log(2, bench.now())
+    assert not any(isinstance(e, ev.StartContainer) for e in bench.turn())
+    assert bench.worker.obey(Order(ME, Token(2, 1, 1), (desired(),), ()), (None,), bench.now()).ok
+    assert any(isinstance(e, ev.StartContainer) for e in bench.turn())
+
+
+def test_a_container_of_an_earlier_epoch_that_nobody_knows_is_left(bench: Bench) -> None:
+    """The disk is new, so its submission is not known: it runs on, and is not reported."""
+    bench.order(desired())
+    bench.turn()
+    for rows in bench.rows.values():
+        rows.clear()
+    bench.start()
+    bench.worker.another_log(2, bench.now())
+    bench.turn()
+    bench.at_ms += limits.REPORT_RESEND_MS
+    assert bench.worker.report(bench.now()) is None
+    (item,) = bench.worker.items.values()
+    assert item.runs

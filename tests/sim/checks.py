@@ -3,7 +3,7 @@
 import attrs
 
 from p2pool.core.pool.state import Allocation
-from p2pool.model.ids import TaskId
+from p2pool.model.ids import Digest, TaskId
 from p2pool.model.ports import Accepted
 from p2pool.model.raft import Entry
 from p2pool.model.runtime import ContainerStatus
@@ -18,9 +18,9 @@ class Checks:
     """The memory of an observer who sees all machines."""
 
     world: World
-    leaders: dict[int, int] = attrs.field(factory=dict)
-    chosen: dict[int, Entry] = attrs.field(factory=dict)
-    checked: dict[tuple[int, int], int] = attrs.field(factory=dict)
+    leaders: dict[tuple[Digest, int], int] = attrs.field(factory=dict)
+    chosen: dict[tuple[Digest, int], Entry] = attrs.field(factory=dict)
+    checked: dict[tuple[Digest, int, int], int] = attrs.field(factory=dict)
     accepted: dict[int, Accepted] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -31,18 +31,19 @@ class Checks:
         """After a step of one machine."""
         assert m.node is not None
         ledger = m.node.context.ledger
-        if ledger.role is RaftRole.LEADER:
-            first = self.leaders.setdefault(ledger.term, m.number)
-            if first != m.number:
-                raise Violation(f"two leaders in term {ledger.term}")
         raft = ledger.raft
         if raft is None:
             return
-        key = (m.number, m.life)
+        name = raft.state.log_id
+        if ledger.role is RaftRole.LEADER:
+            first = self.leaders.setdefault((name, ledger.term), m.number)
+            if first != m.number:
+                raise Violation(f"two leaders in term {ledger.term}")
+        key = (name, m.number, m.life)
         log = raft.state.log
         begin = max(self.checked.get(key, 0), log.base_index)
         for entry in log.between(begin + 1, raft.state.commit_index):
-            if self.chosen.setdefault(entry.index, entry) != entry:
+            if self.chosen.setdefault((name, entry.index), entry) != entry:
                 raise Violation(f"entry {entry.index} was committed twice")
         self.checked[key] = raft.state.commit_index
 

@@ -14,8 +14,9 @@ from p2pool.core.scheduler import Offer
 from p2pool.model import limits
 from p2pool.model.chain import ChainMember
 from p2pool.model.entries import NodeChanged, Outcome, ReportApplied
+from p2pool.model.gossip import Heartbeat
 from p2pool.model.ids import NodeId
-from p2pool.model.states import AllocationState, Intent, Reachability
+from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Intent, Reachability
 from p2pool.model.tasks import OnDisconnect, TaskSpec
 from p2pool.model.timing import Now
 
@@ -26,6 +27,13 @@ GONE = (Reachability.UNREACHABLE, Reachability.DEAD)
 def log_time_ms(state: PoolState, now: Now) -> int:
     """The time that an entry proposed now would have."""
     return max(now.wall_ms, state.log_time_ms)
+
+
+def adopting(state: PoolState, now: Now) -> bool:
+    """Whether the pool was just recovered: copies that run already are to report before any is
+    placed, or it would be placed a second time."""
+    since_ms = state.recovered_at_ms
+    return since_ms > 0 and log_time_ms(state, now) < since_ms + limits.ADOPTION_WAIT_MS
 
 
 def lost(context: Context, state: PoolState, now: Now) -> list[ReportApplied]:
@@ -171,6 +179,8 @@ def _unusable_because(context: Context, state: PoolState, member: ChainMember, n
         return node.reachability.name.lower()
     if node.intent is not Intent.ELIGIBLE:
         return node.intent.name.lower()
+    if (former := _former_because(context, state, beat.heartbeat)) != "":
+        return former
     if not beat.heartbeat.healthy:
         return beat.heartbeat.reason or "it says that it is not well"
     if member.node_id == context.me:
@@ -182,6 +192,21 @@ def _unusable_because(context: Context, state: PoolState, member: ChainMember, n
     small = context.roster.size() <= limits.CONNECTIONS_AIM
     if small and not context.peers.is_connected(member.node_id):
         return "its connection was lost"
+    return ""
+
+
+def _former_because(context: Context, state: PoolState, said: Heartbeat) -> str:
+    """Whether a node is still at an earlier epoch, or holds copies of one that nobody judged: its
+    GPUs may be taken by what this log does not know."""
+    epoch = context.ledger.epoch
+    if said.epoch < epoch:
+        return "it does not follow this epoch of the log yet"
+    for status in said.allocations:
+        copy = state.allocation(status.allocation)
+        known = copy is not None and copy.attempt >= status.attempt
+        ended = status.state in TERMINAL_ALLOCATION_STATES
+        if status.token.epoch < epoch and not known and not ended:
+            return "it runs copies of an earlier epoch that are not adopted yet"
     return ""
 
 

@@ -150,7 +150,7 @@ class Leader:
             *duties.lost(context, state, now),
             *duties.to_stop(context, state, now),
         ]
-        if not records and _anything_waits(state):
+        if not records and _anything_waits(state) and not duties.adopting(state, now):
             made = plan(state, duties.offers(context, state, self._doubts(now), now))
             records += made.placements
             if not made.placements and reasons_due:

@@ -4,6 +4,9 @@ Intuition: a node repeats an outcome until it is told that it is in the log, or 
 leader proposes what would change the state, answers at once what would not, and answers the rest
 when its entry is applied, whatever became of it there.
 
+After a recovery a node also claims copies that this log does not know: those are adopted, or left
+as they are where they cannot be; only what this log knows and does not want is stopped.
+
 Invariants: a report counts only under a token of this term, so the node has obeyed us since we
 lead; an outcome is proposed once while its entry is under way. Source: design, section 9.
 """
@@ -14,17 +17,20 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.leading.orders import Orders
+from p2pool.core.pool.adoption import Standing, standing
 from p2pool.core.pool.apply import GONE, REPORTABLE
 from p2pool.core.pool.state import PoolState
+from p2pool.core.workrights import WorkRights
 from p2pool.model import limits
-from p2pool.model.entries import Outcome, ReportApplied
+from p2pool.model.entries import Adopted, Outcome, ReportApplied
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId, Token
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
+from p2pool.model.tasks import Signers
 from p2pool.model.timing import Now
-from p2pool.model.work import Report, ReportAnswered, Stop
+from p2pool.model.work import Desired, Report, ReportAnswered, Stop
 
-Propose = Callable[[ReportApplied, Now], int]
+Propose = Callable[[ReportApplied | Adopted, Now], int]
 """Proposes a record and gives the index of its entry; raises what `Raft.propose` raises."""
 
 
@@ -45,9 +51,12 @@ class Reports:
     orders: Orders
     propose: Propose
     waiting: dict[int, Waiting] = attrs.field(factory=dict)
+    adopting: dict[Stop, int] = attrs.field(factory=dict)
 
-    def take(self, node_id: NodeId, report: Report, now: Now) -> None:
-        """A node's report. What is answered is not reported again."""
+    def take(
+        self, node_id: NodeId, report: Report, signers: tuple[Signers | None, ...], now: Now
+    ) -> None:
+        """A node's report; `signers` are of its claims. What is answered is not told again."""
         state = self.context.ledger.state
         assert state is not None
         if not self._counts(report.token):
@@ -57,7 +66,10 @@ class Reports:
                      for o in w.outcomes}  # fmt: skip
         settled: list[Outcome] = []
         news: list[Outcome] = []
+        let_be = self._claims(state, node_id, report, signers, now)
         for outcome in report.outcomes:
+            if Stop(outcome.allocation, outcome.attempt) in let_be:
+                continue
             self._look_after(state, node_id, outcome, now)
             if not changes(state, node_id, outcome):
                 settled.append(outcome)
@@ -75,9 +87,48 @@ class Reports:
 
     def applied(self, index: int) -> None:
         """An entry was applied: acknowledge what it brought."""
+        self.adopting = {k: i for k, i in self.adopting.items() if i > index}
         done = self.waiting.pop(index, None)
         if done is not None:
             self.context.send(done.node_id, ReportAnswered(done.token, done.outcomes))
+
+    def _claims(
+        self,
+        state: PoolState,
+        node_id: NodeId,
+        report: Report,
+        signers: tuple[Signers | None, ...],
+        now: Now,
+    ) -> dict[Stop, None]:
+        """Propose to adopt what is claimed; the claims that the state does not judge."""
+        let_be: dict[Stop, None] = {}
+        for number, claim in enumerate(report.claims):
+            name = Stop(claim.allocation, claim.attempt)
+            found = standing(
+                state, node_id, claim.allocation, claim.attempt, claim.signed, claim.gpus
+            )
+            if found is Standing.KNOWN:
+                continue
+            let_be[name] = None
+            by = signers[number] if number < len(signers) else None
+            if found is Standing.ADOPT and name not in self.adopting and by is not None:
+                self._adopt(node_id, name, claim, by, now)
+        return let_be
+
+    def _adopt(self, node_id: NodeId, name: Stop, claim: Desired, by: Signers, now: Now) -> None:
+        """Only a log that goes on from another has anything to adopt."""
+        root = self.context.ledger.root
+        recovered = root is not None and root.previous is not None
+        if not recovered or WorkRights(self.context).judge(claim, by, now.wall_ms // 1000):
+            return
+        record = Adopted(
+            node_id, claim.allocation, claim.attempt, claim.signed, claim.gpus,
+            by.signer, by.grantor,
+        )  # fmt: skip
+        try:
+            self.adopting[name] = self.propose(record, now)
+        except P2poolError:
+            return  # It claims again.
 
     def _counts(self, token: Token) -> bool:
         ledger = self.context.ledger

@@ -16,6 +16,7 @@ import attrs
 
 from p2pool.codec.messages import Record, decode_body
 from p2pool.core.pool import tasks
+from p2pool.core.pool.adoption import adopt
 from p2pool.core.pool.changes import Changes
 from p2pool.core.pool.requests import apply_request, note_revocation
 from p2pool.core.pool.state import PoolState
@@ -164,4 +165,5 @@ _TABLE: Mapping[type, Callable[..., None]] = {
     entries.NodeChanged: _node,
     entries.Setting: _setting,
     entries.Revocation: note_revocation,
+    entries.Adopted: adopt,
 }

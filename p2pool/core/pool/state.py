@@ -173,6 +173,7 @@ class PoolSnapshot:
     settings: tuple[Setting, ...]
     revocations: tuple[Revocation, ...]
     applied: tuple[AppliedRequest, ...]
+    recovered_at_ms: int
 
 
 StrayKey = tuple[AllocationId, int]
@@ -180,7 +181,10 @@ StrayKey = tuple[AllocationId, int]
 
 @attrs.define
 class PoolState:
-    """The state after the entry at `applied_index`. `log_time_ms` is that entry's time."""
+    """The state after the entry at `applied_index`. `log_time_ms` is that entry's time.
+
+    `recovered_at_ms`: when this epoch began from another's log; 0 for a log that began empty.
+    """
 
     pool: PoolRef
     epoch: int
@@ -194,6 +198,7 @@ class PoolState:
     settings: dict[str, str] = attrs.field(factory=dict)
     revocations: dict[Address, Revocation] = attrs.field(factory=dict)
     applied: dict[bytes, AppliedRequest] = attrs.field(factory=dict)
+    recovered_at_ms: int = 0
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _digest: tuple[int, Digest] | None = None
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
@@ -290,6 +295,10 @@ class PoolState:
         if not names:
             del self._on_node[node_id]
 
+    def begin_epoch(self, epoch: int, at_ms: int) -> None:
+        """Become what another epoch begins with: for `core.recovery` alone."""
+        self.epoch, self.recovered_at_ms, self._digest = epoch, at_ms, None
+
     # --- bytes ----------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
@@ -308,6 +317,7 @@ class PoolState:
                 tuple(Setting(name, value) for name, value in self.settings.items()),
                 tuple(self.revocations.values()),
                 tuple(self.applied.values()),
+                self.recovered_at_ms,
             )
         )
 
@@ -334,4 +344,5 @@ def from_bytes(data: bytes) -> PoolState:
     state.revocations = {r.delegate: r for r in kept.revocations}
     for request in kept.applied:
         state.note_applied(request)
+    state.recovered_at_ms = kept.recovered_at_ms
     return state

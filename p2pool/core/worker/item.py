@@ -3,6 +3,7 @@
 An item is made when an order names the attempt, or when a listing shows a container that no order
 is known for (after a disk was lost): such a one is reported, never touched unless an order stops
 it. What must survive a restart is in `Kept`; the container itself is found again by a listing.
+`former`: it was begun under an earlier log, and no order of this one has named it.
 
 Invariants: states follow `states.ALLOCATION`; one effect is under way for an item at a time.
 """
@@ -16,7 +17,7 @@ from p2pool.model.entries import Outcome
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
 from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus, PullProgress
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Health, may_become
-from p2pool.model.tasks import RestartMode, TaskSpec
+from p2pool.model.tasks import RestartMode, Signers, TaskSpec
 from p2pool.model.work import Desired
 
 Key = tuple[AllocationId, int]
@@ -39,6 +40,8 @@ class Kept:
     oom_killed: bool
     image_digest: str
     settled: bool
+    former: bool
+    signers: Signers | None
 
 
 @attrs.define
@@ -66,6 +69,8 @@ class Item:
     progress: PullProgress | None = None
     failing: str = ""
     failing_for_good: bool = False
+    former: bool = False
+    signers: Signers | None = None
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -88,6 +93,17 @@ class Item:
     def runs(self) -> bool:
         """Whether its container was seen to run. One that was only created never did."""
         return self.container is not None and self.container.state is ContainerState.RUNNING
+
+    @property
+    def claimed(self) -> bool:
+        """Whether it began under an earlier log and the pool is to adopt it."""
+        begun = self.desired is not None and self.container is not None
+        return self.former and begun and not (self.ended or self.stop_wanted)
+
+    @property
+    def unclaimable(self) -> bool:
+        """Whether it runs since an earlier log and nobody here knows its submission."""
+        return self.former and self.desired is None and not self.ended
 
     @property
     def gpus(self) -> tuple[str, ...]:
@@ -196,6 +212,8 @@ class Item:
             self.oom_killed,
             self.image_digest,
             self.settled == self.outcome(),
+            self.former,
+            self.signers,
         )
         return row_key(self.key), encode_struct(kept)
 
@@ -215,6 +233,7 @@ def item_of(row: bytes) -> Item:
     item.reason, item.exit_code, item.oom_killed = kept.reason, kept.exit_code, kept.oom_killed
     item.image_digest = kept.image_digest
     item.settled = item.outcome() if kept.settled else None
+    item.former, item.signers = kept.former, kept.signers
     return item
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.core.worker import claims, reconcile
 from p2pool.core.worker import events as ev
-from p2pool.core.worker import reconcile
 from p2pool.core.worker.item import Item, Key, item_of, row_key, take
 from p2pool.model import limits
 from p2pool.model.entries import Outcome
@@ -78,6 +78,9 @@ class Worker:
                 order.token, self.high_water, False, "a newer order was obeyed before"
             )
         if order.token == self.high_water:
+            # The same state, but its leader may have met a copy since that nobody wants here.
+            for stop in order.stops:
+                self._stop_named(stop, order.token)
             return OrderAnswered(order.token, self.high_water, True, "")
         newer_term = order.token.term != self.high_water.term
         self.high_water = order.token
@@ -100,6 +103,9 @@ class Worker:
         key = (desired.allocation, desired.attempt)
         item = self.items.get(key)
         if item is not None and item.desired is not None:
+            if item.former:
+                item.former, item.token = False, token
+                self.dirty[key] = None
             return
         if item is None and len(self.items) >= limits.ITEMS_PER_NODE_MAX:
             return  # It stays assigned, and the leader's deadline or a stop ends it.
@@ -108,9 +114,10 @@ class Worker:
         if item is not None:
             # Found running here before its order was known: it is this copy.
             item.desired, item.spec, item.token = desired, new.spec, token
-            new = item
+            item.former, new = False, item
         elif denied:
             new.become(S.FAILED, f"not allowed: {denied}")
+        new.signers = by
         self.items[key] = new
         self.dirty[key] = None
 
@@ -133,9 +140,23 @@ class Worker:
         self.reported.clear()
         self.report_due_ms = now.mono_ms
 
+    def another_log(self, epoch: int, now: Now) -> None:
+        """Orders are of another log from now on; what runs by those of the last one runs on."""
+        self.high_water = Token(epoch, 0, 0)
+        self.persist.append(Put(META_TABLE, TOKEN_KEY, encode_struct(self.high_water)))
+        claims.another_log(self.items)
+        self.dirty |= dict.fromkeys(self.items)
+        self.connected(now)
+
+    def signers_of(self, report: Report) -> tuple[Signers | None, ...]:
+        """Who signed what our own report claims, as it was found when it was ordered."""
+        found = (self.items.get((c.allocation, c.attempt)) for c in report.claims)
+        return tuple(item.signers if item is not None else None for item in found)
+
     def report(self, now: Now) -> Report | None:
         """What the leader has to be told now, if anything."""
-        news = {i.key: i.outcome() for i in self.items.values() if i.news}
+        told, claimed = claims.reportable(self.items)
+        news = {item.key: item.outcome() for item in told}
         fresh = any(self.reported.get(key) != outcome for key, outcome in news.items())
         due = self.report_due_ms is not None and now.mono_ms >= self.report_due_ms
         if not news:
@@ -145,7 +166,7 @@ class Worker:
         self.reported = news
         self.report_due_ms = now.mono_ms + limits.REPORT_RESEND_MS
         outcomes = tuple(news.values())[: limits.ALLOCATIONS_PER_NODE_MAX]
-        return Report(self.high_water, outcomes)
+        return Report(self.high_water, outcomes, claimed)
 
     def wait(self, now: Now) -> None:
         """There is no leader to report to: look again later."""
@@ -170,6 +191,7 @@ class Worker:
                 self.listing, self.listed = False, True
                 self.list_due_ms = now.mono_ms + limits.RECONCILE_INTERVAL_MS
                 reconcile.listed(self.items, event.statuses, self.mark, now)
+                claims.found(self.items, self.high_water)
             case ev.ContainerStarted():
                 item = self._item(event.status.allocation, event.status.attempt)
                 if item is not None:

@@ -1,0 +1,113 @@
+"""Adoption: copies that run by the orders of an earlier log, of which this one knows nothing.
+
+Intuition: after a recovery the state is as old as the log that survived. What was submitted and
+placed by entries that are lost still runs, and its node still has the submission, signed by an
+account with the right to it: that signature, not any log, is what made it a task. So the pool takes
+the task up again, and the copy with its attempt and its GPUs, as if it had never forgotten them.
+
+Invariants: a copy is adopted where its task is unknown, or where its attempt is later than the one
+that is known, which an earlier log must have given up; nothing is adopted onto a GPU that another
+copy holds in this state (its node may still have to report that one's end: it claims again). What
+this log has ended or replaced itself is stopped as always. Source: design, section 7 ("Root").
+"""
+
+from enum import Enum
+
+import attrs
+
+from p2pool.codec.messages import task_id
+from p2pool.codec.spec import parse_spec
+from p2pool.core.pool import tasks
+from p2pool.core.pool.changes import Changes
+from p2pool.core.pool.state import Allocation, AppliedRequest, PoolState, Task, TaskRecord
+from p2pool.model.entries import Adopted
+from p2pool.model.errors import BadSpec, Malformed
+from p2pool.model.ids import AllocationId, NodeId, Token
+from p2pool.model.states import AllocationState
+from p2pool.model.tasks import SignedRequest, TaskSpec
+
+REASON = "adopted after a recovery"
+
+
+class Standing(Enum):
+    """What a claimed copy is to this state."""
+
+    ADOPT = "adopt"
+    KNOWN = "known"
+    LEAVE = "leave"
+
+
+def standing(
+    state: PoolState,
+    node_id: NodeId,
+    name: AllocationId,
+    attempt: int,
+    signed: SignedRequest,
+    gpus: tuple[str, ...],
+) -> Standing:
+    """Whether a copy that a node claims is to be adopted, is for the state to judge as any other
+    (known), or runs on as it is (leave)."""
+    spec = _spec(state, name, signed)
+    if spec is None or attempt < 1 or not (spec.system or name.replica < spec.replicas):
+        return Standing.LEAVE
+    task = state.tasks.get(name.task_id)
+    if task is None:
+        used = signed.request.request_id in state.applied
+        return Standing.LEAVE if used or _held(state, node_id, name, gpus) else Standing.ADOPT
+    copy = state.allocation(name)
+    if task.finished or task.stop_requested or (copy is not None and copy.attempt >= attempt):
+        return Standing.KNOWN
+    if (name, attempt) in state.strays:
+        return Standing.KNOWN
+    return Standing.LEAVE if _held(state, node_id, name, gpus) else Standing.ADOPT
+
+
+def _spec(state: PoolState, name: AllocationId, signed: SignedRequest) -> TaskSpec | None:
+    if task_id(state.pool, signed.request) != name.task_id:
+        return None
+    try:
+        return parse_spec(signed.request.spec_json)
+    except (BadSpec, Malformed):
+        return None
+
+
+def _held(state: PoolState, node_id: NodeId, name: AllocationId, gpus: tuple[str, ...]) -> bool:
+    """Whether another copy holds one of these GPUs, as far as this state knows."""
+    wanted = dict.fromkeys(gpus)
+    others = (h for h in state.holders(node_id) if h.allocation != name)
+    return any(uuid in wanted for holder in others for uuid in holder.gpus)
+
+
+def adopt(changes: Changes, record: Adopted) -> None:
+    """Take a copy up, and its task where it is not known; one that no longer fits is let be."""
+    state, name = changes.state, record.allocation
+    found = standing(state, record.node_id, name, record.attempt, record.signed, record.gpus)
+    if found is not Standing.ADOPT:
+        return
+    if name.task_id not in state.tasks:
+        _add_task(changes, record)
+    old = state.allocation(name)
+    if old is not None and old.holds:
+        state.leave_behind(old, state.tasks[name.task_id].spec.resources)
+    new = Allocation(
+        name, AllocationState.RUNNING, record.attempt, record.node_id, record.gpus, reason=REASON
+    )
+    token = Token(state.epoch, state.applied_term, state.applied_index)
+    changes.set(attrs.evolve(new, token=token, placed_at_ms=state.log_time_ms))
+
+
+def _add_task(changes: Changes, record: Adopted) -> None:
+    state, request = changes.state, record.signed.request
+    kept = TaskRecord(
+        record.allocation.task_id,
+        record.signed,
+        record.signer,
+        record.grantor,
+        changes.index,
+        state.log_time_ms,
+    )
+    # Whoever sends the same submission again, because its answer was lost, is told that it is here.
+    state.note_applied(
+        AppliedRequest(request.request_id, kept.task_id, changes.index, request.not_after_s)
+    )
+    tasks.add(changes, kept, Task(kept, parse_spec(request.spec_json)))
