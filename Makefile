@@ -41,9 +41,9 @@ SEEDS ?= 50
 sim: setup ## whole nodes in virtual time: SEEDS=n runs the seeds 0 to n-1 (FROM=m: from m on)
 	$(BIN)/python -m tests.sim --from $(or $(FROM),0) --seeds $(SEEDS)
 
-bench: setup ## what should be fast, measured against a peer in the same run
-	bash .ci/packages test
-	$(BIN)/python -m tests.bench
+bench: setup ## what should be fast, beside etcd and Serf in the same run: ONLY=own|etcd|serf for one
+	bash .ci/packages bench
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 format: setup ## lay the sources out as ruff does
 	$(BIN)/ruff format .
