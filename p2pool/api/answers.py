@@ -166,6 +166,7 @@ class Pool:
     gpus: int
     gpus_free: int
     tasks: dict[str, int]
+    settings: dict[str, str]
     leader: str | None
 
 

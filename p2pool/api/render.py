@@ -10,8 +10,10 @@ from p2pool.codec.spec import spec_dict
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.ports import Accepted
 from p2pool.model.raft import Voter
-from p2pool.model.states import Reachability
+from p2pool.model.states import Membership, Reachability
 from p2pool.model.view import AllocationView, NodeView, TaskView, View
+
+OUTSIDE = (Membership.APPLICANT, Membership.INVITED, Membership.LEFT)
 
 
 def word(state: IntEnum) -> str:
@@ -175,7 +177,10 @@ def roster(view: View) -> answers.Roster | None:
 def pool(view: View) -> answers.Pool:
     """The pool as a whole."""
     known = view.roster
-    healthy = [one for one in view.nodes if one.reachability is Reachability.HEALTHY]
+    healthy = [
+        one for one in view.nodes
+        if one.reachability is Reachability.HEALTHY and one.membership not in OUTSIDE
+    ]  # fmt: skip
     return answers.Pool(
         chain_id=view.pool.chain_id,
         contract=address_text(view.pool.contract),
@@ -192,6 +197,7 @@ def pool(view: View) -> answers.Pool:
         gpus=sum(len(one.hardware.gpus) for one in healthy if one.hardware),
         gpus_free=sum(one.free.gpus for one in healthy if one.free),
         tasks=dict(Counter(one.state for one in view.tasks)),
+        settings=dict(view.settings),
         leader=_node_text(view.leader),
     )
 

@@ -2,9 +2,12 @@
 
 import click
 
+from p2pool.cli.nodeintent import ban, drain, resume, unban
 from p2pool.cli.reach import agent_option, consistent_option, find_node, json_option
 from p2pool.cli.show import age, short, size, write_json, write_pairs, write_table
 from p2pool.client.agent import AgentClient, Answer
+
+OUTSIDE = ("applicant", "invited", "left")
 
 
 @click.group(name="node", help="Nodes of the pool.")
@@ -12,25 +15,35 @@ def node() -> None:
     """The group."""
 
 
+for _command in (drain, resume, ban, unban):
+    node.add_command(_command)
+
+
 @node.command("ls")
+@click.option("-a", "--all", "everything", is_flag=True, help="Also those that left, or may come.")
 @agent_option
 @consistent_option
 @json_option
-def ls(client: AgentClient, consistent: bool, as_json: bool) -> None:
-    """List the nodes."""
+def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -> None:
+    """List the nodes: what the chain says of each, whether it is heard, what is wanted of it."""
     nodes = client.nodes(consistent=consistent)
+    shown = [one for one in nodes if everything or one["membership"] not in OUTSIDE]
     if as_json:
-        write_json(nodes)
+        write_json(shown)
         return
-    columns = ("NODE", "STATE", "INTENT", "ROLE", "TASKS", "GPUS FREE", "MEMORY FREE", "HEARD")
-    write_table(columns, (_row(one) for one in nodes), "No node is known yet.")
+    columns = (
+        *("NODE", "MEMBERSHIP", "REACHABILITY", "INTENT", "ROLE", "TASKS"),
+        *("GPUS FREE", "MEMORY FREE", "HEARD", "WHY"),
+    )
+    write_table(columns, (_row(one) for one in shown), "No node is known yet.")
 
 
 def _row(one: Answer) -> tuple[str, ...]:
     free, hardware = one["free"], one["hardware"]
     return (
         short(one["node_id"]),
-        _state(one),
+        one["membership"],
+        one["reachability"],
         one["intent"] if one["eligible"] else "not eligible",
         "leader" if one["leader"] else one["role"],
         str(one["allocations"]),
@@ -39,12 +52,8 @@ def _row(one: Answer) -> tuple[str, ...]:
         if free and hardware
         else "-",
         age(one["last_heard_ms"]),
+        one["reason"] or "-",
     )
-
-
-def _state(one: Answer) -> str:
-    """What matters: whether a member is heard, and what keeps another from being one."""
-    return str(one["reachability"] if one["membership"] == "member" else one["membership"])
 
 
 @node.command("show")
@@ -88,7 +97,9 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
         ("node", one["node_id"]),
         ("provider", one["provider"]),
         ("peer", one["peer_id"] or "unknown: it has not been heard"),
-        ("state", f"{one['membership']}, {one['reachability']}, {one['intent']}"),
+        ("membership", one["membership"]),
+        ("reachability", one["reachability"]),
+        ("intent", one["intent"] if one["eligible"] else f"{one['intent']}, not eligible"),
         ("role", "leader" if one["leader"] else one["role"]),
         ("heard", f"{age(one['last_heard_ms'])} ago" if one["last_heard_ms"] else "never"),
         ("version", one["agent_version"] or "-"),

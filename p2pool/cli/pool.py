@@ -5,6 +5,7 @@ import time
 import click
 
 from p2pool.cli.poolcreate import create, start
+from p2pool.cli.poolkeep import eject, set_setting
 from p2pool.cli.reach import account_of, agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.show import write_json, write_pairs
 from p2pool.cli.taskspec import Span
@@ -23,6 +24,8 @@ def pool() -> None:
 
 pool.add_command(create)
 pool.add_command(start)
+pool.add_command(set_setting)
+pool.add_command(eject)
 
 
 @pool.command("show")
@@ -35,6 +38,7 @@ def show(client: AgentClient, as_json: bool) -> None:
         write_json(one)
         return
     tasks = ", ".join(f"{count} {state}" for state, count in sorted(one["tasks"].items()))
+    settings = ", ".join(f"{name} {value}" for name, value in one["settings"].items())
     write_pairs(
         [
             ("pool", f"{one['pool_id']} of {one['contract']} on chain {one['chain_id']}"),
@@ -46,6 +50,7 @@ def show(client: AgentClient, as_json: bool) -> None:
             ("members", f"{one['members']}, of which {one['nodes_healthy']} are healthy"),
             ("gpus", f"{one['gpus_free']} of {one['gpus']} free"),
             ("tasks", tasks or "none"),
+            ("settings", settings or "all are the defaults"),
         ]
     )
 

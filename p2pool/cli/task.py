@@ -13,23 +13,20 @@ import click
 from p2pool.cli import taskflags, taskspec
 from p2pool.cli.reach import (
     LIVING,
-    account_of,
     agent_option,
     consistent_option,
     dry_run_option,
     find_task,
     json_option,
     key_options,
-    plain,
     request_for,
 )
 from p2pool.cli.show import age, short, warn, write_json, write_pairs, write_table
+from p2pool.cli.signing import send_request, show_request
 from p2pool.cli.tasklogs import logs
 from p2pool.cli.waiting import Waiting, copies_text, pull_text
 from p2pool.client.agent import AgentClient, Answer
-from p2pool.model.errors import NotFound, P2poolError, Unavailable
-from p2pool.model.ids import PoolRef
-from p2pool.model.tasks import TaskRequest
+from p2pool.model.errors import NotFound, Unavailable
 
 _POLL_S = 0.5
 _WAIT_DEFAULT = "5m"
@@ -76,9 +73,9 @@ def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
     pool = client.pool_ref()
     request = request_for(pool, Action.SUBMIT, spec_json=text)
     if given["dry_run"]:
-        _show_request(pool, request)
+        show_request(pool, request)
         return
-    accepted = _send(client, pool, request, given["key"], given["passphrase_file"])
+    accepted = send_request(client, pool, request, given["key"], given["passphrase_file"])
     one: Answer | None = None
     if given["wait"]:
         one = _wait(client, accepted["task_id"], given["timeout"], _settled)
@@ -90,30 +87,6 @@ def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
             click.echo(f"It is {one['state']}: {copies_text(one)} run.", err=True)
     if one is not None and one["state"] not in ("running", "succeeded"):
         context.exit(1)
-
-
-def _show_request(pool: PoolRef, request: TaskRequest) -> None:
-    """What would be signed, as a wallet takes it."""
-    from p2pool.wire.typed import request_typed_data
-
-    write_json(plain(request_typed_data(pool, request)))
-
-
-def _send(
-    client: AgentClient, pool: PoolRef, request: TaskRequest, key: str | None, file: str | None
-) -> Answer:
-    """Sign a request and have it carried out, saying what is waited for."""
-    account = account_of(key, file)
-    from p2pool.wire.typed import sign_request
-
-    told: set[str] = set()
-
-    def waiting(error: P2poolError) -> None:
-        if error.message not in told:
-            told.add(error.message)
-            click.echo(f"waiting: {error.message}", err=True)
-
-    return client.send(sign_request(pool, account, request), waiting=waiting)
 
 
 # --- waiting ------------------------------------------------------------------------------------
@@ -264,9 +237,9 @@ def stop(
     pool = client.pool_ref()
     request = request_for(pool, Action.STOP, one["task_id"])
     if dry_run:
-        _show_request(pool, request)
+        show_request(pool, request)
         return
-    answer = _send(client, pool, request, key, passphrase_file)
+    answer = send_request(client, pool, request, key, passphrase_file)
     if wait:
         answer = _wait(client, one["task_id"], timeout, _ended)
     if as_json:

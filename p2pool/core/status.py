@@ -182,5 +182,6 @@ def build_view(
         nodes=tuple(node_view(context, state, member, now) for member in roster.members()),
         tasks=tuple(task_view(state, task, live) for task in tasks if state is not None),
         problems=problems,
+        settings=tuple(state.settings.items()) if state is not None else (),
         peers_connected=len(context.peers.connected),
     )

@@ -127,6 +127,7 @@ class View:
     nodes: tuple[NodeView, ...] = ()
     tasks: tuple[TaskView, ...] = ()
     problems: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
     peers_connected: int = 0
 
     @property

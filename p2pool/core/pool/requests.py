@@ -35,9 +35,19 @@ from p2pool.model.tasks import Action, TaskRequest
 from p2pool.model.timing import Profile
 
 COMMITTEE_VALUES = tuple(str(size) for size in limits.COMMITTEE_SIZES)
+EJECT_AFTER_MS: Mapping[str, int | None] = {
+    "never": None,
+    "1h": 3_600_000,
+    "6h": 6 * 3_600_000,
+    "1d": 24 * 3_600_000,
+    "7d": 7 * 24 * 3_600_000,
+}
+"""After how long a member that is stalled, or dead, is to be ejected by the pool's manager."""
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "timing": tuple(profile.name.lower() for profile in Profile),
     "committee": COMMITTEE_VALUES,
+    "eject-stalled": tuple(EJECT_AFTER_MS),
+    "eject-dead": tuple(EJECT_AFTER_MS),
 }
 """Settings of the pool, and the values that each may have."""
 
