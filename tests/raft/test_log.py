@@ -74,6 +74,7 @@ def test_fast_back_up_finds_the_edges_of_a_term() -> None:
     """A follower names the first index of its conflicting term; a leader looks for its last."""
     held = log(1, 1, 2, 2, 2, 4)
     assert held.first_of_term(5) == (3, 2)
-    assert held.last_of_term(2) == 5
-    assert held.last_of_term(3) is None
-    assert log(3, base_index=7, base_term=2).last_of_term(2) == 7
+    assert held.last_up_to(2) == 5
+    assert held.last_up_to(3) == 5
+    assert held.last_up_to(9) == 6
+    assert log(3, base_index=7, base_term=2).last_up_to(2) == 7

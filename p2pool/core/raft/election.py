@@ -64,7 +64,7 @@ def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
         return
     if m.pre:
         good = m.term > s.hard.term and s.log.is_up_to_date(m.last_index, m.last_term)
-        _answer(s, m, good, "" if good else "behind")
+        _answer(s, m, good, "" if good else "behind" if m.term > s.hard.term else "an old term")
         return
     if m.term > s.hard.term:
         s.follow(m.term, None, now)

@@ -120,10 +120,9 @@ class RaftLog:
             return index, term
         return self.base_index + 1 + bisect_left(self.entries, term, key=_term), term
 
-    def last_of_term(self, term: int) -> int | None:
-        """The last index held of a term, or None."""
-        index = self.base_index + bisect_right(self.entries, term, key=_term)
-        return index if index and self.term_at(index) == term else None
+    def last_up_to(self, term: int) -> int:
+        """The last index held of a term, or of an earlier one where there is none of it."""
+        return self.base_index + bisect_right(self.entries, term, key=_term)
 
 
 def _term(entry: Entry) -> int:

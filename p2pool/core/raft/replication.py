@@ -13,7 +13,7 @@ any log. CheckQuorum: a leader that has not heard a majority for the longest tim
 from p2pool.core.raft import quorum, snapshots
 from p2pool.core.raft.state import Leaving, Progress, RaftState
 from p2pool.model import limits
-from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered
+from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered, TimeoutNow
 from p2pool.model.ids import NodeId
 from p2pool.model.raft import Configuration, Entry, Voter
 from p2pool.model.states import RaftRole
@@ -224,12 +224,17 @@ def _forget(s: RaftState, one: Leaving) -> None:
 
 
 def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
-    """Fast back-up: to our last entry of the follower's term, else to where its term begins.
+    """Fast back-up: to our last entry of the follower's term, else past all of later terms, for
+    before the conflict the follower has none of those.
 
     False where that is no step back: a refusal that comes late, or a second time.
     """
-    ours = s.log.last_of_term(m.conflict_term) if m.conflict_term else None
-    wanted = max(progress.match_index + 1, ours + 1 if ours is not None else m.conflict_index, 1)
+    wanted = m.conflict_index
+    if m.conflict_term:
+        ours = s.log.last_up_to(m.conflict_term)
+        same = s.log.term_at(ours) == m.conflict_term
+        wanted = ours + 1 if same else min(wanted, ours + 1)
+    wanted = max(progress.match_index + 1, wanted, 1)
     if wanted >= progress.next_index:
         return False
     progress.probe(wanted)
@@ -248,7 +253,12 @@ def advance_commit(s: RaftState) -> None:
 def step_down_if_removed(s: RaftState, now: Now) -> None:
     """A leader that is no voter any more leads until its removal is committed (thesis, 4.2.2)."""
     if s.leads and not s.is_voter and s.configuration_index <= s.commit_index:
-        broadcast(s, now)  # The others learn of it now, and need not wait for the next leader.
+        # The others learn of it now; one that has it all need not wait before it campaigns.
+        broadcast(s, now)
+        for voter in s.configuration.voters:
+            if s.progress[voter.store_id].match_index == s.log.last_index:
+                s.tell(voter, TimeoutNow(s.log_id, s.hard.term, s.me, voter))
+                break
         s.follow(s.hard.term, None, now)
         s.leader_heard_ms = None
 
