@@ -45,7 +45,7 @@ class Disk:
     def crash(self, rng: Random) -> None:
         """The machine dies: the batch came to the disk as a whole, or nothing of it did."""
         if self.torn:
-            self.unsynced = [_torn(op, rng) for op in self.unsynced if rng.random() < 0.7]
+            self.unsynced = [_torn(op, rng) for op in self.unsynced if rng.random() < 0.5]
         elif rng.random() < 0.5:
             self.unsynced = []
         self.sync()
@@ -82,4 +82,4 @@ def _torn(op: PersistOp, rng: Random) -> PersistOp:
     """Some entries of several."""
     if not isinstance(op, AppendEntries):
         return op
-    return AppendEntries(tuple(e for e in op.entries if rng.random() < 0.7))
+    return AppendEntries(tuple(e for e in op.entries if rng.random() < 0.5))
