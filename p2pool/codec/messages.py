@@ -24,7 +24,7 @@ from p2pool.model.errors import Malformed
 from p2pool.model.hardware import Hardware
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Digest, NodeId, PoolRef, TaskId
 from p2pool.model.messages import TYPES, Header, Message
-from p2pool.model.raft import Configuration, EntryKind, Snapshot
+from p2pool.model.raft import Configuration, EntryKind, Snapshot, Voter
 from p2pool.model.tasks import TaskRequest
 
 MESSAGE_VERSION = 1
@@ -43,6 +43,8 @@ RECORDS: Mapping[EntryKind, type] = {
     EntryKind.SETTING: entries.Setting,
     EntryKind.REVOCATION: entries.Revocation,
     EntryKind.ADOPTION: entries.Adopted,
+    EntryKind.CERTIFY: entries.Certify,
+    EntryKind.CERTIFICATE: entries.ChangeCertified,
 }
 """The class of the body of each kind of log entry."""
 
@@ -53,6 +55,7 @@ Record = (
     entries.Noop | Configuration | entries.RequestApplied | entries.Placement
     | entries.ReportApplied | entries.NodeChanged | entries.Setting | entries.Revocation
     | entries.Adopted
+    | entries.Certify | entries.ChangeCertified
 )  # fmt: skip
 """Body of any entry."""
 
@@ -178,6 +181,11 @@ def log_id(pool: PoolRef, root: RootRecord) -> Digest:
 def configuration_hash(configuration: Configuration) -> Digest:
     """Digest of a configuration, as votes and certificates state it."""
     return _named("configuration", to_value(configuration))
+
+
+def committee_hash(voters: tuple[Voter, ...]) -> Digest:
+    """Digest of the voters alone, as certificates state it: learners count nowhere."""
+    return configuration_hash(Configuration(voters))
 
 
 def hardware_digest(hardware: Hardware) -> Digest:

@@ -7,6 +7,7 @@ metrics, log lines and secrets in the clear are never here.
 import attrs
 
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId
+from p2pool.model.raft import Voter
 from p2pool.model.states import AllocationState, Intent, Reachability
 from p2pool.model.tasks import SignedRequest
 
@@ -113,3 +114,25 @@ class Adopted:
     gpus: tuple[str, ...]
     signer: Address
     grantor: Address | None = None
+
+
+@attrs.frozen
+class Certify:
+    """A leader asks the voters to confirm it: who applies this entry signs what its state is there.
+
+    `at_ms` is the leader's own clock, not made monotone: voters compare it with theirs.
+    """
+
+    leader: Voter
+    at_ms: int
+
+
+@attrs.frozen
+class ChangeCertified:
+    """Signatures of the previous voters over a change of the voters (`certificates.Link`).
+
+    Fewer than a quorum of them: the leader has waited long enough, and says so.
+    """
+
+    index: int
+    signatures: tuple[bytes, ...]

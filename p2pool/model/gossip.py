@@ -80,10 +80,16 @@ class Heartbeat:
 
 @attrs.frozen
 class Announcement:
-    """A leader says that it leads, and how far the committed state is."""
+    """A leader says that it leads, and how far the committed state is.
+
+    Its certificate and the votes that elected it (sealed messages) come along when they are new,
+    and now and then: whoever holds the certificate knows that the leader is one.
+    """
 
     log_id: Digest
     epoch: int
     term: int
     commit_index: int
     state_digest: Digest
+    certificate: tuple[bytes, ...] = ()
+    votes: tuple[bytes, ...] = ()

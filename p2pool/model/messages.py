@@ -11,6 +11,13 @@ from enum import StrEnum
 
 import attrs
 
+from p2pool.model.certificates import (
+    CertificatesAnswered,
+    CertificateSigned,
+    CertificatesRequested,
+    ConfigurationSigned,
+    EquivocationProven,
+)
 from p2pool.model.frames import (
     AppendAnswered,
     AppendRequested,
@@ -81,8 +88,13 @@ __all__ = [
     "BeatsRequested",
     "BindingsAnswered",
     "BindingsRequested",
+    "CertificateSigned",
+    "CertificatesAnswered",
+    "CertificatesRequested",
     "Channel",
+    "ConfigurationSigned",
     "Desired",
+    "EquivocationProven",
     "ForwardAnswered",
     "HardwareAnswered",
     "HardwareRequested",
@@ -138,9 +150,10 @@ class Channel(StrEnum):
 
 
 Message = (
-    Hello | Heartbeat | Announcement
+    Hello | Heartbeat | Announcement | EquivocationProven
     | VoteRequested | VoteAnswered | AppendRequested | AppendAnswered
     | SnapshotSent | SnapshotAnswered | TimeoutNow
+    | CertificateSigned | ConfigurationSigned
     | Order | OrderAnswered | Report | ReportAnswered
     | Ping | Pong | ProbeRequested | ProbeAnswered | SuspicionHinted
     | StateRequested | StateAnswered | SnapshotRequested
@@ -148,6 +161,7 @@ Message = (
     | HardwareRequested | HardwareAnswered | RequestForwarded | ForwardAnswered
     | ReadIndexRequested | ReadIndexAnswered | InviteRequested | InviteAnswered
     | RemovalConfirmRequested | RemovalConfirmed
+    | CertificatesRequested | CertificatesAnswered
     | LogsOpened | LogChunk | LogsClosed
 )  # fmt: skip
 """Any message."""
@@ -156,6 +170,7 @@ TYPES: dict[int, type] = {
     1: Hello,
     2: Heartbeat,
     3: Announcement,
+    4: EquivocationProven,
     10: VoteRequested,
     11: VoteAnswered,
     12: AppendRequested,
@@ -163,6 +178,8 @@ TYPES: dict[int, type] = {
     14: SnapshotSent,
     15: SnapshotAnswered,
     16: TimeoutNow,
+    17: CertificateSigned,
+    18: ConfigurationSigned,
     20: Order,
     21: OrderAnswered,
     22: Report,
@@ -187,6 +204,8 @@ TYPES: dict[int, type] = {
     47: ReadIndexAnswered,
     48: InviteRequested,
     49: InviteAnswered,
+    50: CertificatesRequested,
+    51: CertificatesAnswered,
     52: RemovalConfirmRequested,
     53: RemovalConfirmed,
     60: LogsOpened,
@@ -203,7 +222,7 @@ LOGS_TYPES = frozenset(range(60, 70))
 
 def channel_of(message_type: int) -> Channel:
     """The channel that a message of this type belongs to."""
-    fixed = {1: Channel.HELLO, 2: Channel.BEAT, 3: Channel.ANNOUNCE}
+    fixed = {1: Channel.HELLO, 2: Channel.BEAT, 3: Channel.ANNOUNCE, 4: Channel.ANNOUNCE}
     if message_type in fixed:
         return fixed[message_type]
     for types, channel in (

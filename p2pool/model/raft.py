@@ -40,6 +40,8 @@ class EntryKind(IntEnum):
     NODE = 5
     SETTING = 6
     REVOCATION = 7
+    CERTIFY = 8
+    CERTIFICATE = 9
     ADOPTION = 12
 
 

@@ -33,12 +33,17 @@ class Stop:
 
 @attrs.frozen
 class Order:
-    """The node's complete desired set, and what is to be stopped by name, under one token."""
+    """The node's complete desired set, and what is to be stopped by name, under one token.
+
+    `certificate`: sealed `CertificateSigned` of a quorum for the leader who orders; without a valid
+    one nothing is done.
+    """
 
     node_id: NodeId
     token: Token
     desired: tuple[Desired, ...]
     stops: tuple[Stop, ...]
+    certificate: tuple[bytes, ...] = ()
 
 
 @attrs.frozen

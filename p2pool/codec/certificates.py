@@ -1,0 +1,187 @@
+"""What signed words of voters prove: pure checks of certificates, links, votes and equivocation.
+
+Intuition: whoever opens a sealed message knows which key signed it; here it is asked whether that
+key is a voter's, whether enough of them said the same, and whether it is of this log, this term and
+this time. The same checks are made by a node that is to obey, by a leader that collects, and by an
+outsider who trusts nothing but the chain.
+
+Invariants: a signature counts for one voter only, whole (node id, peer key and store id), and each
+voter once; a quorum says the same thing, to the last field; what does not hold is refused with a
+sentence, by `Refusal`. Nothing here knows a curve: messages were opened before (`wire.enclosed`).
+Source: design, section 7; PBFT's certificates, Tendermint's evidence.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from p2pool.codec.messages import committee_hash
+from p2pool.model import limits
+from p2pool.model.certificates import (
+    CertificateSigned,
+    ConfigurationSigned,
+    Evidence,
+    LeaderCertificate,
+    Link,
+)
+from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
+from p2pool.model.frames import VoteAnswered
+from p2pool.model.ids import Digest
+from p2pool.model.messages import Verified
+from p2pool.model.raft import Voter
+
+Opened = Sequence[Verified | None]
+"""Sealed messages as they were opened; None where one is no good."""
+
+
+def quorum_of(voters: Sequence[Voter]) -> int:
+    """How many voters are a majority."""
+    return len(voters) // 2 + 1
+
+
+def said_by(verified: Verified, voter: Voter) -> bool:
+    """Whether a message was signed by exactly this voter's node and key."""
+    header = verified.header
+    return (header.node_id, header.peer_key) == (voter.node_id, voter.peer_key)
+
+
+def _signers(opened: Opened, kind: type, voters: Sequence[Voter], log_id: Digest) -> list[Verified]:
+    """The messages, each by another of the voters, of this log; a refusal for any other."""
+    known = dict.fromkeys(voters)
+    found: dict[Voter, Verified] = {}
+    for verified in opened:
+        if verified is None:
+            raise BadSignature("A signature in it does not verify for this pool.")
+        message = verified.message
+        if not isinstance(message, kind):
+            raise Malformed(f"A {type(message).__name__} in it is no {kind.__name__}.")
+        assert isinstance(message, CertificateSigned | ConfigurationSigned | VoteAnswered)
+        if message.log_id != log_id:
+            raise NotForUs("It is of another log of this pool.")
+        if message.voter not in known:
+            raise BadSignature("Somebody signed it who is no voter of that committee.")
+        if not said_by(verified, message.voter):
+            raise BadSignature("A voter's name is in it that did not sign it.")
+        if message.voter in found:
+            raise Malformed("One voter signed it twice.")
+        found[message.voter] = verified
+    return list(found.values())
+
+
+def _enough(count: int, voters: Sequence[Voter]) -> None:
+    if not voters or count < quorum_of(voters):
+        raise BadSignature(
+            f"{count} of {len(voters)} voters signed it; {quorum_of(voters)} are needed."
+        )
+
+
+# --- who leads ----------------------------------------------------------------------------------
+
+
+def leader_certificate(
+    opened: Opened, voters: Sequence[Voter], log_id: Digest
+) -> LeaderCertificate:
+    """The certificate that a quorum of these voters signed; its age is `check_fresh`'s matter."""
+    signed = _signers(opened, CertificateSigned, voters, log_id)
+    _enough(len(signed), voters)
+    words = [v.message for v in signed if isinstance(v.message, CertificateSigned)]
+    first = words[0]
+    if any(attrs.evolve(word, voter=first.voter) != first for word in words):
+        raise Malformed("Its voters did not sign the same.")
+    if first.committee_hash != committee_hash(tuple(voters)):
+        raise NotForUs("It is of another committee.")
+    return LeaderCertificate(
+        log_id, first.term, first.leader, first.committee_hash, first.commit_index,
+        first.state_digest, first.time_ms, tuple(v.sealed for v in signed),
+    )  # fmt: skip
+
+
+def check_fresh(time_ms: int, wall_ms: int) -> None:
+    """`Stale` for a certificate that is older than two minutes, or dated in the future."""
+    age_ms = wall_ms - time_ms
+    if age_ms > limits.CERTIFICATE_LIFETIME_MS + limits.CLOCK_SKEW_MAX_MS:
+        raise Stale(
+            f"The leader's certificate is {age_ms // 1000} s old; it is valid for "
+            f"{limits.CERTIFICATE_LIFETIME_MS // 1000} s.",
+            hint="Ask again, or ask another peer: the leader renews it every minute.",
+        )
+    if age_ms < -limits.CLOCK_SKEW_MAX_MS:
+        raise Stale(
+            f"The leader's certificate is dated {-age_ms // 1000} s in the future.",
+            hint="One of the clocks is wrong.",
+        )
+
+
+def committee_named(opened: Opened) -> Digest | None:
+    """The committee whose certificate this claims to be, before anything of it is believed."""
+    first = opened[0].message if opened and opened[0] is not None else None
+    return first.committee_hash if isinstance(first, CertificateSigned) else None
+
+
+# --- changes of the voters ----------------------------------------------------------------------
+
+
+def link_signers(
+    opened: Opened, link: Link, previous: Sequence[Voter], log_id: Digest
+) -> tuple[Voter, ...]:
+    """The previous voters that signed a link; a refusal where a signature is not what it says."""
+    wanted = (log_id, link.index, link.term, committee_hash(tuple(previous)),
+              committee_hash(link.voters))  # fmt: skip
+    signers: list[Voter] = []
+    for verified in _signers(opened, ConfigurationSigned, previous, log_id):
+        m = verified.message
+        assert isinstance(m, ConfigurationSigned)
+        if (m.log_id, m.index, m.term, m.previous_hash, m.new_hash) != wanted:
+            raise NotForUs("A signature is over another change of the committee.")
+        signers.append(m.voter)
+    return tuple(signers)
+
+
+# --- votes --------------------------------------------------------------------------------------
+
+
+def votes_for(
+    opened: Opened, voters: Sequence[Voter], log_id: Digest, term: int, leader: Voter
+) -> int:
+    """How many of the voters elected a leader; a refusal where a vote is not what it says."""
+    for verified in _signers(opened, VoteAnswered, voters, log_id):
+        m = verified.message
+        assert isinstance(m, VoteAnswered)
+        if (m.term, m.candidate, m.granted, m.pre) != (term, leader, True, False):
+            raise NotForUs("A vote is for another candidate, term or question.")
+    return len(opened)
+
+
+# --- equivocation -------------------------------------------------------------------------------
+
+
+def stance(verified: Verified) -> tuple[Digest, int, Voter, str, Voter] | None:
+    """What a message commits its voter to: (log, term, voter, kind, for whom), or None.
+
+    A vote and a certificate's signature are two kinds: to vote for one candidate and to follow
+    another who won is what every honest voter may do.
+    """
+    m = verified.message
+    if isinstance(m, VoteAnswered) and m.granted and not m.pre and said_by(verified, m.voter):
+        return m.log_id, m.term, m.voter, "vote", m.candidate
+    if isinstance(m, CertificateSigned) and said_by(verified, m.voter):
+        return m.log_id, m.term, m.voter, "certificate", m.leader
+    return None
+
+
+def equivocation(first: Verified | None, second: Verified | None) -> Evidence:
+    """The proof that two messages make: one voter, one term, two candidates (or two leaders)."""
+    if first is None or second is None:
+        raise BadSignature("A signature in it does not verify for this pool.")
+    one, other = stance(first), stance(second)
+    if one is None or other is None:
+        raise Malformed("It is not made of granted votes or of signatures over a leader.")
+    if one[:4] != other[:4]:
+        raise Malformed("Its two messages are not of one voter, log, term and kind.")
+    if one[4] == other[4]:
+        raise Malformed("Both of its messages are for the same: that proves nothing.")
+    # One form whichever way round it was found.
+    if other[4] < one[4]:
+        first, second, one, other = second, first, other, one
+    log_id, term, voter, kind, named = one
+    return Evidence(log_id, term, voter, kind, named, other[4], first.sealed, second.sealed)

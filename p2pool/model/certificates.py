@@ -1,0 +1,139 @@
+"""What makes a committee accountable: signed words on who leads and who votes, and proofs.
+
+Intuition: a voter's word is worth something to others only when it is signed. A quorum's signed
+words over one leader are a certificate, which expires; a quorum's signed words over the voters that
+follow on them are a link, and the links make a chain from the root record to today's committee.
+
+Only voters are certified: learners count nowhere, so a change of learners alone needs no link.
+Checking all of these is `codec.certificates`. Source: design, section 7.
+"""
+
+import attrs
+
+from p2pool.model.ids import Digest
+from p2pool.model.raft import Voter
+
+
+@attrs.frozen
+class CertificateSigned:
+    """A voter confirms a leader: at `commit_index` of its term the state has this digest.
+
+    `committee_hash` is that of the voters in force at that index. `time_ms` is what the leader's
+    clock said; a voter signs it only where its own clock agrees.
+    """
+
+    log_id: Digest
+    term: int
+    leader: Voter
+    voter: Voter
+    committee_hash: Digest
+    commit_index: int
+    state_digest: Digest
+    time_ms: int
+
+
+@attrs.frozen
+class ConfigurationSigned:
+    """A voter of the previous committee confirms the next one: the entry at `index`, of `term`,
+    is committed and gives the log these voters."""
+
+    log_id: Digest
+    index: int
+    term: int
+    previous_hash: Digest
+    new_hash: Digest
+    voter: Voter
+
+
+@attrs.frozen
+class EquivocationProven:
+    """Two sealed messages by one voter that no honest voter signs both of (gossip)."""
+
+    first: bytes
+    second: bytes
+
+
+@attrs.frozen
+class Link:
+    """One change of the voters: since the entry at `index` they are these.
+
+    `signatures` are sealed `ConfigurationSigned` by voters of the committee before. `given_up`: the
+    leader wrote down that a quorum of them did not answer in time; more may still come later.
+    """
+
+    index: int
+    term: int
+    at_ms: int
+    voters: tuple[Voter, ...]
+    signatures: tuple[bytes, ...] = ()
+    given_up: bool = False
+
+
+@attrs.frozen
+class Chain:
+    """The voters of a log since its founding (or since its oldest links were dropped).
+
+    `base` are the voters before the first link. Of the root record's epoch; one of another epoch
+    is a log's that went before.
+    """
+
+    epoch: int = 0
+    base: tuple[Voter, ...] = ()
+    links: tuple[Link, ...] = ()
+    dropped: int = 0
+
+    @property
+    def voters(self) -> tuple[Voter, ...]:
+        """The voters now."""
+        return self.links[-1].voters if self.links else self.base
+
+    def before(self, link: Link) -> tuple[Voter, ...]:
+        """The voters before a link of this chain: those who can certify it."""
+        at = self.links.index(link)
+        return self.links[at - 1].voters if at else self.base
+
+
+@attrs.frozen
+class CertificatesRequested:
+    """Anybody asks a peer for what it holds of the committee's certificates."""
+
+    request: int
+
+
+@attrs.frozen
+class CertificatesAnswered:
+    """The chain, the newest leader certificate and the votes that its leader was elected by."""
+
+    request: int
+    log_id: Digest
+    chain: Chain
+    certificate: tuple[bytes, ...]
+    votes: tuple[bytes, ...]
+
+
+@attrs.frozen
+class LeaderCertificate:
+    """A quorum's signed word on who leads; `signatures` are the sealed messages themselves."""
+
+    log_id: Digest
+    term: int
+    leader: Voter
+    committee_hash: Digest
+    commit_index: int
+    state_digest: Digest
+    time_ms: int
+    signatures: tuple[bytes, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Evidence:
+    """A proof of equivocation as it is kept: who, where, for whom and for whom else."""
+
+    log_id: Digest
+    term: int
+    voter: Voter
+    kind: str
+    first_for: Voter
+    second_for: Voter
+    first: bytes = attrs.field(repr=False)
+    second: bytes = attrs.field(repr=False)

@@ -1,0 +1,81 @@
+"""A committee with real keys, and what it signs: for tests of what signatures prove."""
+
+from collections.abc import Iterable
+
+import attrs
+from nacl.signing import SigningKey
+
+from p2pool.codec.messages import committee_hash
+from p2pool.model.certificates import CertificateSigned, ConfigurationSigned
+from p2pool.model.frames import VoteAnswered
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.messages import Header, Message, Verified
+from p2pool.model.raft import Voter
+from p2pool.wire.enclosed import open_one
+from p2pool.wire.envelope import seal
+from tests.wire.samples import NOW_MS, POOL
+
+LOG = Digest(b"L" * 32)
+STATE = Digest(b"S" * 32)
+
+
+@attrs.frozen
+class Member:
+    """Somebody who signs. `store`: another number for another disk of the same node."""
+
+    number: int
+    store: int = 0
+
+    @property
+    def key(self) -> SigningKey:
+        return SigningKey(bytes([self.number + 1]) * 32)
+
+    @property
+    def voter(self) -> Voter:
+        return Voter(
+            NodeId(bytes([self.number + 1]) * 20),
+            PeerKey(bytes(self.key.verify_key)),
+            StoreId(bytes([self.number + 1, self.store]) * 8),
+        )
+
+    def seal(self, message: Message, pool: PoolRef = POOL) -> bytes:
+        header = Header(self.voter.node_id, self.voter.peer_key, 1, 0, NOW_MS)
+        return seal(message, header, pool, self.key)
+
+    def opened(self, message: Message, pool: PoolRef = POOL) -> Verified | None:
+        return open_one(POOL, self.seal(message, pool))
+
+
+MEMBERS = [Member(n) for n in range(8)]
+A, B, C, D = MEMBERS[:4]
+
+
+def voters(members: Iterable[Member]) -> tuple[Voter, ...]:
+    return tuple(sorted(m.voter for m in members))
+
+
+def word(
+    by: Member, members: Iterable[Member], leader: Member = A, **changed: object
+) -> CertificateSigned:
+    """A voter's word for a leader, with some fields changed."""
+    plain = CertificateSigned(
+        LOG, 5, leader.voter, by.voter, committee_hash(voters(members)), 17, STATE, NOW_MS
+    )
+    return attrs.evolve(plain, **changed)  # type: ignore[arg-type]
+
+
+def vote(by: Member, candidate: Member, term: int = 5, **changed: object) -> VoteAnswered:
+    """A granted vote, with some fields changed."""
+    plain = VoteAnswered(
+        LOG, term, candidate.voter, by.voter, 9, 4, Digest(b"c" * 32), False, True, ""
+    )
+    return attrs.evolve(plain, **changed)  # type: ignore[arg-type]
+
+
+def change(
+    by: Member, before: Iterable[Member], after: Iterable[Member], index: int = 7, term: int = 2
+) -> ConfigurationSigned:
+    """A voter's word for a change of the voters."""
+    return ConfigurationSigned(
+        LOG, index, term, committee_hash(voters(before)), committee_hash(voters(after)), by.voter
+    )

@@ -1,0 +1,178 @@
+"""A quorum's signed words make a certificate, and nothing less, else, older or repeated does."""
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pool.codec import certificates as c
+from p2pool.codec.messages import committee_hash
+from p2pool.model import limits
+from p2pool.model.certificates import Link
+from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
+from p2pool.model.ids import Address, Digest, PoolRef
+from p2pool.model.messages import Verified
+from tests.wire.committee import LOG, MEMBERS, STATE, A, B, C, D, Member, change, vote, voters, word
+from tests.wire.samples import NOW_MS
+
+THREE = (A, B, C)
+OTHER = Digest(b"x" * 32)
+
+
+def certificate(*opened: Verified | None, of: tuple[Member, ...] = THREE) -> object:
+    return c.leader_certificate(opened, voters(of), LOG)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7])
+def test_a_quorum_certifies_a_leader(size: int) -> None:
+    """Of a committee of any size, a majority and not one fewer."""
+    group = tuple(MEMBERS[:size])
+    said = [m.opened(word(m, group)) for m in group]
+    enough = c.quorum_of(voters(group))
+    found = c.leader_certificate(said[:enough], voters(group), LOG)
+    assert (found.leader, found.term, found.state_digest) == (A.voter, 5, STATE)
+    assert len(found.signatures) == enough
+    with pytest.raises(BadSignature):
+        c.leader_certificate(said[: enough - 1], voters(group), LOG)
+
+
+def test_what_makes_no_certificate() -> None:
+    """Each of these once, beside a word that is good."""
+    good = A.opened(word(A, THREE))
+    bad = {
+        "forged": (None, BadSignature),
+        "of another pool": (
+            B.opened(word(B, THREE), PoolRef(1, Address(b"c" * 20), 1)), BadSignature,
+        ),
+        "by a learner": (D.opened(word(D, THREE)), BadSignature),
+        "in another's name": (B.opened(word(C, THREE)), BadSignature),
+        "by another disk": (Member(1, store=9).opened(word(Member(1, store=9), THREE)),
+                            BadSignature),
+        "twice by one": (A.opened(word(A, THREE)), Malformed),
+        "of another log": (B.opened(word(B, THREE, log_id=OTHER)), NotForUs),
+        "of another term": (B.opened(word(B, THREE, term=6)), Malformed),
+        "for another leader": (B.opened(word(B, THREE, leader=B)), Malformed),
+        "of another state": (B.opened(word(B, THREE, state_digest=OTHER)), Malformed),
+        "of another time": (B.opened(word(B, THREE, time_ms=NOW_MS + 1)), Malformed),
+        "another kind of word": (B.opened(vote(B, A)), Malformed),
+    }  # fmt: skip
+    for opened, error in bad.values():
+        with pytest.raises(error):
+            certificate(good, opened)
+
+
+def test_a_certificate_of_another_committee_is_none() -> None:
+    """The voters are right, and what they signed names others."""
+    said = [m.opened(word(m, (A, B, D))) for m in (A, B)]
+    with pytest.raises(NotForUs):
+        certificate(*said)
+    assert c.committee_named(said) != committee_hash(voters(THREE))
+
+
+def test_a_certificate_lasts_two_minutes() -> None:
+    """Give or take the clocks; and one from the future is none."""
+    most_ms = limits.CERTIFICATE_LIFETIME_MS + limits.CLOCK_SKEW_MAX_MS
+    c.check_fresh(NOW_MS, NOW_MS + most_ms)
+    c.check_fresh(NOW_MS, NOW_MS - limits.CLOCK_SKEW_MAX_MS)
+    for wall_ms in (NOW_MS + most_ms + 1, NOW_MS - limits.CLOCK_SKEW_MAX_MS - 1):
+        with pytest.raises(Stale):
+            c.check_fresh(NOW_MS, wall_ms)
+
+
+@given(data=st.data(), size=st.sampled_from([1, 2, 3, 5, 7]))
+def test_no_mixture_below_a_quorum_verifies(data: st.DataObject, size: int) -> None:
+    """Fewer good words than a quorum, and any number of spoiled ones, in any order."""
+    group = tuple(MEMBERS[:size])
+    count = data.draw(st.integers(0, c.quorum_of(voters(group)) - 1))
+    signers = data.draw(st.permutations(group))
+    items: list[Verified | None] = [m.opened(word(m, group)) for m in signers[:count]]
+    fields = {"term": 6, "leader": MEMBERS[7].voter, "state_digest": OTHER, "log_id": OTHER}
+    for m in signers[count:]:
+        how = data.draw(st.sampled_from([*fields, "bytes", "name", "left out"]))
+        if how in fields:
+            spoiled_word = attrs.evolve(word(m, group), **{how: fields[how]})  # type: ignore[arg-type]
+            items.append(m.opened(spoiled_word))
+        elif how == "name":
+            items.append(MEMBERS[7].opened(word(m, group)))
+        elif how == "bytes":
+            sealed = bytearray(m.seal(word(m, group)))
+            sealed[data.draw(st.integers(0, len(sealed) - 1))] ^= 1 + data.draw(st.integers(0, 254))
+            items.append(c_open(bytes(sealed)))
+    shuffled = data.draw(st.permutations(items))
+    spoiled = [i for i in shuffled if i is not None]
+    for attempt in (shuffled, spoiled, spoiled + spoiled):
+        try:
+            found = c.leader_certificate(attempt, voters(group), LOG)
+        except Refusal:
+            continue
+        # A quorum of the spoiled ones may agree with each other, on what nobody honest said.
+        assert (found.term, found.leader, found.state_digest) != (5, A.voter, STATE)
+
+
+def c_open(sealed: bytes) -> Verified | None:
+    from p2pool.wire.enclosed import open_one
+    from tests.wire.samples import POOL
+
+    return open_one(POOL, sealed)
+
+
+# --- changes of the voters ------------------------------------------------------------------------
+
+
+def test_previous_voters_certify_the_next() -> None:
+    """Each signature is over the very change: index, term, before and after."""
+    after = (A, B, C, D)
+    link = Link(7, 2, 0, voters(after))
+    said = [m.opened(change(m, THREE, after)) for m in (A, B)]
+    assert c.link_signers(said, link, voters(THREE), LOG) == (A.voter, B.voter)
+    for wrong in (
+        attrs.evolve(link, index=8), attrs.evolve(link, term=3),
+        attrs.evolve(link, voters=voters((A, B))),
+    ):  # fmt: skip
+        with pytest.raises(NotForUs):
+            c.link_signers(said, wrong, voters(THREE), LOG)
+    with pytest.raises(BadSignature):  # The newcomer has no say in its own coming.
+        c.link_signers([D.opened(change(D, THREE, after))], link, voters(THREE), LOG)
+
+
+# --- votes and equivocation -----------------------------------------------------------------------
+
+
+def test_votes_for_a_leader_are_counted() -> None:
+    """Granted, in its term, for it."""
+    said = [m.opened(vote(m, A)) for m in THREE]
+    assert c.votes_for(said, voters(THREE), LOG, 5, A.voter) == 3
+    for wrong in ({"granted": False}, {"pre": True}, {"term": 4}, {"candidate": B.voter}):
+        opened = B.opened(attrs.evolve(vote(B, A), **wrong))
+        with pytest.raises(Refusal):
+            c.votes_for([opened], voters(THREE), LOG, 5, A.voter)
+
+
+def test_two_votes_in_one_term_are_a_proof() -> None:
+    """Of one voter, whichever way round they are found."""
+    first, second = C.opened(vote(C, A)), C.opened(vote(C, B))
+    proof = c.equivocation(first, second)
+    assert (proof.voter, proof.term, proof.kind) == (C.voter, 5, "vote")
+    assert proof == c.equivocation(second, first)
+    for_two = c.equivocation(C.opened(word(C, THREE)), C.opened(word(C, THREE, leader=B)))
+    assert for_two.kind == "certificate"
+
+
+def test_what_proves_no_equivocation() -> None:
+    """Above all: a vote for one, then a signature for another who won."""
+    voted = C.opened(vote(C, A))
+    for other in (
+        C.opened(vote(C, A)),
+        C.opened(vote(C, B, term=6)),
+        C.opened(vote(C, B, granted=False)),
+        C.opened(vote(C, B, pre=True)),
+        C.opened(vote(C, B, log_id=OTHER)),
+        C.opened(word(C, THREE, leader=B)),
+        B.opened(vote(C, B)),
+        B.opened(vote(B, B)),
+        Member(2, store=5).opened(vote(Member(2, store=5), B)),
+        C.opened(change(C, THREE, (A, B))),
+        None,
+    ):
+        with pytest.raises(Refusal):
+            c.equivocation(voted, other)
