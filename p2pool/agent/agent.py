@@ -108,7 +108,7 @@ class Agent:
         self.metrics.add("gate", lambda: self.gate.counters)
         self.port = Port(self.loop, self.logs, self.metrics)
         self.work = Work(self.runtime, self.loop)
-        self.wiring.connect(self.network, self.port, self.work)
+        self.wiring.connect(self.network, self.port, self.work, self.loop)
 
     # --- identity ---------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 Intuition: whatever a peer sends is opened here, once: size, form, signature, purpose, the
 connection that it came over, the binding of its sender, its newness, its clock. What passes is an
-input of the core, with the accounts found that signed requests inside it. What does not pass is
-counted by why, and dropped; no bytes whatever raise anything.
+input of the core, with the accounts found that signed requests inside it, and with the sealed
+messages inside it opened. What does not pass is counted by why, and dropped; no bytes whatever
+raise anything.
 
 Invariants: frames count only from the peer that Noise proved; bindings and relayed heartbeats are
 taken on their own proof; nothing is sealed but a message that this agent's core made.
@@ -26,6 +27,7 @@ from p2pool.model.messages import Channel, Header, Message, Verified, channel_of
 from p2pool.model.query import BeatsAnswered, BindingsAnswered
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
+from p2pool.wire.enclosed import EnclosedCache
 from p2pool.wire.envelope import max_bytes, open_sealed, seal
 from p2pool.wire.replay import ReplayGuard, clock_differs
 from p2pool.wire.signers import SignerCache
@@ -51,11 +53,17 @@ class Sealer:
 
     def seal(self, message: Message, now: Now) -> tuple[Channel, bytes]:
         """Channel and bytes of a message. `Malformed`: it is over its own bounds."""
+        made = self.sealed(message, now)
+        return made.channel, made.sealed
+
+    def sealed(self, message: Message, now: Now) -> Verified:
+        """A message as its receiver would have it: sealed, and opened."""
         channel = channel_of(TYPE_NUMBERS[type(message)])
         number = self.sequences.get(channel, 0)
         self.sequences[channel] = number + 1
         header = Header(self.node_id, self.peer_key, self.incarnation, number, now.wall_ms)
-        return channel, seal(message, header, self.pool, self.signing_key)
+        data = seal(message, header, self.pool, self.signing_key)
+        return Verified(header, channel, message, data)
 
 
 class Gate:
@@ -68,6 +76,7 @@ class Gate:
         self._key_of = key_of
         self._guard = ReplayGuard()
         self._signers = SignerCache(pool)
+        self._enclosed = EnclosedCache(pool)
         self._shown: OrderedDict[PeerKey, NodeId] = OrderedDict()
         self._opened: OrderedDict[bytes, Verified] = OrderedDict()
         self._good: OrderedDict[PeerBinding, None] = OrderedDict()
@@ -105,7 +114,7 @@ class Gate:
         except Refusal as error:
             self._refuse(error)
             return []
-        return [Received(verified, None)]
+        return [Received(verified, None, (), self._enclosed.enclosed_in(verified.message))]
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -132,7 +141,8 @@ class Gate:
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, BeatsAnswered):
             return self._relayed(message, now)
-        return [Received(verified, peer_key, self._signers.signers_in(message))]
+        signers = self._signers.signers_in(message)
+        return [Received(verified, peer_key, signers, self._enclosed.enclosed_in(message))]
 
     def _check_sender(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
         """The sender is the peer at the other end, under the node id that is bound to its key."""

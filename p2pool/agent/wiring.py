@@ -12,7 +12,7 @@ from p2pool.agent.loop import Loop
 from p2pool.agent.port import Port
 from p2pool.agent.work import Work
 from p2pool.core import effects as fx
-from p2pool.core.inputs import PeerConnected, PeerDisconnected
+from p2pool.core.inputs import PeerConnected, PeerDisconnected, Sealed
 from p2pool.core.node import Node
 from p2pool.core.outbox import AnyEffect
 from p2pool.drivers.logs import get_logger
@@ -37,10 +37,11 @@ class Wiring:
         self._network: Network | None = None
         self._port: Port | None = None
         self._work: Work | None = None
+        self._loop: Loop | None = None
 
-    def connect(self, network: Network, port: Port, work: Work) -> None:
-        """Say who carries effects out."""
-        self._network, self._port, self._work = network, port, work
+    def connect(self, network: Network, port: Port, work: Work, loop: Loop) -> None:
+        """Say who carries effects out, and who takes what comes of them."""
+        self._network, self._port, self._work, self._loop = network, port, work, loop
 
     # --- effects ----------------------------------------------------------------------------------
 
@@ -49,12 +50,16 @@ class Wiring:
         assert self._network is not None
         assert self._port is not None
         assert self._work is not None
+        assert self._loop is not None
         match effect:
             case fx.SendTo():
                 self._send(self._network, effect, now)
             case fx.Publish():
                 channel, data = self._sealer.seal(effect.message, now)
                 self._network.publish(channel, data)
+            case fx.Seal():
+                # Where the queue is full it is lost, and what it was for is asked for again.
+                self._loop.offer(Sealed(self._sealer.sealed(effect.message, now)))
             case fx.AdmitPeer():
                 self._network.set_standing(effect.peer_key, net.Standing(effect.standing))
             case fx.LearnPeer():

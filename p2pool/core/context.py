@@ -9,12 +9,14 @@ from random import Random
 import attrs
 
 from p2pool.core.beats import Beats
+from p2pool.core.certified import Certified
 from p2pool.core.clocks import Clocks
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
 from p2pool.core.ledger import Ledger
 from p2pool.core.peers import Peers
 from p2pool.core.roster import RosterBook
 from p2pool.model import limits
+from p2pool.model.certificates import EquivocationProven
 from p2pool.model.gossip import Announcement, Heartbeat
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Message
@@ -45,12 +47,14 @@ class Context:
     peers: Peers
     beats: Beats
     clocks: Clocks
+    certified: Certified = attrs.field(factory=Certified)
     effects: list[Effect] = attrs.field(factory=list)
     last_request: int = 0
     started_ms: int = 0
     announced_by: NodeId | None = None
     announced_ms: int | None = None
     announced_term: int = 0
+    asked_certificates_ms: int | None = None
 
     @property
     def me(self) -> NodeId:
@@ -74,7 +78,7 @@ class Context:
         """Send to a peer."""
         self.effects.append(SendTo(peer_key, message))
 
-    def publish(self, message: Heartbeat | Announcement) -> None:
+    def publish(self, message: Heartbeat | Announcement | EquivocationProven) -> None:
         """Gossip a message."""
         self.effects.append(Publish(message))
 

@@ -34,7 +34,15 @@ class SendTo:
 
 @attrs.frozen
 class Publish:
-    """Seal a message and gossip it (`Heartbeat`, `Announcement`)."""
+    """Seal a message and gossip it (`Heartbeat`, `Announcement`, `EquivocationProven`)."""
+
+    message: Message
+
+
+@attrs.frozen
+class Seal:
+    """Seal a message as if it were to be sent, and give it back as `Sealed`: our own signature
+    among those of others."""
 
     message: Message
 
@@ -95,5 +103,7 @@ class Log:
     fields: tuple[tuple[str, str | int], ...] = ()
 
 
-Effect = Persist | SendTo | Publish | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
+Effect = (
+    Persist | SendTo | Publish | Seal | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
+)  # fmt: skip
 """Any effect of the node but the worker's own."""

@@ -44,6 +44,7 @@ class From:
     incarnation: int
     signers: tuple[Signers | None, ...]
     sealed: bytes = attrs.field(default=b"", repr=False)
+    enclosed: tuple[m.Verified | None, ...] = attrs.field(default=(), repr=False)
 
 
 Take = Callable[[Any, From, Now], None]
@@ -64,6 +65,7 @@ class Inbound:
             m.BindingsAnswered: lambda x, f, now: near.learn(f.peer_key, x, now),
             m.InviteRequested: lambda x, f, now: near.invited(f.peer_key, x, now),
             m.InviteAnswered: lambda x, f, now: near.invite_answered(f.peer_key, x, now),
+            m.CertificatesRequested: lambda x, f, now: node.proofs.asked(f.peer_key, x, now),
         }
         frames = (
             VoteRequested, VoteAnswered, AppendRequested, AppendAnswered,
@@ -71,6 +73,9 @@ class Inbound:
         )  # fmt: skip
         self.for_members: Mapping[type, Take] = {
             **dict.fromkeys(frames, self._raft),
+            m.CertificateSigned: self._signed,
+            m.ConfigurationSigned: self._signed,
+            m.CertificatesAnswered: lambda x, f, now: node.proofs.told(x, f.enclosed, now),
             m.Order: self._order,
             m.OrderAnswered: self._order_answered,
             m.Report: self._report,
@@ -106,7 +111,7 @@ class Inbound:
             return
         sender = From(
             header.node_id, header.peer_key, header.incarnation, event.signers,
-            event.verified.sealed,
+            event.verified.sealed, event.enclosed,
         )  # fmt: skip
         member = self.context.roster.belongs(header.node_id)
         kind = type(message)
@@ -187,27 +192,22 @@ class Inbound:
     def _gossip(self, message: m.Heartbeat | m.Announcement, event: Received, now: Now) -> None:
         node_id = event.verified.header.node_id
         if isinstance(message, m.Announcement):
-            self._announced(message, node_id, now)
+            self._announced(message, node_id, event, now)
         elif self.context.beats.hear(event.verified, now):
             self.context.roster.heard(node_id, now)
             self.node.neighbours.addresses(node_id, message.addresses)
 
-    def _announced(self, said: m.Announcement, sender: NodeId, now: Now) -> None:
+    def _announced(self, said: m.Announcement, sender: NodeId, event: Received, now: Now) -> None:
         context, ledger = self.context, self.context.ledger
         raft = ledger.raft
         if raft is None or said.log_id != raft.state.log_id:
             return
-        voters = ledger.configuration.voters
-        of_committee = any(v.node_id == sender for v in voters) or not voters
-        if not of_committee and said.commit_index <= ledger.commit_index:
-            return  # Not of the committee that we know, and we are not behind.
-        if said.term < context.announced_term:
-            return
-        context.announced_by, context.announced_ms = sender, now.mono_ms
-        context.announced_term = said.term
+        self.node.proofs.announced(said, sender, event.enclosed, now)
         if ledger.fetches:
             ledger.replica.held_index = ledger.commit_index
             ledger.replica.heard(said, context.roster.size(), now)
+        if not context.certified.leads(sender, said.term, now):
+            return  # It may say so; it is no leader to us without proof.
         state = ledger.state
         same = state is not None and state.applied_index == said.commit_index
         same = same and ledger.former is None
@@ -237,6 +237,14 @@ class Inbound:
     def _raft(self, frame: Any, sender: From, now: Now) -> None:
         self.context.ledger.receive(frame, sender.peer_key, now, sender.sealed)
 
+    def _signed(self, word: Any, sender: From, now: Now) -> None:
+        self.node.certifying.heard(self._verified(word, sender), now)
+
+    def _verified(self, message: m.Message, sender: From) -> m.Verified:
+        """The message as it was opened."""
+        header = m.Header(sender.node_id, sender.peer_key, sender.incarnation, 0, 0)
+        return m.Verified(header, m.Channel.RAFT, message, sender.sealed)
+
     def _state_asked(self, asked: Any, sender: From, now: Now) -> None:
         answer = self.context.ledger.answer(asked)
         if answer is not None:
@@ -253,14 +261,19 @@ class Inbound:
     # --- work -------------------------------------------------------------------------------------
 
     def _order(self, order: m.Order, sender: From, now: Now) -> None:
-        """Obey a leader: one that we follow, or that is at least of the committee."""
-        context = self.context
-        voters = context.ledger.configuration.voters
-        of_committee = any(v.node_id == sender.node_id for v in voters)
-        leads = sender.node_id == context.leader(now)
-        if order.node_id != context.me or not context.roster.known or not (leads or of_committee):
+        """Obey a leader with a certificate in force; tell any other why it is not obeyed."""
+        context, worker = self.context, self.node.worker
+        if order.node_id != context.me or not context.roster.known:
             return
-        answer = self.node.worker.obey(order, sender.signers, now)
+        by = (sender.node_id, sender.peer_key)
+        refused = self.node.rights.refusal(order, by, sender.enclosed, now)
+        if refused:
+            context.log(
+                Level.WARNING, "an order is not obeyed", by=sender.node_id.hex(), why=refused
+            )
+            answer = m.OrderAnswered(order.token, worker.high_water, False, refused)
+        else:
+            answer = worker.obey(order, sender.signers, now)
         context.tell(sender.peer_key, answer)
 
     def _order_answered(self, answer: m.OrderAnswered, sender: From, now: Now) -> None:

@@ -26,12 +26,21 @@ class Received:
 
     Its sender's binding is known, it is no replay, and where its kind has a clock, that agrees.
     `signers` are those recovered from the signed requests inside it, in their order (None where a
-    signature does not verify): elliptic curves are not the core's business.
+    signature does not verify): elliptic curves are not the core's business. Nor are the sealed
+    messages inside it: `enclosed` are they, opened, in their order (None where one is no good).
     """
 
     verified: Verified
     peer_key: PeerKey | None
     signers: tuple[Signers | None, ...] = ()
+    enclosed: tuple[Verified | None, ...] = ()
+
+
+@attrs.frozen
+class Sealed:
+    """A message of our own, sealed as `Seal` asked for."""
+
+    verified: Verified
 
 
 @attrs.frozen
@@ -145,7 +154,7 @@ class StopAsked:
 
 
 Input = (
-    Ticked | Received | StrangerHeard | ClockDiffered | PeerConnected | PeerDisconnected
+    Ticked | Received | Sealed | StrangerHeard | ClockDiffered | PeerConnected | PeerDisconnected
     | ChainObserved | ChainUnreachable | HardwareObserved | RuntimeObserved | AddressesObserved
     | Asked | LoopLagged | PersistFailed | StopAsked
 )  # fmt: skip

@@ -21,19 +21,21 @@ from p2pool.codec.messages import configuration_hash, decode_snapshot, log_id
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import recovery
 from p2pool.core.pool.apply import apply, apply_entry
+from p2pool.core.pool.chain import open_link
 from p2pool.core.pool.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
+from p2pool.core.readings import Point, Readings, point_of
 from p2pool.core.recovery import Held
 from p2pool.core.replica import Ask, Entries, Replica, Whole, answer_of
 from p2pool.model import limits
 from p2pool.model.chain import RootRecord
-from p2pool.model.errors import Malformed
+from p2pool.model.errors import Conflict, Malformed
 from p2pool.model.frames import AppendRequested, SnapshotSent
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Message
 from p2pool.model.query import SnapshotRequested, StateAnswered, StateRequested
-from p2pool.model.raft import Configuration, Entry, Voter
+from p2pool.model.raft import Configuration, Entry, EntryKind, Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.storage import (
     AppendEntries,
@@ -50,11 +52,10 @@ from p2pool.model.view import Event
 META_TABLE = "meta"
 ROOT_KEY = b"log.root"
 COMMIT_KEY = b"log.commit"
-EMPTY = Configuration(())
 
 
 @attrs.define
-class Ledger:
+class Ledger(Readings):
     """Log and state of one node. What steps want done is collected until it is taken."""
 
     me: Voter
@@ -71,10 +72,12 @@ class Ledger:
     persist: list[PersistOp] = attrs.field(factory=list)
     deferred: list[PersistOp] = attrs.field(factory=list)
     send: list[tuple[PeerKey, Message]] = attrs.field(factory=list)
+    seal: list[Message] = attrs.field(factory=list)
     applied: list[Entry] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
     readable: list[tuple[int, int]] = attrs.field(factory=list)
     unreadable: list[int] = attrs.field(factory=list)
+    points: list[Point] = attrs.field(factory=list)
     unread_entries: int = 0
     held: bool = False
     to_tell: dict[NodeId, None] = attrs.field(factory=dict)
@@ -102,6 +105,7 @@ class Ledger:
             self.state = from_bytes(decode_snapshot(snapshot).state)
             self._keep_time()
         self._absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
+        self.points.clear()  # What was asked before the restart was answered, or is asked anew.
 
     def follow_root(self, root: RootRecord | None, now: Now, block: int = 0) -> bool:
         """Follow a root record of a final block, of a higher epoch than ours or a later one of the
@@ -194,8 +198,14 @@ class Ledger:
         self.held, self.to_tell = False, {}
 
     def change(self, wanted: Configuration, now: Now) -> Entry:
-        """Propose a configuration as leader; raises what `Raft.change` raises."""
+        """Propose a configuration as leader; raises what `Raft.change` raises, and `Conflict` for
+        other voters while the last change of them is not certified."""
         assert self.raft is not None
+        waits = open_link(self.chain)
+        if waits is not None and wanted.voters != self.configuration.voters:
+            raise Conflict(
+                f"The committee's change at {waits.index} is not certified yet.", hint="Retry."
+            )
         out, entry = self.raft.change(wanted, now)
         self._absorb(out)
         return entry
@@ -214,6 +224,11 @@ class Ledger:
         """Lead no more, without an heir."""
         assert self.raft is not None
         self._absorb(self.raft.resign(now))
+
+    def urge(self, now: Now) -> None:
+        """As leader, have all apply at once what is committed."""
+        if self.raft is not None:
+            self._absorb(self.raft.urge(now))
 
     def read(self, request: int, now: Now) -> None:
         """Ask for an index at which a read is consistent; told in `readable` or `unreadable`."""
@@ -267,6 +282,7 @@ class Ledger:
         else:
             self._leave_former(out)
         self.send += out.send
+        self.seal += out.seal
         self.readable += out.readable
         self.unreadable += out.unreadable
         if out.installed is not None:
@@ -298,6 +314,8 @@ class Ledger:
             # Committed in a form that this version cannot read: nothing, on every replica alike.
             self.unread_entries += 1
             events = apply(self.state, entry, None)
+        if entry.kind == EntryKind.CERTIFY:
+            self.points += point_of(entry, self.state, self.chain)
         self.applied.append(entry)
         self.events += events
         self._keep_time()
@@ -330,65 +348,3 @@ class Ledger:
             index = raft.state.commit_index
             taken.append(Put(META_TABLE, COMMIT_KEY, index.to_bytes(8, "big")))
         return taken
-
-    # --- reading ----------------------------------------------------------------------------------
-
-    @property
-    def held_log(self) -> Held | None:
-        """The log that the disk holds: the former one until the new one has begun."""
-        if self.former is not None:
-            return self.former
-        if self.raft is None or self.root is None or self.raft.state.log.last_index == 0:
-            return None
-        assert self.state is not None
-        return Held(self.root, self.raft, self.state)
-
-    @property
-    def commit_index(self) -> int:
-        """How far the log is known to be committed."""
-        return self.raft.state.commit_index if self.raft is not None else 0
-
-    @property
-    def last_index(self) -> int:
-        """Index of the last entry held, committed or not."""
-        return self.raft.state.log.last_index if self.raft is not None else 0
-
-    @property
-    def applied_index(self) -> int:
-        """How far it is applied."""
-        return self.state.applied_index if self.state is not None else 0
-
-    @property
-    def term(self) -> int:
-        """The term that this node is in."""
-        return self.raft.state.hard.term if self.raft is not None else 0
-
-    @property
-    def epoch(self) -> int:
-        """The epoch of the log, 0 without one."""
-        return self.root.epoch if self.root is not None else 0
-
-    @property
-    def role(self) -> RaftRole:
-        """Role in the log."""
-        return self.raft.state.role if self.raft is not None else RaftRole.IDLE
-
-    @property
-    def leads(self) -> bool:
-        """Whether this node leads and has applied an entry of its own term."""
-        raft = self.raft
-        if raft is None or raft.state.role is not RaftRole.LEADER or self.state is None:
-            return False
-        return self.state.applied_term == raft.state.hard.term
-
-    @property
-    def leader(self) -> NodeId | None:
-        """The leader as Raft knows it; None for one that is no participant."""
-        if self.raft is None or self.raft.state.leader is None:
-            return None
-        return self.raft.state.leader.node_id
-
-    @property
-    def configuration(self) -> Configuration:
-        """The committee in force."""
-        return self.raft.state.configuration if self.raft is not None else EMPTY

@@ -16,6 +16,7 @@ from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import inputs, outbox
 from p2pool.core.asks import NO_TASK, Asks
 from p2pool.core.beats import Beats
+from p2pool.core.certifying import CONFIRMED_KEY, Certifying
 from p2pool.core.clocks import Clocks
 from p2pool.core.condition import Condition
 from p2pool.core.confirmations import Confirmations
@@ -27,6 +28,7 @@ from p2pool.core.ledger import Ledger
 from p2pool.core.neighbours import Neighbours
 from p2pool.core.outbox import AnyEffect
 from p2pool.core.peers import BINDINGS_TABLE, Peers
+from p2pool.core.proofs import Proofs
 from p2pool.core.roster import ROSTER_KEY, RosterBook
 from p2pool.core.status import build_view
 from p2pool.core.succession import Succession
@@ -68,6 +70,8 @@ class Node:
         self.asks = Asks(self.context)
         self.succession = Succession(self.context, Confirmations(self.context))
         self.leader: Leader | None = None
+        self.certifying = Certifying(self, restored.tables["meta"].get(CONFIRMED_KEY))
+        self.proofs = Proofs(self.context)
         self.inbound = Inbound(self)
         self.condition = Condition(self.context, self.worker, self.neighbours, self.succession)
         self.revision = 0
@@ -84,6 +88,7 @@ class Node:
         return {
             inputs.Ticked: lambda event, now: None,
             inputs.Received: self.inbound.received,
+            inputs.Sealed: self.certifying.sealed,
             inputs.StrangerHeard: lambda e, now: self.neighbours.stranger(e.peer_key, now),
             inputs.ClockDiffered: lambda e, now: self.context.clocks.heard(
                 e.node_id, e.sent_at_ms, now
@@ -159,12 +164,14 @@ class Node:
             self.asks.readable(number, index, now)
         for number in unreadable:
             self.asks.unreadable(number)
+        self.certifying.settle(now)
         return bool(applied or readable or unreadable)
 
     def _another_log(self, now: Now) -> None:
         """The chain founded another log: what was said under the last one counts no more."""
         context, ledger = self.context, self.context.ledger
         context.announced_by, context.announced_ms, context.announced_term = None, None, 0
+        context.certified.forget()
         self.asks.deposed()
         self.worker.another_log(ledger.epoch, now)
         context.log(Level.INFO, "another root record is final", epoch=ledger.epoch)

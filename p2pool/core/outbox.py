@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p2pool.core.effects import AdmitPeer, Effect, Emit, Log, Persist, Reply, SendTo
+from p2pool.core.effects import AdmitPeer, Effect, Emit, Log, Persist, Reply, Seal, SendTo
 from p2pool.core.worker.events import WorkerEffect
 from p2pool.model.errors import StoreFailed
 from p2pool.model.ports import Accepted
@@ -30,8 +30,9 @@ def collect(node: Node, now: Now) -> list[AnyEffect]:
     _to_myself(node, now)
     ledger.flush()
     sends = [SendTo(peer_key, message) for peer_key, message in ledger.send]
+    seals = [Seal(message) for message in ledger.seal]
     events = [Emit(event) for event in ledger.events]
-    ledger.send, ledger.events = [], []
+    ledger.send, ledger.seal, ledger.events = [], [], []
     work, worker_effects = node.worker.take()
     operations: list[PersistOp] = [*ledger.take_persist(), *work]
     rest: list[AnyEffect] = []
@@ -44,7 +45,7 @@ def collect(node: Node, now: Now) -> list[AnyEffect]:
             node.inbound.admitted(effect, now)
     context.effects = []
     first: list[AnyEffect] = [Persist(tuple(operations))] if operations else []
-    return [*first, *sends, *rest, *worker_effects, *events]
+    return [*first, *sends, *seals, *rest, *worker_effects, *events]
 
 
 def _to_myself(node: Node, now: Now) -> None:

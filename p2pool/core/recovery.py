@@ -23,6 +23,7 @@ from p2pool.codec.messages import decode_snapshot, encode_snapshot
 from p2pool.core.pool.apply import apply, apply_entry
 from p2pool.core.pool.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Raft, RaftRestored
+from p2pool.model.certificates import Chain
 from p2pool.model.chain import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest
@@ -123,6 +124,7 @@ def base(me: Voter, root: RootRecord, name: Digest, held: Held, now: Now) -> Raf
     assert state is not None
     assert term is not None
     state.begin_epoch(root.epoch, max(now.wall_ms, state.log_time_ms))
+    state.chain = Chain(root.epoch, (me,))
     snapshot = Snapshot(
         name, index, term, state.log_time_ms, Configuration((me,)), state.to_bytes()
     )

@@ -1,17 +1,24 @@
-"""What a node checks itself before it starts anything, whoever ordered it.
+"""What a node checks itself before it obeys an order or starts anything, whoever ordered it.
 
-A bad leader can place work badly, never invent it: the submission that an order carries has to be
-signed by an account with the right to it, and to be the one that the task is named after.
-Source: design, section 9.
+A leader is who a quorum of the committee certifies, by signatures that came with the order: the
+sender's being on the committee is not enough, and neither is having led once. And a bad leader can
+place work badly, never invent it: the submission that an order carries has to be signed by an
+account with the right to it, and to be the one that the task is named after.
+Source: design, sections 7 and 9.
 """
 
 import attrs
 
+from p2pool.codec.certificates import Opened, check_fresh
 from p2pool.codec.messages import task_id
+from p2pool.core.certified import UnknownCommittee
 from p2pool.core.context import Context
 from p2pool.core.rights import may
+from p2pool.model.errors import Refusal
+from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.tasks import Action, Signers
-from p2pool.model.work import Desired
+from p2pool.model.timing import Now
+from p2pool.model.work import Desired, Order
 
 
 @attrs.define
@@ -19,6 +26,30 @@ class WorkRights:
     """The judgement of one node on what it is ordered to run."""
 
     context: Context
+
+    def refusal(self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now) -> str:
+        """Why an order is not obeyed, or "". `enclosed`: its certificate's signatures, opened."""
+        ledger, certified = self.context.ledger, self.context.certified
+        if order.token.epoch != ledger.epoch:
+            return f"it is of epoch {order.token.epoch}, and this node follows {ledger.epoch}"
+        try:
+            known = certified.known
+            # What was found good before is: the same bytes, of the same log.
+            same = known is not None and known.signatures == order.certificate
+            if known is None or not same or known.log_id != ledger.log_id:
+                known = certified.judge(enclosed, ledger.chain, ledger.log_id, now)
+            check_fresh(known.time_ms, now.wall_ms)
+        except UnknownCommittee as error:
+            if ledger.fetches:  # Perhaps we are behind: look, and the order will come again.
+                ledger.want(ledger.commit_index + 1, by[1], self.context.roster.size(), now)
+            return error.message
+        except Refusal as error:
+            return error.message
+        if (known.leader.node_id, known.leader.peer_key) != by:
+            return "its certificate is another leader's"
+        if known.term != order.token.term:
+            return f"its certificate is of term {known.term}, not {order.token.term}"
+        return ""
 
     def judge(self, desired: Desired, signers: Signers | None, at_s: int) -> str:
         """Why this must not be started here, or "". It is judged as of its submission, so that a

@@ -2,15 +2,26 @@
 
 import attrs
 
+from p2pool.codec.messages import decode_body
 from p2pool.core.pool.state import Allocation
+from p2pool.model.entries import ChangeCertified
 from p2pool.model.ids import Digest, TaskId
 from p2pool.model.ports import Accepted
-from p2pool.model.raft import Entry
+from p2pool.model.raft import Configuration, Entry, Voter
 from p2pool.model.runtime import ContainerStatus
 from p2pool.model.states import RaftRole
 from tests.sim.machine import Machine
 from tests.sim.violation import Violation
 from tests.sim.world import World
+
+
+@attrs.define
+class Trail:
+    """The changes of one log's voters, up to an entry; `waits`: one that is not certified yet."""
+
+    index: int
+    voters: tuple[Voter, ...] | None = None
+    waits: int | None = None
 
 
 @attrs.define
@@ -22,6 +33,7 @@ class Checks:
     chosen: dict[tuple[Digest, int], Entry] = attrs.field(factory=dict)
     checked: dict[tuple[Digest, int, int], int] = attrs.field(factory=dict)
     accepted: dict[int, Accepted] = attrs.field(factory=dict)
+    trails: dict[Digest, Trail] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         """Watch every step."""
@@ -45,7 +57,23 @@ class Checks:
         for entry in log.between(begin + 1, raft.state.commit_index):
             if self.chosen.setdefault((name, entry.index), entry) != entry:
                 raise Violation(f"entry {entry.index} was committed twice")
+            self._check_certified(self.trails.setdefault(name, Trail(entry.index - 1)), entry)
         self.checked[key] = raft.state.commit_index
+
+    def _check_certified(self, trail: Trail, entry: Entry) -> None:
+        """The voters change only once the change before is certified, or given up in the log."""
+        if entry.index != trail.index + 1:
+            return  # Looked at before, on another machine.
+        trail.index = entry.index
+        body = decode_body(entry.kind, entry.body)
+        if isinstance(body, Configuration):
+            if trail.voters is not None and body.voters != trail.voters:
+                if trail.waits is not None:
+                    raise Violation(f"the voters changed before {trail.waits} was certified")
+                trail.waits = entry.index
+            trail.voters = body.voters
+        elif isinstance(body, ChangeCertified) and body.index == trail.waits:
+            trail.waits = None
 
     # --- at the end -------------------------------------------------------------------------------
 

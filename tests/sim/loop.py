@@ -171,6 +171,8 @@ class Loops:
                     world.said(m, to, effect.message)
             case fx.Publish():
                 world.said(m, None, effect.message)
+            case fx.Seal():
+                self.give(m, inputs.Sealed(m.sealer.sealed(effect.message, world.now(m))))
             case fx.Reply():
                 world.replies[effect.request_id] = effect.result
                 for told in world.on_reply:

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from p2pool.core.certifying import Certifying
 from p2pool.core.leading.orders import compose
 from p2pool.core.pool.state import PoolState
 from p2pool.core.raft.state import RaftState
@@ -62,6 +63,14 @@ def test_a_gpu_that_is_handed_on_too_early_is_found(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(reconcile, "blocked", lambda item, items: False)
     monkeypatch.setattr(PoolState, "holders", lambda self, node_id: ())
     assert _found(range(12))
+
+
+def test_a_change_before_certification_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the voters change although nobody has certified the last change of them. Signing
+    takes no time where nothing is wrong, so here the voters are slow to sign as well."""
+    monkeypatch.setattr(Certifying, "_sign_link", lambda self, link, now: None)
+    monkeypatch.setattr("p2pool.core.ledger.open_link", lambda chain: None)
+    assert _found(range(2))
 
 
 def test_orders_that_leave_out_stops_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from p2pool.core.effects import Level
 from p2pool.core.health import AskWitness, Health, Probe, Verdict
 from p2pool.core.leading import duties
 from p2pool.core.leading.caring import Committee
+from p2pool.core.leading.certificates import Certificates
 from p2pool.core.leading.orders import Orders
 from p2pool.core.leading.reports import Reports
 from p2pool.core.pool.state import PoolState
@@ -47,6 +48,7 @@ class Leader:
     orders: Orders
     reports: Reports = attrs.field(init=False)
     committee: Committee = attrs.field(init=False)
+    certificates: Certificates = attrs.field(init=False)
     decided_index: int = 0
     looked_index: int = -1
     look_due_ms: int = 0
@@ -65,6 +67,7 @@ class Leader:
         """Parts that propose do so through this leader."""
         self.reports = Reports(self.context, self.orders, self.propose)
         self.committee = Committee(self.context, self.succession, self.since_ms)
+        self.certificates = Certificates(self.context, self.propose, self.since_ms)
 
     def propose(self, record: Record, now: Now) -> int:
         """Propose a record; the index of its entry. Raises what `Raft.propose` raises."""
@@ -82,7 +85,11 @@ class Leader:
         state = self.context.ledger.state
         assert state is not None
         self._judge(state, now)
+        self.certificates.tick(now)
         self._decide(state, now)
+        if self.certificates.fresh:
+            self.certificates.fresh = False
+            self.orders.release(now)
         self.orders.compose_all(now)
         self.orders.resend(now)
         self.committee.tick(now)
@@ -91,7 +98,7 @@ class Leader:
     def wakeup_ms(self) -> int:
         """When something is due next."""
         dues = [self.look_due_ms, self.health.wakeup_ms(), self.orders.wakeup_ms()]
-        dues.append(self._announce_due_ms())
+        dues += [self._announce_due_ms(), self.certificates.wakeup_ms()]
         return min(due for due in dues if due is not None)
 
     # --- who is alive -----------------------------------------------------------------------------
@@ -193,8 +200,10 @@ class Leader:
 
     def _announce(self, state: PoolState, now: Now) -> None:
         ledger = self.context.ledger
-        if now.mono_ms < self._announce_due_ms() or ledger.raft is None:
+        due = now.mono_ms >= self._announce_due_ms() or self.certificates.news(now)
+        if not due or ledger.raft is None:
             return
+        certificate, votes = self.certificates.to_tell(now)
         self.announced_ms, self.announced_index = now.mono_ms, ledger.commit_index
         self.context.publish(
             Announcement(
@@ -203,6 +212,8 @@ class Leader:
                 self.term,
                 state.applied_index,
                 state.digest(),
+                certificate,
+                votes,
             )
         )
 

@@ -4,6 +4,7 @@ Intuition: an order is composed from the committed state alone, so two leaders t
 state give the same order. It is the node's complete desired set; what is to end is named, because
 nothing but an explicit stop ever stops a copy. It carries one token, (epoch, term, applied index):
 a node obeys only newer ones, so an order that was delayed or is of a deposed leader does no harm.
+It leaves with the leader's certificate, and is held back until there is one.
 
 Invariants: orders are of committed entries only; a copy that a node reports and the state does not
 know is stopped only where it is of this epoch (another epoch's are adopted or left).
@@ -23,12 +24,15 @@ from p2pool.model.work import Desired, Order, OrderAnswered, Stop
 
 @attrs.define
 class Sent:
-    """The order last given to a node, and whether it was heard."""
+    """The order last given to a node, and whether it was heard. `held`: it never left, for want of
+    a certificate; `refused`: the node heard it and does not obey."""
 
     order: Order
     due_ms: int
     since_ms: int
     answered: bool = False
+    held: bool = True
+    refused: bool = False
 
 
 @attrs.define
@@ -69,29 +73,46 @@ class Orders:
         if old is not None and same:
             order = old.order
         self.sent[node_id] = Sent(order, now.mono_ms + limits.ORDER_RESEND_MS, now.mono_ms)
-        self.context.send(node_id, order)
+        self._send(node_id, self.sent[node_id], now)
+
+    def _send(self, node_id: NodeId, sent: Sent, now: Now) -> None:
+        """Send an order with our certificate in force; without one it waits for `release`."""
+        known, me = self.context.certified.fresh(now), self.context.config.me
+        if known is None or (known.leader, known.term) != (me, sent.order.token.term):
+            return
+        if sent.held:
+            sent.held, sent.since_ms = False, now.mono_ms
+        sent.due_ms = now.mono_ms + limits.ORDER_RESEND_MS
+        self.context.send(node_id, attrs.evolve(sent.order, certificate=known.signatures))
+
+    def release(self, now: Now) -> None:
+        """There is a new certificate: orders that waited, or were refused, go out with it."""
+        for node_id, sent in self.sent.items():
+            if not sent.answered and (sent.held or sent.refused):
+                sent.refused = False
+                self._send(node_id, sent, now)
 
     def answered(self, node_id: NodeId, answer: OrderAnswered) -> None:
         """A node heard an order. One that obeys a newer leader will get no more from us: either
         we are deposed and shall learn it from Raft, or its disk remembers another pool's past."""
         sent = self.sent.get(node_id)
         if sent is not None and sent.order.token == answer.token:
-            sent.answered = answer.ok
+            sent.answered, sent.refused = answer.ok, not answer.ok
 
     def resend(self, now: Now) -> None:
         """Tell again what was not heard, to those who can be reached."""
         for node_id, sent in self.sent.items():
-            if not sent.answered and now.mono_ms >= sent.due_ms:
+            if not (sent.answered or sent.held) and now.mono_ms >= sent.due_ms:
                 sent.due_ms = now.mono_ms + limits.ORDER_RESEND_MS
                 if self.context.peers.is_connected(node_id):
-                    self.context.send(node_id, sent.order)
+                    self._send(node_id, sent, now)
 
     def undelivered(self, now: Now) -> list[NodeId]:
         """Nodes that were given an order a while ago and have not said that they heard it."""
         patience_ms = limits.ORDER_RESEND_MS
         return [
             node_id for node_id, sent in self.sent.items()
-            if not sent.answered and now.mono_ms - sent.since_ms >= patience_ms
+            if not (sent.answered or sent.held) and now.mono_ms - sent.since_ms >= patience_ms
         ]  # fmt: skip
 
     def came(self, node_id: NodeId, now: Now) -> None:
@@ -112,7 +133,9 @@ class Orders:
 
     def wakeup_ms(self) -> int | None:
         """When something has to be told again."""
-        return min((s.due_ms for s in self.sent.values() if not s.answered), default=None)
+        return min(
+            (s.due_ms for s in self.sent.values() if not (s.answered or s.held)), default=None
+        )
 
 
 def compose(state: PoolState, node_id: NodeId, token: Token, unwanted: tuple[Stop, ...]) -> Order:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.codec.messages import Record, decode_body
-from p2pool.core.pool import tasks
+from p2pool.core.pool import chain, tasks
 from p2pool.core.pool.adoption import adopt
 from p2pool.core.pool.changes import Changes
 from p2pool.core.pool.requests import apply_request, note_revocation
@@ -74,6 +74,24 @@ def _noop(changes: Changes, record: entries.Noop) -> None:
 def _configuration(changes: Changes, record: Configuration) -> None:
     count = len(record.voters)
     changes.tell("committee", "committee", f"has {count} voter{'' if count == 1 else 's'}")
+    state = changes.state
+    state.chain = chain.extended(
+        state.chain, state.epoch, record.voters, changes.index, state.applied_term,
+        state.log_time_ms,
+    )  # fmt: skip
+
+
+def _certify(changes: Changes, record: entries.Certify) -> None:
+    """What the state is here is what the voters sign: it changes nothing."""
+
+
+def _certificate(changes: Changes, record: entries.ChangeCertified) -> None:
+    state = changes.state
+    before, state.chain = state.chain, chain.certified(state.chain, record)
+    if state.chain != before:
+        link = next(one for one in state.chain.links if one.index == record.index)
+        how = "is not certified: too few answered" if link.given_up else "is certified"
+        changes.tell("committee", "committee", f"its change at {record.index} {how}")
 
 
 def _placement(changes: Changes, record: entries.Placement) -> None:
@@ -166,4 +184,6 @@ _TABLE: Mapping[type, Callable[..., None]] = {
     entries.Setting: _setting,
     entries.Revocation: note_revocation,
     entries.Adopted: adopt,
+    entries.Certify: _certify,
+    entries.ChangeCertified: _certificate,
 }

@@ -18,6 +18,7 @@ import attrs
 from p2pool.codec.messages import digest
 from p2pool.codec.spec import parse_spec
 from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.model.certificates import Chain
 from p2pool.model.entries import Revocation, Setting
 from p2pool.model.ids import (
     ZERO_TOKEN,
@@ -174,6 +175,7 @@ class PoolSnapshot:
     revocations: tuple[Revocation, ...]
     applied: tuple[AppliedRequest, ...]
     recovered_at_ms: int
+    chain: Chain
 
 
 StrayKey = tuple[AllocationId, int]
@@ -199,6 +201,7 @@ class PoolState:
     revocations: dict[Address, Revocation] = attrs.field(factory=dict)
     applied: dict[bytes, AppliedRequest] = attrs.field(factory=dict)
     recovered_at_ms: int = 0
+    chain: Chain = Chain()
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _digest: tuple[int, Digest] | None = None
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
@@ -318,6 +321,7 @@ class PoolState:
                 tuple(self.revocations.values()),
                 tuple(self.applied.values()),
                 self.recovered_at_ms,
+                self.chain,
             )
         )
 
@@ -345,4 +349,5 @@ def from_bytes(data: bytes) -> PoolState:
     for request in kept.applied:
         state.note_applied(request)
     state.recovered_at_ms = kept.recovered_at_ms
+    state.chain = kept.chain
     return state

@@ -32,6 +32,12 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
         s.role, term = RaftRole.CANDIDATE, s.hard.term + 1
         s.save_hard(term, s.me.store_id)
     s.votes, s.grants, s.releases = {s.me.store_id: True}, {}, {}
+    if not pre:
+        own = VoteAnswered(
+            s.log_id, term, s.me, s.me, s.log.last_index, s.log.last_term,
+            s.hash_of(s.configuration), False, True, "",
+        )  # fmt: skip
+        s.out.seal.append(own)
     for voter in s.configuration.voters:
         if voter != s.me:
             s.tell(
@@ -82,8 +88,8 @@ def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
 def answered(s: RaftState, m: VoteAnswered, now: Now, sealed: bytes = b"") -> bool:
     """Count an answer; True when it makes us leader.
 
-    A granted vote is kept in its envelope for as long as we lead: of these, and of our own request
-    as our own vote, the proof is made that we were elected.
+    A granted vote is kept in its envelope for as long as we lead: of these, and of our own
+    (`own_vote`), the proof is made that we were elected.
     """
     if m.candidate != s.me or m.voter not in s.configuration.voters:
         return False
@@ -129,6 +135,13 @@ def _released(s: RaftState, m: VoteAnswered) -> None:
     if sum(store in s.releases for store in others) * 2 > len(others):
         s.released_at = s.configuration_index
         s.role = s.resting_role()
+
+
+def own_vote(s: RaftState, m: VoteAnswered, sealed: bytes) -> None:
+    """Our own vote for ourselves came back sealed: keep it with the others' while it counts."""
+    counts = (m.candidate, m.voter, m.term) == (s.me, s.me, s.hard.term)
+    if counts and s.role in (RaftRole.CANDIDATE, RaftRole.LEADER):
+        s.grants[s.me.store_id] = sealed
 
 
 def _as_asked(s: RaftState, m: VoteAnswered, term: int) -> bool:

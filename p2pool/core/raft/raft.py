@@ -235,6 +235,17 @@ class Raft:
         self._settle(now)
         return self._done(), entry
 
+    def urge(self, now: Now) -> Out:
+        """Tell all at once how far the log is committed, as leader; else they learn it with the
+        next append."""
+        if self.state.leads:
+            replication.broadcast(self.state, now)
+        return self._done()
+
+    def own_vote(self, vote: VoteAnswered, sealed: bytes) -> None:
+        """Our own vote, as we sealed it (`Out.seal`)."""
+        election.own_vote(self.state, vote, sealed)
+
     def followers(self) -> tuple[membership.FollowerProgress, ...]:
         """All other participants as this leader sees them, voters first; empty when it is none."""
         return membership.followers(self.state)

@@ -34,10 +34,14 @@ ConfigurationHash = Callable[[Configuration], Digest]
 
 @attrs.define
 class Out:
-    """What a step wants done: make durable, then send and apply, in order."""
+    """What a step wants done: make durable, then send and apply, in order.
+
+    `seal`: our own words that we keep as others would receive them (a candidate's vote for itself).
+    """
 
     persist: list[PersistOp] = attrs.field(factory=list)
     send: list[tuple[PeerKey, Message]] = attrs.field(factory=list)
+    seal: list[Message] = attrs.field(factory=list)
     committed: list[Entry] = attrs.field(factory=list)
     installed: bytes | None = None
     readable: list[tuple[int, int]] = attrs.field(factory=list)

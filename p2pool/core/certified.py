@@ -1,0 +1,144 @@
+"""Which leader this node may obey: the newest leader certificate that it has checked.
+
+Intuition: not who sends an order makes it one, but a quorum's signed word that the sender leads. A
+node checks that against the voters of its own log; of a committee that it does not know yet it
+keeps the certificate until its log has caught up. The committee just before the last change is
+taken too, until its certificates have expired: a change makes no leader's word void at once.
+
+Invariants: only a certificate of a known committee, of this log, not expired, counts; a later term
+or a later time replaces an earlier one, never the other way. Source: design, section 7.
+"""
+
+import attrs
+
+from p2pool.codec.certificates import (
+    Opened,
+    check_fresh,
+    committee_named,
+    leader_certificate,
+    votes_for,
+)
+from p2pool.codec.messages import committee_hash
+from p2pool.model.certificates import Chain, LeaderCertificate
+from p2pool.model.errors import NotForUs, Refusal, Stale
+from p2pool.model.ids import Digest, NodeId
+from p2pool.model.messages import Verified
+from p2pool.model.raft import Voter
+from p2pool.model.timing import Now
+
+
+class UnknownCommittee(NotForUs):
+    """A certificate of a committee that this node's log does not show (yet)."""
+
+    code = "unknown-committee"
+
+
+@attrs.define
+class Certified:
+    """What one node knows of who leads, with proof. `problem` is said by a leader without one."""
+
+    known: LeaderCertificate | None = None
+    votes: tuple[bytes, ...] = ()
+    waiting: tuple[Verified | None, ...] = ()
+    problem: str = ""
+    disagreement: str = ""
+    _hashes: dict[tuple[Voter, ...], Digest] = attrs.field(factory=dict)
+
+    # --- taking -----------------------------------------------------------------------------------
+
+    def judge(
+        self, opened: Opened, chain: Chain, log_id: Digest | None, now: Now
+    ) -> LeaderCertificate:
+        """The certificate that these signatures make, kept where it is newer; or a `Refusal`."""
+        if not opened:
+            raise NotForUs("It came without the leader's certificate.")
+        if log_id is None:
+            raise UnknownCommittee("This node knows no log of the pool yet.")
+        voters = self._committee(opened, chain)
+        if voters is None:
+            self.waiting = tuple(opened)
+            raise UnknownCommittee("It is certified by a committee that is not known here (yet).")
+        found = leader_certificate(opened, voters, log_id)
+        check_fresh(found.time_ms, now.wall_ms)
+        self.hold(found)
+        return found
+
+    def hold(self, found: LeaderCertificate) -> None:
+        """Keep a checked certificate where it is newer than what is known."""
+        old = self.known
+        newer = old is None or old.log_id != found.log_id or _age(old) < _age(found)
+        if newer:
+            if old is None or (old.log_id, old.term) != (found.log_id, found.term):
+                self.votes = ()
+            self.known = found
+
+    def elected(self, opened: Opened, chain: Chain) -> None:
+        """Keep the votes that the known leader was elected by, where they are good."""
+        known = self.known
+        if known is None or not opened or len(opened) <= len(self.votes):
+            return
+        for voters in _committees(chain):
+            try:
+                votes_for(opened, voters, known.log_id, known.term, known.leader)
+            except Refusal:
+                continue
+            self.votes = tuple(v.sealed for v in opened if v is not None)
+            return
+
+    def again(self, chain: Chain, log_id: Digest | None, now: Now) -> None:
+        """The log has moved on: judge anew what could not be judged before."""
+        if self.waiting and self._committee(self.waiting, chain) is not None:
+            waiting, self.waiting = self.waiting, ()
+            try:
+                self.judge(waiting, chain, log_id, now)
+            except Refusal:
+                return  # It was no good, and its committee is known now: nothing is lost.
+
+    def forget(self) -> None:
+        """Another log was founded: who led the last one leads nothing."""
+        self.known, self.votes, self.waiting = None, (), ()
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def fresh(self, now: Now) -> LeaderCertificate | None:
+        """The newest certificate, unless it has expired."""
+        if self.known is None:
+            return None
+        try:
+            check_fresh(self.known.time_ms, now.wall_ms)
+        except Stale:
+            return None
+        return self.known
+
+    def leads(self, node_id: NodeId, term: int, now: Now) -> bool:
+        """Whether a node is known, by a certificate in force, to lead in a term."""
+        known = self.fresh(now)
+        return known is not None and (known.leader.node_id, known.term) == (node_id, term)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _committee(self, opened: Opened, chain: Chain) -> tuple[Voter, ...] | None:
+        """The voters that a certificate names, if they are the committee now or just before."""
+        named = committee_named(opened)
+        for voters in _committees(chain):
+            if self._hash(voters) == named:
+                return voters
+        return None
+
+    def _hash(self, voters: tuple[Voter, ...]) -> Digest:
+        if voters not in self._hashes:
+            if len(self._hashes) > 16:
+                self._hashes.clear()
+            self._hashes[voters] = committee_hash(voters)
+        return self._hashes[voters]
+
+
+def _committees(chain: Chain) -> tuple[tuple[Voter, ...], ...]:
+    """The committee now, and the one before the last change."""
+    if not chain.links:
+        return (chain.base,)
+    return (chain.voters, chain.before(chain.links[-1]))
+
+
+def _age(certificate: LeaderCertificate) -> tuple[int, int]:
+    return certificate.term, certificate.time_ms

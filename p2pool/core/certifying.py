@@ -1,0 +1,169 @@
+"""A voter's signatures: over who leads, and over changes of the committee.
+
+Intuition: nobody asks a voter to sign bytes. It signs what its own log says when it applies an
+entry: at a leader's question (`Certify`) that this leader leads and what the state is there; at a
+change of the voters, as one of those before it, who the next ones are. The message goes to the
+leader like any other; the leader's own is sealed and given back (`Seal`).
+
+Invariants: in one log and term a voter confirms one leader only, and remembers on its disk whom,
+before it says so: a member that lies about leading cannot make an honest voter look like one that
+lies. It signs no time that its own clock does not agree with. Where its state is another than the
+leader's, its signature says so, and the leader tells. Source: design, sections 3, 4 and 7.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from p2pool.codec.messages import committee_hash
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.core.effects import Level, Persist, Seal
+from p2pool.core.inputs import Sealed
+from p2pool.core.pool.chain import incomplete, open_link
+from p2pool.core.readings import Point
+from p2pool.model import limits
+from p2pool.model.certificates import CertificateSigned, ConfigurationSigned, Link
+from p2pool.model.errors import Malformed
+from p2pool.model.frames import VoteAnswered
+from p2pool.model.ids import Digest, NodeId
+from p2pool.model.messages import Verified
+from p2pool.model.raft import Voter
+from p2pool.model.storage import Put
+from p2pool.model.timing import Now
+
+if TYPE_CHECKING:
+    from p2pool.core.node import Node
+
+META_TABLE = "meta"
+CONFIRMED_KEY = b"certificate.confirmed"
+
+
+@attrs.frozen
+class Confirmed:
+    """The leader that this voter has confirmed last."""
+
+    log_id: Digest
+    term: int
+    leader: Voter
+
+
+class Certifying:
+    """What one node signs as a voter."""
+
+    def __init__(self, node: Node, kept: bytes | None) -> None:
+        """`kept`: what the disk remembers under `CONFIRMED_KEY`."""
+        self.node = node
+        self.context = node.context
+        self.confirmed: Confirmed | None = None
+        self.signed: tuple[int, int, NodeId | None] = (0, 0, None)
+        if kept is not None:
+            try:
+                self.confirmed = decode_struct(Confirmed, kept)
+            except Malformed:
+                self.confirmed = None
+
+    # --- what the log says ------------------------------------------------------------------------
+
+    def settle(self, now: Now) -> None:
+        """Sign what was applied since the last time."""
+        ledger = self.context.ledger
+        points, ledger.points = ledger.points, []
+        for point in points:
+            self._point(point, now)
+        for again in incomplete(ledger.chain) if points else ():
+            self._sign_link(again, now)
+        link = open_link(ledger.chain)
+        if link is not None:
+            # Told to each leader once here, and again whenever a leader asks.
+            to = (link.index, ledger.term, self.context.leader(now))
+            if to != self.signed:
+                self.signed = to
+                if ledger.leads:
+                    ledger.urge(now)
+                self._sign_link(link, now)
+        self.context.certified.again(ledger.chain, ledger.log_id, now)
+
+    def _point(self, point: Point, now: Now) -> None:
+        """A leader's question."""
+        ledger, me = self.context.ledger, self.context.config.me
+        current = point.term == ledger.term and ledger.raft is not None
+        leading = self.node.leader
+        if current and leading is not None and point.asked.leader == me:
+            ledger.urge(now)
+            leading.certificates.asked(point)
+        if current and me in point.voters and self._agrees(point, now):
+            assert ledger.log_id is not None
+            word = CertificateSigned(
+                ledger.log_id, point.term, point.asked.leader, me, committee_hash(point.voters),
+                point.index, point.state_digest, point.asked.at_ms,
+            )  # fmt: skip
+            self._say(point.asked.leader, word)
+
+    def _agrees(self, point: Point, now: Now) -> bool:
+        """Whether this voter may confirm the leader of its own term."""
+        raft, asked = self.context.ledger.raft, point.asked
+        assert raft is not None
+        if raft.state.leader != asked.leader:
+            return False
+        offset_ms = asked.at_ms - now.wall_ms
+        if abs(offset_ms) > limits.CLOCK_SKEW_MAX_MS:
+            self.context.log(
+                Level.WARNING, "the leader's clock is not ours: it is not confirmed",
+                leader=asked.leader.node_id.hex(), offset_ms=offset_ms,
+            )  # fmt: skip
+            return False
+        new = Confirmed(raft.state.log_id, point.term, asked.leader)
+        old = self.confirmed
+        if old is not None and (old.log_id, old.term) == (new.log_id, new.term) and old != new:
+            self.context.log(
+                Level.WARNING, "two members say that they lead in one term: the second is refused",
+                first=old.leader.node_id.hex(), second=new.leader.node_id.hex(),
+            )  # fmt: skip
+            return False
+        if old != new:
+            self.confirmed = new
+            kept = Put(META_TABLE, CONFIRMED_KEY, encode_struct(new))
+            self.context.effects.append(Persist((kept,)))
+        return True
+
+    def _sign_link(self, link: Link, now: Now) -> None:
+        """A change of the voters that we are to certify, as one of those before it."""
+        ledger, me = self.context.ledger, self.context.config.me
+        chain = ledger.chain
+        before = chain.before(link)
+        if me not in before or ledger.log_id is None:
+            return
+        word = ConfigurationSigned(
+            ledger.log_id, link.index, link.term, committee_hash(before),
+            committee_hash(link.voters), me,
+        )  # fmt: skip
+        leader = self.context.leader(now)
+        if leader == self.context.me:
+            self.context.effects.append(Seal(word))
+        elif leader is not None:
+            self.context.send(leader, word)
+
+    def _say(self, leader: Voter, word: CertificateSigned) -> None:
+        if leader == self.context.config.me:
+            self.context.effects.append(Seal(word))
+        else:
+            self.context.tell(leader.peer_key, word)
+
+    # --- signatures that come ---------------------------------------------------------------------
+
+    def sealed(self, event: Sealed, now: Now) -> None:
+        """Our own word, sealed."""
+        message, raft = event.verified.message, self.context.ledger.raft
+        if isinstance(message, VoteAnswered):
+            if raft is not None and message.log_id == raft.state.log_id:
+                raft.own_vote(message, event.verified.sealed)
+        else:
+            self.heard(event.verified, now)
+
+    def heard(self, verified: Verified, now: Now) -> None:
+        """A voter's word, sent to us because we lead."""
+        leader = self.node.leader
+        if leader is not None and self.context.ledger.leads:
+            leader.certificates.heard(verified, now)

@@ -1,0 +1,231 @@
+"""A leader's certificates: asked for every minute, gathered from the voters, renewed in time.
+
+Intuition: the leader writes a question into the log (`Certify`); every voter that applies it signs
+the same sentence, and a quorum of them is the certificate that orders carry. Where too few answer
+it asks again, a little later each time. Signatures over a change of the voters come in by the same
+way, and are written into the log for every replica and the next leader.
+
+Invariants: only what agrees with the leader's own state to the last field counts; a voter that says
+another digest at the same index is named loudly, for one of the two states is wrong. A change that
+the previous voters do not certify within `limits.VOTER_REPLACE_AFTER_MS` of log time is written
+down as it is, so that a committee whose old voters are gone for good is not stuck with itself;
+outsiders are told so by `p2pool verify leader`. Source: design, section 7.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import attrs
+
+from p2pool.codec.certificates import (
+    leader_certificate,
+    link_signers,
+    quorum_of,
+    said_by,
+)
+from p2pool.codec.messages import Record, committee_hash
+from p2pool.core.context import Context
+from p2pool.core.effects import Level
+from p2pool.core.pool.chain import incomplete, open_link
+from p2pool.core.readings import Point
+from p2pool.model import limits
+from p2pool.model.certificates import (
+    CertificateSigned,
+    ConfigurationSigned,
+    LeaderCertificate,
+    Link,
+)
+from p2pool.model.entries import Certify, ChangeCertified
+from p2pool.model.errors import Conflict, NoLeader, Overloaded, Refusal
+from p2pool.model.messages import Verified
+from p2pool.model.raft import Voter
+from p2pool.model.timing import Now
+
+Propose = Callable[[Record, Now], int]
+POINTS_KEPT = 4
+PATIENCE = 3
+"""After how many questions without an answer it is said."""
+
+
+@attrs.define
+class Gathering:
+    """One question that was applied here, and who answered it."""
+
+    point: Point
+    heard: dict[Voter, Verified] = attrs.field(factory=dict)
+
+
+@attrs.define
+class Certificates:
+    """The certificates of one leader in one term."""
+
+    context: Context
+    propose: Propose
+    since_ms: int
+    due_ms: int = 0
+    unanswered: int = 0
+    certified_voters: tuple[Voter, ...] = ()
+    questions: "OrderedDict[int, Gathering]" = attrs.field(factory=OrderedDict)
+    links: dict[int, dict[Voter, Verified]] = attrs.field(factory=dict)
+    written: dict[int, bool] = attrs.field(factory=dict)
+    fresh: bool = False
+    told: tuple[bytes, ...] = ()
+    told_times: int = 0
+    told_ms: int = 0
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    def tick(self, now: Now) -> None:
+        """Ask for a certificate where one is due, and end what waited too long."""
+        voters = self.context.ledger.chain.voters
+        if self.certified_voters not in ((), voters):
+            self.certified_voters, self.due_ms = (), now.mono_ms
+        if now.mono_ms >= self.due_ms:
+            self._ask(now)
+        link = open_link(self.context.ledger.chain)
+        if link is not None and now.mono_ms >= self._give_up_ms(link, now):
+            self._give_up(link, now)
+
+    def _ask(self, now: Now) -> None:
+        wait_ms = limits.CERTIFY_RETRY_MIN_MS << min(self.unanswered, 8)
+        self.due_ms = now.mono_ms + min(wait_ms, limits.CERTIFY_RETRY_MAX_MS)
+        self.unanswered += 1
+        if self.unanswered > PATIENCE:
+            self.context.certified.problem = (
+                "Too few voters confirm this leader, so no node takes orders from it: are their "
+                "clocks and its own set, and are they up?"
+            )
+            self.context.log(Level.WARNING, "the leader is not certified", asked=self.unanswered)
+        self.context.certified.disagreement = ""
+        self._try(Certify(self.context.config.me, now.wall_ms), now)
+
+    def _try(self, record: Record, now: Now) -> bool:
+        try:
+            self.propose(record, now)
+        except (NoLeader, Overloaded, Conflict):
+            return False
+        return True
+
+    def wakeup_ms(self) -> int:
+        """When something is due next; what waits to be given up is looked at with each step."""
+        return self.due_ms
+
+    # --- gathering --------------------------------------------------------------------------------
+
+    def asked(self, point: Point) -> None:
+        """Our own question was applied here: what the others are to agree with."""
+        self.questions[point.index] = Gathering(point)
+        while len(self.questions) > POINTS_KEPT:
+            self.questions.popitem(last=False)
+
+    def heard(self, verified: Verified, now: Now) -> None:
+        """A voter's signed word."""
+        message = verified.message
+        if isinstance(message, CertificateSigned):
+            self._confirmed(message, verified, now)
+        elif isinstance(message, ConfigurationSigned):
+            self._certified(message, verified, now)
+
+    def _confirmed(self, word: CertificateSigned, verified: Verified, now: Now) -> None:
+        gathering = self.questions.get(word.commit_index)
+        if gathering is None or word.voter not in gathering.point.voters:
+            return
+        if not said_by(verified, word.voter):
+            return
+        point, log_id = gathering.point, self.context.ledger.log_id
+        assert log_id is not None
+        ours = CertificateSigned(
+            log_id, point.term, point.asked.leader, word.voter, committee_hash(point.voters),
+            point.index, point.state_digest, point.asked.at_ms,
+        )  # fmt: skip
+        if word != ours:
+            if attrs.evolve(word, state_digest=ours.state_digest) == ours:
+                self._disagrees(word)
+            return
+        gathering.heard[word.voter] = verified
+        if len(gathering.heard) == quorum_of(point.voters):
+            signatures = tuple(gathering.heard.values())
+            self.context.certified.hold(leader_certificate(signatures, point.voters, log_id))
+            self.certified_voters, self.unanswered, self.fresh = point.voters, 0, True
+            self.context.certified.problem = ""
+            if open_link(self.context.ledger.chain) is None:
+                self.due_ms = now.mono_ms + limits.CERTIFY_INTERVAL_MS
+
+    def _disagrees(self, word: CertificateSigned) -> None:
+        """A voter's state is not ours: Raft does not let that happen; a fault or a lie does."""
+        name = word.voter.node_id.hex()
+        self.context.log(
+            Level.ERROR, "a voter's state is not the leader's", voter=name, index=word.commit_index
+        )
+        self.context.certified.disagreement = (
+            f"Voter 0x{name} holds another state than this leader at index {word.commit_index}: "
+            "one of the two has a fault or lies."
+        )
+
+    # --- changes of the voters --------------------------------------------------------------------
+
+    def _certified(self, word: ConfigurationSigned, verified: Verified, now: Now) -> None:
+        chain, log_id = self.context.ledger.chain, self.context.ledger.log_id
+        link = next((one for one in incomplete(chain) if one.index == word.index), None)
+        if link is None or log_id is None or self.written.get(link.index, False):
+            return
+        before = chain.before(link)
+        try:
+            link_signers((verified,), link, before, log_id)
+        except Refusal:
+            return
+        heard = self.links.setdefault(link.index, {})
+        heard[word.voter] = verified
+        while len(self.links) > limits.RECENT_LINKS_SIGNED_MAX:
+            del self.links[min(self.links)]
+        if len(heard) == quorum_of(before):
+            self._write(link, True, now)
+
+    def _write(self, link: Link, enough: bool, now: Now) -> None:
+        signatures = tuple(v.sealed for v in self.links.get(link.index, {}).values())
+        if self._try(ChangeCertified(link.index, signatures), now):
+            self.written[link.index] = enough
+
+    def _give_up_ms(self, link: Link, now: Now) -> int:
+        """When a change has waited long enough, on the monotonic clock, from its log time."""
+        state = self.context.ledger.state
+        assert state is not None
+        waited_ms = max(now.wall_ms, state.log_time_ms) - link.at_ms
+        left_ms = limits.VOTER_REPLACE_AFTER_MS - waited_ms
+        return max(now.mono_ms + left_ms, self.since_ms + limits.JUDGEMENT_GRACE_MS)
+
+    def _give_up(self, link: Link, now: Now) -> None:
+        if link.index in self.written:
+            return
+        self.context.log(
+            Level.WARNING, "a change of the committee stays without a quorum's signatures",
+            index=link.index, signatures=len(self.links.get(link.index, {})),
+        )  # fmt: skip
+        self._write(link, False, now)
+
+    # --- telling ----------------------------------------------------------------------------------
+
+    def in_force(self, now: Now) -> LeaderCertificate | None:
+        """Our own certificate, unless there is none or it has expired."""
+        known = self.context.certified.fresh(now)
+        ours = (self.context.ledger.term, self.context.config.me)
+        return known if known is not None and (known.term, known.leader) == ours else None
+
+    def to_tell(self, now: Now) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """Certificate and votes for the next announcement: a few times when new, then at times."""
+        known, raft = self.in_force(now), self.context.ledger.raft
+        if known is None or raft is None:
+            return (), ()
+        if known.signatures != self.told:
+            self.told, self.told_times = known.signatures, 0
+        again = now.mono_ms - self.told_ms >= limits.CERTIFICATE_TELL_INTERVAL_MS
+        if self.told_times >= limits.CERTIFICATE_TELL_TIMES and not again:
+            return (), ()
+        self.told_times, self.told_ms = self.told_times + 1, now.mono_ms
+        self.context.certified.votes = tuple(raft.state.grants.values())
+        return known.signatures, self.context.certified.votes
+
+    def news(self, now: Now) -> bool:
+        """Whether the pool has not been told of a certificate in force at all."""
+        known = self.in_force(now)
+        return known is not None and known.signatures != self.told

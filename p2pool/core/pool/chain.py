@@ -1,0 +1,71 @@
+"""The committee's chain in the replicated state: each change of the voters, and who signed it.
+
+Intuition: the voters are the log's to change and the outsiders' to check. Whoever was a voter
+before a change signs it once it is committed; the leader writes the signatures into the log, so
+that every replica and every next leader has them. The root record certifies the founder, and needs
+no link.
+
+Invariants: a link *closes* when a quorum of the previous voters has signed it, or when the leader
+writes down that it waited long enough (`given_up`): until then the voters do not change again. A
+link that was given up can still be completed later, and never loses signatures. At most
+`limits.CHAIN_LINKS_MAX` links are kept: the oldest is dropped, and how many were is remembered, for
+then nobody can go back to the root record from here and verification says so.
+
+The signatures are not verified here (the core has no curves): the leader checks what it writes, and
+outsiders check what they are given. Source: design, section 7.
+"""
+
+import attrs
+
+from p2pool.codec.certificates import quorum_of
+from p2pool.model import limits
+from p2pool.model.certificates import Chain, Link
+from p2pool.model.entries import ChangeCertified
+from p2pool.model.raft import Voter
+
+
+def extended(
+    chain: Chain, epoch: int, voters: tuple[Voter, ...], index: int, term: int, at_ms: int
+) -> Chain:
+    """The chain after a configuration entry; the same one where the voters stay."""
+    if chain.epoch != epoch:
+        return Chain(epoch, voters)
+    if chain.voters == voters:
+        return chain
+    links = (*chain.links, Link(index, term, at_ms, voters))
+    if len(links) <= limits.CHAIN_LINKS_MAX:
+        return attrs.evolve(chain, links=links)
+    return Chain(epoch, links[0].voters, links[1:], chain.dropped + 1)
+
+
+def certified(chain: Chain, record: ChangeCertified) -> Chain:
+    """The chain after signatures came; a record that brings nothing more changes nothing."""
+    for at, link in enumerate(chain.links):
+        if link.index != record.index:
+            continue
+        enough = len(record.signatures) >= quorum_of(chain.before(link))
+        if complete(chain, link) or not (enough or open_link(chain) == link):
+            return chain
+        more = max(link.signatures, record.signatures, key=len)
+        new = attrs.evolve(link, signatures=more, given_up=not enough)
+        return attrs.evolve(chain, links=(*chain.links[:at], new, *chain.links[at + 1 :]))
+    return chain
+
+
+def complete(chain: Chain, link: Link) -> bool:
+    """Whether a quorum of the voters before it has signed a link."""
+    return len(link.signatures) >= quorum_of(chain.before(link))
+
+
+def open_link(chain: Chain) -> Link | None:
+    """The link that waits to be certified, if there is one: always the last."""
+    last = chain.links[-1] if chain.links else None
+    if last is None or last.given_up or complete(chain, last):
+        return None
+    return last
+
+
+def incomplete(chain: Chain) -> tuple[Link, ...]:
+    """The newest links that lack signatures, given up or not: those still asked for."""
+    lacking = [link for link in chain.links if not complete(chain, link)]
+    return tuple(lacking[-limits.RECENT_LINKS_SIGNED_MAX :])

@@ -1,0 +1,87 @@
+"""The committee's chain in the replicated state: links open, close, are given up and dropped."""
+
+import attrs
+
+from p2pool.core.pool import chain as ch
+from p2pool.core.pool.state import PoolState, from_bytes
+from p2pool.model import limits
+from p2pool.model.certificates import Chain
+from p2pool.model.entries import ChangeCertified
+from p2pool.model.ids import Address, PoolRef
+from tests.wire.committee import A, B, C, D, Member, voters
+
+
+def grown(*steps: tuple[Member, ...]) -> Chain:
+    """The chain of these committees, one entry apart, none certified."""
+    chain = Chain()
+    for index, members in enumerate(steps, start=1):
+        chain = ch.extended(chain, 1, voters(members), index, 1, index * 1000)
+    return chain
+
+
+def test_the_founder_needs_no_link() -> None:
+    """The root record certifies it; learners alone are no change either."""
+    chain = grown((A,), (A,), (A,))
+    assert chain == Chain(1, voters([A]))
+    assert ch.open_link(chain) is None
+
+
+def test_a_change_waits_for_a_quorum_of_those_before() -> None:
+    """Of one: one. Of two: both."""
+    chain = grown((A,), (A, B))
+    link = ch.open_link(chain)
+    assert link is not None
+    assert chain.before(link) == voters([A])
+    chain = ch.certified(chain, ChangeCertified(2, (b"a",)))
+    assert ch.open_link(chain) is None
+    chain = ch.extended(chain, 1, voters([A, B, C]), 3, 1, 0)
+    assert len(ch.incomplete(chain)) == 1
+    assert ch.open_link(ch.certified(chain, ChangeCertified(3, (b"a", b"b")))) is None
+
+
+def test_a_change_can_be_given_up_and_completed_later() -> None:
+    """It says so, keeps what it had, and takes more when it comes."""
+    chain = grown((A, B), (A,))
+    given_up = ch.certified(chain, ChangeCertified(2, (b"a",)))
+    (link,) = given_up.links
+    assert link.given_up
+    assert link.signatures == (b"a",)
+    assert ch.open_link(given_up) is None
+    assert ch.incomplete(given_up) == (link,)
+    assert ch.certified(given_up, ChangeCertified(2, ())) == given_up
+    done = ch.certified(given_up, ChangeCertified(2, (b"a", b"b")))
+    assert not done.links[0].given_up
+    assert ch.incomplete(done) == ()
+    assert ch.certified(done, ChangeCertified(2, (b"x", b"y", b"z"))) == done
+
+
+def test_signatures_of_no_change_change_nothing() -> None:
+    """A leader may write what it likes."""
+    chain = grown((A,), (A, B))
+    assert ch.certified(chain, ChangeCertified(9, (b"a",))) == chain
+
+
+def test_the_oldest_links_are_dropped_and_counted() -> None:
+    """From the base that is left on, the chain is whole."""
+    chain = grown((A,))
+    for n in range(limits.CHAIN_LINKS_MAX + 5):
+        chain = ch.extended(chain, 1, voters([A, B] if n % 2 == 0 else [A]), n + 2, 1, 0)
+    assert len(chain.links) == limits.CHAIN_LINKS_MAX
+    assert chain.dropped == 5
+    assert chain.base == voters([A, B])
+    assert chain.before(chain.links[0]) == chain.base
+
+
+def test_another_epoch_begins_another_chain() -> None:
+    """What the old log's voters said is nothing to the new one's."""
+    chain = ch.extended(grown((A,), (A, B)), 2, voters([D]), 9, 1, 0)
+    assert chain == Chain(2, voters([D]))
+
+
+def test_the_chain_is_in_the_snapshot() -> None:
+    """Every replica and every next leader has it."""
+    state = PoolState(PoolRef(1, Address(b"c" * 20), 1), 1)
+    before = state.digest()
+    state.chain = ch.certified(grown((A,), (A, B)), ChangeCertified(2, (b"a",)))
+    assert from_bytes(state.to_bytes()).chain == state.chain
+    assert attrs.evolve(state, digest=None).digest() != before
