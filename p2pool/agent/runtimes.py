@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pool.drivers.config import AgentConfig
+from p2pool.drivers.config import AgentConfig, RuntimeConfig
 from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.dockersupport import GpuPath
 from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, P2poolError
@@ -42,8 +44,7 @@ def docker_runtime(config: AgentConfig, directory: Path, node_id: NodeId) -> Doc
         RuntimeScope(config.pool_ref, node_id),
         directory / "containers",
         base_url=config.runtime.docker_host,
-        registries=config.runtime.registries,
-        bind_directories=config.runtime.bind_directories,
+        settings=settings_of(config.runtime, directory),
     )
 
 
@@ -62,6 +63,18 @@ async def runs_processes(config: AgentConfig, docker: DockerRuntime) -> bool:
         log.warning("no container engine answers: tasks run as plain processes")
         return True
     return False
+
+
+def settings_of(config: RuntimeConfig, directory: Path) -> Settings:
+    """What the owner decided about containers, for the runtime."""
+    return Settings(
+        registries=config.registries,
+        bind_directories=config.bind_directories,
+        gpus=GpuPath(config.gpus),
+        images_max_bytes=config.images_max_bytes or 0,
+        disk_reserve_bytes=config.disk_reserve_bytes,
+        agent_directory=directory,
+    )
 
 
 async def _answers(docker: DockerRuntime) -> bool:

@@ -123,10 +123,13 @@ class ResourcesConfig:
 
 @attrs.frozen(kw_only=True)
 class RuntimeConfig:
-    """`[runtime]`: what runs containers. `bind_directories` may be mounted, nothing else may.
+    """`[runtime]`: what runs containers. `bind_directories` may be mounted read-only, nothing else
+    of the host may.
 
-    `registries` are those that images may come from; none named: any. `probe_image` is run once by
-    checks; it needs nvidia-smi's C library where there are GPUs.
+    `registries` are those that images may come from; none named: any. `gpus`: how containers get
+    them. `images_max_bytes`: images that the agent fetched and nothing uses go when they take
+    more. `disk_reserve_bytes` stay free on the engine's disk: no image is fetched into them.
+    `probe_image` is run once by checks; it needs nvidia-smi's C library where there are GPUs.
     """
 
     kind: str = attrs.field(default="auto", validator=_one_of("auto", "docker", "process"))
@@ -134,6 +137,26 @@ class RuntimeConfig:
     bind_directories: tuple[Path, ...] = ()
     registries: tuple[str, ...] = ()
     probe_image: str = ""
+    gpus: str = attrs.field(default="auto", validator=_one_of("auto", "toolkit", "cdi"))
+    images_max_bytes: Size | None = attrs.field(
+        default=None, validator=_between(0, limits.RESOURCE_MAX_BYTES)
+    )
+    disk_reserve_bytes: Size = attrs.field(
+        default=Size(limits.DISK_RESERVE_DEFAULT_BYTES),
+        validator=_between(0, limits.RESOURCE_MAX_BYTES),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class VolumesConfig:
+    """`[volumes]`: what of tasks' volumes is kept after they ended: those of so many tasks, and for
+    so long. A task may ask for less. Pool volumes stay until they are removed.
+    """
+
+    keep_tasks: int = attrs.field(default=20, validator=_between(0, 100_000))
+    keep_for_s: int = attrs.field(
+        default=7 * 24 * 3600, validator=_between(0, limits.VOLUME_KEEP_MAX_S)
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -163,6 +186,7 @@ class AgentConfig:
     api: ApiConfig = ApiConfig()
     resources: ResourcesConfig = ResourcesConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    volumes: VolumesConfig = VolumesConfig()
     log: LogConfig = attrs.field(factory=LogConfig)
     metrics: MetricsConfig = MetricsConfig()
 

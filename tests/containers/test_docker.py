@@ -10,10 +10,11 @@ import pytest
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker import DockerRuntime
 from p2pool.drivers.containers.labels import name_of
+from p2pool.drivers.containers.settings import Settings
 from p2pool.model import limits
 from p2pool.model.errors import (
     CannotStart,
-    ImageNotFound,
+    ImageRefused,
     RegistryUnavailable,
     RuntimeUnavailable,
 )
@@ -93,9 +94,12 @@ async def test_images(docker_runtime: DockerRuntime, engine: Engine, tmp_path: P
     with pytest.raises(RegistryUnavailable, match=r"127\.0\.0\.1:1"):
         await docker_runtime.pull("127.0.0.1:1/none:1")
     picky = DockerRuntime(
-        SCOPE, tmp_path, base_url=engine.url, registries=("registry.example/ours",)
+        SCOPE,
+        tmp_path,
+        base_url=engine.url,
+        settings=Settings(registries=("registry.example/ours",)),
     )
-    with pytest.raises(ImageNotFound, match=r"registry\.example/ours"):
+    with pytest.raises(ImageRefused, match=r"registry\.example/ours"):
         await picky.pull("registry.example/theirs/x:1")
 
 

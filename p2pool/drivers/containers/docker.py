@@ -8,36 +8,28 @@ Invariants: nothing of a failed start is left; an engine that is away is `Runtim
 an empty list. Source: Docker Engine API 1.41 to 1.51; `shared/notes/docker-here.md`.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+import resource
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import docker
 import trio
 from docker.errors import APIError
-from docker.errors import ImageNotFound as NoImage
 from docker.errors import NotFound as NoSuch
 
-from p2pool.drivers.containers.dockererrors import (
-    engine_errors,
-    explanation,
-    other_error,
-    pull_error,
-    start_error,
-)
-from p2pool.drivers.containers.dockerplan import container_config, own_directories
+from p2pool.drivers.containers.dockerclient import DockerClient
+from p2pool.drivers.containers.dockererrors import explanation, other_error, start_error
+from p2pool.drivers.containers.dockerplan import Prepared, container_config
 from p2pool.drivers.containers.dockerstate import status_of
 from p2pool.drivers.containers.dockerstreams import follow_events, follow_logs
-from p2pool.drivers.containers.labels import name_of, read_labels, scope_labels
-from p2pool.drivers.containers.pulling import Pull
+from p2pool.drivers.containers.images import Images
+from p2pool.drivers.containers.labels import GPUS, gpus_of, name_of, read_labels, scope_labels
+from p2pool.drivers.containers.mounts import mount_sources
+from p2pool.drivers.containers.settings import Settings
+from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model import limits
-from p2pool.model.errors import (
-    Conflict,
-    ImageNotFound,
-    NotFound,
-    RuntimeUnavailable,
-)
+from p2pool.model.errors import Conflict, ImageNotFound, NotFound, RuntimeUnavailable
 from p2pool.model.ids import AllocationId
 from p2pool.model.runtime import (
     ContainerPlan,
@@ -51,9 +43,7 @@ from p2pool.model.runtime import (
 from p2pool.model.streams import LogChunk
 from p2pool.model.tasks import PullPolicy
 
-T = TypeVar("T")
-
-API_VERSION_MIN = (1, 41)
+EVENTS = ("start", "die", "oom", "health_status")
 TERM = "SIGTERM"
 CREATE_TRIES = 6
 
@@ -67,22 +57,18 @@ class DockerRuntime:
         directory: Path,
         *,
         base_url: str = "",
-        registries: Sequence[str] = (),
-        bind_directories: Sequence[Path] = (),
+        settings: Settings | None = None,
     ) -> None:
         """`base_url` empty: DOCKER_HOST, else the usual socket. Nothing is asked of it yet."""
         self._scope = scope
         self._directory = directory
-        self._url = base_url
-        self._registries = tuple(registries)
-        self._allowed = tuple(bind_directories)
-        self._made: Any = None
+        self._settings = settings or Settings()
+        self._engine = DockerClient(base_url)
+        self._ask = self._engine.ask
+        self.images = Images(self._engine, directory, self._settings)
+        self.store = Volumes(directory)
         self._ended: dict[str, tuple[str, ContainerStatus]] = {}
-        self._calls = trio.CapacityLimiter(limits.ENGINE_CALLS_IN_FLIGHT_MAX)
-        self._pulls = trio.CapacityLimiter(limits.PULLS_IN_FLIGHT_MAX)
-        self._streams = trio.CapacityLimiter(
-            limits.LOG_STREAMS_PER_AGENT_MAX + limits.ENGINE_WATCHES_MAX
-        )
+        self._gpu_door = trio.Lock()
 
     @property
     def scope(self) -> RuntimeScope:
@@ -94,54 +80,15 @@ class DockerRuntime:
         """Docker."""
         return RuntimeKind.DOCKER
 
-    # --- calls ------------------------------------------------------------------------------------
-
     def client(self) -> Any:
-        """The SDK's client, made at first use. Call it in a thread, inside `engine_errors`."""
-        if self._made is None:
-            options: dict[str, Any] = docker.utils.kwargs_from_env()
-            if self._url:
-                options = {"base_url": self._url}
-            timeout_s = limits.ENGINE_CALL_TIMEOUT_MS / 1000
-            self._made = docker.APIClient(version="auto", timeout=timeout_s, **options)
-        return self._made
-
-    async def _ask(self, ask: Callable[[Any], T]) -> T:
-        """Ask the engine in a thread. APIError: it answered that it does not want to."""
-
-        def call() -> T:
-            with engine_errors():
-                return ask(self.client())
-
-        return await trio.to_thread.run_sync(call, limiter=self._calls, abandon_on_cancel=True)
+        """The SDK's client. Call it in a thread, inside `engine_errors`."""
+        return self._engine.client()
 
     # --- the engine -------------------------------------------------------------------------------
 
     async def probe(self) -> RuntimeInfo:
         """What answers. RuntimeUnavailable: nothing does, or it is too old."""
-        try:
-            version = await self._ask(lambda c: c.version())
-            info = await self._ask(lambda c: c.info())
-        except APIError as error:
-            raise RuntimeUnavailable(f"The engine failed: {explanation(error)}.") from error
-        api = str(version.get("ApiVersion", "0.0"))
-        if tuple(int(part) for part in api.split(".")[:2]) < API_VERSION_MIN:
-            raise RuntimeUnavailable(
-                f"Docker {version.get('Version')} is too old: it speaks API {api}.",
-                hint="Install Docker 20.10 or later.",
-            )
-        runtimes = info.get("Runtimes") or {}
-        return RuntimeInfo(
-            RuntimeKind.DOCKER,
-            str(version.get("Version", "")),
-            api,
-            gpu_support="nvidia" in runtimes or bool(info.get("CDISpecDirs")),
-            operating_system=str(info.get("OperatingSystem", "")),
-            architecture=str(info.get("Architecture", "")),
-            storage_driver=str(info.get("Driver", "")),
-            cgroup_version=str(info.get("CgroupVersion", "")),
-            warnings=tuple(str(w) for w in info.get("Warnings") or ()),
-        )
+        return (await self._engine.support(fresh=True)).info()
 
     async def list(self) -> tuple[ContainerStatus, ...]:
         """All containers of the scope. Only those that changed are looked at closely."""
@@ -161,15 +108,18 @@ class DockerRuntime:
         if read_labels(self._scope, row.get("Labels")) is None:
             return None
         name, state = str(row["Id"]), str(row.get("State"))
+        # A listing tells health in a text for people only: `Up 5 minutes (healthy)`.
+        health = str(row.get("Status")).partition("(")[2] if state == "running" else ""
+        shown = f"{state} {health}"
         kept = self._ended.get(name)
-        if kept is not None and kept[0] == state:
+        if kept is not None and kept[0] == shown:
             return kept[1]
         try:
             status = status_of(self._scope, await self._ask(lambda c: c.inspect_container(name)))
         except NoSuch:
             return None  # Removed since the listing.
         if status is not None and state in ("running", "exited"):
-            self._ended[name] = (state, status)
+            self._ended[name] = (shown, status)
         return status
 
     async def _inspect(self, allocation: AllocationId, attempt: int) -> dict[str, Any] | None:
@@ -196,31 +146,8 @@ class DockerRuntime:
         on_progress: OnProgress | None = None,
         policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
     ) -> str:
-        """Make the image local; its digest. See the port."""
-        if self._registries and not _from_one_of(image, self._registries):
-            raise ImageNotFound(
-                f"This node takes no images from where {image} is.",
-                hint=f"It takes them from {', '.join(self._registries)}.",
-            )
-        local = await self._image(image)
-        if local is not None:
-            return local
-        await Pull(self.client, image, on_progress, self._pulls).run()
-        fetched = await self._image(image)
-        if fetched is None:
-            raise ImageNotFound(f"The image {image} is not there after it was fetched.")
-        return fetched
-
-    async def _image(self, image: str) -> str | None:
-        """The digest of a local image: the registry's where there is one."""
-        try:
-            record = await self._ask(lambda c: c.inspect_image(image))
-        except NoImage:
-            return None
-        except APIError as error:
-            raise pull_error(image, explanation(error)) from error
-        digests = record.get("RepoDigests") or []
-        return str(digests[0]).rpartition("@")[2] if digests else str(record["Id"])
+        """Make the image local, as the policy says; its digest. See the port."""
+        return await self.images.pull(image, on_progress, policy)
 
     # --- one container ----------------------------------------------------------------------------
 
@@ -228,18 +155,33 @@ class DockerRuntime:
         """Start the attempt, or find what it already has. See the port."""
         record = await self._inspect(plan.allocation, plan.attempt)
         if record is None:
-            for source in own_directories(plan, self._directory, self._allowed):
-                source.mkdir(parents=True, exist_ok=True, mode=0o755)
             record = await self._create(plan)
         status = self._status(record)
         if status.spec_hash != plan.spec_hash:
             raise Conflict("This attempt has a container of another specification.")
         if record["State"]["Status"] == "created":
-            return await self._run(plan.allocation, plan.attempt, str(record["Id"]), created=True)
+            return await self._run(status, str(record["Id"]), created=True)
         return status
 
+    async def _prepare(self, plan: ContainerPlan) -> Prepared:
+        """Find the image, and make the directories that are mounted."""
+        local = await self.images.find(plan.spec.image)
+        if local is None:
+            raise ImageNotFound(f"The image {plan.spec.image} is not on this node (any more).")
+        await self.images.used(plan.spec.image)
+        settings, agent = self._settings, self._settings.agent_directory or self._directory
+        allowed, url = settings.bind_directories, self._engine.address
+        sources = await trio.to_thread.run_sync(
+            mount_sources, plan, self.store, allowed, agent, url
+        )
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        files = limits.PROCESS_FILES_MAX
+        files = files if most == resource.RLIM_INFINITY else min(files, most)
+        return Prepared(local.pinned, local.digest, sources, settings.gpus, files)
+
     async def _create(self, plan: ContainerPlan) -> dict[str, Any]:
-        wanted = container_config(self._scope, plan, self._directory, self._allowed)
+        support = await self._engine.support()
+        wanted = container_config(self._scope, plan, await self._prepare(plan), support)
         wait_ms = limits.STOP_POLL_MIN_MS
         for _ in range(CREATE_TRIES):
             try:
@@ -247,6 +189,10 @@ class DockerRuntime:
                     lambda c: c.create_container_from_config(wanted["body"], wanted["name"])
                 )
             except APIError as error:
+                if "storage-opt" in explanation(error) and "StorageOpt" in _host(wanted):
+                    # Overlay2 over xfs that was mounted without quotas says so only now.
+                    del _host(wanted)["StorageOpt"]
+                    continue
                 if error.status_code != 409:
                     raise start_error(error) from error
             # A name that is taken was taken by a start of the same attempt, now or before; the
@@ -258,21 +204,40 @@ class DockerRuntime:
             wait_ms *= 2
         raise Conflict(f"The name {wanted['name']} is taken on this engine.")
 
-    async def _run(
-        self, allocation: AllocationId, attempt: int, name: str, *, created: bool
-    ) -> ContainerStatus:
+    async def _run(self, of: ContainerStatus, name: str, *, created: bool) -> ContainerStatus:
+        """Start a container, one with GPUs only while nothing else has them."""
         try:
-            await self._ask(lambda c: c.start(name))
+            async with self._gpus_free(of):
+                await self._ask(lambda c: c.start(name))
         except APIError as error:
             refused = start_error(error)
             if created and not isinstance(refused, RuntimeUnavailable):
                 with suppress(APIError):
                     await self._ask(lambda c: c.remove_container(name, v=True, force=True))
             raise refused from error
-        record = await self._inspect(allocation, attempt)
+        record = await self._inspect(of.allocation, of.attempt)
         if record is None:
             raise RuntimeUnavailable("The container is gone right after its start.")
         return self._status(record)
+
+    @asynccontextmanager
+    async def _gpus_free(self, of: ContainerStatus) -> AsyncGenerator[None, None]:
+        """Hold the door while a container with GPUs starts: whoever has them is told, be it of
+        another agent of this machine."""
+        if not of.gpus:
+            yield
+            return
+        async with self._gpu_door:
+            rows = await self._ask(lambda c: c.containers(filters={"label": [GPUS]}))
+            for row in rows:
+                both = [gpu for gpu in gpus_of(row.get("Labels")) if gpu in of.gpus]
+                if both:
+                    raise RuntimeUnavailable(
+                        f"{', '.join(both)} is held by the container {row['Names'][0].lstrip('/')}"
+                        " on this machine.",
+                        hint="Agents that share a machine name different gpu_uuids in [resources].",
+                    )
+            yield
 
     async def restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
         """Start an ended container anew. See the port."""
@@ -282,7 +247,7 @@ class DockerRuntime:
         self._ended.pop(str(record["Id"]), None)
         if record["State"].get("Running"):
             return self._status(record)
-        return await self._run(allocation, attempt, str(record["Id"]), created=False)
+        return await self._run(self._status(record), str(record["Id"]), created=False)
 
     async def stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
         """End it, by force after the grace. See the port."""
@@ -343,8 +308,10 @@ class DockerRuntime:
     async def watch(self) -> AsyncGenerator[RuntimeChanged, None]:
         """Hints, as long as the engine is there."""
         labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
-        filters = {"type": "container", "event": ["start", "die", "oom"], "label": labels}
-        async with aclosing(follow_events(self.client, filters, self._streams)) as events:
+        filters = {"type": "container", "event": list(EVENTS), "label": labels}
+        async with aclosing(
+            follow_events(self._engine.client, filters, self._engine.streams)
+        ) as events:
             async for event in events:
                 said = read_labels(self._scope, event.get("Actor", {}).get("Attributes"))
                 if said is not None:
@@ -372,15 +339,14 @@ class DockerRuntime:
             "since": f"{since_ms / 1000:.3f}" if since_ms else "0",
         }
         name = str(record["Id"])
-        async with aclosing(follow_logs(self.client, name, params, self._streams)) as chunks:
+        async with aclosing(
+            follow_logs(self._engine.client, name, params, self._engine.streams)
+        ) as chunks:
             async for chunk in chunks:
                 if chunk.at_ms >= since_ms:
                     yield chunk
 
 
-def _from_one_of(image: str, registries: Sequence[str]) -> bool:
-    """Whether an image's name begins with one of these registries (or their repositories)."""
-    first = image.partition("/")[0]
-    named = "/" in image and ("." in first or ":" in first or first == "localhost")
-    full = image if named else f"docker.io/{image}"
-    return any(full.startswith(registry.rstrip("/") + "/") for registry in registries)
+def _host(wanted: dict[str, Any]) -> dict[str, Any]:
+    host: dict[str, Any] = wanted["body"]["HostConfig"]
+    return host

@@ -20,8 +20,10 @@ from p2pool.model.errors import (
     NoGpuSupport,
     NotFound,
     P2poolError,
+    RegistryDenied,
     RegistryUnavailable,
     RuntimeUnavailable,
+    WrongPlatform,
 )
 
 START_HINT = "Is it running? systemctl start docker; is this user in the group docker?"
@@ -39,9 +41,18 @@ SPEC_FAULTS = (
     "is invalid",
     "invalid",
 )
-NO_IMAGE = (
-    "manifest unknown", "not found", "pull access denied", "repository does not exist",
-    "No such image", "does not exist or may require",
+WRONG_PLATFORM = (
+    "no matching manifest for", "does not match the specified platform",
+    "cannot be used on this platform", "no match for platform",
+)  # fmt: skip
+NO_LOGIN = (
+    "no basic auth credentials", "unauthorized", "authentication required", "401 Unauthorized",
+    "pull access denied", "denied: requested access", "403 Forbidden", "incorrect username",
+)  # fmt: skip
+NO_IMAGE = ("manifest unknown", "name unknown", "not found", "No such image", "NAME_UNKNOWN")
+AWAY = (
+    "connection refused", "no such host", "i/o timeout", "deadline exceeded", "timeout",
+    "network is unreachable", "no route to host", "connection reset", "EOF",
 )  # fmt: skip
 
 
@@ -70,6 +81,8 @@ def start_error(error: APIError) -> P2poolError:
         return DiskFull(f"No space is left for the container: {text}.")
     if isinstance(error, NoImage) or "No such image" in text:
         return ImageNotFound(f"The image is not here: {text}.")
+    if "exec format error" in text:
+        return WrongPlatform(f"The image is for another processor than this node's: {text}.")
     if any(part in text for part in SPEC_FAULTS) or error.status_code in (400, 404):
         return CannotStart(f"The container cannot be started: {text}.")
     return RuntimeUnavailable(f"The Docker Engine failed: {text}.")
@@ -79,10 +92,28 @@ def pull_error(image: str, text: str) -> P2poolError:
     """Why an image could not be fetched."""
     if "no space left" in text:
         return DiskFull(f"No space is left for the image {image}.")
+    if any(part in text for part in WRONG_PLATFORM):
+        return WrongPlatform(
+            f"The image {image} is not made for this node's platform: {text}.",
+            hint="Build it for this platform too, or ask for another by a constraint on"
+            " architecture.",
+        )
+    # A name of Docker's own registry that is not there is answered like one that needs a login.
+    if any(part in text for part in NO_LOGIN):
+        return RegistryDenied(
+            f"The registry does not let this node read the image {image}: {text}.",
+            hint="Check its name; if it is private, the node's owner logs in as the agent's user:"
+            " docker login.",
+        )
     if any(part in text for part in NO_IMAGE):
         return ImageNotFound(
-            f"No registry has the image {image}: {text}.",
-            hint="Check its name and tag, and that it may be read without a login.",
+            f"The registry does not have the image {image}: {text}.",
+            hint="Check its name and tag.",
+        )
+    if any(part in text for part in AWAY):
+        return RegistryUnavailable(
+            f"The registry of the image {image} does not answer: {text}.",
+            hint="It is tried again.",
         )
     return RegistryUnavailable(f"The image {image} could not be fetched: {text}.")
 

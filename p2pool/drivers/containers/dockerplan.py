@@ -1,41 +1,58 @@
 """From a plan to what the Docker Engine is asked for: pure, hardened, and without surprises.
 
 Nothing of a specification reaches the engine but by a line here. No privilege, no host namespaces,
-no restart policy of the engine's, limits on everything that can be limited, and directories of the
-host only where the agent's own data or its configuration allow it.
+no restart policy of the engine's, limits on everything that can be limited, the engine's own
+seccomp and AppArmor profiles left on, and directories of the host only where the agent's own data
+or its configuration allow it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from p2pool.drivers.containers.dockersupport import EngineSupport, GpuPath, gpu_request
 from p2pool.drivers.containers.labels import labels_of, name_of
 from p2pool.model import limits
-from p2pool.model.errors import CannotStart
+from p2pool.model.errors import NoGpuSupport
 from p2pool.model.runtime import ContainerPlan, RuntimeScope
 from p2pool.model.tasks import Mount, MountKind
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 """What a container's root may do, of all that Docker would give it."""
 NANO_PER_MILLI = 1_000_000
-VOLUMES = "volumes"
+
+
+@attrs.frozen
+class Prepared:
+    """What was found out before the engine is asked: which image the name stands for, the
+    directory of the host behind each mount that has one, how many files may be open at most (an
+    engine refuses more than its own limit)."""
+
+    image: str
+    digest: str
+    sources: Mapping[Mount, Path]
+    gpus: GpuPath = GpuPath.AUTO
+    files_max: int = limits.PROCESS_FILES_MAX
 
 
 def container_config(
-    scope: RuntimeScope, plan: ContainerPlan, directory: Path, allowed: Sequence[Path]
+    scope: RuntimeScope, plan: ContainerPlan, prepared: Prepared, support: EngineSupport
 ) -> dict[str, Any]:
-    """The body of `POST /containers/create`, and its `name`. `CannotStart` for refused mounts."""
+    """The body of `POST /containers/create`, and its `name`. `NoGpuSupport` for GPUs by CDI where
+    there is none."""
     spec = plan.spec
     environment = dict(spec.environment) | dict(plan.environment)
     exposed: dict[str, Any] = {f"{port.container}/{port.protocol}": {} for port in spec.ports}
     body: dict[str, Any] = {
-        "Image": spec.image,
+        "Image": prepared.image,
         "Env": [f"{key}={value}" for key, value in environment.items()],
-        "Labels": labels_of(scope, plan),
+        "Labels": labels_of(scope, plan, prepared.digest),
         "ExposedPorts": exposed,
         "Tty": False,
         "OpenStdin": False,
-        "HostConfig": _host_config(plan, directory, allowed),
+        "HostConfig": _host_config(plan, prepared, support),
     }
     if spec.command:
         body["Cmd"] = list(spec.command)
@@ -44,20 +61,27 @@ def container_config(
     return {"name": name_of(scope, plan.allocation, plan.attempt), "body": body}
 
 
-def _host_config(plan: ContainerPlan, directory: Path, allowed: Sequence[Path]) -> dict[str, Any]:
+def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport) -> dict[str, Any]:
     wanted = plan.spec.resources
     host: dict[str, Any] = {
         "Privileged": False,
         "CapDrop": ["ALL"],
         "CapAdd": list(CAPABILITIES),
+        # Naming no profile leaves the engine's own seccomp and AppArmor profiles on.
         "SecurityOpt": ["no-new-privileges:true"],
+        "ReadonlyRootfs": plan.spec.read_only,
         "PidsLimit": wanted.pids,
         "NanoCpus": wanted.cpu_milli * NANO_PER_MILLI,
         "Memory": wanted.memory_bytes,
         # Memory and swap together: without swap asked for, a limit is one.
         "MemorySwap": wanted.memory_bytes + wanted.swap_bytes,
         "ShmSize": wanted.shm_bytes,
+        "Ulimits": [_ulimit("nofile", prepared.files_max), _ulimit("core", 0)],
         "NetworkMode": "bridge",
+        "IpcMode": "private",
+        "PidMode": "",
+        "UTSMode": "",
+        "PublishAllPorts": False,
         "RestartPolicy": {"Name": "no"},
         "AutoRemove": False,
         "LogConfig": {
@@ -71,60 +95,37 @@ def _host_config(plan: ContainerPlan, directory: Path, allowed: Sequence[Path]) 
             f"{port.container}/{port.protocol}": [{"HostPort": str(port.host or "")}]
             for port in plan.spec.ports
         },
-        "Mounts": [_mount(plan, mount, directory, allowed) for mount in plan.spec.mounts],
+        "Mounts": [_mount(mount, prepared) for mount in plan.spec.mounts],
     }
+    if wanted.disk_bytes and not support.no_disk_quota:
+        host["StorageOpt"] = {"size": str(wanted.disk_bytes)}
     if plan.gpus:
-        request = {"Driver": "", "DeviceIDs": list(plan.gpus), "Capabilities": [["gpu"]]}
+        request = gpu_request(support, prepared.gpus, plan.gpus)
+        if request is None:
+            raise NoGpuSupport(
+                f"GPUs cannot be given by CDI: {support.no_cdi}.",
+                hint='Or let the toolkit give them: [runtime] gpus = "toolkit".',
+            )
         host["DeviceRequests"] = [request]
     return host
 
 
-def _mount(
-    plan: ContainerPlan, mount: Mount, directory: Path, allowed: Sequence[Path]
-) -> dict[str, Any]:
+def _ulimit(name: str, value: int) -> dict[str, Any]:
+    return {"Name": name, "Soft": value, "Hard": value}
+
+
+def _mount(mount: Mount, prepared: Prepared) -> dict[str, Any]:
     if mount.kind is MountKind.TMPFS:
         made: dict[str, Any] = {"Type": "tmpfs", "Target": mount.target}
         if mount.size_bytes:
             made["TmpfsOptions"] = {"SizeBytes": mount.size_bytes}
         return made
-    source = mount_source(plan, mount, directory, allowed)
     return {
         "Type": "bind",
-        "Source": str(source),
+        "Source": str(prepared.sources[mount]),
         "Target": mount.target,
-        "ReadOnly": mount.read_only,
+        "ReadOnly": mount.read_only or mount.kind is MountKind.BIND,
+        # What the host mounts below that directory was not allowed with it, and would stay
+        # writable in a read-only mount of engines before 25.
+        "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
     }
-
-
-def mount_source(
-    plan: ContainerPlan, mount: Mount, directory: Path, allowed: Sequence[Path]
-) -> Path:
-    """The directory of the host behind a mount, links followed; `CannotStart` where it is none
-    that a task may have."""
-    if mount.kind is MountKind.BIND:
-        source = Path(mount.source).resolve()
-        if not any(source.is_relative_to(Path(one).resolve()) for one in allowed):
-            raise CannotStart(
-                f"This node does not let tasks mount {mount.source}.",
-                hint="Its operator allows directories in [runtime] bind_directories.",
-            )
-        return source
-    root = (directory / VOLUMES).resolve()
-    if mount.kind is MountKind.POOL:
-        root = root / "pool"
-    else:
-        root = root / plan.allocation.task_id.hex() / str(plan.allocation.replica)
-    source = (root / mount.source).resolve()
-    if not source.is_relative_to(root) or (mount.source and source == root):
-        raise CannotStart(f"The volume {mount.source!r} leads out of the agent's directory.")
-    return source
-
-
-def own_directories(plan: ContainerPlan, directory: Path, allowed: Sequence[Path]) -> list[Path]:
-    """The agent's own directories that a plan mounts: they are made before it starts."""
-    kinds = (MountKind.TASK, MountKind.POOL)
-    return [
-        mount_source(plan, mount, directory, allowed)
-        for mount in plan.spec.mounts
-        if mount.kind in kinds
-    ]

@@ -42,7 +42,7 @@ def status_of(scope: RuntimeScope, record: dict[str, Any]) -> ContainerStatus | 
         oom_killed=bool(given.get("OOMKilled")) if ended else False,
         started_at_ms=at_ms(given.get("StartedAt", "")),
         finished_at_ms=at_ms(given.get("FinishedAt", "")) if ended else 0,
-        image_digest=str(record.get("Image", "")),
+        image_digest=said.image_digest or str(record.get("Image", "")),
         gpus=said.gpus,
         error=str(given.get("Error", "")),
         health=HEALTH.get((given.get("Health") or {}).get("Status", ""), Health.NONE),

@@ -115,7 +115,7 @@ async def follow_logs(
         )
         api._raise_for_status(response)
         api._disable_socket_timeout(api._get_raw_response_socket(response))
-        return _frames(response.raw), lambda: _shut(api, response)
+        return _frames(response.raw), lambda: shut(api, response)
 
     async with aclosing(_iterate(_Stream(open_it), limiter)) as frames:
         async for number, data in frames:
@@ -134,9 +134,10 @@ def _frames(raw: Any) -> Iterator[tuple[int, bytes]]:
         yield number, data
 
 
-def _shut(api: Any, response: Any) -> None:
+def shut(api: Any, response: Any) -> None:
     """End a read that waits in another thread: closing alone does not wake it."""
-    with suppress(OSError):
+    # One that has ended by itself has no socket any more.
+    with suppress(OSError, AttributeError, ValueError):
         _socket_of(api._get_raw_response_socket(response)).shutdown(socket.SHUT_RDWR)
     response.close()
 

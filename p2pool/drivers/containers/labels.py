@@ -19,6 +19,7 @@ from p2pool.model.ids import (
 from p2pool.model.runtime import ContainerPlan, RuntimeScope
 
 PREFIX = "p2pool"
+GPUS = f"{PREFIX}.gpus"
 
 
 @attrs.frozen
@@ -30,6 +31,7 @@ class Labelled:
     token: Token
     spec_hash: Digest
     gpus: tuple[str, ...]
+    image_digest: str
 
 
 def scope_labels(scope: RuntimeScope) -> dict[str, str]:
@@ -42,8 +44,8 @@ def scope_labels(scope: RuntimeScope) -> dict[str, str]:
     }
 
 
-def labels_of(scope: RuntimeScope, plan: ContainerPlan) -> dict[str, str]:
-    """All labels of a container."""
+def labels_of(scope: RuntimeScope, plan: ContainerPlan, digest: str = "") -> dict[str, str]:
+    """All labels of a container, with the digest that its image's name stood for."""
     token = plan.token
     return scope_labels(scope) | {
         f"{PREFIX}.task": plan.allocation.task_id.hex(),
@@ -51,7 +53,8 @@ def labels_of(scope: RuntimeScope, plan: ContainerPlan) -> dict[str, str]:
         f"{PREFIX}.attempt": str(plan.attempt),
         f"{PREFIX}.token": f"{token.epoch}.{token.term}.{token.index}",
         f"{PREFIX}.spec": plan.spec_hash.hex(),
-        f"{PREFIX}.gpus": ",".join(plan.gpus),
+        GPUS: ",".join(plan.gpus),
+        f"{PREFIX}.image": digest,
     }
 
 
@@ -70,8 +73,13 @@ def read_labels(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Labell
         return None
     if len(task) != TASK_ID_BYTES or len(spec) != DIGEST_BYTES:
         return None
-    gpus = tuple(uuid for uuid in given.get(f"{PREFIX}.gpus", "").split(",") if uuid)
-    return Labelled(name, attempt, Token(epoch, term, index), spec, gpus)
+    digest = given.get(f"{PREFIX}.image", "")
+    return Labelled(name, attempt, Token(epoch, term, index), spec, gpus_of(given), digest)
+
+
+def gpus_of(labels: Mapping[str, str] | None) -> tuple[str, ...]:
+    """The GPUs that a container was given, by whichever agent."""
+    return tuple(uuid for uuid in (labels or {}).get(GPUS, "").split(",") if uuid)
 
 
 def name_of(scope: RuntimeScope, allocation: AllocationId, attempt: int) -> str:

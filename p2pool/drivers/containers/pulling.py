@@ -1,74 +1,159 @@
-"""Fetching an image: one blocking stream of progress in a thread, summed up over the layers."""
+"""Fetching an image: one blocking stream of progress in a thread, summed up over the layers.
 
-from collections.abc import Callable
+A registry that falls silent in the middle is noticed by the read's own deadline: an engine that
+fetches or unpacks says so several times a second. Whoever stops waiting closes the connection, and
+the engine then stops fetching.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
+import attrs
 import trio
 from docker.errors import APIError
 from docker.utils import parse_repository_tag
+from requests.exceptions import ConnectionError as NoConnection
+from requests.exceptions import ReadTimeout
+from urllib3.exceptions import ReadTimeoutError
 
 from p2pool.drivers.containers.dockererrors import engine_errors, explanation, pull_error
+from p2pool.drivers.containers.dockerstreams import shut
+from p2pool.model.errors import RegistryUnavailable
 from p2pool.model.runtime import OnProgress, PullProgress
 
+CONNECT_TIMEOUT_S = 10
 LAYER_DONE = ("Pull complete", "Already exists")
+LAYER_FETCHED = ("Verifying Checksum", "Download complete", "Extracting", *LAYER_DONE)
+
+
+@attrs.frozen
+class Layer:
+    """One layer: how much of it is here, of how much (0: not known yet)."""
+
+    done_bytes: int = 0
+    total_bytes: int = 0
+    fetched: bool = False
+    finished: bool = False
+
+
+class Layers:
+    """The layers of one image, from the engine's lines about them."""
+
+    def __init__(self) -> None:
+        """None is known yet."""
+        self._layers: dict[str, Layer] = {}
+
+    def take(self, line: dict[str, Any]) -> bool:
+        """A line of the engine's; True when it was about a layer."""
+        name, status = line.get("id"), str(line.get("status", ""))
+        if not name or status.startswith("Pulling from"):
+            return False
+        detail = line.get("progressDetail") or {}
+        old = self._layers.get(name, Layer())
+        done, total = old.done_bytes, old.total_bytes
+        fetched = old.fetched or status in LAYER_FETCHED
+        if status == "Downloading":
+            total = int(detail.get("total") or total)
+            done = int(detail.get("current") or done)
+        if fetched:
+            done = total
+        self._layers[name] = Layer(done, total, fetched, status in LAYER_DONE)
+        return True
+
+    def sum(self) -> PullProgress:
+        """How far all is. Layers of unknown size count as the mean of the others."""
+        layers = list(self._layers.values())
+        sizes = [layer.total_bytes for layer in layers if layer.total_bytes]
+        unknown = sum(not layer.total_bytes and not layer.fetched for layer in layers)
+        estimated = unknown * (sum(sizes) // len(sizes)) if sizes else 0
+        return PullProgress(
+            sum(layer.finished for layer in layers),
+            len(layers),
+            sum(layer.done_bytes for layer in layers),
+            sum(sizes) + estimated,
+        )
 
 
 class Pull:
-    """One image on its way."""
+    """One image on its way. `guard` is asked now and then whether to go on, and raises if not."""
 
     def __init__(
         self,
         client: Callable[[], Any],
         image: str,
+        header: bytes | None,
         on_progress: OnProgress | None,
-        limiter: trio.CapacityLimiter,
+        guard: Callable[[], None],
+        stall_ms: int,
     ) -> None:
-        """`client` is called in the thread."""
-        self._client, self._image = client, image
-        self._on_progress, self._limiter = on_progress, limiter
-        self._layers: dict[str, tuple[int, int, bool]] = {}
+        """`client` and `guard` are called in the thread."""
+        self._client, self._image, self._header = client, image, header
+        self._on_progress, self._guard = on_progress, guard
+        self._stall_s = stall_ms / 1000
+        self._layers = Layers()
+        self._close: Callable[[], None] | None = None
         self._cancelled = False
 
-    async def run(self) -> None:
-        """Fetch it. Raises ImageNotFound, DiskFull, RegistryUnavailable, RuntimeUnavailable."""
+    async def run(self, limiter: trio.CapacityLimiter) -> None:
+        """Fetch it. Raises the errors of `pull_error`, of the guard, or RuntimeUnavailable."""
         try:
-            await trio.to_thread.run_sync(
-                self._fetch, limiter=self._limiter, abandon_on_cancel=True
-            )
-        except APIError as error:
-            raise pull_error(self._image, explanation(error)) from error
+            await trio.to_thread.run_sync(self._fetch, limiter=limiter, abandon_on_cancel=True)
         finally:
             self._cancelled = True
+            if self._close is not None:
+                self._close()
 
     def _fetch(self) -> None:
-        name, tag = parse_repository_tag(self._image)
-        with engine_errors():
-            for line in self._client().pull(name, tag=tag or "latest", stream=True, decode=True):
+        try:
+            with engine_errors():
+                self._follow()
+        except APIError as error:
+            raise pull_error(self._image, explanation(error)) from error
+
+    def _follow(self) -> None:
+        try:
+            for line in self._lines():
                 if self._cancelled:
                     return
                 if "error" in line:
                     raise pull_error(self._image, str(line["error"]))
-                if self._take(line) and self._on_progress is not None:
-                    trio.from_thread.run_sync(self._on_progress, self._sum())
+                self._guard()
+                if self._layers.take(line) and self._on_progress is not None:
+                    with suppress(trio.RunFinishedError, trio.Cancelled):
+                        trio.from_thread.run_sync(self._on_progress, self._layers.sum())
+        except (ReadTimeout, ReadTimeoutError, TimeoutError) as error:
+            raise self._stalled() from error
+        except NoConnection as error:
+            if "timed out" in str(error).lower():
+                raise self._stalled() from error
+            raise
+        except (ValueError, AttributeError):
+            if not self._cancelled:  # A socket that is closed under the SDK fails in many ways.
+                raise
 
-    def _take(self, line: dict[str, Any]) -> bool:
-        """A line about one layer; True when it said something of its progress."""
-        layer, detail = line.get("id"), line.get("progressDetail") or {}
-        if not layer or "status" not in line:
-            return False
-        done, total, _ = self._layers.get(layer, (0, 0, False))
-        finished = line["status"] in LAYER_DONE
-        if line["status"] == "Downloading" or finished:
-            total = int(detail.get("total", total))
-            done = total if finished else int(detail.get("current", done))
-        self._layers[layer] = (done, total, finished)
-        return True
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        api = self._client()
+        name, tag = parse_repository_tag(self._image)
+        response = api._post(
+            api._url("/images/create"),
+            params={"fromImage": name, "tag": tag or "latest"},
+            headers={"X-Registry-Auth": self._header} if self._header else {},
+            stream=True,
+            timeout=(CONNECT_TIMEOUT_S, self._stall_s),
+        )
+        self._close = lambda: shut(api, response)
+        if self._cancelled:
+            self._close()
+        api._raise_for_status(response)
+        lines: Iterator[dict[str, Any]] = api._stream_helper(response, decode=True)
+        try:
+            yield from lines
+        finally:
+            self._close()
 
-    def _sum(self) -> PullProgress:
-        layers = self._layers.values()
-        return PullProgress(
-            sum(finished for _, _, finished in layers),
-            len(layers),
-            sum(done for done, _, _ in layers),
-            sum(total for _, total, _ in layers),
+    def _stalled(self) -> RegistryUnavailable:
+        return RegistryUnavailable(
+            f"Fetching the image {self._image} stood still for {self._stall_s:g} s.",
+            hint="Its registry, or the way to it, may be slow; it is tried again.",
         )

@@ -1,0 +1,53 @@
+"""Logins of registries, from the Docker configuration of the agent's user (`docker login`).
+
+The file is read before each pull, so that a login counts at once. What is found goes to the engine
+in a header and nowhere else: not into a specification, an error, a log line or the disk.
+Source: docker's `config.json`: `auths`, `credsStore`, `credHelpers`.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from docker import auth
+from docker.errors import DockerException
+
+from p2pool.model.errors import RegistryDenied
+
+CONFIG = "config.json"
+
+
+def registry_of(image: str) -> str:
+    """The registry that an image's name leads to, as `docker login` names it."""
+    first, slash, _ = image.partition("/")
+    named = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    return first if named else "docker.io"
+
+
+def auth_header(image: str, directory: Path | None) -> bytes | None:
+    """The header to pull an image with, or None where nobody is logged in to its registry.
+
+    Runs a credential helper where the file names one, so call it in a thread. RegistryDenied: the
+    file or its helper is not good.
+    """
+    path = (directory or _default_directory()) / CONFIG
+    if not path.exists():
+        return None
+    registry = registry_of(image)
+    try:
+        json.loads(path.read_bytes())  # The SDK takes a file that is damaged for an empty one.
+        config = auth.load_config(str(path), credstore_env=dict(os.environ))
+        found: dict[str, Any] | None = config.resolve_authconfig(registry)
+    except (DockerException, ValueError, KeyError, TypeError, AttributeError, OSError):
+        # What a helper says can hold a secret: it is not passed on.
+        raise RegistryDenied(
+            f"The login for the registry {registry} could not be read from {path}.",
+            hint=f"Log in again as the agent's user: docker login {registry}.",
+        ) from None
+    return bytes(auth.encode_header(found)) if found else None
+
+
+def _default_directory() -> Path:
+    given = os.environ.get("DOCKER_CONFIG")
+    return Path(given) if given else Path.home() / ".docker"

@@ -1,0 +1,85 @@
+"""The connection to a Docker Engine: the SDK's blocking client, called in threads of a bounded
+number.
+
+Invariants: an engine that is away is `RuntimeUnavailable`, whatever the SDK raises; an answer of
+the engine's own (APIError) goes to the caller, who knows what it means.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import docker
+import trio
+from docker.errors import APIError
+
+from p2pool.drivers.containers.dockererrors import engine_errors, explanation
+from p2pool.drivers.containers.dockersupport import EngineSupport, support_of
+from p2pool.model import limits
+from p2pool.model.errors import RuntimeUnavailable
+
+T = TypeVar("T")
+
+LOCAL = "unix://"
+DEFAULT_URL = "unix:///var/run/docker.sock"
+
+
+class DockerClient:
+    """One engine, by `base_url`; empty: DOCKER_HOST, else the usual socket."""
+
+    def __init__(self, base_url: str = "") -> None:
+        """Nothing is asked of it yet."""
+        self.url = base_url
+        self._made: Any = None
+        self._calls = trio.CapacityLimiter(limits.ENGINE_CALLS_IN_FLIGHT_MAX)
+        self.pulls = trio.CapacityLimiter(limits.PULLS_IN_FLIGHT_MAX)
+        self.streams = trio.CapacityLimiter(
+            limits.LOG_STREAMS_PER_AGENT_MAX + limits.ENGINE_WATCHES_MAX
+        )
+        self._support: EngineSupport | None = None
+        self._support_due_s = 0.0
+
+    def client(self) -> Any:
+        """The SDK's client, made at first use. Call it in a thread, inside `engine_errors`."""
+        if self._made is None:
+            options: dict[str, Any] = docker.utils.kwargs_from_env()
+            if self.url:
+                options = {"base_url": self.url}
+            timeout_s = limits.ENGINE_CALL_TIMEOUT_MS / 1000
+            self._made = docker.APIClient(version="auto", timeout=timeout_s, **options)
+        return self._made
+
+    async def ask(self, ask: Callable[[Any], T]) -> T:
+        """Ask the engine in a thread. APIError: it answered that it does not want to."""
+
+        def call() -> T:
+            with engine_errors():
+                return ask(self.client())
+
+        return await trio.to_thread.run_sync(call, limiter=self._calls, abandon_on_cancel=True)
+
+    async def support(self, *, fresh: bool = False) -> EngineSupport:
+        """What it can do, as it said a short while ago. RuntimeUnavailable: it says nothing."""
+        if self._support is None or fresh or trio.current_time() >= self._support_due_s:
+            try:
+                version = await self.ask(lambda c: c.version())
+                info = await self.ask(lambda c: c.info())
+            except APIError as error:
+                raise RuntimeUnavailable(f"The engine failed: {explanation(error)}.") from error
+            self._support = support_of(version, info)
+            self._support_due_s = trio.current_time() + limits.RUNTIME_PROBE_INTERVAL_MS / 1000
+        return self._support
+
+    @property
+    def address(self) -> str:
+        """Where the engine is asked."""
+        return self.url or os.environ.get("DOCKER_HOST", "") or DEFAULT_URL
+
+    async def data_root(self) -> Path | None:
+        """Where the engine keeps images, if that can be looked at from here."""
+        support = await self.support()
+        root = Path(support.data_root) if support.data_root else None
+        return (
+            root if root is not None and self.address.startswith(LOCAL) and root.is_dir() else None
+        )

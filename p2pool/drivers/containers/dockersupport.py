@@ -1,0 +1,161 @@
+"""What an engine can do, from what it says of itself: pure.
+
+An engine is asked for what it supports, never guessed at by its version where it says more. What a
+task may ask for and does not get here has a name and a reason, which an operator can read and act
+on: disk quotas want a storage driver that has them, CDI an engine that knows it.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from p2pool.model.errors import RuntimeUnavailable
+from p2pool.model.runtime import RuntimeInfo, RuntimeKind, Unsupported
+
+API_VERSION_MIN = (1, 41)
+CDI_API_VERSION_MIN = (1, 44)
+CDI_KIND = "nvidia.com/gpu"
+TOOLKIT = "nvidia"
+QUOTA_DRIVERS = ("btrfs", "zfs", "windowsfilter")
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+class GpuPath(StrEnum):
+    """How GPUs get into a container: by NVIDIA's toolkit, or by names of the Container Device
+    Interface."""
+
+    AUTO = "auto"
+    TOOLKIT = "toolkit"
+    CDI = "cdi"
+
+
+@attrs.frozen
+class EngineSupport:
+    """What is known of an engine. Reasons are empty where something is supported.
+
+    `quota_may_work`: overlay2 over xfs has quotas if it was mounted with them, which the engine
+    tells only when it is asked for one.
+    """
+
+    version: str
+    api: tuple[int, ...]
+    operating_system: str
+    platform: str
+    storage_driver: str
+    cgroup_version: str
+    data_root: str
+    gpu_support: bool
+    toolkit: bool
+    no_disk_quota: str
+    no_cdi: str
+    unsupported: tuple[Unsupported, ...]
+    warnings: tuple[str, ...]
+
+    def info(self) -> RuntimeInfo:
+        """The same as the port tells it. RuntimeUnavailable: it is too old."""
+        api = ".".join(str(part) for part in self.api)
+        if self.api < API_VERSION_MIN:
+            raise RuntimeUnavailable(
+                f"Docker {self.version} is too old: it speaks API {api}.",
+                hint="Install Docker 20.10 or later.",
+            )
+        return RuntimeInfo(
+            RuntimeKind.DOCKER,
+            self.version,
+            api,
+            gpu_support=self.gpu_support,
+            operating_system=self.operating_system,
+            architecture=self.platform.partition("/")[2],
+            storage_driver=self.storage_driver,
+            cgroup_version=self.cgroup_version,
+            warnings=self.warnings,
+            unsupported=self.unsupported,
+        )
+
+
+def support_of(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineSupport:
+    """From the answers to `/version` and `/info`."""
+    api = tuple(int(part) for part in str(version.get("ApiVersion", "0.0")).split(".")[:2])
+    toolkit = TOOLKIT in (info.get("Runtimes") or {})
+    no_cdi = _no_cdi(api, info)
+    no_quota = _no_disk_quota(info)
+    machine = str(info.get("Architecture", ""))
+    system = str(info.get("OSType", "linux"))
+    return EngineSupport(
+        version=str(version.get("Version", "")),
+        api=api,
+        operating_system=str(info.get("OperatingSystem", "")),
+        platform=f"{system}/{ARCHITECTURES.get(machine, machine)}",
+        storage_driver=str(info.get("Driver", "")),
+        cgroup_version=str(info.get("CgroupVersion", "")),
+        data_root=str(info.get("DockerRootDir", "")),
+        gpu_support=toolkit or not no_cdi,
+        toolkit=toolkit,
+        no_disk_quota=no_quota,
+        no_cdi=no_cdi,
+        unsupported=tuple(_unsupported(info, no_quota, no_cdi)),
+        warnings=tuple(str(one) for one in info.get("Warnings") or ()),
+    )
+
+
+def _no_cdi(api: tuple[int, ...], info: Mapping[str, Any]) -> str:
+    """Why GPUs cannot be named by CDI, or ""."""
+    if api < CDI_API_VERSION_MIN:
+        return "the engine is older than Docker 25, which brought CDI"
+    if not info.get("CDISpecDirs"):
+        return 'CDI is off: set "features": {"cdi": true} in the daemon.json of Docker 25 to 28.1'
+    devices = info.get("DiscoveredDevices")
+    if devices is not None:  # Docker 28.2 and later tell which there are.
+        names = [str(one.get("ID", "")) for one in devices if one.get("Source") == "cdi"]
+        if not any(name.startswith(f"{CDI_KIND}=GPU-") for name in names):
+            return (
+                "no CDI specification names GPUs by UUID: nvidia-ctk cdi generate"
+                " --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml"
+            )
+    return ""
+
+
+def _no_disk_quota(info: Mapping[str, Any]) -> str:
+    """Why a container's own files cannot have a quota, or "" where they can or may."""
+    driver = str(info.get("Driver", ""))
+    if driver in QUOTA_DRIVERS:
+        return ""
+    pairs = [pair for pair in info.get("DriverStatus") or () if len(pair) == 2]
+    backing = {str(name): str(value) for name, value in pairs}.get("Backing Filesystem", "")
+    if driver == "overlay2" and backing == "xfs":
+        return ""
+    over = f" over {backing}" if backing else ""
+    return f"the storage driver {driver}{over} has no quotas; overlay2 over xfs with pquota has"
+
+
+def _unsupported(info: Mapping[str, Any], no_quota: str, no_cdi: str) -> Iterator[Unsupported]:
+    if no_quota:
+        yield Unsupported("disk-quota", f"{no_quota}; what is written is measured instead")
+    if no_cdi:
+        yield Unsupported("cdi", no_cdi)
+    for key, feature in (
+        ("MemoryLimit", "memory-limit"),
+        ("SwapLimit", "swap-limit"),
+        ("CpuCfsQuota", "cpu-limit"),
+        ("PidsLimit", "pids-limit"),
+    ):
+        if info.get(key) is False:
+            yield Unsupported(feature, "the engine or its kernel says that it has none")
+    options = [str(option) for option in info.get("SecurityOptions") or ()]
+    if not any(option.startswith("name=seccomp") for option in options):
+        yield Unsupported("seccomp", "the engine runs containers without a seccomp profile")
+
+
+def gpu_request(
+    support: EngineSupport, path: GpuPath, uuids: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """The device request for these GPUs; None where the path that is asked for is not there."""
+    cdi = path is GpuPath.CDI or (path is GpuPath.AUTO and not support.toolkit)
+    if cdi and not support.no_cdi:
+        return {"Driver": "cdi", "DeviceIDs": [f"{CDI_KIND}={uuid}" for uuid in uuids]}
+    if path is GpuPath.CDI:
+        return None
+    # The toolkit's hook works without its runtime too, which the engine does not tell: it is asked.
+    return {"Driver": "", "DeviceIDs": list(uuids), "Capabilities": [["gpu"]]}

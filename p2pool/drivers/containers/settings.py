@@ -1,0 +1,29 @@
+"""What a node's owner decides about containers on this machine, as the runtime is given it."""
+
+from pathlib import Path
+
+import attrs
+
+from p2pool.drivers.containers.dockersupport import GpuPath
+from p2pool.model import limits
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """`registries` are those that images may come from; none named: any. `bind_directories` may be
+    mounted, read-only; no other place of the host may. `images_max_bytes` 0: no limit.
+
+    `docker_config` is the directory of the Docker configuration with the logins of registries;
+    None: DOCKER_CONFIG, else `~/.docker` of the agent's user. `agent_directory` holds the agent's
+    keys: nothing that it is in is ever mounted.
+    """
+
+    registries: tuple[str, ...] = ()
+    bind_directories: tuple[Path, ...] = ()
+    gpus: GpuPath = GpuPath.AUTO
+    images_max_bytes: int = 0
+    disk_reserve_bytes: int = limits.DISK_RESERVE_DEFAULT_BYTES
+    docker_config: Path | None = None
+    agent_directory: Path | None = None
+    pull_stall_ms: int = limits.PULL_STALL_MS
+    image_grace_ms: int = limits.IMAGE_GRACE_MS

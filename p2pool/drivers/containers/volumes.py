@@ -1,0 +1,260 @@
+"""Volumes on this machine's disk: made, measured, kept for a while, exported and deleted.
+
+    <directory>/volumes/pool/<name>/             volume.json   data/
+    <directory>/volumes/task/<allocation>/<name>/  volume.json   data/
+
+Only `data` is ever mounted. All above it can be entered by the agent's user alone, so no container
+can swap a part of its path for a link; `data` itself is open to every user of a container, since
+images run as users of their own. What is below `data` is hostile: see `safetree`.
+
+A quota is measured, not enforced by the kernel: whoever is over it between two looks has written
+already, and is ended then. A tmpfs's size is the kernel's, and holds at once.
+"""
+
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from p2pool.codec.jsonform import read_allocation
+from p2pool.codec.specrules import name_rule
+from p2pool.drivers.containers import safetree
+from p2pool.drivers.containers.linefiles import write_whole
+from p2pool.model.errors import CannotStart, Conflict, DiskFull, NotFound, RuntimeUnavailable
+from p2pool.model.ids import AllocationId, TaskId
+from p2pool.model.tasks import Mount, MountKind
+from p2pool.model.volumes import Volume
+
+T = TypeVar("T")
+
+NAME = "volumes"
+DATA = "data"
+RECORD = "volume.json"
+Parts = tuple[str, ...]
+
+
+@attrs.frozen
+class Retention:
+    """What the owner keeps: of the tasks that ended last so many, none for longer than that."""
+
+    keep_tasks: int
+    keep_for_s: int
+
+
+class Volumes:
+    """The volumes of one agent. Methods that are not `async` block: call them in a thread."""
+
+    def __init__(self, directory: Path) -> None:
+        """Nothing is made before the first volume."""
+        self.root = directory / NAME
+        self._one_at_a_time = trio.CapacityLimiter(1)
+
+    # --- making -----------------------------------------------------------------------------------
+
+    def make(self, allocation: AllocationId, mount: Mount) -> Path:
+        """The directory to mount, made if it is not there. `CannotStart` for a name that is none,
+        `DiskFull` where nothing more can be made."""
+        if not mount.source or name_rule(mount.source):
+            raise CannotStart(f"The volume {mount.source!r} leads out of the agent's directory.")
+        parts = parts_of(allocation, mount)
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._open(parts, make=True) as place:
+                with suppress(FileExistsError):
+                    os.mkdir(DATA, 0o700, dir_fd=place)
+                    with safetree.opened(DATA, place) as data:
+                        os.fchmod(data, 0o777)
+                self._note(parts, mount)
+        except OSError as error:
+            raise DiskFull(
+                f"The volume {mount.source} cannot be made: {error.strerror}."
+            ) from error
+        return self.root.joinpath(*parts, DATA)
+
+    def _note(self, parts: Parts, mount: Mount) -> None:
+        """Keep what the task says of its volume, and that it is used now."""
+        record = self._read(parts)
+        now_ms = _now_ms()
+        record.setdefault("made_at_ms", now_ms)
+        record |= {
+            "used_at_ms": now_ms,
+            "ended_at_ms": 0,
+            "quota_bytes": mount.size_bytes,
+            "keep_s": mount.keep_s,
+        }
+        self._write(parts, record)
+
+    @contextmanager
+    def _open(self, parts: Parts, *, make: bool = False) -> Iterator[int]:
+        """The directory of a volume, each part of it opened below the last."""
+        with ExitStack() as stack:
+            place = stack.enter_context(safetree.opened(str(self.root)))
+            for part in parts:
+                place = stack.enter_context(safetree.opened(part, place, make=make))
+            yield place
+
+    def _read(self, parts: Parts) -> dict[str, Any]:
+        try:
+            value = json.loads(self.root.joinpath(*parts, RECORD).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def _write(self, parts: Parts, record: dict[str, Any]) -> None:
+        write_whole(self.root.joinpath(*parts, RECORD), record)
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def all_parts(self) -> list[Parts]:
+        """All volumes by the parts of their names, sorted."""
+        found: list[Parts] = [("pool", name) for name in _listed(self.root / "pool")]
+        for allocation in _listed(self.root / "task"):
+            if read_allocation(allocation) is not None:
+                names = _listed(self.root / "task" / allocation)
+                found += [("task", allocation, name) for name in names]
+        return found
+
+    def used_bytes(self, parts: Parts) -> safetree.Measured:
+        """What a volume holds. A volume that is not there holds nothing."""
+        try:
+            with self._open((*parts, DATA)) as data:
+                return safetree.measure(data)
+        except (FileNotFoundError, NotADirectoryError):
+            return safetree.Measured(0, True)
+
+    def look(self, parts: Parts, in_use: bool) -> Volume:
+        """A volume as its owner is shown it."""
+        record = self._read(parts)
+        return Volume(
+            id="/".join(parts),
+            kind=MountKind(parts[0]),
+            name=parts[-1],
+            allocation=read_allocation(parts[1]) if parts[0] == "task" else None,
+            used_bytes=self.used_bytes(parts).used_bytes,
+            in_use=in_use,
+            **{
+                key: int(record.get(key, -1 if key == "keep_s" else 0))
+                for key in ("quota_bytes", "keep_s", "made_at_ms", "used_at_ms", "ended_at_ms")
+            },
+        )
+
+    # --- deleting ---------------------------------------------------------------------------------
+
+    def delete(self, parts: Parts) -> None:
+        """Delete a volume with all that is in it, whatever that is. `NotFound`."""
+        try:
+            with self._open(parts) as place:
+                with suppress(FileNotFoundError), safetree.opened(DATA, place) as data:
+                    safetree.clear(data)
+                    os.rmdir(DATA, dir_fd=place)
+                safetree.clear(place)
+            self.root.joinpath(*parts).rmdir()
+            with suppress(OSError):  # The copy may have other volumes.
+                self.root.joinpath(*parts[:-1]).rmdir()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise not_found(parts) from error
+        except OSError as error:
+            raise RuntimeUnavailable(
+                f"The volume {'/'.join(parts)} cannot be deleted: {error.strerror}.",
+                hint=f"Its files may be another user's: sudo rm -rf {self.root.joinpath(*parts)}",
+            ) from error
+
+    def sweep(
+        self, over: Callable[[TaskId], bool], in_use: frozenset[Parts], keep: Retention
+    ) -> list[str]:
+        """Delete volumes of ended tasks that are kept no longer; the names of those deleted."""
+        ended: dict[TaskId, list[tuple[Parts, dict[str, Any]]]] = {}
+        now_ms = _now_ms()
+        for parts in self.all_parts():
+            allocation = read_allocation(parts[1]) if parts[0] == "task" else None
+            if allocation is None or parts in in_use or not over(allocation.task_id):
+                continue
+            record = self._read(parts)
+            if not record.get("ended_at_ms"):
+                record["ended_at_ms"] = now_ms
+                self._write(parts, record)
+            ended.setdefault(allocation.task_id, []).append((parts, record))
+        newest = sorted(ended.values(), key=lambda v: -max(r["ended_at_ms"] for _, r in v))
+        deleted = []
+        for number, volumes in enumerate(newest):
+            for parts, record in volumes:
+                asked_s = int(record.get("keep_s", -1))
+                keep_s = keep.keep_for_s if asked_s < 0 else min(asked_s, keep.keep_for_s)
+                if number >= keep.keep_tasks or now_ms - record["ended_at_ms"] >= keep_s * 1000:
+                    self.delete(parts)
+                    deleted.append("/".join(parts))
+        return deleted
+
+    # --- for the owner ----------------------------------------------------------------------------
+
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """One walk through a tree at a time: the disk is for the tasks."""
+        return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+
+    async def export(self, parts: Parts) -> AsyncIterator[bytes]:
+        """What is in a volume, as a tar archive. See the port."""
+        stack = ExitStack()
+        try:
+            data = stack.enter_context(self._open((*parts, DATA)))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            stack.close()
+            raise not_found(parts) from error
+        pieces = safetree.archive(data)
+        try:
+            while (piece := await trio.to_thread.run_sync(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            pieces.close()  # type: ignore[attr-defined]  # It is a generator.
+            stack.close()
+
+
+def parts_of(allocation: AllocationId, mount: Mount) -> Parts:
+    """The name of the volume behind a mount, in parts."""
+    if mount.kind is MountKind.POOL:
+        return ("pool", mount.source)
+    return ("task", str(allocation), mount.source)
+
+
+def read_id(text: str) -> Parts:
+    """The parts of a volume's name as people write it. `NotFound` where it is none."""
+    parts = tuple(text.split("/"))
+    good = {("pool", 2), ("task", 3)}
+    if (parts[0], len(parts)) in good and not name_rule(parts[-1]):
+        if parts[0] == "pool":
+            return parts
+        allocation = read_allocation(parts[1])
+        if allocation is not None:
+            return ("task", str(allocation), parts[-1])
+    raise NotFound(f"{text[:200]!r} is no volume.", hint="See: p2pool volume ls.")
+
+
+def not_found(parts: Parts) -> NotFound:
+    """There is no such volume here."""
+    return NotFound(
+        f"There is no volume {'/'.join(parts)} on this node.", hint="See: p2pool volume ls."
+    )
+
+
+def used(parts: Parts) -> Conflict:
+    """A volume that is mounted now."""
+    return Conflict(
+        f"The volume {'/'.join(parts)} is used by a container that runs.",
+        hint="Stop the task first: p2pool task stop.",
+    )
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(path) if not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
