@@ -31,6 +31,7 @@ def status_of(scope: RuntimeScope, record: dict[str, Any]) -> ContainerStatus | 
         return None
     given = record["State"]
     state = STATES.get(given.get("Status", ""), ContainerState.DEAD)
+    started_ms = at_ms(given.get("StartedAt", ""))
     ended = state in (ContainerState.EXITED, ContainerState.DEAD)
     return ContainerStatus(
         allocation=said.allocation,
@@ -40,8 +41,9 @@ def status_of(scope: RuntimeScope, record: dict[str, Any]) -> ContainerStatus | 
         state=state,
         exit_code=int(given.get("ExitCode", 0)) if ended else None,
         oom_killed=bool(given.get("OOMKilled")) if ended else False,
-        started_at_ms=at_ms(given.get("StartedAt", "")),
-        finished_at_ms=at_ms(given.get("FinishedAt", "")) if ended else 0,
+        started_at_ms=started_ms,
+        # The engine notes the start after it, so the end of a short run can have come before.
+        finished_at_ms=max(started_ms, at_ms(given.get("FinishedAt", ""))) if ended else 0,
         image_digest=said.image_digest or str(record.get("Image", "")),
         gpus=said.gpus,
         error=str(given.get("Error", "")),
