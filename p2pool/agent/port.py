@@ -14,7 +14,7 @@ from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
-from p2pool.model.ports import Accepted, Ask, SubmitAsked
+from p2pool.model.ports import Accepted, Ask, LogEnds, LogEndsAsked, SubmitAsked
 from p2pool.model.tasks import Signers
 from p2pool.model.view import Event, View
 from p2pool.wire.signers import SignerCache
@@ -25,7 +25,7 @@ EventId = tuple[int, int, int]
 @attrs.define
 class _Waiting:
     done: trio.Event = attrs.field(factory=trio.Event)
-    result: Accepted | P2poolError | None = None
+    result: Accepted | LogEnds | P2poolError | None = None
 
 
 class Events:
@@ -93,8 +93,6 @@ class Port:
 
     async def ask(self, request: Ask, deadline_ms: int) -> Accepted:
         """Have a request carried out, here or at the leader."""
-        if len(self._waiting) >= limits.REQUESTS_IN_FLIGHT_MAX:
-            raise Overloaded("Too many requests are under way.", hint="Retry in a second.")
         signers: Signers | None = None
         if isinstance(request, SubmitAsked):
             # Recovered once already, by the API; a delegation says more than that.
@@ -102,6 +100,21 @@ class Port:
             signers = (
                 self._signers.signers(request.signed) if delegated else Signers(request.signer)
             )
+        result = await self._ask(request, signers, deadline_ms)
+        assert isinstance(result, Accepted)
+        return result
+
+    async def log_ends(self, deadline_ms: int) -> LogEnds:
+        """Which logs are held, here and where we are connected."""
+        result = await self._ask(LogEndsAsked(), None, deadline_ms)
+        assert isinstance(result, LogEnds)
+        return result
+
+    async def _ask(
+        self, request: Ask | LogEndsAsked, signers: Signers | None, deadline_ms: int
+    ) -> Accepted | LogEnds:
+        if len(self._waiting) >= limits.REQUESTS_IN_FLIGHT_MAX:
+            raise Overloaded("Too many requests are under way.", hint="Retry in a second.")
         self._last += 1
         number, waiting = self._last, _Waiting()
         self._waiting[number] = waiting

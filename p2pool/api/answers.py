@@ -291,6 +291,38 @@ class PoolAnswer:
 
 
 @attrs.frozen
+class HeldLog:
+    """The log that a node says it holds; `log_id` null: none. What a recovery can go on from.
+
+    `followed_epoch` is that of the root record it follows, `refusal` why it does not found it.
+    """
+
+    node_id: str
+    peer_id: str
+    store_id: str
+    log_id: str | None
+    epoch: int
+    followed_epoch: int
+    refusal: str
+    base_index: int
+    commit_index: int
+    last_index: int
+    last_term: int
+    state_digest: str | None
+    voters: tuple[str, ...]
+    voter: bool
+
+
+@attrs.frozen
+class LogsHeldAnswer:
+    """Answer of `/v1/logs-held`; `silent`: connected members that did not answer in time."""
+
+    meta: Meta
+    logs: tuple[HeldLog, ...]
+    silent: tuple[str, ...]
+
+
+@attrs.frozen
 class AgentAnswer:
     """Answer of `/v1/agent`."""
 

@@ -8,7 +8,7 @@ from p2pool.codec.jsonform import address_text
 from p2pool.codec.peerid import peer_id
 from p2pool.codec.spec import spec_dict
 from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.ports import Accepted
+from p2pool.model.ports import Accepted, HeldBy, LogEnds
 from p2pool.model.raft import Voter
 from p2pool.model.states import Membership, Reachability
 from p2pool.model.view import AllocationView, NodeView, TaskView, View
@@ -212,6 +212,31 @@ def agent(view: View) -> answers.Agent:
         ready=view.ready,
         problems=problems(view),
         peers_connected=view.peers_connected,
+    )
+
+
+def logs_held(ends: LogEnds) -> tuple[answers.HeldLog, ...]:
+    """Who holds which log."""
+    return tuple(_held_log(one) for one in ends.found)
+
+
+def _held_log(one: HeldBy) -> answers.HeldLog:
+    end = one.end
+    return answers.HeldLog(
+        node_id=address_text(one.node_id),
+        peer_id=peer_id(one.peer_key),
+        store_id=end.store_id.hex(),
+        log_id=None if end.log_id is None else end.log_id.hex(),
+        epoch=end.epoch,
+        followed_epoch=end.followed_epoch,
+        refusal=end.refusal,
+        base_index=end.base_index,
+        commit_index=end.commit_index,
+        last_index=end.last_index,
+        last_term=end.last_term,
+        state_digest=None if end.state_digest is None else end.state_digest.hex(),
+        voters=tuple(address_text(voter.node_id) for voter in end.voters),
+        voter=Voter(one.node_id, one.peer_key, end.store_id) in end.voters,
     )
 
 

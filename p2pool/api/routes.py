@@ -229,6 +229,18 @@ async def agent(state: State) -> answers.AgentAnswer:
     return answers.AgentAnswer(render.meta(view), render.agent(view))
 
 
+@get("/v1/logs-held", summary="Which log each agent holds that can be reached from here")
+async def logs_held(state: State) -> answers.LogsHeldAnswer:
+    """What a recovery could go on from."""
+    deadline_ms = limits.REQUEST_DEADLINE_MS
+    with trio.move_on_after(deadline_ms / 1000 + ASK_SLACK_S):
+        ends = await _port(state).log_ends(deadline_ms)
+        meta = render.meta(_port(state).view())
+        silent = tuple(jsonform.address_text(node_id) for node_id in ends.silent)
+        return answers.LogsHeldAnswer(meta, render.logs_held(ends), silent)
+    raise Unavailable("The agent gave no answer in time.", hint="Ask again.")
+
+
 @get(
     "/v1/events",
     summary="What happens, as server-sent events",
@@ -275,5 +287,5 @@ async def metrics(state: State) -> Response[bytes]:
 
 ALL = (
     *(nodes, node, tasks, task, requests, invites, allocations, allocation, logs),
-    *(leader, committee, roster, pool, agent, events, health, readiness, metrics),
+    *(leader, committee, roster, pool, agent, logs_held, events, health, readiness, metrics),
 )

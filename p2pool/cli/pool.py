@@ -6,6 +6,7 @@ import click
 
 from p2pool.cli.poolcreate import create, start
 from p2pool.cli.poolkeep import eject, set_setting
+from p2pool.cli.poolrecover import recover
 from p2pool.cli.reach import account_of, agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.show import write_json, write_pairs
 from p2pool.cli.taskspec import Span
@@ -26,6 +27,7 @@ pool.add_command(create)
 pool.add_command(start)
 pool.add_command(set_setting)
 pool.add_command(eject)
+pool.add_command(recover)
 
 
 @pool.command("show")

@@ -75,6 +75,10 @@ class AgentClient:
         assert contract is not None, "an agent says the contract's address"
         return PoolRef(int(pool["chain_id"]), Address(contract), int(pool["pool_id"]))
 
+    def logs_held(self) -> Answer:
+        """Which log each reachable agent holds: `{"logs": [...], "silent": [...]}`."""
+        return self.get("/v1/logs-held")
+
     def ready(self) -> Answer:
         """`{"ready": bool, "problems": [...]}`; no error where it is not ready."""
         status, body = self._exchange("GET", "/v1/readiness", None)

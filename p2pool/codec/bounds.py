@@ -102,6 +102,7 @@ MAX_ITEMS = {
     "Announcement.votes": limits.VOTERS_MAX + 1,
     "Order.certificate": limits.VOTERS_MAX + 1,
     "Configuration.voters": limits.VOTERS_MAX + 1,
+    "LogEnd.voters": limits.VOTERS_MAX + 1,
     "Configuration.learners": limits.LEARNERS_MAX + 1,
     "Roster.members": limits.MEMBERS_MAX,
     "Roster.bootstrap": limits.PEER_LIST_MAX,

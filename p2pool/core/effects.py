@@ -12,7 +12,7 @@ from p2pool.model.chain import Invite
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages import Message
-from p2pool.model.ports import Accepted
+from p2pool.model.ports import Accepted, LogEnds
 from p2pool.model.storage import PersistOp
 from p2pool.model.view import Event
 
@@ -68,7 +68,7 @@ class Reply:
     """The answer to `Asked`: accepted, or an error of the tree."""
 
     request_id: int
-    result: Accepted | P2poolError
+    result: Accepted | LogEnds | P2poolError
 
 
 @attrs.frozen

@@ -88,6 +88,8 @@ class Inbound:
             m.StateRequested: self._state_asked,
             m.SnapshotRequested: self._state_asked,
             m.StateAnswered: self._state_told,
+            m.LogEndRequested: lambda x, f, now: node.logs_held.requested(f.peer_key, x),
+            m.LogEndAnswered: lambda x, f, now: node.logs_held.answered(f.peer_key, x, now),
             m.BeatsRequested: lambda x, f, now: near.beats(f.peer_key, x, now),
             m.HardwareRequested: lambda x, f, now: near.hardware_asked(f.peer_key, x, now),
             m.HardwareAnswered: lambda x, f, now: near.hardware_told(f.peer_key, x, now),

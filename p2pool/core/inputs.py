@@ -11,7 +11,7 @@ from p2pool.model.chain import Roster
 from p2pool.model.hardware import Hardware, Load
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages import Verified
-from p2pool.model.ports import Ask
+from p2pool.model.ports import Ask, LogEndsAsked
 from p2pool.model.tasks import Signers
 
 
@@ -122,7 +122,7 @@ class Asked:
     """
 
     request_id: int
-    request: Ask
+    request: Ask | LogEndsAsked
     signers: Signers | None = None
     deadline_ms: int = limits.REQUEST_DEADLINE_MS
 

@@ -25,6 +25,7 @@ from p2pool.core.effects import Level, Persist, Reply
 from p2pool.core.inbound import Inbound
 from p2pool.core.leading.leader import Leader
 from p2pool.core.ledger import Ledger
+from p2pool.core.logends import LogsHeld
 from p2pool.core.neighbours import Neighbours
 from p2pool.core.outbox import AnyEffect
 from p2pool.core.peers import BINDINGS_TABLE, Peers
@@ -38,7 +39,7 @@ from p2pool.core.worker.worker import Worker
 from p2pool.core.workrights import WorkRights
 from p2pool.model.gossip import PeerBinding
 from p2pool.model.ids import NodeId
-from p2pool.model.ports import Accepted, InviteOffered
+from p2pool.model.ports import Accepted, InviteOffered, LogEndsAsked
 from p2pool.model.query import PeerKnown
 from p2pool.model.runtime import RuntimeScope
 from p2pool.model.states import RaftRole
@@ -68,6 +69,7 @@ class Node:
         self.worker = Worker(scope, self.rights.judge, restored.tables)
         self.neighbours = Neighbours(self.context, Watch(config.me.node_id))
         self.asks = Asks(self.context)
+        self.logs_held = LogsHeld(self.context)
         self.succession = Succession(self.context, Confirmations(self.context))
         self.leader: Leader | None = None
         self.certifying = Certifying(self, restored.tables["meta"].get(CONFIRMED_KEY))
@@ -147,6 +149,7 @@ class Node:
                 self.leader.hinted(node_id, reason, now)
         self.neighbours.tick(now)
         self.asks.tick(now)
+        self.logs_held.tick(now)
         self._fetch(now)
         self._work(now)
 
@@ -233,6 +236,7 @@ class Node:
             self.leader.wakeup_ms() if self.leader is not None and ledger.leads else None,
             self.neighbours.wakeup_ms(),
             self.asks.wakeup_ms(),
+            self.logs_held.wakeup_ms(),
             self.worker.wakeup_ms,
             self.context.beats.wakeup_ms() if self.condition.speaks else None,
         ]
@@ -258,6 +262,8 @@ class Node:
             self.neighbours.offered(event.request.invite, now)
             done = Accepted(NO_TASK, 0, self.context.leader(now))
             self.context.effects.append(Reply(event.request_id, done))
+        elif isinstance(event.request, LogEndsAsked):
+            self.logs_held.asked(event, now)
         else:
             self.asks.asked(event, now)
 

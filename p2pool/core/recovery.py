@@ -40,18 +40,12 @@ class Held:
     root: RootRecord
     raft: Raft
     state: PoolState
-    _end: tuple[int, int, Digest] | None = None
 
-    @property
-    def end(self) -> tuple[int, int, Digest]:
-        """Last index, last term, and the digest of the state there, all of the log applied."""
-        log = self.raft.state.log
-        name = (log.last_index, log.last_term)
-        if self._end is None or self._end[:2] != name:
-            state = self.state_at(log.last_index)
-            assert state is not None, "a log holds its own end"
-            self._end = (*name, state.digest())
-        return self._end
+    def end_digest(self) -> Digest:
+        """The digest of the state at the end of the log, all of it applied."""
+        state = self.state_at(self.raft.state.log.last_index)
+        assert state is not None, "a log holds its own end"
+        return state.digest()
 
     def state_at(self, index: int) -> PoolState | None:
         """The state after an entry that is held, committed or not; None where it is not held."""

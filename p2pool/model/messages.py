@@ -45,6 +45,8 @@ from p2pool.model.query import (
     HardwareRequested,
     InviteAnswered,
     InviteRequested,
+    LogEndAnswered,
+    LogEndRequested,
     PeerKnown,
     Ping,
     Pong,
@@ -104,6 +106,8 @@ __all__ = [
     "InviteAnswered",
     "InviteRequested",
     "LogChunk",
+    "LogEndAnswered",
+    "LogEndRequested",
     "LogStream",
     "LogsClosed",
     "LogsOpened",
@@ -162,6 +166,7 @@ Message = (
     | ReadIndexRequested | ReadIndexAnswered | InviteRequested | InviteAnswered
     | RemovalConfirmRequested | RemovalConfirmed
     | CertificatesRequested | CertificatesAnswered
+    | LogEndRequested | LogEndAnswered
     | LogsOpened | LogChunk | LogsClosed
 )  # fmt: skip
 """Any message."""
@@ -208,6 +213,8 @@ TYPES: dict[int, type] = {
     51: CertificatesAnswered,
     52: RemovalConfirmRequested,
     53: RemovalConfirmed,
+    56: LogEndRequested,
+    57: LogEndAnswered,
     60: LogsOpened,
     61: LogChunk,
     62: LogsClosed,

@@ -10,7 +10,8 @@ from typing import Protocol
 import attrs
 
 from p2pool.model.chain import Invite
-from p2pool.model.ids import Address, AllocationId, NodeId, TaskId
+from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, TaskId
+from p2pool.model.raft import LogEnd
 from p2pool.model.streams import LogChunk
 from p2pool.model.tasks import SignedGrant, SignedRequest
 from p2pool.model.view import Event, View
@@ -37,6 +38,28 @@ class InviteOffered:
 
 
 Ask = SubmitAsked | ReadIndexAsked | InviteOffered
+
+
+@attrs.frozen
+class LogEndsAsked:
+    """Which logs the agents hold that can be reached from here."""
+
+
+@attrs.frozen
+class HeldBy:
+    """A node, and the log that it says it holds."""
+
+    node_id: NodeId
+    peer_key: PeerKey
+    end: LogEnd
+
+
+@attrs.frozen
+class LogEnds:
+    """The logs that are held, by node id, and connected members that did not answer in time."""
+
+    found: tuple[HeldBy, ...]
+    silent: tuple[NodeId, ...]
 
 
 @attrs.frozen
@@ -83,6 +106,10 @@ class AgentPort(Protocol):
 
     async def ask(self, request: Ask, deadline_ms: int) -> Accepted:
         """Carry a request out, here or at the leader; raises the errors of `model.errors`."""
+        ...
+
+    async def log_ends(self, deadline_ms: int) -> LogEnds:
+        """The logs that can be reached from here: what a recovery could go on from."""
         ...
 
     def events(self, after: tuple[int, int, int] | None) -> AsyncIterator[Event]:

@@ -10,7 +10,7 @@ from p2pool.model.chain import Invite
 from p2pool.model.gossip import PeerBinding
 from p2pool.model.hardware import Hardware
 from p2pool.model.ids import Digest, NodeId, PeerKey, TaskId
-from p2pool.model.raft import Entry
+from p2pool.model.raft import Entry, LogEnd
 from p2pool.model.states import ChainStanding
 from p2pool.model.tasks import SignedRequest
 
@@ -216,3 +216,18 @@ class RemovalConfirmed:
     node_id: NodeId
     standing: ChainStanding
     block: int
+
+
+@attrs.frozen
+class LogEndRequested:
+    """Which log does a node hold, and how far? Asked before a recovery."""
+
+    request: int
+
+
+@attrs.frozen
+class LogEndAnswered:
+    """The log that it holds."""
+
+    request: int
+    end: LogEnd

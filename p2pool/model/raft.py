@@ -60,6 +60,28 @@ class Entry:
 
 
 @attrs.frozen
+class LogEnd:
+    """Which log a node holds and how far, committed or not. `log_id` None: it holds none.
+
+    `followed_epoch`: the epoch whose root record it follows, which may not have begun here;
+    `refusal`: why it does not found that epoch's log, where it is named to. `state_digest` is of
+    the state at `last_index`.
+    """
+
+    store_id: StoreId
+    followed_epoch: int
+    refusal: str = ""
+    log_id: Digest | None = None
+    epoch: int = 0
+    base_index: int = 0
+    commit_index: int = 0
+    last_index: int = 0
+    last_term: int = 0
+    state_digest: Digest | None = None
+    voters: tuple[Voter, ...] = ()
+
+
+@attrs.frozen
 class HardState:
     """What a voter must not forget: its term and whom it voted for (a store id) in it."""
 

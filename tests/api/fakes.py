@@ -17,7 +17,7 @@ from p2pool.model.ids import (
     StoreId,
     TaskId,
 )
-from p2pool.model.ports import Accepted, Ask, LogOptions, ReadIndexAsked
+from p2pool.model.ports import Accepted, Ask, LogEnds, LogOptions, ReadIndexAsked
 from p2pool.model.raft import Configuration, Voter
 from p2pool.model.states import (
     AllocationState,
@@ -148,6 +148,7 @@ class FakePort:
     logs: FakeLogs = attrs.Factory(FakeLogs)
     asked: list[Ask] = attrs.Factory(list)
     failures: list[P2poolError] = attrs.Factory(list)
+    ends: LogEnds = LogEnds((), ())
     happened: list[Event] = attrs.Factory(list)
     listening: trio.Event = attrs.Factory(trio.Event)
     unlistened: trio.Event = attrs.Factory(trio.Event)
@@ -167,6 +168,11 @@ class FakePort:
         if self.failures:
             raise self.failures.pop(0)
         return Accepted(TASK_ID, 13, NODE_ID)
+
+    async def log_ends(self, deadline_ms: int) -> LogEnds:
+        """What was set."""
+        assert deadline_ms > 0
+        return self.ends
 
     async def events(self, after: tuple[int, int, int] | None) -> AsyncIterator[Event]:
         """Those that happened after an id, then silence."""

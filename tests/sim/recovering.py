@@ -50,15 +50,20 @@ class Recovering(Pool):
         for number in numbers:
             self.world.crash(number)
 
+    def end(self, number: int) -> tuple[int, int]:
+        """Last term and index of the log that a node holds."""
+        log = self.held(number).raft.state.log
+        return log.last_term, log.last_index
+
     def longest(self) -> int:
         """Who holds the longest log."""
-        return max(self.alive(), key=lambda n: (self.held(n).end[1], self.held(n).end[0], -n))
+        return max(self.alive(), key=lambda n: (*self.end(n), -n))
 
     def record(self, founder: int, epoch: int = 2) -> RootRecord:
         """The record by which a node founds the next epoch from its log."""
         m, held = self.world.machines[founder], self.held(founder)
-        last_index, _, digest = held.end
-        previous = PreviousLog(held.raft.state.log_id, last_index, digest)
+        _, last_index = self.end(founder)
+        previous = PreviousLog(held.raft.state.log_id, last_index, held.end_digest())
         return RootRecord(epoch, m.node_id, m.peer_key, m.store_id, previous)
 
     def recover(self, epoch: int = 2) -> RootRecord:

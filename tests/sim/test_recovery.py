@@ -204,11 +204,11 @@ def test_a_founder_refuses_what_does_not_fit(pool: Recovering, change: object, s
     """With a sentence, and it holds its log as it did."""
     founder = pool.longest()
     root: RootRecord = change(pool.record(founder))  # type: ignore[operator]
-    end = pool.held(founder).end
+    end = pool.end(founder)
     pool.world.root = root
     pool.world.run(5_000)
     assert said in pool.problems(founder)
-    assert pool.held(founder).end[0] >= end[0]
+    assert pool.end(founder) >= end
 
 
 def test_of_two_records_of_one_epoch_the_later_one_stands(pool: Recovering) -> None:

@@ -1,0 +1,212 @@
+"""`p2pool pool recover`: the manager founds the next epoch when a majority is gone for good.
+
+The command asks an agent which logs are held where it reaches, proposes to go on from the longest,
+says why and what that loses, asks, and writes the record into the pool's data URI. What is refused,
+and why, is decided in `client.recovery`; the chain is read again after the record was written,
+since another account may have written one at the same time.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from p2pool.cli.onchain import (
+    config_option,
+    config_path,
+    dry_send_option,
+    open_chain,
+    writer_maker,
+)
+from p2pool.cli.poolcreate import UINT256, check_may_start
+from p2pool.cli.reach import json_option, key_options
+from p2pool.cli.show import short, write_json, write_pairs, write_table
+from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.discovery import find_agent
+from p2pool.client.recovery import Holder, Proposal, holder_of, propose, propose_empty
+from p2pool.codec.datauri import format_root, read_root, with_root
+from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailable
+from p2pool.model.ids import PoolRef
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.actions import Chain
+    from p2pool.drivers.chain.writer import Writer
+
+WAIT_S = 120.0
+POLL_S = 1.0
+
+
+def client_of(agent: str | None, pool: PoolRef) -> AgentClient:
+    """A client of an agent of this pool; `Misconfigured` where it is in another."""
+    found = find_agent(agent, os.environ)
+    client = AgentClient(found.url, found.token)
+    theirs = client.pool_ref()
+    if theirs != pool:
+        raise Misconfigured(
+            f"The agent at {client.url} is in pool {theirs.pool_id} of chain {theirs.chain_id}, not"
+            f" in pool {pool.pool_id} of chain {pool.chain_id}.",
+            hint="Name an agent of this pool: --agent.",
+        )
+    return client
+
+
+async def write_root(
+    chain: "Chain", writer: "Writer", pool_id: int, before: str, proposal: Proposal
+) -> None:
+    """Write the record where nothing else was written since `before` was read. `Conflict`."""
+    info = await chain.pool(pool_id)
+    if read_root(info.data_uri) != read_root(before):
+        raise Conflict("Another root record was written meanwhile.", hint="Look, and begin again.")
+    sent = await chain.update_uri(writer, pool_id, with_root(info.data_uri, proposal.root))
+    if sent.block_number < 0:
+        return  # A dry run.
+    now = read_root((await chain.pool(pool_id)).data_uri)
+    if now != proposal.root:
+        stands = "none" if now is None else format_root(now)
+        raise Conflict(
+            f"Another root record was written at the same time, and stands: {stands}.",
+            hint="Of two the later one stands. Wait for its leader, or begin again.",
+        )
+
+
+@click.command("recover")
+@click.argument("pool_id", metavar="[POOL]", required=False, type=click.IntRange(0, UINT256))
+@click.option("--founder", metavar="NODE", help="Who founds it. Default: who holds the most.")
+@click.option("--empty", is_flag=True, help="All logs are lost: begin an empty one.")
+@click.option("--force", is_flag=True, help="Even where a quorum lives, or something is lost.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the new epoch's leader.")
+@click.option(
+    "--agent",
+    metavar="URL|DIR",
+    help="The agent to ask: its URL or data directory. Default: P2POOL_AGENT, else this"
+    " user's own.",
+)
+@key_options
+@config_option
+@dry_send_option
+@json_option
+def recover(
+    pool_id: int | None,
+    founder: str | None,
+    empty: bool,
+    force: bool,
+    yes: bool,
+    no_wait: bool,
+    agent: str | None,
+    key: str | None,
+    passphrase_file: str | None,
+    config: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Found the pool's next epoch when a majority of its committee is gone for good.
+
+    It goes on from the longest log that an agent still holds; containers that run are untouched.
+    POOL is the pool's number; default: [pool] id of the configuration. --key is its creator's or
+    its manager's. While a majority can come back, let it: only then is nothing lost.
+    """
+    import trio
+
+    from p2pool.drivers.chain.writer import DryWriter
+    from p2pool.drivers.config import load_chain, load_config
+
+    path = config_path(config)
+    chain_config = load_chain(path)
+    number = load_config(path).pool.id if pool_id is None else pool_id
+    if as_json and not (yes or dry_run):
+        raise click.UsageError("--json does not ask: say --yes or --dry-run with it.")
+    pool = PoolRef(chain_config.id, chain_config.addresses.pool, number)
+    client = client_of(agent, pool)
+    asked = client.logs_held()
+    holders = [holder_of(one) for one in asked["logs"]]
+    make_writer = writer_maker(key, passphrase_file, dry_run)
+
+    async def run() -> tuple[Proposal, list[str]]:
+        chain = open_chain(chain_config)
+        writer = make_writer(chain)
+        info = await chain.pool(number)
+        check_may_start(info, writer.address)
+        root = read_root(info.data_uri)
+        if empty:
+            proposal = propose_empty(root, holders, founder or str(asked["meta"]["node_id"]))
+        else:
+            proposal = propose(pool, root, holders, founder=founder, force=force)
+        if not as_json:
+            show(holders, asked["silent"], proposal)
+        if not (yes or dry_run):
+            click.confirm("Write this record?", abort=True)
+        await write_root(chain, writer, number, info.data_uri, proposal)
+        return proposal, writer.said if isinstance(writer, DryWriter) else []
+
+    proposal, said = trio.run(run)
+    told = describe(number, asked, proposal)
+    if dry_run:
+        told |= {"dry_run": True, "would_send": said}
+        write_json(told) if as_json else click.echo("\n".join(said))
+        return
+    told["leader"] = None if no_wait else wait_leader(client, proposal)
+    if as_json:
+        write_json(told)
+    elif not no_wait:
+        click.echo(f"Epoch {proposal.root.epoch} has begun; {told['leader']} leads.")
+
+
+def wait_leader(client: AgentClient, proposal: Proposal) -> str:
+    """Wait until the agent follows a leader of the new epoch. `Unavailable` says what is wrong."""
+    click.echo("Waiting until the record is final and its founder leads.", err=True)
+    end = time.monotonic() + WAIT_S
+    said = ""
+    while time.monotonic() < end:
+        try:
+            answer = client.get("/v1/leader")
+            leader = answer["leader"]["node_id"]
+            if answer["meta"]["epoch"] >= proposal.root.epoch and leader is not None:
+                return str(leader)
+            said = " ".join(client.ready()["problems"])
+        except P2poolError as error:
+            said = str(error)
+        time.sleep(POLL_S)
+    raise Unavailable(
+        f"The record is written, and epoch {proposal.root.epoch} has no leader yet. {said}",
+        hint="See p2pool agent status; the founder has to run: " + proposal.founder.node_id,
+    )
+
+
+def show(holders: list[Holder], silent: list[str], proposal: Proposal) -> None:
+    """Who holds what, what is proposed, why, and what is lost."""
+    rows = [
+        [
+            one.node_id,
+            "-" if one.log_id is None else f"{one.epoch} ({short(one.log_id)})",
+            "-" if one.log_id is None else f"{one.last_index} (term {one.last_term})",
+            "-" if one.log_id is None else str(one.commit_index),
+            "yes" if one.voter else "no",
+            one.refusal or ("founds" if one == proposal.founder else ""),
+        ]
+        for one in sorted(holders, key=lambda h: (h.epoch, *h.end), reverse=True)
+    ]
+    rows += [[node_id, "no answer", "", "", "", ""] for node_id in silent]
+    columns = ("node", "epoch (log)", "last entry", "committed", "voter", "")
+    write_table(columns, rows, "Nobody answers.")
+    click.echo()
+    pairs = [("founds", proposal.founder.node_id), ("epoch", str(proposal.root.epoch))]
+    pairs += [("because" if n == 0 else "", text) for n, text in enumerate(proposal.reasons)]
+    pairs += [("lost" if n == 0 else "", text) for n, text in enumerate(proposal.losses)]
+    write_pairs([*pairs, ("record", format_root(proposal.root))])
+
+
+def describe(pool_id: int, asked: Answer, proposal: Proposal) -> Answer:
+    """The same as JSON."""
+    return {
+        "pool_id": pool_id,
+        "logs": asked["logs"],
+        "silent": asked["silent"],
+        "founder": proposal.founder.node_id,
+        "epoch": proposal.root.epoch,
+        "root": format_root(proposal.root),
+        "reasons": list(proposal.reasons),
+        "losses": list(proposal.losses),
+    }

@@ -1,0 +1,219 @@
+"""What a recovery goes on from: chosen from the logs that agents say they hold, with reasons.
+
+Intuition: the longest log, by (last term, last index), of the newest epoch holds every entry that
+was committed and survives anywhere (`core.recovery` says why). Everything else here is about not
+doing it by mistake: while a quorum lives it mends itself, a record that was written a moment ago
+wants time, and a log that is not the longest loses what the longest has.
+
+Pure: what the agents and the chain said goes in, a proposal or a refusal comes out.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from p2pool.codec.messages import log_id
+from p2pool.codec.peerid import peer_key_of
+from p2pool.model.chain import PreviousLog, RootRecord
+from p2pool.model.errors import Conflict, NotFound
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
+
+
+@attrs.frozen
+class Holder:
+    """An agent, and the log that it says it holds. Names are as the API writes them."""
+
+    node_id: str
+    peer_id: str
+    store_id: str
+    log_id: str | None
+    epoch: int
+    followed_epoch: int
+    refusal: str
+    base_index: int
+    commit_index: int
+    last_index: int
+    last_term: int
+    state_digest: str | None
+    voters: tuple[str, ...]
+    voter: bool
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """How long its log is."""
+        return self.last_term, self.last_index
+
+
+@attrs.frozen
+class Proposal:
+    """The record to write, who would found it, why, and what it loses or leaves open."""
+
+    root: RootRecord
+    founder: Holder
+    reasons: tuple[str, ...]
+    losses: tuple[str, ...]
+
+
+def holder_of(answer: dict[str, object]) -> Holder:
+    """A holder in the API's answer; what a newer agent says beyond that is passed over."""
+    named = {field.name: answer[field.name] for field in attrs.fields(Holder)}
+    named["voters"] = tuple(named["voters"])  # type: ignore[arg-type]
+    return Holder(**named)  # type: ignore[arg-type]
+
+
+def propose(
+    pool: PoolRef,
+    root: RootRecord | None,
+    holders: Sequence[Holder],
+    *,
+    founder: str | None = None,
+    force: bool = False,
+) -> Proposal:
+    """The next epoch from the longest log that survives. Raises `Conflict` where that is not to be
+    done (unless forced, where it can be), `NotFound` for a founder that did not answer.
+
+    `root`: the record that the chain has now; `founder`: the node that is to found instead.
+    """
+    if root is None:
+        raise Conflict("The pool was never founded.", hint="Found it: p2pool pool start.")
+    holding = [h for h in holders if h.log_id is not None]
+    if not holding:
+        raise Conflict(
+            "No agent that answers holds a log, so there is nothing to go on from.",
+            hint="Ask an agent that reaches others (--agent). If all logs are lost for good, found"
+            " an empty one: --empty.",
+        )
+    newest = max(h.epoch for h in holding)
+    current = log_id(pool, root).hex()
+    same = [h for h in holding if h.epoch == newest]
+    # Of two records of one epoch the later stands; its log counts where anybody holds it.
+    same = [h for h in same if h.log_id == current] or same
+    longest = max(same, key=lambda h: (*h.end, h.voter, h.node_id))
+    same = [h for h in same if h.log_id == longest.log_id]
+    if not force:
+        _check_needed(root, longest, same, holders, current)
+    chosen = longest if founder is None else _named(founder, same, holders)
+    losses = _losses(chosen, longest, same)
+    if chosen.end != longest.end and not force:
+        raise Conflict(
+            f"The log of {chosen.node_id} ends at {chosen.last_index} (term {chosen.last_term}),"
+            f" that of {longest.node_id} at {longest.last_index} (term {longest.last_term}):"
+            " what is between would be lost.",
+            hint=f"Let {longest.node_id} found, or accept the loss: --force.",
+        )
+    _check_agree(chosen, same)
+    return Proposal(_record(root, chosen), chosen, _reasons(chosen, longest, same), losses)
+
+
+def propose_empty(root: RootRecord | None, holders: Sequence[Holder], founder: str) -> Proposal:
+    """The next epoch from nothing; only where nobody that answers holds a log."""
+    if root is None:
+        raise Conflict("The pool was never founded.", hint="Found it: p2pool pool start.")
+    for holder in holders:
+        if holder.log_id is not None:
+            raise Conflict(
+                f"{holder.node_id} holds a log of epoch {holder.epoch}, so not all is lost.",
+                hint="Go on from it: leave --empty out.",
+            )
+    chosen = _named(founder, holders, holders)
+    lost = "all tasks, settings and revocations of the pool; containers that run are adopted"
+    reason = "no agent that answers holds a log"
+    return Proposal(_empty(root, chosen), chosen, (reason,), (lost,))
+
+
+def _check_needed(
+    root: RootRecord,
+    longest: Holder,
+    same: Sequence[Holder],
+    holders: Sequence[Holder],
+    current: str,
+) -> None:
+    """`Conflict` where a recovery would undo what is going to be well by itself."""
+    if longest.log_id == current:
+        alive = [h.node_id for h in same if h.voter]
+        quorum = len(longest.voters) // 2 + 1
+        if longest.voters and len(alive) >= quorum:
+            raise Conflict(
+                f"{len(alive)} of {len(longest.voters)} voters answer, and {quorum} are a quorum:"
+                " they elect a leader by themselves.",
+                hint="Wait, and look at p2pool agent status. A recovery now would lose what they"
+                " accept meanwhile; to do it all the same: --force.",
+            )
+        return
+    by = f"0x{root.founder.hex()}"
+    named = next((h for h in holders if h.node_id == by), None)
+    if named is None or not named.refusal or named.followed_epoch != root.epoch:
+        raise Conflict(
+            f"Epoch {root.epoch} is on the chain already, and {by} has not founded it yet.",
+            hint="Wait until its block is final and its founder has read it. If the founder is gone"
+            " for good, name another: --force.",
+        )
+
+
+def _named(founder: str, among: Sequence[Holder], holders: Sequence[Holder]) -> Holder:
+    wanted = "0x" + founder.lower().removeprefix("0x")
+    for holder in among:
+        if holder.node_id == wanted:
+            return holder
+    if any(holder.node_id == wanted for holder in holders):
+        raise Conflict(f"{wanted} holds no log of the newest epoch.", hint="Name another founder.")
+    raise NotFound(f"{wanted} did not answer.", hint="See who does: p2pool pool recover --dry-run.")
+
+
+def _check_agree(chosen: Holder, same: Sequence[Holder]) -> None:
+    """Equal ends are equal states, or somebody's disk or program is wrong."""
+    for holder in same:
+        if holder.end == chosen.end and holder.state_digest != chosen.state_digest:
+            raise Conflict(
+                f"{holder.node_id} and {chosen.node_id} hold logs that end alike, and states that"
+                " differ: one of them is wrong.",
+                hint="Stop the agent that you trust less, and begin again.",
+            )
+
+
+def _reasons(chosen: Holder, longest: Holder, same: Sequence[Holder]) -> tuple[str, ...]:
+    committed = max(h.commit_index for h in same)
+    said = [
+        f"its log ends at {chosen.last_index} in term {chosen.last_term}, and none that survives"
+        " is longer"
+        if chosen.end == longest.end
+        else f"it was named; the longest log ends at {longest.last_index}",
+    ]
+    if chosen.last_index > committed:
+        said.append(
+            f"entries {committed + 1} to {chosen.last_index} are kept: they may have been"
+            " acknowledged by voters that are lost"
+        )
+    return tuple(said)
+
+
+def _losses(chosen: Holder, longest: Holder, same: Sequence[Holder]) -> tuple[str, ...]:
+    out: list[str] = []
+    if chosen.end != longest.end:
+        out.append(f"what the log of {longest.node_id} holds beyond index {chosen.last_index}")
+    here = [h.node_id for h in same if h.voter]
+    lost = [voter for voter in longest.voters if voter not in here]
+    if lost:
+        out.append(f"entries that only lost voters hold, if there are any: {', '.join(lost)}")
+    return tuple(out)
+
+
+def _record(root: RootRecord, chosen: Holder) -> RootRecord:
+    assert chosen.log_id is not None
+    assert chosen.state_digest is not None
+    previous = PreviousLog(
+        Digest(bytes.fromhex(chosen.log_id)),
+        chosen.last_index,
+        Digest(bytes.fromhex(chosen.state_digest)),
+    )
+    return attrs.evolve(_empty(root, chosen), previous=previous)
+
+
+def _empty(root: RootRecord, chosen: Holder) -> RootRecord:
+    peer_key: PeerKey = peer_key_of(chosen.peer_id)
+    return RootRecord(
+        root.epoch + 1,
+        NodeId(bytes.fromhex(chosen.node_id[2:])),
+        peer_key,
+        StoreId(bytes.fromhex(chosen.store_id)),
+    )

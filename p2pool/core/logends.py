@@ -1,0 +1,109 @@
+"""Which log each node holds, and how far: what a recovery has to know before it names one.
+
+Intuition: the node that is asked answers for itself at once and asks every member that is connected
+to it. It waits a few seconds for them, no longer: who is silent is told as silent, since a recovery
+is for the time when many are.
+
+Invariants: each question has a deadline, and there are few at once; what a node says of itself
+gives it no right: the founder has to show the state that the record names.
+"""
+
+import attrs
+
+from p2pool.core.context import Context
+from p2pool.core.effects import Reply
+from p2pool.core.inputs import Asked
+from p2pool.model import limits
+from p2pool.model.errors import Overloaded
+from p2pool.model.ids import Digest, NodeId, PeerKey
+from p2pool.model.ports import HeldBy, LogEnds
+from p2pool.model.query import LogEndAnswered, LogEndRequested
+from p2pool.model.raft import LogEnd
+from p2pool.model.timing import Now
+
+
+@attrs.define
+class Asking:
+    """A question of the local API, and whose answers are awaited."""
+
+    request_id: int
+    deadline_ms: int
+    awaited: dict[PeerKey, NodeId]
+    found: list[HeldBy] = attrs.field(factory=list)
+
+
+@attrs.define
+class LogsHeld:
+    """What one node tells of its own log, and asks of others' on behalf of its user."""
+
+    context: Context
+    asking: dict[int, Asking] = attrs.field(factory=dict)
+    _known: tuple[Digest, int, int, Digest] | None = None
+
+    def mine(self) -> LogEnd:
+        """The log that this node holds, up to its end."""
+        ledger, me = self.context.ledger, self.context.config.me
+        held, followed = ledger.held_log, ledger.epoch
+        if held is None:
+            return LogEnd(me.store_id, followed, ledger.refusal)
+        s = held.raft.state
+        name = (s.log_id, s.log.last_index, s.log.last_term)
+        if self._known is None or self._known[:3] != name:
+            self._known = (*name, held.end_digest())
+        return LogEnd(
+            me.store_id,
+            followed,
+            ledger.refusal,
+            s.log_id,
+            held.root.epoch,
+            s.log.base_index,
+            s.commit_index,
+            s.log.last_index,
+            s.log.last_term,
+            self._known[3],
+            s.configuration.voters,
+        )
+
+    def requested(self, peer_key: PeerKey, asked: LogEndRequested) -> None:
+        """A peer asks which log we hold."""
+        self.context.tell(peer_key, LogEndAnswered(asked.request, self.mine()))
+
+    def asked(self, asked: Asked, now: Now) -> None:
+        """The local API asks for the logs of all that can be reached."""
+        context = self.context
+        if len(self.asking) >= limits.LOG_END_QUESTIONS_MAX:
+            error = Overloaded("The logs are being asked for already.", hint="Retry in a second.")
+            context.effects.append(Reply(asked.request_id, error))
+            return
+        me = context.config.me
+        awaited = dict(context.peers.connected_members())
+        wait_ms = min(asked.deadline_ms, limits.LOG_ENDS_WAIT_MS)
+        item = Asking(asked.request_id, now.mono_ms + wait_ms, awaited)
+        item.found.append(HeldBy(context.me, me.peer_key, self.mine()))
+        number = context.request()
+        self.asking[number] = item
+        for peer_key in awaited:
+            context.tell(peer_key, LogEndRequested(number))
+        self.tick(now)
+
+    def answered(self, peer_key: PeerKey, answer: LogEndAnswered, now: Now) -> None:
+        """A peer says which log it holds."""
+        item = self.asking.get(answer.request)
+        node_id = item.awaited.pop(peer_key, None) if item is not None else None
+        if item is not None and node_id is not None:
+            item.found.append(HeldBy(node_id, peer_key, answer.end))
+            self.tick(now)
+
+    def tick(self, now: Now) -> None:
+        """Answer what is complete, or has waited long enough."""
+        for number, item in tuple(self.asking.items()):
+            if item.awaited and now.mono_ms < item.deadline_ms:
+                continue
+            del self.asking[number]
+            found = tuple(sorted(item.found, key=lambda h: h.node_id))
+            silent = tuple(sorted(item.awaited.values()))
+            self.context.effects.append(Reply(item.request_id, LogEnds(found, silent)))
+
+    def wakeup_ms(self) -> int | None:
+        """When a question has waited long enough."""
+        return min((item.deadline_ms for item in self.asking.values()), default=None)
