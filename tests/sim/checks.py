@@ -1,27 +1,48 @@
-"""What must hold whatever happens, looked at from outside after every step of every node."""
+"""What must hold whatever happens, looked at from outside after every step of every node.
+
+Safety, among the machines that follow the protocol (`World.liars` do not, and nothing is expected
+of them): one leader for each term; committed entries agree by index, term and bytes; commit and
+applied index never fall while an agent lives; states agree where their index does; a store votes
+for one candidate in a term, restarts or not, and says nothing that is not on its disk; tokens that
+a node obeys only grow; an attempt of a copy is begun on one node, and ends only by itself or
+because somebody who may said so; what was acknowledged is there, under one index; a consistent read
+sees what was committed before it was asked. Liveness is in `tests.sim.settled`.
+"""
+
+from functools import partial
 
 import attrs
 
-from p2pool.codec.messages import decode_body
-from p2pool.core.pool.state import Allocation
-from p2pool.model.entries import ChangeCertified
-from p2pool.model.ids import Digest, TaskId
+from p2pool.core.ledger import Ledger
+from p2pool.model.frames import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
+from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, StoreId, TaskId, Token
+from p2pool.model.messages import Message
 from p2pool.model.ports import Accepted
-from p2pool.model.raft import Configuration, Entry, Voter
-from p2pool.model.runtime import ContainerStatus
-from p2pool.model.states import RaftRole
+from p2pool.model.raft import Entry, HardState
+from p2pool.model.states import AllocationState, RaftRole
+from p2pool.model.work import OrderAnswered
+from tests.sim import settled
 from tests.sim.machine import Machine
 from tests.sim.violation import Violation
 from tests.sim.world import World
 
+DIGEST_EVERY = 4
+"""States are compared at each index that is a multiple of this: a digest costs a while."""
+Key = tuple[AllocationId, int]
+Place = tuple[Digest, int]
+"""A term or an index of a log."""
+UNWANTED = (AllocationState.LOST, AllocationState.STOPPING, AllocationState.STOPPED)
+
 
 @attrs.define
-class Trail:
-    """The changes of one log's voters, up to an entry; `waits`: one that is not certified yet."""
+class Seen:
+    """How far one life of an agent had come in one log at its last step."""
 
-    index: int
-    voters: tuple[Voter, ...] | None = None
-    waits: int | None = None
+    life: tuple[int, Digest] = (-1, Digest(b""))
+    commit_index: int = 0
+    applied_index: int = 0
+    checked_index: int = 0
+    token: Token = ZERO_TOKEN
 
 
 @attrs.define
@@ -29,81 +50,184 @@ class Checks:
     """The memory of an observer who sees all machines."""
 
     world: World
-    leaders: dict[tuple[Digest, int], int] = attrs.field(factory=dict)
-    chosen: dict[tuple[Digest, int], Entry] = attrs.field(factory=dict)
-    checked: dict[tuple[Digest, int, int], int] = attrs.field(factory=dict)
-    accepted: dict[int, Accepted] = attrs.field(factory=dict)
-    trails: dict[Digest, Trail] = attrs.field(factory=dict)
+    leaders: dict[Place, int] = attrs.field(factory=dict)
+    led_since_ms: dict[Place, int] = attrs.field(factory=dict)
+    chosen: dict[Place, Entry] = attrs.field(factory=dict)
+    newest: dict[Digest, int] = attrs.field(factory=dict)
+    seen: dict[int, Seen] = attrs.field(factory=dict)
+    digests: dict[Place, Digest] = attrs.field(factory=dict)
+    votes: dict[tuple[Digest, int, StoreId], StoreId] = attrs.field(factory=dict)
+    obeyed: dict[StoreId, Token] = attrs.field(factory=dict)
+    begun: dict[Key, tuple[int, int]] = attrs.field(factory=dict)
+    applied: dict[tuple[Digest, bytes], int] = attrs.field(factory=dict)
+    reads: dict[int, dict[Digest, int]] = attrs.field(factory=dict)
+    acknowledged: dict[int, Accepted] = attrs.field(factory=dict)
+    reads_answered: int = 0
 
     def __attrs_post_init__(self) -> None:
-        """Watch every step."""
-        self.world.on_step.append(self.look)
+        """Watch every step, every message, every answer and every container."""
+        world = self.world
+        world.on_step.append(self.look)
+        world.on_send.append(self.heard)
+        world.on_reply.append(self.answered)
+        for m in world.machines:
+            m.engine.on_start = partial(self.started, m)
+            m.engine.on_stop = partial(self.stopped, m)
+
+    # --- steps ------------------------------------------------------------------------------------
 
     def look(self, m: Machine) -> None:
         """After a step of one machine."""
         assert m.node is not None
-        ledger = m.node.context.ledger
-        raft = ledger.raft
-        if raft is None:
+        if m.number in self.world.liars:
             return
-        name = raft.state.log_id
+        ledger = m.node.context.ledger
+        if ledger.raft is None:
+            return
+        name = ledger.raft.state.log_id
         if ledger.role is RaftRole.LEADER:
             first = self.leaders.setdefault((name, ledger.term), m.number)
+            self.led_since_ms.setdefault((name, ledger.term), self.world.now_ms)
             if first != m.number:
                 raise Violation(f"two leaders in term {ledger.term}")
-        key = (name, m.number, m.life)
-        log = raft.state.log
-        begin = max(self.checked.get(key, 0), log.base_index)
-        for entry in log.between(begin + 1, raft.state.commit_index):
-            if self.chosen.setdefault((name, entry.index), entry) != entry:
-                raise Violation(f"entry {entry.index} was committed twice")
-            self._check_certified(self.trails.setdefault(name, Trail(entry.index - 1)), entry)
-        self.checked[key] = raft.state.commit_index
+        seen = self.seen.setdefault(m.number, Seen())
+        if seen.life != (life := (m.life, name)):
+            seen = self.seen[m.number] = Seen(life)
+        token = m.node.worker.high_water
+        if token < max(seen.token, self.obeyed.get(m.store_id, ZERO_TOKEN)):
+            raise Violation(f"node {m.number} obeys an older token than it did")
+        seen.token = token
+        self._log(name, ledger, seen, m.number)
 
-    def _check_certified(self, trail: Trail, entry: Entry) -> None:
-        """The voters change only once the change before is certified, or given up in the log."""
-        if entry.index != trail.index + 1:
-            return  # Looked at before, on another machine.
-        trail.index = entry.index
-        body = decode_body(entry.kind, entry.body)
-        if isinstance(body, Configuration):
-            if trail.voters is not None and body.voters != trail.voters:
-                if trail.waits is not None:
-                    raise Violation(f"the voters changed before {trail.waits} was certified")
-                trail.waits = entry.index
-            trail.voters = body.voters
-        elif isinstance(body, ChangeCertified) and body.index == trail.waits:
-            trail.waits = None
+    def _log(self, name: Digest, ledger: Ledger, seen: Seen, number: int) -> None:
+        assert ledger.raft is not None
+        commit_index, applied_index = ledger.commit_index, ledger.applied_index
+        if commit_index < seen.commit_index or applied_index < seen.applied_index:
+            raise Violation(f"the commit index of node {number} falls")
+        seen.commit_index = commit_index
+        log = ledger.raft.state.log
+        for entry in log.between(max(seen.checked_index, log.base_index) + 1, commit_index):
+            self._choose((name, entry.index), entry)
+        seen.checked_index = commit_index
+        state = ledger.state
+        if state is None or applied_index == seen.applied_index:
+            return
+        seen.applied_index = applied_index
+        if applied_index % DIGEST_EVERY == 0:
+            place = (name, applied_index)
+            if self.digests.setdefault(place, state.digest()) != state.digest():
+                raise Violation(f"two states at index {applied_index}")
+        for request_id, done in state.applied.items():
+            if self.applied.setdefault((name, request_id), done.index) != done.index:
+                raise Violation(f"a request was applied at {done.index} once more")
+
+    def _choose(self, place: Place, entry: Entry) -> None:
+        old = self.chosen.get(place)
+        if old is None:
+            self.chosen[place] = entry
+            self.newest[place[0]] = max(self.newest.get(place[0], 0), place[1])
+        elif old is not entry and old != entry:
+            raise Violation(f"two entries are committed at {entry.index}")
+
+    # --- what is said -----------------------------------------------------------------------------
+
+    def heard(self, m: Machine, to: Machine | None, message: Message) -> None:
+        """A message leaves a machine: what it claims has to be on its disk."""
+        if m.number in self.world.liars:
+            return
+        hard = m.disk.hard
+        match message:
+            case VoteRequested(pre=False):
+                self._voted(m, message)
+            case VoteAnswered(pre=False, granted=True):
+                self._voted(m, message)
+            case AppendAnswered(ok=True):
+                held = max(m.disk.entries, default=0)
+                below = m.disk.snapshot is not None and message.match_index <= m.disk.base_index
+                if hard.term < message.term or not (held >= message.match_index or below):
+                    raise Violation(f"node {m.number} claims an entry that is not on its disk")
+            case SnapshotAnswered():
+                if hard.term < message.term:
+                    raise Violation(f"node {m.number} is in a term that is not on its disk")
+            case OrderAnswered(ok=True):
+                self.obeyed[m.store_id] = message.token
+                if message.token > m.disk.token():
+                    raise Violation(f"node {m.number} obeys a token that is not on its disk")
+            case _:
+                pass
+
+    def _voted(self, m: Machine, said: VoteRequested | VoteAnswered) -> None:
+        term, candidate = said.term, said.candidate.store_id
+        if self.votes.setdefault((said.log_id, term, m.store_id), candidate) != candidate:
+            raise Violation(f"a store voted twice in term {term}")
+        if m.disk.hard.term <= term and m.disk.hard != HardState(term, candidate):
+            raise Violation(f"a vote of term {term} was told before it was durable")
+
+    # --- people -----------------------------------------------------------------------------------
+
+    def asked_to_read(self, request_id: int) -> None:
+        """A consistent read was asked: it has to see all that is committed by now."""
+        self.reads[request_id] = dict(self.newest)
+
+    def answered(self, m: Machine, request_id: int, result: object) -> None:
+        """An answer to a read, or to a submission."""
+        if not isinstance(result, Accepted) or m.number in self.world.liars:
+            return
+        if request_id in self.reads:
+            newest = self.reads.pop(request_id)
+            assert m.node is not None
+            ledger = m.node.context.ledger
+            assert ledger.raft is not None
+            floor = newest.get(ledger.raft.state.log_id, 0)
+            self.reads_answered += 1
+            if min(result.index, ledger.applied_index) < floor:
+                raise Violation(f"a read at {result.index} misses what was committed at {floor}")
+        else:
+            old = self.acknowledged.setdefault(request_id, result)
+            if result.index != old.index:
+                raise Violation(f"request {request_id} was acknowledged at two indexes")
+
+    # --- containers -------------------------------------------------------------------------------
+
+    def started(self, m: Machine, key: Key) -> None:
+        """A container begins: no other machine ever began this attempt."""
+        number, _ = self.begun.setdefault(key, (m.number, self.world.now_ms))
+        if number != m.number:
+            raise Violation(f"{key} was begun on two nodes")
+
+    def stopped(self, m: Machine, key: Key) -> None:
+        """A container that runs is ended: by the log as far as anybody has it, or because the node
+        is out of the pool, never for any other reason."""
+        if m.number in self.world.liars:
+            return
+        nodes = [o.node for o in self.world.machines if o.node is not None]
+        states = [s for n in nodes if (s := n.context.ledger.state) is not None]
+        state = max(states, key=lambda s: s.applied_index)
+        allocation, attempt = key
+        copy = state.allocation(allocation)
+        task = state.tasks.get(allocation.task_id)
+        if copy is None or task is None or task.stop_requested or copy.attempt != attempt:
+            return
+        if copy.state in UNWANTED or copy.node_id != m.node_id:
+            return
+        _, begun_ms = self.begun.get(key, (m.number, 0))
+        if self.world.out_ms.get(m.number, -1) < begun_ms:
+            raise Violation(f"{key} was ended on node {m.number}, and the log wants it to run")
 
     # --- at the end -------------------------------------------------------------------------------
 
     def converged(self) -> bool:
-        """Whether all nodes agree, somebody leads, and every task has come to its end."""
-        nodes = [m.node for m in self.world.machines if m.node is not None]
-        states = [n.context.ledger.state for n in nodes]
-        if any(s is None or s.applied_index != states[0].applied_index for s in states
-               if states[0] is not None):  # fmt: skip
-            return False
-        if not any(n.context.ledger.leads for n in nodes) or states[0] is None:
-            return False
-        return all(task.finished for task in states[0].tasks.values())
+        """Whether everything has come to rest."""
+        return not settled.unsettled(self.world)
 
     def finish(self, submitted: dict[int, TaskId]) -> None:
-        """What an acknowledgement promised is there, everywhere, and nothing runs on."""
-        states = [m.node.context.ledger.state for m in self.world.machines if m.node is not None]
-        digests = {s.digest() for s in states if s is not None}
-        if len(digests) != 1 or len(states) != len(self.world.machines):
-            raise Violation("the nodes do not agree in the end")
-        state = states[0]
-        assert state is not None
+        """What an acknowledgement promised is there, everywhere, once, and nothing runs that
+        should not."""
+        why = settled.disagreement(self.world)
+        if why:
+            raise Violation(why)
+        state = settled.a_state(self.world)
         for request_id, result in self.world.replies.items():
             name = submitted.get(request_id)
             if isinstance(result, Accepted) and name is not None and name not in state.tasks:
                 raise Violation(f"an acknowledged submission is lost: {request_id}")
-        for machine in self.world.machines:
-            for container in machine.engine.containers.values():
-                self._check_idle(container, state.allocation(container.allocation))
-
-    def _check_idle(self, container: ContainerStatus, copy: Allocation | None) -> None:
-        if not container.ended:
-            raise Violation(f"{container.allocation} runs on, and its task is {copy}")

@@ -1,10 +1,18 @@
-"""A disk in memory that keeps what was synced, and may lose or keep what was not."""
+"""A disk in memory that keeps what was synced, and may lose or keep what was not.
+
+It promises what `drivers.store` does, and nothing kinder: a batch is one transaction, so after a
+crash all of it is there or none, and later ones never without earlier ones; a cache drops its
+oldest row; what contradicts the store is an assertion. `tests.sim.test_disk` holds it against the
+real one. `torn` is a planted fault: a store that keeps any part of what was not synced.
+"""
 
 from random import Random
 
 import attrs
 
-from p2pool.model.ids import Digest, StoreId
+from p2pool.codec.structs import decode_struct
+from p2pool.core.worker.worker import META_TABLE, TOKEN_KEY
+from p2pool.model.ids import ZERO_TOKEN, Digest, StoreId, Token
 from p2pool.model.raft import Entry, HardState
 from p2pool.model.storage import (
     TABLES,
@@ -36,6 +44,9 @@ class Disk:
         factory=lambda: {name: {} for name in TABLES}
     )
     unsynced: list[Batch] = attrs.field(factory=list)
+    base_index: int = 0
+    last_index: int = 0
+    torn: bool = False
 
     def begin(self, batch: Batch) -> None:
         """A write is handed to the disk."""
@@ -50,6 +61,8 @@ class Disk:
 
     def crash(self, rng: Random) -> None:
         """Of what was not synced, some first batches may have come to the disk."""
+        if self.torn:
+            self.unsynced = [tuple(op for op in b if rng.random() < 0.5) for b in self.unsynced]
         kept = rng.randrange(len(self.unsynced) + 1)
         self.unsynced = self.unsynced[:kept]
         self.sync()
@@ -64,22 +77,34 @@ class Disk:
             tuple(entries), tables,
         )  # fmt: skip
 
+    def token(self) -> Token:
+        """The newest token that the worker of this disk obeyed."""
+        kept = self.tables[META_TABLE].get(TOKEN_KEY)
+        return decode_struct(Token, kept) if kept is not None else ZERO_TOKEN
+
     def _apply(self, op: PersistOp) -> None:
         match op:
             case Put():
                 self.tables[op.table].pop(op.key, None)
-                self.tables[op.table][op.key] = op.value
-                assert len(self.tables[op.table]) <= TABLES[op.table].max_rows
+                rows, rule = self.tables[op.table], TABLES[op.table]
+                rows[op.key] = op.value
+                if len(rows) > rule.max_rows:
+                    assert rule.evicts, f"table {op.table} has more than {rule.max_rows} rows"
+                    del rows[next(iter(rows))]
             case Delete():
                 self.tables[op.table].pop(op.key, None)
             case AppendEntries():
                 for entry in op.entries:
-                    assert not self.entries or entry.index == max(self.entries) + 1
+                    follows = not self.entries or entry.index == self.last_index + 1
+                    assert follows or self.torn, f"entry {entry.index} leaves a gap"
                     self.entries[entry.index] = entry
+                    self.last_index = entry.index
             case TruncateFrom():
                 self.entries = {i: e for i, e in self.entries.items() if i < op.index}
+                self.last_index = op.index - 1
             case CompactTo():
                 self.entries = {i: e for i, e in self.entries.items() if i > op.index}
+                self.base_index = op.index
             case SaveHardState():
                 assert self.log_id in (None, op.log_id)
                 self.log_id, self.hard = op.log_id, op.hard_state
@@ -87,4 +112,4 @@ class Disk:
                 self.snapshot = op.snapshot
             case ResetLog():
                 self.entries, self.snapshot, self.hard = {}, None, HardState()
-                self.log_id = op.log_id
+                self.log_id, self.base_index = op.log_id, 0

@@ -181,6 +181,10 @@ class Loops:
                 # A disk that was told to fail may say so; any other error is a finding.
                 if effect.level is fx.Level.ERROR and m.node and not m.node.condition.failed:
                     raise Violation(f"node {m.number}: {effect.event} {effect.fields}")
+            case fx.AdmitPeer(standing="refused"):
+                refused = world.by_key.get(effect.peer_key)
+                if refused is not None:
+                    world.network.reset(m, refused)
             case fx.AdmitPeer() | fx.LearnPeer() | fx.Emit() | fx.TakeInvite():
                 pass
             case fx.Persist():

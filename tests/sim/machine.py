@@ -89,9 +89,9 @@ class Machine:
     def store_id(self) -> StoreId:
         return self.disk.store_id
 
-    def wall_ms(self, true_ms: int) -> int:
-        """What its clock shows."""
-        return true_ms + self.wall_offset_ms + true_ms % 10**9 * self.drift_ppm // 10**6
+    def ahead_ms(self, now_ms: int) -> int:
+        """How far its clock is ahead of a good one at a moment of the world."""
+        return self.wall_offset_ms + now_ms * self.drift_ppm // 10**6
 
 
 class SharedGate(Gate):

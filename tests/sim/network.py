@@ -18,7 +18,7 @@ import attrs
 
 from p2pool.core import inputs
 from p2pool.model.gossip import Hello
-from p2pool.model.limits import PEER_SEND_QUEUE_MAX, STREAM_WRITE_TIMEOUT_MS
+from p2pool.model.limits import HELLO_TIMEOUT_MS, PEER_SEND_QUEUE_MAX, STREAM_WRITE_TIMEOUT_MS
 from p2pool.model.messages import Channel
 from p2pool.wire.binding import make_binding
 from tests.sim.machine import Machine
@@ -90,6 +90,16 @@ class Network:
         for one, other in ((a, b), (b, a)):
             self.world.give(one, inputs.PeerConnected(other.peer_key))
             self._hello(one, other)
+            judged = partial(self._judged, one, other, self.generation)
+            self.world.later(HELLO_TIMEOUT_MS, judged)
+
+    def _judged(self, a: Machine, b: Machine, generation: int) -> None:
+        """Whom a machine has not judged by now it disconnects, and dials again."""
+        if self.up.get(_pair(a, b)) != generation or a.node is None:
+            return
+        entry = a.node.context.peers.connected.get(b.peer_key)
+        if entry is None or not entry.standing:
+            self.reset(a, b)
 
     def _again(self, a: Machine, b: Machine, lives: Pair) -> None:
         if (a.life, b.life) == lives:

@@ -163,7 +163,7 @@ def test_who_has_no_right_is_refused_and_nothing_runs(pool: Pool) -> None:
     stranger = Account.from_key(b"\x99" * 32)
     address = Address(bytes.fromhex(stranger.address[2:]))
     for number in range(3):
-        request = pool.signed[pool._sign(Action.SUBMIT, "", spec_json(_brief()))].request
+        request = pool.signed[pool.sign(Action.SUBMIT, "", spec_json(_brief()))].request
         signed = sign_request(POOL, stranger, request)
         asked = inputs.Asked(900 + number, SubmitAsked(signed, address), Signers(address))
         pool.world.give(pool.world.machines[number], asked)
@@ -209,7 +209,7 @@ def test_a_drained_node_hands_its_copies_on(pool: Pool) -> None:
     """They end there and begin elsewhere; then it is drained."""
     name = pool.run_task(0, replicas=3)
     drained = pool.other()
-    pool.send(0, pool._sign(Action.DRAIN, drained.node_id.hex(), ""))
+    pool.send(0, pool.sign(Action.DRAIN, drained.node_id.hex(), ""))
     pool.until(lambda: pool.running(drained.number) == 0)
     pool.until(lambda: pool.states(name) == ["RUNNING"] * 3)
 

@@ -1,5 +1,11 @@
-"""One seed's story: five nodes, sixty virtual seconds, submissions amid all kinds of trouble."""
+"""One seed's story: some nodes, sixty virtual seconds of all kinds of trouble, then healing.
 
+What a seed is (`Shape`: how many nodes, how large a committee, which faults, which bounds) is drawn
+from the seed too, so that ten thousand seeds are not ten thousand times the same pool.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 
 import attrs
@@ -7,8 +13,10 @@ import attrs
 from p2pool.codec.messages import task_id
 from p2pool.codec.spec import spec_json
 from p2pool.core import inputs
+from p2pool.model import limits
 from p2pool.model.ids import TaskId
-from p2pool.model.ports import Accepted, SubmitAsked
+from p2pool.model.ports import Accepted, ReadIndexAsked, SubmitAsked
+from p2pool.model.states import Intent
 from p2pool.model.tasks import (
     Action,
     GpuRequest,
@@ -21,7 +29,10 @@ from p2pool.model.tasks import (
     TaskSpec,
 )
 from p2pool.wire.typed import sign_request
+from tests.sim import people, settled
 from tests.sim.checks import Checks
+from tests.sim.faults import FAULTS, Knobs
+from tests.sim.machine import ChainView, Machine, Slowness
 from tests.sim.violation import Violation
 from tests.sim.world import MANAGER, MANAGER_ADDRESS, POOL, WALL_MS, World
 
@@ -29,12 +40,53 @@ CALM_MS, TROUBLE_MS, END_MS, PATIENCE_MS = 7_000, 45_000, 60_000, 240_000
 
 
 @attrs.frozen
+class Shape:
+    """What a seed's pool is like. `faults` and what people do, each with its weight."""
+
+    size: int
+    committee: int
+    relays: bool
+    finality_blocks: int
+    snapshot_after: int
+    chunk_bytes: int
+    faults: dict[str, int]
+
+    @classmethod
+    def of(cls, seed: int) -> "Shape":
+        """Drawn from the seed; most faults of the table, in a mix of its own."""
+        rng = Random(seed + 10**7)
+        size = rng.choice((3, 3, 5, 5, 5, 7))
+        committee = rng.choice([n for n in (3, 3, 5, 7) if n <= size])
+        calm = rng.random() * 0.6
+        faults = {n: w * rng.choice((1, 1, 3)) for n, (w, _) in FAULTS.items()
+                  if rng.random() > calm}  # fmt: skip
+        faults["restart"] = FAULTS["restart"][0]
+        after = rng.choice((1_000, 20, 60))
+        return cls(size, committee, rng.random() < 0.5, rng.choice((0, 2, 3)), after,
+                   rng.choice((256 * 1024, 700)), faults)  # fmt: skip
+
+
+@contextmanager
+def bounds(shape: Shape) -> Iterator[None]:
+    """Bounds of a seed's own, so that snapshots are made, and travel in many parts."""
+    after, chunk = limits.SNAPSHOT_AFTER_ENTRIES, limits.SNAPSHOT_CHUNK_BYTES
+    limits.SNAPSHOT_AFTER_ENTRIES = shape.snapshot_after
+    limits.SNAPSHOT_CHUNK_BYTES = shape.chunk_bytes
+    try:
+        yield
+    finally:
+        limits.SNAPSHOT_AFTER_ENTRIES, limits.SNAPSHOT_CHUNK_BYTES = after, chunk
+
+
+@attrs.frozen
 class Outcome:
     """What a run came to."""
 
     seed: int
+    size: int
     submitted: int
     accepted: int
+    reads: int
     tasks: int
     started: int
     terms: int
@@ -45,9 +97,10 @@ class Outcome:
     def __str__(self) -> str:
         """One line for people."""
         return (
-            f"seed {self.seed}: {self.accepted} of {self.submitted} submissions acknowledged, "
-            f"{self.started} containers, {self.terms} terms, {self.crashes} crashes, "
-            f"all settled at {self.converged_ms / 1000:.1f} s ({self.events} events)"
+            f"seed {self.seed}: {self.size} nodes, {self.accepted} of {self.submitted} submissions "
+            f"acknowledged, {self.reads} reads, {self.started} containers, {self.terms} terms, "
+            f"{self.crashes} crashes, all settled at {self.converged_ms / 1000:.1f} s "
+            f"({self.events} events)"
         )
 
 
@@ -61,20 +114,24 @@ class Story:
     rng: Random
     submitted: dict[int, TaskId] = attrs.field(factory=dict)
     signed: dict[int, SignedRequest] = attrs.field(factory=dict)
+    knobs: Knobs = Knobs()
+    healed: bool = False
     crashes: int = 0
+    wiped: int = 0
+    asked: int = 0
 
     def submit(self, at: int, spec: TaskSpec) -> int:
         """Ask an agent to run something; the number of the request."""
-        request_id = self._sign(Action.SUBMIT, "", spec_json(spec))
+        request_id = self.sign(Action.SUBMIT, "", spec_json(spec))
         self.submitted[request_id] = task_id(POOL, self.signed[request_id].request)
         self.send(at, request_id)
         return request_id
 
     def stop(self, at: int, name: TaskId) -> None:
         """Ask an agent to end a task."""
-        self.send(at, self._sign(Action.STOP, name.hex(), ""))
+        self.send(at, self.sign(Action.STOP, name.hex(), ""))
 
-    def _sign(self, action: Action, target: str, text: str) -> int:
+    def sign(self, action: Action, target: str, text: str) -> int:
         """The number of a new request by the manager."""
         request_id = len(self.signed) + 1
         now_s = (WALL_MS + self.world.now_ms) // 1000
@@ -94,48 +151,79 @@ class Story:
         if machine.node is not None:
             self.world.give(machine, asked)
 
+    def read(self, at: int) -> int:
+        """Ask an agent for a consistent read; the number of the request."""
+        self.asked += 1
+        request_id = READS_FROM + self.asked
+        machine = self.world.machines[at]
+        if machine.node is not None:
+            self.checks.asked_to_read(request_id)
+            self.world.give(machine, inputs.Asked(request_id, ReadIndexAsked()))
+        return request_id
+
     # --- trouble ----------------------------------------------------------------------------------
 
-    def trouble(self) -> None:
-        """One thing that happens."""
-        alive = [m.number for m in self.world.machines if m.node is not None]
-        dead = [m.number for m in self.world.machines if m.node is None]
-        act = self.rng.randrange(13)
-        if act <= 3 and alive:
-            self.submit(self.rng.choice(alive), self._spec())
-        elif act == 4 and self.submitted and alive:
-            self.send(self.rng.choice(alive), self.rng.choice(sorted(self.submitted)))
-        elif act == 12 and self.submitted and alive:
-            self.stop(self.rng.choice(alive), self.rng.choice(list(self.submitted.values())))
-        elif act in (5, 6) and len(alive) > 2:
+    def later(self, delay_ms: int, act: Callable[[], None]) -> None:
+        """Do something after a while, if there is still trouble then."""
+        self.world.later(delay_ms, lambda: None if self.healed else act())
+
+    def crash(self, m: Machine, life: int | None = None) -> None:
+        """An agent dies, if it still lives the life that is meant."""
+        if m.node is not None and life in (None, m.life):
             self.crashes += 1
-            self.world.crash(self.rng.choice(alive))
-        elif act == 7 and dead:
-            self.world.start(self.rng.choice(dead))
-        elif act == 8:
-            self._partition()
-        elif act == 9:
-            self.world.loss = self.rng.choice((0.0, 0.05, 0.3))
-            self.world.duplicate = self.rng.choice((0.0, 0.1))
-            self.world.delay_ms = self.rng.choice((5, 50, 400))
-        elif act == 10:
-            engine = self.world.machines[self.rng.randrange(len(self.world.machines))].engine
-            engine.away = not engine.away
+            self.world.crash(m.number)
+
+    def join(self, number: int) -> None:
+        """A machine is in the pool (again)."""
+        if number not in self.world.members:
+            self.world.members.append(number)
+
+    def trouble(self, shape: Shape) -> None:
+        """One thing that happens, and then the next one."""
+        if self.world.now_ms >= TROUBLE_MS:
+            return
+        if self.rng.random() < 0.5:
+            weights = [weight for weight, _ in people.ACTS.values()]
+            (name,) = self.rng.choices(list(people.ACTS), weights)
+            people.ACTS[name][1](self)
         else:
-            self.world.chain_up = not self.world.chain_up
-        self.world.later(300 + self.rng.randrange(2_000), self._next)
+            (name,) = self.rng.choices(list(shape.faults), list(shape.faults.values()))
+            FAULTS[name][1](self)
+        self.world.later(100 + self.rng.randrange(1_000), lambda: self.trouble(shape))
 
-    def _next(self) -> None:
-        if self.world.now_ms < TROUBLE_MS:
-            self.trouble()
+    def heal(self) -> None:
+        """Everything works again."""
+        world, self.healed = self.world, True
+        world.loss = world.duplicate = world.reopen = 0.0
+        world.delay_ms, world.cut, world.one_way, world.chain_up = 5, set(), set(), True
+        for link in list(world.network.stalled):
+            world.network.release(link)
+        for m in world.machines:
+            self.join(m.number)
+            m.engine.away, m.chain, m.slowness = False, ChainView(), Slowness()
+            m.wall_offset_ms, m.drift_ppm, m.sync_max_ms = 0, 0, 5
+            if m.refuses or m.dies:
+                self.crash(m)
+            if m.node is None:
+                world.start(m.number)
+        self._tidy_up()
 
-    def _partition(self) -> None:
-        """Cut one machine off, or a group, or nobody any more."""
-        size = len(self.world.machines)
-        some = self.rng.sample(range(size), self.rng.randrange(3))
-        self.world.cut = {(a, b) for a in some for b in range(size) if b not in some}
+    def _tidy_up(self) -> None:
+        """Ask for the end of what holds a GPU and does not end by itself, and for drained nodes
+        to come back, again until it is so. What holds none runs on."""
+        node = self.world.machines[0].node
+        state = node.context.ledger.state if node is not None else None
+        for task in list(state.tasks.values()) if state is not None else ():
+            endless = task.spec.command[1] == "0" and task.spec.resources.gpu.count
+            if endless and not task.finished and not task.stop_requested:
+                self.stop(self.rng.randrange(len(self.world.machines)), task.task_id)
+        for record in list(state.nodes.values()) if state is not None else ():
+            if record.intent in (Intent.DRAINING, Intent.DRAINED):
+                self.send(0, self.sign(Action.RESUME, record.node_id.hex(), ""))
+        self.world.later(5_000, self._tidy_up)
 
-    def _spec(self) -> TaskSpec:
+    def spec(self) -> TaskSpec:
+        """Some task."""
         gpus = self.rng.randrange(2)
         code = self.rng.randrange(4) // 3
         mode = self.rng.choice(tuple(RestartMode))
@@ -151,47 +239,38 @@ class Story:
             reconnect_window_s=self.rng.choice((3, 10)),
         )
 
-    def heal(self) -> None:
-        """Everything works again."""
-        world = self.world
-        world.loss = world.duplicate = 0.0
-        world.delay_ms, world.cut, world.chain_up = 5, set(), True
-        for machine in world.machines:
-            machine.engine.away = False
-            if machine.node is None:
-                world.start(machine.number)
-        self._stop_endless()
 
-    def _stop_endless(self) -> None:
-        """Ask for the end of what does not end by itself, again until it has ended."""
-        node = self.world.machines[0].node
-        state = node.context.ledger.state if node is not None else None
-        for task in state.tasks.values() if state is not None else ():
-            if not task.finished and not task.stop_requested and task.spec.command[1] == "0":
-                self.stop(self.rng.randrange(len(self.world.machines)), task.task_id)
-        self.world.later(5_000, self._stop_endless)
+READS_FROM = 10**6
 
 
-def tell(seed: int, size: int = 5) -> Outcome:
+def begin(seed: int, shape: Shape) -> Story:
+    """The pool of a seed, before anything has happened."""
+    world = World(seed, shape.size)
+    world.committee, world.relays = shape.committee, shape.relays
+    world.chain.finality_blocks = shape.finality_blocks
+    return Story(seed, world, Checks(world), Random(seed + 10**6))
+
+
+def tell(seed: int, shape: Shape | None = None) -> Outcome:
     """Run one seed; raises `Violation` where something that must hold does not."""
-    world = World(seed, size)
-    story = Story(seed, world, Checks(world), Random(seed + 10**6))
-    for i in range(size):
-        world.start(i)
-    world.run(CALM_MS)
-    story.trouble()
-    world.run(TROUBLE_MS - world.now_ms)
-    story.heal()
-    world.run(END_MS - world.now_ms)
-    if not world.run_until(story.checks.converged, PATIENCE_MS):
-        raise Violation(f"seed {seed} does not settle")
-    settled_ms = world.now_ms
-    # What ends is removed a little later: let the engines come to rest.
-    story.checks.finish(story.submitted)
+    shape = shape or Shape.of(seed)
+    with bounds(shape):
+        story = begin(seed, shape)
+        world = story.world
+        for i in range(shape.size):
+            world.start(i)
+        world.run(CALM_MS)
+        story.trouble(shape)
+        world.run(TROUBLE_MS - world.now_ms)
+        story.heal()
+        world.run(END_MS - world.now_ms)
+        if not world.run_until(story.checks.converged, PATIENCE_MS):
+            raise Violation(f"seed {seed} does not settle: {settled.unsettled(world)}")
+        story.checks.finish(story.submitted)
     accepted = sum(isinstance(world.replies.get(i), Accepted) for i in story.submitted)
-    state = world.machines[0].node.context.ledger.state if world.machines[0].node else None
+    state = settled.a_state(world)
     return Outcome(
-        seed, len(story.submitted), accepted, len(state.tasks) if state else 0,
-        sum(m.engine.started for m in world.machines), len(story.checks.leaders),
-        story.crashes, settled_ms, world.events,
+        seed, shape.size, len(story.submitted), accepted, story.checks.reads_answered,
+        len(state.tasks), sum(m.engine.started for m in world.machines),
+        len(story.checks.leaders), story.crashes, world.now_ms, world.events,
     )  # fmt: skip

@@ -47,6 +47,8 @@ class World:
     Knobs of the network: `loss`, `duplicate` (chances), `delay_ms` (most), `cut` (pairs that are
     cut off from each other), `one_way` (directed pairs), `reopen` (chance that a frame goes on a
     new stream), `relays` (whether members pass gossip on). `committee`: how large it is to be.
+    `liars`: machines of which nothing is expected; `out_ms`: when one last read that it is finally
+    out of the pool.
     """
 
     def __init__(self, seed: int, size: int = 5, gpus: int = 1) -> None:
@@ -68,6 +70,8 @@ class World:
         self.on_send: list[OnSend] = []
         self.on_reply: list[OnReply] = []
         self.on_crash: list[OnStep] = []
+        self.liars: set[int] = set()
+        self.out_ms: dict[int, int] = {}
         self.events = 0
         self.loops = Loops(self, seed + 1)
         self.network = Network(self, seed + 2)
@@ -92,8 +96,8 @@ class World:
 
     def now(self, m: Machine | None = None) -> Now:
         """The time, by a machine's own clock."""
-        true_ms = WALL_MS + self.now_ms
-        return Now(self.now_ms, m.wall_ms(true_ms) if m is not None else true_ms)
+        ahead_ms = m.ahead_ms(self.now_ms) if m is not None else 0
+        return Now(self.now_ms, WALL_MS + self.now_ms + ahead_ms)
 
     def true_wall_ms(self, at_ms: int) -> int:
         """What a good clock shows at a moment of this world."""
@@ -162,7 +166,10 @@ class World:
         if m.life != life or m.node is None:
             return
         if self.chain_up and m.chain.up:
-            self.give(m, inputs.ChainObserved(*self.chain.seen_by(m.chain)))
+            latest, final = self.chain.seen_by(m.chain)
+            if all(c.node_id != m.node_id for c in (*latest.members, *final.members)):
+                self.out_ms[m.number] = self.now_ms
+            self.give(m, inputs.ChainObserved(latest, final))
         else:
             self.give(m, inputs.ChainUnreachable("no endpoint answers"))
         self.later(1_000, lambda: self._poll_chain(m, life))
