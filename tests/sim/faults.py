@@ -187,7 +187,7 @@ def wipe(s: Story) -> None:
     if m.node is not None:
         s.crash(m)
     m.disk = attrs.evolve(
-        m.disk, store_id=StoreId(bytes([m.number + 1, s.wiped]) * 8), log_id=None,
+        m.disk, store_id=StoreId(bytes([m.number + 1, 0xE0 + s.wiped]) * 8), log_id=None,
         hard=HardState(), snapshot=None, entries={}, unsynced=[], base_index=0, last_index=0,
         tables={name: {} for name in m.disk.tables},
     )  # fmt: skip
