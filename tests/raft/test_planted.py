@@ -55,7 +55,7 @@ def off_by_one(s: RaftState, m: AppendAnswered, now: Now) -> None:
 ANSWERED = replication.answered
 
 
-def anything_goes(s: RaftState, wanted: Configuration) -> None:
+def anything_goes(s: RaftState, wanted: Configuration, now: Now) -> None:
     """Changes of the committee while the last one is under way, by any number of voters."""
 
 

@@ -6,17 +6,21 @@ fetches the log, so that it costs the committee nothing.
 
 Invariants: one change under way at a time, and none before an entry of the leader's own term is
 committed (the correction of 2015: without it two leaders could each commit a change to the same old
-configuration). Only a learner that has caught up becomes a voter. No node, peer key or store is in
-a configuration twice. Source: thesis, 4.1 to 4.2.2.
+configuration). None either where most of the new voters were not heard lately: they have to commit
+it themselves (etcd's strict reconfiguration check). Only a learner that has caught up becomes a
+voter. No node, peer key or store is in a configuration twice. Source: thesis, 4.1 to 4.2.2.
 """
 
 import attrs
 
 from p2pool.codec.messages import decode_body
+from p2pool.core.raft import quorum
 from p2pool.core.raft.state import Progress, RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
+from p2pool.model.ids import StoreId
 from p2pool.model.raft import Configuration, EntryKind, Voter
+from p2pool.model.timing import Now
 
 
 @attrs.frozen
@@ -74,7 +78,7 @@ def last_removal_ms(s: RaftState) -> int | None:
     return at_ms
 
 
-def check(s: RaftState, wanted: Configuration) -> None:
+def check(s: RaftState, wanted: Configuration, now: Now) -> None:
     """Raise `Conflict` where this leader may not propose a configuration now."""
     if s.transfer is not None:
         raise Conflict("Leadership is being handed on.", hint="Retry in a few seconds.")
@@ -92,7 +96,20 @@ def check(s: RaftState, wanted: Configuration) -> None:
             raise Conflict("A new voter is a learner first.", hint="Add it as a learner.")
         if not caught_up(s, voter):
             raise Conflict("The learner has not caught up yet.", hint="Retry when it has.")
+    if (gone or come) and not _carried(s, wanted, now):
+        raise Conflict("Most of the new committee was not heard lately.", hint="Retry.")
     _well_formed(wanted)
+
+
+def _carried(s: RaftState, wanted: Configuration, now: Now) -> bool:
+    """Whether a majority of a configuration answers now: it has to commit itself, and one that
+    cannot would end the log for good where those who are silent do not come back."""
+    votes: dict[StoreId, bool] = {s.me.store_id: True}
+    for store, progress in s.progress.items():
+        heard_ms = progress.heard_ms
+        if heard_ms is not None and now.mono_ms - heard_ms < s.timing.election_timeout_min_ms:
+            votes[store] = True
+    return quorum.tally(wanted, votes) is quorum.VoteResult.WON
 
 
 def _well_formed(wanted: Configuration) -> None:

@@ -225,7 +225,7 @@ class Raft:
         s = self.state
         if not s.leads:
             raise NoLeader("This node does not lead.")
-        membership.check(s, wanted)
+        membership.check(s, wanted, now)
         kind, body = encode_body(wanted)
         old = s.configuration
         entry = self._append(kind, body, now)
