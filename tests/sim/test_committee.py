@@ -119,10 +119,10 @@ def test_a_banned_voter_gives_up_its_seat() -> None:
     """The log itself says so: nobody has to confirm it. It gets its seat back when it is lifted."""
     pool = formed(3)
     first, banned = pool.leader().number, pool.other()
-    pool.send(first, pool._sign(Action.BAN, banned.node_id.hex(), ""))
+    pool.send(first, pool.sign(Action.BAN, banned.node_id.hex(), ""))
     pool.until(lambda: banned.number not in voters(pool), 20_000)
     works(pool, first)
-    pool.send(first, pool._sign(Action.UNBAN, banned.node_id.hex(), ""))
+    pool.send(first, pool.sign(Action.UNBAN, banned.node_id.hex(), ""))
     pool.until(lambda: banned.number in voters(pool), 60_000)
 
 
@@ -337,7 +337,7 @@ def test_a_leader_that_is_drained_hands_leadership_on_at_once() -> None:
     pool = formed(3)
     first = pool.leader()
     name: TaskId = pool.run_task(first.number, replicas=3)
-    drain = pool._sign(Action.DRAIN, first.node_id.hex(), "")
+    drain = pool.sign(Action.DRAIN, first.node_id.hex(), "")
     pool.send(first.number, drain)
     assert isinstance(pool.reply(drain), Accepted)
     pool.until(lambda: leading(pool) not in (None, first.number), 3_000)
@@ -357,7 +357,7 @@ def test_where_all_are_drained_somebody_leads(size: int) -> None:
     pool = formed(size)
     for machine in pool.world.machines:
         first = pool.leader().number
-        request = pool._sign(Action.DRAIN, machine.node_id.hex(), "")
+        request = pool.sign(Action.DRAIN, machine.node_id.hex(), "")
         pool.send(first, request)
         pool.reply(request)
     pool.world.run(20_000)
