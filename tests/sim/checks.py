@@ -102,7 +102,8 @@ class Checks:
     def _log(self, name: Digest, ledger: Ledger, seen: Seen, number: int) -> None:
         assert ledger.raft is not None
         commit_index, applied_index = ledger.commit_index, ledger.applied_index
-        if commit_index < seen.commit_index or applied_index < seen.applied_index:
+        held = ledger.former is None
+        if commit_index < seen.commit_index or (held and applied_index < seen.applied_index):
             raise Violation(f"the commit index of node {number} falls")
         seen.commit_index = commit_index
         log = ledger.raft.state.log
@@ -110,8 +111,8 @@ class Checks:
             self._choose((name, entry.index), entry)
         seen.checked_index = commit_index
         state = ledger.state
-        if state is None or applied_index == seen.applied_index:
-            return
+        if state is None or ledger.former is not None or applied_index == seen.applied_index:
+            return  # Of the log before a recovery, until that of this one is there.
         seen.applied_index = applied_index
         if applied_index % DIGEST_EVERY == 0:
             place = (name, applied_index)
@@ -141,7 +142,7 @@ class Checks:
                 self._voted(m, message)
             case VoteAnswered(pre=False, granted=True):
                 self._voted(m, message)
-            case AppendAnswered(ok=True):
+            case AppendAnswered(ok=True) if message.log_id == m.disk.log_id or message.match_index:
                 held = max(m.disk.entries, default=0)
                 below = m.disk.snapshot is not None and message.match_index <= m.disk.base_index
                 if hard.term < message.term or not (held >= message.match_index or below):

@@ -12,6 +12,11 @@ ENDLESS = ("run", "0", "0")
 FORMED_MS = 8_000
 
 
+def brief() -> TaskSpec:
+    """A task that ends soon."""
+    return TaskSpec(name="brief", image="i", command=("run", "100", "0"))
+
+
 class Pool(Story):
     """Three nodes that have elected a leader, and a user."""
 
@@ -38,7 +43,7 @@ class Pool(Story):
 
     def run_request(self, at: int) -> int:
         """Ask for a task that ends soon; the number of the request."""
-        return self.submit(at, TaskSpec(name="brief", image="i", command=("run", "100", "0")))
+        return self.submit(at, brief())
 
     def states(self, name: TaskId) -> list[str]:
         """States of a task's copies, as the leader has them."""

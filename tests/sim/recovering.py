@@ -9,7 +9,7 @@ from p2pool.model.ports import Accepted
 from p2pool.model.tasks import TaskSpec
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine
-from tests.sim.test_scenarios import FORMED_MS, Pool
+from tests.sim.pool import FORMED_MS, Pool
 from tests.sim.world import World
 
 SETTLE_MS = 45_000

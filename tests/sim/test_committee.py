@@ -9,7 +9,7 @@ from p2pool.model.states import Intent, RaftRole
 from p2pool.model.tasks import Action
 from tests.sim.checks import Checks
 from tests.sim.machine import ChainView, Machine
-from tests.sim.test_scenarios import FORMED_MS, Pool, _brief
+from tests.sim.pool import FORMED_MS, Pool, brief
 from tests.sim.world import World
 
 
@@ -47,7 +47,7 @@ def leading(pool: Pool) -> int | None:
 
 def works(pool: Pool, at: int) -> None:
     """A submission at a node is accepted."""
-    assert isinstance(pool.reply(pool.submit(at, _brief())), Accepted)
+    assert isinstance(pool.reply(pool.submit(at, brief())), Accepted)
 
 
 def stuck(pool: Pool, number: int) -> None:

@@ -8,8 +8,8 @@ from p2pool.model.ids import Digest, StoreId, TaskId
 from p2pool.model.ports import Accepted
 from p2pool.model.states import RaftRole
 from p2pool.model.tasks import GpuRequest, Resources, TaskSpec
+from tests.sim.pool import ENDLESS
 from tests.sim.recovering import SETTLE_MS, Recovering, other_digest
-from tests.sim.test_scenarios import ENDLESS
 
 ONE_GPU = Resources(gpu=GpuRequest(1))
 

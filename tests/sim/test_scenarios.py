@@ -13,7 +13,7 @@ from p2pool.model.states import AllocationState, Intent, Membership, RaftRole
 from p2pool.model.tasks import Action, GpuRequest, Resources, Signers, TaskSpec
 from p2pool.wire.typed import sign_request
 from tests.sim.checks import Checks
-from tests.sim.pool import ENDLESS, FORMED_MS, Pool, formed
+from tests.sim.pool import ENDLESS, FORMED_MS, Pool, brief, formed
 from tests.sim.world import POOL, World
 
 
@@ -44,11 +44,7 @@ def test_a_leader_that_is_cut_off_acknowledges_nothing(pool: Pool) -> None:
     assert old.node is not None
     assert not old.node.context.ledger.leads
     rest = [m.number for m in pool.world.machines if m is not old]
-    assert isinstance(pool.reply(pool.submit(rest[0], _brief())), Accepted)
-
-
-def _brief() -> TaskSpec:
-    return TaskSpec(name="brief", image="i", command=("run", "100", "0"))
+    assert isinstance(pool.reply(pool.submit(rest[0], brief())), Accepted)
 
 
 def test_a_restarted_agent_adopts_its_containers(pool: Pool) -> None:
@@ -110,7 +106,7 @@ def test_who_has_no_right_is_refused_and_nothing_runs(pool: Pool) -> None:
     stranger = Account.from_key(b"\x99" * 32)
     address = Address(bytes.fromhex(stranger.address[2:]))
     for number in range(3):
-        request = pool.signed[pool.sign(Action.SUBMIT, "", spec_json(_brief()))].request
+        request = pool.signed[pool.sign(Action.SUBMIT, "", spec_json(brief()))].request
         signed = sign_request(POOL, stranger, request)
         asked = inputs.Asked(900 + number, SubmitAsked(signed, address), Signers(address))
         pool.world.give(pool.world.machines[number], asked)
@@ -122,7 +118,7 @@ def test_who_has_no_right_is_refused_and_nothing_runs(pool: Pool) -> None:
 
 def test_a_request_sent_twice_is_carried_out_once(pool: Pool) -> None:
     """The second answer names the first one's index."""
-    request = pool.submit(0, _brief())
+    request = pool.submit(0, brief())
     first = pool.reply(request)
     pool.world.replies.clear()
     pool.send(0, request)
@@ -171,7 +167,7 @@ def test_a_drained_node_hands_its_copies_on(pool: Pool) -> None:
 def test_a_consistent_read_sees_what_was_acknowledged(pool: Pool) -> None:
     """Whatever was accepted before a read was asked is there when the read is answered."""
     for number in range(3):
-        request = pool.submit(number, _brief())
+        request = pool.submit(number, brief())
         accepted = pool.reply(request)
         assert isinstance(accepted, Accepted)
         reader = (number + 1) % 3
@@ -199,7 +195,7 @@ def test_an_image_that_is_long_in_coming_is_no_dead_end(pool: Pool) -> None:
     """Found by seed 63: the engine was away at the first try, and the end was never told."""
     for machine in pool.world.machines:
         machine.engine.away = True
-    name = pool.submitted[pool.submit(0, _brief())]
+    name = pool.submitted[pool.submit(0, brief())]
     pool.world.run(6_000)
     for machine in pool.world.machines:
         machine.engine.away = False
