@@ -23,6 +23,7 @@ from p2pool.model.states import AllocationState, RaftRole
 from p2pool.model.work import OrderAnswered
 from tests.sim import settled
 from tests.sim.machine import Machine
+from tests.sim.trails import Trails
 from tests.sim.violation import Violation
 from tests.sim.world import World
 
@@ -58,11 +59,12 @@ class Checks:
     digests: dict[Place, Digest] = attrs.field(factory=dict)
     votes: dict[tuple[Digest, int, StoreId], StoreId] = attrs.field(factory=dict)
     obeyed: dict[StoreId, Token] = attrs.field(factory=dict)
-    begun: dict[Key, tuple[int, int]] = attrs.field(factory=dict)
+    begun: dict[tuple[Key, int], tuple[int, int]] = attrs.field(factory=dict)
     applied: dict[tuple[Digest, bytes], int] = attrs.field(factory=dict)
     reads: dict[int, dict[Digest, int]] = attrs.field(factory=dict)
-    acknowledged: dict[int, Accepted] = attrs.field(factory=dict)
+    acknowledged: dict[tuple[int, int], Accepted] = attrs.field(factory=dict)
     reads_answered: int = 0
+    trails: Trails = attrs.field(factory=Trails)
 
     def __attrs_post_init__(self) -> None:
         """Watch every step, every message, every answer and every container."""
@@ -126,6 +128,7 @@ class Checks:
         old = self.chosen.get(place)
         if old is None:
             self.chosen[place] = entry
+            self.trails.chosen(place[0], entry)
             self.newest[place[0]] = max(self.newest.get(place[0], 0), place[1])
         elif old is not entry and old != entry:
             raise Violation(f"two entries are committed at {entry.index}")
@@ -184,26 +187,27 @@ class Checks:
             if min(result.index, ledger.applied_index) < floor:
                 raise Violation(f"a read at {result.index} misses what was committed at {floor}")
         else:
-            old = self.acknowledged.setdefault(request_id, result)
+            epoch = m.node.context.ledger.epoch if m.node is not None else 0
+            old = self.acknowledged.setdefault((epoch, request_id), result)
             if result.index != old.index:
                 raise Violation(f"request {request_id} was acknowledged at two indexes")
 
     # --- containers -------------------------------------------------------------------------------
 
-    def started(self, m: Machine, key: Key) -> None:
-        """A container begins: no other machine ever began this attempt."""
-        number, _ = self.begun.setdefault(key, (m.number, self.world.now_ms))
+    def started(self, m: Machine, key: Key, epoch: int) -> None:
+        """A container begins: no other machine ever began this attempt of that epoch."""
+        number, _ = self.begun.setdefault((key, epoch), (m.number, self.world.now_ms))
         if number != m.number:
             raise Violation(f"{key} was begun on two nodes")
 
-    def stopped(self, m: Machine, key: Key) -> None:
+    def stopped(self, m: Machine, key: Key, epoch: int) -> None:
         """A container that runs is ended: by the log as far as anybody has it, or because the node
         is out of the pool, never for any other reason."""
         if m.number in self.world.liars:
             return
         nodes = [o.node for o in self.world.machines if o.node is not None]
         states = [s for n in nodes if (s := n.context.ledger.state) is not None]
-        state = max(states, key=lambda s: s.applied_index)
+        state = max(states, key=lambda s: (s.epoch, s.applied_index))
         allocation, attempt = key
         copy = state.allocation(allocation)
         task = state.tasks.get(allocation.task_id)
@@ -211,7 +215,7 @@ class Checks:
             return
         if copy.state in UNWANTED or copy.node_id != m.node_id:
             return
-        _, begun_ms = self.begun.get(key, (m.number, 0))
+        _, begun_ms = self.begun.get((key, epoch), (m.number, 0))
         if self.world.out_ms.get(m.number, -1) < begun_ms:
             raise Violation(f"{key} was ended on node {m.number}, and the log wants it to run")
 

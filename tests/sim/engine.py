@@ -12,7 +12,8 @@ from tests.sim.violation import Violation
 
 Later = Callable[[int, Callable[[], None]], None]
 Tell = Callable[[ev.WorkerInput], None]
-Watch = Callable[[tuple[AllocationId, int]], None]
+Watch = Callable[[tuple[AllocationId, int], int], None]
+"""Told of a container by its key and the epoch of its token."""
 
 
 @attrs.define
@@ -26,8 +27,8 @@ class Engine:
     plans: dict[tuple[AllocationId, int], ContainerPlan] = attrs.field(factory=dict)
     away: bool = False
     started: int = 0
-    on_start: Watch = lambda key: None
-    on_stop: Watch = lambda key: None
+    on_start: Watch = lambda key, epoch: None
+    on_stop: Watch = lambda key, epoch: None
 
     def do(self, effect: ev.WorkerEffect, tell: Tell) -> None:
         """Carry an effect out after a while; its outcome goes to whoever asked, if it lives."""
@@ -60,7 +61,7 @@ class Engine:
             for other, status in self.containers.items():
                 if not status.ended and set(status.gpus) & set(plan.gpus):
                     raise Violation(f"{key} and {other} hold one GPU")
-            self.on_start(key)
+            self.on_start(key, plan.token.epoch)
             self.plans[key] = plan
             self.containers[key] = ContainerStatus(
                 plan.allocation, plan.attempt, plan.token, plan.spec_hash,
@@ -102,7 +103,7 @@ class Engine:
             return
         status = self.containers.get(key)
         if status is not None and not status.ended:
-            self.on_stop(key)
+            self.on_stop(key, status.token.epoch)
             self.containers[key] = attrs.evolve(
                 status, state=ContainerState.EXITED, exit_code=143, finished_at_ms=self.now_ms()
             )

@@ -17,7 +17,7 @@ from p2pool.model.work import Order, OrderAnswered, Stop
 from p2pool.wire.enclosed import open_one
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine
-from tests.sim.test_scenarios import ENDLESS, FORMED_MS, Pool
+from tests.sim.pool import ENDLESS, FORMED_MS, Pool
 from tests.sim.world import POOL, World
 
 
