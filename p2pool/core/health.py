@@ -103,19 +103,23 @@ class Health:
         with their providers."""
         out: list[Judged] = []
         for node_id, suspicion in tuple(self.suspicions.items()):
-            if now.mono_ms < suspicion.probe_due_ms:
+            due = now.mono_ms >= suspicion.probe_due_ms
+            suspicion.failed += due and suspicion.request != 0
+            if suspicion.failed and (reason := _verdict(suspicion, now)) is not None:
+                del self.suspicions[node_id]
+                out.append(Verdict(node_id, reason))
                 continue
+            if not due:
+                continue
+            wait_ms = limits.PROBE_INTERVAL_MS
             if not suspicion.request:
+                # Our first probe and those of the witnesses have the same time: who is last to
+                # answer then settles it.
                 out += self._begin(node_id, suspicion, members, take_request)
-            else:
-                suspicion.failed += 1
-                if (reason := _verdict(suspicion, now)) is not None:
-                    del self.suspicions[node_id]
-                    out.append(Verdict(node_id, reason))
-                    continue
+                wait_ms = limits.PROBE_TIMEOUT_MS
             suspicion.request = take_request()
             out.append(Probe(suspicion.request, node_id))
-            suspicion.probe_due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+            suspicion.probe_due_ms = now.mono_ms + wait_ms
         return out
 
     def _begin(

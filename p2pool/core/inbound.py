@@ -207,7 +207,7 @@ class Inbound:
         self.node.proofs.announced(said, sender, event.enclosed, now)
         if ledger.fetches:
             ledger.replica.held_index = ledger.commit_index
-            ledger.replica.heard(said, context.roster.size(), now)
+            ledger.replica.heard(said, context.roster.size(), now, context.peers.key_of(sender))
         if not context.certified.leads(sender, said.term, now):
             return  # It may say so; it is no leader to us without proof.
         state = ledger.state

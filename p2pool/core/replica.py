@@ -69,13 +69,21 @@ class Replica:
     fetch: Fetch | None = None
     failed_with: PeerKey | None = None
     holder: PeerKey | None = None
+    announcer: PeerKey | None = None
     parts: bytearray = attrs.field(factory=bytearray)
     parts_total: int = 0
 
-    def heard(self, announcement: Announcement, members: int, now: Now) -> None:
-        """An announcement of the log's leader: plan a fetch if we are behind."""
+    def heard(
+        self, announcement: Announcement, members: int, now: Now, sender: PeerKey | None = None
+    ) -> None:
+        """An announcement of the log's leader: plan a fetch if we are behind.
+
+        Anybody may be asked first; whoever turns out to have no more than we had no time to fetch
+        it either, and the leader is asked next.
+        """
         if announcement.log_id != self.log_id:
             return
+        self.announcer = sender
         self.want(announcement.commit_index, members, now)
 
     def want(self, index: int, members: int, now: Now, holder: PeerKey | None = None) -> None:
@@ -140,7 +148,10 @@ class Replica:
         if not taken:
             self.failed_with = peer_key
             if self.held_index < self.target_index:
-                self.fetch_at_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+                self.holder, self.announcer = self.announcer, None
+                again = self.holder not in (None, peer_key)
+                wait_ms = limits.FETCH_RETRY_MS if again else limits.PROBE_INTERVAL_MS
+                self.fetch_at_ms = now.mono_ms + wait_ms
             return None
         if self.held_index + len(taken) < self.target_index:
             self.fetch_at_ms = now.mono_ms

@@ -68,7 +68,7 @@ class Watch:
         entry = self.watched.get(node_id)
         if entry is not None and entry.lost_ms is None:
             entry.lost_ms = now.mono_ms
-            entry.due_ms = min(entry.due_ms, now.mono_ms + limits.PROBE_TIMEOUT_MS)
+            entry.due_ms = min(entry.due_ms, now.mono_ms + limits.LOST_HINT_MS)
 
     def due(self, now: Now) -> tuple[NodeId, ...]:
         """Nodes for which something has to be done now."""

@@ -79,6 +79,25 @@ def test_own_probe_and_all_answers_failed_is_a_verdict() -> None:
     assert [v.node_id for v in verdicts] == [A]
 
 
+def test_the_last_answer_settles_it_and_not_the_next_probe() -> None:
+    """Our probe has as long as those of the witnesses; after that nothing is waited for."""
+    judge = Judge(((B, P), (D, Q)))
+    health, members = judge.health, judge.members
+
+    def tick(at_ms: int) -> list[Judged]:
+        return health.tick(members, judge.request, Now(at_ms, at_ms))
+
+    health.hinted(A, "lost", Now(0, 0))
+    asked = [j for j in tick(0) if isinstance(j, AskWitness)]
+    health.witnessed(asked[0].request, False, True)
+    late_ms = limits.PROBE_TIMEOUT_MS
+    assert tick(late_ms - 1) == []
+    assert [type(j) for j in tick(late_ms)] == [Probe]
+    assert tick(late_ms + 20) == []
+    health.witnessed(asked[1].request, False, True)
+    assert [type(j) for j in tick(late_ms + 21)] == [Verdict]
+
+
 def test_nobody_is_judged_in_the_grace() -> None:
     """After a change of leader, or a lag of our own, hints are not taken."""
     judge = Judge(())
@@ -113,13 +132,14 @@ def test_a_watch_hints_after_three_misses_once() -> None:
 
 
 def test_a_lost_connection_hints_unless_it_comes_back() -> None:
-    """The hint waits as long as a probe may take."""
+    """The hint waits a moment for it to be dialled again; what it costs if it was is one probe."""
     watch = Watch(ME)
     watch.choose((A,), (A,), Now(0, 0))
     watch.lost(A, Now(100, 0))
-    assert watch.due(Now(1_599, 0)) == ()
-    assert watch.due(Now(1_600, 0)) == (A,)
-    assert watch.step(A, 1, Now(1_600, 0))[1] == "its connection was lost"
+    hint_ms = 100 + limits.LOST_HINT_MS
+    assert watch.due(Now(hint_ms - 1, 0)) == ()
+    assert watch.due(Now(hint_ms, 0)) == (A,)
+    assert watch.step(A, 1, Now(hint_ms, 0))[1] == "its connection was lost"
     watch.lost(A, Now(3_000, 0))
     watch.connected(A)
     watch.heard(A, Now(3_100, 0))

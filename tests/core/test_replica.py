@@ -79,6 +79,19 @@ def test_an_empty_answer_is_not_asked_for_in_a_tight_loop() -> None:
     assert replica.wakeup_ms() == 101 + limits.PROBE_INTERVAL_MS
 
 
+def test_where_somebody_else_had_no_time_either_the_leader_is_asked_next() -> None:
+    """Soon, and once: a leader that has no more itself is left alone for a while too."""
+    replica = Replica(Random(1), log_id=LOG)
+    said = Announcement(LOG, 1, 1, 9, Digest(b"d" * 32))
+    replica.heard(said, 3, at(0), B)
+    replica.tick(7, (A,), 3, at(100))
+    assert replica.answered(state(7, ()), A, 8, at(101)) is None
+    assert replica.wakeup_ms() == 101 + limits.FETCH_RETRY_MS
+    assert ask(replica, 300, (A, B)).peer_key == B
+    assert replica.answered(state(7, ()), B, 8, at(301)) is None
+    assert replica.wakeup_ms() == 301 + limits.PROBE_INTERVAL_MS
+
+
 def test_who_is_known_to_have_it_is_asked_at_once() -> None:
     """A reader waits: there is no spread, and no guess at who may have it."""
     for seed in range(10):
