@@ -117,7 +117,7 @@ class Inbound:
         )  # fmt: skip
         member = self.context.roster.belongs(header.node_id)
         kind = type(message)
-        if isinstance(message, (m.Heartbeat, m.Announcement)):
+        if isinstance(message, (m.Heartbeat, m.Announcement, m.EquivocationProven)):
             if member and self.context.peers.key_of(header.node_id) == header.peer_key:
                 self._alive(header.node_id, event, now)
                 self._gossip(message, event, now)
@@ -128,6 +128,8 @@ class Inbound:
         if take is None or event.peer_key != header.peer_key:
             return
         self._alive(header.node_id, event, now)
+        if sender.enclosed:
+            self.node.evidence.saw(sender.enclosed, now)
         take(message, sender, now)
 
     def _may(self, sender: From, member: bool) -> bool:
@@ -191,9 +193,17 @@ class Inbound:
 
     # --- gossip -----------------------------------------------------------------------------------
 
-    def _gossip(self, message: m.Heartbeat | m.Announcement, event: Received, now: Now) -> None:
+    def _gossip(
+        self,
+        message: m.Heartbeat | m.Announcement | m.EquivocationProven,
+        event: Received,
+        now: Now,
+    ) -> None:
         node_id = event.verified.header.node_id
-        if isinstance(message, m.Announcement):
+        if isinstance(message, m.EquivocationProven):
+            self.node.evidence.told(event.enclosed, now)
+        elif isinstance(message, m.Announcement):
+            self.node.evidence.saw(event.enclosed, now)
             self._announced(message, node_id, event, now)
         elif self.context.beats.hear(event.verified, now):
             self.context.roster.heard(node_id, now)
@@ -237,10 +247,14 @@ class Inbound:
     # --- raft and state ---------------------------------------------------------------------------
 
     def _raft(self, frame: Any, sender: From, now: Now) -> None:
+        if isinstance(frame, VoteAnswered) and frame.granted:
+            self.node.evidence.saw((self._verified(frame, sender),), now)
         self.context.ledger.receive(frame, sender.peer_key, now, sender.sealed)
 
     def _signed(self, word: Any, sender: From, now: Now) -> None:
-        self.node.certifying.heard(self._verified(word, sender), now)
+        verified = self._verified(word, sender)
+        self.node.evidence.saw((verified,), now)
+        self.node.certifying.heard(verified, now)
 
     def _verified(self, message: m.Message, sender: From) -> m.Verified:
         """The message as it was opened."""

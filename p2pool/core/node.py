@@ -22,6 +22,7 @@ from p2pool.core.condition import Condition
 from p2pool.core.confirmations import Confirmations
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.effects import Level, Persist, Reply
+from p2pool.core.evidence import EVIDENCE_TABLE, EvidenceBook
 from p2pool.core.inbound import Inbound
 from p2pool.core.leading.leader import Leader
 from p2pool.core.ledger import Ledger
@@ -74,6 +75,8 @@ class Node:
         self.leader: Leader | None = None
         self.certifying = Certifying(self, restored.tables["meta"].get(CONFIRMED_KEY))
         self.proofs = Proofs(self.context)
+        self.evidence = EvidenceBook(self.context)
+        self.evidence.restore(restored.tables[EVIDENCE_TABLE].values())
         self.inbound = Inbound(self)
         self.condition = Condition(self.context, self.worker, self.neighbours, self.succession)
         self.revision = 0
@@ -150,6 +153,7 @@ class Node:
         self.neighbours.tick(now)
         self.asks.tick(now)
         self.logs_held.tick(now)
+        self.evidence.tick(now)
         self._fetch(now)
         self._work(now)
 

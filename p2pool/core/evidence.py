@@ -1,0 +1,150 @@
+"""Equivocation: a voter that signed for two in one term, noticed, proven, told to all and kept.
+
+Intuition: Raft lives by each voter's one vote in a term. A voter that lies gives one vote to each
+of two candidates, and hopes that nobody ever holds both. So every node remembers the first word
+that it saw of each voter in each term, wherever it comes from (a vote sent to it, the votes and the
+certificate of an announcement), and compares. Two that differ are the proof: anybody can check the
+two signatures, and needs to believe nobody.
+
+Invariants: only what verifies is compared, only of this log, and only of who is or was in the pool;
+a vote for one and a certificate's signature for another are no pair; for each voter and term one
+proof is kept, a few for each voter, and what is remembered is bounded for each voter, so that none
+pushes another's out. Source: design, section 7.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import attrs
+
+from p2pool.codec.certificates import Opened, equivocation, stance
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.core.context import Context
+from p2pool.core.effects import Level, Persist
+from p2pool.model import limits
+from p2pool.model.certificates import EquivocationProven, Evidence
+from p2pool.model.errors import Malformed, Refusal
+from p2pool.model.ids import Digest, StoreId
+from p2pool.model.messages import Verified
+from p2pool.model.raft import Voter
+from p2pool.model.storage import Put
+from p2pool.model.timing import Now
+
+EVIDENCE_TABLE = "evidence"
+Name = tuple[Digest, int, StoreId]
+"""A proof's name: log, term, store."""
+
+
+@attrs.define
+class EvidenceBook:
+    """What one node has seen of the voters' words, and the proofs that it holds."""
+
+    context: Context
+    seen: "OrderedDict[StoreId, OrderedDict[tuple[Digest, int, str], Verified]]" = attrs.field(
+        factory=OrderedDict
+    )
+    proofs: "OrderedDict[Name, Evidence]" = attrs.field(factory=OrderedDict)
+    repeat_due_ms: int = 0
+    turn: int = 0
+
+    def restore(self, rows: Iterable[bytes]) -> None:
+        """Take up the proofs that the disk holds."""
+        for row in rows:
+            try:
+                self._put(decode_struct(Evidence, row))
+            except Malformed:
+                continue  # Written by another version; its two messages will be told again.
+
+    # --- noticing ---------------------------------------------------------------------------------
+
+    def saw(self, opened: Opened, now: Now) -> None:
+        """Votes and signatures came, as their voters sealed them."""
+        for verified in opened:
+            word = stance(verified) if verified is not None else None
+            if verified is None or word is None or not self._matters(word[0], word[2]):
+                continue
+            log_id, term, voter, kind, named = word
+            first = self._remember(voter, (log_id, term, kind), verified)
+            told = stance(first)
+            if told is not None and told[4] != named:
+                self._prove(first, verified, now)
+
+    def _remember(
+        self, voter: Voter, name: tuple[Digest, int, str], verified: Verified
+    ) -> Verified:
+        """The first word of a voter in a term: this one, where there was none."""
+        words = self.seen.setdefault(voter.store_id, OrderedDict())
+        self.seen.move_to_end(voter.store_id)
+        first = words.setdefault(name, verified)
+        while len(words) > limits.WORDS_SEEN_PER_VOTER_MAX:
+            words.popitem(last=False)
+        while len(self.seen) > limits.VOTERS_SEEN_MAX:
+            self.seen.popitem(last=False)
+        return first
+
+    def _matters(self, log_id: Digest, voter: Voter) -> bool:
+        """Whether it is a word in our log by somebody of the pool, or of the committee."""
+        ledger = self.context.ledger
+        if log_id != ledger.log_id:
+            return False
+        group = ledger.configuration
+        return self.context.roster.belongs(voter.node_id) or voter in group.voters
+
+    def _prove(self, first: Verified, second: Verified, now: Now) -> None:
+        try:
+            evidence = equivocation(first, second)
+        except Refusal:
+            return
+        if self._keep(evidence):
+            self.context.publish(EquivocationProven(evidence.first, evidence.second))
+
+    def told(self, enclosed: Opened, now: Now) -> None:
+        """Somebody says that it has a proof: it is one, or it is nothing."""
+        first, second = (*enclosed, None, None)[:2]
+        try:
+            evidence = equivocation(first, second)
+        except Refusal as error:
+            self.context.log(Level.DEBUG, "what was told proves nothing", why=error.message)
+            return
+        if self._matters(evidence.log_id, evidence.voter):
+            self._keep(evidence)
+
+    # --- keeping ----------------------------------------------------------------------------------
+
+    def _keep(self, evidence: Evidence) -> bool:
+        """Keep a proof on the disk; False where there is one already, or there are enough."""
+        name = _name(evidence)
+        of_voter = sum(one.voter.store_id == name[2] for one in self.proofs.values())
+        if name in self.proofs or of_voter >= limits.EVIDENCE_PER_VOTER_MAX:
+            return False
+        self._put(evidence)
+        key = b"".join((name[0], name[1].to_bytes(8, "big"), name[2]))
+        self.context.effects.append(Persist((Put(EVIDENCE_TABLE, key, encode_struct(evidence)),)))
+        self.context.log(
+            Level.WARNING, "a voter is proven to have signed for two in one term",
+            voter=evidence.voter.node_id.hex(), term=evidence.term, kind=evidence.kind,
+            first_for=evidence.first_for.node_id.hex(),
+            second_for=evidence.second_for.node_id.hex(),
+        )  # fmt: skip
+        return True
+
+    def _put(self, evidence: Evidence) -> None:
+        self.proofs[_name(evidence)] = evidence
+        while len(self.proofs) > limits.EVIDENCE_KEPT_MAX:
+            self.proofs.popitem(last=False)
+
+    # --- telling ----------------------------------------------------------------------------------
+
+    def tick(self, now: Now) -> None:
+        """The leader says again, one at a time, what was proven: some were away when it was."""
+        if not self.proofs or not self.context.ledger.leads or now.mono_ms < self.repeat_due_ms:
+            return
+        self.repeat_due_ms = now.mono_ms + limits.EVIDENCE_REPEAT_MS
+        proofs = tuple(self.proofs.values())
+        evidence = proofs[self.turn % len(proofs)]
+        self.turn += 1
+        self.context.publish(EquivocationProven(evidence.first, evidence.second))
+
+
+def _name(evidence: Evidence) -> Name:
+    return evidence.log_id, evidence.term, evidence.voter.store_id
