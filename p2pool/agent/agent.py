@@ -26,6 +26,7 @@ from p2pool.agent.metrics import Metrics
 from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
 from p2pool.agent.port import Port
 from p2pool.agent.runtimes import open_runtime
+from p2pool.agent.taskmetrics import TaskMetrics
 from p2pool.agent.wiring import Wiring
 from p2pool.agent.work import Work
 from p2pool.api.server import ApiSettings, serve_api
@@ -102,12 +103,17 @@ class Agent:
             accept_logs=lambda key, stream: self.logs.serve(key, stream),
         )
         self.runtime = runtime
-        self.logs = LogLines(self.node, self.runtime, self.sealer, lambda: self.network)
+        self.task_metrics = TaskMetrics(options.directory)
+        self.logs = LogLines(
+            self.node, self.runtime, self.sealer, lambda: self.network, self.task_metrics
+        )
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
         self.metrics.add("network", lambda: self.network.counters)
         self.metrics.add("gate", lambda: self.gate.counters)
+        self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
+        self.metrics.tasks = self.task_metrics.all
         self.port = Port(self.loop, self.logs, self.metrics)
-        self.work = Work(self.runtime, self.loop)
+        self.work = Work(self.runtime, self.loop, self.task_metrics, self.metrics)
         self.wiring.connect(self.network, self.port, self.work, self.loop)
 
     # --- identity ---------------------------------------------------------------------------------
@@ -163,6 +169,7 @@ class Agent:
         )
         async with self.network.running(), trio.open_nursery() as nursery:
             nursery.start_soon(self.work.run)
+            nursery.start_soon(self.task_metrics.run)
             url = await nursery.start(
                 _serve_api, self.port, settings, self.options.directory, token
             )

@@ -1,12 +1,14 @@
-"""Log lines of any allocation, from any peer: under a grant that the serving node checks itself.
+"""Log lines and metrics of any allocation, from any peer; lines under a grant that the serving node
+checks itself.
 
 Intuition: whoever wants to read signs a grant. The agent that is asked finds out where the copy
 runs; if that is elsewhere it opens a stream to that node, passes the grant on and hands the lines
 through. Passing on gives no right to anything.
 
 Invariants: the node that has the lines judges the grant, from its own roster and state, before it
-reads one; every frame is sealed; a reader that goes away ends the stream at the engine.
-Source: design, section 9 (Logs).
+reads one; every frame is sealed; a reader that goes away ends the stream at the engine. Metrics are
+as public within the pool as a task's specification is: members alone can ask, and need no grant.
+Source: design, section 9 (Logs, Metrics).
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +19,7 @@ import trio
 
 from p2pool.agent.clock import read_clock
 from p2pool.agent.gate import Sealer
+from p2pool.agent.taskmetrics import TaskMetrics
 from p2pool.core.asks import error_of
 from p2pool.core.node import Node
 from p2pool.core.rights import may_read
@@ -34,7 +37,16 @@ from p2pool.model.errors import (
     Unavailable,
 )
 from p2pool.model.ids import AllocationId, NodeId, PeerKey
-from p2pool.model.messages import Channel, LogChunk, LogsClosed, LogsOpened, LogStream, Message
+from p2pool.model.messages import (
+    Channel,
+    LogChunk,
+    LogsClosed,
+    LogsOpened,
+    LogStream,
+    Message,
+    MetricsAsked,
+    MetricsTold,
+)
 from p2pool.model.ports import LogOptions
 from p2pool.model.runtime import ContainerRuntime
 from p2pool.model.tasks import SignedGrant
@@ -53,10 +65,16 @@ class LogLines:
     """Serves and fetches log lines for one agent."""
 
     def __init__(
-        self, node: Node, runtime: ContainerRuntime, sealer: Sealer, network: Callable[[], Network]
+        self,
+        node: Node,
+        runtime: ContainerRuntime,
+        sealer: Sealer,
+        network: Callable[[], Network],
+        metrics: TaskMetrics,
     ) -> None:
-        """`network` gives the network once it is there."""
+        """`network` gives the network once it is there; `metrics`: of the copies that run here."""
         self._node = node
+        self._metrics = metrics
         self._runtime = runtime
         self._sealer = sealer
         self._network = network
@@ -165,6 +183,29 @@ class LogLines:
                     ) from error
             await trio.sleep(DIAL_PAUSE_S)
 
+    async def metrics_of(self, allocation: AllocationId) -> MetricsTold:
+        """What a copy last said of itself, from wherever it runs. NotFound: it runs nowhere;
+        Unavailable: its node gives no answer in time."""
+        where, attempt = self._find(allocation)
+        if where == self._node.context.me:
+            return self._metrics.told(allocation, attempt)
+        key = self._node.context.peers.key_of(where)
+        if key is None:
+            raise Unavailable("The node that runs it is not known yet.", hint="Retry.")
+        with trio.move_on_after(limits.METRICS_ASK_DEADLINE_MS / 1000):
+            stream = await self._dial(key)
+            try:
+                await self._send(stream, MetricsAsked(allocation))
+                told = await self._receive(stream, key)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await stream.aclose()
+            if isinstance(told, MetricsTold) and told.allocation == allocation:
+                return told
+            if isinstance(told, LogsClosed) and told.code:
+                raise error_of(told.code, told.message, "")
+        raise Unavailable("The node that runs it gave no answer in time.", hint="Retry.")
+
     # --- for other agents -------------------------------------------------------------------------
 
     async def serve(self, peer_key: PeerKey, stream: FrameStream) -> None:
@@ -183,6 +224,12 @@ class LogLines:
 
     async def _serve(self, peer_key: PeerKey, stream: FrameStream) -> None:
         opened = await self._receive(stream, peer_key)
+        if isinstance(opened, MetricsAsked):
+            where, attempt = self._find(opened.allocation)
+            if where != self._node.context.me:
+                raise NotFound("The copy is not here (any more).", hint="Ask again.")
+            await self._send(stream, self._metrics.told(opened.allocation, attempt))
+            return
         if not isinstance(opened, LogsOpened):
             raise Malformed("A log stream begins with what is to be read.")
         self._judge(opened.allocation, grant_of(opened))

@@ -1,16 +1,22 @@
 """Metrics for Prometheus, taken from the view and the counters at the moment they are asked for."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
+from p2pool.model.ids import AllocationId
 from p2pool.model.states import RaftRole
 from p2pool.model.view import View
 
 Counters = Callable[[], Counter[str]]
+TaskValues = Callable[[], Iterator[tuple[AllocationId, str, float]]]
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
 class Metrics:
@@ -23,11 +29,32 @@ class Metrics:
         self._view: View | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        self.containers: Counter[str] = Counter()
+        self.tasks: TaskValues = lambda: iter(())
+        self._seconds = Histogram(
+            "p2pool_container_seconds", "How long the container engine took.", ["call"],
+            buckets=SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._failures = PrometheusCounter(
+            "p2pool_container_failures", "Calls of the container engine that failed.", ["call"],
+            registry=self._registry,
+        )  # fmt: skip
         ProcessCollector(registry=self._registry)
 
     def add(self, name: str, counters: Counters) -> None:
         """Counters of a driver, by what was counted."""
         self._sources.append((name, counters))
+
+    @contextmanager
+    def timed(self, call: str) -> Iterator[None]:
+        """Note how long a call of the container engine took, or that it failed."""
+        began_s = time.monotonic()
+        try:
+            yield
+        except Exception:
+            self._failures.labels(call).inc()
+            raise
+        self._seconds.labels(call).observe(time.monotonic() - began_s)
 
     def render(self, view: View) -> bytes:
         """The exposition text."""
@@ -45,8 +72,45 @@ class Metrics:
             for event, count in sorted(counters().items()):
                 family.add_metric([event], count)
             yield family
+        kept = GaugeMetricFamily(
+            "p2pool_containers", "Containers on this node by their state.", labels=["state"]
+        )
+        for state, count in sorted(self.containers.items()):
+            kept.add_metric([state], count)
+        yield kept
+        said = GaugeMetricFamily(
+            "p2pool_task_metric", "What tasks on this node say of themselves.",
+            labels=["allocation", "name"],
+        )  # fmt: skip
+        for allocation, name, value in self.tasks():
+            said.add_metric([str(allocation), name], value)
+        yield said
         if self._view is not None:
             yield from _of_view(self._view)
+            yield from _of_machine(self._view)
+
+
+def _of_machine(view: View) -> Iterator[Metric]:
+    """What this node has, what of it is free, and how its GPUs are."""
+    me = view.node(view.node_id)
+    if me is None or me.hardware is None:
+        return
+    has, free = me.hardware, me.free
+    for name, text, total, left in (
+        ("cpu_milli", "Thousandths of processors", has.cpu_milli, free.cpu_milli if free else 0),
+        ("memory_bytes", "Memory", has.memory_bytes, free.memory_bytes if free else 0),
+        ("disk_bytes", "Disk", has.disk_bytes, free.disk_bytes if free else 0),
+        ("gpus", "GPUs", len(has.gpus), free.gpus if free else 0),
+    ):
+        yield GaugeMetricFamily(f"p2pool_node_{name}", f"{text} that is offered.", value=total)
+        yield GaugeMetricFamily(f"p2pool_node_{name}_free", f"{text} that is free.", value=left)
+    fields = ("temperature_c", "busy_percent", "memory_used_mib", "processes", "ecc_errors", "xid")
+    loads = list(zip(has.gpus, me.load.gpus, strict=False))
+    for field in fields if loads else ():
+        family = GaugeMetricFamily(f"p2pool_gpu_{field}", f"GPU: {field}.", labels=["uuid"])
+        for gpu, load in loads:
+            family.add_metric([gpu.uuid], getattr(load, field))
+        yield family
 
 
 def _of_view(view: View) -> Iterator[Metric]:

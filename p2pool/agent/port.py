@@ -14,7 +14,9 @@ from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
+from p2pool.model.ids import AllocationId
 from p2pool.model.ports import Accepted, Ask, LogEnds, LogEndsAsked, SubmitAsked
+from p2pool.model.streams import MetricsTold
 from p2pool.model.tasks import Signers
 from p2pool.model.view import Event, View
 from p2pool.wire.signers import SignerCache
@@ -136,6 +138,10 @@ class Port:
         if waiting is not None:
             waiting.result = reply.result
             waiting.done.set()
+
+    async def task_metrics(self, allocation: AllocationId) -> MetricsTold:
+        """What a copy last said of itself."""
+        return await self.log_lines.metrics_of(allocation)
 
     def events(self, after: EventId | None) -> AsyncIterator[Event]:
         """Events after an id (None: from now on)."""

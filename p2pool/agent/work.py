@@ -5,9 +5,14 @@ waits for. What an error means is decided here by its place in the tree: the wor
 worth another try, anybody's fault is not.
 """
 
+from collections import Counter
+
+import attrs
 import trio
 
 from p2pool.agent.loop import Loop
+from p2pool.agent.metrics import Metrics
+from p2pool.agent.taskmetrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.drivers.logs import get_logger
@@ -22,9 +27,17 @@ log = get_logger(__name__)
 class Work:
     """The container side of one agent."""
 
-    def __init__(self, runtime: ContainerRuntime, loop: Loop) -> None:
-        """`loop` is told what becomes of things."""
+    def __init__(
+        self,
+        runtime: ContainerRuntime,
+        loop: Loop,
+        task_metrics: TaskMetrics,
+        metrics: Metrics,
+    ) -> None:
+        """`loop` is told what becomes of things, `metrics` how long they took."""
         self.runtime = runtime
+        self._task_metrics = task_metrics
+        self._metrics = metrics
         self._loop = loop
         self._pulls = trio.CapacityLimiter(limits.PULLS_IN_FLIGHT_MAX)
         self._nursery: trio.Nursery | None = None
@@ -73,8 +86,12 @@ class Work:
         allocation, attempt = plan.allocation, plan.attempt
         try:
             async with self._pulls:
-                await self._pull(plan)
-            status = await self.runtime.start(plan)
+                with self._metrics.timed("pull"):
+                    await self._pull(plan)
+            directory = self._task_metrics.open(allocation, attempt)
+            plan = attrs.evolve(plan, metrics_directory=directory)
+            with self._metrics.timed("start"):
+                status = await self.runtime.start(plan)
         except P2poolError as error:
             await self._failed(allocation, attempt, error)
         else:
@@ -97,7 +114,9 @@ class Work:
 
     async def _restart(self, allocation: AllocationId, attempt: int) -> None:
         try:
-            status = await self.runtime.restart(allocation, attempt)
+            self._task_metrics.open(allocation, attempt)
+            with self._metrics.timed("restart"):
+                status = await self.runtime.restart(allocation, attempt)
         except P2poolError as error:
             await self._failed(allocation, attempt, error)
         else:
@@ -115,7 +134,8 @@ class Work:
     async def _stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
         try:
             with trio.fail_after((grace_ms + 2 * limits.KILL_DEADLINE_MS) / 1000):
-                await self.runtime.stop(allocation, attempt, grace_ms)
+                with self._metrics.timed("stop"):
+                    await self.runtime.stop(allocation, attempt, grace_ms)
         except P2poolError as error:
             await self._loop.put(ev.StopFailed(allocation, attempt, str(error)))
         except trio.TooSlowError:
@@ -130,15 +150,22 @@ class Work:
         except P2poolError as error:
             log.info("a container stays", allocation=str(allocation), reason=str(error))
         else:
+            self._task_metrics.forget(allocation, attempt)
             await self._loop.put(ev.ContainerRemoved(allocation, attempt))
 
     async def _list(self) -> None:
         try:
             with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
-                statuses = await self.runtime.list()
+                with self._metrics.timed("list"):
+                    statuses = await self.runtime.list()
         except (P2poolError, trio.TooSlowError) as error:
             await self._loop.put(RuntimeObserved(False, str(error) or "it does not answer"))
         else:
+            self._metrics.containers = Counter(status.state.value for status in statuses)
+            self._task_metrics.keep(
+                [(s.allocation, s.attempt) for s in statuses if not s.ended],
+                [(s.allocation, s.attempt) for s in statuses],
+            )
             await self._loop.put(ev.ContainersListed(statuses))
 
     # --- the engine itself ------------------------------------------------------------------------

@@ -53,6 +53,29 @@ class Node:
 
 
 @attrs.frozen
+class Metric:
+    """The last value of something that a task says of itself."""
+
+    name: str
+    value: float
+    at_ms: int
+
+
+@attrs.frozen
+class CopyMetrics:
+    """What one copy said. `problem`: why its node was not heard, empty where it was.
+
+    `refused_lines`: lines that were not taken, being no JSON, too many or too fast.
+    """
+
+    allocation: str
+    node_id: str | None
+    metrics: tuple[Metric, ...]
+    refused_lines: int
+    problem: str
+
+
+@attrs.frozen
 class Allocation:
     """One copy of a task; `id` is `<task id>.<replica>`.
 
@@ -240,6 +263,14 @@ class TaskAnswer:
 
     meta: Meta
     task: Task
+
+
+@attrs.frozen
+class MetricsAnswer:
+    """What a task says of itself, copy by copy."""
+
+    meta: Meta
+    copies: tuple[CopyMetrics, ...]
 
 
 @attrs.frozen

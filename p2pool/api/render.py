@@ -1,5 +1,6 @@
 """From a view to the answers of the API: pure, and the only place that writes names as text."""
 
+import math
 from collections import Counter
 from enum import IntEnum
 
@@ -11,6 +12,7 @@ from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.ports import Accepted, HeldBy, LogEnds
 from p2pool.model.raft import Voter
 from p2pool.model.states import Membership, Reachability
+from p2pool.model.streams import MetricsTold
 from p2pool.model.view import AllocationView, NodeView, TaskView, View
 
 OUTSIDE = (Membership.APPLICANT, Membership.INVITED, Membership.LEFT)
@@ -89,6 +91,29 @@ def allocation(of: TaskView, seen: AllocationView) -> answers.Allocation:
         pulled_bytes=seen.pulled_bytes,
         pull_total_bytes=seen.pull_total_bytes,
     )
+
+
+def metrics(
+    copy: AllocationView, told: MetricsTold | None, problem: str = ""
+) -> answers.CopyMetrics:
+    """What a copy said, or why its node was not heard."""
+    values = told.metrics if told is not None else ()
+    return answers.CopyMetrics(
+        allocation=str(copy.allocation),
+        node_id=_node_text(copy.node_id),
+        metrics=tuple(answers.Metric(m.name, _number(m.value), m.at_ms) for m in values),
+        refused_lines=told.refused_lines if told is not None else 0,
+        problem=problem,
+    )
+
+
+def _number(text: str) -> float:
+    """A number that another node wrote: 0 where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0
 
 
 def task(seen: TaskView) -> answers.Task:

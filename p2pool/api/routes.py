@@ -20,8 +20,8 @@ from p2pool.api.streaming import Streams, event_answer, log_answer
 from p2pool.codec import jsonform
 from p2pool.codec.spec import parse_spec
 from p2pool.model import limits
-from p2pool.model.errors import Malformed, NotFound, Unavailable
-from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, NodeId, TaskId
+from p2pool.model.errors import Malformed, NotFound, P2poolError, Unavailable
+from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, AllocationId, NodeId, TaskId
 from p2pool.model.ports import (
     Accepted,
     AgentPort,
@@ -31,7 +31,7 @@ from p2pool.model.ports import (
     SubmitAsked,
 )
 from p2pool.model.tasks import Action
-from p2pool.model.view import TaskView, View
+from p2pool.model.view import AllocationView, TaskView, View
 from p2pool.wire import typed
 
 # How much longer than it was given the agent may take to say that it did not make it.
@@ -125,6 +125,31 @@ async def task(
     """One task."""
     view = await _view(state, consistent)
     return answers.TaskAnswer(render.meta(view), render.task(_task(view, task_id)))
+
+
+@get("/v1/tasks/{task_id:str}/metrics", summary="What a task says of itself, copy by copy")
+async def task_metrics(state: State, task_id: FromPath[str]) -> answers.MetricsAnswer:
+    """The last values from every node that runs the task, asked side by side."""
+    view = _port(state).view()
+    copies = _task(view, task_id).allocations
+    found: dict[AllocationId, answers.CopyMetrics] = {}
+    room = trio.CapacityLimiter(limits.METRICS_ASKS_IN_FLIGHT_MAX)
+
+    async def ask(copy: AllocationView) -> None:
+        async with room:
+            try:
+                told = await _port(state).task_metrics(copy.allocation)
+            except P2poolError as error:
+                found[copy.allocation] = render.metrics(copy, None, error.message)
+            else:
+                found[copy.allocation] = render.metrics(copy, told)
+
+    async with trio.open_nursery() as nursery:
+        for copy in copies:
+            nursery.start_soon(ask, copy)
+    return answers.MetricsAnswer(
+        render.meta(view), tuple(found[copy.allocation] for copy in copies)
+    )
 
 
 @post("/v1/requests", status_code=200, summary="A signed request: submit, stop, drain, ...")
@@ -286,6 +311,6 @@ async def metrics(state: State) -> Response[bytes]:
 
 
 ALL = (
-    *(nodes, node, tasks, task, requests, invites, allocations, allocation, logs),
+    *(nodes, node, tasks, task, task_metrics, requests, invites, allocations, allocation, logs),
     *(leader, committee, roster, pool, agent, logs_held, events, health, readiness, metrics),
 )

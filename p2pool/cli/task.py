@@ -24,6 +24,7 @@ from p2pool.cli.reach import (
 from p2pool.cli.show import age, short, warn, write_json, write_pairs, write_table
 from p2pool.cli.signing import send_request, show_request
 from p2pool.cli.tasklogs import logs
+from p2pool.cli.taskmetrics import metrics
 from p2pool.cli.waiting import Waiting, copies_text, pull_text
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.model.errors import NotFound, Unavailable
@@ -38,6 +39,7 @@ def task() -> None:
 
 
 task.add_command(logs)
+task.add_command(metrics)
 
 
 @task.command("run", context_settings={"ignore_unknown_options": False})

@@ -64,6 +64,10 @@ class AgentClient:
         path = f"/v1/tasks/{quote(task_id, safe='')}"
         return dict(self.get(path, **_query(consistent))["task"])
 
+    def task_metrics(self, task_id: str) -> list[Answer]:
+        """What a task says of itself, copy by copy."""
+        return list(self.get(f"/v1/tasks/{quote(task_id, safe='')}/metrics")["copies"])
+
     def pool(self) -> Answer:
         """The pool."""
         return dict(self.get("/v1/pool")["pool"])

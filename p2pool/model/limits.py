@@ -221,6 +221,15 @@ LOG_STREAMS_PER_AGENT_MAX = 64
 LOG_PULSE_MS = 10_000
 LOG_TAIL_MAX_LINES = 100_000
 
+# --- what tasks say of themselves --------------------------------------------------------------
+METRIC_LINE_MAX_BYTES = 4 * 1024
+METRIC_LINES_PER_S = 100
+METRICS_PER_TASK_MAX = 64
+METRIC_CONNECTIONS_MAX = 8
+METRIC_ACCEPT_PAUSE_MS = 1_000
+METRICS_ASK_DEADLINE_MS = 5_000
+METRICS_ASKS_IN_FLIGHT_MAX = 16
+
 # --- containers --------------------------------------------------------------------------------
 ENGINE_CALL_TIMEOUT_MS = 30_000
 ENGINE_CALLS_IN_FLIGHT_MAX = 8

@@ -67,6 +67,8 @@ from p2pool.model.streams import (
     LogsClosed,
     LogsOpened,
     LogStream,
+    MetricsAsked,
+    MetricsTold,
 )
 from p2pool.model.work import (
     Desired,
@@ -112,6 +114,8 @@ __all__ = [
     "LogsClosed",
     "LogsOpened",
     "Message",
+    "MetricsAsked",
+    "MetricsTold",
     "Order",
     "OrderAnswered",
     "PeerBinding",
@@ -167,7 +171,7 @@ Message = (
     | RemovalConfirmRequested | RemovalConfirmed
     | CertificatesRequested | CertificatesAnswered
     | LogEndRequested | LogEndAnswered
-    | LogsOpened | LogChunk | LogsClosed
+    | LogsOpened | LogChunk | LogsClosed | MetricsAsked | MetricsTold
 )  # fmt: skip
 """Any message."""
 
@@ -218,6 +222,8 @@ TYPES: dict[int, type] = {
     60: LogsOpened,
     61: LogChunk,
     62: LogsClosed,
+    63: MetricsAsked,
+    64: MetricsTold,
 }
 """Number of each message on the wire."""
 

@@ -12,7 +12,7 @@ import attrs
 from p2pool.model.chain import Invite
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.raft import LogEnd
-from p2pool.model.streams import LogChunk
+from p2pool.model.streams import LogChunk, MetricsTold
 from p2pool.model.tasks import SignedGrant, SignedRequest
 from p2pool.model.view import Event, View
 
@@ -114,6 +114,10 @@ class AgentPort(Protocol):
 
     def events(self, after: tuple[int, int, int] | None) -> AsyncIterator[Event]:
         """Events after an id (None: from now on); a slow reader is dropped with Overloaded."""
+        ...
+
+    async def task_metrics(self, allocation: AllocationId) -> MetricsTold:
+        """What a copy last said of itself, wherever it runs. Raises NotFound or Unavailable."""
         ...
 
     def metrics(self) -> bytes:

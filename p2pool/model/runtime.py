@@ -79,6 +79,7 @@ class ContainerPlan:
 
     `environment` are the reserved `P2POOL_*` names, added after hashing; they win over the spec's.
     `gpus` are the UUIDs leased to this allocation, exactly these are visible inside.
+    `metrics_directory`: of this machine, with a socket in it for what the task says of itself.
     """
 
     allocation: AllocationId
@@ -88,6 +89,7 @@ class ContainerPlan:
     spec_hash: Digest
     gpus: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    metrics_directory: str = ""
 
 
 @attrs.frozen

@@ -51,3 +51,28 @@ class LogsClosed:
 
     code: str
     message: str
+
+
+@attrs.frozen
+class MetricsAsked:
+    """First and only frame of a stream that asks a node for what a copy says of itself."""
+
+    allocation: AllocationId
+
+
+@attrs.frozen
+class TaskMetric:
+    """The last value of one metric of a task: a decimal number as text, and when it came."""
+
+    name: str
+    value: str
+    at_ms: int
+
+
+@attrs.frozen
+class MetricsTold:
+    """The answer. `refused_lines`: how many were not taken (not JSON, too many, too fast)."""
+
+    allocation: AllocationId
+    metrics: tuple[TaskMetric, ...]
+    refused_lines: int

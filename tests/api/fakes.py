@@ -27,7 +27,7 @@ from p2pool.model.states import (
     RaftRole,
     Reachability,
 )
-from p2pool.model.streams import LogChunk
+from p2pool.model.streams import LogChunk, MetricsTold, TaskMetric
 from p2pool.model.tasks import SignedGrant, TaskSpec
 from p2pool.model.view import AllocationView, Event, NodeView, TaskView, View
 from tests.wire.samples import NODE_ID, PEER_KEY, POOL
@@ -184,6 +184,13 @@ class FakePort:
             await trio.sleep_forever()
         finally:
             self.unlistened.set()
+
+    async def task_metrics(self, allocation: AllocationId) -> MetricsTold:
+        """Two numbers; or the next failure."""
+        if self.failures:
+            raise self.failures.pop(0)
+        metrics = (TaskMetric("loss", "0.25", 1_800_000_000_000), TaskMetric("step", "7.0", 5))
+        return MetricsTold(allocation, metrics, 3)
 
     def metrics(self) -> bytes:
         """One metric."""

@@ -22,6 +22,8 @@ from p2pool.model.tasks import Mount, MountKind
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 """What a container's root may do, of all that Docker would give it."""
 NANO_PER_MILLI = 1_000_000
+METRICS_VARIABLE = "P2POOL_METRICS_SOCKET"
+METRICS_TARGET, METRICS_SOCKET = "/run/p2pool", "metrics.sock"
 
 
 @attrs.frozen
@@ -44,6 +46,8 @@ def container_config(
     there is none."""
     spec = plan.spec
     environment = dict(spec.environment) | dict(plan.environment)
+    if plan.metrics_directory:
+        environment[METRICS_VARIABLE] = f"{METRICS_TARGET}/{METRICS_SOCKET}"
     exposed: dict[str, Any] = {f"{port.container}/{port.protocol}": {} for port in spec.ports}
     body: dict[str, Any] = {
         "Image": prepared.image,
@@ -99,6 +103,12 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
     }
     if wanted.disk_bytes and not support.no_disk_quota:
         host["StorageOpt"] = {"size": str(wanted.disk_bytes)}
+    if plan.metrics_directory:
+        # Read-only: a task may write to the socket in it, and make nothing beside it.
+        host["Mounts"].append(
+            {"Type": "bind", "Source": plan.metrics_directory, "Target": METRICS_TARGET,
+             "ReadOnly": True}
+        )  # fmt: skip
     if plan.gpus:
         request = gpu_request(support, prepared.gpus, plan.gpus)
         if request is None:

@@ -220,6 +220,8 @@ def record_of(plan: ContainerPlan, scope: RuntimeScope, home: Path) -> dict[str,
     environment |= dict(plan.spec.environment)
     environment |= {"CUDA_VISIBLE_DEVICES": gpus, "NVIDIA_VISIBLE_DEVICES": gpus or "void"}
     environment |= dict(plan.environment)
+    if plan.metrics_directory:
+        environment["P2POOL_METRICS_SOCKET"] = f"{plan.metrics_directory}/metrics.sock"
     token = plan.token
     return {
         "version": VERSION,

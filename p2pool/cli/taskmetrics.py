@@ -1,0 +1,43 @@
+"""`p2pool task metrics`: what the copies of a task say of themselves."""
+
+import click
+
+from p2pool.cli.reach import agent_option, find_task, json_option
+from p2pool.cli.show import age, short, warn, write_json, write_table
+from p2pool.client.agent import AgentClient
+
+
+@click.command("metrics")
+@click.argument("task_name", metavar="TASK")
+@agent_option
+@json_option
+def metrics(task_name: str, client: AgentClient, as_json: bool) -> None:
+    """Show the last numbers that each copy of TASK wrote to its metrics socket.
+
+    A task writes lines of JSON, {"loss": 0.41, "step": 1200}, to the unix socket that
+    P2POOL_METRICS_SOCKET names inside its container.
+    """
+    copies = client.task_metrics(find_task(client, task_name)["task_id"])
+    if as_json:
+        write_json(copies)
+        return
+    rows = [
+        (
+            copy["allocation"].rpartition(".")[2],
+            short(copy["node_id"]),
+            one["name"],
+            f"{one['value']:g}",
+            f"{age(one['at_ms'])} ago",
+        )
+        for copy in copies
+        for one in copy["metrics"]
+    ]
+    write_table(("COPY", "NODE", "METRIC", "VALUE", "SAID"), rows, "It said nothing yet.")
+    for copy in copies:
+        if copy["problem"]:
+            warn(f"copy {copy['allocation'].rpartition('.')[2]}: {copy['problem']}")
+        if copy["refused_lines"]:
+            warn(
+                f"copy {copy['allocation'].rpartition('.')[2]}: {copy['refused_lines']} lines were"
+                " not taken (no JSON with numbers, too many names, or too fast)."
+            )
