@@ -245,3 +245,16 @@ async def test_the_api_describes_itself(served: Served) -> None:
     assert "reachability" in json.dumps(schema["components"]["schemas"])
     status, text = await thread(served.client._exchange, "GET", "/metrics", None)
     assert (status, text) == (200, served.port.metrics())
+
+
+async def test_what_a_task_says_of_itself_is_asked_of_every_node_that_runs_it(
+    served: Served,
+) -> None:
+    """Numbers with their times; a node that does not answer is a problem of its copy alone."""
+    (copy,) = await thread(served.client.task_metrics, TASK_ID.hex())
+    assert copy["allocation"] == f"{TASK_ID.hex()}.0"
+    assert [(m["name"], m["value"]) for m in copy["metrics"]] == [("loss", 0.25), ("step", 7.0)]
+    assert (copy["refused_lines"], copy["problem"]) == (3, "")
+    served.port.failures.append(Unavailable("The node is away."))
+    (copy,) = await thread(served.client.task_metrics, TASK_ID.hex())
+    assert (copy["metrics"], copy["problem"]) == ([], "The node is away.")

@@ -216,6 +216,16 @@ async def test_logs_are_whole_lines_under_a_grant_for_the_task(
     ]  # fmt: skip
 
 
+async def test_what_a_task_says_of_itself_is_a_table(commands: Commands) -> None:
+    """A line for each metric of each copy, and a word on lines that were not taken."""
+    result = await commands(task, "metrics", "train")
+    assert "loss" in result.stdout
+    assert "0.25" in result.stdout
+    assert "3 lines were not taken" in result.stderr
+    found = json.loads((await commands(task, "metrics", "train", "--json")).stdout)
+    assert found[0]["metrics"][0]["name"] == "loss"
+
+
 async def test_logs_that_may_not_be_read_say_so(served: Served, commands: Commands) -> None:
     """The refusal of the node that has them, and copies that are not there."""
     served.port.logs.refuse = NOT_YOURS
