@@ -76,6 +76,7 @@ MAX_ITEMS = {
     "Heartbeat.allocations": limits.ALLOCATIONS_PER_HEARTBEAT_MAX,
     "Hardware.gpus": limits.GPUS_PER_NODE_MAX,
     "Load.gpus": limits.GPUS_PER_NODE_MAX,
+    "NodesMoved.moves": limits.MOVES_PER_ENTRY_MAX,
     "AppendRequested.entries": limits.APPEND_BATCH_MAX_ENTRIES,
     "StateAnswered.entries": limits.APPEND_BATCH_MAX_ENTRIES,
     "Order.desired": limits.ALLOCATIONS_PER_NODE_MAX,

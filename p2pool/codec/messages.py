@@ -42,6 +42,8 @@ RECORDS: Mapping[EntryKind, type] = {
     EntryKind.NODE: entries.NodeChanged,
     EntryKind.SETTING: entries.Setting,
     EntryKind.REVOCATION: entries.Revocation,
+    EntryKind.MEMBERSHIP: entries.NodesMoved,
+    EntryKind.HOLD: entries.ReplacementHeld,
     EntryKind.ADOPTION: entries.Adopted,
     EntryKind.CERTIFY: entries.Certify,
     EntryKind.CERTIFICATE: entries.ChangeCertified,
@@ -56,6 +58,7 @@ Record = (
     | entries.ReportApplied | entries.NodeChanged | entries.Setting | entries.Revocation
     | entries.Adopted
     | entries.Certify | entries.ChangeCertified
+    | entries.NodesMoved | entries.ReplacementHeld
 )  # fmt: skip
 """Body of any entry."""
 

@@ -111,6 +111,13 @@ class Condition:
             )
         elif context.leader(now) is None:
             out.append(self._why_no_leader())
+        state = context.ledger.state
+        if state is not None and state.held_until_ms:
+            minutes = max(1, (state.held_until_ms - now.wall_ms) // 60_000)
+            out.append(
+                f"Replacement of what ran on nodes that vanished is held: {state.held_because}. "
+                f"Look at the network; it goes on in {minutes} min, or when they are back."
+            )
         out += [said for said in (context.clocks.differing, self.succession.disputed) if said]
         return tuple(out)
 

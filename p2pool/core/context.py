@@ -21,7 +21,7 @@ from p2pool.model.gossip import Announcement, Heartbeat
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Message
 from p2pool.model.raft import Voter
-from p2pool.model.states import RaftRole
+from p2pool.model.states import RaftRole, Reachability
 from p2pool.model.timing import Now
 
 
@@ -38,7 +38,11 @@ class NodeConfig:
 
 @attrs.define
 class Context:
-    """State that the parts of a node share."""
+    """State that the parts of a node share.
+
+    `judged_ms`: when the log's last word on a node's reachability was applied here. `suspects`:
+    whom this node itself misses at the moment, and why.
+    """
 
     config: NodeConfig
     rng: Random
@@ -55,6 +59,8 @@ class Context:
     announced_ms: int | None = None
     announced_term: int = 0
     asked_certificates_ms: int | None = None
+    judged_ms: dict[NodeId, int] = attrs.field(factory=dict)
+    suspects: dict[NodeId, str] = attrs.field(factory=dict)
 
     @property
     def me(self) -> NodeId:
@@ -94,6 +100,13 @@ class Context:
             return None
         fresh = now.mono_ms - self.announced_ms <= 3 * limits.ANNOUNCE_INTERVAL_MS
         return self.announced_by if fresh else None
+
+    def note_judged(self, now: Now) -> None:
+        """The log has judged somebody's reachability: a sign of life counts from now on."""
+        state = self.ledger.state
+        gone = (Reachability.UNREACHABLE, Reachability.DEAD)
+        names = [n.node_id for n in state.nodes.values() if n.reachability in gone] if state else []
+        self.judged_ms = {n: self.judged_ms.get(n, now.mono_ms) for n in names}
 
     def heard_ms(self, node_id: NodeId) -> int | None:
         """When a node's newest heartbeat was heard, on the monotonic clock."""

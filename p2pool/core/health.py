@@ -5,11 +5,17 @@ that it picks, of different providers; only when its own probe and all that answ
 node unreachable. With nobody to ask, its own probes have to fail for 15 s. So neither one observer
 with half a connection nor two that conspire can declare a death.
 
+A node to which a connection stands may be alive and slow, so it is given three probes in a row, as
+its neighbours gave it, and witnesses take their time too; one whose connection is gone and cannot
+be dialled back is judged by the first.
+
 Invariants: any sign of life ends a suspicion; every suspicion ends by itself; nobody is judged
-until a while after a change of leader, nor by a node whose own loop lagged.
+until a while after a change of leader, nor by a node whose own loop lagged. What peers hint costs
+little: so many hints of one peer in a while, and one suspicion of a node on their word.
 Source: design, section 8; Lifeguard (local health).
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -67,6 +73,34 @@ class Health:
     rng: Random
     not_before_ms: int
     suspicions: dict[NodeId, Suspicion] = attrs.field(factory=dict)
+    told_ms: "OrderedDict[NodeId, int]" = attrs.field(factory=OrderedDict)
+    hints: "OrderedDict[NodeId, tuple[int, int]]" = attrs.field(factory=OrderedDict)
+
+    def may_tell(self, by: NodeId, of: NodeId, now: Now) -> bool:
+        """Whether a peer's hint is taken: not too many of one peer, nor of one node."""
+        began_ms, count = self.hints.get(by, (now.mono_ms, 0))
+        if now.mono_ms - began_ms >= limits.SUSPICION_MS:
+            began_ms, count = now.mono_ms, 0
+        self.hints[by] = (began_ms, count + 1)
+        self.hints.move_to_end(by)
+        last_ms = self.told_ms.get(of)
+        soon = last_ms is not None and now.mono_ms - last_ms < limits.HINT_PAUSE_MS
+        if count >= limits.HINTS_PER_PEER_MAX or soon:
+            return False
+        self.told_ms[of] = now.mono_ms
+        self.told_ms.move_to_end(of)
+        for table in (self.hints, self.told_ms):
+            while len(table) > limits.MEMBERS_MAX:
+                table.popitem(last=False)
+        return True
+
+    def suspected(self) -> dict[NodeId, str]:
+        """Who is under suspicion, and why."""
+        return {node_id: s.hint for node_id, s in self.suspicions.items()}
+
+    def judges(self, now: Now) -> bool:
+        """Whether anybody may be judged now."""
+        return now.mono_ms >= self.not_before_ms
 
     def lagged(self, now: Now) -> None:
         """Our own loop was late: what seemed silence may have been ours."""
@@ -75,7 +109,7 @@ class Health:
 
     def hinted(self, node_id: NodeId, reason: str, now: Now) -> None:
         """Somebody, perhaps we ourselves, misses a node."""
-        if now.mono_ms < self.not_before_ms or node_id in self.suspicions:
+        if not self.judges(now) or node_id in self.suspicions:
             return
         if len(self.suspicions) < limits.SUSPICIONS_MAX:
             self.suspicions[node_id] = Suspicion(now.mono_ms, reason, now.mono_ms)
@@ -97,10 +131,14 @@ class Health:
                 return
 
     def tick(
-        self, members: Sequence[tuple[NodeId, Address]], take_request: Callable[[], int], now: Now
+        self,
+        members: Sequence[tuple[NodeId, Address]],
+        take_request: Callable[[], int],
+        now: Now,
     ) -> list[Judged]:
         """Probes to send, witnesses to ask and verdicts. `members`: connected ones to pick from,
         with their providers."""
+        connected = dict.fromkeys(node_id for node_id, _ in members)
         out: list[Judged] = []
         for node_id, suspicion in tuple(self.suspicions.items()):
             due = now.mono_ms >= suspicion.probe_due_ms
@@ -116,7 +154,16 @@ class Health:
                 # Our first probe and those of the witnesses have the same time: who is last to
                 # answer then settles it.
                 out += self._begin(node_id, suspicion, members, take_request)
+<<<<<<< HEAD
                 wait_ms = limits.PROBE_TIMEOUT_MS
+=======
+            else:
+                suspicion.failed += 1
+                if (reason := _verdict(suspicion, node_id in connected, now)) is not None:
+                    del self.suspicions[node_id]
+                    out.append(Verdict(node_id, reason))
+                    continue
+>>>>>>> d2698a0 (Write down who came, stalled and left, hold replacement aloud, and give the slow their time)
             suspicion.request = take_request()
             out.append(Probe(suspicion.request, node_id))
             suspicion.probe_due_ms = now.mono_ms + wait_ms
@@ -147,13 +194,15 @@ class Health:
         return min((s.probe_due_ms for s in self.suspicions.values()), default=None)
 
 
-def _verdict(suspicion: Suspicion, now: Now) -> str | None:
-    """Why a node is unreachable, once that can be said; None before."""
+def _verdict(suspicion: Suspicion, connected: bool, now: Now) -> str | None:
+    """Why a node is unreachable, once that can be said; None before. `connected`: it may be slow,
+    for our connection to it stands."""
     answers = list(suspicion.witnesses.values())
     agreed = sum(answer is False for answer in answers)
     waiting = sum(answer is None for answer in answers)
-    # Witnesses have until our second probe failed to answer; silence is not agreement.
-    if agreed and (not waiting or suspicion.failed > 1):
+    needed = limits.PROBE_MISSES if connected else 1
+    # Witnesses have a probe's time more than we took to answer; silence is not agreement.
+    if agreed and suspicion.failed >= needed and (not waiting or suspicion.failed > needed):
         return f"{suspicion.hint}; the leader's probe and {agreed} of others failed"
     if now.mono_ms - suspicion.since_ms >= limits.PROBE_ALONE_MS:
         return f"{suspicion.hint}; the leader's probes failed for {limits.PROBE_ALONE_MS // 1000} s"

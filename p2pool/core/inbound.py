@@ -308,4 +308,4 @@ class Inbound:
 
     def _hinted(self, hint: m.SuspicionHinted, sender: From, now: Now) -> None:
         if self.node.leader is not None and self.context.ledger.leads:
-            self.node.leader.hinted(hint.node_id, hint.reason, now)
+            self.node.leader.told(sender.node_id, hint.node_id, hint.reason, now)

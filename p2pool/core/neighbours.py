@@ -61,6 +61,7 @@ class Neighbours:
     asked_hardware_ms: dict[NodeId, int] = attrs.field(factory=dict)
     round_due_ms: int = 0
     exchange_due_ms: int = 0
+    busy_until_ms: int = 0
     busy: bool = False
 
     # --- signs of life ----------------------------------------------------------------------------
@@ -76,6 +77,15 @@ class Neighbours:
                 answer = ProbeAnswered(item.request, node_id, True, True)
                 self.context.tell(item.peer_key, answer)
 
+    def lagged(self, now: Now) -> None:
+        """Our own loop was late: for a while our word on others counts for nothing."""
+        self.busy, self.busy_until_ms = True, now.mono_ms + limits.JUDGEMENT_GRACE_MS
+        self.watch.lagged(now)
+        for item in self.witnessing:
+            answer = ProbeAnswered(item.request, item.node_id, False, False)
+            self.context.tell(item.peer_key, answer)
+        self.witnessing = []
+
     def ping(self, peer_key: PeerKey, asked: Ping, now: Now) -> None:
         """Answer a probe through the core."""
         self.context.tell(peer_key, Pong(asked.request, self.busy))
@@ -87,7 +97,10 @@ class Neighbours:
             answer = ProbeAnswered(asked.request, asked.node_id, False, False)
             self.context.tell(peer_key, answer)
             return
-        deadline_ms = now.mono_ms + limits.PROBE_TIMEOUT_MS
+        # Where a connection stands the node may only be slow; without one, it is dialled once.
+        stands = self.context.peers.is_connected(asked.node_id)
+        patience_ms = limits.WITNESS_PATIENCE_MS if stands else limits.PROBE_TIMEOUT_MS
+        deadline_ms = now.mono_ms + patience_ms
         self.witnessing.append(Witnessing(asked.node_id, peer_key, asked.request, deadline_ms))
         # Sending to a peer that is not connected makes the network dial it.
         self.context.send(asked.node_id, Ping(self.context.request()))
@@ -109,7 +122,7 @@ class Neighbours:
             send, hint = self.watch.step(node_id, number, now)
             if send:
                 context.send(node_id, Ping(number))
-            if hint and not self.busy:
+            if hint and not self.busy and not context.clocks.wrong:
                 hints.append((node_id, hint))
                 leader = context.leader(now)
                 if leader is not None and leader != context.me:
@@ -176,6 +189,13 @@ class Neighbours:
 
     # --- who is invited ---------------------------------------------------------------------------
 
+    def _forget_expired(self, now: Now) -> None:
+        """Invites that nobody can use any more, and what they made of those they name."""
+        for node_id, invite in tuple(self.invites.items()):
+            if invite.expiration_s * 1000 <= now.wall_ms:
+                del self.invites[node_id]
+                self.context.roster.invite_expired(node_id, now)
+
     def offered(self, invite: Invite, now: Now) -> None:
         """Keep an invite, and hand it on; it is of use to the node that it names alone."""
         context = self.context
@@ -184,6 +204,7 @@ class Neighbours:
             return
         self.invites[invite.node_id] = invite
         self.invites.move_to_end(invite.node_id)
+        context.roster.invited(invite.node_id, now)
         while len(self.invites) > limits.INVITES_KEPT_MAX:
             self.invites.popitem(last=False)
 
@@ -203,6 +224,7 @@ class Neighbours:
 
     def tick(self, now: Now) -> None:
         """Answer probes that failed, and ask around."""
+        self.busy = now.mono_ms < self.busy_until_ms
         for item in tuple(self.witnessing):
             if now.mono_ms >= item.deadline_ms:
                 self.witnessing.remove(item)
@@ -211,6 +233,7 @@ class Neighbours:
         if now.mono_ms < self.round_due_ms:
             return
         self.round_due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+        self._forget_expired(now)
         self._ask_hardware(now)
         context = self.context
         peer = self._any_peer()

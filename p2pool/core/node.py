@@ -42,6 +42,7 @@ from p2pool.model.gossip import PeerBinding
 from p2pool.model.ids import NodeId
 from p2pool.model.ports import Accepted, InviteOffered, LogEndsAsked
 from p2pool.model.query import PeerKnown
+from p2pool.model.raft import EntryKind
 from p2pool.model.runtime import RuntimeScope
 from p2pool.model.states import RaftRole
 from p2pool.model.storage import Restored
@@ -150,6 +151,10 @@ class Node:
         for node_id, reason in self.neighbours.missed(now):
             if self.leader is not None and ledger.leads:
                 self.leader.hinted(node_id, reason, now)
+        context.suspects = {
+            **self.neighbours.watch.suspects(now),
+            **(self.leader.health.suspected() if self.leader is not None else {}),
+        }
         self.neighbours.tick(now)
         self.asks.tick(now)
         self.logs_held.tick(now)
@@ -163,6 +168,8 @@ class Node:
         applied, ledger.applied = ledger.applied, []
         readable, ledger.readable = ledger.readable, []
         unreadable, ledger.unreadable = ledger.unreadable, []
+        if any(entry.kind == EntryKind.NODE for entry in applied):
+            self.context.note_judged(now)
         for entry in applied:
             self.asks.applied(entry, now)
             if self.leader is not None:
@@ -274,6 +281,7 @@ class Node:
     def _lagged(self, event: inputs.LoopLagged, now: Now) -> None:
         if self.leader is not None:
             self.leader.health.lagged(now)
+        self.neighbours.lagged(now)
         self.context.clocks.lagged()
         self.context.log(Level.WARNING, "the loop was late", lag_ms=event.lag_ms)
 

@@ -18,7 +18,7 @@ from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.model import limits
 from p2pool.model.chain import ChainMember, RootRecord, Roster
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import DIGEST_BYTES, Digest, NodeId
+from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest, NodeId
 from p2pool.model.states import (
     MEMBERSHIP,
     MEMBERSHIP_DEADLINES,
@@ -34,6 +34,7 @@ META_TABLE = "meta"
 ROSTER_KEY = b"roster.final"
 TICK_MS = 1_000
 ROW_MAX_BYTES = limits.STORE_VALUE_MAX_BYTES
+NOBODY = Address(bytes(ADDRESS_BYTES))
 NO_BLOCK = Digest(bytes(DIGEST_BYTES))
 
 
@@ -57,6 +58,7 @@ class RosterBook:
     standings: "OrderedDict[NodeId, Standing]" = attrs.field(factory=OrderedDict)
     _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _in_final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
+    _gone: "OrderedDict[NodeId, ChainMember]" = attrs.field(factory=OrderedDict)
     _kept: Roster | None = None
 
     # --- what the chain says ----------------------------------------------------------------------
@@ -91,6 +93,7 @@ class RosterBook:
         self.problem = reason
 
     def _take(self, latest: Roster, final: Roster, now: Now) -> None:
+        before = {**self._in_final, **self._in_latest}
         self.latest, self.final = latest, final
         self._in_latest = {m.node_id: m for m in latest.members}
         self._in_final = {m.node_id: m for m in final.members}
@@ -99,6 +102,10 @@ class RosterBook:
         for node_id in tuple(self.standings):
             if not self.belongs(node_id):
                 self._move(node_id, MembershipEvent.LEFT_POOL, now)
+                if node_id in before:
+                    self._gone[node_id] = before[node_id]
+        while len(self._gone) > limits.LEFT_KEPT_MAX:
+            self._gone.popitem(last=False)
         while len(self.standings) > limits.PEERS_TRACKED_MAX:
             self.standings.popitem(last=False)
 
@@ -107,6 +114,14 @@ class RosterBook:
     def heard(self, node_id: NodeId, now: Now) -> None:
         """A member's heartbeat came."""
         self._move(node_id, MembershipEvent.HEARTBEAT_SEEN, now)
+
+    def invited(self, node_id: NodeId, now: Now) -> None:
+        """An invite for it is kept here."""
+        self._move(node_id, MembershipEvent.INVITE_SEEN, now)
+
+    def invite_expired(self, node_id: NodeId, now: Now) -> None:
+        """The invite can be used no more."""
+        self._move(node_id, MembershipEvent.INVITE_EXPIRED, now)
 
     def tick(self, now: Now) -> None:
         """End the states that lasted too long; looked at once a second."""
@@ -184,6 +199,16 @@ class RosterBook:
         """A node's membership; one never seen is an applicant."""
         standing = self.standings.get(node_id)
         return standing.membership if standing is not None else Membership.APPLICANT
+
+    def outside(self) -> tuple[ChainMember, ...]:
+        """Those that are known and not in the pool: invited here, or gone of late, sorted."""
+        shown = (Membership.INVITED, Membership.LEFT)
+        names = sorted(n for n, s in self.standings.items() if s.membership in shown)
+        return tuple(
+            attrs.evolve(self._gone[n], eligible=False) if n in self._gone
+            else ChainMember(n, NOBODY, False)
+            for n in names[: limits.LEFT_KEPT_MAX]
+        )  # fmt: skip
 
     def size(self) -> int:
         """How many members the pool has."""

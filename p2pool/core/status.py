@@ -5,7 +5,8 @@ Nothing here changes anything.
 """
 
 from p2pool.core.context import Context
-from p2pool.core.pool.state import Allocation, PoolState, Task
+from p2pool.core.pool.nodes import view_reason
+from p2pool.core.pool.state import Allocation, NodeRecord, PoolState, Task
 from p2pool.core.pool.tasks import summary
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
@@ -13,7 +14,7 @@ from p2pool.model.chain import ChainMember
 from p2pool.model.gossip import AllocationStatus, Heartbeat
 from p2pool.model.hardware import FreeResources, Hardware, Load
 from p2pool.model.ids import AllocationId, Digest, NodeId, PeerKey
-from p2pool.model.states import Health, Intent, RaftRole, Reachability
+from p2pool.model.states import Health, Intent, Membership, RaftRole, Reachability
 from p2pool.model.timing import Now
 from p2pool.model.view import AllocationView, NodeView, TaskView, View
 
@@ -59,12 +60,12 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
     beat = context.beats.newest.get(node_id)
     judged = state.node(node_id) if state is not None else None
     said = beat.heartbeat if beat is not None else None
-    reason = member.reason or (judged.reason if judged is not None else "")
+    reason = _why(context, member, judged)
     return NodeView(
         node_id=node_id,
         provider=member.provider,
-        membership=context.roster.membership(node_id),
-        reachability=judged.reachability if judged is not None else Reachability.HEALTHY,
+        membership=_membership(context, node_id, judged),
+        reachability=_reachability(context, node_id, judged),
         intent=judged.intent if judged is not None else Intent.ELIGIBLE,
         eligible=context.roster.eligible(node_id),
         reason=reason or (said.reason if said is not None else ""),
@@ -79,6 +80,29 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
         load=said.load if said is not None else Load(),
         allocations=_running(state, node_id),
     )
+
+
+def _why(context: Context, member: ChainMember, judged: NodeRecord | None) -> str:
+    """Why a node is as it is: the chain's word, the pool's, and whether we miss it ourselves."""
+    parts = [member.reason, view_reason(judged) if judged is not None else ""]
+    if _reachability(context, member.node_id, judged) is Reachability.SUSPECT:
+        parts.append(context.suspects[member.node_id])
+    return "; ".join(part for part in parts if part)
+
+
+def _membership(context: Context, node_id: NodeId, judged: NodeRecord | None) -> Membership:
+    """What finalized blocks and our own ears say counts at once; else what the log says."""
+    own = context.roster.membership(node_id)
+    logged = judged.membership if judged is not None else Membership.APPLICANT
+    told = logged in (Membership.ONBOARDING, Membership.STALLED, Membership.MEMBER)
+    return logged if told and own in (Membership.ONBOARDING, Membership.STALLED) else own
+
+
+def _reachability(context: Context, node_id: NodeId, judged: NodeRecord | None) -> Reachability:
+    """The log's word; a suspicion is our own."""
+    told = judged.reachability if judged is not None else Reachability.HEALTHY
+    suspect = told is Reachability.HEALTHY and node_id in context.suspects
+    return Reachability.SUSPECT if suspect else told
 
 
 def _peer_key(context: Context, node_id: NodeId) -> PeerKey | None:
@@ -179,7 +203,10 @@ def build_view(
         roster=roster.latest,
         roster_final=roster.final,
         roster_age_ms=roster.age_ms(now),
-        nodes=tuple(node_view(context, state, member, now) for member in roster.members()),
+        nodes=tuple(
+            node_view(context, state, member, now)
+            for member in (*roster.members(), *roster.outside())
+        ),
         tasks=tuple(task_view(state, task, live) for task in tasks if state is not None),
         problems=problems,
         settings=tuple(state.settings.items()) if state is not None else (),

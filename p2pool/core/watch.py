@@ -70,6 +70,22 @@ class Watch:
             entry.lost_ms = now.mono_ms
             entry.due_ms = min(entry.due_ms, now.mono_ms + limits.LOST_HINT_MS)
 
+    def lagged(self, now: Now) -> None:
+        """Our own loop was late: what seemed silence was ours. All are watched from now on anew."""
+        for entry in self.watched.values():
+            entry.heard_ms, entry.misses, entry.request = now.mono_ms, 0, 0
+            entry.due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+
+    def suspects(self, now: Now) -> dict[NodeId, str]:
+        """Whom we miss: hinted at of late, and not heard since."""
+        return {
+            node_id: "its neighbours miss it"
+            for node_id, w in self.watched.items()
+            if w.hinted_ms is not None
+            and w.heard_ms < w.hinted_ms
+            and now.mono_ms - w.hinted_ms < limits.SUSPICION_MS
+        }
+
     def due(self, now: Now) -> tuple[NodeId, ...]:
         """Nodes for which something has to be done now."""
         return tuple(n for n, w in self.watched.items() if now.mono_ms >= w.due_ms)

@@ -8,7 +8,7 @@ import attrs
 
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId
 from p2pool.model.raft import Voter
-from p2pool.model.states import AllocationState, Intent, Reachability
+from p2pool.model.states import AllocationState, Intent, Membership, Reachability
 from p2pool.model.tasks import SignedRequest
 
 
@@ -83,8 +83,35 @@ class NodeChanged:
 
 
 @attrs.frozen
+class NodeMoved:
+    """A node's membership as chain and heartbeats have it now. `eject`: it stays what it is, and
+    has been for so long that it is to be ejected (`reason` says what for)."""
+
+    node_id: NodeId
+    membership: Membership
+    reason: str = ""
+    eject: bool = False
+
+
+@attrs.frozen
+class NodesMoved:
+    """Transitions of memberships, as the leader read the chain and heard heartbeats."""
+
+    moves: tuple[NodeMoved, ...]
+
+
+@attrs.frozen
+class ReplacementHeld:
+    """So many nodes vanished at once that none of their copies is replaced until a time, in log
+    time; 0: that is over."""
+
+    until_ms: int
+    reason: str = ""
+
+
+@attrs.frozen
 class Setting:
-    """A pool-wide setting: `timing` (lan, default, wan), `committee` (3, 5, 7)."""
+    """A pool-wide setting: `timing` (lan, default, wan), `committee` (3, 5, 7), ..."""
 
     name: str
     value: str

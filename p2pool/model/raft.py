@@ -42,6 +42,8 @@ class EntryKind(IntEnum):
     REVOCATION = 7
     CERTIFY = 8
     CERTIFICATE = 9
+    MEMBERSHIP = 10
+    HOLD = 11
     ADOPTION = 12
 
 

@@ -44,6 +44,7 @@ class Case:
         """The pool has judged a node, now."""
         name = node_id or self.away
         self.state.nodes[name] = NodeRecord(name, reachability, Intent.ELIGIBLE, "", self.base_ms)
+        self.context.note_judged(self.at(0))
 
     def at(self, ms: int) -> Now:
         """So long after the judgement, in log time; the monotonic clock stands still."""
@@ -131,7 +132,10 @@ def test_an_unreachable_node_is_dead_after_a_day_and_alive_when_heard() -> None:
     (dead,) = duties.nodes_changed(case.context, case.state, case.at(limits.DEAD_AFTER_MS))
     assert dead.reachability is R.DEAD
     newest = case.context.beats.newest
-    newest[case.away] = attrs.evolve(newest[case.away], heard_at=case.at(7_000))
+    heard_at = Now(case.world.now_ms + 1, case.at(7_000).wall_ms)
+    newest[case.away] = attrs.evolve(
+        newest[case.away], heard_at=heard_at, sent_at_ms=heard_at.wall_ms
+    )
     (back,) = duties.nodes_changed(case.context, case.state, case.at(7_000))
     assert back.reachability is R.HEALTHY
 

@@ -5,7 +5,7 @@ are applied. Deadlines are in log time, the leader's clock made monotone, so tha
 on where the last one was. Source: design, sections 6, 8 and 9.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from p2pool.core.context import Context
 from p2pool.core.pool.state import Allocation, NodeRecord, PoolState
@@ -13,7 +13,7 @@ from p2pool.core.pool.tasks import past_deadline
 from p2pool.core.scheduler import Offer
 from p2pool.model import limits
 from p2pool.model.chain import ChainMember
-from p2pool.model.entries import NodeChanged, Outcome, ReportApplied
+from p2pool.model.entries import NodeChanged, Outcome, ReplacementHeld, ReportApplied
 from p2pool.model.gossip import Heartbeat
 from p2pool.model.ids import NodeId
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Intent, Reachability
@@ -21,6 +21,7 @@ from p2pool.model.tasks import OnDisconnect, TaskSpec
 from p2pool.model.timing import Now
 
 FOREVER = -1
+NEVER_MS = 2**62
 GONE = (Reachability.UNREACHABLE, Reachability.DEAD)
 
 
@@ -36,15 +37,16 @@ def adopting(state: PoolState, now: Now) -> bool:
     return since_ms > 0 and log_time_ms(state, now) < since_ms + limits.ADOPTION_WAIT_MS
 
 
-def lost(context: Context, state: PoolState, now: Now) -> list[ReportApplied]:
-    """Copies on nodes that were unreachable for longer than their tasks allow, or left the pool."""
+def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> list[ReportApplied]:
+    """Copies on nodes that left the pool, or were unreachable for longer than their tasks allow and
+    are not heard again; the latter not while replacement is held, nor where nobody is judged."""
     at_ms = log_time_ms(state, now)
-    if mass_loss(context, state, at_ms):
-        return []
+    held = not judges or at_ms < max(state.held_until_ms, hold_until_ms(context, state, at_ms))
     out: list[ReportApplied] = []
     for node_id in state.occupied_nodes():
         node = state.node(node_id)
         left = context.roster.out_finally(node_id)
+        gone = node.reachability in GONE and not held and not _heard_since(context, node, now)
         outcomes: list[Outcome] = []
         for copy in state.on_node(node_id):
             if not copy.holds or copy.state is AllocationState.LOST:
@@ -52,7 +54,7 @@ def lost(context: Context, state: PoolState, now: Now) -> list[ReportApplied]:
             spec = state.tasks[copy.allocation.task_id].spec
             if left:
                 outcomes.append(_becomes(copy, AllocationState.LOST, "its node left the pool"))
-            elif node.reachability in GONE and at_ms >= replaced_at_ms(node, spec):
+            elif gone and at_ms >= replaced_at_ms(node, spec):
                 reason = f"its node is unreachable: {node.reason}"
                 outcomes.append(_becomes(copy, AllocationState.LOST, reason))
         if outcomes:
@@ -60,28 +62,69 @@ def lost(context: Context, state: PoolState, now: Now) -> list[ReportApplied]:
     return out
 
 
+def undelivered(state: PoolState, nodes: Iterable[NodeId], now: Now) -> list[ReportApplied]:
+    """Copies of which these nodes, which answer no order, have not said a word for as long as their
+    tasks allow: they are placed elsewhere. Should one run all the same, it is told to stop."""
+    at_ms, out = log_time_ms(state, now), []
+    for node_id in nodes:
+        outcomes = [
+            _becomes(copy, AllocationState.LOST, "its node answers no order")
+            for copy in state.on_node(node_id)
+            if copy.state is AllocationState.ASSIGNED
+            and at_ms >= copy.placed_at_ms + _window_ms(state.tasks[copy.allocation.task_id].spec)
+        ]
+        if outcomes:
+            out.append(ReportApplied(node_id, tuple(outcomes)))
+    return out
+
+
 def replaced_at_ms(node: NodeRecord, spec: TaskSpec) -> int:
     """When a copy on an unreachable node is replaced, in log time."""
-    if spec.reconnect_window_s == FOREVER:
-        return 2**63
-    window_ms = spec.reconnect_window_s * 1000
-    if spec.on_disconnect is OnDisconnect.STOP:
-        window_ms += limits.DISCONNECT_STOP_MARGIN_MS
-    return node.changed_at_ms + window_ms
+    margin_ms = limits.DISCONNECT_STOP_MARGIN_MS if spec.on_disconnect is OnDisconnect.STOP else 0
+    return node.changed_at_ms + _window_ms(spec) + margin_ms
 
 
-def mass_loss(context: Context, state: PoolState, at_ms: int) -> bool:
-    """Whether a third of the pool vanished at once: more likely the network than the nodes."""
-    recent = [
-        n for n in state.nodes.values()
+def _window_ms(spec: TaskSpec) -> int:
+    return NEVER_MS if spec.reconnect_window_s == FOREVER else spec.reconnect_window_s * 1000
+
+
+def vanished(context: Context, state: PoolState, at_ms: int) -> list[int]:
+    """When the nodes vanished that did so together: a third of the pool or more within a minute, at
+    any time of the last ten, and is not back; else nothing. More likely the network than the nodes.
+    """
+    times = sorted(
+        n.changed_at_ms for n in state.nodes.values()
         if n.reachability is Reachability.UNREACHABLE
         and context.roster.belongs(n.node_id)
         and at_ms - n.changed_at_ms < limits.MASS_LOSS_HOLD_MS
-    ]  # fmt: skip
-    if len(recent) < limits.MASS_LOSS_MIN_NODES or 3 * len(recent) < context.roster.size():
-        return False
-    times = sorted(n.changed_at_ms for n in recent)
-    return times[-1] - times[0] <= limits.MASS_LOSS_WINDOW_MS
+    )  # fmt: skip
+    most: list[int] = []
+    for first in times:
+        together = [t for t in times if first <= t <= first + limits.MASS_LOSS_WINDOW_MS]
+        many = len(together) >= limits.MASS_LOSS_MIN_NODES
+        if many and 3 * len(together) >= context.roster.size():
+            most = together  # The last such minute holds longest.
+    return most
+
+
+def hold_until_ms(context: Context, state: PoolState, at_ms: int) -> int:
+    """Until when replacement is to be held, in log time; 0 where it is not."""
+    together = vanished(context, state, at_ms)
+    return together[-1] + limits.MASS_LOSS_HOLD_MS if together else 0
+
+
+def holding(context: Context, state: PoolState, now: Now) -> list[ReplacementHeld]:
+    """Say that replacement is held, and that it goes on."""
+    at_ms = log_time_ms(state, now)
+    together = vanished(context, state, at_ms)
+    if together:
+        until_ms = together[-1] + limits.MASS_LOSS_HOLD_MS
+        if until_ms <= state.held_until_ms:
+            return []
+        seconds = (together[-1] - together[0]) // 1000
+        reason = f"{len(together)} of {context.roster.size()} nodes vanished within {seconds} s"
+        return [ReplacementHeld(until_ms, reason)]
+    return [ReplacementHeld(0)] if state.held_until_ms else []
 
 
 def to_stop(context: Context, state: PoolState, now: Now) -> list[ReportApplied]:
@@ -124,7 +167,7 @@ def nodes_changed(context: Context, state: PoolState, now: Now) -> list[NodeChan
             node.reachability is Reachability.UNREACHABLE
             and at_ms - node.changed_at_ms >= limits.DEAD_AFTER_MS
         ):
-            reason = "unreachable for a day"
+            reason = f"unreachable for a day: {node.reason}"[: limits.NAME_MAX_BYTES]
             out.append(NodeChanged(node.node_id, Reachability.DEAD, node.intent, reason))
         elif node.intent is Intent.DRAINING and not state.holders(node.node_id):
             out.append(NodeChanged(node.node_id, node.reachability, Intent.DRAINED, "drained"))
@@ -132,12 +175,14 @@ def nodes_changed(context: Context, state: PoolState, now: Now) -> list[NodeChan
 
 
 def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:
-    """A heartbeat that is fresh and came after the judgement."""
+    """A heartbeat that is fresh, by our clock and by its sender's, and came after the judgement."""
     beat = context.beats.newest.get(node.node_id)
-    if beat is None or beat.heard_at.wall_ms <= node.changed_at_ms:
+    if beat is None or beat.heard_at.mono_ms <= context.judged_ms.get(node.node_id, -1):
         return False
     fresh_ms = 2 * context.beats.interval_ms(context.roster.size())
-    return now.mono_ms - beat.heard_at.mono_ms <= fresh_ms
+    sent_ago_ms = abs(now.wall_ms - beat.sent_at_ms)
+    fresh = now.mono_ms - beat.heard_at.mono_ms <= fresh_ms
+    return fresh and sent_ago_ms <= fresh_ms + limits.CLOCK_SKEW_MAX_MS
 
 
 def silent(context: Context, state: PoolState, since_ms: int, now: Now) -> Iterator[NodeId]:

@@ -17,7 +17,7 @@ from p2pool.codec.messages import Record, encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.health import AskWitness, Health, Probe, Verdict
-from p2pool.core.leading import duties
+from p2pool.core.leading import admission, duties
 from p2pool.core.leading.caring import Committee
 from p2pool.core.leading.certificates import Certificates
 from p2pool.core.leading.orders import Orders
@@ -127,8 +127,15 @@ class Leader:
         state = self.context.ledger.state
         assert state is not None
         healthy = state.node(node_id).reachability is Reachability.HEALTHY
+        if self.context.clocks.wrong:
+            return  # Who cannot tell the time judges nobody.
         if healthy and node_id != self.context.me and self.context.roster.belongs(node_id):
             self.health.hinted(node_id, reason, now)
+
+    def told(self, by: NodeId, node_id: NodeId, reason: str, now: Now) -> None:
+        """A peer misses a node."""
+        if self.health.may_tell(by, node_id, now):
+            self.hinted(node_id, reason, now)
 
     def _unreachable(self, state: PoolState, verdict: Verdict, now: Now) -> None:
         node = state.node(verdict.node_id)
@@ -153,10 +160,15 @@ class Leader:
         self.look_due_ms = now.mono_ms + limits.DECIDE_INTERVAL_MS
         context = self.context
         records: list[Record] = [
+            *admission.moved(context, state, now),
             *duties.nodes_changed(context, state, now),
-            *duties.lost(context, state, now),
+            *duties.holding(context, state, now),
             *duties.to_stop(context, state, now),
         ]
+        judges = self.health.judges(now)
+        records += duties.lost(context, state, now, judges)
+        if judges:
+            records += duties.undelivered(state, self.orders.undelivered(now), now)
         if not records and _anything_waits(state) and not duties.adopting(state, now):
             made = plan(state, duties.offers(context, state, self._doubts(now), now))
             records += made.placements

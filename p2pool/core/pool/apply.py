@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.codec.messages import Record, decode_body
-from p2pool.core.pool import chain, tasks
+from p2pool.core.pool import chain, nodes, tasks
 from p2pool.core.pool.adoption import adopt
 from p2pool.core.pool.changes import Changes
 from p2pool.core.pool.requests import apply_request, note_revocation
@@ -25,14 +25,6 @@ from p2pool.model.ids import Token
 from p2pool.model.raft import Configuration, Entry
 from p2pool.model.states import AllocationState, Intent, Reachability, may_become
 from p2pool.model.view import Event
-
-REACHABILITY_CHANGES: Mapping[Reachability, tuple[Reachability, ...]] = {
-    Reachability.HEALTHY: (Reachability.UNREACHABLE,),
-    Reachability.SUSPECT: (),
-    Reachability.UNREACHABLE: (Reachability.HEALTHY, Reachability.DEAD),
-    Reachability.DEAD: (Reachability.HEALTHY,),
-}
-"""What a leader may write down: suspicion is an observer's own, so it is passed over."""
 
 REPORTABLE = (
     AllocationState.PULLING,
@@ -156,19 +148,6 @@ def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome
         tasks.take_outcome(changes, copy, o)
 
 
-def _node(changes: Changes, record: entries.NodeChanged) -> None:
-    """A judgement; the manager's ban and an owner's drain are not a leader's to lift."""
-    state = changes.state
-    old = state.node(record.node_id)
-    new = old
-    if record.reachability in REACHABILITY_CHANGES[old.reachability]:
-        new = attrs.evolve(new, reachability=record.reachability)
-    if (old.intent, record.intent) == (Intent.DRAINING, Intent.DRAINED):
-        new = attrs.evolve(new, intent=Intent.DRAINED)
-    if new != old:
-        changes.set_node(attrs.evolve(new, reason=record.reason))
-
-
 def _setting(changes: Changes, record: entries.Setting) -> None:
     changes.state.settings[record.name] = record.value
     changes.tell("setting", record.name, f"is {record.value}")
@@ -180,7 +159,9 @@ _TABLE: Mapping[type, Callable[..., None]] = {
     entries.RequestApplied: apply_request,
     entries.Placement: _placement,
     entries.ReportApplied: _report,
-    entries.NodeChanged: _node,
+    entries.NodeChanged: nodes.judge,
+    entries.NodesMoved: nodes.move,
+    entries.ReplacementHeld: nodes.hold,
     entries.Setting: _setting,
     entries.Revocation: note_revocation,
     entries.Adopted: adopt,

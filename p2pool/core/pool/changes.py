@@ -38,13 +38,10 @@ class Changes:
             text = f"is {copy.state.name.lower()}{where}{why}"
             self.tell("allocation", str(copy.allocation), text)
 
-    def set_node(self, node: NodeRecord) -> None:
-        """Store what is judged of a node, since now, and tell it. The time of a judgement is that
-        of its reachability: a drain does not make an unreachable node younger."""
-        old = self.state.node(node.node_id)
-        if node.reachability is not old.reachability:
-            node = attrs.evolve(node, changed_at_ms=self.state.log_time_ms)
+    def set_node(self, node: NodeRecord, because: str) -> None:
+        """Store what is judged of a node, and tell it."""
         self.state.nodes[node.node_id] = node
-        why = f": {node.reason}" if node.reason else ""
-        text = f"is {node.reachability.name.lower()}, {node.intent.name.lower()}{why}"
+        fields = (node.membership, node.reachability, node.intent)
+        why = f": {because}" if because else ""
+        text = f"is {', '.join(field.name.lower() for field in fields)}{why}"
         self.tell("node", node.node_id.hex(), text)

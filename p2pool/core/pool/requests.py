@@ -170,7 +170,7 @@ def _intent(changes: Changes, record: RequestApplied, name: TaskId) -> None:
     intent = advance(INTENT, node.intent, INTENT_OF[request.action])
     assert intent is not None
     reason = f"{request.action.value} by 0x{record.signer.hex()}"
-    changes.set_node(attrs.evolve(node, intent=intent, reason=reason))
+    changes.set_node(attrs.evolve(node, intent=intent, intent_reason=reason), reason)
 
 
 def _set(changes: Changes, record: RequestApplied, name: TaskId) -> None:

@@ -34,6 +34,7 @@ from p2pool.model.states import (
     TERMINAL_ALLOCATION_STATES,
     AllocationState,
     Intent,
+    Membership,
     Reachability,
 )
 from p2pool.model.tasks import Resources, SignedRequest, TaskSpec
@@ -129,13 +130,20 @@ class Stray:
 
 @attrs.frozen
 class NodeRecord:
-    """What the pool judged of a node, since when in log time."""
+    """What the pool judged of a node: three fields, each with its reason. `changed_at_ms` (of the
+    reachability) and `membership_at_ms` are since when, in log time. `eject`: why its manager is to
+    eject it, or ""."""
 
     node_id: NodeId
     reachability: Reachability = Reachability.HEALTHY
     intent: Intent = Intent.ELIGIBLE
     reason: str = ""
     changed_at_ms: int = 0
+    intent_reason: str = ""
+    membership: Membership = Membership.APPLICANT
+    membership_reason: str = ""
+    membership_at_ms: int = 0
+    eject: str = ""
 
 
 @attrs.frozen
@@ -176,6 +184,8 @@ class PoolSnapshot:
     applied: tuple[AppliedRequest, ...]
     recovered_at_ms: int
     chain: Chain
+    held_until_ms: int
+    held_because: str
 
 
 StrayKey = tuple[AllocationId, int]
@@ -186,6 +196,8 @@ class PoolState:
     """The state after the entry at `applied_index`. `log_time_ms` is that entry's time.
 
     `recovered_at_ms`: when this epoch began from another's log; 0 for a log that began empty.
+    `held_until_ms`: no copy on a node that vanished is replaced before that, and why; 0: none is
+    held.
     """
 
     pool: PoolRef
@@ -202,6 +214,8 @@ class PoolState:
     applied: dict[bytes, AppliedRequest] = attrs.field(factory=dict)
     recovered_at_ms: int = 0
     chain: Chain = Chain()
+    held_until_ms: int = 0
+    held_because: str = ""
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _digest: tuple[int, Digest] | None = None
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
@@ -322,6 +336,8 @@ class PoolState:
                 tuple(self.applied.values()),
                 self.recovered_at_ms,
                 self.chain,
+                self.held_until_ms,
+                self.held_because,
             )
         )
 
@@ -350,4 +366,5 @@ def from_bytes(data: bytes) -> PoolState:
         state.note_applied(request)
     state.recovered_at_ms = kept.recovered_at_ms
     state.chain = kept.chain
+    state.held_until_ms, state.held_because = kept.held_until_ms, kept.held_because
     return state

@@ -1,0 +1,111 @@
+"""Nodes as entries move them: reachability, intent, membership, and when replacement is held.
+
+Intuition: three independent fields, each with its table in `model.states`. The leader writes down
+what it judged, requests what is wanted; here each moves along its own table or not at all, so that
+nothing but the manager's request lifts a ban, and no leader's haste skips a state. Since when a
+state lasts is log time, which goes on whoever leads.
+
+Invariants: a node that left keeps nothing but its ban; of nodes that left a bounded number is
+remembered; what ejection is due for is forgotten with the state that it was due for.
+Source: design, section 8.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from p2pool.core.pool.changes import Changes
+from p2pool.core.pool.state import NodeRecord
+from p2pool.model import limits
+from p2pool.model.entries import NodeChanged, NodeMoved, NodesMoved, ReplacementHeld
+from p2pool.model.states import MEMBERSHIP, Intent, Membership, Reachability
+
+REACHABILITY_CHANGES: Mapping[Reachability, tuple[Reachability, ...]] = {
+    Reachability.HEALTHY: (Reachability.UNREACHABLE,),
+    Reachability.SUSPECT: (),
+    Reachability.UNREACHABLE: (Reachability.HEALTHY, Reachability.DEAD),
+    Reachability.DEAD: (Reachability.HEALTHY,),
+}
+"""What a leader may write down: suspicion is an observer's own, so it is passed over."""
+
+
+def judge(changes: Changes, record: NodeChanged) -> None:
+    """A judgement; the manager's ban and an owner's drain are not a leader's to lift."""
+    state = changes.state
+    old = state.node(record.node_id)
+    new = old
+    if record.reachability in REACHABILITY_CHANGES[old.reachability]:
+        new = attrs.evolve(
+            new, reachability=record.reachability, reason=record.reason,
+            changed_at_ms=state.log_time_ms, eject="",
+        )  # fmt: skip
+    if (old.intent, record.intent) == (Intent.DRAINING, Intent.DRAINED):
+        new = attrs.evolve(new, intent=Intent.DRAINED)
+    if new != old:
+        changes.set_node(new, record.reason)
+
+
+def move(changes: Changes, record: NodesMoved) -> None:
+    """What the chain and heartbeats say of nodes, each along the table of membership."""
+    for moved in record.moves:
+        _move(changes, moved)
+
+
+def _move(changes: Changes, moved: NodeMoved) -> None:
+    state = changes.state
+    old = state.node(moved.node_id)
+    if moved.eject:
+        if old.membership is moved.membership and not old.eject:
+            changes.set_node(attrs.evolve(old, eject=moved.reason), moved.reason)
+        return
+    if moved.membership not in MEMBERSHIP[old.membership].values():
+        return
+    new = attrs.evolve(
+        old, membership=moved.membership, membership_reason=moved.reason,
+        membership_at_ms=state.log_time_ms, eject="",
+    )  # fmt: skip
+    if moved.membership is Membership.ONBOARDING and old.intent is not Intent.BANNED:
+        # It comes anew: what was wanted or judged of it before it left is no matter.
+        new = attrs.evolve(
+            new, intent=Intent.ELIGIBLE, intent_reason="", reachability=Reachability.HEALTHY,
+            reason="", changed_at_ms=0,
+        )  # fmt: skip
+    changes.set_node(new, moved.reason)
+    if moved.membership is Membership.LEFT:
+        _forget(changes)
+
+
+def _forget(changes: Changes) -> None:
+    """The nodes that left longest ago, beyond what is kept; a ban is never forgotten."""
+    state = changes.state
+    left = [
+        n for n in state.nodes.values()
+        if n.membership is Membership.LEFT and n.intent is not Intent.BANNED
+    ]  # fmt: skip
+    left.sort(key=lambda n: (n.membership_at_ms, n.node_id))
+    for node in left[: max(0, len(left) - limits.LEFT_KEPT_MAX)]:
+        del state.nodes[node.node_id]
+
+
+def hold(changes: Changes, record: ReplacementHeld) -> None:
+    """Replacement is held until a time, or goes on (0)."""
+    state = changes.state
+    if record.until_ms == state.held_until_ms:
+        return
+    state.held_until_ms, state.held_because = record.until_ms, record.reason
+    if record.until_ms:
+        changes.tell("pool", "replacement", f"is held: {record.reason}")
+    else:
+        changes.tell("pool", "replacement", "goes on")
+
+
+def view_reason(node: NodeRecord) -> str:
+    """Why a node is as it is judged to be, what weighs most first; "" when all is well."""
+    parts = [node.eject]
+    if node.intent is not Intent.ELIGIBLE:
+        parts.append(node.intent_reason)
+    if node.reachability is not Reachability.HEALTHY:
+        parts.append(node.reason)
+    if node.membership in (Membership.STALLED, Membership.LEFT):
+        parts.append(node.membership_reason)
+    return "; ".join(dict.fromkeys(part for part in parts if part))
