@@ -143,7 +143,10 @@ class Health:
         for node_id, suspicion in tuple(self.suspicions.items()):
             due = now.mono_ms >= suspicion.probe_due_ms
             suspicion.failed += due and suspicion.request != 0
-            if suspicion.failed and (reason := _verdict(suspicion, now)) is not None:
+            if (
+                suspicion.failed
+                and (reason := _verdict(suspicion, node_id in connected, now)) is not None
+            ):
                 del self.suspicions[node_id]
                 out.append(Verdict(node_id, reason))
                 continue
@@ -154,16 +157,7 @@ class Health:
                 # Our first probe and those of the witnesses have the same time: who is last to
                 # answer then settles it.
                 out += self._begin(node_id, suspicion, members, take_request)
-<<<<<<< HEAD
                 wait_ms = limits.PROBE_TIMEOUT_MS
-=======
-            else:
-                suspicion.failed += 1
-                if (reason := _verdict(suspicion, node_id in connected, now)) is not None:
-                    del self.suspicions[node_id]
-                    out.append(Verdict(node_id, reason))
-                    continue
->>>>>>> d2698a0 (Write down who came, stalled and left, hold replacement aloud, and give the slow their time)
             suspicion.request = take_request()
             out.append(Probe(suspicion.request, node_id))
             suspicion.probe_due_ms = now.mono_ms + wait_ms
