@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -145,7 +145,9 @@ class Anvil:
         self.process.wait()
 
 
-async def start_anvil(directory: Path, say: Say = _silent, port: int = 0) -> Anvil:
+async def start_anvil(
+    directory: Path, say: Say = _silent, port: int = 0, arguments: Sequence[str] = ()
+) -> Anvil:
     """Start a chain of its own on loopback; waits for its first answer.
 
     Raises `ChainUnavailable` with the end of its log when none comes in time.
@@ -156,7 +158,7 @@ async def start_anvil(directory: Path, say: Say = _silent, port: int = 0) -> Anv
     log = directory / "anvil.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [str(binary), "--host", "127.0.0.1", "--port", str(port), *SETTINGS],
+            [str(binary), "--host", "127.0.0.1", "--port", str(port), *SETTINGS, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -19,7 +19,7 @@ from p2pool.client.agent import AgentClient, Answer
 from p2pool.client.discovery import agent_in
 from p2pool.codec.peerid import peer_key_of
 from p2pool.dev.admitting import admit
-from p2pool.dev.anvil import DEV_CHAIN_ID, start_anvil
+from p2pool.dev.anvil import DEV_CHAIN_ID, Anvil, start_anvil
 from p2pool.dev.children import Child, adopt, spawn, wait_line
 from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
 from p2pool.dev.engine import find_engine
@@ -81,11 +81,11 @@ class DevAgent:
 
 @attrs.define
 class DevPool:
-    """A pool in a directory. `say` tells people what happens."""
+    """A pool in a directory. `say` tells people what happens; `runtime` empty: what answers."""
 
     directory: Path
     say: Say
-    runtime: str = "process"
+    runtime: str = ""
     image: Image = Image("none")
     rpc_url: str = ""
     pool_id: int = 0
@@ -106,10 +106,11 @@ class DevPool:
             )
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directory.chmod(0o700)
-        engine = await trio.to_thread.run_sync(find_engine)
-        self.runtime = "docker" if engine.answers else "process"
-        if not engine.answers:
-            self.say(f"no Docker Engine answers ({engine.reason}): tasks run as plain processes")
+        if not self.runtime:
+            engine = await trio.to_thread.run_sync(find_engine)
+            self.runtime = "docker" if engine.answers else "process"
+            if not engine.answers:
+                self.say(f"no Docker Engine answers ({engine.reason}): tasks run as processes")
         self.image = await trio.to_thread.run_sync(demo_image, self.runtime, self.directory)
         await self._chain()
         address = await self._bootstrap()
@@ -121,12 +122,21 @@ class DevPool:
         await self._root()
         await self._admit()
 
-    async def _chain(self) -> None:
-        self.say("starting a development chain")
-        anvil = await start_anvil(self.directory / "chain", self.say)
+    def configured(self, name: str, config: AgentConfig) -> AgentConfig:
+        """The configuration of one agent: a test may put something in between."""
+        return config
+
+    async def start_chain(self, *arguments: str, port: int = 0) -> Anvil:
+        """Start (again) the chain, ended with the rest of the pool."""
+        anvil = await start_anvil(self.directory / "chain", self.say, port, arguments)
         self._adopt(adopt("chain", anvil.pid, anvil.log))
         anvil.process.returncode = 0  # Ended by identity, perhaps by another command.
         self.rpc_url = anvil.url
+        return anvil
+
+    async def _chain(self) -> None:
+        self.say("starting a development chain")
+        anvil = await self.start_chain()
         self.say("deploying the contracts")
         self._deployment = await deploy(anvil.rpc())
         self._manager = new_account()
@@ -215,7 +225,7 @@ class DevPool:
         await fund_tokens(self._deployment, address)
         self._keep_key(f"{name}-provider", bytes(provider.key))
         self._keep_key(f"{name}-node", bytes(node.key))
-        config = attrs.evolve(self._config, resources=share)
+        config = self.configured(name, attrs.evolve(self._config, resources=share))
         write_config(config, self._config_path(name))
         agent = DevAgent(number, self.directory / name, node.address.lower(), address)
         self.agents.append(agent)

@@ -1,0 +1,49 @@
+"""Somebody who holds the manager's key: signs requests, and has them carried out by any agent."""
+
+import attrs
+from eth_account.signers.local import LocalAccount
+
+from p2pool.cli.reach import request_for
+from p2pool.client.agent import Answer
+from p2pool.codec.messages import task_id
+from p2pool.codec.spec import spec_json
+from p2pool.dev.pool import PASSPHRASE, DevAgent, DevPool
+from p2pool.drivers.keys import load_account
+from p2pool.model.ids import PoolRef
+from p2pool.model.tasks import Action, Resources, SignedRequest, TaskSpec
+from p2pool.wire.typed import sign_request
+
+MIB = 1024 * 1024
+ENDLESS = ("sh", "-c", "while true; do sleep 1; done")
+
+
+@attrs.frozen
+class User:
+    """A key, and the pool that it is the manager of."""
+
+    ref: PoolRef
+    account: LocalAccount = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, pool: DevPool) -> "User":
+        """The manager of a development pool."""
+        key = pool.directory / "keys" / "manager.json"
+        account = load_account(key, PASSPHRASE, note=lambda text: None)
+        return cls(pool.agents[0].client().pool_ref(), account)
+
+    def signed(self, action: Action, target: str = "", text: str = "") -> SignedRequest:
+        """A fresh signed request."""
+        return sign_request(self.ref, self.account, request_for(self.ref, action, target, text))
+
+    def submission(self, name: str, replicas: int = 1) -> tuple[SignedRequest, str]:
+        """A signed task that runs until it is stopped, and the id that it will have."""
+        spec = TaskSpec(
+            name=name, image="none", command=ENDLESS, replicas=replicas,
+            resources=Resources(cpu_milli=50, memory_bytes=32 * MIB), stop_grace_s=1,
+        )  # fmt: skip
+        signed = self.signed(Action.SUBMIT, text=spec_json(spec))
+        return signed, task_id(self.ref, signed.request).hex()
+
+    def set(self, agent: DevAgent, name: str, value: str) -> Answer:
+        """Set one of the pool's settings."""
+        return agent.client().send(self.signed(Action.SET, name, f'{{"value":"{value}"}}'))
