@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check sim bench format abi clean
+.PHONY: help setup demo test check sim chaos bench format abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -40,6 +40,10 @@ check: setup ## format, lint, types, layers and the pure tests: about a minute
 SEEDS ?= 50
 sim: setup ## whole nodes in virtual time: SEEDS=n runs the seeds 0 to n-1 (FROM=m: from m on)
 	$(BIN)/python -m tests.sim --from $(or $(FROM),0) --seeds $(SEEDS)
+
+CHAOS_SECONDS ?= 600
+chaos: setup ## five agents under load and faults: CHAOS_SECONDS=n, CHAOS_SEED=n to run one again
+	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
 bench: setup ## what should be fast, beside etcd and Serf in the same run: ONLY=own|etcd|serf for one
 	bash .ci/packages bench

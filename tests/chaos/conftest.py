@@ -1,0 +1,23 @@
+"""One pool of five agents for all tests of this directory; its artefacts stay when a test fails."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.pool import ChaosPool, chaos_pool
+
+
+@pytest.fixture(scope="session")
+def pool(request: pytest.FixtureRequest) -> Iterator[ChaosPool]:
+    """The pool; each test leaves it whole."""
+    where = Path(tempfile.mkdtemp(prefix="p2chaos-", dir="/tmp"))
+    failed_before = request.session.testsfailed
+    with chaos_pool(where / "pool") as running:
+        yield running
+    if request.session.testsfailed == failed_before:
+        shutil.rmtree(where)
+    else:
+        print(f"the pool's logs and the histories are in {where}")
