@@ -4,7 +4,8 @@ Intuition: whoever takes a request holds it until its deadline, and brings it to
 again and again if the leader changes. That is safe because a request is applied once however often
 it is proposed. A forwarder has no right of its own: the leader judges the inner signatures alone.
 
-Invariants: each request is answered exactly once, by its deadline; an accepted one is committed; a
+Invariants: each request is answered exactly once, by its deadline; an accepted one is committed,
+and a refused one was refused by a state that a quorum had confirmed to be the newest; a
 reader who asked here finds here what was accepted, as far as this node catches up in time.
 Source: design, sections 9 and 10; Raft, section 8 (clients).
 """
@@ -166,13 +167,25 @@ class Asks:
             item.sent_to = self.context.me
             ledger.read(item.number, now)
             return
+        self._judge(item, item.signed, now, confirmed=False)
+
+    def _judge(self, item: Pending, signed: SignedRequest, now: Now, *, confirmed: bool) -> None:
+        """Propose a request, or refuse it: that is a read, and as any read it waits until a
+        quorum has confirmed that we lead. A leader that slept, or is new, may judge by old state.
+        """
         try:
-            done = self._propose(item, item.signed, now)
-        except P2poolError as error:
+            done = self._propose(item, signed, now)
+        except (BadSignature, Unavailable) as error:
             self._finish(item, error)
-            return
-        if done is not None:
-            self._accept(item, done, now)
+        except P2poolError as error:
+            if confirmed:
+                self._finish(item, error)
+            else:
+                item.sent_to = self.context.me
+                self.context.ledger.read(item.number, now)
+        else:
+            if done is not None:
+                self._accept(item, done, now)
 
     def _propose(self, item: Pending, signed: SignedRequest, now: Now) -> Accepted | None:
         """Judge a request and propose it; its acceptance where it was applied before."""
@@ -221,9 +234,11 @@ class Asks:
                 )
 
     def readable(self, number: int, index: int, now: Now) -> None:
-        """Our own read as leader has its index."""
+        """Our own read as leader has its index; what would be refused is judged by it."""
         item = self.pending.get(number)
-        if item is not None:
+        if item is not None and item.signed is not None:
+            self._judge(item, item.signed, now, confirmed=True)
+        elif item is not None:
             self._accept(item, self._accepted(NO_TASK, index), now)
 
     def unreadable(self, number: int) -> None:
