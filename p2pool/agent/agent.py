@@ -127,7 +127,8 @@ class Agent:
 
     def _hello(self) -> bytes:
         me = self.node.context.config.me
-        addresses = self.node.condition.addresses or self.network.addresses()
+        announced = self.options.config.network.announce
+        addresses = announced or self.node.condition.addresses or self.network.addresses()
         hello = Hello(__version__, self.binding, me.store_id, addresses[: limits.ADDRESSES_MAX])
         return self.sealer.seal(hello, read_clock())[1]
 

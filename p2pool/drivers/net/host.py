@@ -10,9 +10,12 @@ What the subclasses add, each for something seen in py-libp2p 0.8.1:
   node would accept only so many connections in its life: the upgrade waits for the end instead;
 - an auto-connector dials up to half of `high_watermark` peers out of the peer store, which any peer
   can fill through identify, whatever `low_watermark` says: there is none here;
+- opening a stream to a peer that is just gone dials the addresses that it told identify, which are
+  those it listens at, not those it announces: only the peer book dials;
 - only peers with Ed25519 keys are let in: no agent has another kind;
 - what each small message would cost for nothing is left out (`economy`);
-- our own addresses are computed once, not for every message that carries our peer record.
+- our own addresses are computed once, not for every message that carries our peer record;
+- importing it cuts its loggers off from ours, so that their lines would pass by redaction.
 """
 
 import logging
@@ -42,6 +45,7 @@ from p2pool.drivers.net.frames import STREAM_ERRORS, reset_stream
 from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS, STREAMS_PER_PEER_MAX
 
 logger = logging.getLogger(__name__)
+logging.getLogger("libp2p").propagate = True
 
 MUXERS = {"yamux": {YAMUX_PROTOCOL_ID: PoolYamux}, "mplex": {MPLEX_PROTOCOL_ID: Mplex}}
 DEFAULT_MUXER = "yamux"
@@ -108,6 +112,13 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
             self._inbound_streams[peer_id] -= 1
             if not self._inbound_streams[peer_id]:
                 del self._inbound_streams[peer_id]
+
+    async def dial_peer(self, peer_id: ID) -> Any:
+        """The connections that there are. SwarmException: there is none, and none is made."""
+        found = [c for c in self.get_connections(peer_id) if not c.is_closed]
+        if not found:
+            raise SwarmException("the peer is not connected")
+        return found
 
     async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
         """Let an authenticated connection in, unless its key is of another kind than ours."""
