@@ -129,9 +129,24 @@ class Condition:
             return ledger.refusal
         unbegun = ledger.raft is not None and ledger.raft.state.log.last_index == 0
         if root is None or not unbegun:
-            return "The pool has no leader now."
+            return self._no_quorum() or "The pool has no leader now."
         return (
             f"Epoch {root.epoch} of the log has not begun here: node 0x{root.founder.hex()} founds "
             "it, and has to run and be reached. If it is gone for good, the manager names another: "
             "`p2pool pool recover`."
+        )
+
+    def _no_quorum(self) -> str:
+        """Which voters are missing, where too few of them are connected; else nothing."""
+        voters, peers = self.context.ledger.configuration.voters, self.context.peers
+        away = [v.node_id for v in voters if v.node_id != self.context.me]
+        away = [node_id for node_id in away if not peers.is_connected(node_id)]
+        needed = len(voters) // 2 + 1
+        if not voters or len(voters) - len(away) >= needed:
+            return ""
+        named = ", ".join(f"0x{node_id.hex()}" for node_id in away)
+        return (
+            f"The pool has no quorum here: {len(voters) - len(away)} of {len(voters)} voters are "
+            f"connected, and {needed} are needed. What runs goes on, and so do reads; nothing is "
+            f"written until enough of these are back: {named}."
         )

@@ -1,5 +1,6 @@
 """The conductor's contract: one persist and it comes first, silence after a failed write."""
 
+import attrs
 import pytest
 
 from p2pool.core import effects as fx
@@ -70,3 +71,19 @@ def test_a_node_sleeps_between_what_is_due(world: World) -> None:
         machine.node.step(inputs.Ticked(), world.now())
         machine.node.step(inputs.Ticked(), world.now())
         assert machine.node.next_wakeup_ms > world.now_ms
+
+
+def test_a_lost_quorum_is_named(world: World) -> None:
+    """Who is left says how many voters are connected, how many are needed, and who is missing."""
+    node = leader(world)
+    others = [m.node for m in world.machines if m.node is not None and m.node is not node]
+    for other in others:
+        node.step(inputs.PeerDisconnected(other.context.config.me.peer_key), world.now())
+    assert "quorum" not in " ".join(node.view(world.now()).problems)  # It leads as yet.
+    later = world.now()
+    for _ in range(20):
+        later = attrs.evolve(later, mono_ms=later.mono_ms + 500, wall_ms=later.wall_ms + 500)
+        node.step(inputs.Ticked(), later)
+    (said,) = [p for p in node.view(later).problems if "quorum" in p]
+    assert "1 of 3 voters" in said
+    assert all(other.context.me.hex() in said for other in others)
