@@ -10,7 +10,7 @@ from p2pool.codec.spec import spec_json
 from p2pool.dev.pool import PASSPHRASE, DevAgent, DevPool
 from p2pool.drivers.keys import load_account
 from p2pool.model.ids import PoolRef
-from p2pool.model.tasks import Action, Resources, SignedRequest, TaskSpec
+from p2pool.model.tasks import Action, Constraint, Resources, SignedRequest, TaskSpec
 from p2pool.wire.typed import sign_request
 
 MIB = 1024 * 1024
@@ -35,10 +35,12 @@ class User:
         """A fresh signed request."""
         return sign_request(self.ref, self.account, request_for(self.ref, action, target, text))
 
-    def submission(self, name: str, replicas: int = 1) -> tuple[SignedRequest, str]:
-        """A signed task that runs until it is stopped, and the id that it will have."""
+    def submission(self, name: str, on: str = "") -> tuple[SignedRequest, str]:
+        """A signed task that runs until it is stopped, and the id that it will have. `on`: its
+        node, where that matters."""
         spec = TaskSpec(
-            name=name, image="none", command=ENDLESS, replicas=replicas,
+            name=name, image="none", command=ENDLESS,
+            constraints=(Constraint("node", on),) if on else (),
             resources=Resources(cpu_milli=50, memory_bytes=32 * MIB), stop_grace_s=1,
         )  # fmt: skip
         signed = self.signed(Action.SUBMIT, text=spec_json(spec))

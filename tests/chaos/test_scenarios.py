@@ -1,0 +1,416 @@
+"""The rules of the committee, each as a scenario of real processes; every test leaves it whole."""
+
+import http.client
+import itertools
+import json
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import pytest
+import trio
+
+from p2pool.client.discovery import agent_in
+from p2pool.codec.jsonform import request_json
+from p2pool.dev.pool import DevAgent
+from p2pool.model.errors import P2poolError
+from p2pool.model.tasks import Action, SignedRequest
+from tests.chaos.links import apart
+from tests.chaos.pool import ChaosPool
+from tests.chaos.user import User
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chain]
+
+PATIENCE_S = 60.0
+ANSWER_S = 30.0
+POLL_S = 0.1
+
+
+@attrs.frozen
+class Said:
+    """An answer of an agent, as HTTP has it."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+@attrs.define
+class Scene:
+    """A pool, and a user of it."""
+
+    pool: ChaosPool
+    user: User
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    async def http(self, agent: DevAgent, method: str, path: str, body: object = None) -> Said:
+        """One request, and whatever is answered."""
+
+        def ask() -> Said:
+            found = agent_in(agent.directory)
+            connection = http.client.HTTPConnection(urlsplit(found.url).netloc, timeout=ANSWER_S)
+            try:
+                headers = {"Authorization": f"Bearer {found.token}"}
+                sent = None
+                if body is not None:
+                    sent, headers["Content-Type"] = json.dumps(body), "application/json"
+                connection.request(method, path, sent, headers)
+                answer = connection.getresponse()
+                return Said(
+                    answer.status,
+                    {name.lower(): value for name, value in answer.getheaders()},
+                    json.loads(answer.read() or b"{}"),
+                )
+            finally:
+                connection.close()
+
+        return await trio.to_thread.run_sync(ask)
+
+    async def post(self, agent: DevAgent, signed: SignedRequest) -> Said:
+        """Hand a signed request to an agent, once."""
+        return await self.http(agent, "POST", "/v1/requests", request_json(signed))
+
+    async def write(self, agent: DevAgent, signed: SignedRequest) -> dict[str, Any]:
+        """Have it carried out, as patient clients do."""
+        return await trio.to_thread.run_sync(
+            lambda: agent.client().send(signed, patience_ms=int(PATIENCE_S * 1000))
+        )
+
+    async def task(self, agent: DevAgent, task: str) -> Said:
+        """A consistent read of a task."""
+        return await self.http(agent, "GET", f"/v1/tasks/{task}?consistent=true")
+
+    # --- who is who -------------------------------------------------------------------------------
+
+    async def leader(self) -> DevAgent:
+        """Who leads, once somebody does."""
+        return self.pool.named(str(await self.until("a leader", self.pool.leader)))
+
+    def others(self, *agents: DevAgent) -> list[DevAgent]:
+        """Everybody else."""
+        return [a for a in self.pool.agents if a not in agents]
+
+    async def elected(self, old: DevAgent, seen_by: list[DevAgent]) -> DevAgent:
+        """Another leader than the old one, as these agents say."""
+
+        async def another() -> str | None:
+            said = {
+                (await self.pool.ask(agent, "/v1/leader"))["leader"]["node_id"] for agent in seen_by
+            }
+            found = next(iter(said))
+            return found if len(said) == 1 and found not in (None, old.node_id) else None
+
+        return self.pool.named(str(await self.until("another leader", another)))
+
+    async def term(self, agent: DevAgent) -> int:
+        """The term that an agent is in."""
+        return int((await self.pool.ask(agent, "/v1/leader"))["meta"]["term"])
+
+    # --- waiting ----------------------------------------------------------------------------------
+
+    async def until(self, what: str, done: Callable[[], Awaitable[Any]]) -> Any:
+        """Ask until the answer is true."""
+        last = ""
+        with trio.move_on_after(PATIENCE_S):
+            while True:
+                try:
+                    if answer := await done():
+                        return answer
+                except P2poolError as error:
+                    last = str(error)
+                await trio.sleep(POLL_S)
+        raise TimeoutError(f"no {what} within {PATIENCE_S:.0f} s; {last}")
+
+    async def running(self, task: str) -> bool:
+        """Whether a task's copy runs somewhere, by the runtimes' own account."""
+        for agent in self.pool.agents:
+            if f"{task}.0" in await self.pool.containers(agent):
+                return True
+        return False
+
+    async def is_said(self, agent: DevAgent, task: str, state: str = "running") -> bool:
+        """Whether an agent's own view of a task has this state."""
+        seen = await self.pool.ask(agent, f"/v1/tasks/{task}")
+        return bool(seen["task"]["state"] == state)
+
+    async def not_running(self, task: str) -> bool:
+        """The opposite."""
+        return not await self.running(task)
+
+
+@pytest.fixture
+async def scene(pool: ChaosPool) -> Scene:
+    """The pool, whole."""
+    await pool.wait_healed()
+    return Scene(pool, User.of(pool))
+
+
+async def test_a_graceful_stop_hands_leadership_on(scene: Scene) -> None:
+    """Somebody leads when the old leader's process is gone, and writes never stop for long."""
+    old = await scene.leader()
+    at = scene.others(old)[0]
+    acknowledged: list[float] = []
+    stopped = trio.Event()
+
+    async def write_on() -> None:
+        while not stopped.is_set():
+            signed, _ = scene.user.submission("hand-over")
+            answer = await scene.write(at, signed)
+            acknowledged.append(time.monotonic())
+            await scene.write(at, scene.user.signed(Action.STOP, answer["task_id"]))
+            await trio.sleep(POLL_S)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write_on)
+        await trio.sleep(1)
+        before = await scene.term(at)
+        await scene.pool.kill(old.name, signal.SIGTERM)
+        new = await scene.elected(old, scene.others(old))
+        assert await scene.term(new) > before
+        count = len(acknowledged)
+        await scene.until("writes after it", lambda: _more(acknowledged, count + 2))
+        stopped.set()
+    gaps = [b - a for a, b in itertools.pairwise(acknowledged)]
+    print(f"longest gap between acknowledged writes: {max(gaps):.2f} s")
+    assert max(gaps) < PATIENCE_S / 2
+    await scene.pool.start_agent(old)
+    await scene.pool.wait_healed()
+
+
+async def _more(times: list[float], count: int) -> bool:
+    return len(times) >= count
+
+
+async def test_a_paused_leader_that_wakes_does_no_harm(scene: Scene) -> None:
+    """It tells nothing stale, what it takes is not lost, and nobody obeys its old orders."""
+    old = await scene.leader()
+    at = scene.others(old)[0]
+    signed, stopped = scene.user.submission("stopped-meanwhile", on=at.node_id)
+    await scene.write(at, signed)
+    await scene.until("the task running", lambda: scene.running(stopped))
+    drained = scene.others(old)[1]
+    scene.pool.pause(old.name)
+    new = await scene.elected(old, scene.others(old))
+    await scene.write(new, scene.user.signed(Action.STOP, stopped))
+    made, fresh = scene.user.submission("made-meanwhile", on=at.node_id)
+    await scene.write(new, made)
+    await scene.write(new, scene.user.signed(Action.DRAIN, drained.node_id))
+    await scene.until("its end", lambda: scene.not_running(stopped))
+
+    late, late_task = scene.user.submission("asked-of-the-sleeper")
+    end_of_fresh = scene.user.signed(Action.STOP, fresh)
+    resumed = scene.user.signed(Action.RESUME, drained.node_id)
+    said: dict[str, Said] = {}
+
+    async def ask(name: str, act: Callable[[], Awaitable[Said]]) -> None:
+        said[name] = await act()
+
+    node = f"/v1/nodes/{drained.node_id}?consistent=true"
+    async with trio.open_nursery() as nursery:
+        # All of this waits in its sockets, and is what it sees first when it wakes.
+        nursery.start_soon(ask, "fresh", lambda: scene.task(old, fresh))
+        nursery.start_soon(ask, "stopped", lambda: scene.task(old, stopped))
+        nursery.start_soon(ask, "node", lambda: scene.http(old, "GET", node))
+        nursery.start_soon(ask, "late", lambda: scene.post(old, late))
+        nursery.start_soon(ask, "end", lambda: scene.post(old, end_of_fresh))
+        nursery.start_soon(ask, "resume", lambda: scene.post(old, resumed))
+        await trio.sleep(1)
+        scene.pool.go_on(old.name)
+
+    assert said["fresh"].status in (200, 503), said["fresh"]
+    assert said["stopped"].status in (200, 503), said["stopped"]
+    if said["stopped"].status == 200:
+        assert said["stopped"].body["task"]["stop_requested"]
+    assert said["node"].status in (200, 503), said["node"]
+    if said["node"].status == 200:
+        assert said["node"].body["node"]["intent"] in ("draining", "drained", "eligible")
+    for name in ("late", "end", "resume"):
+        assert said[name].status in (200, 503), (name, said[name])
+    for _ in range(10):
+        assert await scene.not_running(stopped), "the sleeper's orders were obeyed"
+        await trio.sleep(POLL_S)
+    for one in (late, end_of_fresh, resumed):
+        await scene.write(at, one)
+    await scene.until("the late task running", lambda: scene.running(late_task))
+    await scene.until("the end of the other", lambda: scene.not_running(fresh))
+    await scene.write(at, scene.user.signed(Action.STOP, late_task))
+    await scene.pool.wait_healed()
+    names = [t["name"] for t in (await scene.pool.ask(at, "/v1/tasks"))["tasks"]]
+    assert names.count("asked-of-the-sleeper") == 1
+
+
+async def test_an_isolated_leader_steps_down_and_says_so(scene: Scene) -> None:
+    """Its client gets 503 and when to come again, never a wrong answer; plain reads go on."""
+    old = await scene.leader()
+    rest = scene.others(old)
+    first, there = scene.user.submission("before-the-split")
+    await scene.write(old, first)
+    scene.pool.links.block(apart([old.name], [a.name for a in rest]))
+    new = await scene.elected(old, rest)
+    made, elsewhere = scene.user.submission("on-the-other-side")
+    await scene.write(new, made)
+    lost, lost_task = scene.user.submission("asked-of-the-isolated")
+
+    answers: list[Said] = []
+
+    async def ask(act: Callable[[], Awaitable[Said]]) -> None:
+        answers.append(await act())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, lambda: scene.post(old, lost))
+        nursery.start_soon(ask, lambda: scene.task(old, elsewhere))
+        nursery.start_soon(ask, lambda: scene.task(old, there))
+        stop = scene.user.signed(Action.STOP, elsewhere)
+        nursery.start_soon(ask, lambda: scene.post(old, stop))
+    for answer in answers:
+        assert answer.status == 503, answer
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.body["code"] in ("no-leader", "unavailable")
+        assert answer.body["hint"]
+    plain = await scene.http(old, "GET", f"/v1/tasks/{there}")
+    assert plain.status == 200
+    assert plain.body["meta"]["leader"] is None
+    assert (await scene.http(old, "GET", "/v1/readiness")).status == 503
+    assert (await scene.task(new, lost_task)).status == 404
+    await scene.pool.wait_healed()
+    for at in (old, new):  # The same request again, twice: it is carried out once.
+        await scene.write(at, lost)
+    names = [t["name"] for t in (await scene.pool.ask(new, "/v1/tasks"))["tasks"]]
+    assert names.count("asked-of-the-isolated") == 1
+    for task in (there, elsewhere, lost_task):
+        await scene.write(new, scene.user.signed(Action.STOP, task))
+
+
+async def test_the_api_answers_during_an_election(scene: Scene) -> None:
+    """Every read of every agent that lives is answered, before, during and after."""
+    old = await scene.leader()
+    rest = scene.others(old)
+    answered: dict[str, int] = {}
+    over = trio.Event()
+
+    async def read_on(agent: DevAgent) -> None:
+        while not over.is_set():
+            for path in ("/v1/health", "/v1/tasks", "/v1/leader"):
+                said = await scene.http(agent, "GET", path)
+                assert said.status == 200, (agent.name, path, said)
+                answered[agent.name] = answered.get(agent.name, 0) + 1
+            await trio.sleep(POLL_S)
+
+    async with trio.open_nursery() as nursery:
+        for agent in rest:
+            nursery.start_soon(read_on, agent)
+        await scene.pool.kill(old.name)
+        await scene.elected(old, rest)
+        over.set()
+    assert set(answered) == {a.name for a in rest}
+    await scene.pool.start_agent(old)
+    await scene.pool.wait_healed()
+
+
+async def test_a_lost_majority_and_back(scene: Scene) -> None:
+    """Without a quorum reads and tasks go on and writes wait; one voter back, all goes on."""
+    signed, task = scene.user.submission("outlives-the-quorum")
+    leader = await scene.leader()
+    await scene.write(leader, signed)
+    lost = [leader, *scene.others(leader)[:2]]
+    left = scene.others(*lost)
+    for agent in left:
+        await scene.pool.wait("it running", lambda agent=agent: scene.is_said(agent, task))  # type: ignore[misc]
+    for agent in lost:
+        await scene.pool.kill(agent.name)
+    refused, refused_task = scene.user.submission("without-a-quorum")
+    for agent in left:
+        said = await scene.post(agent, refused)
+        assert said.status == 503, said
+        assert said.headers["retry-after"]
+        plain = await scene.http(agent, "GET", f"/v1/tasks/{task}")
+        assert plain.status == 200
+        assert plain.body["task"]["state"] == "running"
+        assert (await scene.task(agent, task)).status == 503
+    assert await scene.running(task)
+
+    async def said_so() -> bool:
+        ready = await scene.http(left[0], "GET", "/v1/readiness")
+        return ready.status == 503 and any("quorum" in one for one in ready.body["problems"])
+
+    await scene.until("word of the quorum", said_so)
+    await scene.pool.start_agent(lost[1])
+    await scene.write(left[0], refused)
+    for agent in (lost[0], lost[2]):
+        await scene.pool.start_agent(agent)
+    await scene.pool.wait_healed()
+    assert await scene.running(task)
+    for one in (task, refused_task):
+        await scene.write(left[0], scene.user.signed(Action.STOP, one))
+
+
+async def test_a_follower_that_was_away_disturbs_nobody(scene: Scene) -> None:
+    """Cut off and back again, with its connections reset meanwhile: same leader, same term."""
+    leader = await scene.leader()
+    away = scene.others(leader)[0]
+    rest = scene.others(away)
+    before = await scene.term(leader)
+    pairs = apart([away.name], [a.name for a in rest])
+    scene.pool.links.sever(pairs)
+
+    async def noticed() -> bool:
+        seen = await scene.pool.ask(away, "/v1/leader")
+        return bool(seen["leader"]["node_id"] is None)
+
+    await scene.until("a follower without a leader", noticed)
+    await trio.sleep(4)  # Long enough for several of its own timeouts.
+    scene.pool.links.mend(pairs)
+    await scene.pool.wait_healed()
+    assert await scene.leader() == leader
+    assert await scene.term(leader) == before
+
+
+async def test_committees_that_see_different_blocks(scene: Scene) -> None:
+    """The leader's endpoint is stuck, another lags, one is silent, one is gone: all goes on."""
+    leader = await scene.leader()
+    names = [leader.name, *(a.name for a in scene.others(leader))]
+    views = scene.pool.views
+    block = (await scene.pool.ask(leader, "/v1/roster"))["roster"]["block_number"]
+    views[names[0]].show("stuck", block)
+    views[names[1]].show("lag", 12)
+    views[names[2]].show("silent")
+    views[names[3]].show("down")
+    before = await scene.term(leader)
+
+    async def apart_by_blocks() -> bool:
+        seen = [
+            (await scene.pool.ask(agent, "/v1/roster"))["roster"]["block_number"]
+            for agent in scene.pool.agents
+        ]
+        return bool(max(seen) >= block + 5)
+
+    await scene.until("agents that see different blocks", apart_by_blocks)
+    for agent in scene.pool.agents:
+        signed, task = scene.user.submission(f"by-{agent.name}")
+        await scene.write(agent, signed)
+        await scene.until("it running", lambda task=task: scene.running(task))  # type: ignore[misc]
+        await scene.write(agent, scene.user.signed(Action.STOP, task))
+        roster = (await scene.pool.ask(agent, "/v1/roster"))["roster"]
+        assert len(roster["members"]) == len(scene.pool.agents)
+    assert await scene.leader() == leader, "nobody was deposed for what its endpoint says"
+    assert await scene.term(leader) == before
+    committee = (await scene.pool.ask(leader, "/v1/committee"))["committee"]
+    assert len([m for m in committee["members"] if m["voter"]]) == len(scene.pool.agents)
+    ages = [(await scene.pool.ask(a, "/v1/roster"))["roster"]["age_ms"] for a in scene.pool.agents]
+    assert max(ages) > min(ages)
+    await scene.pool.wait_healed()
+
+
+async def test_an_agent_comes_back_without_the_bootstrap_node(scene: Scene) -> None:
+    """Who knows peers needs nobody to introduce it."""
+    leader = await scene.leader()
+    one = scene.others(leader)[0]
+    await scene.pool.kill("bootstrap")
+    await scene.pool.kill(one.name)
+    await scene.pool.start_agent(one)
+    await scene.pool.wait_healed()
+    await scene.pool.restart_bootstrap()
