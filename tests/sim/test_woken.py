@@ -1,14 +1,20 @@
 """A leader that slept through its own deposition says nothing from what it knew before."""
 
+import pytest
+
 from p2pool.core import inputs
 from p2pool.core.effects import Reply
 from p2pool.model.errors import NotFound
 from p2pool.model.ports import Accepted, SubmitAsked
 from p2pool.model.tasks import Action, Signers, TaskSpec
-from tests.sim.test_scenarios import ENDLESS, Pool, pool
+from tests.sim.pool import ENDLESS, Pool, formed
 from tests.sim.world import MANAGER_ADDRESS
 
-__all__ = ["pool"]
+
+@pytest.fixture
+def pool() -> Pool:
+    """A pool of three that has formed."""
+    return formed()
 
 
 def test_a_woken_leader_refuses_nothing_by_old_state(pool: Pool) -> None:
