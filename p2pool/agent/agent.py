@@ -89,7 +89,10 @@ class Agent:
         self.key = SigningKey(seed)
         node_id = NodeId(bytes.fromhex(options.node.address[2:]))
         me = Voter(node_id, peer_key_of(seed), restored.store_id)
-        about = NodeConfig(self.pool, me, restored.incarnation, __version__)
+        about = NodeConfig(
+            self.pool, me, restored.incarnation, __version__,
+            ended_keep_ms=config.runtime.ended_keep_s * 1000,
+        )  # fmt: skip
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         self.gate = Gate(self.pool, self.node.context.peers.key_of)
         self.sealer = Sealer(self.pool, node_id, me.peer_key, restored.incarnation, self.key)

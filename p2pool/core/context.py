@@ -34,6 +34,7 @@ class NodeConfig:
     incarnation: int
     agent_version: str
     committee_size: int = limits.COMMITTEE_DEFAULT
+    ended_keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
 
 
 @attrs.define

@@ -68,7 +68,7 @@ class Node:
         self.context.started_ms = now.mono_ms
         scope = RuntimeScope(config.pool, config.me.node_id)
         self.rights = WorkRights(self.context)
-        self.worker = Worker(scope, self.rights.judge, restored.tables)
+        self.worker = Worker(scope, self.rights.judge, restored.tables, config.ended_keep_ms)
         self.neighbours = Neighbours(self.context, Watch(config.me.node_id))
         self.asks = Asks(self.context)
         self.logs_held = LogsHeld(self.context)

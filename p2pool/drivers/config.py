@@ -130,6 +130,7 @@ class RuntimeConfig:
     them. `images_max_bytes`: images that the agent fetched and nothing uses go when they take
     more. `disk_reserve_bytes` stay free on the engine's disk: no image is fetched into them.
     `probe_image` is run once by checks; it needs nvidia-smi's C library where there are GPUs.
+    `ended_keep_s`: how long containers that ended are kept, for their log lines.
     """
 
     kind: str = attrs.field(default="auto", validator=_one_of("auto", "docker", "process"))
@@ -137,6 +138,9 @@ class RuntimeConfig:
     bind_directories: tuple[Path, ...] = ()
     registries: tuple[str, ...] = ()
     probe_image: str = ""
+    ended_keep_s: int = attrs.field(
+        default=limits.ENDED_KEEP_DEFAULT_S, validator=_between(0, limits.TASK_TIME_MAX_S)
+    )
     gpus: str = attrs.field(default="auto", validator=_one_of("auto", "toolkit", "cdi"))
     images_max_bytes: Size | None = attrs.field(
         default=None, validator=_between(0, limits.RESOURCE_MAX_BYTES)

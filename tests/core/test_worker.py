@@ -126,7 +126,7 @@ class Bench:
         key = (allocation, attempt)
         state = ContainerState.EXITED if code is not None else ContainerState.DEAD
         self.engine[key] = attrs.evolve(
-            self.engine[key], state=state, exit_code=code, finished_at_ms=self.at_ms
+            self.engine[key], state=state, exit_code=code, finished_at_ms=self.now().wall_ms
         )
 
     def finish(self, of: Desired, code: int | None = 0) -> list[ev.WorkerEffect]:
@@ -352,6 +352,24 @@ def test_only_the_newest_ended_containers_are_kept(bench: Bench) -> None:
     assert {e.allocation for e in removed if isinstance(e, ev.RemoveContainer)} == {
         of.allocation for of in many[:3]
     }
+
+
+def test_containers_that_ended_long_ago_go_with_their_lines(bench: Bench) -> None:
+    """At the set time they are still there, a millisecond later they are removed."""
+    old, young = desired("old"), desired("young")
+    bench.order(old, young)
+    bench.turn()
+    bench.end(old.allocation, 1, 0)
+    ended_ms = bench.now().wall_ms
+    bench.turn(limits.RECONCILE_INTERVAL_MS)
+    bench.end(young.allocation, 1, 0)
+    bench.turn(limits.RECONCILE_INTERVAL_MS)
+    bench.settle()
+    keep_ms = bench.worker.keep_ms
+    before = bench.turn(ended_ms + keep_ms - bench.now().wall_ms)
+    assert not any(isinstance(e, ev.RemoveContainer) for e in before)
+    after = bench.turn(1)
+    assert [e.allocation for e in after if isinstance(e, ev.RemoveContainer)] == [old.allocation]
 
 
 def test_another_log_is_told_all_anew_and_stops_nothing(bench: Bench) -> None:

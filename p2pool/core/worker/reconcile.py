@@ -224,11 +224,19 @@ def blocked(item: Item, items: Mapping[Key, Item]) -> bool:
     return False
 
 
-def to_drop(items: Mapping[Key, Item]) -> list[Item]:
-    """Items that are over and settled: all that have no container, and the oldest of those kept
-    for their log lines."""
+def to_drop(items: Mapping[Key, Item], keep_ms: int, now: Now) -> list[Item]:
+    """Items that are over and settled: all that have no container, those that ended longer than
+    `keep_ms` ago, and the oldest of those that are kept for their log lines."""
     over_items = [i for i in items.values() if i.ended and not i.news]
     bare = [i for i in over_items if i.container is None or not (i.runs or i.container.ended)]
     kept = [i for i in over_items if i.container is not None and i.container.ended]
     kept.sort(key=lambda i: (i.container.finished_at_ms if i.container else 0, i.key))
-    return bare + kept[: max(0, len(kept) - limits.ENDED_CONTAINERS_KEPT)]
+    over = max(0, len(kept) - limits.ENDED_CONTAINERS_KEPT)
+    old = [i for i in kept[over:] if _ended_before(i, now.wall_ms - keep_ms)]
+    return bare + kept[:over] + old
+
+
+def _ended_before(item: Item, at_ms: int) -> bool:
+    """By the engine's clock, which is this machine's; one that names no time is kept."""
+    finished_ms = item.container.finished_at_ms if item.container is not None else 0
+    return 0 < finished_ms < at_ms

@@ -45,6 +45,7 @@ class Worker:
     scope: RuntimeScope
     allowed: Allowed
     restored: Mapping[str, Mapping[bytes, bytes]] = attrs.field(repr=False)
+    keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
     items: dict[Key, Item] = attrs.field(factory=dict)
     high_water: Token = ZERO_TOKEN
     listed: bool = False
@@ -270,7 +271,7 @@ class Worker:
             effect = reconcile.drive(item, self.items, self.is_member, self.scope, self.mark, now)
             if effect is not None:
                 self.effects.append(effect)
-        for item in reconcile.to_drop(self.items):
+        for item in reconcile.to_drop(self.items, self.keep_ms, now):
             if item.container is not None:
                 if not item.busy and now.mono_ms >= item.retry_ms:
                     item.retry_ms = now.mono_ms + limits.RECONCILE_INTERVAL_MS
