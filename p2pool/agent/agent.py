@@ -27,6 +27,7 @@ from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
 from p2pool.agent.port import Port
 from p2pool.agent.runtimes import open_runtime
 from p2pool.agent.taskmetrics import TaskMetrics
+from p2pool.agent.tidying import Tidy
 from p2pool.agent.wiring import Wiring
 from p2pool.agent.work import Work
 from p2pool.api.server import ApiSettings, serve_api
@@ -115,8 +116,9 @@ class Agent:
         self.metrics.add("gate", lambda: self.gate.counters)
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
         self.metrics.tasks = self.task_metrics.all
-        self.port = Port(self.loop, self.logs, self.metrics)
+        self.port = Port(self.loop, self.logs, self.metrics, self.runtime)
         self.work = Work(self.runtime, self.loop, self.task_metrics, self.metrics)
+        self.tidy = Tidy(self.runtime, self.loop, config.volumes)
         self.wiring.connect(self.network, self.port, self.work, self.loop)
 
     # --- identity ---------------------------------------------------------------------------------
@@ -174,6 +176,7 @@ class Agent:
         async with self.network.running(), trio.open_nursery() as nursery:
             nursery.start_soon(self.work.run)
             nursery.start_soon(self.task_metrics.run)
+            nursery.start_soon(self.tidy.run)
             url = await nursery.start(
                 _serve_api, self.port, settings, self.options.directory, token
             )

@@ -16,9 +16,11 @@ from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports import Accepted, Ask, LogEnds, LogEndsAsked, SubmitAsked
+from p2pool.model.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.streams import MetricsTold
 from p2pool.model.tasks import Signers
 from p2pool.model.view import Event, View
+from p2pool.model.volumes import VolumeKeeper
 from p2pool.wire.signers import SignerCache
 
 EventId = tuple[int, int, int]
@@ -71,8 +73,11 @@ class Events:
 class Port:
     """`model.ports.AgentPort` of one agent."""
 
-    def __init__(self, loop: Loop, logs: LogLines, metrics: Metrics) -> None:
-        """Everything is asked of the loop's node."""
+    def __init__(
+        self, loop: Loop, logs: LogLines, metrics: Metrics, runtime: ContainerRuntime
+    ) -> None:
+        """Everything of the pool's is asked of the loop's node, the machine's of its runtime."""
+        self._runtime = runtime
         self.log_lines = logs
         self.event_hub = Events()
         self._loop = loop
@@ -86,6 +91,15 @@ class Port:
     def logs(self) -> LogLines:
         """The log streams."""
         return self.log_lines
+
+    @property
+    def volumes(self) -> VolumeKeeper:
+        """What tasks keep on this machine."""
+        return self._runtime.volumes
+
+    async def runtime_info(self) -> RuntimeInfo:
+        """What runs containers here."""
+        return await self._runtime.probe()
 
     def view(self) -> View:
         """The newest view, built once for each revision."""

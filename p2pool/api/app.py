@@ -15,7 +15,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from p2pool.api import routes
+from p2pool.api import disk, routes
 from p2pool.api.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
 from p2pool.api.streaming import Streams
 from p2pool.model import limits
@@ -30,7 +30,7 @@ _HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "malformed", 40
 def create_app(port: AgentPort, *, version: str = "") -> Litestar:
     """The application over a port; it knows nothing of tokens and sockets."""
     return Litestar(
-        route_handlers=routes.ALL,
+        route_handlers=(*routes.ALL, *disk.ALL),
         state=State({"port": port, "streams": Streams()}),
         exception_handlers={
             P2poolError: _on_error,

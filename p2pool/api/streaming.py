@@ -43,10 +43,11 @@ class StreamAnswer:
         streams: Streams,
         pieces: AsyncGenerator[bytes, None],
         media_type: str,
-        ping: bytes,
-        failed: Callable[[P2poolError], bytes],
+        ping: bytes | None,
+        failed: Callable[[P2poolError], bytes] | None,
     ) -> None:
-        """`failed` writes an error as the last piece."""
+        """`failed` writes an error as the last piece; without it, the connection breaks off.
+        `ping` None: nothing may stand between the pieces."""
         self._streams, self._pieces, self._failed = streams, pieces, failed
         self._media_type, self._ping = media_type, ping
         self._started = False
@@ -76,7 +77,7 @@ class StreamAnswer:
             async for piece in self._pieces:
                 await self._send(send, piece)
         except P2poolError as error:
-            if not self._started:
+            if not self._started or self._failed is None:
                 return error
             await self._send(send, self._failed(error))
         async with self._lock:
@@ -97,7 +98,7 @@ class StreamAnswer:
 
     async def _keep_alive(self, send: Send) -> None:
         await trio.sleep(FIRST_WAIT_S)
-        while True:
+        while self._ping is not None:
             await self._send(send, self._ping)
             await trio.sleep(limits.API_STREAM_PING_MS / 1000)
 

@@ -26,6 +26,7 @@ Answer = dict[str, Any]
 
 _LINE_MAX_BYTES = 4 * 1024 * 1024
 _RETRY_PAUSE_S = 0.5
+_PIECE_BYTES = 256 * 1024
 
 
 class AgentClient:
@@ -152,6 +153,35 @@ class AgentClient:
                 if kind == "error":
                     raise error_of(int(document.get("status", 500)), document)
                 yield document
+
+    # --- the agent's own machine ----------------------------------------------------------------
+
+    def volumes(self) -> list[Answer]:
+        """The volumes on its machine, measured."""
+        return list(self.get("/v1/volumes")["volumes"])
+
+    def remove_volume(self, volume_id: str) -> None:
+        """Delete one, if nothing uses it."""
+        self._json("DELETE", "/v1/volumes?" + urlencode({"id": volume_id}), None)
+
+    def runtime(self) -> Answer:
+        """What runs containers on its machine, and what it cannot do."""
+        return self.get("/v1/runtime")
+
+    def export_volume(self, volume_id: str) -> Iterator[bytes]:
+        """What is in a volume, as a tar archive. `Unavailable` where it breaks off."""
+        connection = self._connection()
+        try:
+            path = "/v1/volumes/export?" + urlencode({"id": volume_id})
+            response = self._ask(connection, "GET", path, None)
+            if response.status != 200:
+                raise error_of(response.status, _document(response.read()))
+            while piece := response.read(_PIECE_BYTES):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise self._gone(error) from error
+        finally:
+            connection.close()
 
     # --- HTTP -----------------------------------------------------------------------------------
 

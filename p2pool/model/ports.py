@@ -12,9 +12,11 @@ import attrs
 from p2pool.model.chain import Invite
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.raft import LogEnd
+from p2pool.model.runtime import RuntimeInfo
 from p2pool.model.streams import LogChunk, MetricsTold
 from p2pool.model.tasks import SignedGrant, SignedRequest
 from p2pool.model.view import Event, View
+from p2pool.model.volumes import VolumeKeeper
 
 
 @attrs.frozen
@@ -98,6 +100,15 @@ class AgentPort(Protocol):
     @property
     def logs(self) -> Logs:
         """The log streams."""
+        ...
+
+    @property
+    def volumes(self) -> VolumeKeeper:
+        """What tasks keep on this agent's machine."""
+        ...
+
+    async def runtime_info(self) -> RuntimeInfo:
+        """What runs containers here. Raises RuntimeUnavailable while nothing answers."""
         ...
 
     def view(self) -> View:

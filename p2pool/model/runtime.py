@@ -9,7 +9,7 @@ attempt that ended stays ended until `restart` or `remove`; cancelling any call 
 working and a repeated call does the rest. Restart policies are the agent's, never the engine's.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from p2pool.model.ids import AllocationId, Digest, NodeId, PoolRef, Token
 from p2pool.model.states import Health
 from p2pool.model.streams import LogChunk
 from p2pool.model.tasks import PullPolicy, TaskSpec
+from p2pool.model.volumes import Over, Retention, VolumeKeeper
 
 
 class RuntimeKind(StrEnum):
@@ -139,6 +140,24 @@ class RuntimeChanged:
     attempt: int
 
 
+@attrs.frozen
+class Held:
+    """A copy that runs here, and what it asked for."""
+
+    allocation: AllocationId
+    attempt: int
+    spec: TaskSpec
+
+
+@attrs.frozen
+class Overuse:
+    """A copy that takes more of the disk than it asked for; `reason` says what, in a sentence."""
+
+    allocation: AllocationId
+    attempt: int
+    reason: str
+
+
 OnProgress = Callable[[PullProgress], None]
 
 
@@ -200,6 +219,22 @@ class ContainerRuntime(Protocol):
         """Forget an ended container and its log lines. Unknown: does nothing.
 
         Raises Conflict while it runs: stop it first.
+        """
+        ...
+
+    @property
+    def volumes(self) -> VolumeKeeper:
+        """What tasks keep on this machine."""
+        ...
+
+    async def overused(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+        """Which of these copies hold more of the disk than they asked for."""
+        ...
+
+    async def tidy(self, over: Over, keep: Retention) -> tuple[str, ...]:
+        """Delete what is kept no longer: volumes of ended tasks, images over the owner's limit.
+
+        What went, by name.
         """
         ...
 

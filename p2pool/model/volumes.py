@@ -5,12 +5,12 @@ for the next attempt; a pool's volume is shared by all tasks here that name it. 
 machine that they are on. Names: `task/<task id>.<replica>/<name>` and `pool/<name>`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import attrs
 
-from p2pool.model.ids import AllocationId
+from p2pool.model.ids import AllocationId, TaskId
 from p2pool.model.tasks import MountKind
 
 
@@ -33,6 +33,19 @@ class Volume:
     used_at_ms: int
     ended_at_ms: int
     in_use: bool
+
+
+@attrs.frozen
+class Retention:
+    """What an owner keeps of ended tasks: of so many that ended last, and for no longer than so
+    many seconds."""
+
+    keep_tasks: int
+    keep_for_s: int
+
+
+Over = Callable[[TaskId, int], bool]
+"""Whether a task is known to have ended, by when something of it was last started here."""
 
 
 class VolumeKeeper(Protocol):

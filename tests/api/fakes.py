@@ -6,7 +6,7 @@ import attrs
 import trio
 
 from p2pool.model.chain import ChainMember, Roster
-from p2pool.model.errors import NotAllowed, P2poolError
+from p2pool.model.errors import Conflict, NotAllowed, NotFound, P2poolError
 from p2pool.model.hardware import FreeResources, Gpu, Hardware
 from p2pool.model.ids import (
     Address,
@@ -19,6 +19,7 @@ from p2pool.model.ids import (
 )
 from p2pool.model.ports import Accepted, Ask, LogEnds, LogOptions, ReadIndexAsked
 from p2pool.model.raft import Configuration, Voter
+from p2pool.model.runtime import RuntimeInfo, RuntimeKind, Unsupported
 from p2pool.model.states import (
     AllocationState,
     Intent,
@@ -28,8 +29,9 @@ from p2pool.model.states import (
     Reachability,
 )
 from p2pool.model.streams import LogChunk, MetricsTold, TaskMetric
-from p2pool.model.tasks import SignedGrant, TaskSpec
+from p2pool.model.tasks import MountKind, SignedGrant, TaskSpec
 from p2pool.model.view import AllocationView, Event, NodeView, TaskView, View
+from p2pool.model.volumes import Volume
 from tests.wire.samples import NODE_ID, PEER_KEY, POOL
 
 OTHER_NODE = NodeId(b"\xab" * 20)
@@ -140,12 +142,49 @@ class FakeLogs:
             self.closed.set()
 
 
+@attrs.define
+class FakeVolumes:
+    """Volumes in memory: what is in each, in pieces; removing or exporting may fail."""
+
+    kept: dict[str, list[bytes]] = attrs.Factory(dict)
+    used: set[str] = attrs.Factory(set)
+    then: P2poolError | None = None
+
+    async def list(self) -> tuple[Volume, ...]:
+        """Each as large as its pieces."""
+        return tuple(
+            Volume(
+                name, MountKind.POOL, name.rpartition("/")[2], None, sum(map(len, pieces)), 0, -1,
+                1, 2, 0, name in self.used,
+            )
+            for name, pieces in self.kept.items()
+        )  # fmt: skip
+
+    async def remove(self, volume_id: str) -> None:
+        """See the port."""
+        if volume_id not in self.kept:
+            raise NotFound("There is no such volume.")
+        if volume_id in self.used:
+            raise Conflict("The volume is used.")
+        del self.kept[volume_id]
+
+    async def export(self, volume_id: str) -> AsyncIterator[bytes]:
+        """See the port."""
+        if volume_id not in self.kept:
+            raise NotFound("There is no such volume.")
+        for piece in self.kept[volume_id]:
+            yield piece
+        if self.then:
+            raise self.then
+
+
 @attrs.define(slots=False)
 class FakePort:
     """An agent that accepts everything, unless it is told to fail."""
 
     seen: View = attrs.Factory(sample_view)
     logs: FakeLogs = attrs.Factory(FakeLogs)
+    volumes: FakeVolumes = attrs.Factory(FakeVolumes)
     asked: list[Ask] = attrs.Factory(list)
     failures: list[P2poolError] = attrs.Factory(list)
     ends: LogEnds = LogEnds((), ())
@@ -185,12 +224,8 @@ class FakePort:
         finally:
             self.unlistened.set()
 
-    async def task_metrics(self, allocation: AllocationId) -> MetricsTold:
-        """Two numbers; or the next failure."""
-        if self.failures:
-            raise self.failures.pop(0)
-        metrics = (TaskMetric("loss", "0.25", 1_800_000_000_000), TaskMetric("step", "7.0", 5))
-        return MetricsTold(allocation, metrics, 3)
+from p2pool.model.streams import LogChunk, MetricsTold, TaskMetric
+from p2pool.model.tasks import MountKind, SignedGrant, TaskSpec
 
     def metrics(self) -> bytes:
         """One metric."""

@@ -9,7 +9,7 @@ an empty list. Source: Docker Engine API 1.41 to 1.51; `shared/notes/docker-here
 """
 
 import resource
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from p2pool.drivers.containers.dockerplan import Prepared, container_config
 from p2pool.drivers.containers.dockerstate import status_of
 from p2pool.drivers.containers.dockerstreams import follow_events, follow_logs
 from p2pool.drivers.containers.images import Images
+from p2pool.drivers.containers.keeping import Keeper
 from p2pool.drivers.containers.labels import GPUS, gpus_of, name_of, read_labels, scope_labels
 from p2pool.drivers.containers.mounts import mount_sources
 from p2pool.drivers.containers.settings import Settings
@@ -34,7 +35,9 @@ from p2pool.model.ids import AllocationId
 from p2pool.model.runtime import (
     ContainerPlan,
     ContainerStatus,
+    Held,
     OnProgress,
+    Overuse,
     RuntimeChanged,
     RuntimeInfo,
     RuntimeKind,
@@ -42,6 +45,7 @@ from p2pool.model.runtime import (
 )
 from p2pool.model.streams import LogChunk
 from p2pool.model.tasks import PullPolicy
+from p2pool.model.volumes import Over, Retention
 
 EVENTS = ("start", "die", "oom", "health_status")
 TERM = "SIGTERM"
@@ -67,6 +71,7 @@ class DockerRuntime:
         self._ask = self._engine.ask
         self.images = Images(self._engine, directory, self._settings)
         self.store = Volumes(directory)
+        self._keeper = Keeper(scope, self._engine, self.store)
         self._ended: dict[str, tuple[str, ContainerStatus]] = {}
         self._gpu_door = trio.Lock()
 
@@ -190,7 +195,7 @@ class DockerRuntime:
                 )
             except APIError as error:
                 if "storage-opt" in explanation(error) and "StorageOpt" in _host(wanted):
-                    # Overlay2 over xfs that was mounted without quotas says so only now.
+                    self._engine.refused_quota(explanation(error))
                     del _host(wanted)["StorageOpt"]
                     continue
                 if error.status_code != 409:
@@ -302,6 +307,22 @@ class DockerRuntime:
             return
         except APIError as error:
             raise other_error(error) from error
+
+    # --- the disk ---------------------------------------------------------------------------------
+
+    @property
+    def volumes(self) -> Keeper:
+        """What tasks keep on this machine."""
+        return self._keeper
+
+    async def overused(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+        """Which of these hold more of the disk than they asked for. See the port."""
+        return await self._keeper.overused(held)
+
+    async def tidy(self, over: Over, keep: Retention) -> tuple[str, ...]:
+        """Delete what is kept no longer. See the port."""
+        gone = await self._keeper.sweep(over, keep)
+        return (*gone, *await self.images.collect())
 
     # --- streams ----------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ class DockerClient:
         )
         self._support: EngineSupport | None = None
         self._support_due_s = 0.0
+        self._quota_refused = ""
 
     def client(self) -> Any:
         """The SDK's client, made at first use. Call it in a thread, inside `engine_errors`."""
@@ -67,9 +68,13 @@ class DockerClient:
                 info = await self.ask(lambda c: c.info())
             except APIError as error:
                 raise RuntimeUnavailable(f"The engine failed: {explanation(error)}.") from error
-            self._support = support_of(version, info)
+            self._support = support_of(version, info, self._quota_refused)
             self._support_due_s = trio.current_time() + limits.RUNTIME_PROBE_INTERVAL_MS / 1000
         return self._support
+
+    def refused_quota(self, said: str) -> None:
+        """The engine turned out to have no disk quotas, where it could have had them."""
+        self._quota_refused, self._support = said, None
 
     @property
     def address(self) -> str:

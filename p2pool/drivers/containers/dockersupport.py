@@ -33,11 +33,7 @@ class GpuPath(StrEnum):
 
 @attrs.frozen
 class EngineSupport:
-    """What is known of an engine. Reasons are empty where something is supported.
-
-    `quota_may_work`: overlay2 over xfs has quotas if it was mounted with them, which the engine
-    tells only when it is asked for one.
-    """
+    """What is known of an engine. Reasons are empty where something is supported."""
 
     version: str
     api: tuple[int, ...]
@@ -75,12 +71,15 @@ class EngineSupport:
         )
 
 
-def support_of(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineSupport:
-    """From the answers to `/version` and `/info`."""
+def support_of(
+    version: Mapping[str, Any], info: Mapping[str, Any], quota_refused: str = ""
+) -> EngineSupport:
+    """From the answers to `/version` and `/info`, and from what it said when it was asked for a
+    disk quota: overlay2 over xfs has them only if it was mounted with them."""
     api = tuple(int(part) for part in str(version.get("ApiVersion", "0.0")).split(".")[:2])
     toolkit = TOOLKIT in (info.get("Runtimes") or {})
     no_cdi = _no_cdi(api, info)
-    no_quota = _no_disk_quota(info)
+    no_quota = _no_disk_quota(info) or quota_refused
     machine = str(info.get("Architecture", ""))
     system = str(info.get("OSType", "linux"))
     return EngineSupport(

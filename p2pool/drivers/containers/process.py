@@ -16,7 +16,7 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +34,7 @@ from p2pool.drivers.containers.runs import (
     world_failure,
 )
 from p2pool.drivers.containers.shim import FILES, LINES, RUN
+from p2pool.drivers.containers.volumes import NoVolumes
 from p2pool.model import limits
 from p2pool.model.errors import (
     CannotStart,
@@ -48,7 +49,9 @@ from p2pool.model.places import DEVELOPMENT_CHAIN_ID
 from p2pool.model.runtime import (
     ContainerPlan,
     ContainerStatus,
+    Held,
     OnProgress,
+    Overuse,
     RuntimeChanged,
     RuntimeInfo,
     RuntimeKind,
@@ -56,6 +59,7 @@ from p2pool.model.runtime import (
 )
 from p2pool.model.streams import LogChunk
 from p2pool.model.tasks import PullPolicy, TaskSpec
+from p2pool.model.volumes import Over, Retention
 
 T = TypeVar("T")
 
@@ -151,6 +155,19 @@ class ProcessRuntime:
     async def remove(self, allocation: AllocationId, attempt: int) -> None:
         """Delete the directory of an ended run."""
         await self._in_thread(lambda: self._remove(allocation, attempt))
+
+    @property
+    def volumes(self) -> NoVolumes:
+        """There are none."""
+        return NoVolumes()
+
+    async def overused(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+        """Nothing of the disk is measured."""
+        return ()
+
+    async def tidy(self, over: Over, keep: Retention) -> tuple[str, ...]:
+        """There is nothing to tidy."""
+        return ()
 
     async def watch(self) -> AsyncIterator[RuntimeChanged]:
         """Hints, by looking at what the directories say of the runs."""

@@ -19,7 +19,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import attrs
 import trio
 
 from p2pool.codec.jsonform import read_allocation
@@ -29,7 +28,7 @@ from p2pool.drivers.containers.linefiles import write_whole
 from p2pool.model.errors import CannotStart, Conflict, DiskFull, NotFound, RuntimeUnavailable
 from p2pool.model.ids import AllocationId, TaskId
 from p2pool.model.tasks import Mount, MountKind
-from p2pool.model.volumes import Volume
+from p2pool.model.volumes import Over, Retention, Volume
 
 T = TypeVar("T")
 
@@ -37,14 +36,6 @@ NAME = "volumes"
 DATA = "data"
 RECORD = "volume.json"
 Parts = tuple[str, ...]
-
-
-@attrs.frozen
-class Retention:
-    """What the owner keeps: of the tasks that ended last so many, none for longer than that."""
-
-    keep_tasks: int
-    keep_for_s: int
 
 
 class Volumes:
@@ -165,17 +156,17 @@ class Volumes:
                 hint=f"Its files may be another user's: sudo rm -rf {self.root.joinpath(*parts)}",
             ) from error
 
-    def sweep(
-        self, over: Callable[[TaskId], bool], in_use: frozenset[Parts], keep: Retention
-    ) -> list[str]:
+    def sweep(self, over: Over, in_use: frozenset[Parts], keep: Retention) -> list[str]:
         """Delete volumes of ended tasks that are kept no longer; the names of those deleted."""
         ended: dict[TaskId, list[tuple[Parts, dict[str, Any]]]] = {}
         now_ms = _now_ms()
         for parts in self.all_parts():
             allocation = read_allocation(parts[1]) if parts[0] == "task" else None
-            if allocation is None or parts in in_use or not over(allocation.task_id):
+            if allocation is None or parts in in_use:
                 continue
             record = self._read(parts)
+            if not over(allocation.task_id, int(record.get("used_at_ms", 0))):
+                continue
             if not record.get("ended_at_ms"):
                 record["ended_at_ms"] = now_ms
                 self._write(parts, record)
@@ -258,3 +249,19 @@ def _listed(path: Path) -> list[str]:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+class NoVolumes:
+    """The volumes of a runtime that has none."""
+
+    async def list(self) -> tuple[Volume, ...]:
+        """None."""
+        return ()
+
+    async def remove(self, volume_id: str) -> None:
+        """There is nothing to remove."""
+        raise not_found(read_id(volume_id))
+
+    def export(self, volume_id: str) -> AsyncIterator[bytes]:
+        """There is nothing to export."""
+        raise not_found(read_id(volume_id))

@@ -1,0 +1,86 @@
+"""What is done about containers' disk now and then: quotas looked at, and what is kept too long
+deleted.
+
+A volume goes only when its task is known to have ended, by the replicated state: a state that is
+not there, or a task that is not in it yet, is not known to have ended. What fails is tried again at
+the next look; the tasks go on.
+"""
+
+import time
+
+import trio
+
+from p2pool.agent.loop import Loop
+from p2pool.core.worker import events as ev
+from p2pool.drivers.config import VolumesConfig
+from p2pool.drivers.logs import get_logger
+from p2pool.model import limits
+from p2pool.model.errors import P2poolError
+from p2pool.model.ids import TaskId
+from p2pool.model.runtime import ContainerRuntime, Held
+from p2pool.model.states import AllocationState
+from p2pool.model.volumes import Retention
+
+log = get_logger(__name__)
+
+
+class Tidy:
+    """Looks after the disk of one agent."""
+
+    def __init__(self, runtime: ContainerRuntime, loop: Loop, volumes: VolumesConfig) -> None:
+        """`volumes`: what the owner keeps."""
+        self._runtime, self._loop = runtime, loop
+        self._keep = Retention(volumes.keep_tasks, volumes.keep_for_s)
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._quotas)
+            nursery.start_soon(self._sweeps)
+
+    async def _quotas(self) -> None:
+        while True:
+            await trio.sleep(limits.QUOTA_CHECK_INTERVAL_MS / 1000)
+            try:
+                await self.look()
+            except P2poolError as error:
+                log.info("quotas cannot be looked at", reason=str(error))
+
+    async def look(self) -> None:
+        """Tell the worker of every container that holds more than it asked for."""
+        held = self.held()
+        for over in await self._runtime.overused(held) if held else ():
+            log.warning("a quota is exceeded", allocation=str(over.allocation), reason=over.reason)
+            await self._loop.put(ev.QuotaExceeded(over.allocation, over.attempt, over.reason))
+
+    def held(self) -> tuple[Held, ...]:
+        """The copies that run here and said how much they would write."""
+        return tuple(
+            Held(item.allocation, item.attempt, item.spec)
+            for item in self._loop.node.worker.items.values()
+            if item.state is AllocationState.RUNNING and item.spec is not None
+            if item.spec.resources.disk_bytes or any(m.size_bytes for m in item.spec.mounts)
+        )
+
+    async def _sweeps(self) -> None:
+        while True:
+            await trio.sleep(limits.VOLUME_SWEEP_INTERVAL_MS / 1000)
+            try:
+                for what in await self._runtime.tidy(self.over, self._keep):
+                    log.info("deleted", what=what)
+            except P2poolError as error:
+                log.info("the disk cannot be tidied", reason=str(error))
+
+    def over(self, task_id: TaskId, used_at_ms: int) -> bool:
+        """Whether a task is known to have ended. One that the state does not know (any more) has,
+        if nothing of it was started here for a while."""
+        node = self._loop.node
+        if any(i.allocation.task_id == task_id and not i.ended for i in node.worker.items.values()):
+            return False
+        state = node.context.ledger.state
+        if state is None:
+            return False
+        task = state.tasks.get(task_id)
+        if task is not None:
+            return task.finished
+        return time.time_ns() // 1_000_000 - used_at_ms > limits.VOLUME_TASK_GRACE_MS

@@ -1,0 +1,96 @@
+"""`p2pool volume`: what tasks keep on an agent's machine.
+
+Volumes are the machine owner's affair: the agent that is asked answers for its own disk alone, to
+who has its token, and nothing is passed on to other agents.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from p2pool.cli.reach import agent_option, json_option
+from p2pool.cli.show import age, size, write_json, write_table
+from p2pool.client.agent import AgentClient, Answer
+from p2pool.model.errors import Misconfigured
+
+
+@click.group(name="volume", help="What tasks keep on the machine of an agent.")
+def volume() -> None:
+    """The group."""
+
+
+@volume.command("ls")
+@agent_option
+@json_option
+def ls(client: AgentClient, as_json: bool) -> None:
+    """List the volumes on the agent's machine, with what they hold."""
+    found = client.volumes()
+    if as_json:
+        write_json(found)
+        return
+    rows = (
+        (
+            *(one["id"], size(one["used_bytes"])),
+            size(one["quota_bytes"]) if one["quota_bytes"] else "-",
+            *("yes" if one["in_use"] else "no", age(one["used_at_ms"]), _ended(one)),
+        )
+        for one in found
+    )
+    columns = ("VOLUME", "HOLDS", "QUOTA", "IN USE", "LAST STARTED", "TASK ENDED")
+    write_table(columns, rows, "There are no volumes on this machine.")
+
+
+def _ended(one: Answer) -> str:
+    return age(one["ended_at_ms"]) if one["ended_at_ms"] else "-"
+
+
+@volume.command("rm")
+@click.argument("names", metavar="VOLUME...", nargs=-1, required=True)
+@agent_option
+@json_option
+def rm(names: tuple[str, ...], client: AgentClient, as_json: bool) -> None:
+    """Delete volumes with all that is in them. One that a container uses stays."""
+    for name in names:
+        client.remove_volume(name)
+        if not as_json:
+            click.echo(name)
+    if as_json:
+        write_json({"deleted": list(names)})
+
+
+@volume.command("export")
+@click.argument("name", metavar="VOLUME")
+@click.option("-o", "--output", metavar="FILE", help="Default: standard output.")
+@agent_option
+@json_option
+def export(name: str, output: str | None, client: AgentClient, as_json: bool) -> None:
+    """Write what is in a volume as a tar archive: `p2pool volume export NAME | tar -xf -`."""
+    if output is None:
+        if sys.stdout.isatty():
+            raise click.UsageError("An archive is not for a terminal: -o FILE, or | tar -xf -.")
+        _write(client, name, sys.stdout.buffer)
+        return
+    aside = Path(f"{output}.part")
+    began = time.monotonic()
+    try:
+        with aside.open("wb") as file:
+            written = _write(client, name, file)
+        aside.replace(output)
+    except OSError as error:
+        raise Misconfigured(f"{output} cannot be written: {error.strerror}.") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    if as_json:
+        write_json({"volume": name, "file": output, "bytes": written})
+    else:
+        click.echo(f"{output}: {size(written)} in {time.monotonic() - began:.1f} s.", err=True)
+
+
+def _write(client: AgentClient, name: str, file: BinaryIO) -> int:
+    written = 0
+    for piece in client.export_volume(name):
+        written += file.write(piece)
+    return written

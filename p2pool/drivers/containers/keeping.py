@@ -1,0 +1,133 @@
+"""What containers leave and take on disk, on a Docker Engine: volumes in use, quotas, what goes.
+
+A quota of a volume, and one of a container's own files where the storage driver has none, is
+measured: whoever is over it is named, and the worker ends it. Which volumes are in use is asked of
+the engine, as it alone knows what is mounted.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from docker.errors import APIError
+
+from p2pool.drivers.containers.dockerclient import DockerClient
+from p2pool.drivers.containers.dockererrors import other_error
+from p2pool.drivers.containers.labels import read_labels, scope_labels
+from p2pool.drivers.containers.volumes import Parts, Volumes, parts_of, read_id, used
+from p2pool.model.ids import AllocationId
+from p2pool.model.runtime import Held, Overuse, RuntimeScope
+from p2pool.model.tasks import MountKind
+from p2pool.model.volumes import Over, Retention, Volume
+
+OVER = ("exited", "dead", "removing")
+MIB = 1024 * 1024
+
+
+class Keeper:
+    """`model.volumes.VolumeKeeper` of one scope on one engine."""
+
+    def __init__(self, scope: RuntimeScope, engine: DockerClient, store: Volumes) -> None:
+        """Nothing is asked of the engine yet."""
+        self._scope, self._engine, self._store = scope, engine, store
+
+    async def list(self) -> tuple[Volume, ...]:
+        """All volumes, measured. See the port."""
+        mounted = await self.in_use()
+        store = self._store
+
+        def look() -> tuple[Volume, ...]:
+            return tuple(store.look(parts, parts in mounted) for parts in store.all_parts())
+
+        return await store.in_thread(look)
+
+    async def remove(self, volume_id: str) -> None:
+        """Delete a volume that nothing uses. See the port."""
+        parts = read_id(volume_id)
+        if parts in await self.in_use():
+            raise used(parts)
+        await self._store.in_thread(lambda: self._store.delete(parts))
+
+    def export(self, volume_id: str) -> AsyncIterator[bytes]:
+        """What is in a volume, as a tar archive. See the port."""
+        return self._store.export(read_id(volume_id))
+
+    async def in_use(self) -> frozenset[Parts]:
+        """The volumes that containers which have not ended have mounted."""
+        rows = await self._rows(False)
+        found = [_parts_below(self._store.root, mount) for row in rows for mount in _mounts(row)]
+        return frozenset(parts for parts in found if parts is not None)
+
+    async def _rows(self, sizes: bool) -> Sequence[dict[str, Any]]:
+        """The engine's rows of our containers that have not ended."""
+        labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
+        filters = {"label": labels}
+        try:
+            rows = await self._engine.ask(
+                lambda c: c.containers(all=True, size=sizes, filters=filters)
+            )
+        except APIError as error:
+            raise other_error(error) from error
+        return [row for row in rows if str(row.get("State")) not in OVER]
+
+    async def sweep(self, over: Over, keep: Retention) -> Sequence[str]:
+        """Delete the volumes that are kept no longer; their names."""
+        mounted = await self.in_use()
+        return await self._store.in_thread(lambda: self._store.sweep(over, mounted, keep))
+
+    # --- quotas -----------------------------------------------------------------------------------
+
+    async def overused(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+        """Who holds more than was asked for. See the port."""
+        volumes = await self._store.in_thread(lambda: list(self._over_volumes(held)))
+        files = await self._over_files(held)
+        found = {(one.allocation, one.attempt): one for one in (*files, *volumes)}
+        return tuple(found.values())
+
+    def _over_volumes(self, held: Sequence[Held]) -> Iterator[Overuse]:
+        for one in held:
+            for mount in one.spec.mounts:
+                if not mount.size_bytes or mount.kind is MountKind.TMPFS:
+                    continue
+                measured = self._store.used_bytes(parts_of(one.allocation, mount))
+                if not measured.whole or measured.used_bytes > mount.size_bytes:
+                    what = f"the volume {mount.source} holds {_mib(measured.used_bytes)}"
+                    if not measured.whole:
+                        what += " at least, in more files or deeper directories than are counted"
+                    reason = f"{what}; {_mib(mount.size_bytes)} were asked for"
+                    yield Overuse(one.allocation, one.attempt, reason)
+
+    async def _over_files(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+        """Where the storage driver has no quotas: what the engine counts that they wrote."""
+        limited: dict[tuple[AllocationId, int], Held] = {
+            (one.allocation, one.attempt): one for one in held if one.spec.resources.disk_bytes
+        }
+        if not limited or not (await self._engine.support()).no_disk_quota:
+            return ()
+        found = []
+        for row in await self._rows(True):
+            said = read_labels(self._scope, row.get("Labels"))
+            one = limited.get((said.allocation, said.attempt)) if said is not None else None
+            wrote = int(row.get("SizeRw") or 0)
+            if one is not None and wrote > one.spec.resources.disk_bytes:
+                allowed = _mib(one.spec.resources.disk_bytes)
+                reason = f"it wrote {_mib(wrote)} outside its mounts; {allowed} were asked for"
+                found.append(Overuse(one.allocation, one.attempt, reason))
+        return tuple(found)
+
+
+def _mounts(row: dict[str, Any]) -> list[str]:
+    return [str(mount.get("Source", "")) for mount in row.get("Mounts") or ()]
+
+
+def _parts_below(root: Path, source: str) -> Parts | None:
+    """The volume whose data a mount's source is."""
+    try:
+        *parts, _ = Path(source).relative_to(root).parts
+    except ValueError:
+        return None
+    return tuple(parts)
+
+
+def _mib(count: int) -> str:
+    return f"{count / MIB:.1f} MiB"

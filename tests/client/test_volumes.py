@@ -1,0 +1,72 @@
+"""`p2pool volume` and the routes behind it: of one machine, streamed, honest about a break."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from p2pool.cli.volume import volume
+from p2pool.client.agent import AgentClient
+from p2pool.model.errors import Conflict, NotFound, RuntimeUnavailable, Unavailable
+from tests.client.conftest import Commands, Served
+
+BYTES = [b"tar", b"x" * 300_000, b"end"]
+
+
+async def test_they_are_listed_removed_and_exported(
+    served: Served, commands: Commands, tmp_path: Path
+) -> None:
+    """Each command does what it says, in text and JSON."""
+    served.port.volumes.kept = {"pool/a": BYTES, "pool/b": []}
+    served.port.volumes.used = {"pool/b"}
+    listed = await commands(volume, "ls")
+    assert "pool/a" in listed.stdout
+    assert "293" in listed.stdout
+    found = json.loads((await commands(volume, "ls", "--json")).stdout)
+    assert [(one["id"], one["in_use"]) for one in found] == [("pool/a", False), ("pool/b", True)]
+    piped = await commands(volume, "export", "pool/a")
+    assert piped.stdout_bytes == b"".join(BYTES)
+    out = tmp_path / "a.tar"
+    result = await commands(volume, "export", "pool/a", "-o", str(out), "--json")
+    assert json.loads(result.stdout)["bytes"] == out.stat().st_size == 300_006
+    assert (await commands(volume, "rm", "pool/a")).stdout == "pool/a\n"
+    assert list(served.port.volumes.kept) == ["pool/b"]
+    for words, kind in (
+        (("rm", "pool/b"), Conflict),
+        (("rm", "pool/none"), NotFound),
+        (("export", "pool/none"), NotFound),
+    ):
+        assert isinstance((await commands(volume, *words)).exception, kind)
+
+
+async def test_an_archive_that_breaks_off_is_none(
+    served: Served, commands: Commands, tmp_path: Path
+) -> None:
+    """The disk fails in the middle: an error, and no file that looks whole."""
+    served.port.volumes.kept = {"pool/a": BYTES}
+    served.port.volumes.then = RuntimeUnavailable("The disk failed.")
+    out = tmp_path / "a.tar"
+    result = await commands(volume, "export", "pool/a", "-o", str(out))
+    assert isinstance(result.exception, Unavailable)
+    assert list(tmp_path.glob("a.tar*")) == []
+
+
+async def test_nothing_is_answered_without_the_token(served: Served) -> None:
+    """They are the owner's, not the pool's."""
+    import trio
+
+    stranger = AgentClient(served.url, "x" * 40)
+    for ask in (stranger.volumes, stranger.runtime, lambda: stranger.remove_volume("pool/a")):
+        with pytest.raises(Exception, match="token"):
+            await trio.to_thread.run_sync(ask)
+
+
+async def test_what_the_engine_cannot_do_is_told(served: Served) -> None:
+    """By name and reason."""
+    import trio
+
+    client = AgentClient(served.url, served.token)
+    found = await trio.to_thread.run_sync(client.runtime)
+    assert found["unsupported"] == [
+        {"feature": "disk-quota", "reason": "the storage driver has none"}
+    ]
