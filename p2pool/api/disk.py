@@ -13,7 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery
 from litestar.types import ASGIApp
 
-from p2pool.api import answers
+from p2pool.api import diskanswers as answers
 from p2pool.api.streaming import StreamAnswer, Streams
 from p2pool.model.ports import AgentPort
 from p2pool.model.volumes import Volume

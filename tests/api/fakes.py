@@ -224,8 +224,17 @@ class FakePort:
         finally:
             self.unlistened.set()
 
-from p2pool.model.streams import LogChunk, MetricsTold, TaskMetric
-from p2pool.model.tasks import MountKind, SignedGrant, TaskSpec
+    async def task_metrics(self, allocation: AllocationId) -> MetricsTold:
+        """Two numbers; or the next failure."""
+        if self.failures:
+            raise self.failures.pop(0)
+        metrics = (TaskMetric("loss", "0.25", 1_800_000_000_000), TaskMetric("step", "7.0", 5))
+        return MetricsTold(allocation, metrics, 3)
+
+    async def runtime_info(self) -> RuntimeInfo:
+        """An engine without quotas."""
+        lack = (Unsupported("disk-quota", "the storage driver has none"),)
+        return RuntimeInfo(RuntimeKind.DOCKER, "20.10.24", "1.41", unsupported=lack)
 
     def metrics(self) -> bytes:
         """One metric."""
