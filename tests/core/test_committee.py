@@ -82,6 +82,12 @@ def test_a_smaller_size_sheds_voters_but_not_the_leader() -> None:
     assert change("012", size=1) == ("01", "")
 
 
+def test_a_smaller_size_lets_learners_go() -> None:
+    """They would fetch the log for ever, and count nowhere."""
+    assert change("012", "3", s1=READY, s2=READY, s3=READY) == ("012", "")
+    assert change("012", "34", s3=READY) == ("012", "4")
+
+
 def test_another_provider_comes_first() -> None:
     """No provider holds a quorum where there is a choice."""
     candidates = [Candidate(V[1], P), Candidate(V[2], Q)]

@@ -121,7 +121,9 @@ def _sized(
     waits = any(seats_of.betters(v, me) for v in learners)
     if better and room and not waits:
         return _joined(now_is, seats_of.fairest(better))
-    return None
+    # One that was to be a voter of a larger committee is not wanted any more.
+    surplus = next((v for v in learners if not seats_of.betters(v, me)), None)
+    return _without(now_is, surplus) if surplus is not None else None
 
 
 class _Seats:
