@@ -68,14 +68,17 @@ class Shape:
 
 @contextmanager
 def bounds(shape: Shape) -> Iterator[None]:
-    """Bounds of a seed's own, so that snapshots are made, and travel in many parts."""
+    """Bounds of a seed's own, so that snapshots are made and needed, and travel in many parts."""
     after, chunk = limits.SNAPSHOT_AFTER_ENTRIES, limits.SNAPSHOT_CHUNK_BYTES
+    keep = limits.SNAPSHOT_KEEP_ENTRIES
     limits.SNAPSHOT_AFTER_ENTRIES = shape.snapshot_after
+    limits.SNAPSHOT_KEEP_ENTRIES = min(keep, shape.snapshot_after // 4)
     limits.SNAPSHOT_CHUNK_BYTES = shape.chunk_bytes
     try:
         yield
     finally:
         limits.SNAPSHOT_AFTER_ENTRIES, limits.SNAPSHOT_CHUNK_BYTES = after, chunk
+        limits.SNAPSHOT_KEEP_ENTRIES = keep
 
 
 @attrs.frozen

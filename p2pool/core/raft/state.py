@@ -164,7 +164,7 @@ class RaftState:
     snapshot: bytes | None = None
     snapshot_index: int = 0
     snapshot_term: int = 0
-    keep_entries: int = limits.SNAPSHOT_KEEP_ENTRIES
+    keep_entries: int = attrs.field(factory=lambda: limits.SNAPSHOT_KEEP_ENTRIES)
     grown_bytes: int = 0
     uncommitted_bytes: int = 0
     configuration: Configuration = attrs.field(default=Configuration(()))
