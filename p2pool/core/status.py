@@ -84,7 +84,8 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
 
 def _why(context: Context, member: ChainMember, judged: NodeRecord | None) -> str:
     """Why a node is as it is: the chain's word, the pool's, and whether we miss it ourselves."""
-    parts = [member.reason, view_reason(judged) if judged is not None else ""]
+    membership = _membership(context, member.node_id, judged)
+    parts = [member.reason, view_reason(judged, membership) if judged is not None else ""]
     if _reachability(context, member.node_id, judged) is Reachability.SUSPECT:
         parts.append(context.suspects[member.node_id])
     return "; ".join(part for part in parts if part)

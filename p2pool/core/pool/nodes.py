@@ -99,13 +99,16 @@ def hold(changes: Changes, record: ReplacementHeld) -> None:
         changes.tell("pool", "replacement", "goes on")
 
 
-def view_reason(node: NodeRecord) -> str:
-    """Why a node is as it is judged to be, what weighs most first; "" when all is well."""
+def view_reason(node: NodeRecord, membership: Membership) -> str:
+    """Why a node is as it is judged to be, what weighs most first; "" when all is well.
+
+    `membership`: what it is by now, which may be news to the log.
+    """
     parts = [node.eject]
     if node.intent is not Intent.ELIGIBLE:
         parts.append(node.intent_reason)
     if node.reachability is not Reachability.HEALTHY:
         parts.append(node.reason)
-    if node.membership in (Membership.STALLED, Membership.LEFT):
+    if node.membership is membership in (Membership.STALLED, Membership.LEFT):
         parts.append(node.membership_reason)
     return "; ".join(dict.fromkeys(part for part in parts if part))
