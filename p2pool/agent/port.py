@@ -14,7 +14,7 @@ from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
-from p2pool.model.ids import AllocationId
+from p2pool.model.ids import AllocationId, PoolRef
 from p2pool.model.ports import Accepted, Ask, LogEnds, LogEndsAsked, SubmitAsked
 from p2pool.model.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.streams import MetricsTold
@@ -100,6 +100,11 @@ class Port:
     async def runtime_info(self) -> RuntimeInfo:
         """What runs containers here."""
         return await self._runtime.probe()
+
+    @property
+    def pool(self) -> PoolRef:
+        """The pool of the agent."""
+        return self._loop.node.context.config.pool
 
     def view(self) -> View:
         """The newest view, built once for each revision."""

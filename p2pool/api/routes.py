@@ -156,7 +156,7 @@ async def task_metrics(state: State, task_id: FromPath[str]) -> answers.MetricsA
 async def requests(state: State, request: AnyRequest) -> answers.Accepted:
     """Carry out a signed request; answered when it is committed."""
     signed = jsonform.read_request(await _json_body(request))
-    signer = typed.recover_request(_port(state).view().pool, signed)
+    signer = typed.recover_request(_port(state).pool, signed)
     typed.check_times(signed, int(time.time()))
     if signed.request.action is Action.SUBMIT:
         parse_spec(signed.request.spec_json)

@@ -39,6 +39,7 @@ from p2pool.model.query import (
     RequestForwarded,
 )
 from p2pool.model.raft import Entry
+from p2pool.model.states import RaftRole
 from p2pool.model.tasks import SignedRequest, Signers
 from p2pool.model.timing import Now
 
@@ -128,7 +129,7 @@ class Asks:
                    for p in self.pending.values())  # fmt: skip
         if held >= limits.FORWARDS_PER_PEER_MAX:
             self._finish(new, Overloaded("Too many requests came from one peer.", hint="Retry."))
-        elif not self.context.ledger.leads:
+        elif not self._will_lead():
             self._finish(new, NoLeader("This node does not lead."))
         else:
             self._add(new, now)
@@ -155,10 +156,14 @@ class Asks:
             item.retry_ms = 0
             if item.index == 0 and item.sent_to != context.me:
                 self._here(item, now)
-        elif isinstance(item.origin, Remote):
-            self._finish(item, NoLeader("This node leads no more."))
-        else:
+        elif not isinstance(item.origin, Remote):
             self._forward(item, now)
+        elif not self._will_lead():
+            self._finish(item, NoLeader("This node leads no more."))
+
+    def _will_lead(self) -> bool:
+        """Whether we lead, or were elected and begin once an entry of ours is committed."""
+        return self.context.ledger.role is RaftRole.LEADER
 
     def _here(self, item: Pending, now: Now) -> None:
         """We lead: propose it, or begin the read."""
@@ -263,7 +268,7 @@ class Asks:
     def _forward(self, item: Pending, now: Now) -> None:
         leader = self.context.leader(now)
         if leader is None or leader == self.context.me:
-            item.retry_ms = max(item.retry_ms, now.mono_ms + limits.FORWARD_PAUSE_MS)
+            item.retry_ms = 0  # Whoever leads next is heard of by an input, and asked at once.
             return
         if item.sent_to == leader and now.mono_ms < item.retry_ms:
             return

@@ -11,6 +11,7 @@ Source: design, section 5.
 """
 
 from collections import OrderedDict
+from operator import attrgetter
 from random import Random
 
 import attrs
@@ -18,7 +19,7 @@ import attrs
 from p2pool.codec.messages import hardware_digest
 from p2pool.model import limits
 from p2pool.model.gossip import AllocationStatus, Heartbeat
-from p2pool.model.hardware import Hardware, Load
+from p2pool.model.hardware import Hardware
 from p2pool.model.ids import Digest, NodeId
 from p2pool.model.messages import Verified
 from p2pool.model.timing import Now
@@ -67,7 +68,7 @@ class Beats:
         if said is None:
             self.changed = True
             return
-        if _told_at_once(content) != _told_at_once(said):
+        if not self.changed and _told_at_once(content) != _told_at_once(said):
             self.changed = True
 
     def take_due(self, content: Heartbeat, members: int, now: Now) -> Heartbeat | None:
@@ -151,13 +152,17 @@ class Beats:
         return tuple(out)
 
 
-def _told_at_once(heartbeat: Heartbeat) -> Heartbeat:
+CAN_WAIT = ("hardware", "load", "applied_index")
+_NEWS = attrgetter(
+    *(f.name for f in attrs.fields(Heartbeat) if f.name not in (*CAN_WAIT, "allocations"))
+)
+
+
+def _told_at_once(heartbeat: Heartbeat) -> tuple[object, ...]:
     """A heartbeat without what changes all the time and can wait for the interval. How far an
     image is is told by the tenth: a pull costs the pool ten heartbeats at most."""
     allocations = tuple(_by_tenths(status) for status in heartbeat.allocations)
-    return attrs.evolve(
-        heartbeat, hardware=None, load=Load(), applied_index=0, allocations=allocations
-    )
+    return (*_NEWS(heartbeat), allocations)
 
 
 def _by_tenths(status: AllocationStatus) -> AllocationStatus:

@@ -10,7 +10,7 @@ from typing import Protocol
 import attrs
 
 from p2pool.model.chain import Invite
-from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, TaskId
+from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, PoolRef, TaskId
 from p2pool.model.raft import LogEnd
 from p2pool.model.runtime import RuntimeInfo
 from p2pool.model.streams import LogChunk, MetricsTold
@@ -109,10 +109,14 @@ class AgentPort(Protocol):
 
     async def runtime_info(self) -> RuntimeInfo:
         """What runs containers here. Raises RuntimeUnavailable while nothing answers."""
+
+    @property
+    def pool(self) -> PoolRef:
+        """Which pool the agent is in."""
         ...
 
     def view(self) -> View:
-        """The newest view; cheap to call."""
+        """The newest view, made for who looks; what a write does not need."""
         ...
 
     async def ask(self, request: Ask, deadline_ms: int) -> Accepted:

@@ -14,6 +14,7 @@ from p2pool.model.ids import (
     Digest,
     NodeId,
     PeerKey,
+    PoolRef,
     StoreId,
     TaskId,
 )
@@ -192,6 +193,11 @@ class FakePort:
     listening: trio.Event = attrs.Factory(trio.Event)
     unlistened: trio.Event = attrs.Factory(trio.Event)
     bug: bool = False
+
+    @property
+    def pool(self) -> PoolRef:
+        """The pool of the view."""
+        return self.seen.pool
 
     def view(self) -> View:
         """The view, one index further after each ReadIndex."""

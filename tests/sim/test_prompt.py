@@ -1,0 +1,55 @@
+"""Nobody waits for a timer where an input says that it is time: in virtual time, to the ms."""
+
+from p2pool.model.ports import Accepted
+from p2pool.model.tasks import Action
+from tests.sim.pool import Pool, formed
+
+PROMPT_MS = 100
+"""Less than the interval of appends, and than any pause of a forwarder; more than all hops take."""
+
+
+def answered_within(pool: Pool, requests: list[int], ms: int) -> bool:
+    """Whether all of these are answered by then."""
+    for _ in range(ms):
+        pool.world.run(1)
+        if all(request in pool.world.replies for request in requests):
+            return True
+    return False
+
+
+def test_a_follower_answers_as_soon_as_the_leader_has_committed() -> None:
+    """It learns of the commit at once, and not with the next append."""
+    pool = formed()
+    for _ in range(5):
+        # Nothing follows from it, so no other append comes by and tells the same.
+        request = pool.sign(Action.SET, "timing", '{"value":"default"}')
+        pool.send(pool.other().number, request)
+        assert answered_within(pool, [request], PROMPT_MS)
+        assert isinstance(pool.world.replies[request], Accepted)
+        pool.world.run(37)
+
+
+def test_a_node_outside_the_committee_answers_as_soon() -> None:
+    """It fetches what it waits for from the leader itself."""
+    pool = formed(size=6)
+    voters = {v.node_id for v in pool.node(0).context.ledger.configuration.voters}
+    (outside, *_) = [m for m in pool.world.machines if m.node and m.node.context.me not in voters]
+    for _ in range(5):
+        request = pool.run_request(outside.number)
+        assert answered_within(pool, [request], PROMPT_MS)
+        pool.world.run(37)
+
+
+def test_what_waits_for_a_leader_is_carried_on_as_soon_as_there_is_one() -> None:
+    """Whether its first entry is committed yet or not; nobody pauses meanwhile."""
+    for seed in (1, 2, 3, 4):
+        pool = formed(seed=seed)
+        dead = pool.leader().number
+        pool.world.crash(dead)
+        rest = [m.number for m in pool.world.machines if m.number != dead]
+        pool.world.run(500)
+        requests = [pool.run_request(at) for at in rest]
+        assert not answered_within(pool, requests, 100)
+        pool.until(lambda p=pool: any(m.node and m.node.context.ledger.leads
+                                      for m in p.world.machines), 20_000)  # fmt: skip
+        assert answered_within(pool, requests, PROMPT_MS)
