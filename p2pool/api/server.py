@@ -24,17 +24,11 @@ import structlog
 import trio
 from anycorn.app_wrappers import ASGIWrapper
 from anycorn.config import Config
-from anycorn.events import Closed, RawData, Updated
-from anycorn.protocol.events import Request as StreamRequest
-from anycorn.protocol.h11 import STREAM_ID, H11Protocol
-from anycorn.protocol.http_stream import HTTPStream
-from anycorn.task_group import TaskGroup
-from anycorn.tcp_server import TCPServer
-from anycorn.utils import parse_socket_addr
 from anycorn.worker_context import WorkerContext
 from anyio.streams.tls import TLSStream
 
 from p2pool.api.app import create_app
+from p2pool.api.connection import Connection
 from p2pool.api.gate import Gate, host_name
 from p2pool.api.streaming import Streams
 from p2pool.model import limits
@@ -197,9 +191,9 @@ class _Connections:
                     wrapped = await TLSStream.wrap(
                         stream, server_side=True, ssl_context=self.tls, standard_compatible=False
                     )
-                await _Connection(self.app, self.config, self.context, {}, wrapped).run()
+                await Connection(self.app, self.config, self.context, {}, wrapped).run()
             else:
-                await _Connection(self.app, self.config, self.context, {}, stream).run()
+                await Connection(self.app, self.config, self.context, {}, stream).run()
         except* Exception as group:  # noqa: BLE001
             _log.warning("api_connection_failed", errors=[repr(e) for e in group.exceptions])
             _log.debug("api_connection_failed_where", exc_info=group)
@@ -251,77 +245,3 @@ async def _accept(accepting: Any, connections: _Connections, nursery: trio.Nurse
             await anyio.aclose_forcefully(stream)
         else:
             nursery.start_soon(connections.run, stream)
-
-
-class _Connection(TCPServer):  # type: ignore[misc]  # anycorn is read without types
-    """A connection of anycorn's, with sends that end."""
-
-    _over = False
-
-    async def run(self) -> None:
-        """Speak HTTP/1.1 until one side closes."""
-        raw = self.stream.extra(anyio.abc.SocketAttribute.raw_socket)
-        try:
-            client = parse_socket_addr(raw.family, raw.getpeername())
-            server = parse_socket_addr(raw.family, raw.getsockname())
-            async with TaskGroup() as group:
-                self._task_group = group
-                self.protocol = _Http11(
-                    *(self.app, self.config, self.context, group, {}, client, server),
-                    *(self.protocol_send, None),
-                )
-                await self.protocol.initiate()
-                await self.idle_task.restart(group, self._idle_timeout)
-                await self._read_data()
-                # Nothing more can be asked: what is being answered ends, idling does not begin.
-                self._over = True
-                await self.idle_task.stop()
-        except OSError:
-            pass  # the client is gone
-        finally:
-            await self._close()
-
-    async def protocol_send(self, event: Any) -> None:
-        """As the base does, but what a client does not read is given up."""
-        if isinstance(event, Updated) and self._over:
-            return
-        if not isinstance(event, RawData):
-            await super().protocol_send(event)
-            return
-        try:
-            with anyio.fail_after(limits.API_SEND_TIMEOUT_MS / 1000):
-                async with self.send_lock:
-                    await self.stream.send(event.data)
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError, TimeoutError):
-            await anyio.aclose_forcefully(self.stream)
-            await self.protocol.handle(Closed())
-
-    async def _idle_timeout(self) -> None:
-        """Close a connection on which nothing is asked."""
-        with self.context.move_on_after(self.config.keep_alive_timeout):
-            await self.context.terminated.wait()
-        await self._initiate_server_close()
-
-
-class _Http11(H11Protocol):  # type: ignore[misc]
-    """HTTP/1.1 that stays HTTP/1.1: an upgrade that is asked for is ignored."""
-
-    async def _check_protocol(self, event: Any) -> None:
-        """Neither h2c nor prior-knowledge HTTP/2."""
-
-    async def _create_stream(self, request: Any) -> None:
-        self.stream = HTTPStream(
-            *(self.app, self.config, self.context, self.task_group, self.client, self.server),
-            *(self.stream_send, STREAM_ID, self.tls),
-        )
-        await self.stream.handle(
-            StreamRequest(
-                stream_id=STREAM_ID,
-                headers=list(request.headers),
-                http_version=request.http_version.decode(),
-                method=request.method.decode("ascii").upper(),
-                raw_path=request.target,
-                state=self.connection_state,
-            )
-        )
-        self.keep_alive_requests += 1
