@@ -38,6 +38,17 @@ def encode(value: Value) -> bytes:
         raise Malformed("Text has characters that UTF-8 cannot carry.") from error
 
 
+def join(items: Sequence[bytes]) -> bytes:
+    """The array of values of which the canonical bytes are at hand."""
+    count = len(items)
+    if count < 24:
+        head = bytes([_ARRAY << 5 | count])
+    else:
+        width = next(w for w in (1, 2, 4, 8) if count < 1 << 8 * w)
+        head = bytes([_ARRAY << 5 | 23 + width.bit_length()]) + count.to_bytes(width, "big")
+    return head + b"".join(items)
+
+
 def decode(data: bytes) -> Value:
     """The value of canonical bytes; `Malformed` (the sender's fault) for any other bytes."""
     _scan(data)

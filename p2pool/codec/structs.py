@@ -54,6 +54,54 @@ def decode_struct(cls: type[T], data: bytes) -> T:
     return from_value(cls, cbor.decode(data))
 
 
+@attrs.define(eq=False)
+class Pieces:
+    """Encodes one large object of a class again and again, of which little changes in between.
+
+    `encode` gives the bytes of `encode_struct`; those of each frozen item of its lists are kept
+    for as long as that very item is in it. What is held is what the object holds, once as bytes.
+    """
+
+    cls: type
+    _held: dict[str, dict[int, tuple[object, bytes]]] = attrs.field(factory=dict)
+    _parts: "list[tuple[str, Form | None]]" = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Look the fields up once."""
+        self._parts = _parts_of(self.cls)
+
+    def encode(self, obj: object) -> bytes:
+        """Canonical bytes."""
+        assert type(obj) is self.cls
+        parts = []
+        for name, form in self._parts:
+            value = getattr(obj, name)
+            parts.append(cbor.encode(form.write(value)) if form else self._list(name, value))
+        return cbor.join(parts)
+
+    def _list(self, name: str, items: tuple[object, ...]) -> bytes:
+        if len(items) > (most := bounds.items_max(f"{self.cls.__name__}.{name}")):
+            raise Malformed(f"{self.cls.__name__}.{name} has {len(items)} items, {most} at most.")
+        held, now = self._held.get(name, {}), {}
+        for item in items:
+            known = held.get(id(item))  # An id is of one object for as long as that is held.
+            if known is None:
+                known = (item, encode_struct(item))
+            now[id(item)] = known
+        self._held[name] = now
+        return cbor.join([now[id(item)][1] for item in items])
+
+
+def _parts_of(cls: type) -> list[tuple[str, Form | None]]:
+    """Form of each field; None for a list of objects."""
+    parts: list[tuple[str, Form | None]] = []
+    for name, hint in fields_of(cls):
+        inner = get_args(hint)
+        objects = get_origin(hint) is tuple and inner[1:] == (...,) and attrs.has(inner[0])
+        parts.append((name, None if objects else _form(hint, f"{cls.__name__}.{name}")))
+    return parts
+
+
 def form_of(cls: type[Any]) -> Form:
     """The form of an attrs class."""
     return _compiled(cast(Hashable, cls))
@@ -70,9 +118,8 @@ def _compiled(cls: Hashable) -> Form:
     """Each class is compiled once."""
     assert isinstance(cls, type), cls
     assert attrs.has(cls), cls
-    names = [name for name, _ in fields_of(cls)]
-    forms = [_form(hint, f"{cls.__name__}.{name}") for name, hint in fields_of(cls)]
-    pairs = list(zip(names, forms, strict=True))
+    pairs = [(name, _form(hint, f"{cls.__name__}.{name}")) for name, hint in fields_of(cls)]
+    forms = [form for _, form in pairs]
 
     def write(obj: Any) -> list[Any]:
         if type(obj) is not cls:

@@ -114,3 +114,9 @@ def test_deepest() -> None:
     """The bound on depth is the stated one."""
     data = b"\x81" * limits.CBOR_MAX_DEPTH + b"\x00"
     assert cbor.encode(cbor.decode(data)) == data
+
+
+@given(st.lists(st.integers(0, 2**32)) | st.integers(0, 70_000).map(lambda n: [0] * n))
+def test_values_join_to_the_array_of_them(values: list[int]) -> None:
+    """Heads of every width."""
+    assert cbor.join([cbor.encode(value) for value in values]) == cbor.encode(values)

@@ -1,15 +1,23 @@
 """The replicated state changes only by entries, once each, and comes back the same from bytes."""
 
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2pool.codec import structs
 from p2pool.codec.messages import Record, encode_body, task_id
 from p2pool.codec.spec import spec_json
+from p2pool.codec.structs import Pieces, encode_struct
 from p2pool.core.pool.apply import apply_entry
-from p2pool.core.pool.state import PoolState, from_bytes
+from p2pool.core.pool.state import PoolSnapshot, PoolState, from_bytes
 from p2pool.model import limits
 from p2pool.model.entries import Outcome, Placed, Placement, ReportApplied, RequestApplied
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, TaskId
 from p2pool.model.raft import Entry
 from p2pool.model.states import AllocationState
 from p2pool.model.tasks import Action, SignedRequest, TaskRequest
+from tests.codec.samples import instances
 
 POOL = PoolRef(31337, Address(b"c" * 20), 0)
 NODE, OTHER = NodeId(b"n" * 20), NodeId(b"o" * 20)
@@ -117,6 +125,37 @@ def feed_at(state: PoolState, wanted: TaskRequest, at_ms: int) -> None:
     record = RequestApplied(SignedRequest(wanted, b"s" * 65), NODE, MANAGER)
     kind, body = encode_body(record)
     apply_entry(state, Entry(state.applied_index + 1, 1, kind, at_ms, body))
+
+
+@given(instances(PoolSnapshot), instances(PoolSnapshot), st.integers(0, 3))
+@settings(deadline=None)
+def test_a_state_is_encoded_piece_by_piece_to_the_same_bytes(
+    before: PoolSnapshot, after: PoolSnapshot, kept: int
+) -> None:
+    """Whatever stays, goes, comes or stands in it twice."""
+    pieces = Pieces(PoolSnapshot)
+    assert pieces.encode(before) == encode_struct(before)
+    moved = before.applied[:kept] + after.applied + before.applied[kept:] * 2
+    changed = attrs.evolve(after, applied=moved, tasks=before.tasks)
+    assert pieces.encode(changed) == encode_struct(changed)
+
+
+def test_what_did_not_change_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A digest a second costs what changed, not what there is."""
+    state = PoolState(POOL, 1)
+    for number in range(50):
+        ask(state, request(Action.SUBMIT, number))
+    state.to_bytes()
+    encoded: list[object] = []
+
+    def encode(obj: object) -> bytes:
+        encoded.append(obj)
+        return encode_struct(obj)
+
+    monkeypatch.setattr(structs, "encode_struct", encode)
+    ask(state, request(Action.SUBMIT, 99))
+    state.digest()
+    assert [type(x).__name__ for x in encoded] == ["TaskRecord", "Allocation", "AppliedRequest"]
 
 
 def test_an_entry_that_a_newer_version_wrote_is_counted_and_changes_nothing() -> None:

@@ -17,7 +17,7 @@ import attrs
 
 from p2pool.codec.messages import digest
 from p2pool.codec.spec import parse_spec
-from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.codec.structs import Pieces, decode_struct
 from p2pool.model.certificates import Chain
 from p2pool.model.entries import Revocation, Setting
 from p2pool.model.ids import (
@@ -218,6 +218,7 @@ class PoolState:
     held_because: str = ""
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _digest: tuple[int, Digest] | None = None
+    _pieces: Pieces = attrs.field(factory=lambda: Pieces(PoolSnapshot), eq=False, repr=False)
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
     """A heap of when which request's id may be forgotten."""
 
@@ -320,7 +321,7 @@ class PoolState:
 
     def to_bytes(self) -> bytes:
         """The state as canonical bytes: `Snapshot.state`."""
-        return encode_struct(
+        return self._pieces.encode(
             PoolSnapshot(
                 self.pool,
                 self.epoch,
