@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from p2pool.api.proofanswers import Certificate, Evidence
 from p2pool.model.hardware import FreeResources, Hardware, Load
 
 
@@ -118,7 +119,12 @@ class Task:
 
 @attrs.frozen
 class Leader:
-    """Who leads. `node_id` null: nobody is known to."""
+    """Who leads. `node_id` null: nobody is known to.
+
+    `certificate` null: nobody is certified now. `proof` holds all that leads from the chain's root
+    record to that: the changes of the committee, the certificate and the votes as their signers
+    sealed them (`p2pool verify leader` checks it); null: this agent follows no log.
+    """
 
     node_id: str | None
     peer_id: str
@@ -126,6 +132,8 @@ class Leader:
     term: int
     since_ms: int
     log_id: str | None
+    certificate: Certificate | None
+    proof: dict[str, Any] | None
 
 
 @attrs.frozen
@@ -295,6 +303,14 @@ class LeaderAnswer:
 
     meta: Meta
     leader: Leader
+
+
+@attrs.frozen
+class EvidenceAnswer:
+    """Answer of `/v1/evidence`."""
+
+    meta: Meta
+    evidence: tuple[Evidence, ...]
 
 
 @attrs.frozen

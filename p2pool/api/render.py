@@ -4,10 +4,13 @@ import math
 from collections import Counter
 from enum import IntEnum
 
-from p2pool.api import answers
+from p2pool.api import answers, proofanswers
 from p2pool.codec.jsonform import address_text
 from p2pool.codec.peerid import peer_id
+from p2pool.codec.proofform import evidence_json, proof_json, voter_json
 from p2pool.codec.spec import spec_dict
+from p2pool.model import limits
+from p2pool.model.certificates import LeaderCertificate
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.ports import Accepted, HeldBy, LogEnds
 from p2pool.model.raft import Voter
@@ -151,7 +154,43 @@ def leader(view: View) -> answers.Leader:
         term=view.term,
         since_ms=view.leader_since_ms,
         log_id=None if view.log_id is None else view.log_id.hex(),
+        certificate=None if view.certificate is None else certificate(view.certificate),
+        proof=None if view.proof is None else proof_json(view.proof),
     )
+
+
+def certificate(known: LeaderCertificate) -> proofanswers.Certificate:
+    """What a certificate says."""
+    return proofanswers.Certificate(
+        node_id=address_text(known.leader.node_id),
+        term=known.term,
+        committee_hash=known.committee_hash.hex(),
+        commit_index=known.commit_index,
+        state_digest=known.state_digest.hex(),
+        time_ms=known.time_ms,
+        valid_until_ms=known.time_ms + limits.CERTIFICATE_LIFETIME_MS,
+        signatures=len(known.signatures),
+    )
+
+
+def evidence(view: View) -> tuple[proofanswers.Evidence, ...]:
+    """Who signed for two in one term."""
+    return tuple(
+        proofanswers.Evidence(
+            voter=_voter(one.voter),
+            log_id=one.log_id.hex(),
+            term=one.term,
+            kind=one.kind,
+            first_for=_voter(one.first_for),
+            second_for=_voter(one.second_for),
+            proof=evidence_json(view.pool, one.first, one.second),
+        )
+        for one in view.evidence
+    )
+
+
+def _voter(voter: Voter) -> proofanswers.VoterName:
+    return proofanswers.VoterName(**voter_json(voter))
 
 
 def committee(view: View) -> answers.Committee:

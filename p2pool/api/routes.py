@@ -219,11 +219,18 @@ def _allocation_id(text: str) -> Any:
 # --- the pool -----------------------------------------------------------------------------------
 
 
-@get("/v1/leader", summary="Who leads, since when, in which term")
+@get("/v1/leader", summary="Who leads, since when, in which term, and the proof of it")
 async def leader(state: State, consistent: FromQuery[bool] = False) -> answers.LeaderAnswer:
     """The leader."""
     view = await _view(state, consistent)
     return answers.LeaderAnswer(render.meta(view), render.leader(view))
+
+
+@get("/v1/evidence", summary="Voters that were proven to have signed for two in one term")
+async def evidence(state: State) -> answers.EvidenceAnswer:
+    """Proofs of equivocation."""
+    view = _port(state).view()
+    return answers.EvidenceAnswer(render.meta(view), render.evidence(view))
 
 
 @get("/v1/committee", summary="Voters and learners of the log")
@@ -312,5 +319,6 @@ async def metrics(state: State) -> Response[bytes]:
 
 ALL = (
     *(nodes, node, tasks, task, task_metrics, requests, invites, allocations, allocation, logs),
-    *(leader, committee, roster, pool, agent, logs_held, events, health, readiness, metrics),
+    *(leader, evidence, committee, roster, pool, agent, logs_held),
+    *(events, health, readiness, metrics),
 )

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "node": ("p2pool.cli.node:node", "The nodes of the pool."),
     "pool": ("p2pool.cli.pool:pool", "The pool."),
     "task": ("p2pool.cli.task:task", "Run, watch and stop tasks."),
+    "verify": ("p2pool.cli.verify:verify", "Check what the pool's agents say."),
     "volume": ("p2pool.cli.volume:volume", "What tasks keep on this machine."),
     "wallet": ("p2pool.cli.wallet:wallet", "Make and show key files."),
 }

@@ -297,5 +297,10 @@ class Node:
     def view(self, now: Now) -> View:
         """All that this node knows, frozen."""
         return build_view(
-            self.context, self.revision, self.led_by[1], self.condition.problems(now), now
+            self.context,
+            self.revision,
+            self.led_by[1],
+            self.condition.problems(now),
+            tuple(self.evidence.proofs.values()),
+            now,
         )

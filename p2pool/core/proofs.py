@@ -14,6 +14,7 @@ import attrs
 from p2pool.codec.certificates import Opened
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
+from p2pool.core.status import leader_proof
 from p2pool.model import limits
 from p2pool.model.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.errors import Refusal
@@ -65,12 +66,9 @@ class Proofs:
 
     def asked(self, peer_key: PeerKey, asked: CertificatesRequested, now: Now) -> None:
         """Hand out all that we hold."""
-        ledger, certified = self.context.ledger, self.context.certified
-        log_id = ledger.log_id
-        if log_id is None:
-            return
-        known = certified.fresh(now)
-        signatures = known.signatures if known is not None else ()
-        votes = certified.votes if known is not None else ()
-        answer = CertificatesAnswered(asked.request, log_id, ledger.chain, signatures, votes)
-        self.context.tell(peer_key, answer)
+        proof = leader_proof(self.context, now)
+        if proof is not None:
+            answer = CertificatesAnswered(
+                asked.request, proof.log_id, proof.chain, proof.certificate, proof.votes
+            )
+            self.context.tell(peer_key, answer)

@@ -10,6 +10,7 @@ from p2pool.core.pool.state import Allocation, NodeRecord, PoolState, Task
 from p2pool.core.pool.tasks import summary
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
+from p2pool.model.certificates import Evidence, LeaderProof
 from p2pool.model.chain import ChainMember
 from p2pool.model.gossip import AllocationStatus, Heartbeat
 from p2pool.model.hardware import FreeResources, Hardware, Load
@@ -177,8 +178,24 @@ def _copy_view(copy: Allocation, live: Live) -> AllocationView:
     )
 
 
+def leader_proof(context: Context, now: Now) -> LeaderProof | None:
+    """What this node can show of who leads; None where it knows no log."""
+    ledger, certified = context.ledger, context.certified
+    if ledger.log_id is None:
+        return None
+    known = certified.fresh(now)
+    if known is None:
+        return LeaderProof(ledger.log_id, ledger.root, ledger.chain)
+    return LeaderProof(ledger.log_id, ledger.root, ledger.chain, known.signatures, certified.votes)
+
+
 def build_view(
-    context: Context, revision: int, leader_since_ms: int, problems: tuple[str, ...], now: Now
+    context: Context,
+    revision: int,
+    leader_since_ms: int,
+    problems: tuple[str, ...],
+    evidence: tuple[Evidence, ...],
+    now: Now,
 ) -> View:
     """All that this node knows now."""
     ledger, roster, me = context.ledger, context.roster, context.config.me
@@ -212,4 +229,7 @@ def build_view(
         problems=problems,
         settings=tuple(state.settings.items()) if state is not None else (),
         peers_connected=len(context.peers.connected),
+        proof=leader_proof(context, now),
+        certificate=context.certified.fresh(now),
+        evidence=evidence,
     )

@@ -10,6 +10,7 @@ Checking all of these is `codec.certificates`. Source: design, section 7.
 
 import attrs
 
+from p2pool.model.chain import RootRecord
 from p2pool.model.ids import Digest
 from p2pool.model.raft import Voter
 
@@ -123,6 +124,18 @@ class LeaderCertificate:
     state_digest: Digest
     time_ms: int
     signatures: tuple[bytes, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class LeaderProof:
+    """All that an agent shows of who leads, for whoever checks it: nothing of it is to be believed
+    but what verifies. `root` is the record as the agent has read it, for people."""
+
+    log_id: Digest
+    root: RootRecord | None
+    chain: Chain
+    certificate: tuple[bytes, ...] = ()
+    votes: tuple[bytes, ...] = ()
 
 
 @attrs.frozen

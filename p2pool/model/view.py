@@ -7,6 +7,7 @@ since the Unix epoch; 0 means never.
 
 import attrs
 
+from p2pool.model.certificates import Evidence, LeaderCertificate, LeaderProof
 from p2pool.model.chain import Roster
 from p2pool.model.hardware import FreeResources, Hardware, Load
 from p2pool.model.ids import (
@@ -129,6 +130,9 @@ class View:
     problems: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     peers_connected: int = 0
+    proof: LeaderProof | None = None
+    certificate: LeaderCertificate | None = None
+    evidence: tuple[Evidence, ...] = ()
 
     @property
     def ready(self) -> bool:

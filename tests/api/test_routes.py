@@ -11,6 +11,8 @@ import trio
 
 from p2pool.api import routes
 from p2pool.codec import jsonform
+from p2pool.codec.certificates import equivocation
+from p2pool.codec.proofform import read_evidence, read_proof, voter_json
 from p2pool.model import limits
 from p2pool.model.chain import Invite
 from p2pool.model.errors import (
@@ -29,9 +31,11 @@ from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.ports import InviteOffered, ReadIndexAsked, SubmitAsked
 from p2pool.model.tasks import Action, SignedRequest, TaskRequest
 from p2pool.wire import typed
+from p2pool.wire.verifying import verify_leader
 from tests.api.conftest import Served
 from tests.api.fakes import NOT_YOURS, TASK_ID
-from tests.wire.samples import ACCOUNT, NODE_ID, POOL
+from tests.wire.committee import FOUNDING, A, B, C, proven, vote
+from tests.wire.samples import ACCOUNT, NODE_ID, NOW_MS, POOL
 
 thread = trio.to_thread.run_sync
 ME = "0x" + NODE_ID.hex()
@@ -258,3 +262,28 @@ async def test_what_a_task_says_of_itself_is_asked_of_every_node_that_runs_it(
     served.port.failures.append(Unavailable("The node is away."))
     (copy,) = await thread(served.client.task_metrics, TASK_ID.hex())
     assert (copy["metrics"], copy["problem"]) == ([], "The node is away.")
+
+
+async def test_the_proof_of_who_leads_is_served_and_can_be_checked(served: Served) -> None:
+    """By whoever reads it, from the root record on; and a summary for people stands beside it."""
+    leader = (await thread(served.client.get, "/v1/leader"))["leader"]
+    assert (leader["proof"], leader["certificate"]) == (None, None)
+    proof = proven()
+    found = verify_leader(POOL, FOUNDING, proof, NOW_MS)
+    served.port.seen = attrs.evolve(served.port.seen, proof=proof, certificate=found.certificate)
+    leader = (await thread(served.client.get, "/v1/leader"))["leader"]
+    assert read_proof(leader["proof"]) == proof
+    assert verify_leader(POOL, FOUNDING, read_proof(leader["proof"]), NOW_MS) == found
+    assert leader["certificate"]["term"] == 5
+    assert leader["certificate"]["valid_until_ms"] == NOW_MS + limits.CERTIFICATE_LIFETIME_MS
+
+
+async def test_proven_equivocation_is_served(served: Served) -> None:
+    """With the two messages themselves."""
+    assert (await thread(served.client.get, "/v1/evidence"))["evidence"] == []
+    evidence = equivocation(C.opened(vote(C, A)), C.opened(vote(C, B)))
+    served.port.seen = attrs.evolve(served.port.seen, evidence=(evidence,))
+    (shown,) = (await thread(served.client.get, "/v1/evidence"))["evidence"]
+    assert shown["voter"] == voter_json(C.voter)
+    assert (shown["term"], shown["kind"]) == (5, "vote")
+    assert read_evidence(shown["proof"]) == (POOL, evidence.first, evidence.second)

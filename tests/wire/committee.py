@@ -1,12 +1,20 @@
 """A committee with real keys, and what it signs: for tests of what signatures prove."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import attrs
 from nacl.signing import SigningKey
 
-from p2pool.codec.messages import committee_hash
-from p2pool.model.certificates import CertificateSigned, ConfigurationSigned
+from p2pool.codec.messages import committee_hash, log_id
+from p2pool.model.certificates import (
+    CertificateSigned,
+    Chain,
+    ConfigurationSigned,
+    LeaderProof,
+    Link,
+)
+from p2pool.model.chain import RootRecord
 from p2pool.model.frames import VoteAnswered
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.messages import Header, Message, Verified
@@ -79,3 +87,24 @@ def change(
     return ConfigurationSigned(
         LOG, index, term, committee_hash(voters(before)), committee_hash(voters(after)), by.voter
     )
+
+
+# --- a whole proof --------------------------------------------------------------------------------
+
+FOUNDING = RootRecord(1, A.voter.node_id, A.voter.peer_key, A.voter.store_id)
+GROWTH = ((A,), (A, B), (A, B, C))
+
+
+def proven(pool: PoolRef = POOL, at_ms: int = NOW_MS) -> LeaderProof:
+    """A log that A founded and leads, of three voters since two changes, each certified."""
+    name = log_id(pool, FOUNDING)
+    links = []
+    for index, (before, after) in enumerate(pairwise(GROWTH), start=7):
+        words = [attrs.evolve(change(m, before, after, index), log_id=name) for m in before]
+        sealed = tuple(m.seal(w, pool) for m, w in zip(before, words, strict=True))
+        links.append(Link(index, 2, at_ms, voters(after), sealed))
+    certificate = tuple(
+        m.seal(word(m, (A, B, C), log_id=name, time_ms=at_ms), pool) for m in (A, C)
+    )
+    votes = tuple(m.seal(vote(m, A, log_id=name), pool) for m in (A, B))
+    return LeaderProof(name, FOUNDING, Chain(1, voters([A]), tuple(links)), certificate, votes)

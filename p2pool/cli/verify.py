@@ -1,0 +1,234 @@
+"""`p2pool verify`: check what the pool's agents say, from the chain and from signatures alone.
+
+Exit codes: 0 it is proven; 3 it is not, or a signature is no good; 5 what was shown is too old or
+lacks its certificate, so that asking again may help.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from p2pool.cli.onchain import AddressType, config_option, config_path
+from p2pool.cli.reach import agent_option, json_option
+from p2pool.cli.show import clean, write_json
+from p2pool.client.agent import AgentClient
+from p2pool.codec.jsonform import unhex
+from p2pool.codec.proofform import read_evidence, read_proof, voter_json
+from p2pool.model.errors import ChainUnavailable, Malformed, Misconfigured, NotFound
+from p2pool.model.ids import DIGEST_BYTES, Address, Digest, PoolRef
+
+if TYPE_CHECKING:
+    from p2pool.model.chain import RootRecord
+
+UINT63 = 2**63 - 1
+FILE_MAX_BYTES = 64 * 1024
+
+
+@click.group(name="verify", help="Check what the pool's agents say.")
+def verify() -> None:
+    """The group."""
+
+
+@verify.command("leader")
+@click.option(
+    "--rpc",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="An endpoint of the chain; several must agree. Default: [chain] endpoints.",
+)
+@click.option("--chain-id", type=click.IntRange(1, UINT63), help="Default: [chain] id.")
+@click.option(
+    "--contract",
+    type=AddressType(),
+    metavar="ADDRESS",
+    help="The pool contract. Default: [chain.addresses] pool.",
+)
+@click.option("--pool", "number", type=click.IntRange(0, UINT63), help="Default: [pool] id.")
+@click.option(
+    "--trust",
+    metavar="HASH",
+    help="A committee's hash that you trust on other grounds: begin there.",
+)
+@agent_option
+@config_option
+@json_option
+def leader(
+    urls: tuple[str, ...],
+    chain_id: int | None,
+    contract: Address | None,
+    number: int | None,
+    trust: str | None,
+    client: AgentClient,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Check who leads, from the chain's root record and the committee's signatures.
+
+    The agent hands the signatures over and is trusted for nothing.
+    """  # fmt: skip
+    from p2pool.wire.verifying import verify_leader
+
+    pool, endpoints = _which(urls, chain_id, contract, number, config)
+    trusted = _trusted(trust)
+    root = _root_on_chain(pool, endpoints)
+    answer = client.get("/v1/leader")["leader"].get("proof")
+    if answer is None:
+        raise NotFound("The agent follows no log, so it has nothing to show.", hint="--agent")
+    wall_ms = time.time_ns() // 1_000_000
+    found = verify_leader(pool, root, read_proof(answer), wall_ms, trusted)
+    certificate = found.certificate
+    if as_json:
+        write_json(
+            {
+                "proven": True,
+                "leader": voter_json(certificate.leader),
+                "log_id": certificate.log_id.hex(),
+                "term": certificate.term,
+                "commit_index": certificate.commit_index,
+                "state_digest": certificate.state_digest.hex(),
+                "time_ms": certificate.time_ms,
+                "committee": [voter_json(voter) for voter in found.voters],
+                "committee_hash": certificate.committee_hash.hex(),
+                "signatures": len(certificate.signatures),
+                "votes": found.votes,
+                "sentences": list(found.sentences),
+            }
+        )
+        return
+    click.echo(f"Proven: 0x{certificate.leader.node_id.hex()} leads, in term {certificate.term}.")
+    for sentence in found.sentences:
+        click.echo(f"- {clean(sentence)}")
+
+
+def _which(
+    urls: tuple[str, ...],
+    chain_id: int | None,
+    contract: Address | None,
+    number: int | None,
+    config: Path | None,
+) -> tuple[PoolRef, tuple[str, ...]]:
+    """The pool and the chain's endpoints: from the options, the rest from the configuration."""
+    if urls and chain_id is not None and contract is not None and number is not None:
+        return PoolRef(chain_id, contract, number), urls
+    from p2pool.drivers.config import load_chain, load_config
+
+    path = config_path(config)
+    try:
+        chain = load_chain(path)
+        number = load_config(path).pool.id if number is None else number
+    except Misconfigured as error:
+        raise Misconfigured(
+            f"It is not known which pool is meant: {error.message}",
+            hint="--config FILE, or all of --rpc, --chain-id, --contract and --pool.",
+        ) from error
+    ref = PoolRef(chain_id or chain.id, contract or chain.addresses.pool, number)
+    return ref, urls or chain.endpoints
+
+
+def _trusted(text: str | None) -> Digest | None:
+    if text is None:
+        return None
+    found = unhex(text, DIGEST_BYTES)
+    if found is None:
+        raise click.UsageError(f"--trust {text!r} is not a committee's hash: 64 hex digits.")
+    return Digest(found)
+
+
+def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
+    """The root record at the last final block, by the word of every endpoint."""
+    import trio
+
+    from p2pool.codec.datauri import read_root
+    from p2pool.drivers.chain.actions import Chain
+    from p2pool.drivers.chain.addresses import Addresses
+    from p2pool.drivers.chain.rpc import Rpc
+
+    at = Addresses(*[pool.contract] * 6)
+
+    async def read() -> list[str]:
+        uris = []
+        for url in dict.fromkeys(urls):
+            chain = Chain(Rpc.to(pool.chain_id, [url]), at)
+            uris.append((await chain.pool(pool.pool_id, "finalized")).data_uri)
+        return uris
+
+    roots = [read_root(uri) for uri in trio.run(read)]
+    if any(root != roots[0] for root in roots):
+        raise ChainUnavailable(
+            "The endpoints do not agree on the pool's root record.",
+            hint="One is behind or lies: ask again, or name other endpoints.",
+        )
+    if roots[0] is None:
+        raise NotFound(
+            f"Pool {pool.pool_id} has no root record in a final block, so no log is founded.",
+            hint="Its creator or manager runs: p2pool pool start.",
+        )
+    return roots[0]
+
+
+@verify.command("evidence")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def evidence(file: Path, as_json: bool) -> None:
+    """Check a proof that a voter signed for two in one term. FILE is of `p2pool pool evidence`.
+
+    Nothing is asked of anybody: the two signatures are all there is to it.
+    """
+    from p2pool.codec.certificates import equivocation
+    from p2pool.wire.enclosed import open_one
+
+    pool, first, second = read_evidence(_read_json(file))
+    found = equivocation(open_one(pool, first), open_one(pool, second))
+    names = {
+        "proven": True,
+        "chain_id": pool.chain_id,
+        "contract": "0x" + pool.contract.hex(),
+        "pool_id": pool.pool_id,
+        "log_id": found.log_id.hex(),
+        "term": found.term,
+        "kind": found.kind,
+        "voter": voter_json(found.voter),
+        "first_for": voter_json(found.first_for),
+        "second_for": voter_json(found.second_for),
+    }
+    if as_json:
+        write_json(names)
+        return
+    did = "voted for" if found.kind == "vote" else "confirmed as leaders"
+    click.echo(
+        f"Proven: 0x{found.voter.node_id.hex()} {did} two nodes in term {found.term} of log "
+        f"{found.log_id.hex()[:16]}: 0x{found.first_for.node_id.hex()} and "
+        f"0x{found.second_for.node_id.hex()}."
+    )
+    click.echo(
+        f"- Both messages are signed by its peer key, for pool {pool.pool_id} of "
+        f"0x{pool.contract.hex()} on chain {pool.chain_id}; no honest voter signs both."
+    )
+    click.echo("- Whether that key was a voter's at all, the chain of the committee shows.")
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        with file.expanduser().open("rb") as opened:
+            data = opened.read(FILE_MAX_BYTES + 1)
+    except OSError as error:
+        raise Misconfigured(f"{file} cannot be read: {error.strerror}.") from error
+    if len(data) > FILE_MAX_BYTES:
+        raise Malformed(f"{file} is larger than a proof can be.")
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise Malformed(f"{file} is not JSON.") from error
+    # One proof, or what `p2pool pool evidence --json` writes with one in it.
+    if isinstance(value, list):
+        if len(value) != 1:
+            raise Malformed(
+                f"{file} has {len(value)} proofs; this checks one.",
+                hint="p2pool pool evidence --out FILE writes one.",
+            )
+        value = value[0]
+    return value.get("proof", value) if isinstance(value, dict) else value

@@ -1,0 +1,187 @@
+"""The JSON in which proofs of who leads, and of who lied, travel from an API to who checks them.
+
+    {"log_id": "<64 hex>", "root": "1/<node id>/<peer id>/<store id>", "dropped": 0,
+     "base": [{"node_id": "0x...", "peer_id": "12D3...", "store_id": "<32 hex>"}],
+     "links": [{"index": 7, "term": 2, "at_ms": 1, "voters": [...], "signatures": ["<hex>"]}],
+     "certificate": ["<hex>"], "votes": ["<hex>"]}
+
+What is proven stands in the sealed messages alone, as hex; the rest says how they belong together,
+and a lie in it makes the proof fail. More keys may stand there for people, and are not read.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from p2pool.codec.datauri import format_root, parse_root
+from p2pool.codec.jsonform import address_text, unhex
+from p2pool.codec.messages import committee_hash
+from p2pool.codec.peerid import peer_id, peer_key_of
+from p2pool.model import limits
+from p2pool.model.certificates import Chain, LeaderProof, Link
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import (
+    ADDRESS_BYTES,
+    DIGEST_BYTES,
+    STORE_ID_BYTES,
+    Address,
+    Digest,
+    NodeId,
+    PoolRef,
+    StoreId,
+)
+from p2pool.model.raft import Voter
+
+INTEGER_MAX = 2**63 - 1
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def voter_json(voter: Voter) -> dict[str, Any]:
+    """A voter by its three names."""
+    return {
+        "node_id": address_text(voter.node_id),
+        "peer_id": peer_id(voter.peer_key),
+        "store_id": voter.store_id.hex(),
+    }
+
+
+def proof_json(proof: LeaderProof) -> dict[str, Any]:
+    """All that an agent holds of who leads."""
+    chain = proof.chain
+    return {
+        "log_id": proof.log_id.hex(),
+        "root": format_root(proof.root) if proof.root is not None else "",
+        "epoch": chain.epoch,
+        "dropped": chain.dropped,
+        "base": [voter_json(v) for v in chain.base],
+        "links": [
+            {
+                "index": link.index,
+                "term": link.term,
+                "at_ms": link.at_ms,
+                "voters": [voter_json(v) for v in link.voters],
+                "hash": committee_hash(link.voters).hex(),
+                "given_up": link.given_up,
+                "signatures": [sealed.hex() for sealed in link.signatures],
+            }
+            for link in chain.links
+        ],
+        "certificate": [sealed.hex() for sealed in proof.certificate],
+        "votes": [sealed.hex() for sealed in proof.votes],
+    }
+
+
+def evidence_json(pool: PoolRef, first: bytes, second: bytes) -> dict[str, Any]:
+    """A proof of equivocation that can be checked anywhere, by anybody."""
+    return {
+        "chain_id": pool.chain_id,
+        "contract": address_text(pool.contract),
+        "pool_id": pool.pool_id,
+        "first": first.hex(),
+        "second": second.hex(),
+    }
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def read_proof(value: Any) -> LeaderProof:
+    """The proof in a JSON value; `Malformed` for anything else."""
+    table = _table(value, "proof")
+    log_id = Digest(_bytes(table.get("log_id"), "log_id", DIGEST_BYTES))
+    base = _voters(table.get("base"), "base")
+    links = tuple(
+        _link(one, f"links.{at}")
+        for at, one in enumerate(_list(table.get("links"), "links", limits.CHAIN_LINKS_MAX))
+    )
+    root = table.get("root")
+    chain = Chain(
+        _number(table.get("epoch", 0), "epoch"), base, links,
+        _number(table.get("dropped", 0), "dropped"),
+    )  # fmt: skip
+    return LeaderProof(
+        log_id,
+        parse_root(root) if isinstance(root, str) and root else None,
+        chain,
+        _sealed(table.get("certificate"), "certificate"),
+        _sealed(table.get("votes"), "votes"),
+    )
+
+
+def read_evidence(value: Any) -> tuple[PoolRef, bytes, bytes]:
+    """Which pool a proof of equivocation is of, and its two messages; `Malformed` else."""
+    table = _table(value, "evidence")
+    pool = PoolRef(
+        _number(table.get("chain_id"), "chain_id"),
+        Address(_bytes(table.get("contract"), "contract", ADDRESS_BYTES)),
+        _number(table.get("pool_id"), "pool_id"),
+    )
+    first, second = _sealed([table.get("first"), table.get("second")], "first, second")
+    return pool, first, second
+
+
+def _link(value: Any, path: str) -> Link:
+    table = _table(value, path)
+    return Link(
+        _number(table.get("index"), f"{path}.index"),
+        _number(table.get("term"), f"{path}.term"),
+        _number(table.get("at_ms", 0), f"{path}.at_ms"),
+        _voters(table.get("voters"), f"{path}.voters"),
+        _sealed(table.get("signatures"), f"{path}.signatures"),
+        bool(table.get("given_up", False)),
+    )
+
+
+def _voters(value: Any, path: str) -> tuple[Voter, ...]:
+    return tuple(
+        _voter(one, f"{path}.{at}")
+        for at, one in enumerate(_list(value, path, limits.VOTERS_MAX + 1))
+    )
+
+
+def _voter(value: Any, path: str) -> Voter:
+    table = _table(value, path)
+    peer = table.get("peer_id")
+    if not isinstance(peer, str) or len(peer) > limits.NAME_MAX_BYTES:
+        raise Malformed(f"{path}.peer_id is not a peer id.")
+    return Voter(
+        NodeId(_bytes(table.get("node_id"), f"{path}.node_id", ADDRESS_BYTES)),
+        peer_key_of(peer),
+        StoreId(_bytes(table.get("store_id"), f"{path}.store_id", STORE_ID_BYTES)),
+    )
+
+
+def _sealed(value: Any, path: str) -> tuple[bytes, ...]:
+    out: list[bytes] = []
+    for one in _list(value, path, limits.VOTERS_MAX + 1):
+        plain = isinstance(one, str) and len(one) <= 2 * limits.SEALED_SIGNATURE_MAX_BYTES
+        found = unhex(one, len(one) // 2) if plain else None
+        if found is None:
+            raise Malformed(f"{path} has something that is not a sealed message in hex.")
+        out.append(found)
+    return tuple(out)
+
+
+def _table(value: Any, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Malformed(f"{path} is not an object.")
+    return value
+
+
+def _list(value: Any, path: str, most: int) -> Sequence[Any]:
+    if not isinstance(value, list) or len(value) > most:
+        raise Malformed(f"{path} is not a list of {most} at most.")
+    return value
+
+
+def _number(value: Any, path: str) -> int:
+    if type(value) is not int or not 0 <= value <= INTEGER_MAX:
+        raise Malformed(f"{path} is not a number.")
+    return value
+
+
+def _bytes(value: Any, path: str, size: int) -> bytes:
+    found = unhex(value, size) if isinstance(value, str) else None
+    if found is None:
+        raise Malformed(f"{path} is not {size} bytes in hex.")
+    return found

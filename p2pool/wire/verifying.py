@@ -1,0 +1,195 @@
+"""Who leads, checked from the chain and from signatures alone, and what that proves, in sentences.
+
+Intuition: the root record on the chain names the founder. Each change of the voters since is signed
+by a quorum of the voters before it; today's voters' quorum signed who leads. So whoever trusts the
+chain and none of the agents can walk from the one to the other, and needs an agent only to hand the
+signatures over.
+
+Invariants: nothing that an agent says is believed but what verifies; a link without a quorum breaks
+the walk, for anybody could have written it, unless a committee from there on is trusted by its hash
+on other grounds; what could not be shown is said. Source: design, section 7.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from p2pool.codec.certificates import (
+    check_fresh,
+    leader_certificate,
+    link_signers,
+    quorum_of,
+    votes_for,
+)
+from p2pool.codec.messages import committee_hash, log_id
+from p2pool.model import limits
+from p2pool.model.certificates import Chain, LeaderCertificate, LeaderProof, Link
+from p2pool.model.chain import RootRecord
+from p2pool.model.errors import BadSignature, NotForUs, Refusal, Stale, Unavailable
+from p2pool.model.ids import Digest, PoolRef
+from p2pool.model.messages import Verified
+from p2pool.model.raft import Voter
+from p2pool.wire.enclosed import open_one
+
+PROVES = (
+    "That proves: a majority of the committee, which goes back to the root record on the chain "
+    "change by change, confirmed this leader, this term and this state at that time.",
+)
+DOES_NOT = (
+    "It does not prove that the voters are honest: the log is crash-fault tolerant, so voters that "
+    "lie together can stop it or fork it (`p2pool pool evidence` shows whom that was proven of).",
+    "It does not prove that nobody leads since: a leader's word is good for "
+    f"{limits.CERTIFICATE_LIFETIME_MS // 60_000} minutes, and within them another may be elected.",
+)
+
+
+@attrs.frozen
+class LeaderVerdict:
+    """Who leads, by proof, and all that was found on the way, in sentences."""
+
+    certificate: LeaderCertificate
+    voters: tuple[Voter, ...]
+    votes: int
+    sentences: tuple[str, ...]
+
+
+@attrs.define
+class _Walk:
+    """A walk along one proof."""
+
+    pool: PoolRef
+    proof: LeaderProof
+    said: list[str] = attrs.field(factory=list)
+
+    def open(self, sealed: Sequence[bytes]) -> tuple[Verified | None, ...]:
+        return tuple(open_one(self.pool, one) for one in sealed)
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def verify_leader(
+    pool: PoolRef, root: RootRecord, proof: LeaderProof, wall_ms: int, trusted: Digest | None = None
+) -> LeaderVerdict:
+    """Check a proof against the chain's root record.
+
+    `trusted`: the hash of a committee that is trusted on other grounds: the walk may begin there.
+    Raises `Refusal` for what does not hold, and `Unavailable` for a proof that lacks its
+    certificate or is too old, which may pass if it is asked for again.
+    """
+    walk = _Walk(pool, proof)
+    name = log_id(pool, root)
+    if proof.log_id != name:
+        raise NotForUs(
+            f"The agent follows log {proof.log_id.hex()[:16]}, and the chain's root record founds "
+            f"log {name.hex()[:16]}.",
+            hint="Ask an agent that has read the chain's last final blocks.",
+        )
+    walk.say(
+        f"The root record of epoch {root.epoch}, read from the chain, founds log "
+        f"{name.hex()[:16]} with node 0x{root.founder.hex()} as its first voter."
+    )
+    voters = _walk_chain(walk, root, trusted)
+    if not proof.certificate:
+        raise Unavailable(
+            "The agent holds no certificate of a leader in force: nobody is proven to lead.",
+            hint="Ask again in a few seconds, or ask another agent.",
+        )
+    found = leader_certificate(walk.open(proof.certificate), voters, name)
+    _say_leader(walk, found, voters, wall_ms)
+    votes = _count_votes(walk, found, voters)
+    try:
+        check_fresh(found.time_ms, wall_ms)
+    except Stale as error:
+        raise Unavailable(error.message, hint=error.hint) from error
+    walk.said += [*PROVES, *DOES_NOT]
+    return LeaderVerdict(found, voters, votes, tuple(walk.said))
+
+
+def _walk_chain(walk: _Walk, root: RootRecord, trusted: Digest | None) -> tuple[Voter, ...]:
+    """The voters today, each change checked from the root (or from where it is trusted) on."""
+    chain = walk.proof.chain
+    start = _start(walk, chain, root, trusted)
+    before = chain.links[start - 1].voters if start else chain.base
+    last_index = chain.links[start - 1].index if start else 0
+    for at, link in enumerate(chain.links[start:], start=start + 1):
+        if link.index <= last_index:
+            raise NotForUs(f"Change {at} of the committee is out of order.")
+        signers = link_signers(walk.open(link.signatures), link, before, walk.proof.log_id)
+        if len(signers) < quorum_of(before):
+            raise BadSignature(_uncertified(at, link, before, signers))
+        before, last_index = link.voters, link.index
+    count = len(chain.links) - start
+    if count:
+        walk.say(
+            f"The voters changed {count} time{'' if count == 1 else 's'} since; each change is "
+            "signed by a majority of the voters before it."
+        )
+    else:
+        walk.say("The voters have not changed since.")
+    return before
+
+
+def _start(walk: _Walk, chain: Chain, root: RootRecord, trusted: Digest | None) -> int:
+    """After how many links the walk begins."""
+    if trusted is not None:
+        groups = [chain.base, *(link.voters for link in chain.links)]
+        # The last one: a committee may have been the same before.
+        for at in range(len(groups) - 1, -1, -1):
+            if committee_hash(groups[at]) == trusted:
+                walk.say(
+                    f"The committee {trusted.hex()[:16]} is trusted because you name it: what went "
+                    "before it is not checked."
+                )
+                return at
+        raise NotForUs(f"The committee {trusted.hex()[:16]} is not in the agent's chain.")
+    if chain.dropped:
+        raise BadSignature(
+            f"The {chain.dropped} oldest changes of the committee are kept no more, so there is no "
+            "way back to the root record.",
+            hint="Name a committee that you trust: --trust HASH.",
+        )
+    if chain.base != (Voter(root.founder, root.peer_key, root.store_id),):
+        raise NotForUs("The agent's chain does not begin with the founder on the chain.")
+    return 0
+
+
+def _uncertified(at: int, link: Link, before: Sequence[Voter], signers: Sequence[Voter]) -> str:
+    silent = ", ".join(f"0x{v.node_id.hex()}" for v in before if v not in signers)
+    why = (
+        "the others did not answer in time, and the leader went on without them"
+        if link.given_up
+        else "it is not certified yet"
+    )
+    return (
+        f"Change {at} of the committee (index {link.index}) is uncertified: {len(signers)} of "
+        f"{len(before)} voters before it signed, {quorum_of(before)} are needed; {why}. Not signed "
+        f"by {silent}. Whoever leads since is not proven from the chain. If you know on other "
+        f"grounds that the change was right: --trust {committee_hash(link.voters).hex()}"
+    )
+
+
+def _say_leader(
+    walk: _Walk, found: LeaderCertificate, voters: Sequence[Voter], wall_ms: int
+) -> None:
+    age_s = (wall_ms - found.time_ms) // 1000
+    walk.say(
+        f"{len(found.signatures)} of the {len(voters)} voters signed that node "
+        f"0x{found.leader.node_id.hex()} leads in term {found.term}: {age_s} s ago, at index "
+        f"{found.commit_index}, with state {found.state_digest.hex()[:16]}."
+    )
+
+
+def _count_votes(walk: _Walk, found: LeaderCertificate, voters: Sequence[Voter]) -> int:
+    """How many of the votes that elected it are shown: more than is needed, so a lack is said."""
+    try:
+        opened = walk.open(walk.proof.votes)
+        count = votes_for(opened, voters, found.log_id, found.term, found.leader)
+    except Refusal as error:
+        walk.say(f"The votes that elected it are not shown ({error.message}).")
+        return 0
+    if count:
+        walk.say(f"{count} of the votes that elected it are shown, and are good.")
+    else:
+        walk.say("The votes that elected it are not shown.")
+    return count
