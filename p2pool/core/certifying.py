@@ -77,7 +77,7 @@ class Certifying:
         link = open_link(ledger.chain)
         if link is not None:
             # Told to each leader once here, and again whenever a leader asks.
-            to = (link.index, ledger.term, self.context.leader(now))
+            to = (link.index, ledger.term, self._leader(now))
             if to != self.signed:
                 self.signed = to
                 if ledger.leads:
@@ -139,11 +139,15 @@ class Certifying:
             ledger.log_id, link.index, link.term, committee_hash(before),
             committee_hash(link.voters), me,
         )  # fmt: skip
-        leader = self.context.leader(now)
+        leader = self._leader(now)
         if leader == self.context.me:
             self.context.effects.append(Seal(word))
         elif leader is not None:
             self.context.send(leader, word)
+
+    def _leader(self, now: Now) -> NodeId | None:
+        """Whom to tell; who was just removed from the committee knows it from Raft's last word."""
+        return self.context.leader(now) or self.context.ledger.leader
 
     def _say(self, leader: Voter, word: CertificateSigned) -> None:
         if leader == self.context.config.me:

@@ -16,6 +16,7 @@ import attrs
 
 from p2pool.core.effects import AdmitPeer, Level
 from p2pool.core.inputs import Received
+from p2pool.core.pool.chain import open_link
 from p2pool.model import messages as m
 from p2pool.model.frames import (
     AppendAnswered,
@@ -123,7 +124,7 @@ class Inbound:
                 self._gossip(message, event, now)
             return
         take = self.open_to_guests.get(kind)
-        if take is None and self._may(sender, member):
+        if take is None and (self._may(sender, member) or self._was_voter(sender, message)):
             take = self.for_members.get(kind)
         if take is None or event.peer_key != header.peer_key:
             return
@@ -139,6 +140,14 @@ class Inbound:
             return True
         group = self.context.ledger.configuration
         return any(v.node_id == sender.node_id for v in (*group.voters, *group.learners))
+
+    def _was_voter(self, sender: From, message: m.Message) -> bool:
+        """Who was a voter before the last change certifies it, whatever it is now."""
+        link = open_link(self.context.ledger.chain)
+        if link is None or not isinstance(message, m.ConfigurationSigned):
+            return False
+        before = self.context.ledger.chain.before(link)
+        return any(v.node_id == sender.node_id for v in before)
 
     def _alive(self, node_id: NodeId, event: Received, now: Now) -> None:
         node = self.node

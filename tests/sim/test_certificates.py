@@ -6,9 +6,10 @@ import pytest
 from p2pool.codec.certificates import check_fresh, leader_certificate, link_signers
 from p2pool.codec.messages import committee_hash
 from p2pool.core.certifying import Certifying
+from p2pool.core.effects import Level, Log
 from p2pool.core.pool.chain import complete
 from p2pool.model import limits
-from p2pool.model.certificates import Chain, LeaderCertificate
+from p2pool.model.certificates import CertificateSigned, Chain, LeaderCertificate
 from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.messages import Message
 from p2pool.model.states import RaftRole
@@ -287,3 +288,56 @@ def test_a_follower_replica_has_the_chain_too() -> None:
     for machine in idle:
         assert pool.node(machine.number).context.ledger.chain == chain(pool)
         assert committee_hash(chain(pool).voters) == known(pool, machine.number).committee_hash  # type: ignore[union-attr]
+
+
+def leave(pool: Pool, left: int) -> Machine:
+    """A voter that does not lead leaves the pool on the chain, and the committee."""
+    inside = [m for m in pool.world.machines if m.number in pool.world.members]
+    gone = next(m for m in inside if m is not pool.leader())
+    pool.world.members.remove(gone.number)
+    # The others confirm it from their own reads, and one is removed in a minute at most.
+    pool.until(lambda: len(chain(pool).voters) == left, 150_000)
+    return gone
+
+
+def test_who_is_removed_certifies_its_own_removal(pool: Pool) -> None:
+    """Two of three leave the chain, one after the other: the last change needs the word of both of
+    two voters, of whom one is out of the pool already when it gives it."""
+    for left in (2, 1):
+        leave(pool, left)
+        pool.until(lambda: check_chain(pool) == 0, 10_000)
+    assert not any(link.given_up for link in chain(pool).links)
+
+
+def test_a_committee_of_two_goes_on_without_the_one_that_is_gone(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is out of the pool for good and signs nothing: the change is written down as it is."""
+    leave(pool, 2)
+    pool.until(lambda: check_chain(pool) == 0, 10_000)
+    leader, sign = pool.node(pool.leader().number).certifying, Certifying._sign_link
+    monkeypatch.setattr(
+        Certifying, "_sign_link", lambda self, *given: self is leader and sign(self, *given)
+    )
+    leave(pool, 1)
+    assert not chain(pool).links[-1].given_up
+    pool.until(lambda: chain(pool).links[-1].given_up, 120_000)
+    assert len(chain(pool).links[-1].signatures) == 1
+    assert check_chain(pool) == 1
+    pool.run_task(pool.leader().number)
+
+
+def test_a_voter_with_another_state_is_named_loudly(pool: Pool) -> None:
+    """One of the two has a fault or lies: Raft alone does not let that happen."""
+    leader, other = pool.leader(), pool.other()
+    node = pool.node(leader.number)
+    gathering = list(node.leader.certificates.questions.values())[-1]  # type: ignore[union-attr]
+    word = next(v.message for v in gathering.heard.values() if v.header.node_id == other.node_id)
+    assert isinstance(word, CertificateSigned)
+    assert other.sealer is not None
+    lie = attrs.evolve(word, state_digest=committee_hash(()))
+    node.certifying.heard(other.sealer.sealed(lie, pool.world.now()), pool.world.now())
+    told = [e for e in node.context.effects if isinstance(e, Log) and e.level is Level.ERROR]
+    assert [e.event for e in told] == ["a voter's state is not the leader's"]
+    node.context.effects.clear()
+    assert other.node_id.hex() in " ".join(node.view(pool.world.now()).problems)
