@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.pool import ChaosPool, chaos_pool
+from tests.chaos.scene import Scene
+from tests.chaos.user import User
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +23,10 @@ def pool(request: pytest.FixtureRequest) -> Iterator[ChaosPool]:
         shutil.rmtree(where)
     else:
         print(f"the pool's logs and the histories are in {where}")
+
+
+@pytest.fixture
+async def scene(pool: ChaosPool) -> Scene:
+    """The pool, whole, and a user of it."""
+    await pool.wait_healed()
+    return Scene(pool, User.of(pool))

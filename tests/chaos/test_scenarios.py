@@ -1,152 +1,19 @@
-"""The rules of the committee, each as a scenario of real processes; every test leaves it whole."""
+"""The rules of leadership, each as a scenario of real processes; every test leaves it whole."""
 
-import http.client
 import itertools
-import json
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
-from urllib.parse import urlsplit
 
-import attrs
 import pytest
 import trio
 
-from p2pool.client.discovery import agent_in
-from p2pool.codec.jsonform import request_json
 from p2pool.dev.pool import DevAgent
-from p2pool.model.errors import P2poolError
-from p2pool.model.tasks import Action, SignedRequest
+from p2pool.model.tasks import Action
 from tests.chaos.links import apart
-from tests.chaos.pool import ChaosPool
-from tests.chaos.user import User
+from tests.chaos.scene import PATIENCE_S, POLL_S, Said, Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
-
-PATIENCE_S = 60.0
-ANSWER_S = 30.0
-POLL_S = 0.1
-
-
-@attrs.frozen
-class Said:
-    """An answer of an agent, as HTTP has it."""
-
-    status: int
-    headers: dict[str, str]
-    body: dict[str, Any]
-
-
-@attrs.define
-class Scene:
-    """A pool, and a user of it."""
-
-    pool: ChaosPool
-    user: User
-
-    # --- asking -----------------------------------------------------------------------------------
-
-    async def http(self, agent: DevAgent, method: str, path: str, body: object = None) -> Said:
-        """One request, and whatever is answered."""
-
-        def ask() -> Said:
-            found = agent_in(agent.directory)
-            connection = http.client.HTTPConnection(urlsplit(found.url).netloc, timeout=ANSWER_S)
-            try:
-                headers = {"Authorization": f"Bearer {found.token}"}
-                sent = None
-                if body is not None:
-                    sent, headers["Content-Type"] = json.dumps(body), "application/json"
-                connection.request(method, path, sent, headers)
-                answer = connection.getresponse()
-                return Said(
-                    answer.status,
-                    {name.lower(): value for name, value in answer.getheaders()},
-                    json.loads(answer.read() or b"{}"),
-                )
-            finally:
-                connection.close()
-
-        return await trio.to_thread.run_sync(ask)
-
-    async def post(self, agent: DevAgent, signed: SignedRequest) -> Said:
-        """Hand a signed request to an agent, once."""
-        return await self.http(agent, "POST", "/v1/requests", request_json(signed))
-
-    async def write(self, agent: DevAgent, signed: SignedRequest) -> dict[str, Any]:
-        """Have it carried out, as patient clients do."""
-        return await trio.to_thread.run_sync(
-            lambda: agent.client().send(signed, patience_ms=int(PATIENCE_S * 1000))
-        )
-
-    async def task(self, agent: DevAgent, task: str) -> Said:
-        """A consistent read of a task."""
-        return await self.http(agent, "GET", f"/v1/tasks/{task}?consistent=true")
-
-    # --- who is who -------------------------------------------------------------------------------
-
-    async def leader(self) -> DevAgent:
-        """Who leads, once somebody does."""
-        return self.pool.named(str(await self.until("a leader", self.pool.leader)))
-
-    def others(self, *agents: DevAgent) -> list[DevAgent]:
-        """Everybody else."""
-        return [a for a in self.pool.agents if a not in agents]
-
-    async def elected(self, old: DevAgent, seen_by: list[DevAgent]) -> DevAgent:
-        """Another leader than the old one, as these agents say."""
-
-        async def another() -> str | None:
-            said = {
-                (await self.pool.ask(agent, "/v1/leader"))["leader"]["node_id"] for agent in seen_by
-            }
-            found = next(iter(said))
-            return found if len(said) == 1 and found not in (None, old.node_id) else None
-
-        return self.pool.named(str(await self.until("another leader", another)))
-
-    async def term(self, agent: DevAgent) -> int:
-        """The term that an agent is in."""
-        return int((await self.pool.ask(agent, "/v1/leader"))["meta"]["term"])
-
-    # --- waiting ----------------------------------------------------------------------------------
-
-    async def until(self, what: str, done: Callable[[], Awaitable[Any]]) -> Any:
-        """Ask until the answer is true."""
-        last = ""
-        with trio.move_on_after(PATIENCE_S):
-            while True:
-                try:
-                    if answer := await done():
-                        return answer
-                except P2poolError as error:
-                    last = str(error)
-                await trio.sleep(POLL_S)
-        raise TimeoutError(f"no {what} within {PATIENCE_S:.0f} s; {last}")
-
-    async def running(self, task: str) -> bool:
-        """Whether a task's copy runs somewhere, by the runtimes' own account."""
-        for agent in self.pool.agents:
-            if f"{task}.0" in await self.pool.containers(agent):
-                return True
-        return False
-
-    async def is_said(self, agent: DevAgent, task: str, state: str = "running") -> bool:
-        """Whether an agent's own view of a task has this state."""
-        seen = await self.pool.ask(agent, f"/v1/tasks/{task}")
-        return bool(seen["task"]["state"] == state)
-
-    async def not_running(self, task: str) -> bool:
-        """The opposite."""
-        return not await self.running(task)
-
-
-@pytest.fixture
-async def scene(pool: ChaosPool) -> Scene:
-    """The pool, whole."""
-    await pool.wait_healed()
-    return Scene(pool, User.of(pool))
 
 
 async def test_a_graceful_stop_hands_leadership_on(scene: Scene) -> None:
@@ -367,50 +234,3 @@ async def test_a_follower_that_was_away_disturbs_nobody(scene: Scene) -> None:
     await scene.pool.wait_healed()
     assert await scene.leader() == leader
     assert await scene.term(leader) == before
-
-
-async def test_committees_that_see_different_blocks(scene: Scene) -> None:
-    """The leader's endpoint is stuck, another lags, one is silent, one is gone: all goes on."""
-    leader = await scene.leader()
-    names = [leader.name, *(a.name for a in scene.others(leader))]
-    views = scene.pool.views
-    block = (await scene.pool.ask(leader, "/v1/roster"))["roster"]["block_number"]
-    views[names[0]].show("stuck", block)
-    views[names[1]].show("lag", 12)
-    views[names[2]].show("silent")
-    views[names[3]].show("down")
-    before = await scene.term(leader)
-
-    async def apart_by_blocks() -> bool:
-        seen = [
-            (await scene.pool.ask(agent, "/v1/roster"))["roster"]["block_number"]
-            for agent in scene.pool.agents
-        ]
-        return bool(max(seen) >= block + 5)
-
-    await scene.until("agents that see different blocks", apart_by_blocks)
-    for agent in scene.pool.agents:
-        signed, task = scene.user.submission(f"by-{agent.name}")
-        await scene.write(agent, signed)
-        await scene.until("it running", lambda task=task: scene.running(task))  # type: ignore[misc]
-        await scene.write(agent, scene.user.signed(Action.STOP, task))
-        roster = (await scene.pool.ask(agent, "/v1/roster"))["roster"]
-        assert len(roster["members"]) == len(scene.pool.agents)
-    assert await scene.leader() == leader, "nobody was deposed for what its endpoint says"
-    assert await scene.term(leader) == before
-    committee = (await scene.pool.ask(leader, "/v1/committee"))["committee"]
-    assert len([m for m in committee["members"] if m["voter"]]) == len(scene.pool.agents)
-    ages = [(await scene.pool.ask(a, "/v1/roster"))["roster"]["age_ms"] for a in scene.pool.agents]
-    assert max(ages) > min(ages)
-    await scene.pool.wait_healed()
-
-
-async def test_an_agent_comes_back_without_the_bootstrap_node(scene: Scene) -> None:
-    """Who knows peers needs nobody to introduce it."""
-    leader = await scene.leader()
-    one = scene.others(leader)[0]
-    await scene.pool.kill("bootstrap")
-    await scene.pool.kill(one.name)
-    await scene.pool.start_agent(one)
-    await scene.pool.wait_healed()
-    await scene.pool.restart_bootstrap()

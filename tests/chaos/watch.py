@@ -120,13 +120,15 @@ def doubles(running: Running) -> dict[str, list[tuple[str, tuple[int, int]]]]:
 
 
 async def wait_agreed(pool: ChaosPool, deadline_s: float) -> list[Any]:
-    """Wait until all agents hold the same tasks, copies and judgements at one commit index; the
-    tasks. `TimeoutError` says in what they differ."""
+    """Wait until all agents hold one state: by its digest as each node tells it of its own log, and
+    by what each one's API shows; the tasks. `TimeoutError` says in what they differ."""
     seen: list[tuple[int, str]] = []
+    logs: set[tuple[str, int, str]] = set()
     with trio.move_on_after(deadline_s):
         while True:
             answers = []
             try:
+                held = (await pool.ask(pool.agents[0], "/v1/logs-held"))["logs"]
                 for agent in pool.agents:
                     tasks = await pool.ask(agent, "/v1/tasks")
                     nodes = await pool.ask(agent, "/v1/nodes")
@@ -135,10 +137,11 @@ async def wait_agreed(pool: ChaosPool, deadline_s: float) -> list[Any]:
                 await trio.sleep(0.5)
                 continue
             seen = [(t["meta"]["commit_index"], digest(t["tasks"], n["nodes"])) for t, n in answers]
-            if len(set(seen)) == 1:
+            logs = {(h["log_id"], h["commit_index"], h["state_digest"]) for h in held}
+            if len(set(seen)) == len(logs) == 1 and len(held) == len(pool.agents):
                 return list(answers[0][0]["tasks"])
             await trio.sleep(0.5)
-    raise TimeoutError(f"after {deadline_s:.0f} s the agents do not agree: {seen}")
+    raise TimeoutError(f"after {deadline_s:.0f} s the agents do not agree: {seen}, {logs}")
 
 
 def digest(tasks: list[Any], nodes: list[Any]) -> str:
