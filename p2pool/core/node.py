@@ -24,6 +24,7 @@ from p2pool.core.context import Context, NodeConfig
 from p2pool.core.effects import Level, Persist, Reply
 from p2pool.core.evidence import EVIDENCE_TABLE, EvidenceBook
 from p2pool.core.inbound import Inbound
+from p2pool.core.leading.duties import GONE
 from p2pool.core.leading.leader import Leader
 from p2pool.core.ledger import Ledger
 from p2pool.core.logends import LogsHeld
@@ -222,8 +223,10 @@ class Node:
         self.worker.member(context.roster.belongs(context.me))
         if context.roster.out_finally(context.me):
             self.worker.leave(now)
+        leader, state = context.leader(now), context.ledger.state
+        missed = state is not None and state.node(context.me).reachability in GONE
+        self.worker.led(leader is not None and not missed, now)
         self.worker.tick(now)
-        leader = context.leader(now)
         if leader is None:
             self.worker.wait(now)
         report = self.worker.report(now) if leader is not None else None

@@ -20,6 +20,7 @@ from p2pool.model.messages import Message
 from p2pool.model.ports import Accepted
 from p2pool.model.raft import Entry, HardState
 from p2pool.model.states import AllocationState, RaftRole
+from p2pool.model.tasks import OnDisconnect
 from p2pool.model.work import OrderAnswered
 from tests.sim import settled
 from tests.sim.machine import Machine
@@ -215,6 +216,11 @@ class Checks:
             return
         if copy.state in UNWANTED or copy.node_id != m.node_id:
             return
+        if task.spec.on_disconnect is OnDisconnect.STOP and m.node is not None:
+            led_ms = m.node.worker.led_ms
+            window_ms = task.spec.reconnect_window_s * 1000
+            if led_ms is not None and self.world.now(m).mono_ms - led_ms >= window_ms >= 0:
+                return  # It heard no leader for so long, and its submitter signed that.
         _, begun_ms = self.begun.get((key, epoch), (m.number, 0))
         if self.world.out_ms.get(m.number, -1) < begun_ms:
             raise Violation(f"{key} was ended on node {m.number}, and the log wants it to run")

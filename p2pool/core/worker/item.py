@@ -17,7 +17,7 @@ from p2pool.model.entries import Outcome
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
 from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus, PullProgress
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Health, may_become
-from p2pool.model.tasks import RestartMode, Signers, TaskSpec
+from p2pool.model.tasks import OnDisconnect, RestartMode, Signers, TaskSpec
 from p2pool.model.work import Desired
 
 Key = tuple[AllocationId, int]
@@ -117,6 +117,15 @@ class Item:
         """How long it may take to end by itself."""
         grace_s = self.spec.stop_grace_s if self.spec else limits.STOP_GRACE_DEFAULT_S
         return grace_s * 1000
+
+    @property
+    def unled_max_ms(self) -> int | None:
+        """How long it may run while no leader is heard; None: for ever."""
+        spec = self.spec
+        ends = spec is not None and spec.on_disconnect is OnDisconnect.STOP
+        if spec is None or not ends or spec.reconnect_window_s < 0 or self.ended:
+            return None
+        return spec.reconnect_window_s * 1000
 
     def outcome(self) -> Outcome:
         """How it stands, as it is reported. Only an end is told with all that is known of it, and

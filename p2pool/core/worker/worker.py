@@ -52,6 +52,8 @@ class Worker:
     well: bool = False
     is_member: bool = False
     left: bool = False
+    led_ms: int | None = None
+    unled_due_ms: int | None = None
     list_due_ms: int = 0
     listing: bool = False
     report_due_ms: int | None = None
@@ -135,6 +137,24 @@ class Worker:
         if not item.stop_wanted and not item.ended:
             item.stop_wanted = True
             self.dirty[item.key] = None
+
+    def led(self, led: bool, now: Now) -> None:
+        """Whether a leader is heard here and hears us. Copies whose task says so (`onDisconnect`
+        stop, an advance order that its submitter signed) end by themselves once that was not for
+        their whole window; the leader waits longer before it replaces them."""
+        self.unled_due_ms = None
+        if led or self.led_ms is None:
+            self.led_ms = now.mono_ms
+            return
+        for item in self.items.values():
+            most_ms = item.unled_max_ms
+            if most_ms is None or item.stop_wanted:
+                continue
+            due_ms = self.led_ms + most_ms
+            if now.mono_ms >= due_ms:
+                self._stop(item)
+            else:
+                self.unled_due_ms = min(due_ms, self.unled_due_ms or due_ms)
 
     def connected(self, now: Now) -> None:
         """There is another leader: it has not heard what was reported to the last one."""
@@ -315,6 +335,8 @@ class Worker:
         dues = [self.list_due_ms]
         if self.report_due_ms is not None:
             dues.append(self.report_due_ms)
+        if self.unled_due_ms is not None:
+            dues.append(self.unled_due_ms)
         if self.listed and self.well:
             dues += [i.retry_ms for i in self.items.values() if i.retry_ms and not i.ended]
         return min(dues)
