@@ -105,10 +105,12 @@ class Scene:
 
     # --- waiting ----------------------------------------------------------------------------------
 
-    async def until(self, what: str, done: Callable[[], Awaitable[Any]]) -> Any:
+    async def until(
+        self, what: str, done: Callable[[], Awaitable[Any]], patience_s: float = PATIENCE_S
+    ) -> Any:
         """Ask until the answer is true."""
         last = ""
-        with trio.move_on_after(PATIENCE_S):
+        with trio.move_on_after(patience_s):
             while True:
                 try:
                     if answer := await done():
@@ -116,14 +118,19 @@ class Scene:
                 except P2poolError as error:
                     last = str(error)
                 await trio.sleep(POLL_S)
-        raise TimeoutError(f"no {what} within {PATIENCE_S:.0f} s; {last}")
+        raise TimeoutError(f"no {what} within {patience_s:.0f} s; {last}")
+
+    async def places(self, task: str) -> list[str]:
+        """Where copies of a task run, by the runtimes' own account."""
+        return [
+            agent.name
+            for agent in self.pool.agents
+            if f"{task}.0" in await self.pool.containers(agent)
+        ]
 
     async def running(self, task: str) -> bool:
-        """Whether a task's copy runs somewhere, by the runtimes' own account."""
-        for agent in self.pool.agents:
-            if f"{task}.0" in await self.pool.containers(agent):
-                return True
-        return False
+        """Whether one runs anywhere."""
+        return bool(await self.places(task))
 
     async def is_said(self, agent: DevAgent, task: str, state: str = "running") -> bool:
         """Whether an agent's own view of a task has this state."""

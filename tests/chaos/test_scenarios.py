@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from p2pool.dev.pool import DevAgent
-from p2pool.model.tasks import Action
+from p2pool.model.tasks import Action, Constraint, OnDisconnect
 from tests.chaos.links import apart
 from tests.chaos.scene import PATIENCE_S, POLL_S, Said, Scene
 
@@ -234,3 +234,28 @@ async def test_a_follower_that_was_away_disturbs_nobody(scene: Scene) -> None:
     await scene.pool.wait_healed()
     assert await scene.leader() == leader
     assert await scene.term(leader) == before
+
+
+async def test_a_copy_that_stops_without_a_leader_never_runs_twice(scene: Scene) -> None:
+    """Cut off it ends by itself; only then, and a while later, does another one begin elsewhere."""
+    leader = await scene.leader()
+    signed, task = scene.user.submission(
+        "never-twice", reconnect_window_s=5, on_disconnect=OnDisconnect.STOP,
+        constraints=(Constraint("node", leader.node_id, equals=False),),
+    )  # fmt: skip
+    await scene.write(leader, signed)
+    await scene.until("it running", lambda: scene.is_said(leader, task))
+    (first,) = await scene.places(task)
+    scene.pool.links.block(apart([first], [n for n in scene.pool.names if n != first]))
+    seen: list[list[str]] = []
+
+    async def elsewhere() -> bool:
+        seen.append(await scene.places(task))
+        return seen[-1] not in ([], [first])
+
+    await scene.until("a copy elsewhere", elsewhere, patience_s=180)
+    assert [] in seen
+    assert max(len(places) for places in seen) == 1
+    await scene.pool.wait_healed()
+    assert len(await scene.places(task)) == 1
+    await scene.write(leader, scene.user.signed(Action.STOP, task))

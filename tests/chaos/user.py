@@ -1,5 +1,7 @@
 """Somebody who holds the manager's key: signs requests, and has them carried out by any agent."""
 
+from typing import Any
+
 import attrs
 from eth_account.signers.local import LocalAccount
 
@@ -35,14 +37,15 @@ class User:
         """A fresh signed request."""
         return sign_request(self.ref, self.account, request_for(self.ref, action, target, text))
 
-    def submission(self, name: str, on: str = "") -> tuple[SignedRequest, str]:
+    def submission(self, name: str, on: str = "", **more: Any) -> tuple[SignedRequest, str]:
         """A signed task that runs until it is stopped, and the id that it will have. `on`: its
-        node, where that matters."""
+        node, where that matters; `more` of its specification."""
+        if on:
+            more["constraints"] = (Constraint("node", on),)
+        resources = Resources(cpu_milli=50, memory_bytes=32 * MIB)
         spec = TaskSpec(
-            name=name, image="none", command=ENDLESS,
-            constraints=(Constraint("node", on),) if on else (),
-            resources=Resources(cpu_milli=50, memory_bytes=32 * MIB), stop_grace_s=1,
-        )  # fmt: skip
+            name=name, image="none", command=ENDLESS, resources=resources, stop_grace_s=1, **more
+        )
         signed = self.signed(Action.SUBMIT, text=spec_json(spec))
         return signed, task_id(self.ref, signed.request).hex()
 

@@ -58,6 +58,9 @@ class Watch:
         self.looks += 1
         for name, to in self.pool.bypasses():
             self._problem(f"{name} is connected to {to} past the proxies")
+        for name in self.pool.names:
+            if name not in self.nemesis.busy and not self.pool.child(name).alive:
+                self._problem(f"{name} ended by itself")
         self._weigh()
         twice = doubles(await self._running())
         # Two listings are not one moment: a copy may have ended on one node and begun on another.
