@@ -11,18 +11,20 @@ from tests.chaos.pool import ChaosPool, chaos_pool
 from tests.chaos.scene import Scene
 from tests.chaos.user import User
 
+KEPT: list[Path] = []
+
 
 @pytest.fixture(scope="session")
 def pool(request: pytest.FixtureRequest) -> Iterator[ChaosPool]:
     """The pool; each test leaves it whole."""
     where = Path(tempfile.mkdtemp(prefix="p2chaos-", dir="/tmp"))
+    KEPT.append(where)
     failed_before = request.session.testsfailed
     with chaos_pool(where / "pool") as running:
         yield running
     if request.session.testsfailed == failed_before:
         shutil.rmtree(where)
-    else:
-        print(f"the pool's logs and the histories are in {where}")
+        KEPT.remove(where)
 
 
 @pytest.fixture
@@ -30,3 +32,9 @@ async def scene(pool: ChaosPool) -> Scene:
     """The pool, whole, and a user of it."""
     await pool.wait_healed()
     return Scene(pool, User.of(pool))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where to look after a failure."""
+    for where in KEPT:
+        terminalreporter.write_line(f"logs of the agents: {where / 'pool' / 'logs'}")

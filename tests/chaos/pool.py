@@ -236,7 +236,10 @@ async def end(pool: ChaosPool) -> None:
     pool.links.mend()
     await _stop(pool, [c for c in pool.children if c.name.startswith("agent-")])
     for agent in pool.agents:
-        runtime = runtime_of(pool.directory / f"{agent.name}.toml", agent.directory, agent.node_id)
+        config = pool.directory / f"{agent.name}.toml"
+        if not config.exists():
+            continue  # It was not brought up so far.
+        runtime = runtime_of(config, agent.directory, agent.node_id)
         for status in await runtime.list():
             await runtime.stop(status.allocation, status.attempt, 100)
     await _stop(pool, pool.children)
