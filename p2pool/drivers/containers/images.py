@@ -157,6 +157,8 @@ class Images:
         fits the limit (or until there is `enough`). The names that went."""
         most = self._settings.images_max_bytes
         gone: list[str] = []
+        if enough is None and not most:
+            return gone
         async with self._lock:
             known = await self._still_there(self._known())
             used = await self._used_ids()
