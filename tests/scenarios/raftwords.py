@@ -16,18 +16,8 @@ from p2pool.model.raft import Configuration, EntryKind, Voter
 from p2pool.model.timing import TIMINGS, Now, Profile
 from tests.scenarios import words
 from tests.scenarios.harness import BadTranscript, Command
+from tests.scenarios.options import names, options
 from tests.scenarios.stage import WALL_MS, Stage
-
-
-def options(given: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Words, and those of the form `name=value`."""
-    plain = [word for word in given if "=" not in word]
-    named = dict(word.split("=", 1) for word in given if "=" in word)
-    return plain, named
-
-
-def names(text: str) -> list[str]:
-    return [one for one in text.split(",") if one]
 
 
 class RaftWords:
