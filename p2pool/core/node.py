@@ -201,6 +201,7 @@ class Node:
             self.asks.deposed()
             self.context.log(Level.INFO, "this node leads no more", term=ledger.term)
         if leads and self.leader is None:
+            self.context.note_judged(now)
             self.leader = Leader.begin(self.context, self.succession, now)
             self.context.log(Level.INFO, "this node leads", term=ledger.term)
         led_by = self.context.leader(now)

@@ -85,8 +85,10 @@ class Loops:
 
     def _stall_again(self, m: Machine, life: int, slow: Slowness) -> None:
         if m.life == life and m.slowness is slow:
-            self.world.stall(m, 1 + self.rng.randrange(slow.stall_ms))
-            self.stall_later(m, life)
+            for_ms = 1 + self.rng.randrange(slow.stall_ms)
+            self.world.stall(m, for_ms)
+            # The next one is planned when this is over: two never make one that is longer.
+            self.world.later(for_ms, lambda: self.stall_later(m, life))
 
     # --- a step -----------------------------------------------------------------------------------
 

@@ -97,14 +97,14 @@ def test_conspirators_who_hint_and_witness_falsely_declare_nobody() -> None:
 
 
 def test_nobody_is_judged_right_after_a_change_of_leader() -> None:
-    """A node and the leader die together: the next leader waits until heartbeats had their time."""
+    """A node dies as the next leader begins: it waits until heartbeats had their time."""
     pool = formed(5)
     (gone,) = others(pool, 1)
     old = pool.leader().number
-    pool.world.crash(gone)
     pool.world.crash(old)
     pool.until(lambda: leading(pool) is not None)
     since_ms = pool.world.now_ms
+    pool.world.crash(gone)
     pool.until(lambda: judged(pool, gone) is Reachability.UNREACHABLE)
     assert pool.world.now_ms - since_ms >= limits.JUDGEMENT_GRACE_MS - 1_000
 
@@ -139,7 +139,7 @@ def test_a_witness_that_lagged_has_no_say() -> None:
     assert not any(answer.known for answer in said[:2])
 
 
-@pytest.mark.parametrize("slowness", [SLOW, Slowness(step_ms=1_500), Slowness(0, 7_000, 20_000)])
+@pytest.mark.parametrize("slowness", [SLOW, Slowness(step_ms=1_500), Slowness(0, 11_000, 8_000)])
 def test_who_is_slow_and_lives_is_not_declared_unreachable(slowness: Slowness) -> None:
     """Late with every answer, or silent for seconds: witnesses and leader reach it in the end."""
     made = measure(3, 6, 0.17, 0.05, slowness)
@@ -220,6 +220,7 @@ def test_when_a_third_vanishes_replacement_is_held_and_said_and_goes_on_when_the
         pool.until(lambda number=number: judged(pool, number) is Reachability.UNREACHABLE)
     pool.world.run(30_000)
     assert pool.states(name) == ["RUNNING"] * 6
+    assert sum(len(copies(pool, n)) for n in range(6) if n not in gone) == 4
     assert all("2 of 6 nodes vanished" in problems(pool, n) for n in range(6) if n not in gone)
     pool.world.crash(pool.leader().number)
     pool.until(lambda: leading(pool) is not None)

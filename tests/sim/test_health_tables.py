@@ -206,6 +206,8 @@ def test_left_joined_onboarding() -> None:
         becomes(pool, intent)
         pool.world.start(NEW)
         becomes(pool, Membership.MEMBER)
+        pool.world.run(5_000)
+        assert field(pool, "intent") is intent
 
 
 @pytest.mark.parametrize("after", ["never", "1h"])

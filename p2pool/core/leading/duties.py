@@ -177,8 +177,9 @@ def nodes_changed(context: Context, state: PoolState, now: Now) -> list[NodeChan
 def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:
     """A heartbeat that is fresh, by our clock and by its sender's, and came after the judgement."""
     beat = context.beats.newest.get(node.node_id)
-    if beat is None or beat.heard_at.mono_ms <= context.judged_ms.get(node.node_id, -1):
-        return False
+    judged_ms = context.judged_ms.get(node.node_id)
+    if beat is None or judged_ms is None or beat.heard_at.mono_ms <= judged_ms:
+        return False  # None: the judgement was applied in this very step.
     fresh_ms = 2 * context.beats.interval_ms(context.roster.size())
     sent_ago_ms = abs(now.wall_ms - beat.sent_at_ms)
     fresh = now.mono_ms - beat.heard_at.mono_ms <= fresh_ms
