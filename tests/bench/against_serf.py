@@ -22,7 +22,7 @@ from p2pool.client.discovery import agent_in
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
-from tests.bench import serf
+from tests.bench import figures, serf
 from tests.bench.rows import Row
 from tests.bench.until import loaded, wait_until
 
@@ -30,6 +30,8 @@ SUITE = "serf"
 AGENTS, ROUNDS = 10, 5
 LOADED_S = 30.0
 SETTLE_S = 15.0
+IDLE_S = 20.0
+MIB = 1024 * 1024
 WITHIN_S = 60.0
 SEEN_POLL_S = 0.1
 
@@ -44,6 +46,7 @@ class Figures:
     started: list[float] = attrs.field(factory=list)
     failed: list[float] = attrs.field(factory=list)
     false: int = 0
+    idle: tuple[float, float] = (0.0, 0.0)
 
 
 # --- Serf ---------------------------------------------------------------------------------------
@@ -53,6 +56,8 @@ def of_serf(directory: Path, say: Say) -> Figures:
     """Its figures."""
     out = Figures()
     with serf.running(directory, AGENTS) as agents:
+        pids = [agent.process.pid for agent in agents if agent.process is not None]
+        out.idle = figures.idle(pids, IDLE_S)
         for number in range(ROUNDS):
             victim = agents[1 + number % (AGENTS - 1)]
             others = [agent for agent in agents if agent is not victim]
@@ -118,6 +123,8 @@ async def of_p2pool(directory: Path, say: Say) -> Figures:
         await pool.wait_heartbeats()
         await pool.wait_committee(3)
         await trio.sleep(limits.JUDGEMENT_GRACE_MS / 1000)
+        pids = figures.agent_pids(pool)
+        out.idle = await trio.to_thread.run_sync(figures.idle, pids, IDLE_S)
         listeners = {agent.name: Listener(agent) for agent in pool.agents}
         for number in range(ROUNDS):
             await _round(pool, listeners, number, out)
@@ -192,4 +199,8 @@ async def measure(directory: Path, say: Say) -> list[Row]:
             f"serf {max(theirs.failed):.2f} s", max(theirs.failed) / 2),
         Row(SUITE, f"called dead though alive, {LOADED_S:g} s of load", ours.false, "verdicts",
             f"serf {theirs.false}", 0),
+        Row(SUITE, f"idle agent of {AGENTS}, CPU", ours.idle[0], "% of a core",
+            f"serf {theirs.idle[0]:.1f} %"),
+        Row(SUITE, f"idle agent of {AGENTS}, resident memory", ours.idle[1] / MIB, "MiB",
+            f"serf {theirs.idle[1] / MIB:.0f} MiB"),
     ]  # fmt: skip

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import docker
@@ -141,15 +141,20 @@ async def failover(user: User) -> float:
     return taken
 
 
-def idle(pool: DevPool, seconds: float) -> tuple[float, float]:
-    """Percent of a core and resident bytes of an idle agent: the medians of all agents."""
-    processes = [psutil.Process(a.child.pid) for a in pool.agents if a.child is not None]
+def idle(pids: Sequence[int], seconds: float) -> tuple[float, float]:
+    """Percent of a core and resident bytes of an idle process: the medians of all of these."""
+    processes = [psutil.Process(pid) for pid in pids]
     for process in processes:
         process.cpu_percent()
     time.sleep(seconds)
     percents = [process.cpu_percent() for process in processes]
     resident = [process.memory_info().rss for process in processes]
     return statistics.median(percents), statistics.median(resident)
+
+
+def agent_pids(pool: DevPool) -> list[int]:
+    """The processes of a pool's agents."""
+    return [agent.child.pid for agent in pool.agents if agent.child is not None]
 
 
 def command(arguments: list[str], rounds: int) -> list[float]:

@@ -48,7 +48,9 @@ async def _figures(pool: DevPool, say: Say) -> list[Row]:
         say(f"measuring {what}")
         return await trio.to_thread.run_sync(act)
 
-    percent, resident = await away("an idle agent", lambda: figures.idle(pool, 20))
+    percent, resident = await away(
+        "an idle agent", lambda: figures.idle(figures.agent_pids(pool), 20)
+    )
     running = await away("submission to running", lambda: figures.submit_to_running(user, 7))
     plain = await away("docker run", lambda: figures.docker_run(7))
     durable = await away("durable submissions", lambda: figures.durable_submission(user, 25))
