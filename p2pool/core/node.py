@@ -131,6 +131,8 @@ class Node:
                 self.worker.step(event, now)  # type: ignore[arg-type]  # The worker's own inputs.
         if self.condition.failed:
             return outbox.mute(self)
+        # First who was judged, answered, committed: nobody decides on what the log has overtaken.
+        self.settle(now)
         for _ in range(outbox.SETTLE_ROUNDS):
             self.advance(now)
             if not self.settle(now):

@@ -107,9 +107,10 @@ class Listener:
         try:
             for event in self._client.events():
                 if event["kind"] == "node":
-                    word = str(event["text"]).removeprefix("is ").partition(",")[0]
-                    self.heard["0x" + event["subject"], word] = time.perf_counter()
-                    self.unreachable += word == "unreachable"
+                    words = str(event["text"]).partition(":")[0].removeprefix("is ").split(", ")
+                    for word in words:
+                        self.heard["0x" + event["subject"], word] = time.perf_counter()
+                    self.unreachable += "unreachable" in words
         except P2poolError:
             return  # The agent is gone.
 

@@ -1,6 +1,9 @@
 """Nobody waits for a timer where an input says that it is time: in virtual time, to the ms."""
 
+from p2pool.model import limits
+from p2pool.model.ids import NodeId
 from p2pool.model.ports import Accepted
+from p2pool.model.states import Reachability
 from p2pool.model.tasks import Action
 from tests.sim.pool import Pool, formed
 
@@ -38,6 +41,26 @@ def test_a_node_outside_the_committee_answers_as_soon() -> None:
         request = pool.run_request(outside.number)
         assert answered_within(pool, [request], PROMPT_MS)
         pool.world.run(37)
+
+
+def test_a_dead_node_is_known_to_be_dead_within_three_seconds_and_stays_so() -> None:
+    """By everybody; the heartbeat that it sent just before its death is no sign of life after."""
+    for seed in (1, 2, 3):
+        pool = formed(size=5, seed=seed)
+        pool.world.run(limits.JUDGEMENT_GRACE_MS)
+        dead = pool.other()
+        assert dead.node is not None
+        name = dead.node.context.me
+        pool.world.crash(dead.number)
+
+        def judged(name: NodeId = name, pool: Pool = pool) -> list[Reachability]:
+            states = [m.node.context.ledger.state for m in pool.world.machines if m.node]
+            return [s.node(name).reachability for s in states if s is not None]
+
+        pool.world.run(3_000)
+        assert judged() == [Reachability.UNREACHABLE] * 4
+        pool.world.run(5_000)
+        assert judged() == [Reachability.UNREACHABLE] * 4
 
 
 def test_what_waits_for_a_leader_is_carried_on_as_soon_as_there_is_one() -> None:
