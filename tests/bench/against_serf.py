@@ -93,12 +93,13 @@ def _heard(agents: list[serf.Agent], event: str, of: serf.Agent, since: float) -
 
 
 class Listener:
-    """What one agent's event stream said of nodes: (node id, word) -> when."""
+    """What one agent's event stream said of nodes: (node id, word) -> when; verdicts in log time,
+    by their ids."""
 
     def __init__(self, agent: DevAgent) -> None:
         """Listens from now on, in a thread of its own, until the agent ends."""
         self.heard: dict[tuple[str, str], float] = {}
-        self.unreachable = 0
+        self.verdicts: dict[str, int] = {}
         found = agent_in(agent.directory)
         self._client = AgentClient(found.url, found.token, timeout_s=120)
         threading.Thread(target=self._listen, daemon=True).start()
@@ -110,7 +111,8 @@ class Listener:
                     words = str(event["text"]).partition(":")[0].removeprefix("is ").split(", ")
                     for word in words:
                         self.heard["0x" + event["subject"], word] = time.perf_counter()
-                    self.unreachable += "unreachable" in words
+                    if "unreachable" in words:
+                        self.verdicts[str(event["id"])] = int(event["at_ms"])
         except P2poolError:
             return  # The agent is gone.
 
@@ -131,12 +133,14 @@ async def of_p2pool(directory: Path, say: Say) -> Figures:
             await _round(pool, listeners, number, out)
             say(f"p2pool: killed, known to all after {out.failed[-1]:.2f} s, "
                 f"back, known to all after {out.known[-1]:.2f} s")  # fmt: skip
-        before = sum(listener.unreachable for listener in listeners.values())
+        since_ms = int(time.time() * 1000)
         say(f"p2pool: {LOADED_S:g} s of load")
         with loaded():
             await trio.sleep(LOADED_S)
         await trio.sleep(SETTLE_S)
-        out.false = sum(listener.unreachable for listener in listeners.values()) - before
+        # One verdict is told by every agent, and again by one that catches up.
+        told = {name: at for one in listeners.values() for name, at in one.verdicts.items()}
+        out.false = sum(at_ms >= since_ms for at_ms in told.values())
     finally:
         with trio.CancelScope(shield=True):
             await pool.down()
