@@ -35,13 +35,18 @@ class UnknownCommittee(NotForUs):
 
 @attrs.define
 class Certified:
-    """What one node knows of who leads, with proof. `problem` is said by a leader without one."""
+    """What one node knows of who leads, with proof.
+
+    `problem`: why a leader has none; `disagreement`: which voter disagrees with a leader;
+    `diverged`: that this node's own state is not the one that was certified.
+    """
 
     known: LeaderCertificate | None = None
     votes: tuple[bytes, ...] = ()
     waiting: tuple[Verified | None, ...] = ()
     problem: str = ""
     disagreement: str = ""
+    diverged: str = ""
     _hashes: dict[tuple[Voter, ...], Digest] = attrs.field(factory=dict)
 
     # --- taking -----------------------------------------------------------------------------------

@@ -8,11 +8,13 @@ leader like any other; the leader's own is sealed and given back (`Seal`).
 Invariants: in one log and term a voter confirms one leader only, and remembers on its disk whom,
 before it says so: a member that lies about leading cannot make an honest voter look like one that
 lies. It signs no time that its own clock does not agree with. Where its state is another than the
-leader's, its signature says so, and the leader tells. Source: design, sections 3, 4 and 7.
+leader's, its signature says so, and the leader tells; and every node compares what it had at that
+index with what the committee certified. Source: design, sections 3, 4 and 7.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import attrs
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from p2pool.core.node import Node
 
 META_TABLE = "meta"
+POINTS_KEPT = 8
 CONFIRMED_KEY = b"certificate.confirmed"
 
 
@@ -58,6 +61,7 @@ class Certifying:
         self.context = node.context
         self.confirmed: Confirmed | None = None
         self.signed: tuple[int, int, NodeId | None] = (0, 0, None)
+        self.digests: OrderedDict[int, Digest] = OrderedDict()
         if kept is not None:
             try:
                 self.confirmed = decode_struct(Confirmed, kept)
@@ -72,6 +76,10 @@ class Certifying:
         points, ledger.points = ledger.points, []
         for point in points:
             self._point(point, now)
+            self.digests[point.index] = point.state_digest
+            while len(self.digests) > POINTS_KEPT:
+                self.digests.popitem(last=False)
+        self._compare()
         for again in incomplete(ledger.chain) if points else ():
             self._sign_link(again, now)
         link = open_link(ledger.chain)
@@ -84,6 +92,23 @@ class Certifying:
                     ledger.urge(now)
                 self._sign_link(link, now)
         self.context.certified.again(ledger.chain, ledger.log_id, now)
+
+    def _compare(self) -> None:
+        """Is what the committee certified the state that this node had there, voter or not?"""
+        context, known = self.context, self.context.certified.known
+        if known is None or known.log_id != context.ledger.log_id:
+            return
+        ours = self.digests.pop(known.commit_index, None)
+        if ours is None or ours == known.state_digest:
+            return
+        context.log(
+            Level.ERROR, "this node's state is not what the committee certifies",
+            index=known.commit_index,
+        )  # fmt: skip
+        context.certified.diverged = (
+            f"This node's state at index {known.commit_index} is not what the committee certifies: "
+            "stop it, move its store away and start it again."
+        )
 
     def _point(self, point: Point, now: Now) -> None:
         """A leader's question."""

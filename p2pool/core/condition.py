@@ -95,6 +95,8 @@ class Condition:
         """What keeps this node from taking part, and who has to do what."""
         context, out = self.context, [self.trouble] if self.trouble else []
         roster = context.roster
+        if context.certified.diverged:
+            out.append(context.certified.diverged)
         if context.ledger.leads:
             told = (context.certified.problem, context.certified.disagreement)
             out += [problem for problem in told if problem]

@@ -80,7 +80,7 @@ class Inbound:
             m.Order: self._order,
             m.OrderAnswered: self._order_answered,
             m.Report: self._report,
-            m.ReportAnswered: lambda x, f, now: node.worker.settle(x),
+            m.ReportAnswered: self._report_answered,
             m.ProbeRequested: lambda x, f, now: near.probe(f.peer_key, x, now),
             m.ProbeAnswered: self._witnessed,
             m.SuspicionHinted: self._hinted,
@@ -308,6 +308,13 @@ class Inbound:
     def _report(self, report: m.Report, sender: From, now: Now) -> None:
         if self.node.leader is not None and self.context.ledger.leads:
             self.node.leader.reports.take(sender.node_id, report, sender.signers, now)
+
+    def _report_answered(self, answer: m.ReportAnswered, sender: From, now: Now) -> None:
+        """What is answered is not told again, so a leader has to have said it."""
+        known = self.context.certified.known
+        certified = known.leader.node_id if known is not None else None
+        if sender.node_id in (self.context.leader(now), certified):
+            self.node.worker.settle(answer)
 
     # --- health -----------------------------------------------------------------------------------
 

@@ -22,12 +22,13 @@ from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.messages import Message
 from p2pool.model.states import RaftRole
 from p2pool.model.tasks import TaskSpec
-from p2pool.model.work import Order, OrderAnswered, Stop
+from p2pool.model.work import Order, OrderAnswered, ReportAnswered, Stop
 from p2pool.wire.enclosed import open_one
 from p2pool.wire.verifying import verify_leader
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine
 from tests.sim.pool import ENDLESS, FORMED_MS, Pool
+from tests.sim.violation import Violation
 from tests.sim.world import POOL, World
 
 
@@ -423,3 +424,33 @@ def test_a_member_that_announces_itself_is_no_leader() -> None:
         pool.world.run(500)
         for m in pool.world.machines:
             assert pool.node(m.number).context.leader(pool.world.now()) == pool.leader().node_id
+
+
+def test_a_node_whose_state_went_astray_says_so() -> None:
+    """Be it no voter: the committee's certificate names the state that it should have."""
+    pool = formed(5, 12_000)
+    idle = next(m for m in pool.world.machines if m.node and m.node.context.ledger.fetches)
+    state = pool.node(idle.number).context.ledger.state
+    assert state is not None
+    state.settings["timing"] = "wan"
+    with pytest.raises(Violation, match="not what the committee certifies"):
+        pool.world.run(2 * limits.CERTIFY_INTERVAL_MS)
+    assert "not what the committee" in " ".join(
+        pool.node(idle.number).view(pool.world.now()).problems
+    )
+
+
+def test_only_a_leader_settles_what_a_node_reports(pool: Pool) -> None:
+    """Another member says that an end is known: the leader is told of it all the same."""
+    name = pool.run_task(0, replicas=3, command=("run", "3000", "0"))
+    to = pool.other()
+    liar = next(m for m in pool.world.machines if m not in (to, pool.leader()))
+    pool.world.cut = {(pool.leader().number, to.number)}
+    worker = pool.node(to.number).worker
+    (item,) = [i for i in worker.items.values() if i.allocation.task_id == name]
+    pool.until(lambda: item.ended, 20_000)
+    pool.world.said(liar, to, ReportAnswered(worker.high_water, (item.outcome(),)))
+    pool.world.run(100)
+    assert item.settled != item.outcome()
+    pool.world.cut = set()
+    pool.until(lambda: pool.states(name) == ["SUCCEEDED"] * 3)
