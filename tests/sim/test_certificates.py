@@ -208,6 +208,10 @@ def test_without_a_quorums_word_nothing_is_ordered_and_all_runs_on(
     pool.world.run(limits.CERTIFICATE_LIFETIME_MS + limits.CLOCK_SKEW_MAX_MS + 1_000)
     leader = pool.node(pool.leader().number)
     assert leader.context.certified.fresh(pool.world.now()) is None
+    last = known(pool, pool.other().number)
+    assert last is not None
+    late = stop_all(pool, pool.other(), name, last.signatures)
+    assert "old" in order_by(pool, pool.leader(), pool.other(), late).reason
     assert "confirm" in " ".join(leader.view(pool.world.now()).problems)
     spec = TaskSpec(name="later", image="i", command=ENDLESS)
     later = pool.submitted[pool.submit(0, spec)]
@@ -227,6 +231,20 @@ def test_a_voter_whose_clock_differs_does_not_confirm(pool: Pool) -> None:
     assert found is not None
     check_fresh(found.time_ms, pool.world.now(other).wall_ms)
     assert found.time_ms < pool.world.now(leader).wall_ms - 5 * 60_000
+
+
+def test_a_voter_signs_no_time_that_its_own_clock_contradicts(pool: Pool) -> None:
+    """Thirty seconds either way, as for any message; and it says so."""
+    node, leader = pool.node(pool.other().number), pool.node(pool.leader().number)
+    point = list(leader.leader.certificates.questions.values())[-1].point  # type: ignore[union-attr]
+    now = pool.world.now()
+    for offset_ms, agrees in ((0, True), (limits.CLOCK_SKEW_MAX_MS, True),
+                              (limits.CLOCK_SKEW_MAX_MS + 1, False),
+                              (-limits.CLOCK_SKEW_MAX_MS - 1, False)):  # fmt: skip
+        asked = attrs.evolve(point.asked, at_ms=now.wall_ms + offset_ms)
+        assert node.certifying._agrees(attrs.evolve(point, asked=asked), now) is agrees
+    told = [e.event for e in node.context.effects if isinstance(e, Log)]
+    assert told == ["the leader's clock is not ours: it is not confirmed"] * 2
 
 
 # --- the chain ------------------------------------------------------------------------------------

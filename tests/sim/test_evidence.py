@@ -91,7 +91,12 @@ def test_a_voter_that_votes_twice_is_proven_everywhere(elected: Elected) -> None
         (proof,) = proofs(pool, number)
         assert proof.voter == voter(elected.liar)
         assert proof == equivocation(open_one(POOL, proof.first), open_one(POOL, proof.second))
+    again: list[Message] = []
+    pool.world.on_send.append(
+        lambda m, to, said: again.append(said) if isinstance(said, EquivocationProven) else None
+    )
     elected.lie(candidate=voter(elected.liar))  # Once more in that term is nothing new.
+    assert again == []
     assert [len(proofs(pool, n)) for n in range(3)] == [1, 1, 1]
     for number in range(3):
         pool.world.crash(number)
