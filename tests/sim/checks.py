@@ -14,6 +14,7 @@ from functools import partial
 import attrs
 
 from p2pool.core.ledger import Ledger
+from p2pool.core.raft.state import RaftState
 from p2pool.model.frames import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, StoreId, TaskId, Token
 from p2pool.model.messages import Message
@@ -55,6 +56,8 @@ class Checks:
     leaders: dict[Place, int] = attrs.field(factory=dict)
     led_since_ms: dict[Place, int] = attrs.field(factory=dict)
     chosen: dict[Place, Entry] = attrs.field(factory=dict)
+    chosen_in: dict[Place, int] = attrs.field(factory=dict)
+    counted: dict[Place, int] = attrs.field(factory=dict)
     newest: dict[Digest, int] = attrs.field(factory=dict)
     seen: dict[int, Seen] = attrs.field(factory=dict)
     digests: dict[Place, Digest] = attrs.field(factory=dict)
@@ -93,6 +96,7 @@ class Checks:
             self.led_since_ms.setdefault((name, ledger.term), self.world.now_ms)
             if first != m.number:
                 raise Violation(f"two leaders in term {ledger.term}")
+            self._complete(ledger.raft.state)
         seen = self.seen.setdefault(m.number, Seen())
         if seen.life != (life := (m.life, name)):
             seen = self.seen[m.number] = Seen(life)
@@ -101,6 +105,22 @@ class Checks:
             raise Violation(f"node {m.number} obeys an older token than it did")
         seen.token = token
         self._log(name, ledger, seen, m.number)
+
+    def _complete(self, s: RaftState) -> None:
+        """Leader Completeness, and that only entries of its own term are counted (figure 8)."""
+        name, term = s.log_id, s.hard.term
+        commit_index = self.counted.get((name, term))
+        if commit_index is None:
+            for index in range(s.log.base_index + 1, self.newest.get(name, 0) + 1):
+                chosen = self.chosen.get((name, index))
+                # Chosen in an earlier term: another's may have been chosen since it was elected.
+                if chosen is None or self.chosen_in[name, index] >= term:
+                    continue
+                if s.log.term_at(index) != chosen.term:
+                    raise Violation(f"the leader of term {term} lacks entry {index}")
+        elif s.commit_index > commit_index and s.log.term_at(s.commit_index) != term:
+            raise Violation(f"the leader of term {term} counts entries of an old one")
+        self.counted[name, term] = s.commit_index
 
     def _log(self, name: Digest, ledger: Ledger, seen: Seen, number: int) -> None:
         assert ledger.raft is not None
@@ -111,7 +131,7 @@ class Checks:
         seen.commit_index = commit_index
         log = ledger.raft.state.log
         for entry in log.between(max(seen.checked_index, log.base_index) + 1, commit_index):
-            self._choose((name, entry.index), entry)
+            self._choose((name, entry.index), entry, ledger.term)
         seen.checked_index = commit_index
         state = ledger.state
         if state is None or ledger.former is not None or applied_index == seen.applied_index:
@@ -125,10 +145,10 @@ class Checks:
             if self.applied.setdefault((name, request_id), done.index) != done.index:
                 raise Violation(f"a request was applied at {done.index} once more")
 
-    def _choose(self, place: Place, entry: Entry) -> None:
+    def _choose(self, place: Place, entry: Entry, term: int) -> None:
         old = self.chosen.get(place)
         if old is None:
-            self.chosen[place] = entry
+            self.chosen[place], self.chosen_in[place] = entry, term
             self.trails.chosen(place[0], entry)
             self.newest[place[0]] = max(self.newest.get(place[0], 0), place[1])
         elif old is not entry and old != entry:

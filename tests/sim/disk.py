@@ -3,10 +3,11 @@
 It promises what `drivers.store` does, and nothing kinder: a batch is one transaction, so after a
 crash all of it is there or none, and later ones never without earlier ones; a cache drops its
 oldest row; what contradicts the store is an assertion. `tests.sim.test_disk` holds it against the
-real one. `torn` is a planted fault: a store that keeps any part of what was not synced.
+real one. `tears` is a planted fault: a store that keeps any part of what was not synced.
 """
 
 from random import Random
+from typing import ClassVar
 
 import attrs
 
@@ -46,7 +47,7 @@ class Disk:
     unsynced: list[Batch] = attrs.field(factory=list)
     base_index: int = 0
     last_index: int = 0
-    torn: bool = False
+    tears: ClassVar[bool] = False
 
     def begin(self, batch: Batch) -> None:
         """A write is handed to the disk."""
@@ -61,7 +62,7 @@ class Disk:
 
     def crash(self, rng: Random) -> None:
         """Of what was not synced, some first batches may have come to the disk."""
-        if self.torn:
+        if self.tears:
             self.unsynced = [tuple(op for op in b if rng.random() < 0.5) for b in self.unsynced]
         kept = rng.randrange(len(self.unsynced) + 1)
         self.unsynced = self.unsynced[:kept]
@@ -96,7 +97,7 @@ class Disk:
             case AppendEntries():
                 for entry in op.entries:
                     follows = not self.entries or entry.index == self.last_index + 1
-                    assert follows or self.torn, f"entry {entry.index} leaves a gap"
+                    assert follows or self.tears, f"entry {entry.index} leaves a gap"
                     self.entries[entry.index] = entry
                     self.last_index = entry.index
             case TruncateFrom():

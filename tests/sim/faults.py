@@ -15,6 +15,7 @@ import attrs
 from p2pool.core import inputs
 from p2pool.model.ids import StoreId
 from p2pool.model.raft import HardState
+from tests.sim import people
 from tests.sim.machine import ChainView, CrashPoint, Machine, Slowness
 
 if TYPE_CHECKING:
@@ -127,6 +128,36 @@ def one_way(s: Story) -> None:
     s.later(_for(s, s.knobs.lasts_ms), partial(s.world.one_way.difference_update, links))
 
 
+def cut_leader_off(s: Story) -> None:
+    """The leader is heard no more, hears no more, or is heard late, while people go on asking."""
+    leaders = [m for m in _running(s) if m.node is not None and m.node.context.ledger.leads]
+    if not leaders:
+        return
+    m, world = s.rng.choice(leaders), s.world
+    others = [o for o in world.machines if o is not m]
+    lasts_ms = 1_000 + _for(s, s.knobs.lasts_ms)
+    how = s.rng.randrange(3)
+    if how == 0:
+        for o in others:
+            world.network.stall(m, o)
+            s.later(lasts_ms, partial(world.network.release, (m.number, o.number)))
+    else:
+        ends = [(m.number, o.number) for o in others]
+        links = set(ends if how == 1 else [(b, a) for a, b in ends])
+        world.one_way |= links
+        s.later(lasts_ms, partial(world.one_way.difference_update, links))
+    for at_ms in range(200, lasts_ms, 400):
+        s.later(at_ms, partial(people.submit if s.rng.random() < 0.3 else people.read, s))
+
+
+def kill_leader(s: Story) -> None:
+    """The leader dies while links are slow, so that several campaign at once."""
+    leaders = [m for m in _running(s) if m.node is not None and m.node.context.ledger.leads]
+    if leaders and 2 * len(_running(s)) > len(s.world.machines) + 1:
+        s.world.delay_ms = s.rng.choice((s.world.delay_ms, 2 * s.knobs.delay_ms))
+        s.crash(s.rng.choice(leaders))
+
+
 def flap(s: Story) -> None:
     """A connection is reset again and again."""
     a, b = _two(s)
@@ -172,6 +203,11 @@ def refuse(s: Story) -> None:
         s.later(_for(s, s.knobs.lasts_ms), partial(s.crash, m, m.life))
 
 
+def renamed(store_id: StoreId, wiped: int) -> StoreId:
+    """The name that a disk gets which is made anew."""
+    return StoreId(bytes([store_id[0], 0xE0 + wiped]) * 8)
+
+
 def wipe(s: Story) -> None:
     """A disk is lost with all that is on it, while every other voter still has its own."""
     running = _running(s)
@@ -187,7 +223,7 @@ def wipe(s: Story) -> None:
     if m.node is not None:
         s.crash(m)
     m.disk = attrs.evolve(
-        m.disk, store_id=StoreId(bytes([m.number + 1, 0xE0 + s.wiped]) * 8), log_id=None,
+        m.disk, store_id=renamed(m.store_id, s.wiped), log_id=None,
         hard=HardState(), snapshot=None, entries={}, unsynced=[], base_index=0, last_index=0,
         tables={name: {} for name in m.disk.tables},
     )  # fmt: skip
@@ -252,6 +288,8 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "retire": (2, retire),
     "partition": (4, partition),
     "one-way": (3, one_way),
+    "cut-leader-off": (3, cut_leader_off),
+    "kill-leader": (3, kill_leader),
     "flap": (2, flap),
     "hold": (3, hold),
     "lossy": (3, lossy),

@@ -25,7 +25,10 @@ SPINS_MAX = 200
 
 
 class Loops:
-    """The loops of all machines of a world."""
+    """The loops of all machines of a world. `speaks_first` is a planted fault: a loop that does
+    not wait for its disk."""
+
+    speaks_first = False
 
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
@@ -126,7 +129,12 @@ class Loops:
         wait_ms = 1 + self.rng.randrange(max(1, m.sync_max_ms - 1))
         if m.dies is CrashPoint.IN_WRITE:
             world.later(wait_ms // 2, lambda: self._die(m, life))
-        world.later(wait_ms, lambda: self._synced(m, life, out[1:]))
+        rest = out[1:]
+        if self.speaks_first:
+            for effect in rest:
+                self._carry(m, effect)
+            rest = []
+        world.later(wait_ms, lambda: self._synced(m, life, rest))
 
     def _die(self, m: Machine, life: int) -> None:
         if m.life == life and m.node is not None:

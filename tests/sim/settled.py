@@ -63,8 +63,8 @@ def _lacks(world: World) -> Iterator[str]:
 def _committee(world: World, state: PoolState) -> Iterator[str]:
     group = a_group(world)
     wanted = min(int(state.settings.get("committee", world.committee)), len(world.members))
-    if len(group.voters) != wanted or group.learners:
-        yield f"{len(group.voters)} voters and {len(group.learners)} learners, not {wanted}"
+    if len(group.voters) != wanted:
+        yield f"{len(group.voters)} voters, not {wanted}"
     members = {world.machines[i].node_id for i in world.members}
     stores = {m.store_id for m in world.machines}
     if any(v.node_id not in members or v.store_id not in stores for v in group.voters):

@@ -47,8 +47,7 @@ class Shape:
     committee: int
     relays: bool
     finality_blocks: int
-    snapshot_after: int
-    chunk_bytes: int
+    bounds: dict[str, int]
     faults: dict[str, int]
 
     @classmethod
@@ -61,24 +60,34 @@ class Shape:
         faults = {n: w * rng.choice((1, 1, 3)) for n, (w, _) in FAULTS.items()
                   if rng.random() > calm}  # fmt: skip
         faults["restart"] = FAULTS["restart"][0]
-        after = rng.choice((1_000, 20, 60))
-        return cls(size, committee, rng.random() < 0.5, rng.choice((0, 2, 3)), after,
-                   rng.choice((256 * 1024, 700)), faults)  # fmt: skip
+        bounds = {
+            "SNAPSHOT_AFTER_ENTRIES": rng.choice((1_000, 20, 60)),
+            "SNAPSHOT_KEEP_ENTRIES": rng.choice((200, 2, 10)),
+            "SNAPSHOT_CHUNK_BYTES": rng.choice((256 * 1024, 700)),
+            "APPEND_BATCH_MAX_ENTRIES": rng.choice((256, 1, 3)),
+        }
+        relays, final = rng.random() < 0.5, rng.choice((0, 2, 3))
+        return cls(size, committee, relays, final, bounds, faults)
+
+    def focused(self, *faults: str) -> "Shape":
+        """The same pool with few faults, often, and small bounds: to find what they bring out."""
+        few = {"restart": 3, **dict.fromkeys(faults, 3)}
+        tight = {"SNAPSHOT_AFTER_ENTRIES": 20, "SNAPSHOT_KEEP_ENTRIES": 2,
+                 "SNAPSHOT_CHUNK_BYTES": 700, "APPEND_BATCH_MAX_ENTRIES": 1}  # fmt: skip
+        return attrs.evolve(self, faults=few, bounds=tight)
 
 
 @contextmanager
-def bounds(shape: Shape) -> Iterator[None]:
-    """Bounds of a seed's own, so that snapshots are made and needed, and travel in many parts."""
-    after, chunk = limits.SNAPSHOT_AFTER_ENTRIES, limits.SNAPSHOT_CHUNK_BYTES
-    keep = limits.SNAPSHOT_KEEP_ENTRIES
-    limits.SNAPSHOT_AFTER_ENTRIES = shape.snapshot_after
-    limits.SNAPSHOT_KEEP_ENTRIES = min(keep, shape.snapshot_after // 4)
-    limits.SNAPSHOT_CHUNK_BYTES = shape.chunk_bytes
+def bounded(shape: Shape) -> Iterator[None]:
+    """Bounds of a seed's own, so that logs are compacted, and all travels in many parts."""
+    usual = {name: getattr(limits, name) for name in shape.bounds}
+    for name, value in shape.bounds.items():
+        setattr(limits, name, value)
     try:
         yield
     finally:
-        limits.SNAPSHOT_AFTER_ENTRIES, limits.SNAPSHOT_CHUNK_BYTES = after, chunk
-        limits.SNAPSHOT_KEEP_ENTRIES = keep
+        for name, value in usual.items():
+            setattr(limits, name, value)
 
 
 @attrs.frozen
@@ -259,7 +268,7 @@ def begin(seed: int, shape: Shape) -> Story:
 def tell(seed: int, shape: Shape | None = None) -> Outcome:
     """Run one seed; raises `Violation` where something that must hold does not."""
     shape = shape or Shape.of(seed)
-    with bounds(shape):
+    with bounded(shape):
         story = begin(seed, shape)
         world = story.world
         for i in range(shape.size):
