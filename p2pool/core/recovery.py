@@ -48,14 +48,17 @@ class Held:
         return state.digest()
 
     def state_at(self, index: int) -> PoolState | None:
-        """The state after an entry that is held, committed or not; None where it is not held."""
+        """The state after an entry, committed or not; None where it is not held (any more)."""
         s = self.raft.state
         if not s.log.base_index <= index <= s.log.last_index:
             return None
         state = PoolState(self.state.pool, self.root.epoch)
         if s.snapshot is not None:
             state = from_bytes(decode_snapshot(s.snapshot).state)
-        for entry in s.log.between(s.log.base_index + 1, index):
+        # The snapshot reaches further than the base: some entries that it covers are kept.
+        if index < state.applied_index:
+            return None
+        for entry in s.log.between(state.applied_index + 1, index):
             _apply(state, entry)
         return state
 
