@@ -19,6 +19,7 @@ from tests.chaos.links import apart, between
 from tests.chaos.pool import ChaosPool
 
 CALM_S = (2.0, 5.0)
+SAID_MAX = 400
 SETTLED_S = 30.0
 """So long after its end a fault may still explain that a node is judged unreachable."""
 
@@ -92,12 +93,19 @@ class Nemesis:
         try:
             await KINDS[fault.kind].act(victims, fault.lasts_s)
         except P2poolError as error:
-            self.failures.append(f"{fault.kind}: {error}")
+            self.failures.append(f"{fault.kind}: {str(error)[-SAID_MAX:]}")
         finally:
             now_s = trio.current_time()
             for one in victims.struck:
                 one.until_s = one.until_s or now_s
         self.history.end(begun, "ok", [list(one.names) for one in victims.struck])
+
+    async def start(self, name: str) -> None:
+        """Start an agent again; one that does not is a failure of the run."""
+        try:
+            await self.pool.start_agent(self.pool.named(name))
+        except P2poolError as error:
+            self.failures.append(f"{name} did not start again: {str(error)[-SAID_MAX:]}")
 
     def excused(self, name: str, at_s: float) -> bool:
         """Whether some fault explains that an agent seemed to be gone."""
@@ -150,15 +158,17 @@ class Victims:
 
 
 async def _down(victims: Victims, names: list[str], number: int, lasts_s: float) -> None:
-    """End processes, and start them again after a while."""
+    """End processes, and start them again after a while; never those that another fault holds."""
+    names = [name for name in names if name not in victims.nemesis.busy]
     victims.nemesis.busy.update(names)
     try:
         victims.strike("SIGKILL" if number == signal.SIGKILL else "SIGTERM", *names)
         for name in names:
             await victims.pool.kill(name, number)
         await trio.sleep(lasts_s)
-        for name in names:
-            await victims.pool.start_agent(victims.pool.named(name))
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(victims.nemesis.start, name)
     finally:
         victims.nemesis.busy.difference_update(names)
 
@@ -176,6 +186,7 @@ async def _stop_gracefully(victims: Victims, lasts_s: float) -> None:
 
 
 async def _pause(victims: Victims, names: list[str], lasts_s: float) -> None:
+    names = [name for name in names if name not in victims.nemesis.busy]
     victims.nemesis.busy.update(names)
     try:
         victims.strike("SIGSTOP", *names)
