@@ -1,0 +1,68 @@
+"""The loop tells its node that it was late, whoever was to blame for it."""
+
+import time
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from p2pool.agent.loop import Loop
+from p2pool.core.inputs import LoopLagged, Ticked
+from p2pool.model import limits
+from p2pool.model.timing import Now
+
+HELD_S = 0.2
+
+
+@attrs.define
+class Recorder:
+    """A node that wants nothing, and keeps what it is given."""
+
+    next_wakeup_ms: int = 2**53
+    seen: list[Any] = attrs.field(factory=list)
+
+    def step(self, events: list[Any], now: Now) -> list[Any]:
+        """Nothing to do."""
+        self.seen += events
+        return []
+
+
+@pytest.fixture
+async def loop(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> Loop:
+    """A running loop that takes a twentieth of a second for late."""
+    monkeypatch.setattr(limits, "LOOP_LAG_MAX_MS", 50)
+    made = Loop(Recorder(), None, lambda effect, now: None)  # type: ignore[arg-type]
+    nursery.start_soon(made.run)
+    await trio.testing.wait_all_tasks_blocked()
+    return made
+
+
+async def step(loop: Loop) -> list[Any]:
+    """What the node has seen after the next step."""
+    await loop.put(Ticked())
+    await loop.wait_stepped()
+    await trio.testing.wait_all_tasks_blocked()
+    return [type(e) for e in loop.node.seen]  # type: ignore[attr-defined]
+
+
+async def test_a_loop_that_is_in_time_says_nothing(loop: Loop) -> None:
+    """However long it had nothing to do."""
+    await trio.sleep(2 * HELD_S)
+    assert await step(loop) == [Ticked]
+
+
+async def test_a_task_that_holds_the_loop_between_steps_is_noticed(loop: Loop) -> None:
+    """Nothing was due, but nothing was read either: whoever seemed silent may have spoken."""
+
+    async def hold() -> None:
+        await loop.wait_stepped()
+        time.sleep(HELD_S)  # noqa: ASYNC251  (this is what is tested)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hold)
+        await trio.testing.wait_all_tasks_blocked()
+        await loop.put(Ticked())
+    with trio.fail_after(10):
+        assert LoopLagged in await step(loop)
