@@ -40,9 +40,8 @@ async def loop(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> Loop:
 
 
 async def step(loop: Loop) -> list[Any]:
-    """What the node has seen after the next step."""
+    """What the node has seen once it has nothing more to do."""
     await loop.put(Ticked())
-    await loop.wait_stepped()
     await trio.testing.wait_all_tasks_blocked()
     return [type(e) for e in loop.node.seen]  # type: ignore[attr-defined]
 
