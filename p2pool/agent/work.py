@@ -39,7 +39,7 @@ class Work:
         self._task_metrics = task_metrics
         self._metrics = metrics
         self._loop = loop
-        self._pulls = trio.CapacityLimiter(limits.PULLS_IN_FLIGHT_MAX)
+        self._pulls: dict[tuple[AllocationId, int], trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -69,6 +69,9 @@ class Work:
         match effect:
             case ev.StartContainer():
                 self._nursery.start_soon(self._start, effect.plan)
+            case ev.CancelPull():
+                if (scope := self._pulls.get((effect.allocation, effect.attempt))) is not None:
+                    scope.cancel()
             case ev.RestartContainer():
                 self._nursery.start_soon(self._restart, effect.allocation, effect.attempt)
             case ev.StopContainer():
@@ -85,9 +88,8 @@ class Work:
     async def _start(self, plan: ContainerPlan) -> None:
         allocation, attempt = plan.allocation, plan.attempt
         try:
-            async with self._pulls:
-                with self._metrics.timed("pull"):
-                    await self._pull(plan)
+            with self._metrics.timed("pull"):
+                await self._pull(plan)
             directory = self._task_metrics.open(allocation, attempt)
             plan = attrs.evolve(plan, metrics_directory=directory)
             with self._metrics.timed("start"):
@@ -107,10 +109,18 @@ class Work:
                 said_s = trio.current_time()
                 self._loop.offer(ev.PullProgressed(plan.allocation, plan.attempt, progress))
 
+        # Only fetching can be cut off: a start that is under way is waited for, then stopped.
+        key = (plan.allocation, plan.attempt)
         with trio.move_on_after(limits.PULL_DEADLINE_MS / 1000) as scope:
-            await self.runtime.pull(plan.spec.image, progressed, plan.spec.pull)
+            self._pulls[key] = scope
+            try:
+                await self.runtime.pull(plan.spec.image, progressed, plan.spec.pull)
+            finally:
+                del self._pulls[key]
         if scope.cancelled_caught:
-            raise Unavailable(f"The image {plan.spec.image} could not be fetched in an hour.")
+            late = trio.current_time() >= scope.deadline
+            why = "could not be fetched in an hour" if late else "is no longer waited for"
+            raise Unavailable(f"The image {plan.spec.image} {why}.")
 
     async def _restart(self, allocation: AllocationId, attempt: int) -> None:
         try:

@@ -296,3 +296,53 @@ async def test_a_pull_that_nobody_waits_for_is_stopped(
             nursery.cancel_scope.cancel()
         assert (await made.pull(f"{registry.host}/stopped:1")).startswith("sha256:")
     assert threading.active_count() <= before + 3
+
+
+@docker_test
+async def test_of_many_that_want_an_image_one_fetches_it(
+    engine: Engine, registry: Registry, tmp_path: Path, client: Any
+) -> None:
+    """The others wait for it and have the same; one that is cancelled leaves it to the next."""
+    digest = registry.push(engine, "shared:1", mib=4)
+    made = runtime(engine, tmp_path)
+    image = f"{registry.host}/shared:1"
+    got: list[str] = []
+    fetched: list[int] = []
+
+    async def pull(number: int) -> None:
+        def progressed(_: PullProgress) -> None:
+            fetched.append(number)
+
+        got.append(await made.pull(image, progressed))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(pull, number)
+    assert got == [digest] * 5
+    assert len(set(fetched)) == 1
+    with trio.move_on_after(0.001):
+        await made.pull(f"{registry.host}/shared:none")
+    with pytest.raises(ImageNotFound), trio.fail_after(DEADLINE_S):
+        await made.pull(f"{registry.host}/shared:none")
+
+
+@docker_test
+async def test_an_image_that_is_here_waits_for_no_pull(
+    engine: Engine, tmp_path: Path, client: Any
+) -> None:
+    """However many others hang."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        made = runtime(engine, tmp_path, pull_stall_ms=5_000)
+
+        async def hang(number: int) -> None:
+            with pytest.raises(RegistryUnavailable):
+                await made.pull(f"{host}/silent:{number}")
+
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(hang, number)
+            await trio.sleep(0.5)
+            with trio.fail_after(2):
+                assert (await made.pull(BUSYBOX_IMAGE)).startswith("sha256:")
+            nursery.cancel_scope.cancel()

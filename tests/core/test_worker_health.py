@@ -112,3 +112,37 @@ def test_the_digest_is_told_as_soon_as_it_runs(bench: Bench) -> None:
     bench.engine[key] = attrs.evolve(bench.engine[key], image_digest="sha256:ab")
     bench.turn(limits.RECONCILE_INTERVAL_MS)
     assert bench.reported()[S.RUNNING].image_digest == "sha256:ab"
+
+
+def test_one_end_counts_once_also_for_an_agent_that_died_in_between(bench: Bench) -> None:
+    """Each start of an agent finds the ended container anew, and waits for its turn again."""
+    one = desired(restart=RestartPolicy(RestartMode.ON_FAILURE, attempts=2, backoff_ms=60_000))
+    bench.order(one)
+    bench.turn()
+    key = (one.allocation, 1)
+    bench.engine[key] = attrs.evolve(bench.engine[key], started_at_ms=bench.at_ms)
+    bench.finish(one, 1)
+    for _ in range(3):
+        bench.start()
+        assert bench.turn() == [], "it waits"
+        item = bench.worker.items[key]
+        assert (item.state, item.restarts) == (S.STARTING, 1)
+    assert [type(e) for e in bench.turn(61_000)] == [ev.RestartContainer]
+
+
+def test_a_stop_cuts_off_a_pull_that_is_under_way(bench: Bench) -> None:
+    """Nobody waits for an image that nothing will run of; a start that goes on is waited for."""
+    one = desired()
+    bench.order(one)
+    bench.worker.tick(bench.now())
+    (start,) = [e for e in bench.worker.take()[1] if not isinstance(e, ev.ListContainers)]
+    assert isinstance(start, ev.StartContainer)
+    bench.order(stops=(one,))
+    bench.worker.tick(bench.now())
+    wanted = [e for e in bench.worker.take()[1] if not isinstance(e, ev.ListContainers)]
+    assert wanted == [ev.CancelPull(one.allocation, 1)]
+    bench.worker.tick(bench.now())
+    assert bench.worker.take()[1] == (), "once"
+    failed = ev.StartFailed(one.allocation, 1, "unavailable", "no longer waited for", True)
+    bench.worker.step(failed, bench.now())
+    assert bench.state(one) is S.STOPPED

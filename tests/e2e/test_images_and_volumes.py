@@ -78,6 +78,28 @@ async def test_another_peer_sees_how_far_it_is(
     await acting.stop_task(first, task)
 
 
+async def test_a_task_that_is_stopped_waits_for_no_pull(
+    pool_directory: Path, engine: Engine, tmp_path: Path
+) -> None:
+    """What would take minutes is cut off, and the node takes other work."""
+    acting = Acting.on(pool_directory)
+    first = acting.agents[0]
+    with running_registry(tmp_path / "registry") as registry:
+        registry.push(engine, "slow:1", mib=12)
+        with slow_proxy(registry.host, MIB // 100) as slow:
+            made = acting.run(
+                first, "task", "run", "--name", "slow", "--image", f"{slow}/slow:1", "--cpus",
+                "0.1", "--memory", "64MiB", "--", "sh", "-c", ENDLESS,
+            )  # fmt: skip
+            await acting.wait_states(first, made["task_id"], "pulling")
+            await acting.stop_task(first, made["task_id"])
+            (copy,) = await acting.wait_states(first, made["task_id"], "stopped")
+    assert "stopped" in copy["reason"]
+    task = acting.submit(first, "next", ENDLESS)
+    await acting.wait_states(first, task, "running")
+    await acting.stop_task(first, task)
+
+
 async def test_what_cannot_be_fetched_is_said_in_a_sentence(
     pool_directory: Path, tmp_path: Path
 ) -> None:

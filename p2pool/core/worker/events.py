@@ -96,6 +96,15 @@ class StartContainer:
 
 
 @attrs.frozen
+class CancelPull:
+    """Stop fetching the image of a start that is no longer wanted. It has no answer of its own: the
+    start is answered by StartFailed, or as ever where its image is there already."""
+
+    allocation: AllocationId
+    attempt: int
+
+
+@attrs.frozen
 class RestartContainer:
     """Start an ended container anew; answered by ContainerStarted or StartFailed."""
 
@@ -126,5 +135,6 @@ class ListContainers:
 
 
 WorkerEffect = (
-    StartContainer | RestartContainer | StopContainer | RemoveContainer | ListContainers
+    StartContainer | CancelPull | RestartContainer | StopContainer | RemoveContainer
+    | ListContainers
 )  # fmt: skip

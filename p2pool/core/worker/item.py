@@ -5,7 +5,8 @@ is known for (after a disk was lost): such a one is reported, never touched unle
 it. What must survive a restart is in `Kept`; the container itself is found again by a listing.
 `former`: it was begun under an earlier log, and no order of this one has named it.
 
-Invariants: states follow `states.ALLOCATION`; one effect is under way for an item at a time.
+Invariants: states follow `states.ALLOCATION`; one effect is under way for an item at a time; the
+end of each run of its container counts once (`counted_ms` is when the last one that did began).
 """
 
 import attrs
@@ -42,6 +43,7 @@ class Kept:
     settled: bool
     former: bool
     signers: Signers | None
+    counted_ms: int
 
 
 @attrs.define
@@ -69,6 +71,8 @@ class Item:
     progress: PullProgress | None = None
     failing: str = ""
     failing_for_good: bool = False
+    fetching: bool = False
+    counted_ms: int = 0
     former: bool = False
     signers: Signers | None = None
 
@@ -223,6 +227,7 @@ class Item:
             self.settled == self.outcome(),
             self.former,
             self.signers,
+            self.counted_ms,
         )
         return row_key(self.key), encode_struct(kept)
 
@@ -240,6 +245,7 @@ def item_of(row: bytes) -> Item:
     item = take(kept.allocation, kept.attempt, kept.token, kept.desired)
     item.state, item.stop_wanted, item.restarts = kept.state, kept.stop_wanted, kept.restarts
     item.reason, item.exit_code, item.oom_killed = kept.reason, kept.exit_code, kept.oom_killed
+    item.counted_ms = kept.counted_ms
     item.image_digest = kept.image_digest
     item.settled = item.outcome() if kept.settled else None
     item.former, item.signers = kept.former, kept.signers

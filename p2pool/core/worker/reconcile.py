@@ -52,8 +52,10 @@ def listed(
 
 def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
     """What a container is found to be. The same end, found again, is no other end."""
-    if status.ended and _same_end(item.container, status):
+    if status.ended and _counted(item, status):
         item.container = status
+        if item.state is S.STARTING and not item.retry_ms:
+            item.retry_ms = now.mono_ms + item.backoff_ms()  # An agent's restart forgot the wait.
         return
     item.container = status
     item.image_digest = status.image_digest or item.image_digest
@@ -75,12 +77,9 @@ def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
         over(item, status.exit_code, status.oom_killed, status.error, mark, now)
 
 
-def _same_end(before: ContainerStatus | None, status: ContainerStatus) -> bool:
-    """Whether this end is the one that is known: of the same run of the container."""
-    if before is None or not before.ended:
-        return False
-    same_run = before.started_at_ms == status.started_at_ms != 0
-    return same_run or before == status
+def _counted(item: Item, status: ContainerStatus) -> bool:
+    """Whether this end is known: that of the run which was counted last."""
+    return status == item.container or status.started_at_ms == item.counted_ms != 0
 
 
 def over(
@@ -88,6 +87,8 @@ def over(
 ) -> None:
     """A container ended: for good, or until its policy starts it again."""
     item.exit_code, item.oom_killed = exit_code, oom_killed
+    if item.container is not None:
+        item.counted_ms = item.container.started_at_ms
     failing, item.failing = item.failing, ""
     if failing:
         exit_code, oom_killed, why = None, False, failing
@@ -145,7 +146,7 @@ def exceeded(item: Item, reason: str) -> None:
 
 def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> None:
     """A start failed: try again where that may help."""
-    item.busy = False
+    item.busy = item.fetching = False
     if item.ended:
         return
     if item.stop_wanted:
@@ -185,6 +186,9 @@ def drive(
     now: Now,
 ) -> ev.WorkerEffect | None:
     """The next act for an item, if there is one to be done now."""
+    if item.busy and item.stop_wanted and item.fetching:
+        item.fetching = False
+        return ev.CancelPull(item.allocation, item.attempt)
     if item.ended or item.busy or now.mono_ms < item.retry_ms:
         return None
     item.retry_ms = 0
@@ -200,6 +204,7 @@ def drive(
     item.busy = True
     if item.container is not None and item.container.ended and item.restarts:
         return ev.RestartContainer(item.allocation, item.attempt)
+    item.fetching = True
     return ev.StartContainer(item.plan(scope.pool, scope.node_id))
 
 

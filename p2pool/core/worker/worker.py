@@ -217,6 +217,7 @@ class Worker:
                 item = self._item(event.status.allocation, event.status.attempt)
                 if item is not None:
                     item.busy, item.failures, item.missing = False, 0, 0
+                    item.fetching = False
                     reconcile.seen(item, event.status, self.mark, now)
             case ev.PullProgressed():
                 item = self._item(event.allocation, event.attempt)

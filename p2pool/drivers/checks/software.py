@@ -16,6 +16,8 @@ from p2pool.model.runtime import RuntimeInfo
 DOCKER_MIN = (20, 10)
 CDI_MIN = (25, 0)
 PLAIN_IMAGE, GPU_IMAGE = "busybox:latest", "ubuntu:24.04"
+# Without a quota of the driver's, what is written is measured; CDI is one of two ways to GPUs.
+OPTIONAL = frozenset({"disk-quota", "cdi"})
 SLOW_STORAGE = frozenset({"vfs", "devicemapper", "aufs"})
 TOOLKIT = (
     "Install the NVIDIA Container Toolkit, run 'nvidia-ctk runtime configure --runtime=docker' and"
@@ -76,6 +78,11 @@ def engine_checks(info: RuntimeInfo) -> list[Check]:
         )
     else:
         checks.append(Check(Group.SOFTWARE, "storage", Verdict.PASS, info.storage_driver))
+    checks += [
+        Check(Group.SOFTWARE, one.feature, Verdict.WARN, one.reason, "as tasks ask for it")
+        for one in info.unsupported
+        if one.feature not in OPTIONAL
+    ]
     checks += [
         Check(Group.SOFTWARE, "docker says", Verdict.WARN, text, todo="Limits on tasks may lack.")
         for text in info.warnings

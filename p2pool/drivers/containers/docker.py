@@ -23,6 +23,7 @@ from p2pool.drivers.containers.dockererrors import explanation, other_error, sta
 from p2pool.drivers.containers.dockerplan import Prepared, container_config
 from p2pool.drivers.containers.dockerstate import status_of
 from p2pool.drivers.containers.dockerstreams import follow_events, follow_logs
+from p2pool.drivers.containers.dockersupport import gpu_request
 from p2pool.drivers.containers.images import Images
 from p2pool.drivers.containers.keeping import Keeper
 from p2pool.drivers.containers.labels import GPUS, gpus_of, name_of, read_labels, scope_labels
@@ -88,6 +89,10 @@ class DockerRuntime:
     def client(self) -> Any:
         """The SDK's client. Call it in a thread, inside `engine_errors`."""
         return self._engine.client()
+
+    async def gpu_request(self, gpus: tuple[str, ...]) -> dict[str, Any]:
+        """How this engine is asked for these GPUs. `NoGpuSupport` where it cannot be."""
+        return gpu_request(await self._engine.support(), self._settings.gpus, gpus)
 
     # --- the engine -------------------------------------------------------------------------------
 

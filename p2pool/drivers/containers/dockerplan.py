@@ -15,7 +15,6 @@ import attrs
 from p2pool.drivers.containers.dockersupport import EngineSupport, GpuPath, gpu_request
 from p2pool.drivers.containers.labels import labels_of, name_of
 from p2pool.model import limits
-from p2pool.model.errors import NoGpuSupport
 from p2pool.model.runtime import ContainerPlan, RuntimeScope
 from p2pool.model.tasks import Mount, MountKind
 
@@ -110,13 +109,7 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
              "ReadOnly": True}
         )  # fmt: skip
     if plan.gpus:
-        request = gpu_request(support, prepared.gpus, plan.gpus)
-        if request is None:
-            raise NoGpuSupport(
-                f"GPUs cannot be given by CDI: {support.no_cdi}.",
-                hint='Or let the toolkit give them: [runtime] gpus = "toolkit".',
-            )
-        host["DeviceRequests"] = [request]
+        host["DeviceRequests"] = [gpu_request(support, prepared.gpus, plan.gpus)]
     return host
 
 

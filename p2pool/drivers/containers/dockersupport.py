@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from p2pool.model.errors import RuntimeUnavailable
+from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
 from p2pool.model.runtime import RuntimeInfo, RuntimeKind, Unsupported
 
 API_VERSION_MIN = (1, 41)
@@ -147,14 +147,15 @@ def _unsupported(info: Mapping[str, Any], no_quota: str, no_cdi: str) -> Iterato
         yield Unsupported("seccomp", "the engine runs containers without a seccomp profile")
 
 
-def gpu_request(
-    support: EngineSupport, path: GpuPath, uuids: tuple[str, ...]
-) -> dict[str, Any] | None:
-    """The device request for these GPUs; None where the path that is asked for is not there."""
+def gpu_request(support: EngineSupport, path: GpuPath, uuids: tuple[str, ...]) -> dict[str, Any]:
+    """The device request for these GPUs. `NoGpuSupport` where the way that is asked for is none."""
     cdi = path is GpuPath.CDI or (path is GpuPath.AUTO and not support.toolkit)
     if cdi and not support.no_cdi:
         return {"Driver": "cdi", "DeviceIDs": [f"{CDI_KIND}={uuid}" for uuid in uuids]}
     if path is GpuPath.CDI:
-        return None
+        raise NoGpuSupport(
+            f"GPUs cannot be given by CDI: {support.no_cdi}.",
+            hint='Or let the toolkit give them: [runtime] gpus = "toolkit".',
+        )
     # The toolkit's hook works without its runtime too, which the engine does not tell: it is asked.
     return {"Driver": "", "DeviceIDs": list(uuids), "Capabilities": [["gpu"]]}

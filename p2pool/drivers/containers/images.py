@@ -12,7 +12,8 @@ name stays under that. What was fetched is remembered on disk (`images.json`).
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -64,6 +65,7 @@ class Images:
         self._engine, self._settings = engine, settings
         self._path = directory / RECORD
         self._lock = trio.Lock()
+        self._fetching: dict[str, trio.Lock] = {}
 
     async def find(self, image: str) -> Local | None:
         """The local image of a name, or None."""
@@ -99,15 +101,29 @@ class Images:
                 f"The image {image} is not on this node, and its task lets none be fetched.",
                 hint=f"Fetch it there (docker pull {image}), or leave --pull never out.",
             )
-        await self._fetch(image, on_progress)
-        fetched = await self.find(image)
-        if fetched is None:
-            raise ImageNotFound(f"The image {image} is not there after it was fetched.")
-        async with self._lock:
-            self._remember(image, local, fetched)
-        if self._settings.images_max_bytes:
-            await self.collect()
+        async with self._one_of(image):
+            local = await self.find(image)
+            if local is not None and keeps:
+                return local.digest  # Another copy waited for the same image.
+            await self._fetch(image, on_progress)
+            fetched = await self.find(image)
+            if fetched is None:
+                raise ImageNotFound(f"The image {image} is not there after it was fetched.")
+            async with self._lock:
+                self._remember(image, local, fetched)
+        await self.collect()
         return fetched.digest
+
+    @asynccontextmanager
+    async def _one_of(self, image: str) -> AsyncGenerator[None, None]:
+        """Of several that want one image, one fetches it."""
+        lock = self._fetching.setdefault(image, trio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked() and not lock.statistics().tasks_waiting:
+                self._fetching.pop(image, None)
 
     async def _fetch(self, image: str, on_progress: OnProgress | None) -> None:
         config = self._settings.docker_config

@@ -9,6 +9,7 @@ engine needs to kill it; its name is its own, so two probes do not meet.
 
 import re
 import secrets
+from typing import Any
 
 import attrs
 import trio
@@ -56,27 +57,27 @@ async def probe_container(
 
 async def _run(runtime: DockerRuntime, image: str, gpus: tuple[str, ...]) -> Probed:
     name = f"p2pool-probe-{secrets.token_hex(6)}"
+    request = await runtime.gpu_request(gpus) if gpus else None
     try:
         return await trio.to_thread.run_sync(
-            _in_thread, runtime, name, image, gpus, abandon_on_cancel=True
+            _in_thread, runtime, name, image, request, abandon_on_cancel=True
         )
     finally:
         with trio.CancelScope(shield=True), trio.move_on_after(limits.KILL_DEADLINE_MS / 1000):
             await trio.to_thread.run_sync(_remove, runtime, name, abandon_on_cancel=True)
 
 
-def _in_thread(runtime: DockerRuntime, name: str, image: str, gpus: tuple[str, ...]) -> Probed:
-    command = ["nvidia-smi", "-L"] if gpus else ["true"]
+def _in_thread(
+    runtime: DockerRuntime, name: str, image: str, request: dict[str, Any] | None
+) -> Probed:
+    command = ["nvidia-smi", "-L"] if request else ["true"]
+    if request and "Capabilities" in request:  # The toolkit's: what brings nvidia-smi in.
+        request |= {"Capabilities": [["gpu", "utility"]]}
     with engine_errors():
         client = runtime.client()
-        requests = []
-        if gpus:
-            requests.append(
-                {"Driver": "", "DeviceIDs": list(gpus), "Capabilities": [["gpu", "utility"]]}
-            )
         host = client.create_host_config(
             cap_drop=["ALL"], security_opt=["no-new-privileges:true"], mem_limit=256 * 2**20,
-            pids_limit=64, network_mode="none", device_requests=requests or None,
+            pids_limit=64, network_mode="none", device_requests=[request] if request else None,
         )  # fmt: skip
         try:
             client.create_container(
