@@ -15,7 +15,7 @@ from p2pool.model.chain import ChainMember
 from p2pool.model.gossip import AllocationStatus, Heartbeat
 from p2pool.model.hardware import FreeResources, Hardware, Load
 from p2pool.model.ids import AllocationId, Digest, NodeId, PeerKey
-from p2pool.model.states import Health, Intent, Membership, RaftRole, Reachability
+from p2pool.model.states import AllocationState, Health, Intent, Membership, RaftRole, Reachability
 from p2pool.model.timing import Now
 from p2pool.model.view import AllocationView, NodeView, TaskView, View
 
@@ -161,6 +161,8 @@ def _copy_view(copy: Allocation, live: Live) -> AllocationView:
     said = None
     if copy.node_id is not None and copy.holds:
         said = live.get((copy.node_id, copy.allocation, copy.attempt))
+    # The log may be ahead of a heartbeat: what runs is being fetched no more.
+    fetches = copy.state in (AllocationState.ASSIGNED, AllocationState.PULLING)
     return AllocationView(
         copy.allocation,
         copy.attempt,
@@ -173,8 +175,8 @@ def _copy_view(copy: Allocation, live: Live) -> AllocationView:
         copy.image_digest,
         copy.changed_at_ms,
         said.health if said is not None else Health.NONE,
-        said.pulled_bytes if said is not None else 0,
-        said.pull_total_bytes if said is not None else 0,
+        said.pulled_bytes if said is not None and fetches else 0,
+        said.pull_total_bytes if said is not None and fetches else 0,
     )
 
 

@@ -38,10 +38,12 @@ async def test_a_pull_is_seen_from_every_peer_and_its_digest_is_kept(
             assert made.returncode == 0, made.stderr
             assert "% of 12" in made.stderr, made.stderr
             task = made.stdout.strip()
-            seen = [await acting.task(agent, task) for agent in acting.agents]
+            copies = [
+                (await acting.wait_states(agent, task, "running"))[0] for agent in acting.agents
+            ]
             shown = p2pool("task", "show", task, **acting.environment(acting.agents[2]))
-    assert {one["allocations"][0]["image_digest"] for one in seen} == {digest}
-    assert {one["allocations"][0]["pull_total_bytes"] for one in seen} == {0}
+    assert {copy["image_digest"] for copy in copies} == {digest}
+    assert {copy["pull_total_bytes"] for copy in copies} == {0}
     assert digest in shown.stdout
     await acting.stop_task(first, task)
 
