@@ -78,8 +78,9 @@ class Engine:
             return
         if self.containers[key].ended:
             self.containers[key] = attrs.evolve(
-                self.containers[key], state=ContainerState.RUNNING, exit_code=None
-            )
+                self.containers[key], state=ContainerState.RUNNING, exit_code=None,
+                started_at_ms=self.now_ms(),
+            )  # fmt: skip
             self._run(key)
         tell(ev.ContainerStarted(self.containers[key]))
 
