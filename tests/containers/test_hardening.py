@@ -133,7 +133,7 @@ async def test_out_of_memory_is_told_apart_from_a_kill(
     assert (found[1].exit_code, found[1].oom_killed) == (137, False)
 
 
-async def test_a_hundred_deaths_by_memory_are_all_told(docker_runtime: DockerRuntime) -> None:
+async def test_ten_deaths_by_memory_are_all_told(docker_runtime: DockerRuntime) -> None:
     """The engine hears of the kill and of the end by two ways: neither is lost."""
     small = Resources(memory_bytes=16 * MIB)
     for number in range(10):
