@@ -35,7 +35,9 @@ OPTIONS = (
     click.option("--shm", type=taskspec.Size(), help="Size of /dev/shm."),
     click.option("--disk", type=taskspec.Size(), help="What it may write outside its mounts."),
     click.option("--pids", type=int, help="Processes and threads of each copy."),
-    click.option("--read-only", is_flag=True, default=None, help="Its own files too."),
+    click.option(
+        "--read-only", is_flag=True, default=None, help="It can write to its mounts only."
+    ),
     click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="Public in the pool."),
     click.option(
         "--mount",
@@ -51,7 +53,10 @@ OPTIONS = (
     click.option("--restart", type=click.Choice(_RESTARTS), help="When it is started again."),
     click.option("--restart-attempts", type=int, help="How often at most."),
     click.option(
-        "--restart-unhealthy", is_flag=True, default=None, help="When its image's check fails too."
+        "--restart-unhealthy",
+        is_flag=True,
+        default=None,
+        help="Failing its image's health check counts.",
     ),
     click.option("--deadline", type=taskspec.Span(), help="The time it has, such as 2h."),
     click.option("--stop-grace", type=taskspec.Span(), help="The time it has to end by itself."),
