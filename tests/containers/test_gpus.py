@@ -23,7 +23,10 @@ def hooked(engine: Engine) -> dict[str, str]:
     found = {}
     for record in (engine.directory / "tools" / "called").iterdir():
         state = json.loads(record.read_text())
-        config = json.loads((Path(state["bundle"]) / "config.json").read_text())
+        bundle = Path(state["bundle"]) / "config.json"
+        if not bundle.exists():
+            continue  # Of a container of an earlier test.
+        config = json.loads(bundle.read_text())
         for variable in config["process"]["env"]:
             if variable.startswith("NVIDIA_VISIBLE_DEVICES="):
                 found[state["id"]] = variable.partition("=")[2]
