@@ -10,6 +10,8 @@ from p2pool.core.inputs import AddressesObserved, ChainUnreachable, HardwareObse
 from p2pool.drivers.chain.roster import RosterFollower
 from p2pool.drivers.config import AgentConfig
 from p2pool.drivers.hardware.host import disk_trouble, read_load
+from p2pool.drivers.hardware.lost import LostGpus
+from p2pool.drivers.hardware.nvml import NvmlAnswer
 from p2pool.drivers.hardware.probe import probe_hardware
 from p2pool.drivers.hardware.xid import XidWatch
 from p2pool.drivers.logs import get_logger
@@ -59,22 +61,30 @@ async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: 
         if config.resources.gpus != 0:
             nursery.start_soon(xids.run)
         said: tuple[str, ...] = ()
+        cards = LostGpus()
+        lost: tuple[str, ...] = ()
+
+        def answered(nvml: NvmlAnswer) -> None:
+            nonlocal lost
+            lost = cards.read(nvml.gpus, not nvml.reason)
+
         rounds = 0
         while True:
             if rounds == 0:
                 hardware, load, warnings = await probe_hardware(
-                    config.resources, directory, kind, xids=xids.seen
+                    config.resources, directory, kind, xids=xids.seen, answered=answered
                 )
                 if warnings != said:
                     said = warnings
                     for warning in warnings:
                         log.warning("hardware", warning=warning)
-                rounds = 1 if hardware.gpus else limits.HARDWARE_PROBE_EVERY
+                # Often where there are GPUs or were some: one that was lost is soon noticed.
+                rounds = 1 if hardware.gpus or lost else limits.HARDWARE_PROBE_EVERY
             else:
                 load = attrs.evolve(read_load(), gpus=load.gpus)
             rounds -= 1
             trouble = disk_trouble(directory, config.resources.disk_reserve_bytes)
-            await loop.put(HardwareObserved(hardware, load, trouble, said))
+            await loop.put(HardwareObserved(hardware, load, trouble, said, lost))
             await trio.sleep(config.metrics.sample_interval_ms / 1000)
 
 

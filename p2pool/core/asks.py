@@ -40,7 +40,7 @@ from p2pool.model.query import (
 )
 from p2pool.model.raft import Entry
 from p2pool.model.states import RaftRole
-from p2pool.model.tasks import SignedRequest, Signers
+from p2pool.model.tasks import Action, SignedRequest, Signers
 from p2pool.model.timing import Now
 
 NO_TASK = TaskId(bytes(TASK_ID_BYTES))
@@ -207,6 +207,8 @@ class Asks:
         found = find_applied(state, signed.request)
         if found is not None:
             return self._accepted(found.task_id, found.index, duplicate=True)
+        if signed.request.action is Action.SUBMIT and self.context.roster.ended:
+            raise Conflict("The pool has ended.", hint="Choose another pool.")
         refused = refusal(state, signed.request, max(now.wall_ms, state.log_time_ms))
         if refused is not None:
             raise refused

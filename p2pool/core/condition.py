@@ -44,6 +44,7 @@ class Condition:
         self.hardware = self.neighbours.hardware = event.hardware
         self.load = event.load
         self.hardware_trouble, self.notes = event.trouble, event.notes
+        self.worker.gpus_lost(event.lost_gpus)
 
     def runtime_observed(self, event: inputs.RuntimeObserved, now: Now) -> None:
         """Whether containers can be run."""

@@ -98,12 +98,14 @@ class HardwareObserved:
 
     `trouble`: why no work should come (its disk is full). `notes`: what is wrong with parts of it
     that are not offered or not well, which stops nothing else (a GPU that was lost).
+    `lost_gpus`: UUIDs that are gone, or not well, for good; never for want of an answer.
     """
 
     hardware: Hardware
     load: Load
     trouble: str = ""
     notes: tuple[str, ...] = ()
+    lost_gpus: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -223,9 +223,11 @@ class Node:
     def _work(self, now: Now) -> None:
         """The worker's part, and what it has to report to the leader."""
         context = self.context
-        self.worker.member(context.roster.belongs(context.me))
+        self.worker.member(context.roster.belongs(context.me) and not context.roster.ended)
         if context.roster.out_finally(context.me):
-            self.worker.leave(now)
+            self.worker.leave("its node left the pool")
+        elif context.roster.ended:
+            self.worker.leave("the pool has ended")
         leader, state = context.leader(now), context.ledger.state
         missed = state is not None and state.node(context.me).reachability in GONE
         self.worker.led(leader is not None and not missed, now)

@@ -25,6 +25,7 @@ from p2pool.model.states import (
     ChainStanding,
     Membership,
     MembershipEvent,
+    PoolStatus,
     advance,
 )
 from p2pool.model.storage import PersistOp, Put
@@ -155,6 +156,11 @@ class RosterBook:
     def root_block(self) -> int:
         """The final block at which the root record was read."""
         return self.final.block_number if self.final is not None else 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the pool has ended, as finalized blocks say: nothing runs in it any more."""
+        return self.final is not None and self.final.status is PoolStatus.COMPLETED
 
     def belongs(self, node_id: NodeId) -> bool:
         """In the pool at the latest block, or not yet finally out of it."""

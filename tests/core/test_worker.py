@@ -57,6 +57,7 @@ class Bench:
         self.rows: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
         self.engine: dict[tuple[AllocationId, int], ContainerStatus] = {}
         self.refused = ""
+        self.interrupted: tuple[tuple[AllocationId, int], ...] = ()
         self.at_ms, self.index = 1_000, 0
         self.done: list[ev.WorkerEffect] = []
         self.start()
@@ -99,7 +100,7 @@ class Bench:
     def _carry_out(self, effect: ev.WorkerEffect) -> Iterator[ev.WorkerInput]:
         match effect:
             case ev.ListContainers():
-                yield ev.ContainersListed(tuple(self.engine.values()))
+                yield ev.ContainersListed(tuple(self.engine.values()), self.interrupted)
             case ev.StartContainer():
                 plan = effect.plan
                 key = (plan.allocation, plan.attempt)
@@ -142,6 +143,10 @@ class Bench:
         """What is reported now, by state."""
         report = self.worker.report(self.now())
         return {o.state: o for o in report.outcomes} if report is not None else {}
+
+    def told(self) -> dict[AllocationId, Outcome]:
+        """What is reported now, by copy."""
+        return {outcome.allocation: outcome for outcome in self.reported().values()}
 
     def settle(self) -> None:
         """The leader takes all that is reported."""
@@ -333,8 +338,51 @@ def test_membership(bench: Bench) -> None:
     assert bench.turn() == []
     bench.worker.member(True)
     assert len(bench.turn()) == 1
-    bench.worker.leave(bench.now())
+    bench.worker.leave("its node left the pool")
     assert [type(e) for e in bench.turn()] == [ev.StopContainer]
+
+
+def test_what_ended_with_its_engine_is_placed_anew_or_started_again(bench: Bench) -> None:
+    """Stopped, so that the pool finds it a place; where its policy says so it begins again here."""
+    once = desired("once")
+    again = desired("again", restart=RestartPolicy(RestartMode.ALWAYS))
+    bench.order(once, again)
+    bench.turn()
+    for one in (once, again):
+        bench.end(one.allocation, 1, 137)
+    bench.interrupted = ((once.allocation, 1), (again.allocation, 1))
+    bench.turn(limits.RECONCILE_INTERVAL_MS)
+    bench.interrupted = ()
+    told = bench.told()
+    assert told[once.allocation].state is S.STOPPED
+    assert "restarted" in told[once.allocation].reason
+    assert told[again.allocation].state is S.STARTING
+    effects = bench.turn(limits.RESTART_BACKOFF_MIN_MS)
+    assert [type(e) for e in effects] == [ev.RestartContainer]
+
+
+def test_what_ended_before_its_engine_went_keeps_its_own_end(bench: Bench) -> None:
+    """An end that is known is no other end because the engine was restarted since."""
+    one = desired("t")
+    bench.order(one)
+    bench.turn()
+    bench.finish(one, 3)
+    bench.interrupted = ((one.allocation, 1),)
+    bench.turn(limits.RECONCILE_INTERVAL_MS)
+    assert bench.told()[one.allocation].state is S.FAILED
+
+
+def test_a_copy_whose_gpu_was_lost_ends_and_says_so(bench: Bench) -> None:
+    """Others run on."""
+    hit, spared = desired("hit", gpus=("GPU-a",)), desired("spared", gpus=("GPU-b",))
+    bench.order(hit, spared)
+    bench.turn()
+    bench.worker.gpus_lost(("GPU-a",))
+    effects = bench.turn()
+    assert [e.allocation for e in effects if isinstance(e, ev.StopContainer)] == [hit.allocation]
+    bench.turn(limits.RECONCILE_INTERVAL_MS)
+    told = bench.told()[hit.allocation]
+    assert (told.state, told.reason) == (S.STOPPED, "its GPU GPU-a was lost")
 
 
 def test_only_the_newest_ended_containers_are_kept(bench: Bench) -> None:

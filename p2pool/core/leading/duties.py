@@ -147,6 +147,8 @@ def to_stop(context: Context, state: PoolState, now: Now) -> list[ReportApplied]
 
 
 def _drained_because(context: Context, node: NodeRecord) -> str:
+    if context.roster.ended:
+        return "the pool has ended"
     if node.intent is not Intent.ELIGIBLE:
         return f"its node is {node.intent.name.lower()}"
     known = context.roster.known and context.roster.belongs(node.node_id)
@@ -219,6 +221,8 @@ def offers(
 def _unusable_because(context: Context, state: PoolState, member: ChainMember, now: Now) -> str:
     node = state.node(member.node_id)
     beat = context.beats.newest[member.node_id]
+    if context.roster.ended:
+        return "the pool has ended"
     if not context.roster.eligible(member.node_id):
         return f"not eligible: {member.reason}"
     if node.reachability is not Reachability.HEALTHY:

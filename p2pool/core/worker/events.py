@@ -14,9 +14,13 @@ from p2pool.model.runtime import ContainerPlan, ContainerStatus, PullProgress
 
 @attrs.frozen
 class ContainersListed:
-    """All containers of this node, ended ones too."""
+    """All containers of this node, ended ones too.
+
+    `interrupted`: those that ended with their engine or their machine, not by themselves.
+    """
 
     statuses: tuple[ContainerStatus, ...]
+    interrupted: tuple[tuple[AllocationId, int], ...] = ()
 
 
 @attrs.frozen

@@ -73,6 +73,7 @@ class Item:
     failing_for_good: bool = False
     fetching: bool = False
     counted_ms: int = 0
+    stop_reason: str = ""
     former: bool = False
     signers: Signers | None = None
 

@@ -19,14 +19,14 @@ from p2pool.model.timing import Now
 S = AllocationState
 Mark = Callable[[Item], None]
 MISSING_LISTINGS = 2
+INTERRUPTED = "its engine or its machine was restarted"
 
 
-def listed(
-    items: dict[Key, Item], statuses: tuple[ContainerStatus, ...], mark: Mark, now: Now
-) -> None:
+def listed(items: dict[Key, Item], event: ev.ContainersListed, mark: Mark, now: Now) -> None:
     """Compare a listing with the items: found, changed, or gone without a word."""
     here: dict[Key, None] = {}
-    for status in statuses:
+    interrupted = dict.fromkeys(event.interrupted)
+    for status in event.statuses:
         key = (status.allocation, status.attempt)
         here[key] = None
         item = items.get(key)
@@ -37,6 +37,8 @@ def listed(
             mark(item)
         item.missing = 0
         if not item.busy:
+            if key in interrupted:
+                cut_short(item, status, mark, now)
             seen(item, status, mark, now)
     for key, item in items.items():
         if key in here or item.busy:
@@ -82,6 +84,14 @@ def _counted(item: Item, status: ContainerStatus) -> bool:
     return status == item.container or status.started_at_ms == item.counted_ms != 0
 
 
+def cut_short(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
+    """It did not end by itself: its policy starts it again here, or the pool places it anew."""
+    if item.ended or item.stop_wanted or _counted(item, status) or item.wants_restart(None):
+        return
+    item.container = status
+    end(item, S.STOPPED, INTERRUPTED, mark)
+
+
 def over(
     item: Item, exit_code: int | None, oom_killed: bool, why: str, mark: Mark, now: Now
 ) -> None:
@@ -93,7 +103,7 @@ def over(
     if failing:
         exit_code, oom_killed, why = None, False, failing
     if item.stop_wanted:
-        end(item, S.STOPPED, "it was stopped", mark)
+        end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
     elif failing and item.failing_for_good:
         end(item, S.FAILED, failing, mark)
     elif item.wants_restart(exit_code):
@@ -135,7 +145,7 @@ def gone(item: Item, mark: Mark, now: Now) -> None:
     if item.runs:
         item.container = None
     if item.stop_wanted and not item.ended:
-        end(item, S.STOPPED, "it was stopped", mark)
+        end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
 
 
 def exceeded(item: Item, reason: str) -> None:
@@ -151,7 +161,7 @@ def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> Non
         return
     if item.stop_wanted:
         if not item.runs:
-            end(item, S.STOPPED, "it was stopped", mark)
+            end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
     elif event.retry:
         item.failures += 1
         item.become(S.PULLING)
@@ -210,7 +220,7 @@ def drive(
 
 def _stop(item: Item, mark: Mark) -> ev.WorkerEffect | None:
     if not item.runs:
-        end(item, S.STOPPED, "it was stopped", mark)
+        end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
         return None
     move(item, S.STOPPING, item.reason, mark)
     item.busy = True

@@ -133,9 +133,9 @@ class Worker:
             if item.allocation == stop.allocation and item.attempt <= stop.attempt:
                 self._stop(item)
 
-    def _stop(self, item: Item) -> None:
+    def _stop(self, item: Item, reason: str = "") -> None:
         if not item.stop_wanted and not item.ended:
-            item.stop_wanted = True
+            item.stop_wanted, item.stop_reason = True, reason
             self.dirty[item.key] = None
 
     def led(self, led: bool, now: Now) -> None:
@@ -152,7 +152,7 @@ class Worker:
                 continue
             due_ms = self.led_ms + most_ms
             if now.mono_ms >= due_ms:
-                self._stop(item)
+                self._stop(item, "no leader was heard within its reconnect window")
             else:
                 self.unled_due_ms = min(due_ms, self.unled_due_ms or due_ms)
 
@@ -211,7 +211,7 @@ class Worker:
             case ev.ContainersListed():
                 self.listing, self.listed = False, True
                 self.list_due_ms = now.mono_ms + limits.RECONCILE_INTERVAL_MS
-                reconcile.listed(self.items, event.statuses, self.mark, now)
+                reconcile.listed(self.items, event, self.mark, now)
                 claims.found(self.items, self.high_water)
             case ev.ContainerStarted():
                 item = self._item(event.status.allocation, event.status.attempt)
@@ -271,12 +271,21 @@ class Worker:
         if is_member:
             self.left = False
 
-    def leave(self, now: Now) -> None:
-        """This node is finally out of the pool: its tasks end after their grace."""
+    def leave(self, reason: str) -> None:
+        """This node is finally out of the pool, or the pool has ended: its tasks end after their
+        grace."""
         if not self.left:
             self.left = True
             for item in self.items.values():
-                self._stop(item)
+                self._stop(item, reason)
+
+    def gpus_lost(self, uuids: tuple[str, ...]) -> None:
+        """GPUs are gone or not well for good: whoever has one ends here, and is placed anew."""
+        lost = dict.fromkeys(uuids)
+        for item in self.items.values():
+            gone = [uuid for uuid in item.gpus if uuid in lost]
+            if gone:
+                self._stop(item, f"its GPU {gone[0]} was lost")
 
     def tick(self, now: Now) -> None:
         """Close the gap between what is wanted and what is."""

@@ -6,7 +6,7 @@ is best said by UUID; a number takes the first so many by UUID, whether they are
 that a GPU that falls out does not move the offer to one that another agent may have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -28,15 +28,18 @@ async def probe_hardware(
     *,
     timeout_ms: int = limits.NVML_TIMEOUT_MS,
     xids: Mapping[str, int] | None = None,
+    answered: Callable[[NvmlAnswer], None] = lambda _: None,
 ) -> tuple[Hardware, Load, tuple[str, ...]]:
     """What to offer, how busy the machine is, and warnings for people.
 
     `directory` is the data directory, `runtime` what runs containers ("docker", "process").
     GPUs are not looked for where `resources.gpus` is 0. Raises Misconfigured when the directory's
-    file system cannot be read; what the GPUs' driver does is never an error.
+    file system cannot be read; what the GPUs' driver does is never an error. `answered` is told
+    what NVML said before the caps.
     """
     host = await trio.to_thread.run_sync(read_host, directory)
     nvml = NvmlAnswer() if resources.gpus == 0 else await read_gpus(timeout_ms, xids)
+    answered(nvml)
     hardware, warnings = offer(resources, host, nvml, runtime)
     loads = {gpu.uuid: load for gpu, load in zip(nvml.gpus, nvml.loads, strict=True)}
     offered = tuple(loads[gpu.uuid] for gpu in hardware.gpus)
