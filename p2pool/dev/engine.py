@@ -59,6 +59,7 @@ class Engine:
     url: str
     process: "subprocess.Popen[bytes]"
     path_prefix: str = ""
+    arguments: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -82,7 +83,7 @@ class Engine:
 
     def go_on(self) -> None:
         """Start it again on its directory. RuntimeUnavailable: it does not come up."""
-        self.process = _spawn(self.directory, self.url, self.path_prefix)
+        self.process = _spawn(self.directory, self.url, self.path_prefix, self.arguments)
         _wait_answering(self)
 
     def stop(self) -> None:
@@ -92,8 +93,9 @@ class Engine:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def start_engine(directory: Path, path_prefix: str = "") -> Engine:
-    """Start a private engine in a directory; `path_prefix` goes before PATH (stand-in hooks).
+def start_engine(directory: Path, path_prefix: str = "", arguments: tuple[str, ...] = ()) -> Engine:
+    """Start a private engine in a directory; `path_prefix` goes before PATH (stand-in hooks),
+    `arguments` behind the engine's own.
 
     Misconfigured: not root, or no dockerd. RuntimeUnavailable: it does not come up in time.
     """
@@ -104,7 +106,8 @@ def start_engine(directory: Path, path_prefix: str = "") -> Engine:
         )
     directory.mkdir(parents=True, exist_ok=True)
     url = f"unix://{directory}/docker.sock"
-    engine = Engine(directory, url, _spawn(directory, url, path_prefix), path_prefix)
+    process = _spawn(directory, url, path_prefix, arguments)
+    engine = Engine(directory, url, process, path_prefix, arguments)
     try:
         _wait_answering(engine)
     except BaseException:
@@ -113,7 +116,9 @@ def start_engine(directory: Path, path_prefix: str = "") -> Engine:
     return engine
 
 
-def _spawn(directory: Path, url: str, path_prefix: str) -> "subprocess.Popen[bytes]":
+def _spawn(
+    directory: Path, url: str, path_prefix: str, arguments: tuple[str, ...]
+) -> "subprocess.Popen[bytes]":
     path = os.environ.get("PATH", "")
     # Of an engine that was killed: its successor refuses to start while this file is there and
     # some other process has got its number.
@@ -122,7 +127,7 @@ def _spawn(directory: Path, url: str, path_prefix: str) -> "subprocess.Popen[byt
         return subprocess.Popen(
             [
                 "dockerd", "--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec",
-                "--pidfile", f"{directory}/pid", "-H", url,
+                "--pidfile", f"{directory}/pid", "-H", url, *arguments,
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -39,7 +39,7 @@ ENDINGS = (
     Ending("its registry is away", "", "waits, is tried again with back-off, shows why",
            "nothing", "test_a_missing_image_fails_and_an_absent_registry_waits"),
     Ending("the disk of its node is full", "", "waits, is tried again with back-off, shows why",
-           "gives the node no more work", "test_a_full_disk_waits"),
+           "gives the node no more work", "test_an_image_that_fills_the_disk_is_told"),
     Ending("its GPU is lost", "stopped", "as a stop", "placed anew on another GPU",
            "test_a_lost_gpu_moves_it"),
     Ending("its agent stops, crashes or is upgraded", "", "runs on, found again by the next agent",

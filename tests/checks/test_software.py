@@ -57,10 +57,13 @@ def test_a_slow_storage_driver_and_the_engines_own_warnings_are_told() -> None:
 
 
 def test_gpus_without_the_toolkit_fail_with_what_to_install() -> None:
-    """Before a task finds out."""
+    """Before a task finds out; an engine that only does not announce it is a warning."""
     check = toolkit_check(attrs.evolve(INFO, gpu_support=False))
-    assert (check.verdict, "nvidia-ctk" in check.todo) == (Verdict.FAIL, True)
+    assert (check.verdict, "nvidia-ctk" in check.todo) == (Verdict.WARN, True)
     assert toolkit_check(INFO).verdict is Verdict.PASS
+    said = 'could not select device driver "" with capabilities: [[gpu]]'
+    check = container_check(Probed(False, said), "i", ("GPU-a",))
+    assert (check.verdict, "nvidia-ctk" in check.todo) == (Verdict.FAIL, True)
 
 
 def test_a_container_must_see_exactly_what_it_was_given() -> None:

@@ -5,8 +5,6 @@ The engine's own word first (version, API, cgroups, storage driver), then a prob
 images of their own.
 """
 
-from pathlib import Path
-
 from p2pool.drivers.containers.docker import DockerRuntime
 from p2pool.drivers.containers.probing import Probed, probe_container
 from p2pool.model.checks import Check, Group, Verdict
@@ -19,6 +17,7 @@ PLAIN_IMAGE, GPU_IMAGE = "busybox:latest", "ubuntu:24.04"
 # Without a quota of the driver's, what is written is measured; CDI is one of two ways to GPUs.
 OPTIONAL = frozenset({"disk-quota", "cdi"})
 SLOW_STORAGE = frozenset({"vfs", "devicemapper", "aufs"})
+NO_DRIVER = "could not select device driver"
 TOOLKIT = (
     "Install the NVIDIA Container Toolkit, run 'nvidia-ctk runtime configure --runtime=docker' and"
     " restart Docker."
@@ -46,8 +45,8 @@ async def software_checks(
     if gpus:
         checks.append(toolkit_check(info))
     image = probe_image or (GPU_IMAGE if gpus else PLAIN_IMAGE)
-    wants = gpus if info.gpu_support else ()
-    checks.append(container_check(await probe_container(runtime, image, wants), image, wants))
+    # Even where the engine announces no way to give GPUs: with the toolkit's hook alone it does.
+    checks.append(container_check(await probe_container(runtime, image, gpus), image, gpus))
     return checks
 
 
@@ -91,25 +90,23 @@ def engine_checks(info: RuntimeInfo) -> list[Check]:
 
 
 def toolkit_check(info: RuntimeInfo) -> Check:
-    """Whether containers can be given GPUs at all."""
+    """Whether the engine says that it can give GPUs; the probe shows whether it does."""
+    needed = "NVIDIA toolkit or CDI"
     if info.gpu_support:
-        found = "the engine hands out GPUs"
-        return Check(Group.SOFTWARE, "gpu toolkit", Verdict.PASS, found, "NVIDIA toolkit or CDI")
-    if Path("/usr/bin/nvidia-container-runtime-hook").exists():
-        found, todo = "installed, but Docker does not use it", "Restart Docker."
         return Check(
-            Group.SOFTWARE, "gpu toolkit", Verdict.WARN, found, "NVIDIA toolkit or CDI", todo
+            Group.SOFTWARE, "gpu toolkit", Verdict.PASS, "the engine hands out GPUs", needed
         )
-    return Check(
-        Group.SOFTWARE, "gpu toolkit", Verdict.FAIL, "the engine hands out no GPUs",
-        "NVIDIA toolkit or CDI", TOOLKIT,
-    )  # fmt: skip
+    found = "the engine announces neither the NVIDIA runtime nor CDI"
+    return Check(Group.SOFTWARE, "gpu toolkit", Verdict.WARN, found, needed, TOOLKIT)
 
 
 def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
     """What the probe inside a container came to."""
     name = "gpus in a container" if gpus else "a container"
     needed = f"{len(gpus)} GPUs are seen inside" if gpus else "one starts and ends"
+    if NO_DRIVER in probed.reason:
+        found = "the engine hands out no GPUs"
+        return Check(Group.SOFTWARE, name, Verdict.FAIL, found, needed, TOOLKIT)
     if not probed.ran:
         return Check(
             Group.SOFTWARE, name, Verdict.WARN, f"not tried: {probed.reason}", needed,

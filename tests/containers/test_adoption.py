@@ -1,0 +1,60 @@
+"""What an engine does to containers when it goes and comes back, seen as an agent sees it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from p2pool.dev.engine import Engine, import_busybox, start_engine
+from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.model.errors import Misconfigured, RuntimeUnavailable
+from p2pool.model.runtime import ContainerState
+from tests.containers.conftest import SCOPE
+from tests.containers.plans import FOREVER, lines, plan
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(params=[True, False], ids=["live-restore", "without"])
+def restarting(request: pytest.FixtureRequest) -> Iterator[tuple[Engine, bool]]:
+    """An engine of its own that may be ended, with and without live-restore."""
+    directory = Path(tempfile.mkdtemp(prefix="p2r", dir="/tmp"))
+    live = bool(request.param)
+    try:
+        engine = start_engine(directory, arguments=("--live-restore",) if live else ())
+    except (Misconfigured, RuntimeUnavailable) as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no private Docker Engine: {error}")
+    try:
+        client = docker.APIClient(base_url=engine.url, version="auto")
+        import_busybox(client, directory)
+        client.close()
+        yield engine, live
+    finally:
+        engine.stop()
+
+
+async def test_with_live_restore_it_runs_on(
+    restarting: tuple[Engine, bool], tmp_path: Path
+) -> None:
+    """The same run of the container; without live-restore it has ended, after the engine left."""
+    engine, live = restarting
+    runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url)
+    started = await runtime.start(plan(f"echo first; {FOREVER}"))
+    engine.crash()
+    with pytest.raises(RuntimeUnavailable):
+        await runtime.list()
+    engine.go_on()
+    (found,) = await runtime.list()
+    if live:
+        assert found.state is ContainerState.RUNNING
+        assert found.started_at_ms == started.started_at_ms
+        assert await lines(runtime, plan(""), tail_lines=1) == ["first"]
+        await runtime.stop(found.allocation, 1, 0)
+    else:
+        assert found.ended
+        assert found.finished_at_ms > started.started_at_ms
