@@ -79,7 +79,7 @@ async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: 
                     for warning in warnings:
                         log.warning("hardware", warning=warning)
                 # Often where there are GPUs or were some: one that was lost is soon noticed.
-                rounds = 1 if hardware.gpus or lost else limits.HARDWARE_PROBE_EVERY
+                rounds = 1 if cards.any else limits.HARDWARE_PROBE_EVERY
             else:
                 load = attrs.evolve(read_load(), gpus=load.gpus)
             rounds -= 1

@@ -12,6 +12,7 @@ import psutil
 import trio
 
 from p2pool.agent.clock import read_clock
+from p2pool.agent.interruptions import Interruptions
 from p2pool.agent.loop import Loop
 from p2pool.agent.metrics import Metrics
 from p2pool.agent.taskmetrics import TaskMetrics
@@ -21,12 +22,9 @@ from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Unavailable
 from p2pool.model.ids import AllocationId
-from p2pool.model.runtime import ContainerPlan, ContainerRuntime, ContainerStatus, PullProgress
+from p2pool.model.runtime import ContainerPlan, ContainerRuntime, PullProgress
 
 log = get_logger(__name__)
-
-KILLED_CODES = (None, 137, 143, 255)
-"""Exit codes of what was ended from outside: unknown, SIGKILL, SIGTERM, and Docker's own."""
 
 
 class Work:
@@ -42,8 +40,7 @@ class Work:
         """`loop` is told what becomes of things, `metrics` how long they took."""
         self.runtime = runtime
         self._said: RuntimeObserved | None = None
-        self._away = False
-        self._listed_ms = 0
+        self._interruptions = Interruptions(int(psutil.boot_time() * 1000))
         self._task_metrics = task_metrics
         self._metrics = metrics
         self._loop = loop
@@ -179,33 +176,20 @@ class Work:
         except (P2poolError, trio.TooSlowError) as error:
             await self._observed(RuntimeObserved(False, str(error) or "it does not answer"))
         else:
-            interrupted = self._interrupted(statuses)
+            judged = self._interruptions.judge(statuses, read_clock().wall_ms)
+            if judged.held and self._nursery is not None:
+                self._nursery.start_soon(self._look_again)
             self._metrics.containers = Counter(status.state.value for status in statuses)
             self._task_metrics.keep(
                 [(s.allocation, s.attempt) for s in statuses if not s.ended],
                 [(s.allocation, s.attempt) for s in statuses],
             )
-            await self._loop.put(ev.ContainersListed(statuses, interrupted))
+            await self._loop.put(ev.ContainersListed(judged.statuses, judged.interrupted))
 
-    def _interrupted(
-        self, statuses: tuple[ContainerStatus, ...]
-    ) -> tuple[tuple[AllocationId, int], ...]:
-        """Those that ended with their engine, or with their machine, and not by themselves.
-
-        An engine that ends closes its API first and ends its containers then. So what ended since
-        the last listing before it was away ended with it. After a start of this agent it is known
-        by the machine: what began before it booted, and was killed, ended with it.
-        """
-        ended = [status for status in statuses if status.ended]
-        if self._listed_ms == 0:
-            booted_ms = int(psutil.boot_time() * 1000)
-            found = [
-                s for s in ended if s.started_at_ms < booted_ms and s.exit_code in KILLED_CODES
-            ]
-        else:
-            found = [s for s in ended if self._away and s.finished_at_ms >= self._listed_ms]
-        self._away, self._listed_ms = False, read_clock().wall_ms
-        return tuple((s.allocation, s.attempt) for s in found)
+    async def _look_again(self) -> None:
+        """Somebody was killed a moment ago: see whether the engine is still there."""
+        await trio.sleep(limits.KILLED_HOLD_MS / 1000)
+        await self._list()
 
     # --- the engine itself ------------------------------------------------------------------------
 
@@ -226,7 +210,7 @@ class Work:
     async def _observed(self, found: RuntimeObserved) -> None:
         """Whoever asked the engine last knows whether it answers; the core hears of changes."""
         said, self._said = self._said, found
-        self._away = self._away or not found.well
+        self._interruptions.away = self._interruptions.away or not found.well
         if found == said:
             return
         if not found.well:
@@ -243,5 +227,6 @@ class Work:
                     await self._list()
             except P2poolError as error:
                 log.debug("the engine's events ended", reason=str(error))
-                self._away = True  # It may have been back before anybody asked.
+                # It may have been back before anybody asked.
+                self._interruptions.away = True
             await trio.sleep(limits.RECONCILE_INTERVAL_MS / 1000)

@@ -69,7 +69,7 @@ ENDINGS = (
            "placed anew elsewhere", "test_back_too_late_the_older_copy_ends"),
     Ending("the same, with onDisconnect = stop", "stopped",
            "ends by itself at the end of the window", "placed anew 30 s after that",
-           "test_without_a_leader_only_those_end_whose_submission_orders_it"),
+           "test_it_ends_once_its_window_is_over"),
 )  # fmt: skip
 
 COLUMNS = ("What happens", "State", "The copy", "The pool")

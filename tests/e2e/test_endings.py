@@ -7,6 +7,7 @@ end the node, and then the pool.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -141,6 +142,7 @@ def place() -> Iterator[Place]:
             else:
                 os.environ[name] = value
         engine.stop()
+        shutil.rmtree(base, ignore_errors=True)
 
 
 # --- by itself, and by its owner ----------------------------------------------------------------
@@ -153,7 +155,7 @@ async def test_exit_codes_decide(place: Place) -> None:
     again = place.submit(
         at, "again", "exit 4", "--restart", "on-failure", "--restart-attempts", "1"
     )
-    killed = place.submit(at, "killed", "sh -c 'kill -9 $$'")
+    killed = place.submit(at, "killed", "sh -c 'kill -9 $$'; exit $?")
     await place.wait_states(at, good, "succeeded")
     (copy,) = await place.wait_states(at, bad, "failed")
     assert (copy["exit_code"], copy["oom_killed"]) == (3, False)
@@ -218,7 +220,7 @@ async def test_an_agent_may_come_and_go(place: Place) -> None:
     agent = place.agent_of(copy)
     other = place.other_than(agent)
     brief = place.run_file(
-        other, "sleep 4; exit 5", constraints=[{"attribute": "node.id", "value": agent.node_id}]
+        other, "sleep 4; exit 5", constraints=[{"attribute": "node", "value": agent.node_id}]
     )
     await place.running(other, brief)
     before = await place.containers(agent)
@@ -276,7 +278,7 @@ async def test_back_too_late_the_older_copy_ends(place: Place) -> None:
     other = place.other_than(agent)
     kept = place.run_file(
         other, ENDLESS, reconnect_window_s=600,
-        constraints=[{"attribute": "node.id", "value": agent.node_id}],
+        constraints=[{"attribute": "node", "value": agent.node_id}],
     )  # fmt: skip
     await place.running(other, kept)
     await _silent(place, agent, other)

@@ -18,6 +18,11 @@ class LostGpus:
         """None is known yet."""
         self._missed: dict[str, int] = {}
 
+    @property
+    def any(self) -> bool:
+        """Whether the machine was ever seen to have one."""
+        return bool(self._missed)
+
     def read(self, gpus: Sequence[Gpu], answered: bool) -> tuple[str, ...]:
         """Take a reading; the UUIDs of those that are lost by now, sorted.
 
