@@ -34,43 +34,54 @@ class Judged:
 
 @attrs.define
 class Interruptions:
-    """What is remembered between listings. `booted_ms`: when the machine was started."""
+    """What is remembered between listings. `booted_ms`: when the machine was started; `ended`:
+    whose end was told by the last listing, None before the first."""
 
     booted_ms: int
-    away: bool = False
-    listed_ms: int = 0
-    held: dict[Key, None] = attrs.field(factory=dict)
+    away_at_ms: int = 0
+    ended: dict[Key, None] | None = None
 
-    def judge(self, statuses: Sequence[ContainerStatus], now_ms: int) -> Judged:
-        """Take a listing that was made now."""
+    def went_away(self, now_ms: int) -> None:
+        """The engine did not answer, or ended what it was telling."""
+        self.away_at_ms = self.away_at_ms or now_ms
+
+    def judge(self, statuses: Sequence[ContainerStatus], began_ms: int, now_ms: int) -> Judged:
+        """Take a listing that was begun and ended at these times. Listings come one by one."""
+        away = 0 < self.away_at_ms <= began_ms
         told: list[ContainerStatus] = []
         interrupted: list[Key] = []
-        held: dict[Key, None] = {}
+        ended: dict[Key, None] = {}
+        held = False
         for status in statuses:
             key = (status.allocation, status.attempt)
             if not status.ended:
                 told.append(status)
-            elif self._ended_with_its_engine(key, status):
+            elif self._ended_with_its_engine(key, status, away):
                 interrupted.append(key)
+                ended[key] = None
                 told.append(status)
             elif self._too_fresh(status, now_ms):
-                held[key] = None
+                held = True
                 told.append(
                     attrs.evolve(
                         status, state=ContainerState.RUNNING, exit_code=None, finished_at_ms=0
                     )
                 )
             else:
+                ended[key] = None
                 told.append(status)
-        self.away, self.listed_ms, self.held = False, now_ms, held
-        return Judged(tuple(told), tuple(interrupted), bool(held))
+        self.ended = ended
+        if away:
+            self.away_at_ms = 0  # One that left while it was being asked has not been seen back.
+        return Judged(tuple(told), tuple(interrupted), held)
 
-    def _ended_with_its_engine(self, key: Key, status: ContainerStatus) -> bool:
-        killed = status.exit_code in KILLED_CODES
-        if self.listed_ms == 0:
-            return killed and 0 < status.started_at_ms < self.booted_ms
-        while_away = self.away and status.finished_at_ms >= self.listed_ms
-        return (self.away and key in self.held) or (while_away and killed)
+    def _ended_with_its_engine(self, key: Key, status: ContainerStatus, away: bool) -> bool:
+        if status.exit_code not in KILLED_CODES:
+            return False
+        if self.ended is None:
+            return 0 < status.started_at_ms < self.booted_ms
+        # Not by times: the engine shows a container as running a moment longer than it was.
+        return away and key not in self.ended
 
     def _too_fresh(self, status: ContainerStatus, now_ms: int) -> bool:
         """Killed so short a time ago that its engine may be about to go."""

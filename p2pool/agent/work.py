@@ -22,7 +22,7 @@ from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Unavailable
 from p2pool.model.ids import AllocationId
-from p2pool.model.runtime import ContainerPlan, ContainerRuntime, PullProgress
+from p2pool.model.runtime import ContainerPlan, ContainerRuntime, ContainerStatus, PullProgress
 
 log = get_logger(__name__)
 
@@ -40,6 +40,7 @@ class Work:
         """`loop` is told what becomes of things, `metrics` how long they took."""
         self.runtime = runtime
         self._said: RuntimeObserved | None = None
+        self._listing = trio.Lock()
         self._interruptions = Interruptions(int(psutil.boot_time() * 1000))
         self._task_metrics = task_metrics
         self._metrics = metrics
@@ -169,22 +170,28 @@ class Work:
             await self._loop.put(ev.ContainerRemoved(allocation, attempt))
 
     async def _list(self) -> None:
-        try:
-            with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
-                with self._metrics.timed("list"):
-                    statuses = await self.runtime.list()
-        except (P2poolError, trio.TooSlowError) as error:
-            await self._observed(RuntimeObserved(False, str(error) or "it does not answer"))
-        else:
-            judged = self._interruptions.judge(statuses, read_clock().wall_ms)
-            if judged.held and self._nursery is not None:
-                self._nursery.start_soon(self._look_again)
-            self._metrics.containers = Counter(status.state.value for status in statuses)
-            self._task_metrics.keep(
-                [(s.allocation, s.attempt) for s in statuses if not s.ended],
-                [(s.allocation, s.attempt) for s in statuses],
-            )
-            await self._loop.put(ev.ContainersListed(judged.statuses, judged.interrupted))
+        """List and tell, one at a time: what a later listing saw is told later."""
+        async with self._listing:
+            began_ms = read_clock().wall_ms
+            try:
+                with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
+                    with self._metrics.timed("list"):
+                        statuses = await self.runtime.list()
+            except (P2poolError, trio.TooSlowError) as error:
+                await self._observed(RuntimeObserved(False, str(error) or "it does not answer"))
+            else:
+                await self._listed(statuses, began_ms)
+
+    async def _listed(self, statuses: tuple[ContainerStatus, ...], began_ms: int) -> None:
+        judged = self._interruptions.judge(statuses, began_ms, read_clock().wall_ms)
+        if judged.held and self._nursery is not None:
+            self._nursery.start_soon(self._look_again)
+        self._metrics.containers = Counter(status.state.value for status in statuses)
+        self._task_metrics.keep(
+            [(s.allocation, s.attempt) for s in statuses if not s.ended],
+            [(s.allocation, s.attempt) for s in statuses],
+        )
+        await self._loop.put(ev.ContainersListed(judged.statuses, judged.interrupted))
 
     async def _look_again(self) -> None:
         """Somebody was killed a moment ago: see whether the engine is still there."""
@@ -210,7 +217,8 @@ class Work:
     async def _observed(self, found: RuntimeObserved) -> None:
         """Whoever asked the engine last knows whether it answers; the core hears of changes."""
         said, self._said = self._said, found
-        self._interruptions.away = self._interruptions.away or not found.well
+        if not found.well:
+            self._interruptions.went_away(read_clock().wall_ms)
         if found == said:
             return
         if not found.well:
@@ -228,5 +236,5 @@ class Work:
             except P2poolError as error:
                 log.debug("the engine's events ended", reason=str(error))
                 # It may have been back before anybody asked.
-                self._interruptions.away = True
+                self._interruptions.went_away(read_clock().wall_ms)
             await trio.sleep(limits.RECONCILE_INTERVAL_MS / 1000)
