@@ -18,6 +18,7 @@ from p2pool.codec.messages import encode_body, task_id
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked
+from p2pool.core.peererrors import error_of
 from p2pool.core.pool.requests import find_applied, refusal
 from p2pool.core.rights import may
 from p2pool.model import limits
@@ -387,16 +388,3 @@ class Asks:
             yield item.wait_until_ms if item.result is not None else item.deadline_ms
             if item.retry_ms and item.result is None:
                 yield item.retry_ms
-
-
-def _classes(root: type[P2poolError]) -> Iterator[type[P2poolError]]:
-    for cls in root.__subclasses__():
-        yield cls
-        yield from _classes(cls)
-
-
-def error_of(code: str, message: str, hint: str) -> P2poolError:
-    """The error that a peer names by its code; one that we do not know is `Unavailable`."""
-    known = {cls.code: cls for cls in _classes(P2poolError)}
-    cls = known.get(code, Unavailable)
-    return cls(message[: limits.TEXT_MAX_BYTES], hint=hint[: limits.TEXT_MAX_BYTES])
