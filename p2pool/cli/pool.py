@@ -5,6 +5,7 @@ import time
 import click
 
 from p2pool.cli.poolcreate import create, start
+from p2pool.cli.poolend import end, leave
 from p2pool.cli.poolevidence import evidence
 from p2pool.cli.poolkeep import eject, set_setting
 from p2pool.cli.poolrecover import recover
@@ -28,6 +29,8 @@ pool.add_command(create)
 pool.add_command(start)
 pool.add_command(set_setting)
 pool.add_command(eject)
+pool.add_command(leave)
+pool.add_command(end)
 pool.add_command(recover)
 pool.add_command(evidence)
 

@@ -1,7 +1,8 @@
 """`p2pool pool set` and `p2pool pool eject`: what its manager does with a pool that runs.
 
 A setting is a signed request, kept in the pool's log. An ejection is a transaction: the chain alone
-says who belongs, and its creator's or manager's key alone can put a node out.
+says who belongs, and its creator's or manager's key alone can put a node out. How a provider leaves
+and how a pool ends is `poolend`'s.
 """
 
 from pathlib import Path
