@@ -24,7 +24,7 @@ from p2pool.model.errors import Malformed, Refusal
 from p2pool.model.gossip import Hello, PeerBinding
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Channel, Header, Message, Verified, channel_of
-from p2pool.model.query import BeatsAnswered, BindingsAnswered
+from p2pool.model.query import BeatsAnswered, BindingsAnswered, PeerKnown
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.enclosed import EnclosedCache
@@ -137,7 +137,7 @@ class Gate:
             return [ClockDiffered(header.node_id, header.sent_at_ms)] if differs else []
         message = verified.message
         if isinstance(message, BindingsAnswered):
-            good = tuple(p for p in message.peers if self._is_good(p.binding, None, now))
+            good = self._good_ones(message, now)
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, BeatsAnswered):
             return self._relayed(message, now)
@@ -161,6 +161,9 @@ class Gate:
                 self._shown.popitem(last=False)
         elif self._shown.get(peer_key) != header.node_id:
             raise Malformed("A frame of a peer that has not shown who it is.")
+        else:
+            # Whoever is heard stays: hellos of many strangers push out silent peers alone.
+            self._shown.move_to_end(peer_key)
 
     def _relayed(self, message: BeatsAnswered, now: Now) -> Taken:
         """Heartbeats of others carry their own proof."""
@@ -176,21 +179,31 @@ class Gate:
             taken += self._gossiped(verified, now, relayed=True)
         return taken
 
-    def _is_good(self, binding: PeerBinding, peer_key: PeerKey | None, now: Now) -> bool:
-        """Whether a binding is good; signatures are checked once, times each time."""
+    def _good_ones(self, message: BindingsAnswered, now: Now) -> tuple[PeerKnown, ...]:
+        """The bindings that are good; signatures are checked once, times each time.
+
+        Whoever hands bindings on checked them before, so the first forgery ends the reading: a
+        guest's lie costs one check of signatures, not as many as fit into a frame.
+        """
         now_s = now.wall_ms // 1000
-        try:
-            if binding in self._good:
-                check_binding_times(binding, now_s)
-                return True
-            check_binding(binding, self.pool, peer_key, now_s)
-        except Refusal as error:
-            self._refuse(error)
-            return False
-        self._good[binding] = None
-        while len(self._good) > BINDINGS_CHECKED_MAX:
-            self._good.popitem(last=False)
-        return True
+        good: list[PeerKnown] = []
+        for peer in message.peers:
+            try:
+                check_binding_times(peer.binding, now_s)
+            except Refusal as error:
+                self._refuse(error)
+                continue
+            if peer.binding not in self._good:
+                try:
+                    check_binding(peer.binding, self.pool, None, now_s)
+                except Refusal as error:
+                    self._refuse(error)
+                    break
+                self._good[peer.binding] = None
+                while len(self._good) > BINDINGS_CHECKED_MAX:
+                    self._good.popitem(last=False)
+            good.append(peer)
+        return tuple(good)
 
     def _refuse(self, error: Refusal) -> None:
         self.counters[error.code] += 1

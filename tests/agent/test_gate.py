@@ -1,5 +1,7 @@
 """Bytes from peers become inputs, or are counted and dropped; nothing they hold raises anything."""
 
+from typing import Any
+
 import attrs
 import pytest
 from eth_account import Account
@@ -15,7 +17,7 @@ from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.messages import Channel
 from p2pool.model.query import BindingsAnswered, PeerKnown, Ping
 from p2pool.model.timing import Now
-from p2pool.wire.binding import make_binding
+from p2pool.wire.binding import check_binding, make_binding
 
 POOL = PoolRef(31337, Address(b"\x11" * 20), 1)
 NOW = Now(1_000, 1_700_000_000_000)
@@ -129,12 +131,13 @@ def test_gossip_of_an_unknown_node_asks_who_it_is(gate: Gate) -> None:
 
 
 def test_only_good_bindings_come_through(gate: Gate, peer: Peer) -> None:
-    """Bindings that are handed on carry their own proof, and are checked by it."""
+    """Bindings that are handed on carry their own proof; the first forgery ends the reading."""
     met(gate, peer)
+    late = Peer(4).binding()
     good = Peer(2).binding()
     forged = attrs.evolve(good, node_id=Peer(3).node_id)
     old = make_binding(POOL, peer.account, peer.key, NOW_S - 40 * 24 * 3600)
-    told = BindingsAnswered(1, tuple(PeerKnown(b, ()) for b in (forged, good, old)))
+    told = BindingsAnswered(1, tuple(PeerKnown(b, ()) for b in (old, good, forged, late)))
     for _ in range(2):
         data = peer.sealer.seal(told, NOW)[1]
         (received,) = gate.frame(Channel.QUERY, peer.peer_key, data, NOW)
@@ -142,6 +145,37 @@ def test_only_good_bindings_come_through(gate: Gate, peer: Peer) -> None:
         message = received.verified.message
         assert isinstance(message, BindingsAnswered)
         assert [p.binding for p in message.peers] == [good]
+
+
+def test_a_lie_about_bindings_costs_one_check_of_signatures(
+    gate: Gate, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many forgeries a guest puts into one frame."""
+    met(gate, peer)
+    checked: list[PeerBinding] = []
+
+    def check(binding: PeerBinding, *others: Any) -> None:
+        checked.append(binding)
+        check_binding(binding, *others)
+
+    monkeypatch.setattr("p2pool.agent.gate.check_binding", check)
+    good = Peer(2).binding()
+    forged = [attrs.evolve(good, node_id=NodeId(bytes([n]) * 20)) for n in range(30)]
+    told = BindingsAnswered(1, tuple(PeerKnown(b, ()) for b in forged))
+    gate.frame(Channel.QUERY, peer.peer_key, peer.sealer.seal(told, NOW)[1], NOW)
+    assert len(checked) == 1
+
+
+def test_hellos_of_strangers_push_out_nobody_who_is_heard(
+    gate: Gate, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that speaks is remembered, whatever number of newcomers says hello."""
+    monkeypatch.setattr(limits, "PEERS_TRACKED_MAX", 2)
+    met(gate, peer)
+    for number in range(2, 6):
+        met(gate, Peer(number))
+        ping = peer.sealer.seal(Ping(number), NOW)[1]
+        assert gate.frame(Channel.QUERY, peer.peer_key, ping, NOW), number
 
 
 @given(data=st.binary(max_size=300), channel=st.sampled_from(list(Channel)))
