@@ -53,7 +53,9 @@ class Bootstrap:
         """Take up the bindings that were kept."""
         self.store = store
         peer_key = peer_key_of(seed)
-        self.peers = Peers(NOBODY, peer_key, encode_struct)
+        self.peers = Peers(
+            NOBODY, peer_key, encode_struct, guests_max=limits.MEMBERS_MAX, keeps_guests=True
+        )
         rows = store.restored.tables[BINDINGS_TABLE].values()
         self.peers.restore(decode_struct(PeerKnown, row) for row in rows)
         self.gate = Gate(options.pool, self.peers.key_of)

@@ -5,6 +5,9 @@ that node belongs. A peer is a *member* when all three agree, a *guest* while th
 applicant, a stranger, a bootstrap node), *refused* only when it lies. The roster may change at any
 time, so standings are judged again with each one.
 
+Anybody can make keys, and bindings of them. So those of guests are few, are kept apart from those
+of members, and are written down by a bootstrap node alone, to which everybody is a guest.
+
 Invariants: one binding for a node id; a newer `not_before` wins and a tie between two keys voids
 both (design, section 4). The signatures of a binding were checked before it came here.
 """
@@ -43,8 +46,12 @@ class Peers:
     me: NodeId
     my_key: PeerKey
     encode: Callable[[PeerKnown], bytes]
+    guests_max: int = limits.GUESTS_KNOWN_MAX
+    keeps_guests: bool = False
     known: "OrderedDict[NodeId, PeerKnown]" = attrs.field(factory=OrderedDict)
-    voided: dict[NodeId, int] = attrs.field(factory=dict)
+    guests: "OrderedDict[NodeId, bool]" = attrs.field(factory=OrderedDict)
+    """Those of `known` that the roster did not have, oldest first; and whether they are on disk."""
+    voided: "OrderedDict[NodeId, int]" = attrs.field(factory=OrderedDict)
     connected: "OrderedDict[PeerKey, Connected]" = attrs.field(factory=OrderedDict)
     superseded: bool = False
 
@@ -52,6 +59,8 @@ class Peers:
         """Take the bindings that were kept on disk."""
         for peer in peers:
             self.known[peer.binding.node_id] = peer
+            if self.keeps_guests:
+                self.guests[peer.binding.node_id] = True
 
     def key_of(self, node_id: NodeId) -> PeerKey | None:
         """The peer key bound to a node id, if a binding of it is known; an agent knows itself."""
@@ -102,7 +111,8 @@ class Peers:
             if hello.binding.peer_key != peer_key:
                 entry.standing = "refused"
                 return [AdmitPeer(peer_key, "refused")]
-            effects += self.learn(PeerKnown(hello.binding, hello.addresses))
+            member = belongs(hello.binding.node_id)
+            effects += self.learn(PeerKnown(hello.binding, hello.addresses), member=member)
             if self.key_of(hello.binding.node_id) == peer_key:
                 entry.node_id = hello.binding.node_id
         return effects + self._admit(peer_key, entry, belongs)
@@ -113,6 +123,9 @@ class Peers:
         for peer_key, entry in tuple(self.connected.items()):
             if entry.standing in ("member", "guest"):
                 effects += self._admit(peer_key, entry, belongs)
+        for node_id in tuple(self.guests):
+            if belongs(node_id):
+                effects += self.learn(self.known[node_id])
         return effects
 
     def _admit(self, peer_key: PeerKey, entry: Connected, belongs: Belongs) -> list[Effect]:
@@ -123,7 +136,7 @@ class Peers:
         entry.standing = standing
         return [AdmitPeer(peer_key, standing)]
 
-    def learn(self, peer: PeerKnown) -> list[Effect]:
+    def learn(self, peer: PeerKnown, *, member: bool = True) -> list[Effect]:
         """Take a binding with addresses; keeps the newer one, and voids a tie."""
         binding = peer.binding
         if binding.node_id == self.me:
@@ -133,10 +146,11 @@ class Peers:
             if binding.not_before_s < old.binding.not_before_s:
                 return []
             if binding.not_before_s == old.binding.not_before_s:
-                self.known.pop(binding.node_id)
                 self.voided[binding.node_id] = binding.not_before_s
+                while len(self.voided) > limits.MEMBERS_MAX:
+                    self.voided.popitem(last=False)
                 return [
-                    Persist((Delete(BINDINGS_TABLE, bytes(binding.node_id)),)),
+                    *self._drop(binding.node_id),
                     Log(Level.WARNING, "two bindings with one time: both are void",
                         (("node", binding.node_id.hex()),)),
                 ]  # fmt: skip
@@ -146,15 +160,35 @@ class Peers:
             binding = old.binding
         addresses = peer.addresses[: limits.ADDRESSES_MAX] or (old.addresses if old else ())
         merged = PeerKnown(binding, addresses)
-        if merged == old:
+        if binding.node_id in self.guests:
+            self.guests.move_to_end(binding.node_id)
+        if merged == old and not (member and binding.node_id in self.guests):
             return []
-        self.known[binding.node_id] = merged
+        return [*self._keep(merged, member=member), LearnPeer(binding.peer_key, addresses)]
+
+    def _keep(self, peer: PeerKnown, *, member: bool) -> list[Effect]:
+        """Put a peer in its place, within the bounds: guests make room first."""
+        node_id, effects = peer.binding.node_id, list[Effect]()
+        written = self.guests.pop(node_id, node_id in self.known)
+        self.known[node_id] = peer
+        if member or self.keeps_guests:
+            written = True
+            effects.append(Persist((Put(BINDINGS_TABLE, bytes(node_id), self.encode(peer)),)))
+        if not member:
+            self.guests[node_id] = written
+        while len(self.guests) > self.guests_max:
+            effects += self._drop(next(iter(self.guests)))
         while len(self.known) > limits.MEMBERS_MAX:
-            self.known.popitem(last=False)
-        return [
-            Persist((Put(BINDINGS_TABLE, bytes(binding.node_id), self.encode(merged)),)),
-            LearnPeer(binding.peer_key, addresses),
-        ]
+            known = self.guests or self.known
+            effects += self._drop(next(one for one in known if one != self.me))
+        return effects
+
+    def _drop(self, node_id: NodeId) -> list[Effect]:
+        """Forget a peer, on the disk too where it is there."""
+        self.known.pop(node_id)
+        if not self.guests.pop(node_id, True):
+            return []
+        return [Persist((Delete(BINDINGS_TABLE, bytes(node_id)),))]
 
     def _learn_mine(self, binding: PeerBinding) -> list[Effect]:
         """Our own node id bound to another key, later than ours: somebody took our place."""

@@ -2,10 +2,11 @@
 
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Persist
-from p2pool.core.peers import Peers
+from p2pool.core.peers import BINDINGS_TABLE, Peers
 from p2pool.model.gossip import Hello, PeerBinding
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
 from p2pool.model.query import PeerKnown
+from p2pool.model.storage import Delete, Put
 
 ME, OTHER = NodeId(b"m" * 20), NodeId(b"o" * 20)
 MY_KEY, KEY, KEY_2 = PeerKey(b"k" * 32), PeerKey(b"a" * 32), PeerKey(b"b" * 32)
@@ -58,6 +59,42 @@ def test_a_stranger_is_a_guest_until_the_roster_has_it() -> None:
     assert standings(book.rejudge(everybody)) == ["member"]
     assert standings(book.rejudge(everybody)) == []
     assert standings(book.rejudge(nobody)) == ["guest"]
+
+
+def test_bindings_that_strangers_make_push_out_no_members_and_are_not_written() -> None:
+    """Keys cost nothing: of guests few are known, the latest, and the disk hears of none."""
+    book = peers()
+    book.guests_max = 2
+    book.greet(hello(binding()), KEY, everybody)
+    strangers = [NodeId(bytes([n]) * 20) for n in range(1, 6)]
+    for node_id in strangers:
+        effects = book.greet(hello(binding(node_id)), KEY, lambda n: n == OTHER)
+        assert [e for e in effects if isinstance(e, Persist)] == []
+    assert [n for n in strangers if book.key_of(n)] == strangers[-2:]
+    assert book.key_of(OTHER) == KEY
+
+
+def test_a_guest_that_becomes_a_member_is_written_and_kept() -> None:
+    """As soon as the roster has it."""
+    book = peers()
+    book.guests_max = 1
+    book.greet(hello(binding()), KEY, nobody)
+    kept = [e for e in book.rejudge(everybody) if isinstance(e, Persist)]
+    assert len(kept) == 1
+    for number in range(3):
+        book.greet(hello(binding(NodeId(bytes([number]) * 20))), KEY, lambda n: n == OTHER)
+    assert book.key_of(OTHER) == KEY
+
+
+def test_a_bootstrap_node_writes_guests_and_takes_back_what_it_forgets() -> None:
+    """To it everybody is a guest; its disk does not grow without bound either."""
+    book = Peers(ME, MY_KEY, encode_struct, guests_max=1, keeps_guests=True)
+    book.connect(KEY)
+    book.greet(hello(binding()), KEY, nobody)
+    effects = book.greet(hello(binding(NodeId(b"x" * 20))), KEY, nobody)
+    operations = [o for e in effects if isinstance(e, Persist) for o in e.operations]
+    assert isinstance(operations[0], Put)
+    assert operations[1:] == [Delete(BINDINGS_TABLE, bytes(OTHER))]
 
 
 def test_a_peer_that_shows_the_binding_of_another_key_is_refused() -> None:
