@@ -8,8 +8,9 @@ two signatures, and needs to believe nobody.
 
 Invariants: only what verifies is compared, only of this log, and only of who is or was in the pool;
 a vote for one and a certificate's signature for another are no pair; for each voter and term one
-proof is kept, a few for each voter, and what is remembered is bounded for each voter, so that none
-pushes another's out. Source: design, section 7.
+proof is kept, a few for each node, and what is remembered is bounded for each node, so that none
+pushes another's out: a store is a name that its node makes up, and a liar makes up many. What is
+forgotten goes from the disk too. Source: design, section 7.
 """
 
 from collections import OrderedDict
@@ -24,15 +25,17 @@ from p2pool.core.effects import Level, Persist
 from p2pool.model import limits
 from p2pool.model.certificates import EquivocationProven, Evidence
 from p2pool.model.errors import Malformed, Refusal
-from p2pool.model.ids import Digest, StoreId
+from p2pool.model.ids import Digest, NodeId, StoreId
 from p2pool.model.messages import Verified
 from p2pool.model.raft import Voter
-from p2pool.model.storage import Put
+from p2pool.model.storage import Delete, Put
 from p2pool.model.timing import Now
 
 EVIDENCE_TABLE = "evidence"
 Name = tuple[Digest, int, StoreId]
 """A proof's name: log, term, store."""
+Word = tuple[Digest, int, str, StoreId]
+"""What a word is compared by: log, term, kind, store."""
 
 
 @attrs.define
@@ -40,9 +43,7 @@ class EvidenceBook:
     """What one node has seen of the voters' words, and the proofs that it holds."""
 
     context: Context
-    seen: "OrderedDict[StoreId, OrderedDict[tuple[Digest, int, str], Verified]]" = attrs.field(
-        factory=OrderedDict
-    )
+    seen: "OrderedDict[NodeId, OrderedDict[Word, Verified]]" = attrs.field(factory=OrderedDict)
     proofs: "OrderedDict[Name, Evidence]" = attrs.field(factory=OrderedDict)
     repeat_due_ms: int = 0
     turn: int = 0
@@ -64,17 +65,15 @@ class EvidenceBook:
             if verified is None or word is None or not self._matters(word[0], word[2]):
                 continue
             log_id, term, voter, kind, named = word
-            first = self._remember(voter, (log_id, term, kind), verified)
+            first = self._remember(voter, (log_id, term, kind, voter.store_id), verified)
             told = stance(first)
             if told is not None and told[4] != named:
                 self._prove(first, verified, now)
 
-    def _remember(
-        self, voter: Voter, name: tuple[Digest, int, str], verified: Verified
-    ) -> Verified:
+    def _remember(self, voter: Voter, name: Word, verified: Verified) -> Verified:
         """The first word of a voter in a term: this one, where there was none."""
-        words = self.seen.setdefault(voter.store_id, OrderedDict())
-        self.seen.move_to_end(voter.store_id)
+        words = self.seen.setdefault(voter.node_id, OrderedDict())
+        self.seen.move_to_end(voter.node_id)
         first = words.setdefault(name, verified)
         while len(words) > limits.WORDS_SEEN_PER_VOTER_MAX:
             words.popitem(last=False)
@@ -114,12 +113,14 @@ class EvidenceBook:
     def _keep(self, evidence: Evidence) -> bool:
         """Keep a proof on the disk; False where there is one already, or there are enough."""
         name = _name(evidence)
-        of_voter = sum(one.voter.store_id == name[2] for one in self.proofs.values())
-        if name in self.proofs or of_voter >= limits.EVIDENCE_PER_VOTER_MAX:
+        node_id = evidence.voter.node_id
+        of_node = sum(one.voter.node_id == node_id for one in self.proofs.values())
+        if name in self.proofs or of_node >= limits.EVIDENCE_PER_VOTER_MAX:
             return False
-        self._put(evidence)
-        key = b"".join((name[0], name[1].to_bytes(8, "big"), name[2]))
-        self.context.effects.append(Persist((Put(EVIDENCE_TABLE, key, encode_struct(evidence)),)))
+        gone = self._put(evidence)
+        kept = Put(EVIDENCE_TABLE, _key(name), encode_struct(evidence))
+        forgotten = (Delete(EVIDENCE_TABLE, _key(one)) for one in gone)
+        self.context.effects.append(Persist((kept, *forgotten)))
         self.context.log(
             Level.WARNING, "a voter is proven to have signed for two in one term",
             voter=evidence.voter.node_id.hex(), term=evidence.term, kind=evidence.kind,
@@ -128,10 +129,13 @@ class EvidenceBook:
         )  # fmt: skip
         return True
 
-    def _put(self, evidence: Evidence) -> None:
+    def _put(self, evidence: Evidence) -> list[Name]:
+        """Keep it in memory; what has to go for it."""
         self.proofs[_name(evidence)] = evidence
+        gone: list[Name] = []
         while len(self.proofs) > limits.EVIDENCE_KEPT_MAX:
-            self.proofs.popitem(last=False)
+            gone.append(self.proofs.popitem(last=False)[0])
+        return gone
 
     # --- telling ----------------------------------------------------------------------------------
 
@@ -148,3 +152,7 @@ class EvidenceBook:
 
 def _name(evidence: Evidence) -> Name:
     return evidence.log_id, evidence.term, evidence.voter.store_id
+
+
+def _key(name: Name) -> bytes:
+    return b"".join((name[0], name[1].to_bytes(8, "big"), name[2]))

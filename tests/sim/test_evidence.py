@@ -7,8 +7,10 @@ import pytest
 
 from p2pool.codec.certificates import equivocation, votes_for
 from p2pool.codec.messages import committee_hash
+from p2pool.model import limits
 from p2pool.model.certificates import CertificateSigned, EquivocationProven, Evidence
 from p2pool.model.frames import VoteAnswered
+from p2pool.model.ids import StoreId
 from p2pool.model.messages import Message
 from p2pool.model.raft import Voter
 from p2pool.wire.enclosed import open_one
@@ -102,6 +104,36 @@ def test_a_voter_that_votes_twice_is_proven_everywhere(elected: Elected) -> None
         pool.world.crash(number)
         pool.world.start(number)
         assert len(proofs(pool, number)) == 1
+
+
+def test_a_liar_that_makes_up_stores_pushes_nobody_out(elected: Elected) -> None:
+    """Of one node a few proofs are kept, whatever names it votes under, in memory and on disk."""
+    pool, third = elected.pool, elected.third
+    for number in range(limits.EVIDENCE_PER_VOTER_MAX + 4):
+        made_up = attrs.evolve(voter(elected.liar), store_id=StoreId(bytes([number]) * 16))
+        for candidate in (third, elected.leader):
+            elected.lie(voter=made_up, candidate=voter(candidate))
+    book = pool.node(third.number).evidence
+    assert len(book.proofs) == limits.EVIDENCE_PER_VOTER_MAX
+    assert set(book.seen) <= {m.node_id for m in pool.world.machines}
+
+
+def test_what_is_forgotten_goes_from_the_disk_too(
+    elected: Elected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer proof takes an older one's place there as in memory."""
+    monkeypatch.setattr(limits, "EVIDENCE_KEPT_MAX", 1)
+    for store in (b"1", b"2"):
+        made_up = attrs.evolve(voter(elected.liar), store_id=StoreId(store * 16))
+        for candidate in (elected.third, elected.leader):
+            elected.lie(voter=made_up, candidate=voter(candidate))
+    number = elected.third.number
+    before = proofs(elected.pool, number)
+    assert [p.voter.store_id for p in before] == [b"2" * 16]
+    monkeypatch.undo()
+    elected.pool.world.crash(number)
+    elected.pool.world.start(number)
+    assert proofs(elected.pool, number) == before
 
 
 def test_who_was_away_is_told_later(elected: Elected) -> None:
