@@ -18,7 +18,7 @@ import attrs
 from nacl.signing import SigningKey
 
 from p2pool.codec.messages import TYPE_NUMBERS
-from p2pool.core.inputs import ClockDiffered, Received, StrangerHeard
+from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Refusal
 from p2pool.model.gossip import Hello, PeerBinding
@@ -37,7 +37,7 @@ NOBODY = NodeId(bytes(ADDRESS_BYTES))
 OPENED_KEPT_MAX = 1024
 BINDINGS_CHECKED_MAX = 4096
 
-Taken = list[Received | StrangerHeard | ClockDiffered]
+Taken = list[Received | StrangerHeard | OutdatedHeard | ClockDiffered]
 
 
 @attrs.define
@@ -113,7 +113,7 @@ class Gate:
             self._guard.accept(verified, now.wall_ms, relayed=relayed)
         except Refusal as error:
             self._refuse(error)
-            return []
+            return [] if relayed else self._outdated(header)
         return [Received(verified, None, (), self._enclosed.enclosed_in(verified.message))]
 
     # --- frames -----------------------------------------------------------------------------------
@@ -134,7 +134,9 @@ class Gate:
             self._refuse(error)
             header = verified.header
             differs = clock_differs(verified, now.wall_ms)
-            return [ClockDiffered(header.node_id, header.sent_at_ms)] if differs else []
+            if differs:
+                return [ClockDiffered(header.node_id, header.sent_at_ms)]
+            return self._outdated(header)
         message = verified.message
         if isinstance(message, BindingsAnswered):
             good = self._good_ones(message, now)
@@ -143,6 +145,13 @@ class Gate:
             return self._relayed(message, now)
         signers = self._signers.signers_in(message)
         return [Received(verified, peer_key, signers, self._enclosed.enclosed_in(message))]
+
+    def _outdated(self, header: Header) -> Taken:
+        """A message of an earlier incarnation than one that was heard."""
+        known = self._guard.incarnation(header.peer_key)
+        if known is None or header.incarnation >= known:
+            return []
+        return [OutdatedHeard(header.node_id, header.peer_key)]
 
     def _check_sender(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
         """The sender is the peer at the other end, under the node id that is bound to its key."""

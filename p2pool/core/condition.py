@@ -84,7 +84,7 @@ class Condition:
         if self.failed:
             return f"cannot write: {self.failed}"
         if self.context.peers.superseded:
-            return "another agent uses its node key"
+            return self.context.peers.superseded
         return self.context.clocks.wrong or self.runtime_reason or self.hardware_trouble
 
     @property

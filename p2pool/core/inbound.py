@@ -89,6 +89,10 @@ class Inbound:
             m.StateRequested: self._state_asked,
             m.SnapshotRequested: self._state_asked,
             m.StateAnswered: self._state_told,
+            m.StoreSeenRequested: lambda x, f, now: node.oneself.witness.asked(f.peer_key, x),
+            m.StoreSeenAnswered: lambda x, f, now: node.oneself.probation.told(
+                x, f.peer_key, f.node_id, f.enclosed, now
+            ),
             m.LogEndRequested: lambda x, f, now: node.logs_held.requested(f.peer_key, x),
             m.LogEndAnswered: lambda x, f, now: node.logs_held.answered(f.peer_key, x, now),
             m.BeatsRequested: lambda x, f, now: near.beats(f.peer_key, x, now),
@@ -118,6 +122,9 @@ class Inbound:
         )  # fmt: skip
         member = self.context.roster.belongs(header.node_id)
         kind = type(message)
+        if header.peer_key == self.context.config.me.peer_key:
+            self.node.oneself.probation.shown(event.verified, now)
+            return
         if isinstance(message, (m.Heartbeat, m.Announcement, m.EquivocationProven)):
             if member and self.context.peers.key_of(header.node_id) == header.peer_key:
                 self._alive(header.node_id, event, now)
@@ -215,6 +222,7 @@ class Inbound:
             self.node.evidence.saw(event.enclosed, now)
             self._announced(message, node_id, event, now)
         elif self.context.beats.hear(event.verified, now):
+            self.node.oneself.witness.beat(event.verified)
             self.context.roster.heard(node_id, now)
             self.node.neighbours.addresses(node_id, message.addresses)
 
@@ -258,6 +266,7 @@ class Inbound:
     def _raft(self, frame: Any, sender: From, now: Now) -> None:
         if isinstance(frame, VoteAnswered) and frame.granted:
             self.node.evidence.saw((self._verified(frame, sender),), now)
+        self.node.oneself.witness.frame(frame, sender.sealed)
         self.context.ledger.receive(frame, sender.peer_key, now, sender.sealed)
 
     def _signed(self, word: Any, sender: From, now: Now) -> None:

@@ -60,6 +60,15 @@ class ClockDiffered:
 
 
 @attrs.frozen
+class OutdatedHeard:
+    """Good bytes of a node that were older than what was heard of it: of an earlier start of its,
+    or another agent uses its keys."""
+
+    node_id: NodeId
+    peer_key: PeerKey
+
+
+@attrs.frozen
 class PeerConnected:
     """A peer's first connection stands; who it is follows with its hello."""
 
@@ -156,7 +165,8 @@ class StopAsked:
 
 
 Input = (
-    Ticked | Received | Sealed | StrangerHeard | ClockDiffered | PeerConnected | PeerDisconnected
+    Ticked | Received | Sealed | StrangerHeard | OutdatedHeard | ClockDiffered
+    | PeerConnected | PeerDisconnected
     | ChainObserved | ChainUnreachable | HardwareObserved | RuntimeObserved | AddressesObserved
     | Asked | LoopLagged | PersistFailed | StopAsked
 )  # fmt: skip

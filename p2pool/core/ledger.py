@@ -35,12 +35,13 @@ from p2pool.model.frames import AppendRequested, SnapshotSent
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Message
 from p2pool.model.query import SnapshotRequested, StateAnswered, StateRequested
-from p2pool.model.raft import Configuration, Entry, EntryKind, Voter
+from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.storage import (
     AppendEntries,
     PersistOp,
     Put,
+    RenewStore,
     ResetLog,
     Restored,
     SaveHardState,
@@ -66,6 +67,7 @@ class Ledger(Readings):
     root_block: int = 0
     raft: Raft | None = None
     former: Held | None = None
+    doubted: bool = False
     refusal: str = ""
     state: PoolState | None = None
     replica: Replica = attrs.field(init=False)
@@ -169,15 +171,46 @@ class Ledger(Readings):
         """A frame of Raft's, in the envelope that it came in (votes are kept in theirs)."""
         if self.former is not None and not isinstance(frame, (AppendRequested, SnapshotSent)):
             return  # Nothing of the new log is here: there is nothing to vote on, or to lead.
-        if self.raft is not None:
+        if self.raft is not None and not self.doubted:
             self._absorb(self.raft.receive(frame, sender, now, sealed))
+
+    @property
+    def wakeup_ms(self) -> int | None:
+        """When `tick` is wanted next; nothing is due of a log whose disk is in doubt."""
+        return self.raft.next_wakeup_ms if self.raft is not None and not self.doubted else None
 
     def tick(self, now: Now) -> None:
         """Elections and appends that are due."""
-        raft = self.raft
-        due_ms = raft.next_wakeup_ms if raft is not None else None
-        if raft is not None and due_ms is not None and now.mono_ms >= due_ms:
-            self._absorb(raft.tick(now))
+        due_ms = self.wakeup_ms
+        if self.raft is not None and due_ms is not None and now.mono_ms >= due_ms:
+            self._absorb(self.raft.tick(now))
+
+    def take_part(self, now: Now) -> None:
+        """The disk is found to be what it was (`core.probation`): vote and acknowledge by it."""
+        self.doubted = False
+        if self.raft is not None:
+            self.raft.state.restart_election_timer(now)
+
+    def renew(self, me: Voter, now: Now) -> None:
+        """Be another participant, which never promised anything and holds the same entries."""
+        assert self.raft is not None
+        s = self.raft.state
+        self.me = me
+        self.persist += [RenewStore(me.store_id)]
+        if self.former is None:
+            self.persist.append(SaveHardState(s.log_id, HardState()))
+        kept = RaftRestored(HardState(), s.snapshot, tuple(s.log.entries))
+        committed = s.commit_index
+        self.send, self.seal = [], []
+        self._begin(kept, now)
+        self._absorb(self.raft.recommit(committed))
+
+    def rest(self) -> None:
+        """Lead and campaign no more, and say nothing of what was under way."""
+        self.persist, self.send, self.seal, self.doubted = [], [], [], True
+        if self.raft is not None:
+            s = self.raft.state
+            s.role, s.leader = s.resting_role(), None
 
     def propose(self, kind: int, body: bytes, now: Now) -> Entry:
         """Propose an entry as leader, sent by `flush`; raises what `Raft.propose` raises."""

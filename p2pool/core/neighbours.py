@@ -15,6 +15,7 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import LearnPeer, TakeInvite
+from p2pool.core.inputs import OutdatedHeard
 from p2pool.core.watch import Watch
 from p2pool.model import limits
 from p2pool.model.chain import Invite
@@ -58,6 +59,7 @@ class Neighbours:
     witnessing: list[Witnessing] = attrs.field(factory=list)
     invites: "OrderedDict[NodeId, Invite]" = attrs.field(factory=OrderedDict)
     asked_who_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
+    told_outdated_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
     asked_hardware_ms: dict[NodeId, int] = attrs.field(factory=dict)
     round_due_ms: int = 0
     exchange_due_ms: int = 0
@@ -169,6 +171,18 @@ class Neighbours:
         """Hand out the newest heartbeats."""
         sealed = self.context.beats.sealed()
         self.context.tell(peer_key, BeatsAnswered(asked.request, sealed))
+
+    def outdated(self, event: OutdatedHeard, now: Now) -> None:
+        """Somebody speaks as a node did before its last start: show it a later word of its own."""
+        told_ms = self.told_outdated_ms.get(event.peer_key)
+        beat = self.context.beats.newest.get(event.node_id)
+        recently = told_ms is not None and now.mono_ms - told_ms < limits.PROBATION_ASK_MS
+        if recently or beat is None or not beat.sealed:
+            return
+        self.told_outdated_ms[event.peer_key] = now.mono_ms
+        while len(self.told_outdated_ms) > limits.PEER_BOOK_MAX:
+            self.told_outdated_ms.popitem(last=False)
+        self.context.tell(event.peer_key, BeatsAnswered(0, (beat.sealed,)))
 
     def hardware_asked(self, peer_key: PeerKey, asked: HardwareRequested, now: Now) -> None:
         """Tell what this machine has."""

@@ -29,6 +29,7 @@ from p2pool.core.leading.leader import Leader
 from p2pool.core.ledger import Ledger
 from p2pool.core.logends import LogsHeld
 from p2pool.core.neighbours import Neighbours
+from p2pool.core.oneself import Oneself
 from p2pool.core.outbox import AnyEffect
 from p2pool.core.peers import BINDINGS_TABLE, Peers
 from p2pool.core.proofs import Proofs
@@ -81,6 +82,7 @@ class Node:
         self.evidence.restore(restored.tables[EVIDENCE_TABLE].values())
         self.inbound = Inbound(self)
         self.condition = Condition(self.context, self.worker, self.neighbours, self.succession)
+        self.oneself = Oneself(self, now)
         self.revision = 0
         self.led_by: tuple[NodeId | None, int] = (None, 0)
         self._handlers = self._table()
@@ -90,12 +92,14 @@ class Node:
         self.context.roster.restore(restored.tables["meta"].get(ROSTER_KEY), now)
         ledger.restore(restored, now)
         ledger.events.clear()  # What was applied before the restart was told then.
+        self.oneself.restore(restored.tables["meta"], now)
 
     def _table(self) -> Mapping[type, Callable[[Any, Now], None]]:
         return {
             inputs.Ticked: lambda event, now: None,
             inputs.Received: self.inbound.received,
             inputs.Sealed: self.certifying.sealed,
+            inputs.OutdatedHeard: lambda e, now: self.neighbours.outdated(e, now),
             inputs.StrangerHeard: lambda e, now: self.neighbours.stranger(e.peer_key, now),
             inputs.ClockDiffered: lambda e, now: self.context.clocks.heard(
                 e.node_id, e.sent_at_ms, now
@@ -129,8 +133,9 @@ class Node:
                 handler(event, now)
             else:
                 self.worker.step(event, now)  # type: ignore[arg-type]  # The worker's own inputs.
-        if self.condition.failed:
-            return outbox.mute(self)
+        silence = self.oneself.silence()
+        if silence is not None:
+            return outbox.mute(self, silence)
         # First who was judged, answered, committed: nobody decides on what the log has overtaken.
         self.settle(now)
         for _ in range(outbox.SETTLE_ROUNDS):
@@ -145,6 +150,7 @@ class Node:
         context.roster.tick(now)
         if ledger.follow_root(context.roster.root, now, context.roster.root_block):
             self._another_log(now)
+        self.oneself.tick(now)
         context.clocks.tick(ledger.configuration, now)
         self.succession.tick(now)
         ledger.tick(now)
@@ -191,6 +197,7 @@ class Node:
         context.certified.forget()
         self.asks.deposed()
         self.worker.another_log(ledger.epoch, now)
+        self.oneself.another_log(now)
         context.log(Level.INFO, "another root record is final", epoch=ledger.epoch)
         if ledger.refusal:
             context.log(Level.WARNING, "this node founds no log", reason=ledger.refusal)
@@ -246,11 +253,12 @@ class Node:
     @property
     def next_wakeup_ms(self) -> int:
         """When `step` is wanted next, on the monotonic clock; a silent node waits to be asked."""
-        if self.condition.failed:
+        if self.oneself.silence() is not None:
             return NEVER_MS
         ledger = self.context.ledger
         dues: list[int | None] = [
-            ledger.raft.next_wakeup_ms if ledger.raft is not None else None,
+            ledger.wakeup_ms,
+            self.oneself.probation.wakeup_ms(),
             ledger.replica.wakeup_ms() if ledger.fetches else None,
             self.leader.wakeup_ms() if self.leader is not None and ledger.leads else None,
             self.neighbours.wakeup_ms(),
@@ -299,6 +307,7 @@ class Node:
             self.leader.committee.retire(now)
 
     def _persist_failed(self, event: inputs.PersistFailed, now: Now) -> None:
+        self.oneself.fall_silent()
         self.condition.failed = event.reason
         self.context.log(Level.ERROR, "the disk refuses to write: silent", reason=event.reason)
 
@@ -308,7 +317,11 @@ class Node:
             self.context,
             self.revision,
             self.led_by[1],
-            self.condition.problems(now),
+            self._problems(now),
             tuple(self.evidence.proofs.values()),
             now,
         )
+
+    def _problems(self, now: Now) -> tuple[str, ...]:
+        note = self.oneself.note
+        return (*self.condition.problems(now), *((note,) if note else ()))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from p2pool.core.effects import AdmitPeer, Effect, Emit, Log, Persist, Reply, Seal, SendTo
 from p2pool.core.worker.events import WorkerEffect
-from p2pool.model.errors import StoreFailed
+from p2pool.model.errors import P2poolError
+from p2pool.model.frames import TimeoutNow
 from p2pool.model.ports import Accepted
 from p2pool.model.storage import PersistOp
 from p2pool.model.timing import Now
@@ -66,15 +67,18 @@ def _to_myself(node: Node, now: Now) -> None:
         node.settle(now)
 
 
-def mute(node: Node) -> list[AnyEffect]:
-    """After a failed write nothing is promised: callers are told, peers hear nothing."""
-    why = node.condition.failed
-    error = StoreFailed(f"This agent cannot write: {why}", hint="Mend the disk.")
+def mute(node: Node, error: P2poolError) -> list[AnyEffect]:
+    """Nothing is promised any more: callers are told why, peers hear nothing. A leader may hand its
+    office on, which promises nothing."""
     told: list[AnyEffect] = []
     for effect in node.context.effects:
         if isinstance(effect, Reply) and isinstance(effect.result, Accepted):
             told.append(Reply(effect.request_id, error))
-        elif isinstance(effect, (Log, Reply)):
+        elif isinstance(effect, (Log, Reply)) or _hands_on(effect):
             told.append(effect)
     node.context.effects = []
     return [*told, *node.asks.drop_all(error)]
+
+
+def _hands_on(effect: Effect) -> bool:
+    return isinstance(effect, SendTo) and isinstance(effect.message, TimeoutNow)

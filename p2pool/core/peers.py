@@ -53,7 +53,7 @@ class Peers:
     """Those of `known` that the roster did not have, oldest first; and whether they are on disk."""
     voided: "OrderedDict[NodeId, int]" = attrs.field(factory=OrderedDict)
     connected: "OrderedDict[PeerKey, Connected]" = attrs.field(factory=OrderedDict)
-    superseded: bool = False
+    superseded: str = ""
 
     def restore(self, peers: Iterator[PeerKnown]) -> None:
         """Take the bindings that were kept on disk."""
@@ -198,7 +198,7 @@ class Peers:
             return []
         if mine is not None and binding.not_before_s < mine.binding.not_before_s:
             return []
-        self.superseded = True
+        self.superseded = "another agent uses its node key, with another peer key"
         return [
             Log(
                 Level.ERROR,

@@ -80,7 +80,8 @@ class Readings:
     @property
     def term(self) -> int:
         """The term that this node is in."""
-        return self.raft.state.hard.term if self.raft is not None else 0
+        # Of a log that has not begun here no term is kept, so none is told.
+        return self.raft.state.hard.term if self.raft is not None and self.former is None else 0
 
     @property
     def epoch(self) -> int:

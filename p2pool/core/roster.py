@@ -49,12 +49,13 @@ class Standing:
 
 @attrs.define
 class RosterBook:
-    """The latest and the final roster, and each node's membership."""
+    """The latest and the final roster, and each node's membership. `asked`: since the start."""
 
     latest: Roster | None = None
     final: Roster | None = None
     observed_ms: int | None = None
     problem: str = ""
+    asked: bool = False
     tick_due_ms: int = 0
     standings: "OrderedDict[NodeId, Standing]" = attrs.field(factory=OrderedDict)
     _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
@@ -81,7 +82,7 @@ class RosterBook:
     ) -> list[PersistOp]:
         """Take what the chain says; what of it to keep on disk."""
         self._take(latest, final, now)
-        self.observed_ms, self.problem = now.mono_ms, warning
+        self.observed_ms, self.problem, self.asked = now.mono_ms, warning, True
         if self._kept is not None and _content(self._kept) == _content(final):
             return []
         self._kept = final
@@ -91,7 +92,7 @@ class RosterBook:
 
     def unreachable(self, reason: str) -> None:
         """The chain cannot be read: nothing changes but what is said of it."""
-        self.problem = reason
+        self.problem, self.asked = reason, True
 
     def _take(self, latest: Roster, final: Roster, now: Now) -> None:
         before = {**self._in_final, **self._in_latest}

@@ -60,6 +60,8 @@ from p2pool.model.query import (
     SnapshotRequested,
     StateAnswered,
     StateRequested,
+    StoreSeenAnswered,
+    StoreSeenRequested,
     SuspicionHinted,
 )
 from p2pool.model.streams import (
@@ -136,6 +138,8 @@ __all__ = [
     "SnapshotSent",
     "StateAnswered",
     "StateRequested",
+    "StoreSeenAnswered",
+    "StoreSeenRequested",
     "SuspicionHinted",
     "TimeoutNow",
     "Verified",
@@ -170,7 +174,7 @@ Message = (
     | ReadIndexRequested | ReadIndexAnswered | InviteRequested | InviteAnswered
     | RemovalConfirmRequested | RemovalConfirmed
     | CertificatesRequested | CertificatesAnswered
-    | LogEndRequested | LogEndAnswered
+    | LogEndRequested | LogEndAnswered | StoreSeenRequested | StoreSeenAnswered
     | LogsOpened | LogChunk | LogsClosed | MetricsAsked | MetricsTold
 )  # fmt: skip
 """Any message."""
@@ -219,6 +223,8 @@ TYPES: dict[int, type] = {
     53: RemovalConfirmed,
     56: LogEndRequested,
     57: LogEndAnswered,
+    58: StoreSeenRequested,
+    59: StoreSeenAnswered,
     60: LogsOpened,
     61: LogChunk,
     62: LogsClosed,

@@ -9,7 +9,7 @@ import attrs
 from p2pool.model.chain import Invite
 from p2pool.model.gossip import PeerBinding
 from p2pool.model.hardware import Hardware
-from p2pool.model.ids import Digest, NodeId, PeerKey, TaskId
+from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId, TaskId
 from p2pool.model.raft import Entry, LogEnd
 from p2pool.model.states import ChainStanding
 from p2pool.model.tasks import SignedRequest
@@ -231,3 +231,22 @@ class LogEndAnswered:
 
     request: int
     end: LogEnd
+
+
+@attrs.frozen
+class StoreSeenRequested:
+    """A node that started asks what is remembered of its store in a log."""
+
+    request: int
+    log_id: Digest
+    store_id: StoreId
+
+
+@attrs.frozen
+class StoreSeenAnswered:
+    """What the store said when it was furthest, as it sealed it: a vote, an acknowledgement, a
+    heartbeat. `log_id` is of the log that the answering node holds, None for none."""
+
+    request: int
+    log_id: Digest | None
+    shown: tuple[bytes, ...]

@@ -106,6 +106,13 @@ class SaveSnapshot:
 
 
 @attrs.frozen
+class RenewStore:
+    """Give the store another name: what was promised under the old one is not to be relied on."""
+
+    store_id: StoreId
+
+
+@attrs.frozen
 class ResetLog:
     """Forget entries, snapshot and hard state, and begin an empty log of this id."""
 
@@ -115,7 +122,7 @@ class ResetLog:
 PersistOp = (
     Put | Delete
     | AppendEntries | TruncateFrom | CompactTo
-    | SaveHardState | SaveSnapshot | ResetLog
+    | SaveHardState | SaveSnapshot | ResetLog | RenewStore
 )  # fmt: skip
 """Any operation on the store."""
 

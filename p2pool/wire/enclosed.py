@@ -15,6 +15,7 @@ from p2pool.model.errors import Refusal
 from p2pool.model.gossip import Announcement
 from p2pool.model.ids import PoolRef
 from p2pool.model.messages import Message, Verified
+from p2pool.model.query import StoreSeenAnswered
 from p2pool.model.work import Order
 from p2pool.wire.envelope import open_sealed
 
@@ -25,15 +26,27 @@ def enclosed_in(message: Message) -> tuple[bytes, ...]:
         return message.certificate
     if isinstance(message, Announcement | CertificatesAnswered):
         return (*message.certificate, *message.votes)
+    if isinstance(message, StoreSeenAnswered):
+        return message.shown
     if isinstance(message, EquivocationProven):
         return (message.first, message.second)
     return ()
 
 
-def open_one(pool: PoolRef, sealed: bytes) -> Verified | None:
+def largest_in(message: Message) -> int:
+    """How long each sealed message inside a message may be: signatures are short, a heartbeat that
+    is shown again is as long as one may be."""
+    if isinstance(message, StoreSeenAnswered):
+        return limits.GOSSIP_MESSAGE_MAX_BYTES
+    return limits.SEALED_SIGNATURE_MAX_BYTES
+
+
+def open_one(
+    pool: PoolRef, sealed: bytes, max_bytes: int = limits.SEALED_SIGNATURE_MAX_BYTES
+) -> Verified | None:
     """The message in an envelope of any channel, or None where it is no good for this pool."""
     try:
-        return open_sealed(sealed, pool, max_bytes=limits.SEALED_SIGNATURE_MAX_BYTES)
+        return open_sealed(sealed, pool, max_bytes=max_bytes)
     except Refusal:
         return None
 
@@ -46,19 +59,24 @@ class EnclosedCache:
     most: int = limits.ENCLOSED_CACHED_MAX
     _known: "OrderedDict[bytes, Verified | None]" = attrs.Factory(OrderedDict)
 
-    def open(self, sealed: bytes) -> Verified | None:
+    def open(
+        self, sealed: bytes, max_bytes: int = limits.SEALED_SIGNATURE_MAX_BYTES
+    ) -> Verified | None:
         """The message in these bytes, or None where they are no good."""
+        if len(sealed) > max_bytes:
+            return None
         if sealed in self._known:
             self._known.move_to_end(sealed)
             return self._known[sealed]
-        found = self._known[sealed] = open_one(self.pool, sealed)
+        found = self._known[sealed] = open_one(self.pool, sealed, max_bytes)
         while len(self._known) > self.most:
             self._known.popitem(last=False)
         return found
 
     def enclosed_in(self, message: Message) -> tuple[Verified | None, ...]:
         """`open` of each sealed message inside a message, in its order."""
-        return tuple(self.open(sealed) for sealed in enclosed_in(message))
+        most = largest_in(message)
+        return tuple(self.open(sealed, most) for sealed in enclosed_in(message))
 
     def __len__(self) -> int:
         """How many are remembered."""

@@ -14,6 +14,7 @@ from functools import partial
 import attrs
 
 from p2pool.core.ledger import Ledger
+from p2pool.core.pool.state import PoolState
 from p2pool.core.raft.state import RaftState
 from p2pool.model.frames import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, StoreId, TaskId, Token
@@ -59,6 +60,7 @@ class Checks:
     chosen_in: dict[Place, int] = attrs.field(factory=dict)
     counted: dict[Place, int] = attrs.field(factory=dict)
     newest: dict[Digest, int] = attrs.field(factory=dict)
+    furthest: PoolState | None = None
     seen: dict[int, Seen] = attrs.field(factory=dict)
     digests: dict[Place, Digest] = attrs.field(factory=dict)
     votes: dict[tuple[Digest, int, StoreId], StoreId] = attrs.field(factory=dict)
@@ -91,6 +93,11 @@ class Checks:
         if ledger.raft is None:
             return
         name = ledger.raft.state.log_id
+        if ledger.state is not None:
+            # What a leader decided and obeyed before it crashed counts, though no other knows yet.
+            known = self.furthest
+            if known is None or _stamp(ledger.state) >= _stamp(known):
+                self.furthest = ledger.state
         if ledger.role is RaftRole.LEADER:
             first = self.leaders.setdefault((name, ledger.term), m.number)
             self.led_since_ms.setdefault((name, ledger.term), self.world.now_ms)
@@ -226,9 +233,8 @@ class Checks:
         is out of the pool, never for any other reason."""
         if m.number in self.world.liars:
             return
-        nodes = [o.node for o in self.world.machines if o.node is not None]
-        states = [s for n in nodes if (s := n.context.ledger.state) is not None]
-        state = max(states, key=lambda s: (s.epoch, s.applied_index))
+        state = self.furthest
+        assert state is not None
         allocation, attempt = key
         copy = state.allocation(allocation)
         task = state.tasks.get(allocation.task_id)
@@ -262,3 +268,7 @@ class Checks:
             name = submitted.get(request_id)
             if isinstance(result, Accepted) and name is not None and name not in state.tasks:
                 raise Violation(f"an acknowledged submission is lost: {request_id}")
+
+
+def _stamp(state: PoolState) -> tuple[int, int]:
+    return state.epoch, state.applied_index

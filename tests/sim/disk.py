@@ -23,6 +23,7 @@ from p2pool.model.storage import (
     Delete,
     PersistOp,
     Put,
+    RenewStore,
     ResetLog,
     Restored,
     SaveHardState,
@@ -111,6 +112,8 @@ class Disk:
                 self.log_id, self.hard = op.log_id, op.hard_state
             case SaveSnapshot():
                 self.snapshot = op.snapshot
+            case RenewStore():
+                self.store_id = op.store_id
             case ResetLog():
                 self.entries, self.snapshot, self.hard = {}, None, HardState()
                 self.log_id, self.base_index = op.log_id, 0

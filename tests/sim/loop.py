@@ -188,8 +188,12 @@ class Loops:
                 for told in world.on_reply:
                     told(m, effect.request_id, effect.result)
             case fx.Log():
-                # A disk that was told to fail may say so; any other error is a finding.
-                if effect.level is fx.Level.ERROR and m.node and not m.node.condition.failed:
+                # A disk that was told to fail may say so, and what a scenario is about; any other
+                # error is a finding.
+                allowed = (
+                    m.node is None or m.node.condition.failed or effect.event in world.expected
+                )
+                if effect.level is fx.Level.ERROR and not allowed:
                     raise Violation(f"node {m.number}: {effect.event} {effect.fields}")
             case fx.AdmitPeer(standing="refused"):
                 refused = world.by_key.get(effect.peer_key)

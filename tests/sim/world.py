@@ -65,6 +65,7 @@ class World:
         self.chain_up = True
         self.gpus = gpus
         self.committee = 3
+        self.expected: tuple[str, ...] = ()
         self.replies: dict[int, object] = {}
         self.on_step: list[OnStep] = []
         self.on_send: list[OnSend] = []

@@ -18,6 +18,7 @@ from p2pool.model.storage import (
     Delete,
     PersistOp,
     Put,
+    RenewStore,
     ResetLog,
     SaveHardState,
     SaveSnapshot,
@@ -44,6 +45,7 @@ class Applier:
             SaveHardState: self._save_hard_state,
             SaveSnapshot: self._save_snapshot,
             ResetLog: self._reset,
+            RenewStore: self._renew,
         }
 
     def commit(self, batches: list[Batch]) -> None:
@@ -113,3 +115,6 @@ class Applier:
         self._db.execute("DELETE FROM entries")
         self._db.execute("DELETE FROM snapshot")
         self._db.execute("INSERT OR REPLACE INTO log VALUES (1, ?, 0, NULL)", (reset.log_id,))
+
+    def _renew(self, renew: RenewStore) -> None:
+        self._db.execute("UPDATE identity SET store_id = ?", (renew.store_id,))

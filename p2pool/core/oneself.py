@@ -1,0 +1,124 @@
+"""A node's own identity while it runs: the doubt in its disk, and what follows where that is lost.
+
+Intuition: a voter is (node, peer key, store). A disk that is not what it was cannot be mended, but
+it can stop being that store: it takes a new name, forgets its votes, keeps the entries that it has
+(they are an honest, older copy of the log), and begins anew as one that never promised anything.
+The leader then gives it a seat as it would any other. Where the disk refuses to write, nothing is
+said any more, except that a leader hands its office on. Source: design, sections 3 and 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from p2pool.core.effects import Level, SendTo
+from p2pool.core.probation import Probation
+from p2pool.core.witness import WITNESS_KEY, Witness
+from p2pool.model.errors import P2poolError, StoreFailed, Unavailable
+from p2pool.model.frames import TimeoutNow
+from p2pool.model.ids import STORE_ID_BYTES, StoreId
+from p2pool.model.raft import Voter
+from p2pool.model.states import RaftRole
+from p2pool.model.timing import Now
+
+if TYPE_CHECKING:
+    from p2pool.core.node import Node
+
+
+class Oneself:
+    """What one node knows and doubts of itself."""
+
+    def __init__(self, node: Node, now: Now) -> None:
+        """Nothing was taken up from the disk yet."""
+        self.node, self.context = node, node.context
+        self.witness = Witness(node.context)
+        self.probation = Probation(node.context, now.wall_ms)
+        self.renewed = ""
+
+    def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:
+        """The log was taken up from the disk: doubt it."""
+        self.witness.restore(meta.get(WITNESS_KEY))
+        if self.context.ledger.raft is not None:
+            self._doubt(now)
+
+    def another_log(self, now: Now) -> None:
+        """The log is another than before. We promised nothing in it, unless our disk forgot."""
+        if self.context.ledger.last_index == 0:
+            self._doubt(now)
+        else:
+            self.probation.end()  # We founded it just now.
+            self.context.ledger.doubted = False
+
+    def _doubt(self, now: Now) -> None:
+        self.context.ledger.doubted = True
+        self.probation.begin(now)
+
+    def tick(self, now: Now) -> None:
+        """What is due; and where the disk is lost, begin anew."""
+        self.probation.tick(now)
+        self.witness.tick(now)
+        if self.probation.lost:
+            self._renew(now)
+
+    def _renew(self, now: Now) -> None:
+        """Be another store from now on."""
+        why, self.probation.lost = self.probation.lost, ""
+        context = self.context
+        old = context.config.me
+        me = Voter(old.node_id, old.peer_key, StoreId(context.rng.randbytes(STORE_ID_BYTES)))
+        context.config = attrs.evolve(context.config, me=me)
+        context.ledger.renew(me, now)
+        self.node.asks.deposed()
+        self.probation.end()
+        context.ledger.doubted = False
+        self.renewed = f"This data directory begins anew as a learner, for {why}."
+        context.log(
+            Level.WARNING, "this store is given up for a new one", why=why,
+            old=old.store_id.hex(), new=me.store_id.hex(),
+        )  # fmt: skip
+
+    @property
+    def note(self) -> str:
+        """That the store was given up, until the node takes part again; else ""."""
+        return self.renewed if self.context.ledger.role is RaftRole.IDLE else ""
+
+    # --- silence ----------------------------------------------------------------------------------
+
+    def silence(self) -> P2poolError | None:
+        """Why this node says nothing any more, or None."""
+        failed, superseded = self.node.condition.failed, self.context.peers.superseded
+        if failed:
+            return StoreFailed(
+                f"This agent cannot write: {failed}",
+                hint="Mend the disk (space, health), then start the agent again.",
+            )
+        if superseded:
+            return Unavailable(
+                f"This agent takes part in nothing any more: {superseded}.",
+                hint="Stop one of the two. Each agent needs a node key and a data directory of its"
+                " own; never copy either.",
+            )
+        return None
+
+    def fall_silent(self) -> None:
+        """Lead no more, at once: the others need not wait for our silence to tell."""
+        raft = self.context.ledger.raft
+        heir = self._heir()
+        self.context.ledger.rest()
+        self.node.leader = None
+        if raft is not None and heir is not None:
+            s = raft.state
+            told = TimeoutNow(s.log_id, s.hard.term, s.me, heir)
+            self.context.effects.append(SendTo(heir.peer_key, told))
+
+    def _heir(self) -> Voter | None:
+        """A voter that holds what is committed, where we lead."""
+        raft = self.context.ledger.raft
+        if raft is None:
+            return None
+        voters = raft.state.configuration.voters
+        able = [f for f in raft.followers() if f.voter in voters and f.caught_up]
+        return max(able, key=lambda f: f.match_index).voter if able else None

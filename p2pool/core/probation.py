@@ -1,0 +1,187 @@
+"""Whether the disk that this node started from is the one that made its promises.
+
+Intuition: a voter that comes back from a backup has forgotten votes and acknowledgements, and would
+give them a second time. So a node that starts takes part in its log only once it has asked those
+who were there what they remember of its store. They show messages that it signed itself; one that
+its disk does not know is the proof: the disk is taken for lost, the store gets a new name, and the
+node begins as a learner. This costs nothing where it matters, since nobody can vote or commit
+without a quorum that lives, and those are who is asked.
+
+Another agent that runs with the same keys, from a copy of the directory, gives itself away by its
+incarnation: who is shown a later one of its own stops taking part; who is the later one, and sees
+that the earlier one still speaks, gives the shared store up.
+
+Limits, said plainly: what was promised in the last second or so before the disk was set back is
+known only to the peers to whom it was promised, and those may be among the ones that do not answer;
+two agents that are started from one disk may both act for the seconds until one is shown the other.
+
+Invariants: nothing of the log is answered and nobody campaigns before the answers of as many voters
+as make a quorum with us, or after a while of any; a message counts only by its own signature, under
+our own keys. Source: design, sections 4 and 7.
+"""
+
+import attrs
+
+from p2pool.core.context import Context
+from p2pool.core.effects import Level
+from p2pool.model import limits
+from p2pool.model.frames import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
+from p2pool.model.gossip import Heartbeat
+from p2pool.model.ids import NodeId, PeerKey, StoreId
+from p2pool.model.messages import Verified
+from p2pool.model.query import StoreSeenAnswered, StoreSeenRequested
+from p2pool.model.raft import HardState
+from p2pool.model.timing import Now
+
+
+@attrs.define
+class Probation:
+    """The doubt of one node in its own disk. `lost`: why the disk is not what it was."""
+
+    context: Context
+    started_wall_ms: int
+    since_ms: int = 0
+    ask_due_ms: int = 0
+    over: bool = True
+    lost: str = ""
+    requests: dict[int, PeerKey] = attrs.field(factory=dict)
+    answered: dict[NodeId, None] = attrs.field(factory=dict)
+
+    def begin(self, now: Now) -> None:
+        """Doubt: the log was taken up from the disk, or is another one than before."""
+        self.over, self.since_ms, self.ask_due_ms = False, now.mono_ms, now.mono_ms
+        self.requests, self.answered = {}, {}
+
+    def end(self) -> None:
+        """Nothing can have been promised before: we found this log, or a store, just now."""
+        self.over = True
+        self.requests, self.answered = {}, {}
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    def tick(self, now: Now) -> None:
+        """Ask whom we have not heard, and end the doubt once enough have answered."""
+        if self.over:
+            return
+        if self._enough(now):
+            self.end()
+            self.context.ledger.take_part(now)
+        elif now.mono_ms >= self.ask_due_ms:
+            self.ask_due_ms = now.mono_ms + limits.PROBATION_ASK_MS
+            self._ask()
+
+    def _ask(self) -> None:
+        ledger, peers = self.context.ledger, self.context.peers
+        if ledger.log_id is None:
+            return
+        voters = dict.fromkeys(v.node_id for v in ledger.configuration.voters)
+        met = [(key, node) for key, node in peers.connected_members() if node not in self.answered]
+        met.sort(key=lambda one: one[1] not in voters)
+        store_id = self.context.config.me.store_id
+        for peer_key, _ in met[: limits.PROBATION_ASKED_MAX]:
+            number = self.context.request()
+            self.requests[number] = peer_key
+            self.context.tell(peer_key, StoreSeenRequested(number, ledger.log_id, store_id))
+        while len(self.requests) > limits.REQUESTS_IN_FLIGHT_MAX:
+            del self.requests[next(iter(self.requests))]
+
+    def _enough(self, now: Now) -> bool:
+        """Whether enough have answered; the chain too, since it may name another log by now."""
+        context = self.context
+        if not context.roster.asked:
+            return False
+        voters, me = context.ledger.configuration.voters, context.me
+        waited_ms = now.mono_ms - self.since_ms
+        if not voters:
+            return bool(self.answered)
+        of_us = any(v.node_id == me for v in voters)
+        need = len(voters) // 2 + 1 - of_us
+        if need == 0:
+            return bool(self.answered) or waited_ms >= limits.PROBATION_ALONE_MS
+        count = sum(v.node_id in self.answered for v in voters)
+        late = waited_ms >= limits.PROBATION_MAX_MS
+        return count >= need or (late and bool(self.answered))
+
+    def told(
+        self,
+        answer: StoreSeenAnswered,
+        peer_key: PeerKey,
+        node_id: NodeId,
+        shown: tuple[Verified | None, ...],
+        now: Now,
+    ) -> None:
+        """A peer shows what it remembers of our store."""
+        for verified in shown:
+            if verified is not None:
+                self.shown(verified, now)
+        asked = self.requests.get(answer.request) == peer_key
+        if asked and answer.log_id == self.context.ledger.log_id and not self.lost:
+            self.answered[node_id] = None
+
+    # --- what is shown ----------------------------------------------------------------------------
+
+    def shown(self, verified: Verified, now: Now) -> None:
+        """A message of our own, by whichever agent and whichever life of it."""
+        header, config = verified.header, self.context.config
+        if (header.node_id, header.peer_key) != (config.me.node_id, config.me.peer_key):
+            return
+        if header.incarnation > config.incarnation:
+            self._superseded()
+            return
+        if header.incarnation == config.incarnation or self.lost:
+            return
+        ours, what = self._of_our_store(verified)
+        if not ours:
+            return
+        if header.sent_at_ms > self.started_wall_ms + limits.CLONE_MARGIN_MS:
+            self.lost = "another agent speaks for this store while this one runs: it was copied"
+        elif what:
+            self.lost = f"this disk is an older copy of itself: {what}"
+
+    def _superseded(self) -> None:
+        peers = self.context.peers
+        if not peers.superseded:
+            peers.superseded = "another agent runs with this one's keys, and started later"
+            self.context.log(Level.ERROR, peers.superseded, node=self.context.me.hex())
+
+    def _of_our_store(self, verified: Verified) -> tuple[bool, str]:
+        """Whether a message was said by our store in our log, and what of it the disk forgot."""
+        ledger, me, said = self.context.ledger, self.context.config.me, verified.message
+        raft = ledger.raft
+        if raft is None or ledger.former is not None:
+            return False, ""
+        s, hard = raft.state, raft.state.hard
+        match said:
+            case VoteAnswered() if said.voter == me and said.log_id == s.log_id:
+                if said.pre or not said.granted:
+                    return True, ""
+                return True, _vote(hard, said.term, said.candidate.store_id)
+            case VoteRequested() if said.candidate == me and said.log_id == s.log_id:
+                return True, "" if said.pre else _vote(hard, said.term, me.store_id)
+            case AppendAnswered() if said.follower == me and said.log_id == s.log_id:
+                index = said.match_index if said.ok else 0
+                return True, _entry(hard, s.log.last_index, said.term, index)
+            case AppendRequested() if said.leader == me and said.log_id == s.log_id:
+                return True, _entry(hard, s.log.last_index, said.term, said.previous_index)
+            case Heartbeat() if said.store_id == me.store_id and said.epoch == ledger.epoch:
+                forgot = said.applied_index > s.log.last_index or said.term > s.hard.term
+                was = f"it was at entry {said.applied_index} in term {said.term}"
+                return True, was if forgot else ""
+        return False, ""
+
+    def wakeup_ms(self) -> int | None:
+        """When something is due next."""
+        return None if self.over else self.ask_due_ms
+
+
+def _vote(hard: HardState, term: int, voted_for: StoreId) -> str:
+    """What a vote proves that the disk forgot, or ""."""
+    forgot = term > hard.term or (term == hard.term and hard.voted_for != voted_for)
+    return f"it voted in term {term}" if forgot else ""
+
+
+def _entry(hard: HardState, last_index: int, term: int, index: int) -> str:
+    """What an acknowledgement or an append proves that the disk forgot, or "". Within a term what
+    was held is held; a later term may have cut what was not committed."""
+    forgot = term > hard.term or (term == hard.term and index > last_index)
+    return f"it held entry {index} in term {term}" if forgot else ""

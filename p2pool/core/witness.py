@@ -1,0 +1,144 @@
+"""What a node remembers of each participant's store, to be shown to whoever starts from it.
+
+Intuition: a disk that was restored from a backup, or a copy of one, does not know what was promised
+since. Those to whom it was promised do: the newest vote that it granted or asked for, the newest
+append that it acknowledged or sent, and the heartbeat in which it was furthest, each in the
+envelope that it signed. So the word of a peer is never taken for it, only its own
+(`core.probation` judges what is shown).
+
+Invariants: kept for participants of the log that this node holds, and for no other; written down
+now and then, so that a peer that restarted remembers too. Source: design, sections 4 and 7.
+"""
+
+from enum import IntEnum
+
+import attrs
+
+from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.core.context import Context
+from p2pool.core.effects import Persist
+from p2pool.core.raft.raft import Frame
+from p2pool.model import limits
+from p2pool.model.errors import Malformed
+from p2pool.model.frames import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
+from p2pool.model.gossip import Heartbeat
+from p2pool.model.ids import Digest, PeerKey, StoreId
+from p2pool.model.messages import Verified
+from p2pool.model.query import StoreSeenAnswered, StoreSeenRequested
+from p2pool.model.raft import Voter
+from p2pool.model.storage import Put
+from p2pool.model.timing import Now
+
+META_TABLE = "meta"
+WITNESS_KEY = b"witness"
+
+
+class Kind(IntEnum):
+    """What a store said."""
+
+    VOTE = 0
+    ACK = 1
+    BEAT = 2
+
+
+@attrs.frozen
+class Word:
+    """The furthest that a store said of a kind, by (term, index), as it sealed it."""
+
+    store_id: StoreId
+    kind: Kind
+    term: int
+    index: int
+    sealed: bytes
+
+
+@attrs.frozen
+class Kept:
+    """What is written down."""
+
+    log_id: Digest
+    words: tuple[Word, ...]
+
+
+@attrs.define
+class Witness:
+    """The memory of one node."""
+
+    context: Context
+    log_id: Digest | None = None
+    words: dict[tuple[StoreId, Kind], Word] = attrs.field(factory=dict)
+    dirty: bool = False
+    due_ms: int = 0
+
+    def restore(self, kept: bytes | None) -> None:
+        """Take up what was written down before the restart, where it is of the log held."""
+        if kept is None:
+            return
+        try:
+            found = decode_struct(Kept, kept)
+        except Malformed:
+            return
+        if found.log_id == self.context.ledger.log_id:
+            self.log_id = found.log_id
+            self.words = {(word.store_id, word.kind): word for word in found.words}
+
+    # --- what is heard ----------------------------------------------------------------------------
+
+    def frame(self, frame: Frame, sealed: bytes) -> None:
+        """A frame of Raft's, in the envelope of its sender."""
+        if frame.log_id != self.context.ledger.log_id:
+            return
+        match frame:
+            case VoteAnswered(granted=True, pre=False):
+                self._note(Word(frame.voter.store_id, Kind.VOTE, frame.term, 0, sealed))
+            case VoteRequested(pre=False):
+                self._note(Word(frame.candidate.store_id, Kind.VOTE, frame.term, 0, sealed))
+            case AppendRequested():
+                index = frame.previous_index
+                self._note(Word(frame.leader.store_id, Kind.ACK, frame.term, index, sealed))
+            case AppendAnswered(ok=True):
+                index = frame.match_index
+                self._note(Word(frame.follower.store_id, Kind.ACK, frame.term, index, sealed))
+
+    def beat(self, verified: Verified) -> None:
+        """A heartbeat, as its sender sealed it."""
+        said = verified.message
+        assert isinstance(said, Heartbeat)
+        if said.epoch == self.context.ledger.epoch:
+            index = said.applied_index
+            self._note(Word(said.store_id, Kind.BEAT, said.term, index, verified.sealed))
+
+    def _participants(self) -> tuple[Voter, ...]:
+        group = self.context.ledger.configuration
+        return (*group.voters, *group.learners)
+
+    def _note(self, word: Word) -> None:
+        """Keep what a participant said, where it is further than what was known."""
+        log_id, key = self.context.ledger.log_id, (word.store_id, word.kind)
+        if log_id is None or not any(v.store_id == word.store_id for v in self._participants()):
+            return
+        if self.log_id != log_id:
+            self.log_id, self.words = log_id, {}
+        old = self.words.get(key)
+        further = old is None or (word.term, word.index) > (old.term, old.index)
+        if further and 0 < len(word.sealed) <= limits.GOSSIP_MESSAGE_MAX_BYTES:
+            self.words[key], self.dirty = word, True
+
+    # --- what is shown ----------------------------------------------------------------------------
+
+    def asked(self, peer_key: PeerKey, asked: StoreSeenRequested) -> None:
+        """Show a peer what a store said in this log; of another log nothing is known here."""
+        name = self.context.ledger.log_id
+        found = (self.words.get((asked.store_id, kind)) for kind in Kind)
+        shown = tuple(word.sealed for word in found if word is not None and name == self.log_id)
+        self.context.tell(peer_key, StoreSeenAnswered(asked.request, name, shown))
+
+    def tick(self, now: Now) -> None:
+        """Write down what is new, not often; what is of no participant any more is forgotten."""
+        if not self.dirty or now.mono_ms < self.due_ms or self.log_id is None:
+            return
+        self.dirty, self.due_ms = False, now.mono_ms + limits.WITNESS_INTERVAL_MS
+        stores = {voter.store_id: None for voter in self._participants()}
+        self.words = {key: word for key, word in self.words.items() if key[0] in stores}
+        kept = encode_struct(Kept(self.log_id, tuple(self.words.values())))
+        self.context.effects.append(Persist((Put(META_TABLE, WITNESS_KEY, kept),)))
