@@ -116,7 +116,8 @@ class Bench:
                 )
                 yield ev.ContainerStarted(self.engine[key])
             case ev.StopContainer():
-                self.end(effect.allocation, effect.attempt, 143)
+                if (effect.allocation, effect.attempt) in self.engine:
+                    self.end(effect.allocation, effect.attempt, 143)
                 yield ev.ContainerStopped(effect.allocation, effect.attempt)
             case ev.RemoveContainer():
                 del self.engine[effect.allocation, effect.attempt]
@@ -468,3 +469,37 @@ def test_a_container_of_an_earlier_epoch_that_nobody_knows_is_left(bench: Bench)
     assert bench.worker.report(bench.now()) is None
     (item,) = bench.worker.items.values()
     assert item.runs
+
+
+def test_a_stop_after_a_start_that_may_have_worked_asks_the_engine(bench: Bench) -> None:
+    """The answer to the start got lost: it is told as stopped only once nothing of it runs."""
+    one = desired()
+    bench.order(one)
+    bench.worker.tick(bench.now())
+    (start,) = [e for e in bench.worker.take()[1] if isinstance(e, ev.StartContainer)]
+    lost = ev.StartFailed(one.allocation, 1, "runtime-unavailable", "no answer", True)
+    bench.worker.step(lost, bench.now())
+    plan = start.plan
+    running = ContainerStatus(one.allocation, 1, plan.token, plan.spec_hash, ContainerState.RUNNING)
+    bench.engine[one.allocation, 1] = running
+    bench.order(stops=(one,))
+    assert bench.reported() == {} or S.STOPPED not in bench.reported()
+    assert [type(e) for e in bench.turn(61_000)] == [ev.StopContainer]
+    assert bench.engine[one.allocation, 1].ended
+    assert bench.state(one) is S.STOPPED
+
+
+def test_what_is_over_does_not_run_on(bench: Bench) -> None:
+    """It was told as over, and is found to run all the same: it ends, and is not told again."""
+    one = desired()
+    bench.order(one)
+    bench.turn()
+    kept = bench.engine.pop((one.allocation, 1))
+    for _ in range(3):
+        bench.turn(limits.RECONCILE_INTERVAL_MS)
+    assert bench.state(one) is S.FAILED
+    bench.engine[one.allocation, 1] = kept
+    first = bench.reported()[S.FAILED]
+    assert [type(e) for e in bench.turn(limits.RECONCILE_INTERVAL_MS)] == [ev.StopContainer]
+    assert bench.engine[one.allocation, 1].ended
+    assert bench.worker.items[one.allocation, 1].outcome() == first

@@ -145,4 +145,5 @@ def test_a_stop_cuts_off_a_pull_that_is_under_way(bench: Bench) -> None:
     assert bench.worker.take()[1] == (), "once"
     failed = ev.StartFailed(one.allocation, 1, "unavailable", "no longer waited for", True)
     bench.worker.step(failed, bench.now())
+    bench.turn()
     assert bench.state(one) is S.STOPPED

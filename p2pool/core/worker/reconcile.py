@@ -44,7 +44,7 @@ def listed(items: dict[Key, Item], event: ev.ContainersListed, mark: Mark, now: 
         if key in here or item.busy:
             continue
         if item.ended:
-            item.container = None
+            item.container, item.failures = None, 0
         elif item.container is not None or item.state in (S.RUNNING, S.STARTING, S.STOPPING):
             # A listing may be older than a start that it does not show: believe the second one.
             item.missing += 1
@@ -60,9 +60,9 @@ def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
             item.retry_ms = now.mono_ms + item.backoff_ms()  # An agent's restart forgot the wait.
         return
     item.container = status
-    item.image_digest = status.image_digest or item.image_digest
     if item.ended:
         return
+    item.image_digest = status.image_digest or item.image_digest
     if status.state is ContainerState.CREATED:
         if item.desired is None:
             end(item, S.STOPPED, "it never began", mark)
@@ -142,8 +142,9 @@ def gone(item: Item, mark: Mark, now: Now) -> None:
         item.container = attrs.evolve(item.container, state=ContainerState.EXITED)
         over(item, None, False, item.failing, mark, now)
         return
-    if item.runs:
-        item.container = None
+    if item.runs and item.container is not None:
+        # It is there until a listing says otherwise: forgotten sooner, it would be found as new.
+        item.container = attrs.evolve(item.container, state=ContainerState.EXITED)
     if item.stop_wanted and not item.ended:
         end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
 
@@ -159,7 +160,9 @@ def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> Non
     item.busy = item.fetching = False
     if item.ended:
         return
-    if item.stop_wanted:
+    if item.stop_wanted and event.retry:
+        item.failures += 1  # It may run all the same: its stop looks.
+    elif item.stop_wanted:
         if not item.runs:
             end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
     elif event.retry:
@@ -199,8 +202,10 @@ def drive(
     if item.busy and item.stop_wanted and item.fetching:
         item.fetching = False
         return ev.CancelPull(item.allocation, item.attempt)
-    if item.ended or item.busy or now.mono_ms < item.retry_ms:
+    if item.busy or now.mono_ms < item.retry_ms:
         return None
+    if item.ended:
+        return _stop_again(item, now)
     item.retry_ms = 0
     if item.stop_wanted:
         return _stop(item, mark)
@@ -219,11 +224,22 @@ def drive(
 
 
 def _stop(item: Item, mark: Mark) -> ev.WorkerEffect | None:
-    if not item.runs:
+    # A start whose answer was lost may have begun it: only a stop at the engine tells.
+    if not item.runs and not item.failures:
         end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
         return None
     move(item, S.STOPPING, item.reason, mark)
     item.busy = True
+    return ev.StopContainer(item.allocation, item.attempt, item.grace_ms)
+
+
+def _stop_again(item: Item, now: Now) -> ev.WorkerEffect | None:
+    """What is over and was told so must not run: the answer to its start got lost, or it was not
+    there when it was looked for."""
+    if not item.runs:
+        return None
+    item.busy = True
+    item.retry_ms = now.mono_ms + limits.RECONCILE_INTERVAL_MS
     return ev.StopContainer(item.allocation, item.attempt, item.grace_ms)
 
 
@@ -243,7 +259,12 @@ def to_drop(items: Mapping[Key, Item], keep_ms: int, now: Now) -> list[Item]:
     """Items that are over and settled: all that have no container, those that ended longer than
     `keep_ms` ago, and the oldest of those that are kept for their log lines."""
     over_items = [i for i in items.values() if i.ended and not i.news]
-    bare = [i for i in over_items if i.container is None or not (i.runs or i.container.ended)]
+    # One whose start or stop failed may have a container that only the next listing shows.
+    bare = [
+        i for i in over_items
+        if (i.container is None and not i.failures)
+        or (i.container is not None and not (i.runs or i.container.ended))
+    ]  # fmt: skip
     kept = [i for i in over_items if i.container is not None and i.container.ended]
     kept.sort(key=lambda i: (i.container.finished_at_ms if i.container else 0, i.key))
     over = max(0, len(kept) - limits.ENDED_CONTAINERS_KEPT)

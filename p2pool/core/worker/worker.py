@@ -241,7 +241,8 @@ class Worker:
                 if item is not None:
                     item.busy, item.failures = False, item.failures + 1
                     item.retry_ms = now.mono_ms + item.backoff_ms()
-                    item.reason = event.message
+                    if not item.ended:
+                        item.reason = event.message
             case ev.ContainerRemoved():
                 item = self.items.pop((event.allocation, event.attempt), None)
                 if item is not None:
