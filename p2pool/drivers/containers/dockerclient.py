@@ -15,6 +15,7 @@ import trio
 from docker.errors import APIError
 
 from p2pool.drivers.containers.dockererrors import engine_errors, explanation
+from p2pool.drivers.containers.dockersocket import answered_within, make_client
 from p2pool.drivers.containers.dockersupport import EngineSupport, support_of
 from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable
@@ -48,14 +49,15 @@ class DockerClient:
             if self.url:
                 options = {"base_url": self.url}
             timeout_s = limits.ENGINE_CALL_TIMEOUT_MS / 1000
-            self._made = docker.APIClient(version="auto", timeout=timeout_s, **options)
+            self._made = make_client(timeout_s, **options)
         return self._made
 
     async def ask(self, ask: Callable[[Any], T]) -> T:
         """Ask the engine in a thread. APIError: it answered that it does not want to."""
+        timeout_s = limits.ENGINE_CALL_TIMEOUT_MS / 1000
 
         def call() -> T:
-            with engine_errors():
+            with engine_errors(), answered_within(timeout_s):
                 return ask(self.client())
 
         return await trio.to_thread.run_sync(call, limiter=self._calls, abandon_on_cancel=True)

@@ -7,7 +7,7 @@ engines 20.10 to 28. What is not recognised is taken for the engine's failure an
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, StreamParseError
 from docker.errors import ImageNotFound as NoImage
 from docker.errors import NotFound as NoSuch
 from requests.exceptions import RequestException
@@ -28,6 +28,11 @@ from p2pool.model.errors import (
 
 START_HINT = "Is it running? systemctl start docker; is this user in the group docker?"
 
+ENGINE_FAULTS = (
+    "device or resource busy", "transport is closing", "containerd.sock", "context canceled",
+    "deadline exceeded", "resource temporarily unavailable", "too many open files",
+)  # fmt: skip
+"""What may pass by itself, also where it is said in the words of a refused specification."""
 SPEC_FAULTS = (
     "OCI runtime create failed",
     "executable file not found",
@@ -63,7 +68,8 @@ def engine_errors() -> Iterator[None]:
         yield
     except APIError:
         raise
-    except (DockerException, RequestException, HTTPError, OSError) as error:
+    # A stream that breaks off in the middle of an event is an error outside the SDK's own tree.
+    except (DockerException, StreamParseError, RequestException, HTTPError, OSError) as error:
         raise RuntimeUnavailable(
             f"No Docker Engine answers: {_short(error)}.", hint=START_HINT
         ) from error
@@ -83,6 +89,8 @@ def start_error(error: APIError) -> P2poolError:
         return ImageNotFound(f"The image is not here: {text}.")
     if "exec format error" in text:
         return WrongPlatform(f"The image is for another processor than this node's: {text}.")
+    if any(part in text for part in ENGINE_FAULTS):
+        return RuntimeUnavailable(f"The Docker Engine failed: {text}.")
     if any(part in text for part in SPEC_FAULTS) or error.status_code in (400, 404):
         return CannotStart(f"The container cannot be started: {text}.")
     return RuntimeUnavailable(f"The Docker Engine failed: {text}.")
