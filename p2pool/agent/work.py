@@ -6,6 +6,7 @@ worth another try, anybody's fault is not.
 """
 
 from collections import Counter
+from typing import Protocol
 
 import attrs
 import psutil
@@ -13,7 +14,6 @@ import trio
 
 from p2pool.agent.clock import read_clock
 from p2pool.agent.interruptions import Interruptions
-from p2pool.agent.loop import Loop
 from p2pool.agent.metrics import Metrics
 from p2pool.agent.taskmetrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
@@ -27,13 +27,25 @@ from p2pool.model.runtime import ContainerPlan, ContainerRuntime, ContainerStatu
 log = get_logger(__name__)
 
 
+class Inbox(Protocol):
+    """Who is told what becomes of containers: the loop of an agent."""
+
+    async def put(self, event: ev.WorkerInput | RuntimeObserved) -> None:
+        """Queue an input; waits for room."""
+        ...
+
+    def offer(self, event: ev.WorkerInput) -> bool:
+        """Queue an input if there is room."""
+        ...
+
+
 class Work:
     """The container side of one agent."""
 
     def __init__(
         self,
         runtime: ContainerRuntime,
-        loop: Loop,
+        loop: Inbox,
         task_metrics: TaskMetrics,
         metrics: Metrics,
     ) -> None:
@@ -221,9 +233,9 @@ class Work:
             self._interruptions.went_away(read_clock().wall_ms)
         if found == said:
             return
-        if not found.well:
+        if not found.well and (said is None or said.well):
             log.warning("the container engine is away", reason=found.reason)
-        elif said is not None:
+        elif found.well and said is not None:
             log.info("the container engine is back")
         await self._loop.put(found)
 
