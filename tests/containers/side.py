@@ -165,7 +165,7 @@ def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ENGINE_CALL_TIMEOUT_MS", 1_500)
     monkeypatch.setattr(limits, "RUNTIME_PROBE_INTERVAL_MS", 500)
     monkeypatch.setattr(limits, "RECONCILE_INTERVAL_MS", 500)
-    monkeypatch.setattr(limits, "RESTART_BACKOFF_MAX_MS", 500)
+    monkeypatch.setattr(limits, "RESTART_BACKOFF_MAX_MS", 1_000)
     monkeypatch.setattr(limits, "KILL_DEADLINE_MS", 2_000)
 
 
