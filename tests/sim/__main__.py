@@ -24,6 +24,7 @@ from tests.sim import elections, slow
 from tests.sim.planted import PLANTED, finds
 from tests.sim.trouble import Outcome, tell
 
+SEEDS_DEFAULT = {"mutations": 10, "elections": 3, "health": 2}
 NODES, SHARES = 20, (0.0, 0.05, 0.1)
 T = TypeVar("T")
 R = TypeVar("R")
@@ -162,7 +163,7 @@ def _health(given: argparse.Namespace) -> dict[str, Any]:
 def main() -> int:
     """The exit code: 0 when nothing was violated and every planted bug was found."""
     parser = argparse.ArgumentParser(prog="make sim", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--seeds", type=int, help="default: 50, or few where each takes long")
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=int, default=15, help="virtual minutes of --health")
@@ -173,6 +174,8 @@ def main() -> int:
     for name in acts:
         chosen.add_argument(f"--{name}", dest="act", action="store_const", const=name)
     given = parser.parse_args()
+    if given.seeds is None:
+        given.seeds = SEEDS_DEFAULT.get(given.act, 50)
     result = acts.get(given.act, _seeds)(given)
     print(json.dumps(result, indent=2, default=str) if given.json else result["text"])
     return 1 if result["violations"] else 0

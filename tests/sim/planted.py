@@ -26,6 +26,7 @@ from p2pool.core.raft.state import RaftState
 from p2pool.core.roster import RosterBook
 from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
+from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN
 from p2pool.model.ports import Accepted
 from p2pool.model.raft import HardState
@@ -173,8 +174,10 @@ def snapshot_not_installed() -> list[Patch]:
 
 
 def changes_at_any_time() -> list[Patch]:
-    """The committee changes while the last change is under way, and before an entry of the term."""
+    """The committee changes as soon as it might, the last change under way or not, and before an
+    entry of the term."""
     return [
+        (limits, "COMMITTEE_INTERVAL_MS", 1),
         (membership, "check", lambda s, wanted, now: None),
         ("p2pool.core.ledger", "open_link", lambda chain: None),
     ]
@@ -263,14 +266,17 @@ def stops_left_out() -> list[Patch]:
 
 
 def requests_applied_again() -> list[Patch]:
-    """A submission that is in the log twice is applied twice."""
+    """A submission that was applied is proposed again, and counts as often as it is in the log."""
     apply_request = requests.apply_request
 
     def again(changes: Any, record: Any) -> None:
         changes.state.applied.pop(record.signed.request.request_id, None)
         apply_request(changes, record)
 
-    return [("p2pool.core.pool.apply", "apply_request", again)]
+    return [
+        ("p2pool.core.asks", "find_applied", lambda state, request: None),
+        ("p2pool.core.pool.apply", "apply_request", again),
+    ]
 
 
 def unknown_is_gone() -> list[Patch]:
