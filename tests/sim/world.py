@@ -38,6 +38,7 @@ MANAGER_ADDRESS = Address(bytes.fromhex(MANAGER.address[2:]))
 
 OnStep = Callable[[Machine], None]
 OnSend = Callable[[Machine, Machine | None, Message], None]
+OnBytes = Callable[[Machine, Machine | None, Channel, bytes], None]
 OnReply = Callable[[Machine, int, object], None]
 
 
@@ -70,6 +71,7 @@ class World:
         self.on_step: list[OnStep] = []
         self.on_send: list[OnSend] = []
         self.on_reply: list[OnReply] = []
+        self.on_bytes: list[OnBytes] = []
         self.on_crash: list[OnStep] = []
         self.liars: set[int] = set()
         self.out_ms: dict[int, int] = {}
@@ -204,6 +206,8 @@ class World:
 
     def carry(self, m: Machine, to: Machine | None, channel: Channel, data: bytes) -> None:
         """Sealed bytes on their way."""
+        for told in self.on_bytes:
+            told(m, to, channel, data)
         if to is not None:
             self.network.send(m, to, channel, data)
         elif channel in GOSSIP:

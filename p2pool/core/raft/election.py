@@ -65,7 +65,9 @@ def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
     heard = s.leader_heard_ms
     fresh_ms = s.timing.election_timeout_min_ms
     led = heard is not None and now.mono_ms - heard < fresh_ms
-    if (led or s.role is RaftRole.LEADER) and not m.transfer and m.term > s.hard.term:
+    # Only a leader's own voter is told to overrule it.
+    overrules = m.transfer and m.candidate in s.configuration.voters
+    if (led or s.role is RaftRole.LEADER) and not overrules and m.term > s.hard.term:
         _answer(s, m, False, "a leader is heard")
         return
     if m.pre:

@@ -129,7 +129,8 @@ class Raft:
     def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> Out:
         """Take a frame that came from an authenticated peer, in the envelope `sealed`."""
         s = self.state
-        if frame.log_id == s.log_id and _speaker(frame).peer_key == sender:
+        speaker = _speaker(frame)
+        if frame.log_id == s.log_id and speaker.peer_key == sender and _heeded(s, frame, now):
             match frame:
                 case VoteRequested():
                     election.requested(s, frame, now)
@@ -320,6 +321,26 @@ class Raft:
     def _done(self) -> Out:
         out, self.state.out = self.state.out, Out()
         return out
+
+
+def _heeded(s: RaftState, frame: Frame, now: Now) -> bool:
+    """Whether a speaker has a say here: a participant as far as we know, or one that we sent to.
+
+    One that we do not know may lead a committee newer than our log, so it is believed while no
+    leader is heard; any other member of the pool deposes and replaces nobody by its word.
+    """
+    speaker, group = _speaker(frame), s.configuration.voters + s.configuration.learners
+    if speaker in group or not group:
+        return True
+    match frame:
+        case AppendAnswered() | SnapshotAnswered():
+            return s.progress_of(speaker) is not None
+        case AppendRequested() | SnapshotSent() | TimeoutNow():
+            heard_ms, lasts_ms = s.leader_heard_ms, s.timing.election_timeout_max_ms
+            led = s.leads or (heard_ms is not None and now.mono_ms - heard_ms < lasts_ms)
+            return s.leader == speaker or not led
+        case _:
+            return True  # Votes have rules of their own (`raft.election`).
 
 
 def _speaker(frame: Frame) -> Voter:
