@@ -38,8 +38,8 @@ check: setup ## format, lint, types, layers and the pure tests: about a minute
 	$(BIN)/python -m tests.sim --seeds 5
 
 SEEDS ?= 50
-sim: setup ## whole nodes in virtual time: SEEDS=n runs the seeds 0 to n-1 (FROM=m: from m on)
-	$(BIN)/python -m tests.sim --from $(or $(FROM),0) --seeds $(SEEDS)
+sim: setup ## whole nodes in virtual time: SEEDS=n, FROM=m; SIM='--mutations', --elections, --health
+	$(BIN)/python -m tests.sim $(or $(SIM),--from $(or $(FROM),0) --seeds $(SEEDS))
 
 CHAOS_SECONDS ?= 600
 chaos: setup ## five agents under load and faults: CHAOS_SECONDS=n, CHAOS_SEED=n to run one again
