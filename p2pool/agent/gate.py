@@ -21,7 +21,7 @@ from p2pool.codec.messages import TYPE_NUMBERS
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Refusal
-from p2pool.model.gossip import Hello, PeerBinding
+from p2pool.model.gossip import Heartbeat, Hello, PeerBinding
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Channel, Header, Message, Verified, channel_of
 from p2pool.model.query import BeatsAnswered, BindingsAnswered, PeerKnown
@@ -78,6 +78,7 @@ class Gate:
         self._signers = SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
         self._shown: OrderedDict[PeerKey, NodeId] = OrderedDict()
+        self._hellos: OrderedDict[PeerKey, bytes] = OrderedDict()
         self._opened: OrderedDict[bytes, Verified] = OrderedDict()
         self._good: OrderedDict[PeerBinding, None] = OrderedDict()
 
@@ -113,7 +114,7 @@ class Gate:
             self._guard.accept(verified, now.wall_ms, relayed=relayed)
         except Refusal as error:
             self._refuse(error)
-            return [] if relayed else self._outdated(header)
+            return [] if relayed else self._outdated(verified)
         return [Received(verified, None, (), self._enclosed.enclosed_in(verified.message))]
 
     # --- frames -----------------------------------------------------------------------------------
@@ -136,8 +137,12 @@ class Gate:
             differs = clock_differs(verified, now.wall_ms)
             if differs:
                 return [ClockDiffered(header.node_id, header.sent_at_ms)]
-            return self._outdated(header)
+            return self._outdated(verified)
         message = verified.message
+        if isinstance(message, Hello):
+            self._hellos[peer_key] = data
+            while len(self._hellos) > limits.CONNECTIONS_MAX:
+                self._hellos.popitem(last=False)
         if isinstance(message, BindingsAnswered):
             good = self._good_ones(message, now)
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
@@ -146,12 +151,15 @@ class Gate:
         signers = self._signers.signers_in(message)
         return [Received(verified, peer_key, signers, self._enclosed.enclosed_in(message))]
 
-    def _outdated(self, header: Header) -> Taken:
+    def _outdated(self, verified: Verified) -> Taken:
         """A message of an earlier incarnation than one that was heard."""
+        header = verified.header
         known = self._guard.incarnation(header.peer_key)
         if known is None or header.incarnation >= known:
             return []
-        return [OutdatedHeard(header.node_id, header.peer_key)]
+        beat = verified.sealed if isinstance(verified.message, Heartbeat) else b""
+        hello = self._hellos.get(header.peer_key, b"")
+        return [OutdatedHeard(header.node_id, header.peer_key, beat, hello)]
 
     def _check_sender(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
         """The sender is the peer at the other end, under the node id that is bound to its key."""

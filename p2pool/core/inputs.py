@@ -62,10 +62,13 @@ class ClockDiffered:
 @attrs.frozen
 class OutdatedHeard:
     """Good bytes of a node that were older than what was heard of it: of an earlier start of its,
-    or another agent uses its keys."""
+    or another agent uses its keys. `beat`: they were this heartbeat, as it was sealed; `hello`: the
+    later start's, as it was sealed, where it said hello to us."""
 
     node_id: NodeId
     peer_key: PeerKey
+    beat: bytes = attrs.field(default=b"", repr=False)
+    hello: bytes = attrs.field(default=b"", repr=False)
 
 
 @attrs.frozen

@@ -34,6 +34,7 @@ from p2pool.model.query import (
     Pong,
     ProbeAnswered,
     ProbeRequested,
+    StoreSeenAnswered,
     SuspicionHinted,
 )
 from p2pool.model.timing import Now
@@ -177,12 +178,16 @@ class Neighbours:
         told_ms = self.told_outdated_ms.get(event.peer_key)
         beat = self.context.beats.newest.get(event.node_id)
         recently = told_ms is not None and now.mono_ms - told_ms < limits.PROBATION_ASK_MS
-        if recently or beat is None or not beat.sealed:
+        # Two agents with one key answer to one name: whichever of them hears this, the earlier by
+        # the later's word or the later by the earlier's, learns of the other.
+        shown = (event.beat, event.hello, beat.sealed if beat is not None else b"")
+        if recently or not any(shown):
             return
         self.told_outdated_ms[event.peer_key] = now.mono_ms
         while len(self.told_outdated_ms) > limits.PEER_BOOK_MAX:
             self.told_outdated_ms.popitem(last=False)
-        self.context.tell(event.peer_key, BeatsAnswered(0, (beat.sealed,)))
+        words = tuple(word for word in shown if word)
+        self.context.tell(event.peer_key, StoreSeenAnswered(0, None, words))
 
     def hardware_asked(self, peer_key: PeerKey, asked: HardwareRequested, now: Now) -> None:
         """Tell what this machine has."""
