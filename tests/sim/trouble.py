@@ -153,8 +153,6 @@ class Story:
         self.signed[request_id] = sign_request(POOL, MANAGER, request)
         return request_id
 
-    _sign = sign
-
     def send(self, at: int, request_id: int) -> None:
         """Hand a signed request to an agent (again)."""
         asked = inputs.Asked(
