@@ -85,7 +85,7 @@ def jump(pool: Pool, ms: int) -> None:
 
 def ask(pool: Pool, action: Action, of: int) -> object:
     """The manager's request, answered."""
-    request = pool._sign(action, pool.world.machines[of].node_id.hex(), "")
+    request = pool.sign(action, pool.world.machines[of].node_id.hex(), "")
     pool.send(pool.leader().number, request)
     return pool.reply(request)
 
@@ -217,7 +217,7 @@ def test_ejection_is_due_after_a_set_time_and_by_default_never(setting: str, aft
     pool = stalled()
     of, since = NEW, "stalled"
     if after != "never":
-        request = pool._sign(Action.SET, setting, f'{{"value":"{after}"}}')
+        request = pool.sign(Action.SET, setting, f'{{"value":"{after}"}}')
         pool.send(pool.leader().number, request)
         assert isinstance(pool.reply(request), Accepted)
     if setting == "eject-dead":

@@ -27,7 +27,7 @@ def test_a_woken_leader_refuses_nothing_by_old_state(pool: Pool) -> None:
     assert isinstance(pool.reply(made), Accepted)
     assert old.node is not None
     assert old.node.context.ledger.leads, "it has not noticed anything yet"
-    stop = pool._sign(Action.STOP, pool.submitted[made].hex(), "")
+    stop = pool.sign(Action.STOP, pool.submitted[made].hex(), "")
     asked = SubmitAsked(pool.signed[stop], MANAGER_ADDRESS)
     # What it was asked while it slept is the first that it sees.
     said = old.node.step(
@@ -39,6 +39,6 @@ def test_a_woken_leader_refuses_nothing_by_old_state(pool: Pool) -> None:
 def test_what_is_refused_in_truth_is_refused(pool: Pool) -> None:
     """A task that never was: the leader says so, once a quorum has confirmed it."""
     for number in range(3):
-        stop = pool._sign(Action.STOP, "ab" * 16, "")
+        stop = pool.sign(Action.STOP, "ab" * 16, "")
         pool.send(number, stop)
         assert isinstance(pool.reply(stop), NotFound)
