@@ -61,6 +61,29 @@ def test_one_that_was_removed_while_it_was_down_is_released() -> None:
     assert late.state.configuration == raft.state.configuration
 
 
+def test_one_is_released_where_the_change_was_compacted_away() -> None:
+    """Found by a seed: the entry that removed it is in snapshots only, and it is told still."""
+    cluster, leader, _ = led(size=4)
+    gone = (leader + 1) % 4
+    cluster.crash(gone)
+    assert cluster.change(without(cluster, gone))
+    cluster.run(6_000)
+    for _ in range(3):
+        assert cluster.propose(b"load")
+        cluster.run(500)
+    for i in range(4):
+        if i != gone:
+            s = raft_of(cluster, i).state
+            s.keep_entries = 0
+            cluster.do(i, raft_of(cluster, i).compact(b"state", s.commit_index))
+            assert s.log.term_at(s.configuration_index) is None
+    cluster.run(500)
+    cluster.start(gone)
+    cluster.run(5_000)
+    assert raft_of(cluster, gone).state.role is RaftRole.IDLE
+    assert cluster.leader() == leader
+
+
 def test_one_voice_releases_nobody() -> None:
     """Most of the others have to say it."""
     cluster = Cluster(1, size=4)

@@ -125,7 +125,10 @@ def _is_removed(s: RaftState, m: VoteRequested) -> bool:
     index, group = s.configuration_index, s.configuration.voters + s.configuration.learners
     if not group or m.candidate in group or index > s.commit_index:
         return False
-    return (m.last_term, m.last_index) < (s.log.term_at(index) or 0, index)
+    term = s.log.term_at(index)
+    # Where it is compacted away, a log that ends before ours begins is behind it in any case.
+    end = (term, index) if term is not None else (s.log.base_term, s.log.base_index)
+    return (m.last_term, m.last_index) < end
 
 
 def _released(s: RaftState, m: VoteAnswered) -> None:
