@@ -66,8 +66,12 @@ def _spread(act: Callable[[T], R], work: Sequence[T], workers: int, what: str) -
         return
     with ProcessPoolExecutor(workers) as pool:
         results = pool.map(act, work)
-        yield from track(results, what, len(work), console=console, disable=not console.is_terminal)
-        pool.shutdown(cancel_futures=True)
+        try:
+            yield from track(
+                results, what, len(work), console=console, disable=not console.is_terminal
+            )
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # Whoever asks may have had enough.
 
 
 def _seeds(given: argparse.Namespace) -> dict[str, Any]:
