@@ -82,7 +82,7 @@ class Node:
         self.evidence.restore(restored.tables[EVIDENCE_TABLE].values())
         self.inbound = Inbound(self)
         self.condition = Condition(self.context, self.worker, self.neighbours, self.succession)
-        self.oneself = Oneself(self, now)
+        self.oneself = Oneself(self)
         self.revision = 0
         self.led_by: tuple[NodeId | None, int] = (None, 0)
         self._handlers = self._table()

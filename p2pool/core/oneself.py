@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 class Oneself:
     """What one node knows and doubts of itself."""
 
-    def __init__(self, node: Node, now: Now) -> None:
+    def __init__(self, node: Node) -> None:
         """Nothing was taken up from the disk yet."""
         self.node, self.context = node, node.context
         self.witness = Witness(node.context)
-        self.probation = Probation(node.context, now.wall_ms)
+        self.probation = Probation(node.context)
         self.renewed = ""
 
     def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:

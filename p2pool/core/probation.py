@@ -8,8 +8,9 @@ node begins as a learner. This costs nothing where it matters, since nobody can 
 without a quorum that lives, and those are who is asked.
 
 Another agent that runs with the same keys, from a copy of the directory, gives itself away by its
-incarnation: who is shown a later one of its own stops taking part; who is the later one, and sees
-that the earlier one still speaks, gives the shared store up.
+incarnation: who is shown a later one of its own stops taking part; who is the later one, and hears
+the earlier one go on speaking, gives the shared store up. That takes several words, in step with
+our monotonic clock: a single one may have been dated by a clock that was ahead.
 
 Limits, said plainly: what was promised in the last second or so before the disk was set back is
 known only to the peers to whom it was promised, and those may be among the ones that do not answer;
@@ -34,16 +35,26 @@ from p2pool.model.raft import HardState
 from p2pool.model.timing import Now
 
 
+@attrs.frozen
+class Earlier:
+    """What an earlier life of this store said first, when that was heard, and how often since its
+    words kept step with our clock."""
+
+    sent_at_ms: int
+    heard_ms: int
+    words: int
+
+
 @attrs.define
 class Probation:
     """The doubt of one node in its own disk. `lost`: why the disk is not what it was."""
 
     context: Context
-    started_wall_ms: int
     since_ms: int = 0
     ask_due_ms: int = 0
     over: bool = True
     lost: str = ""
+    earlier: Earlier | None = None
     requests: dict[int, PeerKey] = attrs.field(factory=dict)
     answered: dict[NodeId, None] = attrs.field(factory=dict)
 
@@ -133,10 +144,25 @@ class Probation:
         ours, what = self._of_our_store(verified)
         if not ours:
             return
-        if header.sent_at_ms > self.started_wall_ms + limits.CLONE_MARGIN_MS:
+        if self._lives(header.sent_at_ms, now):
             self.lost = "another agent speaks for this store while this one runs: it was copied"
         elif what:
             self.lost = f"this disk is an older copy of itself: {what}"
+
+    def _lives(self, sent_at_ms: int, now: Now) -> bool:
+        """Whether an earlier life of this store still speaks: its words keep step with our own
+        monotonic clock. One word alone proves nothing, since its wall clock may have been ahead."""
+        first = self.earlier
+        sent_ms = sent_at_ms - first.sent_at_ms if first is not None else 0
+        heard_ms = now.mono_ms - first.heard_ms if first is not None else 0
+        if first is None or sent_ms - heard_ms > limits.CLONE_MARGIN_MS:
+            self.earlier = Earlier(sent_at_ms, now.mono_ms, 1)
+            return False
+        in_step = abs(sent_ms - heard_ms) <= limits.CLONE_MARGIN_MS
+        if in_step and heard_ms >= first.words * limits.CLONE_MARGIN_MS:
+            self.earlier = attrs.evolve(first, words=first.words + 1)
+            return first.words + 1 >= limits.CLONE_WORDS
+        return False
 
     def _superseded(self) -> None:
         peers = self.context.peers

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from p2pool.core import inputs
+from p2pool.model import limits
 from p2pool.model.chain import RootRecord
 from p2pool.model.frames import AppendAnswered, VoteAnswered
 from p2pool.model.gossip import Heartbeat
@@ -262,9 +263,26 @@ def test_the_later_of_two_gives_the_shared_store_up(pool: Recovering) -> None:
     m = follower(pool)
     assert m.node is not None
     old, incarnation = m.store_id, m.node.context.config.incarnation
+    for _ in range(limits.CLONE_WORDS - 1):
+        pool.world.give(m, own_word(m, incarnation - 1, pool.world.now(m).wall_ms))
+        pool.world.run(2 * limits.CLONE_MARGIN_MS)
+        assert m.store_id == old
     pool.world.give(m, own_word(m, incarnation - 1, pool.world.now(m).wall_ms))
     pool.until(lambda: m.store_id != old, 5_000)
     assert "it was copied" in pool.problems(m.number)
+
+
+def test_words_from_before_a_clock_was_set_back_are_no_other_agent(pool: Recovering) -> None:
+    """They are dated after our start, and some are newer than others; but none of them is new."""
+    m = follower(pool)
+    assert m.node is not None
+    old, incarnation = m.store_id, m.node.context.config.incarnation
+    ahead_ms = pool.world.now(m).wall_ms + 60_000
+    for number in range(3 * limits.CLONE_WORDS):
+        for word_ms in (ahead_ms, ahead_ms + 500 * number, ahead_ms - 10_000):
+            pool.world.give(m, own_word(m, incarnation - 1, word_ms))
+        pool.world.run(2 * limits.CLONE_MARGIN_MS)
+    assert m.store_id == old
 
 
 def test_an_earlier_message_of_its_own_is_no_matter(pool: Recovering) -> None:
