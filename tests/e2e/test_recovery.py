@@ -19,7 +19,7 @@ from p2pool.dev.children import spawn, wait_line
 from p2pool.dev.engine import Engine
 from p2pool.dev.pool import DevAgent
 from tests.e2e.actions import ENDLESS, Acting
-from tests.e2e.conftest import p2pool
+from tests.e2e.conftest import IMAGE, p2pool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
@@ -197,7 +197,15 @@ async def test_of_two_agents_with_one_disk_one_gives_it_up_and_says_so(acting: A
             return False
 
         await acting.pool.wait("one of the two that gives up", said)
-        task = acting.submit(first, "meanwhile", "true")
+        # On another node: what was placed on that one waits until the two are one again.
+        wanted = {
+            "name": "meanwhile", "image": IMAGE, "command": ["true"],
+            "resources": {"cpu_milli": 100, "memory_bytes": 64 * 2**20},
+            "constraints": [{"attribute": "node", "value": first.node_id}],
+        }  # fmt: skip
+        spec = acting.pool.directory / "meanwhile.json"
+        spec.write_text(json.dumps(wanted))
+        task = str(acting.run(first, "task", "run", "-f", str(spec))["task_id"])
         await acting.wait_states(first, task, "succeeded")
     finally:
         child.signal(signal.SIGKILL)
