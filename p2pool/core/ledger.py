@@ -30,7 +30,7 @@ from p2pool.core.recovery import Held
 from p2pool.core.replica import Ask, Entries, Replica, Whole, answer_of
 from p2pool.model import limits
 from p2pool.model.chain import RootRecord
-from p2pool.model.errors import Conflict, Malformed
+from p2pool.model.errors import Conflict, Malformed, Refusal
 from p2pool.model.frames import AppendRequested, SnapshotSent
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Message
@@ -299,6 +299,10 @@ class Ledger(Readings):
         if isinstance(taken, Entries):
             self._absorb(self.raft.adopt(taken.entries))
         elif isinstance(taken, Whole):
+            if not self._readable(taken.snapshot):
+                # A peer's mistake or lie: on the disk it would end this agent at each start.
+                self.replica.distrust(peer, now)
+                return None
             self._absorb(self.raft.adopt_snapshot(taken.snapshot))
         return taken if isinstance(taken, Ask) else None
 
@@ -307,6 +311,15 @@ class Ledger(Readings):
         return answer_of(self.raft.state, asked) if self.raft is not None else None
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _readable(self, data: bytes) -> bool:
+        """Whether a snapshot that a peer gave holds a state of this pool, as old as it says."""
+        try:
+            snapshot = decode_snapshot(data)
+            state = from_bytes(snapshot.state)
+        except Refusal:
+            return False
+        return (state.pool, state.applied_index) == (self.pool, snapshot.index)
 
     def _absorb(self, out: Out) -> None:
         """Keep what a step wants done, and apply what it committed."""

@@ -180,6 +180,11 @@ class Replica:
         self.fetch, self.failed_with = None, peer_key
         self.parts, self.parts_total = bytearray(), 0
 
+    def distrust(self, peer_key: PeerKey, now: Now) -> None:
+        """What a peer gave is no good: it is asked again only where there is nobody else."""
+        self._give_up(peer_key)
+        self.fetch_at_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+
     def follow(self, log_id: Digest, held_index: int) -> None:
         """Follow another log from an index; what was under way is dropped."""
         self._give_up(None)
