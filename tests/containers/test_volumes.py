@@ -102,7 +102,7 @@ async def test_planted_links_lead_nowhere(runtime: DockerRuntime, tmp_path: Path
     await run_to_end(runtime, again)
     said = await lines(runtime, again)
     assert not any("secret" in line for line in said)
-    assert said[-1] == "b"
+    assert "b" in said  # Standard output and errors keep no order between each other.
     (volume,) = await runtime.volumes.list()
     assert volume.used_bytes < MIB
     found = (await archive(runtime, OURS)).getmembers()
