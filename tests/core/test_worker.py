@@ -503,3 +503,34 @@ def test_what_is_over_does_not_run_on(bench: Bench) -> None:
     assert [type(e) for e in bench.turn(limits.RECONCILE_INTERVAL_MS)] == [ev.StopContainer]
     assert bench.engine[one.allocation, 1].ended
     assert bench.worker.items[one.allocation, 1].outcome() == first
+
+
+def test_a_container_that_is_gone_counts_once_however_long_its_restart_waits(bench: Bench) -> None:
+    """Listings while it waits do not use its attempts up; it is made anew, once."""
+    one = desired(restart=RestartPolicy(RestartMode.ALWAYS, attempts=2, backoff_ms=60_000))
+    bench.order(one)
+    bench.turn()
+    del bench.engine[one.allocation, 1]
+    for _ in range(6):
+        assert bench.turn(limits.RECONCILE_INTERVAL_MS) == []
+    item = bench.worker.items[one.allocation, 1]
+    assert (item.state, item.restarts) == (S.STARTING, 1)
+    assert [type(e) for e in bench.turn(61_000)] == [ev.StartContainer]
+    assert bench.state(one) is S.RUNNING
+
+
+def test_a_container_removed_before_its_restart_is_made_anew(bench: Bench) -> None:
+    """Somebody tidied up between its end and the restart: that is not the copy's failure."""
+    one = desired(restart=RestartPolicy(RestartMode.ALWAYS, attempts=2))
+    bench.order(one)
+    bench.turn()
+    bench.finish(one)
+    bench.at_ms += 4_000
+    bench.worker.tick(bench.now())
+    (again,) = [e for e in bench.worker.take()[1] if not isinstance(e, ev.ListContainers)]
+    assert isinstance(again, ev.RestartContainer)
+    del bench.engine[one.allocation, 1]
+    gone = ev.StartFailed(one.allocation, 1, "not-found", "no container", False)
+    bench.worker.step(gone, bench.now())
+    assert [type(e) for e in bench.turn(61_000)] == [ev.StartContainer]
+    assert bench.state(one) is S.RUNNING

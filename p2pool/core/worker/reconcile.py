@@ -12,6 +12,7 @@ import attrs
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.item import Item, Key, take
 from p2pool.model import limits
+from p2pool.model.errors import NotFound
 from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
 from p2pool.model.states import AllocationState, Health
 from p2pool.model.timing import Now
@@ -45,6 +46,8 @@ def listed(items: dict[Key, Item], event: ev.ContainersListed, mark: Mark, now: 
             continue
         if item.ended:
             item.container, item.failures = None, 0
+        elif item.state is S.STARTING and not item.runs:
+            item.container = None  # Its end has counted, and it waits to be started again.
         elif item.container is not None or item.state in (S.RUNNING, S.STARTING, S.STOPPING):
             # A listing may be older than a start that it does not show: believe the second one.
             item.missing += 1
@@ -165,6 +168,10 @@ def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> Non
     elif item.stop_wanted:
         if not item.runs:
             end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
+    elif event.code == NotFound.code and item.state is S.STARTING:
+        item.container = None  # Removed since its end was seen: it is made anew.
+        item.failures += 1
+        item.retry_ms = now.mono_ms + item.backoff_ms()
     elif event.retry:
         item.failures += 1
         item.become(S.PULLING)
