@@ -29,6 +29,7 @@ class Kind(StrEnum):
     RESET = "reset"  # The connection is reset before the engine is asked.
     LOST = "lost"  # The engine does what it was asked, and its answer gets lost.
     DRIP = "drip"  # The answer comes a byte at a time.
+    TORN = "torn"  # A whole answer of HTTP, with half a JSON in it.
     GARBAGE = "garbage"  # The answer is not HTTP.
 
 
@@ -169,6 +170,10 @@ class FaultProxy:
                     time.sleep(POLL_S)
             case Kind.RESET:
                 pass
+            case Kind.TORN:
+                head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                head += "Transfer-Encoding: chunked\r\n\r\n"
+                connection.sendall(head.encode() + b'b\r\n{"Id":"0123\r\n0\r\n\r\n')
             case Kind.GARBAGE:
                 connection.sendall(b"\x00\xff nothing that anybody knows\r\n\r\n")
             case _:

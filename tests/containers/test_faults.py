@@ -75,6 +75,7 @@ FAULTS = {
     "reset": Fault(Kind.RESET),
     "lost": Fault(Kind.LOST),
     "drip": Fault(Kind.DRIP),
+    "torn": Fault(Kind.TORN),
     "garbage": Fault(Kind.GARBAGE),
 }
 
@@ -144,7 +145,9 @@ async def test_a_start_whose_answer_was_lost_is_stopped_too(
     assert [o.state for o in side.disk.told] == [S.STOPPED]
 
 
-@pytest.mark.parametrize("kind", [Kind.HALF, Kind.GARBAGE, Kind.RESET, Kind.ERROR, Kind.STALL])
+@pytest.mark.parametrize(
+    "kind", [Kind.TORN, Kind.HALF, Kind.GARBAGE, Kind.RESET, Kind.ERROR, Kind.STALL]
+)
 async def test_events_may_fail_alone(kind: Kind, side: Side, proxy: FaultProxy) -> None:
     """Listings go on by themselves: an end is seen, and the stream is opened again."""
     proxy.fail(Fault(kind, r"/events"))
