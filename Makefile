@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check sim chaos bench format abi clean
+.PHONY: help setup demo test check sim chaos lifecycles bench format abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -44,6 +44,11 @@ sim: setup ## whole nodes in virtual time: SEEDS=n, FROM=m; SIM='--mutations', -
 CHAOS_SECONDS ?= 600
 chaos: setup ## five agents under load and faults: CHAOS_SECONDS=n, CHAOS_SEED=n to run one again
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+
+N ?= 200
+lifecycles: setup ## random lives of copies on a real engine: N=n tries the seeds 0 to n-1
+	bash .ci/packages test
+	P2POOL_LIFECYCLES=$(N) $(BIN)/pytest -q tests/containers/test_lifecycles.py
 
 bench: setup ## what should be fast, beside etcd and Serf in the same run: ONLY=own|etcd|serf for one
 	bash .ci/packages bench
