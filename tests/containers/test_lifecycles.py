@@ -229,7 +229,15 @@ class Life:
         """All is well again: wait for the state that the model says."""
         self.proxy.mend()
         self.order()
-        await self.side.wait(self._settled, 60)
+        with trio.fail_after(90):
+            await self.side.wait(self._settled, 60)
+            # A kill is believed only after a while: until then the worker and the engine differ.
+            while not await trio.to_thread.run_sync(self._all_run):
+                await self.side.wait_turned()
+                await self.side.wait(self._settled, 60)
+
+    def _all_run(self) -> bool:
+        return all(row["State"] == "running" for row in self.client.containers(all=True))
 
     def _settled(self) -> bool:
         wanted = self.wanted()
@@ -247,7 +255,7 @@ class Life:
         wanted = self.wanted()
         expected = [name_of(self.scope, c.desired.allocation, c.attempt) for c in wanted.values()]
         assert names == Counter(expected)
-        assert all(row["State"] == "running" for row in rows)
+        assert self._all_run()
         times = Counter((o.allocation, o.attempt) for o in self.disk.told)
         twice = [o for o in self.disk.told if times[o.allocation, o.attempt] > 1]
         assert twice == [], "told once"
