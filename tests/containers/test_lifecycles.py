@@ -231,13 +231,18 @@ class Life:
         self.order()
         with trio.fail_after(90):
             await self.side.wait(self._settled, 60)
-            # A kill is believed only after a while: until then the worker and the engine differ.
-            while not await trio.to_thread.run_sync(self._all_run):
+            # What was done from outside is believed after a while: until then the two differ.
+            while not await trio.to_thread.run_sync(self._engine_agrees):
                 await self.side.wait_turned()
                 await self.side.wait(self._settled, 60)
 
-    def _all_run(self) -> bool:
-        return all(row["State"] == "running" for row in self.client.containers(all=True))
+    def _engine_agrees(self) -> bool:
+        """Whether there is one container for each copy that is wanted, and all run."""
+        rows = self.client.containers(all=True)
+        names = Counter(str(row["Names"][0]).lstrip("/") for row in rows)
+        wanted = self.wanted().values()
+        expected = [name_of(self.scope, c.desired.allocation, c.attempt) for c in wanted]
+        return names == Counter(expected) and all(row["State"] == "running" for row in rows)
 
     def _settled(self) -> bool:
         wanted = self.wanted()
@@ -250,12 +255,8 @@ class Life:
 
     def check(self) -> None:
         """The engine, and what was told, are as the model says."""
-        rows = self.client.containers(all=True)
-        names = Counter(str(row["Names"][0]).lstrip("/") for row in rows)
+        assert self._engine_agrees()
         wanted = self.wanted()
-        expected = [name_of(self.scope, c.desired.allocation, c.attempt) for c in wanted.values()]
-        assert names == Counter(expected)
-        assert self._all_run()
         times = Counter((o.allocation, o.attempt) for o in self.disk.told)
         twice = [o for o in self.disk.told if times[o.allocation, o.attempt] > 1]
         assert twice == [], "told once"
