@@ -53,6 +53,7 @@ class Work:
         self.runtime = runtime
         self._said: RuntimeObserved | None = None
         self._listing = trio.Lock()
+        self._removed: dict[tuple[AllocationId, int], None] = {}
         self._interruptions = Interruptions(int(psutil.boot_time() * 1000))
         self._task_metrics = task_metrics
         self._metrics = metrics
@@ -179,12 +180,14 @@ class Work:
             log.info("a container stays", allocation=str(allocation), reason=str(error))
         else:
             self._task_metrics.forget(allocation, attempt)
+            self._removed[allocation, attempt] = None
             await self._loop.put(ev.ContainerRemoved(allocation, attempt))
 
     async def _list(self) -> None:
         """List and tell, one at a time: what a later listing saw is told later."""
         async with self._listing:
             began_ms = read_clock().wall_ms
+            self._removed.clear()
             try:
                 with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
                     with self._metrics.timed("list"):
@@ -194,7 +197,9 @@ class Work:
             else:
                 await self._listed(statuses, began_ms)
 
-    async def _listed(self, statuses: tuple[ContainerStatus, ...], began_ms: int) -> None:
+    async def _listed(self, found: tuple[ContainerStatus, ...], began_ms: int) -> None:
+        # Told after its removal, a container would be taken for one that nobody has told of.
+        statuses = tuple(s for s in found if (s.allocation, s.attempt) not in self._removed)
         judged = self._interruptions.judge(statuses, began_ms, read_clock().wall_ms)
         if judged.held and self._nursery is not None:
             self._nursery.start_soon(self._look_again)

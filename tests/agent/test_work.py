@@ -1,0 +1,82 @@
+"""What comes back of effects, in which order: with a runtime that answers when the test says so."""
+
+from pathlib import Path
+from typing import Any
+
+import trio
+import trio.testing
+
+from p2pool.agent.metrics import Metrics
+from p2pool.agent.taskmetrics import TaskMetrics
+from p2pool.agent.work import Work
+from p2pool.core.inputs import RuntimeObserved
+from p2pool.core.worker import events as ev
+from p2pool.model.ids import AllocationId, Digest, TaskId, Token
+from p2pool.model.runtime import ContainerState, ContainerStatus
+
+COPY = AllocationId(TaskId(b"1" * 16), 0)
+ENDED = ContainerStatus(
+    COPY, 1, Token(1, 1, 1), Digest(b"h" * 32), ContainerState.EXITED, exit_code=0
+)
+
+
+class SlowLister:
+    """A runtime whose listings are of when they were asked for, and come when they are let."""
+
+    def __init__(self) -> None:
+        self.containers = [ENDED]
+        self.asked, self.let = trio.Event(), trio.Event()
+
+    async def list(self) -> tuple[ContainerStatus, ...]:
+        """What was there when it was asked."""
+        found = tuple(self.containers)
+        self.asked.set()
+        await self.let.wait()
+        return found
+
+    async def remove(self, allocation: AllocationId, attempt: int) -> None:
+        """At once."""
+        self.containers.clear()
+
+    async def probe(self) -> None:
+        """It is there."""
+
+    async def watch(self) -> Any:
+        """Nothing happens."""
+        await trio.Event().wait()
+        yield
+
+
+class Inbox:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[ev.WorkerInput | RuntimeObserved] = []
+
+    async def put(self, event: ev.WorkerInput | RuntimeObserved) -> None:
+        """Keep it."""
+        self.told.append(event)
+
+    def offer(self, event: ev.WorkerInput) -> bool:
+        """Keep it."""
+        self.told.append(event)
+        return True
+
+
+async def test_a_listing_from_before_a_removal_does_not_bring_it_back(tmp_path: Path) -> None:
+    """Else it would be taken for a container that nobody knows, and told as ended once more."""
+    runtime, inbox = SlowLister(), Inbox()
+    metrics = Metrics(lambda: 0, lambda: 0)
+    work = Work(runtime, inbox, TaskMetrics(tmp_path), metrics)  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work.run)
+        await trio.testing.wait_all_tasks_blocked()
+        work.do(ev.ListContainers())
+        await runtime.asked.wait()
+        work.do(ev.RemoveContainer(COPY, 1))
+        await trio.testing.wait_all_tasks_blocked()
+        runtime.let.set()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    told = [e for e in inbox.told if not isinstance(e, RuntimeObserved)]
+    assert told == [ev.ContainerRemoved(COPY, 1), ev.ContainersListed(())]
