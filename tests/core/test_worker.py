@@ -226,6 +226,16 @@ def test_what_is_not_allowed_is_never_started(bench: Bench) -> None:
     assert "no right" in bench.reported()[S.FAILED].reason
 
 
+def test_a_specification_that_nobody_can_read_is_left(bench: Bench) -> None:
+    """A leader that lies ends no agent by it, and what else it orders is carried out."""
+    good = desired()
+    request = attrs.evolve(good.signed.request, spec_json="{}")
+    bad = attrs.evolve(good, attempt=2, signed=attrs.evolve(good.signed, request=request))
+    assert bench.order(bad, good)
+    bench.turn()
+    assert (bench.state(bad), bench.state(good)) == (None, S.RUNNING)
+
+
 def test_a_newer_attempt_waits_for_the_older(bench: Bench) -> None:
     """And has it ended, though nobody named it."""
     bench.order(desired())

@@ -21,6 +21,7 @@ from p2pool.core.worker import events as ev
 from p2pool.core.worker.item import Item, Key, item_of, row_key, take
 from p2pool.model import limits
 from p2pool.model.entries import Outcome
+from p2pool.model.errors import Refusal
 from p2pool.model.gossip import AllocationStatus
 from p2pool.model.hardware import FreeResources, Hardware
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Token
@@ -112,7 +113,10 @@ class Worker:
             return
         if item is None and len(self.items) >= limits.ITEMS_PER_NODE_MAX:
             return  # It stays assigned, and the leader's deadline or a stop ends it.
-        new = take(desired.allocation, desired.attempt, token, desired)
+        try:
+            new = take(desired.allocation, desired.attempt, token, desired)
+        except Refusal:
+            return  # No leader that follows the rules places what nobody can read.
         denied = self.allowed(desired, by, now.wall_ms // 1000)
         if item is not None:
             # Found running here before its order was known: it is this copy.
