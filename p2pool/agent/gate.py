@@ -7,7 +7,8 @@ messages inside it opened. What does not pass is counted by why, and dropped; no
 raise anything.
 
 Invariants: frames count only from the peer that Noise proved; bindings and relayed heartbeats are
-taken on their own proof; nothing is sealed but a message that this agent's core made.
+taken on their own proof; nothing is sealed but a message that this agent's core made. What costs
+most comes last: accounts are recovered only where the core says that the message is worth it.
 Source: design, sections 3 to 5.
 """
 
@@ -25,17 +26,21 @@ from p2pool.model.gossip import Heartbeat, Hello, PeerBinding
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Channel, Header, Message, Verified, channel_of
 from p2pool.model.query import BeatsAnswered, BindingsAnswered, PeerKnown
+from p2pool.model.tasks import Signers
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.enclosed import EnclosedCache
 from p2pool.wire.envelope import max_bytes, open_sealed, seal
 from p2pool.wire.replay import ReplayGuard, clock_differs
-from p2pool.wire.signers import SignerCache
+from p2pool.wire.signers import SignerCache, requests_in
 
 NOBODY = NodeId(bytes(ADDRESS_BYTES))
 """The sender of a peer without a node key: a bootstrap node."""
 OPENED_KEPT_MAX = 1024
 BINDINGS_CHECKED_MAX = 4096
+
+Worth = Callable[[Verified, tuple[Verified | None, ...], Now], bool]
+"""Whether the signed requests in a message, with the sealed messages in it, are worth a look."""
 
 Taken = list[Received | StrangerHeard | OutdatedHeard | ClockDiffered]
 
@@ -69,11 +74,17 @@ class Sealer:
 class Gate:
     """Opens what comes in, for one pool."""
 
-    def __init__(self, pool: PoolRef, key_of: Callable[[NodeId], PeerKey | None]) -> None:
+    def __init__(
+        self,
+        pool: PoolRef,
+        key_of: Callable[[NodeId], PeerKey | None],
+        worth: Worth = lambda verified, enclosed, now: False,
+    ) -> None:
         """`key_of`: the peer key that the core knows to be bound to a node id."""
         self.pool = pool
         self.counters: Counter[str] = Counter()
         self._key_of = key_of
+        self._worth = worth
         self._guard = ReplayGuard()
         self._signers = SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
@@ -148,8 +159,14 @@ class Gate:
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, BeatsAnswered):
             return self._relayed(message, now)
-        signers = self._signers.signers_in(message)
-        return [Received(verified, peer_key, signers, self._enclosed.enclosed_in(message))]
+        enclosed = self._enclosed.enclosed_in(message)
+        signers: tuple[Signers | None, ...] = ()
+        if requests_in(message):
+            if self._worth(verified, enclosed, now):
+                signers = self._signers.signers_in(message)
+            else:
+                self.counters["not-looked-at"] += 1
+        return [Received(verified, peer_key, signers, enclosed)]
 
     def _outdated(self, verified: Verified) -> Taken:
         """A message of an earlier incarnation than one that was heard."""

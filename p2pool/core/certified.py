@@ -55,17 +55,28 @@ class Certified:
         self, opened: Opened, chain: Chain, log_id: Digest | None, now: Now
     ) -> LeaderCertificate:
         """The certificate that these signatures make, kept where it is newer; or a `Refusal`."""
+        try:
+            found = self.check(opened, chain, log_id, now)
+        except UnknownCommittee:
+            if log_id is not None:
+                self.waiting = tuple(opened)
+            raise
+        self.hold(found)
+        return found
+
+    def check(
+        self, opened: Opened, chain: Chain, log_id: Digest | None, now: Now
+    ) -> LeaderCertificate:
+        """The certificate that these signatures make, or a `Refusal`; nothing is kept."""
         if not opened:
             raise NotForUs("It came without the leader's certificate.")
         if log_id is None:
             raise UnknownCommittee("This node knows no log of the pool yet.")
         voters = self._committee(opened, chain)
         if voters is None:
-            self.waiting = tuple(opened)
             raise UnknownCommittee("It is certified by a committee that is not known here (yet).")
         found = leader_certificate(opened, voters, log_id)
         check_fresh(found.time_ms, now.wall_ms)
-        self.hold(found)
         return found
 
     def hold(self, found: LeaderCertificate) -> None:

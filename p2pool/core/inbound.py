@@ -98,9 +98,7 @@ class Inbound:
             m.BeatsRequested: lambda x, f, now: near.beats(f.peer_key, x, now),
             m.HardwareRequested: lambda x, f, now: near.hardware_asked(f.peer_key, x, now),
             m.HardwareAnswered: lambda x, f, now: near.hardware_told(f.peer_key, x, now),
-            m.RequestForwarded: lambda x, f, now: asks.forwarded(
-                f.peer_key, x, f.signers[0] if f.signers else None, now
-            ),
+            m.RequestForwarded: self._forwarded,
             m.ForwardAnswered: lambda x, f, now: asks.forward_answered(f.peer_key, x, now),
             m.ReadIndexRequested: lambda x, f, now: asks.read_asked(f.peer_key, x, now),
             m.ReadIndexAnswered: lambda x, f, now: asks.read_answered(f.peer_key, x, now),
@@ -139,6 +137,20 @@ class Inbound:
         if sender.enclosed:
             self.node.evidence.saw(sender.enclosed, now)
         take(message, sender, now)
+
+    def worth(
+        self, verified: m.Verified, enclosed: tuple[m.Verified | None, ...], now: Now
+    ) -> bool:
+        """Whether it is worth finding who signed the requests in a message: that costs more than
+        all else of it, so it is asked first whether its sender may say it, and to us."""
+        header, message = verified.header, verified.message
+        sender = From(header.node_id, header.peer_key, header.incarnation, ())
+        if not self._may(sender, self.context.roster.belongs(header.node_id)):
+            return False
+        if isinstance(message, m.Order):
+            by = (header.node_id, header.peer_key)
+            return self.node.rights.worth(message, by, enclosed, now)
+        return not isinstance(message, m.Report) or self.context.ledger.leads
 
     def _may(self, sender: From, member: bool) -> bool:
         """A member by the roster; or one of the committee, which the log and not the roster says
@@ -245,6 +257,10 @@ class Inbound:
                 Level.ERROR, "this node's state is not the leader's", index=said.commit_index
             )
 
+    def _forwarded(self, asked: m.RequestForwarded, sender: From, now: Now) -> None:
+        if sender.signers:  # Else nobody looked who signed it, and it is sent again.
+            self.node.asks.forwarded(sender.peer_key, asked, sender.signers[0], now)
+
     # --- who is to go -----------------------------------------------------------------------------
 
     def _confirm_asked(self, asked: m.RemovalConfirmRequested, sender: From, now: Now) -> None:
@@ -306,6 +322,8 @@ class Inbound:
                 Level.WARNING, "an order is not obeyed", by=sender.node_id.hex(), why=refused
             )
             answer = m.OrderAnswered(order.token, worker.high_water, False, refused)
+        elif len(sender.signers) != len(order.desired):
+            return  # Its leader was none yet when it came in: it sends the order again.
         else:
             answer = worker.obey(order, sender.signers, now)
         context.tell(sender.peer_key, answer)
@@ -315,7 +333,9 @@ class Inbound:
             self.node.leader.orders.answered(sender.node_id, answer)
 
     def _report(self, report: m.Report, sender: From, now: Now) -> None:
-        if self.node.leader is not None and self.context.ledger.leads:
+        # Who led not yet when a report came in did not look at its claims: they come again.
+        looked = len(sender.signers) == len(report.claims)
+        if self.node.leader is not None and self.context.ledger.leads and looked:
             self.node.leader.reports.take(sender.node_id, report, sender.signers, now)
 
     def _report_answered(self, answer: m.ReportAnswered, sender: From, now: Now) -> None:

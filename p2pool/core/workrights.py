@@ -51,6 +51,18 @@ class WorkRights:
             return f"its certificate is of term {known.term}, not {order.token.term}"
         return ""
 
+    def worth(self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now) -> bool:
+        """Whether an order is by a leader with a certificate in force, so that it is worth finding
+        who signed what is in it. Nothing is kept of it."""
+        ledger, certified = self.context.ledger, self.context.certified
+        if order.node_id != self.context.me or order.token.epoch != ledger.epoch:
+            return False
+        try:
+            found = certified.check(enclosed, ledger.chain, ledger.log_id, now)
+        except Refusal:
+            return False
+        return (found.leader.node_id, found.leader.peer_key) == by
+
     def judge(self, desired: Desired, signers: Signers | None, at_s: int) -> str:
         """Why this must not be started here, or "". It is judged as of its submission, so that a
         delegation that expired since does not undo what was begun under it."""
