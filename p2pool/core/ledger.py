@@ -22,6 +22,7 @@ from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import recovery
 from p2pool.core.pool.apply import apply, apply_entry
 from p2pool.core.pool.chain import open_link
+from p2pool.core.pool.soundness import readable, state_in
 from p2pool.core.pool.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
@@ -30,12 +31,12 @@ from p2pool.core.recovery import Held
 from p2pool.core.replica import Ask, Entries, Replica, Whole, answer_of
 from p2pool.model import limits
 from p2pool.model.chain import RootRecord
-from p2pool.model.errors import Conflict, Malformed, Refusal
+from p2pool.model.errors import Conflict, Malformed
 from p2pool.model.frames import AppendRequested, SnapshotSent
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Message
 from p2pool.model.query import SnapshotRequested, StateAnswered, StateRequested
-from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Voter
+from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.storage import (
     AppendEntries,
@@ -80,6 +81,7 @@ class Ledger(Readings):
     readable: list[tuple[int, int]] = attrs.field(factory=list)
     unreadable: list[int] = attrs.field(factory=list)
     points: list[Point] = attrs.field(factory=list)
+    refused: list[PeerKey] = attrs.field(factory=list)
     unread_entries: int = 0
     held: bool = False
     to_tell: dict[NodeId, None] = attrs.field(factory=dict)
@@ -162,7 +164,7 @@ class Ledger(Readings):
         name = log_id(self.pool, self.root)
         rng = Random(self.rng.randrange(2**32))
         timing = TIMINGS[self.profile]
-        self.raft = Raft(self.me, name, timing, kept, rng, configuration_hash, now)
+        self.raft = Raft(self.me, name, timing, kept, rng, configuration_hash, now, self._sound)
         self.replica.follow(name, self.raft.state.commit_index)
 
     # --- steps ------------------------------------------------------------------------------------
@@ -299,7 +301,8 @@ class Ledger(Readings):
         if isinstance(taken, Entries):
             self._absorb(self.raft.adopt(taken.entries))
         elif isinstance(taken, Whole):
-            if not self._readable(taken.snapshot):
+            if not readable(taken.snapshot, self.pool, self.epoch):
+                self.refused.append(peer)
                 # A peer's mistake or lie: on the disk it would end this agent at each start.
                 self.replica.distrust(peer, now)
                 return None
@@ -312,14 +315,8 @@ class Ledger(Readings):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _readable(self, data: bytes) -> bool:
-        """Whether a snapshot that a peer gave holds a state of this pool, as old as it says."""
-        try:
-            snapshot = decode_snapshot(data)
-            state = from_bytes(snapshot.state)
-        except Refusal:
-            return False
-        return (state.pool, state.applied_index) == (self.pool, snapshot.index)
+    def _sound(self, snapshot: Snapshot) -> bool:
+        return state_in(snapshot, self.pool, self.epoch) is not None
 
     def _absorb(self, out: Out) -> None:
         """Keep what a step wants done, and apply what it committed."""
@@ -331,6 +328,7 @@ class Ledger(Readings):
         self.seal += out.seal
         self.readable += out.readable
         self.unreadable += out.unreadable
+        self.refused += [voter.peer_key for voter in out.refused]
         if out.installed is not None:
             self.state = from_bytes(out.installed)
             self._keep_time()

@@ -187,8 +187,15 @@ class Node:
             self.asks.readable(number, index, now)
         for number in unreadable:
             self.asks.unreadable(number)
+        self._say_refused()
         self.certifying.settle(now)
         return bool(applied or readable or unreadable)
+
+    def _say_refused(self) -> None:
+        refused, self.context.ledger.refused = self.context.ledger.refused, []
+        for peer_key in refused:
+            by = self.context.peers.node_of(peer_key) or self.context.me
+            self.context.log(Level.WARNING, "a snapshot is no good, and is not taken", by=by.hex())
 
     def _another_log(self, now: Now) -> None:
         """The chain founded another log: what was said under the last one counts no more."""

@@ -8,13 +8,15 @@ import pytest
 from p2pool.codec.messages import decode_snapshot
 from p2pool.codec.structs import encode_struct
 from p2pool.core.ledger import Ledger
-from p2pool.core.pool.state import from_bytes
+from p2pool.core.pool.state import Allocation, Task, TaskRecord, from_bytes
 from p2pool.core.replica import Ask
 from p2pool.model import limits
-from p2pool.model.ids import Address, PeerKey, PoolRef
+from p2pool.model.frames import SnapshotAnswered, SnapshotSent
+from p2pool.model.ids import Address, AllocationId, PeerKey, PoolRef, TaskId
 from p2pool.model.query import StateAnswered
-from p2pool.model.raft import Snapshot
+from p2pool.model.raft import Configuration, Snapshot
 from p2pool.model.storage import SaveSnapshot
+from p2pool.model.tasks import Action, SignedRequest, TaskRequest, TaskSpec
 from p2pool.model.timing import Now
 from tests.core.test_ledger_timing import POOL, ROOT, founded, setting
 from tests.raft.cluster import voter
@@ -66,7 +68,32 @@ def later_than_it_says(snapshot: Snapshot) -> Snapshot:
     return attrs.evolve(snapshot, index=snapshot.index + 5)
 
 
-@pytest.mark.parametrize("lie", [damaged, of_another_pool, later_than_it_says])
+def with_a_task_that_is_unreadable(snapshot: Snapshot) -> Snapshot:
+    state = from_bytes(snapshot.state)
+    made = TaskRequest(Action.SUBMIT, POOL.pool_id, "", "{}", b"r" * 32, 0, 600)
+    signed = SignedRequest(made, b"s" * 65)
+    record = TaskRecord(TaskId(b"t" * 16), signed, Address(b"a" * 20), None, 1, 0)
+    state.tasks[record.task_id] = Task(record, TaskSpec(name="t", image="i"))
+    return attrs.evolve(snapshot, state=state.to_bytes())
+
+
+def with_a_copy_of_no_task(snapshot: Snapshot) -> Snapshot:
+    state = from_bytes(snapshot.state)
+    state.put(Allocation(AllocationId(TaskId(b"t" * 16), 0)))
+    return attrs.evolve(snapshot, state=state.to_bytes())
+
+
+def of_another_committee(snapshot: Snapshot) -> Snapshot:
+    return attrs.evolve(snapshot, configuration=Configuration((voter(7),)))
+
+
+LIES = (
+    damaged, of_another_pool, later_than_it_says, with_a_task_that_is_unreadable,
+    with_a_copy_of_no_task, of_another_committee,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES)
 def test_a_state_that_is_none_is_left_and_another_peer_asked(lie: object) -> None:
     """The next answer, of an honest peer, is taken."""
     assert callable(lie)
@@ -81,3 +108,35 @@ def test_a_state_that_is_none_is_left_and_another_peer_asked(lie: object) -> Non
     assert again.peer_key == HONEST
     tell(ledger, again, good, Now(60_001, 60_001))
     assert ledger.commit_index == decode_snapshot(good).index
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_leaders_snapshot_is_looked_into_before_it_is_kept(lie: object) -> None:
+    """Raft's own: a bad one changes nothing, counts against its leader, and is not answered for;
+    the next leader's is taken."""
+    assert callable(lie)
+    good = decode_snapshot(whole())
+    ledger = Ledger(voter(2), POOL, Random(3))
+    ledger.follow_root(ROOT, Now(0, 0))
+    before = ledger.state
+    ledger.take_persist()
+
+    def sends(leader: int, data: bytes, at_ms: int) -> list[int]:
+        assert ledger.log_id is not None
+        sent = SnapshotSent(
+            ledger.log_id, leader, voter(leader), voter(2), decode_snapshot(data).index, good.term,
+            0, len(data), data,
+        )  # fmt: skip
+        ledger.receive(sent, sent.leader.peer_key, Now(at_ms, at_ms))
+        answers, ledger.send = [m for _, m in ledger.send], []
+        return [a.received_bytes for a in answers if isinstance(a, SnapshotAnswered)]
+
+    bad = encode_struct(lie(good))
+    assert sends(3, bad, 10) == [0]
+    assert sends(3, bad, 20) == []
+    assert ledger.refused == [voter(3).peer_key]
+    assert (ledger.state, ledger.commit_index) == (before, 0)
+    assert [o for o in ledger.take_persist() if isinstance(o, SaveSnapshot)] == []
+    kept = encode_struct(good)
+    assert sends(4, kept, 2_000) == [len(kept)]
+    assert ledger.commit_index == good.index

@@ -107,9 +107,12 @@ def test_a_snapshot_that_is_no_snapshot_is_not_answered_for() -> None:
     """The leader takes what is received in full for a match: only an installed one is."""
     cluster, raft = lone()
     assert received(cluster, raft, part(b"nonsense", 9, 0, 8)) == 0
+    cluster.now_ms += limits.SNAPSHOT_REFUSED_MS
     assert received(cluster, raft, part(snapshot(8, b"s"), 9, 0, 999)) == 0
     assert raft.state.commit_index == 0
     good = snapshot(9, b"s")
+    assert raft.receive(part(good, 9, 0, 5), voter(0).peer_key, cluster.now()).send == []
+    cluster.now_ms += limits.SNAPSHOT_REFUSED_MS
     assert received(cluster, raft, part(good, 9, 0, len(good))) == len(good)
     assert raft.state.commit_index == 9
 

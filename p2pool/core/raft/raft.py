@@ -12,7 +12,7 @@ import attrs
 
 from p2pool.codec.messages import encode_body
 from p2pool.core.raft import adopt, election, membership, reads, replication, snapshots
-from p2pool.core.raft.state import ConfigurationHash, Out, RaftState
+from p2pool.core.raft.state import ConfigurationHash, Out, RaftState, Sound
 from p2pool.model import limits
 from p2pool.model.entries import Noop
 from p2pool.model.errors import Malformed, NoLeader, Overloaded
@@ -57,9 +57,11 @@ class Raft:
         rng: Random,
         hash_of: ConfigurationHash,
         now: Now,
+        sound: Sound = lambda snapshot: True,
     ) -> None:
-        """Come back from the disk as one that rests; nothing is committed beyond the snapshot."""
-        s = RaftState(me, log_id, timing, rng, hash_of, hard=restored.hard)
+        """Come back from the disk as one that rests; nothing is committed beyond the snapshot.
+        `sound` judges each snapshot that a leader sends."""
+        s = RaftState(me, log_id, timing, rng, hash_of, hard=restored.hard, sound=sound)
         if restored.snapshot is not None:
             snapshots.load(s, restored.snapshot)
         s.log.restore(s.snapshot_index, s.snapshot_term, restored.entries)

@@ -7,7 +7,9 @@ what follows on a snapshot that is on its way stays too, so that it is not in va
 
 Invariants: a snapshot is answered for as received in full only once it is installed (or everything
 in it was committed here already), for the leader counts that as a match. Nothing committed is lost
-by it. Source: Raft, section 7 and figure 13.
+by it. One that is not what it says, or holds no state that can be taken, is refused before anything
+of it is kept, and for a while its leader's next ones are not listened to.
+Source: Raft, section 7 and figure 13.
 """
 
 from p2pool.codec.messages import decode_body, decode_snapshot, encode_snapshot
@@ -109,6 +111,8 @@ def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
     name = (m.term, m.leader.store_id, m.last_index, m.last_term, m.total_bytes)
     if s.receiving.name != name:
         s.receiving = Receiving(name)
+    if s.refused is not None and _is_refused(s, m, now):
+        return
     held = s.receiving.data
     if m.offset == len(held) and len(held) + len(m.data) <= m.total_bytes:
         held += m.data
@@ -116,7 +120,19 @@ def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
         _answer(s, m, len(held))
         return
     s.receiving = Receiving()
-    _answer(s, m, m.total_bytes if _install(s, bytes(held), m) else 0)
+    if _install(s, bytes(held), m):
+        _answer(s, m, m.total_bytes)
+        return
+    s.refused = (m.term, m.leader.store_id, now.mono_ms + limits.SNAPSHOT_REFUSED_MS)
+    s.out.refused.append(m.leader)
+    _answer(s, m, 0)
+
+
+def _is_refused(s: RaftState, m: SnapshotSent, now: Now) -> bool:
+    """Whether this leader sent a bad one a while ago: the next waits, and so does its answer."""
+    assert s.refused is not None
+    term, store_id, until_ms = s.refused
+    return (term, store_id) == (m.term, m.leader.store_id) and now.mono_ms < until_ms
 
 
 def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
@@ -126,7 +142,7 @@ def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
     except Malformed:
         return False
     said = (s.log_id, m.last_index, m.last_term)
-    if (snapshot.log_id, snapshot.index, snapshot.term) != said:
+    if (snapshot.log_id, snapshot.index, snapshot.term) != said or not s.sound(snapshot):
         return False
     put_in_place(s, snapshot, data)
     return True

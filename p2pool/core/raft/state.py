@@ -21,7 +21,7 @@ from p2pool.core.raft.log import RaftLog
 from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey, StoreId
 from p2pool.model.messages import Message
-from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Voter
+from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.storage import AppendEntries, PersistOp, SaveHardState, TruncateFrom
 from p2pool.model.timing import Now, Timing
@@ -30,6 +30,8 @@ FORSAKEN_TIMEOUTS = 5
 """After so many of the longest timeouts without a leader a learner looks for the log elsewhere."""
 
 ConfigurationHash = Callable[[Configuration], Digest]
+Sound = Callable[[Snapshot], bool]
+"""Whether a snapshot holds a state that can be taken, as its index, term and configuration say."""
 
 
 @attrs.define
@@ -37,6 +39,7 @@ class Out:
     """What a step wants done: make durable, then send and apply, in order.
 
     `seal`: our own words that we keep as others would receive them (a candidate's vote for itself).
+    `refused`: whose snapshot was no good.
     """
 
     persist: list[PersistOp] = attrs.field(factory=list)
@@ -44,6 +47,7 @@ class Out:
     seal: list[Message] = attrs.field(factory=list)
     committed: list[Entry] = attrs.field(factory=list)
     installed: bytes | None = None
+    refused: list[Voter] = attrs.field(factory=list)
     readable: list[tuple[int, int]] = attrs.field(factory=list)
     unreadable: list[int] = attrs.field(factory=list)
 
@@ -151,7 +155,8 @@ class RaftState:
     """One participant.
 
     `patience_ms`: for how long without a leader it leaves campaigning to others, since `led_ms`.
-    `overruling`: it campaigns although a leader is heard.
+    `overruling`: it campaigns although a leader is heard. `refused`: whose snapshot was no good, in
+    which term, until when no other one is taken of it.
     """
 
     me: Voter
@@ -191,6 +196,8 @@ class RaftState:
     swept_round: int = 0
     reads: list[PendingRead] = attrs.field(factory=list)
     transfer: Transfer | None = None
+    sound: Sound = attrs.field(default=lambda snapshot: True, eq=False)
+    refused: tuple[int, StoreId, int] | None = None
     receiving: Receiving = attrs.field(factory=Receiving)
     last_proposed_at_ms: int = 0
     out: Out = attrs.field(factory=Out)

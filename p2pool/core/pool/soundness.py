@@ -1,0 +1,34 @@
+"""Whether a snapshot that somebody sends holds a state that can be taken: asked before it is kept.
+
+Intuition: what is on the disk is believed at each start, so bytes of a peer that hold no state, one
+of another pool, or one that hangs together with nothing would end this agent again and again.
+
+Whether the state is the true one is not asked here: that takes somebody's word for its digest.
+"""
+
+from p2pool.codec.messages import decode_snapshot
+from p2pool.core.pool.state import PoolState, from_bytes
+from p2pool.model.errors import Refusal
+from p2pool.model.ids import PoolRef
+from p2pool.model.raft import Snapshot
+
+
+def readable(data: bytes, pool: PoolRef, epoch: int) -> bool:
+    """Whether bytes are a snapshot in which there is such a state."""
+    try:
+        return state_in(decode_snapshot(data), pool, epoch) is not None
+    except Refusal:
+        return False
+
+
+def state_in(snapshot: Snapshot, pool: PoolRef, epoch: int) -> PoolState | None:
+    """The state in a snapshot of this pool's log, with the committee that it says; else None."""
+    try:
+        state = from_bytes(snapshot.state)
+    except Refusal:
+        return None
+    chain, whole = state.chain, all(name in state.tasks for name in state.allocations)
+    is_of = (state.pool, state.epoch, chain.epoch) == (pool, epoch, epoch)
+    at = (state.applied_index, state.applied_term) == (snapshot.index, snapshot.term)
+    fits = is_of and at and whole and chain.voters == snapshot.configuration.voters
+    return state if fits else None
