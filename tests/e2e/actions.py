@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import attrs
 from p2pool.client.agent import Answer
 from p2pool.dev.leftovers import runtime_of
 from p2pool.dev.pool import DevAgent, DevPool
+from p2pool.model.errors import Unavailable
 from p2pool.model.runtime import ContainerState
 from tests.e2e.conftest import IMAGE, p2pool
 
@@ -60,11 +62,23 @@ class Acting:
     async def wait_states(self, at: DevAgent, task: str, *states: str) -> list[Answer]:
         """Wait until the copies of a task are in these states, in any order."""
 
-        async def there() -> list[Answer] | None:
-            copies = (await self.task(at, task))["allocations"]
-            return copies if sorted(c["state"] for c in copies) == sorted(states) else None
+        def done(copies: list[Answer]) -> bool:
+            return sorted(c["state"] for c in copies) == sorted(states)
 
-        return list(await self.pool.wait(f"{task[:8]} {states}", there))
+        return await self.wait_copies(at, task, str(states), done)
+
+    async def wait_copies(
+        self, at: DevAgent, task: str, what: str, done: Callable[[list[Answer]], bool]
+    ) -> list[Answer]:
+        """Wait until the copies of a task are as they should be; a failure says how they are."""
+
+        async def there() -> list[Answer]:
+            copies = list((await self.task(at, task))["allocations"])
+            if done(copies):
+                return copies
+            raise Unavailable("; ".join(_described(copy) for copy in copies))
+
+        return list(await self.pool.wait(f"{task[:8]} {what}", there))
 
     async def containers(self, agent: DevAgent) -> dict[str, int]:
         """Running containers of one agent, from the engine itself: allocation -> start."""
@@ -95,3 +109,8 @@ class Acting:
             return (await self.task(at, task))["state"] in ("stopped", "failed", "succeeded")
 
         await self.pool.wait(f"the end of {task[:8]}", ended)
+
+
+def _described(copy: Answer) -> str:
+    wanted = ("index", "attempt", "state", "node_id", "exit_code", "reason")
+    return ", ".join(f"{name} {copy[name]}" for name in wanted if copy.get(name) is not None)

@@ -77,11 +77,8 @@ class Place(Acting):
     async def wait_copy(self, at: DevAgent, task: str, what: str, done: Any) -> Answer:
         """Wait until the one copy of a task is as it should be."""
 
-        async def there() -> Answer | None:
-            (copy,) = (await self.task(at, task))["allocations"]
-            return copy if done(copy) else None
-
-        return dict(await self.pool.wait(f"{task[:8]} {what}", there))
+        (copy,) = await self.wait_copies(at, task, what, lambda copies: done(*copies))
+        return copy
 
     async def running(self, at: DevAgent, task: str, attempt: int = 1) -> Answer:
         """The copy, once it runs in this attempt or a later one."""
@@ -417,12 +414,11 @@ async def test_who_leaves_the_pool_ends_its_tasks(place: Place) -> None:
     chain, manager = _chain(place, "manager")
     await chain.eject(manager, place.pool.pool_id, NodeId(bytes.fromhex(agent.node_id[2:])))
 
-    async def moved() -> bool:
-        found = (await place.task(at, task))["allocations"]
+    def moved(found: list[Answer]) -> bool:
         away = all(copy["node_id"] != agent.node_id for copy in found)
         return away and all(copy["state"] == "running" for copy in found)
 
-    await place.pool.wait("all copies on members", moved)
+    await place.wait_copies(at, task, "all on members", moved)
 
     async def empty() -> bool:
         return await place.containers(agent) == {}
