@@ -6,6 +6,8 @@ worth another try, anybody's fault is not.
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import attrs
@@ -54,6 +56,8 @@ class Work:
         self._said: RuntimeObserved | None = None
         self._listing = trio.Lock()
         self._removed: dict[tuple[AllocationId, int], None] = {}
+        self._starting: dict[tuple[AllocationId, int], None] = {}
+        self._unlisted: dict[tuple[AllocationId, int], None] = {}
         self._interruptions = Interruptions(int(psutil.boot_time() * 1000))
         self._task_metrics = task_metrics
         self._metrics = metrics
@@ -109,14 +113,24 @@ class Work:
         try:
             with self._metrics.timed("pull"):
                 await self._pull(plan)
-            directory = self._task_metrics.open(allocation, attempt)
-            plan = attrs.evolve(plan, metrics_directory=directory)
-            with self._metrics.timed("start"):
+            with self._begun(allocation, attempt), self._metrics.timed("start"):
+                directory = self._task_metrics.open(allocation, attempt)
+                plan = attrs.evolve(plan, metrics_directory=directory)
                 status = await self.runtime.start(plan)
         except P2poolError as error:
             await self._failed(allocation, attempt, error)
         else:
             await self._loop.put(ev.ContainerStarted(status))
+
+    @contextmanager
+    def _begun(self, allocation: AllocationId, attempt: int) -> Iterator[None]:
+        """A start is under way, which a listing from before it does not show."""
+        key = (allocation, attempt)
+        self._starting[key] = self._unlisted[key] = None
+        try:
+            yield
+        finally:
+            del self._starting[key]
 
     async def _pull(self, plan: ContainerPlan) -> None:
         """Fetch the image, telling how far it is once a second at most."""
@@ -143,8 +157,8 @@ class Work:
 
     async def _restart(self, allocation: AllocationId, attempt: int) -> None:
         try:
-            self._task_metrics.open(allocation, attempt)
-            with self._metrics.timed("restart"):
+            with self._begun(allocation, attempt), self._metrics.timed("restart"):
+                self._task_metrics.open(allocation, attempt)
                 status = await self.runtime.restart(allocation, attempt)
         except P2poolError as error:
             await self._failed(allocation, attempt, error)
@@ -188,6 +202,7 @@ class Work:
         async with self._listing:
             began_ms = read_clock().wall_ms
             self._removed.clear()
+            self._unlisted = dict(self._starting)
             try:
                 with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
                     with self._metrics.timed("list"):
@@ -206,7 +221,7 @@ class Work:
         self._metrics.containers = Counter(status.state.value for status in statuses)
         self._task_metrics.keep(
             [(s.allocation, s.attempt) for s in statuses if not s.ended],
-            [(s.allocation, s.attempt) for s in statuses],
+            [*((s.allocation, s.attempt) for s in statuses), *self._unlisted],
         )
         await self._loop.put(ev.ContainersListed(judged.statuses, judged.interrupted))
 

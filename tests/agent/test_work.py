@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import attrs
 import trio
 import trio.testing
 
@@ -12,7 +13,8 @@ from p2pool.agent.work import Work
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
-from p2pool.model.runtime import ContainerState, ContainerStatus
+from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus
+from p2pool.model.tasks import TaskSpec
 
 COPY = AllocationId(TaskId(b"1" * 16), 0)
 ENDED = ContainerStatus(
@@ -23,9 +25,10 @@ ENDED = ContainerStatus(
 class SlowLister:
     """A runtime whose listings are of when they were asked for, and come when they are let."""
 
-    def __init__(self) -> None:
-        self.containers = [ENDED]
+    def __init__(self, *containers: ContainerStatus) -> None:
+        self.containers = list(containers)
         self.asked, self.let = trio.Event(), trio.Event()
+        self.started: list[ContainerPlan] = []
 
     async def list(self) -> tuple[ContainerStatus, ...]:
         """What was there when it was asked."""
@@ -33,6 +36,15 @@ class SlowLister:
         self.asked.set()
         await self.let.wait()
         return found
+
+    async def pull(self, image: str, on_progress: Any, policy: Any) -> str:
+        """It is there."""
+        return ""
+
+    async def start(self, plan: ContainerPlan) -> ContainerStatus:
+        """At once; what it was to be is kept."""
+        self.started.append(plan)
+        return attrs.evolve(ENDED, state=ContainerState.RUNNING, exit_code=None)
 
     async def remove(self, allocation: AllocationId, attempt: int) -> None:
         """At once."""
@@ -65,7 +77,7 @@ class Inbox:
 
 async def test_a_listing_from_before_a_removal_does_not_bring_it_back(tmp_path: Path) -> None:
     """Else it would be taken for a container that nobody knows, and told as ended once more."""
-    runtime, inbox = SlowLister(), Inbox()
+    runtime, inbox = SlowLister(ENDED), Inbox()
     metrics = Metrics(lambda: 0, lambda: 0)
     work = Work(runtime, inbox, TaskMetrics(tmp_path), metrics)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
@@ -80,3 +92,28 @@ async def test_a_listing_from_before_a_removal_does_not_bring_it_back(tmp_path: 
         nursery.cancel_scope.cancel()
     told = [e for e in inbox.told if not isinstance(e, RuntimeObserved)]
     assert told == [ev.ContainerRemoved(COPY, 1), ev.ContainersListed(())]
+
+
+async def test_a_listing_from_before_a_start_leaves_it_its_socket(tmp_path: Path) -> None:
+    """Else the directory that is mounted is gone before the engine looks; the next listing, which
+    knows, takes it away."""
+    runtime, inbox = SlowLister(), Inbox()
+    sockets = TaskMetrics(tmp_path)
+    work = Work(runtime, inbox, sockets, Metrics(lambda: 0, lambda: 0))  # type: ignore[arg-type]
+    plan = ContainerPlan(COPY, 1, Token(1, 1, 1), TaskSpec("t", "i"), Digest(b"h" * 32))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sockets.run)
+        nursery.start_soon(work.run)
+        await trio.testing.wait_all_tasks_blocked()
+        work.do(ev.ListContainers())
+        await runtime.asked.wait()
+        work.do(ev.StartContainer(plan))
+        await trio.testing.wait_all_tasks_blocked()
+        runtime.let.set()
+        await trio.testing.wait_all_tasks_blocked()
+        mounted = Path(runtime.started[0].metrics_directory)
+        assert mounted.is_dir()
+        work.do(ev.ListContainers())
+        await trio.testing.wait_all_tasks_blocked()
+        assert not mounted.exists()
+        nursery.cancel_scope.cancel()
