@@ -50,7 +50,7 @@ lifecycles: setup ## random lives of copies on a real engine: N=n tries the seed
 	bash .ci/packages test
 	P2POOL_LIFECYCLES=$(N) $(BIN)/pytest -q tests/containers/test_lifecycles.py
 
-bench: setup ## what should be fast, beside etcd and Serf in the same run: ONLY=own|etcd|serf for one
+bench: setup ## what should be fast, beside its peers in the same run: ONLY=own|containers|etcd|serf
 	bash .ci/packages bench
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 

@@ -1,7 +1,8 @@
 """`make bench`: what should be fast, measured beside a peer in the same run; a table at the end.
 
-Suites: `own` (one pool on a private engine), `etcd` (the log), `serf` (membership). They run one
-after the other, each in a directory of its own under /tmp, and leave nothing running.
+Suites: `own` (one pool on a private engine), `containers` (tasks beside plain docker), `etcd` (the
+log), `serf` (membership). They run one after the other, each in a directory of its own under /tmp,
+and leave nothing running.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import attrs
 import trio
 from rich.console import Console
 
-from tests.bench import against_etcd, against_serf, own
+from tests.bench import against_docker, against_etcd, against_serf, own
 from tests.bench.rows import Row, show
 
 NO_ENGINE = "unix:///nonexistent"
@@ -33,6 +34,7 @@ class Suite:
 
 SUITES = {
     own.SUITE: Suite(own.measure, ("docker", "dockerd"), engine=True),
+    against_docker.SUITE: Suite(against_docker.measure, ("docker", "dockerd"), engine=True),
     against_etcd.SUITE: Suite(against_etcd.measure, ("etcd",)),
     against_serf.SUITE: Suite(against_serf.measure, ("serf",)),
 }

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import docker
 import psutil
 import trio
 
@@ -22,7 +21,6 @@ from p2pool.model.tasks import Action, Resources, SignedRequest, TaskSpec
 from p2pool.wire.typed import sign_request
 
 MIB = 1024 * 1024
-POLL_S = 0.01
 
 
 class User:
@@ -38,11 +36,11 @@ class User:
         """A fresh signed request."""
         return sign_request(self.ref, self.account, request_for(self.ref, action, target, text))
 
-    def submit(self, agent: DevAgent, command: str = "sleep 1000") -> str:
+    def submit(self, agent: DevAgent, command: str = "sleep 1000", cpu_milli: int = 300) -> str:
         """Have a small task run; its id once it is committed."""
         spec = TaskSpec(
             name="bench", image=BUSYBOX_IMAGE, command=("sh", "-c", command),
-            resources=Resources(cpu_milli=300, memory_bytes=16 * MIB), stop_grace_s=0,
+            resources=Resources(cpu_milli=cpu_milli, memory_bytes=16 * MIB), stop_grace_s=0,
         )  # fmt: skip
         signed = self.signed(Action.SUBMIT, text=spec_json(spec))
         return str(agent.client().send(signed)["task_id"])
@@ -59,40 +57,6 @@ def timed(act: Callable[[], object], rounds: int) -> list[float]:
         began = time.perf_counter()
         act()
         taken.append(time.perf_counter() - began)
-    return taken
-
-
-def submit_to_running(user: User, rounds: int) -> list[float]:
-    """From handing a signed task to an agent until its container runs, as the engine says."""
-    agent = user.pool.agents[1]
-    client = docker.APIClient(base_url=os.environ["DOCKER_HOST"], version="auto")
-    taken = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        task = user.submit(agent)
-        wanted = {"label": f"p2pool.task={task}", "status": "running"}
-        while not client.containers(filters=wanted):
-            time.sleep(POLL_S)
-        taken.append(time.perf_counter() - began)
-        user.stop(agent, task)
-    client.close()
-    return taken
-
-
-def docker_run(rounds: int) -> list[float]:
-    """`docker run -d` of the same image on the same engine."""
-    names: list[str] = []
-
-    def run() -> None:
-        done = subprocess.run(
-            ["docker", "run", "-d", "--memory", "16m", "--cpus", "0.3", BUSYBOX_IMAGE,
-             "sh", "-c", "sleep 1000"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        names.append(done.stdout.strip())
-
-    taken = timed(run, rounds)
-    subprocess.run(["docker", "rm", "-f", *names], capture_output=True, check=True)
     return taken
 
 

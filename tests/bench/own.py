@@ -51,8 +51,6 @@ async def _figures(pool: DevPool, say: Say) -> list[Row]:
     percent, resident = await away(
         "an idle agent", lambda: figures.idle(figures.agent_pids(pool), 20)
     )
-    running = await away("submission to running", lambda: figures.submit_to_running(user, 7))
-    plain = await away("docker run", lambda: figures.docker_run(7))
     durable = await away("durable submissions", lambda: figures.durable_submission(user, 25))
     synced = await away("fsync", lambda: figures.fsync(pool.directory, 50))
     say("measuring failover")
@@ -60,8 +58,6 @@ async def _figures(pool: DevPool, say: Say) -> list[Row]:
     helped = await away("--help", lambda: figures.command(["-m", "p2pool", "--help"], 7))
     bare = await away("a bare Python", lambda: figures.command(["-c", "pass"], 7))
     return [
-        Row(SUITE, "submission to container running", median(running), "s",
-            f"docker run {median(plain):.2f} s: {median(running) / median(plain):.1f} times"),
         Row(SUITE, "durable submission, median", median(durable) * 1000, "ms",
             f"fsync {median(synced) * 1000:.1f} ms: {median(durable) / median(synced):.1f} times"),
         Row(SUITE, "durable submission, 95th of 100", p95(durable) * 1000, "ms"),

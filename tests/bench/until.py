@@ -13,14 +13,14 @@ T = TypeVar("T")
 POLL_S = 0.01
 
 
-def wait_until(found: Callable[[], T | None], within_s: float) -> T:
+def wait_until(found: Callable[[], T | None], within_s: float, poll_s: float = POLL_S) -> T:
     """What `found` gives, asked again and again. Raises TimeoutError."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         value = found()
         if value is not None:
             return value
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
     raise TimeoutError(f"it did not happen within {within_s:g} s")
 
 
