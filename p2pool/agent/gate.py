@@ -21,6 +21,7 @@ from nacl.signing import SigningKey
 from p2pool.codec.messages import TYPE_NUMBERS
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
+from p2pool.model.certificates import CertificatesAnswered
 from p2pool.model.errors import Malformed, Refusal
 from p2pool.model.gossip import Heartbeat, Hello, PeerBinding
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
@@ -159,6 +160,9 @@ class Gate:
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, BeatsAnswered):
             return self._relayed(message, now)
+        if isinstance(message, CertificatesAnswered) and not self._worth(verified, (), now):
+            self.counters["not-looked-at"] += 1
+            return []
         enclosed = self._enclosed.enclosed_in(message)
         signers: tuple[Signers | None, ...] = ()
         if requests_in(message):

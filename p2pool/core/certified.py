@@ -9,6 +9,8 @@ Invariants: only a certificate of a known committee, of this log, not expired, c
 or a later time replaces an earlier one, never the other way. Source: design, section 7.
 """
 
+from collections.abc import Sequence
+
 import attrs
 
 from p2pool.codec.certificates import (
@@ -16,9 +18,12 @@ from p2pool.codec.certificates import (
     check_fresh,
     committee_named,
     leader_certificate,
+    link_signers,
+    quorum_of,
     votes_for,
 )
 from p2pool.codec.messages import committee_hash
+from p2pool.model import limits
 from p2pool.model.certificates import Chain, LeaderCertificate
 from p2pool.model.errors import NotForUs, Refusal, Stale
 from p2pool.model.ids import Digest, NodeId
@@ -38,7 +43,8 @@ class Certified:
     """What one node knows of who leads, with proof.
 
     `problem`: why a leader has none; `disagreement`: which voter disagrees with a leader;
-    `diverged`: that this node's own state is not the one that was certified.
+    `diverged`: that this node's own state is not the one that was certified. `proven`: committees
+    that the log here does not show yet, and that were come to by a walk along signed links.
     """
 
     known: LeaderCertificate | None = None
@@ -47,6 +53,7 @@ class Certified:
     problem: str = ""
     disagreement: str = ""
     diverged: str = ""
+    proven: tuple[tuple[Voter, ...], ...] = ()
     _hashes: dict[tuple[Voter, ...], Digest] = attrs.field(factory=dict)
 
     # --- taking -----------------------------------------------------------------------------------
@@ -93,7 +100,7 @@ class Certified:
         known = self.known
         if known is None or not opened or len(opened) <= len(self.votes):
             return
-        for voters in _committees(chain):
+        for voters in (*_committees(chain), *self.proven):
             try:
                 votes_for(opened, voters, known.log_id, known.term, known.leader)
             except Refusal:
@@ -112,7 +119,37 @@ class Certified:
 
     def forget(self) -> None:
         """Another log was founded: who led the last one leads nothing."""
-        self.known, self.votes, self.waiting = None, (), ()
+        self.known, self.votes, self.waiting, self.proven = None, (), (), ()
+
+    # --- committees -------------------------------------------------------------------------------
+
+    def knows(self, opened: Opened, chain: Chain) -> bool:
+        """Whether the committee that a certificate names is known here."""
+        return self._committee(opened, chain) is not None
+
+    def walk(self, theirs: Chain, opened: Sequence[Opened], ours: Chain, log_id: Digest) -> None:
+        """Come to know what a chain leads to from the last committee in it that is known here;
+        `opened` are the signatures of each link. A `Refusal` where it does not hold."""
+        groups = [theirs.base, *(link.voters for link in theirs.links)]
+        known = (*_committees(ours), *self.proven)
+        start = max((n for n, group in enumerate(groups) if group in known), default=None)
+        if start is None:
+            raise UnknownCommittee("It shows no committee that is known here.")
+        before = groups[start]
+        for link, signed in zip(theirs.links[start:], opened[start:], strict=True):
+            signers = link_signers(signed, link, before, log_id)
+            if len(signers) < quorum_of(before):
+                raise UnknownCommittee(
+                    f"The committee's change at {link.index} is signed by {len(signers)} of "
+                    f"{len(before)} voters before it; {quorum_of(before)} are needed."
+                )
+            before = link.voters
+            self.prove(before)
+
+    def prove(self, voters: tuple[Voter, ...]) -> None:
+        """A committee that is known from now on, although the log here does not show it yet."""
+        if voters not in self.proven:
+            self.proven = (*self.proven, voters)[-limits.COMMITTEES_PROVEN_MAX :]
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -131,12 +168,18 @@ class Certified:
         known = self.fresh(now)
         return known is not None and (known.leader.node_id, known.term) == (node_id, term)
 
+    def leader(self, now: Now) -> Voter | None:
+        """Who leads by a certificate in force."""
+        known = self.fresh(now)
+        return known.leader if known is not None else None
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _committee(self, opened: Opened, chain: Chain) -> tuple[Voter, ...] | None:
-        """The voters that a certificate names, if they are the committee now or just before."""
+        """The voters that a certificate names, if they are the committee now or just before, or
+        one that was proven to come after."""
         named = committee_named(opened)
-        for voters in _committees(chain):
+        for voters in (*_committees(chain), *reversed(self.proven)):
             if self._hash(voters) == named:
                 return voters
         return None

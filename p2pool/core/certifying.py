@@ -79,7 +79,7 @@ class Certifying:
             self.digests[point.index] = point.state_digest
             while len(self.digests) > POINTS_KEPT:
                 self.digests.popitem(last=False)
-        self._compare()
+        self._compare(now)
         for again in incomplete(ledger.chain) if points else ():
             self._sign_link(again, now)
         link = open_link(ledger.chain)
@@ -93,22 +93,28 @@ class Certifying:
                 self._sign_link(link, now)
         self.context.certified.again(ledger.chain, ledger.log_id, now)
 
-    def _compare(self) -> None:
+    def _compare(self, now: Now) -> None:
         """Is what the committee certified the state that this node had there, voter or not?"""
         context, known = self.context, self.context.certified.known
         if known is None or known.log_id != context.ledger.log_id:
             return
         ours = self.digests.pop(known.commit_index, None)
-        if ours is None or ours == known.state_digest:
+        if ours is None:
+            return
+        if ours == known.state_digest:
+            context.certified.diverged = ""
             return
         context.log(
             Level.ERROR, "this node's state is not what the committee certifies",
             index=known.commit_index,
         )  # fmt: skip
-        context.certified.diverged = (
-            f"This node's state at index {known.commit_index} is not what the committee certifies: "
-            "stop it, move its store away and start it again."
+        said = (
+            f"This node's state at index {known.commit_index} is not what the committee certifies"
         )
+        if self.node.start_anew("its state was not what the committee certifies", now):
+            context.certified.diverged = f"{said}: it was thrown away, and is fetched anew."
+        else:
+            context.certified.diverged = f"{said}: stop it, move its store away and start it again."
 
     def _point(self, point: Point, now: Now) -> None:
         """A leader's question."""

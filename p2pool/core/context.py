@@ -60,6 +60,7 @@ class Context:
     announced_ms: int | None = None
     announced_term: int = 0
     asked_certificates_ms: int | None = None
+    proofs_awaited: dict[PeerKey, int] = attrs.field(factory=dict)
     judged_ms: dict[NodeId, int] = attrs.field(factory=dict)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from p2pool.core import catchup
 from p2pool.core.effects import AdmitPeer, Level
 from p2pool.core.inputs import Received
 from p2pool.core.pool.chain import open_link
+from p2pool.core.proofs import ask_proof
 from p2pool.model import messages as m
 from p2pool.model.frames import (
     AppendAnswered,
@@ -76,7 +78,9 @@ class Inbound:
             **dict.fromkeys(frames, self._raft),
             m.CertificateSigned: self._signed,
             m.ConfigurationSigned: self._signed,
-            m.CertificatesAnswered: lambda x, f, now: node.proofs.told(x, f.enclosed, now),
+            m.CertificatesAnswered: lambda x, f, now: node.proofs.told(
+                x, f.node_id, f.peer_key, f.enclosed, now
+            ),
             m.Order: self._order,
             m.OrderAnswered: self._order_answered,
             m.Report: self._report,
@@ -141,12 +145,15 @@ class Inbound:
     def worth(
         self, verified: m.Verified, enclosed: tuple[m.Verified | None, ...], now: Now
     ) -> bool:
-        """Whether it is worth finding who signed the requests in a message: that costs more than
-        all else of it, so it is asked first whether its sender may say it, and to us."""
+        """Whether it is worth finding who signed the requests in a message, or the many links of a
+        chain: that costs more than all else of it, so it is asked first whether its sender may say
+        it, and to us."""
         header, message = verified.header, verified.message
         sender = From(header.node_id, header.peer_key, header.incarnation, ())
         if not self._may(sender, self.context.roster.belongs(header.node_id)):
             return False
+        if isinstance(message, m.CertificatesAnswered):
+            return self.node.proofs.awaits(header.peer_key, message)
         if isinstance(message, m.Order):
             by = (header.node_id, header.peer_key)
             return self.node.rights.worth(message, by, enclosed, now)
@@ -244,11 +251,9 @@ class Inbound:
         if raft is None or said.log_id != raft.state.log_id:
             return
         self.node.proofs.announced(said, sender, event.enclosed, now)
-        if ledger.fetches:
-            ledger.replica.held_index = ledger.commit_index
-            ledger.replica.heard(said, context.roster.size(), now, context.peers.key_of(sender))
         if not context.certified.leads(sender, said.term, now):
             return  # It may say so; it is no leader to us without proof.
+        catchup.heard(ledger, said, context.roster.size(), context.peers.key_of(sender), now)
         state = ledger.state
         same = state is not None and state.applied_index == said.commit_index
         same = same and ledger.former is None
@@ -256,6 +261,7 @@ class Inbound:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=said.commit_index
             )
+            self.node.start_anew("its state was not the leader's", now)
 
     def _forwarded(self, asked: m.RequestForwarded, sender: From, now: Now) -> None:
         if sender.signers:  # Else nobody looked who signed it, and it is sent again.
@@ -282,8 +288,23 @@ class Inbound:
     def _raft(self, frame: Any, sender: From, now: Now) -> None:
         if isinstance(frame, VoteAnswered) and frame.granted:
             self.node.evidence.saw((self._verified(frame, sender),), now)
+        if self._claims(frame, sender, now):
+            return
         self.node.oneself.witness.frame(frame, sender.sealed)
         self.context.ledger.receive(frame, sender.peer_key, now, sender.sealed)
+
+    def _claims(self, frame: Any, sender: From, now: Now) -> bool:
+        """Whether somebody says that it leads whom no certificate shows to: a participant knows its
+        leader by Raft, but who is none would take any member's log for the pool's."""
+        context = self.context
+        if not isinstance(frame, (AppendRequested, SnapshotSent)) or not context.ledger.fetches:
+            return False
+        known = context.certified.fresh(now)
+        if known is not None and (known.leader, known.term) == (frame.leader, frame.term):
+            return False
+        if frame.log_id == context.ledger.log_id:
+            ask_proof(context, sender.peer_key, now)
+        return True
 
     def _signed(self, word: Any, sender: From, now: Now) -> None:
         verified = self._verified(word, sender)
@@ -303,7 +324,9 @@ class Inbound:
     def _state_told(self, answer: m.StateAnswered, sender: From, now: Now) -> None:
         context = self.context
         number = context.last_request + 1
-        ask = context.ledger.answered(answer, sender.peer_key, number, now)
+        leader = context.certified.leader(now)
+        leads = leader.peer_key if leader is not None else None
+        ask = catchup.answered(context.ledger, answer, sender.peer_key, number, leads, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)

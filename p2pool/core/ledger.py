@@ -20,15 +20,16 @@ import attrs
 from p2pool.codec.messages import configuration_hash, decode_snapshot, log_id
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import recovery
+from p2pool.core.following import Following
 from p2pool.core.pool.apply import apply, apply_entry
 from p2pool.core.pool.chain import open_link
-from p2pool.core.pool.soundness import readable, state_in
+from p2pool.core.pool.soundness import state_in
 from p2pool.core.pool.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
 from p2pool.core.readings import Point, Readings, point_of
 from p2pool.core.recovery import Held
-from p2pool.core.replica import Ask, Entries, Replica, Whole, answer_of
+from p2pool.core.replica import Replica, answer_of
 from p2pool.model import limits
 from p2pool.model.chain import RootRecord
 from p2pool.model.errors import Conflict, Malformed
@@ -71,7 +72,8 @@ class Ledger(Readings):
     doubted: bool = False
     refusal: str = ""
     state: PoolState | None = None
-    replica: Replica = attrs.field(init=False)
+    following: Following = attrs.field(init=False)
+    discarded_ms: int | None = None
     persist: list[PersistOp] = attrs.field(factory=list)
     deferred: list[PersistOp] = attrs.field(factory=list)
     send: list[tuple[PeerKey, Message]] = attrs.field(factory=list)
@@ -88,7 +90,7 @@ class Ledger(Readings):
 
     def __attrs_post_init__(self) -> None:
         """A replica of its own chance, so that reads do not move elections."""
-        self.replica = Replica(Random(self.rng.randrange(2**32)))
+        self.following = Following(Replica(Random(self.rng.randrange(2**32))))
 
     # --- life of a log ----------------------------------------------------------------------------
 
@@ -99,7 +101,7 @@ class Ledger(Readings):
             return
         self.root = decode_struct(RootRecord, meta[ROOT_KEY])
         kept = RaftRestored(restored.hard_state, restored.snapshot, restored.entries)
-        self._begin(kept, now)
+        self.begin(kept, now)
         assert self.raft is not None
         if self.raft.state.log_id != restored.log_id:
             raise AssertionError("the store holds a log of another root record")
@@ -108,7 +110,7 @@ class Ledger(Readings):
         if snapshot is not None:
             self.state = from_bytes(decode_snapshot(snapshot).state)
             self._keep_time()
-        self._absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
+        self.absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
         self.points.clear()  # What was asked before the restart was answered, or is asked anew.
 
     def follow_root(self, root: RootRecord | None, now: Now, block: int = 0) -> bool:
@@ -127,12 +129,12 @@ class Ledger(Readings):
             self._refound(root, name, self.former, now)
             return True
         if self.former is None:
-            self.persist += self._opening(root, name)
+            self.persist += self.opening(root, name)
             self.state = PoolState(self.pool, root.epoch)
-        self._begin(RaftRestored(), now)
+        self.begin(RaftRestored(), now)
         assert self.raft is not None
         if root.founder == self.me.node_id and not self.refusal:
-            self._absorb(self.raft.found(now))
+            self.absorb(self.raft.found(now))
         return True
 
     def _replaces(self, root: RootRecord, block: int) -> bool:
@@ -143,7 +145,7 @@ class Ledger(Readings):
             return True
         return root.epoch == ours.epoch and root != ours and block > self.root_block
 
-    def _opening(self, root: RootRecord, name: Digest) -> list[PersistOp]:
+    def opening(self, root: RootRecord, name: Digest) -> list[PersistOp]:
         """What begins a log on the disk; whatever log was there is gone."""
         kept = Put(META_TABLE, ROOT_KEY, encode_struct(root))
         return [ResetLog(name), kept, Put(META_TABLE, COMMIT_KEY, b"")]
@@ -152,20 +154,21 @@ class Ledger(Readings):
         """Found the log of a recovery: its base is the state of the log that we hold."""
         kept = recovery.base(self.me, root, name, held, now)
         assert kept.snapshot is not None
-        self.persist += self._opening(root, name)
+        self.persist += self.opening(root, name)
         self.persist += [SaveHardState(name, kept.hard), SaveSnapshot(kept.snapshot)]
         self.former = None
         self.state = from_bytes(decode_snapshot(kept.snapshot).state)
-        self._begin(kept, now)
+        self.begin(kept, now)
         self._keep_time()
 
-    def _begin(self, kept: RaftRestored, now: Now) -> None:
+    def begin(self, kept: RaftRestored, now: Now) -> None:
+        """Take part in the log of the root record with what is kept of it."""
         assert self.root is not None
         name = log_id(self.pool, self.root)
         rng = Random(self.rng.randrange(2**32))
         timing = TIMINGS[self.profile]
         self.raft = Raft(self.me, name, timing, kept, rng, configuration_hash, now, self._sound)
-        self.replica.follow(name, self.raft.state.commit_index)
+        self.following.follow(name, self.raft.state.commit_index)
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -174,7 +177,7 @@ class Ledger(Readings):
         if self.former is not None and not isinstance(frame, (AppendRequested, SnapshotSent)):
             return  # Nothing of the new log is here: there is nothing to vote on, or to lead.
         if self.raft is not None and not self.doubted:
-            self._absorb(self.raft.receive(frame, sender, now, sealed))
+            self.absorb(self.raft.receive(frame, sender, now, sealed))
 
     @property
     def wakeup_ms(self) -> int | None:
@@ -185,7 +188,7 @@ class Ledger(Readings):
         """Elections and appends that are due."""
         due_ms = self.wakeup_ms
         if self.raft is not None and due_ms is not None and now.mono_ms >= due_ms:
-            self._absorb(self.raft.tick(now))
+            self.absorb(self.raft.tick(now))
 
     def take_part(self, now: Now) -> None:
         """The disk is found to be what it was (`core.probation`): vote and acknowledge by it."""
@@ -204,8 +207,8 @@ class Ledger(Readings):
         kept = RaftRestored(HardState(), s.snapshot, tuple(s.log.entries))
         committed = s.commit_index
         self.send, self.seal = [], []
-        self._begin(kept, now)
-        self._absorb(self.raft.recommit(committed))
+        self.begin(kept, now)
+        self.absorb(self.raft.recommit(committed))
 
     def rest(self) -> None:
         """Lead and campaign no more, and say nothing of what was under way."""
@@ -219,7 +222,7 @@ class Ledger(Readings):
         assert self.raft is not None
         out, entry = self.raft.propose(kind, body, now, hold=True)
         self.held = True
-        self._absorb(out)
+        self.absorb(out)
         return entry
 
     def tell(self, node_id: NodeId) -> None:
@@ -229,7 +232,7 @@ class Ledger(Readings):
     def flush(self) -> None:
         """At the end of a step: send what was proposed in it, in as few frames as can be."""
         if self.raft is not None and (self.held or self.to_tell):
-            self._absorb(self.raft.flush(tuple(self.to_tell)))
+            self.absorb(self.raft.flush(tuple(self.to_tell)))
         self.held, self.to_tell = False, {}
 
     def change(self, wanted: Configuration, now: Now) -> Entry:
@@ -242,72 +245,45 @@ class Ledger(Readings):
                 f"The committee's change at {waits.index} is not certified yet.", hint="Retry."
             )
         out, entry = self.raft.change(wanted, now)
-        self._absorb(out)
+        self.absorb(out)
         return entry
 
     def transfer(self, to: Voter, now: Now) -> None:
         """Hand leadership to a voter; raises what `Raft.transfer` raises."""
         assert self.raft is not None
-        self._absorb(self.raft.transfer(to, now))
+        self.absorb(self.raft.transfer(to, now))
 
     def overrule(self, now: Now) -> None:
         """Campaign although a leader is heard (`Raft.overrule`)."""
         assert self.raft is not None
-        self._absorb(self.raft.overrule(now))
+        self.absorb(self.raft.overrule(now))
 
     def resign(self, now: Now) -> None:
         """Lead no more, without an heir."""
         assert self.raft is not None
-        self._absorb(self.raft.resign(now))
+        self.absorb(self.raft.resign(now))
 
     def urge(self, now: Now) -> None:
         """As leader, have all apply at once what is committed."""
         if self.raft is not None:
-            self._absorb(self.raft.urge(now))
+            self.absorb(self.raft.urge(now))
 
     def read(self, request: int, now: Now) -> None:
         """Ask for an index at which a read is consistent; told in `readable` or `unreadable`."""
         assert self.raft is not None
-        self._absorb(self.raft.read(request, now))
-
-    def want(self, index: int, holder: PeerKey | None, members: int, now: Now) -> None:
-        """Somebody here waits for what is committed up to an index, which `holder` has."""
-        self.replica.held_index = self.commit_index
-        self.replica.want(index, members, now, holder)
+        self.absorb(self.raft.read(request, now))
 
     # --- follower replica -------------------------------------------------------------------------
+
+    @property
+    def replica(self) -> Replica:
+        """What is fetched of peers."""
+        return self.following.replica
 
     @property
     def fetches(self) -> bool:
         """Whether this node takes committed entries from its peers, being no participant."""
         return self.raft is not None and self.raft.state.role is RaftRole.IDLE
-
-    def ask(self, request: int, peers: tuple[PeerKey, ...], members: int, now: Now) -> Ask | None:
-        """The question to put to a peer now, if any."""
-        if not self.fetches:
-            return None
-        self.replica.held_index = self.commit_index
-        return self.replica.tick(request, peers, members, now)
-
-    def answered(
-        self, answer: StateAnswered, peer: PeerKey, next_request: int, now: Now
-    ) -> Ask | None:
-        """A peer's answer; the next question, where one follows at once."""
-        if not self.fetches:
-            return None
-        assert self.raft is not None
-        self.replica.held_index = self.commit_index
-        taken = self.replica.answered(answer, peer, next_request, now)
-        if isinstance(taken, Entries):
-            self._absorb(self.raft.adopt(taken.entries))
-        elif isinstance(taken, Whole):
-            if not readable(taken.snapshot, self.pool, self.epoch):
-                self.refused.append(peer)
-                # A peer's mistake or lie: on the disk it would end this agent at each start.
-                self.replica.distrust(peer, now)
-                return None
-            self._absorb(self.raft.adopt_snapshot(taken.snapshot))
-        return taken if isinstance(taken, Ask) else None
 
     def answer(self, asked: StateRequested | SnapshotRequested) -> StateAnswered | None:
         """What we hold of the log that a peer asks for; None when it is not ours."""
@@ -318,7 +294,7 @@ class Ledger(Readings):
     def _sound(self, snapshot: Snapshot) -> bool:
         return state_in(snapshot, self.pool, self.epoch) is not None
 
-    def _absorb(self, out: Out) -> None:
+    def absorb(self, out: Out) -> None:
         """Keep what a step wants done, and apply what it committed."""
         if self.former is None:
             self.persist += out.persist
@@ -344,7 +320,7 @@ class Ledger(Readings):
             return
         assert self.root is not None
         assert self.raft is not None
-        self.persist += [*self._opening(self.root, self.raft.state.log_id), *self.deferred]
+        self.persist += [*self.opening(self.root, self.raft.state.log_id), *self.deferred]
         self.former, self.deferred = None, []
         self.state = PoolState(self.pool, self.root.epoch)
 

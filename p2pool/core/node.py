@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from p2pool.codec.structs import decode_struct, encode_struct
-from p2pool.core import inputs, outbox
+from p2pool.core import catchup, inputs, outbox
 from p2pool.core.asks import NO_TASK, Asks
 from p2pool.core.beats import Beats
 from p2pool.core.certifying import CONFIRMED_KEY, Certifying
@@ -197,6 +197,14 @@ class Node:
             by = self.context.peers.node_of(peer_key) or self.context.me
             self.context.log(Level.WARNING, "a snapshot is no good, and is not taken", by=by.hex())
 
+    def start_anew(self, why: str, now: Now) -> bool:
+        """What this node holds of the log is not what the committee has: it is fetched anew, by
+        another store, for this one may have promised what it does not hold."""
+        thrown = catchup.discard(self.context.ledger, now)
+        if thrown:
+            self.oneself.probation.lost = why
+        return thrown
+
     def _another_log(self, now: Now) -> None:
         """The chain founded another log: what was said under the last one counts no more."""
         context, ledger = self.context, self.context.ledger
@@ -229,7 +237,8 @@ class Node:
         """Catch up with the log, being no participant."""
         context = self.context
         peers = tuple(key for key, _ in context.peers.connected_members())
-        ask = context.ledger.ask(context.last_request + 1, peers, context.roster.size(), now)
+        number, members = context.last_request + 1, context.roster.size()
+        ask = catchup.ask(context.ledger, number, peers, members, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)

@@ -69,6 +69,7 @@ class Replica:
     fetch: Fetch | None = None
     failed_with: PeerKey | None = None
     holder: PeerKey | None = None
+    insists: bool = False
     announcer: PeerKey | None = None
     parts: bytearray = attrs.field(factory=bytearray)
     parts_total: int = 0
@@ -96,6 +97,14 @@ class Replica:
         self._plan(members, now)
         if holder is not None and self.fetch_at_ms is not None:
             self.fetch_at_ms, self.holder = now.mono_ms, holder
+        elif holder is not None and self.fetch is not None:
+            self.holder = holder
+
+    def turn_to(self, holder: PeerKey | None, now: Now) -> None:
+        """Only this peer will do, connected or not; nobody: wait until there is one."""
+        self._give_up(None)
+        self.holder, self.insists = holder, holder is not None
+        self.fetch_at_ms = now.mono_ms + (0 if self.insists else limits.PROBE_INTERVAL_MS)
 
     def _plan(self, members: int, now: Now) -> None:
         if self.held_index >= self.target_index or self.fetch or self.fetch_at_ms is not None:
@@ -117,20 +126,28 @@ class Replica:
             return None
         # Whoever failed us last is asked again only where there is nobody else.
         others = tuple(p for p in peers if p != self.failed_with) or peers
+        if self.insists and self.holder is not None:
+            others = (self.holder,)
         if not others:
             self.fetch_at_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
             return None
         self.fetch_at_ms = None
         peer = others[self.rng.randrange(len(others))]
         if self.holder in others:
-            peer, self.holder = self.holder, None
+            peer, self.holder, self.insists = self.holder, None, False
         self.fetch = Fetch(request, peer, now.mono_ms + FETCH_TIMEOUT_MS)
         return Ask(peer, StateRequested(request, self.log_id, self.held_index))
 
     def answered(
-        self, answer: StateAnswered, peer_key: PeerKey, next_request: int, now: Now
+        self,
+        answer: StateAnswered,
+        peer_key: PeerKey,
+        next_request: int,
+        now: Now,
+        leader: PeerKey | None = None,
     ) -> Entries | Whole | Ask | None:
-        """Take an answer: entries to apply, a whole snapshot, or the next question."""
+        """Take an answer: entries, a whole snapshot, or the next question. A snapshot is taken of
+        the certified leader alone, who is asked for it."""
         fetch = self.fetch
         if fetch is None or (answer.request, peer_key) != (fetch.request, fetch.peer_key):
             return None
@@ -138,6 +155,9 @@ class Replica:
             self._give_up(peer_key)
             return None
         self.target_index = max(self.target_index, answer.commit_index)
+        if answer.snapshot_total_bytes and peer_key != leader:
+            self.turn_to(leader, now)
+            return None
         if answer.snapshot_total_bytes:
             return self._take_part(answer, peer_key, next_request, now)
         self.fetch, self.failed_with = None, None
@@ -189,7 +209,7 @@ class Replica:
         """Follow another log from an index; what was under way is dropped."""
         self._give_up(None)
         self.log_id, self.held_index, self.target_index = log_id, held_index, held_index
-        self.fetch_at_ms = None
+        self.fetch_at_ms, self.holder, self.insists = None, None, False
 
 
 def answer_of(s: RaftState, asked: StateRequested | SnapshotRequested) -> StateAnswered | None:

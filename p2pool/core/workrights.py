@@ -13,6 +13,7 @@ from p2pool.codec.certificates import Opened, check_fresh
 from p2pool.codec.messages import task_id
 from p2pool.core.certified import UnknownCommittee
 from p2pool.core.context import Context
+from p2pool.core.proofs import ask_proof
 from p2pool.core.rights import may
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
@@ -40,8 +41,8 @@ class WorkRights:
                 known = certified.judge(enclosed, ledger.chain, ledger.log_id, now)
             check_fresh(known.time_ms, now.wall_ms)
         except UnknownCommittee as error:
-            if ledger.fetches:  # Perhaps we are behind: look, and the order will come again.
-                ledger.want(ledger.commit_index + 1, by[1], self.context.roster.size(), now)
+            if ledger.fetches:  # Perhaps we are behind: let it prove it; the order comes again.
+                ask_proof(self.context, by[1], now)
             return error.message
         except Refusal as error:
             return error.message

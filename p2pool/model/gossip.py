@@ -83,7 +83,8 @@ class Announcement:
     """A leader says that it leads, and how far the committed state is.
 
     Its certificate and the votes that elected it (sealed messages) come along when they are new,
-    and now and then: whoever holds the certificate knows that the leader is one.
+    and now and then: whoever holds the certificate knows that the leader is one. `history`: over
+    all entries up to the commit index, so that they may come from anybody.
     """
 
     log_id: Digest
@@ -93,3 +94,4 @@ class Announcement:
     state_digest: Digest
     certificate: tuple[bytes, ...] = ()
     votes: tuple[bytes, ...] = ()
+    history: Digest = Digest(bytes(32))

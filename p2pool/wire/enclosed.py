@@ -21,10 +21,14 @@ from p2pool.wire.envelope import open_sealed
 
 
 def enclosed_in(message: Message) -> tuple[bytes, ...]:
-    """The sealed messages inside a message, in its order: certificates before votes."""
+    """The sealed messages inside a message, in its order: certificates before votes, and
+    the links of a chain last."""
     if isinstance(message, Order):
         return message.certificate
-    if isinstance(message, Announcement | CertificatesAnswered):
+    if isinstance(message, CertificatesAnswered):
+        links = (sealed for link in message.chain.links for sealed in link.signatures)
+        return (*message.certificate, *message.votes, *links)
+    if isinstance(message, Announcement):
         return (*message.certificate, *message.votes)
     if isinstance(message, StoreSeenAnswered):
         return message.shown

@@ -7,6 +7,7 @@ import pytest
 
 from p2pool.codec.messages import decode_snapshot
 from p2pool.codec.structs import encode_struct
+from p2pool.core import catchup
 from p2pool.core.ledger import Ledger
 from p2pool.core.pool.state import Allocation, Task, TaskRecord, from_bytes
 from p2pool.core.replica import Ask
@@ -40,7 +41,7 @@ def follower() -> tuple[Ledger, Ask]:
     ledger = Ledger(voter(2), POOL, Random(3))
     ledger.follow_root(ROOT, Now(0, 0))
     ledger.replica.want(10_000, 1, Now(0, 0), LIAR)
-    ask = ledger.ask(1, (LIAR, HONEST), 1, Now(1, 1))
+    ask = catchup.ask(ledger, 1, (LIAR, HONEST), 1, Now(1, 1))
     assert ask is not None
     assert ask.peer_key == LIAR
     return ledger, ask
@@ -51,7 +52,8 @@ def tell(ledger: Ledger, ask: Ask, data: bytes, now: Now) -> None:
     request, name = ask.message.request, ledger.log_id
     assert name is not None
     answer = StateAnswered(request, name, 10_000, (), len(data), 0, data)
-    assert ledger.answered(answer, ask.peer_key, 2, now) is None
+    leader = ask.peer_key  # Whoever is asked leads, by a certificate.
+    assert catchup.answered(ledger, answer, ask.peer_key, 2, leader, now) is None
 
 
 def damaged(snapshot: Snapshot) -> Snapshot:
@@ -103,7 +105,7 @@ def test_a_state_that_is_none_is_left_and_another_peer_asked(lie: object) -> Non
     tell(ledger, ask, encode_struct(lie(decode_snapshot(good))), Now(2, 2))
     assert [o for o in ledger.take_persist() if isinstance(o, SaveSnapshot)] == []
     assert ledger.commit_index == 0
-    again = ledger.ask(3, (LIAR, HONEST), 1, Now(60_000, 60_000))
+    again = catchup.ask(ledger, 3, (LIAR, HONEST), 1, Now(60_000, 60_000))
     assert again is not None
     assert again.peer_key == HONEST
     tell(ledger, again, good, Now(60_001, 60_001))

@@ -100,7 +100,7 @@ def test_a_setting_in_a_snapshot_is_in_force() -> None:
     assert s.log.base_index > limits.SNAPSHOT_AFTER_ENTRIES - limits.SNAPSHOT_KEEP_ENTRIES - 10
     peer = Ledger(voter(2), POOL, Random(3))
     peer.follow_root(ROOT, Now(0, 0))
-    peer._absorb(peer.raft.adopt_snapshot(s.snapshot))  # type: ignore[union-attr]
+    peer.absorb(peer.raft.adopt_snapshot(s.snapshot))  # type: ignore[union-attr]
     assert timing(peer) is Profile.WAN
     again = Ledger(ME, POOL, Random(2))
     again.restore(written(ledger), Now(0, 20_000))

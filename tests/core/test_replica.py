@@ -105,14 +105,33 @@ def test_a_snapshot_is_taken_only_whole() -> None:
     """Chunks are put together in order; one out of order gives the fetch up."""
     replica = behind(9)
     ask(replica, 100)
-    more = replica.answered(StateAnswered(7, LOG, 9, (), 4, 0, b"ab"), A, 8, at(101))
+    more = replica.answered(StateAnswered(7, LOG, 9, (), 4, 0, b"ab"), A, 8, at(101), A)
     assert isinstance(more, Ask)
     assert more.message == SnapshotRequested(8, LOG, 2)
-    whole = replica.answered(StateAnswered(8, LOG, 9, (), 4, 2, b"cd"), A, 9, at(102))
+    whole = replica.answered(StateAnswered(8, LOG, 9, (), 4, 2, b"cd"), A, 9, at(102), A)
     assert whole == Whole(b"abcd")
 
     replica = behind(9)
     ask(replica, 100)
-    assert replica.answered(StateAnswered(7, LOG, 9, (), 4, 2, b"cd"), A, 8, at(101)) is None
+    assert replica.answered(StateAnswered(7, LOG, 9, (), 4, 2, b"cd"), A, 8, at(101), A) is None
     assert replica.fetch is None
     assert not replica.parts
+
+
+def test_a_snapshot_is_taken_of_the_leader_alone() -> None:
+    """No history names what is in it: who has compacted what is asked for is left for the leader,
+    connected or not; where nobody is known to lead, one is waited for."""
+    replica = behind(9)
+    ask(replica, 100, (A,))
+    told = StateAnswered(7, LOG, 9, (), 2, 0, b"ab")
+    assert replica.answered(told, A, 8, at(101), B) is None
+    again = ask(replica, 101, (A,), 8)
+    assert again.peer_key == B
+    assert replica.answered(StateAnswered(8, LOG, 9, (), 2, 0, b"ab"), B, 9, at(102), B) == Whole(
+        b"ab"
+    )
+
+    replica = behind(9)
+    ask(replica, 100, (A,))
+    assert replica.answered(told, A, 8, at(101), None) is None
+    assert replica.wakeup_ms() == 101 + limits.PROBE_INTERVAL_MS

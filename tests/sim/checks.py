@@ -40,9 +40,9 @@ UNWANTED = (AllocationState.LOST, AllocationState.STOPPING, AllocationState.STOP
 
 @attrs.define
 class Seen:
-    """How far one life of an agent had come in one log at its last step."""
+    """How far one life of an agent had come in one log at its last step, since it began anew."""
 
-    life: tuple[int, Digest] = (-1, Digest(b""))
+    life: tuple[int, Digest, int | None] = (-1, Digest(b""), None)
     commit_index: int = 0
     applied_index: int = 0
     checked_index: int = 0
@@ -105,7 +105,7 @@ class Checks:
                 raise Violation(f"two leaders in term {ledger.term}")
             self._complete(ledger.raft.state)
         seen = self.seen.setdefault(m.number, Seen())
-        if seen.life != (life := (m.life, name)):
+        if seen.life != (life := (m.life, name, ledger.discarded_ms)):
             seen = self.seen[m.number] = Seen(life)
         token = m.node.worker.high_water
         if token < max(seen.token, self.obeyed.get(m.store_id, ZERO_TOKEN)):

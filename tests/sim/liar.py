@@ -8,8 +8,8 @@ sends again what it and others said before, and plain garbage.
 What is promised against it (and checked, see `tests.sim.test_liar`): a liar that is no participant
 of the log changes nothing among the honest at all, and they come to rest while it lies on. One that
 is a voter may stop or fork the log, which is crash-fault tolerant and no more; what it signs for
-two candidates of a term is proof against it. Follower replicas believe the member that they ask,
-so no lies are told about the log to them: the leader's announced digest is what shows those.
+two candidates of a term is proof against it. Whoever fetches committed entries is handed forged
+ones by it (`tests.sim.test_lied_to` tells such lies one by one).
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from p2pool.model.gossip import Announcement
 from p2pool.model.hardware import FreeResources
 from p2pool.model.ids import Digest, StoreId, Token
 from p2pool.model.messages import Channel, Message
-from p2pool.model.query import SuspicionHinted
+from p2pool.model.query import StateAnswered, StateRequested, SuspicionHinted
 from p2pool.model.raft import Entry, EntryKind, Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.work import Order, Stop
@@ -89,6 +89,12 @@ class Liar:
                 message.last_term, message.configuration_hash, message.pre, True, "",
             )  # fmt: skip
             self._say(m, answer)
+        elif to is self.m and isinstance(message, StateRequested):
+            self.told["state"] = self.told.get("state", 0) + 1
+            forged = Entry(message.from_index + 1, 1, EntryKind.NOOP, 0, b"")
+            self._say(
+                m, StateAnswered(message.request, message.log_id, 10**6, (forged,), 0, 0, b"")
+            )
         elif to is self.m and isinstance(message, Order) and message.certificate:
             self.certificate = message.certificate
 
@@ -116,7 +122,7 @@ class Liar:
 
     def append(self) -> None:
         """It leads a later term, and here is what the log says now."""
-        for other, log_id, term in self._participants():
+        for other, log_id, term in self._of_the_log():
             entry = Entry(1, term + 1, EntryKind.NOOP, 0, b"")
             frame = AppendRequested(
                 log_id, term + 1, self._me, self._voter(other), 0, 0, 1, 1, (entry,)
@@ -126,7 +132,7 @@ class Liar:
 
     def depose(self) -> None:
         """An answer of a far later term, to whoever leads."""
-        for other, log_id, term in self._participants():
+        for other, log_id, term in self._of_the_log():
             answer = AppendAnswered(
                 log_id, term + 9, self._voter(other), self._me, 1, True, 10**6, 0, 0
             )
@@ -134,7 +140,7 @@ class Liar:
 
     def campaign(self) -> None:
         """Vote for me, the leader told me to ask."""
-        for other, log_id, term in self._participants():
+        for other, log_id, term in self._of_the_log():
             asked = VoteRequested(
                 log_id, term + 9, self._me, self._voter(other), 10**6, term + 9,
                 Digest(bytes(32)), False, True,
@@ -183,11 +189,11 @@ class Liar:
         for other in self._others():
             self.story.world.network.send(self.m, other, channel, data)
 
-    def _participants(self) -> list[tuple[Machine, Digest, int]]:
+    def _of_the_log(self) -> list[tuple[Machine, Digest, int]]:
         found = []
         for other in self._others():
             raft = other.node.context.ledger.raft if other.node is not None else None
-            if raft is not None and raft.state.role is not RaftRole.IDLE:
+            if raft is not None:
                 found.append((other, raft.state.log_id, raft.state.hard.term))
         return found
 

@@ -10,6 +10,7 @@ from p2pool.model.certificates import (
 )
 from p2pool.model.errors import NotForUs
 from p2pool.model.gossip import Announcement
+from p2pool.model.ids import Digest
 from p2pool.model.messages import Message
 from p2pool.model.work import ReportAnswered
 from p2pool.wire.verifying import verify_leader
@@ -94,18 +95,55 @@ def test_a_member_that_announces_itself_is_no_leader() -> None:
             assert pool.node(m.number).context.leader(pool.world.now()) == pool.leader().node_id
 
 
-def test_a_node_whose_state_went_astray_says_so() -> None:
-    """Be it no voter: the committee's certificate names the state that it should have."""
-    pool = formed(5, 12_000)
+def astray(pool: Pool) -> Machine:
+    """A node that is no voter, and has another state than all."""
     idle = next(m for m in pool.world.machines if m.node and m.node.context.ledger.fetches)
     state = pool.node(idle.number).context.ledger.state
     assert state is not None
     state.settings["timing"] = "wan"
-    with pytest.raises(Violation, match="not what the committee certifies"):
+    return idle
+
+
+def test_a_node_whose_state_went_astray_says_so() -> None:
+    """Be it no voter: the leader says what the state should be, and so does the committee."""
+    pool = formed(5, 12_000)
+    astray(pool)
+    with pytest.raises(Violation, match=r"not what the committee certifies|not the leader's"):
         pool.world.run(2 * limits.CERTIFY_INTERVAL_MS)
-    assert "not what the committee" in " ".join(
-        pool.node(idle.number).view(pool.world.now()).problems
+
+
+def same_state(pool: Pool, m: Machine) -> bool:
+    """Whether a node that is no voter has what the leader has."""
+    ours, theirs = (pool.node(n).context.ledger.state for n in (m.number, pool.leader().number))
+    assert ours is not None
+    assert theirs is not None
+    return (ours.applied_index, ours.digest()) == (theirs.applied_index, theirs.digest())
+
+
+@pytest.mark.parametrize("certified", [False, True])
+def test_a_state_that_is_not_the_committees_is_thrown_away(certified: bool) -> None:
+    """Whoever is no voter fetches it anew, as another store, and says so; be it the leader's word
+    that names another one, or the certificate."""
+    pool = formed(5, 12_000)
+    pool.world.expected = (
+        "this node's state is not what the committee certifies",
+        "this node's state is not the leader's",
     )
+    idle = astray(pool)
+    node = pool.node(idle.number)
+    if certified:
+        found = known(pool, idle.number)
+        assert found is not None
+        node.certifying.digests[found.commit_index] = Digest(b"other" + bytes(27))
+    old = idle.store_id
+    pool.until(lambda: idle.store_id != old, 10_000 if certified else 90_000)
+    said = " ".join(node.view(pool.world.now()).problems)
+    assert "it was thrown away" in said or not certified
+    assert "begins anew" in said
+    pool.until(lambda: same_state(pool, idle), 20_000)
+    pool.world.run(2 * limits.CERTIFY_INTERVAL_MS)
+    assert same_state(pool, idle)
+    assert "thrown away" not in " ".join(node.view(pool.world.now()).problems)
 
 
 def test_only_a_leader_settles_what_a_node_reports(pool: Pool) -> None:

@@ -226,6 +226,7 @@ class Leader:
                 state.digest(),
                 certificate,
                 votes,
+                state.history,
             )
         )
 

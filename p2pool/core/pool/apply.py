@@ -19,7 +19,7 @@ from p2pool.core.pool import chain, nodes, tasks
 from p2pool.core.pool.adoption import adopt
 from p2pool.core.pool.changes import Changes
 from p2pool.core.pool.requests import apply_request, note_revocation
-from p2pool.core.pool.state import PoolState
+from p2pool.core.pool.state import PoolState, history_after
 from p2pool.model import entries
 from p2pool.model.ids import Token
 from p2pool.model.raft import Configuration, Entry
@@ -52,6 +52,7 @@ def apply(state: PoolState, entry: Entry, record: Record | None) -> tuple[Event,
     assert entry.index == state.applied_index + 1, (entry.index, state.applied_index)
     state.applied_index, state.applied_term = entry.index, entry.term
     state.log_time_ms = max(state.log_time_ms, entry.proposed_at_ms)
+    state.history = history_after(state.history, entry)
     changes = Changes(state, entry.index)
     if record is not None:
         _TABLE[type(record)](changes, record)

@@ -17,7 +17,7 @@ import attrs
 
 from p2pool.codec.messages import digest
 from p2pool.codec.spec import parse_spec
-from p2pool.codec.structs import Pieces, decode_struct
+from p2pool.codec.structs import Pieces, decode_struct, encode_struct
 from p2pool.model.certificates import Chain
 from p2pool.model.entries import Revocation, Setting
 from p2pool.model.ids import (
@@ -30,6 +30,7 @@ from p2pool.model.ids import (
     TaskId,
     Token,
 )
+from p2pool.model.raft import Entry
 from p2pool.model.states import (
     TERMINAL_ALLOCATION_STATES,
     AllocationState,
@@ -38,6 +39,14 @@ from p2pool.model.states import (
     Reachability,
 )
 from p2pool.model.tasks import Resources, SignedRequest, TaskSpec
+
+NO_HISTORY = Digest(bytes(32))
+
+
+def history_after(history: Digest, entry: Entry) -> Digest:
+    """The hash over a log up to an entry, from that over all before it: whoever has the first from
+    somebody to be trusted can take the entries from anybody."""
+    return digest(history + encode_struct(entry))
 
 
 @attrs.frozen
@@ -186,6 +195,7 @@ class PoolSnapshot:
     chain: Chain
     held_until_ms: int
     held_because: str
+    history: Digest
 
 
 StrayKey = tuple[AllocationId, int]
@@ -197,7 +207,7 @@ class PoolState:
 
     `recovered_at_ms`: when this epoch began from another's log; 0 for a log that began empty.
     `held_until_ms`: no copy on a node that vanished is replaced before that, and why; 0: none is
-    held.
+    held. `history`: over all entries that were applied, as `history_after` says.
     """
 
     pool: PoolRef
@@ -216,6 +226,7 @@ class PoolState:
     chain: Chain = Chain()
     held_until_ms: int = 0
     held_because: str = ""
+    history: Digest = NO_HISTORY
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _digest: tuple[int, Digest] | None = None
     _pieces: Pieces = attrs.field(factory=lambda: Pieces(PoolSnapshot), eq=False, repr=False)
@@ -339,6 +350,7 @@ class PoolState:
                 self.chain,
                 self.held_until_ms,
                 self.held_because,
+                self.history,
             )
         )
 
@@ -368,4 +380,5 @@ def from_bytes(data: bytes) -> PoolState:
     state.recovered_at_ms = kept.recovered_at_ms
     state.chain = kept.chain
     state.held_until_ms, state.held_because = kept.held_until_ms, kept.held_because
+    state.history = kept.history
     return state
