@@ -9,9 +9,7 @@ from p2pool.model.runtime import PullProgress
 from p2pool.model.states import AllocationState, Health
 from p2pool.model.tasks import RestartMode, RestartPolicy
 from p2pool.model.work import Desired
-from tests.core.test_worker import Bench, bench, desired
-
-__all__ = ["bench"]
+from tests.core.workbench import Bench, desired
 
 S = AllocationState
 
