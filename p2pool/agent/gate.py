@@ -180,7 +180,9 @@ class Gate:
             return []
         beat = verified.sealed if isinstance(verified.message, Heartbeat) else b""
         hello = self._hellos.get(header.peer_key, b"")
-        return [OutdatedHeard(header.node_id, header.peer_key, beat, hello)]
+        return [
+            OutdatedHeard(header.node_id, header.peer_key, beat, hello, header.sent_at_ms, known)
+        ]
 
     def _check_sender(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
         """The sender is the peer at the other end, under the node id that is bound to its key."""

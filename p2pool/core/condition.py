@@ -13,6 +13,7 @@ from p2pool.core.neighbours import Neighbours
 from p2pool.core.status import heartbeat
 from p2pool.core.succession import Succession
 from p2pool.core.worker.worker import Worker
+from p2pool.model.gossip import Heartbeat
 from p2pool.model.hardware import Hardware, Load
 from p2pool.model.ids import Digest
 from p2pool.model.timing import Now
@@ -34,6 +35,7 @@ class Condition:
     notes: tuple[str, ...] = ()
     runtime_reason: str = "the container runtime was not asked yet"
     failed: str = ""
+    said_last: bool = False
 
     # --- what is observed -------------------------------------------------------------------------
 
@@ -65,18 +67,32 @@ class Condition:
     def beat(self, now: Now) -> None:
         """Our heartbeat, where it is due; it is heard here as it is by others."""
         context = self.context
-        if self.hardware is None or not self.speaks:
+        context.doubles(now)
+        content = self._content(now)
+        if content is None:
             return
-        content = heartbeat(
-            context, self.worker, self.hardware, self.digest, self.load, self.addresses,
-            not self.trouble, self.reason, now,
-        )  # fmt: skip
         context.beats.offer(content)
         due = context.beats.take_due(content, context.roster.size(), now)
         context.beats.hear_own(context.me, content, context.config.incarnation, now)
         context.roster.heard(context.me, now)
         if due is not None:
             context.publish(due)
+
+    def last_word(self, now: Now) -> Heartbeat | None:
+        """Once, as this node falls silent for another that runs with its keys: it takes no work."""
+        if self.said_last or not self.context.peers.superseded:
+            return None
+        self.said_last = True
+        return self._content(now)
+
+    def _content(self, now: Now) -> Heartbeat | None:
+        """What this node would say now."""
+        if self.hardware is None or not self.speaks:
+            return None
+        return heartbeat(
+            self.context, self.worker, self.hardware, self.digest, self.load, self.addresses,
+            not self.trouble, self.reason, now,
+        )  # fmt: skip
 
     @property
     def trouble(self) -> str:
@@ -85,6 +101,11 @@ class Condition:
             return f"cannot write: {self.failed}"
         if self.context.peers.superseded:
             return self.context.peers.superseded
+        if self.context.me in self.context.doubled:
+            return (
+                "another agent runs with this one's keys: stop one of the two, and never copy a "
+                "data directory"
+            )
         return self.context.clocks.wrong or self.runtime_reason or self.hardware_trouble
 
     @property

@@ -42,7 +42,8 @@ class Context:
     """State that the parts of a node share.
 
     `judged_ms`: when the log's last word on a node's reachability was applied here. `suspects`:
-    whom this node itself misses at the moment, and why.
+    whom this node itself misses at the moment, and why. `doubled`: with whose keys two agents run:
+    the later one's incarnation, and until when that is believed.
     """
 
     config: NodeConfig
@@ -63,6 +64,7 @@ class Context:
     proofs_awaited: dict[PeerKey, int] = attrs.field(factory=dict)
     judged_ms: dict[NodeId, int] = attrs.field(factory=dict)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
+    doubled: dict[NodeId, tuple[int, int]] = attrs.field(factory=dict)
 
     @property
     def me(self) -> NodeId:
@@ -102,6 +104,22 @@ class Context:
             return None
         fresh = now.mono_ms - self.announced_ms <= 3 * limits.ANNOUNCE_INTERVAL_MS
         return self.announced_by if fresh else None
+
+    def note_doubled(self, node_id: NodeId, later: int, sent_at_ms: int, now: Now) -> None:
+        """An earlier start of a node was heard; where it spoke after the later one had begun (an
+        incarnation is the time of a start), two agents run with its keys."""
+        if sent_at_ms > later + limits.CLONE_MARGIN_MS:
+            self.doubled[node_id] = (later, now.mono_ms + limits.DOUBLED_MS)
+            while len(self.doubled) > limits.MEMBERS_MAX:
+                del self.doubled[next(iter(self.doubled))]
+
+    def doubles(self, now: Now) -> tuple[NodeId, ...]:
+        """Nodes with whose keys two agents run, as far as is known; a later start ends it."""
+        for node_id, (later, until_ms) in tuple(self.doubled.items()):
+            beat = self.beats.newest.get(node_id)
+            if now.mono_ms >= until_ms or (beat is not None and beat.incarnation > later):
+                del self.doubled[node_id]
+        return tuple(self.doubled)
 
     def note_judged(self, now: Now) -> None:
         """The log has judged somebody's reachability: a sign of life counts from now on."""

@@ -63,12 +63,14 @@ class ClockDiffered:
 class OutdatedHeard:
     """Good bytes of a node that were older than what was heard of it: of an earlier start of its,
     or another agent uses its keys. `beat`: they were this heartbeat, as it was sealed; `hello`: the
-    later start's, as it was sealed, where it said hello to us."""
+    later start's, as it was sealed, where it said hello to us. `later`: its incarnation."""
 
     node_id: NodeId
     peer_key: PeerKey
     beat: bytes = attrs.field(default=b"", repr=False)
     hello: bytes = attrs.field(default=b"", repr=False)
+    sent_at_ms: int = 0
+    later: int = 0
 
 
 @attrs.frozen

@@ -175,6 +175,8 @@ class Neighbours:
 
     def outdated(self, event: OutdatedHeard, now: Now) -> None:
         """Somebody speaks as a node did before its last start: show it a later word of its own."""
+        if self.context.peers.key_of(event.node_id) == event.peer_key:
+            self.context.note_doubled(event.node_id, event.later, event.sent_at_ms, now)
         told_ms = self.told_outdated_ms.get(event.peer_key)
         beat = self.context.beats.newest.get(event.node_id)
         recently = told_ms is not None and now.mono_ms - told_ms < limits.PROBATION_ASK_MS

@@ -135,7 +135,7 @@ class Node:
                 self.worker.step(event, now)  # type: ignore[arg-type]  # The worker's own inputs.
         silence = self.oneself.silence()
         if silence is not None:
-            return outbox.mute(self, silence)
+            return outbox.mute(self, silence, now)
         # First who was judged, answered, committed: nobody decides on what the log has overtaken.
         self.settle(now)
         for _ in range(outbox.SETTLE_ROUNDS):

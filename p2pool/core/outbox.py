@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p2pool.core.effects import AdmitPeer, Effect, Emit, Log, Persist, Reply, Seal, SendTo
+from p2pool.core.effects import AdmitPeer, Effect, Emit, Log, Persist, Publish, Reply, Seal, SendTo
 from p2pool.core.worker.events import WorkerEffect
 from p2pool.model.errors import P2poolError
 from p2pool.model.frames import TimeoutNow
@@ -67,10 +67,13 @@ def _to_myself(node: Node, now: Now) -> None:
         node.settle(now)
 
 
-def mute(node: Node, error: P2poolError) -> list[AnyEffect]:
+def mute(node: Node, error: P2poolError, now: Now) -> list[AnyEffect]:
     """Nothing is promised any more: callers are told why, peers hear nothing. A leader may hand its
-    office on, which promises nothing."""
+    office on, which promises nothing, and who was superseded says once that no work is to come."""
     told: list[AnyEffect] = []
+    last = node.condition.last_word(now)
+    if last is not None:
+        told.append(Publish(last))
     for effect in node.context.effects:
         if isinstance(effect, Reply) and isinstance(effect.result, Accepted):
             told.append(Reply(effect.request_id, error))

@@ -139,7 +139,10 @@ class Probation:
         if header.incarnation > config.incarnation:
             self._superseded()
             return
-        if header.incarnation == config.incarnation or self.lost:
+        if header.incarnation == config.incarnation:
+            return
+        self.context.note_doubled(config.me.node_id, config.incarnation, header.sent_at_ms, now)
+        if self.lost:
             return
         ours, what = self._of_our_store(verified)
         if not ours:

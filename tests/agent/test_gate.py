@@ -104,7 +104,7 @@ def test_replayed_foreign_and_old_messages_are_refused(gate: Gate, peer: Peer) -
     earlier.sealer.incarnation = 4
     (told,) = gate.gossip(Channel.ANNOUNCE, earlier.announcement(), NOW)
     # Its sender may be another agent with the same keys: it is shown a later word of its own.
-    assert told == OutdatedHeard(peer.node_id, peer.peer_key)
+    assert told == OutdatedHeard(peer.node_id, peer.peer_key, sent_at_ms=NOW.wall_ms, later=5)
     assert gate.counters["stale"] == 3
     assert gate.counters["bad-signature"] == 1
 

@@ -294,3 +294,71 @@ def test_an_earlier_message_of_its_own_is_no_matter(pool: Recovering) -> None:
     pool.world.give(m, own_word(m, incarnation - 1, started))
     pool.world.run(5_000)
     assert m.store_id == old
+
+
+def test_who_is_superseded_says_at_last_that_no_work_is_to_come(pool: Recovering) -> None:
+    """Once: who has heard the other one takes it for a sign that two run."""
+    m = follower(pool)
+    assert m.node is not None
+    said: list[Message] = []
+    pool.world.expected = ("another agent runs with this one's keys, and started later",)
+    pool.world.on_send.append(lambda one, to, message: said.append(message) if one is m else None)
+    pool.world.run(10)
+    said.clear()
+    later = m.node.context.config.incarnation + 1
+    pool.world.give(m, own_word(m, later, pool.world.now(m).wall_ms))
+    pool.world.run(20_000)
+    (last,) = said
+    assert isinstance(last, Heartbeat)
+    assert (last.healthy, "keys" in last.reason) == (False, True)
+    assert pool.world.run_until(lambda: heard_unfit(pool, m), 1_000)
+
+
+def heard_unfit(pool: Recovering, m: Machine) -> bool:
+    """Whether the leader has heard that a node takes no work."""
+    beats = pool.node(pool.leader().number).context.beats
+    return not beats.newest[m.node_id].heartbeat.healthy
+
+
+def placed_on(pool: Recovering, m: Machine) -> int:
+    """How many copies of as many tasks as there are nodes come to a node."""
+    name = pool.run_task(pool.leader().number, replicas=5, reconnect_window_s=3600)
+    state = pool.node(pool.leader().number).context.ledger.state
+    assert state is not None
+    return sum(copy.node_id == m.node_id for copy in state.of_task(name))
+
+
+@pytest.mark.parametrize("heard_by_leader", [True, False])
+def test_nothing_new_is_placed_where_two_agents_run(
+    pool: Recovering, heard_by_leader: bool
+) -> None:
+    """An order may reach the one that obeys nobody. The leader hears it itself, or the later of the
+    two is shown a word that the earlier one said since, and tells. Soon after, it is well again."""
+    m, leader = follower(pool), pool.leader()
+    assert m.node is not None
+    assert placed_on(pool, m) == 1
+    incarnation, at_ms = m.node.context.config.incarnation, pool.world.now(m).wall_ms
+    if heard_by_leader:
+        event = inputs.OutdatedHeard(m.node_id, m.peer_key, sent_at_ms=at_ms, later=incarnation)
+        pool.world.give(leader, event)
+    else:
+        pool.world.give(m, own_word(m, incarnation - 1, at_ms))
+        assert pool.world.run_until(lambda: heard_unfit(pool, m), 3_000)
+        assert "this one's keys" in pool.problems(m.number)
+    pool.world.run(1_000)
+    assert placed_on(pool, m) == 0
+    pool.world.run(limits.DOUBLED_MS + 10_000)
+    assert placed_on(pool, m) == 1
+
+
+def test_a_word_from_before_the_last_start_speaks_against_nobody(pool: Recovering) -> None:
+    """Gossip of an earlier life comes late after each restart."""
+    m, leader = follower(pool), pool.leader()
+    assert m.node is not None
+    incarnation = m.node.context.config.incarnation
+    event = inputs.OutdatedHeard(
+        m.node_id, m.peer_key, sent_at_ms=incarnation - 1_000, later=incarnation
+    )
+    pool.world.give(leader, event)
+    pool.world.run(1_000)
+    assert placed_on(pool, m) == 1

@@ -180,7 +180,10 @@ class Leader:
     def _doubts(self, now: Now) -> dict[NodeId, str]:
         """Nodes under suspicion, and those that did not answer an order: nothing new for them."""
         suspected = dict.fromkeys(self.health.suspicions, "it is under suspicion")
-        return suspected | dict.fromkeys(self.orders.undelivered(now), "it answers no order")
+        unheard = dict.fromkeys(self.orders.undelivered(now), "it answers no order")
+        # An order may reach the one of the two that obeys nobody, and wait there.
+        doubled = dict.fromkeys(self.context.doubles(now), "two agents run with its keys")
+        return suspected | unheard | doubled
 
     def _reasons(self, state: PoolState, made: Plan) -> list[ReportApplied]:
         """Why copies wait, where that is not what was said before."""
