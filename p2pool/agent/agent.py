@@ -95,7 +95,10 @@ class Agent:
             ended_keep_ms=config.runtime.ended_keep_s * 1000,
         )  # fmt: skip
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
-        self.gate = Gate(self.pool, self.node.context.peers.key_of, self.node.inbound.worth)
+        inbound = self.node.inbound
+        self.gate = Gate(
+            self.pool, self.node.context.peers.key_of, inbound.worth, inbound.of_the_pool
+        )
         self.sealer = Sealer(self.pool, node_id, me.peer_key, restored.incarnation, self.key)
         self.binding = self._bind()
         self.wiring = Wiring(self.node, self.sealer)

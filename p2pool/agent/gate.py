@@ -8,7 +8,8 @@ raise anything.
 
 Invariants: frames count only from the peer that Noise proved; bindings and relayed heartbeats are
 taken on their own proof; nothing is sealed but a message that this agent's core made. What costs
-most comes last: accounts are recovered only where the core says that the message is worth it.
+most comes last: accounts are recovered, and heartbeats and chains that were handed over are
+opened, only where the core says that the message is worth it; a guest may say little at all.
 Source: design, sections 3 to 5.
 """
 
@@ -32,6 +33,7 @@ from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.enclosed import EnclosedCache
 from p2pool.wire.envelope import max_bytes, open_sealed, seal
+from p2pool.wire.rate import GuestRate
 from p2pool.wire.replay import ReplayGuard, clock_differs
 from p2pool.wire.signers import SignerCache, requests_in
 
@@ -80,12 +82,16 @@ class Gate:
         pool: PoolRef,
         key_of: Callable[[NodeId], PeerKey | None],
         worth: Worth = lambda verified, enclosed, now: False,
+        member: Callable[[NodeId], bool] = lambda node_id: False,
     ) -> None:
-        """`key_of`: the peer key that the core knows to be bound to a node id."""
+        """`key_of`: the peer key that the core knows to be bound to a node id. `member`: whether a
+        node is in the pool or its committee; whoever is not is a guest."""
         self.pool = pool
         self.counters: Counter[str] = Counter()
         self._key_of = key_of
         self._worth = worth
+        self._member = member
+        self._guests = GuestRate()
         self._guard = ReplayGuard()
         self._signers = SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
@@ -134,6 +140,9 @@ class Gate:
     def frame(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Taken:
         """A frame of a stream of a connected peer."""
         try:
+            shown = self._shown.get(peer_key)
+            if shown is None or not self._member(shown):
+                self._guests.accept(peer_key, now.mono_ms)
             verified = open_sealed(
                 data, self.pool, max_bytes=limits.STREAM_FRAME_MAX_BYTES, channel=channel
             )
@@ -155,14 +164,15 @@ class Gate:
             self._hellos[peer_key] = data
             while len(self._hellos) > limits.CONNECTIONS_MAX:
                 self._hellos.popitem(last=False)
+        handed = isinstance(message, (BeatsAnswered, CertificatesAnswered))
+        if handed and not self._worth(verified, (), now):
+            self.counters["not-looked-at"] += 1
+            return []
         if isinstance(message, BindingsAnswered):
             good = self._good_ones(message, now)
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, BeatsAnswered):
             return self._relayed(message, now)
-        if isinstance(message, CertificatesAnswered) and not self._worth(verified, (), now):
-            self.counters["not-looked-at"] += 1
-            return []
         enclosed = self._enclosed.enclosed_in(message)
         signers: tuple[Signers | None, ...] = ()
         if requests_in(message):

@@ -22,6 +22,7 @@ from p2pool.model.errors import (
     P2poolError,
     Refusal,
     Stale,
+    TooMany,
     Unavailable,
 )
 
@@ -36,6 +37,7 @@ STATUS: tuple[tuple[type[P2poolError], int], ...] = (
     (Conflict, 409),
     (Stale, 409),
     (BadSpec, 422),
+    (TooMany, 429),
     (CannotStart, 422),
     (Refusal, 400),
     (Unavailable, 503),

@@ -152,6 +152,8 @@ class Inbound:
         sender = From(header.node_id, header.peer_key, header.incarnation, ())
         if not self._may(sender, self.context.roster.belongs(header.node_id)):
             return False
+        if isinstance(message, m.BeatsAnswered):
+            return self.node.neighbours.awaits_beats(header.peer_key, message)
         if isinstance(message, m.CertificatesAnswered):
             return self.node.proofs.awaits(header.peer_key, message)
         if isinstance(message, m.Order):
@@ -159,13 +161,17 @@ class Inbound:
             return self.node.rights.worth(message, by, enclosed, now)
         return not isinstance(message, m.Report) or self.context.ledger.leads
 
+    def of_the_pool(self, node_id: NodeId) -> bool:
+        """Whether a node is in the pool by the roster, or in its committee by the log."""
+        group = self.context.ledger.configuration
+        if any(v.node_id == node_id for v in (*group.voters, *group.learners)):
+            return True
+        return self.context.roster.belongs(node_id)
+
     def _may(self, sender: From, member: bool) -> bool:
         """A member by the roster; or one of the committee, which the log and not the roster says
         who is in (a voter that is out serves until its removal commits)."""
-        if member:
-            return True
-        group = self.context.ledger.configuration
-        return any(v.node_id == sender.node_id for v in (*group.voters, *group.learners))
+        return member or self.of_the_pool(sender.node_id)
 
     def _was_voter(self, sender: From, message: m.Message) -> bool:
         """Who was a voter before the last change certifies it, whatever it is now."""

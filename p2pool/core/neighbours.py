@@ -61,6 +61,7 @@ class Neighbours:
     invites: "OrderedDict[NodeId, Invite]" = attrs.field(factory=OrderedDict)
     asked_who_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
     told_outdated_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
+    beats_awaited: dict[PeerKey, int] = attrs.field(factory=dict)
     asked_hardware_ms: dict[NodeId, int] = attrs.field(factory=dict)
     round_due_ms: int = 0
     exchange_due_ms: int = 0
@@ -140,7 +141,10 @@ class Neighbours:
         context.tell(peer_key, BindingsRequested(context.request(), ()))
         node_id = context.peers.node_of(peer_key)
         if node_id is not None and context.roster.belongs(node_id):
-            context.tell(peer_key, BeatsRequested(context.request()))
+            number = self.beats_awaited[peer_key] = context.request()
+            while len(self.beats_awaited) > limits.BEATS_AWAITED_MAX:
+                del self.beats_awaited[next(iter(self.beats_awaited))]
+            context.tell(peer_key, BeatsRequested(number))
 
     def stranger(self, peer_key: PeerKey, now: Now) -> None:
         """Something came from a node whose binding we lack: ask a neighbour, not too often."""
@@ -167,6 +171,13 @@ class Neighbours:
                 self.context.effects += self.context.peers.learn(known)
 
     # --- what was heard ---------------------------------------------------------------------------
+
+    def awaits_beats(self, peer_key: PeerKey, answer: BeatsAnswered) -> bool:
+        """Whether these heartbeats were asked for, of a member and once: a thousand cost much."""
+        if self.beats_awaited.get(peer_key) != answer.request:
+            return False
+        del self.beats_awaited[peer_key]
+        return True
 
     def beats(self, peer_key: PeerKey, asked: BeatsRequested, now: Now) -> None:
         """Hand out the newest heartbeats."""

@@ -19,6 +19,7 @@ import attrs
 from p2pool.codec.certificates import Opened
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
+from p2pool.core.pool.chain import newest
 from p2pool.core.status import leader_proof
 from p2pool.model import limits
 from p2pool.model.certificates import CertificatesAnswered, CertificatesRequested
@@ -45,6 +46,7 @@ class Proofs:
     """What one node takes and gives of certificates."""
 
     context: Context
+    guests_due_ms: int = 0
 
     def announced(self, said: Announcement, sender: NodeId, enclosed: Opened, now: Now) -> None:
         """Somebody says that it leads: believe it where there is proof, else ask for that."""
@@ -116,10 +118,21 @@ class Proofs:
         return 2 * named > len(others)
 
     def asked(self, peer_key: PeerKey, asked: CertificatesRequested, now: Now) -> None:
-        """Hand out all that we hold."""
-        proof = leader_proof(self.context, now)
-        if proof is not None:
-            answer = CertificatesAnswered(
-                asked.request, proof.log_id, proof.chain, proof.certificate, proof.votes
-            )
-            self.context.tell(peer_key, answer)
+        """Hand out what we hold: to a member all of it, to a guest the newest changes, and to all
+        guests together not often, for anybody may ask and the answer is long."""
+        context = self.context
+        proof, node_id = leader_proof(context, now), context.peers.node_of(peer_key)
+        if proof is None:
+            return
+        chain = proof.chain
+        if node_id is None or not context.roster.belongs(node_id):
+            if now.mono_ms < self.guests_due_ms:
+                return
+            self.guests_due_ms = now.mono_ms + 1000 // limits.GUEST_PROOFS_PER_S
+            chain = newest(chain, limits.GUEST_CHAIN_LINKS_MAX)
+        context.tell(
+            peer_key,
+            CertificatesAnswered(
+                asked.request, proof.log_id, chain, proof.certificate, proof.votes
+            ),
+        )

@@ -6,6 +6,7 @@
     |   |-- BadSignature       a signature that does not verify, or by the wrong key
     |   |-- NotForUs           another chain, contract, pool, purpose or recipient
     |   |-- Stale              replayed, expired, or from the future
+    |   |-- TooMany            more messages than its sender may send
     |   |-- NotAllowed         well formed, but the signer has no right to it
     |   |-- BadSpec            a task specification that cannot be meant
     |   |-- Conflict           clashes with what exists already
@@ -87,6 +88,12 @@ class Stale(Refusal):
     """Replayed, expired, or dated in the future."""
 
     code = "stale"
+
+
+class TooMany(Refusal):
+    """More messages than its sender may send in that time."""
+
+    code = "too-many"
 
 
 class NotAllowed(Refusal):

@@ -15,7 +15,7 @@ from p2pool.model import limits
 from p2pool.model.gossip import Announcement, Hello, PeerBinding
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.messages import Channel
-from p2pool.model.query import BindingsAnswered, PeerKnown, Ping
+from p2pool.model.query import BeatsAnswered, BindingsAnswered, PeerKnown, Ping
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, make_binding
 
@@ -178,6 +178,51 @@ def test_hellos_of_strangers_push_out_nobody_who_is_heard(
         met(gate, Peer(number))
         ping = peer.sealer.seal(Ping(number), NOW)[1]
         assert gate.frame(Channel.QUERY, peer.peer_key, ping, NOW), number
+
+
+def beats(of: int) -> tuple[bytes, ...]:
+    """Heartbeats that nobody sealed."""
+    return tuple(bytes([n % 256]) * 20 for n in range(of))
+
+
+def test_a_guest_may_say_little(gate: Gate, peer: Peer) -> None:
+    """What is over its rate is refused unopened, whatever it is, and another guest is heard."""
+    met(gate, peer)
+    for number in range(limits.GUEST_FRAMES_BURST - 1):
+        ping = peer.sealer.seal(Ping(number), NOW)[1]
+        assert gate.frame(Channel.QUERY, peer.peer_key, ping, NOW)
+    for _ in range(5):
+        assert gate.frame(Channel.QUERY, peer.peer_key, b"anything", NOW) == []
+    assert gate.counters["too-many"] == 5
+    assert gate.counters["malformed"] == 0
+    met(gate, Peer(2))
+    later = Now(NOW.mono_ms + 1_000, NOW.wall_ms + 1_000)
+    heard = [
+        gate.frame(Channel.QUERY, peer.peer_key, peer.sealer.seal(Ping(999 + n), later)[1], later)
+        for n in range(2 * limits.GUEST_FRAMES_PER_S)
+    ]
+    assert sum(bool(one) for one in heard) == limits.GUEST_FRAMES_PER_S
+
+
+def test_a_member_may_say_much(peer: Peer) -> None:
+    """Raft and orders know no such bound."""
+    gate = Gate(POOL, {peer.node_id: peer.peer_key}.get, member=lambda node_id: True)
+    met(gate, peer)
+    for number in range(2 * limits.GUEST_FRAMES_BURST):
+        ping = peer.sealer.seal(Ping(number), NOW)[1]
+        assert gate.frame(Channel.QUERY, peer.peer_key, ping, NOW)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_heartbeats_that_nobody_asked_for_are_not_opened(peer: Peer, asked: bool) -> None:
+    """A thousand of them fit into a frame."""
+    known = {peer.node_id: peer.peer_key}.get
+    gate = Gate(POOL, known, worth=lambda verified, enclosed, now: asked)
+    met(gate, peer)
+    told = peer.sealer.seal(BeatsAnswered(1, beats(50)), NOW)[1]
+    assert gate.frame(Channel.QUERY, peer.peer_key, told, NOW) == []
+    assert gate.counters["malformed"] == (50 if asked else 0)
+    assert gate.counters["not-looked-at"] == (0 if asked else 1)
 
 
 @given(data=st.binary(max_size=300), channel=st.sampled_from(list(Channel)))

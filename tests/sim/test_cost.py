@@ -3,8 +3,11 @@
 import attrs
 import pytest
 
+from p2pool.model import limits
+from p2pool.model.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.messages import Message
+from p2pool.model.query import BeatsAnswered
 from p2pool.model.tasks import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.work import Desired, Order, Report
 from p2pool.wire import signers
@@ -95,3 +98,44 @@ def test_a_guest_has_nothing_recovered() -> None:
     pool.world.run(10_000)
     report = Report(Token(1, ledger.term, 1), (), forged())
     assert recovered(pool, guest, pool.leader(), report) == 0
+
+
+def test_a_guest_is_told_the_newest_changes_and_not_often() -> None:
+    """Anybody may ask who leads, and may not make others talk for nothing."""
+    pool = formed(4)
+    asked = pool.leader()
+    assert asked.node is not None
+    ledger = asked.node.context.ledger
+    voters = [v.node_id for v in ledger.configuration.voters]
+    guest = next(m for m in pool.world.machines if m.node_id not in voters)
+    pool.world.members.remove(guest.number)
+    pool.world.run(10_000)
+    state = ledger.state
+    assert state is not None
+    first, count = state.chain, limits.GUEST_CHAIN_LINKS_MAX + 5
+    links = tuple(attrs.evolve(first.links[-1], index=1_000 + n) for n in range(count))
+    state.chain = attrs.evolve(first, links=links)
+    told: list[CertificatesAnswered] = []
+    pool.world.on_send.append(
+        lambda m, to, said: told.append(said)
+        if to is guest and isinstance(said, CertificatesAnswered) else None
+    )  # fmt: skip
+    for number in range(10):
+        pool.world.said(guest, asked, CertificatesRequested(number))
+    pool.world.run(100)
+    state.chain = first
+    (answer,) = told
+    assert answer.chain.links == links[5:]
+    assert answer.chain.dropped == first.dropped + 5
+
+
+def test_heartbeats_are_taken_of_whom_they_were_asked() -> None:
+    """Once: a second answer, and one that nobody asked for, is not even opened."""
+    pool = formed()
+    one, other = pool.leader(), pool.other()
+    assert one.gate is not None
+    before = one.gate.counters["not-looked-at"]
+    pool.world.said(other, one, BeatsAnswered(10**6, (b"x",) * 100))
+    pool.world.run(100)
+    assert one.gate.counters["not-looked-at"] == before + 1
+    assert one.gate.counters["malformed"] == 0

@@ -142,7 +142,9 @@ class World:
         m.node, m.life, m.queue, m.busy = node, m.life + 1, [], False
         m.wake_ms, m.woken, m.stalled_ms, m.held = None, False, 0, []
         m.refuses, m.dies = False, None
-        m.gate = SharedGate(POOL, node.context.peers.key_of, node.inbound.worth)
+        m.gate = SharedGate(
+            POOL, node.context.peers.key_of, node.inbound.worth, node.inbound.of_the_pool
+        )
         m.sealer = Sealer(POOL, m.node_id, m.peer_key, restored.incarnation, m.signing_key)
         cards = tuple(Gpu(f"GPU-{i}-{n}", "h100", 2**36) for n in range(self.gpus))
         hardware = Hardware("cpu", 8000, 2**34, 2**38, cards, "1", "docker", "x86_64")

@@ -33,9 +33,16 @@ def extended(
     if chain.voters == voters:
         return chain
     links = (*chain.links, Link(index, term, at_ms, voters))
-    if len(links) <= limits.CHAIN_LINKS_MAX:
-        return attrs.evolve(chain, links=links)
-    return Chain(epoch, links[0].voters, links[1:], chain.dropped + 1)
+    return newest(attrs.evolve(chain, links=links), limits.CHAIN_LINKS_MAX)
+
+
+def newest(chain: Chain, most: int) -> Chain:
+    """The chain with its last links alone, as if the others had been dropped."""
+    over = len(chain.links) - most
+    if over <= 0:
+        return chain
+    base = chain.links[over - 1].voters
+    return Chain(chain.epoch, base, chain.links[over:], chain.dropped + over)
 
 
 def certified(chain: Chain, record: ChangeCertified) -> Chain:
