@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from p2pool.agent.metrics import Metrics
-from p2pool.agent.taskmetrics import TaskMetrics
+from p2pool.agent.taskmetrics import SOCKET_NAME, TaskMetrics
 from p2pool.agent.work import Work
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
@@ -113,6 +113,9 @@ async def test_a_listing_from_before_a_start_leaves_it_its_socket(tmp_path: Path
         await trio.testing.wait_all_tasks_blocked()
         mounted = Path(runtime.started[0].metrics_directory)
         assert mounted.is_dir()
+        with trio.fail_after(10):
+            while not (mounted / SOCKET_NAME).exists():  # It is made in a thread.
+                await trio.sleep(0.01)
         work.do(ev.ListContainers())
         await trio.testing.wait_all_tasks_blocked()
         assert not mounted.exists()
