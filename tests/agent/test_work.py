@@ -115,7 +115,7 @@ async def test_a_listing_from_before_a_start_leaves_it_its_socket(tmp_path: Path
         assert mounted.is_dir()
         with trio.fail_after(10):
             while not (mounted / SOCKET_NAME).exists():  # It is made in a thread.
-                await trio.sleep(0.01)
+                await trio.lowlevel.checkpoint()
         work.do(ev.ListContainers())
         await trio.testing.wait_all_tasks_blocked()
         assert not mounted.exists()
