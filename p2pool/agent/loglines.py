@@ -14,7 +14,6 @@ Source: design, section 9 (Logs, Metrics).
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
-import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
@@ -39,10 +38,10 @@ from p2pool.model.errors import (
 from p2pool.model.ids import AllocationId, NodeId, PeerKey
 from p2pool.model.messages import (
     Channel,
-    LogChunk,
+    LogChunks,
     LogsClosed,
     LogsOpened,
-    LogStream,
+    LogsRead,
     Message,
     MetricsAsked,
     MetricsTold,
@@ -57,7 +56,7 @@ log = get_logger(__name__)
 
 DIAL_PATIENCE_S = 5.0
 DIAL_PAUSE_S = 0.25
-PULSE = LogChunk(int(LogStream.STDOUT), 0, b"")
+PULSE = LogsRead(())
 """Sent when there is nothing to send, so that a silent log is not taken for a dead peer."""
 
 
@@ -83,17 +82,17 @@ class LogLines:
 
     async def open(
         self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
-    ) -> AsyncIterator[LogChunk]:
+    ) -> AsyncIterator[LogChunks]:
         """Chunks in order, from wherever the copy is; see `model.ports.Logs`."""
         where, attempt = self._find(allocation)
         if where == self._node.context.me:
             self._judge(allocation, grant)
-            chunks = self._read(allocation, attempt, options)
+            batches = self._read(allocation, attempt, options)
         else:
-            chunks = self._fetch(where, allocation, options, grant)
-        async with aclosing(chunks):  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield chunk
+            batches = self._fetch(where, allocation, options, grant)
+        async with aclosing(batches):  # type: ignore[type-var]
+            async for chunks in batches:
+                yield chunks
 
     def _find(self, allocation: AllocationId) -> tuple[NodeId, int]:
         """Node and attempt of a copy, as the committed state has it."""
@@ -127,21 +126,21 @@ class LogLines:
 
     async def _read(
         self, allocation: AllocationId, attempt: int, options: LogOptions
-    ) -> AsyncIterator[LogChunk]:
+    ) -> AsyncIterator[LogChunks]:
         """Lines of a container of ours; waits for one that is about to start, when following."""
-        chunks = self._runtime.logs(
+        batches = self._runtime.logs(
             allocation, attempt, follow=options.follow, tail_lines=options.tail_lines,
             since_ms=options.since_ms,
         )  # fmt: skip
-        async with aclosing(chunks):  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield chunk
+        async with aclosing(batches):  # type: ignore[type-var]
+            async for chunks in batches:
+                yield chunks
 
     # --- from another node ------------------------------------------------------------------------
 
     async def _fetch(
         self, where: NodeId, allocation: AllocationId, options: LogOptions, grant: SignedGrant
-    ) -> AsyncIterator[LogChunk]:
+    ) -> AsyncIterator[LogChunks]:
         key = self._node.context.peers.key_of(where)
         if key is None:
             raise Unavailable("The node that has these lines is not known yet.", hint="Retry.")
@@ -162,10 +161,10 @@ class LogLines:
                     if message.code:
                         raise error_of(message.code, message.message, "")
                     return
-                if not isinstance(message, LogChunk):
+                if not isinstance(message, LogsRead):
                     raise Unavailable("The node that has these lines answered something else.")
-                if message.data:
-                    yield message
+                if message.chunks:
+                    yield message.chunks
         finally:
             with trio.CancelScope(shield=True):
                 await stream.aclose()
@@ -237,29 +236,29 @@ class LogLines:
         if where != self._node.context.me:
             raise NotFound("The copy is not here (any more).", hint="Ask again.")
         options = LogOptions(opened.follow, opened.tail_lines, opened.since_ms)
-        send, receive = trio.open_memory_channel[LogChunk](limits.LOG_BATCH_MAX_CHUNKS)
+        # One batch is read while another is sent.
+        send, receive = trio.open_memory_channel[LogsRead](1)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pump, opened.allocation, attempt, options, send)
             while True:
-                chunk: LogChunk | None = PULSE
+                read: LogsRead | None = PULSE
                 with trio.move_on_after(limits.LOG_PULSE_MS / 1000):
-                    chunk = await _next(receive)
-                if chunk is None:
+                    read = await _next(receive)
+                if read is None:
                     return
-                await self._send(stream, chunk)
+                await self._send(stream, read)
 
     async def _pump(
         self,
         allocation: AllocationId,
         attempt: int,
         options: LogOptions,
-        send: trio.MemorySendChannel[LogChunk],
+        send: trio.MemorySendChannel[LogsRead],
     ) -> None:
-        chunks = self._read(allocation, attempt, options)
-        async with send, aclosing(chunks):  # type: ignore[type-var]
-            async for chunk in chunks:
-                # On the wire a stream is its number, whatever a runtime calls it.
-                await send.send(attrs.evolve(chunk, stream=int(chunk.stream)))
+        batches = self._read(allocation, attempt, options)
+        async with send, aclosing(batches):  # type: ignore[type-var]
+            async for chunks in batches:
+                await send.send(LogsRead(chunks))
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -284,8 +283,8 @@ class LogLines:
         return verified.message
 
 
-async def _next(receive: trio.MemoryReceiveChannel[LogChunk]) -> LogChunk | None:
-    """The next chunk, None at the end."""
+async def _next(receive: trio.MemoryReceiveChannel[LogsRead]) -> LogsRead | None:
+    """The next chunks, None at the end."""
     try:
         return await receive.receive()
     except trio.EndOfChannel:

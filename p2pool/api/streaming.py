@@ -17,13 +17,16 @@ from litestar.types import Receive, Scope, Send
 from p2pool.api.problems import problem_of
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError
-from p2pool.model.streams import LogChunk, LogStream
+from p2pool.model.streams import LogChunk, LogChunks, LogStream
 from p2pool.model.view import Event
 
 # How long a stream waits for its first piece, which may be an error, before it says 200.
 FIRST_WAIT_S = 1.0
 
 Line = dict[str, Any]
+
+# Made once: `json.dumps` makes an encoder for each line.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Streams:
@@ -121,17 +124,17 @@ class StreamAnswer:
 # --- logs ---------------------------------------------------------------------------------------
 
 
-def log_answer(streams: Streams, chunks: AsyncIterator[LogChunk]) -> StreamAnswer:
+def log_answer(streams: Streams, batches: AsyncIterator[LogChunks]) -> StreamAnswer:
     """Log lines as NDJSON: `{"stream", "at_ms", "text" or "base64"}`, at the end `{"end": true}`
     or `{"error": problem}`; an empty line is a ping."""
-    lines = _log_lines(chunks)
+    lines = _log_lines(batches)
     return StreamAnswer(streams, lines, "application/x-ndjson", b"\n", _failed_line)
 
 
-async def _log_lines(chunks: AsyncIterator[LogChunk]) -> AsyncGenerator[bytes, None]:
-    async with _closing(chunks):
-        async for chunk in chunks:
-            yield _line(chunk_line(chunk))
+async def _log_lines(batches: AsyncIterator[LogChunks]) -> AsyncGenerator[bytes, None]:
+    async with _closing(batches):
+        async for chunks in batches:
+            yield b"".join([_line(chunk_line(chunk)) for chunk in chunks])
     yield _line({"end": True})
 
 
@@ -150,7 +153,7 @@ def _failed_line(error: P2poolError) -> bytes:
 
 
 def _line(value: Line) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    return _encode(value).encode() + b"\n"
 
 
 # --- events -------------------------------------------------------------------------------------

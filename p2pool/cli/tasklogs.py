@@ -1,11 +1,13 @@
 """`p2pool task logs`: the lines of a task's copies, wherever they run.
 
 Reading is a right too: a grant for this one task is signed with `--key`, and the node that has the
-lines checks it itself. Several copies are read by a thread each, which put whole lines into one
-bounded queue, so that a slow terminal slows the readers down and nothing is lost.
+lines checks it itself. Several copies are read by a thread each, which put what they read into one
+bounded queue, so that a slow terminal slows the readers down and nothing is lost. What comes at the
+same time is written at the same time, and then shown.
 """
 
 import base64
+import json
 import queue
 import sys
 import threading
@@ -35,18 +37,16 @@ from p2pool.model.ports import LogOptions
 if TYPE_CHECKING:
     from p2pool.model.tasks import SignedGrant
 
-_QUEUE_MAX = 1000
+_QUEUE_MAX = 16
 _COPIES_MAX = 32
 
 
 @attrs.frozen
 class _Piece:
-    """Bytes of one copy's log; `data` None: it has ended, well or with an error."""
+    """Chunks of one copy's log; none: it has ended, well or with an error."""
 
     replica: int
-    stream: str = "stdout"
-    at_ms: int = 0
-    data: bytes | None = None
+    chunks: list[Answer]
     error: P2poolError | None = None
 
 
@@ -133,8 +133,8 @@ def _read_all(
     left, failed = len(copies), None
     while left:
         piece = pieces.get()
-        if piece.data is not None:
-            writer.write(piece)
+        if piece.chunks:
+            writer.write(piece.replica, piece.chunks)
             continue
         left -= 1
         writer.end(piece.replica)
@@ -153,50 +153,69 @@ def _read(
     """Read one copy's log into the queue, ending with its end."""
     replica, error = copy["replica"], None
     try:
-        for line in client.logs(copy["id"], grant, options):
-            data = base64.b64decode(line["base64"]) if "base64" in line else line["text"].encode()
-            pieces.put(_Piece(replica, line["stream"], line["at_ms"], data))
+        for chunks in client.logs(copy["id"], grant, options):
+            pieces.put(_Piece(replica, chunks))
     except P2poolError as failed:
         error = failed
-    pieces.put(_Piece(replica, error=error))
+    pieces.put(_Piece(replica, [], error))
 
 
 class _Writer:
-    """Writes pieces as whole lines, with what is asked for before each."""
+    """Writes chunks as whole lines, with what is asked for before each."""
 
     def __init__(self, several: bool, timestamps: bool, as_json: bool) -> None:
         self._several, self._timestamps, self._json = several, timestamps, as_json
         self._partial: dict[tuple[int, str], bytes] = {}
+        self._stream = ""
+        self._out: list[bytes] = []
 
-    def write(self, piece: _Piece) -> None:
+    def write(self, replica: int, chunks: list[Answer]) -> None:
         """Write the lines that are whole now."""
-        place = (piece.replica, piece.stream)
-        *lines, rest = (self._partial.pop(place, b"") + (piece.data or b"")).split(b"\n")
-        if len(rest) >= limits.LOG_LINE_MAX_BYTES:
-            lines, rest = [*lines, rest], b""
-        for line in lines:
-            self._line(piece.replica, piece.stream, piece.at_ms, line)
-        if rest:
-            self._partial[place] = rest
+        for chunk in chunks:
+            stream, at_ms = chunk["stream"], chunk["at_ms"]
+            if "base64" in chunk:
+                data = base64.b64decode(chunk["base64"])
+            else:
+                data = chunk["text"].encode()
+            place = (replica, stream)
+            *lines, rest = (self._partial.pop(place, b"") + data).split(b"\n")
+            if len(rest) >= limits.LOG_LINE_MAX_BYTES:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._line(replica, stream, at_ms, line)
+            if rest:
+                self._partial[place] = rest
+        self._show()
 
     def end(self, replica: int) -> None:
         """Write what a copy left without a line end."""
         for stream in ("stdout", "stderr"):
             if rest := self._partial.pop((replica, stream), b""):
                 self._line(replica, stream, 0, rest)
+        self._show()
 
     def _line(self, replica: int, stream: str, at_ms: int, line: bytes) -> None:
         if self._json:
-            import json
-
             text = line.decode("utf-8", "backslashreplace")
             value = {"replica": replica, "stream": stream, "at_ms": at_ms, "text": text}
-            click.echo(json.dumps(value, ensure_ascii=False))
+            self._add("stdout", json.dumps(value, ensure_ascii=False).encode())
             return
         head = f"{replica} | " if self._several else ""
         if self._timestamps and at_ms:
             moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms / 1000))
             head += f"{moment}.{at_ms % 1000:03d}Z "
-        out = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
-        out.write(head.encode() + line + b"\n")
-        out.flush()
+        self._add(stream, head.encode() + line)
+
+    def _add(self, stream: str, line: bytes) -> None:
+        # Both streams may lead to one terminal: what came first is shown first.
+        if stream != self._stream:
+            self._show()
+            self._stream = stream
+        self._out.append(line)
+
+    def _show(self) -> None:
+        if self._out:
+            out = sys.stderr.buffer if self._stream == "stderr" else sys.stdout.buffer
+            out.write(b"\n".join(self._out) + b"\n")
+            out.flush()
+            self._out = []

@@ -10,6 +10,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -126,25 +127,33 @@ class AgentClient:
 
     # --- streams --------------------------------------------------------------------------------
 
-    def logs(self, allocation: str, grant: SignedGrant, options: LogOptions) -> Iterator[Answer]:
-        """Chunks `{"stream", "at_ms", "text" or "base64"}` of one copy's log, until its end."""
+    def logs(
+        self, allocation: str, grant: SignedGrant, options: LogOptions
+    ) -> Iterator[list[Answer]]:
+        """Chunks `{"stream", "at_ms", "text" or "base64"}` of one copy's log, until its end, as
+        many at a time as have come."""
         path = f"/v1/allocations/{quote(allocation, safe='')}/logs"
-        for line in self._lines("POST", path, jsonform.logs_json(grant, options)):
-            if not line.strip():
-                continue
-            value = _document(line)
-            if "error" in value:
-                raise error_of(int(value["error"].get("status", 500)), value["error"])
-            if value.get("end"):
-                return
-            yield value
+        for lines in self._lines("POST", path, jsonform.logs_json(grant, options)):
+            chunks: list[Answer] = []
+            for line in lines:
+                value = _document(line)  # Empty for a ping.
+                if "error" in value or value.get("end"):
+                    if chunks:
+                        yield chunks
+                    if "error" in value:
+                        raise error_of(int(value["error"].get("status", 500)), value["error"])
+                    return
+                if value:
+                    chunks.append(value)
+            if chunks:
+                yield chunks
         raise Unavailable("The log stopped before its end.", hint="Ask again with --since.")
 
     def events(self, after: str | None = None) -> Iterator[Answer]:
         """Events `{"id", "at_ms", "kind", "subject", "text"}` from now on, or after an id."""
         path = "/v1/events" + ("?" + urlencode({"after": after}) if after else "")
         kind = ""
-        for line in self._lines("GET", path, None):
+        for line in chain.from_iterable(self._lines("GET", path, None)):
             name, _, value = line.decode().rstrip("\r\n").partition(": ")
             if name == "event":
                 kind = value
@@ -202,16 +211,22 @@ class AgentClient:
         finally:
             connection.close()
 
-    def _lines(self, method: str, path: str, body: Answer | None) -> Iterator[bytes]:
+    def _lines(self, method: str, path: str, body: Answer | None) -> Iterator[list[bytes]]:
+        """Lines of an answer, with their ends, as many at a time as have come."""
         connection = self._connection()
         try:
             response = self._ask(connection, method, path, body)
             if response.status != 200:
                 raise error_of(response.status, _document(response.read()))
-            while line := response.readline(_LINE_MAX_BYTES):
-                if not line.endswith(b"\n") and len(line) >= _LINE_MAX_BYTES:
+            rest = b""
+            while data := response.read1(_PIECE_BYTES):
+                *lines, rest = (rest + data).split(b"\n")
+                if len(rest) >= _LINE_MAX_BYTES:
                     raise Overloaded("The agent sent a line without an end.")
-                yield line
+                if lines:
+                    yield [line + b"\n" for line in lines]
+            if rest:
+                yield [rest]
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from error
         finally:

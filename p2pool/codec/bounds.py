@@ -91,6 +91,7 @@ MAX_ITEMS = {
     "BindingsAnswered.peers": limits.PEER_LIST_MAX,
     "PeerKnown.addresses": limits.ADDRESSES_MAX,
     "BeatsAnswered.sealed": limits.BEATS_PER_ANSWER_MAX,
+    "LogsRead.chunks": limits.LOG_BATCH_MAX_CHUNKS,
     "MetricsTold.metrics": limits.METRICS_PER_TASK_MAX,
     "Placement.placed": limits.REPLICAS_MAX,
     "Placed.gpus": limits.GPUS_PER_NODE_MAX,

@@ -182,9 +182,9 @@ class Demo:
         grant = sign_grant(ref, self._account, grant_for(ref, copy["task_id"]))
 
         def first_line() -> str:
-            for line in reader.client().logs(copy["id"], grant, LogOptions(follow=True)):
-                if "text" in line:
-                    return str(line["text"]).rstrip("\n")
+            for lines in reader.client().logs(copy["id"], grant, LogOptions(follow=True)):
+                if "text" in lines[0]:
+                    return str(lines[0]["text"]).rstrip("\n")
             raise Unavailable(f"{copy['id']} has no log line.")
 
         text = await trio.to_thread.run_sync(first_line)

@@ -66,8 +66,10 @@ from p2pool.model.query import (
 )
 from p2pool.model.streams import (
     LogChunk,
+    LogChunks,
     LogsClosed,
     LogsOpened,
+    LogsRead,
     LogStream,
     MetricsAsked,
     MetricsTold,
@@ -110,11 +112,13 @@ __all__ = [
     "InviteAnswered",
     "InviteRequested",
     "LogChunk",
+    "LogChunks",
     "LogEndAnswered",
     "LogEndRequested",
     "LogStream",
     "LogsClosed",
     "LogsOpened",
+    "LogsRead",
     "Message",
     "MetricsAsked",
     "MetricsTold",
@@ -175,7 +179,7 @@ Message = (
     | RemovalConfirmRequested | RemovalConfirmed
     | CertificatesRequested | CertificatesAnswered
     | LogEndRequested | LogEndAnswered | StoreSeenRequested | StoreSeenAnswered
-    | LogsOpened | LogChunk | LogsClosed | MetricsAsked | MetricsTold
+    | LogsOpened | LogsRead | LogsClosed | MetricsAsked | MetricsTold
 )  # fmt: skip
 """Any message."""
 
@@ -226,7 +230,7 @@ TYPES: dict[int, type] = {
     58: StoreSeenRequested,
     59: StoreSeenAnswered,
     60: LogsOpened,
-    61: LogChunk,
+    61: LogsRead,
     62: LogsClosed,
     63: MetricsAsked,
     64: MetricsTold,

@@ -13,7 +13,7 @@ from p2pool.model.chain import Invite
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, PoolRef, TaskId
 from p2pool.model.raft import LogEnd
 from p2pool.model.runtime import RuntimeInfo
-from p2pool.model.streams import LogChunk, MetricsTold
+from p2pool.model.streams import LogChunks, MetricsTold
 from p2pool.model.tasks import SignedGrant, SignedRequest
 from p2pool.model.view import Event, View
 from p2pool.model.volumes import VolumeKeeper
@@ -89,8 +89,9 @@ class Logs(Protocol):
 
     def open(
         self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
-    ) -> AsyncIterator[LogChunk]:
-        """Chunks in order. Raises NotAllowed, NotFound or Unavailable before the first."""
+    ) -> AsyncIterator[LogChunks]:
+        """Chunks in order, as many at a time as are there. Raises NotAllowed, NotFound or
+        Unavailable before the first."""
         ...
 
 

@@ -17,7 +17,7 @@ import attrs
 
 from p2pool.model.ids import AllocationId, Digest, NodeId, PoolRef, Token
 from p2pool.model.states import Health
-from p2pool.model.streams import LogChunk
+from p2pool.model.streams import LogChunks
 from p2pool.model.tasks import PullPolicy, TaskSpec
 from p2pool.model.volumes import Over, Retention, VolumeKeeper
 
@@ -250,9 +250,10 @@ class ContainerRuntime(Protocol):
         follow: bool = False,
         tail_lines: int = -1,
         since_ms: int = 0,
-    ) -> AsyncIterator[LogChunk]:
-        """Log lines in order, as `model.ports.LogOptions` says. Raises NotFound.
+    ) -> AsyncIterator[LogChunks]:
+        """Log lines in order, as `model.ports.LogOptions` says, as many at a time as are there.
 
-        Following ends when the container ends. Reads on demand: a slow reader delays nobody.
+        Raises NotFound. Following ends when the container ends. Reads on demand: a slow reader
+        delays nobody.
         """
         ...

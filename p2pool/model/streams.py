@@ -45,6 +45,17 @@ class LogChunk:
     data: bytes
 
 
+LogChunks = tuple[LogChunk, ...]
+"""Some chunks that follow each other: as many as were there when somebody looked."""
+
+
+@attrs.frozen
+class LogsRead:
+    """The next chunks; none where there are none for now."""
+
+    chunks: LogChunks
+
+
 @attrs.frozen
 class LogsClosed:
     """Last frame: `code` empty at the end of the log, else why it stopped."""

@@ -29,7 +29,7 @@ from p2pool.model.states import (
     RaftRole,
     Reachability,
 )
-from p2pool.model.streams import LogChunk, MetricsTold, TaskMetric
+from p2pool.model.streams import LogChunk, LogChunks, MetricsTold, TaskMetric
 from p2pool.model.tasks import MountKind, SignedGrant, TaskSpec
 from p2pool.model.view import AllocationView, Event, NodeView, TaskView, View
 from p2pool.model.volumes import Volume
@@ -126,17 +126,17 @@ class FakeLogs:
 
     async def open(
         self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
-    ) -> AsyncIterator[LogChunk]:
+    ) -> AsyncIterator[LogChunks]:
         """See the class."""
         self.opened.append((allocation, options, grant))
         if self.refuse:
             raise self.refuse
         try:
-            for chunk in self.chunks:
-                yield chunk
+            if self.chunks:
+                yield tuple(self.chunks)
             while self.endless:
                 await trio.lowlevel.checkpoint()
-                yield LogChunk(1, 0, b"x" * 16_000)
+                yield (LogChunk(1, 0, b"x" * 16_000),)
             if self.then:
                 raise self.then
         finally:

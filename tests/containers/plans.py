@@ -7,6 +7,7 @@ import attrs
 from p2pool.dev.engine import BUSYBOX_IMAGE
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
 from p2pool.model.runtime import ContainerPlan, ContainerRuntime, ContainerStatus
+from p2pool.model.streams import LogChunk
 from p2pool.model.tasks import Resources, TaskSpec
 
 TASK = TaskId(b"\x33" * 16)
@@ -48,5 +49,10 @@ async def run_to_end(runtime: ContainerRuntime, wanted: ContainerPlan) -> Contai
 
 async def lines(runtime: ContainerRuntime, of: ContainerPlan, **options: Any) -> list[str]:
     """Log lines as text."""
-    chunks = runtime.logs(of.allocation, of.attempt, **options)
-    return [chunk.data.decode().rstrip("\n") async for chunk in chunks]
+    return [chunk.data.decode().rstrip("\n") for chunk in await chunks(runtime, of, **options)]
+
+
+async def chunks(runtime: ContainerRuntime, of: ContainerPlan, **options: Any) -> list[LogChunk]:
+    """Log lines as they are."""
+    batches = runtime.logs(of.allocation, of.attempt, **options)
+    return [chunk async for batch in batches for chunk in batch]

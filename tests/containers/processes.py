@@ -46,8 +46,8 @@ async def wait_ended(runtime: ContainerRuntime, replica: int = 0) -> ContainerSt
 
 async def lines(runtime: ContainerRuntime, **options: object) -> list[bytes]:
     """Data of the log chunks of replica 0."""
-    chunks = runtime.logs(ALLOCATION, 1, **options)  # type: ignore[arg-type]
-    return [chunk.data async for chunk in chunks]
+    batches = runtime.logs(ALLOCATION, 1, **options)  # type: ignore[arg-type]
+    return [chunk.data async for chunks in batches for chunk in chunks]
 
 
 async def read_pids(path: Path, count: int) -> list[int]:

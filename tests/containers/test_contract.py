@@ -12,7 +12,7 @@ from p2pool.model.errors import CannotStart, Conflict, NotFound
 from p2pool.model.ids import Digest
 from p2pool.model.runtime import ContainerRuntime, ContainerState
 from tests.containers.conftest import SCOPE
-from tests.containers.plans import FOREVER, lines, plan, run_to_end
+from tests.containers.plans import FOREVER, chunks, lines, plan, run_to_end
 
 DEADLINE_S = 30
 
@@ -85,7 +85,7 @@ async def test_lines_come_in_order_with_their_stream(runtime: ContainerRuntime) 
     assert sorted(followed) == ["bad", "one", "three", "two"]
     assert [line for line in followed if line != "bad"] == ["one", "two", "three"]
     assert await lines(runtime, wanted, tail_lines=1) == ["three"]
-    streams = {c.data: int(c.stream) async for c in runtime.logs(wanted.allocation, 1)}
+    streams = {c.data: int(c.stream) for c in await chunks(runtime, wanted)}
     assert streams[b"bad\n"] == 2
     assert streams[b"one\n"] == 1
 
@@ -96,8 +96,7 @@ async def test_stopping_asks_before_it_kills(runtime: ContainerRuntime) -> None:
     deaf = plan("trap '' TERM; echo up; " + FOREVER, replica=1)
     for wanted in (kind, deaf):
         await runtime.start(wanted)
-        chunks = runtime.logs(wanted.allocation, 1, follow=True)
-        async for _ in chunks:
+        async for _ in runtime.logs(wanted.allocation, 1, follow=True):
             break
     with trio.fail_after(DEADLINE_S):
         await runtime.stop(kind.allocation, 1, 20_000)

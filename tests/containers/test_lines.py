@@ -120,7 +120,7 @@ async def test_streams_order_and_an_end_without_a_line_feed(runtime: ProcessRunt
     """Of a real task: which stream, growing times, and the last bytes as they were."""
     await runtime.start(plan("echo a; sleep 0.2; echo b >&2; sleep 0.2; printf end"))
     await wait_ended(runtime)
-    chunks = [chunk async for chunk in runtime.logs(ALLOCATION, 1)]
+    chunks = [chunk async for batch in runtime.logs(ALLOCATION, 1) for chunk in batch]
     assert [(c.stream, c.data) for c in chunks] == [(1, b"a\n"), (2, b"b\n"), (1, b"end")]
     times = [chunk.at_ms for chunk in chunks]
     assert times == sorted(times)
@@ -137,7 +137,7 @@ async def test_following_shows_lines_as_they_come_and_ends(
     (home,) = tmp_path.glob("*/*/files")
     got = []
     with trio.fail_after(30):
-        async for chunk in runtime.logs(ALLOCATION, 1, follow=True):
+        async for (chunk,) in runtime.logs(ALLOCATION, 1, follow=True):
             got.append(chunk.data)
             (home / chunk.data.decode().strip()).touch()
     assert got == [b"1\n", b"2\n", b"3\n"]

@@ -19,6 +19,7 @@ from p2pool.model.messages import (
     Channel,
     Heartbeat,
     LogChunk,
+    LogsRead,
     Ping,
     Pong,
     Verified,
@@ -176,8 +177,10 @@ def test_size_is_bounded_both_ways() -> None:
     huge = attrs.evolve(beat, addresses=("x" * 1024,) * 8, allocations=beat.allocations * 200)
     with pytest.raises(Malformed, match="16384"):
         envelope.seal(attrs.evolve(huge, reason="x" * 1024), HEADER, POOL, KEY)
-    chunk = LogChunk(1, 0, b"x" * limits.LOG_LINE_MAX_BYTES)
-    assert opened(envelope.seal(chunk, HEADER, POOL, KEY)).message == chunk
+    most = limits.LOG_BATCH_MAX_BYTES // limits.LOG_BATCH_MAX_CHUNKS
+    chunk = LogChunk(2, 2**62, b"x" * most)
+    read = LogsRead((chunk,) * limits.LOG_BATCH_MAX_CHUNKS)
+    assert opened(envelope.seal(read, HEADER, POOL, KEY)).message == read
 
 
 def test_overhead_is_as_stated() -> None:

@@ -44,7 +44,7 @@ from p2pool.model.runtime import (
     RuntimeKind,
     RuntimeScope,
 )
-from p2pool.model.streams import LogChunk
+from p2pool.model.streams import LogChunks
 from p2pool.model.tasks import PullPolicy
 from p2pool.model.volumes import Over, Retention
 
@@ -351,7 +351,7 @@ class DockerRuntime:
         follow: bool = False,
         tail_lines: int = -1,
         since_ms: int = 0,
-    ) -> AsyncGenerator[LogChunk, None]:
+    ) -> AsyncGenerator[LogChunks, None]:
         """Log lines in order. See the port."""
         record = await self._inspect(allocation, attempt)
         if record is None:
@@ -367,10 +367,11 @@ class DockerRuntime:
         name = str(record["Id"])
         async with aclosing(
             follow_logs(self._engine.client, name, params, self._engine.streams)
-        ) as chunks:
-            async for chunk in chunks:
-                if chunk.at_ms >= since_ms:
-                    yield chunk
+        ) as batches:
+            async for chunks in batches:
+                recent = tuple(chunk for chunk in chunks if chunk.at_ms >= since_ms)
+                if recent:
+                    yield recent
 
 
 def _host(wanted: dict[str, Any]) -> dict[str, Any]:

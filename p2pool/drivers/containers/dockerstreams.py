@@ -1,27 +1,30 @@
 """Streams of the engine (events, log lines) as async iterators over a thread each.
 
 The SDK blocks while it waits for the next item. Closing its socket from another thread ends the
-wait at once, which is how a reader that goes away frees the thread. A queue of one item between
-the two makes a slow reader slow the engine's writer, and nobody else.
+wait at once, which is how a reader that goes away frees the thread. A bounded queue between the
+two makes a slow reader slow the engine's writer, and nobody else.
 """
 
 import socket
 import struct
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import trio
 from docker.errors import APIError
 
 from p2pool.drivers.containers.dockererrors import engine_errors, other_error
 from p2pool.drivers.containers.dockerstate import at_ms
-from p2pool.model import limits
+from p2pool.drivers.containers.handover import Gone, Handover
 from p2pool.model.errors import P2poolError, RuntimeUnavailable
-from p2pool.model.streams import LogChunk
+from p2pool.model.streams import LogChunk, LogChunks
 
 Client = Callable[[], Any]
-HEADER_BYTES = 8
+HEADER = struct.Struct(">BxxxL")
+READ_BYTES = 64 * 1024
+SECONDS_CACHED = 64
 
 
 class _Stream:
@@ -47,7 +50,7 @@ class _Stream:
             # A socket that is closed under the SDK's feet fails in many ways.
             if not self._cancelled:
                 raise
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except Gone:
             return
 
     def cancel(self) -> None:
@@ -58,30 +61,31 @@ class _Stream:
                 self._close()
 
 
-async def _iterate(stream: _Stream, limiter: trio.CapacityLimiter) -> AsyncGenerator[Any, None]:
-    send, receive = trio.open_memory_channel[Any](limits.LOG_BATCH_MAX_CHUNKS)
-
-    def run() -> None:
-        stream.pump(lambda item: trio.from_thread.run(send.send, item))
-
+async def _iterate(
+    stream: _Stream, limiter: trio.CapacityLimiter, size: Callable[[Any], int] = lambda item: 0
+) -> AsyncGenerator[list[Any], None]:
+    """What comes, as much at a time as has come."""
+    handover = Handover[Any](size)
     failed: list[P2poolError] = []
 
     async def work() -> None:
         try:
-            await trio.to_thread.run_sync(run, limiter=limiter, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(
+                stream.pump, handover.put, limiter=limiter, abandon_on_cancel=True
+            )
         except P2poolError as error:
             failed.append(error)
         finally:
-            send.close()
+            handover.end()
 
     # No nursery: a generator that its reader leaves in the middle must not hold one open. The
     # task ends with its thread, and that ends when the stream is cancelled.
     trio.lowlevel.spawn_system_task(work)
     try:
-        async for item in receive:
-            yield item
+        while taken := await handover.take():
+            yield taken
     finally:
-        receive.close()
+        handover.leave()
         stream.cancel()
     if failed:
         raise failed[0]
@@ -97,14 +101,15 @@ async def follow_events(
         return iter(stream), stream.close
 
     async with aclosing(_iterate(_Stream(open_it), limiter)) as events:
-        async for event in events:
-            yield event
+        async for taken in events:
+            for event in taken:
+                yield event
     raise RuntimeUnavailable("The engine's events ended.")
 
 
 async def follow_logs(
     client: Client, name: str, params: dict[str, Any], limiter: trio.CapacityLimiter
-) -> AsyncGenerator[LogChunk, None]:
+) -> AsyncGenerator[LogChunks, None]:
     """Log lines of a container, each with its stream and time.
 
     When a container ends, the engine ends the streams of those who follow its log, wherever they
@@ -112,21 +117,27 @@ async def follow_logs(
     after the last line that was given is read once more, without following.
     """
     last, given = b"", 0
-    async with aclosing(_stamped(client, name, params, limiter)) as lines:
-        async for number, stamp, line in lines:
-            last, given = stamp, given + 1 if stamp == last else 1
-            yield LogChunk(number, at_ms(stamp.decode("ascii", "replace")), line)
+    async with aclosing(_stamped(client, name, params, limiter)) as batches:
+        async for lines in batches:
+            for line in lines:
+                given = given + 1 if line.stamp == last else 1
+                last = line.stamp
+            yield tuple(line.chunk() for line in lines)
     if not int(params.get("follow", 0)):
         return
     rest = {**params, "follow": 0, "tail": "all" if last else params["tail"]}
     if last:
         rest["since"] = _unix_time(last)
-    async with aclosing(_stamped(client, name, rest, limiter)) as lines:
-        async for number, stamp, line in lines:
-            if stamp == last and given:
-                given -= 1  # Given before.
-                continue
-            yield LogChunk(number, at_ms(stamp.decode("ascii", "replace")), line)
+    async with aclosing(_stamped(client, name, rest, limiter)) as batches:
+        async for lines in batches:
+            new = []
+            for line in lines:
+                if line.stamp == last and given:
+                    given -= 1  # Given before.
+                else:
+                    new.append(line.chunk())
+            if new:
+                yield tuple(new)
 
 
 def _unix_time(stamp: bytes) -> str:
@@ -136,10 +147,35 @@ def _unix_time(stamp: bytes) -> str:
     return f"{at_ms(whole + 'Z') // 1000}.{fraction or '0'}"
 
 
+class _Line(NamedTuple):
+    """A line as the engine gives it: the number of its stream, its time, its bytes."""
+
+    stream: int
+    stamp: bytes
+    data: bytes
+
+    def chunk(self) -> LogChunk:
+        return LogChunk(self.stream, _line_ms(self.stamp), self.data)
+
+
+def _line_ms(stamp: bytes) -> int:
+    """Unix milliseconds of a line's time, which has its second in common with many others."""
+    text = stamp.decode("ascii", "replace")
+    whole, _, fraction = text.partition(".")
+    if not text.endswith("Z"):
+        return at_ms(text)
+    return _second_ms(whole.rstrip("Z") + "Z") + int((fraction[:-1] + "000")[:3])
+
+
+@lru_cache(maxsize=SECONDS_CACHED)
+def _second_ms(text: str) -> int:
+    return at_ms(text)
+
+
 async def _stamped(
     client: Client, name: str, params: dict[str, Any], limiter: trio.CapacityLimiter
-) -> AsyncGenerator[tuple[int, bytes, bytes], None]:
-    """Stream number, the engine's time as it writes it, and the line."""
+) -> AsyncGenerator[list[_Line], None]:
+    """Lines, as many at a time as have come."""
 
     def open_it() -> tuple[Iterator[Any], Callable[[], None]]:
         # The SDK's own `logs` does not say which stream a line came from.
@@ -149,23 +185,31 @@ async def _stamped(
         )
         api._raise_for_status(response)
         api._disable_socket_timeout(api._get_raw_response_socket(response))
-        return _frames(response.raw), lambda: shut(api, response)
+        return _lines(response.raw.stream(READ_BYTES)), lambda: shut(api, response)
 
-    async with aclosing(_iterate(_Stream(open_it), limiter)) as frames:
-        async for number, data in frames:
-            stamp, _, line = data.partition(b" ")
-            yield number, stamp, line
+    def size(line: _Line) -> int:
+        return len(line.data)
+
+    async with aclosing(_iterate(_Stream(open_it), limiter, size)) as batches:
+        async for lines in batches:
+            yield lines
 
 
-def _frames(raw: Any) -> Iterator[tuple[int, bytes]]:
-    """Stream number and bytes of each frame, as the engine multiplexes them: 1 byte stream,
-    3 bytes nothing, 4 bytes length."""
-    while len(header := raw.read(HEADER_BYTES)) == HEADER_BYTES:
-        number, length = struct.unpack(">BxxxL", header)
-        data = raw.read(length)
-        if len(data) < length:
-            return
-        yield number, data
+def _lines(pieces: Iterator[bytes]) -> Iterator[_Line]:
+    """The lines in what the engine multiplexes, each behind 1 byte stream, 3 bytes nothing, 4 bytes
+    length. It writes one at a time, so a piece is most often a whole line."""
+    rest = b""
+    for piece in pieces:
+        data, at = rest + piece if rest else piece, 0
+        while len(data) - at >= HEADER.size:
+            number, length = HEADER.unpack_from(data, at)
+            end = at + HEADER.size + length
+            if end > len(data):
+                break
+            stamp, _, line = data[at + HEADER.size : end].partition(b" ")
+            yield _Line(number, stamp, line)
+            at = end
+        rest = data[at:]
 
 
 def shut(api: Any, response: Any) -> None:

@@ -13,8 +13,6 @@ from pathlib import Path
 from p2pool.model import limits
 from p2pool.model.streams import LogChunk, LogStream
 
-READ_BYTES = 256 * 1024
-
 
 class LineReader:
     """A place in the lines of one run. Blocks for a short while: call it in a thread."""
@@ -78,7 +76,9 @@ class LineReader:
         for _ in range(limits.CONTAINER_LOG_FILES_MAX + 1):
             newer = self._next_number()
             if self.file is not None:
-                found = list(self._parse(os.pread(self.file, READ_BYTES, self.offset)))
+                found = list(
+                    self._parse(os.pread(self.file, limits.LOG_BATCH_MAX_BYTES, self.offset))
+                )
                 if found:
                     return found
             if newer is None:
@@ -94,9 +94,7 @@ class LineReader:
             if end < 0:
                 return
             at_ms, stream, flag, content = data[at:end].split(b" ", 3)
-            chunk = LogChunk(
-                LogStream(int(stream)), int(at_ms), content + b"\n" if flag == b"F" else content
-            )
+            chunk = LogChunk(int(stream), int(at_ms), content + b"\n" if flag == b"F" else content)
             place, at = base + at, end + 1
             self.offset = base + at
             yield place, chunk

@@ -57,7 +57,7 @@ from p2pool.model.runtime import (
     RuntimeKind,
     RuntimeScope,
 )
-from p2pool.model.streams import LogChunk
+from p2pool.model.streams import LogChunks
 from p2pool.model.tasks import PullPolicy, TaskSpec
 from p2pool.model.volumes import Over, Retention
 
@@ -188,7 +188,7 @@ class ProcessRuntime:
         follow: bool = False,
         tail_lines: int = -1,
         since_ms: int = 0,
-    ) -> AsyncIterator[LogChunk]:
+    ) -> AsyncIterator[LogChunks]:
         """Its lines, from its files."""
         found = await self._in_thread(lambda: self._runs.find(allocation, attempt))
         if found is None:
@@ -201,8 +201,8 @@ class ProcessRuntime:
                 # Asked before reading: an ended one writes no more, so what is read then is all.
                 found = await self._in_thread(lambda: self._runs.find(allocation, attempt))
                 while (chunks := await self._in_thread(lambda: reader.read(since_ms))) is not None:
-                    for chunk in chunks:
-                        yield chunk
+                    if chunks:
+                        yield tuple(chunks)
                 if not follow or found is None or found.status.ended:
                     return
                 await trio.sleep(limits.LOG_POLL_MS / 1000)
