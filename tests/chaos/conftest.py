@@ -14,7 +14,7 @@ from tests.chaos.user import User
 KEPT: list[Path] = []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pool(request: pytest.FixtureRequest) -> Iterator[ChaosPool]:
     """The pool; each test leaves it whole."""
     where = Path(tempfile.mkdtemp(prefix="p2chaos-", dir="/tmp"))

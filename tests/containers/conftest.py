@@ -21,7 +21,7 @@ OTHER = RuntimeScope(SCOPE.pool, NodeId(b"\x23" * 20))
 HOOK = "nvidia-container-runtime-hook"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine() -> Iterator[Engine]:
     """A private engine that offers GPUs, since an executable of the hook's name is on its PATH."""
     directory = Path(tempfile.mkdtemp(prefix="p2c", dir="/tmp"))

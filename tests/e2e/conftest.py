@@ -29,7 +29,7 @@ def p2pool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine() -> Iterator[Engine]:
     """A private engine with busybox, in DOCKER_HOST for all processes; ended by its id."""
     directory = Path(tempfile.mkdtemp(prefix="p2e", dir="/tmp"))
@@ -54,7 +54,7 @@ def engine() -> Iterator[Engine]:
         running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pool_directory(engine: Engine) -> Iterator[Path]:
     """A pool of three agents, brought up and down by the command line."""
     directory = Path(tempfile.mkdtemp(prefix="p2p", dir="/tmp")) / "pool"
