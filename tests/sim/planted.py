@@ -314,11 +314,11 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "snapshot-not-installed": ("hold", "crash"),
     "changes-at-any-time": ("wipe", "slow-disk", "one-way"),
     "store-id-ignored": ("wipe", "crash"),
-    "torn-batches": ("crash-in-step",),
+    "torn-batches": ("crash-in-step", "kill-leader", "retire"),
     "token-not-checked": ("cut-leader-off",),
     "gpus-released-too-early": ("engine-away", "one-way"),
     "stops-left-out": ("one-way", "cut-leader-off"),
-    "requests-applied-again": ("lossy", "cut-leader-off"),
+    "requests-applied-again": ("lossy", "wipe", "crash"),
     "unknown-is-gone": ("chain-away",),
 }
 """Faults that bring a bug out soon; a test looks with these, the report with the whole mix."""

@@ -4,7 +4,7 @@ import pytest
 
 from tests.sim.planted import PLANTED, finds
 
-SEEDS_MAX = 20
+SEEDS_MAX = 40
 
 
 @pytest.mark.parametrize("name", PLANTED)
