@@ -23,7 +23,7 @@ from p2pool.codec.messages import TYPE_NUMBERS
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.certificates import CertificatesAnswered
-from p2pool.model.errors import Malformed, Refusal
+from p2pool.model.errors import Malformed, Refusal, TooMany
 from p2pool.model.gossip import Heartbeat, Hello, PeerBinding
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages import Channel, Header, Message, Verified, channel_of
@@ -33,7 +33,7 @@ from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.enclosed import EnclosedCache
 from p2pool.wire.envelope import max_bytes, open_sealed, seal
-from p2pool.wire.rate import GuestRate
+from p2pool.wire.rate import Rate
 from p2pool.wire.replay import ReplayGuard, clock_differs
 from p2pool.wire.signers import SignerCache, requests_in
 
@@ -91,7 +91,9 @@ class Gate:
         self._key_of = key_of
         self._worth = worth
         self._member = member
-        self._guests = GuestRate()
+        self._guests = Rate(
+            limits.GUEST_FRAMES_PER_S, limits.GUEST_FRAMES_BURST, limits.PEERS_TRACKED_MAX
+        )
         self._guard = ReplayGuard()
         self._signers = SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
@@ -141,8 +143,12 @@ class Gate:
         """A frame of a stream of a connected peer."""
         try:
             shown = self._shown.get(peer_key)
-            if shown is None or not self._member(shown):
-                self._guests.accept(peer_key, now.mono_ms)
+            guest = shown is None or not self._member(shown)
+            if guest and not self._guests.admit(peer_key, now.mono_ms):
+                raise TooMany(
+                    f"A guest may send {limits.GUEST_FRAMES_PER_S} frames a second.",
+                    hint="Join the pool, or ask less often.",
+                )
             verified = open_sealed(
                 data, self.pool, max_bytes=limits.STREAM_FRAME_MAX_BYTES, channel=channel
             )

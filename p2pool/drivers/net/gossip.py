@@ -37,29 +37,12 @@ from p2pool.model.limits import (
     MEMBERS_MAX,
 )
 from p2pool.model.messages import Channel
+from p2pool.wire.rate import Rate
 
 DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
 HEARTBEAT_INTERVAL_S = 1
 UNSUBSCRIBE_BACK_OFF_S = 1
 KEEP_INTERVAL_S = 1.0
-
-
-class OriginLimit:
-    """A token bucket for each origin, in a table of at most MEMBERS_MAX."""
-
-    def __init__(self) -> None:
-        """All full."""
-        self._buckets: dict[bytes, tuple[float, float]] = {}
-
-    def admit(self, origin: bytes, now_s: float) -> bool:
-        """Take a token of `origin`, if one is left."""
-        tokens, at_s = self._buckets.pop(origin, (float(GOSSIP_PER_ORIGIN_BURST), now_s))
-        tokens = min(GOSSIP_PER_ORIGIN_BURST, tokens + (now_s - at_s) * GOSSIP_PER_ORIGIN_PER_S)
-        admitted = tokens >= 1
-        while len(self._buckets) >= MEMBERS_MAX:
-            del self._buckets[next(iter(self._buckets))]
-        self._buckets[origin] = (tokens - 1 if admitted else tokens, now_s)
-        return admitted
 
 
 class PoolPubsub(Pubsub):  # type: ignore[misc]
@@ -96,7 +79,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         self._check_gossip = check_gossip
         self._deliver = deliver
         self._counters = counters
-        self._origins = OriginLimit()
+        self._origins = Rate(GOSSIP_PER_ORIGIN_PER_S, GOSSIP_PER_ORIGIN_BURST, MEMBERS_MAX)
         self._records: dict[ID, bytes] = {}
         self._inbound: defaultdict[ID, set[trio.CancelScope]] = defaultdict(set)
         self._opening: defaultdict[ID, trio.Lock] = defaultdict(trio.Lock)
@@ -110,7 +93,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
             return False
         if forwarder == self.my_id:
             return True
-        if not self._origins.admit(message.from_id, trio.current_time()):
+        if not self._origins.admit(message.from_id, int(trio.current_time() * 1000)):
             self._counters["gossip_refused_rate"] += 1
             return False
         if not self._check_gossip(self._topics[message.topicIDs[0]], message.data):
