@@ -133,7 +133,7 @@ class Inbound:
                 self._gossip(message, event, now)
             return
         take = self.open_to_guests.get(kind)
-        if take is None and (self._may(sender, member) or self._was_voter(sender, message)):
+        if take is None and (self.of_the_pool(sender.node_id) or self._was_voter(sender, message)):
             take = self.for_members.get(kind)
         if take is None or event.peer_key != header.peer_key:
             return
@@ -149,8 +149,7 @@ class Inbound:
         chain: that costs more than all else of it, so it is asked first whether its sender may say
         it, and to us."""
         header, message = verified.header, verified.message
-        sender = From(header.node_id, header.peer_key, header.incarnation, ())
-        if not self._may(sender, self.context.roster.belongs(header.node_id)):
+        if not self.of_the_pool(header.node_id):
             return False
         if isinstance(message, m.BeatsAnswered):
             return self.node.neighbours.awaits_beats(header.peer_key, message)
@@ -162,16 +161,10 @@ class Inbound:
         return not isinstance(message, m.Report) or self.context.ledger.leads
 
     def of_the_pool(self, node_id: NodeId) -> bool:
-        """Whether a node is in the pool by the roster, or in its committee by the log."""
-        group = self.context.ledger.configuration
-        if any(v.node_id == node_id for v in (*group.voters, *group.learners)):
-            return True
-        return self.context.roster.belongs(node_id)
-
-    def _may(self, sender: From, member: bool) -> bool:
         """A member by the roster; or one of the committee, which the log and not the roster says
         who is in (a voter that is out serves until its removal commits)."""
-        return member or self.of_the_pool(sender.node_id)
+        group = self.context.ledger.configuration.everybody
+        return any(v.node_id == node_id for v in group) or self.context.roster.belongs(node_id)
 
     def _was_voter(self, sender: From, message: m.Message) -> bool:
         """Who was a voter before the last change certifies it, whatever it is now."""

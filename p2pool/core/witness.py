@@ -109,8 +109,7 @@ class Witness:
             self._note(Word(said.store_id, Kind.BEAT, said.term, index, verified.sealed))
 
     def _participants(self) -> tuple[Voter, ...]:
-        group = self.context.ledger.configuration
-        return (*group.voters, *group.learners)
+        return self.context.ledger.configuration.everybody
 
     def _note(self, word: Word) -> None:
         """Keep what a participant said, where it is further than what was known."""

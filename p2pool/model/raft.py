@@ -28,6 +28,11 @@ class Configuration:
     voters: tuple[Voter, ...]
     learners: tuple[Voter, ...] = ()
 
+    @property
+    def everybody(self) -> tuple[Voter, ...]:
+        """All participants, voters first."""
+        return self.voters + self.learners
+
 
 class EntryKind(IntEnum):
     """What an entry is. A kind that is not known is kept, counted and applied as nothing."""

@@ -141,8 +141,7 @@ class Committee:
         """Healthy eligible members that are connected and whose heartbeat names their store; of
         those that have a seat, whatever is judged of them, to see which disk they show."""
         context, found = self.context, []
-        group = context.ledger.configuration
-        seated = dict.fromkeys(v.node_id for v in (*group.voters, *group.learners))
+        seated = dict.fromkeys(v.node_id for v in context.ledger.configuration.everybody)
         for peer_key, node_id in context.peers.connected_members():
             beat = context.beats.newest.get(node_id)
             member = context.roster.member(node_id)

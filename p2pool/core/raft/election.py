@@ -122,7 +122,7 @@ def _is_removed(s: RaftState, m: VoteRequested) -> bool:
 
     Its log is behind that entry, so by the rule of section 5.4.1 it gets no vote here anyhow.
     """
-    index, group = s.configuration_index, s.configuration.voters + s.configuration.learners
+    index, group = s.configuration_index, s.configuration.everybody
     if not group or m.candidate in group or index > s.commit_index:
         return False
     term = s.log.term_at(index)
@@ -186,5 +186,5 @@ def _plausible(s: RaftState, candidate: Voter) -> bool:
 
     One that we do not know at all may be of a newer configuration than ours, and is answered.
     """
-    group = s.configuration.voters + s.configuration.learners
+    group = s.configuration.everybody
     return all(v == candidate for v in group if v.node_id == candidate.node_id)

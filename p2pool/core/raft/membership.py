@@ -113,7 +113,7 @@ def _carried(s: RaftState, wanted: Configuration, now: Now) -> bool:
 
 
 def _well_formed(wanted: Configuration) -> None:
-    everybody = wanted.voters + wanted.learners
+    everybody = wanted.everybody
     for name, found in (
         ("node", {v.node_id: v for v in everybody}),
         ("peer key", {v.peer_key: v for v in everybody}),

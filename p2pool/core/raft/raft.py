@@ -331,7 +331,7 @@ def _heeded(s: RaftState, frame: Frame, now: Now) -> bool:
     One that we do not know may lead a committee newer than our log, so it is believed while no
     leader is heard; any other member of the pool deposes and replaces nobody by its word.
     """
-    speaker, group = _speaker(frame), s.configuration.voters + s.configuration.learners
+    speaker, group = _speaker(frame), s.configuration.everybody
     if speaker in group or not group:
         return True
     match frame:

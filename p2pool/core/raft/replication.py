@@ -102,7 +102,7 @@ def dismiss(s: RaftState, old: Configuration, now: Now) -> None:
     """After a change: who is in it no more is told so, for a while; then it is forgotten."""
     group = s.others()
     deadline_ms = now.mono_ms + 2 * s.timing.election_timeout_max_ms
-    gone = [v for v in (*old.voters, *old.learners) if v not in group and v != s.me]
+    gone = [v for v in old.everybody if v not in group and v != s.me]
     s.leaving = [one for one in s.leaving if one.voter not in group]
     s.leaving += [Leaving(v, s.configuration_index, deadline_ms) for v in gone]
     known = {v.store_id for v in s.audience()}

@@ -221,8 +221,7 @@ class RaftState:
 
     def others(self) -> tuple[Voter, ...]:
         """All other participants, voters first."""
-        group = self.configuration.voters + self.configuration.learners
-        return tuple(v for v in group if v != self.me)
+        return tuple(v for v in self.configuration.everybody if v != self.me)
 
     def audience(self) -> tuple[Voter, ...]:
         """All that a leader sends to: the others, and who has to learn that it is none any more."""
