@@ -100,7 +100,7 @@ class Certified:
         known = self.known
         if known is None or not opened or len(opened) <= len(self.votes):
             return
-        for voters in (*_committees(chain), *self.proven):
+        for voters in self._known(chain):
             try:
                 votes_for(opened, voters, known.log_id, known.term, known.leader)
             except Refusal:
@@ -131,7 +131,7 @@ class Certified:
         """Come to know what a chain leads to from the last committee in it that is known here;
         `opened` are the signatures of each link. A `Refusal` where it does not hold."""
         groups = [theirs.base, *(link.voters for link in theirs.links)]
-        known = (*_committees(ours), *self.proven)
+        known = self._known(ours)
         start = max((n for n, group in enumerate(groups) if group in known), default=None)
         if start is None:
             raise UnknownCommittee("It shows no committee that is known here.")
@@ -175,11 +175,15 @@ class Certified:
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _known(self, chain: Chain) -> tuple[tuple[Voter, ...], ...]:
+        """The committees that are known here: of the log, and those that were proven."""
+        return (*_committees(chain), *self.proven)
+
     def _committee(self, opened: Opened, chain: Chain) -> tuple[Voter, ...] | None:
         """The voters that a certificate names, if they are the committee now or just before, or
         one that was proven to come after."""
         named = committee_named(opened)
-        for voters in (*_committees(chain), *reversed(self.proven)):
+        for voters in self._known(chain):
             if self._hash(voters) == named:
                 return voters
         return None
