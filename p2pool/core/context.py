@@ -8,6 +8,7 @@ from random import Random
 
 import attrs
 
+from p2pool.core.awaited import Awaited
 from p2pool.core.beats import Beats
 from p2pool.core.certified import Certified
 from p2pool.core.clocks import Clocks
@@ -61,7 +62,7 @@ class Context:
     announced_ms: int | None = None
     announced_term: int = 0
     asked_certificates_ms: int | None = None
-    proofs_awaited: dict[PeerKey, int] = attrs.field(factory=dict)
+    proofs_awaited: Awaited = attrs.field(factory=lambda: Awaited(limits.PROOFS_AWAITED_MAX))
     judged_ms: dict[NodeId, int] = attrs.field(factory=dict)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
     doubled: dict[NodeId, tuple[int, int]] = attrs.field(factory=dict)

@@ -13,6 +13,7 @@ from collections import OrderedDict
 
 import attrs
 
+from p2pool.core.awaited import Awaited
 from p2pool.core.context import Context
 from p2pool.core.effects import LearnPeer, TakeInvite
 from p2pool.core.inputs import OutdatedHeard
@@ -61,7 +62,7 @@ class Neighbours:
     invites: "OrderedDict[NodeId, Invite]" = attrs.field(factory=OrderedDict)
     asked_who_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
     told_outdated_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
-    beats_awaited: dict[PeerKey, int] = attrs.field(factory=dict)
+    beats_awaited: Awaited = attrs.field(factory=lambda: Awaited(limits.BEATS_AWAITED_MAX))
     asked_hardware_ms: dict[NodeId, int] = attrs.field(factory=dict)
     round_due_ms: int = 0
     exchange_due_ms: int = 0
@@ -141,9 +142,8 @@ class Neighbours:
         context.tell(peer_key, BindingsRequested(context.request(), ()))
         node_id = context.peers.node_of(peer_key)
         if node_id is not None and context.roster.belongs(node_id):
-            number = self.beats_awaited[peer_key] = context.request()
-            while len(self.beats_awaited) > limits.BEATS_AWAITED_MAX:
-                del self.beats_awaited[next(iter(self.beats_awaited))]
+            number = context.request()
+            self.beats_awaited.ask(peer_key, number)
             context.tell(peer_key, BeatsRequested(number))
 
     def stranger(self, peer_key: PeerKey, now: Now) -> None:
@@ -174,10 +174,7 @@ class Neighbours:
 
     def awaits_beats(self, peer_key: PeerKey, answer: BeatsAnswered) -> bool:
         """Whether these heartbeats were asked for, of a member and once: a thousand cost much."""
-        if self.beats_awaited.get(peer_key) != answer.request:
-            return False
-        del self.beats_awaited[peer_key]
-        return True
+        return self.beats_awaited.take(peer_key, answer.request)
 
     def beats(self, peer_key: PeerKey, asked: BeatsRequested, now: Now) -> None:
         """Hand out the newest heartbeats."""

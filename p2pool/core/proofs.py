@@ -35,9 +35,8 @@ def ask_proof(context: Context, peer_key: PeerKey, now: Now) -> None:
     if asked_ms is not None and now.mono_ms - asked_ms < limits.CERTIFICATE_ASK_MS:
         return
     context.asked_certificates_ms = now.mono_ms
-    number = context.proofs_awaited[peer_key] = context.request()
-    while len(context.proofs_awaited) > limits.PROOFS_AWAITED_MAX:
-        del context.proofs_awaited[next(iter(context.proofs_awaited))]
+    number = context.request()
+    context.proofs_awaited.ask(peer_key, number)
     context.tell(peer_key, CertificatesRequested(number))
 
 
@@ -74,7 +73,7 @@ class Proofs:
 
     def awaits(self, peer_key: PeerKey, answer: CertificatesAnswered) -> bool:
         """Whether this was asked for, so that it is worth opening what is in it."""
-        asked = self.context.proofs_awaited.get(peer_key) == answer.request
+        asked = self.context.proofs_awaited.has(peer_key, answer.request)
         return asked and answer.log_id == self.context.ledger.log_id
 
     def told(
@@ -83,7 +82,7 @@ class Proofs:
         """A peer's certificates; they prove themselves, whoever sends them."""
         if not self.awaits(key, answer):
             return
-        del self.context.proofs_awaited[key]
+        self.context.proofs_awaited.take(key, answer.request)
         count = len(answer.certificate) + len(answer.votes)
         if not self.context.certified.knows(opened, self.context.ledger.chain):
             self._walk(answer, sender, opened[count:])
