@@ -1,5 +1,6 @@
 """A pool in which one machine comes and goes, and what others say of it."""
 
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -74,3 +75,10 @@ def ask(pool: Pool, action: Action, of: int) -> object:
     request = pool.sign(action, pool.world.machines[of].node_id.hex(), "")
     pool.send(pool.leader().number, request)
     return pool.reply(request)
+
+
+def rows(table: Mapping[IntEnum, Mapping[IntEnum, IntEnum]]) -> Iterator[str]:
+    """What the test of each row of a table is called: the state, the event, the next state."""
+    for state, row in table.items():
+        for event, after in row.items():
+            yield f"test_{state.name}_{event.name}_{after.name}".lower()

@@ -18,7 +18,7 @@ from p2pool.model.states import (
 )
 from p2pool.model.tasks import Action
 from tests.sim.machine import Machine
-from tests.sim.nodestates import NEW, apart, ask, becomes, field, formed, jump
+from tests.sim.nodestates import NEW, apart, ask, becomes, field, formed, jump, rows
 from tests.sim.pool import Pool
 
 # --- reachability ---------------------------------------------------------------------------------
@@ -227,6 +227,4 @@ def test_banned_ban_lifted_eligible() -> None:
 @pytest.mark.parametrize("table", [REACHABILITY, INTENT])
 def test_each_row_has_its_test(table: Mapping[IntEnum, Mapping[IntEnum, IntEnum]]) -> None:
     """Named after the state, the event and the state that follows."""
-    for state, row in table.items():
-        for event, after in row.items():
-            assert f"test_{state.name}_{event.name}_{after.name}".lower() in globals()
+    assert [name for name in rows(table) if name not in globals()] == []
