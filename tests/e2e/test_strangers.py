@@ -1,7 +1,7 @@
 """Whoever is not in the pool gets nothing from it: no task, vote, heartbeat or log line."""
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,11 +27,19 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 REFUSED = 3
 
 
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Where the stranger lives; gone after the test, with its keys."""
+    with tempfile.TemporaryDirectory(prefix="p2s", dir="/tmp") as name:
+        yield Path(name)
+
+
 @asynccontextmanager
-async def stranger(acting: Acting, name: str, registered: bool) -> AsyncIterator[DevAgent]:
+async def stranger(
+    acting: Acting, name: str, registered: bool, home: Path
+) -> AsyncIterator[DevAgent]:
     """An agent that is not in the pool; `registered`: whitelisted and validated all the same."""
     pool = acting.pool
-    home = Path(tempfile.mkdtemp(prefix="p2s", dir="/tmp"))
     config = load_config(pool.directory / "agent-1.toml", {})
     config = attrs.evolve(config, resources=ResourcesConfig(gpus=0))
     write_config(config, home / "config.toml")
@@ -81,11 +89,11 @@ async def _register(chain: Chain, validator: KeyWriter, provider: KeyWriter, nod
 
 
 @pytest.mark.parametrize("registered", [True, False], ids=["stranger", "outsider"])
-async def test_strangers_get_nothing(pool_directory: Path, registered: bool) -> None:
+async def test_strangers_get_nothing(pool_directory: Path, home: Path, registered: bool) -> None:
     """They may say hello and learn who is there; that is all."""
     acting = Acting.on(pool_directory)
     first = acting.agents[0]
-    async with stranger(acting, f"stranger-{registered}", registered) as outside:
+    async with stranger(acting, f"stranger-{registered}", registered, home) as outside:
 
         async def met() -> bool:
             about = await outside.get("/v1/agent")
