@@ -1,0 +1,1 @@
+"""How public keys and numbers look as bytes."""
