@@ -17,6 +17,7 @@ from p2pool.drivers.net.events import (
     Standing,
 )
 from p2pool.drivers.net.frames import FrameStream
+from p2pool.drivers.net.gossip import PoolPubsub
 from p2pool.drivers.net.network import Network
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages import Channel
@@ -114,6 +115,18 @@ async def running(
             yield node
         finally:
             nursery.cancel_scope.cancel()
+
+
+def pubsub_of(node: Node) -> PoolPubsub:
+    """The pubsub of a running node."""
+    pubsub = node.network._service.pubsub
+    assert pubsub is not None
+    return pubsub
+
+
+def listening_at(node: Node) -> tuple[str, ...]:
+    """Where a node listens, as another start of it would be told."""
+    return tuple(text.partition("/p2p/")[0] for text in node.network.addresses())
 
 
 def introduce(one: Node, other: Node) -> None:

@@ -1,13 +1,12 @@
 """Gossip on real hosts: among members alone, and through every trap that was measured."""
 
 import trio
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 
 from p2pool.drivers.net.addresses import peer_id_of
 from p2pool.drivers.net.events import Standing
 from p2pool.model.limits import GOSSIP_MESSAGE_MAX_BYTES, GOSSIP_PER_ORIGIN_BURST
 from p2pool.model.messages import Channel
-from tests.net.hosts import introduce, publish_until, running, wait_members
+from tests.net.hosts import introduce, publish_until, pubsub_of, running, wait_members
 
 
 def guest_if_fourth(hello: bytes) -> Standing | None:
@@ -40,7 +39,7 @@ async def test_members_hear_each_other_and_a_guest_hears_nothing() -> None:
             assert guest.gossip() == []
             for node in (one, two, three):
                 assert not any(data.startswith(b"intruder") for data in node.gossip())
-                assert peer_id_of(guest.key) not in node.network._service.pubsub.peers  # type: ignore[union-attr]
+                assert peer_id_of(guest.key) not in pubsub_of(node).peers
             refused = sum(
                 node.network.counters["gossip_streams_refused"] for node in (one, two, three)
             )
@@ -133,8 +132,8 @@ async def test_garbage_on_a_gossip_stream_ends_that_stream_only() -> None:
         async with running(1) as one, running(2) as two:
             introduce(one, two)
             await wait_members(one, two)
-            host = one.network._host
-            stream = await host.new_stream(peer_id_of(two.key), [PROTOCOL_ID_V11])
+            await publish_until(one, [two], b"warm")
+            stream = pubsub_of(one).peers[peer_id_of(two.key)]
             await stream.write(b"\x05\xff\xff\xff\xff\xff")
             await two.wait(lambda: two.network.counters["gossip_streams_broken"] > 0)
             one.network.send(two.key, Channel.RAFT, b"still here")

@@ -18,12 +18,15 @@ from p2pool.drivers.net.links import PROTOCOLS
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.limits import SHUTDOWN_DEADLINE_MS
 from p2pool.model.messages import Channel
-from tests.net.hosts import Node, echo_lines, everyone_is_a_member, introduce, running, wait_members
-
-
-def listening_at(node: Node) -> tuple[str, ...]:
-    """Where a node listens, as another start of it would be told."""
-    return tuple(text.partition("/p2p/")[0] for text in node.network.addresses())
+from tests.net.hosts import (
+    Node,
+    echo_lines,
+    everyone_is_a_member,
+    introduce,
+    listening_at,
+    running,
+    wait_members,
+)
 
 
 async def test_addresses_tell_the_real_port_and_the_peer() -> None:

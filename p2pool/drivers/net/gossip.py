@@ -1,22 +1,34 @@
 """Gossipsub among members alone, with a guard for every trap that was measured.
 
+Streams. Each member writes on one stream of its own and reads one of the other's. Whoever writes
+looks after it: `keep_stream` opens it, says there what we subscribe to, reads it to its end (only
+its end comes on it, so a refusal is seen without a write) and opens the next. That a peer is listed
+proves nothing. What a peer subscribed to, and its place in our meshes, came on its stream and lasts
+exactly as long: the library forgets both when *ours* ends, and the peer, which knows nothing of
+that, would never say them again. A member whose stream is missing for long may take a dead one for
+alive (a reset that was never written): ours is opened anew, and a new stream from a peer makes us
+open ours anew too unless it is new itself; so both start over, once.
+
 - Streams are opened to, and accepted from, peers with a member's standing only; an inbound one that
   comes before its peer's standing is decided waits for that.
 - Message ids stay `from` + sequence number (so that js-libp2p and we name messages alike), but the
   counter starts at `time_ns`: after a restart no id is used again, however busy the node was.
 - What arrives goes straight to the sink, what leaves waits in a queue of GOSSIP_PEER_QUEUE_MAX; the
-  library's queues of 32, which drop the rest of any burst, are not in the way.
-- The verdict of a validator is kept for minutes and lowers the forwarder's score, so it rests on
-  size, form and signature alone (`check_gossip`), never on a roster; and on a rate per origin.
+  library's queues of 32, which drop the rest of any burst, are not in the way. One task writes each
+  stream: the library replays past the queue, and two writers may interleave.
+- The verdict of a validator is kept for minutes, so it rests on size, form and signature alone
+  (`check_gossip`), never on a roster; and on a rate per origin.
 - A peer's signed record is verified when it changes, not twice with every message.
 - Frames are read through a buffer, and messages handled in the order of their stream.
 """
 
+import logging
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 import trio
 from google.protobuf.message import DecodeError
 from libp2p.peer.id import ID
@@ -25,24 +37,45 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.pubsub.utils import maybe_consume_signed_record
+from libp2p.utils import encode_varint_prefixed
 
-from p2pool.drivers.net.frames import STREAM_ERRORS, FrameReader, reset_stream
+from p2pool.drivers.net.economy import read_some
+from p2pool.drivers.net.frames import READ_BYTES, STREAM_ERRORS, FrameReader, reset_stream
 from p2pool.model.errors import Malformed
 from p2pool.model.limits import (
+    DIAL_TIMEOUT_MS,
     GOSSIP_MESSAGE_MAX_BYTES,
     GOSSIP_PEER_QUEUE_MAX,
     GOSSIP_PER_FORWARDER_PER_S,
     GOSSIP_PER_ORIGIN_BURST,
     GOSSIP_PER_ORIGIN_PER_S,
     MEMBERS_MAX,
+    STREAM_REOPEN_MAX_MS,
+    STREAM_REOPEN_MIN_MS,
 )
 from p2pool.model.messages import Channel
 from p2pool.wire.rate import Rate
 
+logger = logging.getLogger(__name__)
+
 DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
 HEARTBEAT_INTERVAL_S = 1
 UNSUBSCRIBE_BACK_OFF_S = 1
-KEEP_INTERVAL_S = 1.0
+MISSED_CHECK_S = 3.0
+"""Above STREAM_REOPEN_MAX_MS: a stream that is absent at two looks in a row will not come."""
+
+YOUNG_S = 5.0
+"""A stream of ours this young is no answer to be given again."""
+
+
+@attrs.define(eq=False)
+class _Outbound:
+    """Our stream to a member; ends when `reading` is cancelled. `opened_s` is on trio's clock."""
+
+    stream: Any
+    queue: RpcQueue
+    opened_s: float
+    reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class PoolPubsub(Pubsub):  # type: ignore[misc]
@@ -81,8 +114,10 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         self._counters = counters
         self._origins = Rate(GOSSIP_PER_ORIGIN_PER_S, GOSSIP_PER_ORIGIN_BURST, MEMBERS_MAX)
         self._records: dict[ID, bytes] = {}
-        self._inbound: defaultdict[ID, set[trio.CancelScope]] = defaultdict(set)
-        self._opening: defaultdict[ID, trio.Lock] = defaultdict(trio.Lock)
+        self._inbound: dict[ID, trio.CancelScope] = {}
+        self._outbound: dict[ID, _Outbound] = {}
+        self._keepers: dict[ID, trio.CancelScope] = {}
+        self._called: dict[ID, trio.Event] = {}
         for topic in topics:
             self.set_topic_validator(topic, self._validate, False)
 
@@ -107,6 +142,8 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         if channel is not None and publish_message.from_id != self.my_id.to_bytes():
             self._deliver(channel, publish_message.data)
 
+    # --- streams of others -----------------------------------------------------------------------
+
     async def stream_handler(self, stream: Any) -> None:
         """An inbound gossip stream: refused unless its peer is a member, read while it is one."""
         peer_id = stream.muxed_conn.peer_id
@@ -114,38 +151,38 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
             self._counters["gossip_streams_refused"] += 1
             await reset_stream(stream)
             return
-        with trio.CancelScope() as scope:
-            self._inbound[peer_id].add(scope)
-            try:
+        self._forget_inbound(peer_id)
+        try:
+            with trio.CancelScope() as scope:
+                self._inbound[peer_id] = scope
+                self._start_over(peer_id)
                 await self.continuously_read_stream(stream)
-            except (*STREAM_ERRORS, Malformed, DecodeError):
-                self._counters["gossip_streams_broken"] += 1
-                await reset_stream(stream)
-                if len(self._inbound[peer_id]) == 1:
-                    await self._start_over(peer_id)
-            finally:
-                self._inbound[peer_id].discard(scope)
-                if not self._inbound[peer_id]:
-                    del self._inbound[peer_id]
-        if scope.cancelled_caught:
+        except (*STREAM_ERRORS, Malformed, DecodeError):
+            self._counters["gossip_streams_broken"] += 1
+        finally:
+            if self._inbound.get(peer_id) is scope:
+                self._forget_inbound(peer_id)
             await reset_stream(stream)
 
-    async def _start_over(self, peer_id: ID) -> None:
-        """The one stream from a peer broke: drop ours too; both sides open theirs anew."""
-        outbound = self.peers.get(peer_id)
-        self._handle_dead_peer(peer_id)
-        if outbound is not None:
-            await reset_stream(outbound)
+    def _forget_inbound(self, peer_id: ID) -> None:
+        """End a peer's stream, and with it what was said on it."""
+        scope = self._inbound.pop(peer_id, None)
+        if scope is not None:
+            scope.cancel()
+        self._records.pop(peer_id, None)
+        self._forget_all_subscriptions(peer_id)
+        for peers in self.pool_router.mesh.values():
+            peers.discard(peer_id)
 
-    async def handle_sending_messages(self, peer_id: ID, stream: Any, queue: Any) -> None:
-        """Send to one peer, from a queue that holds more than the library's 32."""
-        if self.peer_queues.get(peer_id) is not queue:
-            return
-        larger = RpcQueue(max_size=GOSSIP_PEER_QUEUE_MAX)
-        self.peer_queues[peer_id] = larger
-        while len(queue):
-            larger.push(await queue.pop())
-        await super().handle_sending_messages(peer_id, stream, larger)
+    def _start_over(self, peer_id: ID) -> None:
+        """A peer opened its stream: it takes us for a member, and may have lost ours."""
+        called = self._called.get(peer_id)
+        if called is not None:
+            called.set()
+        outbound = self._outbound.get(peer_id)
+        if outbound is not None and trio.current_time() - outbound.opened_s > YOUNG_S:
+            self._counters["gossip_streams_started_over"] += 1
+            outbound.reading.cancel()
 
     async def continuously_read_stream(self, stream: Any) -> None:
         """Read and handle RPC frames until the stream ends."""
@@ -184,28 +221,146 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         if rpc.HasField("control"):
             await self.router.handle_rpc(rpc, peer_id)
 
-    async def _handle_new_peer(self, peer_id: ID) -> None:
-        """Open our stream to a member; one attempt at a time, and to nobody else."""
-        async with self._opening[peer_id]:
-            if self._is_member(peer_id):
-                await super()._handle_new_peer(peer_id)
+    # --- our streams -----------------------------------------------------------------------------
 
     async def keep_stream(self, peer_id: ID) -> None:
-        """See to it that a peer has a gossip stream for as long as it is a member."""
-        while self._is_member(peer_id):
-            if peer_id not in self.peers:
-                try:
-                    await self._handle_new_peer(peer_id)
-                except STREAM_ERRORS:
-                    self._counters["gossip_opens_failed"] += 1
-            await trio.sleep(KEEP_INTERVAL_S)
+        """See to it that a peer has a live stream of ours for as long as it is a member.
 
-    def expel(self, peer_id: ID) -> Any | None:
-        """No member any more, or gone: end its gossip; the caller resets the stream returned."""
-        for scope in self._inbound.pop(peer_id, set()):
-            scope.cancel()
-        stream = self.peers.get(peer_id)
-        self._handle_dead_peer(peer_id)
-        self._records.pop(peer_id, None)
-        self._opening.pop(peer_id, None)
-        return stream
+        One that refuses us is asked again after STREAM_REOPEN_MIN_MS, then after twice that, up to
+        STREAM_REOPEN_MAX_MS; at once when it opens its own. Of two keepers the later one stays.
+        """
+        self._end_keeper(peer_id)
+        with trio.CancelScope() as scope:
+            self._keepers[peer_id] = scope
+            try:
+                await self._keep_stream(peer_id)
+            finally:
+                if self._keepers.get(peer_id) is scope:
+                    del self._keepers[peer_id]
+                    self._called.pop(peer_id, None)
+
+    async def _keep_stream(self, peer_id: ID) -> None:
+        """The loop of `keep_stream`."""
+        shortest_s, longest_s = STREAM_REOPEN_MIN_MS / 1000, STREAM_REOPEN_MAX_MS / 1000
+        wait_s = shortest_s
+        while self._is_member(peer_id):
+            self._called[peer_id] = called = trio.Event()
+            began_s = trio.current_time()
+            try:
+                await self._hold_stream(peer_id)
+            except STREAM_ERRORS:
+                self._counters["gossip_opens_failed"] += 1
+            if trio.current_time() - began_s > longest_s:
+                wait_s = shortest_s
+            await trio.sleep(shortest_s)
+            with trio.move_on_after(wait_s - shortest_s):
+                await called.wait()
+            wait_s = min(2 * wait_s, longest_s)
+
+    async def _hold_stream(self, peer_id: ID) -> None:
+        """Open one stream and hold it to its end. STREAM_ERRORS: it could not be opened."""
+        stream = outbound = None
+        try:
+            with trio.fail_after(DIAL_TIMEOUT_MS / 1000):
+                stream = await self.host.new_stream(peer_id, self.protocols)
+                await stream.write(_encode(self.get_hello_packet()))
+            outbound = _Outbound(
+                stream, RpcQueue(max_size=GOSSIP_PEER_QUEUE_MAX), trio.current_time()
+            )
+            await self._register(peer_id, outbound)
+            with outbound.reading:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._miss_inbound, peer_id, outbound)
+                    await _read_to_end(stream)
+                    nursery.cancel_scope.cancel()
+            self._counters["gossip_streams_ended"] += 1
+        finally:
+            if outbound is not None:
+                self._drop(peer_id, outbound)
+            if stream is not None:
+                await reset_stream(stream)
+
+    async def _register(self, peer_id: ID, outbound: _Outbound) -> None:
+        """Let the library know of a stream, and send what was kept for its peer."""
+        self.router.add_peer(peer_id, outbound.stream.get_protocol())
+        self._outbound[peer_id] = outbound
+        self.peers[peer_id], self.peer_queues[peer_id] = outbound.stream, outbound.queue
+        self.manager.run_task(self._write_queue, outbound)
+        await self.router.flush_pending_messages(peer_id)
+        await self._send_recent_messages_to_new_peer(peer_id)
+
+    def _drop(self, peer_id: ID, outbound: _Outbound) -> None:
+        """Let the library forget a stream, unless it has a newer one to that peer."""
+        outbound.queue.close()
+        if self._outbound.get(peer_id) is not outbound:
+            return
+        del self._outbound[peer_id], self.peers[peer_id], self.peer_queues[peer_id]
+        self._clear_pending_announce_retries_for_peer(peer_id)
+        self._replayed_recent_topics.pop(peer_id, None)
+        self.router.remove_peer(peer_id)
+
+    async def _miss_inbound(self, peer_id: ID, outbound: _Outbound) -> None:
+        """A peer that reads our stream opens its own; where it does not, ours is opened anew."""
+        looks = 0
+        while looks < 2:
+            await trio.sleep(MISSED_CHECK_S)
+            looks = 0 if peer_id in self._inbound else looks + 1
+        self._counters["gossip_streams_missed"] += 1
+        outbound.reading.cancel()
+
+    async def _write_queue(self, outbound: _Outbound) -> None:
+        """Write to one peer until its queue is closed, or its stream fails."""
+        try:
+            while (rpc := await outbound.queue.pop()) is not None:
+                await outbound.stream.write(_encode(rpc))
+        except Exception as error:
+            # A task of the library's service, which any exception would end; only Cancelled may.
+            if not isinstance(error, STREAM_ERRORS):
+                logger.exception("Writing a gossip stream raised; the stream is opened anew.")
+            self._counters["gossip_writes_failed"] += 1
+        outbound.reading.cancel()
+
+    async def write_msg(self, stream: Any, rpc_msg: Any) -> bool:
+        """Queue what the library would write past the queue; False when it is not sent."""
+        outbound = self._outbound.get(stream.muxed_conn.peer_id)
+        if outbound is None or outbound.stream is not stream:
+            return False
+        return bool(outbound.queue.push(rpc_msg))
+
+    def expel(self, peer_id: ID) -> None:
+        """No member any more, or gone: end its gossip both ways, at once."""
+        outbound = self._outbound.get(peer_id)
+        if outbound is not None:
+            self._drop(peer_id, outbound)
+        self._end_keeper(peer_id)
+        self._called.pop(peer_id, None)
+        self._forget_inbound(peer_id)
+
+    def _end_keeper(self, peer_id: ID) -> None:
+        """Cancel the task that keeps a stream; it resets the stream itself."""
+        keeper = self._keepers.pop(peer_id, None)
+        if keeper is not None:
+            keeper.cancel()
+
+    # --- what the library would do by itself -----------------------------------------------------
+
+    async def _handle_new_peer_with_retry(self, peer_id: ID, timeout: float | None = None) -> None:
+        """Nothing: who connects is no member yet, and `keep_stream` opens what is to be open."""
+
+    def _handle_dead_peer(self, peer_id: ID) -> None:
+        """Nothing: each stream's end is seen by the task that reads it."""
+
+
+def _encode(rpc: Any) -> bytes:
+    """An RPC behind its length."""
+    encoded: bytes = encode_varint_prefixed(rpc.SerializeToString())
+    return encoded
+
+
+async def _read_to_end(stream: Any) -> None:
+    """Until a stream of ours was closed or reset; what a peer says on it is thrown away."""
+    try:
+        while await read_some(stream, READ_BYTES):
+            pass
+    except STREAM_ERRORS:
+        return

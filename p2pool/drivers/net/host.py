@@ -46,6 +46,8 @@ from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS, STREAMS_PER_PE
 
 logger = logging.getLogger(__name__)
 logging.getLogger("libp2p").propagate = True
+# A stream that the other side refuses is an error to it; to us it is counted, and tried again.
+logging.getLogger("libp2p.host.basic_host").setLevel(logging.CRITICAL)
 
 MUXERS = {"yamux": {YAMUX_PROTOCOL_ID: PoolYamux}, "mplex": {MPLEX_PROTOCOL_ID: Mplex}}
 DEFAULT_MUXER = "yamux"

@@ -143,7 +143,7 @@ class Network:
             if standing is Standing.MEMBER:
                 link.spawn(self._keep_gossip, link)
             elif before is Standing.MEMBER:
-                link.spawn(self._expel, link)
+                self._service.pubsub.expel(link.peer_id)
         return True
 
     def send(self, peer_key: PeerKey, channel: Channel, frame: bytes) -> bool:
@@ -379,10 +379,3 @@ class Network:
         pubsub = self._service.pubsub
         if pubsub is not None and link.standing is Standing.MEMBER:
             await pubsub.keep_stream(link.peer_id)
-
-    async def _expel(self, link: Link) -> None:
-        """No member any more: close gossip both ways."""
-        if self._service.pubsub is not None:
-            stream = self._service.pubsub.expel(link.peer_id)
-            if stream is not None:
-                await reset_stream(stream)
