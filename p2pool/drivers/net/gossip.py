@@ -102,6 +102,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
             unsubscribe_back_off=UNSUBSCRIBE_BACK_OFF_S,
             max_messages_per_topic_per_second=float(GOSSIP_PER_FORWARDER_PER_S),
             do_px=False,
+            adaptive_gossip_enabled=False,
         )
         super().__init__(host, router, strict_signing=True, allowed_topics=frozenset(topics))
         self.counter = time.time_ns()
