@@ -1,0 +1,220 @@
+"""Why an installation failed, read out of what pip said: a sentence and what to do.
+
+pip's last line names the last thing that went wrong, rarely the first: a registry that cannot be
+reached ends as "no matching distribution", a full disk as a package that cannot be built. So the
+causes are looked for in an order, the ones that explain the others first.
+"""
+
+import errno
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What went wrong, and what somebody can do about it; both without a full stop."""
+
+    sentence: str
+    command: str
+
+
+ROOM = "make room on it (df -h shows the disks)"
+FULL = re.compile(r"No space left on device|Errno 28\b|Disk quota exceeded|Errno 122\b")
+READ_ONLY = re.compile(r"Read-only file system|Errno 30\b")
+DENIED = re.compile(r"(?:Errno 13\]|Permission denied|PermissionError)[^'\n]*(?:'([^'\n]+)')?")
+NO_TEMPORARY = re.compile(r"No usable temporary directory")
+NO_INDEX = re.compile(r"Ignoring indexes|--no-index")
+UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|SSLError\(")
+NO_SSL = re.compile(r"ssl module in Python is not available|No module named '_ssl'")
+UNREACHABLE = re.compile(
+    r"NewConnectionError|ConnectTimeoutError|ReadTimeoutError|Read timed out|ConnectionRefused"
+    r"|Name or service not known|Temporary failure in name resolution|Max retries exceeded"
+    r"|ProxyError|Connection reset by peer|RemoteDisconnected|Could not fetch URL"
+    r"|ConnectionError|Failed to establish a new connection|Network is unreachable"
+)
+HOST = re.compile(r"host='([^']+)'(?:, port=(\d+))?|https?://([^/\s'\")]+)")
+REFUSED = re.compile(r"(\d{3}) (?:Client|Server) Error")
+BROKEN = re.compile(r"IncompleteRead|Connection broken|DO NOT MATCH THE HASHES|BadZipFile")
+OTHER_PYTHON = re.compile(r"requires a different Python: (\S+) not in '([^']+)'")
+NO_MATCH = re.compile(
+    r"(?:No matching distribution found for|satisfies the requirement) ([^\s;(]+)"
+)
+NOT_BUILT = re.compile(
+    r"Failed building (?:wheel|editable) for ([\w.-]+)|Failed to build '?([\w.-]+)"
+    r"|subprocess-exited-with-error|metadata-generation-failed"
+)
+NO_COMPILER = re.compile(
+    r"command '[^']*(?:cc|gcc|clang|c\+\+)[^']*' failed|unable to execute '?[\w-]*(?:cc|gcc)"
+    r"|(?:gcc|cc|clang): (?:command )?not found|Unable to find a compiler|No such file.*gcc"
+    r"|can't find Rust compiler|Microsoft Visual C\+\+|Unknown compiler"
+)
+FETCHED = re.compile(r"Collecting ([A-Za-z0-9._-]+)")
+NO_PIP = re.compile(r"ensurepip|No module named pip")
+
+
+def _disk_full(told: str, _: int, places: Sequence[Path]) -> Cause | None:
+    if not FULL.search(told):
+        return None
+    frees = [(shutil.disk_usage(place).free, place) for place in places if place.exists()]
+    free_bytes, place = min(frees)
+    return Cause(
+        f"a disk is full: that of {place} has {free_bytes // 1024**2} MiB free, "
+        "and p2pool takes about 450 MiB",
+        f"make room on it (df -h '{place}' shows the disk; TMPDIR names another one to unpack on)",
+    )
+
+
+def _not_allowed(told: str, _: int, places: Sequence[Path]) -> Cause | None:
+    if READ_ONLY.search(told):
+        return Cause(
+            f"{places[0]} lies on a read-only file system", "clone p2pool to a disk of yours"
+        )
+    if NO_TEMPORARY.search(told):
+        return Cause("no temporary directory can be written", "export TMPDIR=/a/directory/of/yours")
+    if found := DENIED.search(told):
+        what = found[1] or str(places[0])
+        return Cause(f"{what} may not be written by this user", _own(places[0]))
+    return None
+
+
+def _own(place: Path) -> str:
+    return f"sudo chown -R \"$(id -un)\" '{place}', or clone p2pool to a directory of yours"
+
+
+def _no_ssl(told: str, _: int, __: Sequence[Path]) -> Cause | None:
+    if not NO_SSL.search(told):
+        return None
+    return Cause(
+        f"this Python ({sys.executable}) was built without TLS, so no registry can be asked",
+        "name another one: make setup PYTHON=/usr/bin/python3",
+    )
+
+
+def _network(told: str, _: int, __: Sequence[Path]) -> Cause | None:
+    if not (UNTRUSTED.search(told) or UNREACHABLE.search(told)):
+        return None
+    found = next((one for one in HOST.finditer(told)), None)
+    host = "the package registry"
+    if found is not None:
+        host = f"{found[1]}:{found[2]}" if found[2] else str(found[1] or found[3])
+        host = f"the package registry at {host}"
+    if UNTRUSTED.search(told):
+        return Cause(
+            f"the certificate of {host} is not trusted here",
+            "export PIP_CERT=/path/to/the/certificates.crt of your network",
+        )
+    return Cause(
+        f"{host} does not answer",
+        "check the network, or name a registry that answers: export PIP_INDEX_URL=https://...",
+    )
+
+
+def _broken(told: str, _: int, __: Sequence[Path]) -> Cause | None:
+    if not BROKEN.search(told):
+        return None
+    return Cause("a download broke off or came damaged", "try again")
+
+
+def _name_of_the_built(told: str) -> str | None:
+    failed = NOT_BUILT.search(told)
+    if failed is None:
+        return None
+    sought = FETCHED.findall(told[: failed.start()])
+    return failed[1] or failed[2] or (sought[-1] if sought else "a package")
+
+
+def _no_compiler(told: str, _: int, __: Sequence[Path]) -> Cause | None:
+    name = _name_of_the_built(told)
+    if name is None or not NO_COMPILER.search(told):
+        return None
+    return Cause(
+        f"{name} has no wheel for {_here()}, and no compiler is here to build it",
+        f"use Python 3.11 to 3.13 (make setup PYTHON=python3.11), or: "
+        f"sudo apt-get install gcc python{sys.version_info[0]}.{sys.version_info[1]}-dev",
+    )
+
+
+def _not_built(told: str, _: int, __: Sequence[Path]) -> Cause | None:
+    name = _name_of_the_built(told)
+    return Cause(f"{name} could not be built for {_here()}", "read the log") if name else None
+
+
+def _here() -> str:
+    return f"Python {sys.version_info[0]}.{sys.version_info[1]} on {platform.machine()}"
+
+
+def _no_match(told: str, _: int, __: Sequence[Path]) -> Cause | None:
+    if found := OTHER_PYTHON.search(told):
+        return Cause(
+            f"p2pool needs Python {found[2]}, and this is {found[1]}",
+            "name another one: make setup PYTHON=python3.11",
+        )
+    found = NO_MATCH.search(told)
+    if found is None:
+        return None
+    if NO_INDEX.search(told) or os.environ.get("PIP_NO_INDEX"):
+        return Cause(
+            f"pip was told to ask no registry, and {found[1]} is not here", "unset PIP_NO_INDEX"
+        )
+    if refused := REFUSED.search(told):
+        return Cause(
+            f"the package registry refused {found[1]} with status {refused[1]}",
+            "check PIP_INDEX_URL and the login in it",
+        )
+    return Cause(
+        f"the package registry has no {found[1]} for {_here()}",
+        "check which registry pip asks (python3 -m pip config list), "
+        "or use Python 3.11 to 3.13 (make setup PYTHON=python3.11)",
+    )
+
+
+def _killed(_: str, code: int, __: Sequence[Path]) -> Cause | None:
+    if code >= 0:
+        return None
+    return Cause(f"pip was ended by signal {-code}, perhaps for want of memory", "try again")
+
+
+def _no_pip(told: str, _: int, __: Sequence[Path]) -> Cause | None:
+    if not NO_PIP.search(told):
+        return None
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return Cause(
+        f"Python {version} here cannot put pip into a virtual environment",
+        f"sudo apt-get install python{version}-venv",
+    )
+
+
+_Find = Callable[[str, int, Sequence[Path]], Cause | None]
+IN_ORDER: tuple[_Find, ...] = (
+    # A try that failed and was repeated is told as well: what cannot be the network comes first.
+    _disk_full, _not_allowed, _no_ssl, _no_compiler,
+    _network, _broken, _not_built, _no_match, _killed, _no_pip,
+)  # fmt: skip
+
+
+def cause_of(told: str, code: int, places: Sequence[Path]) -> Cause:
+    """Why a step that said `told` ended with `code`; `places` are the directories it writes to."""
+    for find in IN_ORDER:
+        if (cause := find(told, code, places)) is not None:
+            return cause
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    last = lines[-1][:200] if lines else "nothing"
+    return Cause(f"pip ended with exit code {code}; its last words: {last}", "read the log")
+
+
+def of_error(error: OSError, place: Path) -> Cause:
+    """What an error of the operating system means, met in `place`."""
+    where = error.filename or place
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Cause(f"the disk of {where} is full", ROOM)
+    if error.errno == errno.EROFS:
+        return Cause(f"{where} lies on a read-only file system", "clone p2pool to a disk of yours")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Cause(f"{where} may not be written by this user", _own(place))
+    return Cause(f"{where}: {error.strerror or error}", "see to it")

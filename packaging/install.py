@@ -1,0 +1,268 @@
+"""Make `.venv` and install p2pool into it, saying what happens while it happens.
+
+`packaging/setup` starts this with a Python that is new enough. A stamp in `.venv` says for which
+directory, Python and requirements it was made; while it holds there is nothing to do. An
+environment that was made elsewhere, by a Python that is gone, or half, is made anew: the scripts
+and the path of p2pool in it are absolute, and a package cut short looks installed to pip.
+
+pip's own words go to `.venv/install.log`. A failure is a sentence, a command, and the log's path.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from causes import Cause, cause_of, of_error
+from progress import Progress, follow
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "p2pool.json"
+BEGUN = VENV / "begun"
+LOG = VENV / "install.log"
+PYTHON = VENV / "bin" / "python"
+WHEELS = ROOT / "packaging" / "wheels"
+SIZE_BYTES = 450 * 1024 * 1024
+"""What a complete environment takes, with room for what pip unpacks on the way."""
+PIP_WANTED = (25, 1)
+"""Older ones take twice as long to find out what goes together."""
+MISLEADING = (
+    "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_QUIET", "PIP_VERBOSE", "PIP_LOG",
+    "PIP_DRY_RUN", "PIP_REQUIRE_VIRTUALENV", "PIP_EDITABLE", "PIP_REQUIREMENT",
+    "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__",
+)  # fmt: skip
+"""Settings of the environment that would put packages elsewhere, or hide what pip says."""
+
+
+class Failed(Exception):
+    """It cannot be installed now; why, and what to do."""
+
+    def __init__(self, cause: Cause, log: bool = False) -> None:
+        super().__init__(cause.sentence)
+        self.cause, self.log = cause, log
+
+
+def base_python() -> str:
+    """The interpreter behind this one, which may itself be of a virtual environment."""
+    return str(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def source_digest() -> str:
+    """What the environment is made from: the requirements, and our wheels."""
+    digest = hashlib.sha256()
+    for path in [ROOT / "pyproject.toml", *sorted(WHEELS.glob("*.whl"))]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def stamp(extras: list[str]) -> dict[str, object]:
+    """What is true of an environment that this program has made here."""
+    return {"place": str(VENV), "source": source_digest(), "extras": extras}
+
+
+def read_stamp() -> dict[str, object]:
+    """The stamp of the environment; empty where there is none."""
+    try:
+        told = json.loads(STAMP.read_text())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def version_of_venv() -> tuple[int, int] | None:
+    """The version of the Python in `.venv`; None where none runs."""
+    ask = "import sys; print(*sys.version_info[:2])"
+    with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [PYTHON, "-I", "-c", ask], capture_output=True, text=True, check=False, timeout=60
+        )
+        major, minor = done.stdout.split()
+        return int(major), int(minor)
+    return None
+
+
+def is_done(extras: list[str], chosen: bool) -> bool:
+    """Whether the environment is already what is asked for. Costs next to nothing."""
+    made = read_stamp()
+    now = stamp([])
+    with_extras = made.get("extras")
+    if not isinstance(with_extras, list) or BEGUN.exists() or not PYTHON.exists():
+        return False
+    if any(made.get(name) != now[name] for name in ("place", "source")):
+        return False
+    if chosen and version_of_venv() != sys.version_info[:2]:
+        return False
+    return set(extras) <= set(with_extras)
+
+
+def why_anew(chosen: bool) -> str | None:
+    """Why the environment that is there cannot be used; None where it can, or where none is."""
+    if not VENV.exists() and not VENV.is_symlink():
+        return None
+    if not VENV.is_dir():
+        return ".venv is no directory"
+    if BEGUN.exists():
+        return "the last installation was interrupted"
+    made = read_stamp()
+    if made and made.get("place") != str(VENV):
+        return f"it was made for {Path(str(made.get('place'))).parent}"
+    version = version_of_venv()
+    if version is None:
+        return "its Python does not run any more"
+    if version < (3, 11):
+        return f"its Python is {version[0]}.{version[1]}"
+    if chosen and version != sys.version_info[:2]:
+        return f"its Python is {version[0]}.{version[1]}, and another was asked for"
+    return None
+
+
+def check_room(needed_bytes: int) -> None:
+    """Raise `Failed` where the disk has too little room for an environment."""
+    free_bytes = shutil.disk_usage(ROOT).free
+    if free_bytes < needed_bytes:
+        raise Failed(
+            Cause(
+                f"the disk of {ROOT} has {free_bytes // 1024**2} MiB free, "
+                f"and an installation takes {needed_bytes // 1024**2} MiB",
+                f"make room on it (df -h '{ROOT}' shows the disk)",
+            )
+        )
+
+
+def make_venv(progress: Progress, chosen: bool) -> None:
+    """See to it that `.venv` is an environment of a Python that runs."""
+    reason = why_anew(chosen)
+    if reason is not None:
+        progress.line(f"making .venv anew: {reason}")
+        if VENV.is_symlink() or not VENV.is_dir():
+            VENV.unlink()
+        else:
+            shutil.rmtree(VENV)
+    fresh = not VENV.exists()
+    if fresh:
+        check_room(SIZE_BYTES)
+    VENV.mkdir(exist_ok=True)
+    BEGUN.touch()
+    STAMP.unlink(missing_ok=True)
+    if fresh:
+        version = ".".join(map(str, sys.version_info[:3]))
+        progress.phase(f"making a virtual environment with Python {version}")
+        run(progress, [base_python(), "-m", "venv", str(VENV)])
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment without what would mislead pip."""
+    kept = {name: value for name, value in os.environ.items() if name not in MISLEADING}
+    return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1",
+            "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PIP_NO_COLOR": "1"}  # fmt: skip
+
+
+def run(progress: Progress, command: list[str]) -> None:
+    """Run a step, its output to the log; `Failed` with the cause if it fails."""
+    code, told = follow(command, ROOT, environment(), LOG, progress)
+    if code != 0:
+        raise Failed(cause_of(told, code, [ROOT, Path(tempfile.gettempdir())]), log=True)
+
+
+def pip_version() -> tuple[int, ...]:
+    """The version of pip in the environment."""
+    found = sorted(VENV.glob("lib/python3*/site-packages/pip-*.dist-info"))
+    if not found:
+        return (0,)
+    words = found[-1].name.removeprefix("pip-").removesuffix(".dist-info").split(".")
+    return tuple(int(word) for word in words if word.isdigit())
+
+
+def install(progress: Progress, extras: list[str]) -> None:
+    """Install p2pool and what it requires into `.venv`."""
+    pip = [str(PYTHON), "-m", "pip", "install"]
+    if pip_version() < PIP_WANTED:
+        progress.phase("fetching a newer pip")
+        run(
+            progress, [*pip, "--retries", "1", "--upgrade", f"pip>={PIP_WANTED[0]}.{PIP_WANTED[1]}"]
+        )
+    wanted = f".[{','.join(extras)}]" if extras else "."
+    progress.phase("asking the registry what p2pool requires")
+    links = ["--find-links", str(WHEELS.relative_to(ROOT))]
+    run(progress, [*pip, "--retries", "3", "--prefer-binary", *links, "--editable", wanted])
+    # libp2p brings trio_typing, whose stubs of an old trio hide trio's own types from mypy.
+    for stubs in VENV.glob("lib/python3*/site-packages/trio-stubs"):
+        shutil.rmtree(stubs)
+
+
+@contextlib.contextmanager
+def alone(progress: Progress) -> Iterator[None]:
+    """Hold off another installation in the same directory; wait for one that runs."""
+    directory = os.open(ROOT / "packaging", os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.line("another installation runs in this directory: waiting for it")
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def installed_count() -> int:
+    """How many packages the environment holds."""
+    return len(list(VENV.glob("lib/python3*/site-packages/*.dist-info")))
+
+
+def bring_about(extras: list[str], chosen: bool, progress: Progress) -> None:
+    """Install what is asked for, unless it is there."""
+    if is_done(extras, chosen):
+        return
+    with alone(progress):
+        if is_done(extras, chosen):
+            return
+        before = read_stamp().get("extras")
+        make_venv(progress, chosen)
+        install(progress, extras)
+        also = [str(one) for one in before] if isinstance(before, list) else []
+        STAMP.write_text(json.dumps(stamp(sorted({*extras, *also}))) + "\n")
+        BEGUN.unlink()
+        progress.end(f"p2pool is installed in .venv, with {installed_count() - 1} packages")
+
+
+def main() -> int:
+    """Install; the exit code."""
+    parser = argparse.ArgumentParser(prog="packaging/setup")
+    parser.add_argument("--dev", action="store_true", help="with what the tests need")
+    parser.add_argument("--chosen", action="store_true", help="this Python was asked for")
+    parser.add_argument("--again", default="make setup", help="the command to name in a failure")
+    asked = parser.parse_args()
+    progress = Progress()
+    try:
+        bring_about(["dev"] if asked.dev else [], asked.chosen, progress)
+    except KeyboardInterrupt:
+        progress.fail("the installation was interrupted", f"go on with: {asked.again}")
+        return 130
+    except Failed as failure:
+        log = f"; what pip said: {LOG}" if failure.log and LOG.exists() else ""
+        progress.fail(
+            f"installing failed: {failure.cause.sentence}",
+            f"{failure.cause.command}, then: {asked.again}{log}",
+        )
+        return 1
+    except OSError as error:
+        cause = of_error(error, ROOT)
+        progress.fail(
+            f"installing failed: {cause.sentence}", f"{cause.command}, then: {asked.again}"
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

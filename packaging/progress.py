@@ -1,0 +1,183 @@
+"""What an installation says while it runs: one line that changes on a terminal, lines elsewhere.
+
+pip's output is followed line by line. While pip looks things up and downloads it names what it is
+at; while it installs it is silent, and the packages are counted as they appear on the disk.
+"""
+
+import contextlib
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+EVERY_S = 10.0
+"""How often a line is written where no terminal shows one that changes."""
+
+COLLECTING = re.compile(r"^\s*Collecting ([A-Za-z0-9._-]+)")
+DOWNLOADING = re.compile(
+    r"^\s*(?:Downloading|Using cached) ([A-Za-z0-9._]+?)-\d\S*\.(whl|tar\.gz) "
+)
+INSTALLING = re.compile(r"^Installing collected packages: (.+)")
+BUILDING = re.compile(r"^\s*(?:Building wheel|Building editable) for ([A-Za-z0-9._-]+)")
+RETRYING = re.compile(r"Retrying \(Retry\(total=(\d+)")
+
+
+class Progress:
+    """The lines that a user sees."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.out = sys.stdout
+        self.out.reconfigure(errors="replace")  # type: ignore[union-attr]
+        self.changes = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._shown = 0.0
+        self._open = False
+        self._text = ""
+
+    def _stamped(self, text: str) -> str:
+        return f"{time.monotonic() - self.began:5.0f} s  {text}"
+
+    def _close(self) -> None:
+        if self._open:
+            print("\r\x1b[K", end="", file=self.out)
+            self._open = False
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        self._close()
+        print(self._stamped(text), file=self.out, flush=True)
+        self._shown = time.monotonic()
+
+    def phase(self, text: str) -> None:
+        """Something else begins."""
+        self._text = text
+        self.line(text)
+
+    def now(self, text: str = "") -> None:
+        """How far it is; without a text, that what was said last goes on."""
+        self._text = text or self._text
+        if self.changes:
+            width = max(20, shutil.get_terminal_size().columns - 1)
+            print("\r\x1b[K" + self._stamped(self._text)[:width], end="", file=self.out, flush=True)
+            self._open = True
+        elif time.monotonic() - self._shown >= EVERY_S:
+            self.line(self._text)
+
+    def end(self, text: str) -> None:
+        """It is done."""
+        self.line(text)
+
+    def fail(self, sentence: str, advice: str) -> None:
+        """It is not: why, and what to do."""
+        self._close()
+        self.out.flush()
+        print(f"p2pool: {sentence}.\n  To do: {advice}", file=sys.stderr, flush=True)
+
+
+class Pip:
+    """What pip is at, from its lines and from the disk."""
+
+    def __init__(self, prefix: Path, progress: Progress) -> None:
+        self.prefix, self.progress = prefix, progress
+        self.sought: set[str] = set()
+        self.fetched: set[str] = set()
+        self.total = 0
+        self.before: set[str] = set()
+
+    def hears(self, line: str) -> None:
+        """Take a line of pip's."""
+        if found := COLLECTING.match(line):
+            self.sought.add(found[1])
+            self.progress.now(f"asking the registry: {found[1]} ({len(self.sought)} packages)")
+        elif found := DOWNLOADING.match(line):
+            self.fetched.add(found[1])
+            self.progress.now(f"downloading {found[1]} ({len(self.fetched)} packages)")
+        elif found := BUILDING.match(line):
+            self.progress.now(f"building {found[1]}")
+        elif found := INSTALLING.match(line):
+            total = len(found[1].split(","))
+            if total > 1:
+                self.total, self.before = total, self._there()
+                self.progress.phase(f"installing {total} packages")
+        elif found := RETRYING.search(line):
+            self.progress.line(f"the registry does not answer; trying again (then {found[1]} more)")
+
+    def looks(self) -> None:
+        """Say how far it is when pip says nothing."""
+        if not self.total:
+            self.progress.now()
+            return
+        new = self._there() - self.before
+        last = ""
+        if new:
+            newest = max(new, key=lambda name: (self._age(name), name))
+            last = f": {newest.partition('-')[0]}"
+        self.progress.now(f"installing {self.total} packages{last} ({len(new)}/{self.total})")
+
+    def _there(self) -> set[str]:
+        return {path.name for path in self.prefix.glob("lib/python3*/site-packages/*.dist-info")}
+
+    def _age(self, name: str) -> float:
+        found = list(self.prefix.glob(f"lib/python3*/site-packages/{name}"))
+        try:
+            return found[0].stat().st_mtime if found else 0.0
+        except OSError:
+            return 0.0
+
+
+def follow(
+    command: list[str], cwd: Path, environment: Mapping[str, str], log: Path, progress: Progress
+) -> tuple[int, str]:
+    """Run a step of the installation; its exit code and the end of what it said.
+
+    Everything it says goes to `log`, as far as the disk takes it. Ctrl-C ends it with its children.
+    """
+    pip = Pip(log.parent, progress)
+    told = [f"$ {' '.join(command)}\n"]
+    _append(log, told[0])
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        with selectors.DefaultSelector() as ready:
+            ready.register(process.stdout, selectors.EVENT_READ)
+            rest = b""
+            while True:
+                if not ready.select(0.5):
+                    pip.looks()
+                    continue
+                data = os.read(process.stdout.fileno(), 65536)
+                *lines, rest = (rest + data).split(b"\n")
+                new = [raw.decode(errors="replace") for raw in (lines if data else [rest])]
+                for line in new:
+                    pip.hears(line)
+                told += [line + "\n" for line in new]
+                _append(log, "".join(line + "\n" for line in new))
+                if not data:
+                    break
+        return process.wait(), "".join(told)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    finally:
+        process.stdout.close()
+
+
+def _append(log: Path, text: str) -> None:
+    """Add to the log; a disk that takes no more is what the caller will hear of from pip."""
+    with contextlib.suppress(OSError), log.open("a", errors="replace") as out:
+        out.write(text)
