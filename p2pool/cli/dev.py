@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pool.cli.reach import json_option
+from p2pool.cli.running import run_unless_interrupted
 from p2pool.cli.show import write_json, write_pairs
+
+if TYPE_CHECKING:
+    from p2pool.dev.pool import DevPool
 
 dir_option = click.option(
     "--dir",
@@ -25,42 +30,44 @@ def dev() -> None:
 
 
 def _directory(given: Path | None) -> Path:
-    import platformdirs
+    from p2pool.dev.places import user_pool
 
-    return (given or platformdirs.user_data_path("p2pool-dev")).expanduser().absolute()
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+    return given.expanduser().absolute() if given is not None else user_pool()
 
 
 @dev.command("up")
 @dir_option
 @click.option("--nodes", type=click.IntRange(1, 16), default=3, show_default=True)
+@click.option("--keep", is_flag=True, help="Keep what runs when it fails, to be looked at.")
 @json_option
-def up(directory: Path | None, nodes: int, as_json: bool) -> None:
+def up(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
     """Start a chain, the contracts, a bootstrap node and agents, all real and all here.
 
-    It runs on in the background until `p2pool dev down`.
+    It runs on in the background until `p2pool dev down`. What fails or is interrupted leaves
+    nothing behind but, where it failed, its logs.
     """
-    import trio
+    from contextlib import nullcontext
 
+    from p2pool.dev.end import ended
+    from p2pool.dev.narrator import Narrator
     from p2pool.dev.pool import DevPool
-    from p2pool.model.errors import P2poolError
 
-    pool = DevPool(_directory(directory), _say)
+    narrator = Narrator(quiet=as_json)
+    pool = DevPool(_directory(directory), narrator)
 
     async def start() -> None:
-        try:
-            await pool.up(nodes)
-            await pool.wait_heartbeats()
-            await pool.wait_elected(pool.agents)
-        except (P2poolError, BaseExceptionGroup, KeyboardInterrupt):
-            if pool.children:
-                _say(f"it did not come up; {pool.where_logs} End it with: p2pool dev down")
-            raise
+        with narrator.waiting():
+            async with nullcontext() if keep else ended(pool, narrator, in_any_case=False):
+                await pool.up(nodes)
+                await pool.wait_heartbeats()
+                await pool.wait_elected(pool.agents)
 
-    trio.run(start)
+    run_unless_interrupted(start)
+    _tell_pool(pool, directory, as_json)
+
+
+def _tell_pool(pool: "DevPool", directory: Path | None, as_json: bool) -> None:
+    """What there is now, and what can be done with it."""
     keys = pool.directory / "keys"
     told: dict[str, Any] = {
         "directory": str(pool.directory),
@@ -77,16 +84,17 @@ def up(directory: Path | None, nodes: int, as_json: bool) -> None:
         return
     write_pairs([(name, json.dumps(v) if isinstance(v, list) else str(v))
                  for name, v in told.items()])  # fmt: skip
+    where = f" --dir {quote(str(pool.directory))}" if directory is not None else ""
     click.echo(
         f"\nTry:\n"
-        f"  export P2POOL_AGENT={pool.agents[0].directory}\n"
-        f"  export P2POOL_KEY={keys / 'manager.json'}\n"
-        f"  export P2POOL_PASSPHRASE_FILE={keys / 'passphrase'}\n"
+        f"  export P2POOL_AGENT={quote(str(pool.agents[0].directory))}\n"
+        f"  export P2POOL_KEY={quote(str(keys / 'manager.json'))}\n"
+        f"  export P2POOL_PASSPHRASE_FILE={quote(str(keys / 'passphrase'))}\n"
         f"  p2pool node ls\n"
         f"  p2pool task run --name hello --image {pool.image.name}"
         f" -- sh -c 'echo hello; sleep 60'\n"
         f"  p2pool task logs hello\n"
-        f"  p2pool dev down"
+        f"  p2pool dev down{where}"
     )
 
 
@@ -95,12 +103,17 @@ def up(directory: Path | None, nodes: int, as_json: bool) -> None:
 @json_option
 def down(directory: Path | None, as_json: bool) -> None:
     """End the pool that `dev up` started, and remove all of it."""
-    import trio
-
+    from p2pool.dev.narrator import Narrator
     from p2pool.dev.pool import DevPool
 
-    pool = DevPool.load(_directory(directory), _say)
-    trio.run(pool.down)
+    narrator = Narrator(quiet=as_json)
+    pool = DevPool.load(_directory(directory), narrator)
+
+    async def end() -> None:
+        with narrator.waiting():
+            await pool.down()
+
+    run_unless_interrupted(end)
     if as_json:
         write_json({"directory": str(pool.directory), "removed": True})
     else:
@@ -110,14 +123,14 @@ def down(directory: Path | None, as_json: bool) -> None:
 @dev.command("demo")
 @dir_option
 @click.option("--nodes", type=click.IntRange(3, 16), default=3, show_default=True)
-@click.option("--keep", is_flag=True, help="Keep the directory with all logs afterwards.")
+@click.option("--keep", is_flag=True, help="Keep all logs afterwards.")
 @json_option
 def demo(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
     """Show it all: a pool, a task, its logs, the master's death, the next master. 30 seconds."""
-    import trio
-
     from p2pool.dev.demo import Demo
+    from p2pool.dev.narrator import Narrator
 
-    told = trio.run(Demo(directory, nodes, keep, quiet=as_json).run)
+    where = directory.expanduser().absolute() if directory is not None else None
+    told = run_unless_interrupted(Demo(where, nodes, keep, Narrator(quiet=as_json)).run)
     if as_json:
         write_json(told)

@@ -1,15 +1,21 @@
 """From the error tree to exit codes and to what is printed, in one place.
 
-A refusal is not an outage, and a script can tell by the exit code alone. Our own bugs are not
-caught: they end with a traceback.
+A refusal is not an outage, and a script can tell by the exit code alone. What the world fails at
+(disks, rights, ports, other programs) is told in a sentence, too, wherever it comes up. Our own
+bugs are not caught: they end with a traceback.
 """
 
+import errno
+import io
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from p2pool.model.errors import (
+    DiskFull,
     Misconfigured,
     NotFound,
     P2poolError,
@@ -74,7 +80,67 @@ def print_error(error: P2poolError, as_json: bool) -> None:
 
 def print_json_error(told: dict[str, Any]) -> None:
     """One JSON document on standard error, so that standard output stays what was asked for."""
-    print(json.dumps({"error": told}, ensure_ascii=False), file=sys.stderr)
+    print(json.dumps({"error": told}, ensure_ascii=is_narrow(sys.stderr)), file=sys.stderr)
+
+
+def is_narrow(stream: Any) -> bool:
+    """Whether a stream cannot take every character."""
+    return not str(getattr(stream, "encoding", "") or "").lower().startswith("utf")
+
+
+def as_known(error: BaseException) -> P2poolError | None:
+    """What people are told of an error: a failure of the world as a sentence; None: a bug."""
+    if isinstance(error, P2poolError):
+        return error
+    if isinstance(error, subprocess.TimeoutExpired):
+        return Unavailable(f"{_program(error.cmd)} did not end within {error.timeout:g} s.")
+    if isinstance(error, subprocess.CalledProcessError):
+        said = (
+            error.stderr.decode(errors="replace")
+            if isinstance(error.stderr, bytes)
+            else (error.stderr or "")
+        )
+        return Unavailable(
+            f"{_program(error.cmd)} failed ({error.returncode}): {said.strip()[-300:]}".rstrip(": ")
+        )
+    if isinstance(error, MemoryError):
+        return Unavailable("There is not enough memory.", hint="See what takes it: free -h")
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return Misconfigured(
+            "This user has no home directory.", hint="Set HOME, or write whole paths, without ~."
+        )
+    if isinstance(error, OSError) and not isinstance(error, io.UnsupportedOperation):
+        return _of_system(error)
+    return None
+
+
+def _program(command: Any) -> str:
+    first = command if isinstance(command, str | bytes | os.PathLike) else command[0]
+    return os.path.basename(os.fsdecode(first))
+
+
+def _of_system(error: OSError) -> P2poolError:
+    """A failure that the operating system told, with the file where it named one."""
+    path = error.filename if isinstance(error.filename, str) else ""
+    said = error.strerror or str(error) or type(error).__name__
+    message = f"{path}: {said}." if path else f"{said}."
+    near = f" '{os.path.dirname(path) or '.'}'" if path else ""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return DiskFull(message, hint=f"Free some space; which disk is full says: df -h{near}")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return Misconfigured(message, hint=f"See whose it is: ls -ld '{path}'" if path else "")
+        case errno.EMFILE:
+            return Unavailable(message, hint="Let it open more files: ulimit -n 4096")
+        case errno.ENFILE:
+            return Unavailable(message, hint="Let the system open more: sysctl fs.file-max")
+        case errno.EAGAIN | errno.ENOMEM:
+            return Unavailable(message, hint="See what is short: free -h; ulimit -a")
+        case errno.ENAMETOOLONG:
+            return Misconfigured(message, hint="Choose a shorter path.")
+        case errno.EIO:
+            return Unavailable(message, hint="The disk may be failing: sudo dmesg | tail")
+    return P2poolError(message)
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

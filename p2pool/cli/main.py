@@ -7,6 +7,7 @@ carries each command's one line. Every command takes `--json`; errors are mapped
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,7 +16,7 @@ import click
 
 from p2pool import __version__
 from p2pool.cli import errors
-from p2pool.model.errors import P2poolError
+from p2pool.cli.streams import drop, flush_streams, mend_streams
 
 # Name: module and attribute of the click command, and its line in the list.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -72,11 +73,16 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """The console script: runs a command and ends the process with its exit code."""
+    mend_streams()
+    if os.environ.get("HOME") == "":
+        del os.environ["HOME"]  # The same as none: else it would mean the root directory.
     code = run(sys.argv[1:] if args is None else args)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_output()
+    # What is left to do cannot be interrupted sensibly.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    failed = flush_streams()
+    if failed and code == errors.OK:
+        print(f"error: Standard output cannot be written: {failed}.", file=sys.stderr)
+        code = errors.FAILED
     sys.exit(code)
 
 
@@ -85,9 +91,6 @@ def run(args: Sequence[str]) -> int:
     as_json = wants_json(args)
     try:
         result = cli.main(args=list(args), prog_name="p2pool", standalone_mode=False)
-    except P2poolError as error:
-        errors.print_error(error, as_json)
-        return errors.exit_code(error)
     except click.ClickException as error:
         if as_json:
             errors.print_json_error({"code": "usage", "message": error.format_message()})
@@ -95,18 +98,28 @@ def run(args: Sequence[str]) -> int:
             error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        if as_json:
-            errors.print_json_error({"code": "interrupted", "message": "Interrupted."})
-        else:
-            print("interrupted", file=sys.stderr)
-        return errors.INTERRUPTED
+        return _interrupted(as_json)
     except BrokenPipeError:
         # Who reads us has seen enough (`p2pool task ls | head -1`).
-        _drop_output()
+        drop(sys.stdout)
         return errors.FAILED
     except BaseExceptionGroup as group:
         return _run_group(group, as_json)
+    except Exception as error:
+        known = errors.as_known(error)
+        if known is None:
+            raise
+        errors.print_error(known, as_json)
+        return errors.exit_code(known)
     return result if isinstance(result, int) else errors.OK
+
+
+def _interrupted(as_json: bool) -> int:
+    if as_json:
+        errors.print_json_error({"code": "interrupted", "message": "Interrupted."})
+    else:
+        print("interrupted", file=sys.stderr)
+    return errors.INTERRUPTED
 
 
 def wants_json(args: Sequence[str]) -> bool:
@@ -118,18 +131,14 @@ def wants_json(args: Sequence[str]) -> bool:
 
 
 def _run_group(group: BaseExceptionGroup[BaseException], as_json: bool) -> int:
-    """A nursery ended with errors: known ones are printed, any other is our bug."""
+    """A nursery ended with errors: known ones are printed, each once, any other is our bug."""
     found = list(errors.leaves(group))
     if any(isinstance(error, KeyboardInterrupt) for error in found):
-        return errors.INTERRUPTED
-    known = [error for error in found if isinstance(error, P2poolError)]
-    if len(known) != len(found):
+        return _interrupted(as_json)
+    known = [errors.as_known(error) for error in found]
+    told = {str(error): error for error in known if error is not None}
+    if not told or None in known:
         raise group
-    for error in known:
+    for error in told.values():
         errors.print_error(error, as_json)
-    return errors.exit_code(known[0])
-
-
-def _drop_output() -> None:
-    """Let the interpreter's own flush at exit go nowhere, quietly."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return errors.exit_code(next(iter(told.values())))

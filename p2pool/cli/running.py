@@ -3,12 +3,14 @@
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -46,17 +48,23 @@ def data_directory(given: Path | None) -> Path:
 Main = Callable[[Any], Awaitable[None]]
 
 
+def _ending_signals() -> list[signal.Signals]:
+    """What asks this process to end; not what its starter keeps from it (`nohup`, `&`)."""
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def run_until_signal(main: Main) -> None:
-    """Run `main(stop)`; SIGINT and SIGTERM set `stop`, a second one ends at once."""
+    """Run `main(stop)`; SIGINT, SIGTERM or SIGHUP sets `stop`, a second one ends at once."""
     import trio
 
     async def listen(stop: trio.Event, scope: trio.CancelScope) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*_ending_signals()) as signals:
             async for number in signals:
                 if stop.is_set():
                     scope.cancel()
                 else:
-                    print(f"{signal.Signals(number).name}: stopping", file=sys.stderr)
+                    _tell(f"{signal.Signals(number).name}: stopping")
                     stop.set()
 
     async def both() -> None:
@@ -67,3 +75,45 @@ def run_until_signal(main: Main) -> None:
             nursery.cancel_scope.cancel()
 
     trio.run(both)
+
+
+def run_unless_interrupted(main: Callable[[], Awaitable[T]]) -> T:
+    """Run `main()` for its result; SIGINT, SIGTERM or SIGHUP cancels it, and KeyboardInterrupt is
+    raised when it has ended. What it shields goes on meanwhile, however often somebody asks."""
+    import trio
+
+    results: list[T] = []
+    interrupted = False
+
+    async def listen(scope: trio.CancelScope) -> None:
+        nonlocal interrupted
+        with trio.open_signal_receiver(*_ending_signals()) as signals:
+            async for number in signals:
+                again = "still " if interrupted else ""
+                _tell(f"{signal.Signals(number).name}: {again}stopping")
+                interrupted = True
+                scope.cancel()
+
+    async def both() -> None:
+        async with trio.open_nursery() as listening:
+            scope = trio.CancelScope()
+            listening.start_soon(listen, scope)
+            with scope:
+                results.append(await main())
+            listening.cancel_scope.cancel()
+
+    try:
+        trio.run(both)
+    except BaseException as error:
+        if interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    if interrupted or not results:
+        raise KeyboardInterrupt
+    return results[0]
+
+
+def _tell(text: str) -> None:
+    """Say it, if there is still somebody to say it to."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)

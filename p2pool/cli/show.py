@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from p2pool.cli.errors import is_narrow
+
 _WIDE = 400
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _SPANS = ((86400, "d"), (3600, "h"), (60, "m"))
@@ -19,7 +21,7 @@ _SPANS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 def write_json(value: Any) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(value, indent=2, ensure_ascii=is_narrow(sys.stdout)))
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:

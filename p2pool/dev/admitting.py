@@ -1,17 +1,11 @@
 """The validator and the manager of a development pool: they admit whoever asks, by transactions."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import trio
 
+from p2pool.dev.agent import DevAgent
 from p2pool.dev.contracts import Deployment
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.model.ids import NodeId
-
-if TYPE_CHECKING:
-    from p2pool.dev.pool import DevAgent
 
 POLL_S = 0.2
 INVITE_LIFETIME_S = 600

@@ -1,7 +1,8 @@
 """Processes that outlive the command that started them, and are ended by their identity.
 
-A process id alone is no identity: it is used again. A child is (pid, time of its start), written
-down at its birth; one whose start differs is somebody else's process and is left alone.
+A process id alone is no identity: it is used again. A child is (pid, start in ticks since this
+boot), written down at its birth; any other process of that number is somebody else's and is left
+alone. Ticks, not the time of day: clocks are set.
 """
 
 import contextlib
@@ -15,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import psutil
 import trio
 
+from p2pool.drivers.containers.procfs import all_stats, boot_id, read_stat
 from p2pool.model.errors import Unavailable
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 8.0
 POLL_S = 0.05
 TAIL_BYTES = 1500
+# Where a pool's processes write, below its directory.
+WRITTEN = ("logs", "chain")
 
 
 @attrs.frozen
@@ -32,37 +35,52 @@ class Child:
 
     name: str
     pid: int
-    started_at: float
+    started_ticks: int
+    boot_id: str
     log: str
 
     @property
     def alive(self) -> bool:
         """Whether exactly this process still runs."""
-        return self._process() is not None
-
-    def _process(self) -> psutil.Process | None:
-        try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.started_at) < 0.01
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
-            return None
+        stat = read_stat(self.pid)
+        return (
+            stat is not None
+            and stat[0] not in "ZX"
+            and stat[3] == self.started_ticks
+            and self.boot_id == boot_id()
+        )
 
     def signal(self, number: int) -> None:
         """Send a signal, if it still runs."""
-        if self.alive:
-            os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            file = os.pidfd_open(self.pid)
+            try:
+                if self.alive:
+                    signal.pidfd_send_signal(file, number)
+            finally:
+                os.close(file)
 
     def tail(self) -> str:
         """The end of what it wrote."""
         try:
-            return Path(self.log).read_bytes()[-TAIL_BYTES:].decode(errors="replace")
+            return Path(self.log).read_bytes()[-TAIL_BYTES:].decode(errors="replace").strip()
         except OSError:
             return ""
+
+    def last_words(self) -> str:
+        """Why it ended, as it said itself; its last lines where it named no error."""
+        tail = self.tail()
+        for line in reversed(tail.splitlines()):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                told = json.loads(line)["error"]
+                return f"{told['message']} {told.get('hint', '')}".strip()
+        return tail
 
     async def stop(self) -> None:
         """End it: asked first, then killed; returns when it is gone."""
         self.signal(signal.SIGTERM)
+        # One that stands still hears the first signal when it goes on.
+        self.signal(signal.SIGCONT)
         with trio.move_on_after(STOP_DEADLINE_S):
             await self.wait_gone()
         self.signal(signal.SIGKILL)
@@ -77,15 +95,31 @@ class Child:
         _reap(self.pid)
 
 
-def _reap(pid: int) -> None:
+def _reap(pid: int) -> int | None:
+    """Take in a child that has ended: its exit code, negative for a signal; None: not known."""
     # It is not our child where a later command stops what an earlier one started.
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
+    return None
 
 
 def adopt(name: str, pid: int, log: Path) -> Child:
     """A process that somebody started, as a child to be ended later."""
-    return Child(name, pid, psutil.Process(pid).create_time(), str(log))
+    stat = read_stat(pid)
+    return Child(name, pid, stat[3] if stat else -1, boot_id(), str(log))
+
+
+def strays(directory: Path) -> list[int]:
+    """Processes whose output goes into a pool's directory, whatever its file says."""
+    places = [directory / name for name in WRITTEN]
+    found = []
+    for pid in all_stats():
+        with contextlib.suppress(OSError):
+            output = Path(os.readlink(f"/proc/{pid}/fd/2"))
+            if any(output.is_relative_to(place) for place in places):
+                found.append(pid)
+    return found
 
 
 def spawn(
@@ -95,9 +129,13 @@ def spawn(
     goes to the second result, its log lines to the child's log."""
     directory.mkdir(parents=True, exist_ok=True)
     log, output = directory / f"{name}.log", directory / f"{name}.out"
+    # A packed program is its own interpreter.
+    program = (
+        [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "p2pool"]
+    )
     with log.open("ab") as err, output.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "p2pool", *arguments],
+            [*program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
@@ -110,14 +148,28 @@ def spawn(
 
 
 async def wait_line(child: Child, output: Path) -> Any:
-    """The JSON of the first line that a child writes. `Unavailable` with the end of its log."""
-    with trio.move_on_after(START_DEADLINE_S):
+    """The JSON of the first line that a child writes. `Unavailable` with what it said last."""
+    with trio.move_on_after(START_DEADLINE_S) as scope:
         while child.alive:
-            text = output.read_text()
-            if text.endswith("\n"):
+            text = output.read_bytes()
+            if b"\n" in text:
                 return json.loads(text.splitlines()[0])
             await trio.sleep(POLL_S)
+    why = child.last_words()
+    if scope.cancelled_caught:
+        ended = f"it said nothing within {START_DEADLINE_S:g} s"
+    else:
+        ended = _how_ended(_reap(child.pid))
     raise Unavailable(
-        f"{child.name} did not start: {child.tail() or 'it said nothing.'}",
-        hint=f"Its log is {child.log}.",
+        f"{child.name} did not start: {why or f'{ended}.'}", hint=f"Its log is {child.log}."
     )
+
+
+def _how_ended(code: int | None) -> str:
+    if code is None:
+        return "it ended without a word"
+    if code == -signal.SIGKILL:
+        return "it was killed; the machine may be short of memory (free -h; sudo dmesg | tail)"
+    if code < 0:
+        return f"it was ended by {signal.Signals(-code).name}"
+    return f"it ended with exit code {code}, without a word"

@@ -7,22 +7,23 @@ are; whatever happens, nothing is left behind: no process, container, image, net
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import trio
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from p2pool.cli.reach import grant_for, request_for
 from p2pool.client.agent import Answer
 from p2pool.codec.spec import spec_json
+from p2pool.dev.end import ended
 from p2pool.dev.leftovers import runtime_of
+from p2pool.dev.narrator import Narrator
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys import load_account
-from p2pool.model.errors import P2poolError, Unavailable
+from p2pool.model.errors import Unavailable
 from p2pool.model.ids import PoolRef
 from p2pool.model.ports import LogOptions
 from p2pool.model.runtime import ContainerState
@@ -31,6 +32,11 @@ from p2pool.wire.typed import sign_grant, sign_request
 
 REPLICAS = 3
 MEMORY_BYTES = 64 * 1024 * 1024
+NEXT = """
+Nothing of it is left. What to do next:
+  p2pool dev up                the same pool, to play with; it prints what to try
+  p2pool agent check           does this machine qualify for a pool with GPUs?
+  p2pool --help                all commands"""
 COMMAND = 'echo "replica $P2POOL_REPLICA began at $(date +%s)"; while true; do sleep 1; done'
 
 Running = dict[str, tuple[int, int]]
@@ -40,61 +46,34 @@ Running = dict[str, tuple[int, int]]
 class Demo:
     """One performance."""
 
-    def __init__(self, directory: Path | None, nodes: int, keep: bool, *, quiet: bool) -> None:
-        """`directory` None: a new one that is removed afterwards."""
-        made = Path(tempfile.mkdtemp(prefix="p2pool-demo-")) if directory is None else directory
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self.pool = DevPool(made.absolute(), self._say)
-        self.nodes, self.keep = nodes, keep
-        self.step = "starting"
-        self.began = 0.0
-        self._status: Any = None
+    def __init__(
+        self, directory: Path | None, nodes: int, keep_logs: bool, narrator: Narrator
+    ) -> None:
+        """`directory` None: one of its own, in the place for temporary files."""
+        self._given = directory
+        self.nodes, self.keep_logs = nodes, keep_logs
+        self._say = self._narrator = narrator
         self._account: Any = None
-
-    # --- telling ----------------------------------------------------------------------------------
-
-    def _say(self, text: str) -> None:
-        """What happens now; a line that waits shows that it does."""
-        self.step = text
-        # Not trio's clock: who fetches the chain says so from a thread.
-        passed_s = time.monotonic() - self.began
-        if self._status is not None:
-            self._status.update(f"{text} ...")
-        self.console.print(f"[dim]{passed_s:5.1f} s[/dim]  {text}")
 
     # --- the story --------------------------------------------------------------------------------
 
     async def run(self) -> Answer:
         """Play it all; what was shown, as facts. Raises what went wrong, with the step."""
-        self.began = time.monotonic()
-        with self.console.status("starting ...") as self._status:
-            try:
-                async with self._cleaned_up():
-                    told = await self._play()
-            except P2poolError as error:
-                raise type(error)(f"While {self.step}: {error.message}", hint=error.hint) from error
-        told["seconds"] = round(time.monotonic() - self.began, 1)
-        self._table(told)
-        return told
-
-    @asynccontextmanager
-    async def _cleaned_up(self) -> AsyncIterator[None]:
-        failed = True
+        directory = self._given or Path(tempfile.mkdtemp(prefix="p2pool-demo-")).absolute()
+        self.pool = DevPool(directory, self._narrator)
         try:
-            yield
-            failed = False
+            with self._narrator.waiting():
+                async with ended(
+                    self.pool, self._narrator, in_any_case=True, keep_logs=self.keep_logs
+                ):
+                    told = await self._play()
         finally:
-            with trio.CancelScope(shield=True):
-                kept = self.pool.directory / "logs"
-                self._say("stopping everything")
-                aside = None
-                if (failed or self.keep) and kept.exists():
-                    aside = Path(tempfile.mkdtemp(prefix="p2pool-demo-logs-"))
-                    for path in kept.iterdir():
-                        (aside / path.name).write_bytes(path.read_bytes())
-                await self.pool.down()
-                if aside is not None:
-                    self.console.print(f"The logs are in {aside}")
+            if self._given is None:
+                with suppress(OSError):  # It is there still if no pool was made in it.
+                    directory.rmdir()
+        told["seconds"] = round(self._narrator.passed_s, 1)
+        self._close(told)
+        return told
 
     async def _play(self) -> Answer:
         pool = self.pool
@@ -117,10 +96,10 @@ class Demo:
         self._say(f"killing the master, {master.name}, with SIGKILL")
         assert master.child is not None
         master.child.signal(signal.SIGKILL)
-        killed_s = trio.current_time()
+        killed_s = time.monotonic()
         await master.child.wait_gone()
         second = await pool.wait_elected(rest, first["term"])
-        elected_s = trio.current_time() - killed_s
+        elected_s = time.monotonic() - killed_s
         self._say(
             f"master is {self._name(second['node_id'])}, term {second['term']}, "
             f"{elected_s:.1f} s later"
@@ -204,18 +183,20 @@ class Demo:
                     found[str(status.allocation)] = (status.attempt, status.started_at_ms)
         return found
 
-    def _table(self, told: Answer) -> None:
+    def _close(self, told: Answer) -> None:
+        """What was shown, in numbers, and what to do next."""
         table = Table(title="p2pool demo", show_header=False)
         rows = [
             ("nodes", str(told["nodes"])),
-            ("containers by", told["runtime"]),
+            ("tasks run as", "containers" if told["runtime"] == "docker" else "processes"),
             ("first master", f"term {told['first_master']['term']}"),
             ("next master", f"term {told['second_master']['term']}, after {told['election_s']} s"),
             ("log lines from afar", str(len(told["log_lines"]))),
-            ("containers untouched", str(told["containers_untouched"])),
+            ("copies untouched", str(told["containers_untouched"])),
             ("tasks run", str(len(told["tasks"]))),
             ("all in", f"{told['seconds']} s"),
         ]
         for name, value in rows:
             table.add_row(name, value)
-        self.console.print(table)
+        self._narrator.show(table)
+        self._narrator.show(Text(NEXT))

@@ -2,11 +2,11 @@
 
 Everything is real but the worth of the coins: transactions on a development chain, libp2p between
 processes, containers where an engine answers. All of it lies in one directory, with a file that
-says which processes belong to it; `tear_down` ends exactly those and leaves nothing behind.
+says which processes belong to it (`dev.state`); `down` ends exactly those and leaves nothing
+behind.
 """
 
-import json
-import shutil
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ import attrs
 import trio
 
 from p2pool.cli.poolcreate import start_pool
-from p2pool.client.agent import AgentClient, Answer
-from p2pool.client.discovery import agent_in
+from p2pool.client.agent import Answer
 from p2pool.codec.peerid import peer_key_of
+from p2pool.dev import state as saved
 from p2pool.dev.admitting import admit
+from p2pool.dev.agent import DevAgent as DevAgent
 from p2pool.dev.anvil import DEV_CHAIN_ID, Anvil, start_anvil
-from p2pool.dev.children import Child, adopt, spawn, wait_line
+from p2pool.dev.children import Child, adopt, spawn, strays, wait_line
 from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
-from p2pool.dev.engine import find_engine
-from p2pool.dev.images import Image, demo_image, remove_image
 from p2pool.dev.leftovers import remove_containers
+from p2pool.dev.runtime import NO_IMAGE, Image, choose, remove_image
 from p2pool.dev.shares import shares
+from p2pool.dev.state import AgentEntry, State
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.writer import KeyWriter
@@ -45,7 +46,6 @@ from p2pool.model.chain import RootRecord
 from p2pool.model.errors import Conflict, P2poolError, Unavailable
 from p2pool.model.ids import Address, NodeId, StoreId
 
-STATE_NAME = "dev.json"
 PASSPHRASE = "development"
 LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
 WAIT_S = 90.0
@@ -55,42 +55,20 @@ Say = Callable[[str], None]
 
 
 @attrs.define
-class DevAgent:
-    """One agent: its directory, its process, its node id (0x hex)."""
-
-    number: int
-    directory: Path
-    node_id: str
-    provider: Address
-    child: Child | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name for people."""
-        return f"agent-{self.number}"
-
-    def client(self) -> AgentClient:
-        """A client of its API. `Unavailable` when it does not run."""
-        found = agent_in(self.directory)
-        return AgentClient(found.url, found.token, timeout_s=15)
-
-    async def get(self, path: str, **query: str) -> Answer:
-        """A read of its API."""
-        return await trio.to_thread.run_sync(lambda: self.client().get(path, **query))
-
-
-@attrs.define
 class DevPool:
     """A pool in a directory. `say` tells people what happens; `runtime` empty: what answers."""
 
     directory: Path
     say: Say
     runtime: str = ""
-    image: Image = Image("none")
+    image: Image = NO_IMAGE
     rpc_url: str = ""
     pool_id: int = 0
     agents: list[DevAgent] = attrs.field(factory=list)
     children: list[Child] = attrs.field(factory=list)
+    claimed: bool = False
+    """Whether the directory is this pool's, to be removed with it."""
+    _starter: Child | None = None
     _deployment: Deployment | None = None
     _manager: Any = None
     _config: AgentConfig | None = None
@@ -99,19 +77,10 @@ class DevPool:
 
     async def up(self, nodes: int) -> None:
         """Start everything, one step after the other; see `wait_*` for when it is ready."""
-        if (self.directory / STATE_NAME).exists():
-            raise Conflict(
-                f"There is a pool in {self.directory} already.",
-                hint="End it first: p2pool dev down.",
-            )
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.directory.chmod(0o700)
+        await self._claim()
         if not self.runtime:
-            engine = await trio.to_thread.run_sync(find_engine)
-            self.runtime = "docker" if engine.answers else "process"
-            if not engine.answers:
-                self.say(f"no Docker Engine answers ({engine.reason}): tasks run as processes")
-        self.image = await trio.to_thread.run_sync(demo_image, self.runtime, self.directory)
+            self.runtime, self.image = await choose(self.directory, self.say)
+            self.save()
         await self._chain()
         address = await self._bootstrap()
         await self._create_pool(address)
@@ -121,6 +90,24 @@ class DevPool:
         self.agents.sort(key=lambda a: a.number)
         await self._root()
         await self._admit()
+        self._starter = None
+        self.save()
+
+    async def _claim(self) -> None:
+        """Take the directory. `Conflict`: a pool runs there, or it holds other files."""
+        found = saved.read(self.directory)
+        if found is not None:
+            saved.require(self.directory)
+            if found.alive:
+                raise Conflict(
+                    f"There is a pool in {self.directory} already.",
+                    hint=f"End it first: p2pool dev down --dir '{self.directory}'",
+                )
+            self.say("removing what is left of a pool whose processes are gone")
+            await self.load(self.directory, self.say).down()
+        self._starter = adopt("starter", os.getpid(), Path())
+        saved.claim(self.directory, self._starter)
+        self.claimed = True
 
     def configured(self, name: str, config: AgentConfig) -> AgentConfig:
         """The configuration of one agent: a test may put something in between."""
@@ -128,8 +115,11 @@ class DevPool:
 
     async def start_chain(self, *arguments: str, port: int = 0) -> Anvil:
         """Start (again) the chain, ended with the rest of the pool."""
-        anvil = await start_anvil(self.directory / "chain", self.say, port, arguments)
-        self._adopt(adopt("chain", anvil.pid, anvil.log))
+
+        def born(anvil: Anvil) -> None:
+            self._adopt(adopt("chain", anvil.pid, anvil.log))
+
+        anvil = await start_anvil(self.directory / "chain", self.say, port, arguments, born)
         anvil.process.returncode = 0  # Ended by identity, perhaps by another command.
         self.rpc_url = anvil.url
         return anvil
@@ -210,7 +200,10 @@ class DevPool:
             network=NetworkConfig(listen=LOOPBACK, bootstrap=bootstrap),
             api=ApiConfig(bind="127.0.0.1:0"),
             resources=resources,
-            runtime=RuntimeConfig(kind=self.runtime, probe_image=self.image.name),
+            # Said, for whoever ends the pool may have another DOCKER_HOST.
+            runtime=RuntimeConfig(
+                kind=self.runtime, probe_image=self.image.name, docker_host=self.image.engine
+            ),
         )
 
     async def _agent(self, number: int, share: ResourcesConfig) -> None:
@@ -338,60 +331,57 @@ class DevPool:
 
     def save(self) -> None:
         """Write down what belongs to this pool."""
-        state = {
-            "rpc_url": self.rpc_url,
-            "pool_id": self.pool_id,
-            "runtime": self.runtime,
-            "image": attrs.asdict(self.image),
-            "children": [attrs.asdict(c) for c in self.children],
-            "agents": [
-                {
-                    "number": a.number,
-                    "directory": str(a.directory),
-                    "node_id": a.node_id,
-                    "provider": a.provider.hex(),
-                }
-                for a in self.agents
-            ],
-        }
-        aside = self.directory / f".{STATE_NAME}"
-        aside.write_text(json.dumps(state, indent=2))
-        aside.replace(self.directory / STATE_NAME)
+        agents = (
+            AgentEntry(a.number, str(a.directory), a.node_id, a.provider.hex()) for a in self.agents
+        )
+        saved.save(
+            self.directory,
+            State(
+                self._starter, self.rpc_url, self.pool_id, self.runtime,
+                attrs.asdict(self.image), tuple(self.children), tuple(agents),
+            ),
+        )  # fmt: skip
 
     @classmethod
     def load(cls, directory: Path, say: Say) -> "DevPool":
-        """The pool that an earlier command left running. `Conflict` where there is none."""
-        try:
-            state = json.loads((directory / STATE_NAME).read_text())
-        except FileNotFoundError as error:
-            raise Conflict(
-                f"There is no pool in {directory}.", hint="Start one: p2pool dev up."
-            ) from error
-        image = Image(**state["image"])
-        pool = cls(directory, say, state["runtime"], image, state["rpc_url"], state["pool_id"])
-        pool.children = [Child(**c) for c in state["children"]]
+        """The pool that an earlier command left running; NotFound where there is none."""
+        state = saved.require(directory)
+        image = Image(**state.image) if state.image else NO_IMAGE
+        pool = cls(directory, say, state.runtime, image, state.rpc_url, state.pool_id)
+        pool.children = list(state.children)
+        pool.claimed = True
         by_name = {c.name: c for c in pool.children}
-        for one in state["agents"]:
-            provider = Address(bytes.fromhex(one["provider"]))
-            agent = DevAgent(one["number"], Path(one["directory"]), one["node_id"], provider)
+        for one in state.agents:
+            provider = Address(bytes.fromhex(one.provider))
+            agent = DevAgent(one.number, Path(one.directory), one.node_id, provider)
             agent.child = by_name.get(agent.name)
             pool.agents.append(agent)
         return pool
 
     async def down(self) -> None:
         """End all processes and containers of this pool, and remove its directory."""
-        agents = [c for c in self.children if c.name.startswith("agent-")]
-        others = [c for c in self.children if c not in agents]
-        async with trio.open_nursery() as nursery:
-            for child in agents:
-                nursery.start_soon(child.stop)
-        await self._remove_containers()
-        await trio.to_thread.run_sync(remove_image, self.image)
-        async with trio.open_nursery() as nursery:
-            for child in others:
-                nursery.start_soon(child.stop)
-        await trio.to_thread.run_sync(lambda: shutil.rmtree(self.directory, ignore_errors=True))
+        await self.stop()
+        await self.remove()
 
-    async def _remove_containers(self) -> None:
+    async def stop(self) -> None:
+        """End all processes and containers of this pool, and remove the image that it brought."""
+        agents = [c for c in self.children if c.name.startswith("agent-")]
+        await _stop(agents)
         for agent in self.agents:
             await remove_containers(self._config_path(agent.name), agent.directory, agent.node_id)
+        await trio.to_thread.run_sync(remove_image, self.image)
+        await _stop([c for c in self.children if c not in agents])
+        # Of a command that was killed between a start and its note of it.
+        left = [adopt("left", pid, Path()) for pid in strays(self.directory)]
+        await _stop(left)
+
+    async def remove(self) -> None:
+        """Remove the directory of a pool that has stopped. `Unavailable`: something stays."""
+        await trio.to_thread.run_sync(saved.remove, self.directory)
+        self.claimed = False
+
+
+async def _stop(children: list[Child]) -> None:
+    async with trio.open_nursery() as nursery:
+        for child in children:
+            nursery.start_soon(child.stop)

@@ -60,7 +60,7 @@ def start_once(number: int, busy: bool, kept_below: Path) -> Start:
     directory = home / "pool"
     try:
         began = time.monotonic()
-        reason = _command("up", directory)
+        reason = _command("up", directory, "--keep")
         seconds = time.monotonic() - began
         kept = _keep(directory, kept_below / f"start-{number}") if reason else None
         reason = reason or _command("down", directory) or _left(directory)
@@ -71,11 +71,11 @@ def start_once(number: int, busy: bool, kept_below: Path) -> Start:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _command(verb: str, directory: Path) -> str | None:
+def _command(verb: str, directory: Path, *options: str) -> str | None:
     """Run `p2pool dev VERB`; None when it succeeded, else the end of what it said."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "p2pool", "dev", verb, "--dir", str(directory)],
+            [sys.executable, "-m", "p2pool", "dev", verb, "--dir", str(directory), *options],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,63 @@
+"""Tells on standard error what happens while it happens.
+
+Intuition: who waits wants to know for what. On a terminal the last line shows that it goes on; in a
+file each step is a line with its time.
+
+Invariants: telling never fails and never waits: a reader that has gone away ends no pool in the
+middle. It may be called from any thread.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rich.console import Console, RenderableType
+from rich.status import Status
+from rich.text import Text
+
+
+class Narrator:
+    """Called with what happens now, as in "starting agent-1"; `step` is the last of it."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        """The clock begins. `quiet`: say nothing, but know the step."""
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._began_s = time.monotonic()
+        self._status: Status | None = None
+        self.step = "starting"
+
+    @property
+    def passed_s(self) -> float:
+        """How long it has been."""
+        return time.monotonic() - self._began_s
+
+    def __call__(self, text: str) -> None:
+        """The next step."""
+        self.step = text
+        self.tell(text)
+
+    def tell(self, text: str) -> None:
+        """Something on the way, no step of its own."""
+        if self._status is not None:
+            self._status.update(Text(f"{self.step} ..."))
+        self.show(Text.assemble((f"{self.passed_s:5.1f} s", "dim"), f"  {text}"))
+
+    def show(self, what: RenderableType) -> None:
+        """A line, or a table."""
+        try:
+            self._console.print(what, soft_wrap=isinstance(what, Text))
+        except OSError:
+            self._console.quiet = True
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Show on a terminal that it goes on."""
+        # A spinner of plain characters: any terminal has them.
+        self._status = self._console.status(f"{self.step} ...", spinner="line")
+        try:
+            self._status.start()
+            yield
+        finally:
+            with suppress(OSError):
+                self._status.stop()
+            self._status = None

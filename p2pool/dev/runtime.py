@@ -1,0 +1,205 @@
+"""Where the tasks of a development pool run: in a Docker Engine, or as processes, and why.
+
+Intuition: a pool shall come up on any machine, and in containers where that can be. An engine is
+taken only if it has just run a container of the image that tasks will get: one that answers may
+still have no image, no room, or no kernel that it needs.
+
+Invariants: nothing here waits longer than its deadline; an image that was brought is removed with
+the pool; whoever is left without containers is told why, and what to do about it.
+"""
+
+import errno
+import grp
+import hashlib
+import os
+import socket
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import docker
+import trio
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from p2pool.dev.engine import import_busybox
+from p2pool.dev.fetch.command import Say
+from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.dockerclient import DEFAULT_URL, LOCAL
+from p2pool.drivers.containers.probing import probe_container
+from p2pool.model.errors import Misconfigured, P2poolError, RuntimeUnavailable
+from p2pool.model.ids import Address, NodeId, PoolRef
+from p2pool.model.places import DEVELOPMENT_CHAIN_ID
+from p2pool.model.runtime import RuntimeScope
+
+WANTED = "busybox:latest"
+OURS = "p2pool-dev/busybox"
+ENGINE_DEADLINE_S = 15.0
+CONTAINER_DEADLINE_MS = 30_000
+PULL_DEADLINE_MS = 60_000
+REMOVE_TIMEOUT_S = 10
+NOBODY = RuntimeScope(PoolRef(DEVELOPMENT_CHAIN_ID, Address(bytes(20)), 0), NodeId(bytes(20)))
+
+
+@attrs.frozen
+class Image:
+    """An image's name, and whether it is to be removed because it was not here before.
+
+    `engine`: where its engine is asked, empty for the usual place.
+    """
+
+    name: str
+    brought: bool = False
+    engine: str = ""
+
+
+NO_IMAGE = Image("none")
+
+
+async def choose(directory: Path, say: Say) -> tuple[str, Image]:
+    """The kind of runtime, and the image that its tasks get. It never fails, but says why tasks do
+    not run in containers."""
+    say("looking for a Docker Engine")
+    try:
+        _look_at_socket(os.environ.get("DOCKER_HOST", "") or DEFAULT_URL)
+        image = await _image(directory, say)
+    except P2poolError as error:
+        say(f"tasks run as processes, not in containers. {error.message}")
+        if error.hint:
+            say(f"to have containers: {error.hint}")
+        return "process", NO_IMAGE
+    say(f"tasks run in containers of {image.name}")
+    return "docker", image
+
+
+def _look_at_socket(url: str) -> None:
+    """Say in plain words what an engine's client says in its own."""
+    if not url.startswith(LOCAL):
+        return
+    path = Path("/" + url.removeprefix(LOCAL).lstrip("/"))
+    named = f" (DOCKER_HOST={url})" if os.environ.get("DOCKER_HOST") else ""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(ENGINE_DEADLINE_S)
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            raise _no_engine(path, named, error) from error
+
+
+def _no_engine(path: Path, named: str, error: OSError) -> RuntimeUnavailable:
+    if error.errno == errno.ENOENT and not named:
+        return RuntimeUnavailable(
+            "There is no Docker Engine on this machine.",
+            hint="sudo apt-get install docker.io, or set DOCKER_HOST to one that runs elsewhere.",
+        )
+    if error.errno == errno.ENOENT:
+        return RuntimeUnavailable(
+            f"There is no Docker Engine at {path}{named}.",
+            hint="start it, or unset DOCKER_HOST to use this machine's.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        group = _group_of(path)
+        return RuntimeUnavailable(
+            f"This user may not talk to the Docker Engine at {path}{named}.",
+            hint=f"sudo usermod -aG {group} $USER, then log in again.",
+        )
+    if error.errno == errno.ECONNREFUSED:
+        return RuntimeUnavailable(
+            f"No Docker Engine answers at {path}{named}.", hint="sudo systemctl start docker"
+        )
+    return RuntimeUnavailable(
+        f"The Docker Engine at {path}{named} cannot be asked: {error.strerror or error}.",
+        hint="docker info says more.",
+    )
+
+
+def _group_of(path: Path) -> str:
+    """The group that may talk to an engine."""
+    with suppress(OSError, KeyError):
+        name = grp.getgrgid(path.stat().st_gid).gr_name
+        if name != "root":
+            return name
+    return "docker"
+
+
+async def _image(directory: Path, say: Say) -> Image:
+    """An image with a shell that this engine has just run: its own busybox, else one made of this
+    machine's, else the registry's."""
+    url = os.environ.get("DOCKER_HOST", "")
+    engine = url if url.startswith(LOCAL) else ""  # One over TCP wants the environment's keys too.
+    runtime = DockerRuntime(NOBODY, directory / "engine", base_url=engine)
+    with trio.move_on_after(ENGINE_DEADLINE_S) as scope:
+        await runtime.probe()
+    if scope.cancelled_caught:
+        raise RuntimeUnavailable(
+            f"The Docker Engine does not answer within {ENGINE_DEADLINE_S:g} s.",
+            hint="sudo systemctl restart docker",
+        )
+    if await runtime.images.find(WANTED) is not None:
+        await _try(runtime, WANTED, CONTAINER_DEADLINE_MS)
+        return Image(WANTED, engine=engine)
+    mark = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+    ours = Image(f"{OURS}:{mark}", brought=True, engine=engine)
+    wanted = Image(WANTED, brought=True, engine=engine)
+    kept: Image | None = None
+    try:
+        reason = await _why_not_made(runtime, directory, ours)
+        if not reason:
+            kept = ours
+            return kept
+        say(f"fetching the image {WANTED}")
+        try:
+            await _try(runtime, WANTED, PULL_DEADLINE_MS)
+        except Misconfigured as error:
+            raise Misconfigured(
+                f"The Docker Engine has no image to run. {reason} {error.message}",
+                hint="sudo apt-get install busybox-static, or: docker pull busybox",
+            ) from error
+        kept = wanted
+        return kept
+    finally:
+        with trio.CancelScope(shield=True):
+            for image in (ours, wanted):
+                if image != kept:
+                    await trio.to_thread.run_sync(remove_image, image)
+
+
+async def _why_not_made(runtime: DockerRuntime, directory: Path, image: Image) -> str:
+    """Make an image of this machine's busybox that runs; why not, where it cannot be."""
+
+    def make() -> None:
+        import_busybox(runtime.client(), directory, image.name)
+
+    try:
+        await trio.to_thread.run_sync(make)
+        await _try(runtime, image.name, CONTAINER_DEADLINE_MS)
+    except Misconfigured as error:
+        return error.message
+    except (DockerException, RequestException, OSError, subprocess.SubprocessError) as error:
+        return f"None could be made of this machine's busybox: {str(error)[:160]}."
+    return ""
+
+
+async def _try(runtime: DockerRuntime, image: str, timeout_ms: int) -> None:
+    """Run a container of an image. Misconfigured: it did not run, and why."""
+    probed = await probe_container(runtime, image, (), timeout_ms)
+    if not probed.ran or probed.exit_code:
+        raise Misconfigured(f"A container of {image} does not run: {probed.reason.rstrip('.')}.")
+
+
+def remove_image(image: Image) -> None:
+    """Take an image away that was brought; an engine that is gone has none."""
+    if not image.brought:
+        return
+    with suppress(DockerException, RequestException, OSError):
+        options: dict[str, Any] = docker.utils.kwargs_from_env()
+        if image.engine:
+            options = {"base_url": image.engine}
+        client = docker.APIClient(version="auto", timeout=REMOVE_TIMEOUT_S, **options)
+        try:
+            # Not by force: another pool's tasks may use it.
+            client.remove_image(image.name)
+        finally:
+            client.close()

@@ -1,0 +1,196 @@
+"""What a development pool consists of, written down in its directory: `dev.json`.
+
+Intuition: the command that starts a pool ends, and another one, perhaps after a crash or a reboot,
+has to end all of it and nothing else. So the file is there before the first process is, and is the
+last to go.
+
+Invariants: a directory is ours only if the file is in it; two commands that start a pool in one
+directory do not both get it.
+"""
+
+import errno
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from p2pool.dev.children import Child, strays
+from p2pool.model.errors import Conflict, DiskFull, Misconfigured, NotFound, Unavailable
+from p2pool.model.ids import Address
+
+STATE_NAME = "dev.json"
+FORMAT = 2
+ROOM_BYTES = 100_000_000
+MB = 1_000_000
+
+
+@attrs.frozen
+class AgentEntry:
+    """An agent: its number, directory, node id (0x hex), and its provider's address."""
+
+    number: int
+    directory: str
+    node_id: str
+    provider: str
+
+
+@attrs.frozen
+class State:
+    """A pool as the file has it. `starter`: the command that is still starting it."""
+
+    starter: Child | None = None
+    rpc_url: str = ""
+    pool_id: int = 0
+    runtime: str = ""
+    image: dict[str, Any] = attrs.field(factory=dict)
+    children: tuple[Child, ...] = ()
+    agents: tuple[AgentEntry, ...] = ()
+
+    @property
+    def alive(self) -> list[Child]:
+        """Its processes that run."""
+        return [child for child in self.children if child.alive]
+
+
+def claim(directory: Path, starter: Child) -> None:
+    """Make a directory this pool's; it may be there if it is empty.
+
+    `Conflict`: a pool or other files are in it. `Misconfigured`: it cannot be used. `DiskFull`.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held = [path for path in directory.iterdir() if path.name != STATE_NAME]
+        if held and not (directory / STATE_NAME).exists():
+            raise Conflict(
+                f"{directory} has other files in it ({held[0].name}), and a pool is removed with"
+                " all that is in its directory.",
+                hint="Name one that is new or empty: --dir DIR.",
+            )
+        if directory.stat().st_uid != os.geteuid():
+            raise Misconfigured(
+                f"{directory} belongs to another user.", hint="Name one of your own: --dir DIR."
+            )
+        directory.chmod(0o700)
+        free = shutil.disk_usage(directory).free
+        if free < ROOM_BYTES:
+            raise no_space(directory)
+        with open(directory / STATE_NAME, "x", encoding="utf-8") as file:
+            file.write(_text(State(starter)))
+    except FileExistsError as error:
+        if not directory.is_dir():
+            raise Misconfigured(
+                f"{directory} is not a directory.", hint="Name another: --dir DIR."
+            ) from error
+        raise Conflict(
+            f"Another command starts a pool in {directory} right now.",
+            hint="Wait for it, or name another directory: --dir DIR.",
+        ) from error
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+
+
+def save(directory: Path, state: State) -> None:
+    """Replace the file; who reads it never sees a part of it."""
+    aside = directory / f".{STATE_NAME}"
+    aside.write_text(_text(state), encoding="utf-8")
+    aside.replace(directory / STATE_NAME)
+
+
+def _text(state: State) -> str:
+    return json.dumps({"format": FORMAT, **attrs.asdict(state)}, indent=2)
+
+
+def read(directory: Path) -> State | None:
+    """What the file says; None where there is none. `Misconfigured`: it cannot be understood."""
+    path = directory / STATE_NAME
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if told.pop("format") != FORMAT:
+            raise ValueError("another version of p2pool wrote it")
+        starter = told.pop("starter")
+        state = State(
+            **{**told, "children": tuple(Child(**one) for one in told["children"]),
+               "agents": tuple(AgentEntry(**one) for one in told["agents"])},
+            starter=Child(**starter) if starter else None,
+        )  # fmt: skip
+        for one in state.agents:
+            Address(bytes.fromhex(one.provider))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        running = " ".join(str(pid) for pid in strays(directory))
+        raise Misconfigured(
+            f"{path} is damaged ({error}), so nobody knows what belongs to this pool.",
+            hint=(f"End its processes: kill {running}; then " if running else "")
+            + f"remove it: rm -r '{directory}'",
+        ) from error
+    except OSError as error:
+        raise Misconfigured(
+            f"{path} cannot be read: {error.strerror}.", hint=f"Look at it: ls -la '{directory}'"
+        ) from error
+    return state
+
+
+def require(directory: Path) -> State:
+    """What the file says. `NotFound` where there is no pool, `Conflict` while one is started."""
+    state = read(directory)
+    if state is None:
+        raise NotFound(f"There is no pool in {directory}.", hint="Start one: p2pool dev up.")
+    if state.starter is not None and state.starter.alive:
+        raise Conflict(
+            f"The pool in {directory} is being started by process {state.starter.pid}.",
+            hint=f"Wait for it, or interrupt it: kill {state.starter.pid}",
+        )
+    return state
+
+
+def remove(directory: Path) -> None:
+    """Remove the directory, the file last: whoever ends in the middle goes on the next time."""
+    failed: list[tuple[str, OSError]] = []
+
+    def note(_: object, path: str, told: Any) -> None:
+        if not isinstance(told[1], FileNotFoundError):
+            failed.append((path, told[1]))
+
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if path.name == STATE_NAME:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, onerror=note)
+        else:
+            path.unlink(missing_ok=True)
+    if failed:
+        left, why = failed[0]
+        raise Unavailable(
+            f"{left} cannot be removed: {why.strerror}.",
+            hint=f"Remove it: sudo rm -r '{directory}'",
+        )
+    (directory / STATE_NAME).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        directory.rmdir()
+
+
+def no_space(directory: Path) -> DiskFull:
+    """There is no room for a pool."""
+    place = next(p for p in (directory, *directory.parents) if p.is_dir())
+    free_mb = shutil.disk_usage(place).free // MB
+    return DiskFull(
+        f"There is no space in {place} for a pool: {free_mb} MB are free, {ROOM_BYTES // MB} MB are"
+        " needed.",
+        hint=f"Free some (what takes it: du -xh --max-depth=1 '{place}'), or name a directory on"
+        " another disk: --dir DIR.",
+    )
+
+
+def cannot_write(directory: Path, error: OSError) -> Misconfigured | DiskFull:
+    """A directory that no pool can be made in."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return no_space(directory)
+    return Misconfigured(
+        f"No pool can be kept in {directory}: {error.strerror}.",
+        hint="Name a directory that can be written: --dir DIR, or P2POOL_DEV_DIR.",
+    )
