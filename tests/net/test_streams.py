@@ -30,6 +30,11 @@ def a_guest(hello: bytes) -> Standing | None:
     return Standing.GUEST
 
 
+def undecided(hello: bytes) -> Standing | None:
+    """The judge that has not read its roster yet."""
+    return None
+
+
 @asynccontextmanager
 async def gossiping() -> AsyncIterator[tuple[Node, Node]]:
     """Two members that hear each other."""
@@ -50,14 +55,23 @@ async def heal(one: Node, two: Node, word: bytes) -> None:
 
 
 @pytest.mark.parametrize("dialler_refuses", [True, False], ids=["dialler", "dialled"])
-async def test_a_stream_that_was_refused_is_opened_again(dialler_refuses: bool) -> None:
-    """One whose roster lags refuses the other's first stream, and takes it for a member later."""
+@pytest.mark.parametrize("at_once", [True, False], ids=["at_once", "once_it_stood"])
+async def test_a_stream_that_was_refused_is_opened_again(
+    dialler_refuses: bool, at_once: bool
+) -> None:
+    """One whose roster lags refuses the other's first stream, and takes it for a member later.
+
+    Refused at once it never stood; where judging takes a moment it stood, then ended.
+    """
     with trio.fail_after(60):
-        async with running(1) as prompt, running(2, a_guest) as late:
+        async with running(1) as prompt, running(2, a_guest if at_once else undecided) as late:
             if dialler_refuses:
                 introduce(late, prompt)
             else:
                 introduce(prompt, late)
+            if not at_once:
+                await prompt.wait(lambda: peer_id_of(late.key) in pubsub_of(prompt).peers)
+                late.network.set_standing(prompt.key, Standing.GUEST)
             await late.wait(lambda: late.network.counters["gossip_streams_refused"] > 0)
             late.network.set_standing(prompt.key, Standing.MEMBER)
             await heal(prompt, late, b"raised")

@@ -32,7 +32,6 @@ import attrs
 import trio
 from google.protobuf.message import DecodeError
 from libp2p.peer.id import ID
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
@@ -41,12 +40,12 @@ from libp2p.utils import encode_varint_prefixed
 
 from p2pool.drivers.net.economy import read_some
 from p2pool.drivers.net.frames import READ_BYTES, STREAM_ERRORS, FrameReader, reset_stream
+from p2pool.drivers.net.mesh import PoolRouter
 from p2pool.model.errors import Malformed
 from p2pool.model.limits import (
     DIAL_TIMEOUT_MS,
     GOSSIP_MESSAGE_MAX_BYTES,
     GOSSIP_PEER_QUEUE_MAX,
-    GOSSIP_PER_FORWARDER_PER_S,
     GOSSIP_PER_ORIGIN_BURST,
     GOSSIP_PER_ORIGIN_PER_S,
     MEMBERS_MAX,
@@ -58,9 +57,6 @@ from p2pool.wire.rate import Rate
 
 logger = logging.getLogger(__name__)
 
-DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
-HEARTBEAT_INTERVAL_S = 1
-UNSUBSCRIBE_BACK_OFF_S = 1
 MISSED_CHECK_S = 3.0
 """Above STREAM_REOPEN_MAX_MS: a stream that is absent at two looks in a row will not come."""
 
@@ -93,17 +89,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         counters: Counter[str],
     ) -> None:
         """`wait_member` waits until a peer's standing is decided, for a bounded time."""
-        router = GossipSub(
-            protocols=[PROTOCOL_ID_V11],
-            degree=DEGREE,
-            degree_low=DEGREE_LOW,
-            degree_high=DEGREE_HIGH,
-            heartbeat_interval=HEARTBEAT_INTERVAL_S,
-            unsubscribe_back_off=UNSUBSCRIBE_BACK_OFF_S,
-            max_messages_per_topic_per_second=float(GOSSIP_PER_FORWARDER_PER_S),
-            do_px=False,
-            adaptive_gossip_enabled=False,
-        )
+        router = PoolRouter()
         super().__init__(host, router, strict_signing=True, allowed_topics=frozenset(topics))
         self.counter = time.time_ns()
         self.pool_router = router

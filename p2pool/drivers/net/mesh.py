@@ -1,0 +1,101 @@
+"""The gossipsub router with the settings of a pool: 3 to 10,000 members, maybe behind one address.
+
+The library's defaults are for open networks of strangers. What we set, and why:
+
+===========================  ======  ===========================================================
+protocols                    1.1     what js-libp2p speaks too; 1.2 to 2.0 add nothing we use
+degree, low, high            6,4,12  the specification's; forwarding costs a node 6 copies
+heartbeat_interval           1 s     default 120: a mesh would hardly ever be mended
+adaptive_gossip_enabled      off     default on: takes a mesh of three for a sick one (degree below
+                                     6) and stretches the heartbeat to 60 s, with it all repair and
+                                     the window in which messages are told of
+scorer                       none    its weights are all 0 by default, so that it judges nobody, yet
+                                     it makes every node graft two more peers a second ("equally
+                                     good ones") up to `high`, then prune the surplus, and so on
+eclipse_protection_enabled   off     wants 3 addresses in a mesh: a pool may have one (loopback, one
+                                     NAT). Members are on a chain; a roster is our protection
+spam_protection_enabled      on      GOSSIP_PER_FORWARDER_PER_S; default 10 a second for each peer,
+                                     which 100 members exceed; `PoolPubsub` limits each origin
+do_px                        off     addresses come with hellos, and are dialled by the peer book
+prune_back_off               10 s    default 60: in a star (one member with an open port, the rest
+                                     behind NAT) the centre prunes all over `high`, and these have
+                                     no other peer to hear it from
+unsubscribe_back_off         1 s     default 10: an agent that restarts is back sooner
+===========================  ======  ===========================================================
+
+What we leave, because it suits: gossip_window and gossip_history (3 and 5 heartbeats: with 1 s
+those of the specification), heartbeat_initial_delay, graft_flood_threshold (10 s, no more than
+prune_back_off), 10 IHAVE and 10 IWANT a second from each peer (two topics give 2),
+max_pending_messages_per_peer (100 for 30 s, fewer than a queue takes; never set 0, which means no
+bound). Without a part here: time_to_live (of topics one is not in), direct peers, px_peers_count,
+max_idontwant_messages, extensions (of 1.2 and later).
+Of `Pubsub`: seen_ttl (120 s; envelopes older than 30 s are refused anyway), strict_signing,
+max_inbound_rpc_size (1 MiB; a message of ours has 16 KiB), validation_cache_ttl (why a verdict
+must not depend on the roster), and bounds on subscriptions, of which there are two, suit as well.
+"""
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+from libp2p.peer.id import ID
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
+
+from p2pool.model.limits import GOSSIP_PER_FORWARDER_PER_S
+
+DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
+HEARTBEAT_INTERVAL_S = 1
+PRUNE_BACK_OFF_S = 10
+UNSUBSCRIBE_BACK_OFF_S = 1
+
+
+class PoolRouter(GossipSub):  # type: ignore[misc]
+    """The library's router, set for a pool; what is our own always leaves."""
+
+    def __init__(self) -> None:
+        """As the table above says."""
+        super().__init__(
+            protocols=[PROTOCOL_ID_V11],
+            degree=DEGREE,
+            degree_low=DEGREE_LOW,
+            degree_high=DEGREE_HIGH,
+            heartbeat_interval=HEARTBEAT_INTERVAL_S,
+            prune_back_off=PRUNE_BACK_OFF_S,
+            unsubscribe_back_off=UNSUBSCRIBE_BACK_OFF_S,
+            adaptive_gossip_enabled=False,
+            eclipse_protection_enabled=False,
+            spam_protection_enabled=True,
+            max_messages_per_topic_per_second=float(GOSSIP_PER_FORWARDER_PER_S),
+            do_px=False,
+        )
+        self.scorer = None
+
+    def _get_peers_to_send(
+        self,
+        topic_ids: Iterable[str],
+        msg_forwarder: ID,
+        origin: ID,
+        msg_id: bytes | None = None,
+    ) -> Iterable[ID]:
+        """The mesh; a message of our own goes to others too while the mesh is small.
+
+        One that every peer of it pruned would be silent until the back-off ends: nobody is in its
+        mesh, and the library tells peers that are backed off from of no message either.
+        """
+        topics = tuple(topic_ids)
+        chosen = set(super()._get_peers_to_send(topics, msg_forwarder, origin, msg_id))
+        if origin == self.pubsub.my_id:
+            for topic in topics:
+                chosen.update(self._beside_mesh(topic))
+        return chosen
+
+    def _beside_mesh(self, topic: str) -> list[ID]:
+        """Subscribers that are not in a mesh of fewer than DEGREE_LOW, to make it up to DEGREE."""
+        mesh = self.mesh.get(topic, set())
+        if len(mesh) >= self.degree_low:
+            return []
+        others = [p for p in self.pubsub.peer_topics.get(topic, ()) if p not in mesh]
+        return random.sample(others, min(len(others), self.degree - len(mesh)))
+
+    async def _do_px(self, px_peers: list[Any]) -> None:
+        """Nothing: who is dialled is the peer book's to say, not a peer's that prunes us."""
