@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import trio
+from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.peer.id import ID
+from libp2p.peer.peerstore import create_signed_peer_record
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.pubsub.pb import rpc_pb2
+from multiaddr import Multiaddr
 
 from p2pool.drivers.net import mesh
 from p2pool.drivers.net.addresses import peer_id_of
@@ -131,8 +134,9 @@ async def test_those_that_the_centre_of_a_star_prunes_are_heard_and_hear() -> No
 
 
 @pytest.mark.usefixtures("small_degrees")
-async def test_a_mesh_that_is_full_is_left_as_it_is() -> None:
+async def test_a_mesh_that_is_full_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five members, all connected: with nothing lost, nobody grafts or prunes any more."""
+    monkeypatch.setattr(mesh, "PRUNE_BACK_OFF_S", 1)
     with trio.fail_after(120):
         async with AsyncExitStack() as stack:
             nodes = await start(stack, 5)
@@ -159,8 +163,13 @@ async def test_who_prunes_us_does_not_say_whom_we_dial() -> None:
             before = set(one.network._host.get_peerstore().peer_ids())
             control = rpc_pb2.ControlMessage()
             prune = control.prune.add(topicID=BEAT, backoff=1)
-            for number in range(5):
-                prune.peers.add(peerID=peer_id_of(bytes([number + 50]) * 32).to_bytes())  # type: ignore[arg-type]
+            for number in range(50, 55):
+                keys = create_new_key_pair(bytes([number]) * 32)
+                peer_id, where = ID.from_pubkey(keys.public_key), Multiaddr("/ip4/127.0.0.1/tcp/9")
+                record = create_signed_peer_record(peer_id, [where], keys.private_key)
+                prune.peers.add(
+                    peerID=peer_id.to_bytes(), signedPeerRecord=record.marshal_envelope()
+                )
             router = pubsub_of(two).pool_router
             await router.emit_control_message(control, peer_id_of(one.key))
             away = peer_id_of(two.key)
