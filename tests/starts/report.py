@@ -27,12 +27,13 @@ def report(starts: Sequence[Start], busy_loops: int, nodes: int) -> str:
         "",
         f"Each start is `p2pool dev up` ({nodes} agents) and `p2pool dev down`. `dev up` returns "
         "when each agent has heard every other and all follow one leader. Quiet and busy starts "
-        f"take turns; a busy one has {busy_loops} endless loops beside it.",
+        f"take turns; a busy one has {busy_loops} endless loops beside it. The load is the kernel's "
+        "average over the last minute: it tells what else the machine carried.",
         "",
         f"**{came_up} of {len(starts)} came up.**",
         "",
-        "| | starts | came up | median | 95th | slowest |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| | starts | came up | median | 95th | slowest | median load |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
         *(_row(name, [s for s in starts if s.busy is busy])
           for name, busy in (("quiet", False), (f"beside {busy_loops} busy loops", True))),
     ]  # fmt: skip
@@ -50,13 +51,14 @@ def report(starts: Sequence[Start], busy_loops: int, nodes: int) -> str:
 def _row(name: str, starts: Sequence[Start]) -> str:
     """One half of the table."""
     if not starts:
-        return f"| {name} | 0 | | | | |"
+        return f"| {name} | 0 | | | | | |"
     seconds = sorted(start.seconds for start in starts)
     late = seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))]
     came_up = sum(start.reason is None for start in starts)
     return (
         f"| {name} | {len(starts)} | {came_up} | {statistics.median(seconds):.1f} s "
-        f"| {late:.1f} s | {seconds[-1]:.1f} s |"
+        f"| {late:.1f} s | {seconds[-1]:.1f} s "
+        f"| {statistics.median(start.load for start in starts):.1f} |"
     )
 
 

@@ -37,6 +37,8 @@ class Start:
     number: int
     busy: bool
     seconds: float
+    load: float
+    """What the whole machine carried in the minute before it was up, by the kernel."""
     reason: str | None = None
     kept: Path | None = None
     """Where the logs of a failed start are."""
@@ -62,9 +64,10 @@ def start_once(number: int, busy: bool, kept_below: Path) -> Start:
         began = time.monotonic()
         reason = _command("up", directory, "--keep")
         seconds = time.monotonic() - began
+        load = os.getloadavg()[0]
         kept = _keep(directory, kept_below / f"start-{number}") if reason else None
         reason = reason or _command("down", directory) or _left(directory)
-        return Start(number, busy, seconds, reason, kept)
+        return Start(number, busy, seconds, load, reason, kept)
     finally:
         if directory.exists():
             _command("down", directory)

@@ -12,14 +12,14 @@ from tests.starts.start import BUSY_LOOP, Start, busy_loops, start_once
 def test_a_failed_start_is_counted_and_quoted() -> None:
     """Whoever reads the report sees how many failed, which, and why."""
     starts = [
-        Start(0, False, 10.0),
-        Start(1, True, 30.0),
-        Start(2, False, 90.0, "dev up ended with 5: error: no\nheartbeats"),
+        Start(0, False, 10.0, 1.0),
+        Start(1, True, 30.0, 4.5),
+        Start(2, False, 90.0, 2.0, "dev up ended with 5: error: no\nheartbeats"),
     ]
     text = report(starts, 2, 3)
     assert "**2 of 3 came up.**" in text
-    assert "| quiet | 2 | 1 | 50.0 s | 90.0 s | 90.0 s |" in text
-    assert "| beside 2 busy loops | 1 | 1 | 30.0 s | 30.0 s | 30.0 s |" in text
+    assert "| quiet | 2 | 1 | 50.0 s | 90.0 s | 90.0 s | 1.5 |" in text
+    assert "| beside 2 busy loops | 1 | 1 | 30.0 s | 30.0 s | 30.0 s | 4.5 |" in text
     assert "start 2 (quiet), after 90 s: `dev up ended with 5: error: no heartbeats`" in text
 
 
