@@ -27,7 +27,7 @@ def report(starts: Sequence[Start], busy_loops: int, nodes: int) -> str:
         "",
         f"Each start is `p2pool dev up` ({nodes} agents) and `p2pool dev down`. `dev up` returns "
         "when each agent has heard every other and all follow one leader. Quiet and busy starts "
-        f"take turns; a busy one has {busy_loops} endless loops beside it. The load is the kernel's "
+        f"take turns; a busy one has {busy_loops} endless loops beside it. Load is the kernel's "
         "average over the last minute: it tells what else the machine carried.",
         "",
         f"**{came_up} of {len(starts)} came up.**",
