@@ -9,6 +9,7 @@ update; so reading goes through a buffer here.
 """
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -16,6 +17,7 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.stream.exceptions import StreamEOF
 
 from p2pool.drivers.net.economy import read_some
+from p2pool.drivers.net.patience import wait_awake
 from p2pool.model.errors import Malformed, Unavailable
 from p2pool.model.limits import (
     PEER_SEND_QUEUE_MAX,
@@ -26,6 +28,7 @@ from p2pool.model.limits import (
 
 READ_BYTES = 64 * 1024
 LENGTH_MAX_BYTES = 4
+END_PATIENCE_MS = 1_000
 BATCH_BYTES = 64 * 1024
 
 STREAM_ERRORS = (
@@ -208,18 +211,31 @@ class FrameStream:
 
 
 async def close_stream(stream: Any) -> None:
-    """Close in an orderly way within a second, whatever state the stream is in."""
-    with trio.CancelScope(shield=True), trio.move_on_after(1):
-        try:
-            await stream.close()
-        except STREAM_ERRORS:
-            await reset_stream(stream)
+    """Close in an orderly way, whatever state the stream is in; reset it where that fails."""
+    if not await _end(stream.close):
+        await reset_stream(stream)
 
 
 async def reset_stream(stream: Any) -> None:
-    """Drop a stream at once, within a second; failing to say so to the other side is no error."""
-    with trio.CancelScope(shield=True), trio.move_on_after(1):
-        try:
-            await stream.reset()
-        except STREAM_ERRORS:
-            return
+    """Drop a stream at once; failing to say so to the other side is no error."""
+    await _end(stream.reset)
+
+
+async def _end(ending: Callable[[], Awaitable[None]]) -> bool:
+    """Run it whatever is cancelled, for END_PATIENCE_MS at most; False when it failed."""
+    failed = False
+    with trio.CancelScope(shield=True) as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_lose_patience, scope)
+            try:
+                await ending()
+            except STREAM_ERRORS:
+                failed = True
+            nursery.cancel_scope.cancel()
+    return not failed
+
+
+async def _lose_patience(scope: trio.CancelScope) -> None:
+    """Cancel what takes too long, though not because this process was held up meanwhile."""
+    await wait_awake(END_PATIENCE_MS)
+    scope.cancel()
