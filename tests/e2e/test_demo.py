@@ -9,6 +9,8 @@ import pytest
 
 from p2pool.dev.engine import Engine
 from tests.e2e.conftest import p2pool
+from tests.first_run import watch
+from tests.first_run.table import missing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
@@ -24,11 +26,14 @@ def _ours() -> set[int]:
 
 
 def test_the_demo_succeeds_and_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
-    """Another master in another term, untouched containers, lines from afar; then nothing."""
+    """Another master in another term, untouched containers, lines from afar; then nothing. No
+    process of it touches trio from a thread."""
     client = docker.APIClient(base_url=engine.url, version="auto")
     images, networks = len(client.images()), len(client.networks())
     containers = len(client.containers(all=True))
-    done = p2pool("dev", "demo", "--json", TMPDIR=str(tmp_path))
+    temporary, seen = tmp_path / "tmp", tmp_path / "seen"
+    temporary.mkdir()
+    done = p2pool("dev", "demo", "--json", TMPDIR=str(temporary), **watch.environment(seen))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["runtime"] == "docker"
@@ -37,7 +42,10 @@ def test_the_demo_succeeds_and_leaves_nothing(engine: Engine, tmp_path: Path) ->
     assert told["containers_untouched"] == 3
     assert sorted(line.split()[1] for line in told["log_lines"]) == ["0", "1", "2"]
     assert _ours() == set()
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
     assert len(client.containers(all=True)) == containers
     assert (len(client.images()), len(client.networks())) == (images, networks)
     client.close()
+    watched = watch.read(seen)
+    assert not watched.misuses, "\n".join(watched.misuses)
+    assert missing("demo", watched) == []

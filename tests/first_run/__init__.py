@@ -1,0 +1,1 @@
+"""What a stranger meets on a machine that never ran p2pool."""

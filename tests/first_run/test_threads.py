@@ -1,0 +1,263 @@
+"""Whatever this program calls in a thread, and what a thread calls of it, leaves trio alone.
+
+A table says of each site in the source by which test it is run; a site that is not in the table
+fails, and so does one whose test did not reach it. Real threads, real objects.
+"""
+
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import pytest
+import trio
+
+from p2pool.agent.agent import AgentOptions, run_agent
+from p2pool.agent.bootstrap import BootstrapOptions, run_bootstrap
+from p2pool.cli.tasklogs import _read_all, _Writer
+from p2pool.dev.contracts import new_account
+from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.runtime import WANTED, choose, remove_image
+from p2pool.drivers.chain.joining import find_in_file
+from p2pool.drivers.checks.run import Subject, run_checks
+from p2pool.drivers.config import (
+    AgentConfig,
+    ApiConfig,
+    ChainConfig,
+    ContractAddresses,
+    NetworkConfig,
+    PoolConfig,
+    RuntimeConfig,
+)
+from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.containers.settings import Settings
+from p2pool.drivers.store.store import Store
+from p2pool.model.errors import CannotStart
+from p2pool.model.ids import Address, TaskId
+from p2pool.model.ports import LogOptions
+from p2pool.model.runtime import ContainerPlan, ContainerRuntime, Held, PullProgress
+from p2pool.model.storage import Put
+from p2pool.model.tasks import Mount, MountKind, Resources
+from p2pool.model.volumes import Retention
+from tests.containers.conftest import SCOPE
+from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
+from tests.containers.registry import running_registry
+from tests.first_run.sites import find_sites
+from tests.first_run.table import TABLE, missing
+from tests.first_run.watch import Watch, watching
+
+ADDRESS = Address(b"\x11" * 20)
+NOTHING_LISTENS = "http://127.0.0.1:1"
+
+
+@contextmanager
+def exercised(name: str) -> Iterator[None]:
+    """Fails where trio was touched from a thread, or a site of this exercise was not reached."""
+    with watching() as watch:
+        yield
+    assert not watch.misuses, "\n".join(watch.misuses)
+    assert missing(name, watch) == []
+
+
+def test_every_site_has_an_exercise() -> None:
+    """A new call in a thread has to be put into the table, and to be run."""
+    listed = [name for names in TABLE.values() for name in names]
+    assert len(listed) == len(set(listed))
+    assert sorted({site.name for site in find_sites()}) == sorted(listed)
+
+
+async def test_the_watch_sees_what_fails_and_what_only_might() -> None:
+    """What would work here by luck is seen too; what goes back to trio's thread is not."""
+
+    def touch() -> None:
+        event.set()
+        trio.CancelScope().cancel()
+        send.send_nowait(None)
+        with pytest.raises(RuntimeError, match="async context"):
+            trio.current_time()
+
+    event = trio.Event()
+    send, receive = trio.open_memory_channel[None](1)
+    with watching() as watch:
+        await trio.to_thread.run_sync(touch)
+    receive.close()
+    names = [text.split()[0] for text in watch.misuses]
+    assert names == ["Event.set", "CancelScope.cancel", "MemorySendChannel.send_nowait",
+                     "trio.current_time"]  # fmt: skip
+    with watching() as watch:
+        await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(event.set))
+        event.set()
+    assert watch.misuses == []
+
+
+def config_of(**more: Any) -> AgentConfig:
+    """A configuration of a pool whose chain does not answer."""
+    contracts = ContractAddresses(
+        network=ADDRESS, pool=ADDRESS, registry=ADDRESS, stake=ADDRESS, domains=ADDRESS,
+        token=ADDRESS,
+    )  # fmt: skip
+    config = AgentConfig(
+        chain=ChainConfig(id=31337, endpoints=(NOTHING_LISTENS,), addresses=contracts),
+        pool=PoolConfig(id=0),
+        network=NetworkConfig(listen=("/ip4/127.0.0.1/tcp/0",)),
+        api=ApiConfig(bind="127.0.0.1:0"),
+        runtime=RuntimeConfig(kind="process"),
+    )
+    return attrs.evolve(config, **more)
+
+
+async def test_a_bootstrap_node(tmp_path: Path) -> None:
+    """From its start to its end."""
+    stop = trio.Event()
+    with exercised("bootstrap"):
+        options = BootstrapOptions(
+            tmp_path / "data", config_of().pool_ref, ("/ip4/127.0.0.1/tcp/0",)
+        )
+        await run_bootstrap(options, stop, lambda addresses: stop.set())
+
+
+async def test_an_agent(tmp_path: Path) -> None:
+    """Until it has asked its chain and its hardware."""
+    stop = trio.Event()
+    options = AgentOptions(
+        tmp_path / "data", config_of(), new_account(), new_account(), skip_checks=True
+    )
+
+    async def end(watch: Watch) -> None:
+        while True:
+            await trio.sleep(0.1)
+            if not missing("agent", watch):
+                return stop.set()
+
+    with watching() as watch:
+        with trio.move_on_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end, watch)
+                await run_agent(options, stop, lambda url: None)
+    assert not watch.misuses, "\n".join(watch.misuses)
+    assert missing("agent", watch) == []
+
+
+async def test_files(tmp_path: Path) -> None:
+    """A store keeps a batch; an invite is looked for in its file."""
+    with exercised("files"):
+        async with Store.open(tmp_path / "data", config_of().pool_ref) as store:
+            await store.write((Put("meta", b"key", b"value"),))
+        (tmp_path / "invite").write_text("no invite")
+        assert await find_in_file(tmp_path / "invite") is None
+
+
+async def test_checks(engine: Engine, tmp_path: Path) -> None:
+    """`p2pool agent check`, with a container to probe in."""
+    runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url)
+    config = config_of(runtime=RuntimeConfig(kind="docker", probe_image=BUSYBOX_IMAGE))
+    with exercised("checks"):
+        assert await run_checks(Subject(config, tmp_path, runtime))
+
+
+class Talker:
+    """A client of an agent that has three lines for each copy."""
+
+    def logs(self, copy: str, grant: Any, options: LogOptions) -> Iterator[list[Any]]:
+        """One line at a time."""
+        for number in range(3):
+            yield [{"stream": "stdout", "at_ms": 0, "text": f"{copy} {number}\n"}]
+
+
+def test_logs(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """`p2pool task logs` reads each copy in a thread."""
+    copies = [{"id": "a", "replica": 0}, {"id": "b", "replica": 1}]
+    client: Any = Talker()
+    with exercised("logs"):
+        _read_all(client, copies, cast(Any, None), LogOptions(), _Writer(True, False, False))
+    assert sorted(capfdbinary.readouterr().out.split(b"\n"))[1:3] == [b"0 | a 0", b"0 | a 1"]
+
+
+async def live(runtime: ContainerRuntime) -> None:
+    """A copy's life: it begins, talks, ends, begins again, does not listen, is killed, is gone."""
+    deaf = plan(f"trap '' TERM; echo one; {FOREVER}")
+    await runtime.start(deaf)
+    async for batch in runtime.logs(deaf.allocation, 1, follow=True):
+        assert batch[0].data == b"one\n"
+        break
+    assert await lines(runtime, deaf, tail_lines=1) == ["one"]
+    await runtime.stop(deaf.allocation, 1, 100)
+    await runtime.restart(deaf.allocation, 1)
+    await runtime.stop(deaf.allocation, 1, 100)
+    await runtime.remove(deaf.allocation, 1)
+    assert await runtime.list() == ()
+
+
+async def test_processes(tmp_path: Path) -> None:
+    """A copy that is a process."""
+    with exercised("processes"):
+        await live(ProcessRuntime(SCOPE, tmp_path))
+
+
+def ended(task_id: TaskId, used_at_ms: int) -> bool:
+    """Every task has ended."""
+    return True
+
+
+async def test_containers(engine: Engine, tmp_path: Path) -> None:
+    """A copy that is a container, with a GPU and volumes; and one that cannot be started."""
+    settings = Settings(disk_reserve_bytes=0)
+    runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
+    mount = Mount(MountKind.TASK, "/data", "data", size_bytes=MIB)
+    with exercised("containers"):
+        await live(runtime)
+        async with trio.open_nursery() as nursery:
+            watched = aclosing(runtime.watch())
+            nursery.start_soon(_first_of, watched)
+            disk = Resources(cpu_milli=500, memory_bytes=64 * MIB, disk_bytes=MIB)
+            wanted = plan("echo x > /data/x", mounts=(mount,), resources=disk)
+            await run_to_end(runtime, wanted)
+        assert b"".join([piece async for piece in runtime.volumes.export(volume_id(wanted))])
+        assert [one.id for one in await runtime.volumes.list()] == [volume_id(wanted)]
+        held = Held(wanted.allocation, 1, wanted.spec)
+        assert await runtime.overused([held]) == ()
+        await runtime.remove(wanted.allocation, 1)
+        await runtime.volumes.remove(volume_id(wanted))
+        assert await runtime.tidy(ended, Retention(0, 0)) == ()
+        with pytest.raises(CannotStart):
+            await runtime.start(plan("true", command=("no-such-program",)))
+        with_gpu = plan("true", gpus=("GPU-1",), replica=1)
+        await run_to_end(runtime, with_gpu)
+        await runtime.remove(with_gpu.allocation, 1)
+
+
+def volume_id(of: ContainerPlan) -> str:
+    """The volume of its one mount."""
+    return f"task/{of.allocation}/data"
+
+
+async def _first_of(watched: Any) -> None:
+    async with watched as changes:
+        async for _ in changes:
+            return
+
+
+async def test_images(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is fetched from a registry with its progress, and deleted for room; one is made."""
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    settings = Settings(
+        docker_config=tmp_path, disk_reserve_bytes=0, images_max_bytes=1, image_grace_ms=0
+    )
+    runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
+    told: list[PullProgress] = []
+
+    def progress(one: PullProgress) -> None:
+        trio.current_time()  # It is told in trio's thread, though it is read in another.
+        told.append(one)
+
+    with running_registry(tmp_path / "registry", engine) as registry:
+        registry.push("small:1", mib=1)
+        with exercised("images"):
+            await runtime.pull(f"{registry.host}/small:1", progress)
+            kind, image = await choose(tmp_path, lambda text: None)
+    await trio.to_thread.run_sync(remove_image, image)
+    assert told
+    assert (kind, image.brought) == ("docker", True)
+    assert image.name != WANTED
