@@ -33,7 +33,9 @@ def evidence(out: Path | None, voter: str | None, client: AgentClient, as_json: 
         if not found:
             raise NotFound("Nothing was proven of any voter.", hint="See p2pool pool evidence.")
         try:
-            out.expanduser().write_text(json.dumps(found[-1]["proof"], indent=2) + "\n")
+            out.expanduser().write_text(
+                json.dumps(found[-1]["proof"], indent=2) + "\n", encoding="utf-8"
+            )
         except OSError as error:
             raise Misconfigured(f"{out} cannot be written: {error.strerror}.") from error
     if as_json:

@@ -80,7 +80,7 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
 
 def _private_key(file: Path) -> bytes:
     try:
-        text = sys.stdin.read(256) if str(file) == "-" else file.read_text()
+        text = sys.stdin.read(256) if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadKey(f"The private key in {file} cannot be read.") from error
     try:

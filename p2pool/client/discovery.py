@@ -34,7 +34,13 @@ def default_directory(environment: Mapping[str, str]) -> Path:
         return Path(given)
     import platformdirs  # costs a little, and is seldom needed
 
-    return platformdirs.user_data_path("p2pool")
+    found = platformdirs.user_data_path("p2pool")
+    if not found.is_absolute():
+        raise Misconfigured(
+            "This user has no home directory to look for an agent in.",
+            hint="Set HOME, or name the agent: --agent URL|DIR.",
+        )
+    return found
 
 
 def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
@@ -84,7 +90,7 @@ def _token_for(url: str, environment: Mapping[str, str]) -> str:
 def _read(path: Path) -> str:
     """The one line of a file, empty where there is none."""
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, ValueError) as error:

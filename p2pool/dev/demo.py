@@ -83,7 +83,7 @@ class Demo:
         await pool.wait_committee(min(3, self.nodes))
         self._say(f"master is {self._name(first['node_id'])}, term {first['term']}")
         keys = pool.directory / "keys"
-        passphrase = (keys / "passphrase").read_text().strip()
+        passphrase = (keys / "passphrase").read_text(encoding="utf-8").strip()
         self._account = await trio.to_thread.run_sync(
             lambda: load_account(keys / "manager.json", passphrase, note=lambda text: None)
         )

@@ -143,7 +143,7 @@ class DevPool:
         passphrase = keys / "passphrase"
         if not passphrase.exists():
             passphrase.touch(mode=0o600)
-            passphrase.write_text(PASSPHRASE + "\n")
+            passphrase.write_text(PASSPHRASE + "\n", encoding="utf-8")
         path = keys / f"{name}.json"
         import_key_file(path, key, PASSPHRASE, light=True, note=lambda text: None)
         return path
@@ -331,9 +331,7 @@ class DevPool:
 
     def save(self) -> None:
         """Write down what belongs to this pool."""
-        agents = (
-            AgentEntry(a.number, str(a.directory), a.node_id, a.provider.hex()) for a in self.agents
-        )
+        agents = (AgentEntry(a.number, a.node_id, a.provider.hex()) for a in self.agents)
         saved.save(
             self.directory,
             State(
@@ -353,7 +351,8 @@ class DevPool:
         by_name = {c.name: c for c in pool.children}
         for one in state.agents:
             provider = Address(bytes.fromhex(one.provider))
-            agent = DevAgent(one.number, Path(one.directory), one.node_id, provider)
+            place = directory / f"agent-{one.number}"
+            agent = DevAgent(one.number, place, one.node_id, provider)
             agent.child = by_name.get(agent.name)
             pool.agents.append(agent)
         return pool

@@ -30,10 +30,9 @@ MB = 1_000_000
 
 @attrs.frozen
 class AgentEntry:
-    """An agent: its number, directory, node id (0x hex), and its provider's address."""
+    """An agent: its number, node id (0x hex), and its provider's address (hex)."""
 
     number: int
-    directory: str
     node_id: str
     provider: str
 

@@ -205,7 +205,13 @@ def default_directory(environ: Mapping[str, str] | None = None) -> Path:
     env = os.environ if environ is None else environ
     if env.get("P2POOL_DATA_DIR"):
         return Path(env["P2POOL_DATA_DIR"])
-    return Path(platformdirs.user_data_dir("p2pool", appauthor=False))
+    found = Path(platformdirs.user_data_dir("p2pool", appauthor=False))
+    if not found.is_absolute():  # Without a home it would be a directory named ~, right here.
+        raise Misconfigured(
+            "This user has no home directory to keep data in.",
+            hint="Set HOME, or name a directory: --data-dir, P2POOL_DATA_DIR.",
+        )
+    return found
 
 
 def load_config(path: Path, env: Mapping[str, str] | None = None) -> AgentConfig:
@@ -265,7 +271,7 @@ def write_config(cfg: AgentConfig, path: Path) -> None:
     """
     aside = path.with_name(f".{path.name}.new")
     try:
-        aside.write_text(toml_text(cfg))
+        aside.write_text(toml_text(cfg), encoding="utf-8")
         aside.replace(path)
     except OSError as error:
         raise Misconfigured(

@@ -63,7 +63,7 @@ def artifact(contract: str) -> Mapping[str, Any]:
     for place in PLACES:
         path = place / f"{contract}.json"
         if path.is_file():
-            loaded: Mapping[str, Any] = json.loads(path.read_text())
+            loaded: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return loaded
     raise Misconfigured(
         f"The ABI of {contract} is missing.", hint="Reinstall p2pool, or run `make abi`."
