@@ -80,6 +80,28 @@ def test_a_refused_peer_waits_long_though_it_disconnects() -> None:
     assert peers.due(1_000 + DIAL_BACKOFF_MAX_MS // 2 - 1, 10, 10) == ()
 
 
+def test_a_silent_peer_waits_a_little_longer_each_time_until_it_says_hello() -> None:
+    """Its hello, or our reading of it, may have been late for once: that costs half a second."""
+    peers = book()
+    peers.learn(key(1), at(1))
+    waits_ms = []
+    for turn in (0, 1, 2, None, 4):
+        assert peers.due(0, 10, 10) or peers.due(10**9, 10, 10)
+        peers.connected(key(1))
+        if turn is None:
+            peers.judged(key(1))
+        peers.silent(key(1), 0)
+        due_ms = peers.next_due_ms()
+        assert due_ms is None, "it is connected still"
+        peers.disconnected(key(1), 0)
+        due_ms = peers.next_due_ms()
+        assert due_ms is not None
+        waits_ms.append(due_ms)
+    for turn, wait_ms in enumerate(waits_ms):
+        longest_ms = DIAL_BACKOFF_MIN_MS << (turn if turn < 3 else turn - 3)
+        assert longest_ms // 2 <= wait_ms <= longest_ms
+
+
 def test_wanted_peers_pass_the_number_that_is_aimed_at() -> None:
     """Without room only those are dialled that somebody has something to say to."""
     peers = book()

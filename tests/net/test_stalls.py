@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 import trio
+from libp2p.network.stream.exceptions import StreamReset
 
 from p2pool.drivers.net.addresses import peer_id_of
+from p2pool.drivers.net.events import Standing
 from p2pool.drivers.net.frames import END_PATIENCE_MS, close_stream, reset_stream
-from tests.net.hosts import introduce, running, wait_members
+from p2pool.drivers.net.links import PROTOCOLS
+from p2pool.model.limits import HELLO_TIMEOUT_MS
+from p2pool.model.messages import Channel
+from tests.net.hosts import introduce, publish_until, running, wait_members
 
 PROTOCOL = "/test/held/1"
 
@@ -49,3 +54,40 @@ async def test_the_end_of_a_stream_is_told_though_the_loop_stalls(
                 nursery.start_soon(stall)
             with trio.fail_after(5):
                 await ended.wait()
+
+
+async def test_a_peer_is_not_hung_up_on_for_our_own_stall() -> None:
+    """Its hello came in time, and nobody here had any to judge it: it stays connected."""
+    with trio.fail_after(60):
+        async with running(1, lambda hello: None) as one, running(2) as two:
+            introduce(one, two)
+            await one.wait(lambda: one.frames(Channel.HELLO, two) != [])
+            time.sleep(HELLO_TIMEOUT_MS / 1000 + 0.5)  # noqa: ASYNC251
+            await trio.sleep(0.2)
+            assert one.network.set_standing(two.key, Standing.MEMBER)
+            await two.wait(lambda: two.network.standing(one.key) is Standing.MEMBER)
+            await publish_until(one, [two], b"patient")
+            assert one.comings(two) == ["+"]
+            assert one.network.counters["hello_timeouts"] == 0
+
+
+async def test_hello_is_said_until_it_is_heard() -> None:
+    """More attempts fail than it takes the other side to lose patience; then it goes through."""
+    with trio.fail_after(60):
+        async with running(1) as one, running(2) as two:
+            host, failures = one.network._host, 0
+            open_stream = host.new_stream
+
+            async def refused(peer_id: Any, protocols: Any) -> Any:
+                nonlocal failures
+                if protocols == [PROTOCOLS[Channel.HELLO]] and failures < 6:
+                    failures += 1
+                    raise StreamReset
+                return await open_stream(peer_id, protocols)
+
+            host.new_stream = refused
+            introduce(one, two)
+            await wait_members(one, two)
+            assert failures == 6
+            await publish_until(one, [two], b"heard")
+            assert two.comings(one) == ["+"]

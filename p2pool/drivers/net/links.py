@@ -42,7 +42,6 @@ PROTOCOLS = {
 }
 FRAME_CHANNELS = (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY)
 SENDABLE = (Channel.RAFT, Channel.WORK, Channel.QUERY)
-HELLO_ATTEMPTS = 3
 
 
 class Link:
@@ -132,15 +131,20 @@ class Link:
     # --- sending ---------------------------------------------------------------------------------
 
     async def send_hello(self, hello_bytes: Callable[[], bytes]) -> None:
-        """Write our hello on a stream of its own; a few attempts, then the peer gives up on us."""
-        for attempt in range(HELLO_ATTEMPTS):
+        """Write our hello on a stream of its own; again until it is written or the peer is gone.
+
+        Without it nothing else is opened, and the peer, if it got it all the same, would wait.
+        """
+        wait_ms = STREAM_REOPEN_MIN_MS
+        while True:
             try:
                 stream = await self.open(Channel.HELLO)
                 with trio.fail_after(STREAM_WRITE_TIMEOUT_MS / 1000):
                     await stream.write(encode_frame(hello_bytes()))
             except STREAM_ERRORS:
                 self._counters["hello_failed"] += 1
-                await trio.sleep(STREAM_REOPEN_MIN_MS * 2**attempt / 1000)
+                await trio.sleep(wait_ms / 1000)
+                wait_ms = min(2 * wait_ms, STREAM_REOPEN_MAX_MS)
                 continue
             self._hello_sent.set()
             await close_stream(stream)

@@ -38,6 +38,7 @@ from p2pool.drivers.net.frames import STREAM_ERRORS, FrameStream, encode_frame, 
 from p2pool.drivers.net.gossip import PoolPubsub
 from p2pool.drivers.net.host import DEFAULT_MUXER, build_host
 from p2pool.drivers.net.links import FRAME_CHANNELS, PROTOCOLS, SENDABLE, Link
+from p2pool.drivers.net.patience import wait_awake
 from p2pool.drivers.net.peers import PeerBook
 from p2pool.drivers.net.service import Service
 from p2pool.model.errors import NotFound
@@ -139,6 +140,8 @@ class Network:
             self.counters["peers_refused"] += 1
             self._book.refused(peer_key, self._dialler.now_ms())
             link.spawn(self._disconnect, link)
+        else:
+            self._book.judged(peer_key)
         if self._service.pubsub is not None and standing is not before:
             if standing is Standing.MEMBER:
                 link.spawn(self._keep_gossip, link)
@@ -302,10 +305,10 @@ class Network:
 
     async def _watch_standing(self, link: Link) -> None:
         """Disconnect a peer about which nothing was decided in time: it said no good hello."""
-        await trio.sleep(HELLO_TIMEOUT_MS / 1000)
+        await wait_awake(HELLO_TIMEOUT_MS)
         if link.standing is None:
             self.counters["hello_timeouts"] += 1
-            self._book.refused(link.peer_key, self._dialler.now_ms())
+            self._book.silent(link.peer_key, self._dialler.now_ms())
             await self._disconnect(link)
 
     async def _disconnect(self, link: Link) -> None:

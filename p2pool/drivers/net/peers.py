@@ -32,6 +32,7 @@ class _Entry:
     connected: bool = False
     dialling: bool = False
     failures: int = 0
+    silences: int = 0
     next_dial_ms: int = 0
 
 
@@ -160,8 +161,23 @@ class PeerBook:
         entry.dialling, entry.wanted = False, False
         entry.next_dial_ms = now_ms + self._jittered(wait_ms)
 
+    def judged(self, peer_key: PeerKey) -> None:
+        """It said hello, and is wanted here."""
+        entry = self._entries.get(peer_key)
+        if entry is not None:
+            entry.silences = 0
+
+    def silent(self, peer_key: PeerKey, now_ms: int) -> None:
+        """It said no hello in time, or we did not get to it: wait longer than the last time."""
+        entry = self._entries.get(peer_key)
+        if entry is not None:
+            wait_ms = min(DIAL_BACKOFF_MIN_MS << min(entry.silences, 20), DIAL_BACKOFF_MAX_MS)
+            entry.silences += 1
+            entry.dialling, entry.wanted = False, False
+            entry.next_dial_ms = now_ms + self._jittered(wait_ms)
+
     def refused(self, peer_key: PeerKey, now_ms: int) -> None:
-        """We do not want this peer for now, or it never said hello: leave it alone for long."""
+        """We do not want this peer for now: leave it alone for long."""
         entry = self._entries.get(peer_key)
         if entry is not None:
             entry.dialling, entry.wanted = False, False
