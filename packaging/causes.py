@@ -22,6 +22,8 @@ class Cause:
 
     sentence: str
     command: str
+    absent: bool = False
+    """Whether the registry answered, and simply has not what was asked for."""
 
 
 ROOM = "make room on it (df -h shows the disks)"
@@ -160,7 +162,9 @@ def _no_match(told: str, _: int, __: Sequence[Path]) -> Cause | None:
         return None
     if NO_INDEX.search(told) or os.environ.get("PIP_NO_INDEX"):
         return Cause(
-            f"pip was told to ask no registry, and {found[1]} is not here", "unset PIP_NO_INDEX"
+            f"pip was told to ask no registry, and {found[1]} is not here",
+            "unset PIP_NO_INDEX",
+            absent=True,
         )
     if refused := REFUSED.search(told):
         return Cause(
@@ -171,6 +175,7 @@ def _no_match(told: str, _: int, __: Sequence[Path]) -> Cause | None:
         f"the package registry has no {found[1]} for {_here()}",
         "check which registry pip asks (python3 -m pip config list), "
         "or use Python 3.11 to 3.13 (make setup PYTHON=python3.11)",
+        absent=True,
     )
 
 
@@ -217,4 +222,4 @@ def of_error(error: OSError, place: Path) -> Cause:
         return Cause(f"{where} lies on a read-only file system", "clone p2pool to a disk of yours")
     if error.errno in (errno.EACCES, errno.EPERM):
         return Cause(f"{where} may not be written by this user", _own(place))
-    return Cause(f"{where}: {error.strerror or error}", "see to it")
+    return Cause(f"{where}: {error.strerror or error}", f"look at it (ls -ld '{where}')")

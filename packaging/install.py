@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -187,9 +188,13 @@ def install(progress: Progress, extras: list[str]) -> None:
     pip = [str(PYTHON), "-m", "pip", "install"]
     if pip_version() < PIP_WANTED:
         progress.phase("fetching a newer pip")
-        run(
-            progress, [*pip, "--retries", "1", "--upgrade", f"pip>={PIP_WANTED[0]}.{PIP_WANTED[1]}"]
-        )
+        newer = ".".join(map(str, PIP_WANTED))
+        try:
+            run(progress, [*pip, "--retries", "1", "--upgrade", f"pip>={newer}"])
+        except Failed as failure:
+            if not failure.cause.absent:
+                raise
+            progress.line("there is none; the one that Python brought will do")
     wanted = f".[{','.join(extras)}]" if extras else "."
     progress.phase("asking the registry what p2pool requires")
     links = ["--find-links", str(WHEELS.relative_to(ROOT))]
@@ -243,6 +248,8 @@ def main() -> int:
     parser.add_argument("--again", default="make setup", help="the command to name in a failure")
     asked = parser.parse_args()
     progress = Progress()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         bring_about(["dev"] if asked.dev else [], asked.chosen, progress)
     except KeyboardInterrupt:
