@@ -1,12 +1,17 @@
 """The library's edges that the host covers: who dials, and where its log lines go."""
 
 import logging
+from collections import Counter
 
 import pytest
+from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
 
 from p2pool.drivers.net.addresses import peer_id_of
 from p2pool.drivers.net.host import build_host
+from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS
 from tests.net.hosts import running
 
 
@@ -26,3 +31,33 @@ def test_the_library_logs_as_everybody_does() -> None:
     """Its lines go through our handlers, where secrets are taken out."""
     assert build_host is not None
     assert logging.getLogger("libp2p").propagate
+
+
+async def test_a_host_keeps_its_own_key_however_many_strangers_come_and_go() -> None:
+    """The library's store of peers is bounded, and we are one of them, the first to go."""
+    host = build_host(bytes([1]) * 32, Counter())
+    store = host.get_peerstore()
+    for number in range(store.max_peers + 50):
+        stranger = create_new_key_pair(number.to_bytes(32, "big")).public_key
+        store.add_addrs(ID.from_pubkey(stranger), [Multiaddr("/ip4/127.0.0.1/tcp/9")], 120)
+    assert ID.from_pubkey(host.get_public_key()) == host.get_id()
+    assert host.get_private_key().get_public_key() == host.get_public_key()
+    assert len(store.peer_ids()) <= store.max_peers + 1
+
+
+async def test_a_host_has_the_settings_that_were_chosen() -> None:
+    """Also those defaults that were left because they suit: another release may have others."""
+    config = build_host(bytes([1]) * 32, Counter()).get_network().connection_config
+    most = (config.max_connections, config.high_watermark, config.max_connections_per_peer)
+    assert most == (CONNECTIONS_MAX, CONNECTIONS_MAX, 3)
+    assert (config.min_connections, config.low_watermark) == (0, 0)
+    assert (config.allow_list, config.deny_list) == ([], [])
+    assert not config.enable_health_monitoring
+    assert config.load_balancing_strategy == "best"
+    assert {
+        config.dial_timeout,
+        config.inbound_upgrade_timeout,
+        config.outbound_upgrade_timeout,
+        config.inbound_stream_protocol_negotiation_timeout,
+        config.outbound_stream_protocol_negotiation_timeout,
+    } == {DIAL_TIMEOUT_MS / 1000}

@@ -148,6 +148,26 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         raise SwarmException("the inbound connection has ended")
 
 
+class PoolPeerStore(PeerStore):  # type: ignore[misc]
+    """The library's store of what peers said of themselves, which never forgets who we are.
+
+    It takes 1,000 peers (more than CONNECTIONS_MAX) and then drops those without addresses first:
+    ourselves, with the key that signs our gossip, after 1,000 strangers came and went.
+    """
+
+    def __init__(self, own: ID) -> None:
+        """An empty store of the host with id `own`."""
+        super().__init__()
+        self._own = own
+
+    def _enforce_peer_limit(self) -> None:
+        """Drop the surplus, ourselves excepted."""
+        ours = self.peer_data_map.pop(self._own, None)
+        super()._enforce_peer_limit()
+        if ours is not None:
+            self.peer_data_map[self._own] = ours
+
+
 class PoolHost(BasicHost):  # type: ignore[misc]
     """The library's host, with its addresses computed once."""
 
@@ -165,10 +185,17 @@ class PoolHost(BasicHost):  # type: ignore[misc]
 
 
 def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) -> PoolHost:
-    """A host that is not running yet. `seed`: 32 bytes; `muxer`: a key of MUXERS."""
+    """A host that is not running yet. `seed`: 32 bytes; `muxer`: a key of MUXERS.
+
+    Of the library's `ConnectionConfig` we set the number of connections (default 300), that none
+    is made or pruned below it (default: dial until 100), and one time for all steps of a dial.
+    The rest suits: 3 connections to one peer (two that dial each other make 2), streams on the
+    oldest direct one with most streams, nobody let in or kept out by address (a pool may have one
+    address; who is in it is said by the chain), no probes of health (the core has its own).
+    """
     key_pair = create_new_key_pair(seed)
     peer_id = ID.from_pubkey(key_pair.public_key)
-    peerstore = PeerStore()
+    peerstore = PoolPeerStore(peer_id)
     peerstore.add_key_pair(peer_id, key_pair)
     noise = NoiseTransport(key_pair, noise_privkey=create_new_x25519_key_pair().private_key)
     timeout_s = DIAL_TIMEOUT_MS / 1000
