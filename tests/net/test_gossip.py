@@ -1,6 +1,14 @@
 """Gossip on real hosts: among members alone, and through every trap that was measured."""
 
+from typing import Any
+
 import trio
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.keys import KeyPair
+from libp2p.peer.envelope import seal_record
+from libp2p.peer.id import ID
+from libp2p.peer.peer_record import PeerRecord
+from libp2p.pubsub.pb import rpc_pb2
 
 from p2pool.drivers.net.addresses import peer_id_of
 from p2pool.drivers.net.events import Standing
@@ -155,3 +163,27 @@ async def test_a_node_without_gossip_hears_none_and_serves_query() -> None:
             two.network.publish(Channel.BEAT, b"nobody hears")
             await trio.sleep(0.5)
             assert bootstrap.gossip() == []
+
+
+async def test_a_peer_whose_clock_was_put_back_is_heard() -> None:
+    """Its record is older than one that was seen; forged, or about another, it is refused."""
+    mine, other = (create_new_key_pair(bytes([number]) * 32) for number in (70, 71))
+    me, it = ID.from_pubkey(mine.public_key), ID.from_pubkey(other.public_key)
+
+    def rpc(about: ID, number: int, signer: KeyPair) -> Any:
+        record = seal_record(PeerRecord(about, [], number), signer.private_key)
+        return rpc_pb2.RPC(senderRecord=record.marshal_envelope())
+
+    with trio.fail_after(30):
+        async with running(1) as one:
+            pubsub = pubsub_of(one)
+            assert pubsub._check_record(rpc(me, 2, mine), me)
+            assert pubsub._check_record(rpc(me, 1, mine), me)
+            assert not pubsub._check_record(rpc(me, 3, other), me)
+            assert not pubsub._check_record(rpc(it, 3, other), me)
+            assert not pubsub._check_record(rpc_pb2.RPC(senderRecord=b"none"), me)
+            assert pubsub._check_record(rpc_pb2.RPC(), me)
+            good = bytes(rpc(me, 4, mine).senderRecord)
+            for place in range(len(good)):
+                bad = good[:place] + bytes([good[place] ^ 0x15]) + good[place + 1 :]
+                assert not pubsub._check_record(rpc_pb2.RPC(senderRecord=bad), me)

@@ -31,11 +31,11 @@ from typing import Any
 import attrs
 import trio
 from google.protobuf.message import DecodeError
+from libp2p.peer.envelope import consume_envelope
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
-from libp2p.pubsub.utils import maybe_consume_signed_record
 from libp2p.utils import encode_varint_prefixed
 
 from p2pool.drivers.net.economy import read_some
@@ -187,11 +187,15 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
             await self._take_rpc(peer_id, rpc)
 
     def _check_record(self, rpc: Any, peer_id: ID) -> bool:
-        """Verify a sender's record unless it is the one verified last; the router need not."""
+        """Verify a sender's record unless it is the one verified last; the router need not.
+
+        It is not put into the library's peer store: addresses come with hellos, and the store
+        refuses a record older than one it has, all gossip of a peer whose clock was put back.
+        """
         if rpc.HasField("senderRecord"):
             record = bytes(rpc.senderRecord)
             if self._records.get(peer_id) != record:
-                if not maybe_consume_signed_record(rpc, self.host, peer_id):
+                if not _is_record_of(record, peer_id):
                     return False
                 self._records[peer_id] = record
             rpc.ClearField("senderRecord")
@@ -336,6 +340,15 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
 
     def _handle_dead_peer(self, peer_id: ID) -> None:
         """Nothing: each stream's end is seen by the task that reads it."""
+
+
+def _is_record_of(record: bytes, peer_id: ID) -> bool:
+    """Whether a peer record is about a peer, and signed by it."""
+    try:
+        envelope, said = consume_envelope(record, "libp2p-peer-record")
+        return bool(said.peer_id == peer_id == ID.from_pubkey(envelope.public_key))
+    except (*STREAM_ERRORS, DecodeError):
+        return False
 
 
 def _encode(rpc: Any) -> bytes:
