@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(PYTHON)') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
-.PHONY: help setup setup-dev demo test check sim chaos lifecycles bench format abi clean
+.PHONY: help setup setup-dev demo test check sim chaos lifecycles starts bench format abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -41,10 +41,12 @@ CHAOS_SECONDS ?= 600
 chaos: setup-dev ## five agents under load and faults: CHAOS_SECONDS=n, CHAOS_SEED=n to run one again
 	$(PY) -m tests.chaos --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
-N ?= 200
 lifecycles: setup-dev ## random lives of copies on a real engine: N=n tries the seeds 0 to n-1
 	bash .ci/packages test
-	P2POOL_LIFECYCLES=$(N) $(PY) -m pytest -q tests/containers/test_lifecycles.py
+	P2POOL_LIFECYCLES=$(or $(N),200) $(PY) -m pytest -q tests/containers/test_lifecycles.py
+
+starts: setup-dev ## development pools one after the other, half beside busy loops: N=n (100)
+	$(PY) -m tests.starts --starts $(or $(N),100) --report docs/reports/starts.md
 
 bench: setup-dev ## what should be fast, beside its peers in the same run: ONLY=own|containers|etcd|serf
 	bash .ci/packages bench
