@@ -48,8 +48,7 @@ NO_MATCH = re.compile(
     r"(?:No matching distribution found for|satisfies the requirement) ([^\s;(]+)"
 )
 NOT_BUILT = re.compile(
-    r"Failed building (?:wheel|editable) for ([\w.-]+)|Failed to build '?([\w.-]+)"
-    r"|subprocess-exited-with-error|metadata-generation-failed"
+    r"Failed building|subprocess-exited-with-error|metadata-generation-failed|Failed to build"
 )
 NO_COMPILER = re.compile(
     r"command '[^']*(?:cc|gcc|clang|c\+\+)[^']*' failed|unable to execute '?[\w-]*(?:cc|gcc)"
@@ -127,8 +126,11 @@ def _name_of_the_built(told: str) -> str | None:
     failed = NOT_BUILT.search(told)
     if failed is None:
         return None
+    if named := re.search(r"Failed building (?:wheel|editable) for ([\w.-]+)", told):
+        return named[1]
+    # Before there is a wheel to build there is metadata to make, of what was fetched last.
     sought = FETCHED.findall(told[: failed.start()])
-    return failed[1] or failed[2] or (sought[-1] if sought else "a package")
+    return sought[-1] if sought else "a package"
 
 
 def _no_compiler(told: str, _: int, __: Sequence[Path]) -> Cause | None:

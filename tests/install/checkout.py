@@ -141,7 +141,8 @@ def lay_out(path: Path, tools: Path) -> Checkout:
         assert found is not None, name
         (tools / name).symlink_to(found)
     put_python(tools, "python3", f'exec "{base_python()}" "$@"')
-    made = Checkout(path, tools, {"PATH": str(tools), "PIP_NO_INDEX": "1"})
+    made = Checkout(path, tools, {"PATH": str(tools), "PIP_NO_INDEX": "1",
+                             "PIP_CONFIG_FILE": os.devnull})  # fmt: skip
     made.requires("varint")
     return made
 

@@ -1,0 +1,187 @@
+"""What can go wrong with an installation ends in a sentence, a command and a log, by real pip."""
+
+import io
+import os
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.install.checkout import (
+    Checkout,
+    base_python,
+    lay_out,
+    machine_settings,
+    put_python,
+    put_wheel,
+)
+
+NOBODY = 65534
+MIB = 1024 * 1024
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounts, or becomes somebody else")
+
+
+def fails(done: subprocess.CompletedProcess[str], *said: str) -> None:
+    """It failed by saying each of these, without a traceback or a word of pip's."""
+    told = done.stdout + done.stderr
+    assert done.returncode != 0, told
+    for one in said:
+        assert one in told, told
+    assert "Traceback" not in told
+    assert "WARNING" not in told
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk that takes an environment by its size, and not by what is put on it."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=480m", "tmpfs", str(path)], check=True)
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_registry_that_cannot_be_reached(begun: Checkout) -> None:
+    """Nobody listens: said at once, with the address, what to do, and where the log is."""
+    url = "http://127.0.0.1:1/simple"
+    done = begun.make("demo", PIP_NO_INDEX="", PIP_INDEX_URL=url)
+    fails(done, "the package registry at 127.0.0.1:1 does not answer", "PIP_INDEX_URL", "make demo",
+          "install.log")  # fmt: skip
+    assert "the registry does not answer; trying again" in done.stdout
+    assert "Connection refused" in (begun.venv / "install.log").read_text()
+
+
+def test_a_registry_that_is_silent(begun: Checkout) -> None:
+    """It accepts and never answers: the wait is bounded, and said while it lasts."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/simple"
+        began = time.monotonic()
+        done = begun.make("setup", PIP_NO_INDEX="", PIP_INDEX_URL=url, PIP_DEFAULT_TIMEOUT="1")
+    fails(done, "the package registry at 127.0.0.1", "does not answer")
+    assert "trying again" in done.stdout
+    assert time.monotonic() - began < 120
+
+
+def test_a_registry_that_has_not_what_is_required(begun: Checkout) -> None:
+    """As one of a company that mirrors a part: the package is named."""
+    begun.requires("varint", "no-such-thing-of-p2pool")
+    done = begun.make("setup")
+    fails(done, "no-such-thing-of-p2pool is not here", "unset PIP_NO_INDEX")
+
+
+def test_no_compiler_for_a_package_without_a_wheel(begun: Checkout) -> None:
+    """The real setuptools, from the registry, look for a C compiler in vain."""
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\n'
+        'build-backend = "setuptools.build_meta"\n',
+        "setup.py": "from setuptools import setup, Extension\n"
+        "setup(name='p2pool-compiled', version='1.0', ext_modules=[Extension('inc', ['inc.c'])])\n",
+        "inc.c": "int x;\n",
+        "PKG-INFO": "Metadata-Version: 2.1\nName: p2pool-compiled\nVersion: 1.0\n",
+    }
+    with tarfile.open(
+        begun.path / "packaging/wheels/p2pool_compiled-1.0.tar.gz", "w:gz"
+    ) as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"p2pool_compiled-1.0/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    begun.requires("p2pool-compiled")
+    done = begun.make("setup", PIP_NO_INDEX="", **machine_settings())
+    fails(
+        done,
+        "p2pool-compiled has no wheel for Python 3.",
+        "no compiler is here",
+        "sudo apt-get install gcc",
+    )
+
+
+@AS_ROOT
+def test_a_disk_that_is_nearly_full(tmp_path: Path) -> None:
+    """It is said before anything is fetched."""
+    small = tmp_path / "disk"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(small)], check=True)
+    try:
+        checkout = lay_out(small / "p2pool", tmp_path / "tools")
+        done = checkout.make("setup")
+        fails(done, f"the disk of {checkout.path} has", "MiB free", "takes 450 MiB", "df -h")
+        assert not checkout.venv.exists()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@AS_ROOT
+def test_a_disk_that_fills_up_meanwhile(small_disk: Path, tmp_path: Path, bare_venv: Path) -> None:
+    """The disk, how little is free, and how much it takes; pip's log could not even be written."""
+    checkout = lay_out(small_disk / "p2pool", tmp_path / "tools")
+    checkout.takes(bare_venv)
+    put_wheel(checkout.path / "packaging" / "wheels", "large", {"large.bin": bytes(500 * MIB)})
+    checkout.requires("large")
+    done = checkout.make("setup")
+    fails(done, "a disk is full", str(checkout.path), "about 450 MiB", "df -h")
+
+
+@AS_ROOT
+def test_a_directory_that_is_somebody_elses(checkout: Checkout) -> None:
+    """Whose it is to be, or to clone to a directory of one's own."""
+    put_python(checkout.tools, "python3", 'exec /usr/bin/python3 "$@"')
+    for directory in (checkout.path.parents[1], *checkout.path.parents[1].parents):
+        if directory.stat().st_uid == os.getuid() and directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o011)
+    done = subprocess.run(
+        ["make", "setup"], cwd=checkout.path, env=checkout.with_environment(),
+        capture_output=True, text=True, user=NOBODY, group=NOBODY, extra_groups=[], check=False,
+    )  # fmt: skip
+    fails(done, "may not be written by this user", "sudo chown", "clone p2pool to a directory of")
+
+
+@AS_ROOT
+def test_a_disk_that_is_read_only(small_disk: Path, tmp_path: Path) -> None:
+    """As a mounted image or a snapshot."""
+    checkout = lay_out(small_disk / "p2pool", tmp_path / "tools")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    fails(checkout.make("setup"), "read-only file system", "clone p2pool to a disk of yours")
+
+
+# --- which Python ---------------------------------------------------------------------------------
+
+
+def test_no_python_at_all(checkout: Checkout) -> None:
+    """The sentence names the command for Debian, and how to name a Python."""
+    (checkout.tools / "python3").unlink()
+    fails(checkout.make("test"), "needs Python 3.11 or later; 'python3' does not run here",
+          "sudo apt-get install python3", "make test PYTHON=")  # fmt: skip
+
+
+def test_a_python_that_is_too_old(checkout: Checkout) -> None:
+    """One that is found by default, and one that is asked for."""
+    put_python(checkout.tools, "python3", "echo 309")
+    fails(checkout.make("setup"), "'python3' here is Python 3.9")
+    put_python(checkout.tools, "python2", "echo 207")
+    fails(checkout.make("setup", "PYTHON=python2"), "'python2' here is Python 2.7")
+
+
+def test_another_python_is_found_where_the_usual_one_is_too_old(checkout: Checkout) -> None:
+    """python3.12 that does not run, as pyenv's stand-ins, is passed over; python3.11 is taken."""
+    put_python(checkout.tools, "python3", "echo 309")
+    put_python(
+        checkout.tools, "python3.12", "echo 'pyenv: python3.12: command not found' >&2; exit 127"
+    )
+    put_python(checkout.tools, "python3.11", f'exec "{base_python()}" "$@"')
+    checkout.requires("no-such-thing-of-p2pool")
+    done = checkout.run(["sh", "-x", "packaging/setup"])
+    assert "exec python3.11 packaging/install.py" in done.stderr
+
+
+def test_a_python_that_cannot_make_environments(checkout: Checkout) -> None:
+    """As Debian's without python3-venv, and no right to install it: the package's name."""
+    (checkout.path / "ensurepip.py").write_text("raise ImportError\n")
+    script = f'PYTHONPATH="{checkout.path}" exec "{base_python()}" "$@"'
+    put_python(checkout.tools, "python3", script)
+    done = checkout.make("setup")
+    fails(done, "cannot make virtual environments", "sudo apt-get install python3.", "make setup")
