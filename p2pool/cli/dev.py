@@ -46,6 +46,8 @@ def up(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
     It runs on in the background until `p2pool dev down`. What fails or is interrupted leaves
     nothing behind but, where it failed, its logs.
     """
+    where = _directory(directory)
+
     from contextlib import nullcontext
 
     from p2pool.dev.end import ended
@@ -53,7 +55,7 @@ def up(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
     from p2pool.dev.pool import DevPool
 
     narrator = Narrator(quiet=as_json)
-    pool = DevPool(_directory(directory), narrator)
+    pool = DevPool(where, narrator)
 
     async def start() -> None:
         with narrator.waiting():
@@ -103,11 +105,13 @@ def _tell_pool(pool: "DevPool", directory: Path | None, as_json: bool) -> None:
 @json_option
 def down(directory: Path | None, as_json: bool) -> None:
     """End the pool that `dev up` started, and remove all of it."""
+    where = _directory(directory)
+
     from p2pool.dev.narrator import Narrator
     from p2pool.dev.pool import DevPool
 
     narrator = Narrator(quiet=as_json)
-    pool = DevPool.load(_directory(directory), narrator)
+    pool = DevPool.load(where, narrator)
 
     async def end() -> None:
         with narrator.waiting():
@@ -127,10 +131,11 @@ def down(directory: Path | None, as_json: bool) -> None:
 @json_option
 def demo(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
     """Show it all: a pool, a task, its logs, the master's death, the next master. 30 seconds."""
+    where = directory.expanduser().absolute() if directory is not None else None
+
     from p2pool.dev.demo import Demo
     from p2pool.dev.narrator import Narrator
 
-    where = directory.expanduser().absolute() if directory is not None else None
     told = run_unless_interrupted(Demo(where, nodes, keep, Narrator(quiet=as_json)).run)
     if as_json:
         write_json(told)

@@ -39,7 +39,7 @@ async def ended(
         if trio.current_effective_deadline() == -math.inf:
             await _end(pool, narrator, keep_logs=False)  # Somebody interrupted it.
             raise
-        told = _told(pool, error)
+        told, began = _told(pool, error), pool.claimed
         kept = await _end(pool, narrator, keep_logs=True)
         if told is None:
             narrator.tell(
@@ -47,7 +47,7 @@ async def ended(
                 + (f" and the logs in {kept}" if kept else "")
             )
             raise
-        raise _placed(told, step, pool, kept) from error
+        raise _placed(told, step if began else "", pool, kept) from error
     else:
         if in_any_case:
             await _end(pool, narrator, keep_logs=keep_logs)
@@ -70,14 +70,14 @@ def _told(pool: DevPool, error: BaseException) -> P2poolError | None:
 
 
 def _placed(error: P2poolError, step: str, pool: DevPool, kept: Path | None) -> P2poolError:
-    """The error with the step where it happened, and its paths where they are now."""
+    """The error with the step where it happened, if any, and its paths where they are now."""
     message, hint = error.message, error.hint
     if kept is not None:
         old, new = str(pool.directory / "logs"), str(kept)
         message, hint = message.replace(old, new), hint.replace(old, new)
         if new not in hint:
             hint = f"{hint} The logs are in {new}.".strip()
-    if pool.claimed:
+    if step:
         message = f"While {step}: {message}"
     return type(error)(message, hint=hint)
 

@@ -1,15 +1,19 @@
 """One private engine and one fetched anvil for all tests of this directory, and strangers."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
+import trio
 
 from p2pool.dev.engine import Engine, import_busybox, start_engine
+from p2pool.dev.fetch.anvil import VERSION, find_anvil
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
+from tests.first_run.strangers import Stranger
 
 
 @pytest.fixture(scope="package")
@@ -33,3 +37,22 @@ def engine() -> Iterator[Engine]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="package")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for XDG_CACHE_HOME with an anvil in it, fetched once by all the tests here."""
+    directory = tmp_path_factory.mktemp("cache")
+    binary = directory / "p2pool" / "anvil" / VERSION / "anvil"
+    binary.parent.mkdir(parents=True)
+    found = trio.run(find_anvil, print, tmp_path_factory.mktemp("spare"))
+    shutil.copy2(found, binary)
+    return directory
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Stranger:
+    """Somebody with an empty home, as root."""
+    made = Stranger(tmp_path / "home")
+    made.temporary.mkdir(parents=True)
+    return made

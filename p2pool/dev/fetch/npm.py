@@ -45,6 +45,7 @@ NOT_LET_IN = {"E401", "E403", "ENEEDAUTH"}
 NOT_THERE = {"E404", "ETARGET", "EBADPLATFORM"}
 UNTRUSTED = re.compile(r"CERT|ISSUER|EPROTO|ERR_SSL|ERR_TLS")
 NO_SPACE = re.compile(r"ENOSPC|EDQUOT|Errno 28|Errno 122|[Nn]o space left")
+ERRNO = re.compile(r"\[Errno -?\d+\] ([A-Za-z][\w ,-]*)")
 CODE = re.compile(r"npm (?:ERR!|error) code (\S+)")
 NOISE = re.compile(
     r"^npm (?:ERR!|error)( (code|syscall|errno|network|nospc)\b)?|^ERROR:|^WARNING:", re.MULTILINE
@@ -98,8 +99,13 @@ async def _fetch_node(scratch: Path, say: Say, by_hand: str) -> Npm:
         return npm
     if NO_SPACE.search(done.said):
         raise no_space(scratch.parent)
-    said = done.stuck or _gist(done.said)
-    raise Unavailable(f"There is no npm on this machine, and PyPI gave none: {said}", hint=hint)
+    # pip says first that it tries again, with the reason, and last that there is no such package.
+    reason = ERRNO.search(done.said)
+    said = done.stuck or (f"{reason[1].strip()}." if reason else _gist(done.said))
+    raise Unavailable(
+        f"There is no npm on this machine, and PyPI gave none: {said}",
+        hint=f"Behind a proxy, set HTTPS_PROXY. {hint}",
+    )
 
 
 async def _pip(scratch: Path) -> list[str] | None:
@@ -208,5 +214,5 @@ def _gist(said: str) -> str:
     told = [NOISE.sub("", line).strip(" :") for line in lines if NOISE.match(line)]
     told = [line for line in told if " " in line and not line.startswith("A complete log")]
     wanted = [line for line in told if re.search(r"reason:|not found|denied|Errno", line, re.I)]
-    found = wanted or told or [line for line in lines if line] or ["it said nothing"]
-    return f"{found[0][:240].rstrip('.')}."
+    found = (wanted or told or [line for line in lines if line] or ["it said nothing"])[0]
+    return f"{found.rpartition('reason: ')[2][:240].rstrip('.')}."
