@@ -180,9 +180,8 @@ def engine_holds(path: str) -> set[str]:
         finally:
             connection.close()
         for one in told.get("Volumes") or () if kind == "volume" else told:
-            found.add(
-                f"{kind} {one.get('Name') or one.get('Names') or ''} {one.get('Id', '')[:19]}"
-            )
+            names = one.get("Names") or one.get("RepoTags") or [one.get("Name", "")]
+            found.add(f"{kind} {' '.join(names)} {one.get('Id', '')[:19]}".rstrip())
     return found
 
 
