@@ -12,11 +12,11 @@ import errno
 import grp
 import hashlib
 import os
-import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import docker
@@ -63,7 +63,7 @@ async def choose(directory: Path, say: Say) -> tuple[str, Image]:
     not run in containers."""
     say("looking for a Docker Engine")
     try:
-        _look_at_socket(os.environ.get("DOCKER_HOST", "") or DEFAULT_URL)
+        await _look(os.environ.get("DOCKER_HOST", "") or DEFAULT_URL)
         image = await _image(directory, say)
     except P2poolError as error:
         say(f"tasks run as processes, not in containers. {error.message}")
@@ -74,43 +74,73 @@ async def choose(directory: Path, say: Say) -> tuple[str, Image]:
     return "docker", image
 
 
-def _look_at_socket(url: str) -> None:
-    """Say in plain words what an engine's client says in its own."""
-    if not url.startswith(LOCAL):
-        return
-    path = Path("/" + url.removeprefix(LOCAL).lstrip("/"))
+async def _look(url: str) -> None:
+    """Say in plain words what an engine's client says in its own: nobody answers there."""
     named = f" (DOCKER_HOST={url})" if os.environ.get("DOCKER_HOST") else ""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(ENGINE_DEADLINE_S)
-        try:
-            probe.connect(str(path))
-        except OSError as error:
-            raise _no_engine(path, named, error) from error
+    parts = urlsplit(url)
+    try:
+        with trio.fail_after(ENGINE_DEADLINE_S):
+            if url.startswith(LOCAL):
+                path = Path("/" + url.removeprefix(LOCAL).lstrip("/"))
+                try:
+                    stream: trio.abc.Stream = await trio.open_unix_socket(path)
+                except (OSError, ValueError) as error:
+                    raise _no_engine(path, named, error) from error
+            elif parts.scheme in ("tcp", "http", "https") and parts.hostname and parts.port:
+                stream = await trio.open_tcp_stream(parts.hostname, parts.port)
+            elif parts.scheme == "ssh":
+                return
+            else:
+                raise Misconfigured(
+                    f"DOCKER_HOST={url} is not the address of an engine.",
+                    hint="write unix:///path/to/docker.sock or tcp://HOST:PORT, or unset it.",
+                )
+            await stream.aclose()
+    except trio.TooSlowError as error:
+        raise _silent_engine() from error
+    except OSError as error:
+        raise RuntimeUnavailable(
+            f"No Docker Engine answers{named}: {error.strerror or error}.",
+            hint="start it, or unset DOCKER_HOST to use this machine's.",
+        ) from error
+    except ValueError as error:
+        raise Misconfigured(
+            f"DOCKER_HOST={url} is not the address of an engine: {error}."
+        ) from error
 
 
-def _no_engine(path: Path, named: str, error: OSError) -> RuntimeUnavailable:
-    if error.errno == errno.ENOENT and not named:
+def _silent_engine() -> RuntimeUnavailable:
+    return RuntimeUnavailable(
+        f"The Docker Engine does not answer within {ENGINE_DEADLINE_S:g} s.",
+        hint="sudo systemctl restart docker",
+    )
+
+
+def _no_engine(path: Path, named: str, error: OSError | ValueError) -> RuntimeUnavailable:
+    """Why a socket cannot be connected to."""
+    number = error.errno if isinstance(error, OSError) else 0
+    if number == errno.ENOENT and not named:
         return RuntimeUnavailable(
             "There is no Docker Engine on this machine.",
             hint="sudo apt-get install docker.io, or set DOCKER_HOST to one that runs elsewhere.",
         )
-    if error.errno == errno.ENOENT:
+    if number == errno.ENOENT:
         return RuntimeUnavailable(
             f"There is no Docker Engine at {path}{named}.",
             hint="start it, or unset DOCKER_HOST to use this machine's.",
         )
-    if error.errno in (errno.EACCES, errno.EPERM):
+    if number in (errno.EACCES, errno.EPERM):
         group = _group_of(path)
         return RuntimeUnavailable(
             f"This user may not talk to the Docker Engine at {path}{named}.",
             hint=f"sudo usermod -aG {group} $USER, then log in again.",
         )
-    if error.errno == errno.ECONNREFUSED:
+    if number == errno.ECONNREFUSED:
         return RuntimeUnavailable(
             f"No Docker Engine answers at {path}{named}.", hint="sudo systemctl start docker"
         )
     return RuntimeUnavailable(
-        f"The Docker Engine at {path}{named} cannot be asked: {error.strerror or error}.",
+        f"The Docker Engine at {path}{named} cannot be asked: {getattr(error, 'strerror', '') or error}.",
         hint="docker info says more.",
     )
 
@@ -133,10 +163,7 @@ async def _image(directory: Path, say: Say) -> Image:
     with trio.move_on_after(ENGINE_DEADLINE_S) as scope:
         await runtime.probe()
     if scope.cancelled_caught:
-        raise RuntimeUnavailable(
-            f"The Docker Engine does not answer within {ENGINE_DEADLINE_S:g} s.",
-            hint="sudo systemctl restart docker",
-        )
+        raise _silent_engine()
     if await runtime.images.find(WANTED) is not None:
         await _try(runtime, WANTED, CONTAINER_DEADLINE_MS)
         return Image(WANTED, engine=engine)

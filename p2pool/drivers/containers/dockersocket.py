@@ -78,7 +78,7 @@ def make_client(timeout_s: float, **options: Any) -> Any:
     """The SDK's client, in the version that the engine speaks: asks it for that."""
     client = docker.APIClient(version=docker.constants.MINIMUM_DOCKER_API_VERSION,
                               timeout=timeout_s, **options)  # fmt: skip
-    usual = client._custom_adapter
+    usual = getattr(client, "_custom_adapter", None)  # One over TCP has none.
     if isinstance(usual, UnixHTTPAdapter):
         own = _Adapter(f"http+unix://{usual.socket_path}", timeout_s,
                        max_pool_size=usual.max_pool_size)  # fmt: skip
