@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
+from libp2p.pubsub.pb import rpc_pb2
 
 from p2pool.drivers.net.addresses import peer_id_of
 from p2pool.drivers.net.events import Standing
+from p2pool.drivers.net.gossip import MISSED_CHECK_S
 from p2pool.model.messages import Channel
 from tests.net.hosts import (
     LOOPBACK,
@@ -128,6 +130,10 @@ async def test_a_stream_that_is_reset_is_opened_again(resetting: str) -> None:
             for scope in pubsub_of(two)._inbound.values():
                 scope.cancel()
         await one.wait(lambda: pubsub_of(one).peers.get(peer_id) not in (None, stream))
+        if resetting == "reader":
+            # Seen by reading: no write failed for it, and nobody had to miss it first.
+            assert one.network.counters["gossip_writes_failed"] == 0
+            assert two.network.counters["gossip_streams_missed"] == 0
         await heal(one, two, b"reset")
         assert one.network.counters["gossip_streams_ended"] > 0
 
@@ -158,6 +164,27 @@ async def test_a_stream_whose_end_was_never_told_is_missed() -> None:
         await one.wait(lambda: one.network.counters["gossip_streams_missed"] > 0)
         await heal(one, two, b"missed")
         assert two.network.counters["gossip_streams_started_over"] > 0
+        # Starting over is done once: what one does because of the other ends there.
+        pair = (pubsub_of(one), pubsub_of(two))
+        streams = [list(pubsub.peers.values()) for pubsub in pair]
+        await trio.sleep(2 * MISSED_CHECK_S + 1)
+        assert [list(pubsub.peers.values()) for pubsub in pair] == streams
+
+
+async def test_the_library_writes_through_the_queue_of_the_stream_that_lives() -> None:
+    """What it would write past the queue, to a stream that it remembers, may be long gone."""
+    async with gossiping() as (one, two):
+        pubsub, peer_id = pubsub_of(one), peer_id_of(two.key)
+        old = pubsub.peers[peer_id]
+        for scope in pubsub_of(two)._inbound.values():
+            scope.cancel()
+        await one.wait(lambda: pubsub.peers.get(peer_id) not in (None, old))
+        waiting = len(pubsub.peer_queues[peer_id])
+        assert not await pubsub.write_msg(old, rpc_pb2.RPC())
+        assert len(pubsub.peer_queues[peer_id]) == waiting
+        assert await pubsub.write_msg(pubsub.peers[peer_id], rpc_pb2.RPC())
+        assert len(pubsub.peer_queues[peer_id]) == waiting + 1
+        await heal(one, two, b"queued")
 
 
 async def test_streams_outlive_the_one_of_two_connections_that_they_were_on() -> None:
