@@ -1,9 +1,17 @@
 """A Docker Engine: the one that is there, or a private one for tests, ended by its process id.
 
-A private engine has a directory of its own for everything (images, containers, sockets), so that it
-neither sees nor disturbs another one on this machine. It has to run as root.
+A private engine has a directory of its own for everything (images, containers, sockets, settings),
+and a network, a process table and a mount table of its own (`dev.namespaces`), so that it neither
+sees nor disturbs another one on this machine: their bridges are both called docker0. It is reached
+by its socket; what it reaches by TCP, such as a registry, has to be inside:
+
+    with engine.namespaces.entered():
+        server = socket.create_server(("127.0.0.1", 0))
+
+It has to run as root.
 """
 
+import hashlib
 import os
 import shutil
 import signal
@@ -20,11 +28,15 @@ import docker
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
+from p2pool.dev.namespaces import HIDDEN, Namespaces
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0
 POLL_S = 0.1
+SETTINGS = "daemon.json"
+CONTAINERD_PID = "exec/containerd/containerd.pid"
+CGROUPS = Path("/sys/fs/cgroup")
 BUSYBOX_IMAGE = "p2pool-test/busybox:1"
 BUSYBOX = Path("/bin/busybox")
 
@@ -57,9 +69,11 @@ class Engine:
 
     directory: Path
     url: str
+    namespaces: Namespaces
     process: "subprocess.Popen[bytes]"
     path_prefix: str = ""
     arguments: tuple[str, ...] = ()
+    shares_namespaces: bool = False
 
     @property
     def pid(self) -> int:
@@ -67,7 +81,8 @@ class Engine:
         return self.process.pid
 
     def halt(self) -> None:
-        """End it, with its containers, and keep its directory: `go_on` starts it again."""
+        """End it, with its containers, and keep its directory and network: `go_on` starts it
+        again."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(STOP_DEADLINE_S)
@@ -79,35 +94,55 @@ class Engine:
         """Kill the engine alone, as the kernel would: its containers run on without it."""
         self.process.kill()
         self.process.wait()
-        _wait_gone(self.directory / "exec" / "containerd" / "containerd.pid")
+        _wait_gone(self.directory / CONTAINERD_PID, self.namespaces)
 
     def go_on(self) -> None:
         """Start it again on its directory. RuntimeUnavailable: it does not come up."""
-        self.process = _spawn(self.directory, self.url, self.path_prefix, self.arguments)
+        self.process = _spawn(
+            self.directory, self.url, self.namespaces, self.path_prefix, self.arguments
+        )
         _wait_answering(self)
 
     def stop(self) -> None:
-        """End it and what it started, and remove its directory."""
+        """End it and all that is in its own namespaces, and remove its directory."""
         self.halt()
-        _unmount_below(self.directory)
+        if not self.shares_namespaces:
+            self.namespaces.close()
+        remove_cgroups(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def start_engine(directory: Path, path_prefix: str = "", arguments: tuple[str, ...] = ()) -> Engine:
+def start_engine(
+    directory: Path,
+    path_prefix: str = "",
+    arguments: tuple[str, ...] = (),
+    *,
+    inside: Namespaces | None = None,
+) -> Engine:
     """Start a private engine in a directory; `path_prefix` goes before PATH (stand-in hooks),
-    `arguments` behind the engine's own.
+    `arguments` behind the engine's own. It stands in namespaces of its own, or `inside` others,
+    which may have only one engine and outlive it.
 
-    Misconfigured: not root, or no dockerd. RuntimeUnavailable: it does not come up in time.
+    Misconfigured: not root, no dockerd, or a kernel that gives no namespaces. RuntimeUnavailable:
+    it does not come up in time.
     """
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         raise Misconfigured(
             "A private Docker Engine needs root and dockerd.",
             hint="apt-get install -y docker.io iptables",
         )
+    directory = directory.resolve()
+    if directory.is_relative_to(HIDDEN.resolve()):
+        raise Misconfigured(
+            f"A private Docker Engine sees nothing of {HIDDEN}, so it cannot be in {directory}.",
+            hint="Choose another directory: TMPDIR=/var/tmp.",
+        )
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / SETTINGS).write_text("{}\n")
     url = f"unix://{directory}/docker.sock"
-    process = _spawn(directory, url, path_prefix, arguments)
-    engine = Engine(directory, url, process, path_prefix, arguments)
+    namespaces = inside or Namespaces.create()
+    process = _spawn(directory, url, namespaces, path_prefix, arguments)
+    engine = Engine(directory, url, namespaces, process, path_prefix, arguments, inside is not None)
     try:
         _wait_answering(engine)
     except BaseException:
@@ -117,17 +152,27 @@ def start_engine(directory: Path, path_prefix: str = "", arguments: tuple[str, .
 
 
 def _spawn(
-    directory: Path, url: str, path_prefix: str, arguments: tuple[str, ...]
+    directory: Path,
+    url: str,
+    namespaces: Namespaces,
+    path_prefix: str,
+    arguments: tuple[str, ...],
 ) -> "subprocess.Popen[bytes]":
     path = os.environ.get("PATH", "")
     # Of an engine that was killed: its successor refuses to start while this file is there and
     # some other process has got its number.
     (directory / "pid").unlink(missing_ok=True)
-    with (directory / "dockerd.log").open("ab") as log:
+    with (directory / "dockerd.log").open("ab") as log, namespaces.entered():
         return subprocess.Popen(
             [
+                *namespaces.mounts,
                 "dockerd", "--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec",
-                "--pidfile", f"{directory}/pid", "-H", url, *arguments,
+                "--pidfile", f"{directory}/pid", "-H", url,
+                # The machine's own engine has its settings in the usual place.
+                "--config-file", f"{directory}/{SETTINGS}",
+                # systemd, asked for a cgroup, would take a process id of inside for one of its own.
+                "--exec-opt", "native.cgroupdriver=cgroupfs",
+                "--cgroup-parent", f"/{_cgroup(directory)}", *arguments,
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -156,7 +201,7 @@ def running_engine(directory: Path, path_prefix: str = "") -> Iterator[Engine]:
         engine.stop()
 
 
-def _wait_gone(file: Path) -> None:
+def _wait_gone(file: Path, namespaces: Namespaces) -> None:
     """Until the containerd of a killed engine, which dies with it, is gone: an engine that found
     it in its last moments would wait for it in vain."""
     try:
@@ -164,12 +209,13 @@ def _wait_gone(file: Path) -> None:
     except (FileNotFoundError, ValueError):
         return
     end = time.monotonic() + STOP_DEADLINE_S
-    with suppress(FileNotFoundError, ProcessLookupError):
-        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-            if time.monotonic() > end:
-                os.kill(pid, signal.SIGKILL)
-                break
-            time.sleep(POLL_S)
+    while (namespaces.processes / str(pid)).exists():
+        if time.monotonic() > end:
+            raise RuntimeUnavailable(
+                "The containerd of a killed Docker Engine does not end.",
+                hint=f"Its log is in {file.parent.parent.parent / 'dockerd.log'}.",
+            )
+        time.sleep(POLL_S)
     file.unlink(missing_ok=True)
 
 
@@ -192,12 +238,19 @@ def _kill_below(directory: Path) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _unmount_below(directory: Path) -> None:
-    """Undo mounts that an engine left behind, the innermost first."""
-    lines = Path("/proc/self/mounts").read_text().splitlines()
-    points = [line.split()[1] for line in lines]
-    for point in sorted((p for p in points if p.startswith(f"{directory}/")), reverse=True):
-        subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+def _cgroup(directory: Path) -> str:
+    """The cgroup above those of an engine's containers."""
+    return f"p2pool-engine-{hashlib.sha256(bytes(directory)).hexdigest()[:12]}"
+
+
+def remove_cgroups(directory: Path) -> None:
+    """Remove what containers that were killed from outside leave: empty cgroups, in the one
+    hierarchy of version 2 or in each of version 1."""
+    for root in (CGROUPS, *CGROUPS.glob("*/")):
+        for at, _, _ in os.walk(root / _cgroup(directory), topdown=False):
+            # Two names of one hierarchy: cpu and cpuacct.
+            with suppress(FileNotFoundError):
+                os.rmdir(at)
 
 
 def import_busybox(client: Any, directory: Path, image: str = BUSYBOX_IMAGE) -> None:

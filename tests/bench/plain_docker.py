@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -140,5 +139,5 @@ def busy(groups: Sequence[Sequence[int]], seconds: float) -> list[float]:
 
 def engine_pids(engine: Engine) -> list[int]:
     """The engine's own processes, without those of its containers."""
-    containerd = Path(engine.directory, "exec", "containerd", "containerd.pid")
-    return [engine.pid, int(containerd.read_text())]
+    children = psutil.Process(engine.pid).children()
+    return [engine.pid, *(child.pid for child in children if child.name() == "containerd")]

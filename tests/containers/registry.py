@@ -1,4 +1,4 @@
-"""A real registry on loopback, with or without a login, and images in it made of busybox."""
+"""A real registry on the loopback of an engine's network, and images in it made of busybox."""
 
 import json
 import os
@@ -29,8 +29,9 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 @attrs.define
 class Registry:
-    """A registry at `host`."""
+    """A registry at `host`, for one engine."""
 
+    engine: Engine
     host: str
     directory: Path
     process: "subprocess.Popen[bytes]"
@@ -41,10 +42,10 @@ class Registry:
         """What a push needs."""
         return {"username": USER, "password": PASSWORD} if self.needs_login else None
 
-    def push(self, engine: Engine, name: str, mib: int = 0, layers: int = 1) -> str:
+    def push(self, name: str, mib: int = 0, layers: int = 1) -> str:
         """An image of busybox, with so many layers of noise of so many MiB each; its digest. It is
         only in the registry then."""
-        client = docker.APIClient(base_url=engine.url, version="auto")
+        client = docker.APIClient(base_url=self.engine.url, version="auto")
         reference = f"{self.host}/{name}"
         try:
             image = _with_noise(client, mib, layers) if mib else BUSYBOX_IMAGE
@@ -74,13 +75,16 @@ class Registry:
         url = f"http://{self.host}/v2/{name}/manifests/other"
         request = urllib.request.Request(url, json.dumps(body).encode(), method="PUT")
         request.add_header("Content-Type", LISTS)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            assert answer.status == 201
+        with self.engine.namespaces.entered(), urllib.request.urlopen(request, timeout=10) as done:
+            assert done.status == 201
 
     def _get(self, name: str, tag: str) -> tuple[bytes, str]:
         request = urllib.request.Request(f"http://{self.host}/v2/{name}/manifests/{tag}")
         request.add_header("Accept", MANIFEST)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with (
+            self.engine.namespaces.entered(),
+            urllib.request.urlopen(request, timeout=10) as answer,
+        ):
             return answer.read(), answer.headers["Docker-Content-Digest"]
 
     def stop(self) -> None:
@@ -107,13 +111,17 @@ def _with_noise(client: Any, mib: int, layers: int) -> str:
 
 
 @contextmanager
-def running_registry(directory: Path, *, login: bool = False) -> Iterator[Registry]:
-    """A registry for the length of a block; the test is skipped where there is none."""
+def running_registry(
+    directory: Path, engine: Engine, *, login: bool = False, files: Path | None = None
+) -> Iterator[Registry]:
+    """A registry inside an engine's network, for the length of a block; with `files`, over what
+    another one has stored in that directory. The test is skipped where there is no registry."""
     if shutil.which("docker-registry") is None:
         assert os.environ.get("CI") != "true", "a clean machine has docker-registry"
         pytest.skip("no docker-registry: apt-get install docker-registry")
     directory.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
+    stored = (files or directory) / "data"
+    with engine.namespaces.entered(), socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
     auth = ""
@@ -122,16 +130,16 @@ def running_registry(directory: Path, *, login: bool = False) -> Iterator[Regist
         auth = f"auth:\n  htpasswd:\n    realm: test\n    path: {directory}/htpasswd\n"
     (directory / "config.yml").write_text(
         f"version: 0.1\nlog: {{level: error}}\nstorage:\n  delete: {{enabled: true}}\n"
-        f"  filesystem: {{rootdirectory: {directory}/data}}\nhttp: {{addr: {host}}}\n{auth}"
+        f"  filesystem: {{rootdirectory: {stored}}}\nhttp: {{addr: {host}}}\n{auth}"
     )
-    with (directory / "log").open("wb") as log:
+    with (directory / "log").open("wb") as log, engine.namespaces.entered():
         process = subprocess.Popen(
             ["docker-registry", "serve", f"{directory}/config.yml"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    registry = Registry(host, directory, process, login)
+    registry = Registry(engine, host, directory, process, login)
     try:
         _wait_listening(registry)
         yield registry
@@ -143,7 +151,8 @@ def _wait_listening(registry: Registry) -> None:
     host, _, port = registry.host.partition(":")
     end = time.monotonic() + START_DEADLINE_S
     while True:
-        with suppress(OSError), socket.create_connection((host, int(port)), 1):
+        with suppress(OSError), registry.engine.namespaces.entered():
+            socket.create_connection((host, int(port)), 1).close()
             return
         log = (registry.directory / "log").read_text()[-500:]
         assert time.monotonic() < end, log

@@ -29,9 +29,9 @@ DEADLINE_S = 120
 @pytest.fixture(scope="module")
 def registry(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry with four images of the same size."""
-    with running_registry(tmp_path_factory.mktemp("registry")) as found:
+    with running_registry(tmp_path_factory.mktemp("registry"), engine) as found:
         for name in "abcd":
-            found.push(engine, f"{name}:1", mib=NOISE_MIB)
+            found.push(f"{name}:1", mib=NOISE_MIB)
         yield found
 
 
@@ -164,7 +164,7 @@ def small_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             yield engine
         finally:
             client.close()
-            engine.halt()
+            engine.stop()
     except (Misconfigured, RuntimeUnavailable) as error:
         pytest.skip(f"no engine on btrfs: {error}")
     finally:
@@ -193,15 +193,16 @@ async def test_an_image_that_fills_the_disk_is_told(
     small_engine: Engine, registry: Registry, engine: Engine, tmp_path: Path
 ) -> None:
     """By the guard or by the engine, as a full disk; soon the disk is as free as before."""
-    registry.push(engine, "huge:1", mib=500)
+    registry.push("huge:1", mib=500)
     made = runtime(small_engine, tmp_path, disk_reserve_bytes=16 * MIB)
-    with pytest.raises(DiskFull, match="huge:1"):
-        await made.pull(f"{registry.host}/huge:1")
-    with trio.fail_after(DEADLINE_S):
-        while True:
-            try:
-                await made.pull(f"{registry.host}/a:1")
-            except DiskFull:
-                await trio.sleep(0.5)
-            else:
-                return
+    with running_registry(tmp_path / "near", small_engine, files=registry.directory) as near:
+        with pytest.raises(DiskFull, match="huge:1"):
+            await made.pull(f"{near.host}/huge:1")
+        with trio.fail_after(DEADLINE_S):
+            while True:
+                try:
+                    await made.pull(f"{near.host}/a:1")
+                except DiskFull:
+                    await trio.sleep(0.5)
+                else:
+                    return

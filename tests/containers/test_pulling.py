@@ -47,15 +47,15 @@ DEADLINE_S = 120
 @pytest.fixture(scope="module")
 def registry(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry that everybody may read."""
-    with running_registry(tmp_path_factory.mktemp("registry")) as found:
+    with running_registry(tmp_path_factory.mktemp("registry"), engine) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def private(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry that wants a login, with one image."""
-    with running_registry(tmp_path_factory.mktemp("private"), login=True) as found:
-        found.push(engine, "team/tool:1")
+    with running_registry(tmp_path_factory.mktemp("private"), engine, login=True) as found:
+        found.push("team/tool:1")
         yield found
 
 
@@ -81,6 +81,12 @@ def runtime(engine: Engine, directory: Path, **of: Any) -> DockerRuntime:
     return DockerRuntime(SCOPE, directory / "agent", base_url=engine.url, settings=settings)
 
 
+def silent_server(engine: Engine) -> socket.socket:
+    """A socket on the engine's loopback that takes connections and says nothing."""
+    with engine.namespaces.entered():
+        return socket.create_server(("127.0.0.1", 0))
+
+
 # --- what a pull is -----------------------------------------------------------------------------
 
 
@@ -89,7 +95,7 @@ async def test_the_digest_is_the_registrys_and_stays_with_the_container(
     engine: Engine, registry: Registry, tmp_path: Path, client: Any
 ) -> None:
     """What a name stood for when it was fetched, in the container's status too."""
-    digest = registry.push(engine, "digest:1")
+    digest = registry.push("digest:1")
     made = runtime(engine, tmp_path)
     image = f"{registry.host}/digest:1"
     assert await made.pull(image) == digest
@@ -105,7 +111,7 @@ async def test_progress_is_told_in_bytes(
     engine: Engine, registry: Registry, tmp_path: Path, client: Any
 ) -> None:
     """It grows to the size of the image, and ends with all of its layers."""
-    registry.push(engine, "large:1", mib=8, layers=3)
+    registry.push("large:1", mib=8, layers=3)
     told: list[PullProgress] = []
     await runtime(engine, tmp_path).pull(f"{registry.host}/large:1", told.append)
     assert told[-1].layers_done == told[-1].layers_total == 4
@@ -136,16 +142,16 @@ def test_sizes_that_are_not_known_yet_are_estimated() -> None:
 async def test_policies(engine: Engine, registry: Registry, tmp_path: Path, client: Any) -> None:
     """Present: left as it is; always: looked for anew; never: only what is here."""
     image = f"{registry.host}/moving:1"
-    first = registry.push(engine, "moving:1")
+    first = registry.push("moving:1")
     made = runtime(engine, tmp_path)
     with pytest.raises(ImageNotFound, match="not on this node"):
         await made.pull(image, policy=PullPolicy.NEVER)
     assert await made.pull(image) == first
-    second = registry.push(engine, "moving:1", mib=1)
+    second = registry.push("moving:1", mib=1)
     assert second != first
     # The push of the second took the name from the first here: this is one engine.
     assert await made.pull(image, policy=PullPolicy.ALWAYS) == second
-    third = registry.push(engine, "other:1", mib=1)
+    third = registry.push("other:1", mib=1)
     client.pull(f"{registry.host}/other", tag="1")
     client.tag(f"{registry.host}/other:1", f"{registry.host}/moving", "1")
     assert await made.pull(image) != second
@@ -221,7 +227,7 @@ async def test_each_failure_has_its_own_sentence(
     engine: Engine, registry: Registry, tmp_path: Path, client: Any
 ) -> None:
     """Not there, for another processor, nobody answers, not from there."""
-    registry.push(engine, "app:1")
+    registry.push("app:1")
     registry.put_list("app", "1", "s390x")
     made = runtime(engine, tmp_path)
     wanted: dict[str, tuple[type[P2poolError], str]] = {
@@ -268,7 +274,7 @@ async def test_a_registry_that_falls_silent_is_given_up(
     engine: Engine, tmp_path: Path, client: Any
 ) -> None:
     """It takes the connection and says nothing: the pull ends by its own deadline."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with silent_server(engine) as server:
         host = f"127.0.0.1:{server.getsockname()[1]}"
         made = runtime(engine, tmp_path, pull_stall_ms=1_500)
         with trio.fail_after(DEADLINE_S):
@@ -285,7 +291,7 @@ async def test_a_pull_that_nobody_waits_for_is_stopped(
     engine: Engine, registry: Registry, tmp_path: Path, client: Any
 ) -> None:
     """The connection is closed, and its thread ends."""
-    registry.push(engine, "stopped:1", mib=30, layers=2)
+    registry.push("stopped:1", mib=30, layers=2)
     made = runtime(engine, tmp_path)
     before = threading.active_count()
     seen = trio.Event()
@@ -303,7 +309,7 @@ async def test_of_many_that_want_an_image_one_fetches_it(
     engine: Engine, registry: Registry, tmp_path: Path, client: Any
 ) -> None:
     """The others wait for it and have the same; one that is cancelled leaves it to the next."""
-    digest = registry.push(engine, "shared:1", mib=4)
+    digest = registry.push("shared:1", mib=4)
     made = runtime(engine, tmp_path)
     image = f"{registry.host}/shared:1"
     got: list[str] = []
@@ -331,7 +337,7 @@ async def test_an_image_that_is_here_waits_for_no_pull(
     engine: Engine, tmp_path: Path, client: Any
 ) -> None:
     """However many others hang."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with silent_server(engine) as server:
         host = f"127.0.0.1:{server.getsockname()[1]}"
         made = runtime(engine, tmp_path, pull_stall_ms=5_000)
 

@@ -7,13 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from p2pool.dev.engine import Engine
+
 PIECE_BYTES = 64 * 1024
 
 
 @contextmanager
-def slow_proxy(target: str, bytes_per_s: int) -> Iterator[str]:
-    """`host:port` of a proxy to another one; ends with the block, and its connections with it."""
-    server = socket.create_server(("127.0.0.1", 0))
+def slow_proxy(engine: Engine, target: str, bytes_per_s: int) -> Iterator[str]:
+    """`host:port` of a proxy to another one, both in an engine's network; ends with the block, and
+    its connections with it."""
+    with engine.namespaces.entered():
+        server = socket.create_server(("127.0.0.1", 0))
     open_sockets: list[socket.socket] = [server]
 
     def serve() -> None:
@@ -21,7 +25,8 @@ def slow_proxy(target: str, bytes_per_s: int) -> Iterator[str]:
             while True:
                 client, _ = server.accept()
                 host, _, port = target.partition(":")
-                upstream = socket.create_connection((host, int(port)))
+                with engine.namespaces.entered():
+                    upstream = socket.create_connection((host, int(port)))
                 open_sockets.extend((client, upstream))
                 for pair in ((client, upstream, 0), (upstream, client, bytes_per_s)):
                     threading.Thread(target=_pass_on, args=pair, daemon=True).start()

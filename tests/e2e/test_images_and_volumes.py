@@ -26,9 +26,9 @@ async def test_a_pull_is_seen_from_every_peer_and_its_digest_is_kept(
 ) -> None:
     """Bytes and percent while it is fetched, on agents that do not fetch it; then what it was."""
     acting = Acting.on(pool_directory)
-    with running_registry(tmp_path / "registry") as registry:
-        digest = registry.push(engine, "large:1", mib=12)
-        with slow_proxy(registry.host, 2 * MIB) as slow:
+    with running_registry(tmp_path / "registry", engine) as registry:
+        digest = registry.push("large:1", mib=12)
+        with slow_proxy(engine, registry.host, 2 * MIB) as slow:
             image = f"{slow}/large:1"
             first = acting.agents[0]
             made = p2pool(
@@ -53,9 +53,9 @@ async def test_another_peer_sees_how_far_it_is(
 ) -> None:
     """By the heartbeat of the node that fetches it."""
     acting = Acting.on(pool_directory)
-    with running_registry(tmp_path / "registry") as registry:
-        registry.push(engine, "seen:1", mib=12)
-        with slow_proxy(registry.host, MIB) as slow:
+    with running_registry(tmp_path / "registry", engine) as registry:
+        registry.push("seen:1", mib=12)
+        with slow_proxy(engine, registry.host, MIB) as slow:
             first = acting.agents[0]
             made = acting.run(
                 first, "task", "run", "--name", "seen", "--image", f"{slow}/seen:1", "--cpus",
@@ -86,9 +86,9 @@ async def test_a_task_that_is_stopped_waits_for_no_pull(
     """What would take minutes is cut off, and the node takes other work."""
     acting = Acting.on(pool_directory)
     first = acting.agents[0]
-    with running_registry(tmp_path / "registry") as registry:
-        registry.push(engine, "slow:1", mib=12)
-        with slow_proxy(registry.host, MIB // 100) as slow:
+    with running_registry(tmp_path / "registry", engine) as registry:
+        registry.push("slow:1", mib=12)
+        with slow_proxy(engine, registry.host, MIB // 100) as slow:
             made = acting.run(
                 first, "task", "run", "--name", "slow", "--image", f"{slow}/slow:1", "--cpus",
                 "0.1", "--memory", "64MiB", "--", "sh", "-c", ENDLESS,
@@ -103,12 +103,12 @@ async def test_a_task_that_is_stopped_waits_for_no_pull(
 
 
 async def test_what_cannot_be_fetched_is_said_in_a_sentence(
-    pool_directory: Path, tmp_path: Path
+    pool_directory: Path, engine: Engine, tmp_path: Path
 ) -> None:
     """Where the user looks: an image that is not there fails its task, with what to do."""
     acting = Acting.on(pool_directory)
     first = acting.agents[0]
-    with running_registry(tmp_path / "registry") as registry:
+    with running_registry(tmp_path / "registry", engine) as registry:
         made = acting.run(
             first, "task", "run", "--image", f"{registry.host}/nothing:1", "--memory", "64MiB",
             "--cpus", "0.1",
