@@ -135,11 +135,14 @@ class FaultProxy:
         if fault is None:
             watcher = threading.Thread(target=_close_after, args=(connection, engine))
             watcher.start()
-            while data := engine.recv(CHUNK_BYTES):
-                connection.sendall(data)
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            watcher.join()
+            try:
+                while data := engine.recv(CHUNK_BYTES):
+                    connection.sendall(data)
+            finally:
+                # Also after an engine that was killed: a close alone wakes no other thread.
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+                watcher.join()
             return
         whole = b""
         while data := engine.recv(CHUNK_BYTES):
