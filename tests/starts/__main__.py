@@ -1,11 +1,18 @@
-"""`make starts`: development pools, one after the other, every second one beside busy loops."""
+"""`make starts`: development pools, one after the other, every second one beside busy loops.
+
+A hundred take an hour. So each result is written down at once, and a run that was interrupted goes
+on where it stopped, as long as the commit is the same.
+"""
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.starts.report import report
+import attrs
+
+from tests.starts.report import commit, report
 from tests.starts.start import Start, busy_loops, start_once
 
 BUSY_LOOPS = 2
@@ -17,28 +24,47 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make starts", description=__doc__)
     parser.add_argument("--starts", type=int, default=100, metavar="N")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here as well")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        default=Path(tempfile.gettempdir()) / f"p2pool-starts-{commit()}.jsonl",
+        help="where results are kept until all are there (default: %(default)s)",
+    )
     given = parser.parse_args()
     if given.starts < 1:
         parser.error("--starts takes a number from 1")
-    kept = Path(tempfile.mkdtemp(prefix="p2starts-"))
-    starts: list[Start] = []
-    for number in range(given.starts):
-        busy = number % 2 == 1
-        with busy_loops(BUSY_LOOPS if busy else 0):
-            start = start_once(number, busy, kept)
-        starts.append(start)
-        told = "came up" if start.reason is None else f"FAILED: {start.reason}; logs: {start.kept}"
-        print(f"{number:4d} {'busy ' if busy else 'quiet'} {start.seconds:6.1f} s  {told}",
-              flush=True)  # fmt: skip
+    starts = earlier(given.results)[: given.starts]
+    if starts:
+        print(f"{len(starts)} starts are in {given.results} already; going on from there")
+    for number in range(len(starts), given.starts):
+        starts.append(one(number, given.results))
     text = report(starts, BUSY_LOOPS, NODES)
     print(text)
     if given.report is not None:
         given.report.parent.mkdir(parents=True, exist_ok=True)
         given.report.write_text(text)
-    if all(start.reason is None for start in starts):
-        kept.rmdir()
-        return 0
-    return 1
+    given.results.unlink()
+    return 0 if all(start.reason is None for start in starts) else 1
+
+
+def earlier(results: Path) -> list[Start]:
+    """The starts of a run that was interrupted, in their order; none where there was no such."""
+    if not results.exists():
+        return []
+    return [Start(**json.loads(line)) for line in results.read_text().splitlines()]
+
+
+def one(number: int, results: Path) -> Start:
+    """Start one pool, say how it went, and write it down."""
+    busy = number % 2 == 1
+    with busy_loops(BUSY_LOOPS if busy else 0):
+        start = start_once(number, busy, results.with_suffix(".logs"))
+    told = "came up" if start.reason is None else f"FAILED: {start.reason}; logs: {start.kept}"
+    print(f"{number:4d} {'busy ' if busy else 'quiet'} {start.seconds:6.1f} s  {told}", flush=True)
+    with results.open("a") as file:
+        file.write(json.dumps(attrs.asdict(start)) + "\n")
+    return start
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def report(starts: Sequence[Start], busy_loops: int, nodes: int) -> str:
         "# Starts of a development pool",
         "",
         f"Made by `make starts N={len(starts)}` on {datetime.now(UTC):%Y-%m-%d} with p2pool "
-        f"{__version__} at commit {_commit()}, Python {platform.python_version()}, "
+        f"{__version__} at commit {commit()}, Python {platform.python_version()}, "
         f"{psutil.cpu_count()} cores.",
         "",
         f"Each start is `p2pool dev up` ({nodes} agents) and `p2pool dev down`. `dev up` returns "
@@ -62,7 +62,7 @@ def _row(name: str, starts: Sequence[Start]) -> str:
     )
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit of the tree that ran, marked when files differ from it."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude", "*"],

@@ -40,7 +40,7 @@ class Start:
     load: float
     """What the whole machine carried in the minute before it was up, by the kernel."""
     reason: str | None = None
-    kept: Path | None = None
+    kept: str | None = None
     """Where the logs of a failed start are."""
 
 
@@ -65,7 +65,7 @@ def start_once(number: int, busy: bool, kept_below: Path) -> Start:
         reason = _command("up", directory, "--keep")
         seconds = time.monotonic() - began
         load = os.getloadavg()[0]
-        kept = _keep(directory, kept_below / f"start-{number}") if reason else None
+        kept = str(_keep(directory, kept_below / f"start-{number}")) if reason else None
         reason = reason or _command("down", directory) or _left(directory)
         return Start(number, busy, seconds, load, reason, kept)
     finally:

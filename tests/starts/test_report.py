@@ -1,10 +1,13 @@
 """The report of starts says what the run showed, failures included, and busy loops end."""
 
+import json
 from pathlib import Path
 
+import attrs
 import psutil
 import pytest
 
+from tests.starts.__main__ import earlier
 from tests.starts.report import report
 from tests.starts.start import BUSY_LOOP, Start, busy_loops, start_once
 
@@ -39,8 +42,17 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(
     monkeypatch.setattr("sys.executable", "/bin/false")
     start = start_once(7, False, tmp_path / "kept")
     assert start.reason == "dev up ended with 1: "
-    assert start.kept == tmp_path / "kept" / "start-7"
+    assert start.kept == str(tmp_path / "kept" / "start-7")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_an_interrupted_run_goes_on_from_what_was_written_down(tmp_path: Path) -> None:
+    """An hour's work is not lost: results are read back as they were."""
+    results = tmp_path / "starts.jsonl"
+    assert earlier(results) == []
+    failed = Start(1, True, 30.0, 4.5, "dev up ended with 5: no heartbeats", "/tmp/logs")
+    results.write_text(json.dumps(attrs.asdict(failed)) + "\n")
+    assert earlier(results) == [failed]
 
 
 def _loops() -> list[psutil.Process]:
