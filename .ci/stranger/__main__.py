@@ -126,9 +126,7 @@ def wheel(directory: Path, *, shared: bool) -> None:
     stranger.does("python -m pip install -q --upgrade pip", directory)
     stranger.does(f"python -m pip install -q --find-links wheels wheels/{built}", directory)
     stranger.does("python -m pip check", directory)
-    home = stranger.home
-    for _ in range(2):
-        stranger.leaves_nothing_by("p2pool dev demo", home)
+    stranger.leaves_nothing_by("p2pool dev demo", stranger.home)
 
 
 def main() -> int:

@@ -36,8 +36,8 @@ def test_it_installs_where_little_is_as_usual(checkout: Checkout, tmp_path: Path
     assert checkout.packages() >= {"p2pool", "varint"}
     assert list(odd.iterdir()) == []
 
-    runs = checkout.run([str(checkout.python), "-c", "import p2pool; p2pool.main()"])
-    assert runs.stdout == "p2pool runs\n"
+    script = checkout.run([str(checkout.venv / "bin" / "p2pool")])
+    assert script.stdout == "p2pool runs\n", script.stderr
     again = checkout.make("setup", HOME="/proc", **surroundings)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
