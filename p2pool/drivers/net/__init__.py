@@ -1,8 +1,9 @@
 """The network on py-libp2p 0.8.1: TCP, Noise, Yamux, gossipsub among members.
 
 Where things are: `events` (configuration and what comes out), `network` (what the agent calls),
-`links` (one connected peer), `gossip`, `peers` and `dialling` (who is dialled when), `host` and
-`service` (the library, its sharp edges covered), `frames`, `addresses`, `event_queue`.
+`links` (one connected peer), `gossip` (streams of gossip) and `mesh` (the router's settings), `peers`
+and `dialling` (who is dialled when), `host` and `service` (the library, its sharp edges covered),
+`frames`, `patience` (waits that a stall does not use up), `addresses`, `event_queue`.
 Import `p2pool.drivers.net.network` late: libp2p takes 2.5 s and 80 MB.
 
 The way of a peer: a connection stands (`PeerConnected`), both sides send their hello
@@ -28,5 +29,7 @@ read, which made Yamux the slower one as shipped, is gone with reading through a
 Seen in the library besides what is listed where it is handled: `read_exactly` gives up after 100
 partial reads; `new_host` offers plaintext and secio; an inbound connection keeps its slot for ever;
 listening uses SO_REUSEPORT, so a second agent at the same port is no error; `dial_peer` blocks a
-peer for 60 s after one failure and drops loopback addresses when there are others.
+peer for 60 s after one failure and drops loopback addresses when there are others; Yamux drops data
+for a stream that it does not know without a word, so a reset that was not written is never noticed;
+a stream that is reset by its own side wakes nobody who reads it.
 """
