@@ -1,8 +1,8 @@
 """The network on py-libp2p 0.8.1: TCP, Noise, Yamux, gossipsub among members.
 
 Where things are: `events` (configuration and what comes out), `network` (what the agent calls),
-`links` (one connected peer), `gossip` (streams of gossip) and `mesh` (the router's settings), `peers`
-and `dialling` (who is dialled when), `host` and `service` (the library, its sharp edges covered),
+`links` (one connected peer), `gossip` (its streams), `mesh` (the router's settings), `peers` and
+`dialling` (who is dialled when), `host` and `service` (the library, its sharp edges covered),
 `frames`, `patience` (waits that a stall does not use up), `addresses`, `event_queue`.
 Import `p2pool.drivers.net.network` late: libp2p takes 2.5 s and 80 MB.
 
