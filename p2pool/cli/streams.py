@@ -24,7 +24,8 @@ def mend_streams() -> None:
 
 
 def flush_streams() -> str:
-    """Write what is waiting; why it could not be written, empty where it was.
+    """Write what is waiting; why what was asked for could not be written, empty where it was or
+    where its reader has seen enough.
 
     A stream that cannot be written to leads nowhere afterwards, so that the interpreter's own flush
     at its end does not complain once more.
@@ -33,12 +34,10 @@ def flush_streams() -> str:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
-            drop(stream)
-            failed = failed or "its reader is gone"
         except OSError as error:
             drop(stream)
-            failed = failed or error.strerror or str(error)
+            if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+                failed = error.strerror or str(error)
     return failed
 
 

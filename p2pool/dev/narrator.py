@@ -16,12 +16,20 @@ from rich.status import Status
 from rich.text import Text
 
 
+class _Console(Console):
+    """One that ends no program because its reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more."""
+        self.quiet = True
+
+
 class Narrator:
     """Called with what happens now, as in "starting agent-1"; `step` is the last of it."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         """The clock begins. `quiet`: say nothing, but know the step."""
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = _Console(stderr=True, quiet=quiet, highlight=False)
         self._began_s = time.monotonic()
         self._status: Status | None = None
         self.step = "starting"

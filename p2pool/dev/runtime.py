@@ -40,6 +40,7 @@ ENGINE_DEADLINE_S = 15.0
 CONTAINER_DEADLINE_MS = 30_000
 PULL_DEADLINE_MS = 60_000
 REMOVE_TIMEOUT_S = 10
+ADDRESS_HINT = "write unix:///path/to/docker.sock or tcp://HOST:PORT, or unset it."
 NOBODY = RuntimeScope(PoolRef(DEVELOPMENT_CHAIN_ID, Address(bytes(20)), 0), NodeId(bytes(20)))
 
 
@@ -93,7 +94,7 @@ async def _look(url: str) -> None:
             else:
                 raise Misconfigured(
                     f"DOCKER_HOST={url} is not the address of an engine.",
-                    hint="write unix:///path/to/docker.sock or tcp://HOST:PORT, or unset it.",
+                    hint=ADDRESS_HINT,
                 )
             await stream.aclose()
     except trio.TooSlowError as error:
@@ -105,7 +106,7 @@ async def _look(url: str) -> None:
         ) from error
     except ValueError as error:
         raise Misconfigured(
-            f"DOCKER_HOST={url} is not the address of an engine: {error}."
+            f"DOCKER_HOST={url} is not the address of an engine: {error}.", hint=ADDRESS_HINT
         ) from error
 
 
@@ -139,8 +140,9 @@ def _no_engine(path: Path, named: str, error: OSError | ValueError) -> RuntimeUn
         return RuntimeUnavailable(
             f"No Docker Engine answers at {path}{named}.", hint="sudo systemctl start docker"
         )
+    why = getattr(error, "strerror", "") or str(error)
     return RuntimeUnavailable(
-        f"The Docker Engine at {path}{named} cannot be asked: {getattr(error, 'strerror', '') or error}.",
+        f"The Docker Engine at {path}{named} cannot be asked: {why}.",
         hint="docker info says more.",
     )
 

@@ -32,6 +32,7 @@ class Stranger:
     home: Path
     user: int = 0
     environment: dict[str, str] = attrs.field(factory=dict)
+    prefix: tuple[str, ...] = ()
 
     def variables(self, **more: str | None) -> dict[str, str]:
         """The whole environment; None takes a variable out."""
@@ -47,7 +48,7 @@ class Stranger:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line, as this user."""
-        command = [sys.executable, "-m", "p2pool", *arguments]
+        command = [*self.prefix, sys.executable, "-m", "p2pool", *arguments]
         if self.user:
             user = str(self.user)
             return ["setpriv", "--reuid", user, "--regid", user, *UNPRIVILEGED, *command]
