@@ -17,6 +17,7 @@ import attrs
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 300
+NOBODY = 65534
 TOOLS = (
     "sh", "bash", "env", "make", "cat", "id", "dirname", "mktemp", "uname", "rm", "grep", "head",
     "sed", "expand", "sleep", "true", "ls",
@@ -98,10 +99,12 @@ class Checkout:
 
     def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run make in it. A variable with an empty value is unset."""
-        return self.run(["make", *arguments], **environment)
+        return self.run(["make", *arguments], None, **environment)
 
-    def run(self, command: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in it."""
+    def run(
+        self, command: Sequence[str], user: int | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in it; as somebody else, if `user` is given."""
         return subprocess.run(
             command,
             cwd=self.path,
@@ -111,7 +114,16 @@ class Checkout:
             stdin=subprocess.DEVNULL,
             timeout=DEADLINE_S,
             check=False,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
         )
+
+    def open_to_all(self) -> None:
+        """Let everybody reach and read it; pytest's directories are their maker's alone."""
+        for directory in self.path.parents:
+            if directory.stat().st_uid == os.getuid() and directory != Path("/"):
+                directory.chmod(directory.stat().st_mode | 0o011)
 
     def with_environment(self, **changes: str) -> dict[str, str]:
         """Its environment with changes; an empty value unsets."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.install.checkout import (
+    NOBODY,
     Checkout,
     base_python,
     lay_out,
@@ -20,7 +21,6 @@ from tests.install.checkout import (
     put_wheel,
 )
 
-NOBODY = 65534
 MIB = 1024 * 1024
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounts, or becomes somebody else")
 
@@ -130,13 +130,8 @@ def test_a_disk_that_fills_up_meanwhile(small_disk: Path, tmp_path: Path, bare_v
 def test_a_directory_that_is_somebody_elses(checkout: Checkout) -> None:
     """Whose it is to be, or to clone to a directory of one's own."""
     put_python(checkout.tools, "python3", 'exec /usr/bin/python3 "$@"')
-    for directory in (checkout.path.parents[1], *checkout.path.parents[1].parents):
-        if directory.stat().st_uid == os.getuid() and directory != Path("/"):
-            directory.chmod(directory.stat().st_mode | 0o011)
-    done = subprocess.run(
-        ["make", "setup"], cwd=checkout.path, env=checkout.with_environment(),
-        capture_output=True, text=True, user=NOBODY, group=NOBODY, extra_groups=[], check=False,
-    )  # fmt: skip
+    checkout.open_to_all()
+    done = checkout.run(["make", "setup"], NOBODY)
     fails(done, "may not be written by this user", "sudo chown", "clone p2pool to a directory of")
 
 

@@ -1,0 +1,88 @@
+"""An installation shows how far it is: one line that changes on a terminal, lines elsewhere."""
+
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+
+from tests.install.checkout import DEADLINE_S, Checkout, put_wheel
+
+NUMBER = 30
+WIDTH = 60
+
+
+def on_a_terminal(checkout: Checkout) -> str:
+    """All that a terminal of WIDTH columns is sent by an installation."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        ["make", "setup"],
+        cwd=checkout.path,
+        env=checkout.with_environment(TERM="xterm", COLUMNS=str(WIDTH)),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    told = b""
+    while True:
+        try:
+            data = os.read(ours, 65536)
+        except OSError:  # EIO: nobody holds the other end any more
+            break
+        if not data:
+            break
+        told += data
+    os.close(ours)
+    assert process.wait(DEADLINE_S) == 0, told
+    return told.decode()
+
+
+def many(checkout: Checkout) -> None:
+    """Have it require NUMBER packages, each of which takes pip a moment."""
+    names = [f"package{number}" for number in range(NUMBER)]
+    source = "\n".join(f"value_{number} = {number}" for number in range(2000)).encode()
+    for name in names:
+        files = {f"{name}/module_{number}.py": source for number in range(3)}
+        put_wheel(checkout.path / "packaging" / "wheels", name, files)
+    checkout.requires(*names)
+
+
+def test_a_terminal_shows_one_line_that_changes(begun: Checkout) -> None:
+    """It never wraps, counts the packages up to their number, and is gone in the end."""
+    many(begun)
+    told = on_a_terminal(begun)
+    changing = re.findall(r"\r\x1b\[K([^\r\n]+)", told)
+    assert changing
+    assert all(len(text) < WIDTH for text in changing)
+    counts = [
+        int(found[1]) for text in changing if (found := re.search(rf"\((\d+)/{NUMBER + 1}\)", text))
+    ]
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 1, counts
+    kept = [line.rpartition("\x1b[K")[2].strip() for line in told.splitlines()]
+    assert any(f"installing {NUMBER + 1} packages" in line for line in kept)
+    assert "p2pool is installed in .venv" in kept[-1]
+
+
+def test_elsewhere_lines_come_at_intervals(begun: Checkout) -> None:
+    """No control characters, and the packages' names; here the interval is made short."""
+    progress = begun.path / "packaging" / "progress.py"
+    text = progress.read_text()
+    assert "EVERY_S = 10.0" in text
+    progress.write_text(text.replace("EVERY_S = 10.0", "EVERY_S = 0.0"))
+    many(begun)
+    done = begun.make("setup")
+    assert done.returncode == 0, done.stderr
+    assert "\r" not in done.stdout
+    assert "\x1b" not in done.stdout
+    assert re.search(r"installing \d+ packages: package\d+ \(\d+/\d+\)", done.stdout), done.stdout
+
+
+def test_the_log_holds_what_pip_said(begun: Checkout, tmp_path: Path) -> None:
+    """The commands too, so that somebody can repeat them."""
+    assert begun.make("setup").returncode == 0
+    log = (begun.venv / "install.log").read_text()
+    assert re.search(r"^\$ .*python -m pip install .*--find-links packaging/wheels", log, re.M)
+    assert "Successfully installed" in log
