@@ -46,9 +46,12 @@ def up(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
     It runs on in the background until `p2pool dev down`. What fails or is interrupted leaves
     nothing behind but, where it failed, its logs.
     """
-    where = _directory(directory)
-
     from contextlib import nullcontext
+
+    from p2pool.dev.state import look
+
+    where = _directory(directory)
+    look(where)  # Before the rest is loaded, which takes seconds.
 
     from p2pool.dev.end import ended
     from p2pool.dev.narrator import Narrator
@@ -105,7 +108,10 @@ def _tell_pool(pool: "DevPool", directory: Path | None, as_json: bool) -> None:
 @json_option
 def down(directory: Path | None, as_json: bool) -> None:
     """End the pool that `dev up` started, and remove all of it."""
+    from p2pool.dev.state import require
+
     where = _directory(directory)
+    require(where)
 
     from p2pool.dev.narrator import Narrator
     from p2pool.dev.pool import DevPool

@@ -95,14 +95,7 @@ class DevPool:
 
     async def _claim(self) -> None:
         """Take the directory. `Conflict`: a pool runs there, or it holds other files."""
-        found = saved.read(self.directory)
-        if found is not None:
-            saved.require(self.directory)
-            if found.alive:
-                raise Conflict(
-                    f"There is a pool in {self.directory} already.",
-                    hint=f"End it first: p2pool dev down --dir '{self.directory}'",
-                )
+        if saved.look(self.directory) is not None:
             self.say("removing what is left of a pool whose processes are gone")
             await self.load(self.directory, self.say).down()
         self._starter = adopt("starter", os.getpid(), Path())

@@ -55,40 +55,64 @@ class State:
         return [child for child in self.children if child.alive]
 
 
-def claim(directory: Path, starter: Child) -> None:
-    """Make a directory this pool's; it may be there if it is empty.
+def look(directory: Path) -> State | None:
+    """See that a pool can be started in a directory: the state of a dead one that is still there.
 
-    `Conflict`: a pool or other files are in it. `Misconfigured`: it cannot be used. `DiskFull`.
+    `Conflict`: a pool that lives, or other files are in it. `Misconfigured`: it cannot be used.
     """
+    state = read(directory)
+    if state is not None:
+        require(directory)
+        if state.alive:
+            raise Conflict(
+                f"There is a pool in {directory} already.",
+                hint=f"End it first: p2pool dev down --dir '{directory}'",
+            )
+        return state
+    try:
+        held = [path.name for path in directory.iterdir()]
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError as error:
+        raise Misconfigured(
+            f"{directory} is no directory.", hint="Name another: --dir DIR."
+        ) from error
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    if held:
+        raise Conflict(
+            f"{directory} has other files in it ({held[0]}), and a pool is removed with all that is"
+            " in its directory.",
+            hint="Name one that is new or empty: --dir DIR.",
+        )
+    if directory.stat().st_uid != os.geteuid():
+        raise Misconfigured(
+            f"{directory} belongs to another user.", hint="Name one of your own: --dir DIR."
+        )
+    return None
+
+
+def claim(directory: Path, starter: Child) -> None:
+    """Make a directory that `look` found good this pool's.
+
+    `Conflict`: another command was faster. `Misconfigured`, `DiskFull`: it cannot be written.
+    """
+    if shutil.disk_usage(_nearest(directory)).free < ROOM_BYTES:
+        raise no_space(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        held = [path for path in directory.iterdir() if path.name != STATE_NAME]
-        if held and not (directory / STATE_NAME).exists():
-            raise Conflict(
-                f"{directory} has other files in it ({held[0].name}), and a pool is removed with"
-                " all that is in its directory.",
-                hint="Name one that is new or empty: --dir DIR.",
-            )
-        if directory.stat().st_uid != os.geteuid():
-            raise Misconfigured(
-                f"{directory} belongs to another user.", hint="Name one of your own: --dir DIR."
-            )
         directory.chmod(0o700)
-        free = shutil.disk_usage(directory).free
-        if free < ROOM_BYTES:
-            raise no_space(directory)
         with open(directory / STATE_NAME, "x", encoding="utf-8") as file:
             file.write(_text(State(starter)))
     except FileExistsError as error:
-        if not directory.is_dir():
-            raise Misconfigured(
-                f"{directory} is not a directory.", hint="Name another: --dir DIR."
-            ) from error
         raise Conflict(
             f"Another command starts a pool in {directory} right now.",
             hint="Wait for it, or name another directory: --dir DIR.",
         ) from error
     except OSError as error:
+        with suppress(OSError):  # A file without room for its text.
+            (directory / STATE_NAME).unlink()
+            directory.rmdir()
         raise cannot_write(directory, error) from error
 
 
@@ -173,9 +197,14 @@ def remove(directory: Path) -> None:
         directory.rmdir()
 
 
+def _nearest(directory: Path) -> Path:
+    """What there is of a directory's path."""
+    return next(place for place in (directory, *directory.parents) if place.is_dir())
+
+
 def no_space(directory: Path) -> DiskFull:
     """There is no room for a pool."""
-    place = next(p for p in (directory, *directory.parents) if p.is_dir())
+    place = _nearest(directory)
     free_mb = shutil.disk_usage(place).free // MB
     return DiskFull(
         f"There is no space in {place} for a pool: {free_mb} MB are free, {ROOM_BYTES // MB} MB are"
