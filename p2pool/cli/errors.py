@@ -12,10 +12,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from p2pool.model.errors import (
     DiskFull,
+    Malformed,
     Misconfigured,
     NotFound,
     P2poolError,
@@ -70,17 +72,23 @@ def print_error(error: P2poolError, as_json: bool) -> None:
             told["problems"] = problems
         print_json_error(told)
         return
-    print(f"error: {_shown(error.message)}", file=sys.stderr)
+    say(f"error: {_shown(error.message)}")
     for problem in problems:
         if problem not in error.message:
-            print(f"  {_shown(problem)}", file=sys.stderr)
+            say(f"  {_shown(problem)}")
     if error.hint:
-        print(f"hint: {_shown(error.hint)}", file=sys.stderr)
+        say(f"hint: {_shown(error.hint)}")
 
 
 def print_json_error(told: dict[str, Any]) -> None:
     """One JSON document on standard error, so that standard output stays what was asked for."""
-    print(json.dumps({"error": told}, ensure_ascii=is_narrow(sys.stderr)), file=sys.stderr)
+    say(json.dumps({"error": told}, ensure_ascii=is_narrow(sys.stderr)))
+
+
+def say(text: str) -> None:
+    """A line on standard error, if it can be written to: an error has its exit code anyway."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def is_narrow(stream: Any) -> bool:
@@ -108,6 +116,11 @@ def as_known(error: BaseException) -> P2poolError | None:
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return Misconfigured(
             "This user has no home directory.", hint="Set HOME, or write whole paths, without ~."
+        )
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return Malformed(
+            f"{ascii(error.object)[:200]} is not text in UTF-8.",
+            hint="Give it in UTF-8; which encoding this terminal has says: locale",
         )
     if isinstance(error, OSError) and not isinstance(error, io.UnsupportedOperation):
         return _of_system(error)

@@ -80,10 +80,12 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     # What is left to do cannot be interrupted sensibly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     failed = flush_streams()
-    if failed and code == errors.OK:
-        print(f"error: Standard output cannot be written: {failed}.", file=sys.stderr)
-        code = errors.FAILED
-    sys.exit(code)
+    sys.exit(_unwritten(failed) if failed and code == errors.OK else code)
+
+
+def _unwritten(reason: str) -> int:
+    errors.say(f"error: Standard output cannot be written: {reason}.")
+    return errors.FAILED
 
 
 def run(args: Sequence[str]) -> int:
@@ -106,6 +108,8 @@ def run(args: Sequence[str]) -> int:
     except BaseExceptionGroup as group:
         return _run_group(group, as_json)
     except Exception as error:
+        if isinstance(error, OSError) and not error.filename and (failed := flush_streams()):
+            return _unwritten(failed)
         known = errors.as_known(error)
         if known is None:
             raise
@@ -118,7 +122,7 @@ def _interrupted(as_json: bool) -> int:
     if as_json:
         errors.print_json_error({"code": "interrupted", "message": "Interrupted."})
     else:
-        print("interrupted", file=sys.stderr)
+        errors.say("interrupted")
     return errors.INTERRUPTED
 
 

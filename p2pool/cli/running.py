@@ -1,13 +1,13 @@
 """What commands that run until they are stopped share: options, signals, log settings."""
 
 import signal
-import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from p2pool.cli.errors import say
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def run_until_signal(main: Main) -> None:
                 if stop.is_set():
                     scope.cancel()
                 else:
-                    _tell(f"{signal.Signals(number).name}: stopping")
+                    say(f"{signal.Signals(number).name}: stopping")
                     stop.set()
 
     async def both() -> None:
@@ -90,7 +90,7 @@ def run_unless_interrupted(main: Callable[[], Awaitable[T]]) -> T:
         with trio.open_signal_receiver(*_ending_signals()) as signals:
             async for number in signals:
                 again = "still " if interrupted else ""
-                _tell(f"{signal.Signals(number).name}: {again}stopping")
+                say(f"{signal.Signals(number).name}: {again}stopping")
                 interrupted = True
                 scope.cancel()
 
@@ -111,9 +111,3 @@ def run_unless_interrupted(main: Callable[[], Awaitable[T]]) -> T:
     if interrupted or not results:
         raise KeyboardInterrupt
     return results[0]
-
-
-def _tell(text: str) -> None:
-    """Say it, if there is still somebody to say it to."""
-    with suppress(OSError):
-        print(text, file=sys.stderr)

@@ -23,7 +23,7 @@ from p2pool.dev.leftovers import runtime_of
 from p2pool.dev.narrator import Narrator
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys import load_account
-from p2pool.model.errors import Unavailable
+from p2pool.model.errors import Misconfigured, Unavailable
 from p2pool.model.ids import PoolRef
 from p2pool.model.ports import LogOptions
 from p2pool.model.runtime import ContainerState
@@ -34,13 +34,24 @@ REPLICAS = 3
 MEMORY_BYTES = 64 * 1024 * 1024
 NEXT = """
 Nothing of it is left. What to do next:
-  p2pool dev up                the same pool, to play with; it prints what to try
-  p2pool agent check           does this machine qualify for a pool with GPUs?
-  p2pool --help                all commands"""
+  p2pool dev up         the same pool, to play with; it prints what to try
+  p2pool agent check    does this machine qualify, and what to do if not
+  p2pool --help         all commands"""
 COMMAND = 'echo "replica $P2POOL_REPLICA began at $(date +%s)"; while true; do sleep 1; done'
 
 Running = dict[str, tuple[int, int]]
 """Allocation -> (attempt, start of its container in Unix milliseconds)."""
+
+
+def _temporary() -> Path:
+    """A new directory in the place for temporary files."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="p2pool-demo-")).absolute()
+    except OSError as error:
+        raise Misconfigured(
+            f"There is no place for temporary files: {error.strerror or error}.",
+            hint="Set TMPDIR to a directory that can be written, or name one: --dir DIR.",
+        ) from error
 
 
 class Demo:
@@ -59,7 +70,7 @@ class Demo:
 
     async def run(self) -> Answer:
         """Play it all; what was shown, as facts. Raises what went wrong, with the step."""
-        directory = self._given or Path(tempfile.mkdtemp(prefix="p2pool-demo-")).absolute()
+        directory = self._given or _temporary()
         self.pool = DevPool(directory, self._narrator)
         try:
             with self._narrator.waiting():

@@ -62,7 +62,7 @@ def _told(pool: DevPool, error: BaseException) -> P2poolError | None:
     if not told or len(told) < len(known):
         return None
     if pool.claimed and shutil.disk_usage(pool.directory).free < SCARCE_BYTES:
-        return no_space(pool.directory)
+        return no_space(pool.directory.parent)
     if not group:
         return told[0]
     message = " ".join(dict.fromkeys(one.message for one in told))

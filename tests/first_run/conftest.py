@@ -51,8 +51,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stranger(tmp_path: Path) -> Stranger:
-    """Somebody with an empty home, as root."""
-    made = Stranger(tmp_path / "home")
+def stranger() -> Iterator[Stranger]:
+    """Somebody with an empty home, as root; where other users get to, too."""
+    place = Path(tempfile.mkdtemp(prefix="p2h", dir="/tmp"))
+    place.chmod(0o755)
+    made = Stranger(place / "home")
     made.temporary.mkdir(parents=True)
-    return made
+    yield made
+    shutil.rmtree(place)
