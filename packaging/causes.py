@@ -26,6 +26,7 @@ class Cause:
     """Whether the registry answered, and simply has not what was asked for."""
 
 
+LITTLE_BYTES = 50 * 1024 * 1024
 ROOM = "make room on it (df -h shows the disks)"
 FULL = re.compile(r"No space left on device|Errno 28\b|Disk quota exceeded|Errno 122\b")
 READ_ONLY = re.compile(r"Read-only file system|Errno 30\b")
@@ -56,19 +57,29 @@ NO_COMPILER = re.compile(
     r"|can't find Rust compiler|Microsoft Visual C\+\+|Unknown compiler"
 )
 FETCHED = re.compile(r"Collecting ([A-Za-z0-9._-]+)")
+COLON = re.compile(r"contains the PATH separator")
 NO_PIP = re.compile(r"ensurepip|No module named pip")
+
+
+def _free(places: Sequence[Path]) -> tuple[int, Path]:
+    """The least room in MiB, and whose it is."""
+    return min((shutil.disk_usage(place).free // 1024**2, place) for place in places)
 
 
 def _disk_full(told: str, _: int, places: Sequence[Path]) -> Cause | None:
     if not FULL.search(told):
         return None
-    frees = [(shutil.disk_usage(place).free, place) for place in places if place.exists()]
-    free_bytes, place = min(frees)
+    free_mib, place = _free(places)
     return Cause(
-        f"a disk is full: that of {place} has {free_bytes // 1024**2} MiB free, "
-        "and p2pool takes about 450 MiB",
+        f"a disk is full: that of {place} has {free_mib} MiB free, and p2pool takes about 450 MiB",
         f"make room on it (df -h '{place}' shows the disk; TMPDIR names another one to unpack on)",
     )
+
+
+def _little_room(_: str, __: int, places: Sequence[Path]) -> Cause | None:
+    """Some steps do not tell why they failed, as that of venv which puts pip there."""
+    free_mib, _place = _free(places)
+    return _disk_full("Errno 28", 0, places) if free_mib * 1024**2 < LITTLE_BYTES else None
 
 
 def _not_allowed(told: str, _: int, places: Sequence[Path]) -> Cause | None:
@@ -86,6 +97,15 @@ def _not_allowed(told: str, _: int, places: Sequence[Path]) -> Cause | None:
 
 def _own(place: Path) -> str:
     return f"sudo chown -R \"$(id -un)\" '{place}', or clone p2pool to a directory of yours"
+
+
+def _colon(told: str, _: int, places: Sequence[Path]) -> Cause | None:
+    if not COLON.search(told):
+        return None
+    return Cause(
+        f"no virtual environment can be in {places[0]}, whose path has a colon",
+        "move the clone to a directory without one",
+    )
 
 
 def _no_ssl(told: str, _: int, __: Sequence[Path]) -> Cause | None:
@@ -200,8 +220,8 @@ def _no_pip(told: str, _: int, __: Sequence[Path]) -> Cause | None:
 _Find = Callable[[str, int, Sequence[Path]], Cause | None]
 IN_ORDER: tuple[_Find, ...] = (
     # A try that failed and was repeated is told as well: what cannot be the network comes first.
-    _disk_full, _not_allowed, _no_ssl, _no_compiler,
-    _network, _broken, _not_built, _no_match, _killed, _no_pip,
+    _disk_full, _not_allowed, _colon, _no_ssl, _no_compiler,
+    _network, _broken, _not_built, _no_match, _killed, _little_room, _no_pip,
 )  # fmt: skip
 
 

@@ -139,9 +139,8 @@ def check_room(needed_bytes: int) -> None:
         )
 
 
-def make_venv(progress: Progress, chosen: bool) -> None:
-    """See to it that `.venv` is an environment of a Python that runs."""
-    reason = why_anew(chosen)
+def make_venv(progress: Progress, reason: str | None) -> None:
+    """Make `.venv`, unless one is there; `reason` says why one that is there is made anew."""
     if reason is not None:
         progress.line(f"making .venv anew: {reason}")
         if VENV.is_symlink() or not VENV.is_dir():
@@ -153,7 +152,6 @@ def make_venv(progress: Progress, chosen: bool) -> None:
         check_room(SIZE_BYTES)
     VENV.mkdir(exist_ok=True)
     BEGUN.touch()
-    STAMP.unlink(missing_ok=True)
     if fresh:
         version = ".".join(map(str, sys.version_info[:3]))
         progress.phase(f"making a virtual environment with Python {version}")
@@ -168,9 +166,14 @@ def environment() -> dict[str, str]:
 
 
 def run(progress: Progress, command: list[str]) -> None:
-    """Run a step, its output to the log; `Failed` with the cause if it fails."""
+    """Run a step, its output to the log; `Failed` with the cause if it fails.
+
+    A pip that fails before it installs anything leaves the environment as good as it was.
+    """
     code, told = follow(command, ROOT, environment(), LOG, progress)
     if code != 0:
+        if "pip" in command and "Installing collected packages" not in told:
+            BEGUN.unlink(missing_ok=True)
         raise Failed(cause_of(told, code, [ROOT, Path(tempfile.gettempdir())]), log=True)
 
 
@@ -194,6 +197,7 @@ def install(progress: Progress, extras: list[str]) -> None:
         except Failed as failure:
             if not failure.cause.absent:
                 raise
+            BEGUN.touch()
             progress.line("there is none; the one that Python brought will do")
     wanted = f".[{','.join(extras)}]" if extras else "."
     progress.phase("asking the registry what p2pool requires")
@@ -231,11 +235,13 @@ def bring_about(extras: list[str], chosen: bool, progress: Progress) -> None:
     with alone(progress):
         if is_done(extras, chosen):
             return
-        before = read_stamp().get("extras")
-        make_venv(progress, chosen)
+        reason = why_anew(chosen)
+        there = read_stamp().get("extras") if reason is None else None
+        if isinstance(there, list):
+            extras = sorted({*extras, *map(str, there)})
+        make_venv(progress, reason)
         install(progress, extras)
-        also = [str(one) for one in before] if isinstance(before, list) else []
-        STAMP.write_text(json.dumps(stamp(sorted({*extras, *also}))) + "\n")
+        STAMP.write_text(json.dumps(stamp(extras)) + "\n")
         BEGUN.unlink()
         progress.end(f"p2pool is installed in .venv, with {installed_count() - 1} packages")
 
@@ -249,7 +255,8 @@ def main() -> int:
     asked = parser.parse_args()
     progress = Progress()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         bring_about(["dev"] if asked.dev else [], asked.chosen, progress)
     except KeyboardInterrupt:

@@ -106,7 +106,8 @@ class Pip:
                 self.total, self.before = total, self._there()
                 self.progress.phase(f"installing {total} packages")
         elif found := RETRYING.search(line):
-            self.progress.line(f"the registry does not answer; trying again (then {found[1]} more)")
+            last = ", for the last time" if found[1] == "0" else ""
+            self.progress.line(f"the registry does not answer; trying again{last}")
 
     def looks(self) -> None:
         """Say how far it is when pip says nothing."""

@@ -10,8 +10,8 @@ from tests.install.checkout import Checkout, base_python, lay_out
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """Not installed yet; its path holds a space and an umlaut."""
-    return lay_out(tmp_path / "Größe und mehr" / "p2pool", tmp_path / "tools")
+    """Not installed yet; its path holds spaces, an umlaut, and what shells and URLs mind."""
+    return lay_out(tmp_path / "Größe & 'mehr' #2 %41" / "p2pool", tmp_path / "tools")
 
 
 @pytest.fixture(scope="session")

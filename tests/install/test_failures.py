@@ -73,6 +73,15 @@ def test_a_registry_that_has_not_what_is_required(begun: Checkout) -> None:
     fails(done, "no-such-thing-of-p2pool is not here", "unset PIP_NO_INDEX")
 
 
+def test_what_failed_does_not_undo_what_is_there(begun: Checkout) -> None:
+    """Without a network the tests' tools cannot be had, and the demo still runs."""
+    begun.requires("varint", extra=["no-such-thing-of-p2pool"])
+    assert begun.make("setup").returncode == 0
+    fails(begun.make("setup-dev"), "no-such-thing-of-p2pool is not here")
+    again = begun.make("setup")
+    assert (again.returncode, again.stdout) == (0, "")
+
+
 def test_no_compiler_for_a_package_without_a_wheel(begun: Checkout) -> None:
     """The real setuptools, from the registry, look for a C compiler in vain."""
     files = {
@@ -124,6 +133,25 @@ def test_a_disk_that_fills_up_meanwhile(small_disk: Path, tmp_path: Path, bare_v
     checkout.requires("large")
     done = checkout.make("setup")
     fails(done, "a disk is full", str(checkout.path), "about 450 MiB", "df -h")
+
+
+@AS_ROOT
+def test_a_full_disk_for_temporary_files(checkout: Checkout, tmp_path: Path) -> None:
+    """The step that puts pip into the environment does not even say what it met."""
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=True)
+    try:
+        done = checkout.make("setup", TMPDIR=str(small))
+        fails(done, "a disk is full", f"that of {small} has", "TMPDIR names another one")
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_path_that_no_environment_can_have(tmp_path: Path) -> None:
+    """Python's venv refuses a colon, which ends a directory in PATH."""
+    checkout = lay_out(tmp_path / "a:b" / "p2pool", tmp_path / "tools")
+    fails(checkout.make("setup"), "whose path has a colon", "move the clone")
 
 
 @AS_ROOT

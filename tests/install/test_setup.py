@@ -56,14 +56,21 @@ def test_what_changes_is_installed_and_the_tests_tools_only_for_tests(begun: Che
     assert "virtual environment" not in changed.stdout
     assert begun.make("setup-dev").returncode == 0
     assert "tool" in begun.packages()
+    begun.requires("varint", "python-baseconv", extra=["tool", "varint"])
+    assert begun.make("setup").returncode == 0
     for target in ("setup", "setup-dev"):
         quick = begun.make(target)
         assert (quick.returncode, quick.stdout) == (0, "")
 
 
 def test_a_moved_or_copied_clone_heals_itself(begun: Checkout, tmp_path: Path) -> None:
-    """The environment of a copy is its own: its scripts name the copy, and so does its p2pool."""
-    assert begun.make("setup").returncode == 0
+    """The environment of a copy is its own: its scripts name the copy, and so does its p2pool.
+
+    It holds what is asked for now, and not what was there before.
+    """
+    put_wheel(begun.path / "packaging" / "wheels", "tool", {"tool.py": b""})
+    begun.requires("varint", extra=["tool"])
+    assert begun.make("setup-dev").returncode == 0
     copy = Checkout(tmp_path / "copy", begun.tools, begun.environment)
     shutil.copytree(begun.path, copy.path, symlinks=True)
     (begun.path / "p2pool.py").write_text("raise SystemExit('this is the other clone')\n")
@@ -72,7 +79,10 @@ def test_a_moved_or_copied_clone_heals_itself(begun: Checkout, tmp_path: Path) -
     assert f"making .venv anew: it was made for {begun.path}" in healed.stdout
     ran = copy.run([str(copy.venv / "bin" / "p2pool")])
     assert ran.stdout == "p2pool runs\n", ran.stderr
+    assert "tool" not in copy.packages()
     assert copy.make("setup").stdout == ""
+    assert copy.make("setup-dev").returncode == 0
+    assert "tool" in copy.packages()
 
 
 def test_an_environment_that_cannot_be_used_is_made_anew(checkout: Checkout) -> None:
