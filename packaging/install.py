@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,10 +59,18 @@ def base_python() -> str:
 
 
 def source_digest() -> str:
-    """What the environment is made from: the requirements, and our wheels."""
-    digest = hashlib.sha256()
-    for path in [ROOT / "pyproject.toml", *sorted(WHEELS.glob("*.whl"))]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    """What the environment is made from: the requirements, and our wheels.
+
+    The settings of tools are in pyproject.toml too, and change nothing that is installed.
+    """
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8", errors="replace")
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        told = tomllib.loads(text)
+        parts = [told.get("build-system"), told.get("project"), told.get("tool", {}).get("hatch")]
+        text = json.dumps(parts, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode())
+    for wheel in sorted(WHEELS.glob("*.whl")):
+        digest.update(wheel.name.encode() + b"\0" + wheel.read_bytes())
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ backend is a file of its own that needs nothing, and its wheels lie in the direc
 registry is asked unless a test wants it.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -95,7 +96,9 @@ class Checkout:
         """Set what its p2pool requires; as a change of pyproject.toml."""
         text = BACKEND.format(required=list(names), extra=list(extra))
         (self.path / "backend.py").write_text(text)
-        (self.path / "pyproject.toml").write_text(f"{PYPROJECT}# {names} {extra}\n")
+        (self.path / "pyproject.toml").write_text(
+            f"{PYPROJECT}keywords = {json.dumps([*names, *extra])}\n"
+        )
 
     def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run make in it. A variable with an empty value is unset."""

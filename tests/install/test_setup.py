@@ -32,6 +32,7 @@ def test_it_installs_where_little_is_as_usual(checkout: Checkout, tmp_path: Path
     assert "p2pool is installed in .venv, with 3 packages" in lines[-1]
     assert "WARNING" not in first.stdout
     log = (checkout.venv / "install.log").read_text()
+    assert re.search(r"^\$ .*python -m pip install .*--find-links packaging/wheels", log, re.M)
     assert "Successfully installed p2pool-0.1.0 varint-1.0.2" in log
     assert checkout.packages() >= {"p2pool", "varint"}
     assert list(odd.iterdir()) == []
@@ -58,6 +59,8 @@ def test_what_changes_is_installed_and_the_tests_tools_only_for_tests(begun: Che
     assert "tool" in begun.packages()
     begun.requires("varint", "python-baseconv", extra=["tool", "varint"])
     assert begun.make("setup").returncode == 0
+    with (begun.path / "pyproject.toml").open("a") as settings:
+        settings.write("\n[tool.ruff]\nline-length = 99\n")
     for target in ("setup", "setup-dev"):
         quick = begun.make(target)
         assert (quick.returncode, quick.stdout) == (0, "")
