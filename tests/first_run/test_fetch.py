@@ -201,9 +201,11 @@ async def test_a_registry_that_is_not_trusted(
 async def test_a_registry_that_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """npm would wait for five minutes and try again; it is ended, and so is what it started."""
     monkeypatch.setattr(command, "STALL_S", 3.0)
+    before = set(psutil.Process().children(recursive=True))
     with silent() as url:
         monkeypatch.setenv("npm_config_registry", url)
         await fails(tmp_path, Unavailable, "nothing came for 3 s", url.rstrip("/"))
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 async def test_a_broken_npm_and_no_pypi(

@@ -4,8 +4,10 @@ import signal
 import time
 from pathlib import Path
 
+import docker
 import pytest
 
+from p2pool.dev.engine import Engine
 from tests.first_run.strangers import DEADLINE_S, Stranger
 
 INTERRUPTED = 130
@@ -14,7 +16,6 @@ MOMENTS = [
     ("up", "starting a development chain", signal.SIGINT),
     ("up", "starting a bootstrap node", signal.SIGTERM),
     ("demo", "starting agent-", signal.SIGHUP),
-    ("up --nodes 1", "taking the agents", signal.SIGINT),
 ]
 # Libraries in the order in which they are loaded, from the command line's own on.
 LOADED = ("_json.", "_socket.", "_cbor2")
@@ -51,6 +52,23 @@ def test_at_any_moment(chained: Stranger, verb: str, moment: str, number: signal
         assert "Traceback" not in running.said
         assert "Error" not in running.said
     clean(chained)
+
+
+@pytest.mark.chain
+@pytest.mark.docker
+def test_with_containers(chained: Stranger, engine: Engine) -> None:
+    """In the middle of the story: no container, no image that it brought."""
+    client = docker.APIClient(base_url=engine.url, version="auto")
+    images = client.images(quiet=True)
+    with chained.started("dev", "demo", DOCKER_HOST=engine.url) as running:
+        running.wait_said("killing the master")
+        assert len(client.containers()) == 3
+        assert running.ended(signal.SIGINT) == INTERRUPTED, running.said
+        assert "Traceback" not in running.said
+    clean(chained)
+    assert client.containers(all=True) == []
+    assert client.images(quiet=True) == images
+    client.close()
 
 
 @pytest.mark.parametrize("library", LOADED)
