@@ -32,6 +32,7 @@ FULL = re.compile(r"No space left on device|Errno 28\b|Disk quota exceeded|Errno
 READ_ONLY = re.compile(r"Read-only file system|Errno 30\b")
 DENIED = re.compile(r"(?:Errno 13\]|Permission denied|PermissionError)[^'\n]*(?:'([^'\n]+)')?")
 NO_TEMPORARY = re.compile(r"No usable temporary directory")
+NOWHERE = Cause("no temporary directory can be written", "export TMPDIR=/a/directory/of/yours")
 NO_INDEX = re.compile(r"Ignoring indexes|--no-index")
 UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|SSLError\(")
 NO_SSL = re.compile(r"ssl module in Python is not available|No module named '_ssl'")
@@ -88,7 +89,7 @@ def _not_allowed(told: str, _: int, places: Sequence[Path]) -> Cause | None:
             f"{places[0]} lies on a read-only file system", "clone p2pool to a disk of yours"
         )
     if NO_TEMPORARY.search(told):
-        return Cause("no temporary directory can be written", "export TMPDIR=/a/directory/of/yours")
+        return NOWHERE
     if found := DENIED.search(told):
         what = found[1] or str(places[0])
         return Cause(f"{what} may not be written by this user", _own(places[0]))
@@ -238,6 +239,8 @@ def cause_of(told: str, code: int, places: Sequence[Path]) -> Cause:
 def of_error(error: OSError, place: Path) -> Cause:
     """What an error of the operating system means, met in `place`."""
     where = error.filename or place
+    if NO_TEMPORARY.search(str(error)):
+        return NOWHERE
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Cause(f"the disk of {where} is full", ROOM)
     if error.errno == errno.EROFS:

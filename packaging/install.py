@@ -167,11 +167,18 @@ def make_venv(progress: Progress, reason: str | None) -> None:
         run(progress, [base_python(), "-m", "venv", str(VENV)])
 
 
-def environment() -> dict[str, str]:
+def environment(temporary: Path) -> dict[str, str]:
     """The caller's environment without what would mislead pip."""
     kept = {name: value for name, value in os.environ.items() if name not in MISLEADING}
-    return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1",
-            "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PIP_NO_COLOR": "1"}  # fmt: skip
+    return {
+        **kept,
+        "TMPDIR": str(temporary),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_COLOR": "1",
+        "PIP_NO_INPUT": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def run(progress: Progress, command: list[str]) -> None:
@@ -179,7 +186,9 @@ def run(progress: Progress, command: list[str]) -> None:
 
     A pip that fails before it installs anything leaves the environment as good as it was.
     """
-    code, told = follow(command, ROOT, environment(), LOG, progress)
+    # A directory of its own, for a pip that is killed leaves what it unpacked.
+    with tempfile.TemporaryDirectory(prefix="p2pool-pip-", ignore_cleanup_errors=True) as name:
+        code, told = follow(command, ROOT, environment(Path(name)), LOG, progress)
     if code != 0:
         if "pip" in command and "Installing collected packages" not in told:
             BEGUN.unlink(missing_ok=True)

@@ -100,6 +100,8 @@ def test_an_environment_that_cannot_be_used_is_made_anew(checkout: Checkout) -> 
 
 def test_an_interrupted_installation_is_begun_again(begun: Checkout, tmp_path: Path) -> None:
     """Ctrl-C ends pip and says how to go on; the half of an environment is not trusted."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     backend = begun.path / "backend.py"
     whole = backend.read_text()
     backend.write_text(
@@ -110,7 +112,7 @@ def test_an_interrupted_installation_is_begun_again(begun: Checkout, tmp_path: P
     process = subprocess.Popen(
         ["sh", "packaging/setup", "--again", "make demo"],
         cwd=begun.path,
-        env=begun.with_environment(),
+        env=begun.with_environment(TMPDIR=str(temporary)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -127,6 +129,7 @@ def test_an_interrupted_installation_is_begun_again(begun: Checkout, tmp_path: P
     assert "Traceback" not in told
     with suppress(psutil.NoSuchProcess):
         psutil.Process(int((tmp_path / "pid").read_text())).wait(DEADLINE_S)
+    assert list(temporary.iterdir()) == []
     backend.write_text(whole)
     again = begun.make("setup")
     assert again.returncode == 0, again.stderr
