@@ -183,15 +183,15 @@ def test_a_python_that_is_too_old(checkout: Checkout) -> None:
     fails(checkout.make("setup", "PYTHON=python2"), "'python2' here is Python 2.7")
 
 
-def test_another_python_is_found_where_the_usual_one_is_too_old(checkout: Checkout) -> None:
+def test_another_python_is_found_where_the_usual_one_is_too_old(begun: Checkout) -> None:
     """python3.12 that does not run, as pyenv's stand-ins, is passed over; python3.11 is taken."""
-    put_python(checkout.tools, "python3", "echo 309")
+    put_python(begun.tools, "python3", "echo 309")
     put_python(
-        checkout.tools, "python3.12", "echo 'pyenv: python3.12: command not found' >&2; exit 127"
+        begun.tools, "python3.12", "echo 'pyenv: python3.12: command not found' >&2; exit 127"
     )
-    put_python(checkout.tools, "python3.11", f'exec "{base_python()}" "$@"')
-    checkout.requires("no-such-thing-of-p2pool")
-    done = checkout.run(["sh", "-x", "packaging/setup"])
+    put_python(begun.tools, "python3.11", f'exec "{base_python()}" "$@"')
+    begun.requires("no-such-thing-of-p2pool")
+    done = begun.run(["sh", "-x", "packaging/setup"])
     assert "exec python3.11 packaging/install.py" in done.stderr
 
 
