@@ -58,7 +58,8 @@ class State:
 def look(directory: Path) -> State | None:
     """See that a pool can be started in a directory: the state of a dead one that is still there.
 
-    `Conflict`: a pool that lives, or other files are in it. `Misconfigured`: it cannot be used.
+    `Conflict`: a pool that lives, or other files are in it. `Misconfigured`, `DiskFull`: it cannot
+    be used.
     """
     state = read(directory)
     if state is not None:
@@ -72,7 +73,12 @@ def look(directory: Path) -> State | None:
     try:
         held = [path.name for path in directory.iterdir()]
     except FileNotFoundError:
-        return None
+        held = []
+        place = _nearest(directory)
+        if not os.access(place, os.W_OK | os.X_OK):
+            read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+            number = errno.EROFS if read_only else errno.EACCES
+            raise cannot_write(directory, OSError(number, os.strerror(number))) from None
     except NotADirectoryError as error:
         raise Misconfigured(
             f"{directory} is no directory.", hint="Name another: --dir DIR."
@@ -85,10 +91,12 @@ def look(directory: Path) -> State | None:
             " in its directory.",
             hint="Name one that is new or empty: --dir DIR.",
         )
-    if directory.stat().st_uid != os.geteuid():
+    if directory.exists() and directory.stat().st_uid != os.geteuid():
         raise Misconfigured(
             f"{directory} belongs to another user.", hint="Name one of your own: --dir DIR."
         )
+    if shutil.disk_usage(_nearest(directory)).free < ROOM_BYTES:
+        raise no_space(directory)
     return None
 
 
@@ -97,8 +105,6 @@ def claim(directory: Path, starter: Child) -> None:
 
     `Conflict`: another command was faster. `Misconfigured`, `DiskFull`: it cannot be written.
     """
-    if shutil.disk_usage(_nearest(directory)).free < ROOM_BYTES:
-        raise no_space(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         directory.chmod(0o700)

@@ -90,7 +90,7 @@ def test_a_start_that_was_killed(stranger: Stranger, pool: Path, cache: Path) ->
     """Two at once do not both get the directory; what the killed one started, noted or not, `dev
     down` ends, and a second one says that there is nothing."""
     stranger.environment["XDG_CACHE_HOME"] = str(cache)
-    with stranger.started("dev", "up", "--dir", str(pool)) as first:
+    with stranger.started("dev", "up", "--nodes", "1", "--dir", str(pool)) as first:
         first.wait_said("starting agent-")
         up(stranger, pool, REFUSED, "being started by process")
         os.kill(first.process.pid, signal.SIGKILL)
