@@ -1,0 +1,173 @@
+"""Runs of pytest with this project's own conftest, over small trees of tests."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 120
+PACKAGE = """
+import time, pytest
+
+@pytest.fixture(scope="package")
+def slow():
+    time.sleep(0.4)
+    yield
+    time.sleep(0.4)
+"""
+SLOW = "def test_first(slow): pass\ndef test_second(slow): pass\n"
+FAST = "def test_fast(): pass\n"
+LEAVES = """
+import subprocess, sys, tempfile
+CHILD = "import tempfile; tempfile.mkdtemp(prefix='child-')"
+
+def test_tidy():
+    with tempfile.TemporaryDirectory(dir="/tmp"):
+        subprocess.run([sys.executable, "-c", "import tempfile; tempfile.TemporaryDirectory()"])
+
+def test_kept(tmp_path):
+    tempfile.mkdtemp(dir=tmp_path)
+"""
+UNTIDY = """
+def test_untidy():
+    tempfile.mkdtemp(prefix="p2left-", dir="/tmp")
+    subprocess.run([sys.executable, "-c", CHILD], check=True)
+"""
+ENDLESS = """
+import pytest, trio
+
+@pytest.fixture
+def engine():
+    yield
+    print("ended in order", flush=True)
+
+@pytest.mark.trio
+async def test_endless(engine):
+    print("began", flush=True)
+    await trio.sleep_forever()
+
+def test_next():
+    print("went on", flush=True)
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A project whose tests take nearly a second in one folder, and nothing in another."""
+    tests = tmp_path / "tests"
+    for folder, text in (("slow", SLOW), ("fast", FAST)):
+        (tests / folder).mkdir(parents=True)
+        (tests / folder / f"test_{folder}.py").write_text(text)
+        (tests / folder / "__init__.py").touch()
+    (tests / "slow" / "conftest.py").write_text(PACKAGE)
+    shutil.copy(ROOT / "tests" / "conftest.py", tests)
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
+    budget(tmp_path, slow=0.005)
+    return tmp_path
+
+
+def budget(tree: Path, **minutes: float) -> None:
+    """Give folders these minutes, and `fast` as much as it likes."""
+    rows = {"fast": 1, **minutes}
+    text = "".join(f"{name} = {{ minutes = {most} }}\n" for name, most in rows.items())
+    (tree / "tests" / "budget.toml").write_text(f"total_minutes = 10\n[folders]\n{text}")
+
+
+def start(tree: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Begin a run; what it says comes by its standard output."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "--basetemp=kept", *arguments],
+        cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+
+
+def run(tree: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code of a run, and what it said."""
+    running = start(tree, *arguments)
+    said, _ = running.communicate(timeout=DEADLINE_S)
+    return running.returncode, said
+
+
+def test_a_run_of_all_tests_fails_by_a_folder_that_takes_too_long(tree: Path) -> None:
+    """By what its package sets up and ends, too; with room enough, the same run passes."""
+    code, said = run(tree)
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "3 passed" in said
+    assert "ERROR tests/slow took 0.0 minutes, and its budget is 0.005" in said
+    assert "test_first 0 s" in said
+    assert "tests/fast took" not in said
+    budget(tree, slow=1)
+    code, said = run(tree)
+    assert code == 0, said
+    assert "minutes by folder" in said
+    assert "ERROR" not in said
+
+
+def test_a_part_of_the_tests_is_only_shown_when_asked_for(tree: Path) -> None:
+    """And kept to its budget when that is asked for."""
+    for part in (("tests/slow",), ("-k", "first or second"), ("--deselect", "tests/fast")):
+        code, said = run(tree, *part)
+        assert (code, "minutes by folder" in said) == (0, False), said
+    code, said = run(tree, "--budget=show", "tests/slow")
+    assert (code, "minutes by folder" in said) == (0, True)
+    code, said = run(tree, "--budget=keep", "tests/slow")
+    assert (code, "ERROR tests/slow took" in said) == (1, True)
+
+
+def test_a_folder_that_nobody_budgeted_is_told_before_anything_runs(tree: Path) -> None:
+    """Nor does a run of all tests begin with a budget for nothing."""
+    budget(tree)
+    code, said = run(tree)
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "No budget for tests/slow" in said
+    budget(tree, slow=1, gone=1)
+    code, said = run(tree)
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "budget for tests/gone, where no test is" in said
+
+
+def test_what_tests_leave_behind_fails_the_run_and_is_removed(tree: Path) -> None:
+    """What they make themselves and what their processes make; `tmp_path` is pytest's to keep."""
+    path = tree / "tests" / "fast" / "test_leaves.py"
+    path.write_text(LEAVES)
+    code, said = run(tree, "tests/fast")
+    assert (code, "ERROR" in said) == (0, False), said
+    path.write_text(LEAVES + UNTIDY)
+    code, said = run(tree, "tests/fast")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    left = [Path(line.split()[4]) for line in said.splitlines() if "ERROR The tests left" in line]
+    assert [path.name.partition("-")[0] for path in left] == ["p2left", "child"]
+    assert not any(path.exists() for path in (*left, left[1].parent))
+
+
+def test_what_a_failed_test_leaves_is_kept_to_look_at(tree: Path) -> None:
+    """It is named all the same."""
+    path = tree / "tests" / "fast" / "test_leaves.py"
+    path.write_text(LEAVES + UNTIDY + "    assert False\n")
+    code, said = run(tree, "tests/fast")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    left = [Path(line.split()[3][:-1]) for line in said.splitlines() if "look there" in line]
+    assert len(left) == 2
+    for one in left:
+        one.rmdir()
+    left[1].parent.rmdir()
+
+
+def test_a_run_that_is_asked_to_end_ends_what_it_started(tree: Path) -> None:
+    """SIGTERM is as Ctrl-C: fixtures tidy up."""
+    path = tree / "tests" / "fast" / "test_endless.py"
+    path.write_text(ENDLESS)
+    running = start(tree, "-p", "pytest_trio.plugin", "-s", "tests/fast/test_endless.py")
+    assert running.stdout is not None
+    with running.stdout as lines:
+        assert any("began" in line for line in lines)
+        running.send_signal(signal.SIGTERM)
+        assert any("ended in order" in line for line in lines)
+        assert "went on" not in lines.read()
+    assert running.wait(DEADLINE_S) == pytest.ExitCode.INTERRUPTED
