@@ -23,6 +23,7 @@ from tests.containers.registry import Registry, running_registry
 pytestmark = pytest.mark.docker
 
 NOISE_MIB = 8
+DISK_MIB, HUGE_MIB = 256, 200
 DEADLINE_S = 120
 
 
@@ -142,14 +143,14 @@ async def test_nothing_is_fetched_into_the_reserve(
 
 @pytest.fixture(scope="module")
 def small_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine on a btrfs of 600 MiB in a file."""
+    """An engine on a small btrfs in a file."""
     if shutil.which("mkfs.btrfs") is None:
         pytest.skip("no mkfs.btrfs: apt-get install btrfs-progs")
     directory = tmp_path_factory.mktemp("small")
     disk, mounted = directory / "disk", directory / "m"
     mounted.mkdir()
     with disk.open("wb") as file:
-        file.truncate(600 * MIB)
+        file.truncate(DISK_MIB * MIB)
     subprocess.run(["mkfs.btrfs", "-q", str(disk)], check=True)
     done = subprocess.run(
         ["mount", "-o", "loop,commit=1", str(disk), str(mounted)], capture_output=True, text=True
@@ -193,7 +194,7 @@ async def test_an_image_that_fills_the_disk_is_told(
     small_engine: Engine, registry: Registry, engine: Engine, tmp_path: Path
 ) -> None:
     """By the guard or by the engine, as a full disk; soon the disk is as free as before."""
-    registry.push("huge:1", mib=500)
+    registry.push("huge:1", mib=HUGE_MIB)
     made = runtime(small_engine, tmp_path, disk_reserve_bytes=16 * MIB)
     with running_registry(tmp_path / "near", small_engine, files=registry.directory) as near:
         with pytest.raises(DiskFull, match="huge:1"):

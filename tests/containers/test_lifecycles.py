@@ -48,7 +48,7 @@ SCRIPTS = {
 }
 ENDS = {"succeeds": S.SUCCEEDED, "fails": S.FAILED}
 ALONE = os.environ.get("P2POOL_LIFECYCLE")
-SEEDS = [int(ALONE)] if ALONE else list(range(int(os.environ.get("P2POOL_LIFECYCLES", "30"))))
+SEEDS = [int(ALONE)] if ALONE else list(range(int(os.environ.get("P2POOL_LIFECYCLES", "10"))))
 
 
 @attrs.define
