@@ -32,7 +32,7 @@ def dev() -> None:
 def _directory(given: Path | None) -> Path:
     from p2pool.dev.places import user_pool
 
-    return given.expanduser().absolute() if given is not None else user_pool()
+    return given.expanduser().resolve() if given is not None else user_pool()
 
 
 @dev.command("up")
@@ -137,7 +137,7 @@ def down(directory: Path | None, as_json: bool) -> None:
 @json_option
 def demo(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
     """Show it all: a pool, a task, its logs, the master's death, the next master. 30 seconds."""
-    where = directory.expanduser().absolute() if directory is not None else None
+    where = directory.expanduser().resolve() if directory is not None else None
 
     from p2pool.dev.demo import Demo
     from p2pool.dev.narrator import Narrator

@@ -127,6 +127,13 @@ def as_known(error: BaseException) -> P2poolError | None:
     return None
 
 
+def _somewhere() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
+
+
 def _program(command: Any) -> str:
     first = command if isinstance(command, str | bytes | os.PathLike) else command[0]
     return os.path.basename(os.fsdecode(first))
@@ -137,6 +144,8 @@ def _of_system(error: OSError) -> P2poolError:
     path = error.filename if isinstance(error.filename, str) else ""
     said = error.strerror or str(error) or type(error).__name__
     message = f"{path}: {said}." if path else f"{said}."
+    if error.errno == errno.ENOENT and not path and not _somewhere():
+        return Misconfigured("The directory that this is called in is gone.", hint="Run: cd ~")
     near = f" '{os.path.dirname(path) or '.'}'" if path else ""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:

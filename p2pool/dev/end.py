@@ -15,9 +15,11 @@ from pathlib import Path
 import trio
 
 from p2pool.cli.errors import as_known, leaves
+from p2pool.dev.children import WRITTEN
 from p2pool.dev.narrator import Narrator
+from p2pool.dev.places import MB, free_bytes
 from p2pool.dev.pool import DevPool
-from p2pool.dev.state import MB, no_space
+from p2pool.dev.state import no_space
 from p2pool.model.errors import P2poolError
 
 SCARCE_BYTES = 4 * MB
@@ -61,7 +63,7 @@ def _told(pool: DevPool, error: BaseException) -> P2poolError | None:
     told = [one for one in known if one is not None]
     if not told or len(told) < len(known):
         return None
-    if pool.claimed and shutil.disk_usage(pool.directory).free < SCARCE_BYTES:
+    if pool.claimed and free_bytes(pool.directory) < SCARCE_BYTES:
         return no_space(pool.directory.parent)
     if not group:
         return told[0]
@@ -73,8 +75,10 @@ def _placed(error: P2poolError, step: str, pool: DevPool, kept: Path | None) -> 
     """The error with the step where it happened, if any, and its paths where they are now."""
     message, hint = error.message, error.hint
     if kept is not None:
-        old, new = str(pool.directory / "logs"), str(kept)
-        message, hint = message.replace(old, new), hint.replace(old, new)
+        new = str(kept)
+        for name in WRITTEN:
+            old = str(pool.directory / name)
+            message, hint = message.replace(old, new), hint.replace(old, new)
         if new not in hint:
             hint = f"{hint} The logs are in {new}.".strip()
     if step:
@@ -101,7 +105,8 @@ async def _end(pool: DevPool, narrator: Narrator, *, keep_logs: bool) -> Path | 
 
 def _keep(pool: DevPool, narrator: Narrator) -> Path | None:
     """Copy the logs aside; where to. None where there are none, or no room for them."""
-    logs = [path for path in pool.directory.glob("logs/*") if path.stat().st_size]
+    written = [path for name in WRITTEN for path in pool.directory.glob(f"{name}/*")]
+    logs = [path for path in written if path.suffix in (".log", ".out") and path.stat().st_size]
     if not logs:
         return None
     try:

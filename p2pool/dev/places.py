@@ -1,17 +1,19 @@
-"""Where a user's things lie, and what else may lie there.
+"""Where a user's things lie, and how much room there is.
 
-Intuition: a development pool is removed with everything in its directory, so it takes none that
-somebody else has files in. A home that is not known is said, not guessed.
+Invariants: a home that is not known is said, not guessed; too little room is said with what is
+needed, before anything is written where it is known before.
 """
 
 import os
 import pwd
+import shutil
 from pathlib import Path
 
 import platformdirs
 
-from p2pool.model.errors import Misconfigured
+from p2pool.model.errors import DiskFull, Misconfigured
 
+MB = 1_000_000
 OWN = "p2pool"
 OWN_POOL = "p2pool-dev"
 
@@ -40,3 +42,29 @@ def user_pool() -> Path:
             hint="Name a directory: p2pool dev up --dir DIR, or P2POOL_DEV_DIR.",
         )
     return platformdirs.user_data_path(OWN_POOL).absolute()
+
+
+def nearest(directory: Path) -> Path:
+    """What there is of a directory's path."""
+    return next(place for place in (directory, *directory.parents) if place.is_dir())
+
+
+def free_bytes(directory: Path) -> int:
+    """How much can be written there, or above it where it is not there yet."""
+    return shutil.disk_usage(nearest(directory)).free
+
+
+def no_space(directory: Path, purpose: str, wanted_bytes: int, instead: str) -> DiskFull:
+    """There is no room in a directory for a purpose, "to fetch anvil"; `instead`: what else can be
+    done than to free some."""
+    place = nearest(directory)
+    if os.statvfs(place).f_favail == 0:
+        return DiskFull(
+            f"No more files can be made in {place} {purpose} (its file system has no inodes left).",
+            hint=f"Remove some (which file system: df -i '{place}'), or {instead}.",
+        )
+    return DiskFull(
+        f"There is no space in {place} {purpose}: {free_bytes(place) // MB} MB are free,"
+        f" {wanted_bytes // MB} MB are needed.",
+        hint=f"Free some (what takes it: du -xh --max-depth=1 '{place}'), or {instead}.",
+    )

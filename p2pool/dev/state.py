@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from p2pool.dev import places
 from p2pool.dev.children import Child, strays
 from p2pool.model.errors import Conflict, DiskFull, Misconfigured, NotFound, Unavailable
 from p2pool.model.ids import Address
@@ -25,7 +26,8 @@ from p2pool.model.ids import Address
 STATE_NAME = "dev.json"
 FORMAT = 2
 ROOM_BYTES = 100_000_000
-MB = 1_000_000
+# SQLite opens no file with a path of more than 512.
+PATH_MAX_BYTES = 440
 
 
 @attrs.frozen
@@ -61,6 +63,11 @@ def look(directory: Path) -> State | None:
     `Conflict`: a pool that lives, or other files are in it. `Misconfigured`, `DiskFull`: it cannot
     be used.
     """
+    if len(os.fsencode(directory)) > PATH_MAX_BYTES:
+        raise Misconfigured(
+            f"The path of {directory} has more than {PATH_MAX_BYTES} bytes.",
+            hint="Name a directory with a shorter one: --dir DIR.",
+        )
     state = read(directory)
     if state is not None:
         require(directory)
@@ -74,7 +81,7 @@ def look(directory: Path) -> State | None:
         held = [path.name for path in directory.iterdir()]
     except FileNotFoundError:
         held = []
-        place = _nearest(directory)
+        place = places.nearest(directory)
         if not os.access(place, os.W_OK | os.X_OK):
             read_only = os.statvfs(place).f_flag & os.ST_RDONLY
             number = errno.EROFS if read_only else errno.EACCES
@@ -95,7 +102,7 @@ def look(directory: Path) -> State | None:
         raise Misconfigured(
             f"{directory} belongs to another user.", hint="Name one of your own: --dir DIR."
         )
-    if shutil.disk_usage(_nearest(directory)).free < ROOM_BYTES:
+    if places.free_bytes(directory) < ROOM_BYTES:
         raise no_space(directory)
     return None
 
@@ -203,21 +210,10 @@ def remove(directory: Path) -> None:
         directory.rmdir()
 
 
-def _nearest(directory: Path) -> Path:
-    """What there is of a directory's path."""
-    return next(place for place in (directory, *directory.parents) if place.is_dir())
-
-
 def no_space(directory: Path) -> DiskFull:
     """There is no room for a pool."""
-    place = _nearest(directory)
-    free_mb = shutil.disk_usage(place).free // MB
-    return DiskFull(
-        f"There is no space in {place} for a pool: {free_mb} MB are free, {ROOM_BYTES // MB} MB are"
-        " needed.",
-        hint=f"Free some (what takes it: du -xh --max-depth=1 '{place}'), or name a directory on"
-        " another disk: --dir DIR.",
-    )
+    instead = "name a directory on another disk: --dir DIR"
+    return places.no_space(directory, "for a pool", ROOM_BYTES, instead)
 
 
 def cannot_write(directory: Path, error: OSError) -> Misconfigured | DiskFull:

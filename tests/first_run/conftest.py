@@ -4,9 +4,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import docker
+import psutil
 import pytest
 import trio
 
@@ -58,4 +60,7 @@ def stranger() -> Iterator[Stranger]:
     made = Stranger(place / "home")
     made.temporary.mkdir(parents=True)
     yield made
+    for process in made.processes():  # Of a test that failed.
+        with suppress(psutil.Error):
+            process.kill()
     shutil.rmtree(place)

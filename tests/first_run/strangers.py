@@ -17,6 +17,7 @@ import attrs
 import psutil
 
 DEADLINE_S = 120
+MARK = "P2POOL_TEST_STRANGER"
 NEEDED_HERE = ("PIP_", "NODE_EXTRA", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY", "HTTPS_PROXY",
                "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
 # Everything may be read as before, for interpreters lie in homes; nothing may be written.
@@ -38,6 +39,7 @@ class Stranger:
         """The whole environment; None takes a variable out."""
         kept = {k: v for k, v in os.environ.items() if k.startswith(NEEDED_HERE)}
         kept |= {"PATH": os.environ["PATH"], "HOME": str(self.home), "TMPDIR": str(self.temporary)}
+        kept[MARK] = str(self.home)
         changed = {**kept, **self.environment, **more}
         return {k: v for k, v in changed.items() if v is not None}
 
@@ -91,11 +93,16 @@ class Stranger:
     def left(self) -> list[str]:
         """What is left of all that this stranger did: processes and temporary files."""
         found = [str(path) for path in self.temporary.iterdir()]
+        return [*found, *(" ".join(process.cmdline()) for process in self.processes())]
+
+    def processes(self) -> list[psutil.Process]:
+        """Whatever this stranger started and is still there."""
+        found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                home = process.environ().get("HOME")
-                if home == str(self.home) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(" ".join(process.cmdline()))
+                whose = process.environ().get(MARK)
+                if whose == str(self.home) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
         return found
 
 

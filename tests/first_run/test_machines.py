@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from p2pool.dev import places
+from p2pool.drivers.config import write_config
 from tests.first_run.strangers import DEADLINE_S, Completed, Stranger
+from tests.first_run.test_threads import config_of
 
 UNAVAILABLE, MISCONFIGURED = 5, 6
 NOBODY, UNKNOWN = 65534, 54321
+NOBODY_THERE = "http://127.0.0.1:1"
 UGLY = "mit Leerzeichen, 'Strichen' und Ümläuten — ☃"
 NO_ENGINE = {"DOCKER_HOST": "unix:///no/such/socket"}
 NO_CHAIN = {**NO_ENGINE, "npm_config_registry": "http://127.0.0.1:1"}
@@ -66,13 +70,15 @@ def said(path: Path) -> str:
 
 @pytest.mark.chain
 def test_a_poor_machine(tmp_path: Path, stranger: Stranger, cache: Path) -> None:
-    """No root, no entry in passwd, no HOME, no TMPDIR, an ugly path, a narrow locale, and a reader
-    that goes away: a pool comes up all the same, its commands say what is in it, and it goes."""
+    """No root, no entry in passwd, no HOME, no TMPDIR, an ugly path, a narrow locale, a proxy, a
+    reader that goes away: a pool comes up all the same, its commands tell of it, and it goes."""
     stranger.user = UNKNOWN
     os.chown(stranger.home, UNKNOWN, UNKNOWN)
     pool = stranger.home / UGLY
     stranger.environment |= {
-        **NO_ENGINE, **latin1(tmp_path), "XDG_CACHE_HOME": str(cache), "TMPDIR": "/no/such/place"
+        **NO_ENGINE, **latin1(tmp_path), "XDG_CACHE_HOME": str(cache), "TMPDIR": "/no/such/place",
+        # Of a company that lets nobody out: this machine's own addresses are not the proxy's.
+        "http_proxy": NOBODY_THERE, "HTTPS_PROXY": NOBODY_THERE, "ALL_PROXY": NOBODY_THERE,
     }  # fmt: skip
     up = stranger.command("dev", "up", "--nodes", "1", "--dir", str(pool))
     shell = ["bash", "-c", '"$@" 2>&1 >out | head -1; exit ${PIPESTATUS[0]}', "bash"]
@@ -124,8 +130,8 @@ def test_a_home_that_cannot_be_written(nobody: Stranger, cache: Path) -> None:
     sentence(nobody.run("dev", "up"), MISCONFIGURED, ".local/share/p2pool-dev", "--dir DIR")
     place = nobody.temporary / "pool"
     done = nobody.run("dev", "up", "--dir", str(place), **NO_CHAIN)
-    sentence(done, UNAVAILABLE, f"anvil cannot be kept in {nobody.home}/.cache", "Permission denied",
-         f"fetching anvil 1.7.1 from npm into {place}/chain")  # fmt: skip
+    words = ("Permission denied", f"fetching anvil 1.7.1 from npm into {place}/chain")
+    sentence(done, UNAVAILABLE, f"anvil cannot be kept in {nobody.home}/.cache", *words)
     assert nobody.left() == []
     sentence(nobody.run("dev", "up", "--dir", "/etc/p2pool"), MISCONFIGURED, "/etc/p2pool")
     sentence(nobody.run("dev", "up", "--dir", "/etc"), 3, "has other files")
@@ -142,12 +148,30 @@ def test_no_place_for_temporary_files(nobody: Stranger) -> None:
     sentence(done, MISCONFIGURED, "temporary files", "TMPDIR", "--dir DIR")
 
 
+def test_paths_that_lead_nowhere(stranger: Stranger) -> None:
+    """Too long for a database, and a directory that is gone: the commands say so."""
+    long = "/".join(["directory" * 10] * 6)
+    done = stranger.run("dev", "up", "--dir", f"{stranger.home}/{long}")
+    sentence(done, MISCONFIGURED, "more than 440 bytes", "--dir DIR")
+    write_config(config_of(), stranger.home / "c.toml")
+    arguments = ("--config", f"{stranger.home}/c.toml", "--data-dir", f"{stranger.home}/{long}")
+    done = stranger.run("bootstrap", "run", *arguments)
+    sentence(done, MISCONFIGURED, "more than 480 bytes", "--data-dir")
+    gone = ["bash", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "bash"]
+    done = stranger.run_any([*gone, *stranger.command("dev", "up", "--dir", "x")])
+    sentence(done, MISCONFIGURED, "is called in is gone", "cd ~")
+
+
 def test_a_full_disk(stranger: Stranger) -> None:
     """Too little room is said before anything is made; what fills it later ends the pool."""
     with mounted(stranger.home / "disk", "size=10m") as disk:
         done = stranger.run("dev", "up", "--dir", str(disk / "a" / "pool"))
         sentence(done, UNAVAILABLE, f"There is no space in {disk}", "100 MB are needed", "du -xh")
         assert list(disk.iterdir()) == []
+    with mounted(stranger.home / "disk", "size=500m,nr_inodes=1") as disk:
+        assert places.no_space(disk, "for a pool", 1, "leave it").hint.startswith("Remove some")
+        done = stranger.run("dev", "up", "--dir", str(disk / "pool"))
+        sentence(done, UNAVAILABLE, f"No more files can be made in {disk}", "df -i")
 
 
 @pytest.mark.chain

@@ -95,13 +95,15 @@ def test_a_start_that_was_killed(stranger: Stranger, pool: Path, cache: Path) ->
         up(stranger, pool, REFUSED, "being started by process")
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
+    link = stranger.home / "link"
+    link.symlink_to(pool)
     state = read(pool)
     assert state is not None
     assert {child.name for child in state.alive} >= {"chain", "bootstrap"}
     up(stranger, pool, REFUSED, "There is a pool")
     # As if it had been killed between a start and its note of it.
     save(pool, State(children=state.children[:1]))
-    done = stranger.run("dev", "down", "--dir", str(pool), "--json")
+    done = stranger.run("dev", "down", "--dir", str(link), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"directory": str(pool), "removed": True}
     assert stranger.left() == []

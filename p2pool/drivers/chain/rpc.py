@@ -10,6 +10,7 @@ Invariants: no answer is believed from an endpoint whose chain id is not the con
 ends after `2 * timeout_ms` for each endpoint at the latest, whatever they do.
 """
 
+import ipaddress
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -63,6 +64,17 @@ class _Endpoint:
         return text.replace(self.url, self.shown).replace(f"/{path}", "/...") if path else text
 
 
+def direct(url: str) -> dict[str, Any]:
+    """What keeps a request to this very machine from a proxy that the environment names: it is for
+    the world outside, and knows another 127.0.0.1."""
+    host = urlsplit(url).hostname or ""
+    try:
+        own = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        own = False
+    return {"proxies": {"no_proxy": "*"}} if own else {}
+
+
 @attrs.define
 class Rpc:
     """The chain, by whichever endpoint answers. One object may be shared by many tasks."""
@@ -89,7 +101,7 @@ class Rpc:
                 url,
                 HTTPProvider(
                     url,
-                    request_kwargs={"timeout": timeout_s},
+                    request_kwargs={"timeout": timeout_s, **direct(url)},
                     exception_retry_configuration=None,
                 ),
                 trio.CapacityLimiter(THREADS),

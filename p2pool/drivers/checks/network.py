@@ -16,6 +16,7 @@ from statistics import median
 import requests
 import trio
 
+from p2pool.drivers.chain.rpc import direct
 from p2pool.drivers.net.addresses import check_listen_addresses, expand_wildcards, host_and_port
 from p2pool.model import limits
 from p2pool.model.checks import Check, Group, Verdict
@@ -125,7 +126,7 @@ def _offset_ms(url: str) -> int | None:
     before_ms = time.time_ns() // 1_000_000
     try:
         answer = requests.post(
-            url, json=body, timeout=limits.CLOCK_CHECK_TIMEOUT_MS / 1000, stream=True
+            url, json=body, timeout=limits.CLOCK_CHECK_TIMEOUT_MS / 1000, stream=True, **direct(url)
         )
         answer.close()
         dated = parsedate_to_datetime(answer.headers["Date"])

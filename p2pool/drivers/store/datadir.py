@@ -13,6 +13,8 @@ from p2pool.model.errors import DataDirInUse, Misconfigured
 
 LOCK_NAME = "lock"
 DIRECTORY_MODE = 0o700
+# SQLite opens no file with a path of more than 512, and adds to ours.
+PATH_MAX_BYTES = 480
 
 
 def prepare_directory(path: Path) -> None:
@@ -21,6 +23,11 @@ def prepare_directory(path: Path) -> None:
     Raises Misconfigured. An empty directory of ours is made private; one with files in it is left
     as it is, since it may be somebody's home.
     """
+    if len(os.fsencode(path.absolute())) > PATH_MAX_BYTES:
+        raise Misconfigured(
+            f"The path of the data directory {path} has more than {PATH_MAX_BYTES} bytes.",
+            hint="Name one with a shorter path with --data-dir.",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
