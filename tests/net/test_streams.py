@@ -5,12 +5,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from libp2p.abc import INetStream
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.pubsub.pb import rpc_pb2
 
+from p2pool.drivers.net import gossip
 from p2pool.drivers.net.addresses import peer_id_of
 from p2pool.drivers.net.events import Standing
+from p2pool.drivers.net.frames import reset_stream
 from p2pool.drivers.net.gossip import MISSED_CHECK_S
+from p2pool.model.limits import STREAM_REOPEN_MIN_MS
 from p2pool.model.messages import Channel
 from tests.net.hosts import (
     LOOPBACK,
@@ -81,8 +85,8 @@ async def test_a_stream_that_was_refused_is_opened_again(
             assert counters["gossip_streams_ended"] + counters["gossip_opens_failed"] > 0
 
 
-async def test_a_long_refusal_costs_little_and_ends_at_once() -> None:
-    """Who stays a guest is asked less and less often; taken for a member it is heard at once."""
+async def test_a_long_refusal_costs_little() -> None:
+    """Who stays a guest is asked less and less often; taken for a member it is heard."""
     with trio.fail_after(60):
         async with running(1) as prompt, running(2, a_guest) as late:
             introduce(prompt, late)
@@ -92,6 +96,55 @@ async def test_a_long_refusal_costs_little_and_ends_at_once() -> None:
             assert counters["gossip_streams_refused"] < 15
             late.network.set_standing(prompt.key, Standing.MEMBER)
             await heal(prompt, late, b"raised")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second refusal on the wait is longer than any test: what opens does not wait."""
+    monkeypatch.setattr(gossip, "STREAM_REOPEN_MAX_MS", 600_000)
+    monkeypatch.setattr(gossip, "REOPEN_GROWTH", 1_000_000)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_refusal_ends_at_once_when_the_peer_opens_its_stream() -> None:
+    """The peer's own stream says that it takes us for a member: ours does not wait any more."""
+    with trio.fail_after(60):
+        async with running(1) as prompt, running(2, a_guest) as late:
+            introduce(prompt, late)
+            await late.wait(lambda: late.network.counters["gossip_streams_refused"] == 2)
+            late.network.set_standing(prompt.key, Standing.MEMBER)
+            await late.wait(lambda: peer_id_of(prompt.key) in pubsub_of(late)._inbound)
+            await heal(prompt, late, b"raised")
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_member_that_refuses_and_calls_is_not_answered_each_time() -> None:
+    """It resets our stream and opens its own, over and over: that shortens one wait, not all."""
+    opens = 0
+    with trio.fail_after(60):
+        async with running(1) as one, running(2) as two:
+
+            async def refuse_and_call(stream: INetStream) -> None:
+                nonlocal opens
+                opens += 1
+                await reset_stream(stream)
+
+            two.network._host.set_stream_handler(PROTOCOL_ID_V11, refuse_and_call)
+            introduce(one, two)
+            await wait_members(one, two)
+            await two.wait(lambda: opens >= 2)
+            for _ in range(20):
+                before = pubsub_of(one)._inbound.get(peer_id_of(two.key))
+                await two.network._host.new_stream(peer_id_of(one.key), [PROTOCOL_ID_V11])
+                await one.wait(
+                    lambda old=before: (  # type: ignore[misc]
+                        pubsub_of(one)._inbound.get(peer_id_of(two.key)) not in (None, old)
+                    )
+                )
+                # Twice the shortest wait, after which a call would be answered.
+                await trio.sleep(2 * STREAM_REOPEN_MIN_MS / 1000)
+            # The first, the one after the shortest wait, and the one that was called for.
+            assert opens == 3
 
 
 @pytest.mark.parametrize("lowering", [0, 1], ids=["dialler", "dialled"])

@@ -23,6 +23,7 @@ open ours anew too unless it is new itself; so both start over, once.
 """
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -62,6 +63,9 @@ MISSED_CHECK_S = 3.0
 
 YOUNG_S = 5.0
 """A stream of ours this young is no answer to be given again."""
+
+REOPEN_GROWTH = 2
+"""How much longer each wait for a peer that refuses us is than the one before."""
 
 
 @attrs.define(eq=False)
@@ -218,7 +222,9 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         """See to it that a peer has a live stream of ours for as long as it is a member.
 
         One that refuses us is asked again after STREAM_REOPEN_MIN_MS, then after twice that, up to
-        STREAM_REOPEN_MAX_MS; at once when it opens its own. Of two keepers the later one stays.
+        STREAM_REOPEN_MAX_MS; at once when it opens its own, though only once in as long: else who
+        resets our stream and opens its own each time would have us open one after another. Of two
+        keepers the later one stays.
         """
         self._end_keeper(peer_id)
         with trio.CancelScope() as scope:
@@ -234,6 +240,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         """The loop of `keep_stream`."""
         shortest_s, longest_s = STREAM_REOPEN_MIN_MS / 1000, STREAM_REOPEN_MAX_MS / 1000
         wait_s = shortest_s
+        heed_from_s = -math.inf
         while self._is_member(peer_id):
             self._called[peer_id] = called = trio.Event()
             began_s = trio.current_time()
@@ -245,8 +252,10 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
                 wait_s = shortest_s
             await trio.sleep(shortest_s)
             with trio.move_on_after(wait_s - shortest_s):
+                await trio.sleep_until(heed_from_s)
                 await called.wait()
-            wait_s = min(2 * wait_s, longest_s)
+                heed_from_s = trio.current_time() + longest_s
+            wait_s = min(REOPEN_GROWTH * wait_s, longest_s)
 
     async def _hold_stream(self, peer_id: ID) -> None:
         """Open one stream and hold it to its end. STREAM_ERRORS: it could not be opened."""
