@@ -100,6 +100,14 @@ def version_of_venv() -> tuple[int, int] | None:
     return None
 
 
+def has_pip() -> bool:
+    """Whether the environment's Python can run pip; uv makes environments without one."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        ask = [str(PYTHON), "-I", "-c", "import pip._internal.cli.main"]
+        return subprocess.run(ask, capture_output=True, check=False, timeout=60).returncode == 0
+    return False
+
+
 def is_done(extras: list[str], chosen: bool) -> bool:
     """Whether the environment is already what is asked for. Costs next to nothing."""
     made = read_stamp()
@@ -132,6 +140,8 @@ def why_anew(chosen: bool) -> str | None:
         return f"its Python is {version[0]}.{version[1]}"
     if chosen and version != sys.version_info[:2]:
         return f"its Python is {version[0]}.{version[1]}, and another was asked for"
+    if not has_pip():
+        return "it has no pip"
     return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.install.checkout import DEADLINE_S, Checkout, put_wheel
+from tests.install.checkout import DEADLINE_S, Checkout, base_python, put_wheel
 
 
 def test_it_installs_where_little_is_as_usual(checkout: Checkout, tmp_path: Path) -> None:
@@ -154,3 +154,12 @@ def test_two_at_once_take_turns(begun: Checkout) -> None:
     lines = "".join(out for out, _ in told)
     assert lines.count("another installation runs in this directory") == 1
     assert lines.count("p2pool is installed in .venv") == 1
+
+
+def test_an_environment_without_pip_is_made_anew(checkout: Checkout) -> None:
+    """As `uv venv` makes them: its Python runs, and could install nothing for ever."""
+    subprocess.run([base_python(), "-m", "venv", "--without-pip", checkout.venv], check=True)
+    made = checkout.make("setup")
+    assert made.returncode == 0, made.stderr
+    assert "making .venv anew: it has no pip" in made.stdout
+    assert "varint" in checkout.packages()
