@@ -5,6 +5,7 @@ at; while it installs it is silent, and the packages are counted as they appear 
 """
 
 import contextlib
+import io
 import os
 import re
 import selectors
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 EVERY_S = 10.0
 """How often a line is written where no terminal shows one that changes."""
@@ -28,13 +30,47 @@ BUILDING = re.compile(r"^\s*(?:Building wheel|Building editable) for ([A-Za-z0-9
 RETRYING = re.compile(r"Retrying \(Retry\(total=(\d+)")
 
 
+def _stream(number: int) -> TextIO:
+    """The stream of a file descriptor, 1 or 2; /dev/null takes the place of one that is closed.
+
+    Otherwise the next file that is opened would get its number, and be written to by a child.
+    """
+    stream = sys.stdout if number == 1 else sys.stderr
+    if stream is not None:
+        return stream
+    with contextlib.suppress(OSError):
+        os.fstat(number)
+        return open(os.devnull, "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    if nowhere != number:
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+    os.set_inheritable(number, True)
+    return open(number, "w", encoding="utf-8", closefd=False)
+
+
+def _write(out: TextIO, text: str) -> None:
+    """Write, and write no more where nobody reads or the disk is full: the work goes on.
+
+    What Python still holds would fail again when it exits, so it must have somewhere to go.
+    """
+    try:
+        out.write(text)
+        out.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
+
+
 class Progress:
     """The lines that a user sees."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        self.out = sys.stdout
-        self.out.reconfigure(errors="replace")  # type: ignore[union-attr]
+        self.out, self.errors = _stream(1), _stream(2)
+        if isinstance(self.out, io.TextIOWrapper):
+            self.out.reconfigure(errors="replace")
         self.changes = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._shown = 0.0
         self._open = False
@@ -45,13 +81,13 @@ class Progress:
 
     def _close(self) -> None:
         if self._open:
-            print("\r\x1b[K", end="", file=self.out)
+            _write(self.out, "\r\x1b[K")
             self._open = False
 
     def line(self, text: str) -> None:
         """A line that stays."""
         self._close()
-        print(self._stamped(text), file=self.out, flush=True)
+        _write(self.out, self._stamped(text) + "\n")
         self._shown = time.monotonic()
 
     def phase(self, text: str) -> None:
@@ -64,7 +100,7 @@ class Progress:
         self._text = text or self._text
         if self.changes:
             width = max(20, shutil.get_terminal_size().columns - 1)
-            print("\r\x1b[K" + self._stamped(self._text)[:width], end="", file=self.out, flush=True)
+            _write(self.out, "\r\x1b[K" + self._stamped(self._text)[:width])
             self._open = True
         elif time.monotonic() - self._shown >= EVERY_S:
             self.line(self._text)
@@ -74,10 +110,9 @@ class Progress:
         self.line(text)
 
     def fail(self, sentence: str, advice: str) -> None:
-        """It is not: why, and what to do."""
+        """It is not: why, and what to do. A sentence may end in a full stop of pip's own."""
         self._close()
-        self.out.flush()
-        print(f"p2pool: {sentence}.\n  To do: {advice}", file=sys.stderr, flush=True)
+        _write(self.errors, f"p2pool: {sentence.rstrip('. ')}.\n  To do: {advice}\n")
 
 
 class Pip:

@@ -5,6 +5,8 @@ import pty
 import re
 import subprocess
 
+import pytest
+
 from tests.install.checkout import DEADLINE_S, Checkout, put_wheel
 
 NUMBER = 30
@@ -77,3 +79,22 @@ def test_elsewhere_lines_come_at_intervals(begun: Checkout) -> None:
     assert "\r" not in done.stdout
     assert "\x1b" not in done.stdout
     assert re.search(r"installing \d+ packages: package\d+ \(\d+/\d+\)", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("where", [">&- 2>&- <&-", ">/dev/full", "| head -n 1"])
+def test_it_installs_where_nobody_reads(begun: Checkout, where: str) -> None:
+    """A closed, full or broken output silences the installation, and does not end it."""
+    script = f"set -o pipefail; make setup {where}"
+    done = begun.run([str(begun.tools / "bash"), "-c", script])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "varint" in begun.packages()
+    assert not (begun.venv / "begun").exists()
+
+
+@pytest.mark.parametrize("where", [">&- 2>&-", ">/dev/full 2>&1"])
+def test_it_fails_as_usual_where_nobody_reads(begun: Checkout, where: str) -> None:
+    """The exit code is that of the failure, and nothing is written on top of it."""
+    begun.requires("no-such-thing-of-p2pool")
+    script = f"sh packaging/setup {where}"
+    done = begun.run([str(begun.tools / "bash"), "-c", script])
+    assert (done.returncode, done.stderr) == (1, "")
