@@ -78,8 +78,8 @@ async def choose(directory: Path, say: Say) -> tuple[str, Image]:
 async def _look(url: str) -> None:
     """Say in plain words what an engine's client says in its own: nobody answers there."""
     named = f" (DOCKER_HOST={url})" if os.environ.get("DOCKER_HOST") else ""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         with trio.fail_after(ENGINE_DEADLINE_S):
             if url.startswith(LOCAL):
                 path = Path("/" + url.removeprefix(LOCAL).lstrip("/"))
@@ -162,11 +162,13 @@ async def _image(directory: Path, say: Say) -> Image:
     url = os.environ.get("DOCKER_HOST", "")
     engine = url if url.startswith(LOCAL) else ""  # One over TCP wants the environment's keys too.
     runtime = DockerRuntime(NOBODY, directory / "engine", base_url=engine)
+    found = None
     with trio.move_on_after(ENGINE_DEADLINE_S) as scope:
         await runtime.probe()
+        found = await runtime.images.find(WANTED)
     if scope.cancelled_caught:
         raise _silent_engine()
-    if await runtime.images.find(WANTED) is not None:
+    if found is not None:
         await _try(runtime, WANTED, CONTAINER_DEADLINE_MS)
         return Image(WANTED, engine=engine)
     mark = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]

@@ -4,7 +4,7 @@ import os
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.runtime import choose
 from tests.first_run.strangers import Stranger
 
+Answers = Callable[[str], bytes | None]
 NOBODY = 65534
 NO_CHAIN = {"npm_config_registry": "http://127.0.0.1:1"}
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
@@ -35,14 +36,19 @@ async def refused(directory: Path, monkeypatch: pytest.MonkeyPatch, url: str) ->
 
 
 @contextmanager
-def listening(path: Path, answer: bytes | None) -> Iterator[str]:
-    """An engine's socket where every request gets this answer; None: no answer at all."""
+def listening(path: Path, answers: bytes | Answers | None) -> Iterator[str]:
+    """An engine's socket where every request gets this answer, or what is said to its first line;
+    None: no answer at all."""
 
     class Answering(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            self.request.recv(65536)
+            line = self.request.recv(65536).partition(b"\r\n")[0].decode()
+            answer = answers(line) if callable(answers) else answers
             if answer is not None:
-                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\n\r\n"
+                head = (
+                    f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                    f"Content-Length: {len(answer)}\r\n\r\n"
+                )
                 self.request.sendall(head.encode() + answer)
             else:
                 done.wait()
@@ -93,6 +99,7 @@ def forwarding(path: str) -> Iterator[str]:
     [
         ("nonsense", ("DOCKER_HOST=nonsense is not the address", "tcp://HOST:PORT")),
         ("tcp://127.0.0.1:x", ("is not the address",)),
+        ("tcp://[::1", ("is not the address", "tcp://HOST:PORT")),
         ("tcp://127.0.0.1:1", ("(DOCKER_HOST=tcp://127.0.0.1:1)", "unset DOCKER_HOST")),
         ("ssh://nobody@127.0.0.1", ("tasks run as processes",)),
         ("unix:///no/such/socket", ("DOCKER_HOST=unix:///no/such/socket", "unset DOCKER_HOST")),
@@ -141,6 +148,50 @@ async def test_an_engine_that_hangs_or_is_old_or_is_none(
         assert "20.10" in said
     with listening(tmp_path / "none", b"hello") as url:
         assert await refused(tmp_path, monkeypatch, url)
+
+
+def answering(version: bytes, info: bytes, image: bytes | None) -> Answers:
+    """An engine by its answers to three questions; None: it does not answer."""
+
+    def answer(line: str) -> bytes | None:
+        return version if "/version" in line else info if "/info" in line else image
+
+    return answer
+
+
+SOUND = b'{"ApiVersion": "1.41", "Version": "20.10.24"}'
+
+
+@pytest.mark.parametrize(
+    ("version", "info", "image"),
+    [
+        (b'{"ApiVersion": null, "Version": null}', b"{}", b"{}"),
+        (b'{"ApiVersion": "1.x"}', b"{}", b"{}"),
+        (b"[]", b"{}", b"{}"),
+        (b"null", b"null", b"null"),
+        (SOUND, b"null", b"{}"),
+        (SOUND, b"[1]", b"{}"),
+        (SOUND, b"{}", b"null"),
+        (SOUND, b"{}", b"[]"),
+        (SOUND, b"{}", b"{}"),
+        (SOUND, b"{}", b'{"Id": null}'),
+    ],
+)
+async def test_what_answers_is_no_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: bytes, info: bytes, image: bytes
+) -> None:
+    """Answers that no engine gives end nothing: tasks run as processes, and a sentence says why."""
+    with listening(tmp_path / "odd", answering(version, info, image)) as url:
+        assert "tasks run as processes" in await refused(tmp_path, monkeypatch, url)
+
+
+async def test_an_engine_that_falls_silent_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that says what it is and hangs at the next question has the same deadline."""
+    monkeypatch.setattr(runtime, "ENGINE_DEADLINE_S", 2.0)
+    with listening(tmp_path / "silent", answering(SOUND, b"{}", None)) as url:
+        assert "does not answer within 2 s" in await refused(tmp_path, monkeypatch, url)
 
 
 @pytest.mark.docker

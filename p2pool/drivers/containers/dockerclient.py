@@ -6,7 +6,7 @@ the engine's own (APIError) goes to the caller, who knows what it means.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,17 @@ T = TypeVar("T")
 
 LOCAL = "unix://"
 DEFAULT_URL = "unix:///var/run/docker.sock"
+
+
+def fields(answer: object, *needed: str) -> Mapping[str, Any]:
+    """An answer that has to be an object with these texts in it. RuntimeUnavailable: it is not, so
+    whatever answers is no engine."""
+    if not isinstance(answer, Mapping) or not all(isinstance(answer.get(n), str) for n in needed):
+        raise RuntimeUnavailable(
+            "What answers there is no Docker Engine, or a proxy that changes its answers.",
+            hint="Look at what it says: docker version",
+        )
+    return answer
 
 
 class DockerClient:
@@ -70,7 +81,7 @@ class DockerClient:
                 info = await self.ask(lambda c: c.info())
             except APIError as error:
                 raise RuntimeUnavailable(f"The engine failed: {explanation(error)}.") from error
-            self._support = support_of(version, info, self._quota_refused)
+            self._support = support_of(fields(version), fields(info), self._quota_refused)
             self._support_due_s = trio.current_time() + limits.RUNTIME_PROBE_INTERVAL_MS / 1000
         return self._support
 

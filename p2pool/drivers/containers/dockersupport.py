@@ -5,6 +5,7 @@ task may ask for and does not get here has a name and a reason, which an operato
 on: disk quotas want a storage driver that has them, CDI an engine that knows it.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
@@ -14,6 +15,7 @@ import attrs
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
 from p2pool.model.runtime import RuntimeInfo, RuntimeKind, Unsupported
 
+API_VERSION = re.compile(r"(\d+)\.(\d+)$")
 API_VERSION_MIN = (1, 41)
 CDI_API_VERSION_MIN = (1, 44)
 CDI_KIND = "nvidia.com/gpu"
@@ -76,7 +78,8 @@ def support_of(
 ) -> EngineSupport:
     """From the answers to `/version` and `/info`, and from what it said when it was asked for a
     disk quota: overlay2 over xfs has them only if it was mounted with them."""
-    api = tuple(int(part) for part in str(version.get("ApiVersion", "0.0")).split(".")[:2])
+    told = API_VERSION.match(str(version.get("ApiVersion")))
+    api = (int(told[1]), int(told[2])) if told else (0, 0)
     toolkit = TOOLKIT in (info.get("Runtimes") or {})
     no_cdi = _no_cdi(api, info)
     no_quota = _no_disk_quota(info) or quota_refused

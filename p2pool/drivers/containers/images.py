@@ -24,7 +24,7 @@ from docker.errors import NotFound as NoSuch
 from docker.utils import parse_repository_tag
 
 from p2pool.drivers.containers.credentials import auth_header, registry_of
-from p2pool.drivers.containers.dockerclient import DockerClient
+from p2pool.drivers.containers.dockerclient import DockerClient, fields
 from p2pool.drivers.containers.dockererrors import other_error
 from p2pool.drivers.containers.linefiles import write_whole
 from p2pool.drivers.containers.pulling import Pull
@@ -70,7 +70,7 @@ class Images:
     async def find(self, image: str) -> Local | None:
         """The local image of a name, or None."""
         try:
-            record = await self._engine.ask(lambda c: c.inspect_image(image))
+            record = fields(await self._engine.ask(lambda c: c.inspect_image(image)), "Id")
         except NoImage:
             return None
         except APIError as error:
