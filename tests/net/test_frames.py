@@ -18,7 +18,7 @@ async def test_hello_both_ways_then_frames_both_ways_in_order() -> None:
             await wait_members(one, two)
             assert one.frames(Channel.HELLO, two) == [b"hello 2"]
             assert two.frames(Channel.HELLO, one) == [b"hello 1"]
-            sent = [b"%d" % number for number in range(100)] + [b"x" * STREAM_FRAME_MAX_BYTES, b""]
+            sent = [b"%d" % number for number in range(100)] + [b"x" * STREAM_FRAME_MAX_BYTES]
             for frame in sent:
                 assert one.network.send(two.key, Channel.RAFT, frame)
                 assert two.network.send(one.key, Channel.WORK, frame)
@@ -87,17 +87,27 @@ async def test_a_lowered_standing_closes_what_it_no_longer_permits() -> None:
             assert one.frames(Channel.RAFT, two) == [b"while a member"]
 
 
-async def test_an_oversized_frame_is_refused_on_both_sides() -> None:
+@pytest.mark.parametrize(
+    ("frame", "written", "why"),
+    [
+        (b"x" * (STREAM_FRAME_MAX_BYTES + 1), b"\xff\xff\xff\x7f" + b"x" * 100, "over the limit"),
+        (b"", bytes(64 * 1024), "empty"),
+    ],
+    ids=["oversized", "empty"],
+)
+async def test_a_frame_out_of_bounds_is_refused_on_both_sides(
+    frame: bytes, written: bytes, why: str
+) -> None:
     """We do not send one; one that comes ends its stream, and nothing else."""
     with trio.fail_after(30):
         async with running(1) as one, running(2) as two:
             introduce(one, two)
             await wait_members(one, two)
-            with pytest.raises(Malformed, match="over the limit"):
-                one.network.send(two.key, Channel.RAFT, b"x" * (STREAM_FRAME_MAX_BYTES + 1))
+            with pytest.raises(Malformed, match=why):
+                one.network.send(two.key, Channel.RAFT, frame)
             link = one.network._links[two.key]
             stream = await link.open(Channel.RAFT)
-            await stream.write(b"\xff\xff\xff\x7f" + b"x" * 100)
+            await stream.write(written)
             await two.wait(lambda: two.network.counters["frames_malformed_raft"] == 1)
             one.network.send(two.key, Channel.RAFT, b"in bounds")
             await two.wait(lambda: two.frames(Channel.RAFT, one) == [b"in bounds"])

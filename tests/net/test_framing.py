@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from p2pool.drivers.net.addresses import parse_full_address, peer_id_of, without_peer_id
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.drivers.net.frames import FrameReader, SendQueue, encode_frame
+from p2pool.drivers.net.frames import FRAMES_PER_TURN, FrameReader, SendQueue, encode_frame
 from p2pool.model.errors import Malformed, Misconfigured
 from p2pool.model.ids import PeerKey
 from p2pool.model.limits import STREAM_FRAME_MAX_BYTES
@@ -35,7 +35,7 @@ async def read_all(pieces: list[bytes]) -> list[bytes]:
     return frames
 
 
-@given(st.lists(st.binary(max_size=300), max_size=20), st.integers(1, 50))
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=20), st.integers(1, 50))
 def test_however_the_bytes_are_cut_the_frames_are_the_same(frames: list[bytes], cut: int) -> None:
     """Encoding, cutting into pieces and reading gives the frames back."""
     joined = b"".join(encode_frame(frame) for frame in frames)
@@ -55,14 +55,34 @@ def test_any_bytes_give_frames_or_a_refusal(data: bytes) -> None:
 
 async def test_golden_bytes() -> None:
     """The length is an unsigned varint, as in every libp2p protocol."""
-    assert encode_frame(b"") == b"\x00"
     assert encode_frame(b"ab") == b"\x02ab"
     assert encode_frame(b"x" * 300)[:3] == b"\xac\x02x"
     assert encode_frame(bytes(STREAM_FRAME_MAX_BYTES))[:3] == b"\x80\x80\x40"
     with pytest.raises(Malformed):
         encode_frame(bytes(STREAM_FRAME_MAX_BYTES + 1))
+    with pytest.raises(Malformed, match="empty"):
+        encode_frame(b"")
+    with pytest.raises(Malformed, match="empty"):
+        await read_all([b"\x02ab\x00"])
     with pytest.raises(Malformed, match="inside a frame"):
         await read_all([b"\x05abc"])
+
+
+async def test_other_tasks_run_between_frames_that_have_all_arrived() -> None:
+    """A buffer full of the smallest frames holds nobody up, however many there are."""
+    count, steps = 64 * FRAMES_PER_TURN, 0
+
+    async def step() -> None:
+        nonlocal steps
+        while True:
+            steps += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(step)
+        assert await read_all([encode_frame(b"x") * count]) == [b"x"] * count
+        assert steps >= count // FRAMES_PER_TURN - 1
+        nursery.cancel_scope.cancel()
 
 
 def test_a_queue_is_bounded_by_frames_and_by_bytes() -> None:

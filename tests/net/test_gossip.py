@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.keys import KeyPair
@@ -134,15 +135,18 @@ async def test_one_that_floods_is_held_to_its_rate() -> None:
             assert one.network.standing(two.key) is Standing.MEMBER
 
 
-async def test_garbage_on_a_gossip_stream_ends_that_stream_only() -> None:
-    """Bytes that are no RPC, from a member: frames go on, and gossip comes back."""
+@pytest.mark.parametrize(
+    "garbage", [b"\x05\xff\xff\xff\xff\xff", bytes(64 * 1024)], ids=["no_rpc", "empty_frames"]
+)
+async def test_garbage_on_a_gossip_stream_ends_that_stream_only(garbage: bytes) -> None:
+    """Bytes that are no RPC, or empty frames, from a member: frames go on, gossip comes back."""
     with trio.fail_after(60):
         async with running(1) as one, running(2) as two:
             introduce(one, two)
             await wait_members(one, two)
             await publish_until(one, [two], b"warm")
             stream = pubsub_of(one).peers[peer_id_of(two.key)]
-            await stream.write(b"\x05\xff\xff\xff\xff\xff")
+            await stream.write(garbage)
             await two.wait(lambda: two.network.counters["gossip_streams_broken"] > 0)
             one.network.send(two.key, Channel.RAFT, b"still here")
             await two.wait(lambda: two.frames(Channel.RAFT, one) == [b"still here"])

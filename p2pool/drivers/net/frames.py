@@ -2,7 +2,9 @@
 
 A frame is its length as an unsigned varint and then its bytes, as all libp2p protocols do it.
 Invariants: the length is checked before a byte of the body is kept; a stream that ends inside a
-frame is an error, one that ends between two is not; a queue holds at most so many frames and bytes.
+frame is an error, one that ends between two is not; no frame is empty, as no message is (a byte
+each, they would be the cheapest way to keep us busy); other tasks run between frames, however many
+have arrived already; a queue holds at most so many frames and bytes.
 The library's own `read_exactly` gives up after 100 partial reads, which a frame of 1 MiB in Mplex's
 slices of 4 KiB exceeds, and reads a varint byte by byte, for each of which Yamux sends a window
 update; so reading goes through a buffer here.
@@ -30,6 +32,8 @@ READ_BYTES = 64 * 1024
 LENGTH_MAX_BYTES = 4
 END_PATIENCE_MS = 1_000
 BATCH_BYTES = 64 * 1024
+FRAMES_PER_TURN = 16
+"""So many frames out of the buffer, then other tasks have their turn."""
 
 STREAM_ERRORS = (
     BaseLibp2pError,
@@ -48,8 +52,10 @@ close) are the library's ways to say so. Never trio.Cancelled, never an assertio
 
 
 def encode_frame(frame: bytes) -> bytes:
-    """`frame` behind its length. Malformed when it is longer than STREAM_FRAME_MAX_BYTES."""
+    """`frame` behind its length. Malformed: empty, or longer than STREAM_FRAME_MAX_BYTES."""
     size = len(frame)
+    if not size:
+        raise Malformed("A frame is empty.", hint="Send a message in it, or none.")
     if size > STREAM_FRAME_MAX_BYTES:
         raise Malformed(
             f"A frame of {size} bytes is over the limit of {STREAM_FRAME_MAX_BYTES}.",
@@ -84,6 +90,7 @@ class FrameReader:
         self._stream = stream
         self._max_bytes = max_bytes
         self._buffer = bytearray()
+        self._taken = 0
 
     def _take(self) -> bytes | None:
         """The next whole frame out of the buffer, if one is there."""
@@ -91,6 +98,8 @@ class FrameReader:
         if decoded is None:
             return None
         length, start = decoded
+        if not length:
+            raise Malformed("A frame is empty.")
         if length > self._max_bytes:
             raise Malformed(f"A frame of {length} bytes is over the limit of {self._max_bytes}.")
         if len(self._buffer) < start + length:
@@ -101,9 +110,14 @@ class FrameReader:
 
     async def receive(self) -> bytes | None:
         """The next frame; None at an orderly end. Malformed: their fault. STREAM_ERRORS: ended."""
+        if self._taken >= FRAMES_PER_TURN:
+            self._taken = 0
+            # Before a frame is taken: cancelled here, none is lost.
+            await trio.lowlevel.checkpoint()
         while True:
             frame = self._take()
             if frame is not None:
+                self._taken += 1
                 return frame
             try:
                 data = await read_some(self._stream, READ_BYTES)

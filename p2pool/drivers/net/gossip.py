@@ -312,7 +312,9 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         """Write to one peer until its queue is closed, or its stream fails."""
         try:
             while (rpc := await outbound.queue.pop()) is not None:
-                await outbound.stream.write(_encode(rpc))
+                if rpc.ByteSize():
+                    # An empty one says nothing, and an empty frame would end the stream.
+                    await outbound.stream.write(_encode(rpc))
         except Exception as error:
             # A task of the library's service, which any exception would end; only Cancelled may.
             if not isinstance(error, STREAM_ERRORS):
