@@ -129,10 +129,10 @@ def spawn(
     goes to the second result, its log lines to the child's log."""
     directory.mkdir(parents=True, exist_ok=True)
     log, output = directory / f"{name}.log", directory / f"{name}.out"
-    # A packed program is its own interpreter.
-    program = (
-        [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "p2pool"]
-    )
+    # A packed program is its own interpreter. Any other imports nothing from the directory that
+    # the user happens to be in (-P), where a trio.py of theirs would take the place of ours.
+    packed = getattr(sys, "frozen", False)
+    program = [sys.executable] if packed else [sys.executable, "-P", "-m", "p2pool"]
     with log.open("ab") as err, output.open("wb") as out:
         process = subprocess.Popen(
             [*program, *arguments],
