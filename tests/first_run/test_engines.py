@@ -217,14 +217,17 @@ async def test_an_engine_without_an_image(
     on the engine."""
     client = docker.APIClient(base_url=engine.url, version="auto")
     before = client.images(quiet=True)
-    monkeypatch.setattr(engines, "BUSYBOX", tmp_path / "busybox")
-    said = await refused(tmp_path, monkeypatch, engine.url)
+    busybox, pool = tmp_path / "a-busybox", tmp_path / "pool"
+    pool.mkdir()
+    monkeypatch.setattr(engines, "BUSYBOX", busybox)
+    said = await refused(pool, monkeypatch, engine.url)
     assert "The Docker Engine has no image to run" in said
     assert "sudo apt-get install busybox-static" in said
     # A busybox that the container's kernel does not find the libraries of.
-    (tmp_path / "busybox").write_text("#!/bin/bash\necho true\n")
-    (tmp_path / "busybox").chmod(0o755)
-    said = await refused(tmp_path, monkeypatch, engine.url)
+    busybox.write_text("#!/bin/bash\necho true\n")
+    busybox.chmod(0o755)
+    said = await refused(pool, monkeypatch, engine.url)
+    assert "A container of p2pool-dev/busybox" in said
     assert "does not run" in said
     assert client.images(quiet=True) == before
     assert client.containers(all=True) == []
