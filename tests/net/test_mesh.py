@@ -11,9 +11,10 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerstore import create_signed_peer_record
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.score import PeerScorer, ScoreParams
 from multiaddr import Multiaddr
 
-from p2pool.drivers.net import mesh
+from p2pool.drivers.net import gossip, mesh
 from p2pool.drivers.net.addresses import peer_id_of
 from p2pool.drivers.net.mesh import HEARTBEAT_INTERVAL_S
 from p2pool.model.limits import GOSSIP_PER_FORWARDER_PER_S
@@ -70,15 +71,20 @@ async def test_a_running_router_has_the_settings_that_were_chosen() -> None:
 
 
 async def test_the_heartbeat_of_a_small_mesh_keeps_its_interval() -> None:
-    """Three members, fewer than any degree: each beat is a second after the last, health or not."""
+    """Three members, fewer than any degree: each beat is a second after the last, health or not.
+
+    The library judges a mesh's health where it has a scorer only, so there is one here: with
+    `adaptive_gossip_enabled` the second beat would be a minute after the first.
+    """
     beats: list[float] = []
     with trio.fail_after(90):
         async with running(1) as one, running(2) as two, running(3) as three:
+            router = pubsub_of(one).pool_router
+            router.scorer = PeerScorer(ScoreParams())
             for node, other in ((one, two), (two, three), (three, one)):
                 introduce(node, other)
             await wait_members(one, two, three)
             await publish_until(one, [two, three], b"warm")
-            router = pubsub_of(one).pool_router
             beat = router.mesh_heartbeat
 
             def noted() -> Any:
@@ -151,6 +157,27 @@ async def test_a_mesh_that_is_full_is_left_as_it_is(monkeypatch: pytest.MonkeyPa
                 await trio.sleep(HEARTBEAT_INTERVAL_S)
                 now = [set(pubsub_of(n).pool_router.mesh[BEAT]) for n in nodes]
                 beats, settled = (beats + 1, now) if now == settled else (0, now)
+
+
+async def test_who_lost_its_stream_is_in_no_mesh_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its place came on that stream. The peer forgot ours, and has peers enough to graft nobody: we
+    would send it everything and get nothing, were it still in our mesh and so not grafted anew."""
+    monkeypatch.setattr(gossip, "YOUNG_S", 600.0)
+    with trio.fail_after(60):
+        async with running(1) as one, running(2) as two:
+            introduce(one, two)
+            await wait_members(one, two)
+            mine, theirs = pubsub_of(one), pubsub_of(two)
+            here, there = peer_id_of(one.key), peer_id_of(two.key)
+            await one.wait(lambda: there in mine.pool_router.mesh[BEAT])
+            await two.wait(lambda: here in theirs.pool_router.mesh[BEAT])
+            theirs.pool_router.degree_low = 0
+            old = theirs.peers[here]
+            mine._inbound[there].cancel()
+            await two.wait(lambda: theirs.peers.get(here) not in (None, old))
+            with trio.fail_after(20):
+                await two.wait(lambda: here in theirs.pool_router.mesh[BEAT])
+            assert there in mine.pool_router.mesh[BEAT]
 
 
 async def test_who_prunes_us_does_not_say_whom_we_dial() -> None:
