@@ -5,7 +5,7 @@
 PY := .venv/bin/python
 # Byte code must be kept: without it each import of libp2p costs seconds.
 unexport PYTHONDONTWRITEBYTECODE
-SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(PYTHON)') \
+SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(subst ','\'',$(PYTHON))') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
 .PHONY: help setup setup-dev demo test check sim chaos lifecycles starts bench format abi clean
