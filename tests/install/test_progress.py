@@ -4,10 +4,11 @@ import os
 import pty
 import re
 import subprocess
+import sys
 
 import pytest
 
-from tests.install.checkout import DEADLINE_S, Checkout, put_wheel
+from tests.install.checkout import DEADLINE_S, ROOT, Checkout, put_wheel
 
 NUMBER = 30
 WIDTH = 60
@@ -98,3 +99,17 @@ def test_it_fails_as_usual_where_nobody_reads(begun: Checkout, where: str) -> No
     script = f"sh packaging/setup {where}"
     done = begun.run([str(begun.tools / "bash"), "-c", script])
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("sentence", ["it failed", "it failed.", "it failed...", "it failed. "])
+def test_a_failure_ends_in_one_full_stop(sentence: str) -> None:
+    """It may quote the last words of pip, which have one of their own or not."""
+    script = f"import progress; progress.Progress().fail({sentence!r}, 'try again')"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT / "packaging",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "p2pool: it failed.\n  To do: try again\n"
