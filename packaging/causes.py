@@ -9,6 +9,7 @@ import errno
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -27,13 +28,16 @@ class Cause:
 
 
 LITTLE_BYTES = 50 * 1024 * 1024
-ROOM = "make room on it (df -h shows the disks)"
+FEW_FILES = 100
+ROOM = "make room on it (df -h shows the disks, df -i how many more files they take)"
 FULL = re.compile(r"No space left on device|Errno 28\b|Disk quota exceeded|Errno 122\b")
 READ_ONLY = re.compile(r"Read-only file system|Errno 30\b")
 DENIED = re.compile(r"(?:Errno 13\]|Permission denied|PermissionError)[^'\n]*(?:'([^'\n]+)')?")
 NO_TEMPORARY = re.compile(r"No usable temporary directory")
 NOWHERE = Cause("no temporary directory can be written", "export TMPDIR=/a/directory/of/yours")
-NO_INDEX = re.compile(r"Ignoring indexes|--no-index")
+NO_INDEX = re.compile(
+    r"Ignoring indexes|--no-index|^PIP_NO_INDEX=(?!0|no|false|off|f|n)", re.M | re.I
+)
 UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|SSLError\(")
 NO_SSL = re.compile(r"ssl module in Python is not available|No module named '_ssl'")
 UNREACHABLE = re.compile(
@@ -67,20 +71,45 @@ def _free(places: Sequence[Path]) -> tuple[int, Path]:
     return min((shutil.disk_usage(place).free // 1024**2, place) for place in places)
 
 
+def free_files(place: Path) -> int | None:
+    """How many more files a disk takes; None where it takes as many as there is room for."""
+    told = os.statvfs(place)
+    return told.f_favail if told.f_files else None
+
+
+def _no_more_files(places: Sequence[Path]) -> Cause | None:
+    """A disk with room takes no file when its inodes are used up; the error is the same."""
+    for place in places:
+        free = free_files(place)
+        if free is not None and free < FEW_FILES:
+            shown = shlex.quote(str(place))
+            return Cause(
+                f"the disk of {place} takes {free} more files, which are too few",
+                f"remove files from it (df -i {shown} shows how many it takes; "
+                "TMPDIR names another disk to unpack on)",
+            )
+    return None
+
+
 def _disk_full(told: str, _: int, places: Sequence[Path]) -> Cause | None:
     if not FULL.search(told):
         return None
+    if (files := _no_more_files(places)) is not None:
+        return files
     free_mib, place = _free(places)
     return Cause(
         f"a disk is full: that of {place} has {free_mib} MiB free, and p2pool takes about 450 MiB",
-        f"make room on it (df -h '{place}' shows the disk; TMPDIR names another one to unpack on)",
+        f"make room on it (df -h {shlex.quote(str(place))} shows the disk; "
+        "TMPDIR names another one to unpack on)",
     )
 
 
 def _little_room(_: str, __: int, places: Sequence[Path]) -> Cause | None:
     """Some steps do not tell why they failed, as that of venv which puts pip there."""
     free_mib, _place = _free(places)
-    return _disk_full("Errno 28", 0, places) if free_mib * 1024**2 < LITTLE_BYTES else None
+    if free_mib * 1024**2 < LITTLE_BYTES:
+        return _disk_full("Errno 28", 0, places)
+    return _no_more_files(places)
 
 
 def _not_allowed(told: str, _: int, places: Sequence[Path]) -> Cause | None:
@@ -97,7 +126,8 @@ def _not_allowed(told: str, _: int, places: Sequence[Path]) -> Cause | None:
 
 
 def _own(place: Path) -> str:
-    return f"sudo chown -R \"$(id -un)\" '{place}', or clone p2pool to a directory of yours"
+    shown = shlex.quote(str(place))
+    return f'sudo chown -R "$(id -un)" {shown}, or clone p2pool to a directory of yours'
 
 
 def _colon(told: str, _: int, places: Sequence[Path]) -> Cause | None:
@@ -140,7 +170,7 @@ def _network(told: str, _: int, __: Sequence[Path]) -> Cause | None:
 def _broken(told: str, _: int, __: Sequence[Path]) -> Cause | None:
     if not BROKEN.search(told):
         return None
-    return Cause("a download broke off or came damaged", "try again")
+    return Cause("a download was cut short or corrupted", "try again")
 
 
 def _name_of_the_built(told: str) -> str | None:
@@ -183,10 +213,10 @@ def _no_match(told: str, _: int, __: Sequence[Path]) -> Cause | None:
     found = NO_MATCH.search(told)
     if found is None:
         return None
-    if NO_INDEX.search(told) or os.environ.get("PIP_NO_INDEX"):
+    if NO_INDEX.search(told):
         return Cause(
             f"pip was told to ask no registry, and {found[1]} is not here",
-            "unset PIP_NO_INDEX",
+            "unset PIP_NO_INDEX, or no-index in pip's settings (python3 -m pip config debug)",
             absent=True,
         )
     if refused := REFUSED.search(told):
@@ -242,9 +272,11 @@ def of_error(error: OSError, place: Path) -> Cause:
     if NO_TEMPORARY.search(str(error)):
         return NOWHERE
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Cause(f"the disk of {where} is full", ROOM)
+        return _no_more_files([place]) or Cause(f"the disk of {where} is full", ROOM)
     if error.errno == errno.EROFS:
         return Cause(f"{where} lies on a read-only file system", "clone p2pool to a disk of yours")
     if error.errno in (errno.EACCES, errno.EPERM):
         return Cause(f"{where} may not be written by this user", _own(place))
-    return Cause(f"{where}: {error.strerror or error}", f"look at it (ls -ld '{where}')")
+    return Cause(
+        f"{where}: {error.strerror or error}", f"look at it (ls -ld {shlex.quote(str(where))})"
+    )

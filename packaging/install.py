@@ -20,11 +20,14 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
+from types import MappingProxyType
 
-from causes import Cause, cause_of, of_error
+from causes import Cause, cause_of, free_files, of_error
 from progress import Progress, follow
+from settings import Unreadable, settings_of
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -35,14 +38,15 @@ PYTHON = VENV / "bin" / "python"
 WHEELS = ROOT / "packaging" / "wheels"
 SIZE_BYTES = 450 * 1024 * 1024
 """What a complete environment takes, with room for what pip unpacks on the way."""
+FILES = 15_000
+"""How many files and directories that is, about."""
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 PIP_WANTED = (25, 1)
 """Older ones take twice as long to find out what goes together."""
 MISLEADING = (
-    "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_QUIET", "PIP_VERBOSE", "PIP_LOG",
-    "PIP_DRY_RUN", "PIP_REQUIRE_VIRTUALENV", "PIP_EDITABLE", "PIP_REQUIREMENT",
-    "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__",
+    "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PYTHONWARNINGS", "__PYVENV_LAUNCHER__",
 )  # fmt: skip
-"""Settings of the environment that would put packages elsewhere, or hide what pip says."""
+"""Variables that would have Python look elsewhere, or take longer, or end at a warning."""
 
 
 class Failed(Exception):
@@ -145,15 +149,24 @@ def why_anew(chosen: bool) -> str | None:
     return None
 
 
-def check_room(needed_bytes: int) -> None:
-    """Raise `Failed` where the disk has too little room for an environment."""
+def check_room(needed_bytes: int, needed_files: int) -> None:
+    """Raise `Failed` where the disk has too little room for an environment, or for its files."""
     free_bytes = shutil.disk_usage(ROOT).free
     if free_bytes < needed_bytes:
         raise Failed(
             Cause(
                 f"the disk of {ROOT} has {free_bytes // 1024**2} MiB free, "
                 f"and an installation takes {needed_bytes // 1024**2} MiB",
-                f"make room on it (df -h '{ROOT}' shows the disk)",
+                f"make room on it (df -h {quote(str(ROOT))} shows the disk)",
+            )
+        )
+    free = free_files(ROOT)
+    if free is not None and free < needed_files:
+        raise Failed(
+            Cause(
+                f"the disk of {ROOT} takes {free} more files, "
+                f"and an installation has {needed_files}",
+                f"remove files from it (df -i {quote(str(ROOT))} shows how many it takes)",
             )
         )
 
@@ -168,7 +181,7 @@ def make_venv(progress: Progress, reason: str | None) -> None:
             shutil.rmtree(VENV)
     fresh = not VENV.exists()
     if fresh:
-        check_room(SIZE_BYTES)
+        check_room(SIZE_BYTES, FILES)
     VENV.mkdir(exist_ok=True)
     BEGUN.touch()
     if fresh:
@@ -177,12 +190,19 @@ def make_venv(progress: Progress, reason: str | None) -> None:
         run(progress, [base_python(), "-m", "venv", str(VENV)])
 
 
-def environment(temporary: Path) -> dict[str, str]:
-    """The caller's environment without what would mislead pip."""
-    kept = {name: value for name, value in os.environ.items() if name not in MISLEADING}
+def surroundings() -> dict[str, str]:
+    """The caller's environment without what would mislead Python."""
+    return {name: value for name, value in os.environ.items() if name not in MISLEADING}
+
+
+def environment(temporary: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment for pip, with these settings of its user and no others."""
+    kept = {name: value for name, value in surroundings().items() if not name.startswith("PIP_")}
     return {
         **kept,
+        **settings,
         "TMPDIR": str(temporary),
+        "PIP_CONFIG_FILE": os.devnull,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_COLOR": "1",
         "PIP_NO_INPUT": "1",
@@ -191,17 +211,19 @@ def environment(temporary: Path) -> dict[str, str]:
     }
 
 
-def run(progress: Progress, command: list[str]) -> None:
+def run(progress: Progress, command: list[str], settings: Mapping[str, str] = NO_SETTINGS) -> None:
     """Run a step, its output to the log; `Failed` with the cause if it fails.
 
     A pip that fails before it installs anything leaves the environment as good as it was.
     """
     # A directory of its own, for a pip that is killed leaves what it unpacked.
     with tempfile.TemporaryDirectory(prefix="p2pool-pip-", ignore_cleanup_errors=True) as name:
-        code, told = follow(command, ROOT, environment(Path(name)), LOG, progress)
+        code, told = follow(command, ROOT, environment(Path(name), settings), LOG, progress)
     if code != 0:
         if "pip" in command and "Installing collected packages" not in told:
             BEGUN.unlink(missing_ok=True)
+        # pip does not say that it was told to ask no registry.
+        told = f"PIP_NO_INDEX={settings.get('PIP_NO_INDEX', '0')}\n{told}"
         raise Failed(cause_of(told, code, [ROOT, Path(tempfile.gettempdir())]), log=True)
 
 
@@ -214,14 +236,49 @@ def pip_version() -> tuple[int, ...]:
     return tuple(int(word) for word in words if word.isdigit())
 
 
+def pip_settings(progress: Progress) -> dict[str, str]:
+    """The settings of pip that hold here, as variables; says which ones do not."""
+    try:
+        kept, left_out = settings_of(PYTHON, surroundings())
+    except Unreadable as error:
+        BEGUN.unlink(missing_ok=True)
+        raise Failed(error.cause) from error
+    if left_out:
+        progress.line(f"not used here, of your settings of pip: {', '.join(left_out)}")
+    return kept
+
+
+def check_whole(extras: list[str]) -> None:
+    """Raise `Failed` where the environment lacks something, whatever pip said."""
+    done = subprocess.run(
+        [str(PYTHON), "-I", str(ROOT / "packaging" / "whole.py"), str(ROOT), *extras],
+        env=surroundings(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = (done.stdout or done.stderr).strip().splitlines() or ["it cannot be looked at"]
+        raise Failed(
+            Cause(
+                f"pip reported success, but the environment is not whole: {lines[-1]}",
+                f"look at pip's settings ({quote(str(PYTHON))} -m pip config debug)",
+            ),
+            log=True,
+        )
+
+
 def install(progress: Progress, extras: list[str]) -> None:
     """Install p2pool and what it requires into `.venv`."""
     pip = [str(PYTHON), "-m", "pip", "install"]
+    settings = pip_settings(progress)
     if pip_version() < PIP_WANTED:
         progress.phase("fetching a newer pip")
         newer = ".".join(map(str, PIP_WANTED))
         try:
-            run(progress, [*pip, "--retries", "1", "--upgrade", f"pip>={newer}"])
+            run(progress, [*pip, "--retries", "1", "--upgrade", f"pip>={newer}"], settings)
         except Failed as failure:
             if not failure.cause.absent:
                 raise
@@ -230,7 +287,9 @@ def install(progress: Progress, extras: list[str]) -> None:
     wanted = f".[{','.join(extras)}]" if extras else "."
     progress.phase("asking the registry what p2pool requires")
     links = ["--find-links", str(WHEELS.relative_to(ROOT))]
-    run(progress, [*pip, "--retries", "3", "--prefer-binary", *links, "--editable", wanted])
+    command = [*pip, "--retries", "3", "--prefer-binary", *links, "--editable", wanted]
+    run(progress, command, settings)
+    check_whole(extras)
     # libp2p brings trio_typing, whose stubs of an old trio hide trio's own types from mypy.
     for stubs in VENV.glob("lib/python3*/site-packages/trio-stubs"):
         shutil.rmtree(stubs)

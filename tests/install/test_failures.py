@@ -2,6 +2,7 @@
 
 import io
 import os
+import shlex
 import socket
 import subprocess
 import tarfile
@@ -129,6 +130,40 @@ def test_a_disk_that_fills_up_meanwhile(small_disk: Path, tmp_path: Path, bare_v
     fails(done, "a disk is full", str(checkout.path), "about 450 MiB", "df -h")
 
 
+@pytest.fixture
+def disk_of_few_files(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room, and with inodes for no more than 4000 files."""
+    path = tmp_path / "few"
+    path.mkdir()
+    options = "size=1g,nr_inodes=4000"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], check=True)
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@AS_ROOT
+def test_a_disk_that_takes_too_few_files(disk_of_few_files: Path, tmp_path: Path) -> None:
+    """It is said before anything is made; df -h would show room."""
+    checkout = lay_out(disk_of_few_files / "p2pool", tmp_path / "tools")
+    fails(checkout.make("setup"), f"the disk of {checkout.path} takes 3", "more files", "df -i")
+    assert not checkout.venv.exists()
+
+
+@AS_ROOT
+def test_a_disk_that_takes_no_more_files_meanwhile(
+    disk_of_few_files: Path, tmp_path: Path, bare_venv: Path
+) -> None:
+    """Its inodes are used up while packages are unpacked: no package is blamed."""
+    checkout = lay_out(disk_of_few_files / "it's p2pool", tmp_path / "tools")
+    checkout.takes(bare_venv)
+    many = {f"many/file_{number}.txt": b"" for number in range(4000)}
+    put_wheel(checkout.path / "packaging" / "wheels", "many", many)
+    checkout.requires("many")
+    done = checkout.make("setup")
+    shown = shlex.quote(str(checkout.path))
+    fails(done, "more files, which are too few", f"df -i {shown} shows")
+
+
 @AS_ROOT
 def test_a_full_disk_for_temporary_files(checkout: Checkout, tmp_path: Path) -> None:
     """The step that puts pip into the environment does not even say what it met."""
@@ -181,6 +216,15 @@ def test_a_python_that_is_too_old(checkout: Checkout) -> None:
     fails(checkout.make("setup"), "'python3' here is Python 3.9")
     put_python(checkout.tools, "python2", "echo 207")
     fails(checkout.make("setup", "PYTHON=python2"), "'python2' here is Python 2.7")
+
+
+def test_a_python_whose_path_has_quotes(checkout: Checkout, tmp_path: Path) -> None:
+    """The Makefile hands it on as it is."""
+    folder = tmp_path / "a'b"
+    folder.mkdir()
+    put_python(folder, "python", "echo 207")
+    done = checkout.make("setup", f"PYTHON={folder}/python")
+    fails(done, f"'{folder}/python' here is Python 2.7")
 
 
 def test_another_python_is_found_where_the_usual_one_is_too_old(begun: Checkout) -> None:
