@@ -82,7 +82,7 @@ def test_elsewhere_lines_come_at_intervals(begun: Checkout) -> None:
     assert re.search(r"installing \d+ packages: package\d+ \(\d+/\d+\)", done.stdout), done.stdout
 
 
-@pytest.mark.parametrize("where", [">&- 2>&- <&-", ">/dev/full", "| head -n 1"])
+@pytest.mark.parametrize("where", [">&- 2>&- <&-", "| head -n 1"])
 def test_it_installs_where_nobody_reads(begun: Checkout, where: str) -> None:
     """A closed, full or broken output silences the installation, and does not end it."""
     script = f"set -o pipefail; make setup {where}"
@@ -92,11 +92,10 @@ def test_it_installs_where_nobody_reads(begun: Checkout, where: str) -> None:
     assert not (begun.venv / "begun").exists()
 
 
-@pytest.mark.parametrize("where", [">&- 2>&-", ">/dev/full 2>&1"])
-def test_it_fails_as_usual_where_nobody_reads(begun: Checkout, where: str) -> None:
+def test_it_fails_as_usual_where_nobody_reads(begun: Checkout) -> None:
     """The exit code is that of the failure, and nothing is written on top of it."""
     begun.requires("no-such-thing-of-p2pool")
-    script = f"sh packaging/setup {where}"
+    script = "sh packaging/setup >/dev/full 2>&1"
     done = begun.run([str(begun.tools / "bash"), "-c", script])
     assert (done.returncode, done.stderr) == (1, "")
 
