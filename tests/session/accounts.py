@@ -162,11 +162,13 @@ def overdrafts(accounts: Accounts, budgets: Budgets) -> list[str]:
 
 
 def overrun(minutes: float, budgets: Budgets) -> list[str]:
-    """A sentence where a whole run took longer than it may."""
-    if minutes <= budgets.total_minutes:
+    """A sentence where a whole run took half more than its budget."""
+    limit = budgets.total_minutes * LIMIT_FACTOR
+    if minutes <= limit:
         return []
     return [
-        f"All tests took {minutes:.1f} minutes, and may take {budgets.total_minutes:g}."
+        f"All tests took {minutes:.1f} minutes, and their budget is {budgets.total_minutes:g}, at"
+        f" most {limit:.1f}."
         " The table above shows where they went."
     ]
 

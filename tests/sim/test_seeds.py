@@ -1,4 +1,4 @@
-"""Fifty seeds of sixty virtual seconds of everything at once, and that a seed is a run."""
+"""Twenty seeds of sixty virtual seconds of everything at once, and that a seed is a run."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -8,10 +8,10 @@ import pytest
 from tests.sim.__main__ import report, run
 from tests.sim.trouble import Outcome, tell
 
-SEEDS = 50
+SEEDS = 20
 
 
-def test_fifty_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_twenty_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     """One leader per term, committed prefixes agree, no GPU twice, nothing acknowledged is lost."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(run, range(SEEDS), chunksize=2))
