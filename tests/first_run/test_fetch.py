@@ -3,6 +3,7 @@
 Real npm, real pip, real file systems; the registries that fail are real servers, too.
 """
 
+import functools
 import http.server
 import importlib.util
 import os
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -319,3 +320,19 @@ def test_a_stranger_without_a_network(stranger: Stranger, path: str | None) -> N
         assert word in done.stderr, done.stderr
     assert stranger.left() == []
     assert not (stranger.home / ".local" / "share" / "p2pool-dev").exists()
+
+
+async def test_a_program_that_does_not_want_to_end(tmp_path: Path) -> None:
+    """It is killed with what it started, and whoever was cancelled waits for that."""
+    script = "trap '' TERM; sleep 600 & echo $! > started; while :; do sleep 600; done"
+    note = tmp_path / "started"
+    async with trio.open_nursery() as nursery:
+        run = functools.partial(command.run_command, ["sh", "-c", f"cd {tmp_path}; {script}"])
+        nursery.start_soon(run)
+        while True:
+            await trio.sleep(0.02)
+            if note.exists() and note.read_text().endswith("\n"):
+                break
+        nursery.cancel_scope.cancel()
+    with suppress(psutil.NoSuchProcess):
+        assert psutil.Process(int(note.read_text())).status() == psutil.STATUS_ZOMBIE
