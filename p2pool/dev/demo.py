@@ -4,7 +4,10 @@ Every step checks what it says. What fails ends the story with which step, why, 
 are; whatever happens, nothing is left behind: no process, container, image, network or directory.
 """
 
+import shlex
+import shutil
 import signal
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -32,15 +35,22 @@ from p2pool.wire.typed import sign_grant, sign_request
 
 REPLICAS = 3
 MEMORY_BYTES = 64 * 1024 * 1024
-NEXT = """
-Nothing of it is left. What to do next:
-  p2pool dev up         the same pool, to play with; it prints what to try
+NEXT = """  p2pool dev up         the same pool, to play with; it prints what to try
   p2pool agent check    does this machine qualify, and what to do if not
   p2pool --help         all commands"""
 COMMAND = 'echo "replica $P2POOL_REPLICA began at $(date +%s)"; while true; do sleep 1; done'
 
 Running = dict[str, tuple[int, int]]
 """Allocation -> (attempt, start of its container in Unix milliseconds)."""
+
+
+def next_steps() -> str:
+    """What to do after the demonstration; first, where a shell would not find `p2pool`, how it
+    does."""
+    activate = Path(sys.executable).parent / "activate"
+    unknown = shutil.which("p2pool") is None and activate.exists()
+    found = f"  source {shlex.quote(str(activate))}\n" if unknown else ""
+    return f"\nNothing of it is left. What to do next:\n{found}{NEXT}"
 
 
 def _temporary() -> Path:
@@ -210,4 +220,4 @@ class Demo:
         for name, value in rows:
             table.add_row(name, value)
         self._narrator.show(table)
-        self._narrator.show(Text(NEXT))
+        self._narrator.show(Text(next_steps()))
