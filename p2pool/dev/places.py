@@ -46,7 +46,7 @@ def user_pool() -> Path:
 
 def nearest(directory: Path) -> Path:
     """What there is of a directory's path."""
-    return next(place for place in (directory, *directory.parents) if place.is_dir())
+    return next(place for place in (directory, *directory.parents) if os.path.isdir(place))
 
 
 def free_bytes(directory: Path) -> int:

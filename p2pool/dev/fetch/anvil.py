@@ -52,7 +52,8 @@ async def find_anvil(say: Say, spare: Path) -> Path:
         binary = place / NAME if place is not None else None
         if place is None or binary is None:
             continue
-        if binary.exists():
+        # Not Path.exists, which raises where the way to it may not be searched.
+        if os.path.exists(binary):
             broken = await _why_broken(binary)
             if not broken:
                 return binary
