@@ -175,6 +175,12 @@ def require(directory: Path) -> State:
     """What the file says. `NotFound` where there is no pool, `Conflict` while one is started."""
     state = read(directory)
     if state is None:
+        running = " ".join(str(pid) for pid in strays(directory))
+        if running:
+            raise NotFound(
+                f"What was in {directory} is gone, but processes of a pool there still run.",
+                hint=f"End them: kill {running}",
+            )
         raise NotFound(f"There is no pool in {directory}.", hint="Start one: p2pool dev up.")
     if state.starter is not None and state.starter.alive:
         raise Conflict(
@@ -206,8 +212,14 @@ def remove(directory: Path) -> None:
             hint=f"Remove it: sudo rm -r '{directory}'",
         )
     (directory / STATE_NAME).unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
+    try:
         directory.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        # An empty directory may stay: it is a mount point, or in one that is somebody else's.
+        if error.errno not in (errno.EBUSY, errno.EACCES, errno.EPERM):
+            raise
 
 
 def no_space(directory: Path) -> DiskFull:
