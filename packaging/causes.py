@@ -61,6 +61,8 @@ NO_COMPILER = re.compile(
     r"|(?:gcc|cc|clang): (?:command )?not found|Unable to find a compiler|No such file.*gcc"
     r"|can't find Rust compiler|Microsoft Visual C\+\+|Unknown compiler"
 )
+FORBIDDEN = re.compile(r"requested \(constraint\) (.+)")
+NO_FILE = re.compile(r"Could not open requirements file:.*?'([^'\n]+)'")
 FETCHED = re.compile(r"Collecting ([A-Za-z0-9._-]+)")
 COLON = re.compile(r"contains the PATH separator")
 NO_PIP = re.compile(r"ensurepip|No module named pip")
@@ -173,6 +175,15 @@ def _broken(told: str, _: int, __: Sequence[Path]) -> Cause | None:
     return Cause("a download was cut short or corrupted", "try again")
 
 
+def _no_constraints(told: str, _: int, __: Sequence[Path]) -> Cause | None:
+    where = "see where they are named (python3 -m pip config list), or: unset PIP_CONSTRAINT"
+    if found := NO_FILE.search(told):
+        return Cause(f"the file of constraints for pip cannot be read: {found[1]}", where)
+    if found := FORBIDDEN.search(told):
+        return Cause(f"constraints for pip forbid what p2pool requires: {found[1].strip()}", where)
+    return None
+
+
 def _name_of_the_built(told: str) -> str | None:
     failed = NOT_BUILT.search(told)
     if failed is None:
@@ -251,7 +262,7 @@ def _no_pip(told: str, _: int, __: Sequence[Path]) -> Cause | None:
 _Find = Callable[[str, int, Sequence[Path]], Cause | None]
 IN_ORDER: tuple[_Find, ...] = (
     # A try that failed and was repeated is told as well: what cannot be the network comes first.
-    _disk_full, _not_allowed, _colon, _no_ssl, _no_compiler,
+    _disk_full, _not_allowed, _colon, _no_constraints, _no_ssl, _no_compiler,
     _network, _broken, _not_built, _no_match, _killed, _little_room, _no_pip,
 )  # fmt: skip
 

@@ -1,9 +1,10 @@
-"""The user's settings of pip that hold here: those that say how to reach which registry.
+"""The user's settings of pip that hold here: those that say how to reach which registry, and which
+releases this machine allows.
 
 pip takes its options from files and from the environment too. One that somebody made for other
-installations (`user = true`, `target = ...`, a constraint) would put other packages here, or put
-them elsewhere, and pip would report success. So all settings are read, the ones to keep are handed
-to pip in its environment, and its files are shut out. What is left out is named.
+installations (`user = true`, `target = ...`) would put other packages here, or put them elsewhere,
+and pip would report success. So all settings are read, the ones to keep are handed to pip in its
+environment, and its files are shut out. What is left out is named.
 """
 
 import ast
@@ -18,7 +19,8 @@ from causes import Cause
 KEPT = frozenset({
     "index-url", "pypi-url", "extra-index-url", "no-index", "find-links", "trusted-host", "cert",
     "client-cert", "proxy", "timeout", "default-timeout", "retries", "resume-retries", "cache-dir",
-    "no-cache-dir", "keyring-provider", "use-feature", "use-deprecated", "uploaded-prior-to",
+    "no-cache-dir", "constraint", "build-constraint", "keyring-provider", "use-feature",
+    "use-deprecated", "uploaded-prior-to",
 })  # fmt: skip
 OF_TASTE = frozenset({
     "disable-pip-version-check", "no-color", "no-input", "progress-bar", "quiet", "verbose", "log",

@@ -13,7 +13,6 @@ timeout = 7
 [install]
 target = {elsewhere}
 no-deps = true
-constraint = /no/such/file
 no-binary = :all:
 """
 
@@ -48,10 +47,24 @@ def test_settings_for_other_installations_are_left_out(begun: Checkout, tmp_path
         "setup", **environment, PIP_NO_DEPS="1", PIP_PYTHON="/no/python", PIP_PREFIX=str(elsewhere)
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    left_out = "constraint, no-binary, no-deps, prefix, python, target, user"
+    left_out = "no-binary, no-deps, prefix, python, target, user"
     assert f"not used here, of your settings of pip: {left_out}\n" in done.stdout
     assert begun.packages() >= {"p2pool", "varint"}
     assert not elsewhere.exists()
+
+
+def test_constraints_hold_here_too(begun: Checkout, tmp_path: Path) -> None:
+    """Whoever runs this machine may forbid a release; a file of theirs that is gone is named."""
+    environment = {"HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}
+    done = begun.make("setup", **environment, PIP_CONSTRAINT="/no/such/file")
+    assert done.returncode != 0
+    assert "the file of constraints for pip cannot be read: /no/such/file" in done.stderr
+    assert "unset PIP_CONSTRAINT" in done.stderr
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("varint==0.0.1\n")
+    done = begun.make("setup", **environment, PIP_CONSTRAINT=str(constraints))
+    assert done.returncode != 0
+    assert "constraints for pip forbid what p2pool requires: varint==0.0.1" in done.stderr
 
 
 def test_the_registry_of_a_file_is_asked(begun: Checkout, tmp_path: Path) -> None:
