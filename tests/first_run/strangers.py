@@ -90,9 +90,13 @@ class Stranger:
                 process.kill()
                 process.wait()
 
-    def left(self) -> list[str]:
-        """What is left of all that this stranger did: processes and temporary files."""
-        found = [str(path) for path in self.temporary.iterdir()]
+    def left(self, told: str = "") -> list[str]:
+        """What is left of all that this stranger did: processes and temporary files. Logs that
+        were kept are no leftover if they were told of."""
+        found = [
+            str(path) for path in self.temporary.iterdir()
+            if not (path.name.startswith("p2pool-logs-") and str(path) in told)
+        ]  # fmt: skip
         return [*found, *(" ".join(process.cmdline()) for process in self.processes())]
 
     def processes(self) -> list[psutil.Process]:
