@@ -178,7 +178,12 @@ def _spawn(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PATH": f"{path_prefix}:{path}" if path_prefix else path},
+            env={
+                **os.environ,
+                "PATH": f"{path_prefix}:{path}" if path_prefix else path,
+                # A containerd that answers late is made to write its stacks down there.
+                "TMPDIR": str(directory),
+            },
         )  # fmt: skip
 
 
