@@ -248,6 +248,17 @@ def pip_settings(progress: Progress) -> dict[str, str]:
     return kept
 
 
+def name_relatively() -> None:
+    """Have the environment name this directory by a relative path, which is ASCII.
+
+    Python 3.11 and 3.12 read the `.pth` file in the locale's encoding, even in UTF-8 mode: with
+    LC_ALL=C, no Python would start in an environment whose directory has an umlaut.
+    """
+    for path in VENV.glob("lib/python3*/site-packages/*.pth"):
+        if path.read_bytes().strip() == os.fsencode(ROOT):
+            path.write_text(os.path.relpath(ROOT, path.parent) + "\n", encoding="ascii")
+
+
 def check_whole(extras: list[str]) -> None:
     """Raise `Failed` where the environment lacks something, whatever pip said."""
     done = subprocess.run(
@@ -289,6 +300,7 @@ def install(progress: Progress, extras: list[str]) -> None:
     links = ["--find-links", str(WHEELS.relative_to(ROOT))]
     command = [*pip, "--retries", "3", "--prefer-binary", *links, "--editable", wanted]
     run(progress, command, settings)
+    name_relatively()
     check_whole(extras)
     # libp2p brings trio_typing, whose stubs of an old trio hide trio's own types from mypy.
     for stubs in VENV.glob("lib/python3*/site-packages/trio-stubs"):

@@ -37,8 +37,9 @@ def test_it_installs_where_little_is_as_usual(checkout: Checkout, tmp_path: Path
     assert checkout.packages() >= {"p2pool", "varint"}
     assert list(odd.iterdir()) == []
 
-    script = checkout.run([str(checkout.venv / "bin" / "p2pool")])
-    assert script.stdout == "p2pool runs\n", script.stderr
+    for locale in ("C", "C.UTF-8"):
+        script = checkout.run([str(checkout.venv / "bin" / "p2pool")], LC_ALL=locale)
+        assert script.stdout == "p2pool runs\n", script.stderr
     again = checkout.make("setup", HOME="/proc", **surroundings)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
