@@ -4,6 +4,7 @@ import errno
 import shutil
 import sys
 from pathlib import Path
+from shlex import quote
 
 import attrs
 import pytest
@@ -222,7 +223,8 @@ async def test_a_command_whose_directory_is_gone_ends(
 
 async def test_its_memory_is_held(runtime: ProcessRuntime) -> None:
     """One that takes more than it asked for is killed, and that is told as such."""
-    script = f"exec {sys.executable} -c 'import time; x = b\"x\" * 100_000_000; time.sleep(1000)'"
+    code = "import time; x = b'x' * 100_000_000; time.sleep(1000)"
+    script = f"exec {quote(sys.executable)} -c {quote(code)}"
     await runtime.start(plan(script, resources=Resources(memory_bytes=64 << 20)))
     ended = await wait_ended(runtime)
     assert (ended.exit_code, ended.oom_killed) == (137, True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 import pytest
 import trio
@@ -75,7 +76,7 @@ async def test_a_starter_killed_midway_is_not_followed_by_a_second_copy(
 ) -> None:
     """A shim that is slow to come holds the start: who starts again waits and finds that run."""
     go, slow = tmp_path / "go", tmp_path / "slow"
-    slow.write_text(SLOW.format(go=go, python=sys.executable))
+    slow.write_text(SLOW.format(go=quote(str(go)), python=quote(sys.executable)))
     slow.chmod(0o700)
     mend = f"import sys; sys.executable = {str(slow)!r}\n"
     script = f"echo once; {FOREVER}"

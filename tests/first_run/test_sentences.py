@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 
 import attrs
 import pytest
@@ -188,7 +189,7 @@ def test_a_narrow_terminal_without_colours(stranger: Stranger) -> None:
         "Demo(None, 3, False, narrator)._close(facts)\n"
     )
     (stranger.home / "show.py").write_text(code)
-    command = f"stty cols 80; {sys.executable} {stranger.home}/show.py"
+    command = f"stty cols 80; {quote(sys.executable)} {quote(str(stranger.home))}/show.py"
     done = stranger.run_any(
         ["script", "-qec", command, "/dev/null"], NO_COLOR="1", TERM="xterm", PYTHONUTF8="1",
         PYTHONPATH=str(Path(__file__).parents[2]),
