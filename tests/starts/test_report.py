@@ -1,6 +1,7 @@
 """The report of starts says what the run showed, failures included, and busy loops end."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -56,5 +57,10 @@ def test_an_interrupted_run_goes_on_from_what_was_written_down(tmp_path: Path) -
 
 
 def _loops() -> list[psutil.Process]:
-    here = psutil.Process().children()
-    return [one for one in here if BUSY_LOOP in one.cmdline()]
+    """Those that run. An earlier test may have left an ended child, which has no command line."""
+    found = []
+    for one in psutil.Process().children():
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            if BUSY_LOOP in one.cmdline():
+                found.append(one)
+    return found
