@@ -19,9 +19,9 @@ import trio
 from p2pool.agent.clock import read_clock
 from p2pool.agent.gate import Sealer
 from p2pool.agent.taskmetrics import TaskMetrics
+from p2pool.core.fsm.permissions import may_read
 from p2pool.core.node import Node
 from p2pool.core.peererrors import error_of
-from p2pool.core.rights import may_read
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.frames import FrameStream
 from p2pool.drivers.net.network import Network

@@ -18,10 +18,10 @@ from p2pool.codec.messages import encode_body, task_id
 from p2pool.core import catchup
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
+from p2pool.core.fsm.permissions import may
+from p2pool.core.fsm.requests import find_applied, refusal
 from p2pool.core.inputs import Asked
 from p2pool.core.peererrors import error_of
-from p2pool.core.pool.requests import find_applied, refusal
-from p2pool.core.rights import may
 from p2pool.model import limits
 from p2pool.model.entries import RequestApplied
 from p2pool.model.errors import (

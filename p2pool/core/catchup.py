@@ -4,9 +4,9 @@ What may be taken is decided in `core.following`, whom to ask when in `core.repl
 goes into the same log and the same state as a voter's. Source: design, section 7.
 """
 
+from p2pool.core.fsm.state import NO_HISTORY, PoolState
 from p2pool.core.ledger import Ledger
 from p2pool.core.pool.soundness import readable
-from p2pool.core.pool.state import NO_HISTORY, PoolState
 from p2pool.core.raft.raft import RaftRestored
 from p2pool.core.replica import Ask, Entries, Whole
 from p2pool.model import limits

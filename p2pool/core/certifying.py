@@ -22,8 +22,8 @@ import attrs
 from p2pool.codec.messages import committee_hash
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core.effects import Level, Persist, Seal
+from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.inputs import Sealed
-from p2pool.core.pool.chain import incomplete, open_link
 from p2pool.core.readings import Point
 from p2pool.model import limits
 from p2pool.model.certificates import CertificateSigned, ConfigurationSigned, Link

@@ -19,7 +19,7 @@ from collections import OrderedDict
 
 import attrs
 
-from p2pool.core.pool.state import history_after
+from p2pool.core.fsm.state import history_after
 from p2pool.core.replica import Replica
 from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey

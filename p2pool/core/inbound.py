@@ -16,8 +16,8 @@ import attrs
 
 from p2pool.core import catchup
 from p2pool.core.effects import AdmitPeer, Level
+from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.inputs import Received
-from p2pool.core.pool.chain import open_link
 from p2pool.core.proofs import ask_proof
 from p2pool.model import messages as m
 from p2pool.model.frames import (

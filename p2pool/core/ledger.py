@@ -21,10 +21,10 @@ from p2pool.codec.messages import configuration_hash, decode_snapshot, log_id
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import recovery
 from p2pool.core.following import Following
-from p2pool.core.pool.apply import apply, apply_entry
-from p2pool.core.pool.chain import open_link
+from p2pool.core.fsm.apply import apply, apply_entry
+from p2pool.core.fsm.committee_chain import open_link
+from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.core.pool.soundness import state_in
-from p2pool.core.pool.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
 from p2pool.core.readings import Point, Readings, point_of

@@ -6,7 +6,7 @@ The fields are those of `core.ledger.Ledger`, which alone changes them.
 import attrs
 
 from p2pool.codec.messages import decode_body
-from p2pool.core.pool.state import PoolState
+from p2pool.core.fsm.state import PoolState
 from p2pool.core.raft.raft import Raft
 from p2pool.core.recovery import Held
 from p2pool.model.certificates import Chain

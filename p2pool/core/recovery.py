@@ -20,8 +20,8 @@ why. Source: design, section 7.
 import attrs
 
 from p2pool.codec.messages import decode_snapshot, encode_snapshot
-from p2pool.core.pool.apply import apply, apply_entry
-from p2pool.core.pool.state import PoolState, from_bytes
+from p2pool.core.fsm.apply import apply, apply_entry
+from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Raft, RaftRestored
 from p2pool.model.certificates import Chain
 from p2pool.model.chain import PreviousLog, RootRecord

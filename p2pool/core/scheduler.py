@@ -15,8 +15,8 @@ from itertools import count
 
 import attrs
 
-from p2pool.core.pool.state import Allocation, PoolState, Task
-from p2pool.core.pool.tasks import wants_copy
+from p2pool.core.fsm.state import Allocation, PoolState, Task
+from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.scheduling.lineup import Lineup
 from p2pool.core.scheduling.room import Need, Offer, Room, need_of, room_of
 from p2pool.model import limits

@@ -5,9 +5,9 @@ Nothing here changes anything.
 """
 
 from p2pool.core.context import Context
-from p2pool.core.pool.nodes import view_reason
-from p2pool.core.pool.state import Allocation, NodeRecord, PoolState, Task
-from p2pool.core.pool.tasks import summary
+from p2pool.core.fsm.nodes import view_reason
+from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Task
+from p2pool.core.fsm.tasks import summary
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.certificates import Evidence, LeaderProof

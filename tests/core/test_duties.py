@@ -3,8 +3,8 @@
 import attrs
 import pytest
 
+from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
 from p2pool.core.leading import duties
-from p2pool.core.pool.state import Allocation, NodeRecord, PoolState
 from p2pool.model import limits
 from p2pool.model.chain import Roster
 from p2pool.model.entries import Outcome

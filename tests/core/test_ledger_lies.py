@@ -8,8 +8,8 @@ import pytest
 from p2pool.codec.messages import decode_snapshot
 from p2pool.codec.structs import encode_struct
 from p2pool.core import catchup
+from p2pool.core.fsm.state import Allocation, Task, TaskRecord, from_bytes
 from p2pool.core.ledger import Ledger
-from p2pool.core.pool.state import Allocation, Task, TaskRecord, from_bytes
 from p2pool.core.replica import Ask
 from p2pool.model import limits
 from p2pool.model.frames import SnapshotAnswered, SnapshotSent

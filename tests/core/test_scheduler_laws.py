@@ -5,8 +5,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pool.core.pool.state import PoolState
-from p2pool.core.pool.tasks import wants_copy
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.scheduler import Offer, Plan, plan
 from p2pool.core.scheduling.room import need_of
 from p2pool.model import limits

@@ -15,11 +15,11 @@ import attrs
 from p2pool.codec.messages import task_id
 from p2pool.core.asks import Asks, Pending
 from p2pool.core.certifying import Certifying
+from p2pool.core.fsm import requests
+from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
 from p2pool.core.leading import orders
 from p2pool.core.node import Node
-from p2pool.core.pool import requests
-from p2pool.core.pool.state import PoolState
 from p2pool.core.raft import election, membership, quorum, reads, replication, snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
@@ -275,7 +275,7 @@ def requests_applied_again() -> list[Patch]:
 
     return [
         ("p2pool.core.asks", "find_applied", lambda state, request: None),
-        ("p2pool.core.pool.apply", "apply_request", again),
+        ("p2pool.core.fsm.apply", "apply_request", again),
     ]
 
 

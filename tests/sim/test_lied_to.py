@@ -11,7 +11,7 @@ import pytest
 
 from p2pool.codec.messages import committee_hash, encode_body, encode_snapshot
 from p2pool.core.certifying import Certifying
-from p2pool.core.pool.state import NO_HISTORY, PoolState, history_after
+from p2pool.core.fsm.state import NO_HISTORY, PoolState, history_after
 from p2pool.model import limits
 from p2pool.model.certificates import (
     CertificatesAnswered,

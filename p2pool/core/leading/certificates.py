@@ -26,7 +26,7 @@ from p2pool.codec.certificates import (
 from p2pool.codec.messages import Record, committee_hash
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
-from p2pool.core.pool.chain import incomplete, open_link
+from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.readings import Point
 from p2pool.model import limits
 from p2pool.model.certificates import (

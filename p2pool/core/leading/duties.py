@@ -8,8 +8,8 @@ on where the last one was. Source: design, sections 6, 8 and 9.
 from collections.abc import Iterable, Iterator, Mapping
 
 from p2pool.core.context import Context
-from p2pool.core.pool.state import Allocation, NodeRecord, PoolState
-from p2pool.core.pool.tasks import past_deadline
+from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
+from p2pool.core.fsm.tasks import past_deadline
 from p2pool.core.scheduler import Offer
 from p2pool.model import limits
 from p2pool.model.chain import ChainMember

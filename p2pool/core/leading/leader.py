@@ -16,14 +16,14 @@ import attrs
 from p2pool.codec.messages import Record, encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.health import AskWitness, Health, Probe, Verdict
 from p2pool.core.leading import admission, duties
 from p2pool.core.leading.caring import Committee
 from p2pool.core.leading.certificates import Certificates
 from p2pool.core.leading.orders import Orders
 from p2pool.core.leading.reports import Reports
-from p2pool.core.pool.state import PoolState
-from p2pool.core.pool.tasks import wants_copy
 from p2pool.core.scheduler import Plan, plan
 from p2pool.core.succession import Succession
 from p2pool.model import limits

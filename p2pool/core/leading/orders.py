@@ -14,8 +14,8 @@ Source: design, section 9.
 import attrs
 
 from p2pool.core.context import Context
-from p2pool.core.pool.state import PoolState
-from p2pool.core.pool.tasks import should_run
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.tasks import should_run
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, Token
 from p2pool.model.timing import Now

@@ -7,7 +7,7 @@ Whether the state is the true one is not asked here: that takes somebody's word 
 """
 
 from p2pool.codec.messages import decode_snapshot
-from p2pool.core.pool.state import PoolState, from_bytes
+from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
 from p2pool.model.raft import Snapshot

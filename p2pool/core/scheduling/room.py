@@ -12,7 +12,7 @@ Source: design, section 9.
 
 import attrs
 
-from p2pool.core.pool.state import PoolState, Task
+from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
 from p2pool.model.hardware import Gpu, Hardware
 from p2pool.model.ids import Address, NodeId, TaskId

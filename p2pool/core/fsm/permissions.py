@@ -17,8 +17,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from p2pool.core.pool.requests import target_node
-from p2pool.core.pool.state import PoolState, Task
+from p2pool.core.fsm.requests import target_node
+from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
 from p2pool.model.chain import Roster
 from p2pool.model.errors import Malformed, NotAllowed

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from p2pool.core.pool.changes import Changes
-from p2pool.core.pool.state import NodeRecord
+from p2pool.core.fsm.changes import Changes
+from p2pool.core.fsm.state import NodeRecord
 from p2pool.model import limits
 from p2pool.model.entries import NodeChanged, NodeMoved, NodesMoved, ReplacementHeld
 from p2pool.model.states import MEMBERSHIP, Intent, Membership, Reachability

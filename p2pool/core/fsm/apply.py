@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.codec.messages import Record, decode_body
-from p2pool.core.pool import chain, nodes, tasks
-from p2pool.core.pool.adoption import adopt
-from p2pool.core.pool.changes import Changes
-from p2pool.core.pool.requests import apply_request, note_revocation
-from p2pool.core.pool.state import PoolState, history_after
+from p2pool.core.fsm import committee_chain, nodes, tasks
+from p2pool.core.fsm.adoption import adopt
+from p2pool.core.fsm.changes import Changes
+from p2pool.core.fsm.requests import apply_request, note_revocation
+from p2pool.core.fsm.state import PoolState, history_after
 from p2pool.model import entries
 from p2pool.model.ids import Token
 from p2pool.model.raft import Configuration, Entry
@@ -68,7 +68,7 @@ def _configuration(changes: Changes, record: Configuration) -> None:
     count = len(record.voters)
     changes.tell("committee", "committee", f"has {count} voter{'' if count == 1 else 's'}")
     state = changes.state
-    state.chain = chain.extended(
+    state.chain = committee_chain.extended(
         state.chain, state.epoch, record.voters, changes.index, state.applied_term,
         state.log_time_ms,
     )  # fmt: skip
@@ -80,7 +80,7 @@ def _certify(changes: Changes, record: entries.Certify) -> None:
 
 def _certificate(changes: Changes, record: entries.ChangeCertified) -> None:
     state = changes.state
-    before, state.chain = state.chain, chain.certified(state.chain, record)
+    before, state.chain = state.chain, committee_chain.certified(state.chain, record)
     if state.chain != before:
         link = next(one for one in state.chain.links if one.index == record.index)
         how = "is not certified: too few answered" if link.given_up else "is certified"

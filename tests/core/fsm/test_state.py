@@ -9,8 +9,8 @@ from p2pool.codec import structs
 from p2pool.codec.messages import Record, encode_body, task_id
 from p2pool.codec.spec import spec_json
 from p2pool.codec.structs import Pieces, encode_struct
-from p2pool.core.pool.apply import apply_entry
-from p2pool.core.pool.state import PoolSnapshot, PoolState, from_bytes
+from p2pool.core.fsm.apply import apply_entry
+from p2pool.core.fsm.state import PoolSnapshot, PoolState, from_bytes
 from p2pool.model import limits
 from p2pool.model.entries import Outcome, Placed, Placement, ReportApplied, RequestApplied
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, TaskId

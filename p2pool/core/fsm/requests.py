@@ -15,9 +15,9 @@ import attrs
 
 from p2pool.codec import messages
 from p2pool.codec.spec import parse_spec
-from p2pool.core.pool import tasks
-from p2pool.core.pool.changes import Changes
-from p2pool.core.pool.state import AppliedRequest, PoolState, Task, TaskRecord
+from p2pool.core.fsm import tasks
+from p2pool.core.fsm.changes import Changes
+from p2pool.core.fsm.state import AppliedRequest, PoolState, Task, TaskRecord
 from p2pool.model import limits
 from p2pool.model.entries import RequestApplied, Revocation
 from p2pool.model.errors import (

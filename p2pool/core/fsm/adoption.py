@@ -17,9 +17,9 @@ import attrs
 
 from p2pool.codec.messages import task_id
 from p2pool.codec.spec import parse_spec
-from p2pool.core.pool import tasks
-from p2pool.core.pool.changes import Changes
-from p2pool.core.pool.state import Allocation, AppliedRequest, PoolState, Task, TaskRecord
+from p2pool.core.fsm import tasks
+from p2pool.core.fsm.changes import Changes
+from p2pool.core.fsm.state import Allocation, AppliedRequest, PoolState, Task, TaskRecord
 from p2pool.model.entries import Adopted
 from p2pool.model.errors import BadSpec, Malformed
 from p2pool.model.ids import AllocationId, NodeId, Token

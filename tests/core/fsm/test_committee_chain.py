@@ -2,8 +2,8 @@
 
 import attrs
 
-from p2pool.core.pool import chain as ch
-from p2pool.core.pool.state import PoolState, from_bytes
+from p2pool.core.fsm import committee_chain as ch
+from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.model import limits
 from p2pool.model.certificates import Chain
 from p2pool.model.entries import ChangeCertified

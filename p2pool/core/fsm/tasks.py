@@ -6,8 +6,8 @@ one is lost or has to move, the rest is stopped so that all are placed anew with
 
 import attrs
 
-from p2pool.core.pool.changes import Changes
-from p2pool.core.pool.state import Allocation, PoolState, Task, TaskRecord
+from p2pool.core.fsm.changes import Changes
+from p2pool.core.fsm.state import Allocation, PoolState, Task, TaskRecord
 from p2pool.model import limits
 from p2pool.model.entries import Outcome, Placed
 from p2pool.model.ids import AllocationId, TaskId, Token

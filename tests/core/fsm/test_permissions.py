@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.codec.spec import spec_json
-from p2pool.core.pool.state import PoolState, Task, TaskRecord
-from p2pool.core.rights import RULES, may, may_read
+from p2pool.core.fsm.permissions import RULES, may, may_read
+from p2pool.core.fsm.state import PoolState, Task, TaskRecord
 from p2pool.model.chain import ChainMember, Roster
 from p2pool.model.entries import Revocation
 from p2pool.model.ids import Address, Digest, NodeId, PoolRef, TaskId
