@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from p2pool.core.context import Context
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
 from p2pool.core.fsm.tasks import past_deadline
-from p2pool.core.scheduler import Offer
+from p2pool.core.scheduler.plan import Offer
 from p2pool.model import limits
 from p2pool.model.chain import ChainMember
 from p2pool.model.entries import NodeChanged, Outcome, ReplacementHeld, ReportApplied

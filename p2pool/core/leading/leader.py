@@ -24,7 +24,7 @@ from p2pool.core.leading.caring import Committee
 from p2pool.core.leading.certificates import Certificates
 from p2pool.core.leading.orders import Orders
 from p2pool.core.leading.reports import Reports
-from p2pool.core.scheduler import Plan, plan
+from p2pool.core.scheduler.plan import Plan, plan
 from p2pool.core.succession import Succession
 from p2pool.model import limits
 from p2pool.model.entries import NodeChanged, Outcome, ReportApplied

@@ -17,8 +17,8 @@ import attrs
 
 from p2pool.core.fsm.state import Allocation, PoolState, Task
 from p2pool.core.fsm.tasks import wants_copy
-from p2pool.core.scheduling.lineup import Lineup
-from p2pool.core.scheduling.room import Need, Offer, Room, need_of, room_of
+from p2pool.core.scheduler.capacity import Need, Offer, Room, need_of, room_of
+from p2pool.core.scheduler.ranking import Lineup
 from p2pool.model import limits
 from p2pool.model.entries import Placed, Placement
 from p2pool.model.ids import AllocationId, NodeId

@@ -3,13 +3,13 @@
 import pytest
 
 from p2pool.codec.structs import encode_struct
-from p2pool.core.scheduler import plan
-from p2pool.core.scheduling.room import order_bytes
+from p2pool.core.scheduler.capacity import order_bytes
+from p2pool.core.scheduler.plan import plan
 from p2pool.model import limits
 from p2pool.model.ids import Token
 from p2pool.model.states import AllocationState, Reachability
 from p2pool.model.work import Desired, Order
-from tests.core.planning import MIB, Pool, card, node_id, offer, reason
+from tests.core.scheduler.planning import MIB, Pool, card, node_id, offer, reason
 
 
 def gpus(count: int, **keys: object) -> dict[str, object]:

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.tasks import wants_copy
-from p2pool.core.scheduler import Offer, Plan, plan
-from p2pool.core.scheduling.room import need_of
+from p2pool.core.scheduler.capacity import need_of
+from p2pool.core.scheduler.plan import Offer, Plan, plan
 from p2pool.model import limits
 from p2pool.model.entries import Outcome, ReportApplied
 from p2pool.model.ids import AllocationId
 from p2pool.model.states import AllocationState, Intent, Reachability
-from tests.core.planning import MIB, Pool, card, offer
+from tests.core.scheduler.planning import MIB, Pool, card, offer
 
 S = AllocationState
 NEWS = (S.RUNNING, S.SUCCEEDED, S.FAILED, S.STOPPED, S.LOST, S.STOPPING)

@@ -6,7 +6,7 @@ from p2pool.codec.messages import Record, encode_body, task_id
 from p2pool.codec.spec import spec_json
 from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import Allocation, PoolState
-from p2pool.core.scheduler import Offer, Plan, plan
+from p2pool.core.scheduler.plan import Offer, Plan, plan
 from p2pool.model import limits
 from p2pool.model.entries import NodeChanged, Outcome, ReportApplied, RequestApplied
 from p2pool.model.hardware import Gpu, Hardware

@@ -10,7 +10,7 @@ of providers over one heap of nodes each is exact, and a copy costs the logarith
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
-from p2pool.core.scheduling.room import Need, Room
+from p2pool.core.scheduler.capacity import Need, Room
 from p2pool.model.ids import Address, NodeId
 
 Rank = tuple[int, tuple[int, int, NodeId]]

@@ -1,0 +1,1 @@
+"""Which node a copy of a task runs on."""
