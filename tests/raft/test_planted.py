@@ -5,7 +5,8 @@ from types import ModuleType
 import attrs
 import pytest
 
-from p2pool.core.raft import membership, quorum, reads, replication, snapshots
+from p2pool.core.raft import confchange, quorum, read_index, replication
+from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import PendingRead, RaftState
 from p2pool.model.frames import AppendAnswered
@@ -73,10 +74,10 @@ def forgets(s: RaftState, snapshot: Snapshot, data: bytes) -> None:
     [
         (quorum, "size", half),
         (replication, "advance_commit", no_quorum),
-        (reads, "_confirmed", no_round),
+        (read_index, "_confirmed", no_round),
         (RaftState, "save_hard", no_disk),
         (replication, "answered", off_by_one),
-        (membership, "check", anything_goes),
+        (confchange, "check", anything_goes),
         (RaftLog, "is_up_to_date", any_log),
         (snapshots, "put_in_place", forgets),
     ],

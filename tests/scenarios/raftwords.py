@@ -7,7 +7,8 @@ key. Lists are separated by commas, options are `name=value`.
 from collections import deque
 from collections.abc import Callable
 
-from p2pool.core.raft import election, snapshots
+from p2pool.core.raft import election
+from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import Out
 from p2pool.model import limits

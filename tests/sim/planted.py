@@ -20,7 +20,8 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
 from p2pool.core.leading import orders
 from p2pool.core.node import Node
-from p2pool.core.raft import election, membership, quorum, reads, replication, snapshots
+from p2pool.core.raft import confchange, election, quorum, read_index, replication
+from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
 from p2pool.core.roster import RosterBook
@@ -137,7 +138,7 @@ def cuts_what_follows() -> list[Patch]:
 
 def reads_without_a_round() -> list[Patch]:
     """A leader answers reads because it believes to lead."""
-    return [(reads, "_confirmed", lambda s, read: True)]
+    return [(read_index, "_confirmed", lambda s, read: True)]
 
 
 def acknowledges_at_once() -> list[Patch]:
@@ -178,7 +179,7 @@ def changes_at_any_time() -> list[Patch]:
     entry of the term."""
     return [
         (limits, "COMMITTEE_INTERVAL_MS", 1),
-        (membership, "check", lambda s, wanted, now: None),
+        (confchange, "check", lambda s, wanted, now: None),
         ("p2pool.core.ledger", "open_link", lambda chain: None),
     ]
 

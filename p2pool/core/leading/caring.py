@@ -21,7 +21,7 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.leading.committee import Aims, Candidate, Seat, next_change
-from p2pool.core.raft import membership
+from p2pool.core.raft import confchange
 from p2pool.core.succession import Succession
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
@@ -127,7 +127,7 @@ class Committee:
         assert raft is not None
         assert state is not None
         at_ms = max(now.wall_ms, state.log_time_ms)
-        last_ms = membership.last_removal_ms(raft.state)
+        last_ms = confchange.last_removal_ms(raft.state)
         return last_ms is None or at_ms - last_ms >= limits.REMOVAL_INTERVAL_MS
 
     def _banned(self, node_id: NodeId) -> bool:

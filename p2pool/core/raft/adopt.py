@@ -9,7 +9,7 @@ committed here is never cut; an entry that leaves a gap is not taken. Source: de
 """
 
 from p2pool.codec.messages import decode_snapshot
-from p2pool.core.raft import snapshots
+from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.state import RaftState
 from p2pool.model.errors import Malformed
 from p2pool.model.raft import Entry

@@ -11,7 +11,8 @@ from random import Random
 import attrs
 
 from p2pool.codec.messages import encode_body
-from p2pool.core.raft import adopt, election, membership, reads, replication, snapshots
+from p2pool.core.raft import adopt, confchange, election, read_index, replication
+from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.state import ConfigurationHash, Out, RaftState, Sound
 from p2pool.model import limits
 from p2pool.model.entries import Noop
@@ -99,11 +100,11 @@ class Raft:
         """Do what is due: appends and the quorum check, or an election."""
         s = self.state
         if s.role is RaftRole.LEADER:
-            reads.give_up(s, now)
+            read_index.give_up(s, now)
             replication.check_quorum(s, now)
             if s.role is RaftRole.LEADER and now.mono_ms >= s.append_due_ms:
                 replication.broadcast(s, now)
-                reads.push(s, again=True)
+                read_index.push(s, again=True)
         election.forsaken(s, now)
         if s.campaigns and not s.leads and now.mono_ms >= s.election_deadline_ms:
             if election.leaves_it(s, now):
@@ -201,7 +202,7 @@ class Raft:
         if s.role is not RaftRole.LEADER or len(s.reads) >= limits.READS_PENDING_MAX:
             s.out.unreadable.append(number)
             return self._done()
-        if reads.begin(s, number):
+        if read_index.begin(s, number):
             replication.sweep(s)
         self._settle(now)
         return self._done()
@@ -215,7 +216,7 @@ class Raft:
         s = self.state
         if s.role is not RaftRole.LEADER:
             raise NoLeader("This node does not lead.")
-        reads.transfer(s, to, now)
+        read_index.transfer(s, to, now)
         replication.replicate(s)
         return self._done()
 
@@ -228,7 +229,7 @@ class Raft:
         s = self.state
         if not s.leads:
             raise NoLeader("This node does not lead.")
-        membership.check(s, wanted, now)
+        confchange.check(s, wanted, now)
         kind, body = encode_body(wanted)
         old = s.configuration
         entry = self._append(kind, body, now)
@@ -249,13 +250,13 @@ class Raft:
         """Our own vote, as we sealed it (`Out.seal`)."""
         election.own_vote(self.state, vote, sealed)
 
-    def followers(self) -> tuple[membership.FollowerProgress, ...]:
+    def followers(self) -> tuple[confchange.FollowerProgress, ...]:
         """All other participants as this leader sees them, voters first; empty when it is none."""
-        return membership.followers(self.state)
+        return confchange.followers(self.state)
 
     def caught_up(self, voter: Voter) -> bool:
         """Whether a participant holds all but the last few entries of this leader's log."""
-        return membership.caught_up(self.state, voter)
+        return confchange.caught_up(self.state, voter)
 
     def retime(self, timing: Timing) -> Out:
         """Another timing profile is in force: a deadline that was drawn by a faster one moves."""
@@ -299,9 +300,9 @@ class Raft:
     def _settle(self, now: Now) -> None:
         """What follows from newly heard answers, or from an entry that is committed now."""
         s = self.state
-        if reads.confirm(s):
+        if read_index.confirm(s):
             replication.sweep(s)
-        reads.push(s)
+        read_index.push(s)
         replication.step_down_if_removed(s, now)
 
     def _campaign_at_once(self, m: TimeoutNow, now: Now) -> None:

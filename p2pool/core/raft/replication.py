@@ -10,7 +10,7 @@ To a follower that gets a snapshot, authority is kept by appends that follow on 
 any log. CheckQuorum: a leader that has not heard a majority for the longest timeout steps down.
 """
 
-from p2pool.core.raft import quorum, snapshots
+from p2pool.core.raft import quorum, snapshot
 from p2pool.core.raft.state import Leaving, Progress, RaftState
 from p2pool.model import limits
 from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered, TimeoutNow
@@ -62,12 +62,12 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
     progress = s.progress[to.store_id]
     previous = progress.next_index - 1
     if progress.sending is None and s.log.term_at(previous) is None:
-        snapshots.begin(s, progress)
+        snapshot.begin(s, progress)
     if progress.sending is not None:
         if even_empty:
             _append(s, to, 0, 0, ())
         if progress.sending.waited >= limits.SNAPSHOT_RESEND_AFTER_APPENDS:
-            snapshots.send_part(s, to, progress.sending)
+            snapshot.send_part(s, to, progress.sending)
         return
     entries = s.log.after(previous) if progress.has_room else ()
     if not entries and not even_empty:
@@ -301,4 +301,4 @@ def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
     moved = m.received_bytes > sending.offset
     sending.offset = m.received_bytes
     if moved:
-        snapshots.send_part(s, m.follower, sending)
+        snapshot.send_part(s, m.follower, sending)
