@@ -9,8 +9,8 @@ import pytest
 
 from p2pool.agent.loop import Loop
 from p2pool.agent.tidying import Tidy
+from p2pool.core.worker.attempt import Item
 from p2pool.core.worker.events import QuotaExceeded
-from p2pool.core.worker.item import Item
 from p2pool.drivers.config import VolumesConfig
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId

@@ -19,7 +19,7 @@ from tests.containers.conftest import SCOPE
 from tests.containers.faultproxy import Fault, FaultProxy, Kind
 from tests.containers.plans import FOREVER, plan
 from tests.containers.side import Disk, Side, running, short_limits, sweep, until
-from tests.core.workbench import desired
+from tests.core.worker.workbench import desired
 
 pytestmark = pytest.mark.docker
 S = AllocationState

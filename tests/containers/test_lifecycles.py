@@ -34,7 +34,7 @@ from p2pool.model.work import Desired
 from tests.containers.conftest import SCOPE
 from tests.containers.faultproxy import Fault, FaultProxy, Kind
 from tests.containers.side import Disk, Side, running, short_limits, sweep, until
-from tests.core.workbench import desired
+from tests.core.worker.workbench import desired
 
 pytestmark = pytest.mark.docker
 S = AllocationState

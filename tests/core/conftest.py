@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.workbench import Bench
+from tests.core.worker.workbench import Bench
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.core.worker import events as ev
-from p2pool.core.worker.item import Item, Key, take
+from p2pool.core.worker.attempt import Item, Key, take
 from p2pool.model import limits
 from p2pool.model.errors import NotFound
 from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope

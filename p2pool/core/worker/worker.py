@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.codec.structs import decode_struct, encode_struct
-from p2pool.core.worker import claims, reconcile
 from p2pool.core.worker import events as ev
-from p2pool.core.worker.item import Item, Key, item_of, row_key, take
+from p2pool.core.worker import previous_epoch, reconcile
+from p2pool.core.worker.attempt import Item, Key, item_of, row_key, take
 from p2pool.model import limits
 from p2pool.model.entries import Outcome
 from p2pool.model.errors import Refusal
@@ -169,7 +169,7 @@ class Worker:
         """Orders are of another log from now on; what runs by those of the last one runs on."""
         self.high_water = Token(epoch, 0, 0)
         self.persist.append(Put(META_TABLE, TOKEN_KEY, encode_struct(self.high_water)))
-        claims.another_log(self.items)
+        previous_epoch.another_log(self.items)
         self.dirty |= dict.fromkeys(self.items)
         self.connected(now)
 
@@ -180,7 +180,7 @@ class Worker:
 
     def report(self, now: Now) -> Report | None:
         """What the leader has to be told now, if anything."""
-        told, claimed = claims.reportable(self.items)
+        told, claimed = previous_epoch.reportable(self.items)
         news = {item.key: item.outcome() for item in told}
         fresh = any(self.reported.get(key) != outcome for key, outcome in news.items())
         due = self.report_due_ms is not None and now.mono_ms >= self.report_due_ms
@@ -216,7 +216,7 @@ class Worker:
                 self.listing, self.listed = False, True
                 self.list_due_ms = now.mono_ms + limits.RECONCILE_INTERVAL_MS
                 reconcile.listed(self.items, event, self.mark, now)
-                claims.found(self.items, self.high_water)
+                previous_epoch.found(self.items, self.high_water)
             case ev.ContainerStarted():
                 item = self._item(event.status.allocation, event.status.attempt)
                 if item is not None:

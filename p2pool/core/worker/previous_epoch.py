@@ -9,7 +9,7 @@ whether it is wanted, and only an order may stop it.
 
 from collections.abc import Mapping
 
-from p2pool.core.worker.item import Item, Key
+from p2pool.core.worker.attempt import Item, Key
 from p2pool.model import limits
 from p2pool.model.ids import Token
 from p2pool.model.work import Desired

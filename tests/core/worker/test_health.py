@@ -9,7 +9,7 @@ from p2pool.model.runtime import PullProgress
 from p2pool.model.states import AllocationState, Health
 from p2pool.model.tasks import RestartMode, RestartPolicy
 from p2pool.model.work import Desired
-from tests.core.workbench import Bench, desired
+from tests.core.worker.workbench import Bench, desired
 
 S = AllocationState
 

@@ -13,7 +13,7 @@ from p2pool.model.tasks import (
     RestartPolicy,
 )
 from p2pool.model.work import Order
-from tests.core.workbench import ME, Bench, desired
+from tests.core.worker.workbench import ME, Bench, desired
 
 S = AllocationState
 

@@ -7,7 +7,7 @@ from p2pool.model import limits
 from p2pool.model.ids import Token
 from p2pool.model.states import AllocationState
 from p2pool.model.work import Order, Stop
-from tests.core.workbench import ME, Bench, desired
+from tests.core.worker.workbench import ME, Bench, desired
 
 S = AllocationState
 
