@@ -5,8 +5,8 @@ goes into the same log and the same state as a voter's. Source: design, section 
 """
 
 from p2pool.core.fsm.state import NO_HISTORY, PoolState
-from p2pool.core.ledger import Ledger
-from p2pool.core.pool.soundness import readable
+from p2pool.core.log.pool_log import Ledger
+from p2pool.core.log.snapshot_check import readable
 from p2pool.core.raft.raft import RaftRestored
 from p2pool.core.replica import Ask, Entries, Whole
 from p2pool.model import limits

@@ -13,7 +13,7 @@ from p2pool.core.beats import Beats
 from p2pool.core.certified import Certified
 from p2pool.core.clocks import Clocks
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
-from p2pool.core.ledger import Ledger
+from p2pool.core.log.pool_log import Ledger
 from p2pool.core.peers import Peers
 from p2pool.core.roster import RosterBook
 from p2pool.model import limits

@@ -26,7 +26,7 @@ from p2pool.core.evidence import EVIDENCE_TABLE, EvidenceBook
 from p2pool.core.inbound import Inbound
 from p2pool.core.leading.duties import GONE
 from p2pool.core.leading.leader import Leader
-from p2pool.core.ledger import Ledger
+from p2pool.core.log.pool_log import Ledger
 from p2pool.core.logends import LogsHeld
 from p2pool.core.neighbours import Neighbours
 from p2pool.core.oneself import Oneself

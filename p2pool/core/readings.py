@@ -7,8 +7,8 @@ import attrs
 
 from p2pool.codec.messages import decode_body
 from p2pool.core.fsm.state import PoolState
+from p2pool.core.log.epoch_recovery import Held
 from p2pool.core.raft.raft import Raft
-from p2pool.core.recovery import Held
 from p2pool.model.certificates import Chain
 from p2pool.model.chain import RootRecord
 from p2pool.model.entries import Certify

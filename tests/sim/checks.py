@@ -14,7 +14,7 @@ from functools import partial
 import attrs
 
 from p2pool.core.fsm.state import PoolState
-from p2pool.core.ledger import Ledger
+from p2pool.core.log.pool_log import Ledger
 from p2pool.core.raft.state import RaftState
 from p2pool.model.frames import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, StoreId, TaskId, Token

@@ -180,7 +180,7 @@ def changes_at_any_time() -> list[Patch]:
     return [
         (limits, "COMMITTEE_INTERVAL_MS", 1),
         (confchange, "check", lambda s, wanted, now: None),
-        ("p2pool.core.ledger", "open_link", lambda chain: None),
+        ("p2pool.core.log.pool_log", "open_link", lambda chain: None),
     ]
 
 
@@ -189,7 +189,7 @@ def changes_before_certification() -> list[Patch]:
     nothing is wrong, so the voters are slow to sign as well."""
     return [
         (Certifying, "_sign_link", lambda self, link, now: None),
-        ("p2pool.core.ledger", "open_link", lambda chain: None),
+        ("p2pool.core.log.pool_log", "open_link", lambda chain: None),
     ]
 
 

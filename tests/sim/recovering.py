@@ -2,7 +2,7 @@
 
 import attrs
 
-from p2pool.core.recovery import Held
+from p2pool.core.log.epoch_recovery import Held
 from p2pool.model.chain import PreviousLog, RootRecord
 from p2pool.model.ids import Digest
 from p2pool.model.ports import Accepted

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pool.core.recovery import Held
+from p2pool.core.log.epoch_recovery import Held
 from p2pool.model import limits
 from tests.sim.pool import formed
 

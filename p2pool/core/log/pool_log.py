@@ -19,16 +19,16 @@ import attrs
 
 from p2pool.codec.messages import configuration_hash, decode_snapshot, log_id
 from p2pool.codec.structs import decode_struct, encode_struct
-from p2pool.core import recovery
 from p2pool.core.following import Following
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.fsm.state import PoolState, from_bytes
-from p2pool.core.pool.soundness import state_in
+from p2pool.core.log import epoch_recovery
+from p2pool.core.log.epoch_recovery import Held
+from p2pool.core.log.snapshot_check import state_in
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
 from p2pool.core.readings import Point, Readings, point_of
-from p2pool.core.recovery import Held
 from p2pool.core.replica import Replica, answer_of
 from p2pool.model import limits
 from p2pool.model.chain import RootRecord
@@ -123,7 +123,7 @@ class Ledger(Readings):
         self.root, self.root_block, self.refusal, self.deferred = root, block, "", []
         self.profile = Profile.DEFAULT
         if root.founder == self.me.node_id:
-            self.refusal = recovery.refusal(self.me, root, self.former)
+            self.refusal = epoch_recovery.refusal(self.me, root, self.former)
         name = log_id(self.pool, root)
         if root.founder == self.me.node_id and not self.refusal and self.former is not None:
             self._refound(root, name, self.former, now)
@@ -152,7 +152,7 @@ class Ledger(Readings):
 
     def _refound(self, root: RootRecord, name: Digest, held: Held, now: Now) -> None:
         """Found the log of a recovery: its base is the state of the log that we hold."""
-        kept = recovery.base(self.me, root, name, held, now)
+        kept = epoch_recovery.base(self.me, root, name, held, now)
         assert kept.snapshot is not None
         self.persist += self.opening(root, name)
         self.persist += [SaveHardState(name, kept.hard), SaveSnapshot(kept.snapshot)]

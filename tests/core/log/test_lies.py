@@ -9,7 +9,7 @@ from p2pool.codec.messages import decode_snapshot
 from p2pool.codec.structs import encode_struct
 from p2pool.core import catchup
 from p2pool.core.fsm.state import Allocation, Task, TaskRecord, from_bytes
-from p2pool.core.ledger import Ledger
+from p2pool.core.log.pool_log import Ledger
 from p2pool.core.replica import Ask
 from p2pool.model import limits
 from p2pool.model.frames import SnapshotAnswered, SnapshotSent
@@ -19,7 +19,7 @@ from p2pool.model.raft import Configuration, Snapshot
 from p2pool.model.storage import SaveSnapshot
 from p2pool.model.tasks import Action, SignedRequest, TaskRequest, TaskSpec
 from p2pool.model.timing import Now
-from tests.core.test_ledger_timing import POOL, ROOT, founded, setting
+from tests.core.log.test_timing import POOL, ROOT, founded, setting
 from tests.raft.cluster import voter
 
 LIAR, HONEST = PeerKey(b"l" * 32), PeerKey(b"h" * 32)

@@ -1,1 +1,0 @@
-"""The pool's replicated state, how entries change it, and what a leader does with it."""
