@@ -8,14 +8,14 @@ from random import Random
 
 import attrs
 
-from p2pool.core.awaited import Awaited
-from p2pool.core.beats import Beats
-from p2pool.core.certified import Certified
-from p2pool.core.clocks import Clocks
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
+from p2pool.core.knowledge.bindings import Peers
+from p2pool.core.knowledge.clock_offsets import Clocks
+from p2pool.core.knowledge.heartbeats import Beats
+from p2pool.core.knowledge.leader_certificate import Certified
+from p2pool.core.knowledge.pending_answers import Awaited
+from p2pool.core.knowledge.roster import RosterBook
 from p2pool.core.log.pool_log import Ledger
-from p2pool.core.peers import Peers
-from p2pool.core.roster import RosterBook
 from p2pool.model import limits
 from p2pool.model.certificates import EquivocationProven
 from p2pool.model.gossip import Announcement, Heartbeat

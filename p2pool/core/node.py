@@ -15,15 +15,17 @@ from typing import Any
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import catchup, inputs, outbox
 from p2pool.core.asks import NO_TASK, Asks
-from p2pool.core.beats import Beats
 from p2pool.core.certifying import CONFIRMED_KEY, Certifying
-from p2pool.core.clocks import Clocks
 from p2pool.core.condition import Condition
 from p2pool.core.confirmations import Confirmations
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.effects import Level, Persist, Reply
 from p2pool.core.evidence import EVIDENCE_TABLE, EvidenceBook
 from p2pool.core.inbound import Inbound
+from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers
+from p2pool.core.knowledge.clock_offsets import Clocks
+from p2pool.core.knowledge.heartbeats import Beats
+from p2pool.core.knowledge.roster import ROSTER_KEY, RosterBook
 from p2pool.core.leading.duties import GONE
 from p2pool.core.leading.leader import Leader
 from p2pool.core.log.pool_log import Ledger
@@ -31,9 +33,7 @@ from p2pool.core.logends import LogsHeld
 from p2pool.core.neighbours import Neighbours
 from p2pool.core.oneself import Oneself
 from p2pool.core.outbox import AnyEffect
-from p2pool.core.peers import BINDINGS_TABLE, Peers
 from p2pool.core.proofs import Proofs
-from p2pool.core.roster import ROSTER_KEY, RosterBook
 from p2pool.core.status import build_view
 from p2pool.core.succession import Succession
 from p2pool.core.watch import Watch

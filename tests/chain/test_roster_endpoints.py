@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
-from p2pool.core.roster import RosterBook
+from p2pool.core.knowledge.roster import RosterBook
 from p2pool.dev.anvil import Anvil
 from p2pool.drivers.chain.actions import Chain
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader

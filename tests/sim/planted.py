@@ -18,13 +18,13 @@ from p2pool.core.certifying import Certifying
 from p2pool.core.fsm import requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
+from p2pool.core.knowledge.roster import RosterBook
 from p2pool.core.leading import orders
 from p2pool.core.node import Node
 from p2pool.core.raft import confchange, election, quorum, read_index, replication
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
-from p2pool.core.roster import RosterBook
 from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits

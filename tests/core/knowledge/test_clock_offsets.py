@@ -1,6 +1,6 @@
 """Whose clock is wrong: counted among the voters, measured on connections alone."""
 
-from p2pool.core.clocks import Clocks
+from p2pool.core.knowledge.clock_offsets import Clocks
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.raft import Configuration, Voter

@@ -2,7 +2,7 @@
 
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Persist
-from p2pool.core.peers import BINDINGS_TABLE, Peers
+from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers
 from p2pool.model.gossip import Hello, PeerBinding
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
 from p2pool.model.query import PeerKnown

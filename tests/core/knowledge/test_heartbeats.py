@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.codec.messages import hardware_digest
-from p2pool.core.beats import Beats
+from p2pool.core.knowledge.heartbeats import Beats
 from p2pool.model import limits
 from p2pool.model.gossip import AllocationStatus, Heartbeat
 from p2pool.model.hardware import FreeResources, Hardware, Load

@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from p2pool.core.roster import ROSTER_KEY, RosterBook
+from p2pool.core.knowledge.roster import ROSTER_KEY, RosterBook
 from p2pool.model import limits
 from p2pool.model.chain import ChainMember, Roster
 from p2pool.model.ids import Address, Digest, NodeId

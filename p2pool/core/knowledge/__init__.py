@@ -1,0 +1,1 @@
+"""What this node knows of others: plain books with rules, which ask nobody."""
