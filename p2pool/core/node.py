@@ -26,8 +26,8 @@ from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers
 from p2pool.core.knowledge.clock_offsets import Clocks
 from p2pool.core.knowledge.heartbeats import Beats
 from p2pool.core.knowledge.roster import ROSTER_KEY, RosterBook
-from p2pool.core.leading.duties import GONE
-from p2pool.core.leading.leader import Leader
+from p2pool.core.leader.decisions import GONE
+from p2pool.core.leader.leader import Leader
 from p2pool.core.log.pool_log import Ledger
 from p2pool.core.logends import LogsHeld
 from p2pool.core.neighbours import Neighbours

@@ -19,7 +19,7 @@ from p2pool.core.fsm import requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
 from p2pool.core.knowledge.roster import RosterBook
-from p2pool.core.leading import orders
+from p2pool.core.leader import orders
 from p2pool.core.node import Node
 from p2pool.core.raft import confchange, election, quorum, read_index, replication
 from p2pool.core.raft import snapshot as snapshots

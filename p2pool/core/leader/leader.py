@@ -18,12 +18,12 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.tasks import wants_copy
-from p2pool.core.health import AskWitness, Health, Probe, Verdict
-from p2pool.core.leading import admission, duties
-from p2pool.core.leading.caring import Committee
-from p2pool.core.leading.certificates import Certificates
-from p2pool.core.leading.orders import Orders
-from p2pool.core.leading.reports import Reports
+from p2pool.core.leader import decisions, membership
+from p2pool.core.leader.certification import Certificates
+from p2pool.core.leader.committee import Committee
+from p2pool.core.leader.failure_detector import AskWitness, Health, Probe, Verdict
+from p2pool.core.leader.orders import Orders
+from p2pool.core.leader.reports import Reports
 from p2pool.core.scheduler.plan import Plan, plan
 from p2pool.core.succession import Succession
 from p2pool.model import limits
@@ -106,7 +106,7 @@ class Leader:
     def _judge(self, state: PoolState, now: Now) -> None:
         context = self.context
         if now.mono_ms >= self.look_due_ms:
-            for node_id in duties.silent(context, state, self.since_ms, now):
+            for node_id in decisions.silent(context, state, self.since_ms, now):
                 self.hinted(node_id, "no heartbeat came", now)
         members = tuple(
             (node_id, member.provider)
@@ -160,17 +160,17 @@ class Leader:
         self.look_due_ms = now.mono_ms + limits.DECIDE_INTERVAL_MS
         context = self.context
         records: list[Record] = [
-            *admission.moved(context, state, now),
-            *duties.nodes_changed(context, state, now),
-            *duties.holding(context, state, now),
-            *duties.to_stop(context, state, now),
+            *membership.moved(context, state, now),
+            *decisions.nodes_changed(context, state, now),
+            *decisions.holding(context, state, now),
+            *decisions.to_stop(context, state, now),
         ]
         judges = self.health.judges(now)
-        records += duties.lost(context, state, now, judges)
+        records += decisions.lost(context, state, now, judges)
         if judges:
-            records += duties.undelivered(state, self.orders.undelivered(now), now)
-        if not records and _anything_waits(state) and not duties.adopting(state, now):
-            made = plan(state, duties.offers(context, state, self._doubts(now), now))
+            records += decisions.undelivered(state, self.orders.undelivered(now), now)
+        if not records and _anything_waits(state) and not decisions.adopting(state, now):
+            made = plan(state, decisions.offers(context, state, self._doubts(now), now))
             records += made.placements
             if not made.placements and reasons_due:
                 records += self._reasons(state, made)

@@ -20,7 +20,7 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
-from p2pool.core.leading.committee import Aims, Candidate, Seat, next_change
+from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
 from p2pool.core.raft import confchange
 from p2pool.core.succession import Succession
 from p2pool.model import limits

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from p2pool.core.context import Context
 from p2pool.core.fsm.requests import EJECT_AFTER_MS
 from p2pool.core.fsm.state import NodeRecord, PoolState
-from p2pool.core.leading.duties import log_time_ms
+from p2pool.core.leader.decisions import log_time_ms
 from p2pool.model import limits
 from p2pool.model.entries import NodeMoved, NodesMoved
 from p2pool.model.ids import NodeId

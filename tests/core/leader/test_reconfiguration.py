@@ -1,6 +1,6 @@
 """How a committee grows, stays odd, and replaces those who are gone."""
 
-from p2pool.core.leading.committee import Aims, Candidate, Seat, next_change
+from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
 from p2pool.model.raft import Configuration, Voter
 

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
-from p2pool.core.leading import duties
+from p2pool.core.leader import decisions
 from p2pool.model import limits
 from p2pool.model.chain import Roster
 from p2pool.model.entries import Outcome
@@ -52,7 +52,7 @@ class Case:
 
     def lost(self, ms: int) -> list[Outcome]:
         """Copies that are lost so long after the judgement."""
-        records = duties.lost(self.context, self.state, self.at(ms))
+        records = decisions.lost(self.context, self.state, self.at(ms))
         return [o for record in records for o in record.outcomes]
 
     def copy(self) -> Allocation:
@@ -112,15 +112,15 @@ def test_copies_leave_a_node_that_is_not_to_have_any(intent: Intent) -> None:
     """Drained or banned: stopped there, so that they are placed elsewhere."""
     case = Case()
     case.state.nodes[case.away] = NodeRecord(case.away, R.HEALTHY, intent)
-    (record,) = duties.to_stop(case.context, case.state, case.at(0))
+    (record,) = decisions.to_stop(case.context, case.state, case.at(0))
     assert [o.state for o in record.outcomes] == [S.STOPPING]
 
 
 def test_a_deadline_ends_a_copy() -> None:
     """Counted from its placement, in log time."""
     case = Case(deadline_s=100)
-    assert duties.to_stop(case.context, case.state, case.at(50_000)) == []
-    records = duties.to_stop(case.context, case.state, case.at(100_000))
+    assert decisions.to_stop(case.context, case.state, case.at(50_000)) == []
+    records = decisions.to_stop(case.context, case.state, case.at(100_000))
     assert [o.state for r in records for o in r.outcomes] == [S.STOPPING] * 3
 
 
@@ -128,15 +128,15 @@ def test_an_unreachable_node_is_dead_after_a_day_and_alive_when_heard() -> None:
     """A heartbeat that came after the judgement, and is fresh."""
     case = Case()
     case.judge(R.UNREACHABLE)
-    assert duties.nodes_changed(case.context, case.state, case.at(1_000)) == []
-    (dead,) = duties.nodes_changed(case.context, case.state, case.at(limits.DEAD_AFTER_MS))
+    assert decisions.nodes_changed(case.context, case.state, case.at(1_000)) == []
+    (dead,) = decisions.nodes_changed(case.context, case.state, case.at(limits.DEAD_AFTER_MS))
     assert dead.reachability is R.DEAD
     newest = case.context.beats.newest
     heard_at = Now(case.world.now_ms + 1, case.at(7_000).wall_ms)
     newest[case.away] = attrs.evolve(
         newest[case.away], heard_at=heard_at, sent_at_ms=heard_at.wall_ms
     )
-    (back,) = duties.nodes_changed(case.context, case.state, case.at(7_000))
+    (back,) = decisions.nodes_changed(case.context, case.state, case.at(7_000))
     assert back.reachability is R.HEALTHY
 
 
@@ -144,7 +144,7 @@ def test_a_drain_is_over_when_nothing_is_held() -> None:
     """Not while a copy is still there."""
     case = Case()
     case.state.nodes[case.away] = NodeRecord(case.away, R.HEALTHY, Intent.DRAINING)
-    assert duties.nodes_changed(case.context, case.state, case.at(0)) == []
+    assert decisions.nodes_changed(case.context, case.state, case.at(0)) == []
     case.state.put(attrs.evolve(case.copy(), state=S.STOPPED))
-    (drained,) = duties.nodes_changed(case.context, case.state, case.at(0))
+    (drained,) = decisions.nodes_changed(case.context, case.state, case.at(0))
     assert drained.intent is Intent.DRAINED

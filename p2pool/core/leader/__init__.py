@@ -1,0 +1,1 @@
+"""What the leader does: judge nodes, keep the committee, give orders."""

@@ -1,1 +1,0 @@
-"""What a node does while it leads: decisions, orders, reports, the committee, announcements."""
