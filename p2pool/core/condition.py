@@ -11,7 +11,7 @@ from p2pool.core import inputs
 from p2pool.core.context import Context
 from p2pool.core.neighbours import Neighbours
 from p2pool.core.status import heartbeat
-from p2pool.core.succession import Succession
+from p2pool.core.voter.eligibility import Succession
 from p2pool.core.worker.worker import Worker
 from p2pool.model.gossip import Heartbeat
 from p2pool.model.hardware import Hardware, Load

@@ -14,7 +14,6 @@ import attrs
 
 from p2pool.codec.messages import task_id
 from p2pool.core.asks import Asks, Pending
-from p2pool.core.certifying import Certifying
 from p2pool.core.fsm import requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
@@ -25,6 +24,7 @@ from p2pool.core.raft import confchange, election, quorum, read_index, replicati
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
+from p2pool.core.voter.signatures import Certifying
 from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits

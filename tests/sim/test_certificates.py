@@ -5,9 +5,9 @@ import pytest
 
 from p2pool.codec.certificates import check_fresh, leader_certificate, link_signers
 from p2pool.codec.messages import committee_hash
-from p2pool.core.certifying import Certifying
 from p2pool.core.effects import Level, Log
 from p2pool.core.fsm.committee_chain import complete
+from p2pool.core.voter.signatures import Certifying
 from p2pool.model import limits
 from p2pool.model.certificates import (
     CertificateSigned,

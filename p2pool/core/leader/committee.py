@@ -22,7 +22,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
 from p2pool.core.raft import confchange
-from p2pool.core.succession import Succession
+from p2pool.core.voter.eligibility import Succession
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId

@@ -25,7 +25,7 @@ from p2pool.core.leader.failure_detector import AskWitness, Health, Probe, Verdi
 from p2pool.core.leader.orders import Orders
 from p2pool.core.leader.reports import Reports
 from p2pool.core.scheduler.plan import Plan, plan
-from p2pool.core.succession import Succession
+from p2pool.core.voter.eligibility import Succession
 from p2pool.model import limits
 from p2pool.model.entries import NodeChanged, Outcome, ReportApplied
 from p2pool.model.errors import Conflict, NoLeader, Overloaded

@@ -17,9 +17,9 @@ itself; a leader is overruled at most every ten seconds, through PreVote. Source
 
 import attrs
 
-from p2pool.core.confirmations import Confirmations
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
+from p2pool.core.voter.removal_agreement import Confirmations
 from p2pool.model import limits
 from p2pool.model.states import ChainStanding, Intent, RaftRole
 from p2pool.model.timing import Now

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from p2pool.core.effects import Level, SendTo
-from p2pool.core.probation import Probation
-from p2pool.core.witness import WITNESS_KEY, Witness
+from p2pool.core.voter.promise_record import WITNESS_KEY, Witness
+from p2pool.core.voter.store_check import Probation
 from p2pool.model.errors import P2poolError, StoreFailed, Unavailable
 from p2pool.model.frames import TimeoutNow
 from p2pool.model.ids import STORE_ID_BYTES, StoreId

@@ -1,0 +1,1 @@
+"""What a voter does besides Raft: sign, promise, and vouch for its store."""
