@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import attrs
 
 from p2pool.codec.messages import encode_body, task_id
-from p2pool.core import catchup
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
+from p2pool.core.follower import replica
 from p2pool.core.fsm.permissions import may
 from p2pool.core.fsm.requests import find_applied, refusal
 from p2pool.core.inputs import Asked
@@ -331,7 +331,7 @@ class Asks:
         if item.signed is not None:
             item.wait_until_ms = min(item.deadline_ms, now.mono_ms + limits.CATCH_UP_WAIT_MS)
         holder = self.context.peers.key_of(done.leader) if done.leader is not None else None
-        catchup.want(self.context.ledger, done.index, holder, self.context.roster.size(), now)
+        replica.want(self.context.ledger, done.index, holder, self.context.roster.size(), now)
 
     def _caught_up(self, index: int) -> bool:
         return self.context.ledger.applied_index >= index

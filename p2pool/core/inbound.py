@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from p2pool.core import catchup
 from p2pool.core.effects import AdmitPeer, Level
+from p2pool.core.follower import replica
+from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.inputs import Received
-from p2pool.core.proofs import ask_proof
 from p2pool.model import messages as m
 from p2pool.model.frames import (
     AppendAnswered,
@@ -252,7 +252,7 @@ class Inbound:
         self.node.proofs.announced(said, sender, event.enclosed, now)
         if not context.certified.leads(sender, said.term, now):
             return  # It may say so; it is no leader to us without proof.
-        catchup.heard(ledger, said, context.roster.size(), context.peers.key_of(sender), now)
+        replica.heard(ledger, said, context.roster.size(), context.peers.key_of(sender), now)
         state = ledger.state
         same = state is not None and state.applied_index == said.commit_index
         same = same and ledger.former is None
@@ -325,7 +325,7 @@ class Inbound:
         number = context.last_request + 1
         leader = context.certified.leader(now)
         leads = leader.peer_key if leader is not None else None
-        ask = catchup.answered(context.ledger, answer, sender.peer_key, number, leads, now)
+        ask = replica.answered(context.ledger, answer, sender.peer_key, number, leads, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)

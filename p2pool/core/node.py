@@ -13,12 +13,15 @@ from random import Random
 from typing import Any
 
 from p2pool.codec.structs import decode_struct, encode_struct
-from p2pool.core import catchup, inputs, outbox
+from p2pool.core import inputs, outbox
 from p2pool.core.asks import NO_TASK, Asks
 from p2pool.core.condition import Condition
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.effects import Level, Persist, Reply
 from p2pool.core.evidence import EVIDENCE_TABLE, EvidenceBook
+from p2pool.core.follower import replica as catchup
+from p2pool.core.follower.certificate_exchange import Proofs
+from p2pool.core.follower.order_check import WorkRights
 from p2pool.core.inbound import Inbound
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers
 from p2pool.core.knowledge.clock_offsets import Clocks
@@ -30,7 +33,6 @@ from p2pool.core.log.pool_log import Ledger
 from p2pool.core.logends import LogsHeld
 from p2pool.core.neighbours import Neighbours
 from p2pool.core.outbox import AnyEffect
-from p2pool.core.proofs import Proofs
 from p2pool.core.status import build_view
 from p2pool.core.voter.eligibility import Succession
 from p2pool.core.voter.removal_agreement import Confirmations
@@ -39,7 +41,6 @@ from p2pool.core.voter.store_identity import Oneself
 from p2pool.core.watch import Watch
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
-from p2pool.core.workrights import WorkRights
 from p2pool.model.gossip import PeerBinding
 from p2pool.model.ids import NodeId
 from p2pool.model.ports import Accepted, InviteOffered, LogEndsAsked

@@ -16,11 +16,11 @@ from collections.abc import Callable
 import attrs
 
 from p2pool.core.context import Context
+from p2pool.core.follower.order_check import WorkRights
 from p2pool.core.fsm.adoption import Standing, standing
 from p2pool.core.fsm.apply import GONE, REPORTABLE
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.leader.orders import Orders
-from p2pool.core.workrights import WorkRights
 from p2pool.model import limits
 from p2pool.model.entries import Adopted, Outcome, ReportApplied
 from p2pool.model.errors import P2poolError

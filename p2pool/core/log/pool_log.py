@@ -19,7 +19,8 @@ import attrs
 
 from p2pool.codec.messages import configuration_hash, decode_snapshot, log_id
 from p2pool.codec.structs import decode_struct, encode_struct
-from p2pool.core.following import Following
+from p2pool.core.follower.fetcher import Replica, answer_of
+from p2pool.core.follower.quarantine import Following
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.fsm.state import PoolState, from_bytes
@@ -29,7 +30,6 @@ from p2pool.core.log.snapshot_check import state_in
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
 from p2pool.core.readings import Point, Readings, point_of
-from p2pool.core.replica import Replica, answer_of
 from p2pool.model import limits
 from p2pool.model.chain import RootRecord
 from p2pool.model.errors import Conflict, Malformed

@@ -7,10 +7,10 @@ import pytest
 
 from p2pool.codec.messages import decode_snapshot
 from p2pool.codec.structs import encode_struct
-from p2pool.core import catchup
+from p2pool.core.follower import replica as catchup
+from p2pool.core.follower.fetcher import Ask
 from p2pool.core.fsm.state import Allocation, Task, TaskRecord, from_bytes
 from p2pool.core.log.pool_log import Ledger
-from p2pool.core.replica import Ask
 from p2pool.model import limits
 from p2pool.model.frames import SnapshotAnswered, SnapshotSent
 from p2pool.model.ids import Address, AllocationId, PeerKey, PoolRef, TaskId

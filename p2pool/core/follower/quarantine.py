@@ -19,8 +19,8 @@ from collections import OrderedDict
 
 import attrs
 
+from p2pool.core.follower.fetcher import Replica
 from p2pool.core.fsm.state import history_after
-from p2pool.core.replica import Replica
 from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey
 from p2pool.model.raft import Entry

@@ -4,11 +4,11 @@ What may be taken is decided in `core.following`, whom to ask when in `core.repl
 goes into the same log and the same state as a voter's. Source: design, section 7.
 """
 
+from p2pool.core.follower.fetcher import Ask, Entries, Whole
 from p2pool.core.fsm.state import NO_HISTORY, PoolState
 from p2pool.core.log.pool_log import Ledger
 from p2pool.core.log.snapshot_check import readable
 from p2pool.core.raft.raft import RaftRestored
-from p2pool.core.replica import Ask, Entries, Whole
 from p2pool.model import limits
 from p2pool.model.gossip import Announcement
 from p2pool.model.ids import PeerKey

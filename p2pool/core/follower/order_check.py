@@ -12,9 +12,9 @@ import attrs
 from p2pool.codec.certificates import Opened, check_fresh
 from p2pool.codec.messages import task_id
 from p2pool.core.context import Context
+from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.permissions import may
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
-from p2pool.core.proofs import ask_proof
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.tasks import Action, Signers

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from p2pool.core.replica import FETCH_TIMEOUT_MS, Ask, Entries, Replica, Whole
+from p2pool.core.follower.fetcher import FETCH_TIMEOUT_MS, Ask, Entries, Replica, Whole
 from p2pool.model import limits
 from p2pool.model.gossip import Announcement
 from p2pool.model.ids import Digest, PeerKey
