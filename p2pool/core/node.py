@@ -18,7 +18,6 @@ from p2pool.core.asks import NO_TASK, Asks
 from p2pool.core.condition import Condition
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.effects import Level, Persist, Reply
-from p2pool.core.evidence import EVIDENCE_TABLE, EvidenceBook
 from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.certificate_exchange import Proofs
 from p2pool.core.follower.order_check import WorkRights
@@ -31,14 +30,15 @@ from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.log.pool_log import Ledger
 from p2pool.core.logends import LogsHeld
-from p2pool.core.neighbours import Neighbours
 from p2pool.core.outbox import AnyEffect
+from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EvidenceBook
+from p2pool.core.peers.exchange import Neighbours
+from p2pool.core.peers.watch import Watch
 from p2pool.core.status import build_view
 from p2pool.core.voter.eligibility import Succession
 from p2pool.core.voter.removal_agreement import Confirmations
 from p2pool.core.voter.signatures import CONFIRMED_KEY, Certifying
 from p2pool.core.voter.store_identity import Oneself
-from p2pool.core.watch import Watch
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
 from p2pool.model.gossip import PeerBinding

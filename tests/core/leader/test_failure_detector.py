@@ -3,7 +3,7 @@
 from random import Random
 
 from p2pool.core.leader.failure_detector import AskWitness, Health, Judged, Probe, Verdict
-from p2pool.core.watch import Watch
+from p2pool.core.peers.watch import Watch
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.timing import Now

@@ -17,7 +17,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import LearnPeer, TakeInvite
 from p2pool.core.inputs import OutdatedHeard
 from p2pool.core.knowledge.pending_answers import Awaited
-from p2pool.core.watch import Watch
+from p2pool.core.peers.watch import Watch
 from p2pool.model import limits
 from p2pool.model.chain import Invite
 from p2pool.model.hardware import Hardware

@@ -1,0 +1,1 @@
+"""What peers exchange whatever their role: bindings, probes, suspicions."""
