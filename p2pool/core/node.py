@@ -14,7 +14,6 @@ from typing import Any
 
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import inputs, outbox
-from p2pool.core.asks import NO_TASK, Asks
 from p2pool.core.condition import Condition
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.effects import Level, Persist, Reply
@@ -29,11 +28,12 @@ from p2pool.core.knowledge.roster import ROSTER_KEY, RosterBook
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.log.pool_log import Ledger
-from p2pool.core.logends import LogsHeld
 from p2pool.core.outbox import AnyEffect
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EvidenceBook
 from p2pool.core.peers.exchange import Neighbours
 from p2pool.core.peers.watch import Watch
+from p2pool.core.requests.client_requests import NO_TASK, Asks
+from p2pool.core.requests.log_survey import LogsHeld
 from p2pool.core.status import build_view
 from p2pool.core.voter.eligibility import Succession
 from p2pool.core.voter.removal_agreement import Confirmations

@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 
 from p2pool.codec.messages import task_id
-from p2pool.core.asks import Asks, Pending
 from p2pool.core.fsm import requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
@@ -24,6 +23,7 @@ from p2pool.core.raft import confchange, election, quorum, read_index, replicati
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
+from p2pool.core.requests.client_requests import Asks, Pending
 from p2pool.core.voter.signatures import Certifying
 from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
@@ -275,7 +275,7 @@ def requests_applied_again() -> list[Patch]:
         apply_request(changes, record)
 
     return [
-        ("p2pool.core.asks", "find_applied", lambda state, request: None),
+        ("p2pool.core.requests.client_requests", "find_applied", lambda state, request: None),
         ("p2pool.core.fsm.apply", "apply_request", again),
     ]
 

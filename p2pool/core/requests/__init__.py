@@ -1,0 +1,1 @@
+"""What clients ask of this node, until they have their answer."""
