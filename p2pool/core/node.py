@@ -14,7 +14,6 @@ from typing import Any
 
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import inputs, outbox
-from p2pool.core.condition import Condition
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.effects import Level, Persist, Reply
 from p2pool.core.follower import replica as catchup
@@ -27,6 +26,7 @@ from p2pool.core.knowledge.heartbeats import Beats
 from p2pool.core.knowledge.roster import ROSTER_KEY, RosterBook
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
+from p2pool.core.local.machine import Condition
 from p2pool.core.log.pool_log import Ledger
 from p2pool.core.outbox import AnyEffect
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EvidenceBook

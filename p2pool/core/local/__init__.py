@@ -1,0 +1,1 @@
+"""The machine that this node stands for."""
