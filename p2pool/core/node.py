@@ -15,11 +15,11 @@ from typing import Any
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import inputs, outbox
 from p2pool.core.context import Context, NodeConfig
+from p2pool.core.dispatch import Inbound
 from p2pool.core.effects import Level, Persist, Reply
 from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.certificate_exchange import Proofs
 from p2pool.core.follower.order_check import WorkRights
-from p2pool.core.inbound import Inbound
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers
 from p2pool.core.knowledge.clock_offsets import Clocks
 from p2pool.core.knowledge.heartbeats import Beats
@@ -34,7 +34,7 @@ from p2pool.core.peers.exchange import Neighbours
 from p2pool.core.peers.watch import Watch
 from p2pool.core.requests.client_requests import NO_TASK, Asks
 from p2pool.core.requests.log_survey import LogsHeld
-from p2pool.core.status import build_view
+from p2pool.core.view import build_view
 from p2pool.core.voter.eligibility import Succession
 from p2pool.core.voter.removal_agreement import Confirmations
 from p2pool.core.voter.signatures import CONFIRMED_KEY, Certifying
