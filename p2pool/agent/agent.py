@@ -17,19 +17,19 @@ import trio
 from nacl.signing import SigningKey
 
 from p2pool import __version__
+from p2pool.agent.api_port import Port
 from p2pool.agent.clock import read_clock
-from p2pool.agent.gate import Gate, Sealer
-from p2pool.agent.joining import join_pool
-from p2pool.agent.loglines import LogLines
+from p2pool.agent.containers.disk_gc import Tidy
+from p2pool.agent.containers.executor import Work
+from p2pool.agent.containers.runtime import open_runtime
+from p2pool.agent.effect_runner import Wiring
+from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
-from p2pool.agent.metrics import Metrics
 from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
-from p2pool.agent.port import Port
-from p2pool.agent.runtimes import open_runtime
-from p2pool.agent.taskmetrics import TaskMetrics
-from p2pool.agent.tidying import Tidy
-from p2pool.agent.wiring import Wiring
-from p2pool.agent.work import Work
+from p2pool.agent.telemetry.log_streams import LogLines
+from p2pool.agent.telemetry.prometheus import Metrics
+from p2pool.agent.telemetry.task_metrics import TaskMetrics
+from p2pool.agent.wire.ingress import Gate, Sealer
 from p2pool.api.server import ApiSettings, serve_api
 from p2pool.core.context import NodeConfig
 from p2pool.core.inputs import StopAsked

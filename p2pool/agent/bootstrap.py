@@ -16,7 +16,7 @@ from nacl.signing import SigningKey
 
 from p2pool import __version__
 from p2pool.agent.clock import read_clock
-from p2pool.agent.gate import NOBODY, Gate, Sealer
+from p2pool.agent.wire.ingress import NOBODY, Gate, Sealer
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core import effects as fx
 from p2pool.core.inputs import Received

@@ -16,9 +16,9 @@ import trio.testing
 from docker.errors import APIError
 
 from p2pool.agent.clock import read_clock
-from p2pool.agent.metrics import Metrics
-from p2pool.agent.taskmetrics import TaskMetrics
-from p2pool.agent.work import Work
+from p2pool.agent.containers.executor import Work
+from p2pool.agent.telemetry.prometheus import Metrics
+from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2pool.agent.taskmetrics import TaskMetrics
+from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.drivers.containers.docker import DockerRuntime
 from p2pool.model import limits
 from p2pool.model.tasks import Resources

@@ -15,9 +15,9 @@ import psutil
 import trio
 
 from p2pool.agent.clock import read_clock
-from p2pool.agent.interruptions import Interruptions
-from p2pool.agent.metrics import Metrics
-from p2pool.agent.taskmetrics import TaskMetrics
+from p2pool.agent.containers.engine_restarts import Interruptions
+from p2pool.agent.telemetry.prometheus import Metrics
+from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.drivers.logs import get_logger

@@ -6,11 +6,11 @@ counts it.
 
 import trio
 
+from p2pool.agent.api_port import Port
 from p2pool.agent.clock import read_clock
-from p2pool.agent.gate import Gate, Sealer
+from p2pool.agent.containers.executor import Work
 from p2pool.agent.loop import Loop
-from p2pool.agent.port import Port
-from p2pool.agent.work import Work
+from p2pool.agent.wire.ingress import Gate, Sealer
 from p2pool.core import effects as fx
 from p2pool.core.inputs import PeerConnected, PeerDisconnected, Sealed
 from p2pool.core.node import Node

@@ -7,9 +7,9 @@ import attrs
 import trio
 import trio.testing
 
-from p2pool.agent.metrics import Metrics
-from p2pool.agent.taskmetrics import SOCKET_NAME, TaskMetrics
-from p2pool.agent.work import Work
+from p2pool.agent.containers.executor import Work
+from p2pool.agent.telemetry.prometheus import Metrics
+from p2pool.agent.telemetry.task_metrics import SOCKET_NAME, TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token

@@ -7,9 +7,9 @@ import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
-from p2pool.agent.loglines import LogLines
 from p2pool.agent.loop import Loop
-from p2pool.agent.metrics import Metrics
+from p2pool.agent.telemetry.log_streams import LogLines
+from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked
 from p2pool.model import limits

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from p2pool.agent.gate import NOBODY, Gate, Sealer
+from p2pool.agent.wire.ingress import NOBODY, Gate, Sealer
 from p2pool.core.inputs import OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.gossip import Announcement, Hello, PeerBinding
@@ -160,7 +160,7 @@ def test_a_lie_about_bindings_costs_one_check_of_signatures(
         checked.append(binding)
         check_binding(binding, *others)
 
-    monkeypatch.setattr("p2pool.agent.gate.check_binding", check)
+    monkeypatch.setattr("p2pool.agent.wire.ingress.check_binding", check)
     good = Peer(2).binding()
     forged = [attrs.evolve(good, node_id=NodeId(bytes([n]) * 20)) for n in range(30)]
     told = BindingsAnswered(1, tuple(PeerKnown(b, ()) for b in forged))

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p2pool.agent.checking import wait_qualified
+from p2pool.agent.effect_runner import Wiring
+from p2pool.agent.join.qualification import wait_qualified
 from p2pool.agent.loop import Loop
-from p2pool.agent.wiring import Wiring
 from p2pool.drivers.chain.actions import Chain
 from p2pool.drivers.chain.join import Joining, JoinStep, Progress
 from p2pool.drivers.chain.joining import INVITE_FILE_NAME, drive_joining, find_in_file

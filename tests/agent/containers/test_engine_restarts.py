@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pool.agent.interruptions import Interruptions
+from p2pool.agent.containers.engine_restarts import Interruptions
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
 from p2pool.model.runtime import ContainerState, ContainerStatus

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2pool.agent.taskmetrics import SOCKET_NAME, Copy, TaskMetrics
+from p2pool.agent.telemetry.task_metrics import SOCKET_NAME, Copy, TaskMetrics
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, TaskId
 

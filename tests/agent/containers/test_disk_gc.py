@@ -7,8 +7,8 @@ from typing import Any, cast
 import attrs
 import pytest
 
+from p2pool.agent.containers.disk_gc import Tidy
 from p2pool.agent.loop import Loop
-from p2pool.agent.tidying import Tidy
 from p2pool.core.worker.attempt import Item
 from p2pool.core.worker.events import QuotaExceeded
 from p2pool.drivers.config import VolumesConfig

@@ -1,0 +1,1 @@
+"""How this machine gets into the pool: its qualification, then the chain."""

@@ -1,0 +1,1 @@
+"""What an agent tells of its tasks and of itself: log lines, metrics."""
