@@ -34,8 +34,8 @@ from p2pool.api.server import ApiSettings, serve_api
 from p2pool.core.context import NodeConfig
 from p2pool.core.inputs import StopAsked
 from p2pool.core.node import Node
-from p2pool.drivers.chain.actions import Chain
 from p2pool.drivers.chain.addresses import Addresses
+from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.config import AgentConfig

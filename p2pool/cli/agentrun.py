@@ -119,7 +119,7 @@ def _say_what_joining_would_do(
     import trio
 
     from p2pool.cli.onchain import open_chain
-    from p2pool.drivers.chain.join import Joining, JoinStep
+    from p2pool.drivers.chain.join_steps import Joining, JoinStep
     from p2pool.drivers.chain.writer import DryWriter
     from p2pool.model.ids import Address
 

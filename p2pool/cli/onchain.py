@@ -16,7 +16,7 @@ from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import ADDRESS_BYTES, Address
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.actions import Chain
+    from p2pool.drivers.chain.contracts import Chain
     from p2pool.drivers.chain.writer import DryWriter, KeyWriter
     from p2pool.drivers.config import ChainConfig
 
@@ -50,8 +50,8 @@ def config_path(given: Path | None) -> Path:
 
 def open_chain(config: "ChainConfig") -> "Chain":
     """The contracts; nothing is asked of an endpoint yet. Call it inside trio."""
-    from p2pool.drivers.chain.actions import Chain
     from p2pool.drivers.chain.addresses import Addresses
+    from p2pool.drivers.chain.contracts import Chain
     from p2pool.drivers.chain.rpc import Rpc
 
     at = config.addresses

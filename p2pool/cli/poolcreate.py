@@ -40,7 +40,7 @@ from p2pool.model.ids import Address, PoolRef
 from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.actions import Chain, PoolInfo
+    from p2pool.drivers.chain.contracts import Chain, PoolInfo
     from p2pool.drivers.chain.writer import Sent, Writer
 
 EPOCH = 1

@@ -27,7 +27,7 @@ from p2pool.model.ids import Address, NodeId
 from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.actions import Chain
+    from p2pool.drivers.chain.contracts import Chain
 
 
 def pool_number(path: Path, given: int | None) -> int:

@@ -31,7 +31,7 @@ from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailabl
 from p2pool.model.ids import PoolRef
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.actions import Chain
+    from p2pool.drivers.chain.contracts import Chain
     from p2pool.drivers.chain.writer import Writer
 
 WAIT_S = 120.0

@@ -143,8 +143,8 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
     import trio
 
     from p2pool.codec.datauri import read_root
-    from p2pool.drivers.chain.actions import Chain
     from p2pool.drivers.chain.addresses import Addresses
+    from p2pool.drivers.chain.contracts import Chain
     from p2pool.drivers.chain.rpc import Rpc
 
     at = Addresses(*[pool.contract] * 6)

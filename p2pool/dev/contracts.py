@@ -11,8 +11,8 @@ from eth_abi.abi import encode as abi_encode
 
 from p2pool.dev.anvil import DEV_CHAIN_ID
 from p2pool.drivers.chain.abi import artifact, function
-from p2pool.drivers.chain.actions import Chain
 from p2pool.drivers.chain.addresses import Addresses, text_of
+from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.errors import TransactionFailed, WrongChain

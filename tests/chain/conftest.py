@@ -9,8 +9,8 @@ import trio
 
 from p2pool.dev.anvil import Anvil, start_anvil
 from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
-from p2pool.drivers.chain.actions import Chain
 from p2pool.drivers.chain.consent import KeyManager
+from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.ids import Address, NodeId
 

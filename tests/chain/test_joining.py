@@ -13,10 +13,10 @@ import trio.testing
 from p2pool.codec.jsonform import invite_json
 from p2pool.dev.anvil import Anvil
 from p2pool.dev.contracts import fund, fund_tokens, new_account
-from p2pool.drivers.chain.actions import Chain
 from p2pool.drivers.chain.addresses import Addresses
-from p2pool.drivers.chain.join import Joining, JoinStep, Progress
-from p2pool.drivers.chain.joining import drive_joining, find_in_file
+from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.join_driver import drive_joining, find_in_file
+from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model import limits

@@ -7,7 +7,7 @@ from p2pool.codec.datauri import with_root
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.dev.anvil import Anvil
 from p2pool.drivers.chain.abi import function
-from p2pool.drivers.chain.actions import Chain
+from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.model.chain import RootRecord, Roster

@@ -9,7 +9,7 @@ import trio
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.core.knowledge.roster import RosterBook
 from p2pool.dev.anvil import Anvil
-from p2pool.drivers.chain.actions import Chain
+from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.model.errors import ChainUnavailable

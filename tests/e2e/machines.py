@@ -16,8 +16,8 @@ import pytest
 from p2pool.client.agent import Answer
 from p2pool.dev.engine import Engine, import_busybox, start_engine
 from p2pool.dev.pool import DevAgent
-from p2pool.drivers.chain.actions import Chain
 from p2pool.drivers.chain.addresses import Addresses
+from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config import load_config

@@ -12,8 +12,8 @@ import trio
 from p2pool.dev.children import spawn, wait_line
 from p2pool.dev.contracts import fund, fund_tokens, new_account
 from p2pool.dev.pool import PASSPHRASE, DevAgent
-from p2pool.drivers.chain.actions import Chain
 from p2pool.drivers.chain.addresses import Addresses
+from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config import ResourcesConfig, load_config, write_config

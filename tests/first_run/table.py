@@ -26,7 +26,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/store/store.py _connect lambda: file.touch(mode=384)",
     ),
     "files": (
-        "drivers/chain/joining.py find_in_file _read_bounded",
+        "drivers/chain/join_driver.py find_in_file _read_bounded",
         "drivers/store/store.py Store._commit self._applier.commit",
     ),
     "checks": (

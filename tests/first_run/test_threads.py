@@ -19,7 +19,7 @@ from p2pool.cli.tasklogs import _read_all, _Writer
 from p2pool.dev.contracts import new_account
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.runtime import WANTED, choose, remove_image
-from p2pool.drivers.chain.joining import find_in_file
+from p2pool.drivers.chain.join_driver import find_in_file
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.config import (
     AgentConfig,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from p2pool.agent.effect_runner import Wiring
 from p2pool.agent.join.qualification import wait_qualified
 from p2pool.agent.loop import Loop
-from p2pool.drivers.chain.actions import Chain
-from p2pool.drivers.chain.join import Joining, JoinStep, Progress
-from p2pool.drivers.chain.joining import INVITE_FILE_NAME, drive_joining, find_in_file
+from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
+from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.logs import get_logger
 from p2pool.model.chain import Invite

@@ -25,8 +25,8 @@ import trio
 from p2pool.codec.datauri import read_bootstrap, read_root, requirements
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.drivers.chain.abi import function, topic
-from p2pool.drivers.chain.actions import Chain
 from p2pool.drivers.chain.addresses import text_of
+from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model import limits
 from p2pool.model.chain import ChainMember, Roster

@@ -8,8 +8,8 @@ import trio
 
 from p2pool.codec.datauri import requirements as requirements_of
 from p2pool.codec.requirements import parse_requirements
-from p2pool.drivers.chain.actions import Chain, PoolInfo
 from p2pool.drivers.chain.addresses import Addresses, text_of
+from p2pool.drivers.chain.contracts import Chain, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.config import AgentConfig
 from p2pool.model import limits

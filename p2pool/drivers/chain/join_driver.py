@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from p2pool.codec.jsonform import read_invite
-from p2pool.drivers.chain.join import Joining, JoinStep, Progress
+from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import refusal
 from p2pool.model import limits

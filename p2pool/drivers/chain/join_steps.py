@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from p2pool.drivers.chain.actions import Chain, NodeInfo, PoolInfo
 from p2pool.drivers.chain.addresses import text_of
+from p2pool.drivers.chain.contracts import Chain, NodeInfo, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
 from p2pool.model.chain import Invite
