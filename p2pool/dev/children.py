@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import trio
 
-from p2pool.drivers.containers.procfs import all_stats, boot_id, read_stat
+from p2pool.drivers.containers.process.procfs import all_stats, boot_id, read_stat
 from p2pool.model.errors import Unavailable
 
 START_DEADLINE_S = 60.0

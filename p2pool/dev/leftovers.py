@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from p2pool.drivers.config import load_config
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
+from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId
 from p2pool.model.runtime import ContainerRuntime, RuntimeScope

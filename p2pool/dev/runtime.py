@@ -26,9 +26,9 @@ from requests.exceptions import RequestException
 
 from p2pool.dev.engine import import_busybox
 from p2pool.dev.fetch.command import Say
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.dockerclient import DEFAULT_URL, LOCAL
-from p2pool.drivers.containers.probing import probe_container
+from p2pool.drivers.containers.docker.engine.client import DEFAULT_URL, LOCAL
+from p2pool.drivers.containers.docker.probe import probe_container
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.errors import Misconfigured, P2poolError, RuntimeUnavailable
 from p2pool.model.ids import Address, NodeId, PoolRef
 from p2pool.model.places import DEVELOPMENT_CHAIN_ID

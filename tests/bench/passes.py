@@ -18,7 +18,7 @@ from p2pool.codec.spec import spec_json
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
-from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, Token
 from p2pool.model.runtime import RuntimeScope
 from p2pool.model.storage import TABLES

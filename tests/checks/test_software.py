@@ -16,8 +16,8 @@ from p2pool.drivers.checks.software import (
     software_checks,
     toolkit_check,
 )
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.probing import LABEL, Probed, probe_container
+from p2pool.drivers.containers.docker.probe import LABEL, Probed, probe_container
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.checks import Verdict, worst
 from p2pool.model.runtime import RuntimeInfo, RuntimeKind
 from tests.containers.conftest import docker_runtime, engine

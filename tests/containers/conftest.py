@@ -10,8 +10,8 @@ import docker
 import pytest
 
 from p2pool.dev.engine import Engine, import_busybox, start_engine
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
+from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 from p2pool.model.ids import Address, NodeId, PoolRef
 from p2pool.model.runtime import RuntimeScope

@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from p2pool.drivers.containers import procfs
+from p2pool.drivers.containers.process import procfs
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PoolRef, TaskId, Token
 from p2pool.model.runtime import (
     ContainerPlan,

@@ -22,7 +22,7 @@ from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker
-from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
 from p2pool.model.entries import Outcome
 from p2pool.model.ids import Token

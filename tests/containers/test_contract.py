@@ -7,7 +7,7 @@ import attrs
 import pytest
 import trio
 
-from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import CannotStart, Conflict, NotFound
 from p2pool.model.ids import Digest
 from p2pool.model.runtime import ContainerRuntime, ContainerState
@@ -24,7 +24,7 @@ async def runtime(
     """Each runtime in turn, empty before and after."""
     made: ContainerRuntime
     if request.param == "docker":
-        from p2pool.drivers.containers.docker import DockerRuntime
+        from p2pool.drivers.containers.docker.runtime import DockerRuntime
 
         engine = request.getfixturevalue("engine")
         made = DockerRuntime(SCOPE, tmp_path, base_url=engine.url)

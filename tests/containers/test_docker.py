@@ -8,8 +8,8 @@ import docker
 import pytest
 
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.labels import name_of
+from p2pool.drivers.containers.docker.container.labels import name_of
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model import limits
 from p2pool.model.errors import (

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
-from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable
 from p2pool.model.runtime import ContainerState

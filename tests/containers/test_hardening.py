@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.dockerplan import CAPABILITIES
+from p2pool.drivers.containers.docker.container.plan import CAPABILITIES
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import CannotStart
 from p2pool.model.runtime import ContainerState

@@ -26,7 +26,7 @@ from docker.errors import APIError
 
 from p2pool.agent.clock import read_clock
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
-from p2pool.drivers.containers.labels import name_of
+from p2pool.drivers.containers.docker.container.labels import name_of
 from p2pool.model.runtime import RuntimeScope
 from p2pool.model.states import AllocationState
 from p2pool.model.tasks import RestartMode, RestartPolicy

@@ -9,9 +9,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.drivers.containers.linefiles import LineFiles
-from p2pool.drivers.containers.linereader import LineReader
-from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.containers.line_files import LineFiles
+from p2pool.drivers.containers.process.line_reader import LineReader
+from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from tests.containers.processes import ALLOCATION, lines, plan, wait_ended
 
 LINE_MAX = 16

@@ -10,9 +10,9 @@ import attrs
 import pytest
 import trio
 
-from p2pool.drivers.containers import runs
-from p2pool.drivers.containers.process import ProcessRuntime
-from p2pool.drivers.containers.runs import Runs
+from p2pool.drivers.containers.process import runs
+from p2pool.drivers.containers.process.runs import Runs
+from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import (
     CannotStart,
     Conflict,

@@ -12,8 +12,8 @@ from shlex import quote
 import pytest
 import trio
 
-from p2pool.drivers.containers import procfs
-from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.containers.process import procfs
+from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.runtime import (
     ContainerState,
     ContainerStatus,
@@ -35,7 +35,7 @@ STARTER = """
 import sys, trio
 from pathlib import Path
 from tests.containers.test_process import SCOPE, plan
-from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.containers.process.runtime import ProcessRuntime
 async def main():
     await ProcessRuntime(SCOPE, Path(sys.argv[1])).start(plan(sys.argv[2]))
     print("started", flush=True)

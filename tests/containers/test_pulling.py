@@ -14,9 +14,9 @@ import structlog
 import trio
 
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.dockererrors import pull_error
-from p2pool.drivers.containers.pulling import Layers
+from p2pool.drivers.containers.docker.engine.errors import pull_error
+from p2pool.drivers.containers.docker.images.pull import Layers
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import (
     DiskFull,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pool.drivers.containers import safetree
+from p2pool.drivers.containers import safe_tree
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
 
@@ -39,8 +39,8 @@ def tree(tmp_path: Path) -> Iterator[Path]:
 
 def archived(root: Path) -> tarfile.TarFile:
     """The export of a tree, read back."""
-    with safetree.opened(str(root)) as directory:
-        data = b"".join(safetree.archive(directory))
+    with safe_tree.opened(str(root)) as directory:
+        data = b"".join(safe_tree.archive(directory))
     return tarfile.open(fileobj=io.BytesIO(data))
 
 
@@ -71,12 +71,12 @@ def test_all_that_is_in_it_and_no_more_is_exported(tree: Path) -> None:
 
 def test_each_byte_is_counted_once(tree: Path) -> None:
     """Not what is behind links, and a file with two names is one."""
-    with safetree.opened(str(tree)) as directory:
-        before = safetree.measure(directory)
+    with safe_tree.opened(str(tree)) as directory:
+        before = safe_tree.measure(directory)
     (tree / "again").hardlink_to(tree / "hard")
     (tree / "more").write_bytes(b"x" * 1_000_000)
-    with safetree.opened(str(tree)) as directory:
-        after = safetree.measure(directory)
+    with safe_tree.opened(str(tree)) as directory:
+        after = safe_tree.measure(directory)
     assert before.whole
     assert 1_000_000 <= after.used_bytes - before.used_bytes < 1_100_000
 
@@ -85,14 +85,14 @@ def test_a_sparse_file_takes_what_it_takes(tree: Path) -> None:
     """A file that says that it is huge and holds nothing is over no quota."""
     with (tree / "sparse").open("wb") as file:
         file.truncate(2**40)
-    with safetree.opened(str(tree)) as directory:
-        assert safetree.measure(directory).used_bytes < 2**20
+    with safe_tree.opened(str(tree)) as directory:
+        assert safe_tree.measure(directory).used_bytes < 2**20
 
 
 def test_it_is_deleted_whole(tree: Path) -> None:
     """And nothing beside it."""
-    with safetree.opened(str(tree)) as directory:
-        safetree.clear(directory)
+    with safe_tree.opened(str(tree)) as directory:
+        safe_tree.clear(directory)
     assert list(tree.iterdir()) == []
 
 
@@ -100,28 +100,28 @@ def test_it_is_deleted_whole(tree: Path) -> None:
 def test_no_depth_is_too_deep(tree: Path, depth: int) -> None:
     """It is deleted; measuring says that there is more; an export says why it is none."""
     deep(tree, depth)
-    with safetree.opened(str(tree)) as directory:
-        assert not safetree.measure(directory).whole
+    with safe_tree.opened(str(tree)) as directory:
+        assert not safe_tree.measure(directory).whole
         with pytest.raises(Conflict, match="nested too deep"):
-            for _ in safetree.archive(directory):
+            for _ in safe_tree.archive(directory):
                 pass
-        safetree.clear(directory)
+        safe_tree.clear(directory)
     assert list(tree.iterdir()) == []
 
 
 def test_more_files_than_are_counted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound, and that it was reached is said."""
     monkeypatch.setattr(limits, "VOLUME_ENTRIES_MAX", 5)
-    with safetree.opened(str(tree)) as directory:
-        assert not safetree.measure(directory).whole
+    with safe_tree.opened(str(tree)) as directory:
+        assert not safe_tree.measure(directory).whole
 
 
 def test_a_link_is_no_directory(tree: Path) -> None:
     """Opening one below a directory that is held does not follow it, wherever it leads."""
-    with safetree.opened(str(tree)) as directory:
+    with safe_tree.opened(str(tree)) as directory:
         for name in ("link", "up", "loop"):
             with pytest.raises(OSError, match=r"(?i)symbolic links|not a directory"):
-                with safetree.opened(name, directory):
+                with safe_tree.opened(name, directory):
                     pass
 
 

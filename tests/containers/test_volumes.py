@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from p2pool.dev.engine import Engine
-from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import CannotStart, Conflict, NotFound
 from p2pool.model.ids import AllocationId, TaskId

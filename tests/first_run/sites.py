@@ -16,12 +16,12 @@ import p2pool
 PACKAGE = Path(p2pool.__file__).resolve().parent
 
 WRAPPERS = {
-    "drivers/containers/process.py": {"_in_thread"},
+    "drivers/containers/process/runtime.py": {"_in_thread"},
     "drivers/containers/volumes.py": {"in_thread"},
-    "drivers/containers/keeping.py": {"in_thread", "ask"},
-    "drivers/containers/images.py": {"ask"},
-    "drivers/containers/dockerclient.py": {"ask"},
-    "drivers/containers/docker.py": {"_ask"},
+    "drivers/containers/docker/disk_usage.py": {"in_thread", "ask"},
+    "drivers/containers/docker/images/store.py": {"ask"},
+    "drivers/containers/docker/engine/client.py": {"ask"},
+    "drivers/containers/docker/runtime.py": {"_ask"},
     "drivers/store/store.py": {"async_run"},
 }
 """Functions that hand what they are given to a thread, by the modules where they are called."""

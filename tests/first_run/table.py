@@ -34,70 +34,75 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/checks/run.py run_checks read_host",
         "drivers/checks/run.py run_checks machine.read_facts",
         "drivers/checks/run.py _network network.port_checks",
-        "drivers/containers/probing.py _run _in_thread",
-        "drivers/containers/probing.py _run _remove",
+        "drivers/containers/docker/probe.py _run _in_thread",
+        "drivers/containers/docker/probe.py _run _remove",
     ),
     "logs": ("cli/tasklogs.py _read_all _read",),
     "processes": (
-        "drivers/containers/process.py ProcessRuntime.list self._runs.all",
-        "drivers/containers/process.py ProcessRuntime.start lambda: self._start(plan)",
-        "drivers/containers/process.py ProcessRuntime.restart"
+        "drivers/containers/process/runtime.py ProcessRuntime.list self._runs.all",
+        "drivers/containers/process/runtime.py ProcessRuntime.start lambda: self._start(plan)",
+        "drivers/containers/process/runtime.py ProcessRuntime.restart"
         " lambda: self._restart(allocation, attempt)",
-        "drivers/containers/process.py ProcessRuntime.stop"
+        "drivers/containers/process/runtime.py ProcessRuntime.stop"
         " lambda: self._settled(allocation, attempt)",
-        "drivers/containers/process.py ProcessRuntime.stop"
+        "drivers/containers/process/runtime.py ProcessRuntime.stop"
         " lambda: _signal(path, found.processes, signal.SIGTERM)",
-        "drivers/containers/process.py ProcessRuntime.stop"
+        "drivers/containers/process/runtime.py ProcessRuntime.stop"
         " lambda: _signal(path, found.processes, signal.SIGUSR1)",
-        "drivers/containers/process.py ProcessRuntime.remove"
+        "drivers/containers/process/runtime.py ProcessRuntime.remove"
         " lambda: self._remove(allocation, attempt)",
-        "drivers/containers/process.py ProcessRuntime.logs"
+        "drivers/containers/process/runtime.py ProcessRuntime.logs"
         " lambda: self._runs.find(allocation, attempt)",
-        "drivers/containers/process.py ProcessRuntime.logs"
+        "drivers/containers/process/runtime.py ProcessRuntime.logs"
         " lambda: reader.seek_tail(tail_lines, since_ms)",
-        "drivers/containers/process.py ProcessRuntime.logs lambda: reader.read(since_ms)",
-        "drivers/containers/process.py ProcessRuntime._in_thread call",
-        "drivers/containers/process.py ProcessRuntime._wait_ended"
+        "drivers/containers/process/runtime.py ProcessRuntime.logs lambda: reader.read(since_ms)",
+        "drivers/containers/process/runtime.py ProcessRuntime._in_thread call",
+        "drivers/containers/process/runtime.py ProcessRuntime._wait_ended"
         " lambda: self._runs.find(allocation, attempt)",
     ),
     "containers": (
-        "drivers/containers/docker.py DockerRuntime.list"
+        "drivers/containers/docker/runtime.py DockerRuntime.list"
         " lambda c: c.containers(all=True, filters={'label': labels})",
-        "drivers/containers/docker.py DockerRuntime._look lambda c: c.inspect_container(name)",
-        "drivers/containers/docker.py DockerRuntime._inspect lambda c: c.inspect_container(name)",
-        "drivers/containers/docker.py DockerRuntime._prepare mount_sources",
-        "drivers/containers/docker.py DockerRuntime._create"
-        " lambda c: c.create_container_from_config(wanted['body'], wanted['name'])",
-        "drivers/containers/docker.py DockerRuntime._run lambda c: c.start(name)",
-        "drivers/containers/docker.py DockerRuntime._run"
-        " lambda c: c.remove_container(name, v=True, force=True)",
-        "drivers/containers/docker.py DockerRuntime._gpus_free"
-        " lambda c: c.containers(filters={'label': [GPUS]})",
-        "drivers/containers/docker.py DockerRuntime._kill lambda c: c.kill(name, signal)",
-        "drivers/containers/docker.py DockerRuntime._wait_ended"
+        "drivers/containers/docker/runtime.py DockerRuntime._look"
         " lambda c: c.inspect_container(name)",
-        "drivers/containers/docker.py DockerRuntime.remove"
+        "drivers/containers/docker/runtime.py DockerRuntime._inspect"
+        " lambda c: c.inspect_container(name)",
+        "drivers/containers/docker/runtime.py DockerRuntime._prepare mount_sources",
+        "drivers/containers/docker/runtime.py DockerRuntime._create"
+        " lambda c: c.create_container_from_config(wanted['body'], wanted['name'])",
+        "drivers/containers/docker/runtime.py DockerRuntime._run lambda c: c.start(name)",
+        "drivers/containers/docker/runtime.py DockerRuntime._run"
+        " lambda c: c.remove_container(name, v=True, force=True)",
+        "drivers/containers/docker/runtime.py DockerRuntime._gpus_free"
+        " lambda c: c.containers(filters={'label': [GPUS]})",
+        "drivers/containers/docker/runtime.py DockerRuntime._kill lambda c: c.kill(name, signal)",
+        "drivers/containers/docker/runtime.py DockerRuntime._wait_ended"
+        " lambda c: c.inspect_container(name)",
+        "drivers/containers/docker/runtime.py DockerRuntime.remove"
         " lambda c: c.remove_container(name, v=True)",
-        "drivers/containers/dockerclient.py DockerClient.ask call",
-        "drivers/containers/dockerclient.py DockerClient.support lambda c: c.version()",
-        "drivers/containers/dockerclient.py DockerClient.support lambda c: c.info()",
-        "drivers/containers/dockerstreams.py _iterate.work stream.pump",
-        "drivers/containers/images.py Images.find lambda c: c.inspect_image(image)",
-        "drivers/containers/keeping.py Keeper.list look",
-        "drivers/containers/keeping.py Keeper.remove lambda: self._store.delete(parts)",
-        "drivers/containers/keeping.py Keeper._rows"
+        "drivers/containers/docker/engine/client.py DockerClient.ask call",
+        "drivers/containers/docker/engine/client.py DockerClient.support lambda c: c.version()",
+        "drivers/containers/docker/engine/client.py DockerClient.support lambda c: c.info()",
+        "drivers/containers/docker/engine/streams.py _iterate.work stream.pump",
+        "drivers/containers/docker/images/store.py Images.find lambda c: c.inspect_image(image)",
+        "drivers/containers/docker/disk_usage.py Keeper.list look",
+        "drivers/containers/docker/disk_usage.py Keeper.remove lambda: self._store.delete(parts)",
+        "drivers/containers/docker/disk_usage.py Keeper._rows"
         " lambda c: c.containers(all=True, size=sizes, filters=filters)",
-        "drivers/containers/keeping.py Keeper.sweep lambda: self._store.sweep(over, mounted, keep)",
-        "drivers/containers/keeping.py Keeper.overused lambda: list(self._over_volumes(held))",
+        "drivers/containers/docker/disk_usage.py Keeper.sweep"
+        " lambda: self._store.sweep(over, mounted, keep)",
+        "drivers/containers/docker/disk_usage.py Keeper.overused"
+        " lambda: list(self._over_volumes(held))",
         "drivers/containers/volumes.py Volumes.in_thread call",
         "drivers/containers/volumes.py Volumes.export next",
     ),
     "images": (
-        "drivers/containers/images.py Images._fetch auth_header",
-        "drivers/containers/images.py Images._delete"
+        "drivers/containers/docker/images/store.py Images._fetch auth_header",
+        "drivers/containers/docker/images/store.py Images._delete"
         " lambda c: c.remove_image(image, force=False, noprune=False)",
-        "drivers/containers/images.py Images._used_ids lambda c: c.containers(all=True)",
-        "drivers/containers/pulling.py Pull.run self._fetch",
+        "drivers/containers/docker/images/store.py Images._used_ids"
+        " lambda c: c.containers(all=True)",
+        "drivers/containers/docker/images/pull.py Pull.run self._fetch",
         "dev/runtime.py _image remove_image",
         "dev/runtime.py _why_not_made make",
     ),

@@ -30,8 +30,8 @@ from p2pool.drivers.config import (
     PoolConfig,
     RuntimeConfig,
 )
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.process import ProcessRuntime
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
+from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.store.store import Store
 from p2pool.model.errors import CannotStart

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pool.drivers.checks.run import Subject, run_checks
-from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.checks import Check, Group, Verdict

@@ -12,7 +12,7 @@ import trio
 
 from p2pool.drivers.checks import machine, network, onchain, software
 from p2pool.drivers.config import AgentConfig
-from p2pool.drivers.containers.docker import DockerRuntime
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.hardware.host import read_host
 from p2pool.drivers.hardware.nvml import NvmlAnswer, read_gpus
 from p2pool.drivers.hardware.probe import offer

@@ -5,8 +5,8 @@ The engine's own word first (version, API, cgroups, storage driver), then a prob
 images of their own.
 """
 
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.probing import Probed, probe_container
+from p2pool.drivers.containers.docker.probe import Probed, probe_container
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.checks import Check, Group, Verdict
 from p2pool.model.errors import P2poolError
 from p2pool.model.runtime import RuntimeInfo

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import attrs
 
-from p2pool.drivers.containers.dockersupport import GpuPath
+from p2pool.drivers.containers.docker.engine.capabilities import GpuPath
 from p2pool.model import limits
 
 

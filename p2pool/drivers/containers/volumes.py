@@ -23,8 +23,8 @@ import trio
 
 from p2pool.codec.jsonform import read_allocation
 from p2pool.codec.specrules import name_rule
-from p2pool.drivers.containers import safetree
-from p2pool.drivers.containers.linefiles import write_whole
+from p2pool.drivers.containers import safe_tree
+from p2pool.drivers.containers.line_files import write_whole
 from p2pool.model.errors import CannotStart, Conflict, DiskFull, NotFound, RuntimeUnavailable
 from p2pool.model.ids import AllocationId, TaskId
 from p2pool.model.tasks import Mount, MountKind
@@ -59,7 +59,7 @@ class Volumes:
             with self._open(parts, make=True) as place:
                 with suppress(FileExistsError):
                     os.mkdir(DATA, 0o700, dir_fd=place)
-                    with safetree.opened(DATA, place) as data:
+                    with safe_tree.opened(DATA, place) as data:
                         os.fchmod(data, 0o777)
                 self._note(parts, mount)
         except OSError as error:
@@ -85,9 +85,9 @@ class Volumes:
     def _open(self, parts: Parts, *, make: bool = False) -> Iterator[int]:
         """The directory of a volume, each part of it opened below the last."""
         with ExitStack() as stack:
-            place = stack.enter_context(safetree.opened(str(self.root)))
+            place = stack.enter_context(safe_tree.opened(str(self.root)))
             for part in parts:
-                place = stack.enter_context(safetree.opened(part, place, make=make))
+                place = stack.enter_context(safe_tree.opened(part, place, make=make))
             yield place
 
     def _read(self, parts: Parts) -> dict[str, Any]:
@@ -111,13 +111,13 @@ class Volumes:
                 found += [("task", allocation, name) for name in names]
         return found
 
-    def used_bytes(self, parts: Parts) -> safetree.Measured:
+    def used_bytes(self, parts: Parts) -> safe_tree.Measured:
         """What a volume holds. A volume that is not there holds nothing."""
         try:
             with self._open((*parts, DATA)) as data:
-                return safetree.measure(data)
+                return safe_tree.measure(data)
         except (FileNotFoundError, NotADirectoryError):
-            return safetree.Measured(0, True)
+            return safe_tree.Measured(0, True)
 
     def look(self, parts: Parts, in_use: bool) -> Volume:
         """A volume as its owner is shown it."""
@@ -141,10 +141,10 @@ class Volumes:
         """Delete a volume with all that is in it, whatever that is. `NotFound`."""
         try:
             with self._open(parts) as place:
-                with suppress(FileNotFoundError), safetree.opened(DATA, place) as data:
-                    safetree.clear(data)
+                with suppress(FileNotFoundError), safe_tree.opened(DATA, place) as data:
+                    safe_tree.clear(data)
                     os.rmdir(DATA, dir_fd=place)
-                safetree.clear(place)
+                safe_tree.clear(place)
             self.root.joinpath(*parts).rmdir()
             with suppress(OSError):  # The copy may have other volumes.
                 self.root.joinpath(*parts[:-1]).rmdir()
@@ -196,7 +196,7 @@ class Volumes:
         except (FileNotFoundError, NotADirectoryError) as error:
             stack.close()
             raise not_found(parts) from error
-        pieces = safetree.archive(data)
+        pieces = safe_tree.archive(data)
         try:
             while (piece := await trio.to_thread.run_sync(next, pieces, None)) is not None:
                 yield piece

@@ -15,8 +15,8 @@ import attrs
 import trio
 from docker.errors import APIError
 
-from p2pool.drivers.containers.docker import DockerRuntime
-from p2pool.drivers.containers.dockererrors import engine_errors, explanation
+from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation
+from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 

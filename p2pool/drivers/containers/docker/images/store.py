@@ -23,11 +23,11 @@ from docker.errors import ImageNotFound as NoImage
 from docker.errors import NotFound as NoSuch
 from docker.utils import parse_repository_tag
 
-from p2pool.drivers.containers.credentials import auth_header, registry_of
-from p2pool.drivers.containers.dockerclient import DockerClient, fields
-from p2pool.drivers.containers.dockererrors import other_error
-from p2pool.drivers.containers.linefiles import write_whole
-from p2pool.drivers.containers.pulling import Pull
+from p2pool.drivers.containers.docker.engine.client import DockerClient, fields
+from p2pool.drivers.containers.docker.engine.errors import other_error
+from p2pool.drivers.containers.docker.images.credentials import auth_header, registry_of
+from p2pool.drivers.containers.docker.images.pull import Pull
+from p2pool.drivers.containers.line_files import write_whole
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import DiskFull, ImageNotFound, ImageRefused
 from p2pool.model.runtime import OnProgress

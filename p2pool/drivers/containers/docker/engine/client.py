@@ -14,9 +14,9 @@ import docker
 import trio
 from docker.errors import APIError
 
-from p2pool.drivers.containers.dockererrors import engine_errors, explanation
-from p2pool.drivers.containers.dockersocket import answered_within, make_client
-from p2pool.drivers.containers.dockersupport import EngineSupport, support_of
+from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, support_of
+from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation
+from p2pool.drivers.containers.docker.engine.socket import answered_within, make_client
 from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable
 

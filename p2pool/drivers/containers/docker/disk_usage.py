@@ -11,9 +11,9 @@ from typing import Any
 
 from docker.errors import APIError
 
-from p2pool.drivers.containers.dockerclient import DockerClient
-from p2pool.drivers.containers.dockererrors import other_error
-from p2pool.drivers.containers.labels import read_labels, scope_labels
+from p2pool.drivers.containers.docker.container.labels import read_labels, scope_labels
+from p2pool.drivers.containers.docker.engine.client import DockerClient
+from p2pool.drivers.containers.docker.engine.errors import other_error
 from p2pool.drivers.containers.volumes import Parts, Volumes, parts_of, read_id, used
 from p2pool.model.ids import AllocationId
 from p2pool.model.runtime import Held, Overuse, RuntimeScope

@@ -10,7 +10,7 @@ once its links are followed; what could give a task the machine is refused even 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from p2pool.drivers.containers.dockerclient import LOCAL
+from p2pool.drivers.containers.docker.engine.client import LOCAL
 from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model.errors import CannotStart
 from p2pool.model.runtime import ContainerPlan

@@ -17,8 +17,8 @@ from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import ReadTimeout
 from urllib3.exceptions import ReadTimeoutError
 
-from p2pool.drivers.containers.dockererrors import engine_errors, explanation, pull_error
-from p2pool.drivers.containers.dockerstreams import shut
+from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation, pull_error
+from p2pool.drivers.containers.docker.engine.streams import shut
 from p2pool.model.errors import RegistryUnavailable
 from p2pool.model.runtime import OnProgress, PullProgress
 

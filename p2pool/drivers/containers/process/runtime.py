@@ -23,9 +23,9 @@ from typing import TypeVar
 import trio
 
 import p2pool
-from p2pool.drivers.containers import procfs
-from p2pool.drivers.containers.linereader import LineReader
-from p2pool.drivers.containers.runs import (
+from p2pool.drivers.containers.process import procfs
+from p2pool.drivers.containers.process.line_reader import LineReader
+from p2pool.drivers.containers.process.runs import (
     Found,
     Processes,
     Runs,
@@ -33,7 +33,7 @@ from p2pool.drivers.containers.runs import (
     record_of,
     world_failure,
 )
-from p2pool.drivers.containers.shim import FILES, LINES, RUN
+from p2pool.drivers.containers.process.shim import FILES, LINES, RUN
 from p2pool.drivers.containers.volumes import NoVolumes
 from p2pool.model import limits
 from p2pool.model.errors import (
@@ -66,7 +66,7 @@ T = TypeVar("T")
 PACKAGE_PARENT = Path(p2pool.__file__).resolve().parent.parent
 BOOT = (
     "import sys; sys.path.append(sys.argv[1]);"
-    " from p2pool.drivers.containers.shim import main; main()"
+    " from p2pool.drivers.containers.process.shim import main; main()"
 )
 WARNINGS = (
     "Tasks run as plain processes of this user, with its files in reach: for development only.",

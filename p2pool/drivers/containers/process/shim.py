@@ -27,8 +27,8 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from p2pool.drivers.containers.linefiles import STREAMS, LineFiles, sync_directory, write_whole
-from p2pool.drivers.containers.procfs import (
+from p2pool.drivers.containers.line_files import STREAMS, LineFiles, sync_directory, write_whole
+from p2pool.drivers.containers.process.procfs import (
     all_stats,
     boot_id,
     descendants,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from p2pool.drivers.containers.labels import read_labels
+from p2pool.drivers.containers.docker.container.labels import read_labels
 from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
 from p2pool.model.states import Health
 

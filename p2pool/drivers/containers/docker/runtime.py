@@ -18,16 +18,22 @@ import trio
 from docker.errors import APIError
 from docker.errors import NotFound as NoSuch
 
-from p2pool.drivers.containers.dockerclient import DockerClient
-from p2pool.drivers.containers.dockererrors import explanation, other_error, start_error
-from p2pool.drivers.containers.dockerplan import Prepared, container_config
-from p2pool.drivers.containers.dockerstate import status_of
-from p2pool.drivers.containers.dockerstreams import follow_events, follow_logs
-from p2pool.drivers.containers.dockersupport import gpu_request
-from p2pool.drivers.containers.images import Images
-from p2pool.drivers.containers.keeping import Keeper
-from p2pool.drivers.containers.labels import GPUS, gpus_of, name_of, read_labels, scope_labels
-from p2pool.drivers.containers.mounts import mount_sources
+from p2pool.drivers.containers.docker.container.labels import (
+    GPUS,
+    gpus_of,
+    name_of,
+    read_labels,
+    scope_labels,
+)
+from p2pool.drivers.containers.docker.container.mounts import mount_sources
+from p2pool.drivers.containers.docker.container.plan import Prepared, container_config
+from p2pool.drivers.containers.docker.container.state import status_of
+from p2pool.drivers.containers.docker.disk_usage import Keeper
+from p2pool.drivers.containers.docker.engine.capabilities import gpu_request
+from p2pool.drivers.containers.docker.engine.client import DockerClient
+from p2pool.drivers.containers.docker.engine.errors import explanation, other_error, start_error
+from p2pool.drivers.containers.docker.engine.streams import follow_events, follow_logs
+from p2pool.drivers.containers.docker.images.store import Images
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model import limits

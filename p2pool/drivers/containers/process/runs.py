@@ -23,8 +23,8 @@ from typing import Any
 
 import attrs
 
-from p2pool.drivers.containers import procfs, shim
-from p2pool.drivers.containers.linefiles import sync_directory, write_whole
+from p2pool.drivers.containers.line_files import sync_directory, write_whole
+from p2pool.drivers.containers.process import procfs, shim
 from p2pool.model import limits
 from p2pool.model.errors import DiskFull, P2poolError, RuntimeUnavailable
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token

@@ -1,0 +1,1 @@
+"""One container: its plan, its labels, its state."""

@@ -1,0 +1,1 @@
+"""Tasks as plain processes, for development pools without an engine."""
