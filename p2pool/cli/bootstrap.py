@@ -6,9 +6,14 @@ from pathlib import Path
 
 import click
 
-from p2pool.cli.onchain import config_option
-from p2pool.cli.reach import json_option
-from p2pool.cli.running import data_directory, directory_option, log_options, run_until_signal
+from p2pool.cli.shared.chain import config_option
+from p2pool.cli.shared.options import json_option
+from p2pool.cli.shared.process import (
+    data_directory,
+    directory_option,
+    log_options,
+    run_until_signal,
+)
 
 
 @click.group(name="bootstrap", help="A node that only introduces peers to each other.")
@@ -39,7 +44,7 @@ def run(
     pool it is for, [network] and [log]. It prints the addresses to give to others, one a line.
     """
     from p2pool.agent.bootstrap import BootstrapOptions, run_bootstrap
-    from p2pool.cli.agentrun import with_log_options
+    from p2pool.cli.agent.run import with_log_options
     from p2pool.drivers.config import CONFIG_NAME, load_config
     from p2pool.drivers.logs import configure_logs
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pool.cli.reach import json_option
-from p2pool.cli.running import run_unless_interrupted
-from p2pool.cli.show import write_json, write_pairs
+from p2pool.cli.shared.options import json_option
+from p2pool.cli.shared.output import write_json, write_pairs
+from p2pool.cli.shared.process import run_unless_interrupted
 
 if TYPE_CHECKING:
     from p2pool.dev.pool import DevPool

@@ -16,16 +16,16 @@ import click
 
 from p2pool import __version__
 from p2pool.cli import errors
-from p2pool.cli.streams import drop, flush_streams, mend_streams
+from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
 
 # Name: module and attribute of the click command, and its line in the list.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "agent": ("p2pool.cli.agent:agent", "The agent of this machine."),
+    "agent": ("p2pool.cli.agent.group:agent", "The agent of this machine."),
     "bootstrap": ("p2pool.cli.bootstrap:bootstrap", "Introduce peers to each other."),
     "dev": ("p2pool.cli.dev:dev", "A whole pool on this machine."),
-    "node": ("p2pool.cli.node:node", "The nodes of the pool."),
-    "pool": ("p2pool.cli.pool:pool", "The pool."),
-    "task": ("p2pool.cli.task:task", "Run, watch and stop tasks."),
+    "node": ("p2pool.cli.node.group:node", "The nodes of the pool."),
+    "pool": ("p2pool.cli.pool.group:pool", "The pool."),
+    "task": ("p2pool.cli.task.group:task", "Run, watch and stop tasks."),
     "verify": ("p2pool.cli.verify:verify", "Check what the pool's agents say."),
     "volume": ("p2pool.cli.volume:volume", "What tasks keep on this machine."),
     "wallet": ("p2pool.cli.wallet:wallet", "Make and show key files."),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pool.cli.onchain import AddressType, config_option, config_path
-from p2pool.cli.reach import agent_option, json_option
-from p2pool.cli.show import clean, write_json
+from p2pool.cli.shared.chain import AddressType, config_option, config_path
+from p2pool.cli.shared.options import agent_option, json_option
+from p2pool.cli.shared.output import clean, write_json
 from p2pool.client.agent import AgentClient
 from p2pool.codec.jsonform import unhex
 from p2pool.codec.proofform import read_evidence, read_proof, voter_json

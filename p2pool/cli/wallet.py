@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from p2pool.cli.reach import json_option
-from p2pool.cli.show import write_json, write_pairs
+from p2pool.cli.shared.options import json_option
+from p2pool.cli.shared.output import write_json, write_pairs
 from p2pool.model.errors import BadKey
 
 passphrase_option = click.option(

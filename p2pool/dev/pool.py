@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import trio
 
-from p2pool.cli.poolcreate import start_pool
+from p2pool.cli.pool.create import start_pool
 from p2pool.client.agent import Answer
 from p2pool.codec.peerid import peer_key_of
 from p2pool.dev import state as saved

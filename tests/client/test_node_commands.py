@@ -5,8 +5,8 @@ import json
 import attrs
 import pytest
 
-from p2pool.cli.node import node
-from p2pool.cli.pool import pool
+from p2pool.cli.node.group import node
+from p2pool.cli.pool.group import pool
 from p2pool.model.errors import NotFound, Unavailable
 from p2pool.model.ids import NodeId
 from p2pool.model.ports import SubmitAsked

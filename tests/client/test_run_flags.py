@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from p2pool.cli import waiting
-from p2pool.cli.task import task
+from p2pool.cli.task import progress
+from p2pool.cli.task.group import task
 from p2pool.codec.spec import parse_spec
 from p2pool.model.ports import SubmitAsked
 from p2pool.model.tasks import Mount, MountKind, Port, PullPolicy, RestartMode
@@ -72,7 +72,7 @@ def test_a_pull_is_shown_by_the_tenth_where_there_is_no_terminal(
         "pulled_bytes": 0, "pull_total_bytes": 100 * 2**20,
     }  # fmt: skip
     one = {"state": "pending", "allocations": [copy], "spec": {"replicas": 1}}
-    with waiting.Waiting() as shown:
+    with progress.Waiting() as shown:
         for percent in range(101):
             copy["pulled_bytes"] = percent * 2**20
             shown.show(one)
@@ -95,6 +95,6 @@ def test_a_pull_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         "id": "a.0", "replica": 0, "state": "pulling", "node_id": "0x1122334455667788",
         "reason": "", "pulled_bytes": 50 * 2**20, "pull_total_bytes": 100 * 2**20,
     }  # fmt: skip
-    with waiting.Waiting() as shown:
+    with progress.Waiting() as shown:
         shown.show({"state": "pending", "allocations": [copy], "spec": {}})
     assert "50.0/100.0 MiB" in terminal.getvalue()

@@ -37,7 +37,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/probe.py _run _in_thread",
         "drivers/containers/docker/probe.py _run _remove",
     ),
-    "logs": ("cli/tasklogs.py _read_all _read",),
+    "logs": ("cli/task/logs.py _read_all _read",),
     "processes": (
         "drivers/containers/process/runtime.py ProcessRuntime.list self._runs.all",
         "drivers/containers/process/runtime.py ProcessRuntime.start lambda: self._start(plan)",

@@ -15,7 +15,7 @@ import trio
 
 from p2pool.agent.agent import AgentOptions, run_agent
 from p2pool.agent.bootstrap import BootstrapOptions, run_bootstrap
-from p2pool.cli.tasklogs import _read_all, _Writer
+from p2pool.cli.task.logs import _read_all, _Writer
 from p2pool.dev.contracts import new_account
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.runtime import WANTED, choose, remove_image

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from p2pool.cli.onchain import (
+from p2pool.cli.pool.create import UINT256, check_may_start
+from p2pool.cli.shared.chain import (
     config_option,
     config_path,
     dry_send_option,
     open_chain,
     writer_maker,
 )
-from p2pool.cli.poolcreate import UINT256, check_may_start
-from p2pool.cli.reach import json_option, key_options
-from p2pool.cli.show import short, write_json, write_pairs, write_table
+from p2pool.cli.shared.options import json_option, key_options
+from p2pool.cli.shared.output import short, write_json, write_pairs, write_table
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.client.discovery import find_agent
 from p2pool.client.recovery import Holder, Proposal, holder_of, propose, propose_empty

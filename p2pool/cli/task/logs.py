@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from p2pool.cli.reach import (
+from p2pool.cli.shared.options import (
     account_of,
     agent_option,
     dry_run_option,
@@ -27,8 +27,8 @@ from p2pool.cli.reach import (
     key_options,
     plain,
 )
-from p2pool.cli.show import write_json
-from p2pool.cli.taskspec import Span
+from p2pool.cli.shared.output import write_json
+from p2pool.cli.task.spec_file import Span
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NotFound, P2poolError

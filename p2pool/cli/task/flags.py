@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from p2pool.cli import taskspec
+from p2pool.cli.task import spec_file
 from p2pool.model.tasks import MountKind, PullPolicy, RestartMode
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,12 +28,12 @@ OPTIONS = (
     click.option("--replicas", type=int, help="How many copies."),
     click.option("--gpus", type=int, help="GPUs of each copy."),
     click.option("--gpu-model", help="Part of the GPUs' model name, such as h100."),
-    click.option("--gpu-memory", type=taskspec.Size(), help="Least memory of each GPU."),
-    click.option("--cpus", type=taskspec.Cpus(), help="Processors of each copy, such as 0.5."),
-    click.option("--memory", type=taskspec.Size(), help="Memory of each copy, such as 2GiB."),
-    click.option("--swap", type=taskspec.Size(), help="Swap on top of the memory. Default: none."),
-    click.option("--shm", type=taskspec.Size(), help="Size of /dev/shm."),
-    click.option("--disk", type=taskspec.Size(), help="What it may write outside its mounts."),
+    click.option("--gpu-memory", type=spec_file.Size(), help="Least memory of each GPU."),
+    click.option("--cpus", type=spec_file.Cpus(), help="Processors of each copy, such as 0.5."),
+    click.option("--memory", type=spec_file.Size(), help="Memory of each copy, such as 2GiB."),
+    click.option("--swap", type=spec_file.Size(), help="Swap on top of the memory. Default: none."),
+    click.option("--shm", type=spec_file.Size(), help="Size of /dev/shm."),
+    click.option("--disk", type=spec_file.Size(), help="What it may write outside its mounts."),
     click.option("--pids", type=int, help="Processes and threads of each copy."),
     click.option(
         "--read-only", is_flag=True, default=None, help="It can write to its mounts only."
@@ -58,8 +58,8 @@ OPTIONS = (
         default=None,
         help="Failing its image's health check counts.",
     ),
-    click.option("--deadline", type=taskspec.Span(), help="The time it has, such as 2h."),
-    click.option("--stop-grace", type=taskspec.Span(), help="The time it has to end by itself."),
+    click.option("--deadline", type=spec_file.Span(), help="The time it has, such as 2h."),
+    click.option("--stop-grace", type=spec_file.Span(), help="The time it has to end by itself."),
     click.option("--priority", type=int, help="0 to 100."),
 )
 
@@ -73,16 +73,16 @@ def run_options(command: F) -> F:
 
 def specification(given: dict[str, Any]) -> dict[str, Any]:
     """What is asked for, as the mapping that becomes the specification."""
-    base = taskspec.from_file(given["path"]) if given["path"] else {}
+    base = spec_file.from_file(given["path"]) if given["path"] else {}
     image = given["image"] or base.get("image")
     if not image:
         raise click.UsageError("Say what to run: --image IMAGE, or -f FILE.")
     flags = {
         "image": given["image"],
-        "name": given["name"] or (None if "name" in base else taskspec.default_name(str(image))),
+        "name": given["name"] or (None if "name" in base else spec_file.default_name(str(image))),
         "command": given["command"],
         "entrypoint": (given["entrypoint"],) if given["entrypoint"] else (),
-        "env": taskspec.environment(given["env"]),
+        "env": spec_file.environment(given["env"]),
         "replicas": given["replicas"],
         "priority": given["priority"],
         "pull": given["pull"],
@@ -110,7 +110,7 @@ def specification(given: dict[str, Any]) -> dict[str, Any]:
             },
         },
     }
-    return taskspec.merged(base, flags)
+    return spec_file.merged(base, flags)
 
 
 _MOUNT_KEYS = {
@@ -133,9 +133,9 @@ def _mount(text: str) -> dict[str, Any]:
             case "read_only":
                 found[key] = value.lower() not in ("false", "0")
             case "size_bytes":
-                found[key] = taskspec.Size().convert(value, None, None)
+                found[key] = spec_file.Size().convert(value, None, None)
             case "keep_s":
-                found[key] = taskspec.Span().convert(value, None, None)
+                found[key] = spec_file.Span().convert(value, None, None)
             case _:
                 found[key] = value
     return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from p2pool.cli.onchain import (
+from p2pool.cli.shared.chain import (
     AddressType,
     config_option,
     config_path,
@@ -21,8 +21,8 @@ from p2pool.cli.onchain import (
     open_chain,
     writer_maker,
 )
-from p2pool.cli.reach import json_option, key_options
-from p2pool.cli.show import warn, write_json, write_pairs
+from p2pool.cli.shared.options import json_option, key_options
+from p2pool.cli.shared.output import warn, write_json, write_pairs
 from p2pool.client.agent import AgentClient
 from p2pool.client.discovery import find_agent
 from p2pool.codec.datauri import (

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from p2pool.cli.reach import agent_option, json_option
-from p2pool.cli.show import short, write_json, write_table
+from p2pool.cli.shared.options import agent_option, json_option
+from p2pool.cli.shared.output import short, write_json, write_table
 from p2pool.client.agent import AgentClient
 from p2pool.model.errors import Misconfigured, NotFound
 

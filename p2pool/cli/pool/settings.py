@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from p2pool.cli.onchain import (
+from p2pool.cli.shared.chain import (
     AddressType,
     config_option,
     config_path,
@@ -17,9 +17,15 @@ from p2pool.cli.onchain import (
     open_chain,
     writer_maker,
 )
-from p2pool.cli.reach import agent_option, dry_run_option, json_option, key_options, request_for
-from p2pool.cli.show import write_json
-from p2pool.cli.signing import send_request, show_request
+from p2pool.cli.shared.options import (
+    agent_option,
+    dry_run_option,
+    json_option,
+    key_options,
+    request_for,
+)
+from p2pool.cli.shared.output import write_json
+from p2pool.cli.shared.signing import send_request, show_request
 from p2pool.client.agent import AgentClient
 from p2pool.model.errors import NotAllowed, NotFound
 from p2pool.model.ids import Address, NodeId
@@ -93,7 +99,7 @@ def eject(
     """
     import trio
 
-    from p2pool.cli.poolcreate import write_dry
+    from p2pool.cli.pool.create import write_dry
     from p2pool.drivers.chain.writer import DryWriter
     from p2pool.drivers.config import load_chain, load_config
 

@@ -2,10 +2,10 @@
 
 import click
 
-from p2pool.cli.agentcheck import check
-from p2pool.cli.agentrun import run
-from p2pool.cli.reach import agent_option, json_option
-from p2pool.cli.show import age, write_json, write_pairs
+from p2pool.cli.agent.check import check
+from p2pool.cli.agent.run import run
+from p2pool.cli.shared.options import agent_option, json_option
+from p2pool.cli.shared.output import age, write_json, write_pairs
 from p2pool.client.agent import AgentClient
 
 

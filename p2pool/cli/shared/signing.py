@@ -2,8 +2,8 @@
 
 import click
 
-from p2pool.cli.reach import account_of, plain
-from p2pool.cli.show import write_json
+from p2pool.cli.shared.options import account_of, plain
+from p2pool.cli.shared.output import write_json
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import PoolRef

@@ -10,8 +10,7 @@ import time
 import attrs
 import click
 
-from p2pool.cli import taskspec
-from p2pool.cli.reach import (
+from p2pool.cli.shared.options import (
     agent_option,
     dry_run_option,
     find_node,
@@ -19,8 +18,9 @@ from p2pool.cli.reach import (
     key_options,
     request_for,
 )
-from p2pool.cli.show import short, write_json
-from p2pool.cli.signing import send_request, show_request
+from p2pool.cli.shared.output import short, write_json
+from p2pool.cli.shared.signing import send_request, show_request
+from p2pool.cli.task import spec_file
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.model.errors import Unavailable
 from p2pool.model.tasks import Action
@@ -47,7 +47,7 @@ UNBAN = Wish(Action.UNBAN, ("eligible",), "is not banned any more.")
 @click.command("drain")
 @click.argument("node_id", metavar="NODE")
 @click.option("--wait", is_flag=True, help="Until nothing runs there any more.")
-@click.option("--timeout", type=taskspec.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@click.option("--timeout", type=spec_file.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
 @key_options
 @agent_option
 @dry_run_option

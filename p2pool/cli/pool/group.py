@@ -4,14 +4,20 @@ import time
 
 import click
 
-from p2pool.cli.poolcreate import create, start
-from p2pool.cli.poolend import end, leave
-from p2pool.cli.poolevidence import evidence
-from p2pool.cli.poolkeep import eject, set_setting
-from p2pool.cli.poolrecover import recover
-from p2pool.cli.reach import account_of, agent_option, dry_run_option, json_option, key_options
-from p2pool.cli.show import write_json, write_pairs
-from p2pool.cli.taskspec import Span
+from p2pool.cli.pool.create import create, start
+from p2pool.cli.pool.end import end, leave
+from p2pool.cli.pool.evidence import evidence
+from p2pool.cli.pool.recover import recover
+from p2pool.cli.pool.settings import eject, set_setting
+from p2pool.cli.shared.options import (
+    account_of,
+    agent_option,
+    dry_run_option,
+    json_option,
+    key_options,
+)
+from p2pool.cli.shared.output import write_json, write_pairs
+from p2pool.cli.task.spec_file import Span
 from p2pool.client.agent import AgentClient
 from p2pool.codec.jsonform import invite_json, unhex
 from p2pool.model.errors import Misconfigured

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from p2pool.cli.reach import account_of
+from p2pool.cli.shared.options import account_of
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import ADDRESS_BYTES, Address
 

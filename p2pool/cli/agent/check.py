@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.errors import FAILED
-from p2pool.cli.onchain import AddressType, config_option
-from p2pool.cli.reach import json_option
-from p2pool.cli.running import data_directory, directory_option
-from p2pool.cli.show import clean, write_json
+from p2pool.cli.shared.chain import AddressType, config_option
+from p2pool.cli.shared.options import json_option
+from p2pool.cli.shared.output import clean, write_json
+from p2pool.cli.shared.process import data_directory, directory_option
 from p2pool.model.checks import Check, Group, Verdict, worst
 from p2pool.model.ids import Address, NodeId
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from p2pool.cli.onchain import (
+from p2pool.cli.pool.create import UINT256, write_dry
+from p2pool.cli.shared.chain import (
     AddressType,
     config_option,
     config_path,
@@ -19,9 +20,8 @@ from p2pool.cli.onchain import (
     open_chain,
     writer_maker,
 )
-from p2pool.cli.poolcreate import UINT256, write_dry
-from p2pool.cli.reach import json_option, key_options
-from p2pool.cli.show import write_json
+from p2pool.cli.shared.options import json_option, key_options
+from p2pool.cli.shared.output import write_json
 from p2pool.model.errors import Conflict, NotAllowed, NotFound
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.states import PoolStatus

@@ -2,9 +2,9 @@
 
 import click
 
-from p2pool.cli.nodeintent import ban, drain, resume, unban
-from p2pool.cli.reach import agent_option, consistent_option, find_node, json_option
-from p2pool.cli.show import age, short, size, write_json, write_pairs, write_table
+from p2pool.cli.node.intent import ban, drain, resume, unban
+from p2pool.cli.shared.options import agent_option, consistent_option, find_node, json_option
+from p2pool.cli.shared.output import age, short, size, write_json, write_pairs, write_table
 from p2pool.client.agent import AgentClient, Answer
 
 OUTSIDE = ("applicant", "invited", "left")

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from p2pool.cli.onchain import config_option
-from p2pool.cli.reach import json_option
-from p2pool.cli.running import data_directory, directory_option, log_options, run_until_signal
+from p2pool.cli.shared.chain import config_option
+from p2pool.cli.shared.options import json_option
+from p2pool.cli.shared.process import (
+    data_directory,
+    directory_option,
+    log_options,
+    run_until_signal,
+)
 from p2pool.model.errors import BadKey, Misconfigured
 
 if TYPE_CHECKING:
@@ -118,7 +123,7 @@ def _say_what_joining_would_do(
     """The next step into the pool, and the transactions that it would send; none is sent."""
     import trio
 
-    from p2pool.cli.onchain import open_chain
+    from p2pool.cli.shared.chain import open_chain
     from p2pool.drivers.chain.join_steps import Joining, JoinStep
     from p2pool.drivers.chain.writer import DryWriter
     from p2pool.model.ids import Address

@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from p2pool.cli import taskflags, taskspec
-from p2pool.cli.reach import (
+from p2pool.cli.shared.options import (
     LIVING,
     agent_option,
     consistent_option,
@@ -21,11 +20,12 @@ from p2pool.cli.reach import (
     key_options,
     request_for,
 )
-from p2pool.cli.show import age, short, warn, write_json, write_pairs, write_table
-from p2pool.cli.signing import send_request, show_request
-from p2pool.cli.tasklogs import logs
-from p2pool.cli.taskmetrics import metrics
-from p2pool.cli.waiting import Waiting, copies_text, pull_text
+from p2pool.cli.shared.output import age, short, warn, write_json, write_pairs, write_table
+from p2pool.cli.shared.signing import send_request, show_request
+from p2pool.cli.task import flags, spec_file
+from p2pool.cli.task.logs import logs
+from p2pool.cli.task.metrics import metrics
+from p2pool.cli.task.progress import Waiting, copies_text, pull_text
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.model.errors import NotFound, Unavailable
 
@@ -44,9 +44,9 @@ task.add_command(metrics)
 
 @task.command("run", context_settings={"ignore_unknown_options": False})
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
-@taskflags.run_options
+@flags.run_options
 @click.option("--wait", is_flag=True, help="Until all copies run, or the task has ended.")
-@click.option("--timeout", type=taskspec.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@click.option("--timeout", type=spec_file.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
 @key_options
 @agent_option
 @dry_run_option
@@ -69,7 +69,7 @@ def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
     from p2pool.codec.spec import spec_json
     from p2pool.model.tasks import Action
 
-    text = spec_json(taskflags.specification(given))
+    text = spec_json(flags.specification(given))
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
     pool = client.pool_ref()
@@ -217,7 +217,7 @@ def _reason(copy: Answer) -> str:
 @task.command("stop")
 @click.argument("name", metavar="TASK")
 @click.option("--wait", is_flag=True, help="Until nothing of it runs.")
-@click.option("--timeout", type=taskspec.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@click.option("--timeout", type=spec_file.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
 @key_options
 @agent_option
 @dry_run_option
