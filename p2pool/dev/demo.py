@@ -21,8 +21,8 @@ from rich.text import Text
 from p2pool.cli.shared.options import grant_for, request_for
 from p2pool.client.agent import Answer
 from p2pool.codec.spec import spec_json
+from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.end import ended
-from p2pool.dev.leftovers import runtime_of
 from p2pool.dev.narrator import Narrator
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys import load_account

@@ -18,12 +18,12 @@ from p2pool.cli.pool.create import start_pool
 from p2pool.client.agent import Answer
 from p2pool.codec.peerid import peer_key_of
 from p2pool.dev import state as saved
-from p2pool.dev.admitting import admit
+from p2pool.dev.admission import admit
 from p2pool.dev.agent import DevAgent as DevAgent
 from p2pool.dev.anvil import DEV_CHAIN_ID, Anvil, start_anvil
-from p2pool.dev.children import Child, adopt, spawn, strays, wait_line
+from p2pool.dev.cleanup import remove_containers
 from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
-from p2pool.dev.leftovers import remove_containers
+from p2pool.dev.processes import Child, adopt, spawn, strays, wait_line
 from p2pool.dev.runtime import NO_IMAGE, Image, choose, remove_image
 from p2pool.dev.shares import shares
 from p2pool.dev.state import AgentEntry, State

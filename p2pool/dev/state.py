@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 
 from p2pool.dev import places
-from p2pool.dev.children import Child, strays
+from p2pool.dev.processes import Child, strays
 from p2pool.model.errors import Conflict, DiskFull, Misconfigured, NotFound, Unavailable
 from p2pool.model.ids import Address
 

@@ -18,9 +18,9 @@ import trio
 
 from p2pool.client.agent import Answer
 from p2pool.dev.anvil import Anvil
-from p2pool.dev.children import Child
-from p2pool.dev.leftovers import runtime_of
+from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.pool import DevAgent, DevPool
+from p2pool.dev.processes import Child
 from p2pool.drivers.config import AgentConfig
 from p2pool.model.errors import P2poolError
 from p2pool.model.runtime import ContainerState

@@ -5,7 +5,7 @@ import signal
 import pytest
 import trio
 
-from p2pool.dev.admitting import admit
+from p2pool.dev.admission import admit
 from p2pool.dev.pool import DevAgent
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.writer import KeyWriter

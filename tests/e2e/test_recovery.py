@@ -15,9 +15,9 @@ from typing import Any
 import attrs
 import pytest
 
-from p2pool.dev.children import spawn, wait_line
 from p2pool.dev.engine import Engine
 from p2pool.dev.pool import DevAgent
+from p2pool.dev.processes import spawn, wait_line
 from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import IMAGE, p2pool
 

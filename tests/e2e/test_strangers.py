@@ -9,9 +9,9 @@ import attrs
 import pytest
 import trio
 
-from p2pool.dev.children import spawn, wait_line
 from p2pool.dev.contracts import fund, fund_tokens, new_account
 from p2pool.dev.pool import PASSPHRASE, DevAgent
+from p2pool.dev.processes import spawn, wait_line
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.rpc import Rpc
@@ -128,7 +128,7 @@ async def test_strangers_get_nothing(pool_directory: Path, home: Path, registere
 
 async def acting_containers(acting: Acting, outside: DevAgent) -> dict[str, int]:
     """Containers of the stranger on the shared engine."""
-    from p2pool.dev.leftovers import runtime_of
+    from p2pool.dev.cleanup import runtime_of
 
     path = acting.pool.directory / "agent-1.toml"
     found = await runtime_of(path, outside.directory, outside.node_id).list()

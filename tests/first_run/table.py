@@ -107,7 +107,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "dev/runtime.py _why_not_made make",
     ),
     "demo": (
-        "dev/admitting.py _bring_on lambda: agent.client().invite(invite)",
+        "dev/admission.py _bring_on lambda: agent.client().invite(invite)",
         "dev/agent.py DevAgent.get lambda: self.client().get(path, **query)",
         "dev/demo.py Demo._play"
         " lambda: load_account(keys / 'manager.json', passphrase, note=lambda text: None)",

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from p2pool import __version__
-from p2pool.dev.children import spawn
+from p2pool.dev.processes import spawn
 
 
 async def test_a_child_imports_nothing_from_where_the_user_is(

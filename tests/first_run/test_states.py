@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from p2pool.dev.children import Child, adopt
+from p2pool.dev.processes import Child, adopt
 from p2pool.dev.state import STATE_NAME, State, read, save
 from tests.first_run.strangers import Stranger
 
