@@ -46,11 +46,11 @@ from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import prepare_directory
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
-from p2pool.model.gossip import Hello, PeerBinding
 from p2pool.model.ids import NodeId, PoolRef
-from p2pool.model.messages import Channel
-from p2pool.model.raft import Voter
-from p2pool.model.runtime import ContainerRuntime
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.registry import Channel
+from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
 from p2pool.wire.binding import make_binding
 

@@ -15,12 +15,12 @@ from p2pool.core.inputs import Asked
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import AllocationId, PoolRef
-from p2pool.model.ports import Accepted, Ask, LogEnds, LogEndsAsked, SubmitAsked
-from p2pool.model.runtime import ContainerRuntime, RuntimeInfo
-from p2pool.model.streams import MetricsTold
-from p2pool.model.tasks import Signers
-from p2pool.model.view import Event, View
-from p2pool.model.volumes import VolumeKeeper
+from p2pool.model.messages.task_streams import MetricsTold
+from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogEndsAsked, SubmitAsked
+from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
+from p2pool.model.ports.view import Event, View
+from p2pool.model.ports.volumes import VolumeKeeper
+from p2pool.model.tasks.spec import Signers
 from p2pool.wire.signers import SignerCache
 
 EventId = tuple[int, int, int]

@@ -28,10 +28,10 @@ from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import prepare_directory
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
-from p2pool.model.gossip import Hello
 from p2pool.model.ids import PeerKey, PoolRef
-from p2pool.model.messages import Message
-from p2pool.model.query import BindingsAnswered, BindingsRequested, PeerKnown, Ping, Pong
+from p2pool.model.messages.gossip import Hello
+from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, PeerKnown, Ping, Pong
+from p2pool.model.messages.registry import Message
 
 log = get_logger(__name__)
 

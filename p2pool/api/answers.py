@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from p2pool.api.proofanswers import Certificate, Evidence
-from p2pool.model.hardware import FreeResources, Hardware, Load
+from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 
 
 @attrs.frozen

@@ -20,7 +20,7 @@ from p2pool.api.problems import MEDIA_TYPE, Problem, body_of, headers_of, proble
 from p2pool.api.streaming import Streams
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
-from p2pool.model.ports import AgentPort
+from p2pool.model.ports.agent import AgentPort
 
 _log = structlog.get_logger("p2pool.api")
 

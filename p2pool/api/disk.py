@@ -15,8 +15,8 @@ from litestar.types import ASGIApp
 
 from p2pool.api import diskanswers as answers
 from p2pool.api.streaming import StreamAnswer, Streams
-from p2pool.model.ports import AgentPort
-from p2pool.model.volumes import Volume
+from p2pool.model.ports.agent import AgentPort
+from p2pool.model.ports.volumes import Volume
 
 
 def _port(state: State) -> AgentPort:

@@ -10,13 +10,13 @@ from p2pool.codec.peerid import peer_id
 from p2pool.codec.proofform import evidence_json, proof_json, voter_json
 from p2pool.codec.spec import spec_dict
 from p2pool.model import limits
-from p2pool.model.certificates import LeaderCertificate
 from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.ports import Accepted, HeldBy, LogEnds
-from p2pool.model.raft import Voter
+from p2pool.model.log.certificates import LeaderCertificate
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.task_streams import MetricsTold
+from p2pool.model.ports.agent import Accepted, HeldBy, LogEnds
+from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
 from p2pool.model.states import Membership, Reachability
-from p2pool.model.streams import MetricsTold
-from p2pool.model.view import AllocationView, NodeView, TaskView, View
 
 OUTSIDE = (Membership.APPLICANT, Membership.INVITED, Membership.LEFT)
 

@@ -22,7 +22,7 @@ from p2pool.codec.spec import parse_spec
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NotFound, P2poolError, Unavailable
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, AllocationId, NodeId, TaskId
-from p2pool.model.ports import (
+from p2pool.model.ports.agent import (
     Accepted,
     AgentPort,
     Ask,
@@ -30,8 +30,8 @@ from p2pool.model.ports import (
     ReadIndexAsked,
     SubmitAsked,
 )
-from p2pool.model.tasks import Action
-from p2pool.model.view import AllocationView, TaskView, View
+from p2pool.model.ports.view import AllocationView, TaskView, View
+from p2pool.model.tasks.spec import Action
 from p2pool.wire import typed
 
 # How much longer than it was given the agent may take to say that it did not make it.

@@ -32,9 +32,9 @@ from p2pool.api.connection import Connection
 from p2pool.api.gate import Gate, host_name
 from p2pool.api.streaming import Streams
 from p2pool.model import limits
+from p2pool.model.data_dir import API_URL_FILE
 from p2pool.model.errors import Misconfigured, PortTaken
-from p2pool.model.places import API_URL_FILE
-from p2pool.model.ports import AgentPort
+from p2pool.model.ports.agent import AgentPort
 
 DEFAULT_BIND = "127.0.0.1:8650"
 BACKLOG = 128

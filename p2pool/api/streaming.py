@@ -17,8 +17,8 @@ from litestar.types import Receive, Scope, Send
 from p2pool.api.problems import problem_of
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError
-from p2pool.model.streams import LogChunk, LogChunks, LogStream
-from p2pool.model.view import Event
+from p2pool.model.messages.task_streams import LogChunk, LogChunks, LogStream
+from p2pool.model.ports.view import Event
 
 # How long a stream waits for its first piece, which may be an error, before it says 200.
 FIRST_WAIT_S = 1.0

@@ -17,11 +17,11 @@ from urllib.parse import quote, urlencode, urlsplit
 from p2pool.client.errors import error_of
 from p2pool.codec import jsonform
 from p2pool.model import limits
-from p2pool.model.chain import Invite
+from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import Misconfigured, Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
-from p2pool.model.ports import LogOptions
-from p2pool.model.tasks import SignedGrant, SignedRequest
+from p2pool.model.ports.agent import LogOptions
+from p2pool.model.tasks.spec import SignedGrant, SignedRequest
 
 Answer = dict[str, Any]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import attrs
 
+from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE
 from p2pool.model.errors import Misconfigured, Unavailable
-from p2pool.model.places import API_TOKEN_FILE, API_URL_FILE
 
 AGENT_VARIABLE = "P2POOL_AGENT"
 DIRECTORY_VARIABLE = "P2POOL_DATA_DIR"

@@ -14,7 +14,7 @@ import attrs
 
 from p2pool.codec.messages import log_id
 from p2pool.codec.peerid import peer_key_of
-from p2pool.model.chain import PreviousLog, RootRecord
+from p2pool.model.chain.roster import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
 

@@ -17,18 +17,18 @@ import attrs
 
 from p2pool.codec.messages import committee_hash
 from p2pool.model import limits
-from p2pool.model.certificates import (
+from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
+from p2pool.model.ids import Digest
+from p2pool.model.log.certificates import (
     CertificateSigned,
     ConfigurationSigned,
     Evidence,
     LeaderCertificate,
     Link,
 )
-from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
-from p2pool.model.frames import VoteAnswered
-from p2pool.model.ids import Digest
-from p2pool.model.messages import Verified
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.raft import VoteAnswered
+from p2pool.model.messages.registry import Verified
 
 Opened = Sequence[Verified | None]
 """Sealed messages as they were opened; None where one is no good."""

@@ -15,7 +15,7 @@ from typing import Any
 from p2pool.codec.jsondepth import too_deep
 from p2pool.codec.specreader import Reader, Rule
 from p2pool.model import limits
-from p2pool.model.chain import Invite
+from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import (
     ADDRESS_BYTES,
@@ -26,8 +26,8 @@ from p2pool.model.ids import (
     NodeId,
     TaskId,
 )
-from p2pool.model.ports import LogOptions
-from p2pool.model.tasks import (
+from p2pool.model.ports.agent import LogOptions
+from p2pool.model.tasks.spec import (
     Action,
     Delegation,
     LogGrant,

@@ -17,7 +17,6 @@ from p2pool.codec.jsonform import address_text, unhex
 from p2pool.codec.messages import committee_hash
 from p2pool.codec.peerid import peer_id, peer_key_of
 from p2pool.model import limits
-from p2pool.model.certificates import Chain, LeaderProof, Link
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import (
     ADDRESS_BYTES,
@@ -29,7 +28,8 @@ from p2pool.model.ids import (
     PoolRef,
     StoreId,
 )
-from p2pool.model.raft import Voter
+from p2pool.model.log.certificates import Chain, LeaderProof, Link
+from p2pool.model.log.raft import Voter
 
 INTEGER_MAX = 2**63 - 1
 

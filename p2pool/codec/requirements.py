@@ -9,7 +9,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.requirements import GpuRequirement, Requirements
+from p2pool.model.machine.requirements import GpuRequirement, Requirements
 
 MIB, GIB = 2**20, 2**30
 _GPU_FIELDS = {

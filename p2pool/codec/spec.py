@@ -27,7 +27,7 @@ from p2pool.codec.specreader import Reader
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.ids import Digest
-from p2pool.model.tasks import (
+from p2pool.model.tasks.spec import (
     Constraint,
     GpuRequest,
     Mount,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from p2pool.model import limits
-from p2pool.model.tasks import Mount, MountKind, TaskSpec
+from p2pool.model.tasks.spec import Mount, MountKind, TaskSpec
 
 ATTRIBUTES = ("node", "provider", "gpu.model", "cpu.model", "runtime", "architecture")
 RESERVED_PREFIX = "P2POOL_"

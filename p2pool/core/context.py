@@ -17,11 +17,11 @@ from p2pool.core.knowledge.pending_answers import Awaited
 from p2pool.core.knowledge.roster import RosterBook
 from p2pool.core.log.pool_log import Ledger
 from p2pool.model import limits
-from p2pool.model.certificates import EquivocationProven
-from p2pool.model.gossip import Announcement, Heartbeat
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
-from p2pool.model.messages import Message
-from p2pool.model.raft import Voter
+from p2pool.model.log.certificates import EquivocationProven
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.gossip import Announcement, Heartbeat
+from p2pool.model.messages.registry import Message
 from p2pool.model.states import RaftRole, Reachability
 from p2pool.model.timing import Now
 

@@ -19,8 +19,10 @@ from p2pool.core.follower import replica
 from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.inputs import Received
-from p2pool.model import messages as m
-from p2pool.model.frames import (
+from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages import registry as m
+from p2pool.model.messages.raft import (
     AppendAnswered,
     AppendRequested,
     SnapshotAnswered,
@@ -29,9 +31,7 @@ from p2pool.model.frames import (
     VoteAnswered,
     VoteRequested,
 )
-from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.raft import Voter
-from p2pool.model.tasks import Signers
+from p2pool.model.tasks.spec import Signers
 from p2pool.model.timing import Now
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from enum import Enum
 
 import attrs
 
-from p2pool.model.chain import Invite
+from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import PeerKey
-from p2pool.model.messages import Message
-from p2pool.model.ports import Accepted, LogEnds
-from p2pool.model.storage import PersistOp
-from p2pool.model.view import Event
+from p2pool.model.messages.registry import Message
+from p2pool.model.ports.agent import Accepted, LogEnds
+from p2pool.model.ports.store import PersistOp
+from p2pool.model.ports.view import Event
 
 
 @attrs.frozen

@@ -41,16 +41,16 @@ from p2pool.core.voter.signatures import CONFIRMED_KEY, Certifying
 from p2pool.core.voter.store_identity import Oneself
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
-from p2pool.model.gossip import PeerBinding
 from p2pool.model.ids import NodeId
-from p2pool.model.ports import Accepted, InviteOffered, LogEndsAsked
-from p2pool.model.query import PeerKnown
-from p2pool.model.raft import EntryKind
-from p2pool.model.runtime import RuntimeScope
+from p2pool.model.log.raft import EntryKind
+from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.messages.queries import PeerKnown
+from p2pool.model.ports.agent import Accepted, InviteOffered, LogEndsAsked
+from p2pool.model.ports.runtime import RuntimeScope
+from p2pool.model.ports.store import Restored
+from p2pool.model.ports.view import View
 from p2pool.model.states import RaftRole
-from p2pool.model.storage import Restored
 from p2pool.model.timing import Now
-from p2pool.model.view import View
 
 AnyInput = inputs.Input | WorkerInput
 NEVER_MS = 2**53

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from p2pool.core.effects import AdmitPeer, Effect, Emit, Log, Persist, Publish, Reply, Seal, SendTo
 from p2pool.core.worker.events import WorkerEffect
 from p2pool.model.errors import P2poolError
-from p2pool.model.frames import TimeoutNow
-from p2pool.model.ports import Accepted
-from p2pool.model.storage import PersistOp
+from p2pool.model.messages.raft import TimeoutNow
+from p2pool.model.ports.agent import Accepted
+from p2pool.model.ports.store import PersistOp
 from p2pool.model.timing import Now
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from p2pool.codec.messages import decode_body
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.log.epoch_recovery import Held
 from p2pool.core.raft.raft import Raft
-from p2pool.model.certificates import Chain
-from p2pool.model.chain import RootRecord
-from p2pool.model.entries import Certify
+from p2pool.model.chain.roster import RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId
-from p2pool.model.raft import Configuration, Entry, Voter
+from p2pool.model.log.certificates import Chain
+from p2pool.model.log.entries import Certify
+from p2pool.model.log.raft import Configuration, Entry, Voter
 from p2pool.model.states import RaftRole
 
 EMPTY = Configuration(())

@@ -10,14 +10,14 @@ from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Task
 from p2pool.core.fsm.tasks import summary
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
-from p2pool.model.certificates import Evidence, LeaderProof
-from p2pool.model.chain import ChainMember
-from p2pool.model.gossip import AllocationStatus, Heartbeat
-from p2pool.model.hardware import FreeResources, Hardware, Load
+from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import AllocationId, Digest, NodeId, PeerKey
+from p2pool.model.log.certificates import Evidence, LeaderProof
+from p2pool.model.machine.hardware import FreeResources, Hardware, Load
+from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
+from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
 from p2pool.model.states import AllocationState, Health, Intent, Membership, RaftRole, Reachability
 from p2pool.model.timing import Now
-from p2pool.model.view import AllocationView, NodeView, TaskView, View
 
 
 def heartbeat(

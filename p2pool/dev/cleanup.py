@@ -7,7 +7,7 @@ from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId
-from p2pool.model.runtime import ContainerRuntime, RuntimeScope
+from p2pool.model.ports.runtime import ContainerRuntime, RuntimeScope
 
 GRACE_MS = 500
 

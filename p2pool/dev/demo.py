@@ -28,9 +28,9 @@ from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys import load_account
 from p2pool.model.errors import Misconfigured, Unavailable
 from p2pool.model.ids import PoolRef
-from p2pool.model.ports import LogOptions
-from p2pool.model.runtime import ContainerState
-from p2pool.model.tasks import Action, Resources, TaskSpec
+from p2pool.model.ports.agent import LogOptions
+from p2pool.model.ports.runtime import ContainerState
+from p2pool.model.tasks.spec import Action, Resources, TaskSpec
 from p2pool.wire.typed import sign_grant, sign_request
 
 REPLICAS = 3

@@ -29,10 +29,10 @@ from p2pool.dev.fetch.command import Say
 from p2pool.drivers.containers.docker.engine.client import DEFAULT_URL, LOCAL
 from p2pool.drivers.containers.docker.probe import probe_container
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
+from p2pool.model.data_dir import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import Misconfigured, P2poolError, RuntimeUnavailable
 from p2pool.model.ids import Address, NodeId, PoolRef
-from p2pool.model.places import DEVELOPMENT_CHAIN_ID
-from p2pool.model.runtime import RuntimeScope
+from p2pool.model.ports.runtime import RuntimeScope
 
 WANTED = "busybox:latest"
 OURS = "p2pool-dev/busybox"

@@ -10,13 +10,13 @@ from collections import OrderedDict
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.certificates import CertificatesAnswered, EquivocationProven
 from p2pool.model.errors import Refusal
-from p2pool.model.gossip import Announcement
 from p2pool.model.ids import PoolRef
-from p2pool.model.messages import Message, Verified
-from p2pool.model.query import StoreSeenAnswered
-from p2pool.model.work import Order
+from p2pool.model.log.certificates import CertificatesAnswered, EquivocationProven
+from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.queries import StoreSeenAnswered
+from p2pool.model.messages.registry import Message, Verified
+from p2pool.model.messages.work import Order
 from p2pool.wire.envelope import open_sealed
 
 

@@ -30,7 +30,7 @@ from p2pool.codec.messages import (
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs
 from p2pool.model.ids import PEER_KEY_BYTES, SIGNATURE_BYTES, NodeId, PeerKey, PoolRef
-from p2pool.model.messages import Channel, Header, Message, Verified, channel_of
+from p2pool.model.messages.registry import Channel, Header, Message, Verified, channel_of
 
 FORMAT = "p2pool/1"
 GOSSIP_CHANNELS = frozenset({Channel.BEAT, Channel.ANNOUNCE})

@@ -19,7 +19,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.errors import Stale
 from p2pool.model.ids import PeerKey
-from p2pool.model.messages import Channel, Header, Verified
+from p2pool.model.messages.registry import Channel, Header, Verified
 
 WIDTHS: Mapping[Channel, int] = {
     Channel.BEAT: limits.GOSSIP_REPLAY_WINDOW,

@@ -13,8 +13,8 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
-from p2pool.model.messages import Message, Order, Report, RequestForwarded
-from p2pool.model.tasks import SignedRequest, Signers
+from p2pool.model.messages.registry import Message, Order, Report, RequestForwarded
+from p2pool.model.tasks.spec import SignedRequest, Signers
 from p2pool.wire.typed import recover_signers
 
 

@@ -15,8 +15,8 @@ from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NotAllowed, NotForUs, Stale
 from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId
-from p2pool.model.messages import LogsOpened
-from p2pool.model.tasks import (
+from p2pool.model.messages.registry import LogsOpened
+from p2pool.model.tasks.spec import (
     Delegation,
     LogGrant,
     SignedDelegation,

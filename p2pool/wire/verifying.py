@@ -23,12 +23,12 @@ from p2pool.codec.certificates import (
 )
 from p2pool.codec.messages import committee_hash, log_id
 from p2pool.model import limits
-from p2pool.model.certificates import Chain, LeaderCertificate, LeaderProof, Link
-from p2pool.model.chain import RootRecord
+from p2pool.model.chain.roster import RootRecord
 from p2pool.model.errors import BadSignature, NotForUs, Refusal, Stale, Unavailable
 from p2pool.model.ids import Digest, PoolRef
-from p2pool.model.messages import Verified
-from p2pool.model.raft import Voter
+from p2pool.model.log.certificates import Chain, LeaderCertificate, LeaderProof, Link
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.registry import Verified
 from p2pool.wire.enclosed import open_one
 
 PROVES = (

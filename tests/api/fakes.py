@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 import attrs
 import trio
 
-from p2pool.model.chain import ChainMember, Roster
+from p2pool.model.chain.roster import ChainMember, Roster
 from p2pool.model.errors import Conflict, NotAllowed, NotFound, P2poolError
-from p2pool.model.hardware import FreeResources, Gpu, Hardware
 from p2pool.model.ids import (
     Address,
     AllocationId,
@@ -18,9 +17,13 @@ from p2pool.model.ids import (
     StoreId,
     TaskId,
 )
-from p2pool.model.ports import Accepted, Ask, LogEnds, LogOptions, ReadIndexAsked
-from p2pool.model.raft import Configuration, Voter
-from p2pool.model.runtime import RuntimeInfo, RuntimeKind, Unsupported
+from p2pool.model.log.raft import Configuration, Voter
+from p2pool.model.machine.hardware import FreeResources, Gpu, Hardware
+from p2pool.model.messages.task_streams import LogChunk, LogChunks, MetricsTold, TaskMetric
+from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogOptions, ReadIndexAsked
+from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
+from p2pool.model.ports.view import AllocationView, Event, NodeView, TaskView, View
+from p2pool.model.ports.volumes import Volume
 from p2pool.model.states import (
     AllocationState,
     Intent,
@@ -29,10 +32,7 @@ from p2pool.model.states import (
     RaftRole,
     Reachability,
 )
-from p2pool.model.streams import LogChunk, LogChunks, MetricsTold, TaskMetric
-from p2pool.model.tasks import MountKind, SignedGrant, TaskSpec
-from p2pool.model.view import AllocationView, Event, NodeView, TaskView, View
-from p2pool.model.volumes import Volume
+from p2pool.model.tasks.spec import MountKind, SignedGrant, TaskSpec
 from tests.wire.samples import NODE_ID, PEER_KEY, POOL
 
 OTHER_NODE = NodeId(b"\xab" * 20)

@@ -14,7 +14,7 @@ from p2pool.codec import jsonform
 from p2pool.codec.certificates import equivocation
 from p2pool.codec.proofform import read_evidence, read_proof, voter_json
 from p2pool.model import limits
-from p2pool.model.chain import Invite
+from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import (
     BadSpec,
     Conflict,
@@ -28,8 +28,8 @@ from p2pool.model.errors import (
     Unavailable,
 )
 from p2pool.model.ids import NodeId, PoolRef
-from p2pool.model.ports import InviteOffered, ReadIndexAsked, SubmitAsked
-from p2pool.model.tasks import Action, SignedRequest, TaskRequest
+from p2pool.model.ports.agent import InviteOffered, ReadIndexAsked, SubmitAsked
+from p2pool.model.tasks.spec import Action, SignedRequest, TaskRequest
 from p2pool.wire import typed
 from p2pool.wire.verifying import verify_leader
 from tests.api.conftest import Served

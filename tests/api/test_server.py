@@ -18,10 +18,10 @@ from p2pool.client.agent import AgentClient
 from p2pool.codec import jsonform
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, NotAllowed, PortTaken, StoreFailed
-from p2pool.model.ports import Accepted, Ask, LogOptions
-from p2pool.model.streams import LogChunk
-from p2pool.model.tasks import LogGrant, SignedGrant
-from p2pool.model.view import Event
+from p2pool.model.messages.task_streams import LogChunk
+from p2pool.model.ports.agent import Accepted, Ask, LogOptions
+from p2pool.model.ports.view import Event
+from p2pool.model.tasks.spec import LogGrant, SignedGrant
 from p2pool.wire import typed
 from tests.api.conftest import Served
 from tests.api.fakes import ALLOCATION, NOT_YOURS, FakePort

@@ -20,11 +20,11 @@ from p2pool.core.worker.worker import Worker
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, Token
-from p2pool.model.runtime import RuntimeScope
-from p2pool.model.storage import TABLES
-from p2pool.model.tasks import Action, Resources, SignedRequest, TaskRequest, TaskSpec
+from p2pool.model.messages.work import Desired, Order
+from p2pool.model.ports.runtime import RuntimeScope
+from p2pool.model.ports.store import TABLES
+from p2pool.model.tasks.spec import Action, Resources, SignedRequest, TaskRequest, TaskSpec
 from p2pool.model.timing import Now
-from p2pool.model.work import Desired, Order
 from tests.bench import plain_docker
 
 SCOPE = RuntimeScope(PoolRef(31337, Address(b"\x11" * 20), 7), NodeId(b"\x22" * 20))

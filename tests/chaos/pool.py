@@ -23,7 +23,7 @@ from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.dev.processes import Child
 from p2pool.drivers.config import AgentConfig
 from p2pool.model.errors import P2poolError
-from p2pool.model.runtime import ContainerState
+from p2pool.model.ports.runtime import ContainerState
 from tests.chaos.blocks import View
 from tests.chaos.links import Links, Proxies, direct, running_proxies
 from tests.chaos.user import User

@@ -13,7 +13,7 @@ from p2pool.client.discovery import agent_in
 from p2pool.codec.jsonform import request_json
 from p2pool.dev.pool import DevAgent
 from p2pool.model.errors import P2poolError
-from p2pool.model.tasks import SignedRequest
+from p2pool.model.tasks.spec import SignedRequest
 from tests.chaos.pool import ChaosPool
 from tests.chaos.user import User
 

@@ -10,7 +10,7 @@ from p2pool.dev.pool import DevAgent
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.ids import NodeId
-from p2pool.model.tasks import Action
+from p2pool.model.tasks.spec import Action
 from tests.chaos.scene import Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]

@@ -8,8 +8,8 @@ import pytest
 from p2pool.codec.requirements import parse_requirements
 from p2pool.drivers.checks.machine import Facts, machine_checks, read_facts
 from p2pool.drivers.hardware.nvml import NvmlAnswer
-from p2pool.model.checks import Check, Verdict, worst
-from p2pool.model.hardware import Gpu, Hardware
+from p2pool.model.machine.checks import Check, Verdict, worst
+from p2pool.model.machine.hardware import Gpu, Hardware
 
 GIB = 2**30
 H100 = "NVIDIA H100 80GB HBM3"

@@ -15,8 +15,8 @@ from p2pool.drivers.config import (
     ContractAddresses,
     PoolConfig,
 )
-from p2pool.model.checks import Check, Verdict
 from p2pool.model.ids import Address, NodeId
+from p2pool.model.machine.checks import Check, Verdict
 from tests.chain.conftest import World, anvil, deployment, world
 
 __all__ = ["anvil", "deployment", "world"]

@@ -18,8 +18,8 @@ from p2pool.drivers.checks.software import (
 )
 from p2pool.drivers.containers.docker.probe import LABEL, Probed, probe_container
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
-from p2pool.model.checks import Verdict, worst
-from p2pool.model.runtime import RuntimeInfo, RuntimeKind
+from p2pool.model.machine.checks import Verdict, worst
+from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind
 from tests.containers.conftest import docker_runtime, engine
 
 __all__ = ["docker_runtime", "engine"]

@@ -8,11 +8,11 @@ from p2pool.codec.datauri import format_root, read_root, requirements, with_root
 from p2pool.codec.messages import log_id
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter
-from p2pool.model.chain import PreviousLog, RootRecord
+from p2pool.model.chain.roster import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, Misconfigured, NotAllowed
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
-from p2pool.model.ports import HeldBy, LogEnds
-from p2pool.model.raft import LogEnd, Voter
+from p2pool.model.log.raft import LogEnd, Voter
+from p2pool.model.ports.agent import HeldBy, LogEnds
 from tests.api.conftest import Served
 from tests.cli.test_pool_chain import FOUNDER, NEEDS, Shell, new_pool, write_key
 from tests.cli.test_pool_chain import shell as shell  # A fixture of this module too.

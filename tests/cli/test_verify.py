@@ -15,7 +15,6 @@ from p2pool.cli import errors, main
 from p2pool.codec.certificates import equivocation
 from p2pool.codec.datauri import with_root
 from p2pool.drivers.chain.addresses import text_of
-from p2pool.model.certificates import LeaderProof
 from p2pool.model.errors import (
     BadSignature,
     ChainUnavailable,
@@ -28,6 +27,7 @@ from p2pool.model.errors import (
     WrongChain,
 )
 from p2pool.model.ids import PoolRef
+from p2pool.model.log.certificates import LeaderProof
 from tests.api.conftest import Served
 from tests.chain.conftest import World
 from tests.wire.committee import FOUNDING, A, B, C, proven, vote

@@ -24,9 +24,9 @@ from p2pool.model.errors import (
     Unavailable,
 )
 from p2pool.model.ids import Address, TaskId
-from p2pool.model.ports import InviteOffered, SubmitAsked
-from p2pool.model.streams import LogChunk
-from p2pool.model.tasks import Action, RestartMode
+from p2pool.model.messages.task_streams import LogChunk
+from p2pool.model.ports.agent import InviteOffered, SubmitAsked
+from p2pool.model.tasks.spec import Action, RestartMode
 from p2pool.wire import typed
 from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID
 from tests.client.conftest import Commands, Served

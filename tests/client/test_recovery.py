@@ -8,7 +8,7 @@ import pytest
 from p2pool.client.recovery import Holder, holder_of, propose, propose_empty
 from p2pool.codec.messages import log_id
 from p2pool.codec.peerid import peer_id
-from p2pool.model.chain import RootRecord
+from p2pool.model.chain.roster import RootRecord
 from p2pool.model.errors import Conflict, NotFound
 from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef, StoreId
 

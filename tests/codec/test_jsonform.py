@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from p2pool.codec import jsonform
 from p2pool.codec.jsondepth import too_deep
 from p2pool.codec.spec import parse_spec
-from p2pool.model.chain import Invite
+from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import BadSpec, Malformed
 from p2pool.model.ids import Address, AllocationId, NodeId, TaskId
-from p2pool.model.ports import LogOptions
-from p2pool.model.tasks import (
+from p2pool.model.ports.agent import LogOptions
+from p2pool.model.tasks.spec import (
     Action,
     Delegation,
     LogGrant,

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from p2pool.codec import bounds, cbor, messages
 from p2pool.codec.structs import decode_struct, encode_struct, fields_of
-from p2pool.model import chain, ids, limits, raft, tasks
+from p2pool.model import ids, limits
+from p2pool.model.chain import roster
 from p2pool.model.errors import Malformed
-from p2pool.model.messages import TYPES, Header, Ping
+from p2pool.model.log import raft
+from p2pool.model.messages.registry import TYPES, Header, Ping
+from p2pool.model.tasks import spec
 from tests.codec.samples import example, instances
 
 HEADER = Header(ids.NodeId(b"n" * 20), ids.PeerKey(b"p" * 32), 1, 2, 3)
@@ -21,10 +24,10 @@ RECORDS: list[type] = [
     raft.Entry,
     raft.HardState,
     raft.Snapshot,
-    chain.Roster,
-    chain.RootRecord,
-    tasks.TaskSpec,
-    tasks.SignedGrant,
+    roster.Roster,
+    roster.RootRecord,
+    spec.TaskSpec,
+    spec.SignedGrant,
 ]
 slow = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -117,11 +120,11 @@ def test_unknown_enum_values_are_refused() -> None:
     good = encode_struct(raft.HardState(3, None))
     assert decode_struct(raft.HardState, good) == raft.HardState(3, None)
     delegation: list[Any] = [1, b"d" * 20, 1, 5, 6]
-    assert decode_struct(tasks.Delegation, cbor.encode(delegation)).scope is tasks.Scope.SUBMIT
+    assert decode_struct(spec.Delegation, cbor.encode(delegation)).scope is spec.Scope.SUBMIT
     wrong: list[Any] = [3, -1, True, "submit", None, [1], {1: 1}]
     for scope in wrong:
         with pytest.raises(Malformed):
-            decode_struct(tasks.Delegation, cbor.encode([1, b"d" * 20, scope, 5, 6]))
+            decode_struct(spec.Delegation, cbor.encode([1, b"d" * 20, scope, 5, 6]))
 
 
 def test_numbered_enums_stand_for_their_number() -> None:
@@ -132,12 +135,12 @@ def test_numbered_enums_stand_for_their_number() -> None:
 
 def test_both_directions_check_bounds() -> None:
     """What is too long is neither sent nor taken."""
-    ping = attrs.evolve(example(tasks.TaskRequest), spec_json="x" * limits.SPEC_JSON_MAX_BYTES)
+    ping = attrs.evolve(example(spec.TaskRequest), spec_json="x" * limits.SPEC_JSON_MAX_BYTES)
     fields = cbor.decode(encode_struct(ping))
     assert isinstance(fields, list)
     fields[3] = "x" * (limits.SPEC_JSON_MAX_BYTES + 1)
     with pytest.raises(Malformed, match="spec_json"):
-        decode_struct(tasks.TaskRequest, cbor.encode(fields))
+        decode_struct(spec.TaskRequest, cbor.encode(fields))
     with pytest.raises(Malformed, match="spec_json"):
         encode_struct(attrs.evolve(ping, spec_json="x" * (limits.SPEC_JSON_MAX_BYTES + 1)))
     for wrong in (b"r" * 31, b"r" * 33, "r" * 32, None):
@@ -176,7 +179,7 @@ def test_digests_name_what_they_are_of() -> None:
     """Pool and content change a digest; a second signature does not change a task's id."""
     pool = ids.PoolRef(31337, ids.Address(b"c" * 20), 1)
     other = attrs.evolve(pool, pool_id=2)
-    root, request = example(chain.RootRecord), example(tasks.TaskRequest)
+    root, request = example(roster.RootRecord), example(spec.TaskRequest)
     assert messages.log_id(pool, root) != messages.log_id(other, root)
     assert messages.log_id(pool, root) != messages.log_id(pool, attrs.evolve(root, epoch=0))
     assert messages.task_id(pool, request) != messages.task_id(other, request)

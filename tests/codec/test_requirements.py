@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from p2pool.codec.requirements import names_model, parse_requirements
 from p2pool.model.errors import Malformed
-from p2pool.model.requirements import GpuRequirement, Requirements
+from p2pool.model.machine.requirements import GpuRequirement, Requirements
 
 
 def test_all_keys_are_read_with_their_units() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from p2pool.codec.spec import parse_spec, spec_hash, spec_json
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
-from p2pool.model.tasks import Mount, MountKind, Port, RestartMode, TaskSpec
+from p2pool.model.tasks.spec import Mount, MountKind, Port, RestartMode, TaskSpec
 
 FULL: dict[str, Any] = {
     "name": "train",

@@ -14,7 +14,7 @@ from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 from p2pool.model.ids import Address, NodeId, PoolRef
-from p2pool.model.runtime import RuntimeScope
+from p2pool.model.ports.runtime import RuntimeScope
 
 SCOPE = RuntimeScope(PoolRef(31337, Address(b"\x11" * 20), 7), NodeId(b"\x22" * 20))
 OTHER = RuntimeScope(SCOPE.pool, NodeId(b"\x23" * 20))

@@ -6,9 +6,9 @@ import attrs
 
 from p2pool.dev.engine import BUSYBOX_IMAGE
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
-from p2pool.model.runtime import ContainerPlan, ContainerRuntime, ContainerStatus
-from p2pool.model.streams import LogChunk
-from p2pool.model.tasks import Resources, TaskSpec
+from p2pool.model.messages.task_streams import LogChunk
+from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, ContainerStatus
+from p2pool.model.tasks.spec import Resources, TaskSpec
 
 TASK = TaskId(b"\x33" * 16)
 FOREVER = "while :; do sleep 1; done"

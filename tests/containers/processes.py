@@ -7,13 +7,13 @@ import trio
 
 from p2pool.drivers.containers.process import procfs
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PoolRef, TaskId, Token
-from p2pool.model.runtime import (
+from p2pool.model.ports.runtime import (
     ContainerPlan,
     ContainerRuntime,
     ContainerStatus,
     RuntimeScope,
 )
-from p2pool.model.tasks import TaskSpec
+from p2pool.model.tasks.spec import TaskSpec
 
 POOL = PoolRef(31337, Address(b"\x11" * 20), 7)
 SCOPE = RuntimeScope(POOL, NodeId(b"\x22" * 20))

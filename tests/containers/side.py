@@ -24,12 +24,12 @@ from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
-from p2pool.model.entries import Outcome
 from p2pool.model.ids import Token
-from p2pool.model.runtime import RuntimeScope
+from p2pool.model.log.entries import Outcome
+from p2pool.model.messages.work import Desired, Order, ReportAnswered, Stop
+from p2pool.model.ports.runtime import RuntimeScope
+from p2pool.model.ports.store import TABLES, Delete, Put
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState
-from p2pool.model.storage import TABLES, Delete, Put
-from p2pool.model.work import Desired, Order, ReportAnswered, Stop
 
 Rows = dict[str, dict[bytes, bytes]]
 TURN_MS = 200

@@ -11,7 +11,7 @@ import pytest
 from p2pool.dev.engine import Engine, import_busybox, start_engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
-from p2pool.model.runtime import ContainerState
+from p2pool.model.ports.runtime import ContainerState
 from tests.containers.conftest import SCOPE
 from tests.containers.plans import FOREVER, lines, plan
 

@@ -10,7 +10,7 @@ import trio
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import CannotStart, Conflict, NotFound
 from p2pool.model.ids import Digest
-from p2pool.model.runtime import ContainerRuntime, ContainerState
+from p2pool.model.ports.runtime import ContainerRuntime, ContainerState
 from tests.containers.conftest import SCOPE
 from tests.containers.plans import FOREVER, chunks, lines, plan, run_to_end
 

@@ -18,7 +18,7 @@ from p2pool.model.errors import (
     RegistryUnavailable,
     RuntimeUnavailable,
 )
-from p2pool.model.tasks import Mount, MountKind, Port, Resources
+from p2pool.model.tasks.spec import Mount, MountKind, Port, Resources
 from tests.containers.conftest import OTHER, SCOPE
 from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
 

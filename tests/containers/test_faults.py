@@ -12,9 +12,9 @@ from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable
-from p2pool.model.runtime import ContainerState
+from p2pool.model.messages.work import Desired
+from p2pool.model.ports.runtime import ContainerState
 from p2pool.model.states import AllocationState
-from p2pool.model.work import Desired
 from tests.containers.conftest import SCOPE
 from tests.containers.faultproxy import Fault, FaultProxy, Kind
 from tests.containers.plans import FOREVER, plan

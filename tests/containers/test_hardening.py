@@ -12,8 +12,8 @@ from p2pool.drivers.containers.docker.container.plan import CAPABILITIES
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import CannotStart
-from p2pool.model.runtime import ContainerState
-from p2pool.model.tasks import Mount, MountKind, Resources
+from p2pool.model.ports.runtime import ContainerState
+from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.conftest import SCOPE
 from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
 

@@ -15,7 +15,7 @@ from p2pool.dev.engine import BUSYBOX_IMAGE, Engine, import_busybox, start_engin
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import DiskFull, Misconfigured, RuntimeUnavailable
-from p2pool.model.tasks import Resources
+from p2pool.model.tasks.spec import Resources
 from tests.containers.conftest import SCOPE
 from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
 from tests.containers.registry import Registry, running_registry

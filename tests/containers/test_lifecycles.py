@@ -27,10 +27,10 @@ from docker.errors import APIError
 from p2pool.agent.clock import read_clock
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.container.labels import name_of
-from p2pool.model.runtime import RuntimeScope
+from p2pool.model.messages.work import Desired
+from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.states import AllocationState
-from p2pool.model.tasks import RestartMode, RestartPolicy
-from p2pool.model.work import Desired
+from p2pool.model.tasks.spec import RestartMode, RestartPolicy
 from tests.containers.conftest import SCOPE
 from tests.containers.faultproxy import Fault, FaultProxy, Kind
 from tests.containers.side import Disk, Side, running, short_limits, sweep, until

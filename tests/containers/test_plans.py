@@ -8,7 +8,7 @@ import pytest
 from p2pool.drivers.containers.docker.container.plan import Prepared, container_config
 from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, GpuPath, support_of
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
-from p2pool.model.tasks import Mount, MountKind, Resources
+from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.conftest import SCOPE
 from tests.containers.plans import MIB, plan
 

@@ -22,11 +22,11 @@ from p2pool.model.errors import (
     RuntimeUnavailable,
 )
 from p2pool.model.ids import Address, Digest, NodeId, Token
-from p2pool.model.runtime import (
+from p2pool.model.ports.runtime import (
     ContainerState,
     ContainerStatus,
 )
-from p2pool.model.tasks import Mount, MountKind, Port, Resources
+from p2pool.model.tasks.spec import Mount, MountKind, Port, Resources
 from tests.containers.processes import (
     ALLOCATION,
     FOREVER,

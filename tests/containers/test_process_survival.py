@@ -14,7 +14,7 @@ import trio
 
 from p2pool.drivers.containers.process import procfs
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
-from p2pool.model.runtime import (
+from p2pool.model.ports.runtime import (
     ContainerState,
     ContainerStatus,
 )

@@ -27,8 +27,8 @@ from p2pool.model.errors import (
     RegistryUnavailable,
     WrongPlatform,
 )
-from p2pool.model.runtime import PullProgress
-from p2pool.model.tasks import PullPolicy
+from p2pool.model.ports.runtime import PullProgress
+from p2pool.model.tasks.spec import PullPolicy
 from tests.containers.conftest import SCOPE
 from tests.containers.plans import plan, run_to_end
 from tests.containers.registry import (

@@ -10,7 +10,7 @@ import trio.testing
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
-from p2pool.model.tasks import Resources
+from p2pool.model.tasks.spec import Resources
 from tests.containers.plans import MIB, chunks, plan, run_to_end
 from tests.containers.saying import make_say_image
 

@@ -14,9 +14,9 @@ from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import CannotStart, Conflict, NotFound
 from p2pool.model.ids import AllocationId, TaskId
-from p2pool.model.runtime import Held
-from p2pool.model.tasks import Mount, MountKind, Resources
-from p2pool.model.volumes import Retention
+from p2pool.model.ports.runtime import Held
+from p2pool.model.ports.volumes import Retention
+from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.conftest import SCOPE
 from tests.containers.plans import FOREVER, MIB, TASK, lines, plan, run_to_end
 

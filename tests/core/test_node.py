@@ -7,7 +7,7 @@ from p2pool.core import effects as fx
 from p2pool.core import inputs
 from p2pool.core.node import Node
 from p2pool.model.errors import StoreFailed
-from p2pool.model.ports import ReadIndexAsked
+from p2pool.model.ports.agent import ReadIndexAsked
 from tests.sim.world import World
 
 

@@ -12,7 +12,7 @@ from p2pool.client.agent import Answer
 from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model.errors import Unavailable
-from p2pool.model.runtime import ContainerState
+from p2pool.model.ports.runtime import ContainerState
 from tests.e2e.conftest import IMAGE, p2pool
 
 ENDLESS = "while true; do sleep 1; done"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from p2pool.dev.pool import DevAgent
-from p2pool.model.places import API_TOKEN_FILE, API_URL_FILE
+from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE
 from tests.e2e.actions import Acting
 from tests.e2e.conftest import p2pool
 

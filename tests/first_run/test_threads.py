@@ -36,11 +36,11 @@ from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.store.store import Store
 from p2pool.model.errors import CannotStart
 from p2pool.model.ids import Address, TaskId
-from p2pool.model.ports import LogOptions
-from p2pool.model.runtime import ContainerPlan, ContainerRuntime, Held, PullProgress
-from p2pool.model.storage import Put
-from p2pool.model.tasks import Mount, MountKind, Resources
-from p2pool.model.volumes import Retention
+from p2pool.model.ports.agent import LogOptions
+from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, Held, PullProgress
+from p2pool.model.ports.store import Put
+from p2pool.model.ports.volumes import Retention
+from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.conftest import SCOPE
 from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
 from tests.containers.registry import running_registry

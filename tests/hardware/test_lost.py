@@ -2,7 +2,7 @@
 
 from p2pool.drivers.hardware.lost import LostGpus
 from p2pool.model import limits
-from p2pool.model.hardware import Gpu
+from p2pool.model.machine.hardware import Gpu
 
 WELL = Gpu("GPU-a", "t4", 1)
 ILL = Gpu("GPU-a", "t4", 1, False, "GPU is lost")

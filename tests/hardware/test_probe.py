@@ -26,7 +26,7 @@ from p2pool.drivers.hardware.host import (
 from p2pool.drivers.hardware.nvml import NvmlAnswer
 from p2pool.drivers.hardware.probe import offer, probe_hardware
 from p2pool.model import limits
-from p2pool.model.hardware import Gpu
+from p2pool.model.machine.hardware import Gpu
 
 GIB = 1 << 30
 HOST = Host("a processor", 8000, 64 * GIB, 500 * GIB, "amd64")

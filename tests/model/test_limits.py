@@ -3,7 +3,7 @@
 from p2pool.codec import bounds
 from p2pool.codec.messages import TYPE_NUMBERS
 from p2pool.model import limits
-from p2pool.model.messages import TYPES, Channel, channel_of
+from p2pool.model.messages.registry import TYPES, Channel, channel_of
 from p2pool.model.timing import TIMINGS, Profile
 
 UNITS = ("_BYTES", "_MS", "_S", "_MAX", "_KEPT", "_ENTRIES", "_LINES")

@@ -20,7 +20,7 @@ from p2pool.drivers.net.frames import FrameStream
 from p2pool.drivers.net.gossip import PoolPubsub
 from p2pool.drivers.net.network import Network
 from p2pool.model.ids import PeerKey
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 
 TOPICS: dict[str, Any] = {
     "beat_topic": "/p2pool/1/31337/t/1/beat",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.drivers.net.economy import RAW_READ_BYTES, BufferedStream
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 from tests.net.hosts import Node, introduce, running, wait_members
 from tests.net.test_framing import Pieces
 

@@ -17,7 +17,7 @@ from p2pool.drivers.net.events import FrameReceived, KnownPeer, Standing
 from p2pool.drivers.net.links import PROTOCOLS
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.limits import SHUTDOWN_DEADLINE_MS
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 from tests.net.hosts import (
     Node,
     echo_lines,

@@ -13,7 +13,7 @@ from p2pool.drivers.net.events import Standing
 from p2pool.drivers.net.frames import END_PATIENCE_MS, close_stream, reset_stream
 from p2pool.drivers.net.links import PROTOCOLS
 from p2pool.model.limits import HELLO_TIMEOUT_MS
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 from tests.net.hosts import introduce, publish_until, running, wait_members
 
 PROTOCOL = "/test/held/1"

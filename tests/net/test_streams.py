@@ -15,7 +15,7 @@ from p2pool.drivers.net.events import Standing
 from p2pool.drivers.net.frames import reset_stream
 from p2pool.drivers.net.gossip import MISSED_CHECK_S
 from p2pool.model.limits import STREAM_REOPEN_MIN_MS
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 from tests.net.hosts import (
     LOOPBACK,
     Node,

@@ -11,17 +11,17 @@ import attrs
 
 from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import Out
-from p2pool.model.frames import (
+from p2pool.model.ids import StoreId
+from p2pool.model.log.raft import Entry, HardState
+from p2pool.model.messages.raft import (
     AppendAnswered,
     AppendRequested,
     SnapshotAnswered,
     VoteAnswered,
     VoteRequested,
 )
-from p2pool.model.ids import StoreId
-from p2pool.model.messages import Message
-from p2pool.model.raft import Entry, HardState
-from p2pool.model.storage import TruncateFrom
+from p2pool.model.messages.registry import Message
+from p2pool.model.ports.store import TruncateFrom
 from tests.raft.disk import Disk
 
 

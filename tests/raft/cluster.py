@@ -13,8 +13,8 @@ from p2pool.core.raft.raft import Frame, Raft
 from p2pool.core.raft.state import Out
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
-from p2pool.model.messages import Message
-from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Voter
+from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Voter
+from p2pool.model.messages.registry import Message
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Now, Profile
 from tests.raft.checks import Checks

@@ -6,8 +6,8 @@ import attrs
 
 from p2pool.codec.messages import decode_snapshot
 from p2pool.core.raft.raft import RaftRestored
-from p2pool.model.raft import Entry, HardState
-from p2pool.model.storage import (
+from p2pool.model.log.raft import Entry, HardState
+from p2pool.model.ports.store import (
     AppendEntries,
     CompactTo,
     PersistOp,

@@ -5,9 +5,9 @@ from random import Random
 from p2pool.codec.messages import configuration_hash, encode_snapshot
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
-from p2pool.model.frames import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
 from p2pool.model.ids import StoreId
-from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Snapshot
+from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot
+from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
 from p2pool.model.timing import TIMINGS, Now, Profile
 from tests.raft.cluster import LOG_ID, voter
 

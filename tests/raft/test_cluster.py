@@ -6,8 +6,8 @@ from p2pool.codec.messages import configuration_hash
 from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NoLeader
-from p2pool.model.frames import VoteAnswered, VoteRequested
-from p2pool.model.raft import Configuration, EntryKind
+from p2pool.model.log.raft import Configuration, EntryKind
+from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
 from tests.raft.cluster import LOG_ID, Cluster, voter
 from tests.raft.trouble import simulate

@@ -6,8 +6,8 @@ from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded
-from p2pool.model.frames import AppendRequested, SnapshotAnswered, SnapshotSent
-from p2pool.model.raft import Entry, EntryKind
+from p2pool.model.log.raft import Entry, EntryKind
+from p2pool.model.messages.raft import AppendRequested, SnapshotAnswered, SnapshotSent
 from p2pool.model.timing import Now
 from tests.raft.cluster import LOG_ID, Cluster
 from tests.raft.test_leading import led

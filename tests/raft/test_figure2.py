@@ -7,11 +7,11 @@ figure (PreVote, stickiness, fast back-up), the docstring says what that changes
 import pytest
 
 from p2pool.core.raft.raft import Frame
-from p2pool.model.frames import AppendAnswered
 from p2pool.model.ids import StoreId
-from p2pool.model.raft import HardState
+from p2pool.model.log.raft import HardState
+from p2pool.model.messages.raft import AppendAnswered
+from p2pool.model.ports.store import AppendEntries, SaveHardState, TruncateFrom
 from p2pool.model.states import RaftRole
-from p2pool.model.storage import AppendEntries, SaveHardState, TruncateFrom
 from tests.raft.cluster import LOG_ID
 from tests.raft.figure2 import (
     ME,

@@ -1,9 +1,9 @@
 """Figure 2 of the Raft paper, rule by rule: the rules for candidates and for leaders."""
 
-from p2pool.model.frames import AppendAnswered, AppendRequested
-from p2pool.model.raft import Configuration, EntryKind, HardState
+from p2pool.model.log.raft import Configuration, EntryKind, HardState
+from p2pool.model.messages.raft import AppendAnswered, AppendRequested
+from p2pool.model.ports.store import AppendEntries, SaveHardState
 from p2pool.model.states import RaftRole
-from p2pool.model.storage import AppendEntries, SaveHardState
 from tests.raft.cluster import LOG_ID, voter
 from tests.raft.figure2 import (
     ME,

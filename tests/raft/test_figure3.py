@@ -13,8 +13,8 @@ from p2pool.core.raft import quorum, replication
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import RaftState
-from p2pool.model.frames import AppendRequested
-from p2pool.model.raft import Configuration, Entry, HardState
+from p2pool.model.log.raft import Configuration, Entry, HardState
+from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.timing import Now
 from tests.raft.checks import Checks, Violation
 from tests.raft.cluster import Cluster

@@ -5,8 +5,13 @@ import pytest
 from p2pool.codec.messages import encode_snapshot
 from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
-from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered, SnapshotSent
-from p2pool.model.raft import Configuration, EntryKind, Snapshot
+from p2pool.model.log.raft import Configuration, EntryKind, Snapshot
+from p2pool.model.messages.raft import (
+    AppendAnswered,
+    AppendRequested,
+    SnapshotAnswered,
+    SnapshotSent,
+)
 from p2pool.model.timing import Now
 from tests.raft.cluster import LOG_ID, Cluster, voter
 from tests.raft.test_leading import led

@@ -5,10 +5,10 @@ import pytest
 from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, Overloaded
-from p2pool.model.frames import AppendAnswered, AppendRequested, TimeoutNow, VoteRequested
-from p2pool.model.raft import Configuration, EntryKind
+from p2pool.model.log.raft import Configuration, EntryKind
+from p2pool.model.messages.raft import AppendAnswered, AppendRequested, TimeoutNow, VoteRequested
+from p2pool.model.ports.store import SaveHardState
 from p2pool.model.states import RaftRole
-from p2pool.model.storage import SaveHardState
 from tests.raft.cluster import Cluster, voter
 
 

@@ -2,8 +2,8 @@
 
 from p2pool.codec.messages import configuration_hash
 from p2pool.core.raft.raft import Raft
-from p2pool.model.frames import VoteAnswered, VoteRequested
-from p2pool.model.raft import Configuration
+from p2pool.model.log.raft import Configuration
+from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Profile
 from tests.raft.cluster import LOG_ID, Cluster

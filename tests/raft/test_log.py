@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from p2pool.core.raft.log import RaftLog
 from p2pool.model import limits
-from p2pool.model.raft import Entry
+from p2pool.model.log.raft import Entry
 
 
 def entry(index: int, term: int, size: int = 0) -> Entry:

@@ -9,8 +9,8 @@ from p2pool.core.raft import confchange, quorum, read_index, replication
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import PendingRead, RaftState
-from p2pool.model.frames import AppendAnswered
-from p2pool.model.raft import Configuration, HardState, Snapshot
+from p2pool.model.log.raft import Configuration, HardState, Snapshot
+from p2pool.model.messages.raft import AppendAnswered
 from p2pool.model.timing import Now
 from tests.raft.trouble import simulate
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from p2pool.core.raft.quorum import VoteResult, committed, tally
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.raft import Configuration, Voter
+from p2pool.model.log.raft import Configuration, Voter
 
 
 def voter(i: int) -> Voter:

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from p2pool.model.raft import Configuration
+from p2pool.model.log.raft import Configuration
 from tests.raft.checks import Violation
 from tests.raft.cluster import Cluster
 

@@ -12,8 +12,8 @@ from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import Out
 from p2pool.model import limits
-from p2pool.model.messages import Message
-from p2pool.model.raft import Configuration, EntryKind, Voter
+from p2pool.model.log.raft import Configuration, EntryKind, Voter
+from p2pool.model.messages.registry import Message
 from p2pool.model.timing import TIMINGS, Now, Profile
 from tests.scenarios import words
 from tests.scenarios.harness import BadTranscript, Command

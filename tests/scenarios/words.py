@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from p2pool.core.raft.state import RaftState
-from p2pool.model.frames import (
+from p2pool.model.log.raft import Entry, EntryKind, Voter
+from p2pool.model.messages.raft import (
     AppendAnswered,
     AppendRequested,
     SnapshotAnswered,
@@ -13,10 +14,8 @@ from p2pool.model.frames import (
     VoteAnswered,
     VoteRequested,
 )
-from p2pool.model.messages import Message
-from p2pool.model.raft import Entry, EntryKind, Voter
-from p2pool.model.states import RaftRole
-from p2pool.model.storage import (
+from p2pool.model.messages.registry import Message
+from p2pool.model.ports.store import (
     AppendEntries,
     CompactTo,
     PersistOp,
@@ -24,6 +23,7 @@ from p2pool.model.storage import (
     SaveSnapshot,
     TruncateFrom,
 )
+from p2pool.model.states import RaftRole
 
 KINDS: dict[int, str] = {EntryKind.NOOP: "(noop)", EntryKind.CONFIGURATION: "(config)"}
 KINDS[EntryKind.NODE] = ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from p2pool.model.chain import ChainMember, RootRecord, Roster
+from p2pool.model.chain.roster import ChainMember, RootRecord, Roster
 from p2pool.model.ids import Digest
 from p2pool.model.states import PoolStatus
 from tests.sim.machine import ChainView

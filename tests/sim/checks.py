@@ -16,14 +16,14 @@ import attrs
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.log.pool_log import Ledger
 from p2pool.core.raft.state import RaftState
-from p2pool.model.frames import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, StoreId, TaskId, Token
-from p2pool.model.messages import Message
-from p2pool.model.ports import Accepted
-from p2pool.model.raft import Entry, HardState
+from p2pool.model.log.raft import Entry, HardState
+from p2pool.model.messages.raft import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
+from p2pool.model.messages.registry import Message
+from p2pool.model.messages.work import OrderAnswered
+from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import AllocationState, RaftRole
-from p2pool.model.tasks import OnDisconnect
-from p2pool.model.work import OrderAnswered
+from p2pool.model.tasks.spec import OnDisconnect
 from tests.sim import settled
 from tests.sim.machine import Machine
 from tests.sim.trails import Trails

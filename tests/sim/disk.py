@@ -14,8 +14,8 @@ import attrs
 from p2pool.codec.structs import decode_struct
 from p2pool.core.worker.worker import META_TABLE, TOKEN_KEY
 from p2pool.model.ids import ZERO_TOKEN, Digest, StoreId, Token
-from p2pool.model.raft import Entry, HardState
-from p2pool.model.storage import (
+from p2pool.model.log.raft import Entry, HardState
+from p2pool.model.ports.store import (
     TABLES,
     AppendEntries,
     Batch,

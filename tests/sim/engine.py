@@ -7,7 +7,7 @@ import attrs
 
 from p2pool.core.worker import events as ev
 from p2pool.model.ids import AllocationId
-from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus
+from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus
 from tests.sim.violation import Violation
 
 Later = Callable[[int, Callable[[], None]], None]

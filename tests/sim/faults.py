@@ -14,7 +14,7 @@ import attrs
 
 from p2pool.core import inputs
 from p2pool.model.ids import StoreId
-from p2pool.model.raft import HardState
+from p2pool.model.log.raft import HardState
 from tests.sim import people
 from tests.sim.machine import ChainView, CrashPoint, Machine, Slowness
 

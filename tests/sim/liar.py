@@ -16,21 +16,21 @@ from collections.abc import Callable
 
 import attrs
 
-from p2pool.model.frames import (
+from p2pool.model.ids import Digest, StoreId, Token
+from p2pool.model.log.raft import Entry, EntryKind, Voter
+from p2pool.model.machine.hardware import FreeResources
+from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.queries import StateAnswered, StateRequested, SuspicionHinted
+from p2pool.model.messages.raft import (
     AppendAnswered,
     AppendRequested,
     TimeoutNow,
     VoteAnswered,
     VoteRequested,
 )
-from p2pool.model.gossip import Announcement
-from p2pool.model.hardware import FreeResources
-from p2pool.model.ids import Digest, StoreId, Token
-from p2pool.model.messages import Channel, Message
-from p2pool.model.query import StateAnswered, StateRequested, SuspicionHinted
-from p2pool.model.raft import Entry, EntryKind, Voter
+from p2pool.model.messages.registry import Channel, Message
+from p2pool.model.messages.work import Order, Stop
 from p2pool.model.states import RaftRole
-from p2pool.model.work import Order, Stop
 from tests.sim.machine import Machine
 from tests.sim.trouble import Story
 

@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from p2pool.agent.wire.ingress import Gate, Sealer
 from p2pool.core.node import AnyInput, Node
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.messages import Channel, Verified
+from p2pool.model.messages.registry import Channel, Verified
 from tests.sim.disk import Disk
 from tests.sim.engine import Engine
 

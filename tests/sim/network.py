@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from p2pool.core import inputs
-from p2pool.model.gossip import Hello
 from p2pool.model.limits import HELLO_TIMEOUT_MS, PEER_SEND_QUEUE_MAX, STREAM_WRITE_TIMEOUT_MS
-from p2pool.model.messages import Channel
+from p2pool.model.messages.gossip import Hello
+from p2pool.model.messages.registry import Channel
 from p2pool.wire.binding import make_binding
 from tests.sim.machine import Machine
 

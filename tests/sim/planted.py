@@ -29,10 +29,10 @@ from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN
-from p2pool.model.ports import Accepted
-from p2pool.model.raft import HardState
+from p2pool.model.log.raft import HardState
+from p2pool.model.ports.agent import Accepted
+from p2pool.model.ports.store import SaveHardState
 from p2pool.model.states import AllocationState
-from p2pool.model.storage import SaveHardState
 from tests.sim import faults
 from tests.sim.disk import Disk
 from tests.sim.loop import Loops

@@ -2,7 +2,7 @@
 
 from p2pool.core.node import Node
 from p2pool.model.ids import TaskId
-from p2pool.model.tasks import TaskSpec
+from p2pool.model.tasks.spec import TaskSpec
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine
 from tests.sim.trouble import Story

@@ -3,10 +3,10 @@
 import attrs
 
 from p2pool.core.log.epoch_recovery import Held
-from p2pool.model.chain import PreviousLog, RootRecord
+from p2pool.model.chain.roster import PreviousLog, RootRecord
 from p2pool.model.ids import Digest
-from p2pool.model.ports import Accepted
-from p2pool.model.tasks import TaskSpec
+from p2pool.model.ports.agent import Accepted
+from p2pool.model.tasks.spec import TaskSpec
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine
 from tests.sim.pool import FORMED_MS, Pool

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from p2pool.core.fsm.state import PoolState, Task
-from p2pool.model.raft import Configuration
+from p2pool.model.log.raft import Configuration
 from p2pool.model.states import AllocationState, Membership, Reachability
 from tests.sim.machine import Machine
 from tests.sim.world import World

@@ -9,16 +9,16 @@ from p2pool.core.effects import Level, Log
 from p2pool.core.fsm.committee_chain import complete
 from p2pool.core.voter.signatures import Certifying
 from p2pool.model import limits
-from p2pool.model.certificates import (
+from p2pool.model.ids import AllocationId, TaskId, Token
+from p2pool.model.log.certificates import (
     CertificateSigned,
     Chain,
     LeaderCertificate,
 )
-from p2pool.model.ids import AllocationId, TaskId, Token
-from p2pool.model.messages import Message
+from p2pool.model.messages.registry import Message
+from p2pool.model.messages.work import Order, OrderAnswered, Stop
 from p2pool.model.states import RaftRole
-from p2pool.model.tasks import TaskSpec
-from p2pool.model.work import Order, OrderAnswered, Stop
+from p2pool.model.tasks.spec import TaskSpec
 from p2pool.wire.enclosed import open_one
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from p2pool.model.messages import Message
+from p2pool.model.messages.registry import Message
 from tests.sim import trouble
 from tests.sim.machine import Machine
 from tests.sim.trouble import Shape, Story, begin, tell

@@ -8,11 +8,11 @@ import pytest
 from p2pool.codec.certificates import equivocation, votes_for
 from p2pool.codec.messages import committee_hash
 from p2pool.model import limits
-from p2pool.model.certificates import CertificateSigned, EquivocationProven, Evidence
-from p2pool.model.frames import VoteAnswered
 from p2pool.model.ids import StoreId
-from p2pool.model.messages import Message
-from p2pool.model.raft import Voter
+from p2pool.model.log.certificates import CertificateSigned, EquivocationProven, Evidence
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.raft import VoteAnswered
+from p2pool.model.messages.registry import Message
 from p2pool.wire.enclosed import open_one
 from tests.sim.machine import Machine
 from tests.sim.pool import Pool

@@ -5,9 +5,9 @@ import pytest
 from p2pool.core import inputs
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
-from p2pool.model.query import ProbeAnswered, SuspicionHinted
+from p2pool.model.messages.queries import ProbeAnswered, SuspicionHinted
 from p2pool.model.states import Reachability
-from p2pool.model.tasks import TaskSpec
+from p2pool.model.tasks.spec import TaskSpec
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine, Slowness
 from tests.sim.pool import ENDLESS, FORMED_MS, Pool

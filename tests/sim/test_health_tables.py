@@ -8,7 +8,7 @@ import pytest
 from p2pool.core import inputs
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
-from p2pool.model.ports import Accepted
+from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import (
     INTENT,
     REACHABILITY,
@@ -16,7 +16,7 @@ from p2pool.model.states import (
     Membership,
     Reachability,
 )
-from p2pool.model.tasks import Action
+from p2pool.model.tasks.spec import Action
 from tests.sim.machine import Machine
 from tests.sim.nodestates import NEW, apart, ask, becomes, field, formed, jump, rows
 from tests.sim.pool import Pool

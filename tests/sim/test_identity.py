@@ -7,14 +7,14 @@ import pytest
 
 from p2pool.core import inputs
 from p2pool.model import limits
-from p2pool.model.chain import RootRecord
-from p2pool.model.frames import AppendAnswered, VoteAnswered
-from p2pool.model.gossip import Heartbeat
+from p2pool.model.chain.roster import RootRecord
 from p2pool.model.ids import StoreId
-from p2pool.model.messages import Channel, Header, Message, Verified
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.gossip import Heartbeat
+from p2pool.model.messages.raft import AppendAnswered, VoteAnswered
+from p2pool.model.messages.registry import Channel, Header, Message, Verified
 from p2pool.model.states import RaftRole
-from p2pool.model.tasks import TaskSpec
+from p2pool.model.tasks.spec import TaskSpec
 from tests.sim.disk import Disk
 from tests.sim.machine import Machine
 from tests.sim.pool import ENDLESS

@@ -6,14 +6,14 @@ from enum import IntEnum
 import pytest
 
 from p2pool.model import limits
-from p2pool.model.ports import Accepted
+from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import (
     MEMBERSHIP,
     Intent,
     Membership,
     Reachability,
 )
-from p2pool.model.tasks import Action
+from p2pool.model.tasks.spec import Action
 from tests.sim.nodestates import NEW, ask, becomes, field, formed, invite, jump, rows
 from tests.sim.pool import Pool
 

@@ -2,9 +2,9 @@
 
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
-from p2pool.model.ports import Accepted
+from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import Reachability
-from p2pool.model.tasks import Action
+from p2pool.model.tasks.spec import Action
 from tests.sim.pool import Pool, formed
 
 PROMPT_MS = 100

@@ -3,16 +3,16 @@
 import pytest
 
 from p2pool.model import limits
-from p2pool.model.certificates import (
+from p2pool.model.errors import NotForUs
+from p2pool.model.ids import Digest
+from p2pool.model.log.certificates import (
     CertificatesAnswered,
     CertificatesRequested,
     LeaderProof,
 )
-from p2pool.model.errors import NotForUs
-from p2pool.model.gossip import Announcement
-from p2pool.model.ids import Digest
-from p2pool.model.messages import Message
-from p2pool.model.work import ReportAnswered
+from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.registry import Message
+from p2pool.model.messages.work import ReportAnswered
 from p2pool.wire.verifying import verify_leader
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine

@@ -3,11 +3,11 @@
 import attrs
 import pytest
 
-from p2pool.model.chain import RootRecord
+from p2pool.model.chain.roster import RootRecord
 from p2pool.model.ids import Digest, StoreId, TaskId
-from p2pool.model.ports import Accepted
+from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import RaftRole
-from p2pool.model.tasks import GpuRequest, Resources, TaskSpec
+from p2pool.model.tasks.spec import GpuRequest, Resources, TaskSpec
 from tests.sim.pool import ENDLESS
 from tests.sim.recovering import SETTLE_MS, Recovering, other_digest
 

@@ -1,7 +1,7 @@
 """What seeds of the simulator found, each as a scenario of its own."""
 
 from p2pool.core.node import Node
-from p2pool.model.ports import Accepted
+from p2pool.model.ports.agent import Accepted
 from tests.sim.pool import Pool, formed
 
 

@@ -1,6 +1,6 @@
 """A copy that is to stop without a leader is gone before the one that replaces it begins."""
 
-from p2pool.model.tasks import OnDisconnect
+from p2pool.model.tasks.spec import OnDisconnect
 from tests.sim.pool import formed
 
 WINDOW_S = 5

@@ -5,8 +5,8 @@ import pytest
 from p2pool.core import inputs
 from p2pool.core.effects import Reply
 from p2pool.model.errors import NotFound
-from p2pool.model.ports import Accepted, SubmitAsked
-from p2pool.model.tasks import Action, Signers, TaskSpec
+from p2pool.model.ports.agent import Accepted, SubmitAsked
+from p2pool.model.tasks.spec import Action, Signers, TaskSpec
 from tests.sim.pool import ENDLESS, Pool, formed
 from tests.sim.world import MANAGER_ADDRESS
 

@@ -3,9 +3,9 @@
 import attrs
 
 from p2pool.codec.messages import decode_body
-from p2pool.model.entries import ChangeCertified
 from p2pool.model.ids import Digest
-from p2pool.model.raft import Configuration, Entry, Voter
+from p2pool.model.log.entries import ChangeCertified
+from p2pool.model.log.raft import Configuration, Entry, Voter
 from tests.sim.violation import Violation
 
 

@@ -15,9 +15,9 @@ from p2pool.codec.spec import spec_json
 from p2pool.core import inputs
 from p2pool.model import limits
 from p2pool.model.ids import TaskId
-from p2pool.model.ports import Accepted, ReadIndexAsked, SubmitAsked
+from p2pool.model.ports.agent import Accepted, ReadIndexAsked, SubmitAsked
 from p2pool.model.states import Intent
-from p2pool.model.tasks import (
+from p2pool.model.tasks.spec import (
     Action,
     GpuRequest,
     Resources,

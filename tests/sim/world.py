@@ -18,11 +18,11 @@ from p2pool.agent.wire.ingress import Sealer
 from p2pool.core import inputs
 from p2pool.core.context import NodeConfig
 from p2pool.core.node import AnyInput, Node
-from p2pool.model.chain import RootRecord, Roster
-from p2pool.model.hardware import Gpu, Hardware, Load
+from p2pool.model.chain.roster import RootRecord, Roster
 from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef, StoreId
-from p2pool.model.messages import Channel, Message
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
+from p2pool.model.machine.hardware import Gpu, Hardware, Load
+from p2pool.model.messages.registry import Channel, Message
 from p2pool.model.timing import Now
 from tests.sim.chain import Chain
 from tests.sim.disk import Disk

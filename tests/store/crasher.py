@@ -6,7 +6,7 @@ from pathlib import Path
 import trio
 
 from p2pool.drivers.store import Store
-from p2pool.model.storage import AppendEntries, Put
+from p2pool.model.ports.store import AppendEntries, Put
 from tests.store.samples import POOL, entry
 
 

@@ -1,7 +1,7 @@
 """Batches and pools that the tests of the store share."""
 
 from p2pool.model.ids import Address, Digest, PoolRef
-from p2pool.model.raft import Entry, EntryKind
+from p2pool.model.log.raft import Entry, EntryKind
 
 POOL = PoolRef(31337, Address(b"\x11" * 20), 7)
 OTHER_POOL = PoolRef(31337, Address(b"\x11" * 20), 8)

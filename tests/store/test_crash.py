@@ -11,7 +11,7 @@ import trio
 
 from p2pool.drivers.store import DATABASE_NAME, Store
 from p2pool.model.errors import StoreFailed
-from p2pool.model.storage import AppendEntries, Put
+from p2pool.model.ports.store import AppendEntries, Put
 from tests.store.faults import faulty_disk
 from tests.store.samples import POOL, entry
 

@@ -9,11 +9,11 @@ import trio
 
 from p2pool.drivers.store import DATABASE_NAME, Store
 from p2pool.drivers.store.datadir import LOCK_NAME
-from p2pool.model import storage
 from p2pool.model.errors import DataDirInUse, Misconfigured, StoreFailed
 from p2pool.model.ids import StoreId
-from p2pool.model.raft import HardState
-from p2pool.model.storage import (
+from p2pool.model.log.raft import HardState
+from p2pool.model.ports import store as storage
+from p2pool.model.ports.store import (
     AppendEntries,
     Batch,
     CompactTo,

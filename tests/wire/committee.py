@@ -7,18 +7,18 @@ import attrs
 from nacl.signing import SigningKey
 
 from p2pool.codec.messages import committee_hash, log_id
-from p2pool.model.certificates import (
+from p2pool.model.chain.roster import RootRecord
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.log.certificates import (
     CertificateSigned,
     Chain,
     ConfigurationSigned,
     LeaderProof,
     Link,
 )
-from p2pool.model.chain import RootRecord
-from p2pool.model.frames import VoteAnswered
-from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
-from p2pool.model.messages import Header, Message, Verified
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.raft import VoteAnswered
+from p2pool.model.messages.registry import Header, Message, Verified
 from p2pool.wire.enclosed import open_one
 from p2pool.wire.envelope import seal
 from tests.wire.samples import NOW_MS, POOL

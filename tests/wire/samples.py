@@ -4,7 +4,7 @@ from eth_account import Account
 from nacl.signing import SigningKey
 
 from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef
-from p2pool.model.messages import Header
+from p2pool.model.messages.registry import Header
 
 POOL = PoolRef(31337, Address(b"c" * 20), 1)
 KEY = SigningKey(bytes(range(32)))

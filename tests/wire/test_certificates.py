@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from p2pool.codec import certificates as c
 from p2pool.codec.messages import committee_hash
 from p2pool.model import limits
-from p2pool.model.certificates import Link
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
 from p2pool.model.ids import Address, Digest, PoolRef
-from p2pool.model.messages import Verified
+from p2pool.model.log.certificates import Link
+from p2pool.model.messages.registry import Verified
 from tests.wire.committee import LOG, MEMBERS, STATE, A, B, C, D, Member, change, vote, voters, word
 from tests.wire.samples import NOW_MS
 

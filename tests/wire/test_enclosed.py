@@ -1,11 +1,11 @@
 """Sealed messages inside a message are opened once, in order; what is no good is None."""
 
 from p2pool.model import limits
-from p2pool.model.certificates import EquivocationProven
-from p2pool.model.gossip import Announcement
 from p2pool.model.ids import ZERO_TOKEN, Address, Digest, PoolRef
-from p2pool.model.query import Ping
-from p2pool.model.work import Order
+from p2pool.model.log.certificates import EquivocationProven
+from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.queries import Ping
+from p2pool.model.messages.work import Order
 from p2pool.wire.enclosed import EnclosedCache, enclosed_in
 from tests.wire.committee import A, B, vote, word
 from tests.wire.samples import NODE_ID, POOL

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from p2pool.codec import cbor, messages
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal
-from p2pool.model.hardware import FreeResources, Load
 from p2pool.model.ids import Address, AllocationId, Digest, PoolRef, StoreId, TaskId, Token
-from p2pool.model.messages import (
+from p2pool.model.machine.hardware import FreeResources, Load
+from p2pool.model.messages.registry import (
     TYPES,
     AllocationStatus,
     Announcement,

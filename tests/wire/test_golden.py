@@ -14,17 +14,20 @@ import pytest
 
 from p2pool.codec import messages
 from p2pool.codec.structs import encode_struct
-from p2pool.model import chain, limits, raft, tasks
-from p2pool.model.hardware import Hardware
-from p2pool.model.messages import TYPES, PeerBinding
+from p2pool.model import limits
+from p2pool.model.chain import roster
+from p2pool.model.log import raft
+from p2pool.model.machine.hardware import Hardware
+from p2pool.model.messages.registry import TYPES, PeerBinding
+from p2pool.model.tasks import spec
 from p2pool.wire import envelope, typed
 from p2pool.wire.binding import make_binding
 from tests.codec.samples import example
 from tests.wire.samples import ACCOUNT, HEADER, KEY, NOW_S, POOL
 
 FILE = Path(__file__).parent.parent / "golden" / "messages.json"
-REQUEST = tasks.TaskRequest(
-    tasks.Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
+REQUEST = spec.TaskRequest(
+    spec.Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
 )
 
 
@@ -38,13 +41,13 @@ def _current() -> dict[str, dict[str, Any]]:
             "payload": messages.encode_payload(HEADER, message).hex(),
             "sealed": envelope.seal(message, HEADER, POOL, KEY).hex(),
         }
-    records = [raft.Entry, raft.HardState, raft.Snapshot, tasks.SignedRequest, PeerBinding]
+    records = [raft.Entry, raft.HardState, raft.Snapshot, spec.SignedRequest, PeerBinding]
     bodies = {
         cls.__name__: {"kind": int(kind), "body": encode_struct(example(cls)).hex()}
         for kind, cls in messages.RECORDS.items()
     }
     digests = {
-        "log_id": messages.log_id(POOL, example(chain.RootRecord)),
+        "log_id": messages.log_id(POOL, example(roster.RootRecord)),
         "configuration_hash": messages.configuration_hash(example(raft.Configuration)),
         "hardware_digest": messages.hardware_digest(example(Hardware)),
         "task_id": messages.task_id(POOL, REQUEST),

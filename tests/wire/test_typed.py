@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Refusal, Stale
-from p2pool.model.gossip import PeerBinding
 from p2pool.model.ids import ETH_SIGNATURE_BYTES, Address, Digest, NodeId, PeerKey
-from p2pool.model.messages import LogsOpened
-from p2pool.model.tasks import (
+from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.messages.registry import LogsOpened
+from p2pool.model.tasks.spec import (
     Action,
     Delegation,
     LogGrant,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from p2pool.codec.messages import committee_hash
 from p2pool.codec.proofform import evidence_json, proof_json, read_evidence, read_proof
 from p2pool.model import limits
-from p2pool.model.certificates import Chain, LeaderProof
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, P2poolError, Refusal, Unavailable
+from p2pool.model.log.certificates import Chain, LeaderProof
 from p2pool.wire.verifying import LeaderVerdict, verify_leader
 from tests.wire.committee import FOUNDING, A, B, C, D, change, proven, vote, voters
 from tests.wire.samples import NOW_MS, POOL

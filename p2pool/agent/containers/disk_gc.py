@@ -17,9 +17,9 @@ from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import TaskId
-from p2pool.model.runtime import ContainerRuntime, Held
+from p2pool.model.ports.runtime import ContainerRuntime, Held
+from p2pool.model.ports.volumes import Retention
 from p2pool.model.states import AllocationState
-from p2pool.model.volumes import Retention
 
 log = get_logger(__name__)
 

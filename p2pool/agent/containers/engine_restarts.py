@@ -16,7 +16,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId
-from p2pool.model.runtime import ContainerState, ContainerStatus
+from p2pool.model.ports.runtime import ContainerState, ContainerStatus
 
 KILLED_CODES = (None, 137, 143, 255)
 """Exit codes of what was ended from outside: unknown, SIGKILL, SIGTERM, and Docker's own."""

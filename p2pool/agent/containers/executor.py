@@ -24,7 +24,12 @@ from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Unavailable
 from p2pool.model.ids import AllocationId
-from p2pool.model.runtime import ContainerPlan, ContainerRuntime, ContainerStatus, PullProgress
+from p2pool.model.ports.runtime import (
+    ContainerPlan,
+    ContainerRuntime,
+    ContainerStatus,
+    PullProgress,
+)
 
 log = get_logger(__name__)
 

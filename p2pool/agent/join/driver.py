@@ -18,9 +18,9 @@ from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, fi
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.logs import get_logger
-from p2pool.model.chain import Invite
+from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import Conflict
-from p2pool.model.runtime import ContainerRuntime
+from p2pool.model.ports.runtime import ContainerRuntime
 
 if TYPE_CHECKING:
     from p2pool.agent.agent import AgentOptions

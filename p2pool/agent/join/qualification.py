@@ -17,11 +17,11 @@ from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
-from p2pool.model.checks import Check, Group, Verdict
+from p2pool.model.machine.checks import Check, Group, Verdict
 
 if TYPE_CHECKING:
     from p2pool.agent.agent import AgentOptions
-    from p2pool.model.runtime import ContainerRuntime
+    from p2pool.model.ports.runtime import ContainerRuntime
 
 log = get_logger(__name__)
 

@@ -36,7 +36,7 @@ from p2pool.model.errors import (
     Unavailable,
 )
 from p2pool.model.ids import AllocationId, NodeId, PeerKey
-from p2pool.model.messages import (
+from p2pool.model.messages.registry import (
     Channel,
     LogChunks,
     LogsClosed,
@@ -46,9 +46,9 @@ from p2pool.model.messages import (
     MetricsAsked,
     MetricsTold,
 )
-from p2pool.model.ports import LogOptions
-from p2pool.model.runtime import ContainerRuntime
-from p2pool.model.tasks import SignedGrant
+from p2pool.model.ports.agent import LogOptions
+from p2pool.model.ports.runtime import ContainerRuntime
+from p2pool.model.tasks.spec import SignedGrant
 from p2pool.wire.envelope import open_sealed
 from p2pool.wire.typed import check_times, delegation_bytes, grant_of, recover_signers
 

@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 
 from p2pool.model.ids import AllocationId
+from p2pool.model.ports.view import View
 from p2pool.model.states import RaftRole
-from p2pool.model.view import View
 
 Counters = Callable[[], Counter[str]]
 TaskValues = Callable[[], Iterator[tuple[AllocationId, str, float]]]

@@ -27,7 +27,7 @@ from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import AllocationId
-from p2pool.model.streams import MetricsTold, TaskMetric
+from p2pool.model.messages.task_streams import MetricsTold, TaskMetric
 
 log = get_logger(__name__)
 

@@ -11,8 +11,8 @@ from p2pool.cli.shared.chain import AddressType, config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.cli.shared.process import data_directory, directory_option
-from p2pool.model.checks import Check, Group, Verdict, worst
 from p2pool.model.ids import Address, NodeId
+from p2pool.model.machine.checks import Check, Group, Verdict, worst
 
 if TYPE_CHECKING:
     from p2pool.drivers.config import AgentConfig

@@ -7,7 +7,7 @@ from p2pool.cli.shared.output import write_json
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import PoolRef
-from p2pool.model.tasks import TaskRequest
+from p2pool.model.tasks.spec import TaskRequest
 
 
 def show_request(pool: PoolRef, request: TaskRequest) -> None:

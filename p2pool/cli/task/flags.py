@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from p2pool.cli.task import spec_file
-from p2pool.model.tasks import MountKind, PullPolicy, RestartMode
+from p2pool.model.tasks.spec import MountKind, PullPolicy, RestartMode
 
 F = TypeVar("F", bound=Callable[..., Any])
 

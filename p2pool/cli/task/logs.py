@@ -32,10 +32,10 @@ from p2pool.cli.task.spec_file import Span
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NotFound, P2poolError
-from p2pool.model.ports import LogOptions
+from p2pool.model.ports.agent import LogOptions
 
 if TYPE_CHECKING:
-    from p2pool.model.tasks import SignedGrant
+    from p2pool.model.tasks.spec import SignedGrant
 
 _QUEUE_MAX = 16
 _COPIES_MAX = 32

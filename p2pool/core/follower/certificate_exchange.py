@@ -22,10 +22,10 @@ from p2pool.core.effects import Level
 from p2pool.core.fsm.committee_chain import newest
 from p2pool.core.view import leader_proof
 from p2pool.model import limits
-from p2pool.model.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.errors import Refusal
-from p2pool.model.gossip import Announcement
 from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.log.certificates import CertificatesAnswered, CertificatesRequested
+from p2pool.model.messages.gossip import Announcement
 from p2pool.model.timing import Now
 
 

@@ -16,10 +16,10 @@ import attrs
 
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
-from p2pool.model.gossip import Announcement
 from p2pool.model.ids import Digest, PeerKey
-from p2pool.model.query import SnapshotRequested, StateAnswered, StateRequested
-from p2pool.model.raft import Entry
+from p2pool.model.log.raft import Entry
+from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.queries import SnapshotRequested, StateAnswered, StateRequested
 from p2pool.model.timing import Now
 
 FETCH_TIMEOUT_MS = limits.FORWARD_DEADLINE_MS

@@ -23,7 +23,7 @@ from p2pool.core.follower.fetcher import Replica
 from p2pool.core.fsm.state import history_after
 from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey
-from p2pool.model.raft import Entry
+from p2pool.model.log.raft import Entry
 from p2pool.model.timing import Now
 
 

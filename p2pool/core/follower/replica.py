@@ -10,10 +10,10 @@ from p2pool.core.log.pool_log import Ledger
 from p2pool.core.log.snapshot_check import readable
 from p2pool.core.raft.raft import RaftRestored
 from p2pool.model import limits
-from p2pool.model.gossip import Announcement
 from p2pool.model.ids import PeerKey
-from p2pool.model.query import StateAnswered
-from p2pool.model.storage import SaveHardState
+from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.queries import StateAnswered
+from p2pool.model.ports.store import SaveHardState
 from p2pool.model.timing import Now
 
 

@@ -20,11 +20,11 @@ from p2pool.core.fsm.adoption import adopt
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.requests import apply_request, note_revocation
 from p2pool.core.fsm.state import PoolState, history_after
-from p2pool.model import entries
 from p2pool.model.ids import Token
-from p2pool.model.raft import Configuration, Entry
+from p2pool.model.log import entries
+from p2pool.model.log.raft import Configuration, Entry
+from p2pool.model.ports.view import Event
 from p2pool.model.states import AllocationState, Intent, Reachability, may_become
-from p2pool.model.view import Event
 
 REPORTABLE = (
     AllocationState.PULLING,

@@ -4,7 +4,7 @@ import attrs
 
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
 from p2pool.model.ids import TaskId
-from p2pool.model.view import Event
+from p2pool.model.ports.view import Event
 
 
 @attrs.define

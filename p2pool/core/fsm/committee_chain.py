@@ -19,9 +19,9 @@ import attrs
 
 from p2pool.codec.certificates import quorum_of
 from p2pool.model import limits
-from p2pool.model.certificates import Chain, Link
-from p2pool.model.entries import ChangeCertified
-from p2pool.model.raft import Voter
+from p2pool.model.log.certificates import Chain, Link
+from p2pool.model.log.entries import ChangeCertified
+from p2pool.model.log.raft import Voter
 
 
 def extended(

@@ -17,7 +17,7 @@ import attrs
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import NodeRecord
 from p2pool.model import limits
-from p2pool.model.entries import NodeChanged, NodeMoved, NodesMoved, ReplacementHeld
+from p2pool.model.log.entries import NodeChanged, NodeMoved, NodesMoved, ReplacementHeld
 from p2pool.model.states import MEMBERSHIP, Intent, Membership, Reachability
 
 REACHABILITY_CHANGES: Mapping[Reachability, tuple[Reachability, ...]] = {

@@ -18,8 +18,6 @@ import attrs
 from p2pool.codec.messages import digest
 from p2pool.codec.spec import parse_spec
 from p2pool.codec.structs import Pieces, decode_struct, encode_struct
-from p2pool.model.certificates import Chain
-from p2pool.model.entries import Revocation, Setting
 from p2pool.model.ids import (
     ZERO_TOKEN,
     Address,
@@ -30,7 +28,9 @@ from p2pool.model.ids import (
     TaskId,
     Token,
 )
-from p2pool.model.raft import Entry
+from p2pool.model.log.certificates import Chain
+from p2pool.model.log.entries import Revocation, Setting
+from p2pool.model.log.raft import Entry
 from p2pool.model.states import (
     TERMINAL_ALLOCATION_STATES,
     AllocationState,
@@ -38,7 +38,7 @@ from p2pool.model.states import (
     Membership,
     Reachability,
 )
-from p2pool.model.tasks import Resources, SignedRequest, TaskSpec
+from p2pool.model.tasks.spec import Resources, SignedRequest, TaskSpec
 
 NO_HISTORY = Digest(bytes(32))
 

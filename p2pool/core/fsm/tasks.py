@@ -9,8 +9,8 @@ import attrs
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import Allocation, PoolState, Task, TaskRecord
 from p2pool.model import limits
-from p2pool.model.entries import Outcome, Placed
 from p2pool.model.ids import AllocationId, TaskId, Token
+from p2pool.model.log.entries import Outcome, Placed
 from p2pool.model.states import AllocationState
 
 S = AllocationState

@@ -19,10 +19,10 @@ import attrs
 
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Level, Log, Persist
 from p2pool.model import limits
-from p2pool.model.gossip import Hello, PeerBinding
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.query import PeerKnown
-from p2pool.model.storage import Delete, Put
+from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.queries import PeerKnown
+from p2pool.model.ports.store import Delete, Put
 
 BINDINGS_TABLE = "bindings"
 

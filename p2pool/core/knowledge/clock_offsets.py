@@ -14,7 +14,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
-from p2pool.model.raft import Configuration
+from p2pool.model.log.raft import Configuration
 from p2pool.model.timing import Now
 
 SLICE_MS = 1_000

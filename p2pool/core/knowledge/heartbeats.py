@@ -18,10 +18,10 @@ import attrs
 
 from p2pool.codec.messages import hardware_digest
 from p2pool.model import limits
-from p2pool.model.gossip import AllocationStatus, Heartbeat
-from p2pool.model.hardware import Hardware
 from p2pool.model.ids import Digest, NodeId
-from p2pool.model.messages import Verified
+from p2pool.model.machine.hardware import Hardware
+from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
+from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
 
 

@@ -24,11 +24,11 @@ from p2pool.codec.certificates import (
 )
 from p2pool.codec.messages import committee_hash
 from p2pool.model import limits
-from p2pool.model.certificates import Chain, LeaderCertificate
 from p2pool.model.errors import NotForUs, Refusal, Stale
 from p2pool.model.ids import Digest, NodeId
-from p2pool.model.messages import Verified
-from p2pool.model.raft import Voter
+from p2pool.model.log.certificates import Chain, LeaderCertificate
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
 
 

@@ -16,9 +16,10 @@ import attrs
 
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.model import limits
-from p2pool.model.chain import ChainMember, RootRecord, Roster
+from p2pool.model.chain.roster import ChainMember, RootRecord, Roster
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest, NodeId
+from p2pool.model.ports.store import PersistOp, Put
 from p2pool.model.states import (
     MEMBERSHIP,
     MEMBERSHIP_DEADLINES,
@@ -28,7 +29,6 @@ from p2pool.model.states import (
     PoolStatus,
     advance,
 )
-from p2pool.model.storage import PersistOp, Put
 from p2pool.model.timing import Now
 
 META_TABLE = "meta"

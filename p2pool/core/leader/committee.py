@@ -26,7 +26,7 @@ from p2pool.core.voter.eligibility import Succession
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
 from p2pool.model.states import Intent, Reachability
 from p2pool.model.timing import Now
 

@@ -12,12 +12,12 @@ from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
 from p2pool.core.fsm.tasks import past_deadline
 from p2pool.core.scheduler.plan import Offer
 from p2pool.model import limits
-from p2pool.model.chain import ChainMember
-from p2pool.model.entries import NodeChanged, Outcome, ReplacementHeld, ReportApplied
-from p2pool.model.gossip import Heartbeat
+from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import NodeId
+from p2pool.model.log.entries import NodeChanged, Outcome, ReplacementHeld, ReportApplied
+from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Intent, Reachability
-from p2pool.model.tasks import OnDisconnect, TaskSpec
+from p2pool.model.tasks.spec import OnDisconnect, TaskSpec
 from p2pool.model.timing import Now
 
 FOREVER = -1

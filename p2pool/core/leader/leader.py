@@ -27,11 +27,11 @@ from p2pool.core.leader.reports import Reports
 from p2pool.core.scheduler.plan import Plan, plan
 from p2pool.core.voter.eligibility import Succession
 from p2pool.model import limits
-from p2pool.model.entries import NodeChanged, Outcome, ReportApplied
 from p2pool.model.errors import Conflict, NoLeader, Overloaded
-from p2pool.model.gossip import Announcement
 from p2pool.model.ids import NodeId
-from p2pool.model.query import Ping, ProbeRequested
+from p2pool.model.log.entries import NodeChanged, Outcome, ReportApplied
+from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.queries import Ping, ProbeRequested
 from p2pool.model.states import AllocationState, Reachability
 from p2pool.model.timing import Now
 

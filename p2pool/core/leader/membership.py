@@ -17,8 +17,8 @@ from p2pool.core.fsm.requests import EJECT_AFTER_MS
 from p2pool.core.fsm.state import NodeRecord, PoolState
 from p2pool.core.leader.decisions import log_time_ms
 from p2pool.model import limits
-from p2pool.model.entries import NodeMoved, NodesMoved
 from p2pool.model.ids import NodeId
+from p2pool.model.log.entries import NodeMoved, NodesMoved
 from p2pool.model.states import MEMBERSHIP_DEADLINES, Membership, Reachability
 from p2pool.model.timing import Now
 

@@ -18,8 +18,8 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.tasks import should_run
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, Token
+from p2pool.model.messages.work import Desired, Order, OrderAnswered, Stop
 from p2pool.model.timing import Now
-from p2pool.model.work import Desired, Order, OrderAnswered, Stop
 
 
 @attrs.define

@@ -19,7 +19,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId
-from p2pool.model.raft import Configuration, Voter
+from p2pool.model.log.raft import Configuration, Voter
 
 
 @attrs.frozen

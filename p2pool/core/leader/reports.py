@@ -22,13 +22,13 @@ from p2pool.core.fsm.apply import GONE, REPORTABLE
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.leader.orders import Orders
 from p2pool.model import limits
-from p2pool.model.entries import Adopted, Outcome, ReportApplied
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId, Token
+from p2pool.model.log.entries import Adopted, Outcome, ReportApplied
+from p2pool.model.messages.work import Desired, Report, ReportAnswered, Stop
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
-from p2pool.model.tasks import Signers
+from p2pool.model.tasks.spec import Signers
 from p2pool.model.timing import Now
-from p2pool.model.work import Desired, Report, ReportAnswered, Stop
 
 Propose = Callable[[ReportApplied | Adopted, Now], int]
 """Proposes a record and gives the index of its entry; raises what `Raft.propose` raises."""

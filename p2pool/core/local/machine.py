@@ -13,9 +13,9 @@ from p2pool.core.peers.exchange import Neighbours
 from p2pool.core.view import heartbeat
 from p2pool.core.voter.eligibility import Succession
 from p2pool.core.worker.worker import Worker
-from p2pool.model.gossip import Heartbeat
-from p2pool.model.hardware import Hardware, Load
 from p2pool.model.ids import Digest
+from p2pool.model.machine.hardware import Hardware, Load
+from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.timing import Now
 
 

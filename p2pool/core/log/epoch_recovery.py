@@ -23,11 +23,11 @@ from p2pool.codec.messages import decode_snapshot, encode_snapshot
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Raft, RaftRestored
-from p2pool.model.certificates import Chain
-from p2pool.model.chain import PreviousLog, RootRecord
+from p2pool.model.chain.roster import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest
-from p2pool.model.raft import Configuration, Entry, HardState, Snapshot, Voter
+from p2pool.model.log.certificates import Chain
+from p2pool.model.log.raft import Configuration, Entry, HardState, Snapshot, Voter
 from p2pool.model.timing import Now
 
 AGAIN = "The manager founds the next epoch: `p2pool pool recover`."

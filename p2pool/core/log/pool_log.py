@@ -31,15 +31,14 @@ from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
 from p2pool.core.readings import Point, Readings, point_of
 from p2pool.model import limits
-from p2pool.model.chain import RootRecord
+from p2pool.model.chain.roster import RootRecord
 from p2pool.model.errors import Conflict, Malformed
-from p2pool.model.frames import AppendRequested, SnapshotSent
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
-from p2pool.model.messages import Message
-from p2pool.model.query import SnapshotRequested, StateAnswered, StateRequested
-from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
-from p2pool.model.states import RaftRole
-from p2pool.model.storage import (
+from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
+from p2pool.model.messages.queries import SnapshotRequested, StateAnswered, StateRequested
+from p2pool.model.messages.raft import AppendRequested, SnapshotSent
+from p2pool.model.messages.registry import Message
+from p2pool.model.ports.store import (
     AppendEntries,
     PersistOp,
     Put,
@@ -49,8 +48,9 @@ from p2pool.model.storage import (
     SaveHardState,
     SaveSnapshot,
 )
+from p2pool.model.ports.view import Event
+from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Now, Profile
-from p2pool.model.view import Event
 
 META_TABLE = "meta"
 ROOT_KEY = b"log.root"

@@ -10,7 +10,7 @@ from p2pool.codec.messages import decode_snapshot
 from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
-from p2pool.model.raft import Snapshot
+from p2pool.model.log.raft import Snapshot
 
 
 def readable(data: bytes, pool: PoolRef, epoch: int) -> bool:

@@ -23,12 +23,12 @@ from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.model import limits
-from p2pool.model.certificates import EquivocationProven, Evidence
 from p2pool.model.errors import Malformed, Refusal
 from p2pool.model.ids import Digest, NodeId, StoreId
-from p2pool.model.messages import Verified
-from p2pool.model.raft import Voter
-from p2pool.model.storage import Delete, Put
+from p2pool.model.log.certificates import EquivocationProven, Evidence
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.registry import Verified
+from p2pool.model.ports.store import Delete, Put
 from p2pool.model.timing import Now
 
 EVIDENCE_TABLE = "evidence"

@@ -19,10 +19,10 @@ from p2pool.core.inputs import OutdatedHeard
 from p2pool.core.knowledge.pending_answers import Awaited
 from p2pool.core.peers.watch import Watch
 from p2pool.model import limits
-from p2pool.model.chain import Invite
-from p2pool.model.hardware import Hardware
+from p2pool.model.chain.roster import Invite
 from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.query import (
+from p2pool.model.machine.hardware import Hardware
+from p2pool.model.messages.queries import (
     BeatsAnswered,
     BeatsRequested,
     BindingsAnswered,

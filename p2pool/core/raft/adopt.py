@@ -12,7 +12,7 @@ from p2pool.codec.messages import decode_snapshot
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.state import RaftState
 from p2pool.model.errors import Malformed
-from p2pool.model.raft import Entry
+from p2pool.model.log.raft import Entry
 from p2pool.model.states import RaftRole
 
 

@@ -19,7 +19,7 @@ from p2pool.core.raft.state import Progress, RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import StoreId
-from p2pool.model.raft import Configuration, EntryKind, Voter
+from p2pool.model.log.raft import Configuration, EntryKind, Voter
 from p2pool.model.timing import Now
 
 

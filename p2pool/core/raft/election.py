@@ -13,8 +13,8 @@ are taken this way, and votes already given stay on the disk.
 
 from p2pool.core.raft import quorum
 from p2pool.core.raft.state import Progress, RaftState
-from p2pool.model.frames import VoteAnswered, VoteRequested
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
 

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.raft import Entry
+from p2pool.model.log.raft import Entry
 
 
 @attrs.define

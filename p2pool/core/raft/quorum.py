@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from p2pool.model.ids import StoreId
-from p2pool.model.raft import Configuration
+from p2pool.model.log.raft import Configuration
 
 
 class VoteResult(Enum):

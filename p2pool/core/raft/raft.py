@@ -15,9 +15,11 @@ from p2pool.core.raft import adopt, confchange, election, read_index, replicatio
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.state import ConfigurationHash, Out, RaftState, Sound
 from p2pool.model import limits
-from p2pool.model.entries import Noop
 from p2pool.model.errors import Malformed, NoLeader, Overloaded
-from p2pool.model.frames import (
+from p2pool.model.ids import Digest, NodeId, PeerKey
+from p2pool.model.log.entries import Noop
+from p2pool.model.log.raft import Configuration, Entry, HardState, Voter
+from p2pool.model.messages.raft import (
     AppendAnswered,
     AppendRequested,
     SnapshotAnswered,
@@ -26,8 +28,6 @@ from p2pool.model.frames import (
     VoteAnswered,
     VoteRequested,
 )
-from p2pool.model.ids import Digest, NodeId, PeerKey
-from p2pool.model.raft import Configuration, Entry, HardState, Voter
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now, Timing
 

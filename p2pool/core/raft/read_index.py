@@ -15,9 +15,9 @@ import attrs
 from p2pool.core.raft import quorum
 from p2pool.core.raft.state import PendingRead, RaftState, Transfer
 from p2pool.model.errors import Conflict
-from p2pool.model.frames import TimeoutNow
 from p2pool.model.ids import StoreId
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.raft import TimeoutNow
 from p2pool.model.timing import Now
 
 

@@ -13,9 +13,9 @@ any log. CheckQuorum: a leader that has not heard a majority for the longest tim
 from p2pool.core.raft import quorum, snapshot
 from p2pool.core.raft.state import Leaving, Progress, RaftState
 from p2pool.model import limits
-from p2pool.model.frames import AppendAnswered, AppendRequested, SnapshotAnswered, TimeoutNow
 from p2pool.model.ids import NodeId
-from p2pool.model.raft import Configuration, Entry, Voter
+from p2pool.model.log.raft import Configuration, Entry, Voter
+from p2pool.model.messages.raft import AppendAnswered, AppendRequested, SnapshotAnswered, TimeoutNow
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
 

@@ -16,9 +16,9 @@ from p2pool.codec.messages import decode_body, decode_snapshot, encode_snapshot
 from p2pool.core.raft.state import Progress, RaftState, Receiving, Sending
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.frames import SnapshotAnswered, SnapshotSent
-from p2pool.model.raft import Configuration, EntryKind, Snapshot, Voter
-from p2pool.model.storage import CompactTo, SaveSnapshot, TruncateFrom
+from p2pool.model.log.raft import Configuration, EntryKind, Snapshot, Voter
+from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
+from p2pool.model.ports.store import CompactTo, SaveSnapshot, TruncateFrom
 from p2pool.model.timing import Now
 
 

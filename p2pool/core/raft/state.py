@@ -20,10 +20,10 @@ from p2pool.codec.messages import decode_body
 from p2pool.core.raft.log import RaftLog
 from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey, StoreId
-from p2pool.model.messages import Message
-from p2pool.model.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
+from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
+from p2pool.model.messages.registry import Message
+from p2pool.model.ports.store import AppendEntries, PersistOp, SaveHardState, TruncateFrom
 from p2pool.model.states import RaftRole
-from p2pool.model.storage import AppendEntries, PersistOp, SaveHardState, TruncateFrom
 from p2pool.model.timing import Now, Timing
 
 FORSAKEN_TIMEOUTS = 5

@@ -23,7 +23,6 @@ from p2pool.core.fsm.requests import find_applied, refusal
 from p2pool.core.inputs import Asked
 from p2pool.core.peererrors import error_of
 from p2pool.model import limits
-from p2pool.model.entries import RequestApplied
 from p2pool.model.errors import (
     BadSignature,
     Conflict,
@@ -33,16 +32,17 @@ from p2pool.model.errors import (
     Unavailable,
 )
 from p2pool.model.ids import TASK_ID_BYTES, NodeId, PeerKey, TaskId
-from p2pool.model.ports import Accepted, SubmitAsked
-from p2pool.model.query import (
+from p2pool.model.log.entries import RequestApplied
+from p2pool.model.log.raft import Entry
+from p2pool.model.messages.queries import (
     ForwardAnswered,
     ReadIndexAnswered,
     ReadIndexRequested,
     RequestForwarded,
 )
-from p2pool.model.raft import Entry
+from p2pool.model.ports.agent import Accepted, SubmitAsked
 from p2pool.model.states import RaftRole
-from p2pool.model.tasks import Action, SignedRequest, Signers
+from p2pool.model.tasks.spec import Action, SignedRequest, Signers
 from p2pool.model.timing import Now
 
 NO_TASK = TaskId(bytes(TASK_ID_BYTES))

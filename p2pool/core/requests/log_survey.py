@@ -16,9 +16,9 @@ from p2pool.core.inputs import Asked
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded
 from p2pool.model.ids import Digest, NodeId, PeerKey
-from p2pool.model.ports import HeldBy, LogEnds
-from p2pool.model.query import LogEndAnswered, LogEndRequested
-from p2pool.model.raft import LogEnd
+from p2pool.model.log.raft import LogEnd
+from p2pool.model.messages.queries import LogEndAnswered, LogEndRequested
+from p2pool.model.ports.agent import HeldBy, LogEnds
 from p2pool.model.timing import Now
 
 

@@ -14,10 +14,10 @@ import attrs
 
 from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
-from p2pool.model.hardware import Gpu, Hardware
 from p2pool.model.ids import Address, NodeId, TaskId
+from p2pool.model.machine.hardware import Gpu, Hardware
 from p2pool.model.states import AllocationState, Intent, Reachability
-from p2pool.model.tasks import Constraint, Resources
+from p2pool.model.tasks.spec import Constraint, Resources
 
 MIB = 1024 * 1024
 HostPort = tuple[int, str]

@@ -20,8 +20,8 @@ from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.scheduler.capacity import Need, Offer, Room, need_of, room_of
 from p2pool.core.scheduler.ranking import Lineup
 from p2pool.model import limits
-from p2pool.model.entries import Placed, Placement
 from p2pool.model.ids import AllocationId, NodeId
+from p2pool.model.log.entries import Placed, Placement
 
 __all__ = ["Offer", "Plan", "plan"]
 

@@ -20,13 +20,13 @@ from p2pool.core.effects import Persist
 from p2pool.core.raft.raft import Frame
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.frames import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
-from p2pool.model.gossip import Heartbeat
 from p2pool.model.ids import Digest, PeerKey, StoreId
-from p2pool.model.messages import Verified
-from p2pool.model.query import StoreSeenAnswered, StoreSeenRequested
-from p2pool.model.raft import Voter
-from p2pool.model.storage import Put
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.gossip import Heartbeat
+from p2pool.model.messages.queries import StoreSeenAnswered, StoreSeenRequested
+from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
+from p2pool.model.messages.registry import Verified
+from p2pool.model.ports.store import Put
 from p2pool.model.timing import Now
 
 META_TABLE = "meta"

@@ -15,8 +15,8 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
-from p2pool.model.query import RemovalConfirmed, RemovalConfirmRequested
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.queries import RemovalConfirmed, RemovalConfirmRequested
 from p2pool.model.states import ChainStanding
 from p2pool.model.timing import Now
 

@@ -26,13 +26,13 @@ from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.inputs import Sealed
 from p2pool.core.readings import Point
 from p2pool.model import limits
-from p2pool.model.certificates import CertificateSigned, ConfigurationSigned, Link
 from p2pool.model.errors import Malformed
-from p2pool.model.frames import VoteAnswered
 from p2pool.model.ids import Digest, NodeId
-from p2pool.model.messages import Verified
-from p2pool.model.raft import Voter
-from p2pool.model.storage import Put
+from p2pool.model.log.certificates import CertificateSigned, ConfigurationSigned, Link
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.raft import VoteAnswered
+from p2pool.model.messages.registry import Verified
+from p2pool.model.ports.store import Put
 from p2pool.model.timing import Now
 
 if TYPE_CHECKING:

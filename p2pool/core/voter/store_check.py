@@ -26,12 +26,12 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.model import limits
-from p2pool.model.frames import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
-from p2pool.model.gossip import Heartbeat
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.messages import Verified
-from p2pool.model.query import StoreSeenAnswered, StoreSeenRequested
-from p2pool.model.raft import HardState
+from p2pool.model.log.raft import HardState
+from p2pool.model.messages.gossip import Heartbeat
+from p2pool.model.messages.queries import StoreSeenAnswered, StoreSeenRequested
+from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
+from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
 
 

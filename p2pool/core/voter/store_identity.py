@@ -18,9 +18,9 @@ from p2pool.core.effects import Level, SendTo
 from p2pool.core.voter.promise_record import WITNESS_KEY, Witness
 from p2pool.core.voter.store_check import Probation
 from p2pool.model.errors import P2poolError, StoreFailed, Unavailable
-from p2pool.model.frames import TimeoutNow
 from p2pool.model.ids import STORE_ID_BYTES, StoreId
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.raft import TimeoutNow
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
 

@@ -14,12 +14,12 @@ import attrs
 from p2pool.codec.spec import parse_spec, spec_hash
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.model import limits
-from p2pool.model.entries import Outcome
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
-from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus, PullProgress
+from p2pool.model.log.entries import Outcome
+from p2pool.model.messages.work import Desired
+from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus, PullProgress
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Health, may_become
-from p2pool.model.tasks import OnDisconnect, RestartMode, Signers, TaskSpec
-from p2pool.model.work import Desired
+from p2pool.model.tasks.spec import OnDisconnect, RestartMode, Signers, TaskSpec
 
 Key = tuple[AllocationId, int]
 S = AllocationState

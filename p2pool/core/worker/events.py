@@ -7,7 +7,7 @@ inputs, exactly one for each effect. A listing is the truth; everything else is 
 import attrs
 
 from p2pool.model.ids import AllocationId
-from p2pool.model.runtime import ContainerPlan, ContainerStatus, PullProgress
+from p2pool.model.ports.runtime import ContainerPlan, ContainerStatus, PullProgress
 
 # --- inputs -------------------------------------------------------------------------------------
 

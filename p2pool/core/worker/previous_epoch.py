@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from p2pool.core.worker.attempt import Item, Key
 from p2pool.model import limits
 from p2pool.model.ids import Token
-from p2pool.model.work import Desired
+from p2pool.model.messages.work import Desired
 
 
 def another_log(items: Mapping[Key, Item]) -> None:

@@ -13,7 +13,7 @@ from p2pool.core.worker import events as ev
 from p2pool.core.worker.attempt import Item, Key, take
 from p2pool.model import limits
 from p2pool.model.errors import NotFound
-from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
 from p2pool.model.states import AllocationState, Health
 from p2pool.model.timing import Now
 

@@ -20,17 +20,17 @@ from p2pool.core.worker import events as ev
 from p2pool.core.worker import previous_epoch, reconcile
 from p2pool.core.worker.attempt import Item, Key, item_of, row_key, take
 from p2pool.model import limits
-from p2pool.model.entries import Outcome
 from p2pool.model.errors import Refusal
-from p2pool.model.gossip import AllocationStatus
-from p2pool.model.hardware import FreeResources, Hardware
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Token
-from p2pool.model.runtime import RuntimeScope
+from p2pool.model.log.entries import Outcome
+from p2pool.model.machine.hardware import FreeResources, Hardware
+from p2pool.model.messages.gossip import AllocationStatus
+from p2pool.model.messages.work import Desired, Order, OrderAnswered, Report, ReportAnswered, Stop
+from p2pool.model.ports.runtime import RuntimeScope
+from p2pool.model.ports.store import Delete, PersistOp, Put
 from p2pool.model.states import AllocationState
-from p2pool.model.storage import Delete, PersistOp, Put
-from p2pool.model.tasks import Signers
+from p2pool.model.tasks.spec import Signers
 from p2pool.model.timing import Now
-from p2pool.model.work import Desired, Order, OrderAnswered, Report, ReportAnswered, Stop
 
 Allowed = Callable[[Desired, Signers | None, int], str]
 ITEMS_TABLE = "orders"

@@ -29,7 +29,7 @@ from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model import limits
-from p2pool.model.chain import ChainMember, Roster
+from p2pool.model.chain.roster import ChainMember, Roster
 from p2pool.model.errors import ChainUnavailable, NotFound, WrongChain
 from p2pool.model.ids import Address, Digest, NodeId
 

@@ -15,9 +15,9 @@ import psutil
 from p2pool.codec.requirements import names_model
 from p2pool.drivers.hardware.host import CPUINFO, CPUINFO_MAX_BYTES, disk_free_bytes
 from p2pool.drivers.hardware.nvml import NvmlAnswer
-from p2pool.model.checks import Check, Group, Verdict
-from p2pool.model.hardware import Gpu, Hardware
-from p2pool.model.requirements import GpuRequirement, Requirements
+from p2pool.model.machine.checks import Check, Group, Verdict
+from p2pool.model.machine.hardware import Gpu, Hardware
+from p2pool.model.machine.requirements import GpuRequirement, Requirements
 
 GIB = 2**30
 FLAGS_SHOWN = ("avx", "avx2", "avx512f", "amx_tile", "asimd", "sve")

@@ -19,8 +19,8 @@ import trio
 from p2pool.drivers.chain.rpc import direct
 from p2pool.drivers.net.addresses import check_listen_addresses, expand_wildcards, host_and_port
 from p2pool.model import limits
-from p2pool.model.checks import Check, Group, Verdict
 from p2pool.model.errors import Misconfigured, PortTaken
+from p2pool.model.machine.checks import Check, Group, Verdict
 
 CLOCK_WARN_MS = 5_000
 

@@ -13,7 +13,6 @@ from p2pool.drivers.chain.contracts import Chain, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.config import AgentConfig
 from p2pool.model import limits
-from p2pool.model.checks import Check, Group, Verdict
 from p2pool.model.errors import (
     ChainUnavailable,
     Malformed,
@@ -22,7 +21,8 @@ from p2pool.model.errors import (
     WrongChain,
 )
 from p2pool.model.ids import Address, NodeId
-from p2pool.model.requirements import Requirements
+from p2pool.model.machine.checks import Check, Group, Verdict
+from p2pool.model.machine.requirements import Requirements
 from p2pool.model.states import PoolStatus
 
 UNITS_PER_GPU = 1000

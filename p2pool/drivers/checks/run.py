@@ -16,11 +16,11 @@ from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.hardware.host import read_host
 from p2pool.drivers.hardware.nvml import NvmlAnswer, read_gpus
 from p2pool.drivers.hardware.probe import offer
-from p2pool.model.checks import Check, Group, Verdict
 from p2pool.model.errors import P2poolError
-from p2pool.model.hardware import Hardware
 from p2pool.model.ids import Address, NodeId
-from p2pool.model.runtime import RuntimeKind
+from p2pool.model.machine.checks import Check, Group, Verdict
+from p2pool.model.machine.hardware import Hardware
+from p2pool.model.ports.runtime import RuntimeKind
 
 ALL = (Group.HARDWARE, Group.SOFTWARE, Group.NETWORK, Group.CHAIN)
 WHILE_RUNNING = (Group.HARDWARE, Group.SOFTWARE, Group.CHAIN)

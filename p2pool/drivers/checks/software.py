@@ -7,9 +7,9 @@ images of their own.
 
 from p2pool.drivers.containers.docker.probe import Probed, probe_container
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
-from p2pool.model.checks import Check, Group, Verdict
 from p2pool.model.errors import P2poolError
-from p2pool.model.runtime import RuntimeInfo
+from p2pool.model.machine.checks import Check, Group, Verdict
+from p2pool.model.ports.runtime import RuntimeInfo
 
 DOCKER_MIN = (20, 10)
 CDI_MIN = (25, 0)

@@ -27,8 +27,8 @@ from p2pool.drivers.containers import safe_tree
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.model.errors import CannotStart, Conflict, DiskFull, NotFound, RuntimeUnavailable
 from p2pool.model.ids import AllocationId, TaskId
-from p2pool.model.tasks import Mount, MountKind
-from p2pool.model.volumes import Over, Retention, Volume
+from p2pool.model.ports.volumes import Over, Retention, Volume
+from p2pool.model.tasks.spec import Mount, MountKind
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ import psutil
 
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
-from p2pool.model.hardware import Load
+from p2pool.model.machine.hardware import Load
 
 CPUINFO = Path("/proc/cpuinfo")
 CPUINFO_MAX_BYTES = 64 * 1024

@@ -8,7 +8,7 @@ it answers, time after time, will not come back by itself. Pure.
 from collections.abc import Sequence
 
 from p2pool.model import limits
-from p2pool.model.hardware import Gpu
+from p2pool.model.machine.hardware import Gpu
 
 
 class LostGpus:

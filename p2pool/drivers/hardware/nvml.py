@@ -17,7 +17,7 @@ import trio
 
 from p2pool.drivers.hardware.nvmlgpu import Seen, read_card, said, short, tried
 from p2pool.model import limits
-from p2pool.model.hardware import Gpu, GpuLoad
+from p2pool.model.machine.hardware import Gpu, GpuLoad
 
 _THREADS = trio.CapacityLimiter(1)
 

@@ -16,7 +16,7 @@ import attrs
 import pynvml
 
 from p2pool.model import limits
-from p2pool.model.hardware import Gpu, GpuLoad
+from p2pool.model.machine.hardware import Gpu, GpuLoad
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from p2pool.drivers.config import ResourcesConfig
 from p2pool.drivers.hardware.host import Host, read_host, read_load
 from p2pool.drivers.hardware.nvml import NvmlAnswer, read_gpus
 from p2pool.model import limits
-from p2pool.model.hardware import Gpu, Hardware, Load
+from p2pool.model.machine.hardware import Gpu, Hardware, Load
 
 LISTED = 8
 

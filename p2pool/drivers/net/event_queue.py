@@ -11,7 +11,7 @@ import trio
 from p2pool.drivers.net.events import FrameReceived, GossipReceived, NetEvent
 from p2pool.model.ids import PeerKey
 from p2pool.model.limits import CONNECTIONS_MAX, INPUT_QUEUE_MAX
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 
 ROOM_FOR_TRAFFIC = INPUT_QUEUE_MAX - 2 * CONNECTIONS_MAX
 

@@ -9,7 +9,7 @@ from enum import Enum
 import attrs
 
 from p2pool.model.ids import PEER_KEY_BYTES, PeerKey
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 
 
 class Standing(Enum):

@@ -53,7 +53,7 @@ from p2pool.model.limits import (
     STREAM_REOPEN_MAX_MS,
     STREAM_REOPEN_MIN_MS,
 )
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 from p2pool.wire.rate import Rate
 
 logger = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ from p2pool.model.limits import (
     STREAM_REOPEN_MIN_MS,
     STREAM_WRITE_TIMEOUT_MS,
 )
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 
 PROTOCOLS = {
     channel: f"/p2pool/{channel.value}/1"

@@ -51,7 +51,7 @@ from p2pool.model.limits import (
     LOG_STREAMS_PER_AGENT_MAX,
     SHUTDOWN_DEADLINE_MS,
 )
-from p2pool.model.messages import Channel
+from p2pool.model.messages.registry import Channel
 
 LogAcceptor = Callable[[PeerKey, FrameStream], Awaitable[None]]
 

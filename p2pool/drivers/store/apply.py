@@ -10,7 +10,7 @@ from collections.abc import Callable
 import apsw
 
 from p2pool.drivers.store.schema import one
-from p2pool.model.storage import (
+from p2pool.model.ports.store import (
     TABLES,
     AppendEntries,
     Batch,

@@ -15,8 +15,8 @@ import apsw
 
 from p2pool.model.errors import DataDirInUse, Misconfigured, StoreFailed
 from p2pool.model.ids import STORE_ID_BYTES, Digest, PoolRef, StoreId
-from p2pool.model.raft import Entry, HardState
-from p2pool.model.storage import TABLES, Restored
+from p2pool.model.log.raft import Entry, HardState
+from p2pool.model.ports.store import TABLES, Restored
 
 APPLICATION_ID = 0x70327031  # "p2p1"
 SCHEMA_VERSION = 1

@@ -26,7 +26,7 @@ from p2pool.drivers.store.schema import configure, open_schema
 from p2pool.model import limits
 from p2pool.model.errors import StoreFailed
 from p2pool.model.ids import PoolRef
-from p2pool.model.storage import Batch, Restored
+from p2pool.model.ports.store import Batch, Restored
 
 DATABASE_NAME = "store.db"
 RESTART_HINT = "Look at the disk (space, health), then start the agent again."

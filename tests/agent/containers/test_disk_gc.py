@@ -14,9 +14,9 @@ from p2pool.core.worker.events import QuotaExceeded
 from p2pool.drivers.config import VolumesConfig
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId
-from p2pool.model.runtime import ContainerRuntime, Held, Overuse
+from p2pool.model.ports.runtime import ContainerRuntime, Held, Overuse
 from p2pool.model.states import AllocationState
-from p2pool.model.tasks import Mount, MountKind, Resources, TaskSpec
+from p2pool.model.tasks.spec import Mount, MountKind, Resources, TaskSpec
 
 TASK = TaskId(b"t" * 16)
 LONG_AGO_MS, NOW_MS = 1, time.time_ns() // 1_000_000

@@ -5,7 +5,7 @@ import pytest
 from p2pool.agent.containers.engine_restarts import Interruptions
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
-from p2pool.model.runtime import ContainerState, ContainerStatus
+from p2pool.model.ports.runtime import ContainerState, ContainerStatus
 
 COPY = AllocationId(TaskId(b"1" * 16), 0)
 KEY = (COPY, 1)

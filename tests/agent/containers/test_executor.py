@@ -13,8 +13,8 @@ from p2pool.agent.telemetry.task_metrics import SOCKET_NAME, TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
-from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus
-from p2pool.model.tasks import TaskSpec
+from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus
+from p2pool.model.tasks.spec import TaskSpec
 
 COPY = AllocationId(TaskId(b"1" * 16), 0)
 ENDED = ContainerStatus(

@@ -12,10 +12,10 @@ from nacl.signing import SigningKey
 from p2pool.agent.wire.ingress import NOBODY, Gate, Sealer
 from p2pool.core.inputs import OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
-from p2pool.model.gossip import Announcement, Hello, PeerBinding
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId
-from p2pool.model.messages import Channel
-from p2pool.model.query import BeatsAnswered, BindingsAnswered, PeerKnown, Ping
+from p2pool.model.messages.gossip import Announcement, Hello, PeerBinding
+from p2pool.model.messages.queries import BeatsAnswered, BindingsAnswered, PeerKnown, Ping
+from p2pool.model.messages.registry import Channel
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, make_binding
 

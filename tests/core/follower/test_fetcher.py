@@ -4,10 +4,10 @@ from random import Random
 
 from p2pool.core.follower.fetcher import FETCH_TIMEOUT_MS, Ask, Entries, Replica, Whole
 from p2pool.model import limits
-from p2pool.model.gossip import Announcement
 from p2pool.model.ids import Digest, PeerKey
-from p2pool.model.query import SnapshotRequested, StateAnswered
-from p2pool.model.raft import Entry
+from p2pool.model.log.raft import Entry
+from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.queries import SnapshotRequested, StateAnswered
 from p2pool.model.timing import Now
 
 LOG = Digest(b"L" * 32)

@@ -5,9 +5,9 @@ import attrs
 from p2pool.core.fsm import committee_chain as ch
 from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.model import limits
-from p2pool.model.certificates import Chain
-from p2pool.model.entries import ChangeCertified
 from p2pool.model.ids import Address, PoolRef
+from p2pool.model.log.certificates import Chain
+from p2pool.model.log.entries import ChangeCertified
 from tests.wire.committee import A, B, C, D, Member, voters
 
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from p2pool.codec.spec import spec_json
 from p2pool.core.fsm.permissions import RULES, may, may_read
 from p2pool.core.fsm.state import PoolState, Task, TaskRecord
-from p2pool.model.chain import ChainMember, Roster
-from p2pool.model.entries import Revocation
+from p2pool.model.chain.roster import ChainMember, Roster
 from p2pool.model.ids import Address, Digest, NodeId, PoolRef, TaskId
+from p2pool.model.log.entries import Revocation
 from p2pool.model.states import PoolStatus
-from p2pool.model.tasks import (
+from p2pool.model.tasks.spec import (
     Action,
     Delegation,
     Scope,

@@ -3,10 +3,10 @@
 from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Persist
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers
-from p2pool.model.gossip import Hello, PeerBinding
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
-from p2pool.model.query import PeerKnown
-from p2pool.model.storage import Delete, Put
+from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.queries import PeerKnown
+from p2pool.model.ports.store import Delete, Put
 
 ME, OTHER = NodeId(b"m" * 20), NodeId(b"o" * 20)
 MY_KEY, KEY, KEY_2 = PeerKey(b"k" * 32), PeerKey(b"a" * 32), PeerKey(b"b" * 32)

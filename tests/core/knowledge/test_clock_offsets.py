@@ -3,7 +3,7 @@
 from p2pool.core.knowledge.clock_offsets import Clocks
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.raft import Configuration, Voter
+from p2pool.model.log.raft import Configuration, Voter
 from p2pool.model.timing import Now
 
 V = [Voter(NodeId(bytes([n]) * 20), PeerKey(bytes([n]) * 32), StoreId(bytes([n]) * 16))

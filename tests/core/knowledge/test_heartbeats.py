@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from p2pool.codec.messages import hardware_digest
 from p2pool.core.knowledge.heartbeats import Beats
 from p2pool.model import limits
-from p2pool.model.gossip import AllocationStatus, Heartbeat
-from p2pool.model.hardware import FreeResources, Hardware, Load
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, NodeId, PeerKey, StoreId, TaskId
-from p2pool.model.messages import Channel, Header, Verified
+from p2pool.model.machine.hardware import FreeResources, Hardware, Load
+from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
+from p2pool.model.messages.registry import Channel, Header, Verified
 from p2pool.model.states import AllocationState, Intent, RaftRole
 from p2pool.model.timing import Now
 

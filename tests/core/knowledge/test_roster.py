@@ -5,10 +5,10 @@ import pytest
 
 from p2pool.core.knowledge.roster import ROSTER_KEY, RosterBook
 from p2pool.model import limits
-from p2pool.model.chain import ChainMember, Roster
+from p2pool.model.chain.roster import ChainMember, Roster
 from p2pool.model.ids import Address, Digest, NodeId
+from p2pool.model.ports.store import Put
 from p2pool.model.states import Membership, PoolStatus
-from p2pool.model.storage import Put
 from p2pool.model.timing import Now
 
 A, B = NodeId(b"a" * 20), NodeId(b"b" * 20)

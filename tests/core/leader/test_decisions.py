@@ -6,11 +6,11 @@ import pytest
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
 from p2pool.core.leader import decisions
 from p2pool.model import limits
-from p2pool.model.chain import Roster
-from p2pool.model.entries import Outcome
+from p2pool.model.chain.roster import Roster
 from p2pool.model.ids import NodeId
+from p2pool.model.log.entries import Outcome
 from p2pool.model.states import AllocationState, Intent, Reachability
-from p2pool.model.tasks import OnDisconnect, TaskSpec
+from p2pool.model.tasks.spec import OnDisconnect, TaskSpec
 from p2pool.model.timing import Now
 from tests.sim.checks import Checks
 from tests.sim.trouble import Story

@@ -2,7 +2,7 @@
 
 from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
-from p2pool.model.raft import Configuration, Voter
+from p2pool.model.log.raft import Configuration, Voter
 
 V = [Voter(NodeId(bytes([n]) * 20), PeerKey(bytes([n]) * 32), StoreId(bytes([n]) * 16))
      for n in range(6)]  # fmt: skip

@@ -1,7 +1,7 @@
 """What is wrong with a machine is told by its node; only what stops work stops work."""
 
 from p2pool.core import inputs
-from p2pool.model.hardware import Gpu, Hardware, Load
+from p2pool.model.machine.hardware import Gpu, Hardware, Load
 from tests.sim.world import World
 
 HARDWARE = Hardware("cpu", 8000, 2**34, 2**38, (Gpu("GPU-a", "t4", 2**34),), "1", "docker", "amd64")

@@ -5,11 +5,11 @@ from random import Random
 from p2pool.codec.messages import encode_body
 from p2pool.core.log.pool_log import META_TABLE, Ledger
 from p2pool.model import limits
-from p2pool.model.chain import RootRecord
-from p2pool.model.entries import Setting
+from p2pool.model.chain.roster import RootRecord
 from p2pool.model.ids import Address, PoolRef
-from p2pool.model.raft import Entry, HardState
-from p2pool.model.storage import (
+from p2pool.model.log.entries import Setting
+from p2pool.model.log.raft import Entry, HardState
+from p2pool.model.ports.store import (
     TABLES,
     AppendEntries,
     CompactTo,

@@ -10,8 +10,8 @@ from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.scheduler.capacity import need_of
 from p2pool.core.scheduler.plan import Offer, Plan, plan
 from p2pool.model import limits
-from p2pool.model.entries import Outcome, ReportApplied
 from p2pool.model.ids import AllocationId
+from p2pool.model.log.entries import Outcome, ReportApplied
 from p2pool.model.states import AllocationState, Intent, Reachability
 from tests.core.scheduler.planning import MIB, Pool, card, offer
 

@@ -7,8 +7,8 @@ from p2pool.core.scheduler.capacity import order_bytes
 from p2pool.core.scheduler.plan import plan
 from p2pool.model import limits
 from p2pool.model.ids import Token
+from p2pool.model.messages.work import Desired, Order
 from p2pool.model.states import AllocationState, Reachability
-from p2pool.model.work import Desired, Order
 from tests.core.scheduler.planning import MIB, Pool, card, node_id, offer, reason
 
 

@@ -5,14 +5,14 @@ import pytest
 from p2pool.core.worker import events as ev
 from p2pool.model import limits
 from p2pool.model.ids import Token
-from p2pool.model.runtime import ContainerState, ContainerStatus
+from p2pool.model.messages.work import Order
+from p2pool.model.ports.runtime import ContainerState, ContainerStatus
+from p2pool.model.ports.store import TABLES
 from p2pool.model.states import AllocationState
-from p2pool.model.storage import TABLES
-from p2pool.model.tasks import (
+from p2pool.model.tasks.spec import (
     RestartMode,
     RestartPolicy,
 )
-from p2pool.model.work import Order
 from tests.core.worker.workbench import ME, Bench, desired
 
 S = AllocationState

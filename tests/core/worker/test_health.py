@@ -5,10 +5,10 @@ import pytest
 
 from p2pool.core.worker import events as ev
 from p2pool.model import limits
-from p2pool.model.runtime import PullProgress
+from p2pool.model.messages.work import Desired
+from p2pool.model.ports.runtime import PullProgress
 from p2pool.model.states import AllocationState, Health
-from p2pool.model.tasks import RestartMode, RestartPolicy
-from p2pool.model.work import Desired
+from p2pool.model.tasks.spec import RestartMode, RestartPolicy
 from tests.core.worker.workbench import Bench, desired
 
 S = AllocationState

@@ -6,7 +6,7 @@ import pytest
 
 from p2pool.core.worker import events as ev
 from p2pool.model.states import AllocationState
-from p2pool.model.tasks import OnDisconnect
+from p2pool.model.tasks.spec import OnDisconnect
 from tests.core.worker.workbench import Bench, desired
 
 WINDOW_MS = 20_000

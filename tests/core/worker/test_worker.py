@@ -5,8 +5,8 @@ import attrs
 from p2pool.core.worker import events as ev
 from p2pool.model import limits
 from p2pool.model.ids import Token
+from p2pool.model.messages.work import Order, Stop
 from p2pool.model.states import AllocationState
-from p2pool.model.work import Order, Stop
 from tests.core.worker.workbench import ME, Bench, desired
 
 S = AllocationState

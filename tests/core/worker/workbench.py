@@ -10,12 +10,13 @@ from p2pool.codec.spec import spec_json
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
-from p2pool.model.entries import Outcome
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, Token
-from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.log.entries import Outcome
+from p2pool.model.messages.work import Desired, Order, ReportAnswered, Stop
+from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.ports.store import TABLES, Delete, Put
 from p2pool.model.states import AllocationState, Health
-from p2pool.model.storage import TABLES, Delete, Put
-from p2pool.model.tasks import (
+from p2pool.model.tasks.spec import (
     Action,
     GpuRequest,
     Resources,
@@ -24,7 +25,6 @@ from p2pool.model.tasks import (
     TaskSpec,
 )
 from p2pool.model.timing import Now
-from p2pool.model.work import Desired, Order, ReportAnswered, Stop
 
 POOL = PoolRef(31337, Address(b"\x11" * 20), 1)
 ME = NodeId(b"\x22" * 20)

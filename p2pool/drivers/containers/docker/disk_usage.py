@@ -16,9 +16,9 @@ from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error
 from p2pool.drivers.containers.volumes import Parts, Volumes, parts_of, read_id, used
 from p2pool.model.ids import AllocationId
-from p2pool.model.runtime import Held, Overuse, RuntimeScope
-from p2pool.model.tasks import MountKind
-from p2pool.model.volumes import Over, Retention, Volume
+from p2pool.model.ports.runtime import Held, Overuse, RuntimeScope
+from p2pool.model.ports.volumes import Over, Retention, Volume
+from p2pool.model.tasks.spec import MountKind
 
 OVER = ("exited", "dead", "removing")
 MIB = 1024 * 1024

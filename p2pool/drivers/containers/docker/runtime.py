@@ -39,7 +39,8 @@ from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, ImageNotFound, NotFound, RuntimeUnavailable
 from p2pool.model.ids import AllocationId
-from p2pool.model.runtime import (
+from p2pool.model.messages.task_streams import LogChunks
+from p2pool.model.ports.runtime import (
     ContainerPlan,
     ContainerStatus,
     Held,
@@ -50,9 +51,8 @@ from p2pool.model.runtime import (
     RuntimeKind,
     RuntimeScope,
 )
-from p2pool.model.streams import LogChunks
-from p2pool.model.tasks import PullPolicy
-from p2pool.model.volumes import Over, Retention
+from p2pool.model.ports.volumes import Over, Retention
+from p2pool.model.tasks.spec import PullPolicy
 
 EVENTS = ("start", "die", "oom", "health_status")
 TERM = "SIGTERM"

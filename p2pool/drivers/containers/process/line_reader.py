@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from p2pool.model import limits
-from p2pool.model.streams import LogChunk, LogStream
+from p2pool.model.messages.task_streams import LogChunk, LogStream
 
 
 class LineReader:

@@ -28,7 +28,7 @@ from p2pool.drivers.containers.process import procfs, shim
 from p2pool.model import limits
 from p2pool.model.errors import DiskFull, P2poolError, RuntimeUnavailable
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
-from p2pool.model.runtime import ContainerPlan, ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus, RuntimeScope
 
 VERSION = 1
 LOCK_POLL_S = 0.02

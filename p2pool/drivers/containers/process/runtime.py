@@ -36,6 +36,7 @@ from p2pool.drivers.containers.process.runs import (
 from p2pool.drivers.containers.process.shim import FILES, LINES, RUN
 from p2pool.drivers.containers.volumes import NoVolumes
 from p2pool.model import limits
+from p2pool.model.data_dir import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import (
     CannotStart,
     Conflict,
@@ -45,8 +46,8 @@ from p2pool.model.errors import (
     RuntimeUnavailable,
 )
 from p2pool.model.ids import AllocationId
-from p2pool.model.places import DEVELOPMENT_CHAIN_ID
-from p2pool.model.runtime import (
+from p2pool.model.messages.task_streams import LogChunks
+from p2pool.model.ports.runtime import (
     ContainerPlan,
     ContainerStatus,
     Held,
@@ -57,9 +58,8 @@ from p2pool.model.runtime import (
     RuntimeKind,
     RuntimeScope,
 )
-from p2pool.model.streams import LogChunks
-from p2pool.model.tasks import PullPolicy, TaskSpec
-from p2pool.model.volumes import Over, Retention
+from p2pool.model.ports.volumes import Over, Retention
+from p2pool.model.tasks.spec import PullPolicy, TaskSpec
 
 T = TypeVar("T")
 

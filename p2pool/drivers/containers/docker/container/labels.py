@@ -16,7 +16,7 @@ from p2pool.model.ids import (
     TaskId,
     Token,
 )
-from p2pool.model.runtime import ContainerPlan, RuntimeScope
+from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
 
 PREFIX = "p2pool"
 GPUS = f"{PREFIX}.gpus"

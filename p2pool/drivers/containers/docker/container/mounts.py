@@ -13,8 +13,8 @@ from pathlib import Path
 from p2pool.drivers.containers.docker.engine.client import LOCAL
 from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model.errors import CannotStart
-from p2pool.model.runtime import ContainerPlan
-from p2pool.model.tasks import Mount, MountKind
+from p2pool.model.ports.runtime import ContainerPlan
+from p2pool.model.tasks.spec import Mount, MountKind
 
 SOCKETS = ("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock")
 

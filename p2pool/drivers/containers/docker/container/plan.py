@@ -15,8 +15,8 @@ import attrs
 from p2pool.drivers.containers.docker.container.labels import labels_of, name_of
 from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, GpuPath, gpu_request
 from p2pool.model import limits
-from p2pool.model.runtime import ContainerPlan, RuntimeScope
-from p2pool.model.tasks import Mount, MountKind
+from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
+from p2pool.model.tasks.spec import Mount, MountKind
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 """What a container's root may do, of all that Docker would give it."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from p2pool.drivers.containers.docker.container.labels import read_labels
-from p2pool.model.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
 from p2pool.model.states import Health
 
 STATES = {

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
-from p2pool.model.runtime import RuntimeInfo, RuntimeKind, Unsupported
+from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
 
 API_VERSION = re.compile(r"(\d+)\.(\d+)$")
 API_VERSION_MIN = (1, 41)

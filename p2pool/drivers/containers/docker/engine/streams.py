@@ -19,7 +19,7 @@ from p2pool.drivers.containers.docker.container.state import at_ms
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, other_error
 from p2pool.drivers.containers.docker.engine.thread_queue import Gone, Handover
 from p2pool.model.errors import P2poolError, RuntimeUnavailable
-from p2pool.model.streams import LogChunk, LogChunks
+from p2pool.model.messages.task_streams import LogChunk, LogChunks
 
 Client = Callable[[], Any]
 HEADER = struct.Struct(">BxxxL")

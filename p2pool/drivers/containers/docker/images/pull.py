@@ -20,7 +20,7 @@ from urllib3.exceptions import ReadTimeoutError
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation, pull_error
 from p2pool.drivers.containers.docker.engine.streams import shut
 from p2pool.model.errors import RegistryUnavailable
-from p2pool.model.runtime import OnProgress, PullProgress
+from p2pool.model.ports.runtime import OnProgress, PullProgress
 
 CONNECT_TIMEOUT_S = 10
 LAYER_DONE = ("Pull complete", "Already exists")

@@ -30,8 +30,8 @@ from p2pool.drivers.containers.docker.images.pull import Pull
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import DiskFull, ImageNotFound, ImageRefused
-from p2pool.model.runtime import OnProgress
-from p2pool.model.tasks import PullPolicy
+from p2pool.model.ports.runtime import OnProgress
+from p2pool.model.tasks.spec import PullPolicy
 
 RECORD = "images.json"
 MIB = 1024 * 1024

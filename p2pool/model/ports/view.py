@@ -7,9 +7,7 @@ since the Unix epoch; 0 means never.
 
 import attrs
 
-from p2pool.model.certificates import Evidence, LeaderCertificate, LeaderProof
-from p2pool.model.chain import Roster
-from p2pool.model.hardware import FreeResources, Hardware, Load
+from p2pool.model.chain.roster import Roster
 from p2pool.model.ids import (
     Address,
     AllocationId,
@@ -20,7 +18,9 @@ from p2pool.model.ids import (
     StoreId,
     TaskId,
 )
-from p2pool.model.raft import Configuration
+from p2pool.model.log.certificates import Evidence, LeaderCertificate, LeaderProof
+from p2pool.model.log.raft import Configuration
+from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 from p2pool.model.states import (
     AllocationState,
     Health,
@@ -29,7 +29,7 @@ from p2pool.model.states import (
     RaftRole,
     Reachability,
 )
-from p2pool.model.tasks import TaskSpec
+from p2pool.model.tasks.spec import TaskSpec
 
 
 @attrs.frozen

@@ -5,8 +5,8 @@ Source: design, sections 4 and 5.
 
 import attrs
 
-from p2pool.model.hardware import FreeResources, Hardware, Load
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PeerKey, StoreId, Token
+from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 from p2pool.model.states import AllocationState, Health, Intent, RaftRole
 
 

@@ -9,14 +9,14 @@ from typing import Protocol
 
 import attrs
 
-from p2pool.model.chain import Invite
+from p2pool.model.chain.roster import Invite
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, PoolRef, TaskId
-from p2pool.model.raft import LogEnd
-from p2pool.model.runtime import RuntimeInfo
-from p2pool.model.streams import LogChunks, MetricsTold
-from p2pool.model.tasks import SignedGrant, SignedRequest
-from p2pool.model.view import Event, View
-from p2pool.model.volumes import VolumeKeeper
+from p2pool.model.log.raft import LogEnd
+from p2pool.model.messages.task_streams import LogChunks, MetricsTold
+from p2pool.model.ports.runtime import RuntimeInfo
+from p2pool.model.ports.view import Event, View
+from p2pool.model.ports.volumes import VolumeKeeper
+from p2pool.model.tasks.spec import SignedGrant, SignedRequest
 
 
 @attrs.frozen

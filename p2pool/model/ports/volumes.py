@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 
 from p2pool.model.ids import AllocationId, TaskId
-from p2pool.model.tasks import MountKind
+from p2pool.model.tasks.spec import MountKind
 
 
 @attrs.frozen

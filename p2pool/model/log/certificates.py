@@ -10,9 +10,9 @@ Checking all of these is `codec.certificates`. Source: design, section 7.
 
 import attrs
 
-from p2pool.model.chain import RootRecord
+from p2pool.model.chain.roster import RootRecord
 from p2pool.model.ids import Digest
-from p2pool.model.raft import Voter
+from p2pool.model.log.raft import Voter
 
 
 @attrs.frozen

@@ -16,10 +16,10 @@ from typing import Protocol
 import attrs
 
 from p2pool.model.ids import AllocationId, Digest, NodeId, PoolRef, Token
+from p2pool.model.messages.task_streams import LogChunks
+from p2pool.model.ports.volumes import Over, Retention, VolumeKeeper
 from p2pool.model.states import Health
-from p2pool.model.streams import LogChunks
-from p2pool.model.tasks import PullPolicy, TaskSpec
-from p2pool.model.volumes import Over, Retention, VolumeKeeper
+from p2pool.model.tasks.spec import PullPolicy, TaskSpec
 
 
 class RuntimeKind(StrEnum):

@@ -13,7 +13,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import Digest, StoreId
-from p2pool.model.raft import Entry, HardState
+from p2pool.model.log.raft import Entry, HardState
 
 
 @attrs.frozen

@@ -1,8 +1,8 @@
 """How a copy of a task can end, or not end, whatever happens: one row for each case.
 
 The rows are the promise to users; each names the test that shows it on a real engine, and
-`python -m p2pool.model.endings` prints them as the table in the README. "Placed anew" means another
-attempt, on any node that suits; the old one ends before the new one gets its GPUs.
+`python -m p2pool.model.tasks.endings` prints them as the table in the README. "Placed anew" means
+another attempt, on any node that suits; the old one ends before the new one gets its GPUs.
 Source: design, section 9 (Endings).
 """
 

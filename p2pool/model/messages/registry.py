@@ -11,31 +11,22 @@ from enum import StrEnum
 
 import attrs
 
-from p2pool.model.certificates import (
+from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.log.certificates import (
     CertificatesAnswered,
     CertificateSigned,
     CertificatesRequested,
     ConfigurationSigned,
     EquivocationProven,
 )
-from p2pool.model.frames import (
-    AppendAnswered,
-    AppendRequested,
-    SnapshotAnswered,
-    SnapshotSent,
-    TimeoutNow,
-    VoteAnswered,
-    VoteRequested,
-)
-from p2pool.model.gossip import (
+from p2pool.model.messages.gossip import (
     AllocationStatus,
     Announcement,
     Heartbeat,
     Hello,
     PeerBinding,
 )
-from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.query import (
+from p2pool.model.messages.queries import (
     BeatsAnswered,
     BeatsRequested,
     BindingsAnswered,
@@ -64,7 +55,16 @@ from p2pool.model.query import (
     StoreSeenRequested,
     SuspicionHinted,
 )
-from p2pool.model.streams import (
+from p2pool.model.messages.raft import (
+    AppendAnswered,
+    AppendRequested,
+    SnapshotAnswered,
+    SnapshotSent,
+    TimeoutNow,
+    VoteAnswered,
+    VoteRequested,
+)
+from p2pool.model.messages.task_streams import (
     LogChunk,
     LogChunks,
     LogsClosed,
@@ -74,7 +74,7 @@ from p2pool.model.streams import (
     MetricsAsked,
     MetricsTold,
 )
-from p2pool.model.work import (
+from p2pool.model.messages.work import (
     Desired,
     Order,
     OrderAnswered,

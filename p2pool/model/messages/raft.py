@@ -7,7 +7,7 @@ never taken for the old voter. Source: Raft, figures 2 and 13; thesis, 3.10, 4.2
 import attrs
 
 from p2pool.model.ids import Digest
-from p2pool.model.raft import Entry, Voter
+from p2pool.model.log.raft import Entry, Voter
 
 
 @attrs.frozen

@@ -1,0 +1,1 @@
+"""Raft's nouns, the bodies of log entries, certificates."""

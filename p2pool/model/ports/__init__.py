@@ -1,0 +1,1 @@
+"""The protocols between layers, with their records."""
