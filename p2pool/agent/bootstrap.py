@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 from p2pool import __version__
 from p2pool.agent.clock import read_clock
 from p2pool.agent.wire.ingress import NOBODY, Gate, Sealer
-from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core import effects as fx
 from p2pool.core.inputs import Received
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers

@@ -5,10 +5,10 @@ from collections import Counter
 from enum import IntEnum
 
 from p2pool.api import answers, proofanswers
-from p2pool.codec.jsonform import address_text
-from p2pool.codec.peerid import peer_id
-from p2pool.codec.proofform import evidence_json, proof_json, voter_json
-from p2pool.codec.spec import spec_dict
+from p2pool.codec.json.proofs import evidence_json, proof_json, voter_json
+from p2pool.codec.json.requests import address_text
+from p2pool.codec.spec.spec import spec_dict
+from p2pool.codec.text.peer_id import peer_id
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.certificates import LeaderCertificate

@@ -17,8 +17,8 @@ from litestar.types import ASGIApp
 
 from p2pool.api import answers, render
 from p2pool.api.streaming import Streams, event_answer, log_answer
-from p2pool.codec import jsonform
-from p2pool.codec.spec import parse_spec
+from p2pool.codec.json import requests as jsonform
+from p2pool.codec.spec.spec import parse_spec
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NotFound, P2poolError, Unavailable
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, AllocationId, NodeId, TaskId

@@ -15,8 +15,8 @@ from p2pool.cli.shared.chain import AddressType, config_option, config_path
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.client.agent import AgentClient
-from p2pool.codec.jsonform import unhex
-from p2pool.codec.proofform import read_evidence, read_proof, voter_json
+from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
+from p2pool.codec.json.requests import unhex
 from p2pool.model.errors import ChainUnavailable, Malformed, Misconfigured, NotFound
 from p2pool.model.ids import DIGEST_BYTES, Address, Digest, PoolRef
 
@@ -142,7 +142,7 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
     """The root record at the last final block, by the word of every endpoint."""
     import trio
 
-    from p2pool.codec.datauri import read_root
+    from p2pool.codec.text.data_uri import read_root
     from p2pool.drivers.chain.addresses import Addresses
     from p2pool.drivers.chain.contracts import Chain
     from p2pool.drivers.chain.rpc import Rpc

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from p2pool.client.errors import error_of
-from p2pool.codec import jsonform
+from p2pool.codec.json import requests
 from p2pool.model import limits
 from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import Misconfigured, Overloaded, P2poolError, Unavailable
@@ -77,7 +77,7 @@ class AgentClient:
     def pool_ref(self) -> PoolRef:
         """Which pool the agent is in: what requests are signed for."""
         pool = self.pool()
-        contract = jsonform.unhex(str(pool["contract"]), ADDRESS_BYTES)
+        contract = requests.unhex(str(pool["contract"]), ADDRESS_BYTES)
         assert contract is not None, "an agent says the contract's address"
         return PoolRef(int(pool["chain_id"]), Address(contract), int(pool["pool_id"]))
 
@@ -106,11 +106,11 @@ class AgentClient:
 
         While there is no leader it is sent again, for `patience_ms` in all; `waiting` is told why.
         """
-        return self._insist("/v1/requests", jsonform.request_json(signed), patience_ms, waiting)
+        return self._insist("/v1/requests", requests.request_json(signed), patience_ms, waiting)
 
     def invite(self, invite: Invite) -> Answer:
         """Hand an invite to the agent, which keeps it for the node that it names."""
-        return self._json("POST", "/v1/invites", jsonform.invite_json(invite))
+        return self._json("POST", "/v1/invites", requests.invite_json(invite))
 
     def _insist(
         self, path: str, body: Answer, patience_ms: int, waiting: Callable[[P2poolError], None]
@@ -133,7 +133,7 @@ class AgentClient:
         """Chunks `{"stream", "at_ms", "text" or "base64"}` of one copy's log, until its end, as
         many at a time as have come."""
         path = f"/v1/allocations/{quote(allocation, safe='')}/logs"
-        for lines in self._lines("POST", path, jsonform.logs_json(grant, options)):
+        for lines in self._lines("POST", path, requests.logs_json(grant, options)):
             chunks: list[Answer] = []
             for line in lines:
                 value = _document(line)  # Empty for a ping.

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from p2pool.codec.messages import log_id
-from p2pool.codec.peerid import peer_key_of
+from p2pool.codec.payloads import log_id
+from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.model.chain.roster import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId

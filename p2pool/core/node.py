@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
-from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core import inputs, outbox
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.dispatch import Inbound

@@ -16,7 +16,7 @@ import trio
 
 from p2pool.cli.pool.create import start_pool
 from p2pool.client.agent import Answer
-from p2pool.codec.peerid import peer_key_of
+from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.dev import state as saved
 from p2pool.dev.admission import admit
 from p2pool.dev.agent import DevAgent as DevAgent

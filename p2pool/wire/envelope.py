@@ -18,8 +18,8 @@ from typing import cast
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from p2pool.codec import cbor
-from p2pool.codec.messages import (
+from p2pool.codec.cbor import canonical
+from p2pool.codec.payloads import (
     NO_EXT,
     TYPE_NUMBERS,
     Ext,
@@ -50,7 +50,7 @@ def seal(
     payload = encode_payload(header, message, ext)
     protected = _protected(header.peer_key)
     signed = _to_be_signed(protected, payload, pool, header.node_id, purpose_of(type(message)))
-    sealed = cbor.encode([protected, {}, payload, signing_key.sign(signed).signature])
+    sealed = canonical.encode([protected, {}, payload, signing_key.sign(signed).signature])
     most = max_bytes(channel_of(TYPE_NUMBERS[type(message)]))
     if len(sealed) > most:
         raise Malformed(f"A {type(message).__name__} of {len(sealed)} bytes; {most} at most.")
@@ -70,7 +70,7 @@ def open_sealed(
         raise Malformed(f"A message of {len(data)} bytes; {max_bytes} at most.")
     protected, payload, signature = _parts(data)
     peer_key = _key_of(protected)
-    value = cbor.decode(payload)
+    value = canonical.decode(payload)
     cls, node_id = head_of(value)
     signed = _to_be_signed(protected, payload, pool, node_id, purpose_of(cls))
     try:
@@ -101,20 +101,22 @@ def purpose_of(cls: type) -> str:
 
 def _protected(peer_key: PeerKey) -> bytes:
     """The protected header: the only one taken."""
-    return cbor.encode({_ALGORITHM: _EDDSA, _KEY_ID: peer_key})
+    return canonical.encode({_ALGORITHM: _EDDSA, _KEY_ID: peer_key})
 
 
 def _to_be_signed(
     protected: bytes, payload: bytes, pool: PoolRef, node_id: NodeId, purpose: str
 ) -> bytes:
     """The Sig_structure of RFC 9052, 4.4, in bytes."""
-    external = cbor.encode([FORMAT, pool.chain_id, pool.contract, pool.pool_id, node_id, purpose])
-    return cbor.encode([_CONTEXT, protected, external, payload])
+    external = canonical.encode(
+        [FORMAT, pool.chain_id, pool.contract, pool.pool_id, node_id, purpose]
+    )
+    return canonical.encode([_CONTEXT, protected, external, payload])
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
     """Protected header, payload and signature of an envelope."""
-    value = cbor.decode(data)
+    value = canonical.decode(data)
     if not isinstance(value, list) or len(value) != 4:
         raise Malformed("An envelope is an array of four.")
     protected, unprotected, payload, signature = value
@@ -129,7 +131,7 @@ def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _key_of(protected: bytes) -> PeerKey:
     """The signer that a protected header names."""
-    value = cbor.decode(protected)
+    value = canonical.decode(protected)
     if type(value) is not dict or set(value) != {_ALGORITHM, _KEY_ID}:
         raise Malformed("An envelope's header names an algorithm and a key, nothing else.")
     key = value[_KEY_ID]

@@ -10,8 +10,8 @@ snapshots rely on the entry's having been checked then.
 
 from typing import TYPE_CHECKING, Any
 
-from p2pool.codec.messages import task_id as _task_id
-from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.payloads import task_id as _task_id
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NotAllowed, NotForUs, Stale
 from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId

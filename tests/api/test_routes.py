@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from p2pool.api import routes
-from p2pool.codec import jsonform
 from p2pool.codec.certificates import equivocation
-from p2pool.codec.proofform import read_evidence, read_proof, voter_json
+from p2pool.codec.json import requests
+from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
 from p2pool.model import limits
 from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import (
@@ -163,7 +163,7 @@ async def test_no_right_is_403_and_what_the_agent_says_is_told(served: Served) -
 
 async def test_all_that_is_wrong_with_a_body_is_said_at_once(served: Served) -> None:
     """Unknown keys with the nearest known one, missing ones, and wrong types."""
-    body = jsonform.request_json(signed()) | {"signatur": "0x00"}
+    body = requests.request_json(signed()) | {"signatur": "0x00"}
     body["request"] |= {"pool_id": "one", "request_id": "00"}
     del body["request"]["action"]
     with pytest.raises(Malformed) as caught:
@@ -207,7 +207,7 @@ async def test_a_defect_of_ours_is_told_without_its_insides(served: Served) -> N
     """500, and the server goes on."""
     served.port.bug = True
     status, body = await thread(
-        served.client._exchange, "POST", "/v1/requests", jsonform.request_json(signed())
+        served.client._exchange, "POST", "/v1/requests", requests.request_json(signed())
     )
     assert (status, json.loads(body)["code"]) == (500, "internal")
     assert b"insides" not in body

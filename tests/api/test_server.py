@@ -15,7 +15,7 @@ import trio.testing
 
 from p2pool.api.server import ApiSettings, bind, serve_api
 from p2pool.client.agent import AgentClient
-from p2pool.codec import jsonform
+from p2pool.codec.json import requests
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, NotAllowed, PortTaken, StoreFailed
 from p2pool.model.messages.task_streams import LogChunk
@@ -288,7 +288,7 @@ async def test_a_send_that_is_not_read_is_given_up(
 
 
 async def _deaf_reader(url: str, token: str) -> trio.SocketStream:
-    body = json.dumps(jsonform.logs_json(grant(), LogOptions(follow=True))).encode()
+    body = json.dumps(requests.logs_json(grant(), LogOptions(follow=True))).encode()
     host, _, number = url.removeprefix("http://").rpartition(":")
     stream = await trio.open_tcp_stream(host, int(number))
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

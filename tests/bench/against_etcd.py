@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from p2pool.client.discovery import agent_in
-from p2pool.codec import jsonform
+from p2pool.codec.json import requests
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model.tasks.spec import Action
 from tests.bench import etcd
@@ -69,7 +69,7 @@ def signed_write(user: User, agent: DevAgent, value: str = "default") -> Write:
     """A signed request that changes a setting of the pool to what it is."""
     found = agent_in(agent.directory)
     signed = user.signed(Action.SET, "timing", json.dumps({"value": value}))
-    body = json.dumps(jsonform.request_json(signed)).encode()
+    body = json.dumps(requests.request_json(signed)).encode()
     return http_post(found.url, "/v1/requests", body, f"Authorization: Bearer {found.token}")
 
 

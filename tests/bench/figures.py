@@ -13,7 +13,7 @@ import psutil
 import trio
 
 from p2pool.cli.shared.options import request_for
-from p2pool.codec.spec import spec_json
+from p2pool.codec.spec.spec import spec_json
 from p2pool.dev.engine import BUSYBOX_IMAGE
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys import load_account

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2pool.codec.jsonform import invite_json
+from p2pool.codec.json.requests import invite_json
 from p2pool.dev.anvil import Anvil
 from p2pool.dev.contracts import fund, fund_tokens, new_account
 from p2pool.drivers.chain.addresses import Addresses

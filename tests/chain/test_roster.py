@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from p2pool.codec.datauri import with_root
+from p2pool.codec.text.data_uri import with_root
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.dev.anvil import Anvil
 from p2pool.drivers.chain.abi import function

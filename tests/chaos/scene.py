@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from p2pool.client.discovery import agent_in
-from p2pool.codec.jsonform import request_json
+from p2pool.codec.json.requests import request_json
 from p2pool.dev.pool import DevAgent
 from p2pool.model.errors import P2poolError
 from p2pool.model.tasks.spec import SignedRequest

@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from p2pool.codec.requirements import parse_requirements
+from p2pool.codec.text.requirements import parse_requirements
 from p2pool.drivers.checks.machine import Facts, machine_checks, read_facts
 from p2pool.drivers.hardware.nvml import NvmlAnswer
 from p2pool.model.machine.checks import Check, Verdict, worst

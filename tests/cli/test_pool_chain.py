@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from eth_account import Account
 
 from p2pool.cli import errors, main
-from p2pool.codec.datauri import format_root, read_bootstrap, read_root, requirements
-from p2pool.codec.peerid import peer_id
+from p2pool.codec.text.data_uri import format_root, read_bootstrap, read_root, requirements
+from p2pool.codec.text.peer_id import peer_id
 from p2pool.dev.contracts import fund, new_account
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter

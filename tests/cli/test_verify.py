@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from p2pool.cli import errors, main
 from p2pool.codec.certificates import equivocation
-from p2pool.codec.datauri import with_root
+from p2pool.codec.text.data_uri import with_root
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.model.errors import (
     BadSignature,

@@ -11,7 +11,7 @@ from p2pool.cli.node.group import node
 from p2pool.cli.pool.group import pool
 from p2pool.cli.shared.output import age, clean, size
 from p2pool.cli.task.group import task
-from p2pool.codec.spec import parse_spec
+from p2pool.codec.spec.spec import parse_spec
 from p2pool.drivers.chain.consent import invite_signer
 from p2pool.model.errors import (
     BadKey,

@@ -6,7 +6,7 @@ import pytest
 
 from p2pool.cli.task import progress
 from p2pool.cli.task.group import task
-from p2pool.codec.spec import parse_spec
+from p2pool.codec.spec.spec import parse_spec
 from p2pool.model.ports.agent import SubmitAsked
 from p2pool.model.tasks.spec import Mount, MountKind, Port, PullPolicy, RestartMode
 from tests.client.conftest import Commands, Served

@@ -8,8 +8,8 @@ from typing import Any, NewType, Union, get_args, get_origin
 import attrs
 from hypothesis import strategies as st
 
-from p2pool.codec import bounds
-from p2pool.codec.structs import fields_of
+from p2pool.codec.cbor import bounds
+from p2pool.codec.cbor.structs import fields_of
 
 FEW = 3
 SHORT = 40

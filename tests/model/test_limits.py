@@ -1,7 +1,7 @@
 """Bounds are whole numbers with a unit, and the relations between them hold."""
 
-from p2pool.codec import bounds
-from p2pool.codec.messages import TYPE_NUMBERS
+from p2pool.codec.cbor import bounds
+from p2pool.codec.payloads import TYPE_NUMBERS
 from p2pool.model import limits
 from p2pool.model.messages.registry import TYPES, Channel, channel_of
 from p2pool.model.timing import TIMINGS, Profile

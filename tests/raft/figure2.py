@@ -2,7 +2,7 @@
 
 from random import Random
 
-from p2pool.codec.messages import configuration_hash, encode_snapshot
+from p2pool.codec.payloads import configuration_hash, encode_snapshot
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
 from p2pool.model.ids import StoreId

@@ -10,7 +10,7 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.messages import configuration_hash, encode_snapshot
+from p2pool.codec.payloads import configuration_hash, encode_snapshot
 from p2pool.core.raft.raft import Frame, Raft
 from p2pool.core.raft.state import Out
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import attrs
 
-from p2pool.codec.structs import decode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.core.worker.worker import META_TABLE, TOKEN_KEY
 from p2pool.model.ids import ZERO_TOKEN, Digest, StoreId, Token
 from p2pool.model.log.raft import Entry, HardState

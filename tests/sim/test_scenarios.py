@@ -4,7 +4,7 @@ import attrs
 import pytest
 from eth_account import Account
 
-from p2pool.codec.spec import spec_json
+from p2pool.codec.spec.spec import spec_json
 from p2pool.core import inputs
 from p2pool.model.errors import NotAllowed, P2poolError
 from p2pool.model.ids import Address

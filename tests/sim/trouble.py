@@ -10,8 +10,8 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.messages import task_id
-from p2pool.codec.spec import spec_json
+from p2pool.codec.payloads import task_id
+from p2pool.codec.spec.spec import spec_json
 from p2pool.core import inputs
 from p2pool.model import limits
 from p2pool.model.ids import TaskId

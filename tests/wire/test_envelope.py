@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from p2pool.codec import cbor, messages
+from p2pool.codec import payloads
+from p2pool.codec.cbor import canonical
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal
 from p2pool.model.ids import Address, AllocationId, Digest, PoolRef, StoreId, TaskId, Token
@@ -41,10 +42,10 @@ def opened(data: bytes, pool: PoolRef = POOL, channel: Channel | None = None) ->
 
 def forged(payload: bytes, purpose: str, *, pool: PoolRef = POOL, key: Any = KEY) -> bytes:
     """An envelope well signed over any payload, for any purpose: what an attacker could make."""
-    protected = cbor.encode({1: -8, 4: bytes(key.verify_key)})
+    protected = canonical.encode({1: -8, 4: bytes(key.verify_key)})
     parts: list[Any] = ["p2pool/1", pool.chain_id, pool.contract, pool.pool_id, NODE_ID, purpose]
-    signed = cbor.encode(["Signature1", protected, cbor.encode(parts), payload])
-    return cbor.encode([protected, {}, payload, key.sign(signed).signature])
+    signed = canonical.encode(["Signature1", protected, canonical.encode(parts), payload])
+    return canonical.encode([protected, {}, payload, key.sign(signed).signature])
 
 
 @pytest.mark.parametrize("number", TYPES)
@@ -72,24 +73,26 @@ def test_any_bytes_are_refused_by_type(data: bytes) -> None:
 @given(st.binary(max_size=200), st.binary(max_size=60), st.binary(min_size=64, max_size=64))
 def test_any_parts_are_refused_by_type(payload: bytes, header: bytes, signature: bytes) -> None:
     """A well-formed array of junk is refused by type as well."""
-    for protected in (header, cbor.encode({1: -8, 4: (header + bytes(32))[:32]})):
+    for protected in (header, canonical.encode({1: -8, 4: (header + bytes(32))[:32]})):
         with pytest.raises(Refusal):
-            opened(cbor.encode([protected, {}, payload, signature]))
+            opened(canonical.encode([protected, {}, payload, signature]))
         with pytest.raises(Refusal):
             opened(
-                cbor.encode([protected, {}, messages.encode_payload(HEADER, Ping(7)), signature])
+                canonical.encode(
+                    [protected, {}, payloads.encode_payload(HEADER, Ping(7)), signature]
+                )
             )
 
 
 @given(st.binary(max_size=60), st.sampled_from(list(TYPES)))
 def test_signed_junk_is_malformed(junk: bytes, number: int) -> None:
     """A member that signs junk is told so, and the junk goes no further."""
-    payload = cbor.encode([number, 1, NODE_ID, 1, 2, 3, *junk, {}])
+    payload = canonical.encode([number, 1, NODE_ID, 1, 2, 3, *junk, {}])
     try:
         found = opened(forged(payload, TYPES[number].__name__))
     except Malformed:
         return
-    assert messages.encode_payload(found.header, found.message) == payload
+    assert payloads.encode_payload(found.header, found.message) == payload
 
 
 @pytest.mark.parametrize("name", ["Ping", "Heartbeat"])
@@ -121,24 +124,24 @@ def test_another_pool(pool: PoolRef) -> None:
 
 def test_a_signature_is_for_one_purpose() -> None:
     """A Ping's signature does not make a Pong, nor another key's a Ping."""
-    pong = messages.encode_payload(HEADER, Pong(7, False))
+    pong = payloads.encode_payload(HEADER, Pong(7, False))
     assert opened(forged(pong, "Pong")).message == Pong(7, False)
     with pytest.raises(BadSignature):
         opened(forged(pong, "Ping"))
-    parts = cbor.decode(SEALED)
+    parts = canonical.decode(SEALED)
     assert isinstance(parts, list)
-    parts[0] = cbor.encode({1: -8, 4: bytes(OTHER_KEY.verify_key)})
+    parts[0] = canonical.encode({1: -8, 4: bytes(OTHER_KEY.verify_key)})
     with pytest.raises(BadSignature):
-        opened(cbor.encode(parts))
+        opened(canonical.encode(parts))
 
 
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (0, cbor.encode({1: -7, 4: HEADER.peer_key})),
-        (0, cbor.encode({1: -8})),
-        (0, cbor.encode({1: -8, 4: HEADER.peer_key, 5: b"iv"})),
-        (0, cbor.encode({1: -8, 4: HEADER.peer_key[:31]})),
+        (0, canonical.encode({1: -7, 4: HEADER.peer_key})),
+        (0, canonical.encode({1: -8})),
+        (0, canonical.encode({1: -8, 4: HEADER.peer_key, 5: b"iv"})),
+        (0, canonical.encode({1: -8, 4: HEADER.peer_key[:31]})),
         (0, b""),
         (0, {1: -8, 4: HEADER.peer_key}),
         (1, {4: HEADER.peer_key}),
@@ -152,21 +155,21 @@ def test_a_signature_is_for_one_purpose() -> None:
 )
 def test_other_headers(place: int, value: Any) -> None:
     """There is one header and one algorithm: nothing is negotiated with who sends."""
-    parts = cbor.decode(SEALED)
+    parts = canonical.decode(SEALED)
     assert isinstance(parts, list)
     parts[place] = value
     with pytest.raises(Malformed):
-        opened(cbor.encode(parts))
+        opened(canonical.encode(parts))
 
 
 def test_small_order_keys_sign_nothing() -> None:
     """The identity point verifies anything in a careless implementation."""
     for key in (b"\x01" + bytes(31), bytes(32), b"\xff" * 32):
-        protected = cbor.encode({1: -8, 4: key})
-        payload = messages.encode_payload(HEADER, Ping(7))
+        protected = canonical.encode({1: -8, 4: key})
+        payload = payloads.encode_payload(HEADER, Ping(7))
         for signature in (key + bytes(32), bytes(64)):
             with pytest.raises(BadSignature):
-                opened(cbor.encode([protected, {}, payload, signature]))
+                opened(canonical.encode([protected, {}, payload, signature]))
 
 
 def test_size_is_bounded_both_ways() -> None:
@@ -185,7 +188,7 @@ def test_size_is_bounded_both_ways() -> None:
 
 def test_overhead_is_as_stated() -> None:
     """The relations in `limits` count on this bound."""
-    payload = messages.encode_payload(HEADER, Ping(7))
+    payload = payloads.encode_payload(HEADER, Ping(7))
     assert len(SEALED) - len(payload) < limits.ENVELOPE_OVERHEAD_MAX_BYTES
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from p2pool.codec import messages
-from p2pool.codec.structs import encode_struct
+from p2pool.codec import payloads
+from p2pool.codec.cbor.structs import encode_struct
 from p2pool.model import limits
 from p2pool.model.chain import roster
 from p2pool.model.log import raft
@@ -38,19 +38,19 @@ def _current() -> dict[str, dict[str, Any]]:
         message = example(cls)
         sealed[cls.__name__] = {
             "type": number,
-            "payload": messages.encode_payload(HEADER, message).hex(),
+            "payload": payloads.encode_payload(HEADER, message).hex(),
             "sealed": envelope.seal(message, HEADER, POOL, KEY).hex(),
         }
     records = [raft.Entry, raft.HardState, raft.Snapshot, spec.SignedRequest, PeerBinding]
     bodies = {
         cls.__name__: {"kind": int(kind), "body": encode_struct(example(cls)).hex()}
-        for kind, cls in messages.RECORDS.items()
+        for kind, cls in payloads.RECORDS.items()
     }
     digests = {
-        "log_id": messages.log_id(POOL, example(roster.RootRecord)),
-        "configuration_hash": messages.configuration_hash(example(raft.Configuration)),
-        "hardware_digest": messages.hardware_digest(example(Hardware)),
-        "task_id": messages.task_id(POOL, REQUEST),
+        "log_id": payloads.log_id(POOL, example(roster.RootRecord)),
+        "configuration_hash": payloads.configuration_hash(example(raft.Configuration)),
+        "hardware_digest": payloads.hardware_digest(example(Hardware)),
+        "task_id": payloads.task_id(POOL, REQUEST),
         "request_signature": typed.sign_request(POOL, ACCOUNT, REQUEST).signature,
         "binding": encode_struct(make_binding(POOL, ACCOUNT, KEY, NOW_S, 3600)),
     }

@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
-from p2pool.codec.metricline import parse_line
+from p2pool.codec.text.metric_line import parse_line
 from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import Malformed

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import attrs
 from nacl.signing import SigningKey
 
-from p2pool.codec.messages import TYPE_NUMBERS
+from p2pool.codec.payloads import TYPE_NUMBERS
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Refusal, TooMany

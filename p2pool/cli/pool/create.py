@@ -25,7 +25,7 @@ from p2pool.cli.shared.options import json_option, key_options
 from p2pool.cli.shared.output import warn, write_json, write_pairs
 from p2pool.client.agent import AgentClient
 from p2pool.client.discovery import find_agent
-from p2pool.codec.datauri import (
+from p2pool.codec.text.data_uri import (
     ROOT_KEY,
     format_root,
     parse_root,

@@ -26,7 +26,7 @@ from p2pool.cli.shared.output import short, write_json, write_pairs, write_table
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.client.discovery import find_agent
 from p2pool.client.recovery import Holder, Proposal, holder_of, propose, propose_empty
-from p2pool.codec.datauri import format_root, read_root, with_root
+from p2pool.codec.text.data_uri import format_root, read_root, with_root
 from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailable
 from p2pool.model.ids import PoolRef
 

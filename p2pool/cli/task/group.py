@@ -66,7 +66,7 @@ def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
        "env": {"LR": "0.1"}, "replicas": 2, "restart": {"mode": "on-failure"},
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
-    from p2pool.codec.spec import spec_json
+    from p2pool.codec.spec.spec import spec_json
     from p2pool.model.tasks.spec import Action
 
     text = spec_json(flags.specification(given))

@@ -15,8 +15,8 @@ from enum import Enum
 
 import attrs
 
-from p2pool.codec.messages import task_id
-from p2pool.codec.spec import parse_spec
+from p2pool.codec.payloads import task_id
+from p2pool.codec.spec.spec import parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import Allocation, AppliedRequest, PoolState, Task, TaskRecord

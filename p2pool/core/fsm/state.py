@@ -15,9 +15,9 @@ from heapq import heappop, heappush
 
 import attrs
 
-from p2pool.codec.messages import digest
-from p2pool.codec.spec import parse_spec
-from p2pool.codec.structs import Pieces, decode_struct, encode_struct
+from p2pool.codec.cbor.structs import Pieces, decode_struct, encode_struct
+from p2pool.codec.payloads import digest
+from p2pool.codec.spec.spec import parse_spec
 from p2pool.model.ids import (
     ZERO_TOKEN,
     Address,

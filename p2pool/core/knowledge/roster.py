@@ -14,7 +14,7 @@ from collections import OrderedDict
 
 import attrs
 
-from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.model import limits
 from p2pool.model.chain.roster import ChainMember, RootRecord, Roster
 from p2pool.model.errors import Malformed

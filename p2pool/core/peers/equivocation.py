@@ -18,8 +18,8 @@ from collections.abc import Iterable
 
 import attrs
 
+from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.certificates import Opened, equivocation, stance
-from p2pool.codec.structs import decode_struct, encode_struct
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.model import limits

@@ -14,7 +14,7 @@ from enum import IntEnum
 
 import attrs
 
-from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core.context import Context
 from p2pool.core.effects import Persist
 from p2pool.core.raft.raft import Frame

@@ -11,8 +11,8 @@ end of each run of its container counts once (`counted_ms` is when the last one 
 
 import attrs
 
-from p2pool.codec.spec import parse_spec, spec_hash
-from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.spec.spec import parse_spec, spec_hash
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome

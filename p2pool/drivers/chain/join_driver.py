@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from p2pool.codec.jsonform import read_invite
+from p2pool.codec.json.requests import read_invite
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import refusal

@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 import trio
 
-from p2pool.codec.datauri import read_bootstrap, read_root, requirements
+from p2pool.codec.text.data_uri import read_bootstrap, read_root, requirements
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.drivers.chain.abi import function, topic
 from p2pool.drivers.chain.addresses import text_of

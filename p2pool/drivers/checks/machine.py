@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import psutil
 
-from p2pool.codec.requirements import names_model
+from p2pool.codec.text.requirements import names_model
 from p2pool.drivers.hardware.host import CPUINFO, CPUINFO_MAX_BYTES, disk_free_bytes
 from p2pool.drivers.hardware.nvml import NvmlAnswer
 from p2pool.model.machine.checks import Check, Group, Verdict

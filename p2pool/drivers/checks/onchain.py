@@ -6,8 +6,8 @@ looked at only as far as something is still to be paid: a member needs none.
 
 import trio
 
-from p2pool.codec.datauri import requirements as requirements_of
-from p2pool.codec.requirements import parse_requirements
+from p2pool.codec.text.data_uri import requirements as requirements_of
+from p2pool.codec.text.requirements import parse_requirements
 from p2pool.drivers.chain.addresses import Addresses, text_of
 from p2pool.drivers.chain.contracts import Chain, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted, Rpc

@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 import trio
 
-from p2pool.codec.jsonform import read_allocation
-from p2pool.codec.specrules import name_rule
+from p2pool.codec.json.requests import read_allocation
+from p2pool.codec.spec.rules import name_rule
 from p2pool.drivers.containers import safe_tree
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.model.errors import CannotStart, Conflict, DiskFull, NotFound, RuntimeUnavailable

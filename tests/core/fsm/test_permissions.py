@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.spec import spec_json
+from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.permissions import RULES, may, may_read
 from p2pool.core.fsm.state import PoolState, Task, TaskRecord
 from p2pool.model.chain.roster import ChainMember, Roster

@@ -1,6 +1,6 @@
 """A peer is a member only while its key, its binding and the roster agree."""
 
-from p2pool.codec.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Persist
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId

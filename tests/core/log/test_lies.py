@@ -5,8 +5,8 @@ from random import Random
 import attrs
 import pytest
 
-from p2pool.codec.messages import decode_snapshot
-from p2pool.codec.structs import encode_struct
+from p2pool.codec.cbor.structs import encode_struct
+from p2pool.codec.payloads import decode_snapshot
 from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.fetcher import Ask
 from p2pool.core.fsm.state import Allocation, Task, TaskRecord, from_bytes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pool.codec.structs import encode_struct
+from p2pool.codec.cbor.structs import encode_struct
 from p2pool.core.scheduler.capacity import order_bytes
 from p2pool.core.scheduler.plan import plan
 from p2pool.model import limits

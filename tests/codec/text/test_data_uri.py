@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.datauri import (
+from p2pool.codec.text.data_uri import (
     format_root,
     parse_root,
     read_bootstrap,

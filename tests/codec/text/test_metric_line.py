@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.metricline import parse_line
+from p2pool.codec.text.metric_line import parse_line
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 

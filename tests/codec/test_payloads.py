@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from p2pool.codec import bounds, cbor, messages
-from p2pool.codec.structs import decode_struct, encode_struct, fields_of
+from p2pool.codec import payloads
+from p2pool.codec.cbor import bounds, canonical
+from p2pool.codec.cbor.structs import decode_struct, encode_struct, fields_of
 from p2pool.model import ids, limits
 from p2pool.model.chain import roster
 from p2pool.model.errors import Malformed
@@ -20,7 +21,7 @@ from tests.codec.samples import example, instances
 
 HEADER = Header(ids.NodeId(b"n" * 20), ids.PeerKey(b"p" * 32), 1, 2, 3)
 RECORDS: list[type] = [
-    *messages.RECORDS.values(),
+    *payloads.RECORDS.values(),
     raft.Entry,
     raft.HardState,
     raft.Snapshot,
@@ -39,7 +40,7 @@ def test_messages_come_back(number: int, data: st.DataObject) -> None:
     """Any message of a type, with any extensions that may be skipped, comes back equal."""
     message = data.draw(instances(TYPES[number]))
     ext = data.draw(st.dictionaries(st.integers(0, 9).map(lambda n: 2 * n), st.integers(0, 9)))
-    payload = messages.decode_payload(messages.encode_payload(HEADER, message, ext))
+    payload = payloads.decode_payload(payloads.encode_payload(HEADER, message, ext))
     assert (payload.message, payload.ext) == (message, ext)
     assert (payload.node_id, payload.incarnation, payload.sequence, payload.sent_at_ms) == (
         HEADER.node_id,
@@ -58,13 +59,13 @@ def test_records_come_back(cls: type, data: st.DataObject) -> None:
     assert decode_struct(cls, encode_struct(record)) == record
 
 
-@pytest.mark.parametrize("kind", messages.RECORDS)
+@pytest.mark.parametrize("kind", payloads.RECORDS)
 def test_bodies_of_entries(kind: raft.EntryKind) -> None:
     """A body names its kind; a kind of a newer version is None, not an error."""
-    record = example(messages.RECORDS[kind])
-    assert messages.encode_body(record)[0] is kind
-    assert messages.decode_body(*messages.encode_body(record)) == record
-    assert messages.decode_body(999, b"whatever a newer version wrote") is None
+    record = example(payloads.RECORDS[kind])
+    assert payloads.encode_body(record)[0] is kind
+    assert payloads.decode_body(*payloads.encode_body(record)) == record
+    assert payloads.decode_body(999, b"whatever a newer version wrote") is None
 
 
 @given(st.binary(max_size=100), st.sampled_from(list(TYPES)))
@@ -72,10 +73,10 @@ def test_any_fields_are_a_message_or_malformed(junk: bytes, number: int) -> None
     """Any canonical fields in a good frame are a message or `Malformed`."""
     value = [number, 1, b"n" * 20, 1, 2, 3, *junk, {}]
     try:
-        payload = messages.payload_of(value)
+        payload = payloads.payload_of(value)
     except Malformed:
         return
-    assert messages.encode_payload(HEADER, payload.message, payload.ext) == cbor.encode(value)
+    assert payloads.encode_payload(HEADER, payload.message, payload.ext) == canonical.encode(value)
 
 
 PING: list[Any] = [30, 1, b"n" * 20, 1, 2, 3, 7, {}]
@@ -103,16 +104,16 @@ PING: list[Any] = [30, 1, b"n" * 20, 1, 2, 3, 7, {}]
 )
 def test_frames_that_are_no_message(place: int, value: Any) -> None:
     """A wrong type, version, header, field or extension is refused."""
-    assert messages.payload_of(PING).message == Ping(7)
+    assert payloads.payload_of(PING).message == Ping(7)
     with pytest.raises(Malformed):
-        messages.payload_of([*PING[:place], value, *PING[place + 1 :]])
+        payloads.payload_of([*PING[:place], value, *PING[place + 1 :]])
 
 
 def test_even_extensions_are_skipped_and_odd_ones_not_sent() -> None:
     """A newer sender may add even keys; an odd one that we do not know is not ours to send."""
-    assert messages.payload_of([*PING[:-1], {4: b"new"}]).message == Ping(7)
+    assert payloads.payload_of([*PING[:-1], {4: b"new"}]).message == Ping(7)
     with pytest.raises(Malformed):
-        messages.encode_payload(HEADER, Ping(7), {3: 1})
+        payloads.encode_payload(HEADER, Ping(7), {3: 1})
 
 
 def test_unknown_enum_values_are_refused() -> None:
@@ -120,11 +121,11 @@ def test_unknown_enum_values_are_refused() -> None:
     good = encode_struct(raft.HardState(3, None))
     assert decode_struct(raft.HardState, good) == raft.HardState(3, None)
     delegation: list[Any] = [1, b"d" * 20, 1, 5, 6]
-    assert decode_struct(spec.Delegation, cbor.encode(delegation)).scope is spec.Scope.SUBMIT
+    assert decode_struct(spec.Delegation, canonical.encode(delegation)).scope is spec.Scope.SUBMIT
     wrong: list[Any] = [3, -1, True, "submit", None, [1], {1: 1}]
     for scope in wrong:
         with pytest.raises(Malformed):
-            decode_struct(spec.Delegation, cbor.encode([1, b"d" * 20, scope, 5, 6]))
+            decode_struct(spec.Delegation, canonical.encode([1, b"d" * 20, scope, 5, 6]))
 
 
 def test_numbered_enums_stand_for_their_number() -> None:
@@ -136,11 +137,11 @@ def test_numbered_enums_stand_for_their_number() -> None:
 def test_both_directions_check_bounds() -> None:
     """What is too long is neither sent nor taken."""
     ping = attrs.evolve(example(spec.TaskRequest), spec_json="x" * limits.SPEC_JSON_MAX_BYTES)
-    fields = cbor.decode(encode_struct(ping))
+    fields = canonical.decode(encode_struct(ping))
     assert isinstance(fields, list)
     fields[3] = "x" * (limits.SPEC_JSON_MAX_BYTES + 1)
     with pytest.raises(Malformed, match="spec_json"):
-        decode_struct(spec.TaskRequest, cbor.encode(fields))
+        decode_struct(spec.TaskRequest, canonical.encode(fields))
     with pytest.raises(Malformed, match="spec_json"):
         encode_struct(attrs.evolve(ping, spec_json="x" * (limits.SPEC_JSON_MAX_BYTES + 1)))
     for wrong in (b"r" * 31, b"r" * 33, "r" * 32, None):
@@ -170,7 +171,7 @@ def test_every_field_that_a_message_reaches_is_bounded() -> None:
                 visit(inner, f"{hint.__name__}.{name}")
         assert isinstance(hint, type | NewType) or origin or hint is Ellipsis, place
 
-    for cls in [*TYPES.values(), *messages.RECORDS.values()]:
+    for cls in [*TYPES.values(), *payloads.RECORDS.values()]:
         visit(cls, "")
     assert unbounded == []
 
@@ -180,17 +181,17 @@ def test_digests_name_what_they_are_of() -> None:
     pool = ids.PoolRef(31337, ids.Address(b"c" * 20), 1)
     other = attrs.evolve(pool, pool_id=2)
     root, request = example(roster.RootRecord), example(spec.TaskRequest)
-    assert messages.log_id(pool, root) != messages.log_id(other, root)
-    assert messages.log_id(pool, root) != messages.log_id(pool, attrs.evolve(root, epoch=0))
-    assert messages.task_id(pool, request) != messages.task_id(other, request)
-    assert len(messages.task_id(pool, request)) == ids.TASK_ID_BYTES
+    assert payloads.log_id(pool, root) != payloads.log_id(other, root)
+    assert payloads.log_id(pool, root) != payloads.log_id(pool, attrs.evolve(root, epoch=0))
+    assert payloads.task_id(pool, request) != payloads.task_id(other, request)
+    assert len(payloads.task_id(pool, request)) == ids.TASK_ID_BYTES
     empty = raft.Configuration(())
-    assert messages.configuration_hash(empty) == messages.configuration_hash(empty)
+    assert payloads.configuration_hash(empty) == payloads.configuration_hash(empty)
 
 
 def test_snapshots_come_back() -> None:
     """A snapshot travels as bytes, and other bytes are refused."""
     snapshot = example(raft.Snapshot)
-    assert messages.decode_snapshot(messages.encode_snapshot(snapshot)) == snapshot
+    assert payloads.decode_snapshot(payloads.encode_snapshot(snapshot)) == snapshot
     with pytest.raises(Malformed):
-        messages.decode_snapshot(messages.encode_snapshot(snapshot)[:-1])
+        payloads.decode_snapshot(payloads.encode_snapshot(snapshot)[:-1])

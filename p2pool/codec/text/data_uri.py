@@ -7,7 +7,7 @@ kept as it stands, in its place, when the URI is rewritten. A root record is
 with hex for all but the peer id, which is written as libp2p does.
 """
 
-from p2pool.codec.peerid import peer_id, peer_key_of
+from p2pool.codec.text.peer_id import peer_id, peer_key_of
 from p2pool.model import limits
 from p2pool.model.chain.roster import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed

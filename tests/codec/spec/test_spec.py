@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.spec import parse_spec, spec_hash, spec_json
+from p2pool.codec.spec.spec import parse_spec, spec_hash, spec_json
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.tasks.spec import Mount, MountKind, Port, RestartMode, TaskSpec

@@ -18,7 +18,7 @@ from typing import Any, NewType, TypeVar, Union, cast, get_args, get_origin, get
 
 import attrs
 
-from p2pool.codec import bounds, cbor
+from p2pool.codec.cbor import bounds, canonical
 from p2pool.model.errors import Malformed
 
 T = TypeVar("T")
@@ -34,24 +34,24 @@ class Form:
     read: Convert
 
 
-def to_value(obj: object) -> list[cbor.Value]:
+def to_value(obj: object) -> list[canonical.Value]:
     """The array of an attrs object's fields."""
-    return cast(list[cbor.Value], form_of(type(obj)).write(obj))
+    return cast(list[canonical.Value], form_of(type(obj)).write(obj))
 
 
-def from_value(cls: type[T], value: cbor.Value) -> T:
+def from_value(cls: type[T], value: canonical.Value) -> T:
     """The object of `cls` that an array describes; `Malformed` when it does not."""
     return cast(T, form_of(cls).read(value))
 
 
 def encode_struct(obj: object) -> bytes:
     """Canonical bytes of any attrs object of the model."""
-    return cbor.encode(to_value(obj))
+    return canonical.encode(to_value(obj))
 
 
 def decode_struct(cls: type[T], data: bytes) -> T:
     """The object of `cls` in canonical bytes; `Malformed` for any others."""
-    return from_value(cls, cbor.decode(data))
+    return from_value(cls, canonical.decode(data))
 
 
 @attrs.define(eq=False)
@@ -76,8 +76,8 @@ class Pieces:
         parts = []
         for name, form in self._parts:
             value = getattr(obj, name)
-            parts.append(cbor.encode(form.write(value)) if form else self._list(name, value))
-        return cbor.join(parts)
+            parts.append(canonical.encode(form.write(value)) if form else self._list(name, value))
+        return canonical.join(parts)
 
     def _list(self, name: str, items: tuple[object, ...]) -> bytes:
         if len(items) > (most := bounds.items_max(f"{self.cls.__name__}.{name}")):
@@ -89,7 +89,7 @@ class Pieces:
                 known = (item, encode_struct(item))
             now[id(item)] = known
         self._held[name] = now
-        return cbor.join([now[id(item)][1] for item in items])
+        return canonical.join([now[id(item)][1] for item in items])
 
 
 def _parts_of(cls: type) -> list[tuple[str, Form | None]]:
@@ -170,7 +170,7 @@ def _plain(place: str, kind: type) -> Form:
 
 def _integer(place: str) -> Form:
     def check(value: Any) -> Any:
-        if type(value) is not int or not cbor.INTEGER_MIN <= value <= cbor.INTEGER_MAX:
+        if type(value) is not int or not canonical.INTEGER_MIN <= value <= canonical.INTEGER_MAX:
             raise Malformed(f"{place} is not an integer of 64 bits.")
         return value
 

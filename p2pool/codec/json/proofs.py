@@ -12,10 +12,10 @@ and a lie in it makes the proof fail. More keys may stand there for people, and 
 from collections.abc import Sequence
 from typing import Any
 
-from p2pool.codec.datauri import format_root, parse_root
-from p2pool.codec.jsonform import address_text, unhex
-from p2pool.codec.messages import committee_hash
-from p2pool.codec.peerid import peer_id, peer_key_of
+from p2pool.codec.json.requests import address_text, unhex
+from p2pool.codec.payloads import committee_hash
+from p2pool.codec.text.data_uri import format_root, parse_root
+from p2pool.codec.text.peer_id import peer_id, peer_key_of
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import (

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from p2pool.codec import cbor
-from p2pool.codec.structs import decode_struct, encode_struct, from_value, to_value
+from p2pool.codec.cbor import canonical
+from p2pool.codec.cbor.structs import decode_struct, encode_struct, from_value, to_value
 from p2pool.model import limits
 from p2pool.model.chain.roster import RootRecord
 from p2pool.model.errors import Malformed
@@ -63,7 +63,7 @@ Record = (
 )  # fmt: skip
 """Body of any entry."""
 
-Ext = Mapping[int, cbor.Value]
+Ext = Mapping[int, canonical.Value]
 NO_EXT: Ext = {}
 
 
@@ -83,7 +83,7 @@ def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes
     """Payload bytes of a message; `Malformed` where it is over its own bounds."""
     check_ext(ext)
     number = TYPE_NUMBERS[type(message)]
-    return cbor.encode(
+    return canonical.encode(
         [
             number,
             MESSAGE_VERSION,
@@ -99,10 +99,10 @@ def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes
 
 def decode_payload(data: bytes) -> Payload:
     """The message of payload bytes; `Malformed` (the sender's fault) for any others."""
-    return payload_of(cbor.decode(data))
+    return payload_of(canonical.decode(data))
 
 
-def payload_of(value: cbor.Value) -> Payload:
+def payload_of(value: canonical.Value) -> Payload:
     """The message of a decoded payload."""
     cls, node_id = head_of(value)
     assert isinstance(value, list)
@@ -118,7 +118,7 @@ def payload_of(value: cbor.Value) -> Payload:
     return Payload(node_id, incarnation, sequence, sent_at_ms, message, ext)
 
 
-def head_of(value: cbor.Value) -> tuple[type, NodeId]:
+def head_of(value: canonical.Value) -> tuple[type, NodeId]:
     """Class and sender of a decoded payload: enough to know what its signature must cover."""
     if not isinstance(value, list) or len(value) <= HEADER_FIELDS:
         raise Malformed("A message is an array of a header, fields and extensions.")
@@ -132,7 +132,7 @@ def head_of(value: cbor.Value) -> tuple[type, NodeId]:
     return TYPES[number], NodeId(node_id)
 
 
-def check_ext(ext: Mapping[int, cbor.Value]) -> None:
+def check_ext(ext: Mapping[int, canonical.Value]) -> None:
     """Refuse too many extensions, and those that must be understood and are not."""
     if len(ext) > limits.EXT_FIELDS_MAX:
         raise Malformed(f"A message has more than {limits.EXT_FIELDS_MAX} extensions.")
@@ -172,9 +172,9 @@ def digest(data: bytes) -> Digest:
     return Digest(hashlib.sha256(data).digest())
 
 
-def _named(purpose: str, *parts: cbor.Value) -> Digest:
+def _named(purpose: str, *parts: canonical.Value) -> Digest:
     """Digest of canonical bytes that begin with what is being named."""
-    return digest(cbor.encode(["p2pool/1", purpose, *parts]))
+    return digest(canonical.encode(["p2pool/1", purpose, *parts]))
 
 
 def log_id(pool: PoolRef, root: RootRecord) -> Digest:

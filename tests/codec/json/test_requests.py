@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec import jsonform
-from p2pool.codec.jsondepth import too_deep
-from p2pool.codec.spec import parse_spec
+from p2pool.codec.json import requests
+from p2pool.codec.json.depth import too_deep
+from p2pool.codec.spec.spec import parse_spec
 from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import BadSpec, Malformed
 from p2pool.model.ids import Address, AllocationId, NodeId, TaskId
@@ -63,13 +63,13 @@ JSON = st.recursive(
 
 
 def _sent(value: Any) -> Any:
-    return jsonform.load(json.dumps(value).encode())
+    return requests.load(json.dumps(value).encode())
 
 
 @given(REQUESTS)
 def test_a_request_comes_back_as_it_was(signed: SignedRequest) -> None:
     """Through bytes, delegation and all."""
-    assert jsonform.read_request(_sent(jsonform.request_json(signed))) == signed
+    assert requests.read_request(_sent(requests.request_json(signed))) == signed
 
 
 @given(GRANTS, st.booleans(), st.integers(-1, 1000), NUMBER)
@@ -78,19 +78,19 @@ def test_a_log_request_comes_back_as_it_was(
 ) -> None:
     """The grant and the options."""
     options = LogOptions(follow, tail, since)
-    assert jsonform.read_logs(_sent(jsonform.logs_json(signed, options))) == (signed, options)
+    assert requests.read_logs(_sent(requests.logs_json(signed, options))) == (signed, options)
 
 
 @given(INVITES)
 def test_an_invite_comes_back_as_it_was(invite: Invite) -> None:
     """With nonces that no floating-point number holds."""
-    assert jsonform.read_invite(_sent(jsonform.invite_json(invite))) == invite
+    assert requests.read_invite(_sent(requests.invite_json(invite))) == invite
 
 
 @given(JSON)
 def test_any_json_is_read_or_refused(value: Any) -> None:
     """Never another exception, and always with what is wrong."""
-    for read in (jsonform.read_request, jsonform.read_logs, jsonform.read_invite):
+    for read in (requests.read_request, requests.read_logs, requests.read_invite):
         with pytest.raises(Malformed) as caught:
             read(value)
         assert caught.value.problems
@@ -100,16 +100,16 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
 def test_a_part_that_is_replaced_is_read_or_refused(key: str, value: Any) -> None:
     """A request with one part of any shape."""
     request = TaskRequest(Action.STOP, 1, "t", "", b"r" * 32, 1, 2)
-    body = jsonform.request_json(SignedRequest(request, b"s")) | {key: value}
+    body = requests.request_json(SignedRequest(request, b"s")) | {key: value}
     with suppress(Malformed):
-        assert isinstance(jsonform.read_request(body), SignedRequest)
+        assert isinstance(requests.read_request(body), SignedRequest)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
 def test_what_is_no_json_is_malformed(body: bytes) -> None:
     """Also when it is nested without end."""
     with pytest.raises(Malformed):
-        jsonform.load(body)
+        requests.load(body)
 
 
 def test_depth_is_found_without_recursion() -> None:
@@ -126,6 +126,6 @@ def test_depth_is_found_without_recursion() -> None:
 def test_names_of_allocations() -> None:
     """As they are written, and in no other way."""
     wanted = AllocationId(TaskId(bytes(range(16))), 12)
-    assert jsonform.read_allocation(str(wanted)) == wanted
+    assert requests.read_allocation(str(wanted)) == wanted
     for text in ("", "00.1", "00" * 16, "00" * 16 + ".01", "00" * 16 + ".-1", "zz" * 16 + ".1"):
-        assert jsonform.read_allocation(text) is None
+        assert requests.read_allocation(text) is None

@@ -12,8 +12,8 @@ import json
 import re
 from typing import Any
 
-from p2pool.codec.jsondepth import too_deep
-from p2pool.codec.specreader import Reader, Rule
+from p2pool.codec.json.depth import too_deep
+from p2pool.codec.json.reader import Reader, Rule
 from p2pool.model import limits
 from p2pool.model.chain.roster import Invite
 from p2pool.model.errors import Malformed

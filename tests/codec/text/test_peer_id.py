@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.peerid import peer_id, peer_id_bytes, peer_key_of, peer_key_of_bytes
+from p2pool.codec.text.peer_id import peer_id, peer_id_bytes, peer_key_of, peer_key_of_bytes
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import PeerKey
 

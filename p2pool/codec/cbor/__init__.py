@@ -1,0 +1,1 @@
+"""Classes of attrs as canonical bytes, and back."""

@@ -1,0 +1,1 @@
+"""The specification of a task, as people write it."""
