@@ -32,7 +32,7 @@ from p2pool.model.ports.agent import (
 )
 from p2pool.model.ports.view import AllocationView, TaskView, View
 from p2pool.model.tasks.spec import Action
-from p2pool.wire import typed
+from p2pool.wire import typed_data
 
 # How much longer than it was given the agent may take to say that it did not make it.
 ASK_SLACK_S = 1.0
@@ -156,8 +156,8 @@ async def task_metrics(state: State, task_id: FromPath[str]) -> answers.MetricsA
 async def requests(state: State, request: AnyRequest) -> answers.Accepted:
     """Carry out a signed request; answered when it is committed."""
     signed = jsonform.read_request(await _json_body(request))
-    signer = typed.recover_request(_port(state).pool, signed)
-    typed.check_times(signed, int(time.time()))
+    signer = typed_data.recover_request(_port(state).pool, signed)
+    typed_data.check_times(signed, int(time.time()))
     if signed.request.action is Action.SUBMIT:
         parse_spec(signed.request.spec_json)
     return render.accepted(await _ask(state, SubmitAsked(signed, signer)))

@@ -70,7 +70,7 @@ def leader(
 
     The agent hands the signatures over and is trusted for nothing.
     """  # fmt: skip
-    from p2pool.wire.verifying import verify_leader
+    from p2pool.wire.verification import verify_leader
 
     pool, endpoints = _which(urls, chain_id, contract, number, config)
     trusted = _trusted(trust)

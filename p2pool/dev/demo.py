@@ -31,7 +31,7 @@ from p2pool.model.ids import PoolRef
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerState
 from p2pool.model.tasks.spec import Action, Resources, TaskSpec
-from p2pool.wire.typed import sign_grant, sign_request
+from p2pool.wire.typed_data import sign_grant, sign_request
 
 REPLICAS = 3
 MEMORY_BYTES = 64 * 1024 * 1024

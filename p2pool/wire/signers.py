@@ -15,7 +15,7 @@ from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
 from p2pool.model.messages.registry import Message, Order, Report, RequestForwarded
 from p2pool.model.tasks.spec import SignedRequest, Signers
-from p2pool.wire.typed import recover_signers
+from p2pool.wire.typed_data import recover_signers
 
 
 def requests_in(message: Message) -> tuple[SignedRequest, ...]:

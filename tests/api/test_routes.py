@@ -30,8 +30,8 @@ from p2pool.model.errors import (
 from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.ports.agent import InviteOffered, ReadIndexAsked, SubmitAsked
 from p2pool.model.tasks.spec import Action, SignedRequest, TaskRequest
-from p2pool.wire import typed
-from p2pool.wire.verifying import verify_leader
+from p2pool.wire import typed_data
+from p2pool.wire.verification import verify_leader
 from tests.api.conftest import Served
 from tests.api.fakes import NOT_YOURS, TASK_ID
 from tests.wire.committee import FOUNDING, A, B, C, proven, vote
@@ -46,7 +46,7 @@ def signed(pool: PoolRef = POOL, **change: Any) -> SignedRequest:
     now_s = int(time.time())
     spec = '{"image":"busybox","name":"a"}'
     request = TaskRequest(Action.SUBMIT, pool.pool_id, "", spec, b"r" * 32, now_s - 5, now_s + 600)
-    return typed.sign_request(pool, ACCOUNT, attrs.evolve(request, **change))
+    return typed_data.sign_request(pool, ACCOUNT, attrs.evolve(request, **change))
 
 
 async def test_reads_say_what_the_agent_knows_and_from_when(served: Served) -> None:
@@ -119,7 +119,7 @@ async def test_a_signed_request_reaches_the_agent_with_its_signer(served: Served
         "duplicate": False,
     }  # fmt: skip
     (asked,) = served.port.asked
-    assert asked == SubmitAsked(request, typed.recover_request(POOL, request))
+    assert asked == SubmitAsked(request, typed_data.recover_request(POOL, request))
 
 
 async def test_a_request_is_sent_again_while_there_is_no_leader(served: Served) -> None:

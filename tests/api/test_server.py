@@ -22,7 +22,7 @@ from p2pool.model.messages.task_streams import LogChunk
 from p2pool.model.ports.agent import Accepted, Ask, LogOptions
 from p2pool.model.ports.view import Event
 from p2pool.model.tasks.spec import LogGrant, SignedGrant
-from p2pool.wire import typed
+from p2pool.wire import typed_data
 from tests.api.conftest import Served
 from tests.api.fakes import ALLOCATION, NOT_YOURS, FakePort
 from tests.wire.samples import ACCOUNT, POOL
@@ -51,7 +51,7 @@ def _h2(headers: list[tuple[bytes, bytes]]) -> bytes:
 def grant() -> SignedGrant:
     """A grant for any task."""
     now_s = int(time.time())
-    return typed.sign_grant(POOL, ACCOUNT, LogGrant(1, "", now_s - 5, now_s + 60))
+    return typed_data.sign_grant(POOL, ACCOUNT, LogGrant(1, "", now_s - 5, now_s + 60))
 
 
 HOSTILE = {

@@ -18,7 +18,7 @@ from p2pool.dev.engine import BUSYBOX_IMAGE
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys import load_account
 from p2pool.model.tasks.spec import Action, Resources, SignedRequest, TaskSpec
-from p2pool.wire.typed import sign_request
+from p2pool.wire.typed_data import sign_request
 
 MIB = 1024 * 1024
 

@@ -13,7 +13,7 @@ from p2pool.dev.pool import PASSPHRASE, DevAgent, DevPool
 from p2pool.drivers.keys import load_account
 from p2pool.model.ids import PoolRef
 from p2pool.model.tasks.spec import Action, Constraint, Resources, SignedRequest, TaskSpec
-from p2pool.wire.typed import sign_request
+from p2pool.wire.typed_data import sign_request
 
 MIB = 1024 * 1024
 ENDLESS = ("sh", "-c", "while true; do sleep 1; done")

@@ -27,7 +27,7 @@ from p2pool.model.ids import Address, TaskId
 from p2pool.model.messages.task_streams import LogChunk
 from p2pool.model.ports.agent import InviteOffered, SubmitAsked
 from p2pool.model.tasks.spec import Action, RestartMode
-from p2pool.wire import typed
+from p2pool.wire import typed_data
 from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID
 from tests.client.conftest import Commands, Served
 from tests.wire.samples import NODE_ID, POOL
@@ -209,7 +209,7 @@ async def test_logs_are_whole_lines_under_a_grant_for_the_task(
     allocation, options, grant = served.port.logs.opened[0]
     assert (str(allocation), options.tail_lines, options.since_ms > 0) == (f"{ID}.0", 5, True)
     assert grant.grant.task == ID
-    assert typed.recover_grant(POOL, grant) == Address(NODE_ID)
+    assert typed_data.recover_grant(POOL, grant) == Address(NODE_ID)
     result = await commands(task, "logs", ID[:8], "--json")
     assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [
         "oops", "one", "two",

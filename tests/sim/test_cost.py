@@ -11,7 +11,7 @@ from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Desired, Order, Report
 from p2pool.model.tasks.spec import Action, SignedRequest, Signers, TaskRequest
 from p2pool.wire import signers
-from p2pool.wire.typed import sign_request
+from p2pool.wire.typed_data import sign_request
 from tests.sim.machine import Machine
 from tests.sim.pool import Pool, formed
 from tests.sim.world import MANAGER, POOL

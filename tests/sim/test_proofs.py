@@ -13,7 +13,7 @@ from p2pool.model.log.certificates import (
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import ReportAnswered
-from p2pool.wire.verifying import verify_leader
+from p2pool.wire.verification import verify_leader
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine
 from tests.sim.pool import Pool

@@ -11,7 +11,7 @@ from p2pool.model.ids import Address
 from p2pool.model.ports.agent import Accepted, ReadIndexAsked, SubmitAsked
 from p2pool.model.states import AllocationState, Intent, Membership, RaftRole
 from p2pool.model.tasks.spec import Action, GpuRequest, Resources, Signers, TaskSpec
-from p2pool.wire.typed import sign_request
+from p2pool.wire.typed_data import sign_request
 from tests.sim.checks import Checks
 from tests.sim.pool import ENDLESS, FORMED_MS, Pool, brief, formed
 from tests.sim.world import POOL, World

@@ -28,7 +28,7 @@ from p2pool.model.tasks.spec import (
     TaskRequest,
     TaskSpec,
 )
-from p2pool.wire.typed import sign_request
+from p2pool.wire.typed_data import sign_request
 from tests.sim import people, settled
 from tests.sim.checks import Checks
 from tests.sim.faults import FAULTS, Knobs

@@ -20,7 +20,7 @@ from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.registry import TYPES, PeerBinding
 from p2pool.model.tasks import spec
-from p2pool.wire import envelope, typed
+from p2pool.wire import envelope, typed_data
 from p2pool.wire.binding import make_binding
 from tests.codec.samples import example
 from tests.wire.samples import ACCOUNT, HEADER, KEY, NOW_S, POOL
@@ -51,7 +51,7 @@ def _current() -> dict[str, dict[str, Any]]:
         "configuration_hash": payloads.configuration_hash(example(raft.Configuration)),
         "hardware_digest": payloads.hardware_digest(example(Hardware)),
         "task_id": payloads.task_id(POOL, REQUEST),
-        "request_signature": typed.sign_request(POOL, ACCOUNT, REQUEST).signature,
+        "request_signature": typed_data.sign_request(POOL, ACCOUNT, REQUEST).signature,
         "binding": encode_struct(make_binding(POOL, ACCOUNT, KEY, NOW_S, 3600)),
     }
     return {

@@ -5,13 +5,13 @@ import attrs
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId
 from p2pool.model.messages.registry import Desired, Order, Ping, RequestForwarded
 from p2pool.model.tasks.spec import Action, SignedRequest, Signers, TaskRequest
-from p2pool.wire import typed
+from p2pool.wire import typed_data
 from p2pool.wire.signers import SignerCache
 from tests.wire.samples import ACCOUNT, NODE_ID, NOW_S, OTHER_ACCOUNT, POOL
 
 REQUEST = TaskRequest(Action.SUBMIT, 1, "", "{}", b"r" * 32, NOW_S, NOW_S + 600)
-MINE = typed.sign_request(POOL, ACCOUNT, REQUEST)
-OTHERS = typed.sign_request(POOL, OTHER_ACCOUNT, REQUEST)
+MINE = typed_data.sign_request(POOL, ACCOUNT, REQUEST)
+OTHERS = typed_data.sign_request(POOL, OTHER_ACCOUNT, REQUEST)
 BROKEN = attrs.evolve(MINE, signature=bytes(65))
 
 
@@ -25,7 +25,7 @@ def order(*requests: SignedRequest) -> Order:
 def test_signers_come_in_order() -> None:
     """One answer for each request, None for one that nobody signed."""
     cache = SignerCache(POOL)
-    mine, others = (Signers(typed.recover_request(POOL, one)) for one in (MINE, OTHERS))
+    mine, others = (Signers(typed_data.recover_request(POOL, one)) for one in (MINE, OTHERS))
     assert cache.signers_in(order(OTHERS, BROKEN, MINE)) == (others, None, mine)
     assert cache.signers_in(RequestForwarded(1, MINE, NODE_ID)) == (mine,)
     assert cache.signers_in(Ping(1)) == ()

@@ -26,7 +26,7 @@ from p2pool.model.tasks.spec import (
     Signers,
     TaskRequest,
 )
-from p2pool.wire import eip712, typed
+from p2pool.wire import eip712, typed_data
 from p2pool.wire.binding import binding_typed_data
 from tests.codec.samples import example, instances
 from tests.wire.samples import ACCOUNT, NOW_S, OTHER_ACCOUNT, POOL
@@ -35,21 +35,23 @@ ME, OTHER = (Address(bytes.fromhex(a.address[2:])) for a in (ACCOUNT, OTHER_ACCO
 REQUEST = TaskRequest(
     Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
 )
-SIGNED = typed.sign_request(POOL, ACCOUNT, REQUEST)
+SIGNED = typed_data.sign_request(POOL, ACCOUNT, REQUEST)
 DELEGATION = Delegation(1, OTHER, Scope.SUBMIT, NOW_S, NOW_S + 10**6)
 
 
 def test_a_request_tells_its_signer() -> None:
     """The account that signed is recovered, also from bytes."""
-    assert typed.recover_request(POOL, SIGNED) == ME
-    assert typed.recover_request(POOL, decode_struct(SignedRequest, encode_struct(SIGNED))) == ME
-    assert typed.recover_signers(POOL, SIGNED).principal == ME
-    typed.check_times(SIGNED, NOW_S)
+    assert typed_data.recover_request(POOL, SIGNED) == ME
+    assert (
+        typed_data.recover_request(POOL, decode_struct(SignedRequest, encode_struct(SIGNED))) == ME
+    )
+    assert typed_data.recover_signers(POOL, SIGNED).principal == ME
+    typed_data.check_times(SIGNED, NOW_S)
 
 
 def test_a_wallet_signs_the_same() -> None:
     """eth-account, given the typed data as a wallet is, makes the same signature."""
-    message = typed.request_typed_data(POOL, REQUEST)
+    message = typed_data.request_typed_data(POOL, REQUEST)
     assert Account.sign_typed_data(ACCOUNT.key, full_message=message).signature == SIGNED.signature
     types = [(field["type"], field["name"]) for field in message["types"]["TaskRequest"]]
     assert types == [
@@ -81,9 +83,9 @@ def test_digests_are_those_of_eth_account(
         NOW_S, NOW_S + 60, signature, bytes(64),
     )  # fmt: skip
     for message in (
-        typed.request_typed_data(POOL, request),
-        typed.delegation_typed_data(POOL, attrs.evolve(delegation, **times)),
-        typed.grant_typed_data(POOL, attrs.evolve(grant, **times)),
+        typed_data.request_typed_data(POOL, request),
+        typed_data.delegation_typed_data(POOL, attrs.evolve(delegation, **times)),
+        typed_data.grant_typed_data(POOL, attrs.evolve(grant, **times)),
         binding_typed_data(POOL, binding),
     ):
         reference = encode_typed_data(full_message=message)
@@ -106,7 +108,7 @@ def test_every_field_is_signed(change: dict[str, Any]) -> None:
     """A request changed after signing is somebody else's, who has no rights."""
     changed = attrs.evolve(SIGNED, request=attrs.evolve(REQUEST, **change))
     with suppress(BadSignature):
-        assert typed.recover_request(POOL, changed) != ME
+        assert typed_data.recover_request(POOL, changed) != ME
 
 
 @pytest.mark.parametrize(
@@ -124,15 +126,15 @@ def test_requests_that_nobody_should_sign(change: dict[str, Any], refusal: type[
     """Refused before a signature is made, and when one is presented."""
     request = attrs.evolve(REQUEST, **change)
     with pytest.raises(refusal):
-        typed.sign_request(POOL, ACCOUNT, request)
+        typed_data.sign_request(POOL, ACCOUNT, request)
     with pytest.raises(refusal):
-        typed.recover_request(POOL, attrs.evolve(SIGNED, request=request))
+        typed_data.recover_request(POOL, attrs.evolve(SIGNED, request=request))
 
 
 def test_domains_keep_pools_apart() -> None:
     """On another chain or contract the same bytes are somebody else's."""
     for pool in (attrs.evolve(POOL, chain_id=1), attrs.evolve(POOL, contract=Address(bytes(20)))):
-        assert typed.recover_request(pool, SIGNED) != ME
+        assert typed_data.recover_request(pool, SIGNED) != ME
 
 
 def test_signatures_have_one_form() -> None:
@@ -150,7 +152,7 @@ def test_signatures_have_one_form() -> None:
         b"\xff" * 32 + s + b"\x1b",
     ):
         with pytest.raises(BadSignature):
-            typed.recover_request(POOL, attrs.evolve(SIGNED, signature=wrong))
+            typed_data.recover_request(POOL, attrs.evolve(SIGNED, signature=wrong))
 
 
 @given(st.binary(max_size=66) | st.binary(min_size=64, max_size=64).map(lambda b: b + b"\x1c"))
@@ -165,46 +167,48 @@ def test_any_signature_is_an_account_or_refused(signature: bytes) -> None:
 def test_any_request_is_recovered_or_refused(signed: SignedRequest) -> None:
     """Whatever a decoded request holds, the answer is an account or a typed refusal."""
     with pytest.raises(Refusal):
-        typed.recover_request(POOL, signed)
+        typed_data.recover_request(POOL, signed)
     request = attrs.evolve(
         signed.request, pool_id=1, not_before_s=NOW_S, not_after_s=NOW_S + 1, request_id=b"r" * 32
     )
-    resigned = typed.sign_request(POOL, ACCOUNT, request)
-    assert typed.recover_request(POOL, resigned) == ME
+    resigned = typed_data.sign_request(POOL, ACCOUNT, request)
+    assert typed_data.recover_request(POOL, resigned) == ME
 
 
 def test_times() -> None:
     """Expired and future requests are stale, with the skew of a clock allowed in front."""
     skew_s = limits.CLOCK_SKEW_MAX_MS // 1000
-    typed.check_times(SIGNED, NOW_S - skew_s)
+    typed_data.check_times(SIGNED, NOW_S - skew_s)
     for now_s in (NOW_S - skew_s - 1, NOW_S + 601):
         with pytest.raises(Stale):
-            typed.check_times(SIGNED, now_s)
+            typed_data.check_times(SIGNED, now_s)
 
 
 def test_delegations() -> None:
     """A delegate signs for itself; the grantor's signature must be on its delegation."""
-    given_ = typed.sign_delegation(POOL, ACCOUNT, DELEGATION)
-    signed = typed.sign_request(POOL, OTHER_ACCOUNT, REQUEST, given_)
-    assert typed.recover_signers(POOL, signed) == Signers(OTHER, ME)
-    assert typed.recover_signers(POOL, signed).principal == ME
-    assert typed.recover_delegation(POOL, given_) == ME
+    given_ = typed_data.sign_delegation(POOL, ACCOUNT, DELEGATION)
+    signed = typed_data.sign_request(POOL, OTHER_ACCOUNT, REQUEST, given_)
+    assert typed_data.recover_signers(POOL, signed) == Signers(OTHER, ME)
+    assert typed_data.recover_signers(POOL, signed).principal == ME
+    assert typed_data.recover_delegation(POOL, given_) == ME
     with pytest.raises(NotAllowed):
-        typed.recover_signers(POOL, typed.sign_request(POOL, ACCOUNT, REQUEST, given_))
+        typed_data.recover_signers(POOL, typed_data.sign_request(POOL, ACCOUNT, REQUEST, given_))
     raised = attrs.evolve(given_, delegation=attrs.evolve(DELEGATION, scope=Scope.ADMIN))
-    assert typed.recover_signers(POOL, attrs.evolve(signed, delegation=raised)).principal != ME
+    assert typed_data.recover_signers(POOL, attrs.evolve(signed, delegation=raised)).principal != ME
     with pytest.raises(Stale):
-        typed.check_times(signed, NOW_S + 10**6 + 1)
-    short = typed.sign_delegation(POOL, ACCOUNT, attrs.evolve(DELEGATION, not_after_s=NOW_S + 10))
+        typed_data.check_times(signed, NOW_S + 10**6 + 1)
+    short = typed_data.sign_delegation(
+        POOL, ACCOUNT, attrs.evolve(DELEGATION, not_after_s=NOW_S + 10)
+    )
     with pytest.raises(Stale, match="Delegation"):
-        typed.check_times(attrs.evolve(signed, delegation=short), NOW_S + 11)
+        typed_data.check_times(attrs.evolve(signed, delegation=short), NOW_S + 11)
 
 
 def test_grants_travel_in_log_frames() -> None:
     """A grant is taken out of the frame that opens a log stream, with its delegation."""
-    given_ = typed.sign_delegation(POOL, ACCOUNT, DELEGATION)
+    given_ = typed_data.sign_delegation(POOL, ACCOUNT, DELEGATION)
     grant = LogGrant(1, "ab" * 16, NOW_S, NOW_S + 60)
-    signed = typed.sign_grant(POOL, OTHER_ACCOUNT, grant, given_)
+    signed = typed_data.sign_grant(POOL, OTHER_ACCOUNT, grant, given_)
     frame = attrs.evolve(
         example(LogsOpened),
         grant_pool_id=1,
@@ -212,19 +216,19 @@ def test_grants_travel_in_log_frames() -> None:
         grant_not_before_s=grant.not_before_s,
         grant_not_after_s=grant.not_after_s,
         grant_signature=signed.signature,
-        grant_delegation=typed.delegation_bytes(given_),
+        grant_delegation=typed_data.delegation_bytes(given_),
     )
-    found = typed.grant_of(decode_struct(LogsOpened, encode_struct(frame)))
+    found = typed_data.grant_of(decode_struct(LogsOpened, encode_struct(frame)))
     assert found == signed
-    assert typed.recover_grant(POOL, found) == OTHER
-    assert typed.recover_signers(POOL, found).grantor == ME
-    typed.check_times(found, NOW_S)
+    assert typed_data.recover_grant(POOL, found) == OTHER
+    assert typed_data.recover_signers(POOL, found).grantor == ME
+    typed_data.check_times(found, NOW_S)
     with pytest.raises(Malformed):
-        typed.grant_of(attrs.evolve(frame, grant_delegation=b"junk"))
-    assert typed.delegation_bytes(None) == b""
+        typed_data.grant_of(attrs.evolve(frame, grant_delegation=b"junk"))
+    assert typed_data.delegation_bytes(None) == b""
 
 
 def test_a_task_has_one_name() -> None:
     """Signed by whomever, however often, a request names the same task."""
-    again = typed.sign_request(POOL, OTHER_ACCOUNT, REQUEST)
-    assert typed.task_id(POOL, SIGNED) == typed.task_id(POOL, again)
+    again = typed_data.sign_request(POOL, OTHER_ACCOUNT, REQUEST)
+    assert typed_data.task_id(POOL, SIGNED) == typed_data.task_id(POOL, again)

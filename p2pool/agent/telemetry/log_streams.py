@@ -50,7 +50,7 @@ from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.tasks.spec import SignedGrant
 from p2pool.wire.envelope import open_sealed
-from p2pool.wire.typed import check_times, delegation_bytes, grant_of, recover_signers
+from p2pool.wire.typed_data import check_times, delegation_bytes, grant_of, recover_signers
 
 log = get_logger(__name__)
 

@@ -22,6 +22,7 @@ from nacl.signing import SigningKey
 from p2pool.codec.payloads import TYPE_NUMBERS
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
+from p2pool.model.bounded import Rate
 from p2pool.model.errors import Malformed, Refusal, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.log.certificates import CertificatesAnswered
@@ -33,7 +34,6 @@ from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.enclosed import EnclosedCache
 from p2pool.wire.envelope import max_bytes, open_sealed, seal
-from p2pool.wire.rate import Rate
 from p2pool.wire.replay import ReplayGuard, clock_differs
 from p2pool.wire.signers import SignerCache, requests_in
 

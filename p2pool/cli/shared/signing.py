@@ -12,7 +12,7 @@ from p2pool.model.tasks.spec import TaskRequest
 
 def show_request(pool: PoolRef, request: TaskRequest) -> None:
     """What would be signed, as a wallet takes it."""
-    from p2pool.wire.typed import request_typed_data
+    from p2pool.wire.typed_data import request_typed_data
 
     write_json(plain(request_typed_data(pool, request)))
 
@@ -22,7 +22,7 @@ def send_request(
 ) -> Answer:
     """Sign a request and have it carried out, saying what is waited for."""
     account = account_of(key, file)
-    from p2pool.wire.typed import sign_request
+    from p2pool.wire.typed_data import sign_request
 
     told: set[str] = set()
 

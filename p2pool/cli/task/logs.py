@@ -76,12 +76,12 @@ def logs(
     one, copies = _copies(client, name)
     pool = client.pool_ref()
     grant = grant_for(pool, one["task_id"])
-    from p2pool.wire import typed
+    from p2pool.wire import typed_data
 
     if dry_run:
-        write_json(plain(typed.grant_typed_data(pool, grant)))
+        write_json(plain(typed_data.grant_typed_data(pool, grant)))
         return
-    signed = typed.sign_grant(pool, account_of(key, passphrase_file), grant)
+    signed = typed_data.sign_grant(pool, account_of(key, passphrase_file), grant)
     options = LogOptions(
         follow=follow,
         tail_lines=-1 if tail is None else tail,

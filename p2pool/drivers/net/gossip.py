@@ -42,6 +42,7 @@ from libp2p.utils import encode_varint_prefixed
 from p2pool.drivers.net.economy import read_some
 from p2pool.drivers.net.frames import READ_BYTES, STREAM_ERRORS, FrameReader, reset_stream
 from p2pool.drivers.net.mesh import PoolRouter
+from p2pool.model.bounded import Rate
 from p2pool.model.errors import Malformed
 from p2pool.model.limits import (
     DIAL_TIMEOUT_MS,
@@ -54,7 +55,6 @@ from p2pool.model.limits import (
     STREAM_REOPEN_MIN_MS,
 )
 from p2pool.model.messages.registry import Channel
-from p2pool.wire.rate import Rate
 
 logger = logging.getLogger(__name__)
 
