@@ -38,8 +38,8 @@ from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.config import AgentConfig
-from p2pool.drivers.keys import load_or_make_peer_seed, load_or_make_token, peer_key_of
+from p2pool.drivers.config.schema import AgentConfig
+from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.events import KnownPeer, NetConfig
 from p2pool.drivers.net.network import Network

@@ -45,7 +45,7 @@ def run(
     """
     from p2pool.agent.bootstrap import BootstrapOptions, run_bootstrap
     from p2pool.cli.agent.run import with_log_options
-    from p2pool.drivers.config import CONFIG_NAME, load_config
+    from p2pool.drivers.config.schema import CONFIG_NAME, load_config
     from p2pool.drivers.logs import configure_logs
 
     directory = data_directory(data_dir)

@@ -114,7 +114,7 @@ def _which(
     """The pool and the chain's endpoints: from the options, the rest from the configuration."""
     if urls and chain_id is not None and contract is not None and number is not None:
         return PoolRef(chain_id, contract, number), urls
-    from p2pool.drivers.config import load_chain, load_config
+    from p2pool.drivers.config.schema import load_chain, load_config
 
     path = config_path(config)
     try:

@@ -46,17 +46,17 @@ def new(
     as_json: bool,
 ) -> None:
     """Make a key and write it to FILE, encrypted; nothing is overwritten."""
-    from p2pool.drivers import keys
+    from p2pool.drivers.keys import keystore
     from p2pool.model.errors import Conflict
 
     if file.exists():
         # Said before a passphrase is asked for.
         raise Conflict(f"The file {file} exists already.", hint="Name another.")
     private_key = _private_key(from_private_key) if from_private_key else os.urandom(32)
-    passphrase = keys.read_passphrase(
+    passphrase = keystore.read_passphrase(
         f"the new key {file.name}", file=passphrase_file, confirm=True
     )
-    address = keys.import_key_file(file, private_key, passphrase, light=light)
+    address = keystore.import_key_file(file, private_key, passphrase, light=light)
     _write(file, address, as_json)
 
 
@@ -67,12 +67,12 @@ def new(
 @json_option
 def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -> None:
     """Show the address of a key file; the private key is never shown."""
-    from p2pool.drivers import keys
+    from p2pool.drivers.keys import keystore
 
-    address = keys.key_file_address(file)
+    address = keystore.key_file_address(file)
     if check:
-        passphrase = keys.read_passphrase(f"the key {file.name}", file=passphrase_file)
-        opened = bytes.fromhex(keys.load_account(file, passphrase).address[2:])
+        passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
+        opened = bytes.fromhex(keystore.load_account(file, passphrase).address[2:])
         if opened != address:
             raise BadKey(f"The key in {file} is of 0x{opened.hex()}, not of 0x{address.hex()}.")
     _write(file, address, as_json)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from p2pool.drivers.config import load_config
+from p2pool.drivers.config.schema import load_config
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import P2poolError

@@ -25,7 +25,7 @@ from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.end import ended
 from p2pool.dev.narrator import Narrator
 from p2pool.dev.pool import DevAgent, DevPool
-from p2pool.drivers.keys import load_account
+from p2pool.drivers.keys.keystore import load_account
 from p2pool.model.errors import Misconfigured, Unavailable
 from p2pool.model.ids import PoolRef
 from p2pool.model.ports.agent import LogOptions

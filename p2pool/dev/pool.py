@@ -30,7 +30,7 @@ from p2pool.dev.state import AgentEntry, State
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.writer import KeyWriter
-from p2pool.drivers.config import (
+from p2pool.drivers.config.schema import (
     AgentConfig,
     ApiConfig,
     ChainConfig,
@@ -41,7 +41,7 @@ from p2pool.drivers.config import (
     RuntimeConfig,
     write_config,
 )
-from p2pool.drivers.keys import import_key_file
+from p2pool.drivers.keys.keystore import import_key_file
 from p2pool.model.chain.roster import RootRecord
 from p2pool.model.errors import Conflict, P2poolError, Unavailable
 from p2pool.model.ids import Address, NodeId, StoreId

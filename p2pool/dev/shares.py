@@ -2,8 +2,8 @@
 
 import psutil
 
-from p2pool.drivers.config import ResourcesConfig
-from p2pool.drivers.configrules import Size
+from p2pool.drivers.config.reader import Size
+from p2pool.drivers.config.schema import ResourcesConfig
 from p2pool.drivers.hardware.nvml import read_gpus
 
 DISK_RESERVE_BYTES = 64 * 1024 * 1024

@@ -29,8 +29,8 @@ import trio
 
 from p2pool.dev.engine import Engine, import_busybox, running_engine
 from p2pool.dev.pool import DevAgent, DevPool
-from p2pool.drivers.config import AgentConfig, ResourcesConfig
-from p2pool.drivers.configrules import Size
+from p2pool.drivers.config.reader import Size
+from p2pool.drivers.config.schema import AgentConfig, ResourcesConfig
 from tests.bench import passes, plain_docker
 from tests.bench.figures import User
 from tests.bench.rows import Row

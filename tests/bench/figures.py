@@ -16,7 +16,7 @@ from p2pool.cli.shared.options import request_for
 from p2pool.codec.spec.spec import spec_json
 from p2pool.dev.engine import BUSYBOX_IMAGE
 from p2pool.dev.pool import DevAgent, DevPool
-from p2pool.drivers.keys import load_account
+from p2pool.drivers.keys.keystore import load_account
 from p2pool.model.tasks.spec import Action, Resources, SignedRequest, TaskSpec
 from p2pool.wire.typed_data import sign_request
 

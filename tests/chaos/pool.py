@@ -21,7 +21,7 @@ from p2pool.dev.anvil import Anvil
 from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.dev.processes import Child
-from p2pool.drivers.config import AgentConfig
+from p2pool.drivers.config.schema import AgentConfig
 from p2pool.model.errors import P2poolError
 from p2pool.model.ports.runtime import ContainerState
 from tests.chaos.blocks import View

@@ -7,7 +7,7 @@ import trio
 
 from p2pool.drivers.checks.network import address_check, clock_check, judge_clock, port_checks
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.drivers.net.observed import observed_host
+from p2pool.drivers.net.reachability.identify import observed_host
 from p2pool.model.ids import PeerKey
 from p2pool.model.machine.checks import Verdict
 from tests.net.hosts import Node, everyone_is_a_member

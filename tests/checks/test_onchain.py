@@ -9,7 +9,7 @@ from p2pool.dev.anvil import Anvil
 from p2pool.dev.contracts import new_account
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.checks.onchain import chain_checks, endpoint_checks, read_pool
-from p2pool.drivers.config import (
+from p2pool.drivers.config.schema import (
     AgentConfig,
     ChainConfig,
     ContractAddresses,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pool.drivers.config import (
+from p2pool.drivers.config.schema import (
     AgentConfig,
     default_directory,
     load_config,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pool.drivers import keys
+from p2pool.drivers.keys import keystore
 from p2pool.model.errors import BadKey, Conflict, Misconfigured
 
 PASSPHRASE = "correct horse"
@@ -20,15 +20,15 @@ def quiet(_: str) -> None:
 
 def make(path: Path) -> bytes:
     """A key file with a cheap scrypt."""
-    return keys.new_key_file(path, PASSPHRASE, light=True, note=quiet)
+    return keystore.new_key_file(path, PASSPHRASE, light=True, note=quiet)
 
 
 def test_a_new_key_opens_with_its_passphrase(tmp_path: Path) -> None:
     """The address in the file, of the account and returned are one; the mode is 0600."""
     path = tmp_path / "node.json"
     address = make(path)
-    account = keys.load_account(path, PASSPHRASE, note=quiet)
-    assert bytes.fromhex(account.address[2:]) == address == keys.key_file_address(path)
+    account = keystore.load_account(path, PASSPHRASE, note=quiet)
+    assert bytes.fromhex(account.address[2:]) == address == keystore.key_file_address(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert json.loads(path.read_text())["crypto"]["kdf"] == "scrypt"
     assert [p.name for p in tmp_path.iterdir()] == ["node.json"]
@@ -37,7 +37,7 @@ def test_a_new_key_opens_with_its_passphrase(tmp_path: Path) -> None:
 def test_an_imported_key_keeps_its_address(tmp_path: Path) -> None:
     """A known private key gives the address that every wallet gives it (anvil's first)."""
     key = bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
-    address = keys.import_key_file(tmp_path / "k", key, PASSPHRASE, light=True, note=quiet)
+    address = keystore.import_key_file(tmp_path / "k", key, PASSPHRASE, light=True, note=quiet)
     assert address.hex() == "f39fd6e51aad88f6f4ce6ab8827279cfffb92266"
 
 
@@ -55,7 +55,7 @@ def test_a_wrong_passphrase_is_told_as_such(tmp_path: Path) -> None:
     """Not as a MAC mismatch."""
     make(tmp_path / "k")
     with pytest.raises(BadKey, match="Wrong passphrase"):
-        keys.load_account(tmp_path / "k", "wrong", note=quiet)
+        keystore.load_account(tmp_path / "k", "wrong", note=quiet)
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def test_what_is_no_keystore_is_told(tmp_path: Path, text: str) -> None:
     """Any file gives an account or BadKey, never a traceback."""
     (tmp_path / "k").write_text(text)
     with pytest.raises(BadKey, match="not a version 3 keystore"):
-        keys.load_account(tmp_path / "k", PASSPHRASE, note=quiet)
+        keystore.load_account(tmp_path / "k", PASSPHRASE, note=quiet)
 
 
 def test_missing_files_and_directories_are_told(tmp_path: Path) -> None:
     """With the path, and what is wrong with it."""
     with pytest.raises(BadKey, match="No such file"):
-        keys.load_account(tmp_path / "none", PASSPHRASE)
+        keystore.load_account(tmp_path / "none", PASSPHRASE)
     with pytest.raises(Misconfigured, match="cannot be written"):
         make(tmp_path / "none" / "k")
     with pytest.raises(BadKey, match="empty"):
-        keys.new_key_file(tmp_path / "k", "", light=True)
+        keystore.new_key_file(tmp_path / "k", "", light=True)
 
 
 def test_a_full_strength_key_says_what_it_does(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_full_strength_key_says_what_it_does(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        keys.new_key_file(tmp_path / "k", PASSPHRASE, note=stop)
+        keystore.new_key_file(tmp_path / "k", PASSPHRASE, note=stop)
     assert "Encrypting k" in said[0]
 
 
@@ -103,22 +103,24 @@ def test_where_a_passphrase_comes_from(tmp_path: Path) -> None:
     def prompt(_: str) -> str:
         return "from prompt"
 
-    assert keys.read_passphrase("k", file=file, environ=env) == "from file"
-    assert keys.read_passphrase("k", environ=by_env) == "from file"
-    assert keys.read_passphrase("k", environ=env, prompt=prompt) == "from env"
-    assert keys.read_passphrase("k", environ={}, prompt=prompt, confirm=True) == "from prompt"
+    assert keystore.read_passphrase("k", file=file, environ=env) == "from file"
+    assert keystore.read_passphrase("k", environ=by_env) == "from file"
+    assert keystore.read_passphrase("k", environ=env, prompt=prompt) == "from env"
+    assert keystore.read_passphrase("k", environ={}, prompt=prompt, confirm=True) == "from prompt"
 
 
 def test_two_passphrases_that_differ_are_refused() -> None:
     """A typing error in a new key's passphrase would lose the key."""
     answers = iter(["one", "two"])
     with pytest.raises(BadKey, match="differ"):
-        keys.read_passphrase("k", environ={}, prompt=lambda _: next(answers), confirm=True)
+        keystore.read_passphrase("k", environ={}, prompt=lambda _: next(answers), confirm=True)
 
 
 def test_without_a_terminal_the_error_names_the_other_ways() -> None:
     """A service has nobody to ask."""
-    code = "from p2pool.drivers.keys import read_passphrase; read_passphrase('k', environ={})"
+    code = (
+        "from p2pool.drivers.keys.keystore import read_passphrase; read_passphrase('k', environ={})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
@@ -127,32 +129,32 @@ def test_without_a_terminal_the_error_names_the_other_ways() -> None:
 
 def test_the_peer_seed_is_made_once(tmp_path: Path) -> None:
     """32 bytes, 0600, the same at each start, with a public key of 32 bytes."""
-    seed = keys.load_or_make_peer_seed(tmp_path)
-    path = tmp_path / keys.PEER_SEED_NAME
-    assert path.read_bytes() == seed == keys.load_or_make_peer_seed(tmp_path)
-    assert len(seed) == len(keys.peer_key_of(seed)) == 32
+    seed = keystore.load_or_make_peer_seed(tmp_path)
+    path = tmp_path / keystore.PEER_SEED_NAME
+    assert path.read_bytes() == seed == keystore.load_or_make_peer_seed(tmp_path)
+    assert len(seed) == len(keystore.peer_key_of(seed)) == 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_spoilt_peer_seed_is_refused(tmp_path: Path) -> None:
     """A short file or one that others can read is never used, nor replaced."""
-    path = tmp_path / keys.PEER_SEED_NAME
-    keys.load_or_make_peer_seed(tmp_path)
+    path = tmp_path / keystore.PEER_SEED_NAME
+    keystore.load_or_make_peer_seed(tmp_path)
     path.chmod(0o644)
     with pytest.raises(BadKey, match="chmod 600"):
-        keys.load_or_make_peer_seed(tmp_path)
+        keystore.load_or_make_peer_seed(tmp_path)
     path.chmod(0o600)
     path.write_bytes(b"short")
     with pytest.raises(BadKey, match="5 bytes, not 32"):
-        keys.load_or_make_peer_seed(tmp_path)
+        keystore.load_or_make_peer_seed(tmp_path)
     assert path.read_bytes() == b"short"
 
 
 def test_the_token_is_made_once(tmp_path: Path) -> None:
     """Agent and client read the same one; without an agent there is none."""
     with pytest.raises(BadKey, match="No such file"):
-        keys.read_token(tmp_path)
-    token = keys.load_or_make_token(tmp_path)
-    assert token == keys.load_or_make_token(tmp_path) == keys.read_token(tmp_path)
+        keystore.read_token(tmp_path)
+    token = keystore.load_or_make_token(tmp_path)
+    assert token == keystore.load_or_make_token(tmp_path) == keystore.read_token(tmp_path)
     assert len(token) == 43
-    assert stat.S_IMODE((tmp_path / keys.TOKEN_NAME).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / keystore.TOKEN_NAME).stat().st_mode) == 0o600

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pool.drivers import keys, redaction
+from p2pool.drivers import redaction
+from p2pool.drivers.keys import keystore
 from p2pool.drivers.logs import configure_logs, get_logger
 from p2pool.model.errors import Misconfigured
 
@@ -76,11 +77,11 @@ def test_an_exceptions_text_is_rid_of_secrets(format: str) -> None:
 def test_what_keys_reads_is_registered(tmp_path: Path) -> None:
     """A key, a seed, a token and a passphrase that pass through `keys` never show up again."""
     out = logged()
-    passphrase = keys.read_passphrase("k", environ={"P2POOL_PASSPHRASE": "a long passphrase"})
-    keys.new_key_file(tmp_path / "k", passphrase, light=True)
-    account = keys.load_account(tmp_path / "k", passphrase, note=lambda _: None)
-    seed = keys.load_or_make_peer_seed(tmp_path)
-    token = keys.load_or_make_token(tmp_path)
+    passphrase = keystore.read_passphrase("k", environ={"P2POOL_PASSPHRASE": "a long passphrase"})
+    keystore.new_key_file(tmp_path / "k", passphrase, light=True)
+    account = keystore.load_account(tmp_path / "k", passphrase, note=lambda _: None)
+    seed = keystore.load_or_make_peer_seed(tmp_path)
+    token = keystore.load_or_make_token(tmp_path)
     private = bytes(account.key)
     get_logger("p2pool.t").info("all", v=[passphrase, private, private.hex(), seed, token])
     (line,) = out.getvalue().splitlines()

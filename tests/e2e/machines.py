@@ -20,8 +20,8 @@ from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
-from p2pool.drivers.config import load_config
-from p2pool.drivers.keys import load_account
+from p2pool.drivers.config.schema import load_config
+from p2pool.drivers.keys.keystore import load_account
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 from tests.e2e.actions import Acting
 from tests.e2e.conftest import IMAGE, p2pool

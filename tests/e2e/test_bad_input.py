@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from p2pool.dev.anvil import Anvil, start_anvil
-from p2pool.drivers.config import (
+from p2pool.drivers.config.schema import (
     AgentConfig,
     ApiConfig,
     ChainConfig,
@@ -27,7 +27,7 @@ from p2pool.drivers.config import (
     load_config,
     write_config,
 )
-from p2pool.drivers.keys import import_key_file
+from p2pool.drivers.keys.keystore import import_key_file
 from p2pool.model.ids import Address
 from tests.e2e.conftest import p2pool
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pool.drivers.config import load_config
-from p2pool.drivers.keys import import_key_file
+from p2pool.drivers.config.schema import load_config
+from p2pool.drivers.keys.keystore import import_key_file
 from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import IMAGE, p2pool
 

@@ -16,8 +16,8 @@ from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
-from p2pool.drivers.config import ResourcesConfig, load_config, write_config
-from p2pool.drivers.keys import import_key_file, load_account
+from p2pool.drivers.config.schema import ResourcesConfig, load_config, write_config
+from p2pool.drivers.keys.keystore import import_key_file, load_account
 from p2pool.model.ids import Address, NodeId
 from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import p2pool

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from p2pool.dev import places
-from p2pool.drivers.config import write_config
+from p2pool.drivers.config.schema import write_config
 from tests.first_run.strangers import DEADLINE_S, Completed, Stranger
 from tests.first_run.test_threads import config_of
 

@@ -13,7 +13,7 @@ import pytest
 
 from p2pool.cli import errors
 from p2pool.dev.processes import spawn, wait_line
-from p2pool.drivers.config import NetworkConfig, write_config
+from p2pool.drivers.config.schema import NetworkConfig, write_config
 from p2pool.model.errors import DiskFull, Malformed, Misconfigured, P2poolError, Unavailable
 from tests.first_run.strangers import Stranger
 from tests.first_run.test_threads import config_of

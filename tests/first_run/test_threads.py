@@ -21,7 +21,7 @@ from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.runtime import WANTED, choose, remove_image
 from p2pool.drivers.chain.join_driver import find_in_file
 from p2pool.drivers.checks.run import Subject, run_checks
-from p2pool.drivers.config import (
+from p2pool.drivers.config.schema import (
     AgentConfig,
     ApiConfig,
     ChainConfig,

@@ -16,9 +16,9 @@ from p2pool.drivers.net.events import (
     PeerDisconnected,
     Standing,
 )
-from p2pool.drivers.net.frames import FrameStream
-from p2pool.drivers.net.gossip import PoolPubsub
 from p2pool.drivers.net.network import Network
+from p2pool.drivers.net.pubsub import PoolPubsub
+from p2pool.drivers.net.transport.frames import FrameStream
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages.registry import Channel
 

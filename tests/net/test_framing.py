@@ -5,9 +5,14 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.drivers.net.addresses import parse_full_address, peer_id_of, without_peer_id
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.drivers.net.frames import FRAMES_PER_TURN, FrameReader, SendQueue, encode_frame
+from p2pool.drivers.net.peers.addresses import parse_full_address, peer_id_of, without_peer_id
+from p2pool.drivers.net.transport.frames import (
+    FRAMES_PER_TURN,
+    FrameReader,
+    SendQueue,
+    encode_frame,
+)
 from p2pool.model.errors import Malformed, Misconfigured
 from p2pool.model.ids import PeerKey
 from p2pool.model.limits import STREAM_FRAME_MAX_BYTES

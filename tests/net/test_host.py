@@ -9,8 +9,8 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from p2pool.drivers.net.addresses import peer_id_of
-from p2pool.drivers.net.host import build_host
+from p2pool.drivers.net.host.host import build_host
+from p2pool.drivers.net.peers.addresses import peer_id_of
 from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS
 from tests.net.hosts import running
 

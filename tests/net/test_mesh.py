@@ -14,9 +14,10 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.score import PeerScorer, ScoreParams
 from multiaddr import Multiaddr
 
-from p2pool.drivers.net import gossip, mesh
-from p2pool.drivers.net.addresses import peer_id_of
+from p2pool.drivers.net import mesh
+from p2pool.drivers.net import pubsub as gossip
 from p2pool.drivers.net.mesh import HEARTBEAT_INTERVAL_S
+from p2pool.drivers.net.peers.addresses import peer_id_of
 from p2pool.model.limits import GOSSIP_PER_FORWARDER_PER_S
 from p2pool.model.messages.registry import Channel
 from tests.net.hosts import TOPICS, Node, introduce, publish_until, pubsub_of, running, wait_members

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.drivers.net.peers import PeerBook
+from p2pool.drivers.net.peers.peer_book import PeerBook
 from p2pool.model.ids import PeerKey
 from p2pool.model.limits import ADDRESSES_MAX, DIAL_BACKOFF_MAX_MS, DIAL_BACKOFF_MIN_MS
 

@@ -73,7 +73,7 @@ class Accounts:
     folders: dict[str, Account] = attrs.field(factory=dict)
 
     def add(self, test: str, seconds: float) -> None:
-        """Count for a test, by its pytest id such as `tests/net/test_gossip.py::test_it`."""
+        """Count for a test, by its pytest id such as `tests/net/test_pubsub.py::test_it`."""
         account = self.folders.setdefault(folder_of(test), Account())
         account.seconds[test] = account.seconds.get(test, 0.0) + seconds
 

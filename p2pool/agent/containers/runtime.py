@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pool.drivers.config import AgentConfig, RuntimeConfig
+from p2pool.drivers.config.schema import AgentConfig, RuntimeConfig
 from p2pool.drivers.containers.docker.engine.capabilities import GpuPath
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime

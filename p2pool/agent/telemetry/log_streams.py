@@ -23,8 +23,8 @@ from p2pool.core.fsm.permissions import may_read
 from p2pool.core.node import Node
 from p2pool.core.peererrors import error_of
 from p2pool.drivers.logs import get_logger
-from p2pool.drivers.net.frames import FrameStream
 from p2pool.drivers.net.network import Network
+from p2pool.drivers.net.transport.frames import FrameStream
 from p2pool.model import limits
 from p2pool.model.errors import (
     BadSignature,

@@ -15,7 +15,7 @@ from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict, worst
 
 if TYPE_CHECKING:
-    from p2pool.drivers.config import AgentConfig
+    from p2pool.drivers.config.schema import AgentConfig
 
 MARKS = {
     Verdict.PASS: ("ok", "green"),
@@ -52,13 +52,13 @@ def check(
     No passphrase is asked for and nothing is sent. A container is run once, to see that one starts
     and which GPUs it sees. Exit code 0: nothing failed; 1: something did.
     """
-    from p2pool.drivers.config import CONFIG_NAME, load_config
+    from p2pool.drivers.config.schema import CONFIG_NAME, load_config
 
     directory = data_directory(data_dir)
     settings = load_config(config.expanduser() if config else directory / CONFIG_NAME)
     named = node_key or directory / NODE_KEY_NAME
     if node is None and (node_key is not None or named.exists()):
-        from p2pool.drivers.keys import key_file_address
+        from p2pool.drivers.keys.keystore import key_file_address
 
         node = key_file_address(named.expanduser())
     groups = tuple(Group(name) for name in only) or tuple(Group)

@@ -21,7 +21,7 @@ from p2pool.model.errors import BadKey, Misconfigured
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-    from p2pool.drivers.config import AgentConfig
+    from p2pool.drivers.config.schema import AgentConfig
 
 NODE_KEY_NAME = "node.json"
 
@@ -78,7 +78,7 @@ def run(
     Its containers run on when it ends, and are found again when it is back. With --json the first
     line on standard output says where the API listens; log lines go to standard error.
     """
-    from p2pool.drivers.config import CONFIG_NAME, load_config
+    from p2pool.drivers.config.schema import CONFIG_NAME, load_config
     from p2pool.drivers.logs import configure_logs
 
     directory = data_directory(data_dir)
@@ -160,7 +160,7 @@ def with_log_options(settings: "AgentConfig", level: str | None, form: str | Non
 
 
 def _account(path: Path, passphrase_file: Path | None, what: str) -> "LocalAccount":
-    from p2pool.drivers.keys import load_account, read_passphrase
+    from p2pool.drivers.keys.keystore import load_account, read_passphrase
 
     path = path.expanduser()
     if not path.exists():

@@ -67,7 +67,7 @@ def check_bootstrap(
 ) -> tuple[str, ...]:
     """Each is a full multiaddr with the peer's id, or wrong usage."""
     if value:
-        from p2pool.drivers.net.addresses import parse_full_address
+        from p2pool.drivers.net.peers.addresses import parse_full_address
 
         for address in value:
             try:
@@ -121,7 +121,7 @@ def create(
     import trio
 
     from p2pool.drivers.chain.writer import DryWriter
-    from p2pool.drivers.config import load_chain
+    from p2pool.drivers.config.schema import load_chain
 
     if not name.strip() or len(name.encode()) > limits.NAME_MAX_BYTES:
         raise click.UsageError(f"--name is to have 1 to {limits.NAME_MAX_BYTES} bytes.")
@@ -301,7 +301,7 @@ def start(
     import trio
 
     from p2pool.drivers.chain.writer import DryWriter
-    from p2pool.drivers.config import load_chain, load_config
+    from p2pool.drivers.config.schema import load_chain, load_config
 
     path = config_path(config)
     chain_config = load_chain(path)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def pool_number(path: Path, given: int | None) -> int:
     """The pool that is meant: the one given, else that of the configuration."""
-    from p2pool.drivers.config import load_config
+    from p2pool.drivers.config.schema import load_config
 
     return load_config(path).pool.id if given is None else given
 
@@ -87,7 +87,7 @@ def leave(
     import trio
 
     from p2pool.drivers.chain.writer import DryWriter
-    from p2pool.drivers.config import load_chain
+    from p2pool.drivers.config.schema import load_chain
 
     path = config_path(config)
     chain_config, number = load_chain(path), pool_number(path, pool_id)
@@ -154,7 +154,7 @@ def end(
     import trio
 
     from p2pool.drivers.chain.writer import DryWriter
-    from p2pool.drivers.config import load_chain
+    from p2pool.drivers.config.schema import load_chain
 
     chain_config = load_chain(config_path(config))
     if as_json and not (yes or dry_run):

@@ -101,7 +101,7 @@ def eject(
 
     from p2pool.cli.pool.create import write_dry
     from p2pool.drivers.chain.writer import DryWriter
-    from p2pool.drivers.config import load_chain, load_config
+    from p2pool.drivers.config.schema import load_chain, load_config
 
     path = config_path(config)
     chain_config = load_chain(path)

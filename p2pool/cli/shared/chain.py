@@ -18,7 +18,7 @@ from p2pool.model.ids import ADDRESS_BYTES, Address
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import Chain
     from p2pool.drivers.chain.writer import DryWriter, KeyWriter
-    from p2pool.drivers.config import ChainConfig
+    from p2pool.drivers.config.schema import ChainConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ def config_option(command: F) -> F:
 
 def config_path(given: Path | None) -> Path:
     """The configuration that is meant."""
-    from p2pool.drivers.config import CONFIG_NAME, default_directory
+    from p2pool.drivers.config.schema import CONFIG_NAME, default_directory
 
     return given.expanduser() if given else default_directory() / CONFIG_NAME
 
@@ -66,7 +66,7 @@ def writer_maker(
     from p2pool.drivers.chain.writer import DryWriter, KeyWriter
 
     if dry_run:
-        from p2pool.drivers.keys import key_file_address
+        from p2pool.drivers.keys.keystore import key_file_address
 
         if not key:
             raise Misconfigured("Whose transactions? No key is given.", hint="--key FILE")

@@ -74,7 +74,7 @@ def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":
             "This has to be signed, and no key is given.",
             hint="Name a key file: --key FILE or P2POOL_KEY. Make one: p2pool wallet new.",
         )
-    from p2pool.drivers.keys import load_account, read_passphrase
+    from p2pool.drivers.keys.keystore import load_account, read_passphrase
 
     path = Path(key).expanduser()
     file = Path(passphrase_file).expanduser() if passphrase_file else None

@@ -40,7 +40,7 @@ def log_options(command: F) -> F:
 
 def data_directory(given: Path | None) -> Path:
     """The data directory that is meant."""
-    from p2pool.drivers.config import default_directory
+    from p2pool.drivers.config.schema import default_directory
 
     return given.expanduser() if given else default_directory()
 

@@ -17,7 +17,11 @@ import requests
 import trio
 
 from p2pool.drivers.chain.rpc import direct
-from p2pool.drivers.net.addresses import check_listen_addresses, expand_wildcards, host_and_port
+from p2pool.drivers.net.peers.addresses import (
+    check_listen_addresses,
+    expand_wildcards,
+    host_and_port,
+)
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.machine.checks import Check, Group, Verdict

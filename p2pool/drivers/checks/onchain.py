@@ -11,7 +11,7 @@ from p2pool.codec.text.requirements import parse_requirements
 from p2pool.drivers.chain.addresses import Addresses, text_of
 from p2pool.drivers.chain.contracts import Chain, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted, Rpc
-from p2pool.drivers.config import AgentConfig
+from p2pool.drivers.config.schema import AgentConfig
 from p2pool.model import limits
 from p2pool.model.errors import (
     ChainUnavailable,

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from p2pool.drivers.checks import machine, network, onchain, software
-from p2pool.drivers.config import AgentConfig
+from p2pool.drivers.config.schema import AgentConfig
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.hardware.host import read_host
 from p2pool.drivers.hardware.nvml import NvmlAnswer, read_gpus
@@ -94,8 +94,8 @@ async def _software(subject: Subject, hardware: Hardware) -> list[Check]:
 
 
 async def _network(config: AgentConfig) -> list[Check]:
-    from p2pool.drivers.net.addresses import parse_full_address
-    from p2pool.drivers.net.observed import observed_host
+    from p2pool.drivers.net.peers.addresses import parse_full_address
+    from p2pool.drivers.net.reachability.identify import observed_host
 
     checks = await trio.to_thread.run_sync(
         network.port_checks, config.network.listen, config.api.bind

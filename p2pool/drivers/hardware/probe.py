@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from p2pool.drivers.config import ResourcesConfig
+from p2pool.drivers.config.schema import ResourcesConfig
 from p2pool.drivers.hardware.host import Host, read_host, read_load
 from p2pool.drivers.hardware.nvml import NvmlAnswer, read_gpus
 from p2pool.model import limits

@@ -16,14 +16,6 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 
-from p2pool.drivers.net.addresses import (
-    check_listen_addresses,
-    expand_wildcards,
-    parse_full_address,
-    peer_key_of,
-    without_peer_id,
-)
-from p2pool.drivers.net.dialling import Dialler
 from p2pool.drivers.net.event_queue import EventQueue
 from p2pool.drivers.net.events import (
     GossipReceived,
@@ -34,13 +26,26 @@ from p2pool.drivers.net.events import (
     PeerDisconnected,
     Standing,
 )
-from p2pool.drivers.net.frames import STREAM_ERRORS, FrameStream, encode_frame, reset_stream
-from p2pool.drivers.net.gossip import PoolPubsub
-from p2pool.drivers.net.host import DEFAULT_MUXER, build_host
-from p2pool.drivers.net.links import FRAME_CHANNELS, PROTOCOLS, SENDABLE, Link
+from p2pool.drivers.net.host.host import DEFAULT_MUXER, build_host
+from p2pool.drivers.net.host.lifecycle import Service
 from p2pool.drivers.net.patience import wait_awake
-from p2pool.drivers.net.peers import PeerBook
-from p2pool.drivers.net.service import Service
+from p2pool.drivers.net.peer_link import FRAME_CHANNELS, PROTOCOLS, SENDABLE, Link
+from p2pool.drivers.net.peers.addresses import (
+    check_listen_addresses,
+    expand_wildcards,
+    parse_full_address,
+    peer_key_of,
+    without_peer_id,
+)
+from p2pool.drivers.net.peers.dialer import Dialler
+from p2pool.drivers.net.peers.peer_book import PeerBook
+from p2pool.drivers.net.pubsub import PoolPubsub
+from p2pool.drivers.net.transport.frames import (
+    STREAM_ERRORS,
+    FrameStream,
+    encode_frame,
+    reset_stream,
+)
 from p2pool.model.errors import NotFound
 from p2pool.model.ids import PeerKey
 from p2pool.model.limits import (

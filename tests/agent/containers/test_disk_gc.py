@@ -11,7 +11,7 @@ from p2pool.agent.containers.disk_gc import Tidy
 from p2pool.agent.loop import Loop
 from p2pool.core.worker.attempt import Item
 from p2pool.core.worker.events import QuotaExceeded
-from p2pool.drivers.config import VolumesConfig
+from p2pool.drivers.config.schema import VolumesConfig
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId
 from p2pool.model.ports.runtime import ContainerRuntime, Held, Overuse

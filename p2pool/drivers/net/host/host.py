@@ -39,9 +39,9 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
-from p2pool.drivers.net.addresses import peer_key_of
-from p2pool.drivers.net.economy import BufferedStream, PoolYamux
-from p2pool.drivers.net.frames import STREAM_ERRORS, reset_stream
+from p2pool.drivers.net.peers.addresses import peer_key_of
+from p2pool.drivers.net.transport.frames import STREAM_ERRORS, reset_stream
+from p2pool.drivers.net.transport.muxer import BufferedStream, PoolYamux
 from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS, STREAMS_PER_PEER_MAX
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import trio
 from libp2p.peer.id import ID
 
 from p2pool.drivers.net.events import BYSTANDER_CHANNELS, PERMITTED, Standing
-from p2pool.drivers.net.frames import (
+from p2pool.drivers.net.transport.frames import (
     STREAM_ERRORS,
     FrameReader,
     FrameStream,

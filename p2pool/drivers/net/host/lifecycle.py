@@ -15,10 +15,10 @@ from libp2p.abc import INotifee
 from libp2p.peer.id import ID
 from libp2p.tools.anyio_service import background_trio_service
 
-from p2pool.drivers.net.addresses import port_taken
-from p2pool.drivers.net.frames import STREAM_ERRORS
-from p2pool.drivers.net.gossip import PoolPubsub
-from p2pool.drivers.net.host import PoolHost
+from p2pool.drivers.net.host.host import PoolHost
+from p2pool.drivers.net.peers.addresses import port_taken
+from p2pool.drivers.net.pubsub import PoolPubsub
+from p2pool.drivers.net.transport.frames import STREAM_ERRORS
 
 StreamHandler = Callable[[Any], Awaitable[None]]
 

@@ -9,7 +9,7 @@ py-libp2p 0.8.1 does for every one of them counts:
   one that was read: `read_some` gives credit once half of the window is used, as go-yamux does;
 - Yamux describes each frame that it writes for a log that nobody reads: `PoolYamux` does not.
 
-Together a message costs a third less (tests/net/test_economy.py counts the frames).
+Together a message costs a third less (tests/net/test_muxer.py counts the frames).
 """
 
 from typing import Any

@@ -12,10 +12,10 @@ from typing import Any
 
 import trio
 
-from p2pool.drivers.net.addresses import peer_id_of, resolve
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.drivers.net.frames import STREAM_ERRORS
-from p2pool.drivers.net.peers import PeerBook
+from p2pool.drivers.net.peers.addresses import peer_id_of, resolve
+from p2pool.drivers.net.peers.peer_book import PeerBook
+from p2pool.drivers.net.transport.frames import STREAM_ERRORS
 from p2pool.model.limits import CONNECTIONS_AIM, DIAL_TIMEOUT_MS, DIALS_IN_FLIGHT_MAX
 
 IDLE_MS = 1_000

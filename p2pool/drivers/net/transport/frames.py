@@ -18,8 +18,8 @@ import trio
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.stream.exceptions import StreamEOF
 
-from p2pool.drivers.net.economy import read_some
 from p2pool.drivers.net.patience import wait_awake
+from p2pool.drivers.net.transport.muxer import read_some
 from p2pool.model.errors import Malformed, Unavailable
 from p2pool.model.limits import (
     PEER_SEND_QUEUE_MAX,

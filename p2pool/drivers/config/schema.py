@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import platformdirs
 
-from p2pool.drivers.configrules import Size, read_section_tables, toml_text
+from p2pool.drivers.config.reader import Size, read_section_tables, toml_text
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import Address, PoolRef

@@ -39,9 +39,9 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.utils import encode_varint_prefixed
 
-from p2pool.drivers.net.economy import read_some
-from p2pool.drivers.net.frames import READ_BYTES, STREAM_ERRORS, FrameReader, reset_stream
 from p2pool.drivers.net.mesh import PoolRouter
+from p2pool.drivers.net.transport.frames import READ_BYTES, STREAM_ERRORS, FrameReader, reset_stream
+from p2pool.drivers.net.transport.muxer import read_some
 from p2pool.model.bounded import Rate
 from p2pool.model.errors import Malformed
 from p2pool.model.limits import (

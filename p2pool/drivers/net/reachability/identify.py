@@ -16,11 +16,11 @@ from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
 from nacl.utils import random
 
-from p2pool.drivers.net.addresses import peer_id_of, resolve
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.drivers.net.frames import STREAM_ERRORS
-from p2pool.drivers.net.host import build_host
-from p2pool.drivers.net.service import Service
+from p2pool.drivers.net.host.host import build_host
+from p2pool.drivers.net.host.lifecycle import Service
+from p2pool.drivers.net.peers.addresses import peer_id_of, resolve
+from p2pool.drivers.net.transport.frames import STREAM_ERRORS
 from p2pool.model import limits
 
 ANSWER_MAX_BYTES = 64 * 1024

@@ -1,0 +1,1 @@
+"""Who the peers are, where they are, when to dial them."""

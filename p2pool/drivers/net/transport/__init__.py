@@ -1,0 +1,1 @@
+"""Frames over the library's muxer."""
