@@ -16,8 +16,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from p2pool.api import disk, routes
-from p2pool.api.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
-from p2pool.api.streaming import Streams
+from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
+from p2pool.api.http.streams import Streams
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ports.agent import AgentPort

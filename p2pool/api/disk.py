@@ -14,7 +14,7 @@ from litestar.params import FromQuery
 from litestar.types import ASGIApp
 
 from p2pool.api import diskanswers as answers
-from p2pool.api.streaming import StreamAnswer, Streams
+from p2pool.api.http.streams import StreamAnswer, Streams
 from p2pool.model.ports.agent import AgentPort
 from p2pool.model.ports.volumes import Volume
 

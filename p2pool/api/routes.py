@@ -16,7 +16,7 @@ from litestar.params import FromPath, FromQuery
 from litestar.types import ASGIApp
 
 from p2pool.api import answers, render
-from p2pool.api.streaming import Streams, event_answer, log_answer
+from p2pool.api.http.streams import Streams, event_answer, log_answer
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.model import limits

@@ -28,9 +28,9 @@ from anycorn.worker_context import WorkerContext
 from anyio.streams.tls import TLSStream
 
 from p2pool.api.app import create_app
-from p2pool.api.connection import Connection
-from p2pool.api.gate import Gate, host_name
-from p2pool.api.streaming import Streams
+from p2pool.api.http.access_control import Gate, host_name
+from p2pool.api.http.connection import Connection
+from p2pool.api.http.streams import Streams
 from p2pool.model import limits
 from p2pool.model.data_dir import API_URL_FILE
 from p2pool.model.errors import Misconfigured, PortTaken

@@ -13,7 +13,7 @@ from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from p2pool.api.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem
+from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem
 from p2pool.model import limits
 
 OPEN_PATHS = frozenset({"/v1/health"})

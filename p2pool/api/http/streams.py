@@ -14,7 +14,7 @@ from typing import Any
 import trio
 from litestar.types import Receive, Scope, Send
 
-from p2pool.api.problems import problem_of
+from p2pool.api.http.problems import problem_of
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError
 from p2pool.model.messages.task_streams import LogChunk, LogChunks, LogStream

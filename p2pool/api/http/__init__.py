@@ -1,0 +1,1 @@
+"""HTTP as this API speaks it; it knows no pool."""
