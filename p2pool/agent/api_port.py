@@ -13,6 +13,7 @@ from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked
 from p2pool.model import limits
+from p2pool.model.access.requests import Signers
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import AllocationId, PoolRef
 from p2pool.model.messages.task_streams import MetricsTold
@@ -20,7 +21,6 @@ from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogEndsAsked, Submi
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import Event, View
 from p2pool.model.ports.volumes import VolumeKeeper
-from p2pool.model.tasks.spec import Signers
 from p2pool.wire.signers import SignerCache
 
 EventId = tuple[int, int, int]

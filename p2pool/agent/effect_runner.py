@@ -18,7 +18,7 @@ from p2pool.core.outbox import AnyEffect
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net import events as net
 from p2pool.drivers.net.network import Network
-from p2pool.model.chain.roster import Invite
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed
 from p2pool.model.timing import Now
 

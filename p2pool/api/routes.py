@@ -20,6 +20,7 @@ from p2pool.api.http.streams import Streams, event_answer, log_answer
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.model import limits
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import Malformed, NotFound, P2poolError, Unavailable
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, AllocationId, NodeId, TaskId
 from p2pool.model.ports.agent import (
@@ -31,7 +32,6 @@ from p2pool.model.ports.agent import (
     SubmitAsked,
 )
 from p2pool.model.ports.view import AllocationView, TaskView, View
-from p2pool.model.tasks.spec import Action
 from p2pool.wire import typed_data
 
 # How much longer than it was given the agent may take to say that it did not make it.

@@ -21,7 +21,7 @@ from p2pool.model.errors import ChainUnavailable, Malformed, Misconfigured, NotF
 from p2pool.model.ids import DIGEST_BYTES, Address, Digest, PoolRef
 
 if TYPE_CHECKING:
-    from p2pool.model.chain.roster import RootRecord
+    from p2pool.model.chain.root_record import RootRecord
 
 UINT63 = 2**63 - 1
 FILE_MAX_BYTES = 64 * 1024

@@ -17,11 +17,12 @@ from urllib.parse import quote, urlencode, urlsplit
 from p2pool.client.errors import error_of
 from p2pool.codec.json import requests
 from p2pool.model import limits
-from p2pool.model.chain.roster import Invite
+from p2pool.model.access.grants import SignedGrant
+from p2pool.model.access.requests import SignedRequest
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Misconfigured, Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
 from p2pool.model.ports.agent import LogOptions
-from p2pool.model.tasks.spec import SignedGrant, SignedRequest
 
 Answer = dict[str, Any]
 

@@ -14,7 +14,7 @@ import attrs
 
 from p2pool.codec.payloads import log_id
 from p2pool.codec.text.peer_id import peer_key_of
-from p2pool.model.chain.roster import PreviousLog, RootRecord
+from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
 

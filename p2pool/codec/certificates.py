@@ -19,14 +19,9 @@ from p2pool.codec.payloads import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
 from p2pool.model.ids import Digest
-from p2pool.model.log.certificates import (
-    CertificateSigned,
-    ConfigurationSigned,
-    Evidence,
-    LeaderCertificate,
-    Link,
-)
+from p2pool.model.log.certificates import Evidence, LeaderCertificate, Link
 from p2pool.model.log.raft import Voter
+from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Verified
 

@@ -19,14 +19,14 @@ import attrs
 from p2pool.codec.cbor import canonical
 from p2pool.codec.cbor.structs import decode_struct, encode_struct, from_value, to_value
 from p2pool.model import limits
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.access.requests import TaskRequest
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Digest, NodeId, PoolRef, TaskId
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, EntryKind, Snapshot, Voter
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.registry import TYPES, Header, Message
-from p2pool.model.tasks.spec import TaskRequest
 
 MESSAGE_VERSION = 1
 HEADER_FIELDS = 6

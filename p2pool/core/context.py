@@ -18,8 +18,8 @@ from p2pool.core.knowledge.roster import RosterBook
 from p2pool.core.log.pool_log import Ledger
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
-from p2pool.model.log.certificates import EquivocationProven
 from p2pool.model.log.raft import Voter
+from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.gossip import Announcement, Heartbeat
 from p2pool.model.messages.registry import Message
 from p2pool.model.states import RaftRole, Reachability

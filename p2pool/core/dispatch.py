@@ -19,6 +19,7 @@ from p2pool.core.follower import replica
 from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.inputs import Received
+from p2pool.model.access.requests import Signers
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages import registry as m
@@ -31,7 +32,6 @@ from p2pool.model.messages.raft import (
     VoteAnswered,
     VoteRequested,
 )
-from p2pool.model.tasks.spec import Signers
 from p2pool.model.timing import Now
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from enum import Enum
 
 import attrs
 
-from p2pool.model.chain.roster import Invite
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages.registry import Message

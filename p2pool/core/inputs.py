@@ -7,12 +7,12 @@ as one of these too. Inputs of the worker are in `core.worker.events`.
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.access.requests import Signers
 from p2pool.model.chain.roster import Roster
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware, Load
 from p2pool.model.messages.registry import Verified
 from p2pool.model.ports.agent import Ask, LogEndsAsked
-from p2pool.model.tasks.spec import Signers
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from p2pool.codec.payloads import decode_body
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.log.epoch_recovery import Held
 from p2pool.core.raft.raft import Raft
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId
 from p2pool.model.log.certificates import Chain

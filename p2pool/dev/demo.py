@@ -26,11 +26,12 @@ from p2pool.dev.end import ended
 from p2pool.dev.narrator import Narrator
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys.keystore import load_account
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import Misconfigured, Unavailable
 from p2pool.model.ids import PoolRef
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerState
-from p2pool.model.tasks.spec import Action, Resources, TaskSpec
+from p2pool.model.tasks.spec import Resources, TaskSpec
 from p2pool.wire.typed_data import sign_grant, sign_request
 
 REPLICAS = 3

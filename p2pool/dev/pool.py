@@ -42,7 +42,7 @@ from p2pool.drivers.config.schema import (
     write_config,
 )
 from p2pool.drivers.keys.keystore import import_key_file
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, P2poolError, Unavailable
 from p2pool.model.ids import Address, NodeId, StoreId
 

@@ -29,7 +29,7 @@ from p2pool.dev.fetch.command import Say
 from p2pool.drivers.containers.docker.engine.client import DEFAULT_URL, LOCAL
 from p2pool.drivers.containers.docker.probe import probe_container
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
-from p2pool.model.data_dir import DEVELOPMENT_CHAIN_ID
+from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import Misconfigured, P2poolError, RuntimeUnavailable
 from p2pool.model.ids import Address, NodeId, PoolRef
 from p2pool.model.ports.runtime import RuntimeScope

@@ -4,5 +4,3 @@ API_URL_FILE = "api.url"
 """One line: where the agent's API listens, `http://127.0.0.1:PORT`."""
 API_TOKEN_FILE = "api.token"
 """One line: the bearer token of the API; mode 0600."""
-DEVELOPMENT_CHAIN_ID = 31337
-"""The chain id of development chains: nothing on one is worth anything."""

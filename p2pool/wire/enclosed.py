@@ -12,7 +12,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
-from p2pool.model.log.certificates import CertificatesAnswered, EquivocationProven
+from p2pool.model.messages.certificates import CertificatesAnswered, EquivocationProven
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import StoreSeenAnswered
 from p2pool.model.messages.registry import Message, Verified

@@ -11,10 +11,10 @@ from collections import OrderedDict
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.access.requests import SignedRequest, Signers
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
 from p2pool.model.messages.registry import Message, Order, Report, RequestForwarded
-from p2pool.model.tasks.spec import SignedRequest, Signers
 from p2pool.wire.typed_data import recover_signers
 
 

@@ -13,18 +13,12 @@ from typing import TYPE_CHECKING, Any
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.payloads import task_id as _task_id
 from p2pool.model import limits
+from p2pool.model.access.delegations import Delegation, SignedDelegation
+from p2pool.model.access.grants import LogGrant, SignedGrant
+from p2pool.model.access.requests import SignedRequest, Signers, TaskRequest
 from p2pool.model.errors import Malformed, NotAllowed, NotForUs, Stale
 from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId
 from p2pool.model.messages.registry import LogsOpened
-from p2pool.model.tasks.spec import (
-    Delegation,
-    LogGrant,
-    SignedDelegation,
-    SignedGrant,
-    SignedRequest,
-    Signers,
-    TaskRequest,
-)
 from p2pool.wire import eip712
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from p2pool.codec.certificates import (
 )
 from p2pool.codec.payloads import committee_hash, log_id
 from p2pool.model import limits
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import BadSignature, NotForUs, Refusal, Stale, Unavailable
 from p2pool.model.ids import Digest, PoolRef
 from p2pool.model.log.certificates import Chain, LeaderCertificate, LeaderProof, Link

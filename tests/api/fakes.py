@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import attrs
 import trio
 
+from p2pool.model.access.grants import SignedGrant
 from p2pool.model.chain.roster import ChainMember, Roster
 from p2pool.model.errors import Conflict, NotAllowed, NotFound, P2poolError
 from p2pool.model.ids import (
@@ -32,7 +33,7 @@ from p2pool.model.states import (
     RaftRole,
     Reachability,
 )
-from p2pool.model.tasks.spec import MountKind, SignedGrant, TaskSpec
+from p2pool.model.tasks.spec import MountKind, TaskSpec
 from tests.wire.samples import NODE_ID, PEER_KEY, POOL
 
 OTHER_NODE = NodeId(b"\xab" * 20)

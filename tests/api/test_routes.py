@@ -14,7 +14,8 @@ from p2pool.codec.certificates import equivocation
 from p2pool.codec.json import requests
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
 from p2pool.model import limits
-from p2pool.model.chain.roster import Invite
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import (
     BadSpec,
     Conflict,
@@ -29,7 +30,6 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.ports.agent import InviteOffered, ReadIndexAsked, SubmitAsked
-from p2pool.model.tasks.spec import Action, SignedRequest, TaskRequest
 from p2pool.wire import typed_data
 from p2pool.wire.verification import verify_leader
 from tests.api.conftest import Served

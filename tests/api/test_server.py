@@ -17,11 +17,11 @@ from p2pool.api.server import ApiSettings, bind, serve_api
 from p2pool.client.agent import AgentClient
 from p2pool.codec.json import requests
 from p2pool.model import limits
+from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.errors import Misconfigured, NotAllowed, PortTaken, StoreFailed
 from p2pool.model.messages.task_streams import LogChunk
 from p2pool.model.ports.agent import Accepted, Ask, LogOptions
 from p2pool.model.ports.view import Event
-from p2pool.model.tasks.spec import LogGrant, SignedGrant
 from p2pool.wire import typed_data
 from tests.api.conftest import Served
 from tests.api.fakes import ALLOCATION, NOT_YOURS, FakePort

@@ -17,7 +17,8 @@ from p2pool.codec.spec.spec import spec_json
 from p2pool.dev.engine import BUSYBOX_IMAGE
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys.keystore import load_account
-from p2pool.model.tasks.spec import Action, Resources, SignedRequest, TaskSpec
+from p2pool.model.access.requests import Action, SignedRequest
+from p2pool.model.tasks.spec import Resources, TaskSpec
 from p2pool.wire.typed_data import sign_request
 
 MIB = 1024 * 1024

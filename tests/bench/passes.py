@@ -19,11 +19,12 @@ from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, Token
 from p2pool.model.messages.work import Desired, Order
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.store import TABLES
-from p2pool.model.tasks.spec import Action, Resources, SignedRequest, TaskRequest, TaskSpec
+from p2pool.model.tasks.spec import Resources, TaskSpec
 from p2pool.model.timing import Now
 from tests.bench import plain_docker
 

@@ -20,7 +20,7 @@ from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model import limits
-from p2pool.model.chain.roster import Invite
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import Address
 from tests.chain.conftest import World

@@ -13,7 +13,7 @@ from eth_abi.abi import encode
 from p2pool.dev.contracts import new_account
 from p2pool.drivers.chain.consent import KeyManager, ManagerSigner, countersign, invite_signer
 from p2pool.drivers.chain.join_steps import Joining, Progress
-from p2pool.model.chain.roster import Invite
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSignature, TransactionFailed
 from p2pool.model.ids import Address, NodeId
 from tests.chain.conftest import World

@@ -10,7 +10,8 @@ from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.model.chain.roster import RootRecord, Roster
+from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.chain.roster import Roster
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from tests.chain.conftest import World
 

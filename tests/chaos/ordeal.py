@@ -155,7 +155,7 @@ def _reckon(pool: ChaosPool, load: Load, nemesis: Nemesis, watch: Watch, report:
 
 async def stop_all(pool: ChaosPool, agent: DevAgent) -> None:
     """Ask for the end of every task, so that the next test finds an empty pool."""
-    from p2pool.model.tasks.spec import Action
+    from p2pool.model.access.requests import Action
 
     user = User.of(pool)
     for task in (await pool.ask(agent, "/v1/tasks"))["tasks"]:

@@ -12,8 +12,8 @@ import trio
 from p2pool.client.discovery import agent_in
 from p2pool.codec.json.requests import request_json
 from p2pool.dev.pool import DevAgent
+from p2pool.model.access.requests import SignedRequest
 from p2pool.model.errors import P2poolError
-from p2pool.model.tasks.spec import SignedRequest
 from tests.chaos.pool import ChaosPool
 from tests.chaos.user import User
 

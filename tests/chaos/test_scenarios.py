@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from p2pool.dev.pool import DevAgent
-from p2pool.model.tasks.spec import Action, Constraint, OnDisconnect
+from p2pool.model.access.requests import Action
+from p2pool.model.tasks.spec import Constraint, OnDisconnect
 from tests.chaos.links import apart
 from tests.chaos.scene import PATIENCE_S, POLL_S, Said, Scene
 

@@ -9,8 +9,8 @@ from p2pool.dev.admission import admit
 from p2pool.dev.pool import DevAgent
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.model.access.requests import Action
 from p2pool.model.ids import NodeId
-from p2pool.model.tasks.spec import Action
 from tests.chaos.scene import Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]

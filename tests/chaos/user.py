@@ -11,8 +11,9 @@ from p2pool.codec.payloads import task_id
 from p2pool.codec.spec.spec import spec_json
 from p2pool.dev.pool import PASSPHRASE, DevAgent, DevPool
 from p2pool.drivers.keys.keystore import load_account
+from p2pool.model.access.requests import Action, SignedRequest
 from p2pool.model.ids import PoolRef
-from p2pool.model.tasks.spec import Action, Constraint, Resources, SignedRequest, TaskSpec
+from p2pool.model.tasks.spec import Constraint, Resources, TaskSpec
 from p2pool.wire.typed_data import sign_request
 
 MIB = 1024 * 1024

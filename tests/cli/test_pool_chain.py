@@ -17,7 +17,7 @@ from p2pool.dev.contracts import fund, new_account
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model import limits
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import (
     Conflict,
     Malformed,

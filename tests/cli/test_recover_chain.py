@@ -8,7 +8,7 @@ from p2pool.codec.payloads import log_id
 from p2pool.codec.text.data_uri import format_root, read_root, requirements, with_root
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter
-from p2pool.model.chain.roster import PreviousLog, RootRecord
+from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, Misconfigured, NotAllowed
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.log.raft import LogEnd, Voter

@@ -13,6 +13,7 @@ from p2pool.cli.shared.output import age, clean, size
 from p2pool.cli.task.group import task
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.drivers.chain.consent import invite_signer
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import (
     BadKey,
     BadSpec,
@@ -26,7 +27,7 @@ from p2pool.model.errors import (
 from p2pool.model.ids import Address, TaskId
 from p2pool.model.messages.task_streams import LogChunk
 from p2pool.model.ports.agent import InviteOffered, SubmitAsked
-from p2pool.model.tasks.spec import Action, RestartMode
+from p2pool.model.tasks.spec import RestartMode
 from p2pool.wire import typed_data
 from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID
 from tests.client.conftest import Commands, Served

@@ -7,11 +7,11 @@ import pytest
 
 from p2pool.cli.node.group import node
 from p2pool.cli.pool.group import pool
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import NotFound, Unavailable
 from p2pool.model.ids import NodeId
 from p2pool.model.ports.agent import SubmitAsked
 from p2pool.model.states import Intent, Membership, Reachability
-from p2pool.model.tasks.spec import Action
 from tests.api.fakes import OTHER_NODE
 from tests.client.conftest import Commands, Served
 

@@ -12,7 +12,8 @@ from p2pool.codec import payloads
 from p2pool.codec.cbor import bounds, canonical
 from p2pool.codec.cbor.structs import decode_struct, encode_struct, fields_of
 from p2pool.model import ids, limits
-from p2pool.model.chain import roster
+from p2pool.model.access import delegations, grants, requests
+from p2pool.model.chain import root_record, roster
 from p2pool.model.errors import Malformed
 from p2pool.model.log import raft
 from p2pool.model.messages.registry import TYPES, Header, Ping
@@ -26,9 +27,9 @@ RECORDS: list[type] = [
     raft.HardState,
     raft.Snapshot,
     roster.Roster,
-    roster.RootRecord,
+    root_record.RootRecord,
     spec.TaskSpec,
-    spec.SignedGrant,
+    grants.SignedGrant,
 ]
 slow = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -121,11 +122,14 @@ def test_unknown_enum_values_are_refused() -> None:
     good = encode_struct(raft.HardState(3, None))
     assert decode_struct(raft.HardState, good) == raft.HardState(3, None)
     delegation: list[Any] = [1, b"d" * 20, 1, 5, 6]
-    assert decode_struct(spec.Delegation, canonical.encode(delegation)).scope is spec.Scope.SUBMIT
+    assert (
+        decode_struct(delegations.Delegation, canonical.encode(delegation)).scope
+        is delegations.Scope.SUBMIT
+    )
     wrong: list[Any] = [3, -1, True, "submit", None, [1], {1: 1}]
     for scope in wrong:
         with pytest.raises(Malformed):
-            decode_struct(spec.Delegation, canonical.encode([1, b"d" * 20, scope, 5, 6]))
+            decode_struct(delegations.Delegation, canonical.encode([1, b"d" * 20, scope, 5, 6]))
 
 
 def test_numbered_enums_stand_for_their_number() -> None:
@@ -136,12 +140,12 @@ def test_numbered_enums_stand_for_their_number() -> None:
 
 def test_both_directions_check_bounds() -> None:
     """What is too long is neither sent nor taken."""
-    ping = attrs.evolve(example(spec.TaskRequest), spec_json="x" * limits.SPEC_JSON_MAX_BYTES)
+    ping = attrs.evolve(example(requests.TaskRequest), spec_json="x" * limits.SPEC_JSON_MAX_BYTES)
     fields = canonical.decode(encode_struct(ping))
     assert isinstance(fields, list)
     fields[3] = "x" * (limits.SPEC_JSON_MAX_BYTES + 1)
     with pytest.raises(Malformed, match="spec_json"):
-        decode_struct(spec.TaskRequest, canonical.encode(fields))
+        decode_struct(requests.TaskRequest, canonical.encode(fields))
     with pytest.raises(Malformed, match="spec_json"):
         encode_struct(attrs.evolve(ping, spec_json="x" * (limits.SPEC_JSON_MAX_BYTES + 1)))
     for wrong in (b"r" * 31, b"r" * 33, "r" * 32, None):
@@ -180,7 +184,7 @@ def test_digests_name_what_they_are_of() -> None:
     """Pool and content change a digest; a second signature does not change a task's id."""
     pool = ids.PoolRef(31337, ids.Address(b"c" * 20), 1)
     other = attrs.evolve(pool, pool_id=2)
-    root, request = example(roster.RootRecord), example(spec.TaskRequest)
+    root, request = example(root_record.RootRecord), example(requests.TaskRequest)
     assert payloads.log_id(pool, root) != payloads.log_id(other, root)
     assert payloads.log_id(pool, root) != payloads.log_id(pool, attrs.evolve(root, epoch=0))
     assert payloads.task_id(pool, request) != payloads.task_id(other, request)

@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 from p2pool.core import inputs
 from p2pool.model import limits
+from p2pool.model.access.requests import Action
 from p2pool.model.ids import Address, NodeId, StoreId, TaskId
 from p2pool.model.ports.store import TABLES
 from p2pool.model.ports.view import NodeView
 from p2pool.model.states import AllocationState, Membership
-from p2pool.model.tasks.spec import Action, TaskSpec
+from p2pool.model.tasks.spec import TaskSpec
 from tests.scenarios.harness import BadTranscript, Command
 from tests.scenarios.options import names, options
 from tests.sim.checks import Checks

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from p2pool.model.chain.roster import ChainMember, RootRecord, Roster
+from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.chain.roster import ChainMember, Roster
 from p2pool.model.ids import Digest
 from p2pool.model.states import PoolStatus
 from tests.sim.machine import ChainView

@@ -5,10 +5,10 @@ from enum import IntEnum
 from typing import Any
 
 from p2pool.core import inputs
-from p2pool.model.chain.roster import Invite
+from p2pool.model.access.requests import Action
+from p2pool.model.chain.invite import Invite
 from p2pool.model.ports.agent import InviteOffered
 from p2pool.model.ports.view import NodeView
-from p2pool.model.tasks.spec import Action
 from tests.sim.checks import Checks
 from tests.sim.pool import FORMED_MS, Pool
 from tests.sim.world import WALL_MS, World

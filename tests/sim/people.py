@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from p2pool.model.tasks.spec import Action
+from p2pool.model.access.requests import Action
 
 if TYPE_CHECKING:
     from tests.sim.trouble import Story

@@ -3,7 +3,7 @@
 import attrs
 
 from p2pool.core.log.epoch_recovery import Held
-from p2pool.model.chain.roster import PreviousLog, RootRecord
+from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.ids import Digest
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.tasks.spec import TaskSpec

@@ -10,11 +10,8 @@ from p2pool.core.fsm.committee_chain import complete
 from p2pool.core.voter.signatures import Certifying
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, TaskId, Token
-from p2pool.model.log.certificates import (
-    CertificateSigned,
-    Chain,
-    LeaderCertificate,
-)
+from p2pool.model.log.certificates import Chain, LeaderCertificate
+from p2pool.model.messages.certificates import CertificateSigned
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Order, OrderAnswered, Stop
 from p2pool.model.states import RaftRole

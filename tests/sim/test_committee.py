@@ -3,10 +3,10 @@
 import pytest
 
 from p2pool.model import limits
+from p2pool.model.access.requests import Action
 from p2pool.model.ids import TaskId
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import Intent, RaftRole
-from p2pool.model.tasks.spec import Action
 from tests.sim.checks import Checks
 from tests.sim.machine import ChainView, Machine
 from tests.sim.pool import FORMED_MS, Pool, brief

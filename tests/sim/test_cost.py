@@ -4,12 +4,12 @@ import attrs
 import pytest
 
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import AllocationId, TaskId, Token
-from p2pool.model.log.certificates import CertificatesAnswered, CertificatesRequested
+from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.queries import BeatsAnswered
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Desired, Order, Report
-from p2pool.model.tasks.spec import Action, SignedRequest, Signers, TaskRequest
 from p2pool.wire import signers
 from p2pool.wire.typed_data import sign_request
 from tests.sim.machine import Machine

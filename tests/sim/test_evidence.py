@@ -9,8 +9,9 @@ from p2pool.codec.certificates import equivocation, votes_for
 from p2pool.codec.payloads import committee_hash
 from p2pool.model import limits
 from p2pool.model.ids import StoreId
-from p2pool.model.log.certificates import CertificateSigned, EquivocationProven, Evidence
+from p2pool.model.log.certificates import Evidence
 from p2pool.model.log.raft import Voter
+from p2pool.model.messages.certificates import CertificateSigned, EquivocationProven
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Message
 from p2pool.wire.enclosed import open_one

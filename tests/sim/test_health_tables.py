@@ -7,6 +7,7 @@ import pytest
 
 from p2pool.core import inputs
 from p2pool.model import limits
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import Conflict
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import (
@@ -16,7 +17,6 @@ from p2pool.model.states import (
     Membership,
     Reachability,
 )
-from p2pool.model.tasks.spec import Action
 from tests.sim.machine import Machine
 from tests.sim.nodestates import NEW, apart, ask, becomes, field, formed, jump, rows
 from tests.sim.pool import Pool

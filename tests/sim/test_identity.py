@@ -7,7 +7,7 @@ import pytest
 
 from p2pool.core import inputs
 from p2pool.model import limits
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Heartbeat

@@ -13,21 +13,20 @@ from p2pool.codec.payloads import committee_hash, encode_body, encode_snapshot
 from p2pool.core.fsm.state import NO_HISTORY, PoolState, history_after
 from p2pool.core.voter.signatures import Certifying
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Digest, StoreId
-from p2pool.model.log.certificates import (
+from p2pool.model.log.certificates import Chain, Link
+from p2pool.model.log.entries import RequestApplied
+from p2pool.model.log.raft import Configuration, Entry, Snapshot, Voter
+from p2pool.model.messages.certificates import (
     CertificatesAnswered,
     CertificateSigned,
     CertificatesRequested,
-    Chain,
-    Link,
 )
-from p2pool.model.log.entries import RequestApplied
-from p2pool.model.log.raft import Configuration, Entry, Snapshot, Voter
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import SnapshotRequested, StateAnswered, StateRequested
 from p2pool.model.messages.raft import AppendRequested, SnapshotSent
 from p2pool.model.messages.registry import Message
-from p2pool.model.tasks.spec import Action, SignedRequest, TaskRequest
 from tests.sim.checks import Checks
 from tests.sim.disk import Disk
 from tests.sim.machine import Machine

@@ -6,6 +6,7 @@ from enum import IntEnum
 import pytest
 
 from p2pool.model import limits
+from p2pool.model.access.requests import Action
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import (
     MEMBERSHIP,
@@ -13,7 +14,6 @@ from p2pool.model.states import (
     Membership,
     Reachability,
 )
-from p2pool.model.tasks.spec import Action
 from tests.sim.nodestates import NEW, ask, becomes, field, formed, invite, jump, rows
 from tests.sim.pool import Pool
 

@@ -1,10 +1,10 @@
 """Nobody waits for a timer where an input says that it is time: in virtual time, to the ms."""
 
 from p2pool.model import limits
+from p2pool.model.access.requests import Action
 from p2pool.model.ids import NodeId
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import Reachability
-from p2pool.model.tasks.spec import Action
 from tests.sim.pool import Pool, formed
 
 PROMPT_MS = 100

@@ -5,11 +5,8 @@ import pytest
 from p2pool.model import limits
 from p2pool.model.errors import NotForUs
 from p2pool.model.ids import Digest
-from p2pool.model.log.certificates import (
-    CertificatesAnswered,
-    CertificatesRequested,
-    LeaderProof,
-)
+from p2pool.model.log.certificates import LeaderProof
+from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import ReportAnswered

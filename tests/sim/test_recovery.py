@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import Digest, StoreId, TaskId
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import RaftRole

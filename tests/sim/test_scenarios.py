@@ -6,11 +6,12 @@ from eth_account import Account
 
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core import inputs
+from p2pool.model.access.requests import Action, Signers
 from p2pool.model.errors import NotAllowed, P2poolError
 from p2pool.model.ids import Address
 from p2pool.model.ports.agent import Accepted, ReadIndexAsked, SubmitAsked
 from p2pool.model.states import AllocationState, Intent, Membership, RaftRole
-from p2pool.model.tasks.spec import Action, GpuRequest, Resources, Signers, TaskSpec
+from p2pool.model.tasks.spec import GpuRequest, Resources, TaskSpec
 from p2pool.wire.typed_data import sign_request
 from tests.sim.checks import Checks
 from tests.sim.pool import ENDLESS, FORMED_MS, Pool, brief, formed

@@ -4,9 +4,10 @@ import pytest
 
 from p2pool.core import inputs
 from p2pool.core.effects import Reply
+from p2pool.model.access.requests import Action, Signers
 from p2pool.model.errors import NotFound
 from p2pool.model.ports.agent import Accepted, SubmitAsked
-from p2pool.model.tasks.spec import Action, Signers, TaskSpec
+from p2pool.model.tasks.spec import TaskSpec
 from tests.sim.pool import ENDLESS, Pool, formed
 from tests.sim.world import MANAGER_ADDRESS
 

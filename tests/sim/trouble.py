@@ -14,20 +14,11 @@ from p2pool.codec.payloads import task_id
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core import inputs
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import TaskId
 from p2pool.model.ports.agent import Accepted, ReadIndexAsked, SubmitAsked
 from p2pool.model.states import Intent
-from p2pool.model.tasks.spec import (
-    Action,
-    GpuRequest,
-    Resources,
-    RestartMode,
-    RestartPolicy,
-    SignedRequest,
-    Signers,
-    TaskRequest,
-    TaskSpec,
-)
+from p2pool.model.tasks.spec import GpuRequest, Resources, RestartMode, RestartPolicy, TaskSpec
 from p2pool.wire.typed_data import sign_request
 from tests.sim import people, settled
 from tests.sim.checks import Checks

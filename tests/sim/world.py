@@ -18,7 +18,8 @@ from p2pool.agent.wire.ingress import Sealer
 from p2pool.core import inputs
 from p2pool.core.context import NodeConfig
 from p2pool.core.node import AnyInput, Node
-from p2pool.model.chain.roster import RootRecord, Roster
+from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.chain.roster import Roster
 from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.machine.hardware import Gpu, Hardware, Load

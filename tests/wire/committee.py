@@ -7,16 +7,11 @@ import attrs
 from nacl.signing import SigningKey
 
 from p2pool.codec.payloads import committee_hash, log_id
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
-from p2pool.model.log.certificates import (
-    CertificateSigned,
-    Chain,
-    ConfigurationSigned,
-    LeaderProof,
-    Link,
-)
+from p2pool.model.log.certificates import Chain, LeaderProof, Link
 from p2pool.model.log.raft import Voter
+from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Header, Message, Verified
 from p2pool.wire.enclosed import open_one

@@ -2,7 +2,7 @@
 
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN, Address, Digest, PoolRef
-from p2pool.model.log.certificates import EquivocationProven
+from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import Ping
 from p2pool.model.messages.work import Order

@@ -15,19 +15,19 @@ import pytest
 from p2pool.codec import payloads
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.model import limits
-from p2pool.model.chain import roster
+from p2pool.model.access import requests
+from p2pool.model.chain import root_record
 from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.registry import TYPES, PeerBinding
-from p2pool.model.tasks import spec
 from p2pool.wire import envelope, typed_data
 from p2pool.wire.binding import make_binding
 from tests.codec.samples import example
 from tests.wire.samples import ACCOUNT, HEADER, KEY, NOW_S, POOL
 
 FILE = Path(__file__).parent.parent / "golden" / "messages.json"
-REQUEST = spec.TaskRequest(
-    spec.Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
+REQUEST = requests.TaskRequest(
+    requests.Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
 )
 
 
@@ -41,13 +41,13 @@ def _current() -> dict[str, dict[str, Any]]:
             "payload": payloads.encode_payload(HEADER, message).hex(),
             "sealed": envelope.seal(message, HEADER, POOL, KEY).hex(),
         }
-    records = [raft.Entry, raft.HardState, raft.Snapshot, spec.SignedRequest, PeerBinding]
+    records = [raft.Entry, raft.HardState, raft.Snapshot, requests.SignedRequest, PeerBinding]
     bodies = {
         cls.__name__: {"kind": int(kind), "body": encode_struct(example(cls)).hex()}
         for kind, cls in payloads.RECORDS.items()
     }
     digests = {
-        "log_id": payloads.log_id(POOL, example(roster.RootRecord)),
+        "log_id": payloads.log_id(POOL, example(root_record.RootRecord)),
         "configuration_hash": payloads.configuration_hash(example(raft.Configuration)),
         "hardware_digest": payloads.hardware_digest(example(Hardware)),
         "task_id": payloads.task_id(POOL, REQUEST),

@@ -13,19 +13,13 @@ from hypothesis import strategies as st
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.model import limits
+from p2pool.model.access.delegations import Delegation, Scope
+from p2pool.model.access.grants import LogGrant
+from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Refusal, Stale
 from p2pool.model.ids import ETH_SIGNATURE_BYTES, Address, Digest, NodeId, PeerKey
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import LogsOpened
-from p2pool.model.tasks.spec import (
-    Action,
-    Delegation,
-    LogGrant,
-    Scope,
-    SignedRequest,
-    Signers,
-    TaskRequest,
-)
 from p2pool.wire import eip712, typed_data
 from p2pool.wire.binding import binding_typed_data
 from tests.codec.samples import example, instances

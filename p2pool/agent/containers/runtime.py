@@ -18,7 +18,7 @@ from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
-from p2pool.model.data_dir import DEVELOPMENT_CHAIN_ID
+from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import Misconfigured, P2poolError
 from p2pool.model.ids import NodeId
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeScope

@@ -18,7 +18,7 @@ from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, fi
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.logs import get_logger
-from p2pool.model.chain.roster import Invite
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict
 from p2pool.model.ports.runtime import ContainerRuntime
 

@@ -26,6 +26,7 @@ from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.net.transport.frames import FrameStream
 from p2pool.model import limits
+from p2pool.model.access.grants import SignedGrant
 from p2pool.model.errors import (
     BadSignature,
     Malformed,
@@ -48,7 +49,6 @@ from p2pool.model.messages.registry import (
 )
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerRuntime
-from p2pool.model.tasks.spec import SignedGrant
 from p2pool.wire.envelope import open_sealed
 from p2pool.wire.typed_data import check_times, delegation_bytes, grant_of, recover_signers
 

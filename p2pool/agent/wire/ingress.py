@@ -22,14 +22,14 @@ from nacl.signing import SigningKey
 from p2pool.codec.payloads import TYPE_NUMBERS
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
+from p2pool.model.access.requests import Signers
 from p2pool.model.bounded import Rate
 from p2pool.model.errors import Malformed, Refusal, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
-from p2pool.model.log.certificates import CertificatesAnswered
+from p2pool.model.messages.certificates import CertificatesAnswered
 from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
 from p2pool.model.messages.queries import BeatsAnswered, BindingsAnswered, PeerKnown
 from p2pool.model.messages.registry import Channel, Header, Message, Verified, channel_of
-from p2pool.model.tasks.spec import Signers
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.enclosed import EnclosedCache

@@ -22,8 +22,8 @@ from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.signing import send_request, show_request
 from p2pool.cli.task import spec_file
 from p2pool.client.agent import AgentClient, Answer
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import Unavailable
-from p2pool.model.tasks.spec import Action
 
 _POLL_S = 0.5
 _WAIT_DEFAULT = "15m"

@@ -34,7 +34,7 @@ from p2pool.codec.text.data_uri import (
     with_root,
 )
 from p2pool.model import limits
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, Malformed, Misconfigured, NotAllowed
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.states import PoolStatus

@@ -60,7 +60,7 @@ def set_setting(
     """
     import json
 
-    from p2pool.model.tasks.spec import Action
+    from p2pool.model.access.requests import Action
 
     pool = client.pool_ref()
     request = request_for(

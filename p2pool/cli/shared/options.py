@@ -12,9 +12,10 @@ import click
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.client.discovery import find_agent
 from p2pool.model import limits
+from p2pool.model.access.grants import LogGrant
+from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.errors import Conflict, Misconfigured, NotFound
 from p2pool.model.ids import DIGEST_BYTES, PoolRef
-from p2pool.model.tasks.spec import Action, LogGrant, TaskRequest
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

@@ -5,9 +5,9 @@ import click
 from p2pool.cli.shared.options import account_of, plain
 from p2pool.cli.shared.output import write_json
 from p2pool.client.agent import AgentClient, Answer
+from p2pool.model.access.requests import TaskRequest
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import PoolRef
-from p2pool.model.tasks.spec import TaskRequest
 
 
 def show_request(pool: PoolRef, request: TaskRequest) -> None:

@@ -67,7 +67,7 @@ def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
     from p2pool.codec.spec.spec import spec_json
-    from p2pool.model.tasks.spec import Action
+    from p2pool.model.access.requests import Action
 
     text = spec_json(flags.specification(given))
     if '"env":' in text:
@@ -233,7 +233,7 @@ def stop(
     as_json: bool,
 ) -> None:
     """Stop a task. TASK is its id, the beginning of it, or its name."""
-    from p2pool.model.tasks.spec import Action
+    from p2pool.model.access.requests import Action
 
     one = find_task(client, name)
     pool = client.pool_ref()

@@ -35,7 +35,7 @@ from p2pool.model.errors import Conflict, NotFound, P2poolError
 from p2pool.model.ports.agent import LogOptions
 
 if TYPE_CHECKING:
-    from p2pool.model.tasks.spec import SignedGrant
+    from p2pool.model.access.grants import SignedGrant
 
 _QUEUE_MAX = 16
 _COPIES_MAX = 32

@@ -15,7 +15,10 @@ from typing import Any
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.reader import Reader, Rule
 from p2pool.model import limits
-from p2pool.model.chain.roster import Invite
+from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
+from p2pool.model.access.grants import LogGrant, SignedGrant
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import (
     ADDRESS_BYTES,
@@ -27,16 +30,6 @@ from p2pool.model.ids import (
     TaskId,
 )
 from p2pool.model.ports.agent import LogOptions
-from p2pool.model.tasks.spec import (
-    Action,
-    Delegation,
-    LogGrant,
-    Scope,
-    SignedDelegation,
-    SignedGrant,
-    SignedRequest,
-    TaskRequest,
-)
 
 UINT64_MAX = 2**64 - 1
 UINT256_MAX = 2**256 - 1

@@ -9,7 +9,7 @@ with hex for all but the peer id, which is written as libp2p does.
 
 from p2pool.codec.text.peer_id import peer_id, peer_key_of
 from p2pool.model import limits
-from p2pool.model.chain.roster import PreviousLog, RootRecord
+from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, STORE_ID_BYTES, Digest, NodeId, StoreId
 

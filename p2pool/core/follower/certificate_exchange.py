@@ -24,7 +24,7 @@ from p2pool.core.view import leader_proof
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.log.certificates import CertificatesAnswered, CertificatesRequested
+from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.timing import Now
 

@@ -15,10 +15,10 @@ from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.permissions import may
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
+from p2pool.model.access.requests import Action, Signers
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages.work import Desired, Order
-from p2pool.model.tasks.spec import Action, Signers
 from p2pool.model.timing import Now
 
 

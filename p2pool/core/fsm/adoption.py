@@ -20,11 +20,12 @@ from p2pool.codec.spec.spec import parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import Allocation, AppliedRequest, PoolState, Task, TaskRecord
+from p2pool.model.access.requests import SignedRequest
 from p2pool.model.errors import BadSpec, Malformed
 from p2pool.model.ids import AllocationId, NodeId, Token
 from p2pool.model.log.entries import Adopted
 from p2pool.model.states import AllocationState
-from p2pool.model.tasks.spec import SignedRequest, TaskSpec
+from p2pool.model.tasks.spec import TaskSpec
 
 REASON = "adopted after a recovery"
 

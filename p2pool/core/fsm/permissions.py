@@ -20,10 +20,11 @@ import attrs
 from p2pool.core.fsm.requests import target_node
 from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
+from p2pool.model.access.delegations import Delegation, Scope
+from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.chain.roster import Roster
 from p2pool.model.errors import Malformed, NotAllowed
 from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, TaskId
-from p2pool.model.tasks.spec import Action, Delegation, Scope, SignedRequest, Signers, TaskRequest
 
 NOBODY = Address(bytes(ADDRESS_BYTES))
 """The zero address: what the chain says where there is no account."""

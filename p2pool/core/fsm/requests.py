@@ -19,6 +19,7 @@ from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import AppliedRequest, PoolState, Task, TaskRecord
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.errors import (
     BadSpec,
     Conflict,
@@ -31,7 +32,6 @@ from p2pool.model.errors import (
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Address, NodeId, TaskId
 from p2pool.model.log.entries import RequestApplied, Revocation
 from p2pool.model.states import INTENT, IntentEvent, advance
-from p2pool.model.tasks.spec import Action, TaskRequest
 from p2pool.model.timing import Profile
 
 COMMITTEE_VALUES = tuple(str(size) for size in limits.COMMITTEE_SIZES)

@@ -18,6 +18,7 @@ import attrs
 from p2pool.codec.cbor.structs import Pieces, decode_struct, encode_struct
 from p2pool.codec.payloads import digest
 from p2pool.codec.spec.spec import parse_spec
+from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import (
     ZERO_TOKEN,
     Address,
@@ -38,7 +39,7 @@ from p2pool.model.states import (
     Membership,
     Reachability,
 )
-from p2pool.model.tasks.spec import Resources, SignedRequest, TaskSpec
+from p2pool.model.tasks.spec import Resources, TaskSpec
 
 NO_HISTORY = Digest(bytes(32))
 

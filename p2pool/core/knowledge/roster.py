@@ -16,7 +16,8 @@ import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.model import limits
-from p2pool.model.chain.roster import ChainMember, RootRecord, Roster
+from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.chain.roster import ChainMember, Roster
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest, NodeId
 from p2pool.model.ports.store import PersistOp, Put

@@ -30,14 +30,10 @@ from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.readings import Point
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NoLeader, Overloaded, Refusal
-from p2pool.model.log.certificates import (
-    CertificateSigned,
-    ConfigurationSigned,
-    LeaderCertificate,
-    Link,
-)
+from p2pool.model.log.certificates import LeaderCertificate, Link
 from p2pool.model.log.entries import Certify, ChangeCertified
 from p2pool.model.log.raft import Voter
+from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
 

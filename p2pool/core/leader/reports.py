@@ -22,12 +22,12 @@ from p2pool.core.fsm.apply import GONE, REPORTABLE
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.leader.orders import Orders
 from p2pool.model import limits
+from p2pool.model.access.requests import Signers
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId, Token
 from p2pool.model.log.entries import Adopted, Outcome, ReportApplied
 from p2pool.model.messages.work import Desired, Report, ReportAnswered, Stop
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
-from p2pool.model.tasks.spec import Signers
 from p2pool.model.timing import Now
 
 Propose = Callable[[ReportApplied | Adopted, Now], int]

@@ -23,7 +23,7 @@ from p2pool.codec.payloads import decode_snapshot, encode_snapshot
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Raft, RaftRestored
-from p2pool.model.chain.roster import PreviousLog, RootRecord
+from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import Chain

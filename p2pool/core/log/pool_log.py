@@ -31,7 +31,7 @@ from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
 from p2pool.core.readings import Point, Readings, point_of
 from p2pool.model import limits
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, Malformed
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter

@@ -25,8 +25,9 @@ from p2pool.core.effects import Level, Persist
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Refusal
 from p2pool.model.ids import Digest, NodeId, StoreId
-from p2pool.model.log.certificates import EquivocationProven, Evidence
+from p2pool.model.log.certificates import Evidence
 from p2pool.model.log.raft import Voter
+from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.registry import Verified
 from p2pool.model.ports.store import Delete, Put
 from p2pool.model.timing import Now

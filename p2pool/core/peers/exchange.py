@@ -19,7 +19,7 @@ from p2pool.core.inputs import OutdatedHeard
 from p2pool.core.knowledge.pending_answers import Awaited
 from p2pool.core.peers.watch import Watch
 from p2pool.model import limits
-from p2pool.model.chain.roster import Invite
+from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.queries import (

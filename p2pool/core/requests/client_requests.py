@@ -23,6 +23,7 @@ from p2pool.core.fsm.requests import find_applied, refusal
 from p2pool.core.inputs import Asked
 from p2pool.core.peererrors import error_of
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, Signers
 from p2pool.model.errors import (
     BadSignature,
     Conflict,
@@ -42,7 +43,6 @@ from p2pool.model.messages.queries import (
 )
 from p2pool.model.ports.agent import Accepted, SubmitAsked
 from p2pool.model.states import RaftRole
-from p2pool.model.tasks.spec import Action, SignedRequest, Signers
 from p2pool.model.timing import Now
 
 NO_TASK = TaskId(bytes(TASK_ID_BYTES))

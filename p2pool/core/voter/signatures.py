@@ -28,8 +28,9 @@ from p2pool.core.readings import Point
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId
-from p2pool.model.log.certificates import CertificateSigned, ConfigurationSigned, Link
+from p2pool.model.log.certificates import Link
 from p2pool.model.log.raft import Voter
+from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Verified
 from p2pool.model.ports.store import Put

@@ -14,12 +14,13 @@ import attrs
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.spec.spec import parse_spec, spec_hash
 from p2pool.model import limits
+from p2pool.model.access.requests import Signers
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus, PullProgress
 from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Health, may_become
-from p2pool.model.tasks.spec import OnDisconnect, RestartMode, Signers, TaskSpec
+from p2pool.model.tasks.spec import OnDisconnect, RestartMode, TaskSpec
 
 Key = tuple[AllocationId, int]
 S = AllocationState

@@ -20,6 +20,7 @@ from p2pool.core.worker import events as ev
 from p2pool.core.worker import previous_epoch, reconcile
 from p2pool.core.worker.attempt import Item, Key, item_of, row_key, take
 from p2pool.model import limits
+from p2pool.model.access.requests import Signers
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Token
 from p2pool.model.log.entries import Outcome
@@ -29,7 +30,6 @@ from p2pool.model.messages.work import Desired, Order, OrderAnswered, Report, Re
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.store import Delete, PersistOp, Put
 from p2pool.model.states import AllocationState
-from p2pool.model.tasks.spec import Signers
 from p2pool.model.timing import Now
 
 Allowed = Callable[[Desired, Signers | None, int], str]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from eth_utils.crypto import keccak
 
-from p2pool.model.chain.roster import Invite
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSignature
 from p2pool.model.ids import Address, NodeId
 

@@ -18,7 +18,7 @@ from p2pool.drivers.chain.consent import (
 )
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.chain.writer import Sent, Writer
-from p2pool.model.chain.roster import Invite
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import (
     BadSignature,
     ChainUnavailable,

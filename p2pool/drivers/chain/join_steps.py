@@ -18,7 +18,7 @@ from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.contracts import Chain, NodeInfo, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
-from p2pool.model.chain.roster import Invite
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import ChainUnavailable, Conflict, TransactionFailed
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus

@@ -5,7 +5,8 @@ A roster is complete or absent: *unknown* is the absence of a newer roster, neve
 
 import attrs
 
-from p2pool.model.ids import Address, Digest, NodeId, PeerKey, StoreId
+from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.ids import Address, Digest, NodeId
 from p2pool.model.states import PoolStatus
 
 
@@ -18,26 +19,6 @@ class ChainMember:
     provider: Address
     eligible: bool
     reason: str = ""
-
-
-@attrs.frozen
-class PreviousLog:
-    """For a recovery: the log that went before and the state that the new one starts from."""
-
-    log_id: Digest
-    base_index: int
-    state_digest: Digest
-
-
-@attrs.frozen
-class RootRecord:
-    """The on-chain statement that founds a log (`p2pool:root` in the pool's data URI)."""
-
-    epoch: int
-    founder: NodeId
-    peer_key: PeerKey
-    store_id: StoreId
-    previous: PreviousLog | None = None
 
 
 @attrs.frozen
@@ -60,15 +41,3 @@ class Roster:
     def member(self, node_id: NodeId) -> ChainMember | None:
         """The member of that id, or None when it is not in the pool at this block."""
         return next((m for m in self.members if m.node_id == node_id), None)
-
-
-@attrs.frozen
-class Invite:
-    """A manager's signed invitation of one node, single use, until `expiration_s` (Unix)."""
-
-    domain_id: int
-    pool_id: int
-    node_id: NodeId
-    nonce: int
-    expiration_s: int
-    signature: bytes

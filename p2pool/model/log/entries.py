@@ -6,10 +6,10 @@ metrics, log lines and secrets in the clear are never here.
 
 import attrs
 
+from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId
 from p2pool.model.log.raft import Voter
 from p2pool.model.states import AllocationState, Intent, Membership, Reachability
-from p2pool.model.tasks.spec import SignedRequest
 
 
 @attrs.frozen

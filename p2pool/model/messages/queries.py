@@ -6,13 +6,13 @@ Source: design, sections 5 and 8.
 
 import attrs
 
-from p2pool.model.chain.roster import Invite
+from p2pool.model.access.requests import SignedRequest
+from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId, TaskId
 from p2pool.model.log.raft import Entry, LogEnd
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.states import ChainStanding
-from p2pool.model.tasks.spec import SignedRequest
 
 
 @attrs.frozen

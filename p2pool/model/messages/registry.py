@@ -12,7 +12,7 @@ from enum import StrEnum
 import attrs
 
 from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.log.certificates import (
+from p2pool.model.messages.certificates import (
     CertificatesAnswered,
     CertificateSigned,
     CertificatesRequested,

@@ -6,9 +6,9 @@ empty answer is never an order to stop. Source: design, section 9.
 
 import attrs
 
+from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import AllocationId, NodeId, Token
 from p2pool.model.log.entries import Outcome
-from p2pool.model.tasks.spec import SignedRequest
 
 
 @attrs.frozen

@@ -9,14 +9,15 @@ from typing import Protocol
 
 import attrs
 
-from p2pool.model.chain.roster import Invite
+from p2pool.model.access.grants import SignedGrant
+from p2pool.model.access.requests import SignedRequest
+from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, PoolRef, TaskId
 from p2pool.model.log.raft import LogEnd
 from p2pool.model.messages.task_streams import LogChunks, MetricsTold
 from p2pool.model.ports.runtime import RuntimeInfo
 from p2pool.model.ports.view import Event, View
 from p2pool.model.ports.volumes import VolumeKeeper
-from p2pool.model.tasks.spec import SignedGrant, SignedRequest
 
 
 @attrs.frozen

@@ -5,112 +5,11 @@ that a wallet shows what is signed. The task id is derived from the digest: sent
 once. Parsing a specification is `codec.spec`, signing is `wire.typed`.
 """
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.ids import Address
-
-
-class Action(StrEnum):
-    """What a signed request asks for. The value is what is signed and shown by a wallet."""
-
-    SUBMIT = "submit"
-    STOP = "stop"
-    DRAIN = "drain"
-    RESUME = "resume"
-    BAN = "ban"
-    UNBAN = "unban"
-    SET = "set"
-    REVOKE = "revoke"
-
-
-class Scope(IntEnum):
-    """What a delegate may do; each includes the ones before it."""
-
-    READ = 0
-    SUBMIT = 1
-    ADMIN = 2
-
-
-@attrs.frozen
-class TaskRequest:
-    """The typed data that an account signs. Times are Unix seconds.
-
-    `target`: empty for submit; the task id in hex for stop; the node id in hex for drain, resume,
-    ban, unban; the setting's name for set; the delegate's address in hex for revoke.
-    `request_id`: 32 random bytes that make the request single-use.
-    """
-
-    action: Action
-    pool_id: int
-    target: str
-    spec_json: str
-    request_id: bytes
-    not_before_s: int
-    not_after_s: int
-
-
-@attrs.frozen
-class Delegation:
-    """A manager's or creator's statement that an account may act for it until `not_after_s`."""
-
-    pool_id: int
-    delegate: Address
-    scope: Scope
-    not_before_s: int
-    not_after_s: int
-
-
-@attrs.frozen
-class SignedDelegation:
-    """A delegation with its 65-byte signature."""
-
-    delegation: Delegation
-    signature: bytes
-
-
-@attrs.frozen
-class SignedRequest:
-    """A request with its 65-byte signature, and the delegation it relies on, if any."""
-
-    request: TaskRequest
-    signature: bytes
-    delegation: SignedDelegation | None = None
-
-
-@attrs.frozen
-class LogGrant:
-    """A signed right to read the log lines of one task until `not_after_s`. `task` is hex."""
-
-    pool_id: int
-    task: str
-    not_before_s: int
-    not_after_s: int
-
-
-@attrs.frozen
-class SignedGrant:
-    """A log grant with its signature and delegation, if any."""
-
-    grant: LogGrant
-    signature: bytes
-    delegation: SignedDelegation | None = None
-
-
-@attrs.frozen
-class Signers:
-    """Who signed a request or grant, as recovered (`wire.typed`), and on whose behalf: `grantor`
-    signed the delegation that it relies on, None without one."""
-
-    signer: Address
-    grantor: Address | None = None
-
-    @property
-    def principal(self) -> Address:
-        """The account whose rights count: the grantor's where there is a delegation."""
-        return self.signer if self.grantor is None else self.grantor
 
 
 class RestartMode(StrEnum):

@@ -11,20 +11,13 @@ from hypothesis import strategies as st
 from p2pool.codec.json import requests
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.spec.spec import parse_spec
-from p2pool.model.chain.roster import Invite
+from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
+from p2pool.model.access.grants import LogGrant, SignedGrant
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
+from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSpec, Malformed
 from p2pool.model.ids import Address, AllocationId, NodeId, TaskId
 from p2pool.model.ports.agent import LogOptions
-from p2pool.model.tasks.spec import (
-    Action,
-    Delegation,
-    LogGrant,
-    Scope,
-    SignedDelegation,
-    SignedGrant,
-    SignedRequest,
-    TaskRequest,
-)
 
 NUMBER = st.integers(0, 2**64 - 1)
 BIG = st.integers(0, 2**256 - 1)

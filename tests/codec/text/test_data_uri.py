@@ -13,7 +13,7 @@ from p2pool.codec.text.data_uri import (
     with_bootstrap,
     with_root,
 )
-from p2pool.model.chain.roster import PreviousLog, RootRecord
+from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 

@@ -8,20 +8,13 @@ from hypothesis import strategies as st
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.permissions import RULES, may, may_read
 from p2pool.core.fsm.state import PoolState, Task, TaskRecord
+from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
+from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.chain.roster import ChainMember, Roster
 from p2pool.model.ids import Address, Digest, NodeId, PoolRef, TaskId
 from p2pool.model.log.entries import Revocation
 from p2pool.model.states import PoolStatus
-from p2pool.model.tasks.spec import (
-    Action,
-    Delegation,
-    Scope,
-    SignedDelegation,
-    SignedRequest,
-    Signers,
-    TaskRequest,
-    TaskSpec,
-)
+from p2pool.model.tasks.spec import TaskSpec
 
 NOW_S = 1_700_000_000
 POOL = PoolRef(31337, Address(b"c" * 20), 7)

@@ -12,11 +12,11 @@ from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import PoolSnapshot, PoolState, from_bytes
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, TaskId
 from p2pool.model.log.entries import Outcome, Placed, Placement, ReportApplied, RequestApplied
 from p2pool.model.log.raft import Entry
 from p2pool.model.states import AllocationState
-from p2pool.model.tasks.spec import Action, SignedRequest, TaskRequest
 from tests.codec.samples import instances
 
 POOL = PoolRef(31337, Address(b"c" * 20), 0)

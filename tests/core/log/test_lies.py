@@ -12,12 +12,13 @@ from p2pool.core.follower.fetcher import Ask
 from p2pool.core.fsm.state import Allocation, Task, TaskRecord, from_bytes
 from p2pool.core.log.pool_log import Ledger
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Address, AllocationId, PeerKey, PoolRef, TaskId
 from p2pool.model.log.raft import Configuration, Snapshot
 from p2pool.model.messages.queries import StateAnswered
 from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
 from p2pool.model.ports.store import SaveSnapshot
-from p2pool.model.tasks.spec import Action, SignedRequest, TaskRequest, TaskSpec
+from p2pool.model.tasks.spec import TaskSpec
 from p2pool.model.timing import Now
 from tests.core.log.test_timing import POOL, ROOT, founded, setting
 from tests.raft.cluster import voter

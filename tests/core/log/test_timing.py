@@ -5,7 +5,7 @@ from random import Random
 from p2pool.codec.payloads import encode_body
 from p2pool.core.log.pool_log import META_TABLE, Ledger
 from p2pool.model import limits
-from p2pool.model.chain.roster import RootRecord
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.entries import Setting
 from p2pool.model.log.raft import Entry, HardState

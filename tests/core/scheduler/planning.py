@@ -8,12 +8,12 @@ from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import Allocation, PoolState
 from p2pool.core.scheduler.plan import Offer, Plan, plan
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, TaskId
 from p2pool.model.log.entries import NodeChanged, Outcome, ReportApplied, RequestApplied
 from p2pool.model.log.raft import Entry
 from p2pool.model.machine.hardware import Gpu, Hardware
 from p2pool.model.states import AllocationState, Intent, Reachability
-from p2pool.model.tasks.spec import Action, SignedRequest, TaskRequest
 
 MIB = 1024 * 1024
 NOW_S = 1_700_000_000

@@ -10,20 +10,14 @@ from p2pool.codec.spec.spec import spec_json
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.messages.work import Desired, Order, ReportAnswered, Stop
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
 from p2pool.model.ports.store import TABLES, Delete, Put
 from p2pool.model.states import AllocationState, Health
-from p2pool.model.tasks.spec import (
-    Action,
-    GpuRequest,
-    Resources,
-    SignedRequest,
-    TaskRequest,
-    TaskSpec,
-)
+from p2pool.model.tasks.spec import GpuRequest, Resources, TaskSpec
 from p2pool.model.timing import Now
 
 POOL = PoolRef(31337, Address(b"\x11" * 20), 1)

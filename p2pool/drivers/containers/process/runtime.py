@@ -36,7 +36,7 @@ from p2pool.drivers.containers.process.runs import (
 from p2pool.drivers.containers.process.shim import FILES, LINES, RUN
 from p2pool.drivers.containers.volumes import NoVolumes
 from p2pool.model import limits
-from p2pool.model.data_dir import DEVELOPMENT_CHAIN_ID
+from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import (
     CannotStart,
     Conflict,

@@ -1,0 +1,1 @@
+"""What accounts sign: requests, delegations, grants."""

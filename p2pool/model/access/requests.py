@@ -1,0 +1,62 @@
+"""What accounts ask of a pool, and sign."""
+
+from enum import StrEnum
+
+import attrs
+
+from p2pool.model.access.delegations import SignedDelegation
+from p2pool.model.ids import Address
+
+
+class Action(StrEnum):
+    """What a signed request asks for. The value is what is signed and shown by a wallet."""
+
+    SUBMIT = "submit"
+    STOP = "stop"
+    DRAIN = "drain"
+    RESUME = "resume"
+    BAN = "ban"
+    UNBAN = "unban"
+    SET = "set"
+    REVOKE = "revoke"
+
+
+@attrs.frozen
+class TaskRequest:
+    """The typed data that an account signs. Times are Unix seconds.
+
+    `target`: empty for submit; the task id in hex for stop; the node id in hex for drain, resume,
+    ban, unban; the setting's name for set; the delegate's address in hex for revoke.
+    `request_id`: 32 random bytes that make the request single-use.
+    """
+
+    action: Action
+    pool_id: int
+    target: str
+    spec_json: str
+    request_id: bytes
+    not_before_s: int
+    not_after_s: int
+
+
+@attrs.frozen
+class SignedRequest:
+    """A request with its 65-byte signature, and the delegation it relies on, if any."""
+
+    request: TaskRequest
+    signature: bytes
+    delegation: SignedDelegation | None = None
+
+
+@attrs.frozen
+class Signers:
+    """Who signed a request or grant, as recovered (`wire.typed`), and on whose behalf: `grantor`
+    signed the delegation that it relies on, None without one."""
+
+    signer: Address
+    grantor: Address | None = None
+
+    @property
+    def principal(self) -> Address:
+        """The account whose rights count: the grantor's where there is a delegation."""
+        return self.signer if self.grantor is None else self.grantor

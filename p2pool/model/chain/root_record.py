@@ -1,0 +1,25 @@
+"""The root record of a pool's log, as its data URI on the chain names it."""
+
+import attrs
+
+from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+
+
+@attrs.frozen
+class PreviousLog:
+    """For a recovery: the log that went before and the state that the new one starts from."""
+
+    log_id: Digest
+    base_index: int
+    state_digest: Digest
+
+
+@attrs.frozen
+class RootRecord:
+    """The on-chain statement that founds a log (`p2pool:root` in the pool's data URI)."""
+
+    epoch: int
+    founder: NodeId
+    peer_key: PeerKey
+    store_id: StoreId
+    previous: PreviousLog | None = None

@@ -1,0 +1,64 @@
+"""Messages about certificates: signatures, and the chain of committees."""
+
+import attrs
+
+from p2pool.model.ids import Digest
+from p2pool.model.log.certificates import Chain
+from p2pool.model.log.raft import Voter
+
+
+@attrs.frozen
+class CertificateSigned:
+    """A voter confirms a leader: at `commit_index` of its term the state has this digest.
+
+    `committee_hash` is that of the voters in force at that index. `time_ms` is what the leader's
+    clock said; a voter signs it only where its own clock agrees.
+    """
+
+    log_id: Digest
+    term: int
+    leader: Voter
+    voter: Voter
+    committee_hash: Digest
+    commit_index: int
+    state_digest: Digest
+    time_ms: int
+
+
+@attrs.frozen
+class ConfigurationSigned:
+    """A voter of the previous committee confirms the next one: the entry at `index`, of `term`,
+    is committed and gives the log these voters."""
+
+    log_id: Digest
+    index: int
+    term: int
+    previous_hash: Digest
+    new_hash: Digest
+    voter: Voter
+
+
+@attrs.frozen
+class EquivocationProven:
+    """Two sealed messages by one voter that no honest voter signs both of (gossip)."""
+
+    first: bytes
+    second: bytes
+
+
+@attrs.frozen
+class CertificatesRequested:
+    """Anybody asks a peer for what it holds of the committee's certificates."""
+
+    request: int
+
+
+@attrs.frozen
+class CertificatesAnswered:
+    """The chain, the newest leader certificate and the votes that its leader was elected by."""
+
+    request: int
+    log_id: Digest
+    chain: Chain
+    certificate: tuple[bytes, ...]
+    votes: tuple[bytes, ...]
