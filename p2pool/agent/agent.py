@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 from nacl.signing import SigningKey
 
@@ -26,10 +25,12 @@ from p2pool.agent.effect_runner import Wiring
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
 from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
+from p2pool.agent.options import AgentOptions
 from p2pool.agent.telemetry.log_streams import LogLines
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
-from p2pool.agent.wire.ingress import Gate, Sealer
+from p2pool.agent.wire.ingress import Gate
+from p2pool.agent.wire.sealer import Sealer
 from p2pool.api.server import ApiSettings, serve_api
 from p2pool.core.context import NodeConfig
 from p2pool.core.inputs import StopAsked
@@ -38,7 +39,6 @@ from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import Chain
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.config.schema import AgentConfig
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.events import KnownPeer, NetConfig
@@ -55,21 +55,9 @@ from p2pool.model.states import RaftRole
 from p2pool.wire.binding import make_binding
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    pass
 
 log = get_logger(__name__)
-
-
-@attrs.frozen
-class AgentOptions:
-    """What an agent is started with. `provider` None: this machine joins nothing by itself."""
-
-    directory: Path
-    config: AgentConfig
-    node: "LocalAccount" = attrs.field(repr=False)
-    provider: "LocalAccount | None" = attrs.field(default=None, repr=False)
-    stop_tasks: bool = False
-    skip_checks: bool = False
 
 
 def topic(pool: PoolRef, channel: Channel) -> str:

@@ -1,12 +1,11 @@
 """The agent as its API sees it: the newest view, questions, events, log lines and metrics."""
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 
-import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
+from p2pool.agent.event_hub import EventId, Events, _Waiting
 from p2pool.agent.loop import Loop
 from p2pool.agent.telemetry.log_streams import LogLines
 from p2pool.agent.telemetry.prometheus import Metrics
@@ -22,52 +21,6 @@ from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import Event, View
 from p2pool.model.ports.volumes import VolumeKeeper
 from p2pool.wire.signers import SignerCache
-
-EventId = tuple[int, int, int]
-
-
-@attrs.define
-class _Waiting:
-    done: trio.Event = attrs.field(factory=trio.Event)
-    result: Accepted | LogEnds | P2poolError | None = None
-
-
-class Events:
-    """The last events, and who listens to the next ones."""
-
-    def __init__(self) -> None:
-        """Nobody listens yet."""
-        self.kept: OrderedDict[EventId, Event] = OrderedDict()
-        self._listeners: list[trio.MemorySendChannel[Event]] = []
-
-    def emit(self, event: Event) -> None:
-        """Something happened; a listener that does not keep up is dropped."""
-        self.kept[event.epoch, event.index, event.number] = event
-        while len(self.kept) > limits.EVENTS_KEPT_MAX:
-            self.kept.popitem(last=False)
-        for listener in tuple(self._listeners):
-            try:
-                listener.send_nowait(event)
-            except (trio.WouldBlock, trio.BrokenResourceError):
-                self._listeners.remove(listener)
-                listener.close()
-
-    async def listen(self, after: EventId | None) -> AsyncIterator[Event]:
-        """Events after an id (None: from now on); `Overloaded` for a reader that is too slow."""
-        send, receive = trio.open_memory_channel[Event](limits.SUBSCRIBER_QUEUE_MAX)
-        missed = [e for key, e in self.kept.items() if after is not None and key > after]
-        self._listeners.append(send)
-        try:
-            for event in missed:
-                yield event
-            async for event in receive:
-                yield event
-        finally:
-            if send in self._listeners:
-                self._listeners.remove(send)
-            send.close()
-            receive.close()
-        raise Overloaded("This reader is too slow.", hint="Resume after the last event's id.")
 
 
 class Port:

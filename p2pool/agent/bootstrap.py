@@ -8,15 +8,15 @@ on disk, so that it is of use as soon as it is back. Source: design, sections 1,
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
-import attrs
 import trio
 from nacl.signing import SigningKey
 
 from p2pool import __version__
 from p2pool.agent.clock import read_clock
-from p2pool.agent.wire.ingress import NOBODY, Gate, Sealer
+from p2pool.agent.options import BootstrapOptions
+from p2pool.agent.wire.ingress import NOBODY, Gate
+from p2pool.agent.wire.sealer import Sealer
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core import effects as fx
 from p2pool.core.inputs import Received
@@ -28,22 +28,12 @@ from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import prepare_directory
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
-from p2pool.model.ids import PeerKey, PoolRef
+from p2pool.model.ids import PeerKey
 from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, PeerKnown, Ping, Pong
 from p2pool.model.messages.registry import Message
 
 log = get_logger(__name__)
-
-
-@attrs.frozen
-class BootstrapOptions:
-    """What a bootstrap node is started with."""
-
-    directory: Path
-    pool: PoolRef
-    listen: tuple[str, ...]
-    bootstrap: tuple[str, ...] = ()
 
 
 class Bootstrap:

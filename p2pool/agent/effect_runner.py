@@ -10,7 +10,8 @@ from p2pool.agent.api_port import Port
 from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.executor import Work
 from p2pool.agent.loop import Loop
-from p2pool.agent.wire.ingress import Gate, Sealer
+from p2pool.agent.wire.ingress import Gate
+from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import effects as fx
 from p2pool.core.inputs import PeerConnected, PeerDisconnected, Sealed
 from p2pool.core.node import Node

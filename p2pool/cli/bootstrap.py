@@ -43,7 +43,8 @@ def run(
     It needs no node key and no chain endpoint that answers; of the configuration it reads which
     pool it is for, [network] and [log]. It prints the addresses to give to others, one a line.
     """
-    from p2pool.agent.bootstrap import BootstrapOptions, run_bootstrap
+    from p2pool.agent.bootstrap import run_bootstrap
+    from p2pool.agent.options import BootstrapOptions
     from p2pool.cli.agent.run import with_log_options
     from p2pool.drivers.config.schema import CONFIG_NAME, load_config
     from p2pool.drivers.logs import configure_logs

@@ -13,8 +13,9 @@ import attrs
 import pytest
 import trio
 
-from p2pool.agent.agent import AgentOptions, run_agent
-from p2pool.agent.bootstrap import BootstrapOptions, run_bootstrap
+from p2pool.agent.agent import run_agent
+from p2pool.agent.bootstrap import run_bootstrap
+from p2pool.agent.options import AgentOptions, BootstrapOptions
 from p2pool.cli.task.logs import _read_all, _Writer
 from p2pool.dev.contracts import new_account
 from p2pool.dev.engine import BUSYBOX_IMAGE, Engine

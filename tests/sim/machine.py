@@ -8,7 +8,8 @@ import attrs
 from eth_account.signers.local import LocalAccount
 from nacl.signing import SigningKey
 
-from p2pool.agent.wire.ingress import Gate, Sealer
+from p2pool.agent.wire.ingress import Gate
+from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.node import AnyInput, Node
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.messages.registry import Channel, Verified

@@ -14,7 +14,7 @@ from random import Random
 from eth_account import Account
 from nacl.signing import SigningKey
 
-from p2pool.agent.wire.ingress import Sealer
+from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import inputs
 from p2pool.core.context import NodeConfig
 from p2pool.core.node import AnyInput, Node

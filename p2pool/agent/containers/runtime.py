@@ -24,7 +24,7 @@ from p2pool.model.ids import NodeId
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeScope
 
 if TYPE_CHECKING:
-    from p2pool.agent.agent import AgentOptions
+    from p2pool.agent.options import AgentOptions
 
 log = get_logger(__name__)
 

@@ -23,7 +23,7 @@ from p2pool.model.errors import Conflict
 from p2pool.model.ports.runtime import ContainerRuntime
 
 if TYPE_CHECKING:
-    from p2pool.agent.agent import AgentOptions
+    from p2pool.agent.options import AgentOptions
 
 log = get_logger(__name__)
 

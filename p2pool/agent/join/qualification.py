@@ -20,7 +20,7 @@ from p2pool.model import limits
 from p2pool.model.machine.checks import Check, Group, Verdict
 
 if TYPE_CHECKING:
-    from p2pool.agent.agent import AgentOptions
+    from p2pool.agent.options import AgentOptions
     from p2pool.model.ports.runtime import ContainerRuntime
 
 log = get_logger(__name__)

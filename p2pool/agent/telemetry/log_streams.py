@@ -18,7 +18,7 @@ import trio
 
 from p2pool.agent.clock import read_clock
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
-from p2pool.agent.wire.ingress import Sealer
+from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.fsm.permissions import may_read
 from p2pool.core.node import Node
 from p2pool.core.peererrors import error_of

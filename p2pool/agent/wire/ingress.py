@@ -17,9 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 import attrs
-from nacl.signing import SigningKey
 
-from p2pool.codec.payloads import TYPE_NUMBERS
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
@@ -29,11 +27,11 @@ from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
 from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
 from p2pool.model.messages.queries import BeatsAnswered, BindingsAnswered, PeerKnown
-from p2pool.model.messages.registry import Channel, Header, Message, Verified, channel_of
+from p2pool.model.messages.registry import Channel, Verified
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.enclosed import EnclosedCache
-from p2pool.wire.envelope import max_bytes, open_sealed, seal
+from p2pool.wire.envelope import max_bytes, open_sealed
 from p2pool.wire.replay import ReplayGuard, clock_differs
 from p2pool.wire.signers import SignerCache, requests_in
 
@@ -46,32 +44,6 @@ Worth = Callable[[Verified, tuple[Verified | None, ...], Now], bool]
 """Whether the signed requests in a message, with the sealed messages in it, are worth a look."""
 
 Taken = list[Received | StrangerHeard | OutdatedHeard | ClockDiffered]
-
-
-@attrs.define
-class Sealer:
-    """Seals this agent's messages; one counter for each channel."""
-
-    pool: PoolRef
-    node_id: NodeId
-    peer_key: PeerKey
-    incarnation: int
-    signing_key: SigningKey = attrs.field(repr=False)
-    sequences: dict[Channel, int] = attrs.field(factory=dict)
-
-    def seal(self, message: Message, now: Now) -> tuple[Channel, bytes]:
-        """Channel and bytes of a message. `Malformed`: it is over its own bounds."""
-        made = self.sealed(message, now)
-        return made.channel, made.sealed
-
-    def sealed(self, message: Message, now: Now) -> Verified:
-        """A message as its receiver would have it: sealed, and opened."""
-        channel = channel_of(TYPE_NUMBERS[type(message)])
-        number = self.sequences.get(channel, 0)
-        self.sequences[channel] = number + 1
-        header = Header(self.node_id, self.peer_key, self.incarnation, number, now.wall_ms)
-        data = seal(message, header, self.pool, self.signing_key)
-        return Verified(header, channel, message, data)
 
 
 class Gate:

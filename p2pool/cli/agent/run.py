@@ -98,7 +98,8 @@ def run(
     if dry_run:
         _say_what_joining_would_do(settings, node, provider, as_json)
         return
-    from p2pool.agent.agent import AgentOptions, run_agent
+    from p2pool.agent.agent import run_agent
+    from p2pool.agent.options import AgentOptions
 
     options = AgentOptions(directory, settings, node, provider, stop_tasks, skip_checks)
 

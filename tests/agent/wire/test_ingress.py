@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from p2pool.agent.wire.ingress import NOBODY, Gate, Sealer
+from p2pool.agent.wire.ingress import NOBODY, Gate
+from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.inputs import OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId

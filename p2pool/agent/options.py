@@ -1,0 +1,34 @@
+"""What an agent, or a bootstrap node, is started with."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from p2pool.drivers.config.schema import AgentConfig
+from p2pool.model.ids import PoolRef
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+
+@attrs.frozen
+class AgentOptions:
+    """What an agent is started with. `provider` None: this machine joins nothing by itself."""
+
+    directory: Path
+    config: AgentConfig
+    node: "LocalAccount" = attrs.field(repr=False)
+    provider: "LocalAccount | None" = attrs.field(default=None, repr=False)
+    stop_tasks: bool = False
+    skip_checks: bool = False
+
+
+@attrs.frozen
+class BootstrapOptions:
+    """What a bootstrap node is started with."""
+
+    directory: Path
+    pool: PoolRef
+    listen: tuple[str, ...]
+    bootstrap: tuple[str, ...] = ()
