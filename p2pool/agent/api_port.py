@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 
+import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
-from p2pool.agent.event_hub import EventId, Events, _Waiting
+from p2pool.agent.event_hub import EventId, Events
 from p2pool.agent.loop import Loop
 from p2pool.agent.telemetry.log_streams import LogLines
 from p2pool.agent.telemetry.prometheus import Metrics
@@ -21,6 +22,12 @@ from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import Event, View
 from p2pool.model.ports.volumes import VolumeKeeper
 from p2pool.wire.signers import SignerCache
+
+
+@attrs.define
+class _Waiting:
+    done: trio.Event = attrs.field(factory=trio.Event)
+    result: Accepted | LogEnds | P2poolError | None = None
 
 
 class Port:

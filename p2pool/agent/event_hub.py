@@ -3,21 +3,13 @@
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 
-import attrs
 import trio
 
 from p2pool.model import limits
-from p2pool.model.errors import Overloaded, P2poolError
-from p2pool.model.ports.agent import Accepted, LogEnds
+from p2pool.model.errors import Overloaded
 from p2pool.model.ports.view import Event
 
 EventId = tuple[int, int, int]
-
-
-@attrs.define
-class _Waiting:
-    done: trio.Event = attrs.field(factory=trio.Event)
-    result: Accepted | LogEnds | P2poolError | None = None
 
 
 class Events:

@@ -5,8 +5,8 @@ from collections import Counter
 from enum import IntEnum
 
 from p2pool.api import answers, proofanswers
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.proofs import evidence_json, proof_json, voter_json
-from p2pool.codec.json.requests import address_text
 from p2pool.codec.spec.spec import spec_dict
 from p2pool.codec.text.peer_id import peer_id
 from p2pool.model import limits

@@ -18,6 +18,7 @@ from litestar.types import ASGIApp
 from p2pool.api import answers, render
 from p2pool.api.http.streams import Streams, event_answer, log_answer
 from p2pool.codec.json import requests as jsonform
+from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.model import limits
 from p2pool.model.access.requests import Action
@@ -69,13 +70,13 @@ async def _json_body(request: AnyRequest) -> Any:
 
 
 def _node_id(text: str) -> NodeId:
-    if (found := jsonform.unhex(text, ADDRESS_BYTES)) is None:
+    if (found := unhex(text, ADDRESS_BYTES)) is None:
         raise Malformed(f"{text[:64]!r} is not a node id.", hint="It is 0x and 40 hex digits.")
     return NodeId(found)
 
 
 def _task(view: View, text: str) -> TaskView:
-    found = jsonform.unhex(text, TASK_ID_BYTES)
+    found = unhex(text, TASK_ID_BYTES)
     if found is None:
         raise Malformed(f"{text[:64]!r} is not a task id.", hint="It has 32 hex digits.")
     if (seen := view.task(TaskId(found))) is None:
@@ -268,7 +269,7 @@ async def logs_held(state: State) -> answers.LogsHeldAnswer:
     with trio.move_on_after(deadline_ms / 1000 + ASK_SLACK_S):
         ends = await _port(state).log_ends(deadline_ms)
         meta = render.meta(_port(state).view())
-        silent = tuple(jsonform.address_text(node_id) for node_id in ends.silent)
+        silent = tuple(address_text(node_id) for node_id in ends.silent)
         return answers.LogsHeldAnswer(meta, render.logs_held(ends), silent)
     raise Unavailable("The agent gave no answer in time.", hint="Ask again.")
 

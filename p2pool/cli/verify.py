@@ -15,8 +15,8 @@ from p2pool.cli.shared.chain import AddressType, config_option, config_path
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.client.agent import AgentClient
+from p2pool.codec.json.hex import unhex
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
-from p2pool.codec.json.requests import unhex
 from p2pool.model.errors import ChainUnavailable, Malformed, Misconfigured, NotFound
 from p2pool.model.ids import DIGEST_BYTES, Address, Digest, PoolRef
 

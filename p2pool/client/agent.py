@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from p2pool.client.errors import error_of
 from p2pool.codec.json import requests
+from p2pool.codec.json.hex import unhex
 from p2pool.model import limits
 from p2pool.model.access.grants import SignedGrant
 from p2pool.model.access.requests import SignedRequest
@@ -78,7 +79,7 @@ class AgentClient:
     def pool_ref(self) -> PoolRef:
         """Which pool the agent is in: what requests are signed for."""
         pool = self.pool()
-        contract = requests.unhex(str(pool["contract"]), ADDRESS_BYTES)
+        contract = unhex(str(pool["contract"]), ADDRESS_BYTES)
         assert contract is not None, "an agent says the contract's address"
         return PoolRef(int(pool["chain_id"]), Address(contract), int(pool["pool_id"]))
 

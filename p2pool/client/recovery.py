@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from p2pool.codec.payloads import log_id
+from p2pool.codec.digests import log_id
 from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound

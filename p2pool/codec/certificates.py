@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from p2pool.codec.payloads import committee_hash
+from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
 from p2pool.model.ids import Digest

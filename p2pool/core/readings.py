@@ -5,7 +5,7 @@ The fields are those of `core.ledger.Ledger`, which alone changes them.
 
 import attrs
 
-from p2pool.codec.payloads import decode_body
+from p2pool.codec.entries import decode_body
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.log.epoch_recovery import Held
 from p2pool.core.raft.raft import Raft

@@ -11,7 +11,7 @@ snapshots rely on the entry's having been checked then.
 from typing import TYPE_CHECKING, Any
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
-from p2pool.codec.payloads import task_id as _task_id
+from p2pool.codec.digests import task_id as _task_id
 from p2pool.model import limits
 from p2pool.model.access.delegations import Delegation, SignedDelegation
 from p2pool.model.access.grants import LogGrant, SignedGrant

@@ -21,7 +21,7 @@ from p2pool.codec.certificates import (
     quorum_of,
     votes_for,
 )
-from p2pool.codec.payloads import committee_hash, log_id
+from p2pool.codec.digests import committee_hash, log_id
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import BadSignature, NotForUs, Refusal, Stale, Unavailable

@@ -7,7 +7,7 @@ from eth_account.signers.local import LocalAccount
 
 from p2pool.cli.shared.options import request_for
 from p2pool.client.agent import Answer
-from p2pool.codec.payloads import task_id
+from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import spec_json
 from p2pool.dev.pool import PASSPHRASE, DevAgent, DevPool
 from p2pool.drivers.keys.keystore import load_account

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from p2pool.cli import errors
-from p2pool.codec.payloads import log_id
+from p2pool.codec.digests import log_id
 from p2pool.codec.text.data_uri import format_root, read_root, requirements, with_root
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter

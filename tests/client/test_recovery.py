@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from p2pool.client.recovery import Holder, holder_of, propose, propose_empty
-from p2pool.codec.payloads import log_id
+from p2pool.codec.digests import log_id
 from p2pool.codec.text.peer_id import peer_id
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, NotFound

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from p2pool.codec import payloads
+from p2pool.codec import digests, entries, payloads
 from p2pool.codec.cbor import bounds, canonical
 from p2pool.codec.cbor.structs import decode_struct, encode_struct, fields_of
 from p2pool.model import ids, limits
@@ -22,7 +22,7 @@ from tests.codec.samples import example, instances
 
 HEADER = Header(ids.NodeId(b"n" * 20), ids.PeerKey(b"p" * 32), 1, 2, 3)
 RECORDS: list[type] = [
-    *payloads.RECORDS.values(),
+    *entries.RECORDS.values(),
     raft.Entry,
     raft.HardState,
     raft.Snapshot,
@@ -60,13 +60,13 @@ def test_records_come_back(cls: type, data: st.DataObject) -> None:
     assert decode_struct(cls, encode_struct(record)) == record
 
 
-@pytest.mark.parametrize("kind", payloads.RECORDS)
+@pytest.mark.parametrize("kind", entries.RECORDS)
 def test_bodies_of_entries(kind: raft.EntryKind) -> None:
     """A body names its kind; a kind of a newer version is None, not an error."""
-    record = example(payloads.RECORDS[kind])
-    assert payloads.encode_body(record)[0] is kind
-    assert payloads.decode_body(*payloads.encode_body(record)) == record
-    assert payloads.decode_body(999, b"whatever a newer version wrote") is None
+    record = example(entries.RECORDS[kind])
+    assert entries.encode_body(record)[0] is kind
+    assert entries.decode_body(*entries.encode_body(record)) == record
+    assert entries.decode_body(999, b"whatever a newer version wrote") is None
 
 
 @given(st.binary(max_size=100), st.sampled_from(list(TYPES)))
@@ -175,7 +175,7 @@ def test_every_field_that_a_message_reaches_is_bounded() -> None:
                 visit(inner, f"{hint.__name__}.{name}")
         assert isinstance(hint, type | NewType) or origin or hint is Ellipsis, place
 
-    for cls in [*TYPES.values(), *payloads.RECORDS.values()]:
+    for cls in [*TYPES.values(), *entries.RECORDS.values()]:
         visit(cls, "")
     assert unbounded == []
 
@@ -185,17 +185,17 @@ def test_digests_name_what_they_are_of() -> None:
     pool = ids.PoolRef(31337, ids.Address(b"c" * 20), 1)
     other = attrs.evolve(pool, pool_id=2)
     root, request = example(root_record.RootRecord), example(requests.TaskRequest)
-    assert payloads.log_id(pool, root) != payloads.log_id(other, root)
-    assert payloads.log_id(pool, root) != payloads.log_id(pool, attrs.evolve(root, epoch=0))
-    assert payloads.task_id(pool, request) != payloads.task_id(other, request)
-    assert len(payloads.task_id(pool, request)) == ids.TASK_ID_BYTES
+    assert digests.log_id(pool, root) != digests.log_id(other, root)
+    assert digests.log_id(pool, root) != digests.log_id(pool, attrs.evolve(root, epoch=0))
+    assert digests.task_id(pool, request) != digests.task_id(other, request)
+    assert len(digests.task_id(pool, request)) == ids.TASK_ID_BYTES
     empty = raft.Configuration(())
-    assert payloads.configuration_hash(empty) == payloads.configuration_hash(empty)
+    assert digests.configuration_hash(empty) == digests.configuration_hash(empty)
 
 
 def test_snapshots_come_back() -> None:
     """A snapshot travels as bytes, and other bytes are refused."""
     snapshot = example(raft.Snapshot)
-    assert payloads.decode_snapshot(payloads.encode_snapshot(snapshot)) == snapshot
+    assert entries.decode_snapshot(entries.encode_snapshot(snapshot)) == snapshot
     with pytest.raises(Malformed):
-        payloads.decode_snapshot(payloads.encode_snapshot(snapshot)[:-1])
+        entries.decode_snapshot(entries.encode_snapshot(snapshot)[:-1])

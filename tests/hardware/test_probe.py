@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.payloads import hardware_digest
+from p2pool.codec.digests import hardware_digest
 from p2pool.drivers.config.reader import Size
 from p2pool.drivers.config.schema import ResourcesConfig, load_config
 from p2pool.drivers.hardware import host as host_module

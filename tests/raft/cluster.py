@@ -8,7 +8,8 @@ between the writes and the sends, is as likely as any other. `tests.raft.checks`
 import heapq
 from random import Random
 
-from p2pool.codec.payloads import configuration_hash, encode_body
+from p2pool.codec.digests import configuration_hash
+from p2pool.codec.entries import encode_body
 from p2pool.core.raft.raft import Frame, Raft
 from p2pool.core.raft.state import Out
 from p2pool.model.errors import P2poolError

@@ -4,7 +4,7 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.payloads import decode_snapshot
+from p2pool.codec.entries import decode_snapshot
 from p2pool.core.raft.raft import RaftRestored
 from p2pool.model.log.raft import Entry, HardState
 from p2pool.model.ports.store import (

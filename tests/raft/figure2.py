@@ -2,7 +2,8 @@
 
 from random import Random
 
-from p2pool.codec.payloads import configuration_hash, encode_snapshot
+from p2pool.codec.digests import configuration_hash
+from p2pool.codec.entries import encode_snapshot
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import Out
 from p2pool.model.ids import StoreId

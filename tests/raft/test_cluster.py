@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pool.codec.payloads import configuration_hash
+from p2pool.codec.digests import configuration_hash
 from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NoLeader

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pool.codec.payloads import encode_snapshot
+from p2pool.codec.entries import encode_snapshot
 from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
 from p2pool.model.log.raft import Configuration, EntryKind, Snapshot

@@ -1,6 +1,6 @@
 """Who is removed from the committee learns of it, and who is promoted unawares can vote."""
 
-from p2pool.codec.payloads import configuration_hash
+from p2pool.codec.digests import configuration_hash
 from p2pool.core.raft.raft import Raft
 from p2pool.model.log.raft import Configuration
 from p2pool.model.messages.raft import VoteAnswered, VoteRequested

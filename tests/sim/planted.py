@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from p2pool.codec.payloads import task_id
+from p2pool.codec.digests import task_id
 from p2pool.core.fsm import requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received

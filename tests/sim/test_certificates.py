@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from p2pool.codec.certificates import check_fresh, leader_certificate, link_signers
-from p2pool.codec.payloads import committee_hash
+from p2pool.codec.digests import committee_hash
 from p2pool.core.effects import Level, Log
 from p2pool.core.fsm.committee_chain import complete
 from p2pool.core.voter.signatures import Certifying

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from p2pool.codec.certificates import equivocation, votes_for
-from p2pool.codec.payloads import committee_hash
+from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.ids import StoreId
 from p2pool.model.log.certificates import Evidence

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from p2pool.codec.payloads import committee_hash, encode_body, encode_snapshot
+from p2pool.codec.digests import committee_hash
+from p2pool.codec.entries import encode_body, encode_snapshot
 from p2pool.core.fsm.state import NO_HISTORY, PoolState, history_after
 from p2pool.core.voter.signatures import Certifying
 from p2pool.model import limits

@@ -2,7 +2,7 @@
 
 import attrs
 
-from p2pool.codec.payloads import decode_body
+from p2pool.codec.entries import decode_body
 from p2pool.model.ids import Digest
 from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Configuration, Entry, Voter

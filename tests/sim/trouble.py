@@ -10,7 +10,7 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.payloads import task_id
+from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core import inputs
 from p2pool.model import limits

@@ -6,7 +6,7 @@ from itertools import pairwise
 import attrs
 from nacl.signing import SigningKey
 
-from p2pool.codec.payloads import committee_hash, log_id
+from p2pool.codec.digests import committee_hash, log_id
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.log.certificates import Chain, LeaderProof, Link

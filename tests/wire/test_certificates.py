@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.codec import certificates as c
-from p2pool.codec.payloads import committee_hash
+from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
 from p2pool.model.ids import Address, Digest, PoolRef

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from p2pool.codec import payloads
+from p2pool.codec import digests, entries, payloads
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.model import limits
 from p2pool.model.access import requests
@@ -44,13 +44,13 @@ def _current() -> dict[str, dict[str, Any]]:
     records = [raft.Entry, raft.HardState, raft.Snapshot, requests.SignedRequest, PeerBinding]
     bodies = {
         cls.__name__: {"kind": int(kind), "body": encode_struct(example(cls)).hex()}
-        for kind, cls in payloads.RECORDS.items()
+        for kind, cls in entries.RECORDS.items()
     }
-    digests = {
-        "log_id": payloads.log_id(POOL, example(root_record.RootRecord)),
-        "configuration_hash": payloads.configuration_hash(example(raft.Configuration)),
-        "hardware_digest": payloads.hardware_digest(example(Hardware)),
-        "task_id": payloads.task_id(POOL, REQUEST),
+    named = {
+        "log_id": digests.log_id(POOL, example(root_record.RootRecord)),
+        "configuration_hash": digests.configuration_hash(example(raft.Configuration)),
+        "hardware_digest": digests.hardware_digest(example(Hardware)),
+        "task_id": digests.task_id(POOL, REQUEST),
         "request_signature": typed_data.sign_request(POOL, ACCOUNT, REQUEST).signature,
         "binding": encode_struct(make_binding(POOL, ACCOUNT, KEY, NOW_S, 3600)),
     }
@@ -58,7 +58,7 @@ def _current() -> dict[str, dict[str, Any]]:
         "messages": sealed,
         "bodies": bodies,
         "records": {cls.__name__: encode_struct(example(cls)).hex() for cls in records},
-        "digests": {name: value.hex() for name, value in digests.items()},
+        "digests": {name: value.hex() for name, value in named.items()},
     }
 
 

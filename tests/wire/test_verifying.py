@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pool.codec.digests import committee_hash
 from p2pool.codec.json.proofs import evidence_json, proof_json, read_evidence, read_proof
-from p2pool.codec.payloads import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, P2poolError, Refusal, Unavailable
 from p2pool.model.log.certificates import Chain, LeaderProof

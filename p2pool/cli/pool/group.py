@@ -19,7 +19,8 @@ from p2pool.cli.shared.options import (
 from p2pool.cli.shared.output import write_json, write_pairs
 from p2pool.cli.task.spec_file import Span
 from p2pool.client.agent import AgentClient
-from p2pool.codec.json.requests import invite_json, unhex
+from p2pool.codec.json.hex import unhex
+from p2pool.codec.json.requests import invite_json
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import ADDRESS_BYTES, NodeId
 

@@ -85,7 +85,7 @@ class AddressType(click.ParamType[Address]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Address:
         """The 20 bytes."""
-        from p2pool.codec.json.requests import unhex
+        from p2pool.codec.json.hex import unhex
 
         if isinstance(value, bytes):
             return Address(value)

@@ -12,8 +12,8 @@ and a lie in it makes the proof fail. More keys may stand there for people, and 
 from collections.abc import Sequence
 from typing import Any
 
-from p2pool.codec.json.requests import address_text, unhex
-from p2pool.codec.payloads import committee_hash
+from p2pool.codec.digests import committee_hash
+from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.text.data_uri import format_root, parse_root
 from p2pool.codec.text.peer_id import peer_id, peer_key_of
 from p2pool.model import limits

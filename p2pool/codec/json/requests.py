@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from p2pool.codec.json.depth import too_deep
+from p2pool.codec.json.hex import _HEX, address_text, unhex
 from p2pool.codec.json.reader import Reader, Rule
 from p2pool.model import limits
 from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
@@ -33,21 +34,7 @@ from p2pool.model.ports.agent import LogOptions
 
 UINT64_MAX = 2**64 - 1
 UINT256_MAX = 2**256 - 1
-_HEX = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2})*)")
 _SCOPES = tuple(scope.name.lower() for scope in Scope)
-
-
-def unhex(text: str, size: int) -> bytes | None:
-    """Bytes of a hex text with or without `0x`, or None unless there are exactly `size`."""
-    found = _HEX.fullmatch(text)
-    if found is None or len(found[1]) != 2 * size:
-        return None
-    return bytes.fromhex(found[1])
-
-
-def address_text(address: bytes) -> str:
-    """An account, contract or node id as people write it: `0x` and 40 lower-case digits."""
-    return "0x" + address.hex()
 
 
 def read_allocation(text: str) -> AllocationId | None:

@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 import attrs
 import rfc8785
 
+from p2pool.codec.digests import digest
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.reader import Reader
-from p2pool.codec.payloads import digest
 from p2pool.codec.spec import rules
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec

@@ -10,7 +10,7 @@ Source: design, sections 7 and 9.
 import attrs
 
 from p2pool.codec.certificates import Opened, check_fresh
-from p2pool.codec.payloads import task_id
+from p2pool.codec.digests import task_id
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.permissions import may

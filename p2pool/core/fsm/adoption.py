@@ -15,7 +15,7 @@ from enum import Enum
 
 import attrs
 
-from p2pool.codec.payloads import task_id
+from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from p2pool.codec.payloads import Record, decode_body
+from p2pool.codec.entries import Record, decode_body
 from p2pool.core.fsm import committee_chain, nodes, tasks
 from p2pool.core.fsm.adoption import adopt
 from p2pool.core.fsm.changes import Changes

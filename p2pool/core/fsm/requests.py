@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from p2pool.codec import payloads
+from p2pool.codec import digests
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
@@ -62,7 +62,7 @@ INTENT_OF: Mapping[Action, IntentEvent] = {
 def find_applied(state: PoolState, request: TaskRequest) -> AppliedRequest | None:
     """The application of exactly this request; Conflict where its id was used by another."""
     old = state.applied.get(request.request_id)
-    if old is not None and old.task_id != payloads.task_id(state.pool, request):
+    if old is not None and old.task_id != digests.task_id(state.pool, request):
         raise Conflict("This request id was used for something else.", hint="Sign a new request.")
     return old
 
@@ -142,7 +142,7 @@ def apply_request(changes: Changes, record: RequestApplied) -> None:
         return
     if refusal(state, request, state.log_time_ms) is not None:
         return
-    name = payloads.task_id(state.pool, request)
+    name = digests.task_id(state.pool, request)
     done = AppliedRequest(request.request_id, name, changes.index, request.not_after_s)
     state.note_applied(done)
     _APPLY[request.action](changes, record, name)
@@ -240,7 +240,7 @@ def revocation_of(state: PoolState, request: TaskRequest) -> Revocation:
     if type(before_s) is not int or not 0 <= before_s < 2**63 or type(stop_running) is not bool:
         raise Malformed('A revocation is {"beforeS": seconds, "stopRunning": true or false}.')
     delegate = Address(_hex(request.target, ADDRESS_BYTES, "an account"))
-    named = payloads.digest(payloads.task_id(state.pool, request))
+    named = digests.digest(digests.task_id(state.pool, request))
     return Revocation(delegate, before_s, stop_running, named)
 
 

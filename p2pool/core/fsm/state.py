@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 import attrs
 
 from p2pool.codec.cbor.structs import Pieces, decode_struct, encode_struct
-from p2pool.codec.payloads import digest
+from p2pool.codec.digests import digest
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import (

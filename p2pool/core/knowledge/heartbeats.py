@@ -16,7 +16,7 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.payloads import hardware_digest
+from p2pool.codec.digests import hardware_digest
 from p2pool.model import limits
 from p2pool.model.ids import Digest, NodeId
 from p2pool.model.machine.hardware import Hardware

@@ -22,7 +22,7 @@ from p2pool.codec.certificates import (
     quorum_of,
     votes_for,
 )
-from p2pool.codec.payloads import committee_hash
+from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import NotForUs, Refusal, Stale
 from p2pool.model.ids import Digest, NodeId

@@ -23,7 +23,8 @@ from p2pool.codec.certificates import (
     quorum_of,
     said_by,
 )
-from p2pool.codec.payloads import Record, committee_hash
+from p2pool.codec.digests import committee_hash
+from p2pool.codec.entries import Record
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.committee_chain import incomplete, open_link

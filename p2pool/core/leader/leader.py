@@ -13,7 +13,7 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.payloads import Record, encode_body
+from p2pool.codec.entries import Record, encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.state import PoolState

@@ -6,7 +6,7 @@ and for its own status (who has to do what). Nothing is hidden behind a flag.
 
 import attrs
 
-from p2pool.codec.payloads import hardware_digest
+from p2pool.codec.digests import hardware_digest
 from p2pool.core import inputs
 from p2pool.core.context import Context
 from p2pool.core.peers.exchange import Neighbours

@@ -19,7 +19,7 @@ why. Source: design, section 7.
 
 import attrs
 
-from p2pool.codec.payloads import decode_snapshot, encode_snapshot
+from p2pool.codec.entries import decode_snapshot, encode_snapshot
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.core.raft.raft import Raft, RaftRestored

@@ -18,7 +18,8 @@ from random import Random
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
-from p2pool.codec.payloads import configuration_hash, decode_snapshot, log_id
+from p2pool.codec.digests import configuration_hash, log_id
+from p2pool.codec.entries import decode_snapshot
 from p2pool.core.follower.fetcher import Replica, answer_of
 from p2pool.core.follower.quarantine import Following
 from p2pool.core.fsm.apply import apply, apply_entry

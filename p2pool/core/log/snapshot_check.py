@@ -6,7 +6,7 @@ of another pool, or one that hangs together with nothing would end this agent ag
 Whether the state is the true one is not asked here: that takes somebody's word for its digest.
 """
 
-from p2pool.codec.payloads import decode_snapshot
+from p2pool.codec.entries import decode_snapshot
 from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef

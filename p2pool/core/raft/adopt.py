@@ -8,7 +8,7 @@ Invariants: never done by a voter or learner, who take entries from the leader a
 committed here is never cut; an entry that leaves a gap is not taken. Source: design, section 7.
 """
 
-from p2pool.codec.payloads import decode_snapshot
+from p2pool.codec.entries import decode_snapshot
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.state import RaftState
 from p2pool.model.errors import Malformed

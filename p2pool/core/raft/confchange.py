@@ -13,7 +13,7 @@ voter. No node, peer key or store is in a configuration twice. Source: thesis, 4
 
 import attrs
 
-from p2pool.codec.payloads import decode_body
+from p2pool.codec.entries import decode_body
 from p2pool.core.raft import quorum
 from p2pool.core.raft.state import Progress, RaftState
 from p2pool.model import limits

@@ -10,7 +10,7 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.payloads import encode_body
+from p2pool.codec.entries import encode_body
 from p2pool.core.raft import adopt, confchange, election, read_index, replication
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.state import ConfigurationHash, Out, RaftState, Sound

@@ -12,7 +12,7 @@ of it is kept, and for a while its leader's next ones are not listened to.
 Source: Raft, section 7 and figure 13.
 """
 
-from p2pool.codec.payloads import decode_body, decode_snapshot, encode_snapshot
+from p2pool.codec.entries import decode_body, decode_snapshot, encode_snapshot
 from p2pool.core.raft.state import Progress, RaftState, Receiving, Sending
 from p2pool.model import limits
 from p2pool.model.errors import Malformed

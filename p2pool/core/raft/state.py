@@ -16,7 +16,7 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.payloads import decode_body
+from p2pool.codec.entries import decode_body
 from p2pool.core.raft.log import RaftLog
 from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey, StoreId

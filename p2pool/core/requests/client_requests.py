@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from p2pool.codec.payloads import encode_body, task_id
+from p2pool.codec.digests import task_id
+from p2pool.codec.entries import encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower import replica

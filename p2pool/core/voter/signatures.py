@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
-from p2pool.codec.payloads import committee_hash
+from p2pool.codec.digests import committee_hash
 from p2pool.core.effects import Level, Persist, Seal
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.inputs import Sealed

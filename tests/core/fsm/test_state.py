@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from p2pool.codec.cbor import structs
 from p2pool.codec.cbor.structs import Pieces, encode_struct
-from p2pool.codec.payloads import Record, encode_body, task_id
+from p2pool.codec.digests import task_id
+from p2pool.codec.entries import Record, encode_body
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import PoolSnapshot, PoolState, from_bytes

@@ -6,7 +6,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.payloads import hardware_digest
+from p2pool.codec.digests import hardware_digest
 from p2pool.core.knowledge.heartbeats import Beats
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, NodeId, PeerKey, StoreId, TaskId

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from p2pool.codec.cbor.structs import encode_struct
-from p2pool.codec.payloads import decode_snapshot
+from p2pool.codec.entries import decode_snapshot
 from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.fetcher import Ask
 from p2pool.core.fsm.state import Allocation, Task, TaskRecord, from_bytes

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from p2pool.codec.payloads import encode_body
+from p2pool.codec.entries import encode_body
 from p2pool.core.log.pool_log import META_TABLE, Ledger
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord

@@ -2,7 +2,8 @@
 
 import attrs
 
-from p2pool.codec.payloads import Record, encode_body, task_id
+from p2pool.codec.digests import task_id
+from p2pool.codec.entries import Record, encode_body
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import Allocation, PoolState

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from p2pool.codec.payloads import task_id
+from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker

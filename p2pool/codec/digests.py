@@ -1,0 +1,51 @@
+"""The digests that name things: logs, tasks, committees, hardware.
+
+Digests are SHA-256 over canonical CBOR that begins with what is being named, so that no two kinds
+of thing share a digest. A task's id leaves the signature out: the same request signed twice is the
+same task.
+"""
+
+import hashlib
+
+from p2pool.codec.cbor import canonical
+from p2pool.codec.cbor.structs import to_value
+from p2pool.model.access.requests import TaskRequest
+from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.ids import TASK_ID_BYTES, Digest, PoolRef, TaskId
+from p2pool.model.log.raft import Configuration, Voter
+from p2pool.model.machine.hardware import Hardware
+
+
+def digest(data: bytes) -> Digest:
+    """SHA-256."""
+    return Digest(hashlib.sha256(data).digest())
+
+
+def _named(purpose: str, *parts: canonical.Value) -> Digest:
+    """Digest of canonical bytes that begin with what is being named."""
+    return digest(canonical.encode(["p2pool/1", purpose, *parts]))
+
+
+def log_id(pool: PoolRef, root: RootRecord) -> Digest:
+    """Name of the log that a root record founds."""
+    return _named("log", to_value(pool), to_value(root))
+
+
+def configuration_hash(configuration: Configuration) -> Digest:
+    """Digest of a configuration, as votes and certificates state it."""
+    return _named("configuration", to_value(configuration))
+
+
+def committee_hash(voters: tuple[Voter, ...]) -> Digest:
+    """Digest of the voters alone, as certificates state it: learners count nowhere."""
+    return configuration_hash(Configuration(voters))
+
+
+def hardware_digest(hardware: Hardware) -> Digest:
+    """Digest of a hardware record, as heartbeats state it."""
+    return _named("hardware", to_value(hardware))
+
+
+def task_id(pool: PoolRef, request: TaskRequest) -> TaskId:
+    """Name of the task (or other act) that a request asks for, whoever signed it, however often."""
+    return TaskId(_named("request", to_value(pool), to_value(request))[:TASK_ID_BYTES])
