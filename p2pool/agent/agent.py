@@ -10,7 +10,6 @@ everything is cancelled; containers run on unless asked otherwise. Source: desig
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 from nacl.signing import SigningKey
@@ -53,9 +52,6 @@ from p2pool.model.messages.registry import Channel
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
 from p2pool.wire.binding import make_binding
-
-if TYPE_CHECKING:
-    pass
 
 log = get_logger(__name__)
 

@@ -13,9 +13,9 @@ from p2pool.agent.loop import Loop
 from p2pool.agent.wire.ingress import Gate
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import effects as fx
+from p2pool.core.effects import AnyEffect
 from p2pool.core.inputs import PeerConnected, PeerDisconnected, Sealed
 from p2pool.core.node import Node
-from p2pool.core.outbox import AnyEffect
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net import events as net
 from p2pool.drivers.net.network import Network

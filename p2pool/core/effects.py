@@ -8,6 +8,7 @@ from enum import Enum
 
 import attrs
 
+from p2pool.core.worker.events import WorkerEffect
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import PeerKey
@@ -107,3 +108,6 @@ Effect = (
     Persist | SendTo | Publish | Seal | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
 )  # fmt: skip
 """Any effect of the node but the worker's own."""
+
+
+AnyEffect = Effect | WorkerEffect

@@ -16,7 +16,7 @@ from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core import inputs, outbox
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.dispatch import Inbound
-from p2pool.core.effects import Level, Persist, Reply
+from p2pool.core.effects import AnyEffect, Level, Persist, Reply
 from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.certificate_exchange import Proofs
 from p2pool.core.follower.order_check import WorkRights
@@ -28,7 +28,6 @@ from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.machine import Condition
 from p2pool.core.log.pool_log import Ledger
-from p2pool.core.outbox import AnyEffect
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EvidenceBook
 from p2pool.core.peers.exchange import Neighbours
 from p2pool.core.peers.watch import Watch

@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p2pool.core.effects import AdmitPeer, Effect, Emit, Log, Persist, Publish, Reply, Seal, SendTo
-from p2pool.core.worker.events import WorkerEffect
+from p2pool.core.effects import (
+    AdmitPeer,
+    AnyEffect,
+    Effect,
+    Emit,
+    Log,
+    Persist,
+    Publish,
+    Reply,
+    Seal,
+    SendTo,
+)
 from p2pool.model.errors import P2poolError
 from p2pool.model.messages.raft import TimeoutNow
 from p2pool.model.ports.agent import Accepted
@@ -19,7 +29,6 @@ from p2pool.model.timing import Now
 if TYPE_CHECKING:
     from p2pool.core.node import Node
 
-AnyEffect = Effect | WorkerEffect
 SETTLE_ROUNDS = 16
 """How often the parts of a node may set each other going within one step."""
 

@@ -5,54 +5,18 @@ Nothing here changes anything.
 """
 
 from p2pool.core.context import Context
+from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.nodes import view_reason
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Task
 from p2pool.core.fsm.tasks import summary
-from p2pool.core.worker.worker import Worker
-from p2pool.model import limits
 from p2pool.model.chain.roster import ChainMember
-from p2pool.model.ids import AllocationId, Digest, NodeId, PeerKey
-from p2pool.model.log.certificates import Evidence, LeaderProof
-from p2pool.model.machine.hardware import FreeResources, Hardware, Load
+from p2pool.model.ids import AllocationId, NodeId, PeerKey
+from p2pool.model.log.certificates import Evidence
+from p2pool.model.machine.hardware import FreeResources, Load
 from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
 from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
 from p2pool.model.states import AllocationState, Health, Intent, Membership, RaftRole, Reachability
 from p2pool.model.timing import Now
-
-
-def heartbeat(
-    context: Context,
-    worker: Worker,
-    hardware: Hardware,
-    digest: Digest,
-    load: Load,
-    addresses: tuple[str, ...],
-    healthy: bool,
-    reason: str,
-    now: Now,
-) -> Heartbeat:
-    """What this node would say now. `digest` is that of `hardware`."""
-    ledger = context.ledger
-    state = ledger.state
-    intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
-    return Heartbeat(
-        context.config.agent_version,
-        addresses[: limits.ADDRESSES_MAX],
-        context.config.me.store_id,
-        intent,
-        ledger.role,
-        context.leader(now),
-        ledger.epoch,
-        ledger.term,
-        ledger.applied_index,
-        digest,
-        hardware,
-        worker.free(hardware),
-        worker.statuses()[: limits.ALLOCATIONS_PER_HEARTBEAT_MAX],
-        load,
-        healthy,
-        reason.encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore"),
-    )
 
 
 def node_view(context: Context, state: PoolState | None, member: ChainMember, now: Now) -> NodeView:
@@ -178,17 +142,6 @@ def _copy_view(copy: Allocation, live: Live) -> AllocationView:
         said.pulled_bytes if said is not None and fetches else 0,
         said.pull_total_bytes if said is not None and fetches else 0,
     )
-
-
-def leader_proof(context: Context, now: Now) -> LeaderProof | None:
-    """What this node can show of who leads; None where it knows no log."""
-    ledger, certified = context.ledger, context.certified
-    if ledger.log_id is None:
-        return None
-    known = certified.fresh(now)
-    if known is None:
-        return LeaderProof(ledger.log_id, ledger.root, ledger.chain)
-    return LeaderProof(ledger.log_id, ledger.root, ledger.chain, known.signatures, certified.votes)
 
 
 def build_view(

@@ -8,9 +8,8 @@ import pytest
 import trio
 
 from p2pool.dev.engine import Engine
-from p2pool.drivers.containers.docker.engine.capabilities import GpuPath
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
-from p2pool.drivers.containers.settings import Settings
+from p2pool.drivers.containers.settings import GpuPath, Settings
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
 from tests.containers.conftest import OTHER, SCOPE
 from tests.containers.plans import FOREVER, lines, plan, run_to_end

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from p2pool.drivers.containers.docker.container.plan import Prepared, container_config
-from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, GpuPath, support_of
+from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, support_of
+from p2pool.drivers.containers.settings import GpuPath
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.conftest import SCOPE

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from p2pool.core import effects as fx
 from p2pool.core import inputs
+from p2pool.core.effects import AnyEffect
 from p2pool.core.node import AnyInput
-from p2pool.core.outbox import AnyEffect
 from p2pool.model import limits
 from tests.sim.machine import CrashPoint, Machine, Slowness
 from tests.sim.violation import Violation

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pool.drivers.config.schema import AgentConfig, RuntimeConfig
-from p2pool.drivers.containers.docker.engine.capabilities import GpuPath
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
-from p2pool.drivers.containers.settings import Settings
+from p2pool.drivers.containers.settings import GpuPath, Settings
 from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID

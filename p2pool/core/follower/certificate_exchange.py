@@ -19,8 +19,8 @@ import attrs
 from p2pool.codec.certificates import Opened
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
+from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.committee_chain import newest
-from p2pool.core.view import leader_proof
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey

@@ -14,7 +14,6 @@ from random import Random
 
 import attrs
 
-from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey
 from p2pool.model.log.raft import Entry
@@ -210,19 +209,3 @@ class Replica:
         self._give_up(None)
         self.log_id, self.held_index, self.target_index = log_id, held_index, held_index
         self.fetch_at_ms, self.holder, self.insists = None, None, False
-
-
-def answer_of(s: RaftState, asked: StateRequested | SnapshotRequested) -> StateAnswered | None:
-    """What is held of the log that a peer asks for; None when it is another."""
-    if asked.log_id != s.log_id:
-        return None
-    if isinstance(asked, StateRequested) and asked.from_index >= s.log.base_index:
-        entries: tuple[Entry, ...] = ()
-        if asked.from_index < s.commit_index:
-            held = s.log.after(asked.from_index)
-            entries = tuple(e for e in held if e.index <= s.commit_index)
-        return StateAnswered(asked.request, s.log_id, s.commit_index, entries, 0, 0, b"")
-    offset = 0 if isinstance(asked, StateRequested) else asked.offset
-    whole = s.snapshot or b""
-    part = whole[offset : offset + limits.SNAPSHOT_CHUNK_BYTES]
-    return StateAnswered(asked.request, s.log_id, s.commit_index, (), len(whole), offset, part)

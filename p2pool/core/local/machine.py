@@ -9,8 +9,8 @@ import attrs
 from p2pool.codec.digests import hardware_digest
 from p2pool.core import inputs
 from p2pool.core.context import Context
+from p2pool.core.local.heartbeat import heartbeat
 from p2pool.core.peers.exchange import Neighbours
-from p2pool.core.view import heartbeat
 from p2pool.core.voter.eligibility import Succession
 from p2pool.core.worker.worker import Worker
 from p2pool.model.ids import Digest

@@ -20,7 +20,7 @@ import attrs
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.digests import configuration_hash, log_id
 from p2pool.codec.entries import decode_snapshot
-from p2pool.core.follower.fetcher import Replica, answer_of
+from p2pool.core.follower.fetcher import Replica
 from p2pool.core.follower.quarantine import Following
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link
@@ -29,7 +29,7 @@ from p2pool.core.log import epoch_recovery
 from p2pool.core.log.epoch_recovery import Held
 from p2pool.core.log.snapshot_check import state_in
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
-from p2pool.core.raft.state import Out
+from p2pool.core.raft.state import Out, RaftState
 from p2pool.core.readings import Point, Readings, point_of
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
@@ -369,3 +369,19 @@ class Ledger(Readings):
             index = raft.state.commit_index
             taken.append(Put(META_TABLE, COMMIT_KEY, index.to_bytes(8, "big")))
         return taken
+
+
+def answer_of(s: RaftState, asked: StateRequested | SnapshotRequested) -> StateAnswered | None:
+    """What is held of the log that a peer asks for; None when it is another."""
+    if asked.log_id != s.log_id:
+        return None
+    if isinstance(asked, StateRequested) and asked.from_index >= s.log.base_index:
+        entries: tuple[Entry, ...] = ()
+        if asked.from_index < s.commit_index:
+            held = s.log.after(asked.from_index)
+            entries = tuple(e for e in held if e.index <= s.commit_index)
+        return StateAnswered(asked.request, s.log_id, s.commit_index, entries, 0, 0, b"")
+    offset = 0 if isinstance(asked, StateRequested) else asked.offset
+    whole = s.snapshot or b""
+    part = whole[offset : offset + limits.SNAPSHOT_CHUNK_BYTES]
+    return StateAnswered(asked.request, s.log_id, s.commit_index, (), len(whole), offset, part)

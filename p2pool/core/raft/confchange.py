@@ -15,7 +15,8 @@ import attrs
 
 from p2pool.codec.entries import decode_body
 from p2pool.core.raft import quorum
-from p2pool.core.raft.state import Progress, RaftState
+from p2pool.core.raft.progress import Progress
+from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import StoreId

@@ -12,7 +12,8 @@ are taken this way, and votes already given stay on the disk.
 """
 
 from p2pool.core.raft import quorum
-from p2pool.core.raft.state import Progress, RaftState
+from p2pool.core.raft.progress import Progress
+from p2pool.core.raft.state import RaftState
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole

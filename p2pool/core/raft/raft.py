@@ -11,7 +11,7 @@ from random import Random
 import attrs
 
 from p2pool.codec.entries import encode_body
-from p2pool.core.raft import adopt, confchange, election, read_index, replication
+from p2pool.core.raft import adopt, confchange, election, read_index, replication, transfer
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.state import ConfigurationHash, Out, RaftState, Sound
 from p2pool.model import limits
@@ -100,11 +100,11 @@ class Raft:
         """Do what is due: appends and the quorum check, or an election."""
         s = self.state
         if s.role is RaftRole.LEADER:
-            read_index.give_up(s, now)
+            transfer.give_up(s, now)
             replication.check_quorum(s, now)
             if s.role is RaftRole.LEADER and now.mono_ms >= s.append_due_ms:
                 replication.broadcast(s, now)
-                read_index.push(s, again=True)
+                transfer.push(s, again=True)
         election.forsaken(s, now)
         if s.campaigns and not s.leads and now.mono_ms >= s.election_deadline_ms:
             if election.leaves_it(s, now):
@@ -216,7 +216,7 @@ class Raft:
         s = self.state
         if s.role is not RaftRole.LEADER:
             raise NoLeader("This node does not lead.")
-        read_index.transfer(s, to, now)
+        transfer.transfer(s, to, now)
         replication.replicate(s)
         return self._done()
 
@@ -302,7 +302,7 @@ class Raft:
         s = self.state
         if read_index.confirm(s):
             replication.sweep(s)
-        read_index.push(s)
+        transfer.push(s)
         replication.step_down_if_removed(s, now)
 
     def _campaign_at_once(self, m: TimeoutNow, now: Now) -> None:

@@ -11,7 +11,8 @@ any log. CheckQuorum: a leader that has not heard a majority for the longest tim
 """
 
 from p2pool.core.raft import quorum, snapshot
-from p2pool.core.raft.state import Leaving, Progress, RaftState
+from p2pool.core.raft.progress import Leaving, Progress
+from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import Configuration, Entry, Voter

@@ -13,7 +13,8 @@ Source: Raft, section 7 and figure 13.
 """
 
 from p2pool.codec.entries import decode_body, decode_snapshot, encode_snapshot
-from p2pool.core.raft.state import Progress, RaftState, Receiving, Sending
+from p2pool.core.raft.progress import Progress, Receiving, Sending
+from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.log.raft import Configuration, EntryKind, Snapshot, Voter

@@ -1,11 +1,23 @@
 """What a node's owner decides about containers on this machine, as the runtime is given it."""
 
+from enum import StrEnum
 from pathlib import Path
 
 import attrs
 
-from p2pool.drivers.containers.docker.engine.capabilities import GpuPath
 from p2pool.model import limits
+
+TOOLKIT = "nvidia"
+"""The runtime by which NVIDIA's toolkit hands GPUs to containers, as the engine lists it."""
+
+
+class GpuPath(StrEnum):
+    """How GPUs get into a container: by NVIDIA's toolkit, or by names of the Container Device
+    Interface."""
+
+    AUTO = "auto"
+    TOOLKIT = "toolkit"
+    CDI = "cdi"
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 
 from p2pool.drivers.containers.docker.container.labels import labels_of, name_of
-from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, GpuPath, gpu_request
+from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, gpu_request
+from p2pool.drivers.containers.settings import GpuPath
 from p2pool.model import limits
 from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
 from p2pool.model.tasks.spec import Mount, MountKind

@@ -1,9 +1,9 @@
 """What the engine's record of a container says, as a `ContainerStatus`. Pure."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from p2pool.drivers.containers.docker.container.labels import read_labels
+from p2pool.drivers.containers.docker.engine.timestamps import at_ms
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
 from p2pool.model.states import Health
 
@@ -49,19 +49,3 @@ def status_of(scope: RuntimeScope, record: dict[str, Any]) -> ContainerStatus | 
         error=str(given.get("Error", "")),
         health=HEALTH.get((given.get("Health") or {}).get("Status", ""), Health.NONE),
     )
-
-
-def at_ms(text: str) -> int:
-    """Unix milliseconds of the engine's times (RFC 3339, nanoseconds); 0 for none or nonsense."""
-    if not text or text.startswith("0001-"):
-        return 0
-    head, _, rest = text.partition(".")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    zone = rest[len(digits) :] if rest else ""
-    if not rest:
-        head, zone = (text[:-1], "Z") if text.endswith("Z") else (text[:19], text[19:])
-    try:
-        whole = datetime.fromisoformat(head + ("+00:00" if zone in ("Z", "") else zone))
-    except ValueError:
-        return 0
-    return int(whole.astimezone(UTC).timestamp()) * 1000 + int((digits + "000")[:3])

@@ -7,11 +7,11 @@ on: disk quotas want a storage driver that has them, CDI an engine that knows it
 
 import re
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from typing import Any
 
 import attrs
 
+from p2pool.drivers.containers.settings import TOOLKIT, GpuPath
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
 from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
 
@@ -19,18 +19,8 @@ API_VERSION = re.compile(r"(\d+)\.(\d+)$")
 API_VERSION_MIN = (1, 41)
 CDI_API_VERSION_MIN = (1, 44)
 CDI_KIND = "nvidia.com/gpu"
-TOOLKIT = "nvidia"
 QUOTA_DRIVERS = ("btrfs", "zfs", "windowsfilter")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-
-
-class GpuPath(StrEnum):
-    """How GPUs get into a container: by NVIDIA's toolkit, or by names of the Container Device
-    Interface."""
-
-    AUTO = "auto"
-    TOOLKIT = "toolkit"
-    CDI = "cdi"
 
 
 @attrs.frozen

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import trio
 from docker.errors import APIError
 
-from p2pool.drivers.containers.docker.container.state import at_ms
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, other_error
 from p2pool.drivers.containers.docker.engine.thread_queue import Gone, Handover
+from p2pool.drivers.containers.docker.engine.timestamps import at_ms
 from p2pool.model.errors import P2poolError, RuntimeUnavailable
 from p2pool.model.messages.task_streams import LogChunk, LogChunks
 

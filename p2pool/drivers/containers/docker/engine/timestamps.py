@@ -1,0 +1,19 @@
+"""Times as the engine writes them."""
+
+from datetime import UTC, datetime
+
+
+def at_ms(text: str) -> int:
+    """Unix milliseconds of the engine's times (RFC 3339, nanoseconds); 0 for none or nonsense."""
+    if not text or text.startswith("0001-"):
+        return 0
+    head, _, rest = text.partition(".")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    zone = rest[len(digits) :] if rest else ""
+    if not rest:
+        head, zone = (text[:-1], "Z") if text.endswith("Z") else (text[:19], text[19:])
+    try:
+        whole = datetime.fromisoformat(head + ("+00:00" if zone in ("Z", "") else zone))
+    except ValueError:
+        return 0
+    return int(whole.astimezone(UTC).timestamp()) * 1000 + int((digits + "000")[:3])
