@@ -17,6 +17,7 @@ import click
 from p2pool import __version__
 from p2pool.cli import errors
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
+from p2pool.drivers import failures
 
 # Name: module and attribute of the click command, and its line in the list.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -110,7 +111,7 @@ def run(args: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and not error.filename and (failed := flush_streams()):
             return _unwritten(failed)
-        known = errors.as_known(error)
+        known = failures.as_known(error)
         if known is None:
             raise
         errors.print_error(known, as_json)
@@ -136,10 +137,10 @@ def wants_json(args: Sequence[str]) -> bool:
 
 def _run_group(group: BaseExceptionGroup[BaseException], as_json: bool) -> int:
     """A nursery ended with errors: known ones are printed, each once, any other is our bug."""
-    found = list(errors.leaves(group))
+    found = list(failures.leaves(group))
     if any(isinstance(error, KeyboardInterrupt) for error in found):
         return _interrupted(as_json)
-    known = [errors.as_known(error) for error in found]
+    known = [failures.as_known(error) for error in found]
     told = {str(error): error for error in known if error is not None}
     if not told or None in known:
         raise group

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pool.cli.shared.chain import AddressType, config_option, config_path
+from p2pool.cli.shared.chain import config_option, config_path
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import clean, write_json
+from p2pool.cli.shared.types import AddressType
 from p2pool.client.agent import AgentClient
 from p2pool.codec.json.hex import unhex
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json

@@ -18,8 +18,8 @@ import trio
 from rich.table import Table
 from rich.text import Text
 
-from p2pool.cli.shared.options import grant_for, request_for
 from p2pool.client.agent import Answer
+from p2pool.client.requests import grant_for, request_for
 from p2pool.codec.spec.spec import spec_json
 from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.end import ended

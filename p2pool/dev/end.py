@@ -14,12 +14,12 @@ from pathlib import Path
 
 import trio
 
-from p2pool.cli.errors import as_known, leaves
 from p2pool.dev.narrator import Narrator
 from p2pool.dev.places import MB, free_bytes
 from p2pool.dev.pool import DevPool
 from p2pool.dev.processes import WRITTEN
 from p2pool.dev.state import no_space
+from p2pool.drivers.failures import as_known, leaves
 from p2pool.model.errors import P2poolError
 
 SCARCE_BYTES = 4 * MB

@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 import trio
 
-from p2pool.cli.pool.create import start_pool
 from p2pool.client.agent import Answer
 from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.dev import state as saved
@@ -29,6 +28,7 @@ from p2pool.dev.shares import shares
 from p2pool.dev.state import AgentEntry, State
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import KeyManager
+from p2pool.drivers.chain.founding import start_pool
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config.schema import (
     AgentConfig,

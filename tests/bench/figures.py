@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import trio
 
-from p2pool.cli.shared.options import request_for
+from p2pool.client.requests import request_for
 from p2pool.codec.spec.spec import spec_json
 from p2pool.dev.engine import BUSYBOX_IMAGE
 from p2pool.dev.pool import DevAgent, DevPool

@@ -11,8 +11,8 @@ from shlex import quote
 import attrs
 import pytest
 
-from p2pool.cli import errors
 from p2pool.dev.processes import spawn, wait_line
+from p2pool.drivers import failures
 from p2pool.drivers.config.schema import NetworkConfig, write_config
 from p2pool.model.errors import DiskFull, Malformed, Misconfigured, P2poolError, Unavailable
 from tests.first_run.strangers import Stranger
@@ -108,7 +108,7 @@ def test_what_the_world_fails_at_is_not(
 )
 def test_failures_of_the_world(error: Exception, kind: type[P2poolError], word: str) -> None:
     """Each has its kind, and most have a command to run."""
-    known = errors.as_known(error)
+    known = failures.as_known(error)
     assert type(known) is kind
     assert word in str(known)
 
@@ -119,7 +119,7 @@ def test_failures_of_the_world(error: Exception, kind: type[P2poolError], word: 
 )  # fmt: skip
 def test_bugs_are_none_of_them(bug: Exception) -> None:
     """Nothing of ours is taken for the world's."""
-    assert errors.as_known(bug) is None
+    assert failures.as_known(bug) is None
 
 
 def test_arguments_that_are_no_text(stranger: Stranger) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.errors import FAILED
-from p2pool.cli.shared.chain import AddressType, config_option
+from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.cli.shared.process import data_directory, directory_option
+from p2pool.cli.shared.types import AddressType
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict, worst
 

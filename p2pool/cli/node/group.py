@@ -3,7 +3,8 @@
 import click
 
 from p2pool.cli.node.intent import ban, drain, resume, unban
-from p2pool.cli.shared.options import agent_option, consistent_option, find_node, json_option
+from p2pool.cli.shared.lookup import find_node
+from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import age, short, size, write_json, write_pairs, write_table
 from p2pool.client.agent import AgentClient, Answer
 

@@ -10,18 +10,13 @@ import time
 import attrs
 import click
 
-from p2pool.cli.shared.options import (
-    agent_option,
-    dry_run_option,
-    find_node,
-    json_option,
-    key_options,
-    request_for,
-)
+from p2pool.cli.shared import types
+from p2pool.cli.shared.lookup import find_node
+from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.signing import send_request, show_request
-from p2pool.cli.task import spec_file
 from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.requests import request_for
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import Unavailable
 
@@ -47,7 +42,7 @@ UNBAN = Wish(Action.UNBAN, ("eligible",), "is not banned any more.")
 @click.command("drain")
 @click.argument("node_id", metavar="NODE")
 @click.option("--wait", is_flag=True, help="Until nothing runs there any more.")
-@click.option("--timeout", type=spec_file.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@click.option("--timeout", type=types.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
 @key_options
 @agent_option
 @dry_run_option

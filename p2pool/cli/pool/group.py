@@ -4,20 +4,17 @@ import time
 
 import click
 
-from p2pool.cli.pool.create import create, start
-from p2pool.cli.pool.end import end, leave
+from p2pool.cli.pool.create import create
+from p2pool.cli.pool.end import end
 from p2pool.cli.pool.evidence import evidence
+from p2pool.cli.pool.membership import eject, leave
 from p2pool.cli.pool.recover import recover
-from p2pool.cli.pool.settings import eject, set_setting
-from p2pool.cli.shared.options import (
-    account_of,
-    agent_option,
-    dry_run_option,
-    json_option,
-    key_options,
-)
+from p2pool.cli.pool.settings import set_setting
+from p2pool.cli.pool.start import start
+from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.shared.output import write_json, write_pairs
-from p2pool.cli.task.spec_file import Span
+from p2pool.cli.shared.signing import account_of
+from p2pool.cli.shared.types import Span
 from p2pool.client.agent import AgentClient
 from p2pool.codec.json.hex import unhex
 from p2pool.codec.json.requests import invite_json

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from p2pool.cli.pool.create import UINT256, check_may_start
 from p2pool.cli.shared.chain import (
     config_option,
     config_path,
@@ -23,10 +22,12 @@ from p2pool.cli.shared.chain import (
 )
 from p2pool.cli.shared.options import json_option, key_options
 from p2pool.cli.shared.output import short, write_json, write_pairs, write_table
+from p2pool.cli.shared.types import UINT256
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.client.discovery import find_agent
 from p2pool.client.recovery import Holder, Proposal, holder_of, propose, propose_empty
 from p2pool.codec.text.data_uri import format_root, read_root, with_root
+from p2pool.drivers.chain.founding import check_may_start
 from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailable
 from p2pool.model.ids import PoolRef
 

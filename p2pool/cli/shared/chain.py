@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from p2pool.cli.shared.options import account_of
+from p2pool.cli.shared.signing import account_of
+from p2pool.cli.shared.types import UINT256
 from p2pool.model.errors import Misconfigured
-from p2pool.model.ids import ADDRESS_BYTES, Address
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.contracts import Chain
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import Chain
@@ -76,20 +79,16 @@ def writer_maker(
     return lambda chain: KeyWriter(chain.rpc, account)
 
 
-class AddressType(click.ParamType[Address]):
-    """An address on the command line: 0x and 40 hex digits."""
+def pool_number(path: Path, given: int | None) -> int:
+    """The pool that is meant: the one given, else that of the configuration."""
+    from p2pool.drivers.config.schema import load_config
 
-    name = "address"
+    return load_config(path).pool.id if given is None else given
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Address:
-        """The 20 bytes."""
-        from p2pool.codec.json.hex import unhex
 
-        if isinstance(value, bytes):
-            return Address(value)
-        found = unhex(str(value), ADDRESS_BYTES)
-        if found is None:
-            self.fail(f"{value!r} is not an address: 0x and 40 hex digits.", param, ctx)
-        return Address(found)
+pool_option = click.option(
+    "--pool",
+    "pool_id",
+    type=click.IntRange(0, UINT256),
+    help="Default: [pool] id of the configuration.",
+)

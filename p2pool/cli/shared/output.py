@@ -85,3 +85,11 @@ def short(name: str | None) -> str:
     if name is None:
         return "-"
     return name[:12] if name.startswith("0x") else name[:10]
+
+
+def write_dry(said: list[str], as_json: bool) -> None:
+    """The transactions of a dry run."""
+    if as_json:
+        write_json({"dry_run": True, "would_send": said})
+    else:
+        click.echo("\n".join(said) if said else "There is nothing to send.")

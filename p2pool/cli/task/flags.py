@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from p2pool.cli.shared import types
 from p2pool.cli.task import spec_file
 from p2pool.model.tasks.spec import MountKind, PullPolicy, RestartMode
 
@@ -28,12 +29,12 @@ OPTIONS = (
     click.option("--replicas", type=int, help="How many copies."),
     click.option("--gpus", type=int, help="GPUs of each copy."),
     click.option("--gpu-model", help="Part of the GPUs' model name, such as h100."),
-    click.option("--gpu-memory", type=spec_file.Size(), help="Least memory of each GPU."),
-    click.option("--cpus", type=spec_file.Cpus(), help="Processors of each copy, such as 0.5."),
-    click.option("--memory", type=spec_file.Size(), help="Memory of each copy, such as 2GiB."),
-    click.option("--swap", type=spec_file.Size(), help="Swap on top of the memory. Default: none."),
-    click.option("--shm", type=spec_file.Size(), help="Size of /dev/shm."),
-    click.option("--disk", type=spec_file.Size(), help="What it may write outside its mounts."),
+    click.option("--gpu-memory", type=types.Size(), help="Least memory of each GPU."),
+    click.option("--cpus", type=types.Cpus(), help="Processors of each copy, such as 0.5."),
+    click.option("--memory", type=types.Size(), help="Memory of each copy, such as 2GiB."),
+    click.option("--swap", type=types.Size(), help="Swap on top of the memory. Default: none."),
+    click.option("--shm", type=types.Size(), help="Size of /dev/shm."),
+    click.option("--disk", type=types.Size(), help="What it may write outside its mounts."),
     click.option("--pids", type=int, help="Processes and threads of each copy."),
     click.option(
         "--read-only", is_flag=True, default=None, help="It can write to its mounts only."
@@ -58,8 +59,8 @@ OPTIONS = (
         default=None,
         help="Failing its image's health check counts.",
     ),
-    click.option("--deadline", type=spec_file.Span(), help="The time it has, such as 2h."),
-    click.option("--stop-grace", type=spec_file.Span(), help="The time it has to end by itself."),
+    click.option("--deadline", type=types.Span(), help="The time it has, such as 2h."),
+    click.option("--stop-grace", type=types.Span(), help="The time it has to end by itself."),
     click.option("--priority", type=int, help="0 to 100."),
 )
 
@@ -133,9 +134,9 @@ def _mount(text: str) -> dict[str, Any]:
             case "read_only":
                 found[key] = value.lower() not in ("false", "0")
             case "size_bytes":
-                found[key] = spec_file.Size().convert(value, None, None)
+                found[key] = types.Size().convert(value, None, None)
             case "keep_s":
-                found[key] = spec_file.Span().convert(value, None, None)
+                found[key] = types.Span().convert(value, None, None)
             case _:
                 found[key] = value
     return found

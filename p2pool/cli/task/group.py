@@ -10,23 +10,23 @@ from typing import Any
 
 import click
 
+from p2pool.cli.shared import types
+from p2pool.cli.shared.lookup import LIVING, find_task
 from p2pool.cli.shared.options import (
-    LIVING,
     agent_option,
     consistent_option,
     dry_run_option,
-    find_task,
     json_option,
     key_options,
-    request_for,
 )
 from p2pool.cli.shared.output import age, short, warn, write_json, write_pairs, write_table
 from p2pool.cli.shared.signing import send_request, show_request
-from p2pool.cli.task import flags, spec_file
+from p2pool.cli.task import flags
 from p2pool.cli.task.logs import logs
 from p2pool.cli.task.metrics import metrics
 from p2pool.cli.task.progress import Waiting, copies_text, pull_text
 from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.requests import request_for
 from p2pool.model.errors import NotFound, Unavailable
 
 _POLL_S = 0.5
@@ -46,7 +46,7 @@ task.add_command(metrics)
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 @flags.run_options
 @click.option("--wait", is_flag=True, help="Until all copies run, or the task has ended.")
-@click.option("--timeout", type=spec_file.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@click.option("--timeout", type=types.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
 @key_options
 @agent_option
 @dry_run_option
@@ -217,7 +217,7 @@ def _reason(copy: Answer) -> str:
 @task.command("stop")
 @click.argument("name", metavar="TASK")
 @click.option("--wait", is_flag=True, help="Until nothing of it runs.")
-@click.option("--timeout", type=spec_file.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@click.option("--timeout", type=types.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
 @key_options
 @agent_option
 @dry_run_option

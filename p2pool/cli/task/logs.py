@@ -17,19 +17,13 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from p2pool.cli.shared.options import (
-    account_of,
-    agent_option,
-    dry_run_option,
-    find_task,
-    grant_for,
-    json_option,
-    key_options,
-    plain,
-)
+from p2pool.cli.shared.lookup import find_task
+from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.shared.output import write_json
-from p2pool.cli.task.spec_file import Span
+from p2pool.cli.shared.signing import account_of, plain
+from p2pool.cli.shared.types import Span
 from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.requests import grant_for
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NotFound, P2poolError
 from p2pool.model.ports.agent import LogOptions

@@ -2,7 +2,8 @@
 
 import click
 
-from p2pool.cli.shared.options import agent_option, find_task, json_option
+from p2pool.cli.shared.lookup import find_task
+from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import age, short, warn, write_json, write_table
 from p2pool.client.agent import AgentClient
 

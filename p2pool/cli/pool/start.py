@@ -1,0 +1,132 @@
+"""`p2pool pool start`: a pool that was created gets its root, and begins."""
+
+import os
+from pathlib import Path
+
+import click
+
+from p2pool.cli.shared.chain import (
+    config_option,
+    config_path,
+    dry_send_option,
+    open_chain,
+    writer_maker,
+)
+from p2pool.cli.shared.options import json_option, key_options
+from p2pool.cli.shared.output import warn, write_dry, write_json, write_pairs
+from p2pool.cli.shared.types import UINT256
+from p2pool.client.agent import AgentClient
+from p2pool.client.discovery import find_agent
+from p2pool.codec.text.data_uri import (
+    format_root,
+)
+from p2pool.drivers.chain.founding import Started, founder_of, start_pool
+from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.errors import Malformed, Misconfigured
+from p2pool.model.ids import PoolRef
+
+
+def check_founder(_: click.Context, __: click.Parameter, value: str | None) -> RootRecord | None:
+    """As `founder_of`; anything else is wrong usage."""
+    try:
+        return None if value is None else founder_of(value)
+    except Malformed as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def running_founder(agent: str | None, pool: PoolRef) -> RootRecord:
+    """The agent that runs here as founder; `Misconfigured` where it is in another pool."""
+    found = find_agent(agent, os.environ)
+    client = AgentClient(found.url, found.token)
+    theirs = client.pool_ref()
+    if theirs != pool:
+        raise Misconfigured(
+            f"The agent at {client.url} is in pool {theirs.pool_id} of 0x{theirs.contract.hex()} on"
+            f" chain {theirs.chain_id}, not in pool {pool.pool_id} of 0x{pool.contract.hex()} on"
+            f" chain {pool.chain_id}.",
+            hint="Name another agent (--agent), or who founds it (--founder).",
+        )
+    one = client.get("/v1/agent")["agent"]
+    return founder_of(f"{one['node_id']}/{one['peer_id']}/{one['store_id']}")
+
+
+@click.command("start")
+@click.argument("pool_id", metavar="[POOL]", required=False, type=click.IntRange(0, UINT256))
+@click.option(
+    "--founder",
+    callback=check_founder,
+    metavar="NODE_ID/PEER_ID/STORE_ID",
+    help="The agent that begins the pool's log. Default: the one that runs here.",
+)
+@click.option(
+    "--agent",
+    metavar="URL|DIR",
+    help="The agent to ask for its identity: its URL or data directory. Default: P2POOL_AGENT, else"
+    " this user's own agent.",
+)
+@key_options
+@config_option
+@dry_send_option
+@json_option
+def start(
+    pool_id: int | None,
+    founder: RootRecord | None,
+    agent: str | None,
+    key: str | None,
+    passphrase_file: str | None,
+    config: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Start a pool on the chain, and name the agent that founds it. It can be repeated.
+
+    POOL is the pool's number; default: [pool] id of the configuration. --key is its creator's or
+    its manager's.
+    """
+    import trio
+
+    from p2pool.drivers.chain.writer import DryWriter
+    from p2pool.drivers.config.schema import load_chain, load_config
+
+    path = config_path(config)
+    chain_config = load_chain(path)
+    number = load_config(path).pool.id if pool_id is None else pool_id
+    root = founder or running_founder(
+        agent, PoolRef(chain_config.id, chain_config.addresses.pool, number)
+    )
+    make_writer = writer_maker(key, passphrase_file, dry_run)
+
+    async def run() -> None:
+        chain = open_chain(chain_config)
+        writer = make_writer(chain)
+        done = await start_pool(chain, writer, number, root)
+        if done.replaced:
+            warn("The data URI had a root record that nobody can read; it is replaced.")
+        if isinstance(writer, DryWriter):
+            write_dry(writer.said, as_json)
+        else:
+            write_started(done, as_json)
+
+    trio.run(run)
+
+
+def write_started(done: Started, as_json: bool) -> None:
+    """What was done, and what was there already."""
+    told = {
+        "pool_id": done.pool_id,
+        "started": done.started,
+        "root_written": done.root_written,
+        "root": format_root(done.root),
+        "founder": "0x" + done.root.founder.hex(),
+    }
+    if as_json:
+        write_json(told)
+        return
+    write_pairs(
+        [
+            ("pool", str(done.pool_id)),
+            ("status", "started" if done.started else "was active already"),
+            ("root", "written" if done.root_written else "was there already"),
+            ("founder", str(told["founder"])),
+        ]
+    )

@@ -1,0 +1,33 @@
+"""Requests and grants as they are made today, for whoever signs them."""
+
+import secrets
+import time
+
+from p2pool.model import limits
+from p2pool.model.access.grants import LogGrant
+from p2pool.model.access.requests import Action, TaskRequest
+from p2pool.model.ids import DIGEST_BYTES, PoolRef
+
+REQUEST_LIFETIME_S = 600
+
+
+def request_for(
+    pool: PoolRef, action: Action, target: str = "", spec_json: str = ""
+) -> TaskRequest:
+    """A fresh request, in force from now on for ten minutes."""
+    now_s = int(time.time())
+    return TaskRequest(
+        action,
+        pool.pool_id,
+        target,
+        spec_json,
+        secrets.token_bytes(DIGEST_BYTES),
+        now_s,
+        now_s + REQUEST_LIFETIME_S,
+    )
+
+
+def grant_for(pool: PoolRef, task_id: str) -> LogGrant:
+    """A fresh right to read a task's logs, in force as long as one may be."""
+    now_s = int(time.time())
+    return LogGrant(pool.pool_id, task_id, now_s, now_s + limits.GRANT_LIFETIME_MAX_S)

@@ -1,0 +1,110 @@
+"""How a pool gets its root: it is started on the chain, and its data URI names who founds the log.
+
+A pool is created pending, started once, and founded by the root record of epoch 1 in its data URI,
+which names the one agent that may begin the log (design, section 7). `start_pool` reads first and
+does what is missing, so it can be repeated; whoever is founder already stays it. A founder that is
+lost is replaced by a recovery, which is another epoch, never by a second start.
+"""
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from p2pool.codec.text.data_uri import (
+    ROOT_KEY,
+    format_root,
+    parse_root,
+    read_root,
+    with_root,
+)
+from p2pool.model import limits
+from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.errors import Conflict, Malformed, NotAllowed
+from p2pool.model.ids import Address
+from p2pool.model.states import PoolStatus
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.contracts import Chain, PoolInfo
+    from p2pool.drivers.chain.writer import Sent, Writer
+
+
+EPOCH = 1
+
+
+def founder_of(text: str) -> RootRecord:
+    """The root record of epoch 1 for `NODE_ID/PEER_ID/STORE_ID`; `Malformed` names the part."""
+    if text.count("/") != 2:
+        raise Malformed("A founder is NODE_ID/PEER_ID/STORE_ID, as 'p2pool agent status' says.")
+    node, peer, store = (part.strip() for part in text.split("/"))
+    hexes = [part.lower().removeprefix("0x") for part in (node, store)]
+    return parse_root(f"{EPOCH}/{hexes[0]}/{peer}/{hexes[1]}")
+
+
+def rooted_uri(uri: str, wanted: RootRecord) -> str | None:
+    """The data URI with this root, or None where it has it. `Conflict` where another founds it.
+
+    `Malformed` for a URI that is too long to be read: rewriting it would lose what is there.
+    """
+    if len(uri.encode()) > limits.DATA_URI_MAX_BYTES:
+        raise Malformed(
+            f"The pool's data URI has more than {limits.DATA_URI_MAX_BYTES} bytes.",
+            hint="Have its creator or manager shorten it.",
+        )
+    there = read_root(uri)
+    if there == wanted:
+        return None
+    if there is not None:
+        raise Conflict(
+            f"The pool has a root record of epoch {there.epoch} already, by another identity:"
+            f" {format_root(there)}. Yours is {format_root(wanted)}.",
+            hint="One identity founds a pool, once. If its data is lost, that is a recovery: a new"
+            " epoch, not a new start.",
+        )
+    return with_root(uri, wanted)
+
+
+def check_may_start(info: "PoolInfo", account: Address) -> None:
+    """`Conflict` for a pool that has ended, `NotAllowed` for who does not keep it."""
+    if info.status is PoolStatus.COMPLETED:
+        raise Conflict(
+            f"Pool {info.pool_id} has ended.", hint="Create another: p2pool pool create."
+        )
+    if account not in (info.creator, info.manager):
+        raise NotAllowed(
+            f"0x{account.hex()} is neither the creator (0x{info.creator.hex()}) nor the manager"
+            f" (0x{info.manager.hex()}) of pool {info.pool_id}.",
+            hint="Use the key of one of them.",
+        )
+
+
+@attrs.frozen
+class Started:
+    """What `start_pool` found and did. `replaced`: a root record that nobody can read was there."""
+
+    pool_id: int
+    root: RootRecord
+    started: bool
+    root_written: bool
+    replaced: bool
+
+
+async def start_pool(chain: "Chain", writer: "Writer", pool_id: int, root: RootRecord) -> Started:
+    """Do what is missing, checked as a whole before anything is sent.
+
+    Raises `Conflict`, `NotAllowed`, `NotFound`, `TransactionFailed` or `ChainUnavailable`; after
+    any of them it may be called again.
+    """
+    info = await chain.pool(pool_id)
+    check_may_start(info, writer.address)
+    uri = rooted_uri(info.data_uri, root)
+    replaced = read_root(info.data_uri) is None and f"{ROOT_KEY}=" in info.data_uri
+    pending = info.status is PoolStatus.PENDING
+    sent: Sent | None = None
+    if pending:
+        await chain.start_pool(writer, pool_id)
+    if uri is not None:
+        sent = await chain.update_uri(writer, pool_id, uri)
+    if sent is not None and sent.block_number >= 0:
+        # Somebody else may have written between our reading and our writing.
+        rooted_uri((await chain.pool(pool_id)).data_uri, root)
+    return Started(pool_id, root, pending, uri is not None, replaced)
