@@ -15,27 +15,27 @@ import trio
 from nacl.signing import SigningKey
 
 from p2pool import __version__
-from p2pool.agent.api_port import Port
+from p2pool.agent.api_port import AgentApi
 from p2pool.agent.clock import read_clock
-from p2pool.agent.containers.disk_gc import Tidy
-from p2pool.agent.containers.executor import Work
+from p2pool.agent.containers.disk_gc import DiskCollector
+from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.containers.runtime import open_runtime
-from p2pool.agent.effect_runner import Wiring
+from p2pool.agent.effect_runner import EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
 from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
 from p2pool.agent.options import AgentOptions
-from p2pool.agent.telemetry.log_streams import LogLines
+from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
-from p2pool.agent.wire.ingress import Gate
+from p2pool.agent.wire.ingress import Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.api.server import ApiSettings, serve_api
 from p2pool.core.context import NodeConfig
 from p2pool.core.inputs import StopAsked
 from p2pool.core.node import Node
 from p2pool.drivers.chain.addresses import Addresses
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
@@ -80,12 +80,12 @@ class Agent:
         )  # fmt: skip
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         inbound = self.node.inbound
-        self.gate = Gate(
+        self.gate = Ingress(
             self.pool, self.node.context.peers.key_of, inbound.worth, inbound.of_the_pool
         )
         self.sealer = Sealer(self.pool, node_id, me.peer_key, restored.incarnation, self.key)
         self.binding = self._bind()
-        self.wiring = Wiring(self.node, self.sealer)
+        self.wiring = EffectRunner(self.node, self.sealer)
         self.loop = Loop(self.node, store, self.wiring.carry)
         self.network = Network(
             self._net_config(seed),
@@ -95,7 +95,7 @@ class Agent:
         )
         self.runtime = runtime
         self.task_metrics = TaskMetrics(options.directory)
-        self.logs = LogLines(
+        self.logs = LogStreams(
             self.node, self.runtime, self.sealer, lambda: self.network, self.task_metrics
         )
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
@@ -103,9 +103,9 @@ class Agent:
         self.metrics.add("gate", lambda: self.gate.counters)
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
         self.metrics.tasks = self.task_metrics.all
-        self.port = Port(self.loop, self.logs, self.metrics, self.runtime)
-        self.work = Work(self.runtime, self.loop, self.task_metrics, self.metrics)
-        self.tidy = Tidy(self.runtime, self.loop, config.volumes)
+        self.port = AgentApi(self.loop, self.logs, self.metrics, self.runtime)
+        self.work = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
+        self.tidy = DiskCollector(self.runtime, self.loop, config.volumes)
         self.wiring.connect(self.network, self.port, self.work, self.loop)
 
     # --- identity ---------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class Agent:
         config = self.options.config
         at = config.chain.addresses
         rpc = Rpc.to(config.chain.id, config.chain.endpoints)
-        chain = Chain(
+        chain = PoolContracts(
             rpc, Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
         )
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
@@ -197,7 +197,7 @@ class Agent:
 
 
 async def _serve_api(
-    port: Port,
+    port: AgentApi,
     settings: ApiSettings,
     directory: Path,
     token: str,

@@ -6,9 +6,9 @@ import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
-from p2pool.agent.event_hub import EventId, Events
+from p2pool.agent.event_hub import EventHub, EventId
 from p2pool.agent.loop import Loop
-from p2pool.agent.telemetry.log_streams import LogLines
+from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked
@@ -17,7 +17,7 @@ from p2pool.model.access.requests import Signers
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import AllocationId, PoolRef
 from p2pool.model.messages.task_streams import MetricsTold
-from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogEndsAsked, SubmitAsked
+from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogEndsCommand, SubmitCommand
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import Event, View
 from p2pool.model.ports.volumes import VolumeKeeper
@@ -30,16 +30,16 @@ class _Waiting:
     result: Accepted | LogEnds | P2poolError | None = None
 
 
-class Port:
+class AgentApi:
     """`model.ports.AgentPort` of one agent."""
 
     def __init__(
-        self, loop: Loop, logs: LogLines, metrics: Metrics, runtime: ContainerRuntime
+        self, loop: Loop, logs: LogStreams, metrics: Metrics, runtime: ContainerRuntime
     ) -> None:
         """Everything of the pool's is asked of the loop's node, the machine's of its runtime."""
         self._runtime = runtime
         self.log_lines = logs
-        self.event_hub = Events()
+        self.event_hub = EventHub()
         self._loop = loop
         self._metrics = metrics
         self._signers = SignerCache(loop.node.context.config.pool)
@@ -48,7 +48,7 @@ class Port:
         self._view: View | None = None
 
     @property
-    def logs(self) -> LogLines:
+    def logs(self) -> LogStreams:
         """The log streams."""
         return self.log_lines
 
@@ -75,7 +75,7 @@ class Port:
     async def ask(self, request: Ask, deadline_ms: int) -> Accepted:
         """Have a request carried out, here or at the leader."""
         signers: Signers | None = None
-        if isinstance(request, SubmitAsked):
+        if isinstance(request, SubmitCommand):
             # Recovered once already, by the API; a delegation says more than that.
             delegated = request.signed.delegation is not None
             signers = (
@@ -87,12 +87,12 @@ class Port:
 
     async def log_ends(self, deadline_ms: int) -> LogEnds:
         """Which logs are held, here and where we are connected."""
-        result = await self._ask(LogEndsAsked(), None, deadline_ms)
+        result = await self._ask(LogEndsCommand(), None, deadline_ms)
         assert isinstance(result, LogEnds)
         return result
 
     async def _ask(
-        self, request: Ask | LogEndsAsked, signers: Signers | None, deadline_ms: int
+        self, request: Ask | LogEndsCommand, signers: Signers | None, deadline_ms: int
     ) -> Accepted | LogEnds:
         if len(self._waiting) >= limits.REQUESTS_IN_FLIGHT_MAX:
             raise Overloaded("Too many requests are under way.", hint="Retry in a second.")

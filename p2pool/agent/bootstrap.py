@@ -15,12 +15,12 @@ from nacl.signing import SigningKey
 from p2pool import __version__
 from p2pool.agent.clock import read_clock
 from p2pool.agent.options import BootstrapOptions
-from p2pool.agent.wire.ingress import NOBODY, Gate
+from p2pool.agent.wire.ingress import NOBODY, Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core import effects as fx
 from p2pool.core.inputs import Received
-from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers
+from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, peer_key_of
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net import events as net
@@ -43,12 +43,12 @@ class Bootstrap:
         """Take up the bindings that were kept."""
         self.store = store
         peer_key = peer_key_of(seed)
-        self.peers = Peers(
+        self.peers = PeerBindings(
             NOBODY, peer_key, encode_struct, guests_max=limits.MEMBERS_MAX, keeps_guests=True
         )
         rows = store.restored.tables[BINDINGS_TABLE].values()
         self.peers.restore(decode_struct(PeerKnown, row) for row in rows)
-        self.gate = Gate(options.pool, self.peers.key_of)
+        self.gate = Ingress(options.pool, self.peers.key_of)
         self.sealer = Sealer(
             options.pool, NOBODY, peer_key, store.restored.incarnation, SigningKey(seed)
         )

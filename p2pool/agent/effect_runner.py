@@ -6,11 +6,11 @@ counts it.
 
 import trio
 
-from p2pool.agent.api_port import Port
+from p2pool.agent.api_port import AgentApi
 from p2pool.agent.clock import read_clock
-from p2pool.agent.containers.executor import Work
+from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.loop import Loop
-from p2pool.agent.wire.ingress import Gate
+from p2pool.agent.wire.ingress import Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import effects as fx
 from p2pool.core.effects import AnyEffect
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 core_log = get_logger("p2pool.core")
 
 
-class Wiring:
+class EffectRunner:
     """Who carries out what, for one agent."""
 
     def __init__(self, node: Node, sealer: Sealer) -> None:
@@ -36,11 +36,13 @@ class Wiring:
         self.invite: Invite | None = None
         self._sealer = sealer
         self._network: Network | None = None
-        self._port: Port | None = None
-        self._work: Work | None = None
+        self._port: AgentApi | None = None
+        self._work: ContainerExecutor | None = None
         self._loop: Loop | None = None
 
-    def connect(self, network: Network, port: Port, work: Work, loop: Loop) -> None:
+    def connect(
+        self, network: Network, port: AgentApi, work: ContainerExecutor, loop: Loop
+    ) -> None:
         """Say who carries effects out, and who takes what comes of them."""
         self._network, self._port, self._work, self._loop = network, port, work, loop
 
@@ -89,7 +91,7 @@ class Wiring:
 
     # --- what the network tells -------------------------------------------------------------------
 
-    async def pump(self, network: Network, gate: Gate, loop: Loop) -> None:
+    async def pump(self, network: Network, gate: Ingress, loop: Loop) -> None:
         """Open what comes in and give it to the core, until cancelled."""
         async for event in network.events:
             match event:

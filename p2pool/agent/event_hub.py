@@ -12,7 +12,7 @@ from p2pool.model.ports.view import Event
 EventId = tuple[int, int, int]
 
 
-class Events:
+class EventHub:
     """The last events, and who listens to the next ones."""
 
     def __init__(self) -> None:

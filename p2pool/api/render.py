@@ -14,7 +14,7 @@ from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.certificates import LeaderCertificate
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.task_streams import MetricsTold
-from p2pool.model.ports.agent import Accepted, HeldBy, LogEnds
+from p2pool.model.ports.agent import Accepted, LogEnds, LogHolder
 from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
 from p2pool.model.states import Membership, Reachability
 
@@ -284,7 +284,7 @@ def logs_held(ends: LogEnds) -> tuple[answers.HeldLog, ...]:
     return tuple(_held_log(one) for one in ends.found)
 
 
-def _held_log(one: HeldBy) -> answers.HeldLog:
+def _held_log(one: LogHolder) -> answers.HeldLog:
     end = one.end
     return answers.HeldLog(
         node_id=address_text(one.node_id),

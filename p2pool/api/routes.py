@@ -29,8 +29,8 @@ from p2pool.model.ports.agent import (
     AgentPort,
     Ask,
     InviteOffered,
-    ReadIndexAsked,
-    SubmitAsked,
+    ReadIndexCommand,
+    SubmitCommand,
 )
 from p2pool.model.ports.view import AllocationView, TaskView, View
 from p2pool.wire import typed_data
@@ -48,7 +48,7 @@ def _port(state: State) -> AgentPort:
 async def _view(state: State, consistent: bool) -> View:
     """The newest view, after catching up with the leader where that is asked for."""
     if consistent:
-        await _ask(state, ReadIndexAsked())
+        await _ask(state, ReadIndexCommand())
     return _port(state).view()
 
 
@@ -161,7 +161,7 @@ async def requests(state: State, request: AnyRequest) -> answers.Accepted:
     typed_data.check_times(signed, int(time.time()))
     if signed.request.action is Action.SUBMIT:
         parse_spec(signed.request.spec_json)
-    return render.accepted(await _ask(state, SubmitAsked(signed, signer)))
+    return render.accepted(await _ask(state, SubmitCommand(signed, signer)))
 
 
 @post("/v1/invites", status_code=200, summary="An invite for a node, signed by the manager")

@@ -28,7 +28,7 @@ from anycorn.worker_context import WorkerContext
 from anyio.streams.tls import TLSStream
 
 from p2pool.api.app import create_app
-from p2pool.api.http.access_control import Gate, host_name
+from p2pool.api.http.access_control import AccessControl, host_name
 from p2pool.api.http.connection import Connection
 from p2pool.api.http.streams import Streams
 from p2pool.model import limits
@@ -82,7 +82,7 @@ async def serve_api(
         host = host_name(settings.bind)
         any_ip = host in ("0.0.0.0", "::")
         app = create_app(port, version=version)
-        gate = Gate(app, token, (host, *settings.hosts), any_ip)
+        gate = AccessControl(app, token, (host, *settings.hosts), any_ip)
         url = _url(listener, settings)
         path = directory / API_URL_FILE
         _write_private(path, url + "\n")
@@ -171,7 +171,7 @@ def _tls_context(settings: ApiSettings) -> ssl.SSLContext | None:
 class _Connections:
     """What all connections share, and how many there are."""
 
-    def __init__(self, gate: Gate, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, gate: AccessControl, tls: ssl.SSLContext | None) -> None:
         self.app, self.tls, self.count = ASGIWrapper(gate), tls, 0
         self.context = WorkerContext(None)
         self.config = Config()

@@ -145,7 +145,7 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
 
     from p2pool.codec.text.data_uri import read_root
     from p2pool.drivers.chain.addresses import Addresses
-    from p2pool.drivers.chain.contracts import Chain
+    from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.rpc import Rpc
 
     at = Addresses(*[pool.contract] * 6)
@@ -153,7 +153,7 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
     async def read() -> list[str]:
         uris = []
         for url in dict.fromkeys(urls):
-            chain = Chain(Rpc.to(pool.chain_id, [url]), at)
+            chain = PoolContracts(Rpc.to(pool.chain_id, [url]), at)
             uris.append((await chain.pool(pool.pool_id, "finalized")).data_uri)
         return uris
 

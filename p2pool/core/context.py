@@ -9,13 +9,13 @@ from random import Random
 import attrs
 
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
-from p2pool.core.knowledge.bindings import Peers
-from p2pool.core.knowledge.clock_offsets import Clocks
-from p2pool.core.knowledge.heartbeats import Beats
-from p2pool.core.knowledge.leader_certificate import Certified
-from p2pool.core.knowledge.pending_answers import Awaited
-from p2pool.core.knowledge.roster import RosterBook
-from p2pool.core.log.pool_log import Ledger
+from p2pool.core.knowledge.bindings import PeerBindings
+from p2pool.core.knowledge.clock_offsets import ClockOffsets
+from p2pool.core.knowledge.heartbeats import Heartbeats
+from p2pool.core.knowledge.leader_certificate import LeaderCertificates
+from p2pool.core.knowledge.pending_answers import PendingAnswers
+from p2pool.core.knowledge.roster import Roster
+from p2pool.core.log.pool_log import PoolLog
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Voter
@@ -49,12 +49,12 @@ class Context:
 
     config: NodeConfig
     rng: Random
-    ledger: Ledger
-    roster: RosterBook
-    peers: Peers
-    beats: Beats
-    clocks: Clocks
-    certified: Certified = attrs.field(factory=Certified)
+    ledger: PoolLog
+    roster: Roster
+    peers: PeerBindings
+    beats: Heartbeats
+    clocks: ClockOffsets
+    certified: LeaderCertificates = attrs.field(factory=LeaderCertificates)
     effects: list[Effect] = attrs.field(factory=list)
     last_request: int = 0
     started_ms: int = 0
@@ -62,7 +62,9 @@ class Context:
     announced_ms: int | None = None
     announced_term: int = 0
     asked_certificates_ms: int | None = None
-    proofs_awaited: Awaited = attrs.field(factory=lambda: Awaited(limits.PROOFS_AWAITED_MAX))
+    proofs_awaited: PendingAnswers = attrs.field(
+        factory=lambda: PendingAnswers(limits.PROOFS_AWAITED_MAX)
+    )
     judged_ms: dict[NodeId, int] = attrs.field(factory=dict)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
     doubled: dict[NodeId, tuple[int, int]] = attrs.field(factory=dict)

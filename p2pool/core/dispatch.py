@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class From:
+class Sender:
     """Who sent a message, who signed requests in it, and the envelope that it came in."""
 
     node_id: NodeId
@@ -50,10 +50,10 @@ class From:
     enclosed: tuple[m.Verified | None, ...] = attrs.field(default=(), repr=False)
 
 
-Take = Callable[[Any, From, Now], None]
+Take = Callable[[Any, Sender, Now], None]
 
 
-class Inbound:
+class Dispatch:
     """The table of messages of one node."""
 
     def __init__(self, node: Node) -> None:
@@ -118,7 +118,7 @@ class Inbound:
         if isinstance(message, m.Hello):
             self._hello(message, event, now)
             return
-        sender = From(
+        sender = Sender(
             header.node_id, header.peer_key, header.incarnation, event.signers,
             event.verified.sealed, event.enclosed,
         )  # fmt: skip
@@ -166,7 +166,7 @@ class Inbound:
         group = self.context.ledger.configuration.everybody
         return any(v.node_id == node_id for v in group) or self.context.roster.belongs(node_id)
 
-    def _was_voter(self, sender: From, message: m.Message) -> bool:
+    def _was_voter(self, sender: Sender, message: m.Message) -> bool:
         """Who was a voter before the last change certifies it, whatever it is now."""
         link = open_link(self.context.ledger.chain)
         if link is None or not isinstance(message, m.ConfigurationSigned):
@@ -194,7 +194,7 @@ class Inbound:
         me = self.context.config.me
         desired = message.desired if isinstance(message, m.Order) else ()
         signers = tuple(self._signers_of(d) for d in desired)
-        sender = From(me.node_id, me.peer_key, self.context.config.incarnation, signers)
+        sender = Sender(me.node_id, me.peer_key, self.context.config.incarnation, signers)
         take = self.for_members.get(type(message))
         if take is not None:
             take(message, sender, now)
@@ -262,21 +262,21 @@ class Inbound:
             )
             self.node.start_anew("its state was not the leader's", now)
 
-    def _forwarded(self, asked: m.RequestForwarded, sender: From, now: Now) -> None:
+    def _forwarded(self, asked: m.RequestForwarded, sender: Sender, now: Now) -> None:
         if sender.signers:  # Else nobody looked who signed it, and it is sent again.
             self.node.asks.forwarded(sender.peer_key, asked, sender.signers[0], now)
 
     # --- who is to go -----------------------------------------------------------------------------
 
-    def _confirm_asked(self, asked: m.RemovalConfirmRequested, sender: From, now: Now) -> None:
+    def _confirm_asked(self, asked: m.RemovalConfirmRequested, sender: Sender, now: Now) -> None:
         if (voter := self._voter(sender)) is not None:
             self.node.succession.confirmations.asked(voter, asked)
 
-    def _confirmed(self, answer: m.RemovalConfirmed, sender: From, now: Now) -> None:
+    def _confirmed(self, answer: m.RemovalConfirmed, sender: Sender, now: Now) -> None:
         if (voter := self._voter(sender)) is not None:
             self.node.succession.confirmations.answered(voter, answer, now)
 
-    def _voter(self, sender: From) -> Voter | None:
+    def _voter(self, sender: Sender) -> Voter | None:
         """The voter that a sender is, peer key and all."""
         voters = self.context.ledger.configuration.voters
         named = (sender.node_id, sender.peer_key)
@@ -284,7 +284,7 @@ class Inbound:
 
     # --- raft and state ---------------------------------------------------------------------------
 
-    def _raft(self, frame: Any, sender: From, now: Now) -> None:
+    def _raft(self, frame: Any, sender: Sender, now: Now) -> None:
         if isinstance(frame, VoteAnswered) and frame.granted:
             self.node.evidence.saw((self._verified(frame, sender),), now)
         if self._claims(frame, sender, now):
@@ -292,7 +292,7 @@ class Inbound:
         self.node.oneself.witness.frame(frame, sender.sealed)
         self.context.ledger.receive(frame, sender.peer_key, now, sender.sealed)
 
-    def _claims(self, frame: Any, sender: From, now: Now) -> bool:
+    def _claims(self, frame: Any, sender: Sender, now: Now) -> bool:
         """Whether somebody says that it leads whom no certificate shows to: a participant knows its
         leader by Raft, but who is none would take any member's log for the pool's."""
         context = self.context
@@ -305,22 +305,22 @@ class Inbound:
             ask_proof(context, sender.peer_key, now)
         return True
 
-    def _signed(self, word: Any, sender: From, now: Now) -> None:
+    def _signed(self, word: Any, sender: Sender, now: Now) -> None:
         verified = self._verified(word, sender)
         self.node.evidence.saw((verified,), now)
         self.node.certifying.heard(verified, now)
 
-    def _verified(self, message: m.Message, sender: From) -> m.Verified:
+    def _verified(self, message: m.Message, sender: Sender) -> m.Verified:
         """The message as it was opened."""
         header = m.Header(sender.node_id, sender.peer_key, sender.incarnation, 0, 0)
         return m.Verified(header, m.Channel.RAFT, message, sender.sealed)
 
-    def _state_asked(self, asked: Any, sender: From, now: Now) -> None:
+    def _state_asked(self, asked: Any, sender: Sender, now: Now) -> None:
         answer = self.context.ledger.answer(asked)
         if answer is not None:
             self.context.tell(sender.peer_key, answer)
 
-    def _state_told(self, answer: m.StateAnswered, sender: From, now: Now) -> None:
+    def _state_told(self, answer: m.StateAnswered, sender: Sender, now: Now) -> None:
         context = self.context
         number = context.last_request + 1
         leader = context.certified.leader(now)
@@ -332,7 +332,7 @@ class Inbound:
 
     # --- work -------------------------------------------------------------------------------------
 
-    def _order(self, order: m.Order, sender: From, now: Now) -> None:
+    def _order(self, order: m.Order, sender: Sender, now: Now) -> None:
         """Obey a leader with a certificate in force; tell any other why it is not obeyed."""
         context, worker = self.context, self.node.worker
         if order.node_id != context.me or not context.roster.known:
@@ -350,17 +350,17 @@ class Inbound:
             answer = worker.obey(order, sender.signers, now)
         context.tell(sender.peer_key, answer)
 
-    def _order_answered(self, answer: m.OrderAnswered, sender: From, now: Now) -> None:
+    def _order_answered(self, answer: m.OrderAnswered, sender: Sender, now: Now) -> None:
         if self.node.leader is not None:
             self.node.leader.orders.answered(sender.node_id, answer)
 
-    def _report(self, report: m.Report, sender: From, now: Now) -> None:
+    def _report(self, report: m.Report, sender: Sender, now: Now) -> None:
         # Who led not yet when a report came in did not look at its claims: they come again.
         looked = len(sender.signers) == len(report.claims)
         if self.node.leader is not None and self.context.ledger.leads and looked:
             self.node.leader.reports.take(sender.node_id, report, sender.signers, now)
 
-    def _report_answered(self, answer: m.ReportAnswered, sender: From, now: Now) -> None:
+    def _report_answered(self, answer: m.ReportAnswered, sender: Sender, now: Now) -> None:
         """What is answered is not told again, so a leader has to have said it."""
         known = self.context.certified.known
         certified = known.leader.node_id if known is not None else None
@@ -369,10 +369,10 @@ class Inbound:
 
     # --- health -----------------------------------------------------------------------------------
 
-    def _witnessed(self, answer: m.ProbeAnswered, sender: From, now: Now) -> None:
+    def _witnessed(self, answer: m.ProbeAnswered, sender: Sender, now: Now) -> None:
         if self.node.leader is not None:
             self.node.leader.health.witnessed(answer.request, answer.reachable, answer.known)
 
-    def _hinted(self, hint: m.SuspicionHinted, sender: From, now: Now) -> None:
+    def _hinted(self, hint: m.SuspicionHinted, sender: Sender, now: Now) -> None:
         if self.node.leader is not None and self.context.ledger.leads:
             self.node.leader.told(sender.node_id, hint.node_id, hint.reason, now)

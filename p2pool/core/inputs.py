@@ -8,11 +8,11 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
-from p2pool.model.chain.roster import Roster
+from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware, Load
 from p2pool.model.messages.registry import Verified
-from p2pool.model.ports.agent import Ask, LogEndsAsked
+from p2pool.model.ports.agent import Ask, LogEndsCommand
 
 
 @attrs.frozen
@@ -94,8 +94,8 @@ class ChainObserved:
     `warning`: what is wrong with the endpoints although they answer; empty when nothing is.
     """
 
-    latest: Roster
-    final: Roster
+    latest: ChainRoster
+    final: ChainRoster
     warning: str = ""
 
 
@@ -138,7 +138,7 @@ class Asked:
     """
 
     request_id: int
-    request: Ask | LogEndsAsked
+    request: Ask | LogEndsCommand
     signers: Signers | None = None
     deadline_ms: int = limits.REQUEST_DEADLINE_MS
 

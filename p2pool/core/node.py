@@ -15,36 +15,36 @@ from typing import Any
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core import inputs, outbox
 from p2pool.core.context import Context, NodeConfig
-from p2pool.core.dispatch import Inbound
+from p2pool.core.dispatch import Dispatch
 from p2pool.core.effects import AnyEffect, Level, Persist, Reply
 from p2pool.core.follower import replica as catchup
-from p2pool.core.follower.certificate_exchange import Proofs
-from p2pool.core.follower.order_check import WorkRights
-from p2pool.core.knowledge.bindings import BINDINGS_TABLE, Peers
-from p2pool.core.knowledge.clock_offsets import Clocks
-from p2pool.core.knowledge.heartbeats import Beats
-from p2pool.core.knowledge.roster import ROSTER_KEY, RosterBook
+from p2pool.core.follower.certificate_exchange import CertificateExchange
+from p2pool.core.follower.order_check import OrderCheck
+from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
+from p2pool.core.knowledge.clock_offsets import ClockOffsets
+from p2pool.core.knowledge.heartbeats import Heartbeats
+from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
-from p2pool.core.local.machine import Condition
-from p2pool.core.log.pool_log import Ledger
-from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EvidenceBook
-from p2pool.core.peers.exchange import Neighbours
+from p2pool.core.local.machine import Machine
+from p2pool.core.log.pool_log import PoolLog
+from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EquivocationLog
+from p2pool.core.peers.exchange import PeerExchange
 from p2pool.core.peers.watch import Watch
-from p2pool.core.requests.client_requests import NO_TASK, Asks
-from p2pool.core.requests.log_survey import LogsHeld
+from p2pool.core.requests.client_requests import NO_TASK, ClientRequests
+from p2pool.core.requests.log_survey import LogSurvey
 from p2pool.core.view import build_view
-from p2pool.core.voter.eligibility import Succession
-from p2pool.core.voter.removal_agreement import Confirmations
-from p2pool.core.voter.signatures import CONFIRMED_KEY, Certifying
-from p2pool.core.voter.store_identity import Oneself
+from p2pool.core.voter.eligibility import LeaderEligibility
+from p2pool.core.voter.removal_agreement import RemovalAgreement
+from p2pool.core.voter.signatures import CONFIRMED_KEY, VoterSignatures
+from p2pool.core.voter.store_identity import StoreIdentity
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
 from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.queries import PeerKnown
-from p2pool.model.ports.agent import Accepted, InviteOffered, LogEndsAsked
+from p2pool.model.ports.agent import Accepted, InviteOffered, LogEndsCommand
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.store import Restored
 from p2pool.model.ports.view import View
@@ -61,28 +61,28 @@ class Node:
     def __init__(self, config: NodeConfig, restored: Restored, seed: int, now: Now) -> None:
         """Come back from the disk."""
         rng = Random(seed)
-        ledger = Ledger(config.me, config.pool, Random(rng.randrange(2**32)))
-        peers = Peers(config.me.node_id, config.me.peer_key, encode_struct)
-        beats = Beats(Random(rng.randrange(2**32)))
+        ledger = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
+        peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
+        beats = Heartbeats(Random(rng.randrange(2**32)))
         self.context = Context(
-            config, rng, ledger, RosterBook(), peers, beats, Clocks(config.me.node_id)
+            config, rng, ledger, Roster(), peers, beats, ClockOffsets(config.me.node_id)
         )
         self.context.started_ms = now.mono_ms
         scope = RuntimeScope(config.pool, config.me.node_id)
-        self.rights = WorkRights(self.context)
+        self.rights = OrderCheck(self.context)
         self.worker = Worker(scope, self.rights.judge, restored.tables, config.ended_keep_ms)
-        self.neighbours = Neighbours(self.context, Watch(config.me.node_id))
-        self.asks = Asks(self.context)
-        self.logs_held = LogsHeld(self.context)
-        self.succession = Succession(self.context, Confirmations(self.context))
+        self.neighbours = PeerExchange(self.context, Watch(config.me.node_id))
+        self.asks = ClientRequests(self.context)
+        self.logs_held = LogSurvey(self.context)
+        self.succession = LeaderEligibility(self.context, RemovalAgreement(self.context))
         self.leader: Leader | None = None
-        self.certifying = Certifying(self, restored.tables["meta"].get(CONFIRMED_KEY))
-        self.proofs = Proofs(self.context)
-        self.evidence = EvidenceBook(self.context)
+        self.certifying = VoterSignatures(self, restored.tables["meta"].get(CONFIRMED_KEY))
+        self.proofs = CertificateExchange(self.context)
+        self.evidence = EquivocationLog(self.context)
         self.evidence.restore(restored.tables[EVIDENCE_TABLE].values())
-        self.inbound = Inbound(self)
-        self.condition = Condition(self.context, self.worker, self.neighbours, self.succession)
-        self.oneself = Oneself(self)
+        self.inbound = Dispatch(self)
+        self.condition = Machine(self.context, self.worker, self.neighbours, self.succession)
+        self.oneself = StoreIdentity(self)
         self.revision = 0
         self.led_by: tuple[NodeId | None, int] = (None, 0)
         self._handlers = self._table()
@@ -305,7 +305,7 @@ class Node:
             self.neighbours.offered(event.request.invite, now)
             done = Accepted(NO_TASK, 0, self.context.leader(now))
             self.context.effects.append(Reply(event.request_id, done))
-        elif isinstance(event.request, LogEndsAsked):
+        elif isinstance(event.request, LogEndsCommand):
             self.logs_held.asked(event, now)
         else:
             self.asks.asked(event, now)

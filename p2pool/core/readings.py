@@ -7,12 +7,12 @@ import attrs
 
 from p2pool.codec.entries import decode_body
 from p2pool.core.fsm.state import PoolState
-from p2pool.core.log.epoch_recovery import Held
+from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.raft.raft import Raft
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId
-from p2pool.model.log.certificates import Chain
+from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.entries import Certify
 from p2pool.model.log.raft import Configuration, Entry, Voter
 from p2pool.model.states import RaftRole
@@ -21,7 +21,7 @@ EMPTY = Configuration(())
 
 
 @attrs.frozen
-class Point:
+class CertificationPoint:
     """A leader's question that was applied here: the state where its voters confirm it."""
 
     index: int
@@ -31,7 +31,7 @@ class Point:
     state_digest: Digest
 
 
-def point_of(entry: Entry, state: PoolState, chain: Chain) -> list[Point]:
+def point_of(entry: Entry, state: PoolState, chain: CommitteeChain) -> list[CertificationPoint]:
     """The point that a `Certify` entry marks, taken before the state goes on; none where its body
     cannot be read."""
     try:
@@ -39,7 +39,7 @@ def point_of(entry: Entry, state: PoolState, chain: Chain) -> list[Point]:
     except Malformed:
         return []
     assert isinstance(asked, Certify)
-    return [Point(entry.index, entry.term, asked, chain.voters, state.digest())]
+    return [CertificationPoint(entry.index, entry.term, asked, chain.voters, state.digest())]
 
 
 class Readings:
@@ -50,17 +50,17 @@ class Readings:
     root: RootRecord | None
     raft: Raft | None
     state: PoolState | None
-    former: Held | None
+    former: StoredLog | None
 
     @property
-    def held_log(self) -> Held | None:
+    def held_log(self) -> StoredLog | None:
         """The log that the disk holds: the former one until the new one has begun."""
         if self.former is not None:
             return self.former
         if self.raft is None or self.root is None or self.raft.state.log.last_index == 0:
             return None
         assert self.state is not None
-        return Held(self.root, self.raft, self.state)
+        return StoredLog(self.root, self.raft, self.state)
 
     @property
     def commit_index(self) -> int:
@@ -109,15 +109,15 @@ class Readings:
         return self.raft.state.leader.node_id
 
     @property
-    def chain(self) -> Chain:
+    def chain(self) -> CommitteeChain:
         """The voters and their certificates as applied; before anything came, the founder."""
         state = self.state if self.former is None else None
         if state is not None and state.chain.epoch == self.epoch != 0:
             return state.chain
         root = self.root
         if root is None:
-            return Chain()
-        return Chain(root.epoch, (Voter(root.founder, root.peer_key, root.store_id),))
+            return CommitteeChain()
+        return CommitteeChain(root.epoch, (Voter(root.founder, root.peer_key, root.store_id),))
 
     @property
     def log_id(self) -> Digest | None:

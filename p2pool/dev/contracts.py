@@ -12,7 +12,7 @@ from eth_abi.abi import encode as abi_encode
 from p2pool.dev.anvil import DEV_CHAIN_ID
 from p2pool.drivers.chain.abi import artifact, function
 from p2pool.drivers.chain.addresses import Addresses, text_of
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.errors import TransactionFailed, WrongChain
@@ -31,7 +31,7 @@ UNBONDING_S = 60
 class Deployment:
     """Everything on the development chain that a pool needs."""
 
-    chain: Chain
+    chain: PoolContracts
     federator: KeyWriter
     domain_id: int
     federator_account: "LocalAccount | None" = attrs.field(default=None, repr=False)
@@ -97,4 +97,4 @@ async def deploy(rpc: Rpc) -> Deployment:
     await writer.send(network, function("PrimeNetwork", "setStakeMinimum"), STAKE_MINIMUM_WEI)
     domain = function("PrimeNetwork", "createDomain")
     await writer.send(network, domain, "development", bytes(20), "")
-    return Deployment(Chain(rpc, at), writer, 0, account)
+    return Deployment(PoolContracts(rpc, at), writer, 0, account)

@@ -14,7 +14,7 @@ millisecond."""
 
 
 @attrs.define
-class Rate:
+class TokenBuckets:
     """`per_s` messages a second of each sender, `burst` at once, of the `most` last heard."""
 
     per_s: int

@@ -26,7 +26,7 @@ from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import BadSignature, NotForUs, Refusal, Stale, Unavailable
 from p2pool.model.ids import Digest, PoolRef
-from p2pool.model.log.certificates import Chain, LeaderCertificate, LeaderProof, Link
+from p2pool.model.log.certificates import CommitteeChain, LeaderCertificate, LeaderProof, Link
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.registry import Verified
 from p2pool.wire.enclosed import open_one
@@ -130,7 +130,7 @@ def _walk_chain(walk: _Walk, root: RootRecord, trusted: Digest | None) -> tuple[
     return before
 
 
-def _start(walk: _Walk, chain: Chain, root: RootRecord, trusted: Digest | None) -> int:
+def _start(walk: _Walk, chain: CommitteeChain, root: RootRecord, trusted: Digest | None) -> int:
     """After how many links the walk begins."""
     if trusted is not None:
         groups = [chain.base, *(link.voters for link in chain.links)]

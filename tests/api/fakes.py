@@ -6,7 +6,7 @@ import attrs
 import trio
 
 from p2pool.model.access.grants import SignedGrant
-from p2pool.model.chain.roster import ChainMember, Roster
+from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import Conflict, NotAllowed, NotFound, P2poolError
 from p2pool.model.ids import (
     Address,
@@ -21,7 +21,7 @@ from p2pool.model.ids import (
 from p2pool.model.log.raft import Configuration, Voter
 from p2pool.model.machine.hardware import FreeResources, Gpu, Hardware
 from p2pool.model.messages.task_streams import LogChunk, LogChunks, MetricsTold, TaskMetric
-from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogOptions, ReadIndexAsked
+from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogOptions, ReadIndexCommand
 from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
 from p2pool.model.ports.view import AllocationView, Event, NodeView, TaskView, View
 from p2pool.model.ports.volumes import Volume
@@ -63,7 +63,7 @@ def sample_view() -> View:
         commit_index=12,
         applied_index=12,
         configuration=Configuration((voter,), ()),
-        roster=Roster(
+        roster=ChainRoster(
             block_number=100,
             block_hash=Digest(b"h" * 32),
             block_time_ms=1,
@@ -202,7 +202,7 @@ class FakePort:
 
     def view(self) -> View:
         """The view, one index further after each ReadIndex."""
-        reads = sum(isinstance(one, ReadIndexAsked) for one in self.asked)
+        reads = sum(isinstance(one, ReadIndexCommand) for one in self.asked)
         return attrs.evolve(self.seen, applied_index=self.seen.applied_index + reads)
 
     async def ask(self, request: Ask, deadline_ms: int) -> Accepted:

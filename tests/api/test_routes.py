@@ -29,7 +29,7 @@ from p2pool.model.errors import (
     Unavailable,
 )
 from p2pool.model.ids import NodeId, PoolRef
-from p2pool.model.ports.agent import InviteOffered, ReadIndexAsked, SubmitAsked
+from p2pool.model.ports.agent import InviteOffered, ReadIndexCommand, SubmitCommand
 from p2pool.wire import typed_data
 from p2pool.wire.verification import verify_leader
 from tests.api.conftest import Served
@@ -103,7 +103,7 @@ async def test_a_roster_that_is_not_known_is_null_and_never_empty(served: Served
 async def test_a_consistent_read_asks_the_leader_first(served: Served) -> None:
     """The view is taken after the answer, and where there is none the read fails."""
     answer = await thread(lambda: served.client.get("/v1/nodes", consistent="true"))
-    assert served.port.asked == [ReadIndexAsked()]
+    assert served.port.asked == [ReadIndexCommand()]
     assert answer["meta"]["applied_index"] == 13
     served.port.failures = [NoLeader("No leader is known.", hint="Wait.")]
     with pytest.raises(NoLeader, match=r"No leader is known\. Wait\."):
@@ -119,7 +119,7 @@ async def test_a_signed_request_reaches_the_agent_with_its_signer(served: Served
         "duplicate": False,
     }  # fmt: skip
     (asked,) = served.port.asked
-    assert asked == SubmitAsked(request, typed_data.recover_request(POOL, request))
+    assert asked == SubmitCommand(request, typed_data.recover_request(POOL, request))
 
 
 async def test_a_request_is_sent_again_while_there_is_no_leader(served: Served) -> None:

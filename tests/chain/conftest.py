@@ -10,7 +10,7 @@ import trio
 from p2pool.dev.anvil import Anvil, start_anvil
 from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
 from p2pool.drivers.chain.consent import KeyManager
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.ids import Address, NodeId
 
@@ -29,7 +29,7 @@ class World:
     """A deployed network with an active pool, and the people of it."""
 
     deployment: Deployment
-    chain: Chain
+    chain: PoolContracts
     creator: KeyWriter
     manager: KeyManager
     manager_writer: KeyWriter
@@ -85,7 +85,7 @@ async def world(anvil: Anvil, deployment: Deployment) -> AsyncIterator[World]:
     """An active pool of its own; the chain goes back to before it afterwards."""
     rpc = anvil.rpc()
     before = await rpc.request("evm_snapshot")
-    chain = Chain(rpc, deployment.chain.at)
+    chain = PoolContracts(rpc, deployment.chain.at)
     fresh = Deployment(chain, deployment.federator, 0)
     manager_key = new_account()
     manager = KeyManager(manager_key)

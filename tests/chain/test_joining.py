@@ -14,7 +14,7 @@ from p2pool.codec.json.requests import invite_json
 from p2pool.dev.anvil import Anvil
 from p2pool.dev.contracts import fund, fund_tokens, new_account
 from p2pool.drivers.chain.addresses import Addresses
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Rpc
@@ -58,7 +58,7 @@ def joining_of(
     world: World,
     writer: KeyWriter | None,
     find: Callable[[], Awaitable[Invite | None]],
-    chain: Chain | None = None,
+    chain: PoolContracts | None = None,
 ) -> Joining:
     return Joining(chain or world.chain, world.pool_id, new_account(), 1, find, writer)
 
@@ -186,7 +186,7 @@ async def test_the_chain_away_is_one_wait_and_it_comes_back(world: World, anvil:
     _, node_id = await world.candidate()
     told = Told()
     rpc = Rpc.to(31337, ["http://127.0.0.1:9"], timeout_ms=200)
-    joining = joining_of(world, None, nobody, Chain(rpc, world.chain.at))
+    joining = joining_of(world, None, nobody, PoolContracts(rpc, world.chain.at))
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: drive_joining(joining, told, poll_ms=10))
@@ -205,7 +205,7 @@ async def test_the_pauses_grow_up_to_a_cap(
 ) -> None:
     """Looked at ever more rarely, and never more rarely than the cap."""
     nowhere = Addresses(*[Address(bytes(20))] * 6)
-    chain = Chain(Rpc.to(31337, ["http://127.0.0.1:9"]), nowhere)
+    chain = PoolContracts(Rpc.to(31337, ["http://127.0.0.1:9"]), nowhere)
     joining, times = Joining(chain, 0, new_account(), 1, nobody), list[float]()
 
     async def waiting(_: Joining) -> JoinStep:

@@ -7,11 +7,11 @@ from p2pool.codec.text.data_uri import with_root
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.dev.anvil import Anvil
 from p2pool.drivers.chain.abi import function
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.chain.roster import Roster
+from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from tests.chain.conftest import World
 
@@ -22,11 +22,11 @@ def follower(world: World) -> RosterFollower:
     return RosterFollower(RosterReader(world.chain, world.pool_id), confirmations=0, poll_ms=50)
 
 
-async def latest(following: RosterFollower) -> Roster:
+async def latest(following: RosterFollower) -> ChainRoster:
     return (await following.observe()).latest
 
 
-def ids(roster: Roster) -> set[NodeId]:
+def ids(roster: ChainRoster) -> set[NodeId]:
     return {m.node_id for m in roster.members}
 
 
@@ -137,7 +137,7 @@ async def test_a_silent_chain_is_unknown_and_comes_back(world: World, anvil: Anv
     """Stopped: it is said, and no roster is made up. Back: observations go on."""
     _, node_id = await world.member()
     rpc = Rpc.to(31337, [anvil.url], timeout_ms=300)
-    chain = Chain(rpc, world.chain.at)
+    chain = PoolContracts(rpc, world.chain.at)
     following = RosterFollower(RosterReader(chain, world.pool_id), confirmations=0, poll_ms=20)
     seen = following.observations()
     with trio.fail_after(60):

@@ -7,9 +7,9 @@ import pytest
 import trio
 
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
-from p2pool.core.knowledge.roster import RosterBook
+from p2pool.core.knowledge.roster import Roster
 from p2pool.dev.anvil import Anvil
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.model.errors import ChainUnavailable
@@ -32,7 +32,7 @@ async def second(anvil: Anvil) -> AsyncIterator[Proxy]:
 
 def follower(world: World, *urls: str) -> RosterFollower:
     """One who follows by these endpoints, in this order."""
-    chain = Chain(Rpc.to(31337, urls, timeout_ms=300), world.chain.at)
+    chain = PoolContracts(Rpc.to(31337, urls, timeout_ms=300), world.chain.at)
     return RosterFollower(RosterReader(chain, world.pool_id), confirmations=0, poll_ms=20)
 
 
@@ -69,7 +69,7 @@ async def test_while_they_disagree_nobody_is_out_but_joiners_are_in(
     """The warning names both; once they agree, who left is out."""
     provider, leaver = await world.member()
     await settle(world)
-    following, book = follower(world, anvil.url, second.url), RosterBook()
+    following, book = follower(world, anvil.url, second.url), Roster()
     seen = await following.observe()
     book.observe(seen.latest, seen.final, Now(0, 0))
     second.twist = lying

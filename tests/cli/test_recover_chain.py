@@ -12,7 +12,7 @@ from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, Misconfigured, NotAllowed
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.log.raft import LogEnd, Voter
-from p2pool.model.ports.agent import HeldBy, LogEnds
+from p2pool.model.ports.agent import LogEnds, LogHolder
 from tests.api.conftest import Served
 from tests.cli.test_pool_chain import FOUNDER, NEEDS, Shell, new_pool, write_key
 from tests.cli.test_pool_chain import shell as shell  # A fixture of this module too.
@@ -46,7 +46,7 @@ class Lost:
         """These agents answer, with logs of one length."""
         name = log_id(self.pool, self.root)
         found = tuple(
-            HeldBy(
+            LogHolder(
                 NodeId(bytes([n]) * 20),
                 PeerKey(bytes([n]) * 32),
                 LogEnd(

@@ -26,7 +26,7 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import Address, TaskId
 from p2pool.model.messages.task_streams import LogChunk
-from p2pool.model.ports.agent import InviteOffered, SubmitAsked
+from p2pool.model.ports.agent import InviteOffered, SubmitCommand
 from p2pool.model.tasks.spec import RestartMode
 from p2pool.wire import typed_data
 from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID
@@ -50,7 +50,7 @@ async def test_flags_become_the_specification_that_is_signed(
     assert result.stdout == ID + "\n"
     assert "public" in result.stderr
     (asked,) = served.port.asked
-    assert isinstance(asked, SubmitAsked)
+    assert isinstance(asked, SubmitCommand)
     assert asked.signer == Address(NODE_ID)
     spec = parse_spec(asked.signed.request.spec_json)
     assert (spec.name, spec.replicas, spec.command) == (
@@ -74,7 +74,7 @@ async def test_a_file_is_read_and_flags_win(
         result = await commands(task, "run", "-f", str(path), "--gpus", "4", "--json")
         assert json.loads(result.stdout)["task_id"] == ID
         asked = served.port.asked.pop()
-        assert isinstance(asked, SubmitAsked)
+        assert isinstance(asked, SubmitCommand)
         spec = parse_spec(asked.signed.request.spec_json)
         assert (spec.name, spec.resources.cpu_milli, spec.resources.gpu.count) == ("train", 2000, 4)
 
@@ -183,7 +183,7 @@ async def test_stopping_signs_a_request_for_the_task_that_is_named(
         result = await commands(task, "stop", name)
         assert result.exit_code == 0, result
         asked = served.port.asked.pop()
-        assert isinstance(asked, SubmitAsked)
+        assert isinstance(asked, SubmitCommand)
         assert (asked.signed.request.action, asked.signed.request.target) == (Action.STOP, ID)
     assert isinstance((await commands(task, "stop", "nothing")).exception, NotFound)
     one = served.port.seen.tasks[0]

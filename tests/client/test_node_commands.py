@@ -10,7 +10,7 @@ from p2pool.cli.pool.group import pool
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import NotFound, Unavailable
 from p2pool.model.ids import NodeId
-from p2pool.model.ports.agent import SubmitAsked
+from p2pool.model.ports.agent import SubmitCommand
 from p2pool.model.states import Intent, Membership, Reachability
 from tests.api.fakes import OTHER_NODE
 from tests.client.conftest import Commands, Served
@@ -36,7 +36,7 @@ async def test_an_intent_is_signed_for_the_node_that_is_meant(
     result = await commands(node, action.value, OTHER[:10], "--json")
     assert result.exit_code == 0, result
     (asked,) = served.port.asked
-    assert isinstance(asked, SubmitAsked)
+    assert isinstance(asked, SubmitCommand)
     request = asked.signed.request
     assert (request.action, request.target, request.spec_json) == (action, OTHER_NODE.hex(), "")
     answer = json.loads(result.stdout)
@@ -106,7 +106,7 @@ async def test_a_setting_is_signed(served: Served, commands: Commands) -> None:
     result = await commands(pool, "set", "committee", "5", "--json")
     assert result.exit_code == 0, result
     (asked,) = served.port.asked
-    assert isinstance(asked, SubmitAsked)
+    assert isinstance(asked, SubmitCommand)
     request = asked.signed.request
     assert (request.action, request.target) == (Action.SET, "committee")
     assert json.loads(request.spec_json) == {"value": "5"}

@@ -7,8 +7,8 @@ import pytest
 from p2pool.cli.task import progress
 from p2pool.cli.task.group import task
 from p2pool.codec.spec.spec import parse_spec
-from p2pool.model.ports.agent import SubmitAsked
-from p2pool.model.tasks.spec import Mount, MountKind, Port, PullPolicy, RestartMode
+from p2pool.model.ports.agent import SubmitCommand
+from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, PullPolicy, RestartMode
 from tests.client.conftest import Commands, Served
 
 FLAGS = """
@@ -25,7 +25,7 @@ async def test_flags_of_containers(served: Served, commands: Commands) -> None:
     result = await commands(task, *FLAGS.split())
     assert result.exit_code == 0, result
     (asked,) = served.port.asked
-    assert isinstance(asked, SubmitAsked)
+    assert isinstance(asked, SubmitCommand)
     spec = parse_spec(asked.signed.request.spec_json)
     assert (spec.pull, spec.read_only, spec.entrypoint) == (PullPolicy.ALWAYS, True, ("/bin/sh",))
     wanted = spec.resources
@@ -36,7 +36,7 @@ async def test_flags_of_containers(served: Served, commands: Commands) -> None:
         Mount(MountKind.BIND, "/set", "/srv/set", read_only=True),
         Mount(MountKind.TMPFS, "/tmp", size_bytes=2**26),
     )
-    assert spec.ports == (Port(80, 8080), Port(53, protocol="udp"))
+    assert spec.ports == (PublishedPort(80, 8080), PublishedPort(53, protocol="udp"))
     assert (spec.restart.mode, spec.restart.attempts) == (RestartMode.ON_FAILURE, 7)
     assert spec.restart.on_unhealthy
     assert (spec.deadline_s, spec.stop_grace_s) == (7200, 30)

@@ -15,6 +15,14 @@ FEW = 3
 SHORT = 40
 
 
+FIRST_NAMES = {
+    "ChainRoster": "Roster",
+    "CommitteeChain": "Chain",
+    "PublishedPort": "Port",
+}
+"""What classes were called when their golden bytes were written: renaming one changes no byte."""
+
+
 def instances(cls: type) -> st.SearchStrategy[Any]:
     """Any small object of an attrs class."""
     return st.builds(
@@ -49,7 +57,8 @@ def _values(hint: Any, place: str) -> st.SearchStrategy[Any]:
 
 def example(cls: type) -> Any:
     """The fixed example of an attrs class: derived from the names of its fields, never random."""
-    return cls(*[_fixed(hint, f"{cls.__name__}.{name}") for name, hint in fields_of(cls)])
+    known_as = FIRST_NAMES.get(cls.__name__, cls.__name__)
+    return cls(*[_fixed(hint, f"{known_as}.{name}") for name, hint in fields_of(cls)])
 
 
 def _fixed(hint: Any, place: str) -> Any:

@@ -26,7 +26,7 @@ RECORDS: list[type] = [
     raft.Entry,
     raft.HardState,
     raft.Snapshot,
-    roster.Roster,
+    roster.ChainRoster,
     root_record.RootRecord,
     spec.TaskSpec,
     grants.SignedGrant,

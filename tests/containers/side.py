@@ -1,4 +1,4 @@
-"""The container side of an agent without a pool: worker, disk rows, `Work` and a small loop.
+"""The container side of an agent without a pool: worker, disk rows, executor, a small loop.
 
 The loop does what the agent's does: inputs in, rows kept before anything is carried out, effects
 out. A test gives the orders and takes the reports, as a leader would.
@@ -16,7 +16,7 @@ import trio.testing
 from docker.errors import APIError
 
 from p2pool.agent.clock import read_clock
-from p2pool.agent.containers.executor import Work
+from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
@@ -60,7 +60,7 @@ class Side:
         )
         self._turned = trio.Event()
         metrics = Metrics(lambda: 0, lambda: 0)
-        self.work = Work(self.runtime, self, TaskMetrics(directory), metrics)
+        self.work = ContainerExecutor(self.runtime, self, TaskMetrics(directory), metrics)
 
     # --- what a leader does -----------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from p2pool.model.errors import (
     RegistryUnavailable,
     RuntimeUnavailable,
 )
-from p2pool.model.tasks.spec import Mount, MountKind, Port, Resources
+from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, Resources
 from tests.containers.conftest import OTHER, SCOPE
 from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
 
@@ -132,7 +132,7 @@ async def test_volumes_outlive_their_containers(docker_runtime: DockerRuntime) -
 
 async def test_a_port_that_is_taken_leaves_nothing(docker_runtime: DockerRuntime) -> None:
     """The second one of two that ask for a port of the host cannot start."""
-    ports = (Port(80, 18_471),)
+    ports = (PublishedPort(80, 18_471),)
     await docker_runtime.start(plan(FOREVER, ports=ports))
     with pytest.raises(CannotStart):
         await docker_runtime.start(plan(FOREVER, replica=1, ports=ports))

@@ -26,7 +26,7 @@ from p2pool.model.ports.runtime import (
     ContainerState,
     ContainerStatus,
 )
-from p2pool.model.tasks.spec import Mount, MountKind, Port, Resources
+from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, Resources
 from tests.containers.processes import (
     ALLOCATION,
     FOREVER,
@@ -92,7 +92,7 @@ async def test_a_command_that_cannot_run_leaves_nothing(
     for refused in (
         plan("", command=()),
         plan("", mounts=(Mount(MountKind.TASK, "/data"),)),
-        plan("", ports=(Port(80, 8080),)),
+        plan("", ports=(PublishedPort(80, 8080),)),
     ):
         with pytest.raises(CannotStart):
             await runtime.start(refused)

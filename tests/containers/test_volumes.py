@@ -14,7 +14,7 @@ from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import CannotStart, Conflict, NotFound
 from p2pool.model.ids import AllocationId, TaskId
-from p2pool.model.ports.runtime import Held
+from p2pool.model.ports.runtime import RunningCopy
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.conftest import SCOPE
@@ -188,7 +188,7 @@ async def test_a_quota_is_looked_at(runtime: DockerRuntime) -> None:
         await runtime.start(wanted)
         async for _ in runtime.logs(wanted.allocation, 1, follow=True):
             break
-    held = [Held(wanted.allocation, 1, wanted.spec) for wanted in plans]
+    held = [RunningCopy(wanted.allocation, 1, wanted.spec) for wanted in plans]
     over = {one.allocation.replica: one.reason for one in await runtime.overused(held)}
     assert sorted(over) == [0, 2]
     assert "volume data holds 8.0 MiB" in over[0]

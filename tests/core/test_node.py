@@ -7,7 +7,7 @@ from p2pool.core import effects as fx
 from p2pool.core import inputs
 from p2pool.core.node import Node
 from p2pool.model.errors import StoreFailed
-from p2pool.model.ports.agent import ReadIndexAsked
+from p2pool.model.ports.agent import ReadIndexCommand
 from tests.sim.world import World
 
 
@@ -30,7 +30,7 @@ def leader(world: World) -> Node:
 def test_what_is_kept_comes_first_and_once(world: World) -> None:
     """The simulator raises for any step that breaks this; here it is looked at directly."""
     node = leader(world)
-    out = node.step([inputs.Asked(1, ReadIndexAsked()), inputs.Ticked()], world.now())
+    out = node.step([inputs.Asked(1, ReadIndexCommand()), inputs.Ticked()], world.now())
     persists = [i for i, effect in enumerate(out) if isinstance(effect, fx.Persist)]
     assert persists in ([], [0])
 
@@ -42,7 +42,7 @@ def test_after_a_failed_write_a_node_is_silent(world: World) -> None:
     assert any(isinstance(e, fx.Log) for e in out)
     world.run(0)
     for _ in range(5):
-        out = node.step([inputs.Asked(7, ReadIndexAsked()), inputs.Ticked()], world.now())
+        out = node.step([inputs.Asked(7, ReadIndexCommand()), inputs.Ticked()], world.now())
         assert all(isinstance(effect, (fx.Log, fx.Reply)) for effect in out)
         replies = [e for e in out if isinstance(e, fx.Reply)]
         assert [type(r.result) for r in replies] == [StoreFailed]

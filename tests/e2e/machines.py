@@ -17,7 +17,7 @@ from p2pool.client.agent import Answer
 from p2pool.dev.engine import Engine, import_busybox, start_engine
 from p2pool.dev.pool import DevAgent
 from p2pool.drivers.chain.addresses import Addresses
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config.schema import load_config
@@ -124,7 +124,7 @@ def place() -> Iterator[Place]:
         shutil.rmtree(base, ignore_errors=True)
 
 
-def chain_as(place: Place, key: str) -> tuple[Chain, KeyWriter]:
+def chain_as(place: Place, key: str) -> tuple[PoolContracts, KeyWriter]:
     config = load_config(place.pool.directory / "agent-1.toml", {})
     at = config.chain.addresses
     rpc = Rpc.to(config.chain.id, config.chain.endpoints)
@@ -132,4 +132,4 @@ def chain_as(place: Place, key: str) -> tuple[Chain, KeyWriter]:
     account = load_account(
         place.pool.directory / "keys" / f"{key}.json", PASSPHRASE, note=lambda text: None
     )
-    return Chain(rpc, addresses), KeyWriter(rpc, account)
+    return PoolContracts(rpc, addresses), KeyWriter(rpc, account)

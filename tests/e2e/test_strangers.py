@@ -13,7 +13,7 @@ from p2pool.dev.contracts import fund, fund_tokens, new_account
 from p2pool.dev.pool import PASSPHRASE, DevAgent
 from p2pool.dev.processes import spawn, wait_line
 from p2pool.drivers.chain.addresses import Addresses
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config.schema import ResourcesConfig, load_config, write_config
@@ -49,7 +49,7 @@ async def stranger(
     if registered:
         at = config.chain.addresses
         rpc = Rpc.to(config.chain.id, config.chain.endpoints)
-        chain = Chain(
+        chain = PoolContracts(
             rpc, Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
         )
         key = pool.directory / "keys" / "validator.json"
@@ -72,7 +72,9 @@ async def stranger(
             await child.stop()
 
 
-async def _register(chain: Chain, validator: KeyWriter, provider: KeyWriter, node: object) -> None:
+async def _register(
+    chain: PoolContracts, validator: KeyWriter, provider: KeyWriter, node: object
+) -> None:
     """The whole way, but for the invite."""
     from p2pool.dev.contracts import Deployment
 

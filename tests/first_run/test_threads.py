@@ -38,7 +38,7 @@ from p2pool.drivers.store.store import Store
 from p2pool.model.errors import CannotStart
 from p2pool.model.ids import Address, TaskId
 from p2pool.model.ports.agent import LogOptions
-from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, Held, PullProgress
+from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, PullProgress, RunningCopy
 from p2pool.model.ports.store import Put
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
@@ -217,7 +217,7 @@ async def test_containers(engine: Engine, tmp_path: Path) -> None:
             await run_to_end(runtime, wanted)
         assert b"".join([piece async for piece in runtime.volumes.export(volume_id(wanted))])
         assert [one.id for one in await runtime.volumes.list()] == [volume_id(wanted)]
-        held = Held(wanted.allocation, 1, wanted.spec)
+        held = RunningCopy(wanted.allocation, 1, wanted.spec)
         assert await runtime.overused([held]) == ()
         await runtime.remove(wanted.allocation, 1)
         await runtime.volumes.remove(volume_id(wanted))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import attrs
 
 from p2pool.core.raft.raft import Raft
-from p2pool.core.raft.state import Out
+from p2pool.core.raft.state import Ready
 from p2pool.model.ids import StoreId
 from p2pool.model.log.raft import Entry, HardState
 from p2pool.model.messages.raft import (
@@ -78,7 +78,7 @@ class Checks:
 
     # --- what is done ---------------------------------------------------------------------------
 
-    def stepped(self, i: int, raft: Raft, out: Out, disk: Disk, applied: int) -> int:
+    def stepped(self, i: int, raft: Raft, out: Ready, disk: Disk, applied: int) -> int:
         """A step of a participant, once it is durable; how far it has applied now."""
         s = raft.state
         if s.leads and any(isinstance(op, TruncateFrom) for op in out.persist):
@@ -121,7 +121,7 @@ class Checks:
         """A participant crashed, and its reads with it."""
         self.reads = {n: read for n, read in self.reads.items() if read[0] != i}
 
-    def _read(self, i: int, out: Out) -> None:
+    def _read(self, i: int, out: Ready) -> None:
         for number, index in out.readable:
             asked_of, floor = self.reads.pop(number)
             assert asked_of == i, "a read is answered by whoever was asked"

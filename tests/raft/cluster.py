@@ -11,7 +11,7 @@ from random import Random
 from p2pool.codec.digests import configuration_hash
 from p2pool.codec.entries import encode_body
 from p2pool.core.raft.raft import Frame, Raft
-from p2pool.core.raft.state import Out
+from p2pool.core.raft.state import Ready
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Voter
@@ -48,7 +48,7 @@ class Cluster:
         self.disks = [Disk(HardState(1), entries={1: first}) for _ in range(size)]
         self.disks += [Disk() for _ in range(spares)]
         self.rafts: list[Raft | None] = [None] * len(self.voters)
-        self.held: list[Out | None] = [None] * len(self.voters)
+        self.held: list[Ready | None] = [None] * len(self.voters)
         self.inbox: list[list[What]] = [[] for _ in self.voters]
         self.starts = [0] * len(self.voters)
         self.cut: set[tuple[int, int]] = set()
@@ -118,7 +118,7 @@ class Cluster:
         assert isinstance(sender, int)
         self.do(i, raft.receive(message, self.voters[sender].peer_key, self.now(), b"sealed"))
 
-    def do(self, i: int, out: Out) -> None:
+    def do(self, i: int, out: Ready) -> None:
         """What the driver does with a step: hand the writes over, and the rest once they are
         durable. Nothing else is done by this participant until then."""
         if not out.persist:
@@ -139,7 +139,7 @@ class Cluster:
         while self.inbox[i] and self.held[i] is None and self.rafts[i] is not None:
             self._step(i, self.inbox[i].pop(0))
 
-    def _finish(self, i: int, out: Out) -> None:
+    def _finish(self, i: int, out: Ready) -> None:
         """Everything of a step but its writes."""
         raft, disk = self.rafts[i], self.disks[i]
         assert raft is not None
@@ -150,7 +150,7 @@ class Cluster:
             self.do(i, raft.compact(b"state" * 20, self.applied[i]))
         self._wake(i)
 
-    def _send(self, i: int, out: Out) -> None:
+    def _send(self, i: int, out: Ready) -> None:
         for peer_key, message in out.send:
             self.checks.spoken(message, self.disks[i])
             to = next(j for j, v in enumerate(self.voters) if v.peer_key == peer_key)

@@ -5,7 +5,7 @@ from random import Random
 from p2pool.codec.digests import configuration_hash
 from p2pool.codec.entries import encode_snapshot
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
-from p2pool.core.raft.state import Out
+from p2pool.core.raft.state import Ready
 from p2pool.model.ids import StoreId
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
@@ -49,7 +49,7 @@ def ask(
     return VoteRequested(LOG_ID, term, voter(candidate), ME, *last, digest, pre, False)
 
 
-def give(raft: Raft, frame: Frame, ms: int = 5_000) -> Out:
+def give(raft: Raft, frame: Frame, ms: int = 5_000) -> Ready:
     """A frame arrives over the connection of whom it names."""
     speakers = {
         AppendRequested: "leader", VoteRequested: "candidate",
@@ -58,19 +58,19 @@ def give(raft: Raft, frame: Frame, ms: int = 5_000) -> Out:
     return raft.receive(frame, getattr(frame, speakers[type(frame)]).peer_key, at(ms), b"sealed")
 
 
-def appended(out: Out) -> AppendAnswered:
+def appended(out: Ready) -> AppendAnswered:
     ((_, answer),) = out.send
     assert isinstance(answer, AppendAnswered)
     return answer
 
 
-def voted(out: Out) -> VoteAnswered:
+def voted(out: Ready) -> VoteAnswered:
     ((_, answer),) = out.send
     assert isinstance(answer, VoteAnswered)
     return answer
 
 
-def requests(out: Out) -> list[VoteRequested]:
+def requests(out: Ready) -> list[VoteRequested]:
     return [m for _, m in out.send if isinstance(m, VoteRequested)]
 
 
@@ -81,7 +81,7 @@ def granted(raft: Raft, m: VoteRequested) -> VoteAnswered:
     )  # fmt: skip
 
 
-def elected(*terms: int, term: int, group: Configuration = THREE) -> tuple[Raft, Out]:
+def elected(*terms: int, term: int, group: Configuration = THREE) -> tuple[Raft, Ready]:
     """A leader of the next term, by the votes of all; what it sends first."""
     raft = made(*terms, term=term, group=group)
     out = raft.tick(at(5_000))
@@ -94,7 +94,7 @@ def elected(*terms: int, term: int, group: Configuration = THREE) -> tuple[Raft,
     return raft, out
 
 
-def acknowledge(raft: Raft, who: int, index: int) -> Out:
+def acknowledge(raft: Raft, who: int, index: int) -> Ready:
     """A follower holds all up to an index."""
     s = raft.state
     answer = AppendAnswered(LOG_ID, s.hard.term, ME, voter(who), s.round, True, index, 0, 0)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from p2pool.core.raft import election
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.raft import Raft
-from p2pool.core.raft.state import Out
+from p2pool.core.raft.state import Ready
 from p2pool.model import limits
 from p2pool.model.log.raft import Configuration, EntryKind, Voter
 from p2pool.model.messages.registry import Message
@@ -215,7 +215,7 @@ class RaftWords:
         raft = self.stage.raft(given[0])
         if "without-prevote" in given:
             election.campaign(raft.state, False, self.stage.now(self.stage.actor(given[0])))
-            out, raft.state.out = raft.state.out, Out()
+            out, raft.state.out = raft.state.out, Ready()
             self.stage.step(given[0], out)
             return []
         raft.state.election_deadline_ms = self.stage.now_ms
@@ -302,7 +302,7 @@ class RaftWords:
         timing = TIMINGS[Profile[given[1].upper()]]
         return self._ask(given[0], lambda raft, now: raft.retime(timing))
 
-    def _ask(self, name: str, what: Callable[[Raft, Now], Out]) -> list[str]:
+    def _ask(self, name: str, what: Callable[[Raft, Now], Ready]) -> list[str]:
         raft, before = self.stage.raft(name), self._role(name)
         out = what(raft, self.stage.now(self.stage.actor(name)))
         self.stage.do(name, out, before)

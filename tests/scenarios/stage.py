@@ -13,7 +13,7 @@ import attrs
 from p2pool.codec.digests import configuration_hash
 from p2pool.codec.entries import encode_snapshot
 from p2pool.core.raft.raft import Frame, Raft
-from p2pool.core.raft.state import Out
+from p2pool.core.raft.state import Ready
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
 from p2pool.model.messages.registry import Message
@@ -35,7 +35,7 @@ class Actor:
     voter: Voter
     disk: Disk
     raft: Raft | None = None
-    held: Out | None = None
+    held: Ready | None = None
     slow_disk: bool = False
     wall_off_ms: int = 0
     starts: int = 0
@@ -138,7 +138,7 @@ class Stage:
 
     # --- steps ----------------------------------------------------------------------------------
 
-    def step(self, name: str, out: Out) -> None:
+    def step(self, name: str, out: Ready) -> None:
         """Carry out what a step wants done."""
         actor = self.actor(name)
         assert actor.held is None, f"{name} waits for its disk"
@@ -161,7 +161,7 @@ class Stage:
         actor.disk.sync()
         self._finish(actor, out)
 
-    def _finish(self, actor: Actor, out: Out) -> None:
+    def _finish(self, actor: Actor, out: Ready) -> None:
         if out.installed is not None:
             assert actor.raft is not None
             self.loud(f"  {actor.name} installs the snapshot of {actor.raft.state.snapshot_index}")
@@ -199,7 +199,7 @@ class Stage:
         self._tell_role(name, before)
         self.step(name, out)
 
-    def do(self, name: str, out: Out, before: str) -> None:
+    def do(self, name: str, out: Ready, before: str) -> None:
         """What a command asked of a participant."""
         self._tell_role(name, before)
         self.step(name, out)

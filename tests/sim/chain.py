@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.chain.roster import ChainMember, Roster
+from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.ids import Digest
 from p2pool.model.states import PoolStatus
 from tests.sim.machine import ChainView
@@ -88,7 +88,7 @@ class Chain:
         self.hidden_until_ms = self.world.now_ms + for_ms
         self._add(self._block(self.head.number + 1, base))
 
-    def seen_by(self, view: ChainView) -> tuple[Roster, Roster]:
+    def seen_by(self, view: ChainView) -> tuple[ChainRoster, ChainRoster]:
         """The rosters at the newest block and at the last final one, as a machine is told."""
         self.look()
         until_ms = self.world.now_ms - view.lag_ms
@@ -98,7 +98,7 @@ class Chain:
         final = head.back(self.finality_blocks)
         return self.roster(head, view.members), self.roster(final, view.members)
 
-    def roster(self, block: Block, members: list[int] | None = None) -> Roster:
+    def roster(self, block: Block, members: list[int] | None = None) -> ChainRoster:
         """The roster at a block, or what is said of it."""
         world = self.world
         listed = sorted(
@@ -107,7 +107,7 @@ class Chain:
             key=lambda c: c.node_id,
         )  # fmt: skip
         name = Digest(block.number.to_bytes(16, "big") + block.branch.to_bytes(16, "big"))
-        return Roster(
+        return ChainRoster(
             block.number, name, world.true_wall_ms(block.at_ms), tuple(listed), world.manager,
             world.manager, PoolStatus.ACTIVE, block.root, "sim",
         )  # fmt: skip

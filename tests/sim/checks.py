@@ -14,7 +14,7 @@ from functools import partial
 import attrs
 
 from p2pool.core.fsm.state import PoolState
-from p2pool.core.log.pool_log import Ledger
+from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.raft.state import RaftState
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, StoreId, TaskId, Token
 from p2pool.model.log.raft import Entry, HardState
@@ -129,7 +129,7 @@ class Checks:
             raise Violation(f"the leader of term {term} counts entries of an old one")
         self.counted[name, term] = s.commit_index
 
-    def _log(self, name: Digest, ledger: Ledger, seen: Seen, number: int) -> None:
+    def _log(self, name: Digest, ledger: PoolLog, seen: Seen, number: int) -> None:
         assert ledger.raft is not None
         commit_index, applied_index = ledger.commit_index, ledger.applied_index
         held = ledger.former is None

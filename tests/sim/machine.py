@@ -8,7 +8,7 @@ import attrs
 from eth_account.signers.local import LocalAccount
 from nacl.signing import SigningKey
 
-from p2pool.agent.wire.ingress import Gate
+from p2pool.agent.wire.ingress import Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.node import AnyInput, Node
 from p2pool.model.ids import NodeId, PeerKey, StoreId
@@ -69,7 +69,7 @@ class Machine:
     disk: Disk
     engine: Engine
     node: Node | None = None
-    gate: Gate | None = None
+    gate: Ingress | None = None
     sealer: Sealer | None = None
     life: int = 0
     queue: list[AnyInput] = attrs.field(factory=list)
@@ -95,14 +95,14 @@ class Machine:
         return self.wall_offset_ms + now_ms * self.drift_ppm // 10**6
 
 
-class SharedGate(Gate):
+class SharedGate(Ingress):
     """A gate that takes another's word for what gossip is: all machines get the same bytes, and
     opening them is a pure function. Who may be believed is still each one's own question."""
 
     shared: ClassVar["OrderedDict[tuple[Channel, bytes], Verified]"] = OrderedDict()
 
     def check_gossip(self, channel: Channel, data: bytes) -> bool:
-        """As `Gate` does it, once for all machines."""
+        """As `Ingress` does it, once for all machines."""
         known = self.shared.get((channel, data))
         if known is not None:
             self._opened[data] = known

@@ -16,15 +16,15 @@ from p2pool.codec.digests import task_id
 from p2pool.core.fsm import requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
-from p2pool.core.knowledge.roster import RosterBook
+from p2pool.core.knowledge.roster import Roster
 from p2pool.core.leader import orders
 from p2pool.core.node import Node
 from p2pool.core.raft import confchange, election, quorum, read_index, replication
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
-from p2pool.core.requests.client_requests import Asks, Pending
-from p2pool.core.voter.signatures import Certifying
+from p2pool.core.requests.client_requests import ClientRequests, PendingRequest
+from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
@@ -143,16 +143,16 @@ def reads_without_a_round() -> list[Patch]:
 
 def acknowledges_at_once() -> list[Patch]:
     """A request is acknowledged when it is proposed, not when it is committed."""
-    propose = Asks._propose
+    propose = ClientRequests._propose
 
-    def eager(self: Asks, item: Pending, signed: Any, now: Any) -> Any:
+    def eager(self: ClientRequests, item: PendingRequest, signed: Any, now: Any) -> Any:
         done = propose(self, item, signed, now)
         if done is not None or not item.index:
             return done
         name = task_id(self.context.config.pool, signed.request)
         return Accepted(name, item.index, self.context.me)
 
-    return [(Asks, "_propose", eager)]
+    return [(ClientRequests, "_propose", eager)]
 
 
 def snapshot_forgets_the_vote() -> list[Patch]:
@@ -188,7 +188,7 @@ def changes_before_certification() -> list[Patch]:
     """The voters change although nobody certified the last change. Signing takes no time where
     nothing is wrong, so the voters are slow to sign as well."""
     return [
-        (Certifying, "_sign_link", lambda self, link, now: None),
+        (VoterSignatures, "_sign_link", lambda self, link, now: None),
         ("p2pool.core.log.pool_log", "open_link", lambda chain: None),
     ]
 
@@ -282,13 +282,13 @@ def requests_applied_again() -> list[Patch]:
 
 def unknown_is_gone() -> list[Patch]:
     """A chain that cannot be read is taken for an empty pool."""
-    unreachable = RosterBook.unreachable
+    unreachable = Roster.unreachable
 
-    def emptied(self: RosterBook, reason: str) -> None:
+    def emptied(self: Roster, reason: str) -> None:
         unreachable(self, reason)
         self._in_latest, self._in_final = {}, {}
 
-    return [(RosterBook, "unreachable", emptied)]
+    return [(Roster, "unreachable", emptied)]
 
 
 PLANTED: Mapping[str, Callable[[], list[Patch]]] = {

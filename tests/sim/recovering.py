@@ -2,7 +2,7 @@
 
 import attrs
 
-from p2pool.core.log.epoch_recovery import Held
+from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.ids import Digest
 from p2pool.model.ports.agent import Accepted
@@ -36,7 +36,7 @@ class Recovering(Pool):
         named = [v.node_id for v in node.context.ledger.configuration.voters]
         return [m.number for m in self.world.machines if m.node_id in named]
 
-    def held(self, number: int) -> Held:
+    def held(self, number: int) -> StoredLog:
         """The log that a node holds."""
         held = self.node(number).context.ledger.held_log
         assert held is not None

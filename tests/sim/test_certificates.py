@@ -7,10 +7,10 @@ from p2pool.codec.certificates import check_fresh, leader_certificate, link_sign
 from p2pool.codec.digests import committee_hash
 from p2pool.core.effects import Level, Log
 from p2pool.core.fsm.committee_chain import complete
-from p2pool.core.voter.signatures import Certifying
+from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, TaskId, Token
-from p2pool.model.log.certificates import Chain, LeaderCertificate
+from p2pool.model.log.certificates import CommitteeChain, LeaderCertificate
 from p2pool.model.messages.certificates import CertificateSigned
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Order, OrderAnswered, Stop
@@ -41,7 +41,7 @@ def known(pool: Pool, number: int) -> LeaderCertificate | None:
     return pool.node(number).context.certified.known
 
 
-def chain(pool: Pool) -> Chain:
+def chain(pool: Pool) -> CommitteeChain:
     return pool.node(pool.leader().number).context.ledger.chain
 
 
@@ -194,10 +194,10 @@ def test_without_a_quorums_word_nothing_is_ordered_and_all_runs_on(
 ) -> None:
     """Two of three voters confirm nobody: orders wait, and come when they do again."""
     name = pool.run_task(0, replicas=3)
-    say = Certifying._agrees
+    say = VoterSignatures._agrees
     mute = [m.node.certifying for m in pool.world.machines if m.node and m is not pool.leader()]
     monkeypatch.setattr(
-        Certifying, "_agrees", lambda self, *given: self not in mute and say(self, *given)
+        VoterSignatures, "_agrees", lambda self, *given: self not in mute and say(self, *given)
     )
     pool.world.run(limits.CERTIFICATE_LIFETIME_MS + limits.CLOCK_SKEW_MAX_MS + 1_000)
     leader = pool.node(pool.leader().number)
@@ -212,7 +212,7 @@ def test_without_a_quorums_word_nothing_is_ordered_and_all_runs_on(
     pool.world.run(10_000)
     assert pool.states(name) == ["RUNNING"] * 3
     assert pool.states(later) != ["RUNNING"]
-    monkeypatch.setattr(Certifying, "_agrees", say)
+    monkeypatch.setattr(VoterSignatures, "_agrees", say)
     pool.until(lambda: pool.states(later) == ["RUNNING"])
 
 
@@ -248,7 +248,7 @@ def test_voters_that_sign_no_change_hold_the_committee_up_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Then the leader writes down that nobody certified it, and the committee goes on."""
-    monkeypatch.setattr(Certifying, "_sign_link", lambda self, link, now: None)
+    monkeypatch.setattr(VoterSignatures, "_sign_link", lambda self, link, now: None)
     pool = formed(3, 30_000)
     assert len(chain(pool).voters) == 2
     assert not chain(pool).links[-1].given_up
@@ -264,14 +264,14 @@ def test_a_pending_change_is_certified_under_the_next_leader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The signatures of one term are asked for again in the next."""
-    sign = Certifying._sign_link
-    monkeypatch.setattr(Certifying, "_sign_link", lambda self, link, now: None)
+    sign = VoterSignatures._sign_link
+    monkeypatch.setattr(VoterSignatures, "_sign_link", lambda self, link, now: None)
     pool = formed(3, 20_000)
     assert len(chain(pool).voters) == 2
     old = pool.leader()
     pool.world.crash(old.number)
     pool.world.run(1_000)
-    monkeypatch.setattr(Certifying, "_sign_link", sign)
+    monkeypatch.setattr(VoterSignatures, "_sign_link", sign)
     pool.world.start(old.number)
     pool.until(lambda: led(pool))
     pool.until(lambda: len(chain(pool).voters) == 3)
@@ -337,9 +337,9 @@ def test_a_committee_of_two_goes_on_without_the_one_that_is_gone(
     """It is out of the pool for good and signs nothing: the change is written down as it is."""
     leave(pool, 2)
     pool.until(lambda: check_chain(pool) == 0, 10_000)
-    leader, sign = pool.node(pool.leader().number).certifying, Certifying._sign_link
+    leader, sign = pool.node(pool.leader().number).certifying, VoterSignatures._sign_link
     monkeypatch.setattr(
-        Certifying, "_sign_link", lambda self, *given: self is leader and sign(self, *given)
+        VoterSignatures, "_sign_link", lambda self, *given: self is leader and sign(self, *given)
     )
     leave(pool, 1)
     assert not chain(pool).links[-1].given_up

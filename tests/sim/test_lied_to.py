@@ -12,11 +12,11 @@ import pytest
 from p2pool.codec.digests import committee_hash
 from p2pool.codec.entries import encode_body, encode_snapshot
 from p2pool.core.fsm.state import NO_HISTORY, PoolState, history_after
-from p2pool.core.voter.signatures import Certifying
+from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Digest, StoreId
-from p2pool.model.log.certificates import Chain, Link
+from p2pool.model.log.certificates import CommitteeChain, Link
 from p2pool.model.log.entries import RequestApplied
 from p2pool.model.log.raft import Configuration, Entry, Snapshot, Voter
 from p2pool.model.messages.certificates import (
@@ -93,7 +93,7 @@ class Lies:
 
     def snapshot(self, index: int, term: int) -> bytes:
         """A state of the liar's own making."""
-        state = PoolState(POOL, 1, index, term, chain=Chain(1, (self.me,)))
+        state = PoolState(POOL, 1, index, term, chain=CommitteeChain(1, (self.me,)))
         group = Configuration((self.me,))
         return encode_snapshot(Snapshot(self.log_id, index, term, WALL_MS, group, state.to_bytes()))
 
@@ -127,7 +127,7 @@ class Lies:
             root = self.pool.world.root
             assert root is not None
             founder = Voter(root.founder, root.peer_key, root.store_id)
-            chain = Chain(1, (founder,), (Link(2, 1, WALL_MS, (self.me,), (), True),))
+            chain = CommitteeChain(1, (founder,), (Link(2, 1, WALL_MS, (self.me,), (), True),))
             own = (self.certificate(),)
             self.say(CertificatesAnswered(message.request, self.log_id, chain, own, ()))
 
@@ -253,7 +253,7 @@ def test_a_newcomer_gets_past_a_change_that_nobody_could_sign(lied: bool) -> Non
     world = World(7, 5)
     pool = Pool(7, world, Checks(world), world.rng)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Certifying, "_sign_link", lambda self, link, now: None)
+        patch.setattr(VoterSignatures, "_sign_link", lambda self, link, now: None)
         for number in range(4):
             world.start(number)
         world.run(2 * limits.VOTER_REPLACE_AFTER_MS)

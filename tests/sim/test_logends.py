@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pool.core.log.epoch_recovery import Held
+from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.model import limits
 from tests.sim.pool import formed
 
@@ -19,7 +19,7 @@ def test_a_compacted_log_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     digests = set()
     for number in range(3):
         held = pool.node(number).context.ledger.held_log
-        assert isinstance(held, Held)
+        assert isinstance(held, StoredLog)
         s, state = held.raft.state, held.state
         assert s.snapshot is not None
         assert 0 < s.log.base_index < s.snapshot_index, "the snapshot reaches past the base"

@@ -9,7 +9,7 @@ from p2pool.core import inputs
 from p2pool.model.access.requests import Action, Signers
 from p2pool.model.errors import NotAllowed, P2poolError
 from p2pool.model.ids import Address
-from p2pool.model.ports.agent import Accepted, ReadIndexAsked, SubmitAsked
+from p2pool.model.ports.agent import Accepted, ReadIndexCommand, SubmitCommand
 from p2pool.model.states import AllocationState, Intent, Membership, RaftRole
 from p2pool.model.tasks.spec import GpuRequest, Resources, TaskSpec
 from p2pool.wire.typed_data import sign_request
@@ -109,7 +109,7 @@ def test_who_has_no_right_is_refused_and_nothing_runs(pool: Pool) -> None:
     for number in range(3):
         request = pool.signed[pool.sign(Action.SUBMIT, "", spec_json(brief()))].request
         signed = sign_request(POOL, stranger, request)
-        asked = inputs.Asked(900 + number, SubmitAsked(signed, address), Signers(address))
+        asked = inputs.Asked(900 + number, SubmitCommand(signed, address), Signers(address))
         pool.world.give(pool.world.machines[number], asked)
         assert isinstance(pool.reply(900 + number), NotAllowed)
     pool.world.run(5_000)
@@ -172,7 +172,7 @@ def test_a_consistent_read_sees_what_was_acknowledged(pool: Pool) -> None:
         accepted = pool.reply(request)
         assert isinstance(accepted, Accepted)
         reader = (number + 1) % 3
-        pool.world.give(pool.world.machines[reader], inputs.Asked(700 + number, ReadIndexAsked()))
+        pool.world.give(pool.world.machines[reader], inputs.Asked(700 + number, ReadIndexCommand()))
         assert isinstance(pool.reply(700 + number), Accepted)
         assert pool.node(reader).context.ledger.applied_index >= accepted.index
 

@@ -6,7 +6,7 @@ from p2pool.core import inputs
 from p2pool.core.effects import Reply
 from p2pool.model.access.requests import Action, Signers
 from p2pool.model.errors import NotFound
-from p2pool.model.ports.agent import Accepted, SubmitAsked
+from p2pool.model.ports.agent import Accepted, SubmitCommand
 from p2pool.model.tasks.spec import TaskSpec
 from tests.sim.pool import ENDLESS, Pool, formed
 from tests.sim.world import MANAGER_ADDRESS
@@ -29,7 +29,7 @@ def test_a_woken_leader_refuses_nothing_by_old_state(pool: Pool) -> None:
     assert old.node is not None
     assert old.node.context.ledger.leads, "it has not noticed anything yet"
     stop = pool.sign(Action.STOP, pool.submitted[made].hex(), "")
-    asked = SubmitAsked(pool.signed[stop], MANAGER_ADDRESS)
+    asked = SubmitCommand(pool.signed[stop], MANAGER_ADDRESS)
     # What it was asked while it slept is the first that it sees.
     said = old.node.step(
         inputs.Asked(stop, asked, Signers(MANAGER_ADDRESS), 10_000), pool.world.now(old)

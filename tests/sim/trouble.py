@@ -16,7 +16,7 @@ from p2pool.core import inputs
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import TaskId
-from p2pool.model.ports.agent import Accepted, ReadIndexAsked, SubmitAsked
+from p2pool.model.ports.agent import Accepted, ReadIndexCommand, SubmitCommand
 from p2pool.model.states import Intent
 from p2pool.model.tasks.spec import GpuRequest, Resources, RestartMode, RestartPolicy, TaskSpec
 from p2pool.wire.typed_data import sign_request
@@ -147,7 +147,7 @@ class Story:
     def send(self, at: int, request_id: int) -> None:
         """Hand a signed request to an agent (again)."""
         asked = inputs.Asked(
-            request_id, SubmitAsked(self.signed[request_id], MANAGER_ADDRESS),
+            request_id, SubmitCommand(self.signed[request_id], MANAGER_ADDRESS),
             Signers(MANAGER_ADDRESS),
         )  # fmt: skip
         machine = self.world.machines[at]
@@ -161,7 +161,7 @@ class Story:
         machine = self.world.machines[at]
         if machine.node is not None:
             self.checks.asked_to_read(request_id)
-            self.world.give(machine, inputs.Asked(request_id, ReadIndexAsked()))
+            self.world.give(machine, inputs.Asked(request_id, ReadIndexCommand()))
         return request_id
 
     # --- trouble ----------------------------------------------------------------------------------

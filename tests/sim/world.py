@@ -19,7 +19,7 @@ from p2pool.core import inputs
 from p2pool.core.context import NodeConfig
 from p2pool.core.node import AnyInput, Node
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.chain.roster import Roster
+from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.machine.hardware import Gpu, Hardware, Load
@@ -180,7 +180,7 @@ class World:
             self.give(m, inputs.ChainUnreachable("no endpoint answers"))
         self.later(1_000, lambda: self._poll_chain(m, life))
 
-    def roster(self, seen: list[int] | None = None) -> Roster:
+    def roster(self, seen: list[int] | None = None) -> ChainRoster:
         """Who belongs now, or is said to."""
         self.chain.look()
         return self.chain.roster(self.chain.head, seen)

@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 from p2pool.codec.digests import committee_hash, log_id
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
-from p2pool.model.log.certificates import Chain, LeaderProof, Link
+from p2pool.model.log.certificates import CommitteeChain, LeaderProof, Link
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.raft import VoteAnswered
@@ -102,4 +102,6 @@ def proven(pool: PoolRef = POOL, at_ms: int = NOW_MS) -> LeaderProof:
         m.seal(word(m, (A, B, C), log_id=name, time_ms=at_ms), pool) for m in (A, C)
     )
     votes = tuple(m.seal(vote(m, A, log_id=name), pool) for m in (A, B))
-    return LeaderProof(name, FOUNDING, Chain(1, voters([A]), tuple(links)), certificate, votes)
+    return LeaderProof(
+        name, FOUNDING, CommitteeChain(1, voters([A]), tuple(links)), certificate, votes
+    )

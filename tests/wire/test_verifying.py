@@ -11,7 +11,7 @@ from p2pool.codec.digests import committee_hash
 from p2pool.codec.json.proofs import evidence_json, proof_json, read_evidence, read_proof
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, P2poolError, Refusal, Unavailable
-from p2pool.model.log.certificates import Chain, LeaderProof
+from p2pool.model.log.certificates import CommitteeChain, LeaderProof
 from p2pool.wire.verification import LeaderVerdict, verify_leader
 from tests.wire.committee import FOUNDING, A, B, C, D, change, proven, vote, voters
 from tests.wire.samples import NOW_MS, POOL
@@ -44,7 +44,9 @@ def test_a_founder_alone_needs_no_links() -> None:
     from tests.wire.committee import word
 
     sealed = A.seal(attrs.evolve(word(A, (A,)), log_id=PROOF.log_id))
-    alone = attrs.evolve(PROOF, chain=Chain(1, voters([A])), certificate=(sealed,), votes=())
+    alone = attrs.evolve(
+        PROOF, chain=CommitteeChain(1, voters([A])), certificate=(sealed,), votes=()
+    )
     assert "have not changed" in " ".join(check(alone).sentences)
 
 
@@ -98,7 +100,7 @@ def test_a_made_up_link_is_refused() -> None:
 def test_dropped_links_need_a_committee_that_is_trusted() -> None:
     """There is no way back to the root any more."""
     first, second = PROOF.chain.links
-    cut = attrs.evolve(PROOF, chain=Chain(1, first.voters, (second,), 1))
+    cut = attrs.evolve(PROOF, chain=CommitteeChain(1, first.voters, (second,), 1))
     with pytest.raises(BadSignature, match="kept no more"):
         check(cut)
     verify_leader(POOL, FOUNDING, cut, NOW_MS, committee_hash(first.voters))

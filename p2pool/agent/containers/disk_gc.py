@@ -17,14 +17,14 @@ from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import TaskId
-from p2pool.model.ports.runtime import ContainerRuntime, Held
+from p2pool.model.ports.runtime import ContainerRuntime, RunningCopy
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.states import AllocationState
 
 log = get_logger(__name__)
 
 
-class Tidy:
+class DiskCollector:
     """Looks after the disk of one agent."""
 
     def __init__(self, runtime: ContainerRuntime, loop: Loop, volumes: VolumesConfig) -> None:
@@ -53,10 +53,10 @@ class Tidy:
             log.warning("a quota is exceeded", allocation=str(over.allocation), reason=over.reason)
             await self._loop.put(ev.QuotaExceeded(over.allocation, over.attempt, over.reason))
 
-    def held(self) -> tuple[Held, ...]:
+    def held(self) -> tuple[RunningCopy, ...]:
         """The copies that run here and said how much they would write."""
         return tuple(
-            Held(item.allocation, item.attempt, item.spec)
+            RunningCopy(item.allocation, item.attempt, item.spec)
             for item in self._loop.node.worker.items.values()
             if item.state is AllocationState.RUNNING and item.spec is not None
             if item.spec.resources.disk_bytes or any(m.size_bytes for m in item.spec.mounts)

@@ -33,7 +33,7 @@ class Judged:
 
 
 @attrs.define
-class Interruptions:
+class EngineRestarts:
     """What is remembered between listings. `booted_ms`: when the machine was started; `ended`:
     whose end was told by the last listing, None before the first."""
 

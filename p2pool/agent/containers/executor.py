@@ -15,7 +15,7 @@ import psutil
 import trio
 
 from p2pool.agent.clock import read_clock
-from p2pool.agent.containers.engine_restarts import Interruptions
+from p2pool.agent.containers.engine_restarts import EngineRestarts
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
@@ -46,7 +46,7 @@ class Inbox(Protocol):
         ...
 
 
-class Work:
+class ContainerExecutor:
     """The container side of one agent."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Work:
         self._removed: dict[tuple[AllocationId, int], None] = {}
         self._starting: dict[tuple[AllocationId, int], None] = {}
         self._unlisted: dict[tuple[AllocationId, int], None] = {}
-        self._interruptions = Interruptions(int(psutil.boot_time() * 1000))
+        self._interruptions = EngineRestarts(int(psutil.boot_time() * 1000))
         self._task_metrics = task_metrics
         self._metrics = metrics
         self._loop = loop

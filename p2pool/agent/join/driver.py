@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p2pool.agent.effect_runner import Wiring
+from p2pool.agent.effect_runner import EffectRunner
 from p2pool.agent.join.qualification import wait_qualified
 from p2pool.agent.loop import Loop
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.writer import KeyWriter
@@ -31,7 +31,11 @@ UNITS_PER_GPU = 1000
 
 
 async def join_pool(
-    options: AgentOptions, loop: Loop, wiring: Wiring, chain: Chain, runtime: ContainerRuntime
+    options: AgentOptions,
+    loop: Loop,
+    wiring: EffectRunner,
+    chain: PoolContracts,
+    runtime: ContainerRuntime,
 ) -> None:
     """Walk into the pool, saying each step once; returns when the node is in it.
 

@@ -60,7 +60,7 @@ PULSE = LogsRead(())
 """Sent when there is nothing to send, so that a silent log is not taken for a dead peer."""
 
 
-class LogLines:
+class LogStreams:
     """Serves and fetches log lines for one agent."""
 
     def __init__(

@@ -21,7 +21,7 @@ import attrs
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
-from p2pool.model.bounded import Rate
+from p2pool.model.bounded import TokenBuckets
 from p2pool.model.errors import Malformed, Refusal, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
@@ -46,7 +46,7 @@ Worth = Callable[[Verified, tuple[Verified | None, ...], Now], bool]
 Taken = list[Received | StrangerHeard | OutdatedHeard | ClockDiffered]
 
 
-class Gate:
+class Ingress:
     """Opens what comes in, for one pool."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Gate:
         self._key_of = key_of
         self._worth = worth
         self._member = member
-        self._guests = Rate(
+        self._guests = TokenBuckets(
             limits.GUEST_FRAMES_PER_S, limits.GUEST_FRAMES_BURST, limits.PEERS_TRACKED_MAX
         )
         self._guard = ReplayGuard()

@@ -20,7 +20,7 @@ OPEN_PATHS = frozenset({"/v1/health"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class Gate:
+class AccessControl:
     """An ASGI application that passes on what may pass."""
 
     def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str], any_ip: bool) -> None:

@@ -25,13 +25,13 @@ from p2pool.model.ids import Address
 from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.contracts import Chain
+    from p2pool.drivers.chain.contracts import PoolContracts
 
 
 # --- end ----------------------------------------------------------------------------------------
 
 
-async def check_may_end(chain: "Chain", pool_id: int, account: Address) -> None:
+async def check_may_end(chain: "PoolContracts", pool_id: int, account: Address) -> None:
     """`NotAllowed` for who does not keep the pool, `Conflict` for a pool that does not run."""
     info = await chain.pool(pool_id)
     if account not in (info.creator, info.manager):

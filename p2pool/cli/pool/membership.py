@@ -25,7 +25,7 @@ from p2pool.model.errors import NotAllowed, NotFound
 from p2pool.model.ids import Address, NodeId
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.contracts import Chain
+    from p2pool.drivers.chain.contracts import PoolContracts
 
 
 from p2pool.cli.shared.chain import (
@@ -34,7 +34,9 @@ from p2pool.cli.shared.chain import (
 )
 
 
-async def check_may_leave(chain: "Chain", pool_id: int, node_id: NodeId, provider: Address) -> None:
+async def check_may_leave(
+    chain: "PoolContracts", pool_id: int, node_id: NodeId, provider: Address
+) -> None:
     """`NotFound` where the node is not in the pool, `NotAllowed` for whose it is not."""
     text = "0x" + node_id.hex()
     await chain.pool(pool_id)

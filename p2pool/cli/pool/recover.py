@@ -32,7 +32,7 @@ from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailabl
 from p2pool.model.ids import PoolRef
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.contracts import Chain
+    from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.writer import Writer
 
 WAIT_S = 120.0
@@ -54,7 +54,7 @@ def client_of(agent: str | None, pool: PoolRef) -> AgentClient:
 
 
 async def write_root(
-    chain: "Chain", writer: "Writer", pool_id: int, before: str, proposal: Proposal
+    chain: "PoolContracts", writer: "Writer", pool_id: int, before: str, proposal: Proposal
 ) -> None:
     """Write the record where nothing else was written since `before` was read. `Conflict`."""
     info = await chain.pool(pool_id)

@@ -16,10 +16,10 @@ from p2pool.cli.shared.types import UINT256
 from p2pool.model.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.contracts import Chain
+    from p2pool.drivers.chain.contracts import PoolContracts
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.contracts import Chain
+    from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.writer import DryWriter, KeyWriter
     from p2pool.drivers.config.schema import ChainConfig
 
@@ -51,20 +51,20 @@ def config_path(given: Path | None) -> Path:
     return given.expanduser() if given else default_directory() / CONFIG_NAME
 
 
-def open_chain(config: "ChainConfig") -> "Chain":
+def open_chain(config: "ChainConfig") -> "PoolContracts":
     """The contracts; nothing is asked of an endpoint yet. Call it inside trio."""
     from p2pool.drivers.chain.addresses import Addresses
-    from p2pool.drivers.chain.contracts import Chain
+    from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.rpc import Rpc
 
     at = config.addresses
     addresses = Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
-    return Chain(Rpc.to(config.id, config.endpoints), addresses)
+    return PoolContracts(Rpc.to(config.id, config.endpoints), addresses)
 
 
 def writer_maker(
     key: str | None, passphrase_file: str | None, dry_run: bool
-) -> "Callable[[Chain], KeyWriter | DryWriter]":
+) -> "Callable[[PoolContracts], KeyWriter | DryWriter]":
     """Opens the key now, so that a passphrase is asked for before anything waits on the chain."""
     from p2pool.drivers.chain.writer import DryWriter, KeyWriter
 

@@ -55,7 +55,7 @@ MAX_BYTES = {
 
 MAX_TEXT = {
     "TaskRequest.spec_json": limits.SPEC_JSON_MAX_BYTES,
-    "Roster.requirements": limits.DATA_URI_MAX_BYTES,
+    "ChainRoster.requirements": limits.DATA_URI_MAX_BYTES,
     "Gpu.uuid": limits.NAME_MAX_BYTES,
     "Gpu.model": limits.NAME_MAX_BYTES,
     "Gpu.parent": limits.NAME_MAX_BYTES,
@@ -97,8 +97,8 @@ MAX_ITEMS = {
     "Placed.gpus": limits.GPUS_PER_NODE_MAX,
     "ReportApplied.outcomes": limits.ALLOCATIONS_PER_NODE_MAX,
     # One more than the limit while a change is under way.
-    "Chain.base": limits.VOTERS_MAX + 1,
-    "Chain.links": limits.CHAIN_LINKS_MAX,
+    "CommitteeChain.base": limits.VOTERS_MAX + 1,
+    "CommitteeChain.links": limits.CHAIN_LINKS_MAX,
     "Link.voters": limits.VOTERS_MAX + 1,
     "Link.signatures": limits.VOTERS_MAX + 1,
     "ChangeCertified.signatures": limits.VOTERS_MAX + 1,
@@ -111,8 +111,8 @@ MAX_ITEMS = {
     "StoreSeenAnswered.shown": limits.SEEN_SHOWN_MAX,
     "LogEnd.voters": limits.VOTERS_MAX + 1,
     "Configuration.learners": limits.LEARNERS_MAX + 1,
-    "Roster.members": limits.MEMBERS_MAX,
-    "Roster.bootstrap": limits.PEER_LIST_MAX,
+    "ChainRoster.members": limits.MEMBERS_MAX,
+    "ChainRoster.bootstrap": limits.PEER_LIST_MAX,
     "TaskSpec.command": limits.COMMAND_ARGUMENTS_MAX,
     "TaskSpec.entrypoint": limits.COMMAND_ARGUMENTS_MAX,
     "TaskSpec.environment": limits.ENVIRONMENT_MAX,

@@ -28,7 +28,7 @@ from p2pool.model.ids import (
     PoolRef,
     StoreId,
 )
-from p2pool.model.log.certificates import Chain, LeaderProof, Link
+from p2pool.model.log.certificates import CommitteeChain, LeaderProof, Link
 from p2pool.model.log.raft import Voter
 
 INTEGER_MAX = 2**63 - 1
@@ -95,7 +95,7 @@ def read_proof(value: Any) -> LeaderProof:
         for at, one in enumerate(_list(table.get("links"), "links", limits.CHAIN_LINKS_MAX))
     )
     root = table.get("root")
-    chain = Chain(
+    chain = CommitteeChain(
         _number(table.get("epoch", 0), "epoch"), base, links,
         _number(table.get("dropped", 0), "dropped"),
     )  # fmt: skip

@@ -33,7 +33,7 @@ from p2pool.model.tasks.spec import (
     Mount,
     MountKind,
     OnDisconnect,
-    Port,
+    PublishedPort,
     PullPolicy,
     Resources,
     RestartMode,
@@ -228,8 +228,8 @@ def _mount(r: Reader) -> Mount:
     )
 
 
-def _port(r: Reader) -> Port:
-    return Port(
+def _port(r: Reader) -> PublishedPort:
+    return PublishedPort(
         container=r.number("container", None, 1, limits.PORT_MAX),
         host=r.number("host", 0, 0, limits.PORT_MAX),
         protocol=r.word("protocol", ("tcp", "udp"), "tcp"),

@@ -41,7 +41,7 @@ def ask_proof(context: Context, peer_key: PeerKey, now: Now) -> None:
 
 
 @attrs.define
-class Proofs:
+class CertificateExchange:
     """What one node takes and gives of certificates."""
 
     context: Context

@@ -57,7 +57,7 @@ class Whole:
 
 
 @attrs.define
-class Replica:
+class LogFetcher:
     """What is held of a log, and the fetch under way. `held_index` is moved by the owner."""
 
     rng: Random

@@ -23,7 +23,7 @@ from p2pool.model.timing import Now
 
 
 @attrs.define
-class WorkRights:
+class OrderCheck:
     """The judgement of one node on what it is ordered to run."""
 
     context: Context

@@ -19,7 +19,7 @@ from collections import OrderedDict
 
 import attrs
 
-from p2pool.core.follower.fetcher import Replica
+from p2pool.core.follower.fetcher import LogFetcher
 from p2pool.core.fsm.state import history_after
 from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey
@@ -28,7 +28,7 @@ from p2pool.model.timing import Now
 
 
 @attrs.define
-class Candidate:
+class UnverifiedEntries:
     """Entries that one peer gave and nobody has vouched for yet."""
 
     peer_key: PeerKey
@@ -38,12 +38,12 @@ class Candidate:
 
 
 @attrs.define
-class Following:
+class Quarantine:
     """What waits, what was vouched for, and who has lied. `told`: history by index."""
 
-    replica: Replica
+    replica: LogFetcher
     told: "OrderedDict[int, Digest]" = attrs.field(factory=OrderedDict)
-    candidate: Candidate | None = None
+    candidate: UnverifiedEntries | None = None
     distrusted: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
 
     def follow(self, log_id: Digest, held_index: int) -> None:
@@ -87,7 +87,7 @@ class Following:
         """Let what a peer gave wait."""
         found = self.candidate
         if found is None or found.peer_key != peer_key:
-            found = self.candidate = Candidate(peer_key, now.mono_ms)
+            found = self.candidate = UnverifiedEntries(peer_key, now.mono_ms)
         found.entries += entries
         found.size += sum(len(entry.body) for entry in entries)
         if found.size > limits.SNAPSHOT_MAX_BYTES:

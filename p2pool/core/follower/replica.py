@@ -6,7 +6,7 @@ goes into the same log and the same state as a voter's. Source: design, section 
 
 from p2pool.core.follower.fetcher import Ask, Entries, Whole
 from p2pool.core.fsm.state import NO_HISTORY, PoolState
-from p2pool.core.log.pool_log import Ledger
+from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.log.snapshot_check import readable
 from p2pool.core.raft.raft import RaftRestored
 from p2pool.model import limits
@@ -17,7 +17,7 @@ from p2pool.model.ports.store import SaveHardState
 from p2pool.model.timing import Now
 
 
-def want(ledger: Ledger, index: int, holder: PeerKey | None, members: int, now: Now) -> None:
+def want(ledger: PoolLog, index: int, holder: PeerKey | None, members: int, now: Now) -> None:
     """Somebody here waits for what is committed up to an index, which `holder` has."""
     ledger.following.wanted_of(holder)
     ledger.following.place(ledger.commit_index)
@@ -25,7 +25,7 @@ def want(ledger: Ledger, index: int, holder: PeerKey | None, members: int, now: 
 
 
 def ask(
-    ledger: Ledger, request: int, connected: tuple[PeerKey, ...], members: int, now: Now
+    ledger: PoolLog, request: int, connected: tuple[PeerKey, ...], members: int, now: Now
 ) -> Ask | None:
     """The question to put to a peer now, if any."""
     if not ledger.fetches:
@@ -38,7 +38,7 @@ def ask(
 
 
 def heard(
-    ledger: Ledger, said: Announcement, members: int, sender: PeerKey | None, now: Now
+    ledger: PoolLog, said: Announcement, members: int, sender: PeerKey | None, now: Now
 ) -> None:
     """An announcement of a certified leader: what it vouches for, and how far it is."""
     if not ledger.fetches or said.log_id != ledger.log_id:
@@ -50,7 +50,7 @@ def heard(
 
 
 def answered(
-    ledger: Ledger,
+    ledger: PoolLog,
     answer: StateAnswered,
     peer: PeerKey,
     next_request: int,
@@ -82,7 +82,7 @@ def answered(
     return taken if isinstance(taken, Ask) else None
 
 
-def _prove(ledger: Ledger, now: Now) -> None:
+def _prove(ledger: PoolLog, now: Now) -> None:
     """Take what waits, as far as somebody vouches for it."""
     begun = ledger.state if ledger.former is None else None
     history = begun.history if begun is not None else NO_HISTORY
@@ -92,7 +92,7 @@ def _prove(ledger: Ledger, now: Now) -> None:
         ledger.absorb(ledger.raft.adopt(proven))
 
 
-def discard(ledger: Ledger, now: Now) -> bool:
+def discard(ledger: PoolLog, now: Now) -> bool:
     """Throw away what is held, being no participant, and fetch it anew; not too often."""
     last_ms, raft, root = ledger.discarded_ms, ledger.raft, ledger.root
     soon = last_ms is not None and now.mono_ms - last_ms < limits.DISCARD_PAUSE_MS

@@ -19,33 +19,33 @@ import attrs
 
 from p2pool.codec.certificates import quorum_of
 from p2pool.model import limits
-from p2pool.model.log.certificates import Chain, Link
+from p2pool.model.log.certificates import CommitteeChain, Link
 from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Voter
 
 
 def extended(
-    chain: Chain, epoch: int, voters: tuple[Voter, ...], index: int, term: int, at_ms: int
-) -> Chain:
+    chain: CommitteeChain, epoch: int, voters: tuple[Voter, ...], index: int, term: int, at_ms: int
+) -> CommitteeChain:
     """The chain after a configuration entry; the same one where the voters stay."""
     if chain.epoch != epoch:
-        return Chain(epoch, voters)
+        return CommitteeChain(epoch, voters)
     if chain.voters == voters:
         return chain
     links = (*chain.links, Link(index, term, at_ms, voters))
     return newest(attrs.evolve(chain, links=links), limits.CHAIN_LINKS_MAX)
 
 
-def newest(chain: Chain, most: int) -> Chain:
+def newest(chain: CommitteeChain, most: int) -> CommitteeChain:
     """The chain with its last links alone, as if the others had been dropped."""
     over = len(chain.links) - most
     if over <= 0:
         return chain
     base = chain.links[over - 1].voters
-    return Chain(chain.epoch, base, chain.links[over:], chain.dropped + over)
+    return CommitteeChain(chain.epoch, base, chain.links[over:], chain.dropped + over)
 
 
-def certified(chain: Chain, record: ChangeCertified) -> Chain:
+def certified(chain: CommitteeChain, record: ChangeCertified) -> CommitteeChain:
     """The chain after signatures came; a record that brings nothing more changes nothing."""
     for at, link in enumerate(chain.links):
         if link.index != record.index:
@@ -59,12 +59,12 @@ def certified(chain: Chain, record: ChangeCertified) -> Chain:
     return chain
 
 
-def complete(chain: Chain, link: Link) -> bool:
+def complete(chain: CommitteeChain, link: Link) -> bool:
     """Whether a quorum of the voters before it has signed a link."""
     return len(link.signatures) >= quorum_of(chain.before(link))
 
 
-def open_link(chain: Chain) -> Link | None:
+def open_link(chain: CommitteeChain) -> Link | None:
     """The link that waits to be certified, if there is one: always the last."""
     last = chain.links[-1] if chain.links else None
     if last is None or last.given_up or complete(chain, last):
@@ -72,7 +72,7 @@ def open_link(chain: Chain) -> Link | None:
     return last
 
 
-def incomplete(chain: Chain) -> tuple[Link, ...]:
+def incomplete(chain: CommitteeChain) -> tuple[Link, ...]:
     """The newest links that lack signatures, given up or not: those still asked for."""
     lacking = [link for link in chain.links if not complete(chain, link)]
     return tuple(lacking[-limits.RECENT_LINKS_SIGNED_MAX :])

@@ -22,7 +22,7 @@ from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
 from p2pool.model.access.delegations import Delegation, Scope
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
-from p2pool.model.chain.roster import Roster
+from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.errors import Malformed, NotAllowed
 from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, TaskId
 
@@ -56,7 +56,7 @@ RULES: Mapping[Action, Rule] = {
 
 
 def may(
-    roster: Roster, state: PoolState | None, signers: Signers, signed: SignedRequest, at_s: int
+    roster: ChainRoster, state: PoolState | None, signers: Signers, signed: SignedRequest, at_s: int
 ) -> NotAllowed | None:
     """Why these signers may not have this request, or None where they may. `at_s`: Unix seconds.
 
@@ -83,7 +83,7 @@ def may(
 
 
 def may_read(
-    roster: Roster,
+    roster: ChainRoster,
     state: PoolState | None,
     signers: Signers,
     delegation: Delegation | None,
@@ -116,12 +116,12 @@ def _doing(action: Action) -> str:
     return f"ask for {action.value!r}"
 
 
-def _rules_the_pool(roster: Roster, account: Address) -> bool:
+def _rules_the_pool(roster: ChainRoster, account: Address) -> bool:
     return account != NOBODY and account in (roster.creator, roster.manager)
 
 
 def _principal_wrong(
-    roster: Roster, signers: Signers, delegation: Delegation | None, what: str
+    roster: ChainRoster, signers: Signers, delegation: Delegation | None, what: str
 ) -> NotAllowed | None:
     """The account whose rights count is the creator or manager, and speaks for who signed."""
     if (signers.grantor is None) != (delegation is None):
@@ -201,7 +201,7 @@ def _scope_wrong(least: Scope | None, delegation: Delegation, action: Action) ->
     return None
 
 
-def _provides(roster: Roster, signers: Signers, request: TaskRequest) -> bool:
+def _provides(roster: ChainRoster, signers: Signers, request: TaskRequest) -> bool:
     """Whether the signer is the provider of the node that the request is about."""
     try:
         node: NodeId = target_node(request)

@@ -29,7 +29,7 @@ from p2pool.model.ids import (
     TaskId,
     Token,
 )
-from p2pool.model.log.certificates import Chain
+from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.entries import Revocation, Setting
 from p2pool.model.log.raft import Entry
 from p2pool.model.states import (
@@ -193,7 +193,7 @@ class PoolSnapshot:
     revocations: tuple[Revocation, ...]
     applied: tuple[AppliedRequest, ...]
     recovered_at_ms: int
-    chain: Chain
+    chain: CommitteeChain
     held_until_ms: int
     held_because: str
     history: Digest
@@ -224,7 +224,7 @@ class PoolState:
     revocations: dict[Address, Revocation] = attrs.field(factory=dict)
     applied: dict[bytes, AppliedRequest] = attrs.field(factory=dict)
     recovered_at_ms: int = 0
-    chain: Chain = Chain()
+    chain: CommitteeChain = CommitteeChain()
     held_until_ms: int = 0
     held_because: str = ""
     history: Digest = NO_HISTORY

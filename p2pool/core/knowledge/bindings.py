@@ -40,7 +40,7 @@ class Connected:
 
 
 @attrs.define
-class Peers:
+class PeerBindings:
     """Bindings by node id, the peers that are connected, and addresses worth trying."""
 
     me: NodeId

@@ -21,7 +21,7 @@ SLICE_MS = 1_000
 
 
 @attrs.define
-class Clocks:
+class ClockOffsets:
     """Differences by voter: for each second of the last few, the largest (second, difference).
 
     `wrong`: what is wrong with our own clock, or ""; `differing`: what cannot be decided.

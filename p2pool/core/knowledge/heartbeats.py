@@ -26,7 +26,7 @@ from p2pool.model.timing import Now
 
 
 @attrs.frozen
-class Beat:
+class ReceivedHeartbeat:
     """The newest heartbeat of a node, when it was heard, and its sealed bytes."""
 
     heartbeat: Heartbeat
@@ -38,11 +38,11 @@ class Beat:
 
 
 @attrs.define
-class Beats:
+class Heartbeats:
     """The newest heartbeat of each member, and the timer of our own."""
 
     rng: Random
-    newest: "OrderedDict[NodeId, Beat]" = attrs.field(factory=OrderedDict)
+    newest: "OrderedDict[NodeId, ReceivedHeartbeat]" = attrs.field(factory=OrderedDict)
     hardware: dict[NodeId, tuple[Digest, Hardware]] = attrs.field(factory=dict)
     last_sent_ms: int | None = None
     next_due_ms: int = 0
@@ -95,7 +95,7 @@ class Beats:
         stamp = (header.incarnation, header.sequence)
         if old is not None and stamp <= (old.incarnation, old.sequence):
             return False
-        self.newest[header.node_id] = Beat(
+        self.newest[header.node_id] = ReceivedHeartbeat(
             beat, header.incarnation, header.sequence, header.sent_at_ms, now, verified.sealed
         )
         self.newest.move_to_end(header.node_id)
@@ -108,7 +108,7 @@ class Beats:
 
     def hear_own(self, me: NodeId, content: Heartbeat, incarnation: int, now: Now) -> None:
         """What we say counts here like what others say; it is handed on by those who heard it."""
-        self.newest[me] = Beat(content, incarnation, 0, now.wall_ms, now, b"")
+        self.newest[me] = ReceivedHeartbeat(content, incarnation, 0, now.wall_ms, now, b"")
         if content.hardware is not None:
             self.hardware[me] = (content.hardware_digest, content.hardware)
 

@@ -26,7 +26,7 @@ from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import NotForUs, Refusal, Stale
 from p2pool.model.ids import Digest, NodeId
-from p2pool.model.log.certificates import Chain, LeaderCertificate
+from p2pool.model.log.certificates import CommitteeChain, LeaderCertificate
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
@@ -39,7 +39,7 @@ class UnknownCommittee(NotForUs):
 
 
 @attrs.define
-class Certified:
+class LeaderCertificates:
     """What one node knows of who leads, with proof.
 
     `problem`: why a leader has none; `disagreement`: which voter disagrees with a leader;
@@ -59,7 +59,7 @@ class Certified:
     # --- taking -----------------------------------------------------------------------------------
 
     def judge(
-        self, opened: Opened, chain: Chain, log_id: Digest | None, now: Now
+        self, opened: Opened, chain: CommitteeChain, log_id: Digest | None, now: Now
     ) -> LeaderCertificate:
         """The certificate that these signatures make, kept where it is newer; or a `Refusal`."""
         try:
@@ -72,7 +72,7 @@ class Certified:
         return found
 
     def check(
-        self, opened: Opened, chain: Chain, log_id: Digest | None, now: Now
+        self, opened: Opened, chain: CommitteeChain, log_id: Digest | None, now: Now
     ) -> LeaderCertificate:
         """The certificate that these signatures make, or a `Refusal`; nothing is kept."""
         if not opened:
@@ -95,7 +95,7 @@ class Certified:
                 self.votes = ()
             self.known = found
 
-    def elected(self, opened: Opened, chain: Chain) -> None:
+    def elected(self, opened: Opened, chain: CommitteeChain) -> None:
         """Keep the votes that the known leader was elected by, where they are good."""
         known = self.known
         if known is None or not opened or len(opened) <= len(self.votes):
@@ -108,7 +108,7 @@ class Certified:
             self.votes = tuple(v.sealed for v in opened if v is not None)
             return
 
-    def again(self, chain: Chain, log_id: Digest | None, now: Now) -> None:
+    def again(self, chain: CommitteeChain, log_id: Digest | None, now: Now) -> None:
         """The log has moved on: judge anew what could not be judged before."""
         if self.waiting and self._committee(self.waiting, chain) is not None:
             waiting, self.waiting = self.waiting, ()
@@ -123,11 +123,13 @@ class Certified:
 
     # --- committees -------------------------------------------------------------------------------
 
-    def knows(self, opened: Opened, chain: Chain) -> bool:
+    def knows(self, opened: Opened, chain: CommitteeChain) -> bool:
         """Whether the committee that a certificate names is known here."""
         return self._committee(opened, chain) is not None
 
-    def walk(self, theirs: Chain, opened: Sequence[Opened], ours: Chain, log_id: Digest) -> None:
+    def walk(
+        self, theirs: CommitteeChain, opened: Sequence[Opened], ours: CommitteeChain, log_id: Digest
+    ) -> None:
         """Come to know what a chain leads to from the last committee in it that is known here;
         `opened` are the signatures of each link. A `Refusal` where it does not hold."""
         groups = [theirs.base, *(link.voters for link in theirs.links)]
@@ -175,11 +177,11 @@ class Certified:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _known(self, chain: Chain) -> tuple[tuple[Voter, ...], ...]:
+    def _known(self, chain: CommitteeChain) -> tuple[tuple[Voter, ...], ...]:
         """The committees that are known here: of the log, and those that were proven."""
         return (*_committees(chain), *self.proven)
 
-    def _committee(self, opened: Opened, chain: Chain) -> tuple[Voter, ...] | None:
+    def _committee(self, opened: Opened, chain: CommitteeChain) -> tuple[Voter, ...] | None:
         """The voters that a certificate names, if they are the committee now or just before, or
         one that was proven to come after."""
         named = committee_named(opened)
@@ -196,7 +198,7 @@ class Certified:
         return self._hashes[voters]
 
 
-def _committees(chain: Chain) -> tuple[tuple[Voter, ...], ...]:
+def _committees(chain: CommitteeChain) -> tuple[tuple[Voter, ...], ...]:
     """The committee now, and the one before the last change."""
     if not chain.links:
         return (chain.base,)

@@ -10,7 +10,7 @@ from p2pool.model.ids import PeerKey
 
 
 @attrs.define
-class Awaited:
+class PendingAnswers:
     """The last question to each peer that was not answered."""
 
     most: int

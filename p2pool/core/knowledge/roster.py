@@ -17,7 +17,7 @@ import attrs
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.chain.roster import ChainMember, Roster
+from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest, NodeId
 from p2pool.model.ports.store import PersistOp, Put
@@ -49,11 +49,11 @@ class Standing:
 
 
 @attrs.define
-class RosterBook:
+class Roster:
     """The latest and the final roster, and each node's membership. `asked`: since the start."""
 
-    latest: Roster | None = None
-    final: Roster | None = None
+    latest: ChainRoster | None = None
+    final: ChainRoster | None = None
     observed_ms: int | None = None
     problem: str = ""
     asked: bool = False
@@ -62,7 +62,7 @@ class RosterBook:
     _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _in_final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _gone: "OrderedDict[NodeId, ChainMember]" = attrs.field(factory=OrderedDict)
-    _kept: Roster | None = None
+    _kept: ChainRoster | None = None
 
     # --- what the chain says ----------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class RosterBook:
         if kept is None:
             return
         try:
-            roster = decode_struct(Roster, kept)
+            roster = decode_struct(ChainRoster, kept)
         except Malformed:
             return
         self._take(roster, roster, now)
@@ -79,7 +79,7 @@ class RosterBook:
         self.problem = "the chain was not read since the start"
 
     def observe(
-        self, latest: Roster, final: Roster, now: Now, warning: str = ""
+        self, latest: ChainRoster, final: ChainRoster, now: Now, warning: str = ""
     ) -> list[PersistOp]:
         """Take what the chain says; what of it to keep on disk."""
         self._take(latest, final, now)
@@ -95,7 +95,7 @@ class RosterBook:
         """The chain cannot be read: nothing changes but what is said of it."""
         self.problem, self.asked = reason, True
 
-    def _take(self, latest: Roster, final: Roster, now: Now) -> None:
+    def _take(self, latest: ChainRoster, final: ChainRoster, now: Now) -> None:
         before = {**self._in_final, **self._in_latest}
         self.latest, self.final = latest, final
         self._in_latest = {m.node_id: m for m in latest.members}
@@ -237,6 +237,6 @@ class RosterBook:
         return max(0, now.wall_ms - self.latest.block_time_ms)
 
 
-def _content(roster: Roster) -> Roster:
+def _content(roster: ChainRoster) -> ChainRoster:
     """A roster without its block: what it says, not when."""
     return attrs.evolve(roster, block_number=0, block_hash=NO_BLOCK, block_time_ms=0)

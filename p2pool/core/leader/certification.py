@@ -28,7 +28,7 @@ from p2pool.codec.entries import Record
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.committee_chain import incomplete, open_link
-from p2pool.core.readings import Point
+from p2pool.core.readings import CertificationPoint
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NoLeader, Overloaded, Refusal
 from p2pool.model.log.certificates import LeaderCertificate, Link
@@ -48,12 +48,12 @@ PATIENCE = 3
 class Gathering:
     """One question that was applied here, and who answered it."""
 
-    point: Point
+    point: CertificationPoint
     heard: dict[Voter, Verified] = attrs.field(factory=dict)
 
 
 @attrs.define
-class Certificates:
+class Certification:
     """The certificates of one leader in one term."""
 
     context: Context
@@ -109,7 +109,7 @@ class Certificates:
 
     # --- gathering --------------------------------------------------------------------------------
 
-    def asked(self, point: Point) -> None:
+    def asked(self, point: CertificationPoint) -> None:
         """Our own question was applied here: what the others are to agree with."""
         self.questions[point.index] = Gathering(point)
         while len(self.questions) > POINTS_KEPT:

@@ -22,7 +22,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
 from p2pool.core.raft import confchange
-from p2pool.core.voter.eligibility import Succession
+from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId
@@ -34,11 +34,11 @@ GONE = (Reachability.UNREACHABLE, Reachability.DEAD)
 
 
 @attrs.define
-class Committee:
+class CommitteeManager:
     """The care of one leader for the committee."""
 
     context: Context
-    succession: Succession
+    succession: LeaderEligibility
     since_ms: int
     due_ms: int = 0
     pair_since_ms: int | None = None

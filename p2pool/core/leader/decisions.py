@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from p2pool.core.context import Context
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
 from p2pool.core.fsm.tasks import past_deadline
-from p2pool.core.scheduler.plan import Offer
+from p2pool.core.scheduler.capacity import NodeOffer
 from p2pool.model import limits
 from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import NodeId
@@ -204,17 +204,17 @@ def silent(context: Context, state: PoolState, since_ms: int, now: Now) -> Itera
 
 def offers(
     context: Context, state: PoolState, doubts: Mapping[NodeId, str], now: Now
-) -> tuple[Offer, ...]:
+) -> tuple[NodeOffer, ...]:
     """Every member with known hardware, and why it may not be used, where it may not. `doubts`:
     what speaks against some nodes for the moment."""
-    out: list[Offer] = []
+    out: list[NodeOffer] = []
     for member in context.roster.members():
         hardware = context.beats.hardware_of(member.node_id)
         if hardware is None:
             continue
         doubt = doubts.get(member.node_id, "")
         reason = doubt or _unusable_because(context, state, member, now)
-        out.append(Offer(member.node_id, member.provider, hardware, not reason, reason))
+        out.append(NodeOffer(member.node_id, member.provider, hardware, not reason, reason))
     return tuple(out)
 
 

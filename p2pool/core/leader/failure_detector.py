@@ -67,7 +67,7 @@ class Suspicion:
 
 
 @attrs.define
-class Health:
+class FailureDetector:
     """Suspicions of a leader. A new one for each time that it begins to lead."""
 
     rng: Random

@@ -19,13 +19,13 @@ from p2pool.core.effects import Level
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.leader import decisions, membership
-from p2pool.core.leader.certification import Certificates
-from p2pool.core.leader.committee import Committee
-from p2pool.core.leader.failure_detector import AskWitness, Health, Probe, Verdict
+from p2pool.core.leader.certification import Certification
+from p2pool.core.leader.committee import CommitteeManager
+from p2pool.core.leader.failure_detector import AskWitness, FailureDetector, Probe, Verdict
 from p2pool.core.leader.orders import Orders
 from p2pool.core.leader.reports import Reports
 from p2pool.core.scheduler.plan import Plan, plan
-from p2pool.core.voter.eligibility import Succession
+from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NoLeader, Overloaded
 from p2pool.model.ids import NodeId
@@ -41,14 +41,14 @@ class Leader:
     """What one leader keeps in mind for as long as it leads."""
 
     context: Context
-    succession: Succession
+    succession: LeaderEligibility
     term: int
     since_ms: int
-    health: Health
+    health: FailureDetector
     orders: Orders
     reports: Reports = attrs.field(init=False)
-    committee: Committee = attrs.field(init=False)
-    certificates: Certificates = attrs.field(init=False)
+    committee: CommitteeManager = attrs.field(init=False)
+    certificates: Certification = attrs.field(init=False)
     decided_index: int = 0
     looked_index: int = -1
     look_due_ms: int = 0
@@ -56,18 +56,18 @@ class Leader:
     announced_ms: int | None = None
 
     @classmethod
-    def begin(cls, context: Context, succession: Succession, now: Now) -> "Leader":
+    def begin(cls, context: Context, succession: LeaderEligibility, now: Now) -> "Leader":
         """Begin to lead: nobody is judged until heartbeats had the time to come."""
         rng = Random(context.rng.randrange(2**32))
         grace_ms = max(limits.JUDGEMENT_GRACE_MS, context.beats.interval_ms(context.roster.size()))
-        health = Health(rng, now.mono_ms + grace_ms)
+        health = FailureDetector(rng, now.mono_ms + grace_ms)
         return cls(context, succession, context.ledger.term, now.mono_ms, health, Orders(context))
 
     def __attrs_post_init__(self) -> None:
         """Parts that propose do so through this leader."""
         self.reports = Reports(self.context, self.orders, self.propose)
-        self.committee = Committee(self.context, self.succession, self.since_ms)
-        self.certificates = Certificates(self.context, self.propose, self.since_ms)
+        self.committee = CommitteeManager(self.context, self.succession, self.since_ms)
+        self.certificates = Certification(self.context, self.propose, self.since_ms)
 
     def propose(self, record: Record, now: Now) -> int:
         """Propose a record; the index of its entry. Raises what `Raft.propose` raises."""

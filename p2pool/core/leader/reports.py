@@ -16,7 +16,7 @@ from collections.abc import Callable
 import attrs
 
 from p2pool.core.context import Context
-from p2pool.core.follower.order_check import WorkRights
+from p2pool.core.follower.order_check import OrderCheck
 from p2pool.core.fsm.adoption import Standing, standing
 from p2pool.core.fsm.apply import GONE, REPORTABLE
 from p2pool.core.fsm.state import PoolState
@@ -119,7 +119,7 @@ class Reports:
         """Only a log that goes on from another has anything to adopt."""
         root = self.context.ledger.root
         recovered = root is not None and root.previous is not None
-        if not recovered or WorkRights(self.context).judge(claim, by, now.wall_ms // 1000):
+        if not recovered or OrderCheck(self.context).judge(claim, by, now.wall_ms // 1000):
             return
         record = Adopted(
             node_id, claim.allocation, claim.attempt, claim.signed, claim.gpus,

@@ -10,8 +10,8 @@ from p2pool.codec.digests import hardware_digest
 from p2pool.core import inputs
 from p2pool.core.context import Context
 from p2pool.core.local.heartbeat import heartbeat
-from p2pool.core.peers.exchange import Neighbours
-from p2pool.core.voter.eligibility import Succession
+from p2pool.core.peers.exchange import PeerExchange
+from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.core.worker.worker import Worker
 from p2pool.model.ids import Digest
 from p2pool.model.machine.hardware import Hardware, Load
@@ -20,13 +20,13 @@ from p2pool.model.timing import Now
 
 
 @attrs.define
-class Condition:
+class Machine:
     """What is observed of this machine. `failed`: why nothing can be kept any more."""
 
     context: Context
     worker: Worker
-    neighbours: Neighbours
-    succession: Succession
+    neighbours: PeerExchange
+    succession: LeaderEligibility
     hardware: Hardware | None = None
     digest: Digest = Digest(b"")
     load: Load = Load()

@@ -26,7 +26,7 @@ from p2pool.core.raft.raft import Raft, RaftRestored
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest
-from p2pool.model.log.certificates import Chain
+from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Configuration, Entry, HardState, Snapshot, Voter
 from p2pool.model.timing import Now
 
@@ -34,7 +34,7 @@ AGAIN = "The manager founds the next epoch: `p2pool pool recover`."
 
 
 @attrs.define
-class Held:
+class StoredLog:
     """A log that a node holds, founded by `root`; `state` is as far as it is committed."""
 
     root: RootRecord
@@ -71,7 +71,7 @@ def _apply(state: PoolState, entry: Entry) -> None:
         apply(state, entry, None)
 
 
-def refusal(me: Voter, root: RootRecord, held: Held | None) -> str:
+def refusal(me: Voter, root: RootRecord, held: StoredLog | None) -> str:
     """Why this node cannot found the log of a root record that names it, or ""."""
     if (root.peer_key, root.store_id) != (me.peer_key, me.store_id):
         return (
@@ -89,7 +89,7 @@ def refusal(me: Voter, root: RootRecord, held: Held | None) -> str:
     return _unfit(root, root.previous, held)
 
 
-def _unfit(root: RootRecord, previous: PreviousLog, held: Held | None) -> str:
+def _unfit(root: RootRecord, previous: PreviousLog, held: StoredLog | None) -> str:
     """Why the log that is held is not the one that a recovery goes on from, or ""."""
     begins = f"The root record of epoch {root.epoch} goes on from log {previous.log_id.hex()[:16]}"
     if held is None:
@@ -112,7 +112,7 @@ def _unfit(root: RootRecord, previous: PreviousLog, held: Held | None) -> str:
     return ""
 
 
-def base(me: Voter, root: RootRecord, name: Digest, held: Held, now: Now) -> RaftRestored:
+def base(me: Voter, root: RootRecord, name: Digest, held: StoredLog, now: Now) -> RaftRestored:
     """What the new log begins with: a snapshot of the old one's state, in the new epoch."""
     assert root.previous is not None
     index = root.previous.base_index
@@ -121,7 +121,7 @@ def base(me: Voter, root: RootRecord, name: Digest, held: Held, now: Now) -> Raf
     assert state is not None
     assert term is not None
     state.begin_epoch(root.epoch, max(now.wall_ms, state.log_time_ms))
-    state.chain = Chain(root.epoch, (me,))
+    state.chain = CommitteeChain(root.epoch, (me,))
     snapshot = Snapshot(
         name, index, term, state.log_time_ms, Configuration((me,)), state.to_bytes()
     )

@@ -20,17 +20,17 @@ import attrs
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.digests import configuration_hash, log_id
 from p2pool.codec.entries import decode_snapshot
-from p2pool.core.follower.fetcher import Replica
-from p2pool.core.follower.quarantine import Following
+from p2pool.core.follower.fetcher import LogFetcher
+from p2pool.core.follower.quarantine import Quarantine
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.core.log import epoch_recovery
-from p2pool.core.log.epoch_recovery import Held
+from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.log.snapshot_check import state_in
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
-from p2pool.core.raft.state import Out, RaftState
-from p2pool.core.readings import Point, Readings, point_of
+from p2pool.core.raft.state import RaftState, Ready
+from p2pool.core.readings import CertificationPoint, Readings, point_of
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, Malformed
@@ -59,7 +59,7 @@ COMMIT_KEY = b"log.commit"
 
 
 @attrs.define
-class Ledger(Readings):
+class PoolLog(Readings):
     """Log and state of one node. What steps want done is collected until it is taken."""
 
     me: Voter
@@ -69,11 +69,11 @@ class Ledger(Readings):
     root: RootRecord | None = None
     root_block: int = 0
     raft: Raft | None = None
-    former: Held | None = None
+    former: StoredLog | None = None
     doubted: bool = False
     refusal: str = ""
     state: PoolState | None = None
-    following: Following = attrs.field(init=False)
+    following: Quarantine = attrs.field(init=False)
     discarded_ms: int | None = None
     persist: list[PersistOp] = attrs.field(factory=list)
     deferred: list[PersistOp] = attrs.field(factory=list)
@@ -83,7 +83,7 @@ class Ledger(Readings):
     events: list[Event] = attrs.field(factory=list)
     readable: list[tuple[int, int]] = attrs.field(factory=list)
     unreadable: list[int] = attrs.field(factory=list)
-    points: list[Point] = attrs.field(factory=list)
+    points: list[CertificationPoint] = attrs.field(factory=list)
     refused: list[PeerKey] = attrs.field(factory=list)
     unread_entries: int = 0
     held: bool = False
@@ -91,7 +91,7 @@ class Ledger(Readings):
 
     def __attrs_post_init__(self) -> None:
         """A replica of its own chance, so that reads do not move elections."""
-        self.following = Following(Replica(Random(self.rng.randrange(2**32))))
+        self.following = Quarantine(LogFetcher(Random(self.rng.randrange(2**32))))
 
     # --- life of a log ----------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Ledger(Readings):
         kept = Put(META_TABLE, ROOT_KEY, encode_struct(root))
         return [ResetLog(name), kept, Put(META_TABLE, COMMIT_KEY, b"")]
 
-    def _refound(self, root: RootRecord, name: Digest, held: Held, now: Now) -> None:
+    def _refound(self, root: RootRecord, name: Digest, held: StoredLog, now: Now) -> None:
         """Found the log of a recovery: its base is the state of the log that we hold."""
         kept = epoch_recovery.base(self.me, root, name, held, now)
         assert kept.snapshot is not None
@@ -277,7 +277,7 @@ class Ledger(Readings):
     # --- follower replica -------------------------------------------------------------------------
 
     @property
-    def replica(self) -> Replica:
+    def replica(self) -> LogFetcher:
         """What is fetched of peers."""
         return self.following.replica
 
@@ -295,7 +295,7 @@ class Ledger(Readings):
     def _sound(self, snapshot: Snapshot) -> bool:
         return state_in(snapshot, self.pool, self.epoch) is not None
 
-    def absorb(self, out: Out) -> None:
+    def absorb(self, out: Ready) -> None:
         """Keep what a step wants done, and apply what it committed."""
         if self.former is None:
             self.persist += out.persist
@@ -313,7 +313,7 @@ class Ledger(Readings):
             self._apply(entry)
         self._compact()
 
-    def _leave_former(self, out: Out) -> None:
+    def _leave_former(self, out: Ready) -> None:
         """Give the former log up for the first of the new one; a term alone is no reason to."""
         self.deferred += out.persist
         begun = any(isinstance(o, AppendEntries) for o in out.persist)

@@ -35,16 +35,16 @@ from p2pool.model.timing import Now
 EVIDENCE_TABLE = "evidence"
 Name = tuple[Digest, int, StoreId]
 """A proof's name: log, term, store."""
-Word = tuple[Digest, int, str, StoreId]
+Statement = tuple[Digest, int, str, StoreId]
 """What a word is compared by: log, term, kind, store."""
 
 
 @attrs.define
-class EvidenceBook:
+class EquivocationLog:
     """What one node has seen of the voters' words, and the proofs that it holds."""
 
     context: Context
-    seen: "OrderedDict[NodeId, OrderedDict[Word, Verified]]" = attrs.field(factory=OrderedDict)
+    seen: "OrderedDict[NodeId, OrderedDict[Statement, Verified]]" = attrs.field(factory=OrderedDict)
     proofs: "OrderedDict[Name, Evidence]" = attrs.field(factory=OrderedDict)
     repeat_due_ms: int = 0
     turn: int = 0
@@ -71,7 +71,7 @@ class EvidenceBook:
             if told is not None and told[4] != named:
                 self._prove(first, verified, now)
 
-    def _remember(self, voter: Voter, name: Word, verified: Verified) -> Verified:
+    def _remember(self, voter: Voter, name: Statement, verified: Verified) -> Verified:
         """The first word of a voter in a term: this one, where there was none."""
         words = self.seen.setdefault(voter.node_id, OrderedDict())
         self.seen.move_to_end(voter.node_id)

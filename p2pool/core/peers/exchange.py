@@ -16,7 +16,7 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.effects import LearnPeer, TakeInvite
 from p2pool.core.inputs import OutdatedHeard
-from p2pool.core.knowledge.pending_answers import Awaited
+from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.peers.watch import Watch
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
@@ -42,7 +42,7 @@ from p2pool.model.timing import Now
 
 
 @attrs.frozen
-class Witnessing:
+class IndirectProbe:
     """A probe that somebody else asked us for."""
 
     node_id: NodeId
@@ -52,17 +52,19 @@ class Witnessing:
 
 
 @attrs.define
-class Neighbours:
+class PeerExchange:
     """What one node asks its peers and answers them."""
 
     context: Context
     watch: Watch
     hardware: Hardware | None = None
-    witnessing: list[Witnessing] = attrs.field(factory=list)
+    witnessing: list[IndirectProbe] = attrs.field(factory=list)
     invites: "OrderedDict[NodeId, Invite]" = attrs.field(factory=OrderedDict)
     asked_who_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
     told_outdated_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
-    beats_awaited: Awaited = attrs.field(factory=lambda: Awaited(limits.BEATS_AWAITED_MAX))
+    beats_awaited: PendingAnswers = attrs.field(
+        factory=lambda: PendingAnswers(limits.BEATS_AWAITED_MAX)
+    )
     asked_hardware_ms: dict[NodeId, int] = attrs.field(factory=dict)
     round_due_ms: int = 0
     exchange_due_ms: int = 0
@@ -106,7 +108,7 @@ class Neighbours:
         stands = self.context.peers.is_connected(asked.node_id)
         patience_ms = limits.WITNESS_PATIENCE_MS if stands else limits.PROBE_TIMEOUT_MS
         deadline_ms = now.mono_ms + patience_ms
-        self.witnessing.append(Witnessing(asked.node_id, peer_key, asked.request, deadline_ms))
+        self.witnessing.append(IndirectProbe(asked.node_id, peer_key, asked.request, deadline_ms))
         # Sending to a peer that is not connected makes the network dial it.
         self.context.send(asked.node_id, Ping(self.context.request()))
 

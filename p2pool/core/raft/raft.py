@@ -13,7 +13,7 @@ import attrs
 from p2pool.codec.entries import encode_body
 from p2pool.core.raft import adopt, confchange, election, read_index, replication, transfer
 from p2pool.core.raft import snapshot as snapshots
-from p2pool.core.raft.state import ConfigurationHash, Out, RaftState, Sound
+from p2pool.core.raft.state import ConfigurationHash, RaftState, Ready, Sound
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NoLeader, Overloaded
 from p2pool.model.ids import Digest, NodeId, PeerKey
@@ -47,7 +47,7 @@ class RaftRestored:
 
 
 class Raft:
-    """One participant of the log. Every method is one step and returns its `Out`."""
+    """One participant of the log. Every method is one step and returns its `Ready`."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Raft:
             return s.forsaken_ms
         return s.election_deadline_ms if s.campaigns else None
 
-    def found(self, now: Now) -> Out:
+    def found(self, now: Now) -> Ready:
         """Write the first configuration: we are the only voter (the root record names us)."""
         s = self.state
         assert s.log.last_index == 0, "an empty log is founded, no other"
@@ -96,7 +96,7 @@ class Raft:
         s.role = s.resting_role()
         return self._done()
 
-    def tick(self, now: Now) -> Out:
+    def tick(self, now: Now) -> Ready:
         """Do what is due: appends and the quorum check, or an election."""
         s = self.state
         if s.role is RaftRole.LEADER:
@@ -113,7 +113,7 @@ class Raft:
                 self._lead(now)
         return self._done()
 
-    def overrule(self, now: Now) -> Out:
+    def overrule(self, now: Now) -> Ready:
         """Campaign although a leader is heard, as by its own wish: it must not lead any more, and
         does not know it. PreVote still comes first, so who cannot win disturbs nobody."""
         s = self.state
@@ -121,7 +121,7 @@ class Raft:
             self._lead(now)
         return self._done()
 
-    def resign(self, now: Now) -> Out:
+    def resign(self, now: Now) -> Ready:
         """Lead no more, without an heir: the others elect one."""
         s = self.state
         if s.leads:
@@ -129,7 +129,7 @@ class Raft:
             s.leader_heard_ms = None
         return self._done()
 
-    def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> Out:
+    def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> Ready:
         """Take a frame that came from an authenticated peer, in the envelope `sealed`."""
         s = self.state
         speaker = _speaker(frame)
@@ -154,7 +154,9 @@ class Raft:
                     self._campaign_at_once(frame, now)
         return self._done()
 
-    def propose(self, kind: int, body: bytes, now: Now, *, hold: bool = False) -> tuple[Out, Entry]:
+    def propose(
+        self, kind: int, body: bytes, now: Now, *, hold: bool = False
+    ) -> tuple[Ready, Entry]:
         """Append an entry as leader; the entry as it stands in the log. With `hold` it is sent
         by `flush`, so that all that is proposed in one step travels in one frame.
 
@@ -181,7 +183,7 @@ class Raft:
         self._settle(now)
         return self._done(), entry
 
-    def flush(self, tell: tuple[NodeId, ...]) -> Out:
+    def flush(self, tell: tuple[NodeId, ...]) -> Ready:
         """Send what was held; tell these participants at once how far the log is committed.
 
         The others learn that with the next append, which costs nothing; somebody waits at these.
@@ -192,7 +194,7 @@ class Raft:
             replication.tell_commit(s, tell)
         return self._done()
 
-    def read(self, number: int, now: Now) -> Out:
+    def read(self, number: int, now: Now) -> Ready:
         """Ask for an index at which a read is consistent: `Out.readable`, or `Out.unreadable`.
 
         It is answered once a majority has answered a round that was sent after it, or dropped when
@@ -207,7 +209,7 @@ class Raft:
         self._settle(now)
         return self._done()
 
-    def transfer(self, to: Voter, now: Now) -> Out:
+    def transfer(self, to: Voter, now: Now) -> Ready:
         """Hand leadership to a voter; nothing is proposed until that is done or given up.
 
         Raises `NoLeader` when we do not lead, `Conflict` for one that is no other voter or while
@@ -220,7 +222,7 @@ class Raft:
         replication.replicate(s)
         return self._done()
 
-    def change(self, wanted: Configuration, now: Now) -> tuple[Out, Entry]:
+    def change(self, wanted: Configuration, now: Now) -> tuple[Ready, Entry]:
         """Propose another configuration: one voter more or less, or learners.
 
         Raises `NoLeader` when we do not lead, and `Conflict` for a change that may not be made, or
@@ -239,7 +241,7 @@ class Raft:
         self._settle(now)
         return self._done(), entry
 
-    def urge(self, now: Now) -> Out:
+    def urge(self, now: Now) -> Ready:
         """Tell all at once how far the log is committed, as leader; else they learn it with the
         next append."""
         if self.state.leads:
@@ -258,7 +260,7 @@ class Raft:
         """Whether a participant holds all but the last few entries of this leader's log."""
         return confchange.caught_up(self.state, voter)
 
-    def retime(self, timing: Timing) -> Out:
+    def retime(self, timing: Timing) -> Ready:
         """Another timing profile is in force: a deadline that was drawn by a faster one moves."""
         s = self.state
         slower_ms = timing.election_timeout_min_ms - s.timing.election_timeout_min_ms
@@ -266,22 +268,22 @@ class Raft:
         s.timing = timing
         return self._done()
 
-    def compact(self, state: bytes, index: int) -> Out:
+    def compact(self, state: bytes, index: int) -> Ready:
         """Let an encoded state at an applied index stand for the log up to it."""
         snapshots.make(self.state, state, index)
         return self._done()
 
-    def adopt(self, entries: tuple[Entry, ...]) -> Out:
+    def adopt(self, entries: tuple[Entry, ...]) -> Ready:
         """Take committed entries as one that is no participant (`adopt`)."""
         adopt.adopt_entries(self.state, entries)
         return self._done()
 
-    def adopt_snapshot(self, data: bytes) -> Out:
+    def adopt_snapshot(self, data: bytes) -> Ready:
         """Take a committed snapshot as one that is no participant; a bad one changes nothing."""
         adopt.adopt_snapshot(self.state, data)
         return self._done()
 
-    def recommit(self, index: int) -> Out:
+    def recommit(self, index: int) -> Ready:
         """After a restart: what was known to be committed before it (`adopt`)."""
         adopt.recommit(self.state, index)
         return self._done()
@@ -321,8 +323,8 @@ class Raft:
         s.append((entry,))
         return entry
 
-    def _done(self) -> Out:
-        out, self.state.out = self.state.out, Out()
+    def _done(self) -> Ready:
+        out, self.state.out = self.state.out, Ready()
         return out
 
 

@@ -1,7 +1,7 @@
 """What a participant of the log knows, and the few ways in which that changes.
 
 Kept on disk: the hard state (term, vote), the log and the snapshot. All else is forgotten at a
-restart. A step collects what is to be persisted, sent and applied in `Out`; the driver makes
+restart. A step collects what is to be persisted, sent and applied in `Ready`; the driver makes
 `persist` durable before it does anything else of the step, so a leader may count itself at once.
 
 Identity: a participant is (node id, peer key, store id). `me` of another store is another voter.
@@ -35,7 +35,7 @@ Sound = Callable[[Snapshot], bool]
 
 
 @attrs.define
-class Out:
+class Ready:
     """What a step wants done: make durable, then send and apply, in order.
 
     `seal`: our own words that we keep as others would receive them (a candidate's vote for itself).
@@ -119,7 +119,7 @@ class RaftState:
     refused: tuple[int, StoreId, int] | None = None
     receiving: Receiving = attrs.field(factory=Receiving)
     last_proposed_at_ms: int = 0
-    out: Out = attrs.field(factory=Out)
+    out: Ready = attrs.field(factory=Ready)
 
     # --- who is who ---------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ from p2pool.model.messages.queries import (
     ReadIndexRequested,
     RequestForwarded,
 )
-from p2pool.model.ports.agent import Accepted, SubmitAsked
+from p2pool.model.ports.agent import Accepted, SubmitCommand
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
 
@@ -67,7 +67,7 @@ class Remote:
 
 
 @attrs.define
-class Pending:
+class PendingRequest:
     """One request that is not answered yet. `signed` None: a read."""
 
     number: int
@@ -85,11 +85,11 @@ class Pending:
 
 
 @attrs.define
-class Asks:
+class ClientRequests:
     """All requests under way at one node."""
 
     context: Context
-    pending: dict[int, Pending] = attrs.field(factory=dict)
+    pending: dict[int, PendingRequest] = attrs.field(factory=dict)
 
     # --- where they come from ---------------------------------------------------------------------
 
@@ -101,8 +101,10 @@ class Asks:
             self._answer(origin, Overloaded("Too many requests are under way.", hint="Retry."))
             return
         deadline_ms = now.mono_ms + min(asked.deadline_ms, limits.REQUEST_DEADLINE_MS)
-        signed = request.signed if isinstance(request, SubmitAsked) else None
-        self._add(Pending(self.context.request(), origin, deadline_ms, signed, asked.signers), now)
+        signed = request.signed if isinstance(request, SubmitCommand) else None
+        self._add(
+            PendingRequest(self.context.request(), origin, deadline_ms, signed, asked.signers), now
+        )
 
     def forwarded(
         self, peer_key: PeerKey, asked: RequestForwarded, signers: Signers | None, now: Now
@@ -127,7 +129,7 @@ class Asks:
         number = self.context.request()
         deadline_ms = now.mono_ms + limits.FORWARD_DEADLINE_MS
         origin = Remote(peer_key, request, via)
-        new = Pending(number, origin, deadline_ms, signed, signers)
+        new = PendingRequest(number, origin, deadline_ms, signed, signers)
         held = sum(isinstance(p.origin, Remote) and p.origin.peer_key == peer_key
                    for p in self.pending.values())  # fmt: skip
         if held >= limits.FORWARDS_PER_PEER_MAX:
@@ -137,7 +139,7 @@ class Asks:
         else:
             self._add(new, now)
 
-    def _add(self, new: Pending, now: Now) -> None:
+    def _add(self, new: PendingRequest, now: Now) -> None:
         self.pending[new.number] = new
         self._advance(new, now)
 
@@ -148,7 +150,7 @@ class Asks:
         for item in tuple(self.pending.values()):
             self._advance(item, now)
 
-    def _advance(self, item: Pending, now: Now) -> None:
+    def _advance(self, item: PendingRequest, now: Now) -> None:
         context = self.context
         if item.result is not None:
             if self._caught_up(item.wait_index) or now.mono_ms >= item.wait_until_ms:
@@ -168,7 +170,7 @@ class Asks:
         """Whether we lead, or were elected and begin once an entry of ours is committed."""
         return self.context.ledger.role is RaftRole.LEADER
 
-    def _here(self, item: Pending, now: Now) -> None:
+    def _here(self, item: PendingRequest, now: Now) -> None:
         """We lead: propose it, or begin the read."""
         ledger = self.context.ledger
         if item.signed is None:
@@ -177,7 +179,9 @@ class Asks:
             return
         self._judge(item, item.signed, now, confirmed=False)
 
-    def _judge(self, item: Pending, signed: SignedRequest, now: Now, *, confirmed: bool) -> None:
+    def _judge(
+        self, item: PendingRequest, signed: SignedRequest, now: Now, *, confirmed: bool
+    ) -> None:
         """Propose a request, or refuse it: that is a read, and as any read it waits until a
         quorum has confirmed that we lead. A leader that slept, or is new, may judge by old state.
         """
@@ -195,7 +199,7 @@ class Asks:
             if done is not None:
                 self._accept(item, done, now)
 
-    def _propose(self, item: Pending, signed: SignedRequest, now: Now) -> Accepted | None:
+    def _propose(self, item: PendingRequest, signed: SignedRequest, now: Now) -> Accepted | None:
         """Judge a request and propose it; its acceptance where it was applied before."""
         ledger, roster = self.context.ledger, self.context.roster.latest
         state = ledger.state
@@ -270,7 +274,7 @@ class Asks:
 
     # --- at another leader ------------------------------------------------------------------------
 
-    def _forward(self, item: Pending, now: Now) -> None:
+    def _forward(self, item: PendingRequest, now: Now) -> None:
         leader = self.context.leader(now)
         if leader is None or leader == self.context.me:
             item.retry_ms = 0  # Whoever leads next is heard of by an input, and asked at once.
@@ -309,7 +313,7 @@ class Asks:
         else:
             self._accept(item, Accepted(NO_TASK, answer.index, answer.leader), now)
 
-    def _of(self, peer_key: PeerKey, number: int) -> Pending | None:
+    def _of(self, peer_key: PeerKey, number: int) -> PendingRequest | None:
         item = self.pending.get(number)
         if item is None or item.sent_to is None or item.result is not None:
             return None
@@ -322,7 +326,7 @@ class Asks:
         replicated = len(self.context.ledger.configuration.voters) > 1
         return Accepted(name, index, self.context.me, replicated, duplicate)
 
-    def _accept(self, item: Pending, done: Accepted, now: Now) -> None:
+    def _accept(self, item: PendingRequest, done: Accepted, now: Now) -> None:
         """Answer a peer at once; a local reader once this node holds what was accepted."""
         if isinstance(item.origin, Remote) or self._caught_up(done.index):
             self._finish(item, done)
@@ -345,7 +349,7 @@ class Asks:
             hint="Send the same request again: it is carried out once.",
         )
 
-    def _finish(self, item: Pending, result: Accepted | P2poolError) -> None:
+    def _finish(self, item: PendingRequest, result: Accepted | P2poolError) -> None:
         self.pending.pop(item.number, None)
         if isinstance(item.origin, Remote):
             self._answer_remote(item, item.origin, result)
@@ -358,7 +362,9 @@ class Asks:
     def _answer(self, origin: Local, result: Accepted | P2poolError) -> None:
         self.context.effects.append(Reply(origin.request_id, result))
 
-    def _answer_remote(self, item: Pending, origin: Remote, result: Accepted | P2poolError) -> None:
+    def _answer_remote(
+        self, item: PendingRequest, origin: Remote, result: Accepted | P2poolError
+    ) -> None:
         me, ledger = self.context.me, self.context.ledger
         leader = me if ledger.leads else ledger.leader
         good = result if isinstance(result, Accepted) else None

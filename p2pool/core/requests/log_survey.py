@@ -18,7 +18,7 @@ from p2pool.model.errors import Overloaded
 from p2pool.model.ids import Digest, NodeId, PeerKey
 from p2pool.model.log.raft import LogEnd
 from p2pool.model.messages.queries import LogEndAnswered, LogEndRequested
-from p2pool.model.ports.agent import HeldBy, LogEnds
+from p2pool.model.ports.agent import LogEnds, LogHolder
 from p2pool.model.timing import Now
 
 
@@ -29,11 +29,11 @@ class Asking:
     request_id: int
     deadline_ms: int
     awaited: dict[PeerKey, NodeId]
-    found: list[HeldBy] = attrs.field(factory=list)
+    found: list[LogHolder] = attrs.field(factory=list)
 
 
 @attrs.define
-class LogsHeld:
+class LogSurvey:
     """What one node tells of its own log, and asks of others' on behalf of its user."""
 
     context: Context
@@ -79,7 +79,7 @@ class LogsHeld:
         awaited = dict(context.peers.connected_members())
         wait_ms = min(asked.deadline_ms, limits.LOG_ENDS_WAIT_MS)
         item = Asking(asked.request_id, now.mono_ms + wait_ms, awaited)
-        item.found.append(HeldBy(context.me, me.peer_key, self.mine()))
+        item.found.append(LogHolder(context.me, me.peer_key, self.mine()))
         number = context.request()
         self.asking[number] = item
         for peer_key in awaited:
@@ -91,7 +91,7 @@ class LogsHeld:
         item = self.asking.get(answer.request)
         node_id = item.awaited.pop(peer_key, None) if item is not None else None
         if item is not None and node_id is not None:
-            item.found.append(HeldBy(node_id, peer_key, answer.end))
+            item.found.append(LogHolder(node_id, peer_key, answer.end))
             self.tick(now)
 
     def tick(self, now: Now) -> None:

@@ -24,7 +24,7 @@ HostPort = tuple[int, str]
 
 
 @attrs.frozen
-class Offer:
+class NodeOffer:
     """One node as the leader knows it.
 
     `eligible` False, with the reason: roster, health, intent or runtime say no. `well` False: its
@@ -40,7 +40,7 @@ class Offer:
 
 
 @attrs.frozen
-class Need:
+class Demand:
     """What each copy of a task wants of a node. Tasks with equal `shape` want the same."""
 
     task_id: TaskId
@@ -55,11 +55,11 @@ class Need:
         return (self.resources, self.constraints, self.ports, self.order_bytes)
 
 
-def need_of(task: Task) -> Need:
+def need_of(task: Task) -> Demand:
     """What each copy of this task wants."""
     spec = task.spec
     ports = tuple((port.host, port.protocol) for port in spec.ports if port.host)
-    return Need(task.task_id, spec.resources, spec.constraints, ports, order_bytes(task))
+    return Demand(task.task_id, spec.resources, spec.constraints, ports, order_bytes(task))
 
 
 def order_bytes(task: Task) -> int:
@@ -70,14 +70,14 @@ def order_bytes(task: Task) -> int:
 
 
 @attrs.define
-class Room:
+class NodeCapacity:
     """One node's free resources. `closed`: why it takes nothing at all, empty where it may.
 
     `gpus`: free and well, smallest first. `of_task`: copies of each task that are there, and
     `leaving`: tasks of which a copy that was lost may still be there.
     """
 
-    offer: Offer
+    offer: NodeOffer
     closed: str
     cpu_milli: int
     memory_bytes: int
@@ -89,7 +89,7 @@ class Room:
     of_task: dict[TaskId, int] = attrs.field(factory=dict)
     leaving: dict[TaskId, None] = attrs.field(factory=dict)
 
-    def refusal(self, need: Need) -> str:
+    def refusal(self, need: Demand) -> str:
         """Why this node does not take a copy, or empty where it does."""
         if self.closed:
             return self.closed
@@ -117,7 +117,7 @@ class Room:
                 return f"port {port[0]}/{port[1]} is taken"
         return ""
 
-    def take(self, need: Need) -> tuple[str, ...]:
+    def take(self, need: Demand) -> tuple[str, ...]:
         """Take a copy's share of a node that does not refuse it; the GPUs by UUID."""
         chosen = self._matching(need)[: need.resources.gpu.count]
         if chosen:
@@ -127,7 +127,7 @@ class Room:
         self._add(need.task_id, need.resources, need.order_bytes, 1)
         return tuple(gpu.uuid for gpu in chosen)
 
-    def give_back(self, need: Need, uuids: tuple[str, ...]) -> None:
+    def give_back(self, need: Demand, uuids: tuple[str, ...]) -> None:
         """Undo one `take`."""
         by_name = {gpu.uuid: gpu for gpu in self.offer.hardware.gpus}
         self.gpus = sorted(self.gpus + [by_name[uuid] for uuid in uuids], key=_smallest)
@@ -135,7 +135,7 @@ class Room:
             del self.ports[port]
         self._add(need.task_id, need.resources, need.order_bytes, -1)
 
-    def tightness(self, need: Need) -> tuple[int, int, NodeId]:
+    def tightness(self, need: Demand) -> tuple[int, int, NodeId]:
         """How much stays free once a copy is here (less is the better fit), then the name."""
         hardware, wanted = self.offer.hardware, need.resources
         cpu = (self.cpu_milli - wanted.cpu_milli) * 1000 // max(1, hardware.cpu_milli)
@@ -150,14 +150,14 @@ class Room:
         self.copies += sign
         self.of_task[task_id] = self.of_task.get(task_id, 0) + sign
 
-    def _matching(self, need: Need) -> list[Gpu]:
+    def _matching(self, need: Demand) -> list[Gpu]:
         """The free cards that this task may have; a constraint on the model chooses cards too."""
         wanted = need.resources.gpu
         if not wanted.count:
             return []
         return [gpu for gpu in self.gpus if _suits(gpu, need)]
 
-    def _too_few_gpus(self, need: Need) -> str:
+    def _too_few_gpus(self, need: Demand) -> str:
         wanted = need.resources.gpu
         there = [gpu for gpu in self.offer.hardware.gpus if _suits(gpu, need)]
         kind = f" of {_clip(wanted.model)}" if wanted.model else ""
@@ -168,13 +168,13 @@ class Room:
         return f"not enough GPUs{kind} (wants {wanted.count}, {free})"
 
 
-def room_of(state: PoolState, offer: Offer) -> Room:
+def room_of(state: PoolState, offer: NodeOffer) -> NodeCapacity:
     """What is free of a node once all that holds of it is taken off."""
     hardware = offer.hardware
     holders = state.holders(offer.node_id)
     held = dict.fromkeys(uuid for holder in holders for uuid in holder.gpus)
     gpus = {gpu.uuid: gpu for gpu in hardware.gpus if gpu.healthy and gpu.uuid not in held}
-    room = Room(
+    room = NodeCapacity(
         offer,
         _closed(state, offer),
         hardware.cpu_milli,
@@ -194,7 +194,7 @@ def room_of(state: PoolState, offer: Offer) -> Room:
     return room
 
 
-def _closed(state: PoolState, offer: Offer) -> str:
+def _closed(state: PoolState, offer: NodeOffer) -> str:
     """Why a node takes nothing at all."""
     node = state.node(offer.node_id)
     if node.intent is not Intent.ELIGIBLE:
@@ -208,7 +208,7 @@ def _closed(state: PoolState, offer: Offer) -> str:
     return ""
 
 
-def meets(offer: Offer, constraint: Constraint, chooses_gpus: bool) -> bool:
+def meets(offer: NodeOffer, constraint: Constraint, chooses_gpus: bool) -> bool:
     """Whether a node is of the kind that a constraint asks for. Case and `0x` do not matter.
 
     `chooses_gpus`: the task takes GPUs, so that a constraint on their model is about the cards that
@@ -232,7 +232,7 @@ def meets(offer: Offer, constraint: Constraint, chooses_gpus: bool) -> bool:
     return constraint.equals == _same(there[attribute], value)
 
 
-def _suits(gpu: Gpu, need: Need) -> bool:
+def _suits(gpu: Gpu, need: Demand) -> bool:
     wanted = need.resources.gpu
     return (
         wanted.model.lower() in gpu.model.lower()

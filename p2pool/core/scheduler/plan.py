@@ -1,7 +1,7 @@
 """The scheduler: from the replicated state and what nodes offer to a plan of placements.
 
 Intuition: the leader asks whenever something changed. Tasks are taken by priority, then age; each
-copy that waits goes to the node that `Lineup` names, and what it takes there is gone for those
+copy that waits goes to the node that `NodeRanking` names, and what it takes there is gone for those
 after it. A copy that finds no place gets a sentence that says why each node refused.
 
 Invariants: pure and deterministic, whatever the order of the offers; nothing that has a place is
@@ -17,13 +17,11 @@ import attrs
 
 from p2pool.core.fsm.state import Allocation, PoolState, Task
 from p2pool.core.fsm.tasks import wants_copy
-from p2pool.core.scheduler.capacity import Need, Offer, Room, need_of, room_of
-from p2pool.core.scheduler.ranking import Lineup
+from p2pool.core.scheduler.capacity import Demand, NodeCapacity, NodeOffer, need_of, room_of
+from p2pool.core.scheduler.ranking import NodeRanking
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, NodeId
 from p2pool.model.log.entries import Placed, Placement
-
-__all__ = ["Offer", "Plan", "plan"]
 
 PLACED_BYTES = 96
 """More than a `Placed` takes as bytes, its GPUs apart."""
@@ -44,7 +42,7 @@ class Plan:
     reasons: tuple[tuple[AllocationId, str], ...]
 
 
-def plan(state: PoolState, offers: tuple[Offer, ...]) -> Plan:
+def plan(state: PoolState, offers: tuple[NodeOffer, ...]) -> Plan:
     """Place what waits. At most `PLACEMENTS_PER_PLAN_MAX` copies (a gang may go beyond): ask again
     once these entries are applied."""
     by_name = sorted(offers, key=lambda offer: offer.node_id)
@@ -97,7 +95,7 @@ class _Planner:
     """A plan being made. `hopeless`: shapes of needs that no node takes in this plan any more."""
 
     state: PoolState
-    rooms: dict[NodeId, Room]
+    rooms: dict[NodeId, NodeCapacity]
     entries: _Entries = attrs.field(factory=_Entries)
     reasons: list[tuple[AllocationId, str]] = attrs.field(factory=list)
     hopeless: dict[tuple[object, ...], str] = attrs.field(factory=dict)
@@ -131,8 +129,8 @@ class _Planner:
             return copies if whole else ()
         return tuple(c for c in copies if wants_copy(self.state, task, c.allocation.replica))
 
-    def _place_each(self, waiting: tuple[Allocation, ...], need: Need) -> None:
-        lineup = Lineup(self.rooms.values(), need)
+    def _place_each(self, waiting: tuple[Allocation, ...], need: Demand) -> None:
+        lineup = NodeRanking(self.rooms.values(), need)
         for number, copy in enumerate(waiting):
             if self.placed >= limits.PLACEMENTS_PER_PLAN_MAX:
                 self._wait(waiting[number:], NEXT_TIME)
@@ -145,10 +143,10 @@ class _Planner:
             self.entries.add(_placed(copy, room, gpus))
             self.placed += 1
 
-    def _place_gang(self, waiting: tuple[Allocation, ...], need: Need) -> None:
+    def _place_gang(self, waiting: tuple[Allocation, ...], need: Demand) -> None:
         """Equal copies on independent nodes: taking greedily finds a place for all if there is."""
-        lineup = Lineup(self.rooms.values(), need)
-        taken: list[tuple[Room, tuple[str, ...]]] = []
+        lineup = NodeRanking(self.rooms.values(), need)
+        taken: list[tuple[NodeCapacity, tuple[str, ...]]] = []
         for _ in waiting:
             got = lineup.take()
             if got is None:
@@ -169,7 +167,7 @@ class _Planner:
             room.give_back(need, gpus)
         self._wait(waiting, reason)
 
-    def _place_system(self, task: Task, need: Need) -> None:
+    def _place_system(self, task: Task, need: Demand) -> None:
         """One copy on each node that has none and takes it, by its old number where it had one."""
         copies = self.state.of_task(task.task_id)
         there = {c.node_id: c for c in copies if c.holds or not self._wants(task, c)}
@@ -194,7 +192,7 @@ class _Planner:
     def _wants(self, task: Task, copy: Allocation) -> bool:
         return wants_copy(self.state, task, copy.allocation.replica)
 
-    def _at_home(self, copy: Allocation, need: Need) -> str:
+    def _at_home(self, copy: Allocation, need: Demand) -> str:
         """Why a copy of a system task does not go back to the node that it was on."""
         room = self.rooms.get(copy.node_id) if copy.node_id is not None else None
         if room is None:
@@ -202,7 +200,7 @@ class _Planner:
         refusal = room.refusal(need)
         return f"its node refuses it: {refusal}" if refusal else NEXT_TIME
 
-    def _give_up(self, need: Need) -> str:
+    def _give_up(self, need: Demand) -> str:
         """Why no node takes it. What is left only shrinks, so equal needs are as hopeless, unless
         it was an older copy of this very task that stood in the way."""
         reason = self._refusals(need)
@@ -210,7 +208,7 @@ class _Planner:
             self.hopeless[need.shape] = reason
         return reason
 
-    def _refusals(self, need: Need) -> str:
+    def _refusals(self, need: Demand) -> str:
         """What each node says, the most common first, within the length of a text."""
         said: dict[str, int] = {}
         for room in self.rooms.values():
@@ -233,7 +231,7 @@ class _Planner:
         self.reasons += [(copy.allocation, reason) for copy in waiting]
 
 
-def _placed(copy: Allocation, room: Room, gpus: tuple[str, ...]) -> Placed:
+def _placed(copy: Allocation, room: NodeCapacity, gpus: tuple[str, ...]) -> Placed:
     return Placed(copy.allocation, copy.attempt + 1, room.offer.node_id, gpus)
 
 

@@ -10,20 +10,20 @@ of providers over one heap of nodes each is exact, and a copy costs the logarith
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
-from p2pool.core.scheduler.capacity import Need, Room
+from p2pool.core.scheduler.capacity import Demand, NodeCapacity
 from p2pool.model.ids import Address, NodeId
 
 Rank = tuple[int, tuple[int, int, NodeId]]
 """Copies of the task on the node, and how tight it fits."""
 
 
-class Lineup:
+class NodeRanking:
     """Who takes the next copy of one task."""
 
-    def __init__(self, rooms: Iterable[Room], need: Need) -> None:
+    def __init__(self, rooms: Iterable[NodeCapacity], need: Demand) -> None:
         """Line up the rooms that do not refuse."""
         self._need = need
-        self._rooms: dict[NodeId, Room] = {}
+        self._rooms: dict[NodeId, NodeCapacity] = {}
         self._nodes: dict[Address, list[Rank]] = {}
         copies: dict[Address, int] = {}
         for room in rooms:
@@ -37,7 +37,7 @@ class Lineup:
         self._providers = [(copies[p], ranks[0], p) for p, ranks in self._nodes.items()]
         heapify(self._providers)
 
-    def take(self) -> tuple[Room, tuple[str, ...]] | None:
+    def take(self) -> tuple[NodeCapacity, tuple[str, ...]] | None:
         """Take room for one more copy: where, and its GPUs; None when nobody takes it."""
         if not self._providers:
             return None
@@ -51,5 +51,5 @@ class Lineup:
             heappush(self._providers, (copies + 1, ranks[0], provider))
         return room, gpus
 
-    def _rank(self, room: Room) -> Rank:
+    def _rank(self, room: NodeCapacity) -> Rank:
         return room.of_task.get(self._need.task_id, 0), room.tightness(self._need)

@@ -19,18 +19,18 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
-from p2pool.core.voter.removal_agreement import Confirmations
+from p2pool.core.voter.removal_agreement import RemovalAgreement
 from p2pool.model import limits
 from p2pool.model.states import ChainStanding, Intent, RaftRole
 from p2pool.model.timing import Now
 
 
 @attrs.define
-class Succession:
+class LeaderEligibility:
     """One voter's part in who leads."""
 
     context: Context
-    confirmations: Confirmations
+    confirmations: RemovalAgreement
     unwilling: str = ""
     disputed: str = ""
     overrule_due_ms: int | None = None

@@ -42,7 +42,7 @@ class Kind(IntEnum):
 
 
 @attrs.frozen
-class Word:
+class Promise:
     """The furthest that a store said of a kind, by (term, index), as it sealed it."""
 
     store_id: StoreId
@@ -57,16 +57,16 @@ class Kept:
     """What is written down."""
 
     log_id: Digest
-    words: tuple[Word, ...]
+    words: tuple[Promise, ...]
 
 
 @attrs.define
-class Witness:
+class PromiseRecord:
     """The memory of one node."""
 
     context: Context
     log_id: Digest | None = None
-    words: dict[tuple[StoreId, Kind], Word] = attrs.field(factory=dict)
+    words: dict[tuple[StoreId, Kind], Promise] = attrs.field(factory=dict)
     dirty: bool = False
     due_ms: int = 0
 
@@ -90,15 +90,15 @@ class Witness:
             return
         match frame:
             case VoteAnswered(granted=True, pre=False):
-                self._note(Word(frame.voter.store_id, Kind.VOTE, frame.term, 0, sealed))
+                self._note(Promise(frame.voter.store_id, Kind.VOTE, frame.term, 0, sealed))
             case VoteRequested(pre=False):
-                self._note(Word(frame.candidate.store_id, Kind.VOTE, frame.term, 0, sealed))
+                self._note(Promise(frame.candidate.store_id, Kind.VOTE, frame.term, 0, sealed))
             case AppendRequested():
                 index = frame.previous_index
-                self._note(Word(frame.leader.store_id, Kind.ACK, frame.term, index, sealed))
+                self._note(Promise(frame.leader.store_id, Kind.ACK, frame.term, index, sealed))
             case AppendAnswered(ok=True):
                 index = frame.match_index
-                self._note(Word(frame.follower.store_id, Kind.ACK, frame.term, index, sealed))
+                self._note(Promise(frame.follower.store_id, Kind.ACK, frame.term, index, sealed))
 
     def beat(self, verified: Verified) -> None:
         """A heartbeat, as its sender sealed it."""
@@ -106,12 +106,12 @@ class Witness:
         assert isinstance(said, Heartbeat)
         if said.epoch == self.context.ledger.epoch:
             index = said.applied_index
-            self._note(Word(said.store_id, Kind.BEAT, said.term, index, verified.sealed))
+            self._note(Promise(said.store_id, Kind.BEAT, said.term, index, verified.sealed))
 
     def _participants(self) -> tuple[Voter, ...]:
         return self.context.ledger.configuration.everybody
 
-    def _note(self, word: Word) -> None:
+    def _note(self, word: Promise) -> None:
         """Keep what a participant said, where it is further than what was known."""
         log_id, key = self.context.ledger.log_id, (word.store_id, word.kind)
         if log_id is None or not any(v.store_id == word.store_id for v in self._participants()):

@@ -22,7 +22,7 @@ from p2pool.model.timing import Now
 
 
 @attrs.define
-class Inquiry:
+class RemovalPoll:
     """A voter that we read as out: at which block and since when, and what the others read."""
 
     block: int
@@ -39,11 +39,11 @@ class Inquiry:
 
 
 @attrs.define
-class Confirmations:
+class RemovalAgreement:
     """The voters that this node reads as out, and what the other voters read."""
 
     context: Context
-    inquiries: dict[NodeId, Inquiry] = attrs.field(factory=dict)
+    inquiries: dict[NodeId, RemovalPoll] = attrs.field(factory=dict)
 
     def tick(self, now: Now) -> None:
         """Note who has come to be out, and who is not any more."""
@@ -56,7 +56,7 @@ class Confirmations:
         for node_id in out:
             if node_id not in self.inquiries:
                 assert roster.final is not None
-                self.inquiries[node_id] = Inquiry(roster.final.block_number, now.mono_ms)
+                self.inquiries[node_id] = RemovalPoll(roster.final.block_number, now.mono_ms)
 
     def out_since_ms(self, node_id: NodeId) -> int | None:
         """Since when we read a voter as out, on the monotonic clock."""

@@ -24,7 +24,7 @@ from p2pool.codec.digests import committee_hash
 from p2pool.core.effects import Level, Persist, Seal
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.inputs import Sealed
-from p2pool.core.readings import Point
+from p2pool.core.readings import CertificationPoint
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId
@@ -53,7 +53,7 @@ class Confirmed:
     leader: Voter
 
 
-class Certifying:
+class VoterSignatures:
     """What one node signs as a voter."""
 
     def __init__(self, node: Node, kept: bytes | None) -> None:
@@ -117,7 +117,7 @@ class Certifying:
         else:
             context.certified.diverged = f"{said}: stop it, move its store away and start it again."
 
-    def _point(self, point: Point, now: Now) -> None:
+    def _point(self, point: CertificationPoint, now: Now) -> None:
         """A leader's question."""
         ledger, me = self.context.ledger, self.context.config.me
         current = point.term == ledger.term and ledger.raft is not None
@@ -133,7 +133,7 @@ class Certifying:
             )  # fmt: skip
             self._say(point.asked.leader, word)
 
-    def _agrees(self, point: Point, now: Now) -> bool:
+    def _agrees(self, point: CertificationPoint, now: Now) -> bool:
         """Whether this voter may confirm the leader of its own term."""
         raft, asked = self.context.ledger.raft, point.asked
         assert raft is not None

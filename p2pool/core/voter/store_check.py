@@ -36,7 +36,7 @@ from p2pool.model.timing import Now
 
 
 @attrs.frozen
-class Earlier:
+class EarlierRun:
     """What an earlier life of this store said first, when that was heard, and how often since its
     words kept step with our clock."""
 
@@ -46,7 +46,7 @@ class Earlier:
 
 
 @attrs.define
-class Probation:
+class StoreCheck:
     """The doubt of one node in its own disk. `lost`: why the disk is not what it was."""
 
     context: Context
@@ -54,7 +54,7 @@ class Probation:
     ask_due_ms: int = 0
     over: bool = True
     lost: str = ""
-    earlier: Earlier | None = None
+    earlier: EarlierRun | None = None
     requests: dict[int, PeerKey] = attrs.field(factory=dict)
     answered: dict[NodeId, None] = attrs.field(factory=dict)
 
@@ -159,7 +159,7 @@ class Probation:
         sent_ms = sent_at_ms - first.sent_at_ms if first is not None else 0
         heard_ms = now.mono_ms - first.heard_ms if first is not None else 0
         if first is None or sent_ms - heard_ms > limits.CLONE_MARGIN_MS:
-            self.earlier = Earlier(sent_at_ms, now.mono_ms, 1)
+            self.earlier = EarlierRun(sent_at_ms, now.mono_ms, 1)
             return False
         in_step = abs(sent_ms - heard_ms) <= limits.CLONE_MARGIN_MS
         if in_step and heard_ms >= first.words * limits.CLONE_MARGIN_MS:

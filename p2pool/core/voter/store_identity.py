@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from p2pool.core.effects import Level, SendTo
-from p2pool.core.voter.promise_record import WITNESS_KEY, Witness
-from p2pool.core.voter.store_check import Probation
+from p2pool.core.voter.promise_record import WITNESS_KEY, PromiseRecord
+from p2pool.core.voter.store_check import StoreCheck
 from p2pool.model.errors import P2poolError, StoreFailed, Unavailable
 from p2pool.model.ids import STORE_ID_BYTES, StoreId
 from p2pool.model.log.raft import Voter
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from p2pool.core.node import Node
 
 
-class Oneself:
+class StoreIdentity:
     """What one node knows and doubts of itself."""
 
     def __init__(self, node: Node) -> None:
         """Nothing was taken up from the disk yet."""
         self.node, self.context = node, node.context
-        self.witness = Witness(node.context)
-        self.probation = Probation(node.context)
+        self.witness = PromiseRecord(node.context)
+        self.probation = StoreCheck(node.context)
         self.renewed = ""
 
     def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:

@@ -1,8 +1,8 @@
 """One attempt of one allocation on this node: what is wanted of it, and how it stands.
 
-An item is made when an order names the attempt, or when a listing shows a container that no order
-is known for (after a disk was lost): such a one is reported, never touched unless an order stops
-it. What must survive a restart is in `Kept`; the container itself is found again by a listing.
+It is made when an order names the attempt, or when a listing shows a container that no order is
+known for (after a disk was lost): such a one is reported, never touched unless an order stops it.
+What must survive a restart is in `StoredAttempt`; the container itself is found again by a listing.
 `former`: it was begun under an earlier log, and no order of this one has named it.
 
 Invariants: states follow `states.ALLOCATION`; one effect is under way for an item at a time; the
@@ -27,7 +27,7 @@ S = AllocationState
 
 
 @attrs.frozen
-class Kept:
+class StoredAttempt:
     """What of an item is kept on disk."""
 
     allocation: AllocationId
@@ -48,7 +48,7 @@ class Kept:
 
 
 @attrs.define
-class Item:
+class Attempt:
     """See the module."""
 
     allocation: AllocationId
@@ -214,7 +214,7 @@ class Item:
 
     def row(self) -> tuple[bytes, bytes]:
         """Key and value of its row."""
-        kept = Kept(
+        kept = StoredAttempt(
             self.allocation,
             self.attempt,
             self.token,
@@ -241,9 +241,9 @@ def row_key(key: Key) -> bytes:
     return allocation.task_id + number
 
 
-def item_of(row: bytes) -> Item:
+def item_of(row: bytes) -> Attempt:
     """The item that a row holds."""
-    kept = decode_struct(Kept, row)
+    kept = decode_struct(StoredAttempt, row)
     item = take(kept.allocation, kept.attempt, kept.token, kept.desired)
     item.state, item.stop_wanted, item.restarts = kept.state, kept.stop_wanted, kept.restarts
     item.reason, item.exit_code, item.oom_killed = kept.reason, kept.exit_code, kept.oom_killed
@@ -254,7 +254,7 @@ def item_of(row: bytes) -> Item:
     return item
 
 
-def take(allocation: AllocationId, attempt: int, token: Token, desired: Desired | None) -> Item:
+def take(allocation: AllocationId, attempt: int, token: Token, desired: Desired | None) -> Attempt:
     """A new item, with its specification read where there is one."""
     spec = parse_spec(desired.signed.request.spec_json) if desired is not None else None
-    return Item(allocation, attempt, token, desired, spec)
+    return Attempt(allocation, attempt, token, desired, spec)

@@ -9,32 +9,32 @@ whether it is wanted, and only an order may stop it.
 
 from collections.abc import Mapping
 
-from p2pool.core.worker.attempt import Item, Key
+from p2pool.core.worker.attempt import Attempt, Key
 from p2pool.model import limits
 from p2pool.model.ids import Token
 from p2pool.model.messages.work import Desired
 
 
-def another_log(items: Mapping[Key, Item]) -> None:
+def another_log(items: Mapping[Key, Attempt]) -> None:
     """All items are of an earlier log now, and what was settled in it may be forgotten."""
     for item in items.values():
         item.former, item.settled = True, None
 
 
-def found(items: Mapping[Key, Item], high_water: Token) -> None:
+def found(items: Mapping[Key, Attempt], high_water: Token) -> None:
     """A container that was found, and whose label is of an earlier epoch, is of an earlier log."""
     for item in items.values():
         if item.desired is None and item.token.epoch < high_water.epoch:
             item.former = True
 
 
-def reportable(items: Mapping[Key, Item]) -> tuple[list[Item], tuple[Desired, ...]]:
+def reportable(items: Mapping[Key, Attempt]) -> tuple[list[Attempt], tuple[Desired, ...]]:
     """Items whose outcomes are to be told now, and the claims that go with them.
 
     A claim that finds no room in this report waits for the next, and so does its outcome: without
     the claim it would be taken for a copy that nobody wants.
     """
-    told: list[Item] = []
+    told: list[Attempt] = []
     claims: list[Desired] = []
     room_bytes = limits.CLAIMS_MAX_BYTES
     for item in items.values():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.core.worker import events as ev
-from p2pool.core.worker.attempt import Item, Key, take
+from p2pool.core.worker.attempt import Attempt, Key, take
 from p2pool.model import limits
 from p2pool.model.errors import NotFound
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
@@ -18,12 +18,12 @@ from p2pool.model.states import AllocationState, Health
 from p2pool.model.timing import Now
 
 S = AllocationState
-Mark = Callable[[Item], None]
+Mark = Callable[[Attempt], None]
 MISSING_LISTINGS = 2
 INTERRUPTED = "its engine or its machine was restarted"
 
 
-def listed(items: dict[Key, Item], event: ev.ContainersListed, mark: Mark, now: Now) -> None:
+def listed(items: dict[Key, Attempt], event: ev.ContainersListed, mark: Mark, now: Now) -> None:
     """Compare a listing with the items: found, changed, or gone without a word."""
     here: dict[Key, None] = {}
     interrupted = dict.fromkeys(event.interrupted)
@@ -55,7 +55,7 @@ def listed(items: dict[Key, Item], event: ev.ContainersListed, mark: Mark, now: 
                 vanished(item, mark, now)
 
 
-def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
+def seen(item: Attempt, status: ContainerStatus, mark: Mark, now: Now) -> None:
     """What a container is found to be. The same end, found again, is no other end."""
     if status.ended and _counted(item, status):
         item.container = status
@@ -82,12 +82,12 @@ def seen(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
         over(item, status.exit_code, status.oom_killed, status.error, mark, now)
 
 
-def _counted(item: Item, status: ContainerStatus) -> bool:
+def _counted(item: Attempt, status: ContainerStatus) -> bool:
     """Whether this end is known: that of the run which was counted last."""
     return status == item.container or status.started_at_ms == item.counted_ms != 0
 
 
-def cut_short(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None:
+def cut_short(item: Attempt, status: ContainerStatus, mark: Mark, now: Now) -> None:
     """It did not end by itself: its policy starts it again here, or the pool places it anew."""
     if item.ended or item.stop_wanted or _counted(item, status) or item.wants_restart(None):
         return
@@ -96,7 +96,7 @@ def cut_short(item: Item, status: ContainerStatus, mark: Mark, now: Now) -> None
 
 
 def over(
-    item: Item, exit_code: int | None, oom_killed: bool, why: str, mark: Mark, now: Now
+    item: Attempt, exit_code: int | None, oom_killed: bool, why: str, mark: Mark, now: Now
 ) -> None:
     """A container ended: for good, or until its policy starts it again."""
     item.exit_code, item.oom_killed = exit_code, oom_killed
@@ -131,13 +131,13 @@ def _because(exit_code: int | None, oom_killed: bool, why: str) -> str:
     return why or f"it ended with exit code {exit_code}"
 
 
-def vanished(item: Item, mark: Mark, now: Now) -> None:
+def vanished(item: Attempt, mark: Mark, now: Now) -> None:
     """Its container is gone without having been seen to end."""
     item.container = None
     over(item, None, False, "its container is gone", mark, now)
 
 
-def gone(item: Item, mark: Mark, now: Now) -> None:
+def gone(item: Attempt, mark: Mark, now: Now) -> None:
     """A container that was told to stop has ended."""
     if item.failing and not item.stop_wanted and not item.ended and item.container is not None:
         # It is kept as an ended one of this run, so that a restart finds it and its listing is
@@ -152,13 +152,13 @@ def gone(item: Item, mark: Mark, now: Now) -> None:
         end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
 
 
-def exceeded(item: Item, reason: str) -> None:
+def exceeded(item: Attempt, reason: str) -> None:
     """It takes more than it was given: it is ended, and no policy starts it again."""
     if item.runs and not item.ended and not item.stop_wanted:
         item.failing, item.failing_for_good = reason, True
 
 
-def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> None:
+def start_failed(item: Attempt, event: ev.StartFailed, mark: Mark, now: Now) -> None:
     """A start failed: try again where that may help."""
     item.busy = item.fetching = False
     if item.ended:
@@ -181,7 +181,7 @@ def start_failed(item: Item, event: ev.StartFailed, mark: Mark, now: Now) -> Non
         end(item, S.FAILED, f"{event.code}: {event.message}", mark)
 
 
-def move(item: Item, state: AllocationState, reason: str, mark: Mark) -> None:
+def move(item: Attempt, state: AllocationState, reason: str, mark: Mark) -> None:
     """Change state along the table."""
     if item.state is not state and item.become(state, reason):
         if state is S.RUNNING:
@@ -189,7 +189,7 @@ def move(item: Item, state: AllocationState, reason: str, mark: Mark) -> None:
         mark(item)
 
 
-def end(item: Item, state: AllocationState, reason: str, mark: Mark) -> None:
+def end(item: Attempt, state: AllocationState, reason: str, mark: Mark) -> None:
     """It is over: by way of running where the table wants that."""
     if not item.become(state, reason) and item.become(S.RUNNING):
         item.become(state, reason)
@@ -198,8 +198,8 @@ def end(item: Item, state: AllocationState, reason: str, mark: Mark) -> None:
 
 
 def drive(
-    item: Item,
-    items: Mapping[Key, Item],
+    item: Attempt,
+    items: Mapping[Key, Attempt],
     is_member: bool,
     scope: RuntimeScope,
     mark: Mark,
@@ -230,7 +230,7 @@ def drive(
     return ev.StartContainer(item.plan(scope.pool, scope.node_id))
 
 
-def _stop(item: Item, mark: Mark) -> ev.WorkerEffect | None:
+def _stop(item: Attempt, mark: Mark) -> ev.WorkerEffect | None:
     # A start whose answer was lost may have begun it: only a stop at the engine tells.
     if not item.runs and not item.failures:
         end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
@@ -240,7 +240,7 @@ def _stop(item: Item, mark: Mark) -> ev.WorkerEffect | None:
     return ev.StopContainer(item.allocation, item.attempt, item.grace_ms)
 
 
-def _stop_again(item: Item, now: Now) -> ev.WorkerEffect | None:
+def _stop_again(item: Attempt, now: Now) -> ev.WorkerEffect | None:
     """What is over and was told so must not run: the answer to its start got lost, or it was not
     there when it was looked for."""
     if not item.runs:
@@ -250,7 +250,7 @@ def _stop_again(item: Item, now: Now) -> ev.WorkerEffect | None:
     return ev.StopContainer(item.allocation, item.attempt, item.grace_ms)
 
 
-def blocked(item: Item, items: Mapping[Key, Item]) -> bool:
+def blocked(item: Attempt, items: Mapping[Key, Attempt]) -> bool:
     """Whether something here has to be gone before: an older attempt, or a holder of its GPUs."""
     mine = dict.fromkeys(item.gpus)
     for other in items.values():
@@ -262,7 +262,7 @@ def blocked(item: Item, items: Mapping[Key, Item]) -> bool:
     return False
 
 
-def to_drop(items: Mapping[Key, Item], keep_ms: int, now: Now) -> list[Item]:
+def to_drop(items: Mapping[Key, Attempt], keep_ms: int, now: Now) -> list[Attempt]:
     """Items that are over and settled: all that have no container, those that ended longer than
     `keep_ms` ago, and the oldest of those that are kept for their log lines."""
     over_items = [i for i in items.values() if i.ended and not i.news]
@@ -279,7 +279,7 @@ def to_drop(items: Mapping[Key, Item], keep_ms: int, now: Now) -> list[Item]:
     return bare + kept[:over] + old
 
 
-def _ended_before(item: Item, at_ms: int) -> bool:
+def _ended_before(item: Attempt, at_ms: int) -> bool:
     """By the engine's clock, which is this machine's; one that names no time is kept."""
     finished_ms = item.container.finished_at_ms if item.container is not None else 0
     return 0 < finished_ms < at_ms

@@ -18,7 +18,7 @@ import attrs
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core.worker import events as ev
 from p2pool.core.worker import previous_epoch, reconcile
-from p2pool.core.worker.attempt import Item, Key, item_of, row_key, take
+from p2pool.core.worker.attempt import Attempt, Key, item_of, row_key, take
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.errors import Refusal
@@ -47,7 +47,7 @@ class Worker:
     allowed: Allowed
     restored: Mapping[str, Mapping[bytes, bytes]] = attrs.field(repr=False)
     keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
-    items: dict[Key, Item] = attrs.field(factory=dict)
+    items: dict[Key, Attempt] = attrs.field(factory=dict)
     high_water: Token = ZERO_TOKEN
     listed: bool = False
     well: bool = False
@@ -137,7 +137,7 @@ class Worker:
             if item.allocation == stop.allocation and item.attempt <= stop.attempt:
                 self._stop(item)
 
-    def _stop(self, item: Item, reason: str = "") -> None:
+    def _stop(self, item: Attempt, reason: str = "") -> None:
         if not item.stop_wanted and not item.ended:
             item.stop_wanted, item.stop_reason = True, reason
             self.dirty[item.key] = None
@@ -252,10 +252,10 @@ class Worker:
                 if item is not None:
                     self._forget(item.key)
 
-    def _item(self, allocation: AllocationId, attempt: int) -> Item | None:
+    def _item(self, allocation: AllocationId, attempt: int) -> Attempt | None:
         return self.items.get((allocation, attempt))
 
-    def mark(self, item: Item) -> None:
+    def mark(self, item: Attempt) -> None:
         """An item changed in what is kept on disk."""
         self.dirty[item.key] = None
 
@@ -357,7 +357,7 @@ class Worker:
         return min(dues)
 
 
-def _status(item: Item) -> AllocationStatus:
+def _status(item: Attempt) -> AllocationStatus:
     """An item as a heartbeat says it."""
     done, total = 0, 0
     if item.progress is not None:

@@ -70,7 +70,7 @@ def _address(text: str) -> Address:
 
 
 @attrs.define
-class Chain:
+class PoolContracts:
     """The contracts of one deployment, read and written."""
 
     rpc: Rpc

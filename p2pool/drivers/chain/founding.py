@@ -24,7 +24,7 @@ from p2pool.model.ids import Address
 from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.contracts import Chain, PoolInfo
+    from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
     from p2pool.drivers.chain.writer import Sent, Writer
 
 
@@ -88,7 +88,9 @@ class Started:
     replaced: bool
 
 
-async def start_pool(chain: "Chain", writer: "Writer", pool_id: int, root: RootRecord) -> Started:
+async def start_pool(
+    chain: "PoolContracts", writer: "Writer", pool_id: int, root: RootRecord
+) -> Started:
     """Do what is missing, checked as a whole before anything is sent.
 
     Raises `Conflict`, `NotAllowed`, `NotFound`, `TransactionFailed` or `ChainUnavailable`; after

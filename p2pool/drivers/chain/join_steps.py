@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from p2pool.drivers.chain.addresses import text_of
-from p2pool.drivers.chain.contracts import Chain, NodeInfo, PoolInfo
+from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
 from p2pool.model.chain.invite import Invite
@@ -56,7 +56,7 @@ class JoinStep:
 class Joining:
     """One node's way into one pool. `writer` None: this machine has no provider key."""
 
-    chain: Chain
+    chain: PoolContracts
     pool_id: int
     node: "LocalAccount"
     units: int

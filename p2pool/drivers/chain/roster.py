@@ -26,10 +26,10 @@ from p2pool.codec.text.data_uri import read_bootstrap, read_root, requirements
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.drivers.chain.abi import function, topic
 from p2pool.drivers.chain.addresses import text_of
-from p2pool.drivers.chain.contracts import Chain
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model import limits
-from p2pool.model.chain.roster import ChainMember, Roster
+from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import ChainUnavailable, NotFound, WrongChain
 from p2pool.model.ids import Address, Digest, NodeId
 
@@ -50,7 +50,7 @@ class Block:
 @attrs.frozen
 class _Read:
     block: Block
-    roster: Roster
+    roster: ChainRoster
     read_at_s: float
     taken_at_s: float
 
@@ -59,7 +59,7 @@ class _Read:
 class RosterReader:
     """Reads the roster of one pool at a block."""
 
-    chain: Chain
+    chain: PoolContracts
     pool_id: int
 
     async def block(self, at: object) -> Block:
@@ -75,7 +75,7 @@ class RosterReader:
             int(str(found["timestamp"]), 16) * 1000,
         )
 
-    async def read(self, block: Block) -> Roster:
+    async def read(self, block: Block) -> ChainRoster:
         """The whole roster, every part of it at this block's hash."""
         at = {"blockHash": block.hash, "requireCanonical": True}
         pool = await self.chain.pool(self.pool_id, at)
@@ -97,7 +97,7 @@ class RosterReader:
                     nursery.start_soon(one, node_id)
         except* ChainUnavailable as group:
             raise ChainUnavailable(str(group.exceptions[0])) from group
-        return Roster(
+        return ChainRoster(
             block.number,
             Digest(bytes.fromhex(block.hash[2:])),
             block.time_ms,
@@ -162,7 +162,7 @@ class RosterFollower:
     full_reads: int = 0
     latest: _Read | None = None
     final: _Read | None = None
-    kept: dict[str, Roster] = attrs.field(factory=dict)
+    kept: dict[str, ChainRoster] = attrs.field(factory=dict)
 
     async def observations(self) -> AsyncIterator[ChainObserved | ChainUnreachable]:
         """One for each change, one a minute at least, and one for each way of being unreachable.

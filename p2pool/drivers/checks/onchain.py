@@ -9,7 +9,7 @@ import trio
 from p2pool.codec.text.data_uri import requirements as requirements_of
 from p2pool.codec.text.requirements import parse_requirements
 from p2pool.drivers.chain.addresses import Addresses, text_of
-from p2pool.drivers.chain.contracts import Chain, PoolInfo
+from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.model import limits
@@ -29,11 +29,11 @@ UNITS_PER_GPU = 1000
 COIN = 10**18
 
 
-def chain_of(config: AgentConfig, endpoints: tuple[str, ...] | None = None) -> Chain:
+def chain_of(config: AgentConfig, endpoints: tuple[str, ...] | None = None) -> PoolContracts:
     """The contracts of a configuration, by all of its endpoints or by some."""
     at = config.chain.addresses
     addresses = Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
-    return Chain(Rpc.to(config.chain.id, endpoints or config.chain.endpoints), addresses)
+    return PoolContracts(Rpc.to(config.chain.id, endpoints or config.chain.endpoints), addresses)
 
 
 async def read_pool(config: AgentConfig) -> tuple[PoolInfo | None, Requirements, list[Check]]:
@@ -133,7 +133,11 @@ def _pool(pool: PoolInfo) -> Check:
 
 
 async def _standing(
-    chain: Chain, pool: PoolInfo, node_id: NodeId | None, provider: Address | None, gpus: int
+    chain: PoolContracts,
+    pool: PoolInfo,
+    node_id: NodeId | None,
+    provider: Address | None,
+    gpus: int,
 ) -> list[Check]:
     """How far the node and its provider are."""
     if node_id is None:
@@ -170,7 +174,9 @@ def _registered(name: str, registered: bool, validated: bool) -> Check:
     )  # fmt: skip
 
 
-async def _provider(chain: Chain, provider: Address, to_stake: bool, gpus: int) -> list[Check]:
+async def _provider(
+    chain: PoolContracts, provider: Address, to_stake: bool, gpus: int
+) -> list[Check]:
     """Whether the provider can pay for what is still to be done."""
     name = text_of(provider)
     coin_wei = await chain.balance_wei(provider)
@@ -199,7 +205,7 @@ async def _provider(chain: Chain, provider: Address, to_stake: bool, gpus: int) 
     return checks
 
 
-async def _stake(chain: Chain, provider: Address, gpus: int) -> Check:
+async def _stake(chain: PoolContracts, provider: Address, gpus: int) -> Check:
     units = max(1, UNITS_PER_GPU * gpus)
     needed_wei = await chain.stake_needed(provider, units)
     staked_wei = await chain.stake(provider)

@@ -27,7 +27,7 @@ from p2pool.drivers.containers import safe_tree
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.model.errors import CannotStart, Conflict, DiskFull, NotFound, RuntimeUnavailable
 from p2pool.model.ids import AllocationId, TaskId
-from p2pool.model.ports.volumes import Over, Retention, Volume
+from p2pool.model.ports.volumes import Retention, TaskEnded, Volume
 from p2pool.model.tasks.spec import Mount, MountKind
 
 T = TypeVar("T")
@@ -156,7 +156,7 @@ class Volumes:
                 hint=f"Its files may be another user's: sudo rm -rf {self.root.joinpath(*parts)}",
             ) from error
 
-    def sweep(self, over: Over, in_use: frozenset[Parts], keep: Retention) -> list[str]:
+    def sweep(self, over: TaskEnded, in_use: frozenset[Parts], keep: Retention) -> list[str]:
         """Delete volumes of ended tasks that are kept no longer; the names of those deleted."""
         ended: dict[TaskId, list[tuple[Parts, dict[str, Any]]]] = {}
         now_ms = _now_ms()

@@ -27,9 +27,9 @@ from p2pool.drivers.net.events import (
     Standing,
 )
 from p2pool.drivers.net.host.host import DEFAULT_MUXER, build_host
-from p2pool.drivers.net.host.lifecycle import Service
+from p2pool.drivers.net.host.lifecycle import HostLifecycle
 from p2pool.drivers.net.patience import wait_awake
-from p2pool.drivers.net.peer_link import FRAME_CHANNELS, PROTOCOLS, SENDABLE, Link
+from p2pool.drivers.net.peer_link import FRAME_CHANNELS, PROTOCOLS, SENDABLE, PeerLink
 from p2pool.drivers.net.peers.addresses import (
     check_listen_addresses,
     expand_wildcards,
@@ -93,7 +93,7 @@ class Network:
         self._publish_send, self._publish_receive = trio.open_memory_channel[tuple[str, bytes]](
             GOSSIP_QUEUE_MAX
         )
-        self._links: dict[PeerKey, Link] = {}
+        self._links: dict[PeerKey, PeerLink] = {}
         self._log_streams = 0
         self._nursery: trio.Nursery | None = None
         self._book = PeerBook(key, random.Random(config.random_seed))
@@ -108,7 +108,7 @@ class Network:
             Channel.ANNOUNCE: config.announce_topic,
         }
         handlers = {channel: self._frame_handler(channel) for channel in FRAME_CHANNELS}
-        self._service = Service(
+        self._service = HostLifecycle(
             self._host,
             self.counters,
             opened=self._opened,
@@ -282,7 +282,7 @@ class Network:
         if link is not None:
             link.spawn(link.send_hello, self._hello_bytes)
 
-    def _link(self, peer_id: ID) -> Link | None:
+    def _link(self, peer_id: ID) -> PeerLink | None:
         """The link of a connected peer, made and told when it is new; None when not connected."""
         key = peer_key_of(peer_id)
         if key is None or self._nursery is None:
@@ -293,7 +293,7 @@ class Network:
         connections = self._host.get_network().get_connections(peer_id)
         if not connections:
             return None
-        link = self._links[key] = Link(
+        link = self._links[key] = PeerLink(
             key,
             peer_id,
             host=self._host,
@@ -308,7 +308,7 @@ class Network:
         link.spawn(self._watch_standing, link)
         return link
 
-    async def _watch_standing(self, link: Link) -> None:
+    async def _watch_standing(self, link: PeerLink) -> None:
         """Disconnect a peer about which nothing was decided in time: it said no good hello."""
         await wait_awake(HELLO_TIMEOUT_MS)
         if link.standing is None:
@@ -316,7 +316,7 @@ class Network:
             self._book.silent(link.peer_key, self._dialler.now_ms())
             await self._disconnect(link)
 
-    async def _disconnect(self, link: Link) -> None:
+    async def _disconnect(self, link: PeerLink) -> None:
         """Close all connections to a peer; `disconnected` follows."""
         try:
             await self._host.get_network().close_peer(link.peer_id)
@@ -381,7 +381,7 @@ class Network:
         link = self._link(peer_id)
         return link is not None and await link.wait_permitted(Channel.BEAT)
 
-    async def _keep_gossip(self, link: Link) -> None:
+    async def _keep_gossip(self, link: PeerLink) -> None:
         """A member's gossip stream from our side, opened after both hellos, kept while a member."""
         await link.wait_open()
         pubsub = self._service.pubsub

@@ -44,7 +44,7 @@ FRAME_CHANNELS = (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY)
 SENDABLE = (Channel.RAFT, Channel.WORK, Channel.QUERY)
 
 
-class Link:
+class PeerLink:
     """One connected peer, however many connections there are to it."""
 
     def __init__(

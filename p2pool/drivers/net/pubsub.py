@@ -42,7 +42,7 @@ from libp2p.utils import encode_varint_prefixed
 from p2pool.drivers.net.mesh import PoolRouter
 from p2pool.drivers.net.transport.frames import READ_BYTES, STREAM_ERRORS, FrameReader, reset_stream
 from p2pool.drivers.net.transport.muxer import read_some
-from p2pool.model.bounded import Rate
+from p2pool.model.bounded import TokenBuckets
 from p2pool.model.errors import Malformed
 from p2pool.model.limits import (
     DIAL_TIMEOUT_MS,
@@ -103,7 +103,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         self._check_gossip = check_gossip
         self._deliver = deliver
         self._counters = counters
-        self._origins = Rate(GOSSIP_PER_ORIGIN_PER_S, GOSSIP_PER_ORIGIN_BURST, MEMBERS_MAX)
+        self._origins = TokenBuckets(GOSSIP_PER_ORIGIN_PER_S, GOSSIP_PER_ORIGIN_BURST, MEMBERS_MAX)
         self._records: dict[ID, bytes] = {}
         self._inbound: dict[ID, trio.CancelScope] = {}
         self._outbound: dict[ID, _Outbound] = {}

@@ -22,7 +22,7 @@ class ChainMember:
 
 
 @attrs.frozen
-class Roster:
+class ChainRoster:
     """Who belongs at one block. `members` are sorted by node id."""
 
     block_number: int

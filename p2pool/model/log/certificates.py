@@ -32,7 +32,7 @@ class Link:
 
 
 @attrs.frozen
-class Chain:
+class CommitteeChain:
     """The voters of a log since its founding (or since its oldest links were dropped).
 
     `base` are the voters before the first link. Of the root record's epoch; one of another epoch
@@ -76,7 +76,7 @@ class LeaderProof:
 
     log_id: Digest
     root: RootRecord | None
-    chain: Chain
+    chain: CommitteeChain
     certificate: tuple[bytes, ...] = ()
     votes: tuple[bytes, ...] = ()
 

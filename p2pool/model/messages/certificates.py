@@ -3,7 +3,7 @@
 import attrs
 
 from p2pool.model.ids import Digest
-from p2pool.model.log.certificates import Chain
+from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Voter
 
 
@@ -59,6 +59,6 @@ class CertificatesAnswered:
 
     request: int
     log_id: Digest
-    chain: Chain
+    chain: CommitteeChain
     certificate: tuple[bytes, ...]
     votes: tuple[bytes, ...]

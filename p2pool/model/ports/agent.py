@@ -21,7 +21,7 @@ from p2pool.model.ports.volumes import VolumeKeeper
 
 
 @attrs.frozen
-class SubmitAsked:
+class SubmitCommand:
     """A signed request of any action, with the account its signature was recovered to."""
 
     signed: SignedRequest
@@ -29,7 +29,7 @@ class SubmitAsked:
 
 
 @attrs.frozen
-class ReadIndexAsked:
+class ReadIndexCommand:
     """Wait until this agent has applied what was committed at the leader when asked."""
 
 
@@ -40,16 +40,16 @@ class InviteOffered:
     invite: Invite
 
 
-Ask = SubmitAsked | ReadIndexAsked | InviteOffered
+Ask = SubmitCommand | ReadIndexCommand | InviteOffered
 
 
 @attrs.frozen
-class LogEndsAsked:
+class LogEndsCommand:
     """Which logs the agents hold that can be reached from here."""
 
 
 @attrs.frozen
-class HeldBy:
+class LogHolder:
     """A node, and the log that it says it holds."""
 
     node_id: NodeId
@@ -61,7 +61,7 @@ class HeldBy:
 class LogEnds:
     """The logs that are held, by node id, and connected members that did not answer in time."""
 
-    found: tuple[HeldBy, ...]
+    found: tuple[LogHolder, ...]
     silent: tuple[NodeId, ...]
 
 

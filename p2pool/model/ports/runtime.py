@@ -17,7 +17,7 @@ import attrs
 
 from p2pool.model.ids import AllocationId, Digest, NodeId, PoolRef, Token
 from p2pool.model.messages.task_streams import LogChunks
-from p2pool.model.ports.volumes import Over, Retention, VolumeKeeper
+from p2pool.model.ports.volumes import Retention, TaskEnded, VolumeKeeper
 from p2pool.model.states import Health
 from p2pool.model.tasks.spec import PullPolicy, TaskSpec
 
@@ -141,7 +141,7 @@ class RuntimeChanged:
 
 
 @attrs.frozen
-class Held:
+class RunningCopy:
     """A copy that runs here, and what it asked for."""
 
     allocation: AllocationId
@@ -227,11 +227,11 @@ class ContainerRuntime(Protocol):
         """What tasks keep on this machine."""
         ...
 
-    async def overused(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+    async def overused(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
         """Which of these copies hold more of the disk than they asked for."""
         ...
 
-    async def tidy(self, over: Over, keep: Retention) -> tuple[str, ...]:
+    async def tidy(self, over: TaskEnded, keep: Retention) -> tuple[str, ...]:
         """Delete what is kept no longer: volumes of ended tasks, images over the owner's limit.
 
         What went, by name.

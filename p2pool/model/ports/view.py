@@ -7,7 +7,7 @@ since the Unix epoch; 0 means never.
 
 import attrs
 
-from p2pool.model.chain.roster import Roster
+from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import (
     Address,
     AllocationId,
@@ -122,8 +122,8 @@ class View:
     commit_index: int
     applied_index: int
     configuration: Configuration
-    roster: Roster | None
-    roster_final: Roster | None
+    roster: ChainRoster | None
+    roster_final: ChainRoster | None
     roster_age_ms: int
     nodes: tuple[NodeView, ...] = ()
     tasks: tuple[TaskView, ...] = ()

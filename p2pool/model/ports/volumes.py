@@ -44,7 +44,7 @@ class Retention:
     keep_for_s: int
 
 
-Over = Callable[[TaskId, int], bool]
+TaskEnded = Callable[[TaskId, int], bool]
 """Whether a task is known to have ended, by when something of it was last started here."""
 
 

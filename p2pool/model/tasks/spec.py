@@ -99,7 +99,7 @@ class Mount:
 
 
 @attrs.frozen
-class Port:
+class PublishedPort:
     """A published TCP or UDP port. `host` 0: the engine chooses."""
 
     container: int
@@ -135,7 +135,7 @@ class TaskSpec:
     gang: bool = False
     constraints: tuple[Constraint, ...] = ()
     mounts: tuple[Mount, ...] = ()
-    ports: tuple[Port, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
     restart: RestartPolicy = RestartPolicy()
     deadline_s: int = 0
     stop_grace_s: int = limits.STOP_GRACE_DEFAULT_S

@@ -7,14 +7,14 @@ from typing import Any, cast
 import attrs
 import pytest
 
-from p2pool.agent.containers.disk_gc import Tidy
+from p2pool.agent.containers.disk_gc import DiskCollector
 from p2pool.agent.loop import Loop
-from p2pool.core.worker.attempt import Item
+from p2pool.core.worker.attempt import Attempt
 from p2pool.core.worker.events import QuotaExceeded
 from p2pool.drivers.config.schema import VolumesConfig
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId
-from p2pool.model.ports.runtime import ContainerRuntime, Held, Overuse
+from p2pool.model.ports.runtime import ContainerRuntime, Overuse, RunningCopy
 from p2pool.model.states import AllocationState
 from p2pool.model.tasks.spec import Mount, MountKind, Resources, TaskSpec
 
@@ -25,7 +25,7 @@ LONG_AGO_MS, NOW_MS = 1, time.time_ns() // 1_000_000
 class FakeLoop:
     """A loop whose node is what a test says, and that keeps what it is told."""
 
-    def __init__(self, state: Any, *items: Item) -> None:
+    def __init__(self, state: Any, *items: Attempt) -> None:
         worker = SimpleNamespace(items={item.key: item for item in items})
         context = SimpleNamespace(ledger=SimpleNamespace(state=state))
         self.node = SimpleNamespace(worker=worker, context=context)
@@ -38,16 +38,16 @@ class FakeLoop:
 class FakeRuntime:
     """Everything that it is asked about is over its quota."""
 
-    async def overused(self, held: tuple[Held, ...]) -> tuple[Overuse, ...]:
+    async def overused(self, held: tuple[RunningCopy, ...]) -> tuple[Overuse, ...]:
         return tuple(Overuse(one.allocation, one.attempt, "too much") for one in held)
 
 
-def item(state: AllocationState, spec: TaskSpec | None, replica: int = 0) -> Item:
-    return Item(AllocationId(TASK, replica), 1, ZERO_TOKEN, None, spec, state)
+def item(state: AllocationState, spec: TaskSpec | None, replica: int = 0) -> Attempt:
+    return Attempt(AllocationId(TASK, replica), 1, ZERO_TOKEN, None, spec, state)
 
 
-def tidy(loop: FakeLoop) -> Tidy:
-    return Tidy(cast(ContainerRuntime, FakeRuntime()), cast(Loop, loop), VolumesConfig())
+def tidy(loop: FakeLoop) -> DiskCollector:
+    return DiskCollector(cast(ContainerRuntime, FakeRuntime()), cast(Loop, loop), VolumesConfig())
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pool.agent.containers.engine_restarts import Interruptions
+from p2pool.agent.containers.engine_restarts import EngineRestarts
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus
@@ -23,9 +23,9 @@ def status(
     )  # fmt: skip
 
 
-def after_a_listing() -> Interruptions:
+def after_a_listing() -> EngineRestarts:
     """An agent that has seen the container run, at 10,000."""
-    made = Interruptions(booted_ms=0)
+    made = EngineRestarts(booted_ms=0)
     made.judge([status()], 10_000, 10_000)
     return made
 
@@ -72,10 +72,10 @@ def test_what_was_killed_while_the_engine_was_away_ended_with_it() -> None:
 def test_after_a_reboot_it_is_known_by_the_machine() -> None:
     """A new agent finds what began before the boot and was killed; a mere restart finds nothing."""
     killed = status(137, 20_000, started_ms=5_000)
-    assert Interruptions(booted_ms=30_000).judge([killed], 60_000, 60_000).interrupted == (KEY,)
-    assert Interruptions(booted_ms=1_000).judge([killed], 60_000, 60_000).interrupted == ()
+    assert EngineRestarts(booted_ms=30_000).judge([killed], 60_000, 60_000).interrupted == (KEY,)
+    assert EngineRestarts(booted_ms=1_000).judge([killed], 60_000, 60_000).interrupted == ()
     finished = status(0, 20_000, started_ms=5_000)
-    assert Interruptions(booted_ms=30_000).judge([finished], 60_000, 60_000).interrupted == ()
+    assert EngineRestarts(booted_ms=30_000).judge([finished], 60_000, 60_000).interrupted == ()
 
 
 def test_a_listing_that_was_under_way_when_the_engine_left_takes_nothing_back() -> None:

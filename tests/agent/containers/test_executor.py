@@ -7,7 +7,7 @@ import attrs
 import trio
 import trio.testing
 
-from p2pool.agent.containers.executor import Work
+from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import SOCKET_NAME, TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
@@ -79,7 +79,7 @@ async def test_a_listing_from_before_a_removal_does_not_bring_it_back(tmp_path: 
     """Else it would be taken for a container that nobody knows, and told as ended once more."""
     runtime, inbox = SlowLister(ENDED), Inbox()
     metrics = Metrics(lambda: 0, lambda: 0)
-    work = Work(runtime, inbox, TaskMetrics(tmp_path), metrics)  # type: ignore[arg-type]
+    work = ContainerExecutor(runtime, inbox, TaskMetrics(tmp_path), metrics)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(work.run)
         await trio.testing.wait_all_tasks_blocked()
@@ -99,7 +99,7 @@ async def test_a_listing_from_before_a_start_leaves_it_its_socket(tmp_path: Path
     knows, takes it away."""
     runtime, inbox = SlowLister(), Inbox()
     sockets = TaskMetrics(tmp_path)
-    work = Work(runtime, inbox, sockets, Metrics(lambda: 0, lambda: 0))  # type: ignore[arg-type]
+    work = ContainerExecutor(runtime, inbox, sockets, Metrics(lambda: 0, lambda: 0))  # type: ignore[arg-type]
     plan = ContainerPlan(COPY, 1, Token(1, 1, 1), TaskSpec("t", "i"), Digest(b"h" * 32))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sockets.run)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from p2pool.agent.wire.ingress import NOBODY, Gate
+from p2pool.agent.wire.ingress import NOBODY, Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.inputs import OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
@@ -55,17 +55,17 @@ def peer() -> Peer:
 
 
 @pytest.fixture
-def gate(peer: Peer) -> Gate:
+def gate(peer: Peer) -> Ingress:
     """A gate that knows the usual sender's binding."""
-    return Gate(POOL, {peer.node_id: peer.peer_key}.get)
+    return Ingress(POOL, {peer.node_id: peer.peer_key}.get)
 
 
-def met(gate: Gate, peer: Peer) -> None:
+def met(gate: Ingress, peer: Peer) -> None:
     """The peer has said hello."""
     assert gate.frame(Channel.HELLO, peer.peer_key, peer.hello(), NOW)
 
 
-def test_a_frame_counts_after_hello_only(gate: Gate, peer: Peer) -> None:
+def test_a_frame_counts_after_hello_only(gate: Ingress, peer: Peer) -> None:
     """Until a peer has shown who it is, it has said nothing."""
     ping = peer.sealer.seal(Ping(1), NOW)[1]
     assert gate.frame(Channel.QUERY, peer.peer_key, ping, NOW) == []
@@ -74,14 +74,14 @@ def test_a_frame_counts_after_hello_only(gate: Gate, peer: Peer) -> None:
     assert [type(t) for t in taken] == [Received]
 
 
-def test_a_frame_counts_from_its_own_connection_only(gate: Gate, peer: Peer) -> None:
+def test_a_frame_counts_from_its_own_connection_only(gate: Ingress, peer: Peer) -> None:
     """Who passes another's frame on is not the other."""
     met(gate, peer)
     ping = peer.sealer.seal(Ping(1), NOW)[1]
     assert gate.frame(Channel.QUERY, Peer(2).peer_key, ping, NOW) == []
 
 
-def test_a_hello_is_for_its_own_binding(gate: Gate, peer: Peer) -> None:
+def test_a_hello_is_for_its_own_binding(gate: Ingress, peer: Peer) -> None:
     """Another's binding under one's own key is refused; a bootstrap node has none."""
     other = Peer(2)
     stolen = Hello("1", other.binding(), StoreId(b"s" * 16), ())
@@ -92,7 +92,7 @@ def test_a_hello_is_for_its_own_binding(gate: Gate, peer: Peer) -> None:
     assert gate.frame(Channel.HELLO, peer.peer_key, plain, NOW)
 
 
-def test_replayed_foreign_and_old_messages_are_refused(gate: Gate, peer: Peer) -> None:
+def test_replayed_foreign_and_old_messages_are_refused(gate: Ingress, peer: Peer) -> None:
     """Twice, of another pool, of an earlier life, or half a minute off: counted, and dropped."""
     data = peer.announcement()
     assert gate.gossip(Channel.ANNOUNCE, data, NOW)
@@ -110,7 +110,7 @@ def test_replayed_foreign_and_old_messages_are_refused(gate: Gate, peer: Peer) -
     assert gate.counters["bad-signature"] == 1
 
 
-def test_a_message_of_another_channel_is_refused(gate: Gate, peer: Peer) -> None:
+def test_a_message_of_another_channel_is_refused(gate: Ingress, peer: Peer) -> None:
     """A question is a question wherever it travels, so it travels on its own channel."""
     met(gate, peer)
     ping = peer.sealer.seal(Ping(1), NOW)[1]
@@ -118,7 +118,7 @@ def test_a_message_of_another_channel_is_refused(gate: Gate, peer: Peer) -> None
     assert gate.counters["not-for-us"] == 1
 
 
-def test_oversized_bytes_are_refused(gate: Gate, peer: Peer) -> None:
+def test_oversized_bytes_are_refused(gate: Ingress, peer: Peer) -> None:
     """Before anything is looked at."""
     assert not gate.check_gossip(Channel.BEAT, bytes(limits.GOSSIP_MESSAGE_MAX_BYTES + 1))
     assert gate.frame(
@@ -126,14 +126,14 @@ def test_oversized_bytes_are_refused(gate: Gate, peer: Peer) -> None:
     ) == []  # fmt: skip
 
 
-def test_gossip_of_an_unknown_node_asks_who_it_is(gate: Gate) -> None:
+def test_gossip_of_an_unknown_node_asks_who_it_is(gate: Ingress) -> None:
     """Its bytes are good, but nobody has introduced it."""
     other = Peer(3)
     taken = gate.gossip(Channel.ANNOUNCE, other.announcement(), NOW)
     assert taken == [StrangerHeard(other.node_id, other.peer_key)]
 
 
-def test_only_good_bindings_come_through(gate: Gate, peer: Peer) -> None:
+def test_only_good_bindings_come_through(gate: Ingress, peer: Peer) -> None:
     """Bindings that are handed on carry their own proof; the first forgery ends the reading."""
     met(gate, peer)
     late = Peer(4).binding()
@@ -151,7 +151,7 @@ def test_only_good_bindings_come_through(gate: Gate, peer: Peer) -> None:
 
 
 def test_a_lie_about_bindings_costs_one_check_of_signatures(
-    gate: Gate, peer: Peer, monkeypatch: pytest.MonkeyPatch
+    gate: Ingress, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many forgeries a guest puts into one frame."""
     met(gate, peer)
@@ -170,7 +170,7 @@ def test_a_lie_about_bindings_costs_one_check_of_signatures(
 
 
 def test_hellos_of_strangers_push_out_nobody_who_is_heard(
-    gate: Gate, peer: Peer, monkeypatch: pytest.MonkeyPatch
+    gate: Ingress, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A member that speaks is remembered, whatever number of newcomers says hello."""
     monkeypatch.setattr(limits, "PEERS_TRACKED_MAX", 2)
@@ -186,7 +186,7 @@ def beats(of: int) -> tuple[bytes, ...]:
     return tuple(bytes([n % 256]) * 20 for n in range(of))
 
 
-def test_a_guest_may_say_little(gate: Gate, peer: Peer) -> None:
+def test_a_guest_may_say_little(gate: Ingress, peer: Peer) -> None:
     """What is over its rate is refused unopened, whatever it is, and another guest is heard."""
     met(gate, peer)
     for number in range(limits.GUEST_FRAMES_BURST - 1):
@@ -207,7 +207,7 @@ def test_a_guest_may_say_little(gate: Gate, peer: Peer) -> None:
 
 def test_a_member_may_say_much(peer: Peer) -> None:
     """Raft and orders know no such bound."""
-    gate = Gate(POOL, {peer.node_id: peer.peer_key}.get, member=lambda node_id: True)
+    gate = Ingress(POOL, {peer.node_id: peer.peer_key}.get, member=lambda node_id: True)
     met(gate, peer)
     for number in range(2 * limits.GUEST_FRAMES_BURST):
         ping = peer.sealer.seal(Ping(number), NOW)[1]
@@ -218,7 +218,7 @@ def test_a_member_may_say_much(peer: Peer) -> None:
 def test_heartbeats_that_nobody_asked_for_are_not_opened(peer: Peer, asked: bool) -> None:
     """A thousand of them fit into a frame."""
     known = {peer.node_id: peer.peer_key}.get
-    gate = Gate(POOL, known, worth=lambda verified, enclosed, now: asked)
+    gate = Ingress(POOL, known, worth=lambda verified, enclosed, now: asked)
     met(gate, peer)
     told = peer.sealer.seal(BeatsAnswered(1, beats(50)), NOW)[1]
     assert gate.frame(Channel.QUERY, peer.peer_key, told, NOW) == []
@@ -229,7 +229,7 @@ def test_heartbeats_that_nobody_asked_for_are_not_opened(peer: Peer, asked: bool
 @given(data=st.binary(max_size=300), channel=st.sampled_from(list(Channel)))
 def test_any_bytes_are_survived(data: bytes, channel: Channel) -> None:
     """Garbage is counted."""
-    gate = Gate(POOL, lambda node_id: None)
+    gate = Ingress(POOL, lambda node_id: None)
     assert gate.frame(channel, PeerKey(b"k" * 32), data, NOW) == []
     assert not gate.check_gossip(channel, data)
     assert gate.counters.total() == 2

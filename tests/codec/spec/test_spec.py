@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from p2pool.codec.spec.spec import parse_spec, spec_hash, spec_json
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
-from p2pool.model.tasks.spec import Mount, MountKind, Port, RestartMode, TaskSpec
+from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, RestartMode, TaskSpec
 
 FULL: dict[str, Any] = {
     "name": "train",
@@ -62,7 +62,7 @@ def test_full_specification_comes_back() -> None:
     assert (spec.name, spec.replicas, spec.gang) == ("train", 3, True)
     assert spec.environment == (("A", ""), ("LR", "0.1"))
     assert spec.mounts == (Mount(MountKind.TASK, "/data", "data", keep_s=60),)
-    assert spec.ports == (Port(80, 8080, "udp"),)
+    assert spec.ports == (PublishedPort(80, 8080, "udp"),)
     assert spec.restart.mode is RestartMode.ON_FAILURE
     assert parse_spec(spec_json(spec)) == spec
     untouched = [f.name for f in attrs.fields(TaskSpec) if getattr(spec, f.name) == f.default]

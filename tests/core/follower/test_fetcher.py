@@ -2,7 +2,7 @@
 
 from random import Random
 
-from p2pool.core.follower.fetcher import FETCH_TIMEOUT_MS, Ask, Entries, Replica, Whole
+from p2pool.core.follower.fetcher import FETCH_TIMEOUT_MS, Ask, Entries, LogFetcher, Whole
 from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey
 from p2pool.model.log.raft import Entry
@@ -22,13 +22,15 @@ def entries(first: int, last: int) -> tuple[Entry, ...]:
     return tuple(Entry(i, 1, 0, i, b"") for i in range(first, last + 1))
 
 
-def behind(target: int) -> Replica:
-    replica = Replica(Random(1), log_id=LOG)
+def behind(target: int) -> LogFetcher:
+    replica = LogFetcher(Random(1), log_id=LOG)
     replica.heard(Announcement(LOG, 1, 1, target, Digest(b"d" * 32)), 3, at(0))
     return replica
 
 
-def ask(replica: Replica, now_ms: int, peers: tuple[PeerKey, ...] = (A,), request: int = 7) -> Ask:
+def ask(
+    replica: LogFetcher, now_ms: int, peers: tuple[PeerKey, ...] = (A,), request: int = 7
+) -> Ask:
     asked = replica.tick(request, peers, 3, at(now_ms))
     assert asked is not None
     return asked
@@ -81,7 +83,7 @@ def test_an_empty_answer_is_not_asked_for_in_a_tight_loop() -> None:
 
 def test_where_somebody_else_had_no_time_either_the_leader_is_asked_next() -> None:
     """Soon, and once: a leader that has no more itself is left alone for a while too."""
-    replica = Replica(Random(1), log_id=LOG)
+    replica = LogFetcher(Random(1), log_id=LOG)
     said = Announcement(LOG, 1, 1, 9, Digest(b"d" * 32))
     replica.heard(said, 3, at(0), B)
     replica.tick(7, (A,), 3, at(100))
@@ -95,7 +97,7 @@ def test_where_somebody_else_had_no_time_either_the_leader_is_asked_next() -> No
 def test_who_is_known_to_have_it_is_asked_at_once() -> None:
     """A reader waits: there is no spread, and no guess at who may have it."""
     for seed in range(10):
-        replica = Replica(Random(seed), log_id=LOG)
+        replica = LogFetcher(Random(seed), log_id=LOG)
         replica.want(9, 1000, at(5), B)
         assert replica.wakeup_ms() == 5
         assert ask(replica, 5, (A, B)).peer_key == B

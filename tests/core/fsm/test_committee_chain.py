@@ -6,14 +6,14 @@ from p2pool.core.fsm import committee_chain as ch
 from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.model import limits
 from p2pool.model.ids import Address, PoolRef
-from p2pool.model.log.certificates import Chain
+from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.entries import ChangeCertified
 from tests.wire.committee import A, B, C, D, Member, voters
 
 
-def grown(*steps: tuple[Member, ...]) -> Chain:
+def grown(*steps: tuple[Member, ...]) -> CommitteeChain:
     """The chain of these committees, one entry apart, none certified."""
-    chain = Chain()
+    chain = CommitteeChain()
     for index, members in enumerate(steps, start=1):
         chain = ch.extended(chain, 1, voters(members), index, 1, index * 1000)
     return chain
@@ -22,7 +22,7 @@ def grown(*steps: tuple[Member, ...]) -> Chain:
 def test_the_founder_needs_no_link() -> None:
     """The root record certifies it; learners alone are no change either."""
     chain = grown((A,), (A,), (A,))
-    assert chain == Chain(1, voters([A]))
+    assert chain == CommitteeChain(1, voters([A]))
     assert ch.open_link(chain) is None
 
 
@@ -75,7 +75,7 @@ def test_the_oldest_links_are_dropped_and_counted() -> None:
 def test_another_epoch_begins_another_chain() -> None:
     """What the old log's voters said is nothing to the new one's."""
     chain = ch.extended(grown((A,), (A, B)), 2, voters([D]), 9, 1, 0)
-    assert chain == Chain(2, voters([D]))
+    assert chain == CommitteeChain(2, voters([D]))
 
 
 def test_the_chain_is_in_the_snapshot() -> None:

@@ -10,7 +10,7 @@ from p2pool.core.fsm.permissions import RULES, may, may_read
 from p2pool.core.fsm.state import PoolState, Task, TaskRecord
 from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
-from p2pool.model.chain.roster import ChainMember, Roster
+from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.ids import Address, Digest, NodeId, PoolRef, TaskId
 from p2pool.model.log.entries import Revocation
 from p2pool.model.states import PoolStatus
@@ -23,7 +23,7 @@ CREATOR, MANAGER, PROVIDER, FRIEND, STRANGER, ZERO = (
 )
 NODE, FOREIGN = NodeId(b"n" * 20), NodeId(b"f" * 20)
 THEIRS, OWN = TaskId(b"t" * 16), TaskId(b"o" * 16)
-ROSTER = Roster(
+ROSTER = ChainRoster(
     1, Digest(b"b" * 32), 0, (ChainMember(NODE, PROVIDER, True),), CREATOR, MANAGER,
     PoolStatus.ACTIVE, None,
 )  # fmt: skip

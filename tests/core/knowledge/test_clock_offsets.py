@@ -1,6 +1,6 @@
 """Whose clock is wrong: counted among the voters, measured on connections alone."""
 
-from p2pool.core.knowledge.clock_offsets import Clocks
+from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Voter
@@ -16,9 +16,9 @@ def at(ms: int) -> Now:
     return Now(ms, 10**9 + ms)
 
 
-def judged(count: int, *offsets: int, at_ms: int = 0) -> Clocks:
+def judged(count: int, *offsets: int, at_ms: int = 0) -> ClockOffsets:
     """What voter 0 of so many concludes from how far the others' clocks are ahead of its own."""
-    clocks = Clocks(V[0].node_id)
+    clocks = ClockOffsets(V[0].node_id)
     for voter, offset_ms in zip(V[1:], offsets, strict=False):
         clocks.heard(voter.node_id, at(at_ms).wall_ms + offset_ms, at(at_ms))
     clocks.tick(Configuration(tuple(V[:count])), at(at_ms))
@@ -67,7 +67,7 @@ def test_after_a_lag_of_our_own_nothing_counts() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     """Voters only, one difference for each of the last seconds."""
-    clocks = Clocks(V[0].node_id)
+    clocks = ClockOffsets(V[0].node_id)
     for ms in range(0, 60_000, 100):
         for voter in V:
             clocks.heard(voter.node_id, at(ms).wall_ms, at(ms))

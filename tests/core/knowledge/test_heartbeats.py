@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.codec.digests import hardware_digest
-from p2pool.core.knowledge.heartbeats import Beats
+from p2pool.core.knowledge.heartbeats import Heartbeats
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, NodeId, PeerKey, StoreId, TaskId
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
@@ -40,7 +40,7 @@ def verified(sequence: int, message: Heartbeat, incarnation: int = 1) -> Verifie
 
 def test_the_first_heartbeat_is_due_at_once_and_carries_the_hardware() -> None:
     """A newcomer tells everything; what follows leaves out the record that did not change."""
-    beats = Beats(Random(1))
+    beats = Heartbeats(Random(1))
     first = beats.take_due(beat(), 3, at(0))
     assert first is not None
     assert first.hardware == HARDWARE
@@ -52,7 +52,7 @@ def test_the_first_heartbeat_is_due_at_once_and_carries_the_hardware() -> None:
 @given(members=st.integers(1, 10_000), seed=st.integers(0, 1000))
 def test_the_interval_grows_with_the_roster_with_a_tenth_of_jitter(members: int, seed: int) -> None:
     """Without a change the next heartbeat comes within the last tenth of the interval."""
-    beats = Beats(Random(seed))
+    beats = Heartbeats(Random(seed))
     beats.take_due(beat(), members, at(0))
     interval_ms = max(5_000, members * 50)
     assert interval_ms * 9 // 10 - 1 <= beats.wakeup_ms() <= interval_ms
@@ -60,7 +60,7 @@ def test_the_interval_grows_with_the_roster_with_a_tenth_of_jitter(members: int,
 
 def test_a_change_is_told_soon_but_not_more_than_once_a_second() -> None:
     """Load and the applied index are no change; an allocation or the leader is."""
-    beats = Beats(Random(1))
+    beats = Heartbeats(Random(1))
     beats.take_due(beat(), 3, at(0))
     beats.offer(attrs.evolve(beat(), load=Load(500, 500), applied_index=9))
     assert beats.take_due(beat(), 3, at(1_500)) is None
@@ -72,7 +72,7 @@ def test_a_change_is_told_soon_but_not_more_than_once_a_second() -> None:
 
 def test_only_a_newer_heartbeat_counts() -> None:
     """Late and repeated ones are dropped; a new incarnation begins anew."""
-    beats = Beats(Random(1))
+    beats = Heartbeats(Random(1))
     assert beats.hear(verified(5, beat()), at(0))
     assert not beats.hear(verified(5, beat()), at(1))
     assert not beats.hear(verified(4, beat()), at(2))
@@ -81,7 +81,7 @@ def test_only_a_newer_heartbeat_counts() -> None:
 
 def test_a_hardware_record_counts_only_for_its_own_digest() -> None:
     """A digest without its record means that the record has to be asked for."""
-    beats = Beats(Random(1))
+    beats = Heartbeats(Random(1))
     beats.hear(verified(1, beat()), at(0))
     assert beats.hardware_of(NODE) == HARDWARE
     beats.hear(verified(2, beat(b"e" * 32, None)), at(1))
@@ -96,7 +96,7 @@ def test_a_hardware_record_counts_only_for_its_own_digest() -> None:
 
 def test_a_pull_is_told_by_the_tenth() -> None:
     """A large image costs the pool ten heartbeats at most, however often its progress changes."""
-    beats = Beats(Random(5))
+    beats = Heartbeats(Random(5))
     allocation = AllocationId(TaskId(b"t" * 16), 0)
     told = 0
     for percent in range(101):

@@ -3,9 +3,9 @@
 import attrs
 import pytest
 
-from p2pool.core.knowledge.roster import ROSTER_KEY, RosterBook
+from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
 from p2pool.model import limits
-from p2pool.model.chain.roster import ChainMember, Roster
+from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.ids import Address, Digest, NodeId
 from p2pool.model.ports.store import Put
 from p2pool.model.states import Membership, PoolStatus
@@ -15,10 +15,12 @@ A, B = NodeId(b"a" * 20), NodeId(b"b" * 20)
 P = Address(b"p" * 20)
 
 
-def roster(*members: NodeId, block: int = 5, eligible: bool = True) -> Roster:
+def roster(*members: NodeId, block: int = 5, eligible: bool = True) -> ChainRoster:
     """A roster of these members at a block."""
     found = tuple(ChainMember(m, P, eligible, "" if eligible else "blacklisted") for m in members)
-    return Roster(block, Digest(bytes([block]) * 32), 1_000, found, P, P, PoolStatus.ACTIVE, None)
+    return ChainRoster(
+        block, Digest(bytes([block]) * 32), 1_000, found, P, P, PoolStatus.ACTIVE, None
+    )
 
 
 def at(ms: int) -> Now:
@@ -27,12 +29,12 @@ def at(ms: int) -> Now:
 
 
 @pytest.fixture
-def book() -> RosterBook:
+def book() -> Roster:
     """Nothing was read yet."""
-    return RosterBook()
+    return Roster()
 
 
-def test_nothing_known_is_nothing_concluded(book: RosterBook) -> None:
+def test_nothing_known_is_nothing_concluded(book: Roster) -> None:
     """Before the first reading nobody is in, and nobody is out."""
     assert not book.known
     assert not book.belongs(A)
@@ -42,7 +44,7 @@ def test_nothing_known_is_nothing_concluded(book: RosterBook) -> None:
     assert book.problem == "silent"
 
 
-def test_a_joining_counts_at_once_and_a_leaving_when_it_is_final(book: RosterBook) -> None:
+def test_a_joining_counts_at_once_and_a_leaving_when_it_is_final(book: Roster) -> None:
     """A reorganisation or a lying endpoint ejects nobody."""
     book.observe(roster(A, B), roster(A), at(0))
     assert book.belongs(B)
@@ -54,7 +56,7 @@ def test_a_joining_counts_at_once_and_a_leaving_when_it_is_final(book: RosterBoo
     assert book.membership(A) is Membership.LEFT
 
 
-def test_a_right_is_taken_away_when_it_is_final(book: RosterBook) -> None:
+def test_a_right_is_taken_away_when_it_is_final(book: Roster) -> None:
     """A blacklisting at the latest block is not enough."""
     book.observe(roster(A, eligible=False), roster(A), at(0))
     assert book.eligible(A)
@@ -62,7 +64,7 @@ def test_a_right_is_taken_away_when_it_is_final(book: RosterBook) -> None:
     assert not book.eligible(A)
 
 
-def test_the_chain_away_changes_nothing_but_the_age(book: RosterBook) -> None:
+def test_the_chain_away_changes_nothing_but_the_age(book: Roster) -> None:
     """The last roster stands."""
     book.observe(roster(A), roster(A), at(0))
     book.unreachable("silent")
@@ -70,7 +72,7 @@ def test_the_chain_away_changes_nothing_but_the_age(book: RosterBook) -> None:
     assert book.age_ms(at(600_000)) == 600_000
 
 
-def test_membership_moves_by_its_table(book: RosterBook) -> None:
+def test_membership_moves_by_its_table(book: Roster) -> None:
     """Onboarding until heard; stalled after three minutes of silence; back when heard."""
     book.observe(roster(A, B), roster(A, B), at(0))
     assert book.membership(A) is Membership.ONBOARDING
@@ -82,12 +84,12 @@ def test_membership_moves_by_its_table(book: RosterBook) -> None:
     assert book.membership(B) is Membership.MEMBER
 
 
-def test_a_restart_without_the_chain_stands_on_what_was_kept(book: RosterBook) -> None:
+def test_a_restart_without_the_chain_stands_on_what_was_kept(book: Roster) -> None:
     """The final roster is kept when it says something new, and taken up with its age."""
     (kept,) = book.observe(roster(A), roster(A), at(0))
     assert isinstance(kept, Put)
     assert book.observe(roster(A, block=6), roster(A, block=6), at(1)) == []
-    again = RosterBook()
+    again = Roster()
     again.restore({ROSTER_KEY: kept.value}.get(kept.key), at(50))
     assert again.belongs(A)
     assert again.problem

@@ -6,7 +6,7 @@ import pytest
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
 from p2pool.core.leader import decisions
 from p2pool.model import limits
-from p2pool.model.chain.roster import Roster
+from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import NodeId
 from p2pool.model.log.entries import Outcome
 from p2pool.model.states import AllocationState, Intent, Reachability
@@ -100,7 +100,7 @@ def test_a_node_that_left_loses_its_copies_at_once() -> None:
     case = Case()
     final = case.context.roster.final
     assert final is not None
-    rest: Roster = attrs.evolve(
+    rest: ChainRoster = attrs.evolve(
         final, members=tuple(m for m in final.members if m.node_id != case.away)
     )
     case.context.roster.observe(rest, rest, case.at(0))

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from p2pool.core.leader.failure_detector import AskWitness, Health, Judged, Probe, Verdict
+from p2pool.core.leader.failure_detector import AskWitness, FailureDetector, Judged, Probe, Verdict
 from p2pool.core.peers.watch import Watch
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId
@@ -17,7 +17,7 @@ class Judge:
 
     def __init__(self, members: tuple[tuple[NodeId, Address], ...]) -> None:
         """Begin to lead at 0 with these connected members to ask."""
-        self.health = Health(Random(1), 0)
+        self.health = FailureDetector(Random(1), 0)
         self.members, self.at_ms, self.requests = members, 0, 0
 
     def request(self) -> int:

@@ -10,7 +10,7 @@ from p2pool.codec.entries import decode_snapshot
 from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.fetcher import Ask
 from p2pool.core.fsm.state import Allocation, Task, TaskRecord, from_bytes
-from p2pool.core.log.pool_log import Ledger
+from p2pool.core.log.pool_log import PoolLog
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Address, AllocationId, PeerKey, PoolRef, TaskId
@@ -37,9 +37,9 @@ def whole() -> bytes:
     return snapshot
 
 
-def follower() -> tuple[Ledger, Ask]:
+def follower() -> tuple[PoolLog, Ask]:
     """One that is behind, and has asked the liar."""
-    ledger = Ledger(voter(2), POOL, Random(3))
+    ledger = PoolLog(voter(2), POOL, Random(3))
     ledger.follow_root(ROOT, Now(0, 0))
     ledger.replica.want(10_000, 1, Now(0, 0), LIAR)
     ask = catchup.ask(ledger, 1, (LIAR, HONEST), 1, Now(1, 1))
@@ -48,7 +48,7 @@ def follower() -> tuple[Ledger, Ask]:
     return ledger, ask
 
 
-def tell(ledger: Ledger, ask: Ask, data: bytes, now: Now) -> None:
+def tell(ledger: PoolLog, ask: Ask, data: bytes, now: Now) -> None:
     """The whole of a snapshot in one answer."""
     request, name = ask.message.request, ledger.log_id
     assert name is not None
@@ -119,7 +119,7 @@ def test_a_leaders_snapshot_is_looked_into_before_it_is_kept(lie: object) -> Non
     the next leader's is taken."""
     assert callable(lie)
     good = decode_snapshot(whole())
-    ledger = Ledger(voter(2), POOL, Random(3))
+    ledger = PoolLog(voter(2), POOL, Random(3))
     ledger.follow_root(ROOT, Now(0, 0))
     before = ledger.state
     ledger.take_persist()

@@ -3,7 +3,7 @@
 from random import Random
 
 from p2pool.codec.entries import encode_body
-from p2pool.core.log.pool_log import META_TABLE, Ledger
+from p2pool.core.log.pool_log import META_TABLE, PoolLog
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import Address, PoolRef
@@ -26,9 +26,9 @@ POOL = PoolRef(31337, Address(b"c" * 20), 1)
 ROOT = RootRecord(1, ME.node_id, ME.peer_key, ME.store_id)
 
 
-def founded() -> Ledger:
+def founded() -> PoolLog:
     """The only voter of a log, which leads."""
-    ledger = Ledger(ME, POOL, Random(1))
+    ledger = PoolLog(ME, POOL, Random(1))
     ledger.follow_root(ROOT, Now(0, 0))
     ledger.tick(Now(10_000, 10_000))
     assert ledger.leads
@@ -39,13 +39,13 @@ def setting(value: str) -> tuple[int, bytes]:
     return encode_body(Setting("timing", value))
 
 
-def timing(ledger: Ledger) -> Profile:
+def timing(ledger: PoolLog) -> Profile:
     assert ledger.raft is not None
     found = [p for p, t in TIMINGS.items() if t == ledger.raft.state.timing]
     return found[0]
 
 
-def written(ledger: Ledger) -> Restored:
+def written(ledger: PoolLog) -> Restored:
     """What the disk holds after everything that the ledger wrote, in the order of writing."""
     hard, snapshot, log_id = HardState(), None, None
     entries: dict[int, Entry] = {}
@@ -83,7 +83,7 @@ def test_a_setting_is_in_force_after_a_restart() -> None:
     """From the entries of the log."""
     ledger = founded()
     ledger.propose(*setting("lan"), Now(11_000, 11_000))
-    again = Ledger(ME, POOL, Random(2))
+    again = PoolLog(ME, POOL, Random(2))
     again.restore(written(ledger), Now(0, 20_000))
     assert timing(again) is Profile.LAN
 
@@ -98,11 +98,11 @@ def test_a_setting_in_a_snapshot_is_in_force() -> None:
     s = ledger.raft.state
     assert s.snapshot is not None
     assert s.log.base_index > limits.SNAPSHOT_AFTER_ENTRIES - limits.SNAPSHOT_KEEP_ENTRIES - 10
-    peer = Ledger(voter(2), POOL, Random(3))
+    peer = PoolLog(voter(2), POOL, Random(3))
     peer.follow_root(ROOT, Now(0, 0))
     peer.absorb(peer.raft.adopt_snapshot(s.snapshot))  # type: ignore[union-attr]
     assert timing(peer) is Profile.WAN
-    again = Ledger(ME, POOL, Random(2))
+    again = PoolLog(ME, POOL, Random(2))
     again.restore(written(ledger), Now(0, 20_000))
     assert timing(again) is Profile.WAN
     assert again.commit_index == ledger.commit_index

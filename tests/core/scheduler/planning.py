@@ -7,7 +7,8 @@ from p2pool.codec.entries import Record, encode_body
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import Allocation, PoolState
-from p2pool.core.scheduler.plan import Offer, Plan, plan
+from p2pool.core.scheduler.capacity import NodeOffer
+from p2pool.core.scheduler.plan import Plan, plan
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, TaskId
@@ -39,14 +40,14 @@ def offer(
     eligible: bool = True,
     reason: str = "",
     well: bool = True,
-) -> Offer:
+) -> NodeOffer:
     """A node of that number; each has a provider of its own unless one is given."""
     owner = Address((1000 + (provider or number)).to_bytes(20, "big"))
     hardware = Hardware(
         "Ryzen", cpu_milli, memory_mib * MIB, disk_mib * MIB, gpus, runtime="docker",
         architecture="x86_64",
     )  # fmt: skip
-    return Offer(node_id(number), owner, hardware, eligible, reason, well)
+    return NodeOffer(node_id(number), owner, hardware, eligible, reason, well)
 
 
 @attrs.define
@@ -89,7 +90,7 @@ class Pool:
         outcome = Outcome(copy.allocation, copy.attempt, becomes)
         self.feed(ReportApplied(copy.node_id, (outcome,)))
 
-    def run(self, *offers: Offer) -> Plan:
+    def run(self, *offers: NodeOffer) -> Plan:
         """Plan and apply the plan."""
         made = plan(self.state, offers)
         for placement in made.placements:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.tasks import wants_copy
-from p2pool.core.scheduler.capacity import need_of
-from p2pool.core.scheduler.plan import Offer, Plan, plan
+from p2pool.core.scheduler.capacity import NodeOffer, need_of
+from p2pool.core.scheduler.plan import Plan, plan
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId
 from p2pool.model.log.entries import Outcome, ReportApplied
@@ -20,7 +20,7 @@ NEWS = (S.RUNNING, S.SUCCEEDED, S.FAILED, S.STOPPED, S.LOST, S.STOPPING)
 MODELS = ("NVIDIA H100", "NVIDIA A100", "Tesla T4")
 
 
-def machines(rng: random.Random) -> tuple[Offer, ...]:
+def machines(rng: random.Random) -> tuple[NodeOffer, ...]:
     """A few machines of few providers, some mixed, some with broken cards, some that say no."""
 
     def well() -> bool:
@@ -73,7 +73,7 @@ def submission(rng: random.Random) -> dict[str, object]:
     }
 
 
-def disturb(pool: Pool, offers: tuple[Offer, ...], rng: random.Random) -> None:
+def disturb(pool: Pool, offers: tuple[NodeOffer, ...], rng: random.Random) -> None:
     """Something happens: news of copies, a judgement, a drain, a stop."""
     copies = [c for c in pool.state.all_allocations() if c.node_id is not None]
     strays = list(pool.state.strays.values())
@@ -105,7 +105,7 @@ def waiting(state: PoolState) -> list[AllocationId]:
     ]
 
 
-def check_room(state: PoolState, offers: tuple[Offer, ...]) -> None:
+def check_room(state: PoolState, offers: tuple[NodeOffer, ...]) -> None:
     """Nothing is given twice and no node is over what it offers."""
     for each in offers:
         holders, machine = state.holders(each.node_id), each.hardware
@@ -119,7 +119,7 @@ def check_room(state: PoolState, offers: tuple[Offer, ...]) -> None:
         assert len(ports) == len(set(ports))
 
 
-def check_applied(pool: Pool, made: Plan, offers: tuple[Offer, ...]) -> None:
+def check_applied(pool: Pool, made: Plan, offers: tuple[NodeOffer, ...]) -> None:
     """Every entry of a plan takes effect, whole, on nodes that may have it."""
     by_name = {each.node_id: each for each in offers}
     for placement in made.placements:

@@ -16,8 +16,8 @@ from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error
 from p2pool.drivers.containers.volumes import Parts, Volumes, parts_of, read_id, used
 from p2pool.model.ids import AllocationId
-from p2pool.model.ports.runtime import Held, Overuse, RuntimeScope
-from p2pool.model.ports.volumes import Over, Retention, Volume
+from p2pool.model.ports.runtime import Overuse, RunningCopy, RuntimeScope
+from p2pool.model.ports.volumes import Retention, TaskEnded, Volume
 from p2pool.model.tasks.spec import MountKind
 
 OVER = ("exited", "dead", "removing")
@@ -70,21 +70,21 @@ class Keeper:
             raise other_error(error) from error
         return [row for row in rows if str(row.get("State")) not in OVER]
 
-    async def sweep(self, over: Over, keep: Retention) -> Sequence[str]:
+    async def sweep(self, over: TaskEnded, keep: Retention) -> Sequence[str]:
         """Delete the volumes that are kept no longer; their names."""
         mounted = await self.in_use()
         return await self._store.in_thread(lambda: self._store.sweep(over, mounted, keep))
 
     # --- quotas -----------------------------------------------------------------------------------
 
-    async def overused(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+    async def overused(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
         """Who holds more than was asked for. See the port."""
         volumes = await self._store.in_thread(lambda: list(self._over_volumes(held)))
         files = await self._over_files(held)
         found = {(one.allocation, one.attempt): one for one in (*files, *volumes)}
         return tuple(found.values())
 
-    def _over_volumes(self, held: Sequence[Held]) -> Iterator[Overuse]:
+    def _over_volumes(self, held: Sequence[RunningCopy]) -> Iterator[Overuse]:
         for one in held:
             for mount in one.spec.mounts:
                 if not mount.size_bytes or mount.kind is MountKind.TMPFS:
@@ -97,9 +97,9 @@ class Keeper:
                     reason = f"{what}; {_mib(mount.size_bytes)} were asked for"
                     yield Overuse(one.allocation, one.attempt, reason)
 
-    async def _over_files(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+    async def _over_files(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
         """Where the storage driver has no quotas: what the engine counts that they wrote."""
-        limited: dict[tuple[AllocationId, int], Held] = {
+        limited: dict[tuple[AllocationId, int], RunningCopy] = {
             (one.allocation, one.attempt): one for one in held if one.spec.resources.disk_bytes
         }
         if not limited or not (await self._engine.support()).no_disk_quota:

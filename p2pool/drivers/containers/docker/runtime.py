@@ -43,15 +43,15 @@ from p2pool.model.messages.task_streams import LogChunks
 from p2pool.model.ports.runtime import (
     ContainerPlan,
     ContainerStatus,
-    Held,
     OnProgress,
     Overuse,
+    RunningCopy,
     RuntimeChanged,
     RuntimeInfo,
     RuntimeKind,
     RuntimeScope,
 )
-from p2pool.model.ports.volumes import Over, Retention
+from p2pool.model.ports.volumes import Retention, TaskEnded
 from p2pool.model.tasks.spec import PullPolicy
 
 EVENTS = ("start", "die", "oom", "health_status")
@@ -326,11 +326,11 @@ class DockerRuntime:
         """What tasks keep on this machine."""
         return self._keeper
 
-    async def overused(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+    async def overused(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
         """Which of these hold more of the disk than they asked for. See the port."""
         return await self._keeper.overused(held)
 
-    async def tidy(self, over: Over, keep: Retention) -> tuple[str, ...]:
+    async def tidy(self, over: TaskEnded, keep: Retention) -> tuple[str, ...]:
         """Delete what is kept no longer. See the port."""
         gone = await self._keeper.sweep(over, keep)
         return (*gone, *await self.images.collect())

@@ -50,15 +50,15 @@ from p2pool.model.messages.task_streams import LogChunks
 from p2pool.model.ports.runtime import (
     ContainerPlan,
     ContainerStatus,
-    Held,
     OnProgress,
     Overuse,
+    RunningCopy,
     RuntimeChanged,
     RuntimeInfo,
     RuntimeKind,
     RuntimeScope,
 )
-from p2pool.model.ports.volumes import Over, Retention
+from p2pool.model.ports.volumes import Retention, TaskEnded
 from p2pool.model.tasks.spec import PullPolicy, TaskSpec
 
 T = TypeVar("T")
@@ -161,11 +161,11 @@ class ProcessRuntime:
         """There are none."""
         return NoVolumes()
 
-    async def overused(self, held: Sequence[Held]) -> tuple[Overuse, ...]:
+    async def overused(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
         """Nothing of the disk is measured."""
         return ()
 
-    async def tidy(self, over: Over, keep: Retention) -> tuple[str, ...]:
+    async def tidy(self, over: TaskEnded, keep: Retention) -> tuple[str, ...]:
         """There is nothing to tidy."""
         return ()
 

@@ -52,7 +52,7 @@ class _Notifee(INotifee):  # type: ignore[misc]
         """Of no use."""
 
 
-class Service:
+class HostLifecycle:
     """A host on its way up, running, and down."""
 
     def __init__(

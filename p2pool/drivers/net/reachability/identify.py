@@ -18,7 +18,7 @@ from nacl.utils import random
 
 from p2pool.drivers.net.events import KnownPeer
 from p2pool.drivers.net.host.host import build_host
-from p2pool.drivers.net.host.lifecycle import Service
+from p2pool.drivers.net.host.lifecycle import HostLifecycle
 from p2pool.drivers.net.peers.addresses import peer_id_of, resolve
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
 from p2pool.model import limits
@@ -30,7 +30,7 @@ async def observed_host(peers: tuple[KnownPeer, ...]) -> tuple[str, str]:
     """The host that the first peer which answers sees us as, else "" and why none answered."""
     reasons: list[str] = []
     host = build_host(random(32), Counter())
-    service = Service(
+    service = HostLifecycle(
         host, Counter(), opened=lambda _: None, ended=lambda _: None, handlers={}, make_pubsub=None
     )
     async with trio.open_nursery() as nursery:
