@@ -79,7 +79,7 @@ class Agent:
             ended_keep_ms=config.runtime.ended_keep_s * 1000,
         )  # fmt: skip
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
-        inbound = self.node.inbound
+        inbound = self.node.dispatch
         self.gate = Ingress(
             self.pool, self.node.context.peers.key_of, inbound.worth, inbound.of_the_pool
         )
@@ -120,7 +120,7 @@ class Agent:
     def _hello(self) -> bytes:
         me = self.node.context.config.me
         announced = self.options.config.network.announce
-        addresses = announced or self.node.condition.addresses or self.network.addresses()
+        addresses = announced or self.node.parts.machine.addresses or self.network.addresses()
         hello = Hello(__version__, self.binding, me.store_id, addresses[: limits.ADDRESSES_MAX])
         return self.sealer.seal(hello, read_clock())[1]
 

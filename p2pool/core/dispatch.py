@@ -7,10 +7,8 @@ Invariants: a guest reaches the lines that say so and nothing else; gossip count
 whose binding is known; a message that is not taken changes nothing. Source: design, section 5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -18,7 +16,8 @@ from p2pool.core.effects import AdmitPeer, Level
 from p2pool.core.follower import replica
 from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
-from p2pool.core.inputs import Received
+from p2pool.core.inputs import Received, Sealed
+from p2pool.core.parts import Parts
 from p2pool.model.access.requests import Signers
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.raft import Voter
@@ -33,9 +32,6 @@ from p2pool.model.messages.raft import (
     VoteRequested,
 )
 from p2pool.model.timing import Now
-
-if TYPE_CHECKING:
-    from p2pool.core.node import Node
 
 
 @attrs.frozen
@@ -56,11 +52,11 @@ Take = Callable[[Any, Sender, Now], None]
 class Dispatch:
     """The table of messages of one node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, parts: Parts) -> None:
         """Look up the parts once."""
-        self.node = node
-        self.context = node.context
-        near, asks = node.neighbours, node.asks
+        self.parts = parts
+        self.context = parts.context
+        near, asks = parts.exchange, parts.requests
         self.open_to_guests: Mapping[type, Take] = {
             m.Ping: lambda x, f, now: near.ping(f.peer_key, x, now),
             m.Pong: lambda x, f, now: None,
@@ -68,7 +64,9 @@ class Dispatch:
             m.BindingsAnswered: lambda x, f, now: near.learn(f.peer_key, x, now),
             m.InviteRequested: lambda x, f, now: near.invited(f.peer_key, x, now),
             m.InviteAnswered: lambda x, f, now: near.invite_answered(f.peer_key, x, now),
-            m.CertificatesRequested: lambda x, f, now: node.proofs.asked(f.peer_key, x, now),
+            m.CertificatesRequested: lambda x, f, now: parts.certificate_exchange.asked(
+                f.peer_key, x, now
+            ),
         }
         frames = (
             VoteRequested, VoteAnswered, AppendRequested, AppendAnswered,
@@ -78,7 +76,7 @@ class Dispatch:
             **dict.fromkeys(frames, self._raft),
             m.CertificateSigned: self._signed,
             m.ConfigurationSigned: self._signed,
-            m.CertificatesAnswered: lambda x, f, now: node.proofs.told(
+            m.CertificatesAnswered: lambda x, f, now: parts.certificate_exchange.told(
                 x, f.node_id, f.peer_key, f.enclosed, now
             ),
             m.Order: self._order,
@@ -93,12 +91,12 @@ class Dispatch:
             m.StateRequested: self._state_asked,
             m.SnapshotRequested: self._state_asked,
             m.StateAnswered: self._state_told,
-            m.StoreSeenRequested: lambda x, f, now: node.oneself.witness.asked(f.peer_key, x),
-            m.StoreSeenAnswered: lambda x, f, now: node.oneself.probation.told(
+            m.StoreSeenRequested: lambda x, f, now: parts.identity.witness.asked(f.peer_key, x),
+            m.StoreSeenAnswered: lambda x, f, now: parts.identity.probation.told(
                 x, f.peer_key, f.node_id, f.enclosed, now
             ),
-            m.LogEndRequested: lambda x, f, now: node.logs_held.requested(f.peer_key, x),
-            m.LogEndAnswered: lambda x, f, now: node.logs_held.answered(f.peer_key, x, now),
+            m.LogEndRequested: lambda x, f, now: parts.log_survey.requested(f.peer_key, x),
+            m.LogEndAnswered: lambda x, f, now: parts.log_survey.answered(f.peer_key, x, now),
             m.BeatsRequested: lambda x, f, now: near.beats(f.peer_key, x, now),
             m.HardwareRequested: lambda x, f, now: near.hardware_asked(f.peer_key, x, now),
             m.HardwareAnswered: lambda x, f, now: near.hardware_told(f.peer_key, x, now),
@@ -125,7 +123,7 @@ class Dispatch:
         member = self.context.roster.belongs(header.node_id)
         kind = type(message)
         if header.peer_key == self.context.config.me.peer_key:
-            self.node.oneself.probation.shown(event.verified, now)
+            self.parts.identity.probation.shown(event.verified, now)
             return
         if isinstance(message, (m.Heartbeat, m.Announcement, m.EquivocationProven)):
             if member and self.context.peers.key_of(header.node_id) == header.peer_key:
@@ -139,7 +137,7 @@ class Dispatch:
             return
         self._alive(header.node_id, event, now)
         if sender.enclosed:
-            self.node.evidence.saw(sender.enclosed, now)
+            self.parts.equivocation.saw(sender.enclosed, now)
         take(message, sender, now)
 
     def worth(
@@ -152,12 +150,12 @@ class Dispatch:
         if not self.of_the_pool(header.node_id):
             return False
         if isinstance(message, m.BeatsAnswered):
-            return self.node.neighbours.awaits_beats(header.peer_key, message)
+            return self.parts.exchange.awaits_beats(header.peer_key, message)
         if isinstance(message, m.CertificatesAnswered):
-            return self.node.proofs.awaits(header.peer_key, message)
+            return self.parts.certificate_exchange.awaits(header.peer_key, message)
         if isinstance(message, m.Order):
             by = (header.node_id, header.peer_key)
-            return self.node.rights.worth(message, by, enclosed, now)
+            return self.parts.order_check.worth(message, by, enclosed, now)
         return not isinstance(message, m.Report) or self.context.ledger.leads
 
     def of_the_pool(self, node_id: NodeId) -> bool:
@@ -175,12 +173,12 @@ class Dispatch:
         return any(v.node_id == sender.node_id for v in before)
 
     def _alive(self, node_id: NodeId, event: Received, now: Now) -> None:
-        node = self.node
+        parts = self.parts
         if event.peer_key is None and not self._is_new(event):
             return
-        node.neighbours.alive(node_id, now)
-        if node.leader is not None:
-            node.leader.health.heard(node_id)
+        parts.exchange.alive(node_id, now)
+        if parts.leader is not None:
+            parts.leader.health.heard(node_id)
 
     def _is_new(self, event: Received) -> bool:
         """Whether gossip is newer than what was heard; a relayed heartbeat may be an old one."""
@@ -214,16 +212,16 @@ class Dispatch:
         context.effects += context.peers.greet(hello, event.peer_key, context.roster.belongs)
         node_id = context.peers.node_of(event.peer_key)
         if node_id is not None:
-            self.node.neighbours.watch.connected(node_id)
+            self.parts.exchange.watch.connected(node_id)
 
     def admitted(self, effect: AdmitPeer, now: Now) -> None:
         """A peer was judged: get to know it."""
         if effect.standing == "refused":
             return
-        self.node.neighbours.met(effect.peer_key, now)
+        self.parts.exchange.met(effect.peer_key, now)
         node_id = self.context.peers.node_of(effect.peer_key)
-        if effect.standing == "member" and node_id is not None and self.node.leader is not None:
-            self.node.leader.orders.came(node_id, now)
+        if effect.standing == "member" and node_id is not None and self.parts.leader is not None:
+            self.parts.leader.orders.came(node_id, now)
 
     # --- gossip -----------------------------------------------------------------------------------
 
@@ -235,21 +233,21 @@ class Dispatch:
     ) -> None:
         node_id = event.verified.header.node_id
         if isinstance(message, m.EquivocationProven):
-            self.node.evidence.told(event.enclosed, now)
+            self.parts.equivocation.told(event.enclosed, now)
         elif isinstance(message, m.Announcement):
-            self.node.evidence.saw(event.enclosed, now)
+            self.parts.equivocation.saw(event.enclosed, now)
             self._announced(message, node_id, event, now)
         elif self.context.beats.hear(event.verified, now):
-            self.node.oneself.witness.beat(event.verified)
+            self.parts.identity.witness.beat(event.verified)
             self.context.roster.heard(node_id, now)
-            self.node.neighbours.addresses(node_id, message.addresses)
+            self.parts.exchange.addresses(node_id, message.addresses)
 
     def _announced(self, said: m.Announcement, sender: NodeId, event: Received, now: Now) -> None:
         context, ledger = self.context, self.context.ledger
         raft = ledger.raft
         if raft is None or said.log_id != raft.state.log_id:
             return
-        self.node.proofs.announced(said, sender, event.enclosed, now)
+        self.parts.certificate_exchange.announced(said, sender, event.enclosed, now)
         if not context.certified.leads(sender, said.term, now):
             return  # It may say so; it is no leader to us without proof.
         replica.heard(ledger, said, context.roster.size(), context.peers.key_of(sender), now)
@@ -260,21 +258,21 @@ class Dispatch:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=said.commit_index
             )
-            self.node.start_anew("its state was not the leader's", now)
+            self.parts.identity.discard_log("its state was not the leader's", now)
 
     def _forwarded(self, asked: m.RequestForwarded, sender: Sender, now: Now) -> None:
         if sender.signers:  # Else nobody looked who signed it, and it is sent again.
-            self.node.asks.forwarded(sender.peer_key, asked, sender.signers[0], now)
+            self.parts.requests.forwarded(sender.peer_key, asked, sender.signers[0], now)
 
     # --- who is to go -----------------------------------------------------------------------------
 
     def _confirm_asked(self, asked: m.RemovalConfirmRequested, sender: Sender, now: Now) -> None:
         if (voter := self._voter(sender)) is not None:
-            self.node.succession.confirmations.asked(voter, asked)
+            self.parts.eligibility.confirmations.asked(voter, asked)
 
     def _confirmed(self, answer: m.RemovalConfirmed, sender: Sender, now: Now) -> None:
         if (voter := self._voter(sender)) is not None:
-            self.node.succession.confirmations.answered(voter, answer, now)
+            self.parts.eligibility.confirmations.answered(voter, answer, now)
 
     def _voter(self, sender: Sender) -> Voter | None:
         """The voter that a sender is, peer key and all."""
@@ -286,10 +284,10 @@ class Dispatch:
 
     def _raft(self, frame: Any, sender: Sender, now: Now) -> None:
         if isinstance(frame, VoteAnswered) and frame.granted:
-            self.node.evidence.saw((self._verified(frame, sender),), now)
+            self.parts.equivocation.saw((self._verified(frame, sender),), now)
         if self._claims(frame, sender, now):
             return
-        self.node.oneself.witness.frame(frame, sender.sealed)
+        self.parts.identity.witness.frame(frame, sender.sealed)
         self.context.ledger.receive(frame, sender.peer_key, now, sender.sealed)
 
     def _claims(self, frame: Any, sender: Sender, now: Now) -> bool:
@@ -307,8 +305,22 @@ class Dispatch:
 
     def _signed(self, word: Any, sender: Sender, now: Now) -> None:
         verified = self._verified(word, sender)
-        self.node.evidence.saw((verified,), now)
-        self.node.certifying.heard(verified, now)
+        self.parts.equivocation.saw((verified,), now)
+        self._to_certification(verified, now)
+
+    def sealed(self, event: Sealed, now: Now) -> None:
+        """Our own word, sealed: it counts as that of any other voter."""
+        message, raft = event.verified.message, self.context.ledger.raft
+        if not isinstance(message, VoteAnswered):
+            self._to_certification(event.verified, now)
+        elif raft is not None and message.log_id == raft.state.log_id:
+            raft.own_vote(message, event.verified.sealed)
+
+    def _to_certification(self, verified: m.Verified, now: Now) -> None:
+        """A voter's signature is said to who leads."""
+        leading = self.parts.leading
+        if leading is not None:
+            leading.certificates.heard(verified, now)
 
     def _verified(self, message: m.Message, sender: Sender) -> m.Verified:
         """The message as it was opened."""
@@ -334,11 +346,11 @@ class Dispatch:
 
     def _order(self, order: m.Order, sender: Sender, now: Now) -> None:
         """Obey a leader with a certificate in force; tell any other why it is not obeyed."""
-        context, worker = self.context, self.node.worker
+        context, worker = self.context, self.parts.worker
         if order.node_id != context.me or not context.roster.known:
             return
         by = (sender.node_id, sender.peer_key)
-        refused = self.node.rights.refusal(order, by, sender.enclosed, now)
+        refused = self.parts.order_check.refusal(order, by, sender.enclosed, now)
         if refused:
             context.log(
                 Level.WARNING, "an order is not obeyed", by=sender.node_id.hex(), why=refused
@@ -351,28 +363,30 @@ class Dispatch:
         context.tell(sender.peer_key, answer)
 
     def _order_answered(self, answer: m.OrderAnswered, sender: Sender, now: Now) -> None:
-        if self.node.leader is not None:
-            self.node.leader.orders.answered(sender.node_id, answer)
+        if self.parts.leader is not None:
+            self.parts.leader.orders.answered(sender.node_id, answer)
 
     def _report(self, report: m.Report, sender: Sender, now: Now) -> None:
         # Who led not yet when a report came in did not look at its claims: they come again.
         looked = len(sender.signers) == len(report.claims)
-        if self.node.leader is not None and self.context.ledger.leads and looked:
-            self.node.leader.reports.take(sender.node_id, report, sender.signers, now)
+        leading = self.parts.leading
+        if leading is not None and looked:
+            leading.reports.take(sender.node_id, report, sender.signers, now)
 
     def _report_answered(self, answer: m.ReportAnswered, sender: Sender, now: Now) -> None:
         """What is answered is not told again, so a leader has to have said it."""
         known = self.context.certified.known
         certified = known.leader.node_id if known is not None else None
         if sender.node_id in (self.context.leader(now), certified):
-            self.node.worker.settle(answer)
+            self.parts.worker.settle(answer)
 
     # --- health -----------------------------------------------------------------------------------
 
     def _witnessed(self, answer: m.ProbeAnswered, sender: Sender, now: Now) -> None:
-        if self.node.leader is not None:
-            self.node.leader.health.witnessed(answer.request, answer.reachable, answer.known)
+        if self.parts.leader is not None:
+            self.parts.leader.health.witnessed(answer.request, answer.reachable, answer.known)
 
     def _hinted(self, hint: m.SuspicionHinted, sender: Sender, now: Now) -> None:
-        if self.node.leader is not None and self.context.ledger.leads:
-            self.node.leader.told(sender.node_id, hint.node_id, hint.reason, now)
+        leading = self.parts.leading
+        if leading is not None:
+            leading.told(sender.node_id, hint.node_id, hint.reason, now)

@@ -13,10 +13,22 @@ from random import Random
 from typing import Any
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
-from p2pool.core import inputs, outbox
+from p2pool.core import inputs
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.dispatch import Dispatch
-from p2pool.core.effects import AnyEffect, Level, Persist, Reply
+from p2pool.core.effects import (
+    AdmitPeer,
+    AnyEffect,
+    Effect,
+    Emit,
+    Level,
+    Log,
+    Persist,
+    Publish,
+    Reply,
+    Seal,
+    SendTo,
+)
 from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.follower.order_check import OrderCheck
@@ -28,6 +40,7 @@ from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.machine import Machine
 from p2pool.core.log.pool_log import PoolLog
+from p2pool.core.parts import Between, Part, Parts
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
 from p2pool.core.peers.watch import Watch
@@ -40,19 +53,23 @@ from p2pool.core.voter.signatures import CONFIRMED_KEY, VoterSignatures
 from p2pool.core.voter.store_identity import StoreIdentity
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
+from p2pool.model.errors import P2poolError, StoreFailed, Unavailable
 from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.queries import PeerKnown
+from p2pool.model.messages.raft import TimeoutNow
 from p2pool.model.ports.agent import Accepted, InviteOffered, LogEndsCommand
 from p2pool.model.ports.runtime import RuntimeScope
-from p2pool.model.ports.store import Restored
+from p2pool.model.ports.store import PersistOp, Restored
 from p2pool.model.ports.view import View
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
 
 AnyInput = inputs.Input | WorkerInput
 NEVER_MS = 2**53
+SETTLE_ROUNDS = 16
+"""How often the parts of a node may set each other going within one step."""
 
 
 class Node:
@@ -60,57 +77,62 @@ class Node:
 
     def __init__(self, config: NodeConfig, restored: Restored, seed: int, now: Now) -> None:
         """Come back from the disk."""
-        rng = Random(seed)
-        ledger = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
-        peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
-        beats = Heartbeats(Random(rng.randrange(2**32)))
-        self.context = Context(
-            config, rng, ledger, Roster(), peers, beats, ClockOffsets(config.me.node_id)
-        )
-        self.context.started_ms = now.mono_ms
-        scope = RuntimeScope(config.pool, config.me.node_id)
-        self.rights = OrderCheck(self.context)
-        self.worker = Worker(scope, self.rights.judge, restored.tables, config.ended_keep_ms)
-        self.neighbours = PeerExchange(self.context, Watch(config.me.node_id))
-        self.asks = ClientRequests(self.context)
-        self.logs_held = LogSurvey(self.context)
-        self.succession = LeaderEligibility(self.context, RemovalAgreement(self.context))
-        self.leader: Leader | None = None
-        self.certifying = VoterSignatures(self, restored.tables["meta"].get(CONFIRMED_KEY))
-        self.proofs = CertificateExchange(self.context)
-        self.evidence = EquivocationLog(self.context)
-        self.evidence.restore(restored.tables[EVIDENCE_TABLE].values())
-        self.inbound = Dispatch(self)
-        self.condition = Machine(self.context, self.worker, self.neighbours, self.succession)
-        self.oneself = StoreIdentity(self)
+        self.context = _context(config, Random(seed), now)
+        self.parts = _parts(self.context, restored)
+        self.dispatch = Dispatch(self.parts)
         self.revision = 0
         self.led_by: tuple[NodeId | None, int] = (None, 0)
+        self._order = self._in_order()
         self._handlers = self._table()
-        peers.restore(
+        self._restore(restored, now)
+
+    def _restore(self, restored: Restored, now: Now) -> None:
+        context, meta = self.context, restored.tables["meta"]
+        context.peers.restore(
             decode_struct(PeerKnown, row) for row in restored.tables[BINDINGS_TABLE].values()
         )
-        self.context.roster.restore(restored.tables["meta"].get(ROSTER_KEY), now)
-        ledger.restore(restored, now)
-        ledger.events.clear()  # What was applied before the restart was told then.
-        self.oneself.restore(restored.tables["meta"], now)
+        context.roster.restore(meta.get(ROSTER_KEY), now)
+        context.ledger.restore(restored, now)
+        context.ledger.events.clear()  # What was applied before the restart was told then.
+        self.parts.identity.restore(meta, now)
+
+    def _in_order(self) -> tuple[Part, ...]:
+        """Every part once, in the order in which a step goes through them."""
+        parts = self.parts
+        return (
+            self.context.roster,
+            Between(self._follow_root),
+            Between(self._check_store, parts.identity.wakeup_ms),
+            Between(self._compare_clocks),
+            parts.eligibility,
+            self.context.ledger,
+            Between(self._lead_or_not),
+            Between(self._lead, self._leader_due_ms),
+            Between(self._suspect),
+            parts.exchange,
+            parts.requests,
+            parts.log_survey,
+            parts.equivocation,
+            Between(self._fetch, self._fetch_due_ms),
+            Between(self._work, parts.worker.wakeup_ms),
+        )
 
     def _table(self) -> Mapping[type, Callable[[Any, Now], None]]:
+        context, parts = self.context, self.parts
         return {
             inputs.Ticked: lambda event, now: None,
-            inputs.Received: self.inbound.received,
-            inputs.Sealed: self.certifying.sealed,
-            inputs.OutdatedHeard: lambda e, now: self.neighbours.outdated(e, now),
-            inputs.StrangerHeard: lambda e, now: self.neighbours.stranger(e.peer_key, now),
-            inputs.ClockDiffered: lambda e, now: self.context.clocks.heard(
-                e.node_id, e.sent_at_ms, now
-            ),
-            inputs.PeerConnected: lambda e, now: self.context.peers.connect(e.peer_key),
+            inputs.Received: self.dispatch.received,
+            inputs.Sealed: self.dispatch.sealed,
+            inputs.OutdatedHeard: parts.exchange.outdated,
+            inputs.StrangerHeard: lambda e, now: parts.exchange.stranger(e.peer_key, now),
+            inputs.ClockDiffered: lambda e, now: context.clocks.heard(e.node_id, e.sent_at_ms, now),
+            inputs.PeerConnected: lambda e, now: context.peers.connect(e.peer_key),
             inputs.PeerDisconnected: self._disconnected,
             inputs.ChainObserved: self._chain_observed,
-            inputs.ChainUnreachable: lambda e, now: self.context.roster.unreachable(e.reason),
-            inputs.HardwareObserved: self.condition.hardware_observed,
-            inputs.RuntimeObserved: self.condition.runtime_observed,
-            inputs.AddressesObserved: self.condition.addresses_observed,
+            inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),
+            inputs.HardwareObserved: parts.machine.hardware_observed,
+            inputs.RuntimeObserved: parts.machine.runtime_observed,
+            inputs.AddressesObserved: parts.machine.addresses_observed,
             inputs.Asked: self._asked,
             inputs.LoopLagged: self._lagged,
             inputs.PersistFailed: self._persist_failed,
@@ -119,7 +141,7 @@ class Node:
 
     def introduce(self, binding: PeerBinding) -> None:
         """Our own binding, new or renewed: it is handed out with those of others."""
-        known = PeerKnown(binding, self.condition.addresses)
+        known = PeerKnown(binding, self.parts.machine.addresses)
         self.context.effects += self.context.peers.learn(known)
 
     # --- a step -----------------------------------------------------------------------------------
@@ -132,44 +154,32 @@ class Node:
             if handler is not None:
                 handler(event, now)
             else:
-                self.worker.step(event, now)  # type: ignore[arg-type]  # The worker's own inputs.
-        silence = self.oneself.silence()
+                self.parts.worker.step(event, now)  # type: ignore[arg-type]  # The worker's own.
+        silence = self.silence()
         if silence is not None:
-            return outbox.mute(self, silence, now)
+            return self._silenced_effects(silence, now)
         # First who was judged, answered, committed: nobody decides on what the log has overtaken.
         self.settle(now)
-        for _ in range(outbox.SETTLE_ROUNDS):
+        for _ in range(SETTLE_ROUNDS):
             self.advance(now)
             if not self.settle(now):
                 break
-        return outbox.collect(self, now)
+        return self.collect(now)
 
     def advance(self, now: Now) -> None:
         """Let every part do what is due."""
-        ledger, context = self.context.ledger, self.context
-        context.roster.tick(now)
-        if ledger.follow_root(context.roster.root, now, context.roster.root_block):
-            self._another_log(now)
-        self.oneself.tick(now)
-        context.clocks.tick(ledger.configuration, now)
-        self.succession.tick(now)
-        ledger.tick(now)
-        self._lead_or_not(now)
-        if self.leader is not None and ledger.leads:
-            self.leader.tick(now)
-        for node_id, reason in self.neighbours.missed(now):
-            if self.leader is not None and ledger.leads:
-                self.leader.hinted(node_id, reason, now)
-        context.suspects = {
-            **self.neighbours.watch.suspects(now),
-            **(self.leader.health.suspected() if self.leader is not None else {}),
-        }
-        self.neighbours.tick(now)
-        self.asks.tick(now)
-        self.logs_held.tick(now)
-        self.evidence.tick(now)
-        self._fetch(now)
-        self._work(now)
+        for part in self._order:
+            part.tick(now)
+
+    @property
+    def next_wakeup_ms(self) -> int:
+        """When `step` is wanted next, on the monotonic clock; a silent node waits to be asked."""
+        if self.silence() is not None:
+            return NEVER_MS
+        # The heartbeat is no part of a round: it is said once a step, at its end.
+        dues = [part.wakeup_ms() for part in self._order]
+        dues.append(self.parts.machine.wakeup_ms())
+        return min(due for due in dues if due is not None)
 
     def settle(self, now: Now) -> bool:
         """Tell the parts what the log did; True when there was anything, so that they go on."""
@@ -180,16 +190,31 @@ class Node:
         if any(entry.kind == EntryKind.NODE for entry in applied):
             self.context.note_judged(now)
         for entry in applied:
-            self.asks.applied(entry, now)
-            if self.leader is not None:
-                self.leader.applied(entry.index)
+            self.parts.requests.applied(entry, now)
+            if self.parts.leader is not None:
+                self.parts.leader.applied(entry.index)
         for number, index in readable:
-            self.asks.readable(number, index, now)
+            self.parts.requests.readable(number, index, now)
         for number in unreadable:
-            self.asks.unreadable(number)
+            self.parts.requests.unreadable(number)
         self._say_refused()
-        self.certifying.settle(now)
+        self._certify(now)
         return bool(applied or readable or unreadable)
+
+    def _certify(self, now: Now) -> None:
+        """Questions of a leader were applied: show each to who asked it, and to who signs it."""
+        context, parts = self.context, self.parts
+        points, context.ledger.points = context.ledger.points, []
+        for point in points:
+            if parts.leader is not None:
+                parts.leader.certificates.on_point(point, now)
+            parts.signatures.on_point(point, now)
+        diverged = parts.signatures.compare(now)
+        if diverged is not None:
+            why = "its state was not what the committee certifies"
+            discarded = parts.identity.discard_log(why, now)
+            context.certified.diverged = diverged.told(discarded=discarded)
+        parts.signatures.sign_changes(now, asked=bool(points))
 
     def _say_refused(self) -> None:
         refused, self.context.ledger.refused = self.context.ledger.refused, []
@@ -197,41 +222,64 @@ class Node:
             by = self.context.peers.node_of(peer_key) or self.context.me
             self.context.log(Level.WARNING, "a snapshot is no good, and is not taken", by=by.hex())
 
-    def start_anew(self, why: str, now: Now) -> bool:
-        """What this node holds of the log is not what the committee has: it is fetched anew, by
-        another store, for this one may have promised what it does not hold."""
-        thrown = catchup.discard(self.context.ledger, now)
-        if thrown:
-            self.oneself.probation.lost = why
-        return thrown
+    # --- between the parts ------------------------------------------------------------------------
 
-    def _another_log(self, now: Now) -> None:
+    def _follow_root(self, now: Now) -> None:
         """The chain founded another log: what was said under the last one counts no more."""
-        context, ledger = self.context, self.context.ledger
+        context, ledger, parts = self.context, self.context.ledger, self.parts
+        if not ledger.follow_root(context.roster.root, now, context.roster.root_block):
+            return
         context.announced_by, context.announced_ms, context.announced_term = None, None, 0
         context.certified.forget()
-        self.asks.deposed()
-        self.worker.another_log(ledger.epoch, now)
-        self.oneself.another_log(now)
+        parts.requests.deposed()
+        parts.worker.another_log(ledger.epoch, now)
+        parts.identity.another_log(now)
         context.log(Level.INFO, "another root record is final", epoch=ledger.epoch)
         if ledger.refusal:
             context.log(Level.WARNING, "this node founds no log", reason=ledger.refusal)
 
+    def _check_store(self, now: Now) -> None:
+        """A store that is given up for a new one leads no more."""
+        if self.parts.identity.tick(now) is not None:
+            self.parts.requests.deposed()
+
+    def _compare_clocks(self, now: Now) -> None:
+        self.context.clocks.tick(self.context.ledger.configuration, now)
+
     def _lead_or_not(self, now: Now) -> None:
-        ledger = self.context.ledger
+        ledger, parts = self.context.ledger, self.parts
         leads = ledger.role is RaftRole.LEADER
-        if self.leader is not None and (not leads or self.leader.term != ledger.term):
-            self.leader = None
-            self.asks.deposed()
+        if parts.leader is not None and (not leads or parts.leader.term != ledger.term):
+            parts.leader = None
+            parts.requests.deposed()
             self.context.log(Level.INFO, "this node leads no more", term=ledger.term)
-        if leads and self.leader is None:
+        if leads and parts.leader is None:
             self.context.note_judged(now)
-            self.leader = Leader.begin(self.context, self.succession, now)
+            parts.leader = Leader.begin(self.context, parts.eligibility, now)
             self.context.log(Level.INFO, "this node leads", term=ledger.term)
         led_by = self.context.leader(now)
         if led_by != self.led_by[0]:
             self.led_by = (led_by, now.wall_ms)
-            self.worker.connected(now)
+            parts.worker.connected(now)
+
+    def _lead(self, now: Now) -> None:
+        if (leading := self.parts.leading) is not None:
+            leading.tick(now)
+
+    def _leader_due_ms(self) -> int | None:
+        leading = self.parts.leading
+        return leading.wakeup_ms() if leading is not None else None
+
+    def _suspect(self, now: Now) -> None:
+        """Whom this node misses itself: the leader is told, who may be this very node."""
+        parts = self.parts
+        for node_id, reason in parts.exchange.missed(now):
+            if (leading := parts.leading) is not None:
+                leading.hinted(node_id, reason, now)
+        self.context.suspects = {
+            **parts.exchange.watch.suspects(now),
+            **(parts.leader.health.suspected() if parts.leader is not None else {}),
+        }
 
     def _fetch(self, now: Now) -> None:
         """Catch up with the log, being no participant."""
@@ -243,47 +291,110 @@ class Node:
             context.request()
             context.tell(ask.peer_key, ask.message)
 
+    def _fetch_due_ms(self) -> int | None:
+        ledger = self.context.ledger
+        return ledger.replica.wakeup_ms() if ledger.fetches else None
+
     def _work(self, now: Now) -> None:
         """The worker's part, and what it has to report to the leader."""
-        context = self.context
-        self.worker.member(context.roster.belongs(context.me) and not context.roster.ended)
+        context, worker = self.context, self.parts.worker
+        worker.member(context.roster.belongs(context.me) and not context.roster.ended)
         if context.roster.out_finally(context.me):
-            self.worker.leave("its node left the pool")
+            worker.leave("its node left the pool")
         elif context.roster.ended:
-            self.worker.leave("the pool has ended")
+            worker.leave("the pool has ended")
         leader, state = context.leader(now), context.ledger.state
         missed = state is not None and state.node(context.me).reachability in GONE
-        self.worker.led(leader is not None and not missed, now)
-        self.worker.tick(now)
+        worker.led(leader is not None and not missed, now)
+        worker.tick(now)
         if leader is None:
-            self.worker.wait(now)
-        report = self.worker.report(now) if leader is not None else None
+            worker.wait(now)
+        report = worker.report(now) if leader is not None else None
         if leader is None or report is None:
             return
         if leader != context.me:
             context.send(leader, report)
-        elif self.leader is not None and context.ledger.leads:
-            signers = self.worker.signers_of(report)
-            self.leader.reports.take(context.me, report, signers, now)
+        elif (leading := self.parts.leading) is not None:
+            leading.reports.take(context.me, report, worker.signers_of(report), now)
 
-    @property
-    def next_wakeup_ms(self) -> int:
-        """When `step` is wanted next, on the monotonic clock; a silent node waits to be asked."""
-        if self.oneself.silence() is not None:
-            return NEVER_MS
-        ledger = self.context.ledger
-        dues: list[int | None] = [
-            ledger.wakeup_ms,
-            self.oneself.probation.wakeup_ms(),
-            ledger.replica.wakeup_ms() if ledger.fetches else None,
-            self.leader.wakeup_ms() if self.leader is not None and ledger.leads else None,
-            self.neighbours.wakeup_ms(),
-            self.asks.wakeup_ms(),
-            self.logs_held.wakeup_ms(),
-            self.worker.wakeup_ms,
-            self.context.beats.wakeup_ms() if self.condition.speaks else None,
-        ]
-        return min(due for due in dues if due is not None)
+    # --- the end of a step ------------------------------------------------------------------------
+
+    def collect(self, now: Now) -> list[AnyEffect]:
+        """What is to be made durable first, as one effect, then what that allows to say."""
+        context, ledger = self.context, self.context.ledger
+        self.parts.machine.beat(now)
+        self._deliver_to_self(now)
+        ledger.flush()
+        sends = [SendTo(peer_key, message) for peer_key, message in ledger.send]
+        seals = [Seal(message) for message in ledger.seal]
+        events = [Emit(event) for event in ledger.events]
+        ledger.send, ledger.seal, ledger.events = [], [], []
+        work, worker_effects = self.parts.worker.take()
+        operations: list[PersistOp] = [*ledger.take_persist(), *work]
+        rest: list[AnyEffect] = []
+        for effect in context.effects:  # It may grow on the way: who is admitted is asked at once.
+            if isinstance(effect, Persist):
+                operations += effect.operations
+                continue
+            rest.append(effect)
+            if isinstance(effect, AdmitPeer):
+                self.dispatch.admitted(effect, now)
+        context.effects = []
+        first: list[AnyEffect] = [Persist(tuple(operations))] if operations else []
+        return [*first, *sends, *seals, *rest, *worker_effects, *events]
+
+    def _deliver_to_self(self, now: Now) -> None:
+        """What a leader says to the worker of its own node does not travel: it is handed over here,
+        within the step, so that a node that leads obeys itself by the same rules as any other."""
+        mine = self.context.config.me.peer_key
+        for _ in range(SETTLE_ROUNDS):
+            effects, self.context.effects = self.context.effects, []
+            to_me: list[SendTo] = []
+            for effect in effects:
+                if isinstance(effect, SendTo) and effect.peer_key == mine:
+                    to_me.append(effect)
+                else:
+                    self.context.effects.append(effect)
+            if not to_me:
+                return
+            for sent in to_me:
+                self.dispatch.from_myself(sent.message, now)
+            self.advance(now)
+            self.settle(now)
+
+    # --- silence ----------------------------------------------------------------------------------
+
+    def silence(self) -> P2poolError | None:
+        """Why this node says nothing any more, or None."""
+        failed, superseded = self.parts.machine.failed, self.context.peers.superseded
+        if failed:
+            return StoreFailed(
+                f"This agent cannot write: {failed}",
+                hint="Mend the disk (space, health), then start the agent again.",
+            )
+        if superseded:
+            return Unavailable(
+                f"This agent takes part in nothing any more: {superseded}.",
+                hint="Stop one of the two. Each agent needs a node key and a data directory of its"
+                " own; never copy either.",
+            )
+        return None
+
+    def _silenced_effects(self, error: P2poolError, now: Now) -> list[AnyEffect]:
+        """Nothing is promised any more: callers are told why, peers hear nothing. A leader may hand
+        its office on, which promises nothing, and who was superseded says once that no work is to
+        come."""
+        told: list[AnyEffect] = []
+        last = self.parts.machine.last_word(now)
+        if last is not None:
+            told.append(Publish(last))
+        for effect in self.context.effects:
+            if isinstance(effect, Reply) and isinstance(effect.result, Accepted):
+                told.append(Reply(effect.request_id, error))
+            elif isinstance(effect, (Log, Reply)) or _hands_on(effect):
+                told.append(effect)
+        self.context.effects = []
+        return [*told, *self.parts.requests.drop_all(error)]
 
     # --- inputs -----------------------------------------------------------------------------------
 
@@ -291,7 +402,7 @@ class Node:
         node_id = self.context.peers.node_of(event.peer_key)
         self.context.peers.disconnect(event.peer_key)
         if node_id is not None:
-            self.neighbours.watch.lost(node_id, now)
+            self.parts.exchange.watch.lost(node_id, now)
 
     def _chain_observed(self, event: inputs.ChainObserved, now: Now) -> None:
         context = self.context
@@ -302,29 +413,30 @@ class Node:
 
     def _asked(self, event: inputs.Asked, now: Now) -> None:
         if isinstance(event.request, InviteOffered):
-            self.neighbours.offered(event.request.invite, now)
+            self.parts.exchange.offered(event.request.invite, now)
             done = Accepted(NO_TASK, 0, self.context.leader(now))
             self.context.effects.append(Reply(event.request_id, done))
         elif isinstance(event.request, LogEndsCommand):
-            self.logs_held.asked(event, now)
+            self.parts.log_survey.asked(event, now)
         else:
-            self.asks.asked(event, now)
+            self.parts.requests.asked(event, now)
 
     def _lagged(self, event: inputs.LoopLagged, now: Now) -> None:
-        if self.leader is not None:
-            self.leader.health.lagged(now)
-        self.neighbours.lagged(now)
+        if self.parts.leader is not None:
+            self.parts.leader.health.lagged(now)
+        self.parts.exchange.lagged(now)
         self.context.clocks.lagged()
         self.context.log(Level.WARNING, "the loop was late", lag_ms=event.lag_ms)
 
     def _stop_asked(self, event: inputs.StopAsked, now: Now) -> None:
         """This agent is about to end: hand leadership on, so that nobody has to wait for it."""
-        if self.leader is not None:
-            self.leader.committee.retire(now)
+        if self.parts.leader is not None:
+            self.parts.leader.committee.retire(now)
 
     def _persist_failed(self, event: inputs.PersistFailed, now: Now) -> None:
-        self.oneself.fall_silent()
-        self.condition.failed = event.reason
+        self.parts.identity.fall_silent()
+        self.parts.leader = None
+        self.parts.machine.failed = event.reason
         self.context.log(Level.ERROR, "the disk refuses to write: silent", reason=event.reason)
 
     def view(self, now: Now) -> View:
@@ -334,10 +446,51 @@ class Node:
             self.revision,
             self.led_by[1],
             self._problems(now),
-            tuple(self.evidence.proofs.values()),
+            tuple(self.parts.equivocation.proofs.values()),
             now,
         )
 
     def _problems(self, now: Now) -> tuple[str, ...]:
-        note = self.oneself.note
-        return (*self.condition.problems(now), *((note,) if note else ()))
+        note = self.parts.identity.note
+        return (*self.parts.machine.problems(now), *((note,) if note else ()))
+
+
+def _hands_on(effect: Effect) -> bool:
+    return isinstance(effect, SendTo) and isinstance(effect.message, TimeoutNow)
+
+
+def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
+    """What the parts of a node share, as it is before anything was taken up from the disk."""
+    ledger = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
+    peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
+    beats = Heartbeats(Random(rng.randrange(2**32)))
+    clocks = ClockOffsets(config.me.node_id)
+    context = Context(config, rng, ledger, Roster(), peers, beats, clocks)
+    context.started_ms = now.mono_ms
+    return context
+
+
+def _parts(context: Context, restored: Restored) -> Parts:
+    """The parts of a node, with what each of them takes up from the disk by itself."""
+    config, tables = context.config, restored.tables
+    order_check = OrderCheck(context)
+    scope = RuntimeScope(config.pool, config.me.node_id)
+    worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
+    exchange = PeerExchange(context, Watch(config.me.node_id))
+    eligibility = LeaderEligibility(context, RemovalAgreement(context))
+    equivocation = EquivocationLog(context)
+    equivocation.restore(tables[EVIDENCE_TABLE].values())
+    return Parts(
+        context=context,
+        worker=worker,
+        order_check=order_check,
+        exchange=exchange,
+        requests=ClientRequests(context),
+        log_survey=LogSurvey(context),
+        eligibility=eligibility,
+        signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
+        certificate_exchange=CertificateExchange(context),
+        equivocation=equivocation,
+        machine=Machine(context, worker, exchange, eligibility),
+        identity=StoreIdentity(context),
+    )

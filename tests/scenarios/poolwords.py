@@ -121,7 +121,9 @@ class PoolWords:
         context = leader.node.context
         voters = len(context.ledger.configuration.voters)
         wanted = min(self.world.committee, (len(self.world.members) - 1) // 2 * 2 + 1)
-        calm = leader.node.leader is not None and leader.node.leader.health.not_before_ms
+        calm = (
+            leader.node.parts.leader is not None and leader.node.parts.leader.health.not_before_ms
+        )
         everybody = len(context.beats.newest) >= len(self.world.members)
         return voters == wanted and everybody and self.world.now_ms >= int(calm or 0)
 
@@ -182,9 +184,9 @@ class PoolWords:
         leader = self.leading()
         assert leader is not None
         assert leader.node is not None
-        assert leader.node.leader is not None
+        assert leader.node.parts.leader is not None
         now = self.world.now(leader)
-        leader.node.leader.hinted(self.machine(given[0]).node_id, "a member misses it", now)
+        leader.node.parts.leader.hinted(self.machine(given[0]).node_id, "a member misses it", now)
         return []
 
     def do_join(self, given: list[str]) -> list[str]:
@@ -281,7 +283,7 @@ class PoolWords:
     def do_suspicions(self, given: list[str]) -> list[str]:
         """`suspicions`: whom the leader suspects, and why."""
         leader = self.leading()
-        judge = leader.node.leader if leader is not None and leader.node is not None else None
+        judge = leader.node.parts.leader if leader is not None and leader.node is not None else None
         if judge is None:
             return ["nobody leads"]
         found = judge.health.suspicions.items()

@@ -107,7 +107,7 @@ class Checks:
         seen = self.seen.setdefault(m.number, Seen())
         if seen.life != (life := (m.life, name, ledger.discarded_ms)):
             seen = self.seen[m.number] = Seen(life)
-        token = m.node.worker.high_water
+        token = m.node.parts.worker.high_water
         if token < max(seen.token, self.obeyed.get(m.store_id, ZERO_TOKEN)):
             raise Violation(f"node {m.number} obeys an older token than it did")
         seen.token = token
@@ -243,7 +243,7 @@ class Checks:
         if copy.state in UNWANTED or copy.node_id != m.node_id:
             return
         if task.spec.on_disconnect is OnDisconnect.STOP and m.node is not None:
-            led_ms = m.node.worker.led_ms
+            led_ms = m.node.parts.worker.led_ms
             window_ms = task.spec.reconnect_window_s * 1000
             if led_ms is not None and self.world.now(m).mono_ms - led_ms >= window_ms >= 0:
                 return  # It heard no leader for so long, and its submitter signed that.

@@ -84,7 +84,7 @@ def _runs(state: PoolState, task: Task) -> bool:
 
 def _member(world: World, m: Machine, state: PoolState) -> Iterator[str]:
     assert m.node is not None
-    if m.node.asks.pending:
+    if m.node.parts.requests.pending:
         yield f"node {m.number} holds requests that nobody answered"
     if m.number not in world.members:
         return

@@ -59,7 +59,7 @@ class Watcher:
         node = m.node
         assert node is not None
         self.measure.terms = max(self.measure.terms, node.context.ledger.term)
-        state, leader = node.context.ledger.state, node.leader
+        state, leader = node.context.ledger.state, node.parts.leader
         if leader is None or state is None:
             self.suspects.pop(m.number, None)
             return

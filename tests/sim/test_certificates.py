@@ -195,7 +195,9 @@ def test_without_a_quorums_word_nothing_is_ordered_and_all_runs_on(
     """Two of three voters confirm nobody: orders wait, and come when they do again."""
     name = pool.run_task(0, replicas=3)
     say = VoterSignatures._agrees
-    mute = [m.node.certifying for m in pool.world.machines if m.node and m is not pool.leader()]
+    mute = [
+        m.node.parts.signatures for m in pool.world.machines if m.node and m is not pool.leader()
+    ]
     monkeypatch.setattr(
         VoterSignatures, "_agrees", lambda self, *given: self not in mute and say(self, *given)
     )
@@ -230,13 +232,13 @@ def test_a_voter_whose_clock_differs_does_not_confirm(pool: Pool) -> None:
 def test_a_voter_signs_no_time_that_its_own_clock_contradicts(pool: Pool) -> None:
     """Thirty seconds either way, as for any message; and it says so."""
     node, leader = pool.node(pool.other().number), pool.node(pool.leader().number)
-    point = list(leader.leader.certificates.questions.values())[-1].point  # type: ignore[union-attr]
+    point = list(leader.parts.leader.certificates.questions.values())[-1].point  # type: ignore[union-attr]
     now = pool.world.now()
     for offset_ms, agrees in ((0, True), (limits.CLOCK_SKEW_MAX_MS, True),
                               (limits.CLOCK_SKEW_MAX_MS + 1, False),
                               (-limits.CLOCK_SKEW_MAX_MS - 1, False)):  # fmt: skip
         asked = attrs.evolve(point.asked, at_ms=now.wall_ms + offset_ms)
-        assert node.certifying._agrees(attrs.evolve(point, asked=asked), now) is agrees
+        assert node.parts.signatures._agrees(attrs.evolve(point, asked=asked), now) is agrees
     told = [e.event for e in node.context.effects if isinstance(e, Log)]
     assert told == ["the leader's clock is not ours: it is not confirmed"] * 2
 
@@ -337,7 +339,7 @@ def test_a_committee_of_two_goes_on_without_the_one_that_is_gone(
     """It is out of the pool for good and signs nothing: the change is written down as it is."""
     leave(pool, 2)
     pool.until(lambda: check_chain(pool) == 0, 10_000)
-    leader, sign = pool.node(pool.leader().number).certifying, VoterSignatures._sign_link
+    leader, sign = pool.node(pool.leader().number).parts.signatures, VoterSignatures._sign_link
     monkeypatch.setattr(
         VoterSignatures, "_sign_link", lambda self, *given: self is leader and sign(self, *given)
     )
@@ -353,12 +355,13 @@ def test_a_voter_with_another_state_is_named_loudly(pool: Pool) -> None:
     """One of the two has a fault or lies: Raft alone does not let that happen."""
     leader, other = pool.leader(), pool.other()
     node = pool.node(leader.number)
-    gathering = list(node.leader.certificates.questions.values())[-1]  # type: ignore[union-attr]
+    certificates = node.parts.leader.certificates  # type: ignore[union-attr]
+    gathering = list(certificates.questions.values())[-1]
     word = next(v.message for v in gathering.heard.values() if v.header.node_id == other.node_id)
     assert isinstance(word, CertificateSigned)
     assert other.sealer is not None
     lie = attrs.evolve(word, state_digest=committee_hash(()))
-    node.certifying.heard(other.sealer.sealed(lie, pool.world.now()), pool.world.now())
+    certificates.heard(other.sealer.sealed(lie, pool.world.now()), pool.world.now())
     told = [e for e in node.context.effects if isinstance(e, Log) and e.level is Level.ERROR]
     assert [e.event for e in told] == ["a voter's state is not the leader's"]
     node.context.effects.clear()

@@ -239,7 +239,7 @@ def test_who_is_out_leaves_campaigning_to_the_others() -> None:
     pool.world.run(2_000)
     pool.world.members.remove(out)
     pool.world.run(10_000)
-    assert pool.node(out).succession.unwilling
+    assert pool.node(out).parts.eligibility.unwilling
     pool.world.crash(first)
     pool.until(lambda: leading(pool) == third, 20_000)
 

@@ -32,7 +32,7 @@ def say(pool: Pool, m: Machine, to: Machine, message: Message) -> None:
 
 
 def proofs(pool: Pool, number: int) -> list[Evidence]:
-    return list(pool.node(number).evidence.proofs.values())
+    return list(pool.node(number).parts.equivocation.proofs.values())
 
 
 @attrs.frozen
@@ -114,7 +114,7 @@ def test_a_liar_that_makes_up_stores_pushes_nobody_out(elected: Elected) -> None
         made_up = attrs.evolve(voter(elected.liar), store_id=StoreId(bytes([number]) * 16))
         for candidate in (third, elected.leader):
             elected.lie(voter=made_up, candidate=voter(candidate))
-    book = pool.node(third.number).evidence
+    book = pool.node(third.number).parts.equivocation
     assert len(book.proofs) == limits.EVIDENCE_PER_VOTER_MAX
     assert set(book.seen) <= {m.node_id for m in pool.world.machines}
 
@@ -202,19 +202,19 @@ def test_a_made_up_proof_is_refused(
 def test_an_honest_voter_cannot_be_made_to_sign_for_two(elected: Elected) -> None:
     """It remembers on its disk whom it confirmed, whatever another says of itself in that term."""
     pool = elected.pool
-    certifying = pool.node(elected.third.number).certifying
+    certifying = pool.node(elected.third.number).parts.signatures
     first = certifying.confirmed
     assert first is not None
     raft = pool.node(elected.third.number).context.ledger.raft
     assert raft is not None
-    point = pool.node(elected.leader.number).leader.certificates.questions.popitem()[1].point  # type: ignore[union-attr]
+    point = pool.node(elected.leader.number).parts.leader.certificates.questions.popitem()[1].point  # type: ignore[union-attr]
     raft.state.leader = voter(elected.liar)  # A second leader of one term, as it would seem.
     asked = attrs.evolve(point.asked, leader=voter(elected.liar), at_ms=pool.world.now().wall_ms)
     assert not certifying._agrees(attrs.evolve(point, asked=asked), pool.world.now())
     assert certifying.confirmed == first
     pool.world.crash(elected.third.number)
     pool.world.start(elected.third.number)
-    assert pool.node(elected.third.number).certifying.confirmed == first
+    assert pool.node(elected.third.number).parts.signatures.confirmed == first
 
 
 def test_two_words_for_two_leaders_are_a_proof_too(elected: Elected) -> None:

@@ -131,7 +131,7 @@ def test_a_state_that_is_not_the_committees_is_thrown_away(certified: bool) -> N
     if certified:
         found = known(pool, idle.number)
         assert found is not None
-        node.certifying.digests[found.commit_index] = Digest(b"other" + bytes(27))
+        node.parts.signatures.digests[found.commit_index] = Digest(b"other" + bytes(27))
     old = idle.store_id
     pool.until(lambda: idle.store_id != old, 10_000 if certified else 90_000)
     said = " ".join(node.view(pool.world.now()).problems)
@@ -149,7 +149,7 @@ def test_only_a_leader_settles_what_a_node_reports(pool: Pool) -> None:
     to = pool.other()
     liar = next(m for m in pool.world.machines if m not in (to, pool.leader()))
     pool.world.cut = {(pool.leader().number, to.number)}
-    worker = pool.node(to.number).worker
+    worker = pool.node(to.number).parts.worker
     (item,) = [i for i in worker.items.values() if i.allocation.task_id == name]
     pool.until(lambda: item.ended, 20_000)
     pool.world.said(liar, to, ReportAnswered(worker.high_water, (item.outcome(),)))

@@ -57,7 +57,7 @@ class DiskCollector:
         """The copies that run here and said how much they would write."""
         return tuple(
             RunningCopy(item.allocation, item.attempt, item.spec)
-            for item in self._loop.node.worker.items.values()
+            for item in self._loop.node.parts.worker.items.values()
             if item.state is AllocationState.RUNNING and item.spec is not None
             if item.spec.resources.disk_bytes or any(m.size_bytes for m in item.spec.mounts)
         )
@@ -75,7 +75,10 @@ class DiskCollector:
         """Whether a task is known to have ended. One that the state does not know (any more) has,
         if nothing of it was started here for a while."""
         node = self._loop.node
-        if any(i.allocation.task_id == task_id and not i.ended for i in node.worker.items.values()):
+        if any(
+            i.allocation.task_id == task_id and not i.ended
+            for i in node.parts.worker.items.values()
+        ):
             return False
         state = node.context.ledger.state
         if state is None:

@@ -42,7 +42,7 @@ async def join_pool(
     A machine that does not qualify does not set out, unless it was asked to all the same.
     """
     node = loop.node
-    while node.condition.hardware is None:
+    while node.parts.machine.hardware is None:
         await loop.wait_stepped()
     if not options.skip_checks and not node.context.roster.belongs(node.context.me):
         await wait_qualified(options, runtime)
@@ -58,7 +58,7 @@ async def join_pool(
         while wiring.invite == known:
             await loop.wait_stepped()
 
-    units = max(1, UNITS_PER_GPU * len(node.condition.hardware.gpus))
+    units = max(1, UNITS_PER_GPU * len(node.parts.machine.hardware.gpus))
     joining = Joining(
         chain, node.context.config.pool.pool_id, options.node, units, find_invite, writer
     )

@@ -136,6 +136,10 @@ class Roster:
             if rule is not None and now.mono_ms >= standing.since_ms + rule[1]:
                 self._move(node_id, rule[0], now)
 
+    def wakeup_ms(self) -> int | None:
+        """Nothing wakes a node for this alone: it is looked at in each step."""
+        return None
+
     def _move(self, node_id: NodeId, event: MembershipEvent, now: Now) -> None:
         old = self.standings.get(node_id) or Standing(Membership.APPLICANT, now.mono_ms)
         new = advance(MEMBERSHIP, old.membership, event)

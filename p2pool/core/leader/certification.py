@@ -109,8 +109,14 @@ class Certification:
 
     # --- gathering --------------------------------------------------------------------------------
 
-    def asked(self, point: CertificationPoint) -> None:
-        """Our own question was applied here: what the others are to agree with."""
+    def on_point(self, point: CertificationPoint, now: Now) -> None:
+        """A question was applied here; where it is our own: what the others are to agree with."""
+        ledger = self.context.ledger
+        if point.term != ledger.term or ledger.raft is None:
+            return
+        if point.asked.leader != self.context.config.me:
+            return
+        ledger.urge(now)
         self.questions[point.index] = Gathering(point)
         while len(self.questions) > POINTS_KEPT:
             self.questions.popitem(last=False)

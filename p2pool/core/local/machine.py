@@ -64,6 +64,10 @@ class Machine:
         """Whether this node sends heartbeats: a member that knows what it has."""
         return self.hardware is not None and self.context.roster.belongs(self.context.me)
 
+    def wakeup_ms(self) -> int | None:
+        """When the next heartbeat is due."""
+        return self.context.beats.wakeup_ms() if self.speaks else None
+
     def beat(self, now: Now) -> None:
         """Our heartbeat, where it is due; it is heard here as it is by others."""
         context = self.context

@@ -180,14 +180,13 @@ class PoolLog(Readings):
         if self.raft is not None and not self.doubted:
             self.absorb(self.raft.receive(frame, sender, now, sealed))
 
-    @property
     def wakeup_ms(self) -> int | None:
         """When `tick` is wanted next; nothing is due of a log whose disk is in doubt."""
         return self.raft.next_wakeup_ms if self.raft is not None and not self.doubted else None
 
     def tick(self, now: Now) -> None:
         """Elections and appends that are due."""
-        due_ms = self.wakeup_ms
+        due_ms = self.wakeup_ms()
         if self.raft is not None and due_ms is not None and now.mono_ms >= due_ms:
             self.absorb(self.raft.tick(now))
 

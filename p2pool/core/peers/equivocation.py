@@ -150,6 +150,10 @@ class EquivocationLog:
         self.turn += 1
         self.context.publish(EquivocationProven(evidence.first, evidence.second))
 
+    def wakeup_ms(self) -> int | None:
+        """Nothing wakes a node for this alone: it is looked at in each step."""
+        return None
+
 
 def _name(evidence: Evidence) -> Name:
     return evidence.log_id, evidence.term, evidence.voter.store_id

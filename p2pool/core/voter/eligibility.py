@@ -46,6 +46,10 @@ class LeaderEligibility:
         ledger.raft.state.patience_ms = limits.RELUCTANT_MS if self.unwilling and others else 0
         self._look_at_leader(now)
 
+    def wakeup_ms(self) -> int | None:
+        """Nothing wakes a node for this alone: it is looked at in each step."""
+        return None
+
     def reluctance(self) -> str:
         """Why this node had better not lead, or ""."""
         context = self.context

@@ -12,18 +12,15 @@ leader's, its signature says so, and the leader tells; and every node compares w
 index with what the committee certified. Source: design, sections 3, 4 and 7.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.digests import committee_hash
+from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist, Seal
 from p2pool.core.fsm.committee_chain import incomplete, open_link
-from p2pool.core.inputs import Sealed
 from p2pool.core.readings import CertificationPoint
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
@@ -31,13 +28,8 @@ from p2pool.model.ids import Digest, NodeId
 from p2pool.model.log.certificates import Link
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
-from p2pool.model.messages.raft import VoteAnswered
-from p2pool.model.messages.registry import Verified
 from p2pool.model.ports.store import Put
 from p2pool.model.timing import Now
-
-if TYPE_CHECKING:
-    from p2pool.core.node import Node
 
 META_TABLE = "meta"
 POINTS_KEPT = 8
@@ -53,13 +45,26 @@ class Confirmed:
     leader: Voter
 
 
+@attrs.frozen
+class Diverged:
+    """This node's state was another, at an index, than the one that the committee certified."""
+
+    index: int
+
+    def told(self, *, discarded: bool) -> str:
+        """What its operator is told. `discarded`: the log was thrown away here."""
+        said = f"This node's state at index {self.index} is not what the committee certifies"
+        if discarded:
+            return f"{said}: it was thrown away, and is fetched anew."
+        return f"{said}: stop it, move its store away and start it again."
+
+
 class VoterSignatures:
     """What one node signs as a voter."""
 
-    def __init__(self, node: Node, kept: bytes | None) -> None:
+    def __init__(self, context: Context, kept: bytes | None) -> None:
         """`kept`: what the disk remembers under `CONFIRMED_KEY`."""
-        self.node = node
-        self.context = node.context
+        self.context = context
         self.confirmed: Confirmed | None = None
         self.signed: tuple[int, int, NodeId | None] = (0, 0, None)
         self.digests: OrderedDict[int, Digest] = OrderedDict()
@@ -71,17 +76,44 @@ class VoterSignatures:
 
     # --- what the log says ------------------------------------------------------------------------
 
-    def settle(self, now: Now) -> None:
-        """Sign what was applied since the last time."""
+    def on_point(self, point: CertificationPoint, now: Now) -> None:
+        """A leader's question was applied: sign it where it is ours to sign, and remember what the
+        state was there."""
+        ledger, me = self.context.ledger, self.context.config.me
+        current = point.term == ledger.term and ledger.raft is not None
+        if current and me in point.voters and self._agrees(point, now):
+            assert ledger.log_id is not None
+            word = CertificateSigned(
+                ledger.log_id, point.term, point.asked.leader, me, committee_hash(point.voters),
+                point.index, point.state_digest, point.asked.at_ms,
+            )  # fmt: skip
+            self._say(point.asked.leader, word)
+        self.digests[point.index] = point.state_digest
+        while len(self.digests) > POINTS_KEPT:
+            self.digests.popitem(last=False)
+
+    def compare(self, now: Now) -> Diverged | None:
+        """Is what the committee certified the state that this node had there, voter or not?"""
+        context, known = self.context, self.context.certified.known
+        if known is None or known.log_id != context.ledger.log_id:
+            return None
+        ours = self.digests.pop(known.commit_index, None)
+        if ours is None:
+            return None
+        if ours == known.state_digest:
+            context.certified.diverged = ""
+            return None
+        context.log(
+            Level.ERROR, "this node's state is not what the committee certifies",
+            index=known.commit_index,
+        )  # fmt: skip
+        return Diverged(known.commit_index)
+
+    def sign_changes(self, now: Now, *, asked: bool) -> None:
+        """Sign the change of the voters that is open, once for each leader; where a leader `asked`
+        just now, all that are not complete."""
         ledger = self.context.ledger
-        points, ledger.points = ledger.points, []
-        for point in points:
-            self._point(point, now)
-            self.digests[point.index] = point.state_digest
-            while len(self.digests) > POINTS_KEPT:
-                self.digests.popitem(last=False)
-        self._compare(now)
-        for again in incomplete(ledger.chain) if points else ():
+        for again in incomplete(ledger.chain) if asked else ():
             self._sign_link(again, now)
         link = open_link(ledger.chain)
         if link is not None:
@@ -93,45 +125,6 @@ class VoterSignatures:
                     ledger.urge(now)
                 self._sign_link(link, now)
         self.context.certified.again(ledger.chain, ledger.log_id, now)
-
-    def _compare(self, now: Now) -> None:
-        """Is what the committee certified the state that this node had there, voter or not?"""
-        context, known = self.context, self.context.certified.known
-        if known is None or known.log_id != context.ledger.log_id:
-            return
-        ours = self.digests.pop(known.commit_index, None)
-        if ours is None:
-            return
-        if ours == known.state_digest:
-            context.certified.diverged = ""
-            return
-        context.log(
-            Level.ERROR, "this node's state is not what the committee certifies",
-            index=known.commit_index,
-        )  # fmt: skip
-        said = (
-            f"This node's state at index {known.commit_index} is not what the committee certifies"
-        )
-        if self.node.start_anew("its state was not what the committee certifies", now):
-            context.certified.diverged = f"{said}: it was thrown away, and is fetched anew."
-        else:
-            context.certified.diverged = f"{said}: stop it, move its store away and start it again."
-
-    def _point(self, point: CertificationPoint, now: Now) -> None:
-        """A leader's question."""
-        ledger, me = self.context.ledger, self.context.config.me
-        current = point.term == ledger.term and ledger.raft is not None
-        leading = self.node.leader
-        if current and leading is not None and point.asked.leader == me:
-            ledger.urge(now)
-            leading.certificates.asked(point)
-        if current and me in point.voters and self._agrees(point, now):
-            assert ledger.log_id is not None
-            word = CertificateSigned(
-                ledger.log_id, point.term, point.asked.leader, me, committee_hash(point.voters),
-                point.index, point.state_digest, point.asked.at_ms,
-            )  # fmt: skip
-            self._say(point.asked.leader, word)
 
     def _agrees(self, point: CertificationPoint, now: Now) -> bool:
         """Whether this voter may confirm the leader of its own term."""
@@ -186,20 +179,3 @@ class VoterSignatures:
             self.context.effects.append(Seal(word))
         else:
             self.context.tell(leader.peer_key, word)
-
-    # --- signatures that come ---------------------------------------------------------------------
-
-    def sealed(self, event: Sealed, now: Now) -> None:
-        """Our own word, sealed."""
-        message, raft = event.verified.message, self.context.ledger.raft
-        if isinstance(message, VoteAnswered):
-            if raft is not None and message.log_id == raft.state.log_id:
-                raft.own_vote(message, event.verified.sealed)
-        else:
-            self.heard(event.verified, now)
-
-    def heard(self, verified: Verified, now: Now) -> None:
-        """A voter's word, sent to us because we lead."""
-        leader = self.node.leader
-        if leader is not None and self.context.ledger.leads:
-            leader.certificates.heard(verified, now)

@@ -7,35 +7,37 @@ The leader then gives it a seat as it would any other. Where the disk refuses to
 said any more, except that a leader hands its office on. Source: design, sections 3 and 7.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import attrs
 
+from p2pool.core.context import Context
 from p2pool.core.effects import Level, SendTo
+from p2pool.core.follower import replica
 from p2pool.core.voter.promise_record import WITNESS_KEY, PromiseRecord
 from p2pool.core.voter.store_check import StoreCheck
-from p2pool.model.errors import P2poolError, StoreFailed, Unavailable
 from p2pool.model.ids import STORE_ID_BYTES, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.raft import TimeoutNow
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
 
-if TYPE_CHECKING:
-    from p2pool.core.node import Node
+
+@attrs.frozen
+class Renewed:
+    """The store was given up for a new one, and why."""
+
+    why: str
 
 
 class StoreIdentity:
     """What one node knows and doubts of itself."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, context: Context) -> None:
         """Nothing was taken up from the disk yet."""
-        self.node, self.context = node, node.context
-        self.witness = PromiseRecord(node.context)
-        self.probation = StoreCheck(node.context)
+        self.context = context
+        self.witness = PromiseRecord(context)
+        self.probation = StoreCheck(context)
         self.renewed = ""
 
     def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:
@@ -56,14 +58,25 @@ class StoreIdentity:
         self.context.ledger.doubted = True
         self.probation.begin(now)
 
-    def tick(self, now: Now) -> None:
-        """What is due; and where the disk is lost, begin anew."""
+    def tick(self, now: Now) -> Renewed | None:
+        """What is due; and where the disk is lost, begin anew, and say so."""
         self.probation.tick(now)
         self.witness.tick(now)
-        if self.probation.lost:
-            self._renew(now)
+        return self._renew(now) if self.probation.lost else None
 
-    def _renew(self, now: Now) -> None:
+    def wakeup_ms(self) -> int | None:
+        """When something is due next; the record of promises is written along with others."""
+        return self.probation.wakeup_ms()
+
+    def discard_log(self, why: str, now: Now) -> bool:
+        """What this node holds of the log is not what the committee has: it is fetched anew, by
+        another store, for this one may have promised what it does not hold. False: not now."""
+        discarded = replica.discard(self.context.ledger, now)
+        if discarded:
+            self.probation.lost = why
+        return discarded
+
+    def _renew(self, now: Now) -> Renewed:
         """Be another store from now on."""
         why, self.probation.lost = self.probation.lost, ""
         context = self.context
@@ -71,7 +84,6 @@ class StoreIdentity:
         me = Voter(old.node_id, old.peer_key, StoreId(context.rng.randbytes(STORE_ID_BYTES)))
         context.config = attrs.evolve(context.config, me=me)
         context.ledger.renew(me, now)
-        self.node.asks.deposed()
         self.probation.end()
         context.ledger.doubted = False
         self.renewed = f"This data directory begins anew as a learner, for {why}."
@@ -79,6 +91,7 @@ class StoreIdentity:
             Level.WARNING, "this store is given up for a new one", why=why,
             old=old.store_id.hex(), new=me.store_id.hex(),
         )  # fmt: skip
+        return Renewed(why)
 
     @property
     def note(self) -> str:
@@ -87,28 +100,11 @@ class StoreIdentity:
 
     # --- silence ----------------------------------------------------------------------------------
 
-    def silence(self) -> P2poolError | None:
-        """Why this node says nothing any more, or None."""
-        failed, superseded = self.node.condition.failed, self.context.peers.superseded
-        if failed:
-            return StoreFailed(
-                f"This agent cannot write: {failed}",
-                hint="Mend the disk (space, health), then start the agent again.",
-            )
-        if superseded:
-            return Unavailable(
-                f"This agent takes part in nothing any more: {superseded}.",
-                hint="Stop one of the two. Each agent needs a node key and a data directory of its"
-                " own; never copy either.",
-            )
-        return None
-
     def fall_silent(self) -> None:
         """Lead no more, at once: the others need not wait for our silence to tell."""
         raft = self.context.ledger.raft
         heir = self._heir()
         self.context.ledger.rest()
-        self.node.leader = None
         if raft is not None and heir is not None:
             s = raft.state
             told = TimeoutNow(s.log_id, s.hard.term, s.me, heir)

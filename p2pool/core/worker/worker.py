@@ -344,7 +344,6 @@ class Worker:
             max(0, healthy - gpus),
         )
 
-    @property
     def wakeup_ms(self) -> int:
         """When `tick` is wanted next."""
         dues = [self.list_due_ms]

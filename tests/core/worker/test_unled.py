@@ -29,7 +29,7 @@ def test_it_ends_once_its_window_is_over() -> None:
     bench.order(desired(**STOPS))
     unled(bench, 0, led=True)
     assert unled(bench, WINDOW_MS - 1) == []
-    assert bench.worker.wakeup_ms <= bench.at_ms + 1
+    assert bench.worker.wakeup_ms() <= bench.at_ms + 1
     assert [type(e) for e in unled(bench, 1)] == [ev.StopContainer]
     report = bench.worker.report(bench.now())
     assert report is not None

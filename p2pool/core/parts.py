@@ -1,0 +1,82 @@
+"""The parts of one node, by name, and what the conductor asks of each.
+
+Intuition: whoever needs one part is given that one; whoever needs many (the conductor, the dispatch
+of messages) is given this record. Nobody is given the node, so what a part depends on stands in its
+constructor.
+
+Invariants: made once, by `core.node`; the leader alone comes and goes.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+
+from p2pool.core.context import Context
+from p2pool.core.follower.certificate_exchange import CertificateExchange
+from p2pool.core.follower.order_check import OrderCheck
+from p2pool.core.leader.leader import Leader
+from p2pool.core.local.machine import Machine
+from p2pool.core.peers.equivocation import EquivocationLog
+from p2pool.core.peers.exchange import PeerExchange
+from p2pool.core.requests.client_requests import ClientRequests
+from p2pool.core.requests.log_survey import LogSurvey
+from p2pool.core.voter.eligibility import LeaderEligibility
+from p2pool.core.voter.signatures import VoterSignatures
+from p2pool.core.voter.store_identity import StoreIdentity
+from p2pool.core.worker.worker import Worker
+from p2pool.model.timing import Now
+
+
+class Part(Protocol):
+    """Something that does by itself what has become due."""
+
+    def tick(self, now: Now) -> None:
+        """Do what is due."""
+
+    def wakeup_ms(self) -> int | None:
+        """When something is due next, on the monotonic clock; None: when others are next."""
+
+
+def _no_time_of_its_own() -> int | None:
+    return None
+
+
+@attrs.frozen
+class Between:
+    """What the conductor itself does between two parts, in the form of a part."""
+
+    act: Callable[[Now], None]
+    due_ms: Callable[[], int | None] = _no_time_of_its_own
+
+    def tick(self, now: Now) -> None:
+        """Do it."""
+        self.act(now)
+
+    def wakeup_ms(self) -> int | None:
+        """When it is due next."""
+        return self.due_ms()
+
+
+@attrs.define
+class Parts:
+    """The parts of one node. `leader`: for as long as this node leads."""
+
+    context: Context
+    worker: Worker
+    order_check: OrderCheck
+    exchange: PeerExchange
+    requests: ClientRequests
+    log_survey: LogSurvey
+    eligibility: LeaderEligibility
+    signatures: VoterSignatures
+    certificate_exchange: CertificateExchange
+    equivocation: EquivocationLog
+    machine: Machine
+    identity: StoreIdentity
+    leader: Leader | None = None
+
+    @property
+    def leading(self) -> Leader | None:
+        """The leader, once it has applied an entry of its own term: before, it decides nothing."""
+        return self.leader if self.context.ledger.leads else None
