@@ -188,8 +188,8 @@ class Agent:
         with trio.move_on_after(limits.RETIRE_DEADLINE_MS / 1000):
             await self.loop.put(StopAsked())
             while (
-                self.node.context.ledger.role is RaftRole.LEADER
-                and len(self.node.context.ledger.configuration.voters) > 1
+                self.node.context.pool_log.role is RaftRole.LEADER
+                and len(self.node.context.pool_log.configuration.voters) > 1
             ):
                 await self.loop.wait_stepped()
         if self.options.stop_tasks:

@@ -43,18 +43,18 @@ class Context:
     """State that the parts of a node share.
 
     `judged_ms`: when the log's last word on a node's reachability was applied here. `suspects`:
-    whom this node itself misses at the moment, and why. `doubled`: with whose keys two agents run:
-    the later one's incarnation, and until when that is believed.
+    whom this node itself misses at the moment, and why. `duplicate_identities`: with whose keys
+    two agents run: the later one's incarnation, and until when that is believed.
     """
 
     config: NodeConfig
     rng: Random
-    ledger: PoolLog
+    pool_log: PoolLog
     roster: Roster
     peers: PeerBindings
-    beats: Heartbeats
+    heartbeats: Heartbeats
     clocks: ClockOffsets
-    certified: LeaderCertificates = attrs.field(factory=LeaderCertificates)
+    leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
     effects: list[Effect] = attrs.field(factory=list)
     last_request: int = 0
     started_ms: int = 0
@@ -67,7 +67,7 @@ class Context:
     )
     judged_ms: dict[NodeId, int] = attrs.field(factory=dict)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
-    doubled: dict[NodeId, tuple[int, int]] = attrs.field(factory=dict)
+    duplicate_identities: dict[NodeId, tuple[int, int]] = attrs.field(factory=dict)
 
     @property
     def me(self) -> NodeId:
@@ -101,37 +101,37 @@ class Context:
 
     def leader(self, now: Now) -> NodeId | None:
         """Who leads: a participant follows its log, any other believes fresh announcements."""
-        if self.ledger.role is not RaftRole.IDLE:
-            return self.ledger.leader
+        if self.pool_log.role is not RaftRole.IDLE:
+            return self.pool_log.leader
         if self.announced_ms is None:
             return None
         fresh = now.mono_ms - self.announced_ms <= 3 * limits.ANNOUNCE_INTERVAL_MS
         return self.announced_by if fresh else None
 
-    def note_doubled(self, node_id: NodeId, later: int, sent_at_ms: int, now: Now) -> None:
+    def note_duplicate(self, node_id: NodeId, later: int, sent_at_ms: int, now: Now) -> None:
         """An earlier start of a node was heard; where it spoke after the later one had begun (an
         incarnation is the time of a start), two agents run with its keys."""
         if sent_at_ms > later + limits.CLONE_MARGIN_MS:
-            self.doubled[node_id] = (later, now.mono_ms + limits.DOUBLED_MS)
-            while len(self.doubled) > limits.MEMBERS_MAX:
-                del self.doubled[next(iter(self.doubled))]
+            self.duplicate_identities[node_id] = (later, now.mono_ms + limits.DOUBLED_MS)
+            while len(self.duplicate_identities) > limits.MEMBERS_MAX:
+                del self.duplicate_identities[next(iter(self.duplicate_identities))]
 
-    def doubles(self, now: Now) -> tuple[NodeId, ...]:
+    def duplicates_now(self, now: Now) -> tuple[NodeId, ...]:
         """Nodes with whose keys two agents run, as far as is known; a later start ends it."""
-        for node_id, (later, until_ms) in tuple(self.doubled.items()):
-            beat = self.beats.newest.get(node_id)
+        for node_id, (later, until_ms) in tuple(self.duplicate_identities.items()):
+            beat = self.heartbeats.newest.get(node_id)
             if now.mono_ms >= until_ms or (beat is not None and beat.incarnation > later):
-                del self.doubled[node_id]
-        return tuple(self.doubled)
+                del self.duplicate_identities[node_id]
+        return tuple(self.duplicate_identities)
 
     def note_judged(self, now: Now) -> None:
         """The log has judged somebody's reachability: a sign of life counts from now on."""
-        state = self.ledger.state
+        state = self.pool_log.state
         gone = (Reachability.UNREACHABLE, Reachability.DEAD)
         names = [n.node_id for n in state.nodes.values() if n.reachability in gone] if state else []
         self.judged_ms = {n: self.judged_ms.get(n, now.mono_ms) for n in names}
 
     def heard_ms(self, node_id: NodeId) -> int | None:
         """When a node's newest heartbeat was heard, on the monotonic clock."""
-        beat = self.beats.newest.get(node_id)
+        beat = self.heartbeats.newest.get(node_id)
         return beat.heard_at.mono_ms if beat is not None else None

@@ -91,8 +91,10 @@ class Dispatch:
             m.StateRequested: self._state_asked,
             m.SnapshotRequested: self._state_asked,
             m.StateAnswered: self._state_told,
-            m.StoreSeenRequested: lambda x, f, now: parts.identity.witness.asked(f.peer_key, x),
-            m.StoreSeenAnswered: lambda x, f, now: parts.identity.probation.told(
+            m.StoreSeenRequested: lambda x, f, now: parts.identity.promise_record.asked(
+                f.peer_key, x
+            ),
+            m.StoreSeenAnswered: lambda x, f, now: parts.identity.store_check.told(
                 x, f.peer_key, f.node_id, f.enclosed, now
             ),
             m.LogEndRequested: lambda x, f, now: parts.log_survey.requested(f.peer_key, x),
@@ -123,7 +125,7 @@ class Dispatch:
         member = self.context.roster.belongs(header.node_id)
         kind = type(message)
         if header.peer_key == self.context.config.me.peer_key:
-            self.parts.identity.probation.shown(event.verified, now)
+            self.parts.identity.store_check.shown(event.verified, now)
             return
         if isinstance(message, (m.Heartbeat, m.Announcement, m.EquivocationProven)):
             if member and self.context.peers.key_of(header.node_id) == header.peer_key:
@@ -156,20 +158,20 @@ class Dispatch:
         if isinstance(message, m.Order):
             by = (header.node_id, header.peer_key)
             return self.parts.order_check.worth(message, by, enclosed, now)
-        return not isinstance(message, m.Report) or self.context.ledger.leads
+        return not isinstance(message, m.Report) or self.context.pool_log.leads
 
     def of_the_pool(self, node_id: NodeId) -> bool:
         """A member by the roster; or one of the committee, which the log and not the roster says
         who is in (a voter that is out serves until its removal commits)."""
-        group = self.context.ledger.configuration.everybody
+        group = self.context.pool_log.configuration.everybody
         return any(v.node_id == node_id for v in group) or self.context.roster.belongs(node_id)
 
     def _was_voter(self, sender: Sender, message: m.Message) -> bool:
         """Who was a voter before the last change certifies it, whatever it is now."""
-        link = open_link(self.context.ledger.chain)
+        link = open_link(self.context.pool_log.chain)
         if link is None or not isinstance(message, m.ConfigurationSigned):
             return False
-        before = self.context.ledger.chain.before(link)
+        before = self.context.pool_log.chain.before(link)
         return any(v.node_id == sender.node_id for v in before)
 
     def _alive(self, node_id: NodeId, event: Received, now: Now) -> None:
@@ -178,12 +180,12 @@ class Dispatch:
             return
         parts.exchange.alive(node_id, now)
         if parts.leader is not None:
-            parts.leader.health.heard(node_id)
+            parts.leader.failure_detector.heard(node_id)
 
     def _is_new(self, event: Received) -> bool:
         """Whether gossip is newer than what was heard; a relayed heartbeat may be an old one."""
         header = event.verified.header
-        beat = self.context.beats.newest.get(header.node_id)
+        beat = self.context.heartbeats.newest.get(header.node_id)
         stamp = (header.incarnation, header.sent_at_ms)
         return beat is None or stamp > (beat.incarnation, beat.sent_at_ms)
 
@@ -199,7 +201,7 @@ class Dispatch:
 
     def _signers_of(self, desired: m.Desired) -> Signers | None:
         """Who signed a submission of the log: recovered before it was proposed."""
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         task = state.tasks.get(desired.allocation.task_id) if state is not None else None
         return Signers(task.record.signer, task.record.grantor) if task is not None else None
 
@@ -237,23 +239,23 @@ class Dispatch:
         elif isinstance(message, m.Announcement):
             self.parts.equivocation.saw(event.enclosed, now)
             self._announced(message, node_id, event, now)
-        elif self.context.beats.hear(event.verified, now):
-            self.parts.identity.witness.beat(event.verified)
+        elif self.context.heartbeats.hear(event.verified, now):
+            self.parts.identity.promise_record.beat(event.verified)
             self.context.roster.heard(node_id, now)
             self.parts.exchange.addresses(node_id, message.addresses)
 
     def _announced(self, said: m.Announcement, sender: NodeId, event: Received, now: Now) -> None:
-        context, ledger = self.context, self.context.ledger
-        raft = ledger.raft
+        context, pool_log = self.context, self.context.pool_log
+        raft = pool_log.raft
         if raft is None or said.log_id != raft.state.log_id:
             return
         self.parts.certificate_exchange.announced(said, sender, event.enclosed, now)
-        if not context.certified.leads(sender, said.term, now):
+        if not context.leader_certificates.leads(sender, said.term, now):
             return  # It may say so; it is no leader to us without proof.
-        replica.heard(ledger, said, context.roster.size(), context.peers.key_of(sender), now)
-        state = ledger.state
+        replica.heard(pool_log, said, context.roster.size(), context.peers.key_of(sender), now)
+        state = pool_log.state
         same = state is not None and state.applied_index == said.commit_index
-        same = same and ledger.former is None
+        same = same and pool_log.former is None
         if same and state is not None and state.digest() != said.state_digest:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=said.commit_index
@@ -268,15 +270,15 @@ class Dispatch:
 
     def _confirm_asked(self, asked: m.RemovalConfirmRequested, sender: Sender, now: Now) -> None:
         if (voter := self._voter(sender)) is not None:
-            self.parts.eligibility.confirmations.asked(voter, asked)
+            self.parts.eligibility.removal_agreement.asked(voter, asked)
 
     def _confirmed(self, answer: m.RemovalConfirmed, sender: Sender, now: Now) -> None:
         if (voter := self._voter(sender)) is not None:
-            self.parts.eligibility.confirmations.answered(voter, answer, now)
+            self.parts.eligibility.removal_agreement.answered(voter, answer, now)
 
     def _voter(self, sender: Sender) -> Voter | None:
         """The voter that a sender is, peer key and all."""
-        voters = self.context.ledger.configuration.voters
+        voters = self.context.pool_log.configuration.voters
         named = (sender.node_id, sender.peer_key)
         return next((v for v in voters if (v.node_id, v.peer_key) == named), None)
 
@@ -287,19 +289,19 @@ class Dispatch:
             self.parts.equivocation.saw((self._verified(frame, sender),), now)
         if self._claims(frame, sender, now):
             return
-        self.parts.identity.witness.frame(frame, sender.sealed)
-        self.context.ledger.receive(frame, sender.peer_key, now, sender.sealed)
+        self.parts.identity.promise_record.frame(frame, sender.sealed)
+        self.context.pool_log.receive(frame, sender.peer_key, now, sender.sealed)
 
     def _claims(self, frame: Any, sender: Sender, now: Now) -> bool:
         """Whether somebody says that it leads whom no certificate shows to: a participant knows its
         leader by Raft, but who is none would take any member's log for the pool's."""
         context = self.context
-        if not isinstance(frame, (AppendRequested, SnapshotSent)) or not context.ledger.fetches:
+        if not isinstance(frame, (AppendRequested, SnapshotSent)) or not context.pool_log.fetches:
             return False
-        known = context.certified.fresh(now)
+        known = context.leader_certificates.fresh(now)
         if known is not None and (known.leader, known.term) == (frame.leader, frame.term):
             return False
-        if frame.log_id == context.ledger.log_id:
+        if frame.log_id == context.pool_log.log_id:
             ask_proof(context, sender.peer_key, now)
         return True
 
@@ -310,7 +312,7 @@ class Dispatch:
 
     def sealed(self, event: Sealed, now: Now) -> None:
         """Our own word, sealed: it counts as that of any other voter."""
-        message, raft = event.verified.message, self.context.ledger.raft
+        message, raft = event.verified.message, self.context.pool_log.raft
         if not isinstance(message, VoteAnswered):
             self._to_certification(event.verified, now)
         elif raft is not None and message.log_id == raft.state.log_id:
@@ -320,7 +322,7 @@ class Dispatch:
         """A voter's signature is said to who leads."""
         leading = self.parts.leading
         if leading is not None:
-            leading.certificates.heard(verified, now)
+            leading.certification.heard(verified, now)
 
     def _verified(self, message: m.Message, sender: Sender) -> m.Verified:
         """The message as it was opened."""
@@ -328,16 +330,16 @@ class Dispatch:
         return m.Verified(header, m.Channel.RAFT, message, sender.sealed)
 
     def _state_asked(self, asked: Any, sender: Sender, now: Now) -> None:
-        answer = self.context.ledger.answer(asked)
+        answer = self.context.pool_log.answer(asked)
         if answer is not None:
             self.context.tell(sender.peer_key, answer)
 
     def _state_told(self, answer: m.StateAnswered, sender: Sender, now: Now) -> None:
         context = self.context
         number = context.last_request + 1
-        leader = context.certified.leader(now)
+        leader = context.leader_certificates.leader(now)
         leads = leader.peer_key if leader is not None else None
-        ask = replica.answered(context.ledger, answer, sender.peer_key, number, leads, now)
+        ask = replica.answered(context.pool_log, answer, sender.peer_key, number, leads, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)
@@ -375,7 +377,7 @@ class Dispatch:
 
     def _report_answered(self, answer: m.ReportAnswered, sender: Sender, now: Now) -> None:
         """What is answered is not told again, so a leader has to have said it."""
-        known = self.context.certified.known
+        known = self.context.leader_certificates.known
         certified = known.leader.node_id if known is not None else None
         if sender.node_id in (self.context.leader(now), certified):
             self.parts.worker.settle(answer)
@@ -384,7 +386,9 @@ class Dispatch:
 
     def _witnessed(self, answer: m.ProbeAnswered, sender: Sender, now: Now) -> None:
         if self.parts.leader is not None:
-            self.parts.leader.health.witnessed(answer.request, answer.reachable, answer.known)
+            self.parts.leader.failure_detector.witnessed(
+                answer.request, answer.reachable, answer.known
+            )
 
     def _hinted(self, hint: m.SuspicionHinted, sender: Sender, now: Now) -> None:
         leading = self.parts.leading

@@ -92,8 +92,8 @@ class Node:
             decode_struct(PeerKnown, row) for row in restored.tables[BINDINGS_TABLE].values()
         )
         context.roster.restore(meta.get(ROSTER_KEY), now)
-        context.ledger.restore(restored, now)
-        context.ledger.events.clear()  # What was applied before the restart was told then.
+        context.pool_log.restore(restored, now)
+        context.pool_log.events.clear()  # What was applied before the restart was told then.
         self.parts.identity.restore(meta, now)
 
     def _in_order(self) -> tuple[Part, ...]:
@@ -105,7 +105,7 @@ class Node:
             Between(self._check_store, parts.identity.wakeup_ms),
             Between(self._compare_clocks),
             parts.eligibility,
-            self.context.ledger,
+            self.context.pool_log,
             Between(self._lead_or_not),
             Between(self._lead, self._leader_due_ms),
             Between(self._suspect),
@@ -183,10 +183,10 @@ class Node:
 
     def settle(self, now: Now) -> bool:
         """Tell the parts what the log did; True when there was anything, so that they go on."""
-        ledger = self.context.ledger
-        applied, ledger.applied = ledger.applied, []
-        readable, ledger.readable = ledger.readable, []
-        unreadable, ledger.unreadable = ledger.unreadable, []
+        pool_log = self.context.pool_log
+        applied, pool_log.applied = pool_log.applied, []
+        readable, pool_log.readable = pool_log.readable, []
+        unreadable, pool_log.unreadable = pool_log.unreadable, []
         if any(entry.kind == EntryKind.NODE for entry in applied):
             self.context.note_judged(now)
         for entry in applied:
@@ -204,20 +204,20 @@ class Node:
     def _certify(self, now: Now) -> None:
         """Questions of a leader were applied: show each to who asked it, and to who signs it."""
         context, parts = self.context, self.parts
-        points, context.ledger.points = context.ledger.points, []
+        points, context.pool_log.points = context.pool_log.points, []
         for point in points:
             if parts.leader is not None:
-                parts.leader.certificates.on_point(point, now)
+                parts.leader.certification.on_point(point, now)
             parts.signatures.on_point(point, now)
         diverged = parts.signatures.compare(now)
         if diverged is not None:
             why = "its state was not what the committee certifies"
             discarded = parts.identity.discard_log(why, now)
-            context.certified.diverged = diverged.told(discarded=discarded)
+            context.leader_certificates.diverged = diverged.told(discarded=discarded)
         parts.signatures.sign_changes(now, asked=bool(points))
 
     def _say_refused(self) -> None:
-        refused, self.context.ledger.refused = self.context.ledger.refused, []
+        refused, self.context.pool_log.refused = self.context.pool_log.refused, []
         for peer_key in refused:
             by = self.context.peers.node_of(peer_key) or self.context.me
             self.context.log(Level.WARNING, "a snapshot is no good, and is not taken", by=by.hex())
@@ -226,17 +226,17 @@ class Node:
 
     def _follow_root(self, now: Now) -> None:
         """The chain founded another log: what was said under the last one counts no more."""
-        context, ledger, parts = self.context, self.context.ledger, self.parts
-        if not ledger.follow_root(context.roster.root, now, context.roster.root_block):
+        context, pool_log, parts = self.context, self.context.pool_log, self.parts
+        if not pool_log.follow_root(context.roster.root, now, context.roster.root_block):
             return
         context.announced_by, context.announced_ms, context.announced_term = None, None, 0
-        context.certified.forget()
+        context.leader_certificates.forget()
         parts.requests.deposed()
-        parts.worker.another_log(ledger.epoch, now)
+        parts.worker.another_log(pool_log.epoch, now)
         parts.identity.another_log(now)
-        context.log(Level.INFO, "another root record is final", epoch=ledger.epoch)
-        if ledger.refusal:
-            context.log(Level.WARNING, "this node founds no log", reason=ledger.refusal)
+        context.log(Level.INFO, "another root record is final", epoch=pool_log.epoch)
+        if pool_log.refusal:
+            context.log(Level.WARNING, "this node founds no log", reason=pool_log.refusal)
 
     def _check_store(self, now: Now) -> None:
         """A store that is given up for a new one leads no more."""
@@ -244,19 +244,19 @@ class Node:
             self.parts.requests.deposed()
 
     def _compare_clocks(self, now: Now) -> None:
-        self.context.clocks.tick(self.context.ledger.configuration, now)
+        self.context.clocks.tick(self.context.pool_log.configuration, now)
 
     def _lead_or_not(self, now: Now) -> None:
-        ledger, parts = self.context.ledger, self.parts
-        leads = ledger.role is RaftRole.LEADER
-        if parts.leader is not None and (not leads or parts.leader.term != ledger.term):
+        pool_log, parts = self.context.pool_log, self.parts
+        leads = pool_log.role is RaftRole.LEADER
+        if parts.leader is not None and (not leads or parts.leader.term != pool_log.term):
             parts.leader = None
             parts.requests.deposed()
-            self.context.log(Level.INFO, "this node leads no more", term=ledger.term)
+            self.context.log(Level.INFO, "this node leads no more", term=pool_log.term)
         if leads and parts.leader is None:
             self.context.note_judged(now)
             parts.leader = Leader.begin(self.context, parts.eligibility, now)
-            self.context.log(Level.INFO, "this node leads", term=ledger.term)
+            self.context.log(Level.INFO, "this node leads", term=pool_log.term)
         led_by = self.context.leader(now)
         if led_by != self.led_by[0]:
             self.led_by = (led_by, now.wall_ms)
@@ -278,7 +278,7 @@ class Node:
                 leading.hinted(node_id, reason, now)
         self.context.suspects = {
             **parts.exchange.watch.suspects(now),
-            **(parts.leader.health.suspected() if parts.leader is not None else {}),
+            **(parts.leader.failure_detector.suspected() if parts.leader is not None else {}),
         }
 
     def _fetch(self, now: Now) -> None:
@@ -286,14 +286,14 @@ class Node:
         context = self.context
         peers = tuple(key for key, _ in context.peers.connected_members())
         number, members = context.last_request + 1, context.roster.size()
-        ask = catchup.ask(context.ledger, number, peers, members, now)
+        ask = catchup.ask(context.pool_log, number, peers, members, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)
 
     def _fetch_due_ms(self) -> int | None:
-        ledger = self.context.ledger
-        return ledger.replica.wakeup_ms() if ledger.fetches else None
+        pool_log = self.context.pool_log
+        return pool_log.replica.wakeup_ms() if pool_log.fetches else None
 
     def _work(self, now: Now) -> None:
         """The worker's part, and what it has to report to the leader."""
@@ -303,7 +303,7 @@ class Node:
             worker.leave("its node left the pool")
         elif context.roster.ended:
             worker.leave("the pool has ended")
-        leader, state = context.leader(now), context.ledger.state
+        leader, state = context.leader(now), context.pool_log.state
         missed = state is not None and state.node(context.me).reachability in GONE
         worker.led(leader is not None and not missed, now)
         worker.tick(now)
@@ -321,16 +321,16 @@ class Node:
 
     def collect(self, now: Now) -> list[AnyEffect]:
         """What is to be made durable first, as one effect, then what that allows to say."""
-        context, ledger = self.context, self.context.ledger
+        context, pool_log = self.context, self.context.pool_log
         self.parts.machine.beat(now)
         self._deliver_to_self(now)
-        ledger.flush()
-        sends = [SendTo(peer_key, message) for peer_key, message in ledger.send]
-        seals = [Seal(message) for message in ledger.seal]
-        events = [Emit(event) for event in ledger.events]
-        ledger.send, ledger.seal, ledger.events = [], [], []
+        pool_log.flush()
+        sends = [SendTo(peer_key, message) for peer_key, message in pool_log.send]
+        seals = [Seal(message) for message in pool_log.seal]
+        events = [Emit(event) for event in pool_log.events]
+        pool_log.send, pool_log.seal, pool_log.events = [], [], []
         work, worker_effects = self.parts.worker.take()
-        operations: list[PersistOp] = [*ledger.take_persist(), *work]
+        operations: list[PersistOp] = [*pool_log.take_persist(), *work]
         rest: list[AnyEffect] = []
         for effect in context.effects:  # It may grow on the way: who is admitted is asked at once.
             if isinstance(effect, Persist):
@@ -423,7 +423,7 @@ class Node:
 
     def _lagged(self, event: inputs.LoopLagged, now: Now) -> None:
         if self.parts.leader is not None:
-            self.parts.leader.health.lagged(now)
+            self.parts.leader.failure_detector.lagged(now)
         self.parts.exchange.lagged(now)
         self.context.clocks.lagged()
         self.context.log(Level.WARNING, "the loop was late", lag_ms=event.lag_ms)
@@ -461,11 +461,11 @@ def _hands_on(effect: Effect) -> bool:
 
 def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
     """What the parts of a node share, as it is before anything was taken up from the disk."""
-    ledger = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
+    pool_log = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
     peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
-    context = Context(config, rng, ledger, Roster(), peers, beats, clocks)
+    context = Context(config, rng, pool_log, Roster(), peers, beats, clocks)
     context.started_ms = now.mono_ms
     return context
 

@@ -79,4 +79,4 @@ class Parts:
     @property
     def leading(self) -> Leader | None:
         """The leader, once it has applied an entry of its own term: before, it decides nothing."""
-        return self.leader if self.context.ledger.leads else None
+        return self.leader if self.context.pool_log.leads else None

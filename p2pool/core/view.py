@@ -22,7 +22,7 @@ from p2pool.model.timing import Now
 def node_view(context: Context, state: PoolState | None, member: ChainMember, now: Now) -> NodeView:
     """One member as this node knows it."""
     node_id = member.node_id
-    beat = context.beats.newest.get(node_id)
+    beat = context.heartbeats.newest.get(node_id)
     judged = state.node(node_id) if state is not None else None
     said = beat.heartbeat if beat is not None else None
     reason = _why(context, member, judged)
@@ -40,7 +40,7 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
         addresses=said.addresses if said is not None else (),
         incarnation=beat.incarnation if beat is not None else 0,
         last_heard_ms=beat.heard_at.wall_ms if beat is not None else 0,
-        hardware=context.beats.hardware_of(node_id),
+        hardware=context.heartbeats.hardware_of(node_id),
         free=_free(said),
         load=said.load if said is not None else Load(),
         allocations=_running(state, node_id),
@@ -78,7 +78,7 @@ def _peer_key(context: Context, node_id: NodeId) -> PeerKey | None:
 def _role(context: Context, node_id: NodeId, said: Heartbeat | None, now: Now) -> RaftRole:
     """Our own role as it is; another's as it last said, but there is one leader only."""
     if node_id == context.me:
-        return context.ledger.role
+        return context.pool_log.role
     role = said.role if said is not None else RaftRole.IDLE
     leads = context.leader(now) == node_id
     return RaftRole.FOLLOWER if role is RaftRole.LEADER and not leads else role
@@ -101,7 +101,7 @@ def live_statuses(context: Context) -> Live:
     """What heartbeats say of copies that the log does not: health, and how far an image is."""
     return {
         (node_id, status.allocation, status.attempt): status
-        for node_id, beat in context.beats.newest.items()
+        for node_id, beat in context.heartbeats.newest.items()
         for status in beat.heartbeat.allocations
         if status.health is not Health.NONE or status.pull_total_bytes
     }
@@ -153,8 +153,8 @@ def build_view(
     now: Now,
 ) -> View:
     """All that this node knows now."""
-    ledger, roster, me = context.ledger, context.roster, context.config.me
-    state = ledger.state
+    pool_log, roster, me = context.pool_log, context.roster, context.config.me
+    state = pool_log.state
     tasks = state.tasks.values() if state is not None else ()
     live = live_statuses(context)
     return View(
@@ -164,15 +164,15 @@ def build_view(
         node_id=me.node_id,
         peer_key=me.peer_key,
         store_id=me.store_id,
-        role=ledger.role,
-        epoch=ledger.epoch,
-        log_id=ledger.raft.state.log_id if ledger.raft is not None else None,
-        term=ledger.term,
+        role=pool_log.role,
+        epoch=pool_log.epoch,
+        log_id=pool_log.raft.state.log_id if pool_log.raft is not None else None,
+        term=pool_log.term,
         leader=context.leader(now),
         leader_since_ms=leader_since_ms,
-        commit_index=ledger.commit_index,
-        applied_index=ledger.applied_index,
-        configuration=ledger.configuration,
+        commit_index=pool_log.commit_index,
+        applied_index=pool_log.applied_index,
+        configuration=pool_log.configuration,
         roster=roster.latest,
         roster_final=roster.final,
         roster_age_ms=roster.age_ms(now),
@@ -185,6 +185,6 @@ def build_view(
         settings=tuple(state.settings.items()) if state is not None else (),
         peers_connected=len(context.peers.connected),
         proof=leader_proof(context, now),
-        certificate=context.certified.fresh(now),
+        certificate=context.leader_certificates.fresh(now),
         evidence=evidence,
     )

@@ -23,7 +23,9 @@ def world() -> World:
 
 def leader(world: World) -> Node:
     """The one that leads."""
-    (node,) = [m.node for m in world.machines if m.node is not None and m.node.context.ledger.leads]
+    (node,) = [
+        m.node for m in world.machines if m.node is not None and m.node.context.pool_log.leads
+    ]
     return node
 
 
@@ -52,16 +54,16 @@ def test_after_a_failed_write_a_node_is_silent(world: World) -> None:
 def test_the_others_go_on_without_a_silent_leader(world: World) -> None:
     """They elect another, and its term is later."""
     node = leader(world)
-    term = node.context.ledger.term
+    term = node.context.pool_log.term
     (machine,) = [m for m in world.machines if m.node is node]
     world.give(machine, inputs.PersistFailed("no space left"))
     rest = [m for m in world.machines if m is not machine]
 
     def led() -> bool:
-        return any(m.node is not None and m.node.context.ledger.leads for m in rest)
+        return any(m.node is not None and m.node.context.pool_log.leads for m in rest)
 
     assert world.run_until(led, 20_000)
-    assert max(m.node.context.ledger.term for m in rest if m.node is not None) > term
+    assert max(m.node.context.pool_log.term for m in rest if m.node is not None) > term
 
 
 def test_a_node_sleeps_between_what_is_due(world: World) -> None:

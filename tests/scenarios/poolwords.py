@@ -80,7 +80,7 @@ class PoolWords:
         return "-" if node_id is None else "a stranger"
 
     def leading(self) -> Machine | None:
-        found = [m for m in self.world.machines if m.node and m.node.context.ledger.leads]
+        found = [m for m in self.world.machines if m.node and m.node.context.pool_log.leads]
         return found[0] if len(found) == 1 else None
 
     def seen(self) -> dict[str, NodeView]:
@@ -119,12 +119,13 @@ class PoolWords:
         if leader is None or leader.node is None:
             return False
         context = leader.node.context
-        voters = len(context.ledger.configuration.voters)
+        voters = len(context.pool_log.configuration.voters)
         wanted = min(self.world.committee, (len(self.world.members) - 1) // 2 * 2 + 1)
         calm = (
-            leader.node.parts.leader is not None and leader.node.parts.leader.health.not_before_ms
+            leader.node.parts.leader is not None
+            and leader.node.parts.leader.failure_detector.not_before_ms
         )
-        everybody = len(context.beats.newest) >= len(self.world.members)
+        everybody = len(context.heartbeats.newest) >= len(self.world.members)
         return voters == wanted and everybody and self.world.now_ms >= int(calm or 0)
 
     def do_limit(self, given: list[str]) -> list[str]:
@@ -286,7 +287,7 @@ class PoolWords:
         judge = leader.node.parts.leader if leader is not None and leader.node is not None else None
         if judge is None:
             return ["nobody leads"]
-        found = judge.health.suspicions.items()
+        found = judge.failure_detector.suspicions.items()
         return [f"{self.name_of(n)}: {s.hint}" for n, s in found] or ["nobody is suspected"]
 
     def do_copies(self, given: list[str]) -> list[str]:
@@ -294,7 +295,7 @@ class PoolWords:
         leader = self.leading()
         assert leader is not None
         assert leader.node is not None
-        state = leader.node.context.ledger.state
+        state = leader.node.context.pool_log.state
         assert state is not None
         rows = []
         for copy in state.of_task(self.tasks[given[0]]):
@@ -319,7 +320,7 @@ class PoolWords:
         leader = self.leading()
         if leader is None or leader.node is None:
             return []
-        found = leader.node.context.ledger.configuration
+        found = leader.node.context.pool_log.configuration
         return [self.name_of(v.node_id) for v in (found.voters if voters else found.learners)]
 
     def do_committee(self, given: list[str]) -> list[str]:

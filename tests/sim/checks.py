@@ -89,29 +89,29 @@ class Checks:
         assert m.node is not None
         if m.number in self.world.liars:
             return
-        ledger = m.node.context.ledger
-        if ledger.raft is None:
+        pool_log = m.node.context.pool_log
+        if pool_log.raft is None:
             return
-        name = ledger.raft.state.log_id
-        if ledger.state is not None:
+        name = pool_log.raft.state.log_id
+        if pool_log.state is not None:
             # What a leader decided and obeyed before it crashed counts, though no other knows yet.
             known = self.furthest
-            if known is None or _stamp(ledger.state) >= _stamp(known):
-                self.furthest = ledger.state
-        if ledger.role is RaftRole.LEADER:
-            first = self.leaders.setdefault((name, ledger.term), m.number)
-            self.led_since_ms.setdefault((name, ledger.term), self.world.now_ms)
+            if known is None or _stamp(pool_log.state) >= _stamp(known):
+                self.furthest = pool_log.state
+        if pool_log.role is RaftRole.LEADER:
+            first = self.leaders.setdefault((name, pool_log.term), m.number)
+            self.led_since_ms.setdefault((name, pool_log.term), self.world.now_ms)
             if first != m.number:
-                raise Violation(f"two leaders in term {ledger.term}")
-            self._complete(ledger.raft.state)
+                raise Violation(f"two leaders in term {pool_log.term}")
+            self._complete(pool_log.raft.state)
         seen = self.seen.setdefault(m.number, Seen())
-        if seen.life != (life := (m.life, name, ledger.discarded_ms)):
+        if seen.life != (life := (m.life, name, pool_log.discarded_ms)):
             seen = self.seen[m.number] = Seen(life)
         token = m.node.parts.worker.high_water
         if token < max(seen.token, self.obeyed.get(m.store_id, ZERO_TOKEN)):
             raise Violation(f"node {m.number} obeys an older token than it did")
         seen.token = token
-        self._log(name, ledger, seen, m.number)
+        self._log(name, pool_log, seen, m.number)
 
     def _complete(self, s: RaftState) -> None:
         """Leader Completeness, and that only entries of its own term are counted (figure 8)."""
@@ -129,19 +129,19 @@ class Checks:
             raise Violation(f"the leader of term {term} counts entries of an old one")
         self.counted[name, term] = s.commit_index
 
-    def _log(self, name: Digest, ledger: PoolLog, seen: Seen, number: int) -> None:
-        assert ledger.raft is not None
-        commit_index, applied_index = ledger.commit_index, ledger.applied_index
-        held = ledger.former is None
+    def _log(self, name: Digest, pool_log: PoolLog, seen: Seen, number: int) -> None:
+        assert pool_log.raft is not None
+        commit_index, applied_index = pool_log.commit_index, pool_log.applied_index
+        held = pool_log.former is None
         if commit_index < seen.commit_index or (held and applied_index < seen.applied_index):
             raise Violation(f"the commit index of node {number} falls")
         seen.commit_index = commit_index
-        log = ledger.raft.state.log
+        log = pool_log.raft.state.log
         for entry in log.between(max(seen.checked_index, log.base_index) + 1, commit_index):
-            self._choose((name, entry.index), entry, ledger.term)
+            self._choose((name, entry.index), entry, pool_log.term)
         seen.checked_index = commit_index
-        state = ledger.state
-        if state is None or ledger.former is not None or applied_index == seen.applied_index:
+        state = pool_log.state
+        if state is None or pool_log.former is not None or applied_index == seen.applied_index:
             return  # Of the log before a recovery, until that of this one is there.
         seen.applied_index = applied_index
         if applied_index % DIGEST_EVERY == 0:
@@ -208,14 +208,14 @@ class Checks:
         if request_id in self.reads:
             newest = self.reads.pop(request_id)
             assert m.node is not None
-            ledger = m.node.context.ledger
-            assert ledger.raft is not None
-            floor = newest.get(ledger.raft.state.log_id, 0)
+            pool_log = m.node.context.pool_log
+            assert pool_log.raft is not None
+            floor = newest.get(pool_log.raft.state.log_id, 0)
             self.reads_answered += 1
-            if min(result.index, ledger.applied_index) < floor:
+            if min(result.index, pool_log.applied_index) < floor:
                 raise Violation(f"a read at {result.index} misses what was committed at {floor}")
         else:
-            epoch = m.node.context.ledger.epoch if m.node is not None else 0
+            epoch = m.node.context.pool_log.epoch if m.node is not None else 0
             old = self.acknowledged.setdefault((epoch, request_id), result)
             if result.index != old.index:
                 raise Violation(f"request {request_id} was acknowledged at two indexes")

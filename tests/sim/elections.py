@@ -51,18 +51,18 @@ def measure(voters: int, timing: Timing, crashes: int, seed: int) -> list[int]:
 
 
 def _note(world: World, m: Machine, led: dict[int, int]) -> None:
-    ledger = m.node.context.ledger if m.node is not None else None
-    if ledger is not None and ledger.role is RaftRole.LEADER:
-        led.setdefault(ledger.term, world.now_ms)
+    pool_log = m.node.context.pool_log if m.node is not None else None
+    if pool_log is not None and pool_log.role is RaftRole.LEADER:
+        led.setdefault(pool_log.term, world.now_ms)
 
 
 def _leaders(world: World) -> list[Machine]:
-    return [m for m in world.machines if m.node is not None and m.node.context.ledger.leads]
+    return [m for m in world.machines if m.node is not None and m.node.context.pool_log.leads]
 
 
 def _wait_whole(world: World, voters: int) -> None:
     def whole() -> bool:
-        groups = [m.node.context.ledger.configuration for m in world.machines if m.node]
+        groups = [m.node.context.pool_log.configuration for m in world.machines if m.node]
         return all(len(g.voters) == voters for g in groups) and len(_leaders(world)) == 1
 
     if not world.run_until(whole, 120_000):
@@ -76,7 +76,7 @@ def _kill(world: World, rng: Random, timing: Timing, led: dict[int, int]) -> int
         raise Violation("nobody leads")
     (leader,) = _leaders(world)
     assert leader.node is not None
-    term, died_ms = leader.node.context.ledger.term, world.now_ms
+    term, died_ms = leader.node.context.pool_log.term, world.now_ms
     world.crash(leader.number)
     if not world.run_until(lambda: max(led) > term, 120_000):
         raise Violation("nobody leads after a leader's death")

@@ -104,7 +104,7 @@ def slow_down(s: Story) -> None:
 def retire(s: Story) -> None:
     """The leader is asked to stop: it hands leadership on, and is gone a moment later."""
     for m in _running(s):
-        if m.node is not None and m.node.context.ledger.leads:
+        if m.node is not None and m.node.context.pool_log.leads:
             s.world.give(m, inputs.StopAsked())
             s.later(_for(s, 2_000), partial(s.crash, m, m.life))
 
@@ -130,7 +130,7 @@ def one_way(s: Story) -> None:
 
 def cut_leader_off(s: Story) -> None:
     """The leader is heard no more, hears no more, or is heard late, while people go on asking."""
-    leaders = [m for m in _running(s) if m.node is not None and m.node.context.ledger.leads]
+    leaders = [m for m in _running(s) if m.node is not None and m.node.context.pool_log.leads]
     if not leaders:
         return
     m, world = s.rng.choice(leaders), s.world
@@ -152,7 +152,7 @@ def cut_leader_off(s: Story) -> None:
 
 def kill_leader(s: Story) -> None:
     """The leader dies while links are slow, so that several campaign at once."""
-    leaders = [m for m in _running(s) if m.node is not None and m.node.context.ledger.leads]
+    leaders = [m for m in _running(s) if m.node is not None and m.node.context.pool_log.leads]
     if leaders and 2 * len(_running(s)) > len(s.world.machines) + 1:
         s.world.delay_ms = s.rng.choice((s.world.delay_ms, 2 * s.knobs.delay_ms))
         s.crash(s.rng.choice(leaders))
@@ -211,10 +211,10 @@ def renamed(store_id: StoreId, wiped: int) -> StoreId:
 def wipe(s: Story) -> None:
     """A disk is lost with all that is on it, while every other voter still has its own."""
     running = _running(s)
-    newest = max(running, key=lambda m: m.node.context.ledger.commit_index, default=None)  # type: ignore[union-attr]
+    newest = max(running, key=lambda m: m.node.context.pool_log.commit_index, default=None)  # type: ignore[union-attr]
     if newest is None or newest.node is None:
         return
-    group = newest.node.context.ledger.configuration.voters
+    group = newest.node.context.pool_log.configuration.voters
     stores = {m.store_id for m in s.world.machines}
     m = _one(s)
     if len(group) < 3 or any(v.store_id not in stores for v in group) or s.wiped:

@@ -113,11 +113,11 @@ class Liar:
     def order(self) -> None:
         """Stop all that you run: by the newest token there could be."""
         assert self.m.node is not None
-        ledger = self.m.node.context.ledger
+        pool_log = self.m.node.context.pool_log
         for other in self._others():
             stops = tuple(Stop(a, n) for a, n in sorted(other.engine.containers))
-            for term in (ledger.term, ledger.term + 1):
-                token = Token(ledger.epoch, term, 10**6)
+            for term in (pool_log.term, pool_log.term + 1):
+                token = Token(pool_log.epoch, term, 10**6)
                 self._say(other, Order(other.node_id, token, (), stops, self.certificate))
 
     def append(self) -> None:
@@ -150,7 +150,7 @@ class Liar:
     def beat(self) -> None:
         """It leads, has no task and more room than anybody."""
         assert self.m.node is not None
-        mine = self.m.node.context.beats.newest.get(self.m.node_id)
+        mine = self.m.node.context.heartbeats.newest.get(self.m.node_id)
         if mine is not None:
             room = FreeResources(10**6, 2**49, 2**49, 64)
             lie = attrs.evolve(
@@ -162,11 +162,11 @@ class Liar:
     def lead(self) -> None:
         """An announcement of a leader that nobody elected, with what certificate it has."""
         assert self.m.node is not None
-        ledger = self.m.node.context.ledger
-        if ledger.log_id is not None:
+        pool_log = self.m.node.context.pool_log
+        if pool_log.log_id is not None:
             digest = Digest(self.story.rng.randbytes(32))
             said = Announcement(
-                ledger.log_id, ledger.epoch, ledger.term + 1, 10**6, digest, self.certificate
+                pool_log.log_id, pool_log.epoch, pool_log.term + 1, 10**6, digest, self.certificate
             )
             self._say(None, said)
 
@@ -192,7 +192,7 @@ class Liar:
     def _of_the_log(self) -> list[tuple[Machine, Digest, int]]:
         found = []
         for other in self._others():
-            raft = other.node.context.ledger.raft if other.node is not None else None
+            raft = other.node.context.pool_log.raft if other.node is not None else None
             if raft is not None:
                 found.append((other, raft.state.log_id, raft.state.hard.term))
         return found

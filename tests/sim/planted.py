@@ -79,7 +79,7 @@ def timer_reset_by_anything() -> list[Patch]:
     step = Node.step
 
     def stepped(self: Node, events: Any, now: Any) -> Any:
-        raft = self.context.ledger.raft
+        raft = self.context.pool_log.raft
         if raft is not None and isinstance(events, list) and any(map(_is_heard, events)):
             raft.state.restart_election_timer(now)
         return step(self, events, now)

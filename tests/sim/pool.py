@@ -26,7 +26,7 @@ class Pool(Story):
         return node
 
     def leader(self) -> Machine:
-        (found,) = [m for m in self.world.machines if m.node and m.node.context.ledger.leads]
+        (found,) = [m for m in self.world.machines if m.node and m.node.context.pool_log.leads]
         return found
 
     def other(self) -> Machine:
@@ -47,8 +47,8 @@ class Pool(Story):
 
     def states(self, name: TaskId) -> list[str]:
         """States of a task's copies, as the leader has them."""
-        leaders = [m.node for m in self.world.machines if m.node and m.node.context.ledger.leads]
-        state = leaders[0].context.ledger.state if leaders else None
+        leaders = [m.node for m in self.world.machines if m.node and m.node.context.pool_log.leads]
+        state = leaders[0].context.pool_log.state if leaders else None
         return [c.state.name for c in state.of_task(name)] if state is not None else []
 
     def until(self, done: object, most_ms: int = 60_000) -> None:
@@ -72,5 +72,5 @@ def formed(size: int = 3, seed: int = 7) -> Pool:
     world.run(FORMED_MS)
     node = made.leader().node
     assert node is not None
-    assert len(node.context.ledger.configuration.voters) == 3
+    assert len(node.context.pool_log.configuration.voters) == 3
     return made

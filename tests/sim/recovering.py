@@ -33,12 +33,12 @@ class Recovering(Pool):
         """Numbers of the voters, as the leader has them."""
         node = self.leader().node
         assert node is not None
-        named = [v.node_id for v in node.context.ledger.configuration.voters]
+        named = [v.node_id for v in node.context.pool_log.configuration.voters]
         return [m.number for m in self.world.machines if m.node_id in named]
 
     def held(self, number: int) -> StoredLog:
         """The log that a node holds."""
-        held = self.node(number).context.ledger.held_log
+        held = self.node(number).context.pool_log.held_log
         assert held is not None
         return held
 
@@ -75,9 +75,9 @@ class Recovering(Pool):
 
     def led_in(self, epoch: int) -> bool:
         """Whether all that run follow one leader of an epoch, and hold its state."""
-        ledgers = [self.node(n).context.ledger for n in self.alive()]
-        good = all(ledger.epoch == epoch and ledger.former is None for ledger in ledgers)
-        return good and any(ledger.leads for ledger in ledgers)
+        ledgers = [self.node(n).context.pool_log for n in self.alive()]
+        good = all(pool_log.epoch == epoch and pool_log.former is None for pool_log in ledgers)
+        return good and any(pool_log.leads for pool_log in ledgers)
 
     def containers(self) -> dict[tuple[int, str, int], int]:
         """What runs, wherever its agent is: (machine, allocation, attempt) -> when it began."""

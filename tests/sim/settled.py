@@ -17,7 +17,7 @@ def honest(world: World) -> list[Machine]:
 def a_state(world: World) -> PoolState:
     """The state of one of them."""
     for m in honest(world):
-        state = m.node.context.ledger.state if m.node is not None else None
+        state = m.node.context.pool_log.state if m.node is not None else None
         if state is not None:
             return state
     raise AssertionError("no node has a state")
@@ -25,7 +25,7 @@ def a_state(world: World) -> PoolState:
 
 def disagreement(world: World) -> str:
     """Why the replicas are not one, or ""."""
-    states = [m.node.context.ledger.state for m in honest(world) if m.node is not None]
+    states = [m.node.context.pool_log.state for m in honest(world) if m.node is not None]
     if len(states) != len(honest(world)) or any(s is None for s in states):
         return "a node has no state"
     if len({s.digest() for s in states if s is not None}) != 1:
@@ -41,13 +41,13 @@ def unsettled(world: World) -> str:
 def _lacks(world: World) -> Iterator[str]:
     machines = honest(world)
     nodes = [m.node for m in machines if m.node is not None]
-    ledgers = [n.context.ledger for n in nodes]
-    leading = [ledger for ledger in ledgers if ledger.leads]
+    ledgers = [n.context.pool_log for n in nodes]
+    leading = [pool_log for pool_log in ledgers if pool_log.leads]
     if len(nodes) != len(machines) or len(leading) != 1:
         yield f"{len(nodes)} nodes run, and {len(leading)} lead"
         return
     leader = leading[0]
-    indexes = [ledger.applied_index for ledger in ledgers]
+    indexes = [pool_log.applied_index for pool_log in ledgers]
     if any(index != leader.last_index for index in indexes):
         yield f"replicas are at {indexes}, and the log ends at {leader.last_index}"
         return
@@ -73,7 +73,7 @@ def _committee(world: World, state: PoolState) -> Iterator[str]:
 
 def a_group(world: World) -> Configuration:
     """The committee as one of them has it."""
-    return next(m.node.context.ledger.configuration for m in honest(world) if m.node is not None)
+    return next(m.node.context.pool_log.configuration for m in honest(world) if m.node is not None)
 
 
 def _runs(state: PoolState, task: Task) -> bool:

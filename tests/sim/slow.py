@@ -58,12 +58,12 @@ class Watcher:
         """After a step of one machine."""
         node = m.node
         assert node is not None
-        self.measure.terms = max(self.measure.terms, node.context.ledger.term)
-        state, leader = node.context.ledger.state, node.parts.leader
+        self.measure.terms = max(self.measure.terms, node.context.pool_log.term)
+        state, leader = node.context.pool_log.state, node.parts.leader
         if leader is None or state is None:
             self.suspects.pop(m.number, None)
             return
-        under: set[bytes] = set(leader.health.suspicions)
+        under: set[bytes] = set(leader.failure_detector.suspicions)
         self.measure.suspected += len(under - self.suspects.get(m.number, set()))
         self.suspects[m.number] = under
         for other in self.world.machines:

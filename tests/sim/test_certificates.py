@@ -34,21 +34,21 @@ def formed(size: int, wait_ms: int = FORMED_MS) -> Pool:
 
 
 def led(pool: Pool) -> bool:
-    return any(m.node and m.node.context.ledger.leads for m in pool.world.machines)
+    return any(m.node and m.node.context.pool_log.leads for m in pool.world.machines)
 
 
 def known(pool: Pool, number: int) -> LeaderCertificate | None:
-    return pool.node(number).context.certified.known
+    return pool.node(number).context.leader_certificates.known
 
 
 def chain(pool: Pool) -> CommitteeChain:
-    return pool.node(pool.leader().number).context.ledger.chain
+    return pool.node(pool.leader().number).context.pool_log.chain
 
 
 def check_chain(pool: Pool) -> int:
     """Check every link as an outsider does; how many lack a quorum."""
     found = chain(pool)
-    log_id = pool.node(0).context.ledger.log_id
+    log_id = pool.node(0).context.pool_log.log_id
     assert log_id is not None
     root = pool.world.root
     assert root is not None
@@ -85,13 +85,13 @@ def test_a_certificate_is_renewed_before_it_expires(pool: Pool) -> None:
     for _ in range(30):
         pool.world.run(10_000)
         for number in range(3):
-            assert pool.node(number).context.certified.fresh(pool.world.now()) is not None
+            assert pool.node(number).context.leader_certificates.fresh(pool.world.now()) is not None
 
 
 def test_the_next_leader_is_certified_at_once(pool: Pool) -> None:
     """Running tasks wait for nothing but the election."""
     old = pool.leader()
-    term = pool.node(old.number).context.ledger.term
+    term = pool.node(old.number).context.pool_log.term
     pool.world.crash(old.number)
     pool.until(lambda: led(pool))
     began_ms = pool.world.now_ms
@@ -133,9 +133,9 @@ def order_by(pool: Pool, sender: Machine, to: Machine, order: Order) -> OrderAns
 
 def stop_all(pool: Pool, to: Machine, name: TaskId, by: tuple[bytes, ...]) -> Order:
     """An order to end a task, newer than any that was given."""
-    ledger = pool.node(to.number).context.ledger
+    pool_log = pool.node(to.number).context.pool_log
     stops = tuple(Stop(AllocationId(name, replica), 9) for replica in range(3))
-    return Order(to.node_id, Token(ledger.epoch, ledger.term, 10**6), (), stops, by)
+    return Order(to.node_id, Token(pool_log.epoch, pool_log.term, 10**6), (), stops, by)
 
 
 def test_an_order_without_a_certificate_is_obeyed_by_nobody(pool: Pool) -> None:
@@ -173,7 +173,7 @@ def test_a_deposed_leaders_old_certificate_is_worth_nothing_new(pool: Pool) -> N
     certificate = known(pool, old.number)
     assert certificate is not None
     pool.world.cut = {(old.number, n) for n in range(3) if n != old.number}
-    pool.until(lambda: pool.node(old.number).context.ledger.role is not RaftRole.LEADER)
+    pool.until(lambda: pool.node(old.number).context.pool_log.role is not RaftRole.LEADER)
     pool.until(lambda: led(pool))
     pool.world.run(5_000)
     pool.world.cut = set()
@@ -182,7 +182,7 @@ def test_a_deposed_leaders_old_certificate_is_worth_nothing_new(pool: Pool) -> N
     )
     answer = order_by(pool, old, to, stale)
     assert not answer.ok
-    claimed = attrs.evolve(stale, token=Token(1, pool.node(to.number).context.ledger.term, 10**6))
+    claimed = attrs.evolve(stale, token=Token(1, pool.node(to.number).context.pool_log.term, 10**6))
     assert "term" in order_by(pool, old, to, claimed).reason
     pool.world.run(limits.CERTIFICATE_LIFETIME_MS + limits.CLOCK_SKEW_MAX_MS)
     assert "old" in order_by(pool, old, to, claimed).reason
@@ -203,7 +203,7 @@ def test_without_a_quorums_word_nothing_is_ordered_and_all_runs_on(
     )
     pool.world.run(limits.CERTIFICATE_LIFETIME_MS + limits.CLOCK_SKEW_MAX_MS + 1_000)
     leader = pool.node(pool.leader().number)
-    assert leader.context.certified.fresh(pool.world.now()) is None
+    assert leader.context.leader_certificates.fresh(pool.world.now()) is None
     last = known(pool, pool.other().number)
     assert last is not None
     late = stop_all(pool, pool.other(), name, last.signatures)
@@ -232,7 +232,7 @@ def test_a_voter_whose_clock_differs_does_not_confirm(pool: Pool) -> None:
 def test_a_voter_signs_no_time_that_its_own_clock_contradicts(pool: Pool) -> None:
     """Thirty seconds either way, as for any message; and it says so."""
     node, leader = pool.node(pool.other().number), pool.node(pool.leader().number)
-    point = list(leader.parts.leader.certificates.questions.values())[-1].point  # type: ignore[union-attr]
+    point = list(leader.parts.leader.certification.questions.values())[-1].point  # type: ignore[union-attr]
     now = pool.world.now()
     for offset_ms, agrees in ((0, True), (limits.CLOCK_SKEW_MAX_MS, True),
                               (limits.CLOCK_SKEW_MAX_MS + 1, False),
@@ -300,17 +300,17 @@ def test_the_chain_outlives_many_changes_and_leaders() -> None:
 def numbers(pool: Pool) -> list[int]:
     """The voters now, by machine."""
     by_id = {m.node_id: m.number for m in pool.world.machines}
-    leaders = [m.node for m in pool.world.machines if m.node and m.node.context.ledger.leads]
-    return [by_id[v.node_id] for n in leaders for v in n.context.ledger.configuration.voters]
+    leaders = [m.node for m in pool.world.machines if m.node and m.node.context.pool_log.leads]
+    return [by_id[v.node_id] for n in leaders for v in n.context.pool_log.configuration.voters]
 
 
 def test_a_follower_replica_has_the_chain_too() -> None:
     """So any peer can serve it."""
     pool = formed(5, 12_000)
-    idle = [m for m in pool.world.machines if m.node and m.node.context.ledger.fetches]
+    idle = [m for m in pool.world.machines if m.node and m.node.context.pool_log.fetches]
     assert idle
     for machine in idle:
-        assert pool.node(machine.number).context.ledger.chain == chain(pool)
+        assert pool.node(machine.number).context.pool_log.chain == chain(pool)
         assert committee_hash(chain(pool).voters) == known(pool, machine.number).committee_hash  # type: ignore[union-attr]
 
 
@@ -355,7 +355,7 @@ def test_a_voter_with_another_state_is_named_loudly(pool: Pool) -> None:
     """One of the two has a fault or lies: Raft alone does not let that happen."""
     leader, other = pool.leader(), pool.other()
     node = pool.node(leader.number)
-    certificates = node.parts.leader.certificates  # type: ignore[union-attr]
+    certificates = node.parts.leader.certification  # type: ignore[union-attr]
     gathering = list(certificates.questions.values())[-1]
     word = next(v.message for v in gathering.heard.values() if v.header.node_id == other.node_id)
     assert isinstance(word, CertificateSigned)

@@ -14,10 +14,10 @@ def test_a_leader_whose_clock_jumps_hands_leadership_on_and_says_so() -> None:
     pool.until(lambda: leading(pool) not in (None, first), 20_000)
     assert "ahead of most voters' clocks" in problems(pool, first)
     works(pool, leading(pool))  # type: ignore[arg-type]
-    term = pool.node(leading(pool)).context.ledger.term  # type: ignore[arg-type]
+    term = pool.node(leading(pool)).context.pool_log.term  # type: ignore[arg-type]
     pool.world.run(60_000)
     assert leading(pool) != first
-    assert pool.node(leading(pool)).context.ledger.term == term  # type: ignore[arg-type]
+    assert pool.node(leading(pool)).context.pool_log.term == term  # type: ignore[arg-type]
     assert first in voters(pool), "Raft works with any clock: it still acknowledges"
 
 
@@ -48,7 +48,7 @@ def test_clocks_that_differ_by_less_than_messages_may_are_no_matter() -> None:
     pool = formed(5, committee=5)
     for number in range(5):
         pool.world.machines[number].wall_offset_ms = 5_000 * number - 10_000
-    term, first = pool.node(0).context.ledger.term, leading(pool)
+    term, first = pool.node(0).context.pool_log.term, leading(pool)
     pool.world.run(4 * limits.JUDGEMENT_GRACE_MS)
-    assert (pool.node(0).context.ledger.term, leading(pool)) == (term, first)
+    assert (pool.node(0).context.pool_log.term, leading(pool)) == (term, first)
     assert not any(problems(pool, n) for n in range(5))

@@ -26,7 +26,7 @@ def formed(size: int, committee: int = 3, seed: int = 7) -> Pool:
 
 
 def leaders(pool: Pool) -> list[Machine]:
-    return [m for m in pool.world.machines if m.node and m.node.context.ledger.leads]
+    return [m for m in pool.world.machines if m.node and m.node.context.pool_log.leads]
 
 
 def voters(pool: Pool) -> list[int]:
@@ -35,7 +35,7 @@ def voters(pool: Pool) -> list[int]:
     if not found:
         return []
     assert found[0].node is not None
-    names = [v.node_id for v in found[0].node.context.ledger.configuration.voters]
+    names = [v.node_id for v in found[0].node.context.pool_log.configuration.voters]
     return sorted(m.number for m in pool.world.machines if m.node_id in names)
 
 
@@ -139,8 +139,8 @@ def test_a_silent_voter_is_replaced_and_comes_back_as_a_learner_would() -> None:
     works(pool, spare)
     first = leading(pool)
     assert first is not None
-    index = pool.node(first).context.ledger.commit_index
-    pool.until(lambda: pool.node(away).context.ledger.commit_index >= index, 60_000)
+    index = pool.node(first).context.pool_log.commit_index
+    pool.until(lambda: pool.node(away).context.pool_log.commit_index >= index, 60_000)
     pool.until(lambda: pool.node(away).context.leader(pool.world.now()) is not None, 60_000)
     assert leading(pool) == first
 
@@ -185,9 +185,9 @@ def test_a_leader_that_does_not_know_that_it_is_out_is_overruled() -> None:
     assert leading(pool) == first
     pool.until(lambda: leading(pool) not in (None, first), 30_000)
     pool.until(lambda: first not in voters(pool), 90_000)
-    terms = pool.node(leading(pool)).context.ledger.term  # type: ignore[arg-type]
+    terms = pool.node(leading(pool)).context.pool_log.term  # type: ignore[arg-type]
     pool.world.run(120_000)
-    assert pool.node(leading(pool)).context.ledger.term == terms  # type: ignore[arg-type]
+    assert pool.node(leading(pool)).context.pool_log.term == terms  # type: ignore[arg-type]
 
 
 def test_a_voter_whose_endpoint_lies_overrules_nobody() -> None:
@@ -197,10 +197,10 @@ def test_a_voter_whose_endpoint_lies_overrules_nobody() -> None:
         first, liar = pool.leader().number, pool.other().number
         names = [n for n in range(3) if n != first] if len(seen) > 1 else [first]
         pool.world.machines[liar].chain = ChainView(members=names)
-        term = pool.node(0).context.ledger.term
+        term = pool.node(0).context.pool_log.term
         pool.world.run(180_000)
         assert leading(pool) == first
-        assert pool.node(0).context.ledger.term == term
+        assert pool.node(0).context.pool_log.term == term
         assert voters(pool) == [0, 1, 2]
 
 
@@ -239,7 +239,7 @@ def test_who_is_out_leaves_campaigning_to_the_others() -> None:
     pool.world.run(2_000)
     pool.world.members.remove(out)
     pool.world.run(10_000)
-    assert pool.node(out).parts.eligibility.unwilling
+    assert pool.node(out).parts.eligibility.ineligible_reason
     pool.world.crash(first)
     pool.until(lambda: leading(pool) == third, 20_000)
 
@@ -307,7 +307,7 @@ def test_two_that_find_no_third_come_back_to_one_and_its_learner() -> None:
     """Two voters are two too many to lose."""
     pool, first, other = pair()
     pool.until(lambda: voters(pool) == [first], 120_000)
-    pool.until(lambda: pool.node(other).context.ledger.role is RaftRole.LEARNER, 30_000)
+    pool.until(lambda: pool.node(other).context.pool_log.role is RaftRole.LEARNER, 30_000)
     pool.world.crash(other)
     works(pool, first)
 
@@ -316,7 +316,7 @@ def test_a_committee_of_one_whose_leader_leaves_gets_an_heir() -> None:
     """Its learner becomes a voter, then the leader, and then it goes."""
     pool, first, other = pair()
     pool.until(lambda: voters(pool) == [first], 120_000)
-    pool.until(lambda: pool.node(other).context.ledger.role is RaftRole.LEARNER, 30_000)
+    pool.until(lambda: pool.node(other).context.pool_log.role is RaftRole.LEARNER, 30_000)
     pool.world.members.remove(first)
     pool.until(lambda: leading(pool) == other, 60_000)
     pool.until(lambda: voters(pool) == [other], 120_000)
@@ -327,7 +327,7 @@ def test_a_committee_of_one_whose_leader_leaves_gets_an_heir() -> None:
 
 
 def intent(pool: Pool, at: int, of: int) -> Intent:
-    state = pool.node(at).context.ledger.state
+    state = pool.node(at).context.pool_log.state
     assert state is not None
     return state.node(pool.world.machines[of].node_id).intent
 

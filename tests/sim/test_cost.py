@@ -66,9 +66,9 @@ def test_who_does_not_lead_has_nothing_recovered_for_its_orders() -> None:
     pool = formed()
     liar, victim, leader = pool.other(), follower(pool), pool.leader()
     assert leader.node is not None
-    known = leader.node.context.certified.known
+    known = leader.node.context.leader_certificates.known
     assert known is not None
-    token = Token(1, leader.node.context.ledger.term, 10**6)
+    token = Token(1, leader.node.context.pool_log.term, 10**6)
     order = Order(victim.node_id, token, forged(), ())
     assert recovered(pool, liar, victim, order) == 0
     stolen = attrs.evolve(order, certificate=known.signatures)
@@ -81,9 +81,9 @@ def test_who_does_not_lead_recovers_nothing_of_a_report() -> None:
     pool = formed()
     liar, victim, leader = pool.other(), follower(pool), pool.leader()
     assert leader.node is not None
-    token = leader.node.context.ledger.state
+    token = leader.node.context.pool_log.state
     assert token is not None
-    report = Report(Token(1, leader.node.context.ledger.term, 1), (), forged())
+    report = Report(Token(1, leader.node.context.pool_log.term, 1), (), forged())
     assert recovered(pool, liar, victim, report) == 0
     assert recovered(pool, liar, leader, report) == FORGED
 
@@ -91,12 +91,12 @@ def test_who_does_not_lead_recovers_nothing_of_a_report() -> None:
 def test_a_guest_has_nothing_recovered() -> None:
     """Whoever is in neither the pool nor its committee is not looked at."""
     pool = formed(4)
-    ledger = pool.node(pool.leader().number).context.ledger
-    voters = [v.node_id for v in ledger.configuration.voters]
+    pool_log = pool.node(pool.leader().number).context.pool_log
+    voters = [v.node_id for v in pool_log.configuration.voters]
     guest = next(m for m in pool.world.machines if m.node_id not in voters)
     pool.world.members.remove(guest.number)
     pool.world.run(10_000)
-    report = Report(Token(1, ledger.term, 1), (), forged())
+    report = Report(Token(1, pool_log.term, 1), (), forged())
     assert recovered(pool, guest, pool.leader(), report) == 0
 
 
@@ -105,12 +105,12 @@ def test_a_guest_is_told_the_newest_changes_and_not_often() -> None:
     pool = formed(4)
     asked = pool.leader()
     assert asked.node is not None
-    ledger = asked.node.context.ledger
-    voters = [v.node_id for v in ledger.configuration.voters]
+    pool_log = asked.node.context.pool_log
+    voters = [v.node_id for v in pool_log.configuration.voters]
     guest = next(m for m in pool.world.machines if m.node_id not in voters)
     pool.world.members.remove(guest.number)
     pool.world.run(10_000)
-    state = ledger.state
+    state = pool_log.state
     assert state is not None
     first, count = state.chain, limits.GUEST_CHAIN_LINKS_MAX + 5
     links = tuple(attrs.evolve(first.links[-1], index=1_000 + n) for n in range(count))

@@ -66,7 +66,10 @@ def elected() -> Elected:
                and c.leader.node_id == leader.node_id)  # fmt: skip
     pool.world.run(3_000)
     liar = next(m for m in pool.world.machines if m not in (leader, third))
-    votes = [open_one(POOL, sealed) for sealed in pool.node(third.number).context.certified.votes]
+    votes = [
+        open_one(POOL, sealed)
+        for sealed in pool.node(third.number).context.leader_certificates.votes
+    ]
     given = [v.message for v in votes if v is not None and isinstance(v.message, VoteAnswered)]
     (vote,) = [v for v in given if v.voter == voter(liar)]
     return Elected(pool, leader, liar, third, vote)
@@ -78,7 +81,7 @@ def test_the_votes_that_elected_a_leader_are_known_to_all(elected: Elected) -> N
     for number in range(3):
         found = known(pool, number)
         assert found is not None
-        votes = [open_one(POOL, s) for s in pool.node(number).context.certified.votes]
+        votes = [open_one(POOL, s) for s in pool.node(number).context.leader_certificates.votes]
         count = votes_for(votes, chain(pool).voters, found.log_id, found.term, found.leader)
         assert count == 2
         assert {v.header.node_id for v in votes if v} == {
@@ -205,9 +208,9 @@ def test_an_honest_voter_cannot_be_made_to_sign_for_two(elected: Elected) -> Non
     certifying = pool.node(elected.third.number).parts.signatures
     first = certifying.confirmed
     assert first is not None
-    raft = pool.node(elected.third.number).context.ledger.raft
+    raft = pool.node(elected.third.number).context.pool_log.raft
     assert raft is not None
-    point = pool.node(elected.leader.number).parts.leader.certificates.questions.popitem()[1].point  # type: ignore[union-attr]
+    point = pool.node(elected.leader.number).parts.leader.certification.questions.popitem()[1].point  # type: ignore[union-attr]
     raft.state.leader = voter(elected.liar)  # A second leader of one term, as it would seem.
     asked = attrs.evolve(point.asked, leader=voter(elected.liar), at_ms=pool.world.now().wall_ms)
     assert not certifying._agrees(attrs.evolve(point, asked=asked), pool.world.now())

@@ -28,7 +28,7 @@ def formed(size: int, seed: int = 5) -> Pool:
 
 def judged(pool: Pool, number: int) -> Reachability:
     """What the log says of a node."""
-    state = pool.leader().node.context.ledger.state  # type: ignore[union-attr]
+    state = pool.leader().node.context.pool_log.state  # type: ignore[union-attr]
     assert state is not None
     return state.node(pool.world.machines[number].node_id).reachability
 
@@ -37,7 +37,7 @@ def others(pool: Pool, count: int) -> list[int]:
     """So many nodes that are not voters."""
     node = pool.leader().node
     assert node is not None
-    voters = [v.node_id for v in node.context.ledger.configuration.voters]
+    voters = [v.node_id for v in node.context.pool_log.configuration.voters]
     return [m.number for m in pool.world.machines if m.node_id not in voters][:count]
 
 

@@ -107,7 +107,7 @@ def test_unreachable_unreachable_expired_dead() -> None:
     unreachable(pool)
     jump(pool, limits.DEAD_AFTER_MS // 2)
     pool.world.crash(pool.leader().number)
-    pool.until(lambda: any(m.node and m.node.context.ledger.leads for m in pool.world.machines))
+    pool.until(lambda: any(m.node and m.node.context.pool_log.leads for m in pool.world.machines))
     pool.world.run(30_000)
     assert field(pool, "reachability") is Reachability.UNREACHABLE
     jump(pool, limits.DEAD_AFTER_MS // 2 - 20_000)
@@ -211,7 +211,7 @@ def test_eligible_ban_ordered_banned() -> None:
     pool.world.cut = set()
     becomes(pool, Reachability.HEALTHY)
     pool.world.crash(pool.leader().number)
-    pool.until(lambda: any(m.node and m.node.context.ledger.leads for m in pool.world.machines))
+    pool.until(lambda: any(m.node and m.node.context.pool_log.leads for m in pool.world.machines))
     assert field(pool, "intent") is Intent.BANNED
 
 

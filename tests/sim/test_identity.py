@@ -54,9 +54,9 @@ def follower(pool: Recovering) -> Machine:
 
 def voter_again(pool: Recovering, m: Machine) -> bool:
     """Whether the leader gave the machine's present store a seat."""
-    leaders = [n.node for n in pool.world.machines if n.node and n.node.context.ledger.leads]
+    leaders = [n.node for n in pool.world.machines if n.node and n.node.context.pool_log.leads]
     now = Voter(m.node_id, m.peer_key, m.store_id)
-    return bool(leaders) and now in leaders[0].context.ledger.configuration.voters
+    return bool(leaders) and now in leaders[0].context.pool_log.configuration.voters
 
 
 def set_back(pool: Recovering, m: Machine, disk: Disk) -> None:
@@ -104,8 +104,8 @@ def test_a_disk_set_back_behind_a_vote_is_noticed(pool: Recovering) -> None:
     first = pool.leader()
     third = next(n for n in pool.world.machines if n not in (m, first))
     pool.world.crash(first.number)
-    pool.until(lambda: (third.node is not None and third.node.context.ledger.leads)
-               or (m.node is not None and m.node.context.ledger.leads))  # fmt: skip
+    pool.until(lambda: (third.node is not None and third.node.context.pool_log.leads)
+               or (m.node is not None and m.node.context.pool_log.leads))  # fmt: skip
     pool.world.start(first.number)
     promises = Promises(pool.world)
     set_back(pool, m, backup)
@@ -126,8 +126,8 @@ def test_a_disk_that_forgot_nothing_votes_on(pool: Recovering) -> None:
             pool.world.start(m.number)
         assert m.node is not None
         store, began_ms = m.store_id, pool.world.now_ms
-        pool.until(lambda: m.node is not None and m.node.context.ledger.role is RaftRole.FOLLOWER
-                   and not m.node.context.ledger.doubted)  # fmt: skip
+        pool.until(lambda: m.node is not None and m.node.context.pool_log.role is RaftRole.FOLLOWER
+                   and not m.node.context.pool_log.doubted)  # fmt: skip
         assert m.store_id == store
         assert pool.world.now_ms - began_ms < 5_000
 
@@ -155,10 +155,10 @@ def test_who_reaches_nobody_promises_nothing(pool: Recovering) -> None:
     pool.world.start(m.number)
     pool.world.run(60_000)
     assert m.node is not None
-    ledger = m.node.context.ledger
-    assert (ledger.doubted, ledger.role) == (True, RaftRole.FOLLOWER)
+    pool_log = m.node.context.pool_log
+    assert (pool_log.doubted, pool_log.role) == (True, RaftRole.FOLLOWER)
     pool.world.cut = set()
-    pool.until(lambda: not ledger.doubted)
+    pool.until(lambda: not pool_log.doubted)
 
 
 def test_a_single_voter_comes_back_alone() -> None:
@@ -166,10 +166,10 @@ def test_a_single_voter_comes_back_alone() -> None:
     pool = Recovering(3, World(3, 1), None, None)  # type: ignore[arg-type]
     pool.world.start(0)
     pool.world.run(5_000)
-    assert pool.node(0).context.ledger.leads
+    assert pool.node(0).context.pool_log.leads
     pool.world.crash(0)
     pool.world.start(0)
-    pool.until(lambda: pool.node(0).context.ledger.leads, 15_000)
+    pool.until(lambda: pool.node(0).context.pool_log.leads, 15_000)
 
 
 def test_a_wiped_founder_founds_nothing_and_says_what_to_do() -> None:
@@ -182,7 +182,7 @@ def test_a_wiped_founder_founds_nothing_and_says_what_to_do() -> None:
     founder.disk = Disk(StoreId(b"\xee" * 16))
     pool.world.start(0)
     pool.world.run(10_000)
-    assert not any(pool.node(n).context.ledger.leads for n in range(3))
+    assert not any(pool.node(n).context.pool_log.leads for n in range(3))
     assert "another data directory" in pool.problems(0)
     assert "pool recover" in pool.problems(0)
     assert founder.node_id.hex() in pool.problems(1)
@@ -212,9 +212,9 @@ def test_a_leader_whose_disk_fails_hands_on_at_once(pool: Recovering) -> None:
     pool.until(lambda: m.node is not None and bool(m.node.parts.machine.failed))
     began_ms = pool.world.now_ms
     assert m.node is not None
-    assert m.node.context.ledger.role is not RaftRole.LEADER
+    assert m.node.context.pool_log.role is not RaftRole.LEADER
     others = [n for n in pool.world.machines if n is not m]
-    pool.until(lambda: any(n.node and n.node.context.ledger.leads for n in others))
+    pool.until(lambda: any(n.node and n.node.context.pool_log.leads for n in others))
     assert pool.world.now_ms - began_ms <= 500
     promises = Promises(pool.world)
     pool.world.run(5_000)
@@ -222,7 +222,7 @@ def test_a_leader_whose_disk_fails_hands_on_at_once(pool: Recovering) -> None:
     store = m.store_id
     pool.world.crash(m.number)
     pool.world.start(m.number)
-    pool.until(lambda: m.node is not None and m.node.context.ledger.role is RaftRole.FOLLOWER)
+    pool.until(lambda: m.node is not None and m.node.context.pool_log.role is RaftRole.FOLLOWER)
     assert m.store_id == store
     assert pool.accepts(m.number)
 
@@ -233,9 +233,9 @@ def test_a_leader_whose_disk_fails_hands_on_at_once(pool: Recovering) -> None:
 def own_word(m: Machine, incarnation: int, sent_at_ms: int) -> inputs.Received:
     """A heartbeat that some agent with a machine's keys sealed."""
     assert m.node is not None
-    ledger = m.node.context.ledger
-    said = m.node.context.beats.newest[m.node_id].heartbeat
-    said = attrs.evolve(said, store_id=m.store_id, epoch=ledger.epoch)
+    pool_log = m.node.context.pool_log
+    said = m.node.context.heartbeats.newest[m.node_id].heartbeat
+    said = attrs.evolve(said, store_id=m.store_id, epoch=pool_log.epoch)
     assert isinstance(said, Heartbeat)
     header = Header(m.node_id, m.peer_key, incarnation, 9, sent_at_ms)
     return inputs.Received(Verified(header, Channel.BEAT, said, b""), None)
@@ -316,14 +316,14 @@ def test_who_is_superseded_says_at_last_that_no_work_is_to_come(pool: Recovering
 
 def heard_unfit(pool: Recovering, m: Machine) -> bool:
     """Whether the leader has heard that a node takes no work."""
-    beats = pool.node(pool.leader().number).context.beats
+    beats = pool.node(pool.leader().number).context.heartbeats
     return not beats.newest[m.node_id].heartbeat.healthy
 
 
 def placed_on(pool: Recovering, m: Machine) -> int:
     """How many copies of as many tasks as there are nodes come to a node."""
     name = pool.run_task(pool.leader().number, replicas=5, reconnect_window_s=3600)
-    state = pool.node(pool.leader().number).context.ledger.state
+    state = pool.node(pool.leader().number).context.pool_log.state
     assert state is not None
     return sum(copy.node_id == m.node_id for copy in state.of_task(name))
 

@@ -15,11 +15,11 @@ def test_a_member_that_lies_changes_nothing(seed: int) -> None:
     pool = formed(5, seed)
     leader = pool.leader()
     assert leader.node is not None
-    voters = leader.node.context.ledger.configuration.voters
+    voters = leader.node.context.pool_log.configuration.voters
     liar = next(m for m in pool.world.machines if m.node_id not in [v.node_id for v in voters])
     gone = [m.number for m in pool.world.machines if m is not liar]
     endless = pool.run_task(gone[0], replicas=3)
-    term = leader.node.context.ledger.term
+    term = leader.node.context.pool_log.term
     lies = Liar(pool, liar)
     lies.begin()
     for _ in range(5):
@@ -27,7 +27,7 @@ def test_a_member_that_lies_changes_nothing(seed: int) -> None:
         pool.read(pool.rng.choice(gone))
         pool.world.run(LIES_MS // 5)
     assert pool.leader() is leader
-    assert leader.node.context.ledger.term == term
+    assert leader.node.context.pool_log.term == term
     assert pool.states(endless) == ["RUNNING"] * 3
     # Who was caught handing over a forged log is asked no more for a while.
     assert lies.told.pop("state", 1) >= 1

@@ -57,7 +57,7 @@ class Lies:
 
     @property
     def log_id(self) -> Digest:
-        found = self.pool.node(self.liar.number).context.ledger.log_id
+        found = self.pool.node(self.liar.number).context.pool_log.log_id
         assert found is not None
         return found
 
@@ -152,19 +152,19 @@ class Lies:
 
 def unmoved(lies: Lies) -> None:
     """The victim holds nothing of the liar's."""
-    ledger = lies.pool.node(lies.victim.number).context.ledger
-    state = ledger.state
+    pool_log = lies.pool.node(lies.victim.number).context.pool_log
+    state = pool_log.state
     if state is not None:
         assert all(t.spec.name != "evil" for t in state.tasks.values())
         assert lies.me not in state.chain.voters
-    assert lies.me not in ledger.configuration.voters
-    assert ledger.commit_index < AHEAD
+    assert lies.me not in pool_log.configuration.voters
+    assert pool_log.commit_index < AHEAD
 
 
 def follows(lies: Lies) -> bool:
     """Whether the victim has what the leader has."""
-    leader = lies.pool.node(lies.pool.leader().number).context.ledger
-    victim = lies.pool.node(lies.victim.number).context.ledger
+    leader = lies.pool.node(lies.pool.leader().number).context.pool_log
+    victim = lies.pool.node(lies.victim.number).context.pool_log
     assert leader.state is not None
     if victim.state is None:
         return False
@@ -174,7 +174,7 @@ def follows(lies: Lies) -> bool:
 
 def idle(pool: Pool) -> list[Machine]:
     """Members that are no participants of the log."""
-    return [m for m in pool.world.machines if m.node and m.node.context.ledger.fetches]
+    return [m for m in pool.world.machines if m.node and m.node.context.pool_log.fetches]
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_who_speaks_as_a_leader_is_none(
 ) -> None:
     """Whether the leader lives or not: a certificate says who leads."""
     pool = lies.pool
-    term = pool.node(pool.leader().number).context.ledger.term
+    term = pool.node(pool.leader().number).context.pool_log.term
     pool.world.on_step.append(lambda m: unmoved(lies))
     if not led:
         pool.world.crash(pool.leader().number)
@@ -215,7 +215,7 @@ def test_who_speaks_as_a_leader_is_none(
         how(lies, term + n)
         lies.announce()
         pool.world.run(100)
-    pool.until(lambda: any(m.node and m.node.context.ledger.leads for m in pool.world.machines))
+    pool.until(lambda: any(m.node and m.node.context.pool_log.leads for m in pool.world.machines))
     pool.until(lambda: follows(lies), 20_000)
 
 
@@ -240,7 +240,7 @@ def test_a_newcomer_believes_no_chain_that_nobody_signed() -> None:
         lies.append(TERM)
         world.run(200)
         unmoved(lies)
-    assert pool.node(4).context.ledger.commit_index == 0
+    assert pool.node(4).context.pool_log.commit_index == 0
     world.cut = set()
     world.on_step.append(lambda m: unmoved(lies))
     pool.until(lambda: follows(lies), 30_000)
@@ -257,7 +257,7 @@ def test_a_newcomer_gets_past_a_change_that_nobody_could_sign(lied: bool) -> Non
         for number in range(4):
             world.start(number)
         world.run(2 * limits.VOTER_REPLACE_AFTER_MS)
-        chain = pool.node(pool.leader().number).context.ledger.chain
+        chain = pool.node(pool.leader().number).context.pool_log.chain
         assert any(link.given_up for link in chain.links)
         liar, victim = idle(pool)[0], world.machines[4]
         lies = Lies(pool, liar, victim)

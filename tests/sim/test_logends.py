@@ -18,7 +18,7 @@ def test_a_compacted_log_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     pool.world.run(10_000)
     digests = set()
     for number in range(3):
-        held = pool.node(number).context.ledger.held_log
+        held = pool.node(number).context.pool_log.held_log
         assert isinstance(held, StoredLog)
         s, state = held.raft.state, held.state
         assert s.snapshot is not None

@@ -67,7 +67,7 @@ def test_onboarding_onboarding_expired_stalled() -> None:
     pool.world.run(limits.ONBOARDING_STALL_MS // 2)
     old = pool.leader().number
     pool.world.crash(old)
-    pool.until(lambda: any(m.node and m.node.context.ledger.leads for m in pool.world.machines))
+    pool.until(lambda: any(m.node and m.node.context.pool_log.leads for m in pool.world.machines))
     pool.world.start(old)
     pool.world.run(began_ms + limits.ONBOARDING_STALL_MS - 5_000 - pool.world.now_ms)
     assert field(pool, "membership") is Membership.ONBOARDING

@@ -35,7 +35,7 @@ def test_a_follower_answers_as_soon_as_the_leader_has_committed() -> None:
 def test_a_node_outside_the_committee_answers_as_soon() -> None:
     """It fetches what it waits for from the leader itself."""
     pool = formed(size=6)
-    voters = {v.node_id for v in pool.node(0).context.ledger.configuration.voters}
+    voters = {v.node_id for v in pool.node(0).context.pool_log.configuration.voters}
     (outside, *_) = [m for m in pool.world.machines if m.node and m.node.context.me not in voters]
     for _ in range(5):
         request = pool.run_request(outside.number)
@@ -54,7 +54,7 @@ def test_a_dead_node_is_known_to_be_dead_within_three_seconds_and_stays_so() -> 
         pool.world.crash(dead.number)
 
         def judged(name: NodeId = name, pool: Pool = pool) -> list[Reachability]:
-            states = [m.node.context.ledger.state for m in pool.world.machines if m.node]
+            states = [m.node.context.pool_log.state for m in pool.world.machines if m.node]
             return [s.node(name).reachability for s in states if s is not None]
 
         pool.world.run(3_000)
@@ -73,6 +73,6 @@ def test_what_waits_for_a_leader_is_carried_on_as_soon_as_there_is_one() -> None
         pool.world.run(500)
         requests = [pool.run_request(at) for at in rest]
         assert not answered_within(pool, requests, 100)
-        pool.until(lambda p=pool: any(m.node and m.node.context.ledger.leads
+        pool.until(lambda p=pool: any(m.node and m.node.context.pool_log.leads
                                       for m in p.world.machines), 20_000)  # fmt: skip
         assert answered_within(pool, requests, PROMPT_MS)

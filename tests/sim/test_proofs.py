@@ -57,9 +57,9 @@ def test_an_outsider_is_answered_and_can_check_who_leads() -> None:
 def test_a_peer_that_missed_the_certificate_asks_for_it() -> None:
     """An announcement alone makes nobody a leader; a question to who announces does."""
     pool = formed(5, 12_000)
-    idle = next(m for m in pool.world.machines if m.node and m.node.context.ledger.fetches)
+    idle = next(m for m in pool.world.machines if m.node and m.node.context.pool_log.fetches)
     node = pool.node(idle.number)
-    node.context.certified.forget()
+    node.context.leader_certificates.forget()
     node.context.announced_ms = None
     assert node.context.leader(pool.world.now()) is None
     asked: list[Message] = []
@@ -67,7 +67,7 @@ def test_a_peer_that_missed_the_certificate_asks_for_it() -> None:
         lambda m, to, said: asked.append(said)
         if m is idle and isinstance(said, CertificatesRequested) else None
     )  # fmt: skip
-    pool.until(lambda: node.context.certified.known is not None, 10_000)
+    pool.until(lambda: node.context.leader_certificates.known is not None, 10_000)
     pool.until(lambda: node.context.leader(pool.world.now()) == pool.leader().node_id, 10_000)
     assert len(asked) <= 3
 
@@ -75,16 +75,16 @@ def test_a_peer_that_missed_the_certificate_asks_for_it() -> None:
 def test_a_member_that_announces_itself_is_no_leader() -> None:
     """Without a certificate, and with the leader's: nobody follows it."""
     pool = formed(5, 12_000)
-    idle = [m for m in pool.world.machines if m.node and m.node.context.ledger.fetches]
+    idle = [m for m in pool.world.machines if m.node and m.node.context.pool_log.fetches]
     liar, other = idle[:2]
-    found, ledger = known(pool, other.number), pool.node(liar.number).context.ledger
+    found, pool_log = known(pool, other.number), pool.node(liar.number).context.pool_log
     assert found is not None
-    assert ledger.log_id is not None
-    state = ledger.state
+    assert pool_log.log_id is not None
+    state = pool_log.state
     assert state is not None
     for certificate in ((), found.signatures):
         said = Announcement(
-            ledger.log_id, 1, found.term + 5, state.applied_index, state.digest(), certificate
+            pool_log.log_id, 1, found.term + 5, state.applied_index, state.digest(), certificate
         )
         pool.world.said(liar, None, said)
         pool.world.run(500)
@@ -94,8 +94,8 @@ def test_a_member_that_announces_itself_is_no_leader() -> None:
 
 def astray(pool: Pool) -> Machine:
     """A node that is no voter, and has another state than all."""
-    idle = next(m for m in pool.world.machines if m.node and m.node.context.ledger.fetches)
-    state = pool.node(idle.number).context.ledger.state
+    idle = next(m for m in pool.world.machines if m.node and m.node.context.pool_log.fetches)
+    state = pool.node(idle.number).context.pool_log.state
     assert state is not None
     state.settings["timing"] = "wan"
     return idle
@@ -111,7 +111,7 @@ def test_a_node_whose_state_went_astray_says_so() -> None:
 
 def same_state(pool: Pool, m: Machine) -> bool:
     """Whether a node that is no voter has what the leader has."""
-    ours, theirs = (pool.node(n).context.ledger.state for n in (m.number, pool.leader().number))
+    ours, theirs = (pool.node(n).context.pool_log.state for n in (m.number, pool.leader().number))
     assert ours is not None
     assert theirs is not None
     return (ours.applied_index, ours.digest()) == (theirs.applied_index, theirs.digest())

@@ -33,14 +33,14 @@ def test_the_next_epoch_goes_on_where_the_log_ended(pool: Recovering) -> None:
     before = pool.containers()
     rest = rest_of(pool)
     pool.world.run(5_000)
-    assert not any(pool.node(n).context.ledger.leads for n in rest)
+    assert not any(pool.node(n).context.pool_log.leads for n in rest)
     root = pool.recover()
     assert pool.leader().node_id == root.founder
     assert pool.containers() == before
     assert pool.accepts(rest[-1])
     pool.world.run(SETTLE_MS)
     assert pool.containers() == before
-    state = pool.node(rest[0]).context.ledger.state
+    state = pool.node(rest[0]).context.pool_log.state
     assert state is not None
     assert {c.attempt for c in state.of_task(name)} == {1}
     assert len(pool.voters()) == 3
@@ -59,7 +59,7 @@ def test_an_entry_that_nobody_knew_to_be_committed_is_kept(pool: Recovering) -> 
     pool.world.cut = set()
     assert pool.longest() == last
     pool.recover()
-    state = pool.node(others[-1] if others[-1] in pool.alive() else last).context.ledger.state
+    state = pool.node(others[-1] if others[-1] in pool.alive() else last).context.pool_log.state
     assert state is not None
     assert pool.submitted[request] in state.tasks
 
@@ -83,7 +83,7 @@ def forgotten(pool: Recovering) -> tuple[int, TaskId, list[int]]:
 
 
 def copies(pool: Recovering, number: int, name: TaskId) -> list[str]:
-    state = pool.node(number).context.ledger.state
+    state = pool.node(number).context.pool_log.state
     assert state is not None
     return [c.state.name for c in state.of_task(name)]
 
@@ -140,7 +140,7 @@ def test_the_old_leader_obeys_the_new_epoch(pool: Recovering) -> None:
     pool.world.start(old)
     pool.world.start(other)
     pool.until(lambda: pool.led_in(2))
-    assert pool.node(old).context.ledger.role is not RaftRole.LEADER
+    assert pool.node(old).context.pool_log.role is not RaftRole.LEADER
     pool.world.run(SETTLE_MS)
     assert {k: v for k, v in pool.containers().items() if k in before} == before
 
@@ -168,7 +168,7 @@ def test_a_record_that_nobody_can_found_loses_nothing(pool: Recovering) -> None:
     bad = other_digest(pool.record(founder))
     pool.world.root = bad
     pool.world.run(10_000)
-    assert not any(pool.node(n).context.ledger.leads for n in range(5))
+    assert not any(pool.node(n).context.pool_log.leads for n in range(5))
     assert "another state than the record says" in pool.problems(founder)
     assert len(copies(pool, founder, name)) == 2
     again = next(n for n in range(5) if n != founder)

@@ -28,10 +28,10 @@ def test_a_master_dies_and_nothing_is_touched(pool: Pool) -> None:
     """Another leads in a later term; what ran runs on, under the same attempts."""
     pool.run_task(0, replicas=3)
     before = [dict(m.engine.containers) for m in pool.world.machines]
-    dead, term = pool.leader(), pool.node(0).context.ledger.term
+    dead, term = pool.leader(), pool.node(0).context.pool_log.term
     pool.world.crash(dead.number)
-    pool.until(lambda: any(m.node and m.node.context.ledger.leads for m in pool.world.machines))
-    assert pool.leader().node.context.ledger.term > term  # type: ignore[union-attr]
+    pool.until(lambda: any(m.node and m.node.context.pool_log.leads for m in pool.world.machines))
+    assert pool.leader().node.context.pool_log.term > term  # type: ignore[union-attr]
     pool.world.run(3_000)
     assert [dict(m.engine.containers) for m in pool.world.machines] == before
 
@@ -43,7 +43,7 @@ def test_a_leader_that_is_cut_off_acknowledges_nothing(pool: Pool) -> None:
     request = pool.submit(old.number, TaskSpec(name="t", image="i", command=ENDLESS))
     assert isinstance(pool.reply(request), P2poolError)
     assert old.node is not None
-    assert not old.node.context.ledger.leads
+    assert not old.node.context.pool_log.leads
     rest = [m.number for m in pool.world.machines if m is not old]
     assert isinstance(pool.reply(pool.submit(rest[0], brief())), Accepted)
 
@@ -81,7 +81,7 @@ def test_who_leaves_the_pool_stops_and_is_replaced(pool: Pool) -> None:
     pool.until(lambda: pool.running(gone) == 0)
     pool.until(lambda: pool.states(name) == ["RUNNING"] * 3)
     assert sum(pool.running(n) for n in range(3)) == 3
-    pool.until(lambda: len(pool.leader().node.context.ledger.configuration.voters) == 2)  # type: ignore[union-attr]
+    pool.until(lambda: len(pool.leader().node.context.pool_log.configuration.voters) == 2)  # type: ignore[union-attr]
 
 
 def test_a_wiped_disk_is_not_the_voter_that_it_was(pool: Pool) -> None:
@@ -96,9 +96,9 @@ def test_a_wiped_disk_is_not_the_voter_that_it_was(pool: Pool) -> None:
     )  # fmt: skip
     pool.world.start(machine.number)
     pool.world.run(100)
-    assert pool.node(machine.number).context.ledger.role is RaftRole.IDLE
-    pool.until(lambda: pool.node(machine.number).context.ledger.role is RaftRole.FOLLOWER)
-    voters = pool.node(machine.number).context.ledger.configuration.voters
+    assert pool.node(machine.number).context.pool_log.role is RaftRole.IDLE
+    pool.until(lambda: pool.node(machine.number).context.pool_log.role is RaftRole.FOLLOWER)
+    voters = pool.node(machine.number).context.pool_log.configuration.voters
     assert machine.store_id in [v.store_id for v in voters]
 
 
@@ -113,7 +113,7 @@ def test_who_has_no_right_is_refused_and_nothing_runs(pool: Pool) -> None:
         pool.world.give(pool.world.machines[number], asked)
         assert isinstance(pool.reply(900 + number), NotAllowed)
     pool.world.run(5_000)
-    assert pool.leader().node.context.ledger.state.tasks == {}  # type: ignore[union-attr]
+    assert pool.leader().node.context.pool_log.state.tasks == {}  # type: ignore[union-attr]
     assert [m.engine.started for m in pool.world.machines] == [0, 0, 0]
 
 
@@ -127,7 +127,7 @@ def test_a_request_sent_twice_is_carried_out_once(pool: Pool) -> None:
     assert isinstance(first, Accepted)
     assert isinstance(second, Accepted)
     assert second.index == first.index
-    assert len(pool.node(0).context.ledger.state.tasks) == 1  # type: ignore[union-attr]
+    assert len(pool.node(0).context.pool_log.state.tasks) == 1  # type: ignore[union-attr]
 
 
 def test_an_applicant_gets_nothing() -> None:
@@ -141,11 +141,11 @@ def test_an_applicant_gets_nothing() -> None:
     pool.run_task(0, replicas=3)
     world.run(10_000)
     outside = pool.node(3)
-    assert outside.context.beats.newest == {}
-    assert outside.context.ledger.commit_index == 0
+    assert outside.context.heartbeats.newest == {}
+    assert outside.context.pool_log.commit_index == 0
     assert pool.running(3) == 0
     for number in range(3):
-        assert world.machines[3].node_id not in pool.node(number).context.beats.newest
+        assert world.machines[3].node_id not in pool.node(number).context.heartbeats.newest
     assert "not in the pool" in " ".join(outside.view(world.now()).problems)
 
 
@@ -158,7 +158,7 @@ def test_a_drained_node_hands_its_copies_on(pool: Pool) -> None:
     pool.until(lambda: pool.states(name) == ["RUNNING"] * 3)
 
     def intent() -> Intent:
-        state = pool.node(0).context.ledger.state
+        state = pool.node(0).context.pool_log.state
         assert state is not None
         return state.node(drained.node_id).intent
 
@@ -174,7 +174,7 @@ def test_a_consistent_read_sees_what_was_acknowledged(pool: Pool) -> None:
         reader = (number + 1) % 3
         pool.world.give(pool.world.machines[reader], inputs.Asked(700 + number, ReadIndexCommand()))
         assert isinstance(pool.reply(700 + number), Accepted)
-        assert pool.node(reader).context.ledger.applied_index >= accepted.index
+        assert pool.node(reader).context.pool_log.applied_index >= accepted.index
 
 
 def test_a_stop_of_a_copy_whose_order_never_came(pool: Pool) -> None:

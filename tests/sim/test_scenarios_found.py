@@ -8,7 +8,7 @@ from tests.sim.pool import Pool, formed
 def _voters(pool: Pool) -> list[bytes]:
     node = pool.leader().node
     assert isinstance(node, Node)
-    return [v.node_id for v in node.context.ledger.configuration.voters]
+    return [v.node_id for v in node.context.pool_log.configuration.voters]
 
 
 def test_a_voter_that_left_is_not_removed_while_another_is_dead() -> None:

@@ -23,11 +23,11 @@ def test_a_woken_leader_refuses_nothing_by_old_state(pool: Pool) -> None:
     old = pool.leader()
     rest = [m for m in pool.world.machines if m is not old]
     pool.world.stall(old, 20_000)
-    pool.until(lambda: any(m.node and m.node.context.ledger.leads for m in rest))
+    pool.until(lambda: any(m.node and m.node.context.pool_log.leads for m in rest))
     made = pool.submit(rest[0].number, TaskSpec(name="t", image="i", command=ENDLESS))
     assert isinstance(pool.reply(made), Accepted)
     assert old.node is not None
-    assert old.node.context.ledger.leads, "it has not noticed anything yet"
+    assert old.node.context.pool_log.leads, "it has not noticed anything yet"
     stop = pool.sign(Action.STOP, pool.submitted[made].hex(), "")
     asked = SubmitCommand(pool.signed[stop], MANAGER_ADDRESS)
     # What it was asked while it slept is the first that it sees.

@@ -215,7 +215,7 @@ class Story:
         """Ask for the end of what holds a GPU and does not end by itself, and for drained nodes
         to come back, again until it is so. What holds none runs on."""
         node = self.world.machines[0].node
-        state = node.context.ledger.state if node is not None else None
+        state = node.context.pool_log.state if node is not None else None
         for task in list(state.tasks.values()) if state is not None else ():
             endless = task.spec.command[1] == "0" and task.spec.resources.gpu.count
             if endless and not task.finished and not task.stop_requested:

@@ -80,7 +80,7 @@ class DiskCollector:
             for i in node.parts.worker.items.values()
         ):
             return False
-        state = node.context.ledger.state
+        state = node.context.pool_log.state
         if state is None:
             return False
         task = state.tasks.get(task_id)

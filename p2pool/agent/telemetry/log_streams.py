@@ -96,7 +96,7 @@ class LogStreams:
 
     def _find(self, allocation: AllocationId) -> tuple[NodeId, int]:
         """Node and attempt of a copy, as the committed state has it."""
-        state = self._node.context.ledger.state
+        state = self._node.context.pool_log.state
         copy = state.allocation(allocation) if state is not None else None
         if copy is None:
             raise NotFound(f"There is no allocation {allocation}.", hint="See `p2pool task show`.")
@@ -119,7 +119,7 @@ class LogStreams:
             raise Unavailable("This node has not read the pool's roster yet.", hint="Retry.")
         delegation = grant.delegation.delegation if grant.delegation is not None else None
         denied = may_read(
-            roster, context.ledger.state, signers, delegation, grant.grant.task, now_s
+            roster, context.pool_log.state, signers, delegation, grant.grant.task, now_s
         )
         if denied is not None:
             raise denied

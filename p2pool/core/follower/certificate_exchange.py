@@ -51,30 +51,32 @@ class CertificateExchange:
         """Somebody says that it leads: believe it where there is proof, else ask for that."""
         context = self.context
         self._take(said.certificate, enclosed, now)
-        if context.certified.leads(sender, said.term, now):
+        if context.leader_certificates.leads(sender, said.term, now):
             if said.term >= context.announced_term:
                 context.announced_by, context.announced_ms = sender, now.mono_ms
                 context.announced_term = said.term
-        elif context.ledger.fetches and (key := context.peers.key_of(sender)) is not None:
+        elif context.pool_log.fetches and (key := context.peers.key_of(sender)) is not None:
             ask_proof(context, key, now)
 
     def _take(self, certificate: tuple[bytes, ...], enclosed: Opened, now: Now) -> None:
-        context, ledger = self.context, self.context.ledger
+        context, pool_log = self.context, self.context.pool_log
         if not certificate:
             return
         signatures, votes = enclosed[: len(certificate)], enclosed[len(certificate) :]
         try:
-            found = context.certified.judge(signatures, ledger.chain, ledger.log_id, now)
+            found = context.leader_certificates.judge(
+                signatures, pool_log.chain, pool_log.log_id, now
+            )
         except Refusal as error:
             context.log(Level.DEBUG, "a leader's certificate is not taken", why=error.message)
             return
-        if found == context.certified.known:
-            context.certified.elected(votes, ledger.chain)
+        if found == context.leader_certificates.known:
+            context.leader_certificates.elected(votes, pool_log.chain)
 
     def awaits(self, peer_key: PeerKey, answer: CertificatesAnswered) -> bool:
         """Whether this was asked for, so that it is worth opening what is in it."""
         asked = self.context.proofs_awaited.has(peer_key, answer.request)
-        return asked and answer.log_id == self.context.ledger.log_id
+        return asked and answer.log_id == self.context.pool_log.log_id
 
     def told(
         self, answer: CertificatesAnswered, sender: NodeId, key: PeerKey, opened: Opened, now: Now
@@ -84,20 +86,22 @@ class CertificateExchange:
             return
         self.context.proofs_awaited.take(key, answer.request)
         count = len(answer.certificate) + len(answer.votes)
-        if not self.context.certified.knows(opened, self.context.ledger.chain):
+        if not self.context.leader_certificates.knows(opened, self.context.pool_log.chain):
             self._walk(answer, sender, opened[count:])
         self._take(answer.certificate, opened[:count], now)
 
     def _walk(self, answer: CertificatesAnswered, sender: NodeId, opened: Opened) -> None:
         """Come to know today's committee by the links from one that is known."""
         context, chain = self.context, answer.chain
-        assert context.ledger.log_id is not None
+        assert context.pool_log.log_id is not None
         signed, at = [], 0
         for link in chain.links:
             signed.append(opened[at : at + len(link.signatures)])
             at += len(link.signatures)
         try:
-            context.certified.walk(chain, signed, context.ledger.chain, context.ledger.log_id)
+            context.leader_certificates.walk(
+                chain, signed, context.pool_log.chain, context.pool_log.log_id
+            )
         except Refusal as error:
             trusted = self._named_by_most(sender)
             context.log(
@@ -105,14 +109,14 @@ class CertificateExchange:
                 why=error.message, taken="by most members' word" if trusted else "no",
             )  # fmt: skip
             if trusted:
-                context.certified.prove(chain.voters)
+                context.leader_certificates.prove(chain.voters)
 
     def _named_by_most(self, node_id: NodeId) -> bool:
         """Whether most members but us say in their heartbeats that they follow a node."""
         context = self.context
         others = [m.node_id for m in context.roster.members() if m.node_id != context.me]
-        said = [b.heartbeat for n in others if (b := context.beats.newest.get(n)) is not None]
-        epoch = context.ledger.epoch
+        said = [b.heartbeat for n in others if (b := context.heartbeats.newest.get(n)) is not None]
+        epoch = context.pool_log.epoch
         named = sum(beat.leader == node_id and beat.epoch == epoch for beat in said)
         return 2 * named > len(others)
 

@@ -7,10 +7,12 @@ from p2pool.model.timing import Now
 
 def leader_proof(context: Context, now: Now) -> LeaderProof | None:
     """What this node can show of who leads; None where it knows no log."""
-    ledger, certified = context.ledger, context.certified
-    if ledger.log_id is None:
+    pool_log, certified = context.pool_log, context.leader_certificates
+    if pool_log.log_id is None:
         return None
     known = certified.fresh(now)
     if known is None:
-        return LeaderProof(ledger.log_id, ledger.root, ledger.chain)
-    return LeaderProof(ledger.log_id, ledger.root, ledger.chain, known.signatures, certified.votes)
+        return LeaderProof(pool_log.log_id, pool_log.root, pool_log.chain)
+    return LeaderProof(
+        pool_log.log_id, pool_log.root, pool_log.chain, known.signatures, certified.votes
+    )

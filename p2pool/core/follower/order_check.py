@@ -30,18 +30,18 @@ class OrderCheck:
 
     def refusal(self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now) -> str:
         """Why an order is not obeyed, or "". `enclosed`: its certificate's signatures, opened."""
-        ledger, certified = self.context.ledger, self.context.certified
-        if order.token.epoch != ledger.epoch:
-            return f"it is of epoch {order.token.epoch}, and this node follows {ledger.epoch}"
+        pool_log, certified = self.context.pool_log, self.context.leader_certificates
+        if order.token.epoch != pool_log.epoch:
+            return f"it is of epoch {order.token.epoch}, and this node follows {pool_log.epoch}"
         try:
             known = certified.known
             # What was found good before is: the same bytes, of the same log.
             same = known is not None and known.signatures == order.certificate
-            if known is None or not same or known.log_id != ledger.log_id:
-                known = certified.judge(enclosed, ledger.chain, ledger.log_id, now)
+            if known is None or not same or known.log_id != pool_log.log_id:
+                known = certified.judge(enclosed, pool_log.chain, pool_log.log_id, now)
             check_fresh(known.time_ms, now.wall_ms)
         except UnknownCommittee as error:
-            if ledger.fetches:  # Perhaps we are behind: let it prove it; the order comes again.
+            if pool_log.fetches:  # Perhaps we are behind: let it prove it; the order comes again.
                 ask_proof(self.context, by[1], now)
             return error.message
         except Refusal as error:
@@ -55,11 +55,11 @@ class OrderCheck:
     def worth(self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now) -> bool:
         """Whether an order is by a leader with a certificate in force, so that it is worth finding
         who signed what is in it. Nothing is kept of it."""
-        ledger, certified = self.context.ledger, self.context.certified
-        if order.node_id != self.context.me or order.token.epoch != ledger.epoch:
+        pool_log, certified = self.context.pool_log, self.context.leader_certificates
+        if order.node_id != self.context.me or order.token.epoch != pool_log.epoch:
             return False
         try:
-            found = certified.check(enclosed, ledger.chain, ledger.log_id, now)
+            found = certified.check(enclosed, pool_log.chain, pool_log.log_id, now)
         except Refusal:
             return False
         return (found.leader.node_id, found.leader.peer_key) == by
@@ -67,7 +67,7 @@ class OrderCheck:
     def judge(self, desired: Desired, signers: Signers | None, at_s: int) -> str:
         """Why this must not be started here, or "". It is judged as of its submission, so that a
         delegation that expired since does not undo what was begun under it."""
-        roster, state = self.context.roster.latest, self.context.ledger.state
+        roster, state = self.context.roster.latest, self.context.pool_log.state
         request = desired.signed.request
         if signers is None:
             return "its submission is not signed well"

@@ -74,12 +74,12 @@ class Certification:
 
     def tick(self, now: Now) -> None:
         """Ask for a certificate where one is due, and end what waited too long."""
-        voters = self.context.ledger.chain.voters
+        voters = self.context.pool_log.chain.voters
         if self.certified_voters not in ((), voters):
             self.certified_voters, self.due_ms = (), now.mono_ms
         if now.mono_ms >= self.due_ms:
             self._ask(now)
-        link = open_link(self.context.ledger.chain)
+        link = open_link(self.context.pool_log.chain)
         if link is not None and now.mono_ms >= self._give_up_ms(link, now):
             self._give_up(link, now)
 
@@ -88,12 +88,12 @@ class Certification:
         self.due_ms = now.mono_ms + min(wait_ms, limits.CERTIFY_RETRY_MAX_MS)
         self.unanswered += 1
         if self.unanswered > PATIENCE:
-            self.context.certified.problem = (
+            self.context.leader_certificates.problem = (
                 "Too few voters confirm this leader, so no node takes orders from it: are their "
                 "clocks and its own set, and are they up?"
             )
             self.context.log(Level.WARNING, "the leader is not certified", asked=self.unanswered)
-        self.context.certified.disagreement = ""
+        self.context.leader_certificates.disagreement = ""
         self._try(Certify(self.context.config.me, now.wall_ms), now)
 
     def _try(self, record: Record, now: Now) -> bool:
@@ -111,12 +111,12 @@ class Certification:
 
     def on_point(self, point: CertificationPoint, now: Now) -> None:
         """A question was applied here; where it is our own: what the others are to agree with."""
-        ledger = self.context.ledger
-        if point.term != ledger.term or ledger.raft is None:
+        pool_log = self.context.pool_log
+        if point.term != pool_log.term or pool_log.raft is None:
             return
         if point.asked.leader != self.context.config.me:
             return
-        ledger.urge(now)
+        pool_log.urge(now)
         self.questions[point.index] = Gathering(point)
         while len(self.questions) > POINTS_KEPT:
             self.questions.popitem(last=False)
@@ -135,7 +135,7 @@ class Certification:
             return
         if not said_by(verified, word.voter):
             return
-        point, log_id = gathering.point, self.context.ledger.log_id
+        point, log_id = gathering.point, self.context.pool_log.log_id
         assert log_id is not None
         ours = CertificateSigned(
             log_id, point.term, point.asked.leader, word.voter, committee_hash(point.voters),
@@ -148,10 +148,12 @@ class Certification:
         gathering.heard[word.voter] = verified
         if len(gathering.heard) == quorum_of(point.voters):
             signatures = tuple(gathering.heard.values())
-            self.context.certified.hold(leader_certificate(signatures, point.voters, log_id))
+            self.context.leader_certificates.hold(
+                leader_certificate(signatures, point.voters, log_id)
+            )
             self.certified_voters, self.unanswered, self.fresh = point.voters, 0, True
-            self.context.certified.problem = ""
-            if open_link(self.context.ledger.chain) is None:
+            self.context.leader_certificates.problem = ""
+            if open_link(self.context.pool_log.chain) is None:
                 self.due_ms = now.mono_ms + limits.CERTIFY_INTERVAL_MS
 
     def _disagrees(self, word: CertificateSigned) -> None:
@@ -160,7 +162,7 @@ class Certification:
         self.context.log(
             Level.ERROR, "a voter's state is not the leader's", voter=name, index=word.commit_index
         )
-        self.context.certified.disagreement = (
+        self.context.leader_certificates.disagreement = (
             f"Voter 0x{name} holds another state than this leader at index {word.commit_index}: "
             "one of the two has a fault or lies."
         )
@@ -168,7 +170,7 @@ class Certification:
     # --- changes of the voters --------------------------------------------------------------------
 
     def _certified(self, word: ConfigurationSigned, verified: Verified, now: Now) -> None:
-        chain, log_id = self.context.ledger.chain, self.context.ledger.log_id
+        chain, log_id = self.context.pool_log.chain, self.context.pool_log.log_id
         link = next((one for one in incomplete(chain) if one.index == word.index), None)
         if link is None or log_id is None or self.written.get(link.index, False):
             return
@@ -191,7 +193,7 @@ class Certification:
 
     def _give_up_ms(self, link: Link, now: Now) -> int:
         """When a change has waited long enough, on the monotonic clock, from its log time."""
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         assert state is not None
         waited_ms = max(now.wall_ms, state.log_time_ms) - link.at_ms
         left_ms = limits.VOTER_REPLACE_AFTER_MS - waited_ms
@@ -210,13 +212,13 @@ class Certification:
 
     def in_force(self, now: Now) -> LeaderCertificate | None:
         """Our own certificate, unless there is none or it has expired."""
-        known = self.context.certified.fresh(now)
-        ours = (self.context.ledger.term, self.context.config.me)
+        known = self.context.leader_certificates.fresh(now)
+        ours = (self.context.pool_log.term, self.context.config.me)
         return known if known is not None and (known.term, known.leader) == ours else None
 
     def to_tell(self, now: Now) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
         """Certificate and votes for the next announcement: a few times when new, then at times."""
-        known, raft = self.in_force(now), self.context.ledger.raft
+        known, raft = self.in_force(now), self.context.pool_log.raft
         if known is None or raft is None:
             return (), ()
         if known.signatures != self.told:
@@ -225,8 +227,8 @@ class Certification:
         if self.told_times >= limits.CERTIFICATE_TELL_TIMES and not again:
             return (), ()
         self.told_times, self.told_ms = self.told_times + 1, now.mono_ms
-        self.context.certified.votes = tuple(raft.state.grants.values())
-        return known.signatures, self.context.certified.votes
+        self.context.leader_certificates.votes = tuple(raft.state.grants.values())
+        return known.signatures, self.context.leader_certificates.votes
 
     def news(self, now: Now) -> bool:
         """Whether the pool has not been told of a certificate in force at all."""

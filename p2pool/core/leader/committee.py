@@ -1,8 +1,8 @@
 """A leader's care for the committee: it looks, proposes the next change, hands leadership on.
 
-Intuition: what is to change is decided by `leading.committee` from what the leader sees: who
+Intuition: what is to change is decided by `leader.reconfiguration` from what the leader sees: who
 answers its appends, who is healthy and eligible, who shows which disk. A voter that the chain has
-put out goes only when a majority of the other voters has read the same (`core.confirmations`), and
+put out goes only when a majority of the other voters has read the same (`voter.removal_agreement`), and
 one such voter a minute, so that no single endpoint takes a committee apart. The log's own word
 needs nobody to confirm it: a banned voter goes.
 
@@ -38,31 +38,31 @@ class CommitteeManager:
     """The care of one leader for the committee."""
 
     context: Context
-    succession: LeaderEligibility
+    eligibility: LeaderEligibility
     since_ms: int
     due_ms: int = 0
     pair_since_ms: int | None = None
     tried: list[NodeId] = attrs.field(factory=list)
     hand_on_due_ms: int = 0
-    unwilling_since_ms: int | None = None
+    ineligible_since_ms: int | None = None
 
     def tick(self, now: Now) -> None:
         """Propose the next change, where one is due and the last one is committed."""
-        ledger = self.context.ledger
-        if ledger.raft is None:
+        pool_log = self.context.pool_log
+        if pool_log.raft is None:
             return
         if self._hand_on(now) or now.mono_ms < self.due_ms:
             return
         self.due_ms = now.mono_ms + limits.COMMITTEE_INTERVAL_MS
         members = {m.node_id: m.provider for m in self.context.roster.members()}
         wanted = next_change(
-            ledger.configuration, ledger.me, self._seats(now), self._candidates(),
+            pool_log.configuration, pool_log.me, self._seats(now), self._candidates(),
             self._aims(now), members,
         )  # fmt: skip
         if wanted is None:
             return
         try:
-            ledger.change(wanted, now)
+            pool_log.change(wanted, now)
         except P2poolError:
             return  # The last change is not committed yet, or we lead no more: come to it again.
         self.context.log(
@@ -73,22 +73,22 @@ class CommitteeManager:
     # --- what is wanted ---------------------------------------------------------------------------
 
     def _aims(self, now: Now) -> Aims:
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         named = state.settings.get("committee") if state is not None else None
         size = int(named) if named is not None else self.context.config.committee_size
-        if len(self.context.ledger.configuration.voters) != 2:
+        if len(self.context.pool_log.configuration.voters) != 2:
             self.pair_since_ms = None
         elif self.pair_since_ms is None:
             self.pair_since_ms = now.mono_ms
         since_ms = self.pair_since_ms
         lone = since_ms is not None and now.mono_ms - since_ms >= limits.VOTER_REPLACE_AFTER_MS
-        return Aims(size, bool(self.succession.unwilling), lone)
+        return Aims(size, bool(self.eligibility.ineligible_reason), lone)
 
     def _seats(self, now: Now) -> dict[Voter, Seat]:
         """What we see of each other participant."""
-        raft = self.context.ledger.raft
+        raft = self.context.pool_log.raft
         assert raft is not None
-        voters = self.context.ledger.configuration.voters
+        voters = self.context.pool_log.configuration.voters
         out: dict[Voter, Seat] = {}
         for seen in raft.followers():
             voter = seen.voter
@@ -105,7 +105,7 @@ class CommitteeManager:
         limit_ms = limits.VOTER_REPLACE_AFTER_MS
         if now.mono_ms - max(self.since_ms, heard_ms or 0) >= limit_ms:
             return True
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         if state is None or heard_ms is not None:
             return False
         judged = state.node(node_id)
@@ -115,15 +115,15 @@ class CommitteeManager:
     def _put_out(self, voter: Voter, now: Now) -> bool:
         """Whether a voter goes because the chain says so: confirmed, one a minute, and not by a
         leader that is out as well: where all are out, they are all that the log has."""
-        confirmations, roster = self.succession.confirmations, self.context.roster
-        if confirmations.out_since_ms(voter.node_id) is None or roster.barred(self.context.me):
+        removal_agreement, roster = self.eligibility.removal_agreement, self.context.roster
+        if removal_agreement.out_since_ms(voter.node_id) is None or roster.barred(self.context.me):
             return False
-        confirmations.ask(voter.node_id, now)
-        return confirmations.confirmed(voter.node_id, now) and self._may_remove(now)
+        removal_agreement.ask(voter.node_id, now)
+        return removal_agreement.confirmed(voter.node_id, now) and self._may_remove(now)
 
     def _may_remove(self, now: Now) -> bool:
         """Whether the last removal, whoever led, was long enough ago."""
-        raft, state = self.context.ledger.raft, self.context.ledger.state
+        raft, state = self.context.pool_log.raft, self.context.pool_log.state
         assert raft is not None
         assert state is not None
         at_ms = max(now.wall_ms, state.log_time_ms)
@@ -134,16 +134,16 @@ class CommitteeManager:
         return self._intent(node_id) is Intent.BANNED
 
     def _intent(self, node_id: NodeId) -> Intent:
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         return state.node(node_id).intent if state is not None else Intent.ELIGIBLE
 
     def _candidates(self) -> list[Candidate]:
         """Healthy eligible members that are connected and whose heartbeat names their store; of
         those that have a seat, whatever is judged of them, to see which disk they show."""
         context, found = self.context, []
-        seated = dict.fromkeys(v.node_id for v in context.ledger.configuration.everybody)
+        seated = dict.fromkeys(v.node_id for v in context.pool_log.configuration.everybody)
         for peer_key, node_id in context.peers.connected_members():
-            beat = context.beats.newest.get(node_id)
+            beat = context.heartbeats.newest.get(node_id)
             member = context.roster.member(node_id)
             if beat is None or member is None or not context.roster.eligible(node_id):
                 continue
@@ -154,7 +154,7 @@ class CommitteeManager:
 
     def _fit(self, node_id: NodeId) -> bool:
         """Whether a member may be given a seat."""
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         if state is None:
             return False
         judged = state.node(node_id)
@@ -164,45 +164,45 @@ class CommitteeManager:
 
     def _hand_on(self, now: Now) -> bool:
         """Where we had better not lead: have another do it; whether that is under way."""
-        context, raft = self.context, self.context.ledger.raft
+        context, raft = self.context, self.context.pool_log.raft
         assert raft is not None
-        if not self.succession.unwilling:
-            self.unwilling_since_ms, self.tried = None, []
+        if not self.eligibility.ineligible_reason:
+            self.ineligible_since_ms, self.tried = None, []
             return False
         if raft.state.transfer is not None:
             return True
-        if self.unwilling_since_ms is None:
-            self.unwilling_since_ms = now.mono_ms
+        if self.ineligible_since_ms is None:
+            self.ineligible_since_ms = now.mono_ms
         if now.mono_ms < self.hand_on_due_ms:
             return False
-        heirs = self._heirs(now)
-        for voter in heirs:
+        transferees = self._transferees(now)
+        for voter in transferees:
             if voter.node_id not in self.tried:
                 self.tried.append(voter.node_id)
                 return self._transfer(voter, now)
-        if heirs:
+        if transferees:
             self.tried = []
             self.hand_on_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
-        waited_ms = now.mono_ms - self.unwilling_since_ms
+        waited_ms = now.mono_ms - self.ineligible_since_ms
         if context.clocks.wrong and waited_ms >= limits.HAND_ON_PAUSE_MS:
             context.log(Level.WARNING, "this node steps down", reason=context.clocks.wrong)
-            context.ledger.resign(now)
+            context.pool_log.resign(now)
             return True
         return False
 
-    def _heirs(self, now: Now) -> list[Voter]:
+    def _transferees(self, now: Now) -> list[Voter]:
         """Voters that could lead in our place."""
-        context, confirmations = self.context, self.succession.confirmations
+        context, removal_agreement = self.context, self.eligibility.removal_agreement
         seats = self._seats(now)
-        heirs = [
-            v for v in context.ledger.configuration.voters
+        transferees = [
+            v for v in context.pool_log.configuration.voters
             if v in seats and seats[v].caught_up and self._may_lead(v.node_id, now)
         ]  # fmt: skip
         if context.roster.barred(context.me) and self._intent(context.me) is Intent.ELIGIBLE:
-            confirmations.ask(context.me, now)
-            agreeing = confirmations.agreeing(context.me, now)
-            heirs = [v for v in heirs if v in agreeing]
-        return heirs
+            removal_agreement.ask(context.me, now)
+            agreeing = removal_agreement.agreeing(context.me, now)
+            transferees = [v for v in transferees if v in agreeing]
+        return transferees
 
     def _may_lead(self, node_id: NodeId, now: Now) -> bool:
         context = self.context
@@ -213,24 +213,24 @@ class CommitteeManager:
 
     def _transfer(self, voter: Voter, now: Now) -> bool:
         try:
-            self.context.ledger.transfer(voter, now)
+            self.context.pool_log.transfer(voter, now)
         except P2poolError:
             return False
         self.context.log(
             Level.INFO, "leadership is handed on",
-            to=voter.node_id.hex(), reason=self.succession.unwilling or "this agent ends",
+            to=voter.node_id.hex(), reason=self.eligibility.ineligible_reason or "this agent ends",
         )  # fmt: skip
         return True
 
     def retire(self, now: Now) -> bool:
         """This agent ends: hand leadership to a voter that holds what we hold, best to one that
         may keep it; False where there is none."""
-        raft = self.context.ledger.raft
+        raft = self.context.pool_log.raft
         assert raft is not None
         if raft.state.transfer is not None:
             return False
         seats = self._seats(now)
-        voters = self.context.ledger.configuration.voters
+        voters = self.context.pool_log.configuration.voters
         ready = [v for v in voters if v in seats and seats[v].caught_up]
         ready.sort(key=lambda v: not self._may_lead(v.node_id, now))
         return bool(ready) and self._transfer(ready[0], now)

@@ -178,11 +178,11 @@ def nodes_changed(context: Context, state: PoolState, now: Now) -> list[NodeChan
 
 def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:
     """A heartbeat that is fresh, by our clock and by its sender's, and came after the judgement."""
-    beat = context.beats.newest.get(node.node_id)
+    beat = context.heartbeats.newest.get(node.node_id)
     judged_ms = context.judged_ms.get(node.node_id)
     if beat is None or judged_ms is None or beat.heard_at.mono_ms <= judged_ms:
         return False  # None: the judgement was applied in this very step.
-    fresh_ms = 2 * context.beats.interval_ms(context.roster.size())
+    fresh_ms = 2 * context.heartbeats.interval_ms(context.roster.size())
     sent_ago_ms = abs(now.wall_ms - beat.sent_at_ms)
     fresh = now.mono_ms - beat.heard_at.mono_ms <= fresh_ms
     return fresh and sent_ago_ms <= fresh_ms + limits.CLOCK_SKEW_MAX_MS
@@ -190,7 +190,7 @@ def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:
 
 def silent(context: Context, state: PoolState, since_ms: int, now: Now) -> Iterator[NodeId]:
     """Members judged healthy that sent no heartbeat for three intervals."""
-    patience_ms = 3 * context.beats.interval_ms(context.roster.size())
+    patience_ms = 3 * context.heartbeats.interval_ms(context.roster.size())
     for member in context.roster.members():
         node_id = member.node_id
         if node_id == context.me or state.node(node_id).reachability is not Reachability.HEALTHY:
@@ -209,7 +209,7 @@ def offers(
     what speaks against some nodes for the moment."""
     out: list[NodeOffer] = []
     for member in context.roster.members():
-        hardware = context.beats.hardware_of(member.node_id)
+        hardware = context.heartbeats.hardware_of(member.node_id)
         if hardware is None:
             continue
         doubt = doubts.get(member.node_id, "")
@@ -220,7 +220,7 @@ def offers(
 
 def _unusable_because(context: Context, state: PoolState, member: ChainMember, now: Now) -> str:
     node = state.node(member.node_id)
-    beat = context.beats.newest[member.node_id]
+    beat = context.heartbeats.newest[member.node_id]
     if context.roster.ended:
         return "the pool has ended"
     if not context.roster.eligible(member.node_id):
@@ -235,7 +235,7 @@ def _unusable_because(context: Context, state: PoolState, member: ChainMember, n
         return beat.heartbeat.reason or "it says that it is not well"
     if member.node_id == context.me:
         return ""
-    patience_ms = 3 * context.beats.interval_ms(context.roster.size())
+    patience_ms = 3 * context.heartbeats.interval_ms(context.roster.size())
     if now.mono_ms - beat.heard_at.mono_ms > patience_ms:
         return "no fresh heartbeat"
     # In a pool that is small enough for all to be connected, a lost connection is told first.
@@ -248,7 +248,7 @@ def _unusable_because(context: Context, state: PoolState, member: ChainMember, n
 def _former_because(context: Context, state: PoolState, said: Heartbeat) -> str:
     """Whether a node is still at an earlier epoch, or holds copies of one that nobody judged: its
     GPUs may be taken by what this log does not know."""
-    epoch = context.ledger.epoch
+    epoch = context.pool_log.epoch
     if said.epoch < epoch:
         return "it does not follow this epoch of the log yet"
     for status in said.allocations:

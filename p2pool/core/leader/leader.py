@@ -41,14 +41,14 @@ class Leader:
     """What one leader keeps in mind for as long as it leads."""
 
     context: Context
-    succession: LeaderEligibility
+    eligibility: LeaderEligibility
     term: int
     since_ms: int
-    health: FailureDetector
+    failure_detector: FailureDetector
     orders: Orders
     reports: Reports = attrs.field(init=False)
     committee: CommitteeManager = attrs.field(init=False)
-    certificates: Certification = attrs.field(init=False)
+    certification: Certification = attrs.field(init=False)
     decided_index: int = 0
     looked_index: int = -1
     look_due_ms: int = 0
@@ -56,23 +56,32 @@ class Leader:
     announced_ms: int | None = None
 
     @classmethod
-    def begin(cls, context: Context, succession: LeaderEligibility, now: Now) -> "Leader":
+    def begin(cls, context: Context, eligibility: LeaderEligibility, now: Now) -> "Leader":
         """Begin to lead: nobody is judged until heartbeats had the time to come."""
         rng = Random(context.rng.randrange(2**32))
-        grace_ms = max(limits.JUDGEMENT_GRACE_MS, context.beats.interval_ms(context.roster.size()))
-        health = FailureDetector(rng, now.mono_ms + grace_ms)
-        return cls(context, succession, context.ledger.term, now.mono_ms, health, Orders(context))
+        grace_ms = max(
+            limits.JUDGEMENT_GRACE_MS, context.heartbeats.interval_ms(context.roster.size())
+        )
+        failure_detector = FailureDetector(rng, now.mono_ms + grace_ms)
+        return cls(
+            context,
+            eligibility,
+            context.pool_log.term,
+            now.mono_ms,
+            failure_detector,
+            Orders(context),
+        )
 
     def __attrs_post_init__(self) -> None:
         """Parts that propose do so through this leader."""
         self.reports = Reports(self.context, self.orders, self.propose)
-        self.committee = CommitteeManager(self.context, self.succession, self.since_ms)
-        self.certificates = Certification(self.context, self.propose, self.since_ms)
+        self.committee = CommitteeManager(self.context, self.eligibility, self.since_ms)
+        self.certification = Certification(self.context, self.propose, self.since_ms)
 
     def propose(self, record: Record, now: Now) -> int:
         """Propose a record; the index of its entry. Raises what `Raft.propose` raises."""
         kind, body = encode_body(record)
-        return self.context.ledger.propose(kind, body, now).index
+        return self.context.pool_log.propose(kind, body, now).index
 
     # --- a step -----------------------------------------------------------------------------------
 
@@ -82,13 +91,13 @@ class Leader:
 
     def tick(self, now: Now) -> None:
         """Do all that is due."""
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         assert state is not None
         self._judge(state, now)
-        self.certificates.tick(now)
+        self.certification.tick(now)
         self._decide(state, now)
-        if self.certificates.fresh:
-            self.certificates.fresh = False
+        if self.certification.fresh:
+            self.certification.fresh = False
             self.orders.release(now)
         self.orders.compose_all(now)
         self.orders.resend(now)
@@ -97,8 +106,8 @@ class Leader:
 
     def wakeup_ms(self) -> int:
         """When something is due next."""
-        dues = [self.look_due_ms, self.health.wakeup_ms(), self.orders.wakeup_ms()]
-        dues += [self._announce_due_ms(), self.certificates.wakeup_ms()]
+        dues = [self.look_due_ms, self.failure_detector.wakeup_ms(), self.orders.wakeup_ms()]
+        dues += [self._announce_due_ms(), self.certification.wakeup_ms()]
         return min(due for due in dues if due is not None)
 
     # --- who is alive -----------------------------------------------------------------------------
@@ -113,7 +122,7 @@ class Leader:
             for _, node_id in context.peers.connected_members()
             if (member := context.roster.member(node_id)) is not None
         )
-        for act in self.health.tick(members, context.request, now):
+        for act in self.failure_detector.tick(members, context.request, now):
             match act:
                 case Probe():
                     context.send(act.node_id, Ping(act.request))
@@ -124,17 +133,17 @@ class Leader:
 
     def hinted(self, node_id: NodeId, reason: str, now: Now) -> None:
         """Somebody misses a node; one that is judged already, or no member, is no matter."""
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         assert state is not None
         healthy = state.node(node_id).reachability is Reachability.HEALTHY
         if self.context.clocks.wrong:
             return  # Who cannot tell the time judges nobody.
         if healthy and node_id != self.context.me and self.context.roster.belongs(node_id):
-            self.health.hinted(node_id, reason, now)
+            self.failure_detector.hinted(node_id, reason, now)
 
     def told(self, by: NodeId, node_id: NodeId, reason: str, now: Now) -> None:
         """A peer misses a node."""
-        if self.health.may_tell(by, node_id, now):
+        if self.failure_detector.may_tell(by, node_id, now):
             self.hinted(node_id, reason, now)
 
     def _unreachable(self, state: PoolState, verdict: Verdict, now: Now) -> None:
@@ -165,7 +174,7 @@ class Leader:
             *decisions.holding(context, state, now),
             *decisions.to_stop(context, state, now),
         ]
-        judges = self.health.judges(now)
+        judges = self.failure_detector.judges(now)
         records += decisions.lost(context, state, now, judges)
         if judges:
             records += decisions.undelivered(state, self.orders.undelivered(now), now)
@@ -179,10 +188,10 @@ class Leader:
 
     def _doubts(self, now: Now) -> dict[NodeId, str]:
         """Nodes under suspicion, and those that did not answer an order: nothing new for them."""
-        suspected = dict.fromkeys(self.health.suspicions, "it is under suspicion")
+        suspected = dict.fromkeys(self.failure_detector.suspicions, "it is under suspicion")
         unheard = dict.fromkeys(self.orders.undelivered(now), "it answers no order")
         # An order may reach the one of the two that obeys nobody, and wait there.
-        doubled = dict.fromkeys(self.context.doubles(now), "two agents run with its keys")
+        doubled = dict.fromkeys(self.context.duplicates_now(now), "two agents run with its keys")
         return suspected | unheard | doubled
 
     def _reasons(self, state: PoolState, made: Plan) -> list[ReportApplied]:
@@ -209,21 +218,21 @@ class Leader:
     def _announce_due_ms(self) -> int:
         if self.announced_ms is None:
             return 0
-        moved = self.announced_index != self.context.ledger.commit_index
+        moved = self.announced_index != self.context.pool_log.commit_index
         wait_ms = limits.ANNOUNCE_CHANGE_INTERVAL_MS if moved else limits.ANNOUNCE_INTERVAL_MS
         return self.announced_ms + wait_ms
 
     def _announce(self, state: PoolState, now: Now) -> None:
-        ledger = self.context.ledger
-        due = now.mono_ms >= self._announce_due_ms() or self.certificates.news(now)
-        if not due or ledger.raft is None:
+        pool_log = self.context.pool_log
+        due = now.mono_ms >= self._announce_due_ms() or self.certification.news(now)
+        if not due or pool_log.raft is None:
             return
-        certificate, votes = self.certificates.to_tell(now)
-        self.announced_ms, self.announced_index = now.mono_ms, ledger.commit_index
+        certificate, votes = self.certification.to_tell(now)
+        self.announced_ms, self.announced_index = now.mono_ms, pool_log.commit_index
         self.context.publish(
             Announcement(
-                ledger.raft.state.log_id,
-                ledger.epoch,
+                pool_log.raft.state.log_id,
+                pool_log.epoch,
                 self.term,
                 state.applied_index,
                 state.digest(),

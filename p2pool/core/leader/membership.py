@@ -54,7 +54,7 @@ def _inside(context: Context, state: PoolState, now: Now) -> Iterator[NodeMoved]
 
 def _is_heard(context: Context, node_id: NodeId, now: Now) -> bool:
     heard_ms = context.heard_ms(node_id)
-    patience_ms = 3 * context.beats.interval_ms(context.roster.size())
+    patience_ms = 3 * context.heartbeats.interval_ms(context.roster.size())
     return heard_ms is not None and now.mono_ms - heard_ms <= patience_ms
 
 

@@ -46,12 +46,12 @@ class Orders:
 
     def token(self) -> Token:
         """The token of an order that is composed now."""
-        ledger = self.context.ledger
-        return Token(ledger.epoch, ledger.term, ledger.applied_index)
+        pool_log = self.context.pool_log
+        return Token(pool_log.epoch, pool_log.term, pool_log.applied_index)
 
     def compose_all(self, now: Now) -> None:
         """Give new orders where the state has changed what a node is to do."""
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         assert state is not None
         if self.composed_index == state.applied_index:
             return
@@ -63,7 +63,7 @@ class Orders:
 
     def give(self, node_id: NodeId, now: Now, even_same: bool = False) -> None:
         """Compose a node's order and send it where it is another than the last one."""
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         assert state is not None
         order = compose(state, node_id, self.token(), tuple(self.unwanted.get(node_id, {})))
         old = self.sent.get(node_id)
@@ -77,7 +77,7 @@ class Orders:
 
     def _send(self, node_id: NodeId, sent: Sent, now: Now) -> None:
         """Send an order with our certificate in force; without one it waits for `release`."""
-        known, me = self.context.certified.fresh(now), self.context.config.me
+        known, me = self.context.leader_certificates.fresh(now), self.context.config.me
         if known is None or (known.leader, known.term) != (me, sent.order.token.term):
             return
         if sent.held:

@@ -57,7 +57,7 @@ class Reports:
         self, node_id: NodeId, report: Report, signers: tuple[Signers | None, ...], now: Now
     ) -> None:
         """A node's report; `signers` are of its claims. What is answered is not told again."""
-        state = self.context.ledger.state
+        state = self.context.pool_log.state
         assert state is not None
         if not self._counts(report.token):
             self.orders.give(node_id, now, even_same=True)
@@ -117,7 +117,7 @@ class Reports:
 
     def _adopt(self, node_id: NodeId, name: Stop, claim: Desired, by: Signers, now: Now) -> None:
         """Only a log that goes on from another has anything to adopt."""
-        root = self.context.ledger.root
+        root = self.context.pool_log.root
         recovered = root is not None and root.previous is not None
         if not recovered or OrderCheck(self.context).judge(claim, by, now.wall_ms // 1000):
             return
@@ -131,8 +131,8 @@ class Reports:
             return  # It claims again.
 
     def _counts(self, token: Token) -> bool:
-        ledger = self.context.ledger
-        return Token(ledger.epoch, ledger.term, 0) <= token <= self.orders.token()
+        pool_log = self.context.pool_log
+        return Token(pool_log.epoch, pool_log.term, 0) <= token <= self.orders.token()
 
     def _look_after(self, state: PoolState, node_id: NodeId, o: Outcome, now: Now) -> None:
         """Have a copy stopped that runs where nobody wants it."""

@@ -22,19 +22,19 @@ def heartbeat(
     now: Now,
 ) -> Heartbeat:
     """What this node would say now. `digest` is that of `hardware`."""
-    ledger = context.ledger
-    state = ledger.state
+    pool_log = context.pool_log
+    state = pool_log.state
     intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
     return Heartbeat(
         context.config.agent_version,
         addresses[: limits.ADDRESSES_MAX],
         context.config.me.store_id,
         intent,
-        ledger.role,
+        pool_log.role,
         context.leader(now),
-        ledger.epoch,
-        ledger.term,
-        ledger.applied_index,
+        pool_log.epoch,
+        pool_log.term,
+        pool_log.applied_index,
         digest,
         hardware,
         worker.free(hardware),

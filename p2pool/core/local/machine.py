@@ -26,7 +26,7 @@ class Machine:
     context: Context
     worker: Worker
     neighbours: PeerExchange
-    succession: LeaderEligibility
+    eligibility: LeaderEligibility
     hardware: Hardware | None = None
     digest: Digest = Digest(b"")
     load: Load = Load()
@@ -66,18 +66,18 @@ class Machine:
 
     def wakeup_ms(self) -> int | None:
         """When the next heartbeat is due."""
-        return self.context.beats.wakeup_ms() if self.speaks else None
+        return self.context.heartbeats.wakeup_ms() if self.speaks else None
 
     def beat(self, now: Now) -> None:
         """Our heartbeat, where it is due; it is heard here as it is by others."""
         context = self.context
-        context.doubles(now)
+        context.duplicates_now(now)
         content = self._content(now)
         if content is None:
             return
-        context.beats.offer(content)
-        due = context.beats.take_due(content, context.roster.size(), now)
-        context.beats.hear_own(context.me, content, context.config.incarnation, now)
+        context.heartbeats.offer(content)
+        due = context.heartbeats.take_due(content, context.roster.size(), now)
+        context.heartbeats.hear_own(context.me, content, context.config.incarnation, now)
         context.roster.heard(context.me, now)
         if due is not None:
             context.publish(due)
@@ -105,7 +105,7 @@ class Machine:
             return f"cannot write: {self.failed}"
         if self.context.peers.superseded:
             return self.context.peers.superseded
-        if self.context.me in self.context.doubled:
+        if self.context.me in self.context.duplicate_identities:
             return (
                 "another agent runs with this one's keys: stop one of the two, and never copy a "
                 "data directory"
@@ -121,10 +121,10 @@ class Machine:
         """What keeps this node from taking part, and who has to do what."""
         context, out = self.context, [self.trouble] if self.trouble else []
         roster = context.roster
-        if context.certified.diverged:
-            out.append(context.certified.diverged)
-        if context.ledger.leads:
-            told = (context.certified.problem, context.certified.disagreement)
+        if context.leader_certificates.diverged:
+            out.append(context.leader_certificates.diverged)
+        if context.pool_log.leads:
+            told = (context.leader_certificates.problem, context.leader_certificates.disagreement)
             out += [problem for problem in told if problem]
         if roster.problem:
             out.append(f"The chain cannot be read: {roster.problem}")
@@ -139,23 +139,23 @@ class Machine:
             )
         elif context.leader(now) is None:
             out.append(self._why_no_leader())
-        state = context.ledger.state
+        state = context.pool_log.state
         if state is not None and state.held_until_ms:
             minutes = max(1, (state.held_until_ms - now.wall_ms) // 60_000)
             out.append(
                 f"Replacement of what ran on nodes that vanished is held: {state.held_because}. "
                 f"Look at the network; it goes on in {minutes} min, or when they are back."
             )
-        out += [said for said in (context.clocks.differing, self.succession.disputed) if said]
+        out += [said for said in (context.clocks.differing, self.eligibility.disputed) if said]
         return tuple(out)
 
     def _why_no_leader(self) -> str:
         """Who has to do what before somebody can lead."""
-        ledger = self.context.ledger
-        root = ledger.root
-        if ledger.refusal:
-            return ledger.refusal
-        unbegun = ledger.raft is not None and ledger.raft.state.log.last_index == 0
+        pool_log = self.context.pool_log
+        root = pool_log.root
+        if pool_log.refusal:
+            return pool_log.refusal
+        unbegun = pool_log.raft is not None and pool_log.raft.state.log.last_index == 0
         if root is None or not unbegun:
             return self._no_quorum() or "The pool has no leader now."
         return (
@@ -166,7 +166,7 @@ class Machine:
 
     def _no_quorum(self) -> str:
         """Which voters are missing, where too few of them are connected; else nothing."""
-        voters, peers = self.context.ledger.configuration.voters, self.context.peers
+        voters, peers = self.context.pool_log.configuration.voters, self.context.peers
         away = [v.node_id for v in voters if v.node_id != self.context.me]
         away = [node_id for node_id in away if not peers.is_connected(node_id)]
         needed = len(voters) // 2 + 1

@@ -84,10 +84,10 @@ class EquivocationLog:
 
     def _matters(self, log_id: Digest, voter: Voter) -> bool:
         """Whether it is a word in our log by somebody of the pool, or of the committee."""
-        ledger = self.context.ledger
-        if log_id != ledger.log_id:
+        pool_log = self.context.pool_log
+        if log_id != pool_log.log_id:
             return False
-        group = ledger.configuration
+        group = pool_log.configuration
         return self.context.roster.belongs(voter.node_id) or voter in group.voters
 
     def _prove(self, first: Verified, second: Verified, now: Now) -> None:
@@ -142,7 +142,7 @@ class EquivocationLog:
 
     def tick(self, now: Now) -> None:
         """The leader says again, one at a time, what was proven: some were away when it was."""
-        if not self.proofs or not self.context.ledger.leads or now.mono_ms < self.repeat_due_ms:
+        if not self.proofs or not self.context.pool_log.leads or now.mono_ms < self.repeat_due_ms:
             return
         self.repeat_due_ms = now.mono_ms + limits.EVIDENCE_REPEAT_MS
         proofs = tuple(self.proofs.values())

@@ -180,15 +180,15 @@ class PeerExchange:
 
     def beats(self, peer_key: PeerKey, asked: BeatsRequested, now: Now) -> None:
         """Hand out the newest heartbeats."""
-        sealed = self.context.beats.sealed()
+        sealed = self.context.heartbeats.sealed()
         self.context.tell(peer_key, BeatsAnswered(asked.request, sealed))
 
     def outdated(self, event: OutdatedHeard, now: Now) -> None:
         """Somebody speaks as a node did before its last start: show it a later word of its own."""
         if self.context.peers.key_of(event.node_id) == event.peer_key:
-            self.context.note_doubled(event.node_id, event.later, event.sent_at_ms, now)
+            self.context.note_duplicate(event.node_id, event.later, event.sent_at_ms, now)
         told_ms = self.told_outdated_ms.get(event.peer_key)
-        beat = self.context.beats.newest.get(event.node_id)
+        beat = self.context.heartbeats.newest.get(event.node_id)
         recently = told_ms is not None and now.mono_ms - told_ms < limits.PROBATION_ASK_MS
         # Two agents with one key answer to one name: whichever of them hears this, the earlier by
         # the later's word or the later by the earlier's, learns of the other.
@@ -210,7 +210,7 @@ class PeerExchange:
         """Keep a node's hardware where it is the record that its heartbeat names."""
         node_id = self.context.peers.node_of(peer_key)
         if node_id is not None:
-            self.context.beats.take_hardware(node_id, answer.hardware)
+            self.context.heartbeats.take_hardware(node_id, answer.hardware)
 
     def addresses(self, node_id: NodeId, addresses: tuple[str, ...]) -> None:
         """A heartbeat says where its sender listens."""
@@ -289,7 +289,7 @@ class PeerExchange:
             recently = last_ms is not None and now.mono_ms - last_ms < limits.HARDWARE_ASK_MS
             if asked >= limits.HARDWARE_ASKS_MAX or recently:
                 continue
-            if self.context.beats.lacks_hardware(node_id):
+            if self.context.heartbeats.lacks_hardware(node_id):
                 asked += 1
                 self.asked_hardware_ms[node_id] = now.mono_ms
                 self.context.tell(key, HardwareRequested(self.context.request()))

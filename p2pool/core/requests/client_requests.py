@@ -157,7 +157,7 @@ class ClientRequests:
                 self._finish(item, item.result)
         elif now.mono_ms >= item.deadline_ms:
             self._finish(item, self._too_late(now))
-        elif context.ledger.leads:
+        elif context.pool_log.leads:
             item.retry_ms = 0
             if item.index == 0 and item.sent_to != context.me:
                 self._here(item, now)
@@ -168,14 +168,14 @@ class ClientRequests:
 
     def _will_lead(self) -> bool:
         """Whether we lead, or were elected and begin once an entry of ours is committed."""
-        return self.context.ledger.role is RaftRole.LEADER
+        return self.context.pool_log.role is RaftRole.LEADER
 
     def _here(self, item: PendingRequest, now: Now) -> None:
         """We lead: propose it, or begin the read."""
-        ledger = self.context.ledger
+        pool_log = self.context.pool_log
         if item.signed is None:
             item.sent_to = self.context.me
-            ledger.read(item.number, now)
+            pool_log.read(item.number, now)
             return
         self._judge(item, item.signed, now, confirmed=False)
 
@@ -194,15 +194,15 @@ class ClientRequests:
                 self._finish(item, error)
             else:
                 item.sent_to = self.context.me
-                self.context.ledger.read(item.number, now)
+                self.context.pool_log.read(item.number, now)
         else:
             if done is not None:
                 self._accept(item, done, now)
 
     def _propose(self, item: PendingRequest, signed: SignedRequest, now: Now) -> Accepted | None:
         """Judge a request and propose it; its acceptance where it was applied before."""
-        ledger, roster = self.context.ledger, self.context.roster.latest
-        state = ledger.state
+        pool_log, roster = self.context.pool_log, self.context.roster.latest
+        state = pool_log.state
         assert state is not None
         if item.signers is None:
             raise BadSignature("The request's signature is not good.", hint="Sign it anew.")
@@ -224,8 +224,8 @@ class ClientRequests:
         record = RequestApplied(signed, via, item.signers.signer, item.signers.grantor)
         kind, body = encode_body(record)
         # A committee of one commits while it proposes: the number stands before.
-        item.index, item.term = ledger.last_index + 1, ledger.term
-        ledger.propose(kind, body, now)
+        item.index, item.term = pool_log.last_index + 1, pool_log.term
+        pool_log.propose(kind, body, now)
         return None
 
     def applied(self, entry: Entry, now: Now) -> None:
@@ -236,7 +236,7 @@ class ClientRequests:
             if item.term != entry.term:
                 item.index = 0  # Another leader's entry took its place: propose it again.
                 continue
-            state = self.context.ledger.state
+            state = self.context.pool_log.state
             assert state is not None
             found = state.applied.get(item.signed.request.request_id)
             if found is not None:
@@ -323,7 +323,7 @@ class ClientRequests:
 
     def _accepted(self, name: TaskId, index: int, duplicate: bool = False) -> Accepted:
         """Accepted by us as leader; alone in the committee, nobody else holds it yet."""
-        replicated = len(self.context.ledger.configuration.voters) > 1
+        replicated = len(self.context.pool_log.configuration.voters) > 1
         return Accepted(name, index, self.context.me, replicated, duplicate)
 
     def _accept(self, item: PendingRequest, done: Accepted, now: Now) -> None:
@@ -336,10 +336,10 @@ class ClientRequests:
         if item.signed is not None:
             item.wait_until_ms = min(item.deadline_ms, now.mono_ms + limits.CATCH_UP_WAIT_MS)
         holder = self.context.peers.key_of(done.leader) if done.leader is not None else None
-        replica.want(self.context.ledger, done.index, holder, self.context.roster.size(), now)
+        replica.want(self.context.pool_log, done.index, holder, self.context.roster.size(), now)
 
     def _caught_up(self, index: int) -> bool:
-        return self.context.ledger.applied_index >= index
+        return self.context.pool_log.applied_index >= index
 
     def _too_late(self, now: Now) -> P2poolError:
         if self.context.leader(now) is None:
@@ -365,13 +365,13 @@ class ClientRequests:
     def _answer_remote(
         self, item: PendingRequest, origin: Remote, result: Accepted | P2poolError
     ) -> None:
-        me, ledger = self.context.me, self.context.ledger
-        leader = me if ledger.leads else ledger.leader
+        me, pool_log = self.context.me, self.context.pool_log
+        leader = me if pool_log.leads else pool_log.leader
         good = result if isinstance(result, Accepted) else None
         error = result if isinstance(result, P2poolError) else None
         waits = self.context.peers.node_of(origin.peer_key)
         if good is not None and waits is not None:
-            ledger.tell(waits)  # Its own reader is answered once it has applied this.
+            pool_log.tell(waits)  # Its own reader is answered once it has applied this.
         answer: ForwardAnswered | ReadIndexAnswered
         if item.signed is None:
             answer = ReadIndexAnswered(origin.request, good.index if good else -1, leader)

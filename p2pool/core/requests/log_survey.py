@@ -42,10 +42,10 @@ class LogSurvey:
 
     def mine(self) -> LogEnd:
         """The log that this node holds, up to its end."""
-        ledger, me = self.context.ledger, self.context.config.me
-        held, followed = ledger.held_log, ledger.epoch
+        pool_log, me = self.context.pool_log, self.context.config.me
+        held, followed = pool_log.held_log, pool_log.epoch
         if held is None:
-            return LogEnd(me.store_id, followed, ledger.refusal)
+            return LogEnd(me.store_id, followed, pool_log.refusal)
         s = held.raft.state
         name = (s.log_id, s.log.last_index, s.log.last_term)
         if self._known is None or self._known[:3] != name:
@@ -53,7 +53,7 @@ class LogSurvey:
         return LogEnd(
             me.store_id,
             followed,
-            ledger.refusal,
+            pool_log.refusal,
             s.log_id,
             held.root.epoch,
             s.log.base_index,

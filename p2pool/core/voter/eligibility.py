@@ -6,7 +6,7 @@ other: it follows, acknowledges, votes. But it leaves campaigning to the others,
 without a leader; if by then nobody leads, nobody else could, and it does. So a log whose voters are
 all out goes on.
 
-A leader that is out hands leadership on (`leading.committee`). One whose endpoint stands still or
+A leader that is out hands leadership on (`leader.committee`). One whose endpoint stands still or
 lies does not know that it is out: when a majority of the other voters has read so, and for half a
 minute, one of them campaigns although a leader is heard. Where the two of a committee of two have
 read the opposite of each other nobody can tell who is lied to: that is said, and nothing is done.
@@ -30,34 +30,36 @@ class LeaderEligibility:
     """One voter's part in who leads."""
 
     context: Context
-    confirmations: RemovalAgreement
-    unwilling: str = ""
+    removal_agreement: RemovalAgreement
+    ineligible_reason: str = ""
     disputed: str = ""
     overrule_due_ms: int | None = None
 
     def tick(self, now: Now) -> None:
         """Look at ourselves, and at whom we follow."""
-        ledger = self.context.ledger
-        self.confirmations.tick(now)
-        if ledger.raft is None:
+        pool_log = self.context.pool_log
+        self.removal_agreement.tick(now)
+        if pool_log.raft is None:
             return
-        self.unwilling = self.reluctance()
-        others = len(ledger.configuration.voters) > 1
-        ledger.raft.state.patience_ms = limits.RELUCTANT_MS if self.unwilling and others else 0
+        self.ineligible_reason = self._why_ineligible()
+        others = len(pool_log.configuration.voters) > 1
+        pool_log.raft.state.patience_ms = (
+            limits.RELUCTANT_MS if self.ineligible_reason and others else 0
+        )
         self._look_at_leader(now)
 
     def wakeup_ms(self) -> int | None:
         """Nothing wakes a node for this alone: it is looked at in each step."""
         return None
 
-    def reluctance(self) -> str:
+    def _why_ineligible(self) -> str:
         """Why this node had better not lead, or ""."""
         context = self.context
         if context.peers.superseded:
             return "another agent uses its node key"
         if context.roster.barred(context.me):
             return "the chain has put it out of the pool"
-        state = context.ledger.state
+        state = context.pool_log.state
         intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
         if intent is not Intent.ELIGIBLE:
             return f"it is {intent.name.lower()}"
@@ -66,20 +68,20 @@ class LeaderEligibility:
     def _look_at_leader(self, now: Now) -> None:
         """Overrule a leader that is out, once that is sure."""
         context = self.context
-        raft = context.ledger.raft
+        raft = context.pool_log.raft
         assert raft is not None
         leader, self.disputed = raft.state.leader, ""
-        if self.unwilling or leader is None or raft.state.role is not RaftRole.FOLLOWER:
+        if self.ineligible_reason or leader is None or raft.state.role is not RaftRole.FOLLOWER:
             return
-        since_ms = self.confirmations.out_since_ms(leader.node_id)
+        since_ms = self.removal_agreement.out_since_ms(leader.node_id)
         if since_ms is None or leader.node_id == context.me:
             self.overrule_due_ms = None
             return
         if now.mono_ms - since_ms < limits.LEADER_OUT_PATIENCE_MS:
             return
-        self.confirmations.ask(leader.node_id, now)
-        if len(context.ledger.configuration.voters) == 2:
-            word = self.confirmations.own_word(leader.node_id, now)
+        self.removal_agreement.ask(leader.node_id, now)
+        if len(context.pool_log.configuration.voters) == 2:
+            word = self.removal_agreement.own_word(leader.node_id, now)
             if word is ChainStanding.IN:
                 self.disputed = (
                     f"The chain's endpoints disagree whether the leader {leader.node_id.hex()} is "
@@ -87,7 +89,7 @@ class LeaderEligibility:
                 )
             if word in (None, ChainStanding.IN):
                 return
-        if self.confirmations.confirmed(leader.node_id, now):
+        if self.removal_agreement.confirmed(leader.node_id, now):
             self._overrule(now)
 
     def _overrule(self, now: Now) -> None:
@@ -99,4 +101,4 @@ class LeaderEligibility:
             return
         self.overrule_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
         self.context.log(Level.WARNING, "the leader is out of the pool: it is overruled")
-        self.context.ledger.overrule(now)
+        self.context.pool_log.overrule(now)

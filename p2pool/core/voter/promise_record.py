@@ -4,7 +4,7 @@ Intuition: a disk that was restored from a backup, or a copy of one, does not kn
 since. Those to whom it was promised do: the newest vote that it granted or asked for, the newest
 append that it acknowledged or sent, and the heartbeat in which it was furthest, each in the
 envelope that it signed. So the word of a peer is never taken for it, only its own
-(`core.probation` judges what is shown).
+(`voter.store_check` judges what is shown).
 
 Invariants: kept for participants of the log that this node holds, and for no other; written down
 now and then, so that a peer that restarted remembers too. Source: design, sections 4 and 7.
@@ -66,7 +66,7 @@ class PromiseRecord:
 
     context: Context
     log_id: Digest | None = None
-    words: dict[tuple[StoreId, Kind], Promise] = attrs.field(factory=dict)
+    promises: dict[tuple[StoreId, Kind], Promise] = attrs.field(factory=dict)
     dirty: bool = False
     due_ms: int = 0
 
@@ -78,15 +78,15 @@ class PromiseRecord:
             found = decode_struct(Kept, kept)
         except Malformed:
             return
-        if found.log_id == self.context.ledger.log_id:
+        if found.log_id == self.context.pool_log.log_id:
             self.log_id = found.log_id
-            self.words = {(word.store_id, word.kind): word for word in found.words}
+            self.promises = {(word.store_id, word.kind): word for word in found.words}
 
     # --- what is heard ----------------------------------------------------------------------------
 
     def frame(self, frame: Frame, sealed: bytes) -> None:
         """A frame of Raft's, in the envelope of its sender."""
-        if frame.log_id != self.context.ledger.log_id:
+        if frame.log_id != self.context.pool_log.log_id:
             return
         match frame:
             case VoteAnswered(granted=True, pre=False):
@@ -104,31 +104,31 @@ class PromiseRecord:
         """A heartbeat, as its sender sealed it."""
         said = verified.message
         assert isinstance(said, Heartbeat)
-        if said.epoch == self.context.ledger.epoch:
+        if said.epoch == self.context.pool_log.epoch:
             index = said.applied_index
             self._note(Promise(said.store_id, Kind.BEAT, said.term, index, verified.sealed))
 
     def _participants(self) -> tuple[Voter, ...]:
-        return self.context.ledger.configuration.everybody
+        return self.context.pool_log.configuration.everybody
 
     def _note(self, word: Promise) -> None:
         """Keep what a participant said, where it is further than what was known."""
-        log_id, key = self.context.ledger.log_id, (word.store_id, word.kind)
+        log_id, key = self.context.pool_log.log_id, (word.store_id, word.kind)
         if log_id is None or not any(v.store_id == word.store_id for v in self._participants()):
             return
         if self.log_id != log_id:
-            self.log_id, self.words = log_id, {}
-        old = self.words.get(key)
+            self.log_id, self.promises = log_id, {}
+        old = self.promises.get(key)
         further = old is None or (word.term, word.index) > (old.term, old.index)
         if further and 0 < len(word.sealed) <= limits.GOSSIP_MESSAGE_MAX_BYTES:
-            self.words[key], self.dirty = word, True
+            self.promises[key], self.dirty = word, True
 
     # --- what is shown ----------------------------------------------------------------------------
 
     def asked(self, peer_key: PeerKey, asked: StoreSeenRequested) -> None:
         """Show a peer what a store said in this log; of another log nothing is known here."""
-        name = self.context.ledger.log_id
-        found = (self.words.get((asked.store_id, kind)) for kind in Kind)
+        name = self.context.pool_log.log_id
+        found = (self.promises.get((asked.store_id, kind)) for kind in Kind)
         shown = tuple(word.sealed for word in found if word is not None and name == self.log_id)
         self.context.tell(peer_key, StoreSeenAnswered(asked.request, name, shown))
 
@@ -138,6 +138,6 @@ class PromiseRecord:
             return
         self.dirty, self.due_ms = False, now.mono_ms + limits.WITNESS_INTERVAL_MS
         stores = {voter.store_id: None for voter in self._participants()}
-        self.words = {key: word for key, word in self.words.items() if key[0] in stores}
-        kept = encode_struct(Kept(self.log_id, tuple(self.words.values())))
+        self.promises = {key: word for key, word in self.promises.items() if key[0] in stores}
+        kept = encode_struct(Kept(self.log_id, tuple(self.promises.values())))
         self.context.effects.append(Persist((Put(META_TABLE, WITNESS_KEY, kept),)))

@@ -43,37 +43,37 @@ class RemovalAgreement:
     """The voters that this node reads as out, and what the other voters read."""
 
     context: Context
-    inquiries: dict[NodeId, RemovalPoll] = attrs.field(factory=dict)
+    polls: dict[NodeId, RemovalPoll] = attrs.field(factory=dict)
 
     def tick(self, now: Now) -> None:
         """Note who has come to be out, and who is not any more."""
         roster = self.context.roster
-        voters = self.context.ledger.configuration.voters
+        voters = self.context.pool_log.configuration.voters
         out = [v.node_id for v in voters if roster.barred(v.node_id)]
-        for node_id in tuple(self.inquiries):
+        for node_id in tuple(self.polls):
             if node_id not in out:
-                del self.inquiries[node_id]
+                del self.polls[node_id]
         for node_id in out:
-            if node_id not in self.inquiries:
+            if node_id not in self.polls:
                 assert roster.final is not None
-                self.inquiries[node_id] = RemovalPoll(roster.final.block_number, now.mono_ms)
+                self.polls[node_id] = RemovalPoll(roster.final.block_number, now.mono_ms)
 
     def out_since_ms(self, node_id: NodeId) -> int | None:
         """Since when we read a voter as out, on the monotonic clock."""
-        inquiry = self.inquiries.get(node_id)
-        return inquiry.since_ms if inquiry is not None else None
+        poll = self.polls.get(node_id)
+        return poll.since_ms if poll is not None else None
 
     def ask(self, node_id: NodeId, now: Now) -> None:
         """Ask the other voters, and the one in question, what they read; now and then again."""
-        inquiry = self.inquiries.get(node_id)
-        if inquiry is None:
+        poll = self.polls.get(node_id)
+        if poll is None:
             return
-        asked_ms = inquiry.asked_ms
+        asked_ms = poll.asked_ms
         if asked_ms is not None and now.mono_ms - asked_ms < limits.CONFIRM_INTERVAL_MS:
             return
-        inquiry.asked_ms, inquiry.request = now.mono_ms, self.context.request()
-        question = RemovalConfirmRequested(inquiry.request, node_id, inquiry.block)
-        for voter in self.context.ledger.configuration.voters:
+        poll.asked_ms, poll.request = now.mono_ms, self.context.request()
+        question = RemovalConfirmRequested(poll.request, node_id, poll.block)
+        for voter in self.context.pool_log.configuration.voters:
             if voter.node_id != self.context.me:
                 self.context.tell(voter.peer_key, question)
 
@@ -85,32 +85,32 @@ class RemovalAgreement:
 
     def answered(self, sender: Voter, answer: RemovalConfirmed, now: Now) -> None:
         """A voter's answer to our newest question."""
-        inquiry = self.inquiries.get(answer.node_id)
-        if inquiry is None or answer.request != inquiry.request:
+        poll = self.polls.get(answer.node_id)
+        if poll is None or answer.request != poll.request:
             return
-        known = answer.standing if answer.block >= inquiry.block else ChainStanding.UNKNOWN
-        inquiry.answers[sender.node_id] = (known, now.mono_ms)
+        known = answer.standing if answer.block >= poll.block else ChainStanding.UNKNOWN
+        poll.answers[sender.node_id] = (known, now.mono_ms)
 
     def agreeing(self, node_id: NodeId, now: Now) -> tuple[Voter, ...]:
         """The other voters that read it as out, ourselves among them; none where we do not."""
-        inquiry, me = self.inquiries.get(node_id), self.context.me
-        if inquiry is None:
+        poll, me = self.polls.get(node_id), self.context.me
+        if poll is None:
             return ()
         return tuple(
-            v for v in self.context.ledger.configuration.voters
+            v for v in self.context.pool_log.configuration.voters
             if v.node_id != node_id
-            and (v.node_id == me or inquiry.says(v.node_id, now) is ChainStanding.OUT)
+            and (v.node_id == me or poll.says(v.node_id, now) is ChainStanding.OUT)
         )  # fmt: skip
 
     def confirmed(self, node_id: NodeId, now: Now) -> bool:
         """Whether a majority of the other voters read that it is out, and we do."""
-        voters = self.context.ledger.configuration.voters
+        voters = self.context.pool_log.configuration.voters
         others = sum(v.node_id != node_id for v in voters)
         return others > 0 and len(self.agreeing(node_id, now)) >= others // 2 + 1
 
     def own_word(self, node_id: NodeId, now: Now) -> ChainStanding | None:
         """What the one in question has read of itself; None while it has not answered."""
-        inquiry = self.inquiries.get(node_id)
-        if inquiry is None or node_id not in inquiry.answers:
+        poll = self.polls.get(node_id)
+        if poll is None or node_id not in poll.answers:
             return None
-        return inquiry.says(node_id, now)
+        return poll.says(node_id, now)

@@ -79,12 +79,12 @@ class VoterSignatures:
     def on_point(self, point: CertificationPoint, now: Now) -> None:
         """A leader's question was applied: sign it where it is ours to sign, and remember what the
         state was there."""
-        ledger, me = self.context.ledger, self.context.config.me
-        current = point.term == ledger.term and ledger.raft is not None
+        pool_log, me = self.context.pool_log, self.context.config.me
+        current = point.term == pool_log.term and pool_log.raft is not None
         if current and me in point.voters and self._agrees(point, now):
-            assert ledger.log_id is not None
+            assert pool_log.log_id is not None
             word = CertificateSigned(
-                ledger.log_id, point.term, point.asked.leader, me, committee_hash(point.voters),
+                pool_log.log_id, point.term, point.asked.leader, me, committee_hash(point.voters),
                 point.index, point.state_digest, point.asked.at_ms,
             )  # fmt: skip
             self._say(point.asked.leader, word)
@@ -94,14 +94,14 @@ class VoterSignatures:
 
     def compare(self, now: Now) -> Diverged | None:
         """Is what the committee certified the state that this node had there, voter or not?"""
-        context, known = self.context, self.context.certified.known
-        if known is None or known.log_id != context.ledger.log_id:
+        context, known = self.context, self.context.leader_certificates.known
+        if known is None or known.log_id != context.pool_log.log_id:
             return None
         ours = self.digests.pop(known.commit_index, None)
         if ours is None:
             return None
         if ours == known.state_digest:
-            context.certified.diverged = ""
+            context.leader_certificates.diverged = ""
             return None
         context.log(
             Level.ERROR, "this node's state is not what the committee certifies",
@@ -112,23 +112,23 @@ class VoterSignatures:
     def sign_changes(self, now: Now, *, asked: bool) -> None:
         """Sign the change of the voters that is open, once for each leader; where a leader `asked`
         just now, all that are not complete."""
-        ledger = self.context.ledger
-        for again in incomplete(ledger.chain) if asked else ():
+        pool_log = self.context.pool_log
+        for again in incomplete(pool_log.chain) if asked else ():
             self._sign_link(again, now)
-        link = open_link(ledger.chain)
+        link = open_link(pool_log.chain)
         if link is not None:
             # Told to each leader once here, and again whenever a leader asks.
-            to = (link.index, ledger.term, self._leader(now))
+            to = (link.index, pool_log.term, self._leader(now))
             if to != self.signed:
                 self.signed = to
-                if ledger.leads:
-                    ledger.urge(now)
+                if pool_log.leads:
+                    pool_log.urge(now)
                 self._sign_link(link, now)
-        self.context.certified.again(ledger.chain, ledger.log_id, now)
+        self.context.leader_certificates.again(pool_log.chain, pool_log.log_id, now)
 
     def _agrees(self, point: CertificationPoint, now: Now) -> bool:
         """Whether this voter may confirm the leader of its own term."""
-        raft, asked = self.context.ledger.raft, point.asked
+        raft, asked = self.context.pool_log.raft, point.asked
         assert raft is not None
         if raft.state.leader != asked.leader:
             return False
@@ -155,13 +155,13 @@ class VoterSignatures:
 
     def _sign_link(self, link: Link, now: Now) -> None:
         """A change of the voters that we are to certify, as one of those before it."""
-        ledger, me = self.context.ledger, self.context.config.me
-        chain = ledger.chain
+        pool_log, me = self.context.pool_log, self.context.config.me
+        chain = pool_log.chain
         before = chain.before(link)
-        if me not in before or ledger.log_id is None:
+        if me not in before or pool_log.log_id is None:
             return
         word = ConfigurationSigned(
-            ledger.log_id, link.index, link.term, committee_hash(before),
+            pool_log.log_id, link.index, link.term, committee_hash(before),
             committee_hash(link.voters), me,
         )  # fmt: skip
         leader = self._leader(now)
@@ -172,7 +172,7 @@ class VoterSignatures:
 
     def _leader(self, now: Now) -> NodeId | None:
         """Whom to tell; who was just removed from the committee knows it from Raft's last word."""
-        return self.context.leader(now) or self.context.ledger.leader
+        return self.context.leader(now) or self.context.pool_log.leader
 
     def _say(self, leader: Voter, word: CertificateSigned) -> None:
         if leader == self.context.config.me:

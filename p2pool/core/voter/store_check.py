@@ -76,23 +76,23 @@ class StoreCheck:
             return
         if self._enough(now):
             self.end()
-            self.context.ledger.take_part(now)
+            self.context.pool_log.take_part(now)
         elif now.mono_ms >= self.ask_due_ms:
             self.ask_due_ms = now.mono_ms + limits.PROBATION_ASK_MS
             self._ask()
 
     def _ask(self) -> None:
-        ledger, peers = self.context.ledger, self.context.peers
-        if ledger.log_id is None:
+        pool_log, peers = self.context.pool_log, self.context.peers
+        if pool_log.log_id is None:
             return
-        voters = dict.fromkeys(v.node_id for v in ledger.configuration.voters)
+        voters = dict.fromkeys(v.node_id for v in pool_log.configuration.voters)
         met = [(key, node) for key, node in peers.connected_members() if node not in self.answered]
         met.sort(key=lambda one: one[1] not in voters)
         store_id = self.context.config.me.store_id
         for peer_key, _ in met[: limits.PROBATION_ASKED_MAX]:
             number = self.context.request()
             self.requests[number] = peer_key
-            self.context.tell(peer_key, StoreSeenRequested(number, ledger.log_id, store_id))
+            self.context.tell(peer_key, StoreSeenRequested(number, pool_log.log_id, store_id))
         while len(self.requests) > limits.REQUESTS_IN_FLIGHT_MAX:
             del self.requests[next(iter(self.requests))]
 
@@ -101,7 +101,7 @@ class StoreCheck:
         context = self.context
         if not context.roster.asked:
             return False
-        voters, me = context.ledger.configuration.voters, context.me
+        voters, me = context.pool_log.configuration.voters, context.me
         waited_ms = now.mono_ms - self.since_ms
         if not voters:
             return bool(self.answered)
@@ -126,7 +126,7 @@ class StoreCheck:
             if verified is not None:
                 self.shown(verified, now)
         asked = self.requests.get(answer.request) == peer_key
-        if asked and answer.log_id == self.context.ledger.log_id and not self.lost:
+        if asked and answer.log_id == self.context.pool_log.log_id and not self.lost:
             self.answered[node_id] = None
 
     # --- what is shown ----------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class StoreCheck:
             return
         if header.incarnation == config.incarnation:
             return
-        self.context.note_doubled(config.me.node_id, config.incarnation, header.sent_at_ms, now)
+        self.context.note_duplicate(config.me.node_id, config.incarnation, header.sent_at_ms, now)
         if self.lost:
             return
         ours, what = self._of_our_store(verified)
@@ -175,9 +175,9 @@ class StoreCheck:
 
     def _of_our_store(self, verified: Verified) -> tuple[bool, str]:
         """Whether a message was said by our store in our log, and what of it the disk forgot."""
-        ledger, me, said = self.context.ledger, self.context.config.me, verified.message
-        raft = ledger.raft
-        if raft is None or ledger.former is not None:
+        pool_log, me, said = self.context.pool_log, self.context.config.me, verified.message
+        raft = pool_log.raft
+        if raft is None or pool_log.former is not None:
             return False, ""
         s, hard = raft.state, raft.state.hard
         match said:
@@ -192,7 +192,7 @@ class StoreCheck:
                 return True, _entry(hard, s.log.last_index, said.term, index)
             case AppendRequested() if said.leader == me and said.log_id == s.log_id:
                 return True, _entry(hard, s.log.last_index, said.term, said.previous_index)
-            case Heartbeat() if said.store_id == me.store_id and said.epoch == ledger.epoch:
+            case Heartbeat() if said.store_id == me.store_id and said.epoch == pool_log.epoch:
                 forgot = said.applied_index > s.log.last_index or said.term > s.hard.term
                 was = f"it was at entry {said.applied_index} in term {said.term}"
                 return True, was if forgot else ""

@@ -36,56 +36,56 @@ class StoreIdentity:
     def __init__(self, context: Context) -> None:
         """Nothing was taken up from the disk yet."""
         self.context = context
-        self.witness = PromiseRecord(context)
-        self.probation = StoreCheck(context)
+        self.promise_record = PromiseRecord(context)
+        self.store_check = StoreCheck(context)
         self.renewed = ""
 
     def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:
         """The log was taken up from the disk: doubt it."""
-        self.witness.restore(meta.get(WITNESS_KEY))
-        if self.context.ledger.raft is not None:
+        self.promise_record.restore(meta.get(WITNESS_KEY))
+        if self.context.pool_log.raft is not None:
             self._doubt(now)
 
     def another_log(self, now: Now) -> None:
         """The log is another than before. We promised nothing in it, unless our disk forgot."""
-        if self.context.ledger.last_index == 0:
+        if self.context.pool_log.last_index == 0:
             self._doubt(now)
         else:
-            self.probation.end()  # We founded it just now.
-            self.context.ledger.doubted = False
+            self.store_check.end()  # We founded it just now.
+            self.context.pool_log.doubted = False
 
     def _doubt(self, now: Now) -> None:
-        self.context.ledger.doubted = True
-        self.probation.begin(now)
+        self.context.pool_log.doubted = True
+        self.store_check.begin(now)
 
     def tick(self, now: Now) -> Renewed | None:
         """What is due; and where the disk is lost, begin anew, and say so."""
-        self.probation.tick(now)
-        self.witness.tick(now)
-        return self._renew(now) if self.probation.lost else None
+        self.store_check.tick(now)
+        self.promise_record.tick(now)
+        return self._renew(now) if self.store_check.lost else None
 
     def wakeup_ms(self) -> int | None:
         """When something is due next; the record of promises is written along with others."""
-        return self.probation.wakeup_ms()
+        return self.store_check.wakeup_ms()
 
     def discard_log(self, why: str, now: Now) -> bool:
         """What this node holds of the log is not what the committee has: it is fetched anew, by
         another store, for this one may have promised what it does not hold. False: not now."""
-        discarded = replica.discard(self.context.ledger, now)
+        discarded = replica.discard(self.context.pool_log, now)
         if discarded:
-            self.probation.lost = why
+            self.store_check.lost = why
         return discarded
 
     def _renew(self, now: Now) -> Renewed:
         """Be another store from now on."""
-        why, self.probation.lost = self.probation.lost, ""
+        why, self.store_check.lost = self.store_check.lost, ""
         context = self.context
         old = context.config.me
         me = Voter(old.node_id, old.peer_key, StoreId(context.rng.randbytes(STORE_ID_BYTES)))
         context.config = attrs.evolve(context.config, me=me)
-        context.ledger.renew(me, now)
-        self.probation.end()
-        context.ledger.doubted = False
+        context.pool_log.renew(me, now)
+        self.store_check.end()
+        context.pool_log.doubted = False
         self.renewed = f"This data directory begins anew as a learner, for {why}."
         context.log(
             Level.WARNING, "this store is given up for a new one", why=why,
@@ -96,23 +96,23 @@ class StoreIdentity:
     @property
     def note(self) -> str:
         """That the store was given up, until the node takes part again; else ""."""
-        return self.renewed if self.context.ledger.role is RaftRole.IDLE else ""
+        return self.renewed if self.context.pool_log.role is RaftRole.IDLE else ""
 
     # --- silence ----------------------------------------------------------------------------------
 
     def fall_silent(self) -> None:
         """Lead no more, at once: the others need not wait for our silence to tell."""
-        raft = self.context.ledger.raft
-        heir = self._heir()
-        self.context.ledger.rest()
-        if raft is not None and heir is not None:
+        raft = self.context.pool_log.raft
+        transferee = self._transferee()
+        self.context.pool_log.rest()
+        if raft is not None and transferee is not None:
             s = raft.state
-            told = TimeoutNow(s.log_id, s.hard.term, s.me, heir)
-            self.context.effects.append(SendTo(heir.peer_key, told))
+            told = TimeoutNow(s.log_id, s.hard.term, s.me, transferee)
+            self.context.effects.append(SendTo(transferee.peer_key, told))
 
-    def _heir(self) -> Voter | None:
+    def _transferee(self) -> Voter | None:
         """A voter that holds what is committed, where we lead."""
-        raft = self.context.ledger.raft
+        raft = self.context.pool_log.raft
         if raft is None:
             return None
         voters = raft.state.configuration.voters

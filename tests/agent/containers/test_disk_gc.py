@@ -27,7 +27,7 @@ class FakeLoop:
 
     def __init__(self, state: Any, *items: Attempt) -> None:
         worker = SimpleNamespace(items={item.key: item for item in items})
-        context = SimpleNamespace(ledger=SimpleNamespace(state=state))
+        context = SimpleNamespace(pool_log=SimpleNamespace(state=state))
         self.node = SimpleNamespace(worker=worker, context=context)
         self.told: list[Any] = []
 

@@ -32,9 +32,9 @@ class Case:
         given = {"name": "t", "image": "i", "command": ("run", "0", "0"), "replicas": 3} | spec
         story.submit(0, TaskSpec(**given))  # type: ignore[arg-type]
         self.world.run(3_000)
-        node = next(m.node for m in self.world.machines if m.node and m.node.context.ledger.leads)
+        node = next(m.node for m in self.world.machines if m.node and m.node.context.pool_log.leads)
         self.context = node.context
-        state = node.context.ledger.state
+        state = node.context.pool_log.state
         assert state is not None
         self.state: PoolState = state
         self.away = next(m.node_id for m in self.world.machines if m.node is not node)
@@ -131,7 +131,7 @@ def test_an_unreachable_node_is_dead_after_a_day_and_alive_when_heard() -> None:
     assert decisions.nodes_changed(case.context, case.state, case.at(1_000)) == []
     (dead,) = decisions.nodes_changed(case.context, case.state, case.at(limits.DEAD_AFTER_MS))
     assert dead.reachability is R.DEAD
-    newest = case.context.beats.newest
+    newest = case.context.heartbeats.newest
     heard_at = Now(case.world.now_ms + 1, case.at(7_000).wall_ms)
     newest[case.away] = attrs.evolve(
         newest[case.away], heard_at=heard_at, sent_at_ms=heard_at.wall_ms

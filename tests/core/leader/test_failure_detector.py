@@ -17,7 +17,7 @@ class Judge:
 
     def __init__(self, members: tuple[tuple[NodeId, Address], ...]) -> None:
         """Begin to lead at 0 with these connected members to ask."""
-        self.health = FailureDetector(Random(1), 0)
+        self.failure_detector = FailureDetector(Random(1), 0)
         self.members, self.at_ms, self.requests = members, 0, 0
 
     def request(self) -> int:
@@ -30,7 +30,9 @@ class Judge:
         out: list[Judged] = []
         end_ms = self.at_ms + ms
         while self.at_ms <= end_ms:
-            out += self.health.tick(self.members, self.request, Now(self.at_ms, self.at_ms))
+            out += self.failure_detector.tick(
+                self.members, self.request, Now(self.at_ms, self.at_ms)
+            )
             self.at_ms += limits.PROBE_INTERVAL_MS
         return out
 
@@ -38,17 +40,17 @@ class Judge:
 def test_alone_a_leader_needs_fifteen_seconds() -> None:
     """With nobody to ask, only probes that failed for long enough make a verdict."""
     judge = Judge(())
-    judge.health.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.hinted(A, "lost", Now(0, 0))
     early = judge.after(limits.PROBE_ALONE_MS - limits.PROBE_INTERVAL_MS)
     assert not any(isinstance(j, Verdict) for j in early)
     assert [j.node_id for j in judge.after(4_000) if isinstance(j, Verdict)] == [A]
-    assert judge.health.wakeup_ms() is None
+    assert judge.failure_detector.wakeup_ms() is None
 
 
 def test_witnesses_of_different_providers_are_asked_first() -> None:
     """Two members of one provider are not both asked while there is another provider."""
     judge = Judge(((B, P), (C, P), (D, Q), (A, Q)))
-    judge.health.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.hinted(A, "lost", Now(0, 0))
     asked = [j.witness for j in judge.after(0) if isinstance(j, AskWitness)]
     assert A not in asked
     assert D in asked[:2]
@@ -58,22 +60,22 @@ def test_witnesses_of_different_providers_are_asked_first() -> None:
 def test_one_witness_who_reaches_it_clears_a_node() -> None:
     """Two that fail and one that does not: the node is fine."""
     judge = Judge(((B, P), (C, P), (D, Q)))
-    judge.health.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.hinted(A, "lost", Now(0, 0))
     asked = [j for j in judge.after(0) if isinstance(j, AskWitness)]
-    judge.health.witnessed(asked[0].request, False, True)
-    judge.health.witnessed(asked[1].request, True, True)
+    judge.failure_detector.witnessed(asked[0].request, False, True)
+    judge.failure_detector.witnessed(asked[1].request, True, True)
     assert judge.after(30_000) == []
 
 
 def test_own_probe_and_all_answers_failed_is_a_verdict() -> None:
     """A witness that knows nothing of the node has no say, one that is silent only delays."""
     judge = Judge(((B, P), (C, P), (D, Q)))
-    judge.health.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.hinted(A, "lost", Now(0, 0))
     first = judge.after(0)
     asked = [j for j in first if isinstance(j, AskWitness)]
     assert isinstance(first[-1], Probe)
-    judge.health.witnessed(asked[0].request, False, False)
-    judge.health.witnessed(asked[1].request, False, True)
+    judge.failure_detector.witnessed(asked[0].request, False, False)
+    judge.failure_detector.witnessed(asked[1].request, False, True)
     assert not any(isinstance(j, Verdict) for j in judge.after(0))
     verdicts = [j for j in judge.after(0) if isinstance(j, Verdict)]
     assert [v.node_id for v in verdicts] == [A]
@@ -82,7 +84,7 @@ def test_own_probe_and_all_answers_failed_is_a_verdict() -> None:
 def test_the_last_answer_settles_it_and_not_the_next_probe() -> None:
     """Our probe has as long as those of the witnesses; after that nothing is waited for."""
     judge = Judge(((B, P), (D, Q)))
-    health, members = judge.health, judge.members
+    health, members = judge.failure_detector, judge.members
 
     def tick(at_ms: int) -> list[Judged]:
         return health.tick(members, judge.request, Now(at_ms, at_ms))
@@ -101,19 +103,19 @@ def test_the_last_answer_settles_it_and_not_the_next_probe() -> None:
 def test_nobody_is_judged_in_the_grace() -> None:
     """After a change of leader, or a lag of our own, hints are not taken."""
     judge = Judge(())
-    judge.health.lagged(Now(0, 0))
-    judge.health.hinted(A, "lost", Now(limits.JUDGEMENT_GRACE_MS - 1, 0))
-    assert judge.health.suspicions == {}
-    judge.health.hinted(A, "lost", Now(limits.JUDGEMENT_GRACE_MS, 0))
-    assert list(judge.health.suspicions) == [A]
+    judge.failure_detector.lagged(Now(0, 0))
+    judge.failure_detector.hinted(A, "lost", Now(limits.JUDGEMENT_GRACE_MS - 1, 0))
+    assert judge.failure_detector.suspicions == {}
+    judge.failure_detector.hinted(A, "lost", Now(limits.JUDGEMENT_GRACE_MS, 0))
+    assert list(judge.failure_detector.suspicions) == [A]
 
 
 def test_a_sign_of_life_ends_a_suspicion() -> None:
     """Whatever was missed before."""
     judge = Judge(())
-    judge.health.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.hinted(A, "lost", Now(0, 0))
     judge.after(8_000)
-    judge.health.heard(A)
+    judge.failure_detector.heard(A)
     assert judge.after(60_000) == []
 
 

@@ -18,14 +18,14 @@ def test_a_full_disk_keeps_work_away_and_a_lost_gpu_is_only_told() -> None:
     lost = "The GPU GPU-b is not well: GPU is lost."
     world.give(machine, inputs.HardwareObserved(HARDWARE, Load(), "", (lost,)))
     world.run(2_000)
-    said = node.context.beats.newest[machine.node_id].heartbeat
+    said = node.context.heartbeats.newest[machine.node_id].heartbeat
     assert (said.healthy, said.reason) == (True, lost)
     full = "The disk of /data is nearly full."
     world.give(machine, inputs.HardwareObserved(HARDWARE, Load(), full, (lost,)))
     world.run(2_000)
-    said = node.context.beats.newest[machine.node_id].heartbeat
+    said = node.context.heartbeats.newest[machine.node_id].heartbeat
     assert (said.healthy, said.reason) == (False, full)
     world.give(machine, inputs.HardwareObserved(HARDWARE, Load()))
     world.run(2_000)
-    said = node.context.beats.newest[machine.node_id].heartbeat
+    said = node.context.heartbeats.newest[machine.node_id].heartbeat
     assert (said.healthy, said.reason) == (True, "")
