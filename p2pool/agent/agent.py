@@ -79,9 +79,12 @@ class Agent:
             ended_keep_ms=config.runtime.ended_keep_s * 1000,
         )  # fmt: skip
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
-        inbound = self.node.dispatch
+        dispatch = self.node.dispatch
         self.gate = Ingress(
-            self.pool, self.node.context.peers.key_of, inbound.worth, inbound.of_the_pool
+            self.pool,
+            self.node.context.peers.key_of,
+            dispatch.worth_verifying,
+            dispatch.is_participant_or_member,
         )
         self.sealer = Sealer(self.pool, node_id, me.peer_key, restored.incarnation, self.key)
         self.binding = self._bind()

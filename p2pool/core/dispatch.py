@@ -1,52 +1,48 @@
 """Messages from peers: who may send which, and which part takes it.
 
-Intuition: a table from message to (who may send it, what it does). Standing is what connected peers
-were judged to be; it is looked up again for each message, because the roster changes.
+Intuition: one table, from a message to (who may send it, its handler). Standing is what connected
+peers were judged to be; it is looked up again for each message, because the roster changes. A
+handler is called after its message and takes (message, sender, now). What is for the leader stands
+here and is handed on, because leaders come and go.
 
 Invariants: a guest reaches the lines that say so and nothing else; gossip counts only from members
 whose binding is known; a message that is not taken changes nothing. Source: design, section 5.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import attrs
+from enum import Enum
+from typing import Any, NamedTuple
 
 from p2pool.core.effects import AdmitPeer, Level
 from p2pool.core.follower import replica
 from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
-from p2pool.core.inputs import Received, Sealed
+from p2pool.core.inputs import Received, Sealed, Sender
 from p2pool.core.parts import Parts
+from p2pool.core.raft.raft import Frame
 from p2pool.model.access.requests import Signers
-from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.log.raft import Voter
+from p2pool.model.ids import NodeId
 from p2pool.model.messages import registry as m
-from p2pool.model.messages.raft import (
-    AppendAnswered,
-    AppendRequested,
-    SnapshotAnswered,
-    SnapshotSent,
-    TimeoutNow,
-    VoteAnswered,
-    VoteRequested,
-)
 from p2pool.model.timing import Now
 
-
-@attrs.frozen
-class Sender:
-    """Who sent a message, who signed requests in it, and the envelope that it came in."""
-
-    node_id: NodeId
-    peer_key: PeerKey
-    incarnation: int
-    signers: tuple[Signers | None, ...]
-    sealed: bytes = attrs.field(default=b"", repr=False)
-    enclosed: tuple[m.Verified | None, ...] = attrs.field(default=(), repr=False)
+Handler = Callable[[Any, Sender, Now], None]
 
 
-Take = Callable[[Any, Sender, Now], None]
+class Senders(Enum):
+    """Who may send a message."""
+
+    GUESTS = "whoever said hello and was not refused"
+    POOL = "members of the pool, and participants of its log"
+    VOTERS = "voters of the committee in force"
+    CERTIFIERS = "the pool, and who was a voter before the committee's last change"
+    GOSSIP = "members whose binding is known, over any hand"
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+
+    senders: Senders
+    handler: Handler
 
 
 class Dispatch:
@@ -56,61 +52,63 @@ class Dispatch:
         """Look up the parts once."""
         self.parts = parts
         self.context = parts.context
-        near, asks = parts.exchange, parts.requests
-        self.open_to_guests: Mapping[type, Take] = {
-            m.Ping: lambda x, f, now: near.ping(f.peer_key, x, now),
-            m.Pong: lambda x, f, now: None,
-            m.BindingsRequested: lambda x, f, now: near.bindings(f.peer_key, x, now),
-            m.BindingsAnswered: lambda x, f, now: near.learn(f.peer_key, x, now),
-            m.InviteRequested: lambda x, f, now: near.invited(f.peer_key, x, now),
-            m.InviteAnswered: lambda x, f, now: near.invite_answered(f.peer_key, x, now),
-            m.CertificatesRequested: lambda x, f, now: parts.certificate_exchange.asked(
-                f.peer_key, x, now
-            ),
-        }
-        frames = (
-            VoteRequested, VoteAnswered, AppendRequested, AppendAnswered,
-            SnapshotSent, SnapshotAnswered, TimeoutNow,
-        )  # fmt: skip
-        self.for_members: Mapping[type, Take] = {
-            **dict.fromkeys(frames, self._raft),
-            m.CertificateSigned: self._signed,
-            m.ConfigurationSigned: self._signed,
-            m.CertificatesAnswered: lambda x, f, now: parts.certificate_exchange.told(
-                x, f.node_id, f.peer_key, f.enclosed, now
-            ),
-            m.Order: self._order,
-            m.OrderAnswered: self._order_answered,
-            m.Report: self._report,
-            m.ReportAnswered: self._report_answered,
-            m.ProbeRequested: lambda x, f, now: near.probe(f.peer_key, x, now),
-            m.ProbeAnswered: self._witnessed,
-            m.SuspicionHinted: self._hinted,
-            m.RemovalConfirmRequested: self._confirm_asked,
-            m.RemovalConfirmed: self._confirmed,
-            m.StateRequested: self._state_asked,
-            m.SnapshotRequested: self._state_asked,
-            m.StateAnswered: self._state_told,
-            m.StoreSeenRequested: lambda x, f, now: parts.identity.promise_record.asked(
-                f.peer_key, x
-            ),
-            m.StoreSeenAnswered: lambda x, f, now: parts.identity.store_check.told(
-                x, f.peer_key, f.node_id, f.enclosed, now
-            ),
-            m.LogEndRequested: lambda x, f, now: parts.log_survey.requested(f.peer_key, x),
-            m.LogEndAnswered: lambda x, f, now: parts.log_survey.answered(f.peer_key, x, now),
-            m.BeatsRequested: lambda x, f, now: near.beats(f.peer_key, x, now),
-            m.HardwareRequested: lambda x, f, now: near.hardware_asked(f.peer_key, x, now),
-            m.HardwareAnswered: lambda x, f, now: near.hardware_told(f.peer_key, x, now),
-            m.RequestForwarded: self._forwarded,
-            m.ForwardAnswered: lambda x, f, now: asks.forward_answered(f.peer_key, x, now),
-            m.ReadIndexRequested: lambda x, f, now: asks.read_asked(f.peer_key, x, now),
-            m.ReadIndexAnswered: lambda x, f, now: asks.read_answered(f.peer_key, x, now),
+        self.table = self._table(parts)
+
+    def _table(self, p: Parts) -> Mapping[type, Row]:
+        guests, pool, voters = Senders.GUESTS, Senders.POOL, Senders.VOTERS
+        certifiers, gossip = Senders.CERTIFIERS, Senders.GOSSIP
+        promises, check = p.identity.promise_record, p.identity.store_check
+        removal = p.eligibility.removal_agreement
+        return {
+            m.Ping: Row(guests, p.probes.on_ping),
+            m.Pong: Row(guests, p.probes.on_pong),
+            m.BindingsRequested: Row(guests, p.exchange.on_bindings_requested),
+            m.BindingsAnswered: Row(guests, p.exchange.on_bindings_answered),
+            m.InviteRequested: Row(guests, p.invites.on_invite_requested),
+            m.InviteAnswered: Row(guests, p.invites.on_invite_answered),
+            m.CertificatesRequested: Row(guests, p.certificate_exchange.on_certificates_requested),
+            m.CertificatesAnswered: Row(pool, p.certificate_exchange.on_certificates_answered),
+            m.VoteRequested: Row(pool, self.on_raft_frame),
+            m.VoteAnswered: Row(pool, self.on_vote_answered),
+            m.AppendRequested: Row(pool, self.on_append_requested),
+            m.AppendAnswered: Row(pool, self.on_raft_frame),
+            m.SnapshotSent: Row(pool, self.on_snapshot_sent),
+            m.SnapshotAnswered: Row(pool, self.on_raft_frame),
+            m.TimeoutNow: Row(pool, self.on_raft_frame),
+            m.CertificateSigned: Row(pool, self.on_certificate_signed),
+            m.ConfigurationSigned: Row(certifiers, self.on_configuration_signed),
+            m.Order: Row(pool, self.on_order),
+            m.OrderAnswered: Row(pool, self.on_order_answered),
+            m.Report: Row(pool, self.on_report),
+            m.ReportAnswered: Row(pool, self.on_report_answered),
+            m.ProbeRequested: Row(pool, p.probes.on_probe_requested),
+            m.ProbeAnswered: Row(pool, self.on_probe_answered),
+            m.SuspicionHinted: Row(pool, self.on_suspicion_hinted),
+            m.RemovalConfirmRequested: Row(voters, removal.on_removal_confirm_requested),
+            m.RemovalConfirmed: Row(voters, removal.on_removal_confirmed),
+            m.StateRequested: Row(pool, self.on_state_requested),
+            m.StateAnswered: Row(pool, self.on_state_answered),
+            m.SnapshotRequested: Row(pool, self.on_snapshot_requested),
+            m.StoreSeenRequested: Row(pool, promises.on_store_seen_requested),
+            m.StoreSeenAnswered: Row(pool, check.on_store_seen_answered),
+            m.LogEndRequested: Row(pool, p.log_survey.on_log_end_requested),
+            m.LogEndAnswered: Row(pool, p.log_survey.on_log_end_answered),
+            m.BeatsRequested: Row(pool, p.exchange.on_beats_requested),
+            m.BeatsAnswered: Row(pool, p.exchange.on_beats_answered),
+            m.HardwareRequested: Row(pool, p.exchange.on_hardware_requested),
+            m.HardwareAnswered: Row(pool, p.exchange.on_hardware_answered),
+            m.RequestForwarded: Row(pool, p.requests.on_request_forwarded),
+            m.ForwardAnswered: Row(pool, p.requests.on_forward_answered),
+            m.ReadIndexRequested: Row(pool, p.requests.on_read_index_requested),
+            m.ReadIndexAnswered: Row(pool, p.requests.on_read_index_answered),
+            m.Heartbeat: Row(gossip, self.on_heartbeat),
+            m.Announcement: Row(gossip, self.on_announcement),
+            m.EquivocationProven: Row(gossip, p.equivocation.on_equivocation_proven),
         }
 
     # --- the door ---------------------------------------------------------------------------------
 
-    def received(self, event: Received, now: Now) -> None:
+    def on_received(self, event: Received, now: Now) -> None:
         """Take a verified message, if its sender may send it."""
         header, message = event.verified.header, event.verified.message
         if event.peer_key is not None:
@@ -118,69 +116,79 @@ class Dispatch:
         if isinstance(message, m.Hello):
             self._hello(message, event, now)
             return
-        sender = Sender(
-            header.node_id, header.peer_key, header.incarnation, event.signers,
-            event.verified.sealed, event.enclosed,
-        )  # fmt: skip
-        member = self.context.roster.belongs(header.node_id)
-        kind = type(message)
         if header.peer_key == self.context.config.me.peer_key:
-            self.parts.identity.store_check.shown(event.verified, now)
+            self.parts.identity.store_check.show(event.verified, now)
             return
-        if isinstance(message, (m.Heartbeat, m.Announcement, m.EquivocationProven)):
-            if member and self.context.peers.key_of(header.node_id) == header.peer_key:
-                self._alive(header.node_id, event, now)
-                self._gossip(message, event, now)
+        row = self.table.get(type(message))
+        if row is None:
+            kind = type(message).__name__
+            self.context.log(Level.ERROR, "a message came that no part takes", message=kind)
             return
-        take = self.open_to_guests.get(kind)
-        if take is None and (self.of_the_pool(sender.node_id) or self._was_voter(sender, message)):
-            take = self.for_members.get(kind)
-        if take is None or event.peer_key != header.peer_key:
+        sender = Sender(event.verified, event.signers, event.enclosed)
+        if not self._is_heard(row.senders, sender, event):
             return
-        self._alive(header.node_id, event, now)
-        if sender.enclosed:
+        self._alive(event, now)
+        if sender.enclosed and row.senders is not Senders.GOSSIP:
             self.parts.equivocation.saw(sender.enclosed, now)
-        take(message, sender, now)
+        if row.senders is not Senders.VOTERS or self._is_voter(sender):
+            row.handler(message, sender, now)
 
-    def worth(
+    def _is_heard(self, senders: Senders, sender: Sender, event: Received) -> bool:
+        """Whether what somebody says is taken for its own, and it may say this kind of thing."""
+        if senders is Senders.GOSSIP:
+            member = self.context.roster.belongs(sender.node_id)
+            return member and self.context.peers.key_of(sender.node_id) == sender.peer_key
+        if event.peer_key != sender.peer_key:
+            return False
+        if senders is Senders.GUESTS or self.is_participant_or_member(sender.node_id):
+            return True
+        return senders is Senders.CERTIFIERS and self._was_voter(sender.node_id)
+
+    def _is_voter(self, sender: Sender) -> bool:
+        """Whether a sender is a voter, peer key and all."""
+        voters = self.context.pool_log.configuration.voters
+        named = (sender.node_id, sender.peer_key)
+        return any((v.node_id, v.peer_key) == named for v in voters)
+
+    def _was_voter(self, node_id: NodeId) -> bool:
+        """Who was a voter before the last change certifies it, whatever it is now."""
+        link = open_link(self.context.pool_log.chain)
+        if link is None:
+            return False
+        return any(v.node_id == node_id for v in self.context.pool_log.chain.before(link))
+
+    def is_participant_or_member(self, node_id: NodeId) -> bool:
+        """A member by the roster; or one of the committee, which the log and not the roster says
+        who is in (a voter that is out serves until its removal commits)."""
+        group = self.context.pool_log.configuration.everybody
+        return any(v.node_id == node_id for v in group) or self.context.roster.belongs(node_id)
+
+    def worth_verifying(
         self, verified: m.Verified, enclosed: tuple[m.Verified | None, ...], now: Now
     ) -> bool:
         """Whether it is worth finding who signed the requests in a message, or the many links of a
         chain: that costs more than all else of it, so it is asked first whether its sender may say
         it, and to us."""
         header, message = verified.header, verified.message
-        if not self.of_the_pool(header.node_id):
+        if not self.is_participant_or_member(header.node_id):
             return False
         if isinstance(message, m.BeatsAnswered):
-            return self.parts.exchange.awaits_beats(header.peer_key, message)
+            return self.parts.exchange.awaits_heartbeats(header.peer_key, message)
         if isinstance(message, m.CertificatesAnswered):
             return self.parts.certificate_exchange.awaits(header.peer_key, message)
         if isinstance(message, m.Order):
             by = (header.node_id, header.peer_key)
-            return self.parts.order_check.worth(message, by, enclosed, now)
+            return self.parts.order_check.worth_verifying(message, by, enclosed, now)
         return not isinstance(message, m.Report) or self.context.pool_log.leads
 
-    def of_the_pool(self, node_id: NodeId) -> bool:
-        """A member by the roster; or one of the committee, which the log and not the roster says
-        who is in (a voter that is out serves until its removal commits)."""
-        group = self.context.pool_log.configuration.everybody
-        return any(v.node_id == node_id for v in group) or self.context.roster.belongs(node_id)
-
-    def _was_voter(self, sender: Sender, message: m.Message) -> bool:
-        """Who was a voter before the last change certifies it, whatever it is now."""
-        link = open_link(self.context.pool_log.chain)
-        if link is None or not isinstance(message, m.ConfigurationSigned):
-            return False
-        before = self.context.pool_log.chain.before(link)
-        return any(v.node_id == sender.node_id for v in before)
-
-    def _alive(self, node_id: NodeId, event: Received, now: Now) -> None:
-        parts = self.parts
+    def _alive(self, event: Received, now: Now) -> None:
+        """Whatever comes from a node itself is a sign of its life; gossip only where it is new."""
+        node_id = event.verified.header.node_id
         if event.peer_key is None and not self._is_new(event):
             return
-        parts.exchange.alive(node_id, now)
-        if parts.leader is not None:
-            parts.leader.failure_detector.heard(node_id)
+        self.parts.probes.alive(node_id, now)
+        if self.parts.leader is not None:
+            self.parts.leader.failure_detector.heard(node_id)
 
     def _is_new(self, event: Received) -> bool:
         """Whether gossip is newer than what was heard; a relayed heartbeat may be an old one."""
@@ -190,14 +198,16 @@ class Dispatch:
         return beat is None or stamp > (beat.incarnation, beat.sent_at_ms)
 
     def from_myself(self, message: m.Message, now: Now) -> None:
-        """What this node as leader says to itself as worker, and back."""
+        """What this node as leader says to itself as worker, and back; it needs no seal."""
+        row = self.table.get(type(message))
+        if row is None or row.senders in (Senders.GUESTS, Senders.GOSSIP):
+            return
         me = self.context.config.me
+        header = m.Header(me.node_id, me.peer_key, self.context.config.incarnation, 0, now.wall_ms)
         desired = message.desired if isinstance(message, m.Order) else ()
         signers = tuple(self._signers_of(d) for d in desired)
-        sender = Sender(me.node_id, me.peer_key, self.context.config.incarnation, signers)
-        take = self.for_members.get(type(message))
-        if take is not None:
-            take(message, sender, now)
+        sender = Sender(m.Verified(header, m.Channel.WORK, message, b""), signers)
+        row.handler(message, sender, now)
 
     def _signers_of(self, desired: m.Desired) -> Signers | None:
         """Who signed a submission of the log: recovered before it was proposed."""
@@ -214,7 +224,7 @@ class Dispatch:
         context.effects += context.peers.greet(hello, event.peer_key, context.roster.belongs)
         node_id = context.peers.node_of(event.peer_key)
         if node_id is not None:
-            self.parts.exchange.watch.connected(node_id)
+            self.parts.probes.watch.connected(node_id)
 
     def admitted(self, effect: AdmitPeer, now: Now) -> None:
         """A peer was judged: get to know it."""
@@ -227,170 +237,168 @@ class Dispatch:
 
     # --- gossip -----------------------------------------------------------------------------------
 
-    def _gossip(
-        self,
-        message: m.Heartbeat | m.Announcement | m.EquivocationProven,
-        event: Received,
-        now: Now,
-    ) -> None:
-        node_id = event.verified.header.node_id
-        if isinstance(message, m.EquivocationProven):
-            self.parts.equivocation.told(event.enclosed, now)
-        elif isinstance(message, m.Announcement):
-            self.parts.equivocation.saw(event.enclosed, now)
-            self._announced(message, node_id, event, now)
-        elif self.context.heartbeats.hear(event.verified, now):
-            self.parts.identity.promise_record.beat(event.verified)
-            self.context.roster.heard(node_id, now)
-            self.parts.exchange.addresses(node_id, message.addresses)
+    def on_heartbeat(self, message: m.Heartbeat, sender: Sender, now: Now) -> None:
+        """A member says how it is; what is newer than we knew is a promise of its store as well."""
+        if self.context.heartbeats.hear(sender.verified, now):
+            self.parts.identity.promise_record.note_heartbeat(sender.verified)
+            self.context.roster.heard(sender.node_id, now)
+            self.parts.exchange.addresses(sender.node_id, message.addresses)
 
-    def _announced(self, said: m.Announcement, sender: NodeId, event: Received, now: Now) -> None:
-        context, pool_log = self.context, self.context.pool_log
+    def on_announcement(self, message: m.Announcement, sender: Sender, now: Now) -> None:
+        """Somebody says that it leads, and how far: believed as far as it has proof."""
+        context, pool_log, parts = self.context, self.context.pool_log, self.parts
+        parts.equivocation.saw(sender.enclosed, now)
         raft = pool_log.raft
-        if raft is None or said.log_id != raft.state.log_id:
+        if raft is None or message.log_id != raft.state.log_id:
             return
-        self.parts.certificate_exchange.announced(said, sender, event.enclosed, now)
-        if not context.leader_certificates.leads(sender, said.term, now):
+        parts.certificate_exchange.on_announcement(message, sender, now)
+        if not context.leader_certificates.leads(sender.node_id, message.term, now):
             return  # It may say so; it is no leader to us without proof.
-        replica.heard(pool_log, said, context.roster.size(), context.peers.key_of(sender), now)
+        key = context.peers.key_of(sender.node_id)
+        replica.heard(pool_log, message, context.roster.size(), key, now)
         state = pool_log.state
-        same = state is not None and state.applied_index == said.commit_index
+        same = state is not None and state.applied_index == message.commit_index
         same = same and pool_log.former is None
-        if same and state is not None and state.digest() != said.state_digest:
+        if same and state is not None and state.digest() != message.state_digest:
             context.log(
-                Level.ERROR, "this node's state is not the leader's", index=said.commit_index
+                Level.ERROR, "this node's state is not the leader's", index=message.commit_index
             )
-            self.parts.identity.discard_log("its state was not the leader's", now)
+            parts.identity.discard_log("its state was not the leader's", now)
 
-    def _forwarded(self, asked: m.RequestForwarded, sender: Sender, now: Now) -> None:
-        if sender.signers:  # Else nobody looked who signed it, and it is sent again.
-            self.parts.requests.forwarded(sender.peer_key, asked, sender.signers[0], now)
+    # --- raft -------------------------------------------------------------------------------------
 
-    # --- who is to go -----------------------------------------------------------------------------
+    def on_raft_frame(self, message: Frame, sender: Sender, now: Now) -> None:
+        """A frame of Raft's: what it promises is remembered for its sender's store."""
+        self.parts.identity.promise_record.note_frame(message, sender.verified.sealed)
+        self.context.pool_log.receive(message, sender.peer_key, now, sender.verified.sealed)
 
-    def _confirm_asked(self, asked: m.RemovalConfirmRequested, sender: Sender, now: Now) -> None:
-        if (voter := self._voter(sender)) is not None:
-            self.parts.eligibility.removal_agreement.asked(voter, asked)
+    def on_vote_answered(self, message: m.VoteAnswered, sender: Sender, now: Now) -> None:
+        """A vote: where it is given, it is compared with others of its voter."""
+        if message.granted:
+            self.parts.equivocation.saw((sender.verified,), now)
+        self.on_raft_frame(message, sender, now)
 
-    def _confirmed(self, answer: m.RemovalConfirmed, sender: Sender, now: Now) -> None:
-        if (voter := self._voter(sender)) is not None:
-            self.parts.eligibility.removal_agreement.answered(voter, answer, now)
+    def on_append_requested(self, message: m.AppendRequested, sender: Sender, now: Now) -> None:
+        """Entries of a leader."""
+        if self._is_led_by(message, sender, now):
+            self.on_raft_frame(message, sender, now)
 
-    def _voter(self, sender: Sender) -> Voter | None:
-        """The voter that a sender is, peer key and all."""
-        voters = self.context.pool_log.configuration.voters
-        named = (sender.node_id, sender.peer_key)
-        return next((v for v in voters if (v.node_id, v.peer_key) == named), None)
+    def on_snapshot_sent(self, message: m.SnapshotSent, sender: Sender, now: Now) -> None:
+        """A part of a leader's snapshot."""
+        if self._is_led_by(message, sender, now):
+            self.on_raft_frame(message, sender, now)
 
-    # --- raft and state ---------------------------------------------------------------------------
-
-    def _raft(self, frame: Any, sender: Sender, now: Now) -> None:
-        if isinstance(frame, VoteAnswered) and frame.granted:
-            self.parts.equivocation.saw((self._verified(frame, sender),), now)
-        if self._claims(frame, sender, now):
-            return
-        self.parts.identity.promise_record.frame(frame, sender.sealed)
-        self.context.pool_log.receive(frame, sender.peer_key, now, sender.sealed)
-
-    def _claims(self, frame: Any, sender: Sender, now: Now) -> bool:
-        """Whether somebody says that it leads whom no certificate shows to: a participant knows its
-        leader by Raft, but who is none would take any member's log for the pool's."""
+    def _is_led_by(
+        self, frame: m.AppendRequested | m.SnapshotSent, sender: Sender, now: Now
+    ) -> bool:
+        """Whether somebody that says that it leads does: a participant knows its leader by Raft,
+        but who is none would take any member's log for the pool's, so it wants a certificate."""
         context = self.context
-        if not isinstance(frame, (AppendRequested, SnapshotSent)) or not context.pool_log.fetches:
-            return False
+        if not context.pool_log.fetches:
+            return True
         known = context.leader_certificates.fresh(now)
         if known is not None and (known.leader, known.term) == (frame.leader, frame.term):
-            return False
+            return True
         if frame.log_id == context.pool_log.log_id:
             ask_proof(context, sender.peer_key, now)
-        return True
+        return False
 
-    def _signed(self, word: Any, sender: Sender, now: Now) -> None:
-        verified = self._verified(word, sender)
-        self.parts.equivocation.saw((verified,), now)
-        self._to_certification(verified, now)
+    # --- signatures -------------------------------------------------------------------------------
 
-    def sealed(self, event: Sealed, now: Now) -> None:
+    def on_certificate_signed(self, message: m.CertificateSigned, sender: Sender, now: Now) -> None:
+        """A voter confirms who leads."""
+        self.parts.equivocation.saw((sender.verified,), now)
+        self._certify(sender.verified, now)
+
+    def on_configuration_signed(
+        self, message: m.ConfigurationSigned, sender: Sender, now: Now
+    ) -> None:
+        """A voter from before a change of the committee certifies it."""
+        self.parts.equivocation.saw((sender.verified,), now)
+        self._certify(sender.verified, now)
+
+    def on_sealed(self, event: Sealed, now: Now) -> None:
         """Our own word, sealed: it counts as that of any other voter."""
         message, raft = event.verified.message, self.context.pool_log.raft
-        if not isinstance(message, VoteAnswered):
-            self._to_certification(event.verified, now)
+        if not isinstance(message, m.VoteAnswered):
+            self._certify(event.verified, now)
         elif raft is not None and message.log_id == raft.state.log_id:
             raft.own_vote(message, event.verified.sealed)
 
-    def _to_certification(self, verified: m.Verified, now: Now) -> None:
-        """A voter's signature is said to who leads."""
-        leading = self.parts.leading
-        if leading is not None:
-            leading.certification.heard(verified, now)
+    def _certify(self, verified: m.Verified, now: Now) -> None:
+        if (leading := self.parts.leading) is not None:
+            leading.certification.add(verified, now)
 
-    def _verified(self, message: m.Message, sender: Sender) -> m.Verified:
-        """The message as it was opened."""
-        header = m.Header(sender.node_id, sender.peer_key, sender.incarnation, 0, 0)
-        return m.Verified(header, m.Channel.RAFT, message, sender.sealed)
+    # --- state ------------------------------------------------------------------------------------
 
-    def _state_asked(self, asked: Any, sender: Sender, now: Now) -> None:
-        answer = self.context.pool_log.answer(asked)
-        if answer is not None:
+    def on_state_requested(self, message: m.StateRequested, sender: Sender, now: Now) -> None:
+        """A peer that is no participant asks for committed entries."""
+        if (answer := self.context.pool_log.answer(message)) is not None:
             self.context.tell(sender.peer_key, answer)
 
-    def _state_told(self, answer: m.StateAnswered, sender: Sender, now: Now) -> None:
+    def on_snapshot_requested(self, message: m.SnapshotRequested, sender: Sender, now: Now) -> None:
+        """Or for the next part of a snapshot."""
+        if (answer := self.context.pool_log.answer(message)) is not None:
+            self.context.tell(sender.peer_key, answer)
+
+    def on_state_answered(self, message: m.StateAnswered, sender: Sender, now: Now) -> None:
+        """What a peer holds of the log; the next question follows at once, if there is one."""
         context = self.context
         number = context.last_request + 1
         leader = context.leader_certificates.leader(now)
         leads = leader.peer_key if leader is not None else None
-        ask = replica.answered(context.pool_log, answer, sender.peer_key, number, leads, now)
+        ask = replica.answered(context.pool_log, message, sender.peer_key, number, leads, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)
 
     # --- work -------------------------------------------------------------------------------------
 
-    def _order(self, order: m.Order, sender: Sender, now: Now) -> None:
+    def on_order(self, message: m.Order, sender: Sender, now: Now) -> None:
         """Obey a leader with a certificate in force; tell any other why it is not obeyed."""
         context, worker = self.context, self.parts.worker
-        if order.node_id != context.me or not context.roster.known:
+        if message.node_id != context.me or not context.roster.known:
             return
         by = (sender.node_id, sender.peer_key)
-        refused = self.parts.order_check.refusal(order, by, sender.enclosed, now)
+        refused = self.parts.order_check.refusal(message, by, sender.enclosed, now)
         if refused:
             context.log(
                 Level.WARNING, "an order is not obeyed", by=sender.node_id.hex(), why=refused
             )
-            answer = m.OrderAnswered(order.token, worker.high_water, False, refused)
-        elif len(sender.signers) != len(order.desired):
+            answer = m.OrderAnswered(message.token, worker.high_water, False, refused)
+        elif len(sender.signers) != len(message.desired):
             return  # Its leader was none yet when it came in: it sends the order again.
         else:
-            answer = worker.obey(order, sender.signers, now)
+            answer = worker.obey(message, sender.signers, now)
         context.tell(sender.peer_key, answer)
 
-    def _order_answered(self, answer: m.OrderAnswered, sender: Sender, now: Now) -> None:
+    def on_order_answered(self, message: m.OrderAnswered, sender: Sender, now: Now) -> None:
+        """A node heard an order of ours."""
         if self.parts.leader is not None:
-            self.parts.leader.orders.answered(sender.node_id, answer)
+            self.parts.leader.orders.on_order_answered(message, sender, now)
 
-    def _report(self, report: m.Report, sender: Sender, now: Now) -> None:
+    def on_report(self, message: m.Report, sender: Sender, now: Now) -> None:
+        """A node reports to its leader."""
         # Who led not yet when a report came in did not look at its claims: they come again.
-        looked = len(sender.signers) == len(report.claims)
-        leading = self.parts.leading
-        if leading is not None and looked:
-            leading.reports.take(sender.node_id, report, sender.signers, now)
+        looked = len(sender.signers) == len(message.claims)
+        if (leading := self.parts.leading) is not None and looked:
+            leading.reports.take(sender.node_id, message, sender.signers, now)
 
-    def _report_answered(self, answer: m.ReportAnswered, sender: Sender, now: Now) -> None:
+    def on_report_answered(self, message: m.ReportAnswered, sender: Sender, now: Now) -> None:
         """What is answered is not told again, so a leader has to have said it."""
         known = self.context.leader_certificates.known
         certified = known.leader.node_id if known is not None else None
         if sender.node_id in (self.context.leader(now), certified):
-            self.parts.worker.settle(answer)
+            self.parts.worker.settle(message)
 
-    # --- health -----------------------------------------------------------------------------------
+    # --- who is alive -----------------------------------------------------------------------------
 
-    def _witnessed(self, answer: m.ProbeAnswered, sender: Sender, now: Now) -> None:
+    def on_probe_answered(self, message: m.ProbeAnswered, sender: Sender, now: Now) -> None:
+        """A member that we asked to probe a node says whether it reaches it."""
         if self.parts.leader is not None:
-            self.parts.leader.failure_detector.witnessed(
-                answer.request, answer.reachable, answer.known
-            )
+            self.parts.leader.failure_detector.take_answer(message)
 
-    def _hinted(self, hint: m.SuspicionHinted, sender: Sender, now: Now) -> None:
-        leading = self.parts.leading
-        if leading is not None:
-            leading.told(sender.node_id, hint.node_id, hint.reason, now)
+    def on_suspicion_hinted(self, message: m.SuspicionHinted, sender: Sender, now: Now) -> None:
+        """A member misses a node."""
+        if (leading := self.parts.leading) is not None:
+            leading.on_suspicion_hinted(message, sender, now)

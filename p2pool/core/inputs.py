@@ -37,6 +37,26 @@ class Received:
 
 
 @attrs.frozen
+class Sender:
+    """Who sent a message, and with what: the message as it was opened, and the signers and the
+    enclosed messages of `Received`."""
+
+    verified: Verified = attrs.field(repr=False)
+    signers: tuple[Signers | None, ...] = ()
+    enclosed: tuple[Verified | None, ...] = attrs.field(default=(), repr=False)
+
+    @property
+    def node_id(self) -> NodeId:
+        """The node that sent it."""
+        return self.verified.header.node_id
+
+    @property
+    def peer_key(self) -> PeerKey:
+        """The key that it signed with."""
+        return self.verified.header.peer_key
+
+
+@attrs.frozen
 class Sealed:
     """A message of our own, sealed as `Seal` asked for."""
 

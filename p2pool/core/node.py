@@ -38,11 +38,15 @@ from p2pool.core.knowledge.heartbeats import Heartbeats
 from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
+from p2pool.core.local.heartbeat import HeartbeatSender
 from p2pool.core.local.machine import Machine
+from p2pool.core.local.problems import problems
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.parts import Between, Part, Parts
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
+from p2pool.core.peers.invites import Invites
+from p2pool.core.peers.probes import Probes
 from p2pool.core.peers.watch import Watch
 from p2pool.core.requests.client_requests import NO_TASK, ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
@@ -109,6 +113,8 @@ class Node:
             Between(self._lead_or_not),
             Between(self._lead, self._leader_due_ms),
             Between(self._suspect),
+            parts.probes,
+            parts.invites,
             parts.exchange,
             parts.requests,
             parts.log_survey,
@@ -121,22 +127,22 @@ class Node:
         context, parts = self.context, self.parts
         return {
             inputs.Ticked: lambda event, now: None,
-            inputs.Received: self.dispatch.received,
-            inputs.Sealed: self.dispatch.sealed,
-            inputs.OutdatedHeard: parts.exchange.outdated,
-            inputs.StrangerHeard: lambda e, now: parts.exchange.stranger(e.peer_key, now),
+            inputs.Received: self.dispatch.on_received,
+            inputs.Sealed: self.dispatch.on_sealed,
+            inputs.OutdatedHeard: parts.exchange.on_outdated_heard,
+            inputs.StrangerHeard: parts.exchange.on_stranger_heard,
             inputs.ClockDiffered: lambda e, now: context.clocks.heard(e.node_id, e.sent_at_ms, now),
             inputs.PeerConnected: lambda e, now: context.peers.connect(e.peer_key),
-            inputs.PeerDisconnected: self._disconnected,
-            inputs.ChainObserved: self._chain_observed,
+            inputs.PeerDisconnected: self._on_peer_disconnected,
+            inputs.ChainObserved: self._on_chain_observed,
             inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),
-            inputs.HardwareObserved: parts.machine.hardware_observed,
-            inputs.RuntimeObserved: parts.machine.runtime_observed,
-            inputs.AddressesObserved: parts.machine.addresses_observed,
-            inputs.Asked: self._asked,
-            inputs.LoopLagged: self._lagged,
-            inputs.PersistFailed: self._persist_failed,
-            inputs.StopAsked: self._stop_asked,
+            inputs.HardwareObserved: parts.machine.on_hardware_observed,
+            inputs.RuntimeObserved: parts.machine.on_runtime_observed,
+            inputs.AddressesObserved: parts.machine.on_addresses_observed,
+            inputs.Asked: self._on_asked,
+            inputs.LoopLagged: self._on_loop_lagged,
+            inputs.PersistFailed: self._on_persist_failed,
+            inputs.StopAsked: self._on_stop_asked,
         }
 
     def introduce(self, binding: PeerBinding) -> None:
@@ -178,7 +184,7 @@ class Node:
             return NEVER_MS
         # The heartbeat is no part of a round: it is said once a step, at its end.
         dues = [part.wakeup_ms() for part in self._order]
-        dues.append(self.parts.machine.wakeup_ms())
+        dues.append(self.parts.heartbeat.wakeup_ms())
         return min(due for due in dues if due is not None)
 
     def settle(self, now: Now) -> bool:
@@ -273,11 +279,11 @@ class Node:
     def _suspect(self, now: Now) -> None:
         """Whom this node misses itself: the leader is told, who may be this very node."""
         parts = self.parts
-        for node_id, reason in parts.exchange.missed(now):
+        for node_id, reason in parts.probes.missed(now):
             if (leading := parts.leading) is not None:
-                leading.hinted(node_id, reason, now)
+                leading.suspect(node_id, reason, now)
         self.context.suspects = {
-            **parts.exchange.watch.suspects(now),
+            **parts.probes.watch.suspects(now),
             **(parts.leader.failure_detector.suspected() if parts.leader is not None else {}),
         }
 
@@ -322,7 +328,7 @@ class Node:
     def collect(self, now: Now) -> list[AnyEffect]:
         """What is to be made durable first, as one effect, then what that allows to say."""
         context, pool_log = self.context, self.context.pool_log
-        self.parts.machine.beat(now)
+        self.parts.heartbeat.send(now)
         self._deliver_to_self(now)
         pool_log.flush()
         sends = [SendTo(peer_key, message) for peer_key, message in pool_log.send]
@@ -385,7 +391,7 @@ class Node:
         its office on, which promises nothing, and who was superseded says once that no work is to
         come."""
         told: list[AnyEffect] = []
-        last = self.parts.machine.last_word(now)
+        last = self.parts.heartbeat.last_word(now)
         if last is not None:
             told.append(Publish(last))
         for effect in self.context.effects:
@@ -398,42 +404,42 @@ class Node:
 
     # --- inputs -----------------------------------------------------------------------------------
 
-    def _disconnected(self, event: inputs.PeerDisconnected, now: Now) -> None:
+    def _on_peer_disconnected(self, event: inputs.PeerDisconnected, now: Now) -> None:
         node_id = self.context.peers.node_of(event.peer_key)
         self.context.peers.disconnect(event.peer_key)
         if node_id is not None:
-            self.parts.exchange.watch.lost(node_id, now)
+            self.parts.probes.watch.lost(node_id, now)
 
-    def _chain_observed(self, event: inputs.ChainObserved, now: Now) -> None:
+    def _on_chain_observed(self, event: inputs.ChainObserved, now: Now) -> None:
         context = self.context
         kept = context.roster.observe(event.latest, event.final, now, event.warning)
         if kept:
             context.effects.append(Persist(tuple(kept)))
         context.effects += context.peers.rejudge(context.roster.belongs)
 
-    def _asked(self, event: inputs.Asked, now: Now) -> None:
+    def _on_asked(self, event: inputs.Asked, now: Now) -> None:
         if isinstance(event.request, InviteOffered):
-            self.parts.exchange.offered(event.request.invite, now)
+            self.parts.invites.keep(event.request.invite, now)
             done = Accepted(NO_TASK, 0, self.context.leader(now))
             self.context.effects.append(Reply(event.request_id, done))
         elif isinstance(event.request, LogEndsCommand):
-            self.parts.log_survey.asked(event, now)
+            self.parts.log_survey.on_asked(event, now)
         else:
-            self.parts.requests.asked(event, now)
+            self.parts.requests.on_asked(event, now)
 
-    def _lagged(self, event: inputs.LoopLagged, now: Now) -> None:
+    def _on_loop_lagged(self, event: inputs.LoopLagged, now: Now) -> None:
         if self.parts.leader is not None:
             self.parts.leader.failure_detector.lagged(now)
-        self.parts.exchange.lagged(now)
+        self.parts.probes.lagged(now)
         self.context.clocks.lagged()
         self.context.log(Level.WARNING, "the loop was late", lag_ms=event.lag_ms)
 
-    def _stop_asked(self, event: inputs.StopAsked, now: Now) -> None:
+    def _on_stop_asked(self, event: inputs.StopAsked, now: Now) -> None:
         """This agent is about to end: hand leadership on, so that nobody has to wait for it."""
         if self.parts.leader is not None:
             self.parts.leader.committee.retire(now)
 
-    def _persist_failed(self, event: inputs.PersistFailed, now: Now) -> None:
+    def _on_persist_failed(self, event: inputs.PersistFailed, now: Now) -> None:
         self.parts.identity.fall_silent()
         self.parts.leader = None
         self.parts.machine.failed = event.reason
@@ -451,8 +457,9 @@ class Node:
         )
 
     def _problems(self, now: Now) -> tuple[str, ...]:
-        note = self.parts.identity.note
-        return (*self.parts.machine.problems(now), *((note,) if note else ()))
+        parts = self.parts
+        said = problems(self.context, parts.machine, parts.eligibility, now)
+        return (*said, parts.identity.note) if parts.identity.note else said
 
 
 def _hands_on(effect: Effect) -> bool:
@@ -476,7 +483,9 @@ def _parts(context: Context, restored: Restored) -> Parts:
     order_check = OrderCheck(context)
     scope = RuntimeScope(config.pool, config.me.node_id)
     worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
-    exchange = PeerExchange(context, Watch(config.me.node_id))
+    invites = Invites(context)
+    exchange = PeerExchange(context, invites)
+    machine = Machine(context, worker, exchange)
     eligibility = LeaderEligibility(context, RemovalAgreement(context))
     equivocation = EquivocationLog(context)
     equivocation.restore(tables[EVIDENCE_TABLE].values())
@@ -484,6 +493,8 @@ def _parts(context: Context, restored: Restored) -> Parts:
         context=context,
         worker=worker,
         order_check=order_check,
+        probes=Probes(context, Watch(config.me.node_id)),
+        invites=invites,
         exchange=exchange,
         requests=ClientRequests(context),
         log_survey=LogSurvey(context),
@@ -491,6 +502,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
         certificate_exchange=CertificateExchange(context),
         equivocation=equivocation,
-        machine=Machine(context, worker, exchange, eligibility),
+        machine=machine,
+        heartbeat=HeartbeatSender(context, worker, machine),
         identity=StoreIdentity(context),
     )

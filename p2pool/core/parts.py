@@ -16,9 +16,12 @@ from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.follower.order_check import OrderCheck
 from p2pool.core.leader.leader import Leader
+from p2pool.core.local.heartbeat import HeartbeatSender
 from p2pool.core.local.machine import Machine
 from p2pool.core.peers.equivocation import EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
+from p2pool.core.peers.invites import Invites
+from p2pool.core.peers.probes import Probes
 from p2pool.core.requests.client_requests import ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
 from p2pool.core.voter.eligibility import LeaderEligibility
@@ -65,6 +68,8 @@ class Parts:
     context: Context
     worker: Worker
     order_check: OrderCheck
+    probes: Probes
+    invites: Invites
     exchange: PeerExchange
     requests: ClientRequests
     log_survey: LogSurvey
@@ -73,6 +78,7 @@ class Parts:
     certificate_exchange: CertificateExchange
     equivocation: EquivocationLog
     machine: Machine
+    heartbeat: HeartbeatSender
     identity: StoreIdentity
     leader: Leader | None = None
 

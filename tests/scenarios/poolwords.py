@@ -187,7 +187,7 @@ class PoolWords:
         assert leader.node is not None
         assert leader.node.parts.leader is not None
         now = self.world.now(leader)
-        leader.node.parts.leader.hinted(self.machine(given[0]).node_id, "a member misses it", now)
+        leader.node.parts.leader.suspect(self.machine(given[0]).node_id, "a member misses it", now)
         return []
 
     def do_join(self, given: list[str]) -> list[str]:

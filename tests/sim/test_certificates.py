@@ -361,7 +361,7 @@ def test_a_voter_with_another_state_is_named_loudly(pool: Pool) -> None:
     assert isinstance(word, CertificateSigned)
     assert other.sealer is not None
     lie = attrs.evolve(word, state_digest=committee_hash(()))
-    certificates.heard(other.sealer.sealed(lie, pool.world.now()), pool.world.now())
+    certificates.add(other.sealer.sealed(lie, pool.world.now()), pool.world.now())
     told = [e for e in node.context.effects if isinstance(e, Log) and e.level is Level.ERROR]
     assert [e.event for e in told] == ["a voter's state is not the leader's"]
     node.context.effects.clear()

@@ -144,7 +144,10 @@ class World:
         m.wake_ms, m.woken, m.stalled_ms, m.held = None, False, 0, []
         m.refuses, m.dies = False, None
         m.gate = SharedGate(
-            POOL, node.context.peers.key_of, node.dispatch.worth, node.dispatch.of_the_pool
+            POOL,
+            node.context.peers.key_of,
+            node.dispatch.worth_verifying,
+            node.dispatch.is_participant_or_member,
         )
         m.sealer = Sealer(POOL, m.node_id, m.peer_key, restored.incarnation, m.signing_key)
         cards = tuple(Gpu(f"GPU-{i}-{n}", "h100", 2**36) for n in range(self.gpus))

@@ -21,6 +21,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.committee_chain import newest
+from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
@@ -47,15 +48,15 @@ class CertificateExchange:
     context: Context
     guests_due_ms: int = 0
 
-    def announced(self, said: Announcement, sender: NodeId, enclosed: Opened, now: Now) -> None:
+    def on_announcement(self, message: Announcement, sender: Sender, now: Now) -> None:
         """Somebody says that it leads: believe it where there is proof, else ask for that."""
         context = self.context
-        self._take(said.certificate, enclosed, now)
-        if context.leader_certificates.leads(sender, said.term, now):
-            if said.term >= context.announced_term:
-                context.announced_by, context.announced_ms = sender, now.mono_ms
-                context.announced_term = said.term
-        elif context.pool_log.fetches and (key := context.peers.key_of(sender)) is not None:
+        self._take(message.certificate, sender.enclosed, now)
+        if context.leader_certificates.leads(sender.node_id, message.term, now):
+            if message.term >= context.announced_term:
+                context.announced_by, context.announced_ms = sender.node_id, now.mono_ms
+                context.announced_term = message.term
+        elif context.pool_log.fetches and (key := context.peers.key_of(sender.node_id)) is not None:
             ask_proof(context, key, now)
 
     def _take(self, certificate: tuple[bytes, ...], enclosed: Opened, now: Now) -> None:
@@ -78,17 +79,18 @@ class CertificateExchange:
         asked = self.context.proofs_awaited.has(peer_key, answer.request)
         return asked and answer.log_id == self.context.pool_log.log_id
 
-    def told(
-        self, answer: CertificatesAnswered, sender: NodeId, key: PeerKey, opened: Opened, now: Now
+    def on_certificates_answered(
+        self, message: CertificatesAnswered, sender: Sender, now: Now
     ) -> None:
         """A peer's certificates; they prove themselves, whoever sends them."""
-        if not self.awaits(key, answer):
+        if not self.awaits(sender.peer_key, message):
             return
-        self.context.proofs_awaited.take(key, answer.request)
-        count = len(answer.certificate) + len(answer.votes)
+        self.context.proofs_awaited.take(sender.peer_key, message.request)
+        count = len(message.certificate) + len(message.votes)
+        opened = sender.enclosed
         if not self.context.leader_certificates.knows(opened, self.context.pool_log.chain):
-            self._walk(answer, sender, opened[count:])
-        self._take(answer.certificate, opened[:count], now)
+            self._walk(message, sender.node_id, opened[count:])
+        self._take(message.certificate, opened[:count], now)
 
     def _walk(self, answer: CertificatesAnswered, sender: NodeId, opened: Opened) -> None:
         """Come to know today's committee by the links from one that is known."""
@@ -120,11 +122,13 @@ class CertificateExchange:
         named = sum(beat.leader == node_id and beat.epoch == epoch for beat in said)
         return 2 * named > len(others)
 
-    def asked(self, peer_key: PeerKey, asked: CertificatesRequested, now: Now) -> None:
+    def on_certificates_requested(
+        self, message: CertificatesRequested, sender: Sender, now: Now
+    ) -> None:
         """Hand out what we hold: to a member all of it, to a guest the newest changes, and to all
         guests together not often, for anybody may ask and the answer is long."""
         context = self.context
-        proof, node_id = leader_proof(context, now), context.peers.node_of(peer_key)
+        proof, node_id = leader_proof(context, now), context.peers.node_of(sender.peer_key)
         if proof is None:
             return
         chain = proof.chain
@@ -134,8 +138,8 @@ class CertificateExchange:
             self.guests_due_ms = now.mono_ms + 1000 // limits.GUEST_PROOFS_PER_S
             chain = newest(chain, limits.GUEST_CHAIN_LINKS_MAX)
         context.tell(
-            peer_key,
+            sender.peer_key,
             CertificatesAnswered(
-                asked.request, proof.log_id, chain, proof.certificate, proof.votes
+                message.request, proof.log_id, chain, proof.certificate, proof.votes
             ),
         )

@@ -52,7 +52,9 @@ class OrderCheck:
             return f"its certificate is of term {known.term}, not {order.token.term}"
         return ""
 
-    def worth(self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now) -> bool:
+    def worth_verifying(
+        self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now
+    ) -> bool:
         """Whether an order is by a leader with a certificate in force, so that it is worth finding
         who signed what is in it. Nothing is kept of it."""
         pool_log, certified = self.context.pool_log, self.context.leader_certificates

@@ -121,7 +121,7 @@ class Certification:
         while len(self.questions) > POINTS_KEPT:
             self.questions.popitem(last=False)
 
-    def heard(self, verified: Verified, now: Now) -> None:
+    def add(self, verified: Verified, now: Now) -> None:
         """A voter's signed word."""
         message = verified.message
         if isinstance(message, CertificateSigned):

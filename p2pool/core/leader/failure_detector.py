@@ -23,6 +23,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId
+from p2pool.model.messages.queries import ProbeAnswered
 from p2pool.model.timing import Now
 
 
@@ -76,7 +77,7 @@ class FailureDetector:
     told_ms: "OrderedDict[NodeId, int]" = attrs.field(factory=OrderedDict)
     hints: "OrderedDict[NodeId, tuple[int, int]]" = attrs.field(factory=OrderedDict)
 
-    def may_tell(self, by: NodeId, of: NodeId, now: Now) -> bool:
+    def may_report(self, by: NodeId, of: NodeId, now: Now) -> bool:
         """Whether a peer's hint is taken: not too many of one peer, nor of one node."""
         began_ms, count = self.hints.get(by, (now.mono_ms, 0))
         if now.mono_ms - began_ms >= limits.SUSPICION_MS:
@@ -107,7 +108,7 @@ class FailureDetector:
         self.suspicions.clear()
         self.not_before_ms = max(self.not_before_ms, now.mono_ms + limits.JUDGEMENT_GRACE_MS)
 
-    def hinted(self, node_id: NodeId, reason: str, now: Now) -> None:
+    def suspect(self, node_id: NodeId, reason: str, now: Now) -> None:
         """Somebody, perhaps we ourselves, misses a node."""
         if not self.judges(now) or node_id in self.suspicions:
             return
@@ -118,13 +119,14 @@ class FailureDetector:
         """A sign of life."""
         self.suspicions.pop(node_id, None)
 
-    def witnessed(self, request: int, reachable: bool, known: bool) -> None:
+    def take_answer(self, answer: ProbeAnswered) -> None:
         """A witness answered; one that does not know the node has no say."""
+        request = answer.request
         for node_id, suspicion in self.suspicions.items():
             if request in suspicion.witnesses:
-                if known and reachable:
+                if answer.known and answer.reachable:
                     self.heard(node_id)
-                elif known:
+                elif answer.known:
                     suspicion.witnesses[request] = False
                 else:
                     del suspicion.witnesses[request]

@@ -18,6 +18,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.tasks import wants_copy
+from p2pool.core.inputs import Sender
 from p2pool.core.leader import decisions, membership
 from p2pool.core.leader.certification import Certification
 from p2pool.core.leader.committee import CommitteeManager
@@ -31,7 +32,7 @@ from p2pool.model.errors import Conflict, NoLeader, Overloaded
 from p2pool.model.ids import NodeId
 from p2pool.model.log.entries import NodeChanged, Outcome, ReportApplied
 from p2pool.model.messages.gossip import Announcement
-from p2pool.model.messages.queries import Ping, ProbeRequested
+from p2pool.model.messages.queries import Ping, ProbeRequested, SuspicionHinted
 from p2pool.model.states import AllocationState, Reachability
 from p2pool.model.timing import Now
 
@@ -116,7 +117,7 @@ class Leader:
         context = self.context
         if now.mono_ms >= self.look_due_ms:
             for node_id in decisions.silent(context, state, self.since_ms, now):
-                self.hinted(node_id, "no heartbeat came", now)
+                self.suspect(node_id, "no heartbeat came", now)
         members = tuple(
             (node_id, member.provider)
             for _, node_id in context.peers.connected_members()
@@ -131,7 +132,7 @@ class Leader:
                 case Verdict():
                     self._unreachable(state, act, now)
 
-    def hinted(self, node_id: NodeId, reason: str, now: Now) -> None:
+    def suspect(self, node_id: NodeId, reason: str, now: Now) -> None:
         """Somebody misses a node; one that is judged already, or no member, is no matter."""
         state = self.context.pool_log.state
         assert state is not None
@@ -139,12 +140,12 @@ class Leader:
         if self.context.clocks.wrong:
             return  # Who cannot tell the time judges nobody.
         if healthy and node_id != self.context.me and self.context.roster.belongs(node_id):
-            self.failure_detector.hinted(node_id, reason, now)
+            self.failure_detector.suspect(node_id, reason, now)
 
-    def told(self, by: NodeId, node_id: NodeId, reason: str, now: Now) -> None:
+    def on_suspicion_hinted(self, message: SuspicionHinted, sender: Sender, now: Now) -> None:
         """A peer misses a node."""
-        if self.failure_detector.may_tell(by, node_id, now):
-            self.hinted(node_id, reason, now)
+        if self.failure_detector.may_report(sender.node_id, message.node_id, now):
+            self.suspect(message.node_id, message.reason, now)
 
     def _unreachable(self, state: PoolState, verdict: Verdict, now: Now) -> None:
         node = state.node(verdict.node_id)

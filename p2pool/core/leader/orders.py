@@ -16,6 +16,7 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.tasks import should_run
+from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, Token
 from p2pool.model.messages.work import Desired, Order, OrderAnswered, Stop
@@ -92,12 +93,12 @@ class Orders:
                 sent.refused = False
                 self._send(node_id, sent, now)
 
-    def answered(self, node_id: NodeId, answer: OrderAnswered) -> None:
+    def on_order_answered(self, message: OrderAnswered, sender: Sender, now: Now) -> None:
         """A node heard an order. One that obeys a newer leader will get no more from us: either
         we are deposed and shall learn it from Raft, or its disk remembers another pool's past."""
-        sent = self.sent.get(node_id)
-        if sent is not None and sent.order.token == answer.token:
-            sent.answered, sent.refused = answer.ok, not answer.ok
+        sent = self.sent.get(sender.node_id)
+        if sent is not None and sent.order.token == message.token:
+            sent.answered, sent.refused = message.ok, not message.ok
 
     def resend(self, now: Now) -> None:
         """Tell again what was not heard, to those who can be reached."""

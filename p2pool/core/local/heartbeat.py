@@ -1,45 +1,81 @@
-"""What a heartbeat says of this node."""
+"""Our own heartbeat: what it says of this node, and when it is said.
+
+It is heard here as it is by others, so that this node knows itself as the others know it.
+"""
+
+import attrs
 
 from p2pool.core.context import Context
+from p2pool.core.local.machine import Machine
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
-from p2pool.model.ids import Digest
-from p2pool.model.machine.hardware import Hardware, Load
 from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.states import Intent
 from p2pool.model.timing import Now
 
 
-def heartbeat(
-    context: Context,
-    worker: Worker,
-    hardware: Hardware,
-    digest: Digest,
-    load: Load,
-    addresses: tuple[str, ...],
-    healthy: bool,
-    reason: str,
-    now: Now,
-) -> Heartbeat:
-    """What this node would say now. `digest` is that of `hardware`."""
-    pool_log = context.pool_log
-    state = pool_log.state
-    intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
-    return Heartbeat(
-        context.config.agent_version,
-        addresses[: limits.ADDRESSES_MAX],
-        context.config.me.store_id,
-        intent,
-        pool_log.role,
-        context.leader(now),
-        pool_log.epoch,
-        pool_log.term,
-        pool_log.applied_index,
-        digest,
-        hardware,
-        worker.free(hardware),
-        worker.statuses()[: limits.ALLOCATIONS_PER_HEARTBEAT_MAX],
-        load,
-        healthy,
-        reason.encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore"),
-    )
+@attrs.define
+class HeartbeatSender:
+    """The heartbeats of one node. `said_last`: it fell silent, and said so once."""
+
+    context: Context
+    worker: Worker
+    machine: Machine
+    said_last: bool = False
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this node sends heartbeats: a member that knows what it has."""
+        return self.machine.hardware is not None and self.context.roster.belongs(self.context.me)
+
+    def wakeup_ms(self) -> int | None:
+        """When the next one is due."""
+        return self.context.heartbeats.wakeup_ms() if self.speaks else None
+
+    def send(self, now: Now) -> None:
+        """Say it where it is due."""
+        context = self.context
+        context.duplicates_now(now)
+        content = self._content(now)
+        if content is None:
+            return
+        context.heartbeats.offer(content)
+        due = context.heartbeats.take_due(content, context.roster.size(), now)
+        context.heartbeats.hear_own(context.me, content, context.config.incarnation, now)
+        context.roster.heard(context.me, now)
+        if due is not None:
+            context.publish(due)
+
+    def last_word(self, now: Now) -> Heartbeat | None:
+        """Once, as this node falls silent for another that runs with its keys: it takes no work."""
+        if self.said_last or not self.context.peers.superseded:
+            return None
+        self.said_last = True
+        return self._content(now)
+
+    def _content(self, now: Now) -> Heartbeat | None:
+        """What this node would say now."""
+        context, machine, pool_log = self.context, self.machine, self.context.pool_log
+        if machine.hardware is None or not self.speaks:
+            return None
+        state = pool_log.state
+        intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
+        reason = machine.reason.encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore")
+        return Heartbeat(
+            agent_version=context.config.agent_version,
+            addresses=machine.addresses[: limits.ADDRESSES_MAX],
+            store_id=context.config.me.store_id,
+            intent=intent,
+            role=pool_log.role,
+            leader=context.leader(now),
+            epoch=pool_log.epoch,
+            term=pool_log.term,
+            applied_index=pool_log.applied_index,
+            hardware_digest=machine.digest,
+            hardware=machine.hardware,
+            free=self.worker.free(machine.hardware),
+            allocations=self.worker.statuses()[: limits.ALLOCATIONS_PER_HEARTBEAT_MAX],
+            load=machine.load,
+            healthy=not machine.trouble,
+            reason=reason,
+        )

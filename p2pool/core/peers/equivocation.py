@@ -22,6 +22,7 @@ from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.certificates import Opened, equivocation, stance
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
+from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Refusal
 from p2pool.model.ids import Digest, NodeId, StoreId
@@ -98,9 +99,9 @@ class EquivocationLog:
         if self._keep(evidence):
             self.context.publish(EquivocationProven(evidence.first, evidence.second))
 
-    def told(self, enclosed: Opened, now: Now) -> None:
+    def on_equivocation_proven(self, message: EquivocationProven, sender: Sender, now: Now) -> None:
         """Somebody says that it has a proof: it is one, or it is nothing."""
-        first, second = (*enclosed, None, None)[:2]
+        first, second = (*sender.enclosed, None, None)[:2]
         try:
             evidence = equivocation(first, second)
         except Refusal as error:

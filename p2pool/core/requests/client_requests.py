@@ -21,7 +21,7 @@ from p2pool.core.effects import Reply
 from p2pool.core.follower import replica
 from p2pool.core.fsm.permissions import may
 from p2pool.core.fsm.requests import find_applied, refusal
-from p2pool.core.inputs import Asked
+from p2pool.core.inputs import Asked, Sender
 from p2pool.core.peererrors import error_of
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
@@ -93,7 +93,7 @@ class ClientRequests:
 
     # --- where they come from ---------------------------------------------------------------------
 
-    def asked(self, asked: Asked, now: Now) -> None:
+    def on_asked(self, asked: Asked, now: Now) -> None:
         """The local API asks."""
         request = asked.request
         origin = Local(asked.request_id)
@@ -106,16 +106,20 @@ class ClientRequests:
             PendingRequest(self.context.request(), origin, deadline_ms, signed, asked.signers), now
         )
 
-    def forwarded(
-        self, peer_key: PeerKey, asked: RequestForwarded, signers: Signers | None, now: Now
-    ) -> None:
+    def on_request_forwarded(self, message: RequestForwarded, sender: Sender, now: Now) -> None:
         """A peer passes a request on, because it takes us for the leader."""
-        self._remote(peer_key, asked.request, asked.via, asked.signed, signers, now)
+        if sender.signers:  # Else nobody looked who signed it, and it is sent again.
+            signers = sender.signers[0]
+            self._remote(
+                sender.peer_key, message.request, message.via, message.signed, signers, now
+            )
 
-    def read_asked(self, peer_key: PeerKey, asked: ReadIndexRequested, now: Now) -> None:
+    def on_read_index_requested(
+        self, message: ReadIndexRequested, sender: Sender, now: Now
+    ) -> None:
         """A peer wants to know how far it has to read to be up to date."""
-        node_id = self.context.peers.node_of(peer_key) or self.context.me
-        self._remote(peer_key, asked.request, node_id, None, None, now)
+        node_id = self.context.peers.node_of(sender.peer_key) or self.context.me
+        self._remote(sender.peer_key, message.request, node_id, None, None, now)
 
     def _remote(
         self,
@@ -289,29 +293,29 @@ class ClientRequests:
         else:
             self.context.send(leader, RequestForwarded(item.number, item.signed, self.context.me))
 
-    def forward_answered(self, peer_key: PeerKey, answer: ForwardAnswered, now: Now) -> None:
+    def on_forward_answered(self, message: ForwardAnswered, sender: Sender, now: Now) -> None:
         """The leader's answer to what we passed on."""
-        item = self._of(peer_key, answer.request)
+        item = self._of(sender.peer_key, message.request)
         if item is None or item.signed is None:
             return
-        if not answer.code:
+        if not message.code:
             name = task_id(self.context.config.pool, item.signed.request)
-            done = Accepted(name, answer.accepted_index, answer.leader)
+            done = Accepted(name, message.accepted_index, message.leader)
             self._accept(item, done, now)
-        elif answer.code in RETRIED:
+        elif message.code in RETRIED:
             item.sent_to, item.retry_ms = None, now.mono_ms + limits.FORWARD_PAUSE_MS
         else:
-            self._finish(item, error_of(answer.code, answer.message, answer.hint))
+            self._finish(item, error_of(message.code, message.message, message.hint))
 
-    def read_answered(self, peer_key: PeerKey, answer: ReadIndexAnswered, now: Now) -> None:
+    def on_read_index_answered(self, message: ReadIndexAnswered, sender: Sender, now: Now) -> None:
         """The leader's index for a read of ours."""
-        item = self._of(peer_key, answer.request)
+        item = self._of(sender.peer_key, message.request)
         if item is None or item.signed is not None:
             return
-        if answer.index < 0:
+        if message.index < 0:
             item.sent_to, item.retry_ms = None, now.mono_ms + limits.FORWARD_PAUSE_MS
         else:
-            self._accept(item, Accepted(NO_TASK, answer.index, answer.leader), now)
+            self._accept(item, Accepted(NO_TASK, message.index, message.leader), now)
 
     def _of(self, peer_key: PeerKey, number: int) -> PendingRequest | None:
         item = self.pending.get(number)

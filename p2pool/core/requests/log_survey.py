@@ -12,7 +12,7 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
-from p2pool.core.inputs import Asked
+from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded
 from p2pool.model.ids import Digest, NodeId, PeerKey
@@ -64,11 +64,11 @@ class LogSurvey:
             s.configuration.voters,
         )
 
-    def requested(self, peer_key: PeerKey, asked: LogEndRequested) -> None:
+    def on_log_end_requested(self, message: LogEndRequested, sender: Sender, now: Now) -> None:
         """A peer asks which log we hold."""
-        self.context.tell(peer_key, LogEndAnswered(asked.request, self.mine()))
+        self.context.tell(sender.peer_key, LogEndAnswered(message.request, self.mine()))
 
-    def asked(self, asked: Asked, now: Now) -> None:
+    def on_asked(self, asked: Asked, now: Now) -> None:
         """The local API asks for the logs of all that can be reached."""
         context = self.context
         if len(self.asking) >= limits.LOG_END_QUESTIONS_MAX:
@@ -86,12 +86,12 @@ class LogSurvey:
             context.tell(peer_key, LogEndRequested(number))
         self.tick(now)
 
-    def answered(self, peer_key: PeerKey, answer: LogEndAnswered, now: Now) -> None:
+    def on_log_end_answered(self, message: LogEndAnswered, sender: Sender, now: Now) -> None:
         """A peer says which log it holds."""
-        item = self.asking.get(answer.request)
-        node_id = item.awaited.pop(peer_key, None) if item is not None else None
+        item = self.asking.get(message.request)
+        node_id = item.awaited.pop(sender.peer_key, None) if item is not None else None
         if item is not None and node_id is not None:
-            item.found.append(LogHolder(node_id, peer_key, answer.end))
+            item.found.append(LogHolder(node_id, sender.peer_key, message.end))
             self.tick(now)
 
     def tick(self, now: Now) -> None:

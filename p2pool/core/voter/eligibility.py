@@ -81,7 +81,7 @@ class LeaderEligibility:
             return
         self.removal_agreement.ask(leader.node_id, now)
         if len(context.pool_log.configuration.voters) == 2:
-            word = self.removal_agreement.own_word(leader.node_id, now)
+            word = self.removal_agreement.own_answer(leader.node_id, now)
             if word is ChainStanding.IN:
                 self.disputed = (
                     f"The chain's endpoints disagree whether the leader {leader.node_id.hex()} is "

@@ -17,10 +17,11 @@ import attrs
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.core.context import Context
 from p2pool.core.effects import Persist
+from p2pool.core.inputs import Sender
 from p2pool.core.raft.raft import Frame
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import Digest, PeerKey, StoreId
+from p2pool.model.ids import Digest, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.messages.queries import StoreSeenAnswered, StoreSeenRequested
@@ -84,7 +85,7 @@ class PromiseRecord:
 
     # --- what is heard ----------------------------------------------------------------------------
 
-    def frame(self, frame: Frame, sealed: bytes) -> None:
+    def note_frame(self, frame: Frame, sealed: bytes) -> None:
         """A frame of Raft's, in the envelope of its sender."""
         if frame.log_id != self.context.pool_log.log_id:
             return
@@ -100,7 +101,7 @@ class PromiseRecord:
                 index = frame.match_index
                 self._note(Promise(frame.follower.store_id, Kind.ACK, frame.term, index, sealed))
 
-    def beat(self, verified: Verified) -> None:
+    def note_heartbeat(self, verified: Verified) -> None:
         """A heartbeat, as its sender sealed it."""
         said = verified.message
         assert isinstance(said, Heartbeat)
@@ -125,12 +126,14 @@ class PromiseRecord:
 
     # --- what is shown ----------------------------------------------------------------------------
 
-    def asked(self, peer_key: PeerKey, asked: StoreSeenRequested) -> None:
+    def on_store_seen_requested(
+        self, message: StoreSeenRequested, sender: Sender, now: Now
+    ) -> None:
         """Show a peer what a store said in this log; of another log nothing is known here."""
         name = self.context.pool_log.log_id
-        found = (self.promises.get((asked.store_id, kind)) for kind in Kind)
+        found = (self.promises.get((message.store_id, kind)) for kind in Kind)
         shown = tuple(word.sealed for word in found if word is not None and name == self.log_id)
-        self.context.tell(peer_key, StoreSeenAnswered(asked.request, name, shown))
+        self.context.tell(sender.peer_key, StoreSeenAnswered(message.request, name, shown))
 
     def tick(self, now: Now) -> None:
         """Write down what is new, not often; what is of no participant any more is forgotten."""

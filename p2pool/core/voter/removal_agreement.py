@@ -13,6 +13,7 @@ What is asked and kept is bounded by the committee's size. Source: design, secti
 import attrs
 
 from p2pool.core.context import Context
+from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import Voter
@@ -77,18 +78,20 @@ class RemovalAgreement:
             if voter.node_id != self.context.me:
                 self.context.tell(voter.peer_key, question)
 
-    def asked(self, sender: Voter, asked: RemovalConfirmRequested) -> None:
+    def on_removal_confirm_requested(
+        self, message: RemovalConfirmRequested, sender: Sender, now: Now
+    ) -> None:
         """Tell a voter what we read ourselves."""
-        standing, block = self.context.roster.standing(asked.node_id, asked.block)
-        answer = RemovalConfirmed(asked.request, asked.node_id, standing, block)
+        standing, block = self.context.roster.standing(message.node_id, message.block)
+        answer = RemovalConfirmed(message.request, message.node_id, standing, block)
         self.context.tell(sender.peer_key, answer)
 
-    def answered(self, sender: Voter, answer: RemovalConfirmed, now: Now) -> None:
+    def on_removal_confirmed(self, message: RemovalConfirmed, sender: Sender, now: Now) -> None:
         """A voter's answer to our newest question."""
-        poll = self.polls.get(answer.node_id)
-        if poll is None or answer.request != poll.request:
+        poll = self.polls.get(message.node_id)
+        if poll is None or message.request != poll.request:
             return
-        known = answer.standing if answer.block >= poll.block else ChainStanding.UNKNOWN
+        known = message.standing if message.block >= poll.block else ChainStanding.UNKNOWN
         poll.answers[sender.node_id] = (known, now.mono_ms)
 
     def agreeing(self, node_id: NodeId, now: Now) -> tuple[Voter, ...]:
@@ -108,7 +111,7 @@ class RemovalAgreement:
         others = sum(v.node_id != node_id for v in voters)
         return others > 0 and len(self.agreeing(node_id, now)) >= others // 2 + 1
 
-    def own_word(self, node_id: NodeId, now: Now) -> ChainStanding | None:
+    def own_answer(self, node_id: NodeId, now: Now) -> ChainStanding | None:
         """What the one in question has read of itself; None while it has not answered."""
         poll = self.polls.get(node_id)
         if poll is None or node_id not in poll.answers:

@@ -25,6 +25,7 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
+from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import HardState
@@ -113,25 +114,18 @@ class StoreCheck:
         late = waited_ms >= limits.PROBATION_MAX_MS
         return count >= need or (late and bool(self.answered))
 
-    def told(
-        self,
-        answer: StoreSeenAnswered,
-        peer_key: PeerKey,
-        node_id: NodeId,
-        shown: tuple[Verified | None, ...],
-        now: Now,
-    ) -> None:
+    def on_store_seen_answered(self, message: StoreSeenAnswered, sender: Sender, now: Now) -> None:
         """A peer shows what it remembers of our store."""
-        for verified in shown:
+        for verified in sender.enclosed:
             if verified is not None:
-                self.shown(verified, now)
-        asked = self.requests.get(answer.request) == peer_key
-        if asked and answer.log_id == self.context.pool_log.log_id and not self.lost:
-            self.answered[node_id] = None
+                self.show(verified, now)
+        asked = self.requests.get(message.request) == sender.peer_key
+        if asked and message.log_id == self.context.pool_log.log_id and not self.lost:
+            self.answered[sender.node_id] = None
 
     # --- what is shown ----------------------------------------------------------------------------
 
-    def shown(self, verified: Verified, now: Now) -> None:
+    def show(self, verified: Verified, now: Now) -> None:
         """A message of our own, by whichever agent and whichever life of it."""
         header, config = verified.header, self.context.config
         if (header.node_id, header.peer_key) != (config.me.node_id, config.me.peer_key):

@@ -6,6 +6,7 @@ from p2pool.core.leader.failure_detector import AskWitness, FailureDetector, Jud
 from p2pool.core.peers.watch import Watch
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId
+from p2pool.model.messages.queries import ProbeAnswered
 from p2pool.model.timing import Now
 
 ME, A, B, C, D = (NodeId(bytes([n]) * 20) for n in range(1, 6))
@@ -40,7 +41,7 @@ class Judge:
 def test_alone_a_leader_needs_fifteen_seconds() -> None:
     """With nobody to ask, only probes that failed for long enough make a verdict."""
     judge = Judge(())
-    judge.failure_detector.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.suspect(A, "lost", Now(0, 0))
     early = judge.after(limits.PROBE_ALONE_MS - limits.PROBE_INTERVAL_MS)
     assert not any(isinstance(j, Verdict) for j in early)
     assert [j.node_id for j in judge.after(4_000) if isinstance(j, Verdict)] == [A]
@@ -50,7 +51,7 @@ def test_alone_a_leader_needs_fifteen_seconds() -> None:
 def test_witnesses_of_different_providers_are_asked_first() -> None:
     """Two members of one provider are not both asked while there is another provider."""
     judge = Judge(((B, P), (C, P), (D, Q), (A, Q)))
-    judge.failure_detector.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.suspect(A, "lost", Now(0, 0))
     asked = [j.witness for j in judge.after(0) if isinstance(j, AskWitness)]
     assert A not in asked
     assert D in asked[:2]
@@ -60,22 +61,22 @@ def test_witnesses_of_different_providers_are_asked_first() -> None:
 def test_one_witness_who_reaches_it_clears_a_node() -> None:
     """Two that fail and one that does not: the node is fine."""
     judge = Judge(((B, P), (C, P), (D, Q)))
-    judge.failure_detector.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.suspect(A, "lost", Now(0, 0))
     asked = [j for j in judge.after(0) if isinstance(j, AskWitness)]
-    judge.failure_detector.witnessed(asked[0].request, False, True)
-    judge.failure_detector.witnessed(asked[1].request, True, True)
+    judge.failure_detector.take_answer(ProbeAnswered(asked[0].request, A, False, True))
+    judge.failure_detector.take_answer(ProbeAnswered(asked[1].request, A, True, True))
     assert judge.after(30_000) == []
 
 
 def test_own_probe_and_all_answers_failed_is_a_verdict() -> None:
     """A witness that knows nothing of the node has no say, one that is silent only delays."""
     judge = Judge(((B, P), (C, P), (D, Q)))
-    judge.failure_detector.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.suspect(A, "lost", Now(0, 0))
     first = judge.after(0)
     asked = [j for j in first if isinstance(j, AskWitness)]
     assert isinstance(first[-1], Probe)
-    judge.failure_detector.witnessed(asked[0].request, False, False)
-    judge.failure_detector.witnessed(asked[1].request, False, True)
+    judge.failure_detector.take_answer(ProbeAnswered(asked[0].request, A, False, False))
+    judge.failure_detector.take_answer(ProbeAnswered(asked[1].request, A, False, True))
     assert not any(isinstance(j, Verdict) for j in judge.after(0))
     verdicts = [j for j in judge.after(0) if isinstance(j, Verdict)]
     assert [v.node_id for v in verdicts] == [A]
@@ -84,19 +85,19 @@ def test_own_probe_and_all_answers_failed_is_a_verdict() -> None:
 def test_the_last_answer_settles_it_and_not_the_next_probe() -> None:
     """Our probe has as long as those of the witnesses; after that nothing is waited for."""
     judge = Judge(((B, P), (D, Q)))
-    health, members = judge.failure_detector, judge.members
+    detector, members = judge.failure_detector, judge.members
 
     def tick(at_ms: int) -> list[Judged]:
-        return health.tick(members, judge.request, Now(at_ms, at_ms))
+        return detector.tick(members, judge.request, Now(at_ms, at_ms))
 
-    health.hinted(A, "lost", Now(0, 0))
+    detector.suspect(A, "lost", Now(0, 0))
     asked = [j for j in tick(0) if isinstance(j, AskWitness)]
-    health.witnessed(asked[0].request, False, True)
+    detector.take_answer(ProbeAnswered(asked[0].request, A, False, True))
     late_ms = limits.PROBE_TIMEOUT_MS
     assert tick(late_ms - 1) == []
     assert [type(j) for j in tick(late_ms)] == [Probe]
     assert tick(late_ms + 20) == []
-    health.witnessed(asked[1].request, False, True)
+    detector.take_answer(ProbeAnswered(asked[1].request, A, False, True))
     assert [type(j) for j in tick(late_ms + 21)] == [Verdict]
 
 
@@ -104,16 +105,16 @@ def test_nobody_is_judged_in_the_grace() -> None:
     """After a change of leader, or a lag of our own, hints are not taken."""
     judge = Judge(())
     judge.failure_detector.lagged(Now(0, 0))
-    judge.failure_detector.hinted(A, "lost", Now(limits.JUDGEMENT_GRACE_MS - 1, 0))
+    judge.failure_detector.suspect(A, "lost", Now(limits.JUDGEMENT_GRACE_MS - 1, 0))
     assert judge.failure_detector.suspicions == {}
-    judge.failure_detector.hinted(A, "lost", Now(limits.JUDGEMENT_GRACE_MS, 0))
+    judge.failure_detector.suspect(A, "lost", Now(limits.JUDGEMENT_GRACE_MS, 0))
     assert list(judge.failure_detector.suspicions) == [A]
 
 
 def test_a_sign_of_life_ends_a_suspicion() -> None:
     """Whatever was missed before."""
     judge = Judge(())
-    judge.failure_detector.hinted(A, "lost", Now(0, 0))
+    judge.failure_detector.suspect(A, "lost", Now(0, 0))
     judge.after(8_000)
     judge.failure_detector.heard(A)
     assert judge.after(60_000) == []

@@ -1,0 +1,73 @@
+"""What keeps this node from taking part, in sentences for its people: who has to do what."""
+
+from p2pool.core.context import Context
+from p2pool.core.local.machine import Machine
+from p2pool.core.voter.eligibility import LeaderEligibility
+from p2pool.model.timing import Now
+
+
+def problems(
+    context: Context, machine: Machine, eligibility: LeaderEligibility, now: Now
+) -> tuple[str, ...]:
+    """What keeps this node from taking part, and who has to do what."""
+    out = [machine.trouble] if machine.trouble else []
+    roster = context.roster
+    if context.leader_certificates.diverged:
+        out.append(context.leader_certificates.diverged)
+    if context.pool_log.leads:
+        told = (context.leader_certificates.problem, context.leader_certificates.disagreement)
+        out += [problem for problem in told if problem]
+    if roster.problem:
+        out.append(f"The chain cannot be read: {roster.problem}")
+    if not roster.known:
+        return (*out, "The pool's roster was not read yet.")
+    if not roster.belongs(context.me):
+        out.append("This node is not in the pool: `p2pool agent run --provider-key` joins it.")
+    if roster.root is None:
+        out.append(
+            "The pool has no root record in a final block: its creator or manager runs "
+            "`p2pool pool start`."
+        )
+    elif context.leader(now) is None:
+        out.append(_why_no_leader(context))
+    state = context.pool_log.state
+    if state is not None and state.held_until_ms:
+        minutes = max(1, (state.held_until_ms - now.wall_ms) // 60_000)
+        out.append(
+            f"Replacement of what ran on nodes that vanished is held: {state.held_because}. "
+            f"Look at the network; it goes on in {minutes} min, or when they are back."
+        )
+    out += [said for said in (context.clocks.differing, eligibility.disputed) if said]
+    return tuple(out)
+
+
+def _why_no_leader(context: Context) -> str:
+    """Who has to do what before somebody can lead."""
+    pool_log = context.pool_log
+    root = pool_log.root
+    if pool_log.refusal:
+        return pool_log.refusal
+    unbegun = pool_log.raft is not None and pool_log.raft.state.log.last_index == 0
+    if root is None or not unbegun:
+        return _no_quorum(context) or "The pool has no leader now."
+    return (
+        f"Epoch {root.epoch} of the log has not begun here: node 0x{root.founder.hex()} founds "
+        "it, and has to run and be reached. If it is gone for good, the manager names another: "
+        "`p2pool pool recover`."
+    )
+
+
+def _no_quorum(context: Context) -> str:
+    """Which voters are missing, where too few of them are connected; else nothing."""
+    voters, peers = context.pool_log.configuration.voters, context.peers
+    away = [v.node_id for v in voters if v.node_id != context.me]
+    away = [node_id for node_id in away if not peers.is_connected(node_id)]
+    needed = len(voters) // 2 + 1
+    if not voters or len(voters) - len(away) >= needed:
+        return ""
+    named = ", ".join(f"0x{node_id.hex()}" for node_id in away)
+    return (
+        f"The pool has no quorum here: {len(voters) - len(away)} of {len(voters)} voters are "
+        f"connected, and {needed} are needed. What runs goes on, and so do reads; nothing is "
+        f"written until enough of these are back: {named}."
+    )

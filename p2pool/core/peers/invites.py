@@ -1,0 +1,77 @@
+"""Invites: kept for the nodes that they name, and handed to them when they ask.
+
+Intuition: an invite carries its own proof and is of use to nobody but the node that it names, so
+anybody may keep it; a node that is not in the pool asks its peers for its own.
+
+Invariants: guests may ask; what is kept is bounded, and goes when it expires. Source: design,
+sections 5 and 6.
+"""
+
+from collections import OrderedDict
+
+import attrs
+
+from p2pool.core.context import Context
+from p2pool.core.effects import TakeInvite
+from p2pool.core.inputs import Sender
+from p2pool.model import limits
+from p2pool.model.chain.invite import Invite
+from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.messages.queries import InviteAnswered, InviteRequested
+from p2pool.model.timing import Now
+
+
+@attrs.define
+class Invites:
+    """The invites that one node keeps for others."""
+
+    context: Context
+    kept: "OrderedDict[NodeId, Invite]" = attrs.field(factory=OrderedDict)
+    round_due_ms: int = 0
+
+    def keep(self, invite: Invite, now: Now) -> None:
+        """Keep an invite, and hand it on; it is of use to the node that it names alone."""
+        context = self.context
+        if invite.node_id == context.me:
+            context.effects.append(TakeInvite(invite))
+            return
+        self.kept[invite.node_id] = invite
+        self.kept.move_to_end(invite.node_id)
+        context.roster.invited(invite.node_id, now)
+        while len(self.kept) > limits.INVITES_KEPT_MAX:
+            self.kept.popitem(last=False)
+
+    def on_invite_requested(self, message: InviteRequested, sender: Sender, now: Now) -> None:
+        """An applicant asks whether we keep an invite for it."""
+        invite = self.kept.get(message.node_id)
+        if invite is not None and invite.expiration_s * 1000 <= now.wall_ms:
+            invite = None
+        self.context.tell(sender.peer_key, InviteAnswered(message.request, invite))
+
+    def on_invite_answered(self, message: InviteAnswered, sender: Sender, now: Now) -> None:
+        """Somebody keeps an invite for us."""
+        if message.invite is not None and message.invite.node_id == self.context.me:
+            self.context.effects.append(TakeInvite(message.invite))
+
+    def ask(self, peer_key: PeerKey) -> None:
+        """Ask a peer for ours, where the chain says that we are not in the pool."""
+        context = self.context
+        if context.roster.known and not context.roster.belongs(context.me):
+            context.tell(peer_key, InviteRequested(context.request(), context.me))
+
+    def tick(self, now: Now) -> None:
+        """Forget what nobody can use any more."""
+        if now.mono_ms >= self.round_due_ms:
+            self.round_due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+            self._forget_expired(now)
+
+    def wakeup_ms(self) -> int:
+        """When something is due next."""
+        return self.round_due_ms
+
+    def _forget_expired(self, now: Now) -> None:
+        """Invites that nobody can use any more, and what they made of those they name."""
+        for node_id, invite in tuple(self.kept.items()):
+            if invite.expiration_s * 1000 <= now.wall_ms:
+                del self.kept[node_id]
+                self.context.roster.invite_expired(node_id, now)

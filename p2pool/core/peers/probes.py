@@ -1,0 +1,140 @@
+"""Probes: who lives, asked directly and for others, and whom this node misses.
+
+Intuition: whatever comes from a node itself is a sign of its life. A node probes the few that it
+watches (`peers.watch`), and for a leader that suspects somebody it probes indirectly: it says
+whether it reaches the node, on the leader's behalf.
+
+Invariants: each probe has a deadline; who was late itself answers for nobody for a while; what is
+asked for others is bounded. Source: design, section 8; SWIM, 3.1; Lifeguard (local health).
+"""
+
+import attrs
+
+from p2pool.core.context import Context
+from p2pool.core.inputs import Sender
+from p2pool.core.peers.watch import Watch
+from p2pool.model import limits
+from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.messages.queries import (
+    Ping,
+    Pong,
+    ProbeAnswered,
+    ProbeRequested,
+    SuspicionHinted,
+)
+from p2pool.model.timing import Now
+
+
+@attrs.frozen
+class IndirectProbe:
+    """A probe that somebody else asked us for."""
+
+    node_id: NodeId
+    peer_key: PeerKey
+    request: int
+    deadline_ms: int
+
+
+@attrs.define
+class Probes:
+    """The probes of one node. `busy`: its own loop was late just now."""
+
+    context: Context
+    watch: Watch
+    indirect: list[IndirectProbe] = attrs.field(factory=list)
+    round_due_ms: int = 0
+    busy_until_ms: int = 0
+    busy: bool = False
+
+    # --- signs of life ----------------------------------------------------------------------------
+
+    def alive(self, node_id: NodeId, now: Now) -> None:
+        """Something new came from a node itself."""
+        self.watch.heard(node_id, now)
+        if not self.indirect:
+            return
+        for item in tuple(self.indirect):
+            if item.node_id == node_id:
+                self.indirect.remove(item)
+                answer = ProbeAnswered(item.request, node_id, True, True)
+                self.context.tell(item.peer_key, answer)
+
+    def lagged(self, now: Now) -> None:
+        """Our own loop was late: for a while our word on others counts for nothing."""
+        self.busy, self.busy_until_ms = True, now.mono_ms + limits.JUDGEMENT_GRACE_MS
+        self.watch.lagged(now)
+        for item in self.indirect:
+            answer = ProbeAnswered(item.request, item.node_id, False, False)
+            self.context.tell(item.peer_key, answer)
+        self.indirect = []
+
+    def on_ping(self, message: Ping, sender: Sender, now: Now) -> None:
+        """Answer a probe through the core."""
+        self.context.tell(sender.peer_key, Pong(message.request, self.busy))
+
+    def on_pong(self, message: Pong, sender: Sender, now: Now) -> None:
+        """It lives, which was noted as of whatever a node says; a pong says nothing more."""
+
+    def on_probe_requested(self, message: ProbeRequested, sender: Sender, now: Now) -> None:
+        """The leader wants to know whether we reach a node."""
+        known = self.context.peers.key_of(message.node_id) is not None
+        if not known or self.busy or len(self.indirect) >= limits.SUSPICIONS_MAX:
+            answer = ProbeAnswered(message.request, message.node_id, False, False)
+            self.context.tell(sender.peer_key, answer)
+            return
+        # Where a connection stands the node may only be slow; without one, it is dialled once.
+        stands = self.context.peers.is_connected(message.node_id)
+        patience_ms = limits.WITNESS_PATIENCE_MS if stands else limits.PROBE_TIMEOUT_MS
+        deadline_ms = now.mono_ms + patience_ms
+        self.indirect.append(
+            IndirectProbe(message.node_id, sender.peer_key, message.request, deadline_ms)
+        )
+        # Sending to a peer that is not connected makes the network dial it.
+        self.context.send(message.node_id, Ping(self.context.request()))
+
+    # --- whom we miss -----------------------------------------------------------------------------
+
+    def missed(self, now: Now) -> list[tuple[NodeId, str]]:
+        """As `watched`, whenever something of it is due."""
+        watch_ms = self.watch.wakeup_ms()
+        due = now.mono_ms >= self.round_due_ms or (watch_ms is not None and now.mono_ms >= watch_ms)
+        return self.watched(now) if due else []
+
+    def watched(self, now: Now) -> list[tuple[NodeId, str]]:
+        """Probe the watched nodes; those of which somebody should be told, and why."""
+        context, hints = self.context, []
+        connected = tuple(node_id for _, node_id in context.peers.connected_members())
+        members = tuple(self.context.roster.standings)
+        self.watch.choose(members, connected, now)
+        for node_id in self.watch.due(now):
+            number = context.request()
+            send, hint = self.watch.step(node_id, number, now)
+            if send:
+                context.send(node_id, Ping(number))
+            if hint and not self.busy and not context.clocks.wrong:
+                hints.append((node_id, hint))
+                leader = context.leader(now)
+                if leader is not None and leader != context.me:
+                    context.send(leader, SuspicionHinted(node_id, hint))
+        return hints
+
+    # --- what is due ------------------------------------------------------------------------------
+
+    def tick(self, now: Now) -> None:
+        """Answer the indirect probes that failed."""
+        self.busy = now.mono_ms < self.busy_until_ms
+        for item in tuple(self.indirect):
+            if now.mono_ms >= item.deadline_ms:
+                self.indirect.remove(item)
+                answer = ProbeAnswered(item.request, item.node_id, False, not self.busy)
+                self.context.tell(item.peer_key, answer)
+        if now.mono_ms >= self.round_due_ms:
+            self.round_due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
+
+    def wakeup_ms(self) -> int:
+        """When something is due next."""
+        dues = [item.deadline_ms for item in self.indirect]
+        watch_ms = self.watch.wakeup_ms()
+        if watch_ms is not None:
+            dues.append(watch_ms)
+        return min((*dues, self.round_due_ms))
