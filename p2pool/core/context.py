@@ -16,6 +16,7 @@ from p2pool.core.knowledge.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.knowledge.roster import Roster
 from p2pool.core.log.pool_log import PoolLog
+from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Voter
@@ -44,7 +45,8 @@ class Context:
 
     `judged_ms`: when the log's last word on a node's reachability was applied here. `suspects`:
     whom this node itself misses at the moment, and why. `duplicate_identities`: with whose keys
-    two agents run: the later one's incarnation, and until when that is believed.
+    two agents run: the later one's incarnation, and until when that is believed. `store_failure`:
+    why nothing can be kept any more.
     """
 
     config: NodeConfig
@@ -55,6 +57,7 @@ class Context:
     heartbeats: Heartbeats
     clocks: ClockOffsets
     leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
+    store_failure: str | None = None
     effects: list[Effect] = attrs.field(factory=list)
     last_request: int = 0
     started_ms: int = 0
@@ -73,6 +76,21 @@ class Context:
     def me(self) -> NodeId:
         """This node's id."""
         return self.config.me.node_id
+
+    @property
+    def status(self) -> Status:
+        """What this node may do: the first that applies, worst first."""
+        if self.store_failure is not None:
+            return Status(NodeStatus.STORE_FAILED, self.store_failure)
+        if self.peers.superseded is not None:
+            return Status(NodeStatus.SUPERSEDED, self.peers.superseded)
+        if self.pool_log.doubted:
+            return Status(NodeStatus.CHECKING_STORE)
+        if self.pool_log.former is not None:
+            return Status(NodeStatus.FORMER_EPOCH)
+        if self.pool_log.role is RaftRole.IDLE:
+            return Status(NodeStatus.OBSERVER)
+        return Status(NodeStatus.PARTICIPANT)
 
     def request(self) -> int:
         """A number for a question that this node asks."""

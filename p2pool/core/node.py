@@ -42,6 +42,7 @@ from p2pool.core.local.heartbeat import HeartbeatSender
 from p2pool.core.local.machine import Machine
 from p2pool.core.local.problems import problems
 from p2pool.core.log.pool_log import PoolLog
+from p2pool.core.node_status import NodeStatus
 from p2pool.core.parts import Between, Part, Parts
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
@@ -180,7 +181,7 @@ class Node:
     @property
     def next_wakeup_ms(self) -> int:
         """When `step` is wanted next, on the monotonic clock; a silent node waits to be asked."""
-        if self.silence() is not None:
+        if self.context.status.silent:
             return NEVER_MS
         # The heartbeat is no part of a round: it is said once a step, at its end.
         dues = [part.wakeup_ms() for part in self._order]
@@ -372,15 +373,15 @@ class Node:
 
     def silence(self) -> P2poolError | None:
         """Why this node says nothing any more, or None."""
-        failed, superseded = self.parts.machine.failed, self.context.peers.superseded
-        if failed:
+        status = self.context.status
+        if status.value is NodeStatus.STORE_FAILED:
             return StoreFailed(
-                f"This agent cannot write: {failed}",
+                f"This agent cannot write: {status.reason}",
                 hint="Mend the disk (space, health), then start the agent again.",
             )
-        if superseded:
+        if status.value is NodeStatus.SUPERSEDED:
             return Unavailable(
-                f"This agent takes part in nothing any more: {superseded}.",
+                f"This agent takes part in nothing any more: {status.reason}.",
                 hint="Stop one of the two. Each agent needs a node key and a data directory of its"
                 " own; never copy either.",
             )
@@ -442,7 +443,7 @@ class Node:
     def _on_persist_failed(self, event: inputs.PersistFailed, now: Now) -> None:
         self.parts.identity.fall_silent()
         self.parts.leader = None
-        self.parts.machine.failed = event.reason
+        self.context.store_failure = event.reason
         self.context.log(Level.ERROR, "the disk refuses to write: silent", reason=event.reason)
 
     def view(self, now: Now) -> View:

@@ -191,7 +191,7 @@ class Loops:
                 # A disk that was told to fail may say so, and what a scenario is about; any other
                 # error is a finding.
                 allowed = (
-                    m.node is None or m.node.parts.machine.failed or effect.event in world.expected
+                    m.node is None or m.node.context.status.silent or effect.event in world.expected
                 )
                 if effect.level is fx.Level.ERROR and not allowed:
                     raise Violation(f"node {m.number}: {effect.event} {effect.fields}")

@@ -209,7 +209,7 @@ def test_a_leader_whose_disk_fails_hands_on_at_once(pool: Recovering) -> None:
     m = pool.leader()
     m.refuses = True
     pool.submit(m.number, TaskSpec(name="t", image="i", command=ENDLESS))
-    pool.until(lambda: m.node is not None and bool(m.node.parts.machine.failed))
+    pool.until(lambda: m.node is not None and m.node.context.store_failure is not None)
     began_ms = pool.world.now_ms
     assert m.node is not None
     assert m.node.context.pool_log.role is not RaftRole.LEADER

@@ -53,7 +53,7 @@ class PeerBindings:
     """Those of `known` that the roster did not have, oldest first; and whether they are on disk."""
     voided: "OrderedDict[NodeId, int]" = attrs.field(factory=OrderedDict)
     connected: "OrderedDict[PeerKey, Connected]" = attrs.field(factory=OrderedDict)
-    superseded: str = ""
+    superseded: str | None = None
 
     def restore(self, peers: Iterator[PeerKnown]) -> None:
         """Take the bindings that were kept on disk."""

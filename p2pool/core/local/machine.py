@@ -9,6 +9,7 @@ import attrs
 from p2pool.codec.digests import hardware_digest
 from p2pool.core import inputs
 from p2pool.core.context import Context
+from p2pool.core.node_status import NodeStatus
 from p2pool.core.peers.exchange import PeerExchange
 from p2pool.core.worker.worker import Worker
 from p2pool.model.ids import Digest
@@ -18,7 +19,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class Machine:
-    """What is observed of this machine. `failed`: why nothing can be kept any more."""
+    """What is observed of this machine."""
 
     context: Context
     worker: Worker
@@ -30,7 +31,6 @@ class Machine:
     hardware_trouble: str = ""
     notes: tuple[str, ...] = ()
     runtime_reason: str = "the container runtime was not asked yet"
-    failed: str = ""
 
     # --- what is observed -------------------------------------------------------------------------
 
@@ -57,10 +57,11 @@ class Machine:
     @property
     def trouble(self) -> str:
         """Why no work should come here, or ""."""
-        if self.failed:
-            return f"cannot write: {self.failed}"
-        if self.context.peers.superseded:
-            return self.context.peers.superseded
+        status = self.context.status
+        if status.value is NodeStatus.STORE_FAILED:
+            return f"cannot write: {status.reason}"
+        if status.reason is not None:
+            return status.reason
         if self.context.me in self.context.duplicate_identities:
             return (
                 "another agent runs with this one's keys: stop one of the two, and never copy a "

@@ -55,7 +55,7 @@ class LeaderEligibility:
     def _why_ineligible(self) -> str:
         """Why this node had better not lead, or ""."""
         context = self.context
-        if context.peers.superseded:
+        if context.status.silent:
             return "another agent uses its node key"
         if context.roster.barred(context.me):
             return "the chain has put it out of the pool"

@@ -53,7 +53,6 @@ class StoreCheck:
     context: Context
     since_ms: int = 0
     ask_due_ms: int = 0
-    over: bool = True
     lost: str = ""
     earlier: EarlierRun | None = None
     requests: dict[int, PeerKey] = attrs.field(factory=dict)
@@ -61,19 +60,20 @@ class StoreCheck:
 
     def begin(self, now: Now) -> None:
         """Doubt: the log was taken up from the disk, or is another one than before."""
-        self.over, self.since_ms, self.ask_due_ms = False, now.mono_ms, now.mono_ms
+        self.context.pool_log.doubted = True
+        self.since_ms = self.ask_due_ms = now.mono_ms
         self.requests, self.answered = {}, {}
 
     def end(self) -> None:
         """Nothing can have been promised before: we found this log, or a store, just now."""
-        self.over = True
+        self.context.pool_log.doubted = False
         self.requests, self.answered = {}, {}
 
     # --- asking -----------------------------------------------------------------------------------
 
     def tick(self, now: Now) -> None:
         """Ask whom we have not heard, and end the doubt once enough have answered."""
-        if self.over:
+        if not self.context.pool_log.doubted:
             return
         if self._enough(now):
             self.end()
@@ -163,7 +163,7 @@ class StoreCheck:
 
     def _superseded(self) -> None:
         peers = self.context.peers
-        if not peers.superseded:
+        if peers.superseded is None:
             peers.superseded = "another agent runs with this one's keys, and started later"
             self.context.log(Level.ERROR, peers.superseded, node=self.context.me.hex())
 
@@ -194,7 +194,7 @@ class StoreCheck:
 
     def wakeup_ms(self) -> int | None:
         """When something is due next."""
-        return None if self.over else self.ask_due_ms
+        return self.ask_due_ms if self.context.pool_log.doubted else None
 
 
 def _vote(hard: HardState, term: int, voted_for: StoreId) -> str:

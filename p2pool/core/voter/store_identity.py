@@ -44,19 +44,14 @@ class StoreIdentity:
         """The log was taken up from the disk: doubt it."""
         self.promise_record.restore(meta.get(WITNESS_KEY))
         if self.context.pool_log.raft is not None:
-            self._doubt(now)
+            self.store_check.begin(now)
 
     def another_log(self, now: Now) -> None:
         """The log is another than before. We promised nothing in it, unless our disk forgot."""
         if self.context.pool_log.last_index == 0:
-            self._doubt(now)
+            self.store_check.begin(now)
         else:
             self.store_check.end()  # We founded it just now.
-            self.context.pool_log.doubted = False
-
-    def _doubt(self, now: Now) -> None:
-        self.context.pool_log.doubted = True
-        self.store_check.begin(now)
 
     def tick(self, now: Now) -> Renewed | None:
         """What is due; and where the disk is lost, begin anew, and say so."""
@@ -85,7 +80,6 @@ class StoreIdentity:
         context.config = attrs.evolve(context.config, me=me)
         context.pool_log.renew(me, now)
         self.store_check.end()
-        context.pool_log.doubted = False
         self.renewed = f"This data directory begins anew as a learner, for {why}."
         context.log(
             Level.WARNING, "this store is given up for a new one", why=why,

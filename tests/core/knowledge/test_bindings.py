@@ -130,9 +130,9 @@ def test_a_newer_binding_of_our_own_node_to_another_key_supersedes_us() -> None:
     book = peers()
     book.learn(PeerKnown(binding(ME, MY_KEY, 10), ()))
     book.learn(PeerKnown(binding(ME, KEY, 9), ()))
-    assert not book.superseded
+    assert book.superseded is None
     book.learn(PeerKnown(binding(ME, KEY, 11), ()))
-    assert book.superseded
+    assert book.superseded is not None
 
 
 def test_what_was_kept_comes_back() -> None:
