@@ -361,7 +361,7 @@ class Dispatch:
             return
         by = (sender.node_id, sender.peer_key)
         refused = self.parts.order_check.refusal(message, by, sender.enclosed, now)
-        if refused:
+        if refused is not None:
             context.log(
                 Level.WARNING, "an order is not obeyed", by=sender.node_id.hex(), why=refused
             )

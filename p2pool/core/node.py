@@ -460,7 +460,8 @@ class Node:
     def _problems(self, now: Now) -> tuple[str, ...]:
         parts = self.parts
         said = problems(self.context, parts.machine, parts.eligibility, now)
-        return (*said, parts.identity.note) if parts.identity.note else said
+        note = parts.identity.note
+        return (*said, note) if note is not None else said
 
 
 def _hands_on(effect: Effect) -> bool:

@@ -81,7 +81,7 @@ def test_a_failed_write_silences_with_its_reason(alone: World) -> None:
     assert node.context.status == Status(NodeStatus.STORE_FAILED, "no space left")
     assert node.context.status.silent
     assert node.next_wakeup_ms == NEVER_MS
-    assert "no space left" in node.parts.machine.trouble
+    assert "no space left" in str(node.parts.machine.trouble)
 
 
 def test_a_later_agent_with_our_keys_silences_with_its_reason(alone: World) -> None:

@@ -28,8 +28,10 @@ class OrderCheck:
 
     context: Context
 
-    def refusal(self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now) -> str:
-        """Why an order is not obeyed, or "". `enclosed`: its certificate's signatures, opened."""
+    def refusal(
+        self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now
+    ) -> str | None:
+        """Why an order is not obeyed, or None. `enclosed`: its certificate's signatures, opened."""
         pool_log, certified = self.context.pool_log, self.context.leader_certificates
         if order.token.epoch != pool_log.epoch:
             return f"it is of epoch {order.token.epoch}, and this node follows {pool_log.epoch}"
@@ -50,7 +52,7 @@ class OrderCheck:
             return "its certificate is another leader's"
         if known.term != order.token.term:
             return f"its certificate is of term {known.term}, not {order.token.term}"
-        return ""
+        return None
 
     def worth_verifying(
         self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now
@@ -66,8 +68,8 @@ class OrderCheck:
             return False
         return (found.leader.node_id, found.leader.peer_key) == by
 
-    def judge(self, desired: Desired, signers: Signers | None, at_s: int) -> str:
-        """Why this must not be started here, or "". It is judged as of its submission, so that a
+    def judge(self, desired: Desired, signers: Signers | None, at_s: int) -> str | None:
+        """Why this must not be started here, or None. It is judged as of its submission, so that a
         delegation that expired since does not undo what was begun under it."""
         roster, state = self.context.roster.latest, self.context.pool_log.state
         request = desired.signed.request
@@ -80,4 +82,4 @@ class OrderCheck:
         if desired.allocation.task_id != task_id(self.context.config.pool, request):
             return "it is not named after its submission"
         denied = may(roster, state, signers, desired.signed, min(at_s, request.not_after_s))
-        return denied.message if denied is not None else ""
+        return denied.message if denied is not None else None

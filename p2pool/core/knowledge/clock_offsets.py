@@ -24,13 +24,13 @@ SLICE_MS = 1_000
 class ClockOffsets:
     """Differences by voter: for each second of the last few, the largest (second, difference).
 
-    `wrong`: what is wrong with our own clock, or ""; `differing`: what cannot be decided.
+    `wrong`: what is wrong with our own clock, or None; `differing`: what cannot be decided.
     """
 
     me: NodeId
     seen: dict[NodeId, list[tuple[int, int]]] = attrs.field(factory=dict)
-    wrong: str = ""
-    differing: str = ""
+    wrong: str | None = None
+    differing: str | None = None
 
     def heard(self, node_id: NodeId, sent_at_ms: int, now: Now) -> None:
         """A frame came over a node's own connection."""
@@ -59,7 +59,7 @@ class ClockOffsets:
                 del self.seen[node_id]
         offsets = [self.offset_ms(v, now) for v in voters if v != self.me]
         off = sorted(o for o in offsets if o is not None and abs(o) > limits.CLOCK_SKEW_MAX_MS)
-        self.wrong = self.differing = ""
+        self.wrong = self.differing = None
         if not off:
             return
         middle_ms = off[len(off) // 2]

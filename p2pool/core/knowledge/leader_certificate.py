@@ -50,9 +50,9 @@ class LeaderCertificates:
     known: LeaderCertificate | None = None
     votes: tuple[bytes, ...] = ()
     waiting: tuple[Verified | None, ...] = ()
-    problem: str = ""
-    disagreement: str = ""
-    diverged: str = ""
+    problem: str | None = None
+    disagreement: str | None = None
+    diverged: str | None = None
     proven: tuple[tuple[Voter, ...], ...] = ()
     _hashes: dict[tuple[Voter, ...], Digest] = attrs.field(factory=dict)
 

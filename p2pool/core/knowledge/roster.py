@@ -55,7 +55,7 @@ class Roster:
     latest: ChainRoster | None = None
     final: ChainRoster | None = None
     observed_ms: int | None = None
-    problem: str = ""
+    problem: str | None = None
     asked: bool = False
     tick_due_ms: int = 0
     standings: "OrderedDict[NodeId, Standing]" = attrs.field(factory=OrderedDict)
@@ -83,7 +83,7 @@ class Roster:
     ) -> list[PersistOp]:
         """Take what the chain says; what of it to keep on disk."""
         self._take(latest, final, now)
-        self.observed_ms, self.problem, self.asked = now.mono_ms, warning, True
+        self.observed_ms, self.problem, self.asked = now.mono_ms, warning or None, True
         if self._kept is not None and _content(self._kept) == _content(final):
             return []
         self._kept = final

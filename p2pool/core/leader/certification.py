@@ -93,7 +93,7 @@ class Certification:
                 "clocks and its own set, and are they up?"
             )
             self.context.log(Level.WARNING, "the leader is not certified", asked=self.unanswered)
-        self.context.leader_certificates.disagreement = ""
+        self.context.leader_certificates.disagreement = None
         self._try(Certify(self.context.config.me, now.wall_ms), now)
 
     def _try(self, record: Record, now: Now) -> bool:
@@ -152,7 +152,7 @@ class Certification:
                 leader_certificate(signatures, point.voters, log_id)
             )
             self.certified_voters, self.unanswered, self.fresh = point.voters, 0, True
-            self.context.leader_certificates.problem = ""
+            self.context.leader_certificates.problem = None
             if open_link(self.context.pool_log.chain) is None:
                 self.due_ms = now.mono_ms + limits.CERTIFY_INTERVAL_MS
 

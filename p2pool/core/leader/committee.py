@@ -82,7 +82,7 @@ class CommitteeManager:
             self.pair_since_ms = now.mono_ms
         since_ms = self.pair_since_ms
         lone = since_ms is not None and now.mono_ms - since_ms >= limits.VOTER_REPLACE_AFTER_MS
-        return Aims(size, bool(self.eligibility.ineligible_reason), lone)
+        return Aims(size, self.eligibility.ineligible_reason is not None, lone)
 
     def _seats(self, now: Now) -> dict[Voter, Seat]:
         """What we see of each other participant."""
@@ -166,7 +166,7 @@ class CommitteeManager:
         """Where we had better not lead: have another do it; whether that is under way."""
         context, raft = self.context, self.context.pool_log.raft
         assert raft is not None
-        if not self.eligibility.ineligible_reason:
+        if self.eligibility.ineligible_reason is None:
             self.ineligible_since_ms, self.tried = None, []
             return False
         if raft.state.transfer is not None:
@@ -184,7 +184,7 @@ class CommitteeManager:
             self.tried = []
             self.hand_on_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
         waited_ms = now.mono_ms - self.ineligible_since_ms
-        if context.clocks.wrong and waited_ms >= limits.HAND_ON_PAUSE_MS:
+        if context.clocks.wrong is not None and waited_ms >= limits.HAND_ON_PAUSE_MS:
             context.log(Level.WARNING, "this node steps down", reason=context.clocks.wrong)
             context.pool_log.resign(now)
             return True
@@ -207,7 +207,7 @@ class CommitteeManager:
     def _may_lead(self, node_id: NodeId, now: Now) -> bool:
         context = self.context
         offset_ms = context.clocks.offset_ms(node_id, now) or 0
-        agrees = abs(offset_ms) <= limits.CLOCK_SKEW_MAX_MS or bool(context.clocks.wrong)
+        agrees = abs(offset_ms) <= limits.CLOCK_SKEW_MAX_MS or context.clocks.wrong is not None
         fit = self._intent(node_id) is Intent.ELIGIBLE and not context.roster.barred(node_id)
         return fit and agrees
 

@@ -139,14 +139,14 @@ def to_stop(context: Context, state: PoolState, now: Now) -> list[ReportApplied]
                 continue
             if past_deadline(state.tasks[copy.allocation.task_id], copy, at_ms):
                 outcomes.append(_becomes(copy, AllocationState.STOPPING, "its deadline passed"))
-            elif why:
+            elif why is not None:
                 outcomes.append(_becomes(copy, AllocationState.STOPPING, why))
         if outcomes:
             out.append(ReportApplied(node_id, tuple(outcomes)))
     return out
 
 
-def _drained_because(context: Context, node: NodeRecord) -> str:
+def _drained_because(context: Context, node: NodeRecord) -> str | None:
     if context.roster.ended:
         return "the pool has ended"
     if node.intent is not Intent.ELIGIBLE:
@@ -155,7 +155,7 @@ def _drained_because(context: Context, node: NodeRecord) -> str:
     if known and not context.roster.eligible(node.node_id):
         member = context.roster.member(node.node_id)
         return f"its node is not eligible: {member.reason if member else ''}"
-    return ""
+    return None
 
 
 def nodes_changed(context: Context, state: PoolState, now: Now) -> list[NodeChanged]:
@@ -212,13 +212,15 @@ def offers(
         hardware = context.heartbeats.hardware_of(member.node_id)
         if hardware is None:
             continue
-        doubt = doubts.get(member.node_id, "")
-        reason = doubt or _unusable_because(context, state, member, now)
-        out.append(NodeOffer(member.node_id, member.provider, hardware, not reason, reason))
+        reason = doubts.get(member.node_id) or _unusable_because(context, state, member, now)
+        eligible = reason is None
+        out.append(NodeOffer(member.node_id, member.provider, hardware, eligible, reason))
     return tuple(out)
 
 
-def _unusable_because(context: Context, state: PoolState, member: ChainMember, now: Now) -> str:
+def _unusable_because(
+    context: Context, state: PoolState, member: ChainMember, now: Now
+) -> str | None:
     node = state.node(member.node_id)
     beat = context.heartbeats.newest[member.node_id]
     if context.roster.ended:
@@ -229,12 +231,12 @@ def _unusable_because(context: Context, state: PoolState, member: ChainMember, n
         return node.reachability.name.lower()
     if node.intent is not Intent.ELIGIBLE:
         return node.intent.name.lower()
-    if (former := _former_because(context, state, beat.heartbeat)) != "":
+    if (former := _former_because(context, state, beat.heartbeat)) is not None:
         return former
     if not beat.heartbeat.healthy:
         return beat.heartbeat.reason or "it says that it is not well"
     if member.node_id == context.me:
-        return ""
+        return None
     patience_ms = 3 * context.heartbeats.interval_ms(context.roster.size())
     if now.mono_ms - beat.heard_at.mono_ms > patience_ms:
         return "no fresh heartbeat"
@@ -242,10 +244,10 @@ def _unusable_because(context: Context, state: PoolState, member: ChainMember, n
     small = context.roster.size() <= limits.CONNECTIONS_AIM
     if small and not context.peers.is_connected(member.node_id):
         return "its connection was lost"
-    return ""
+    return None
 
 
-def _former_because(context: Context, state: PoolState, said: Heartbeat) -> str:
+def _former_because(context: Context, state: PoolState, said: Heartbeat) -> str | None:
     """Whether a node is still at an earlier epoch, or holds copies of one that nobody judged: its
     GPUs may be taken by what this log does not know."""
     epoch = context.pool_log.epoch
@@ -257,7 +259,7 @@ def _former_because(context: Context, state: PoolState, said: Heartbeat) -> str:
         ended = status.state in TERMINAL_ALLOCATION_STATES
         if status.token.epoch < epoch and not known and not ended:
             return "it runs copies of an earlier epoch that are not adopted yet"
-    return ""
+    return None
 
 
 def _becomes(copy: Allocation, state: AllocationState, reason: str) -> Outcome:

@@ -137,7 +137,7 @@ class Leader:
         state = self.context.pool_log.state
         assert state is not None
         healthy = state.node(node_id).reachability is Reachability.HEALTHY
-        if self.context.clocks.wrong:
+        if self.context.clocks.wrong is not None:
             return  # Who cannot tell the time judges nobody.
         if healthy and node_id != self.context.me and self.context.roster.belongs(node_id):
             self.failure_detector.suspect(node_id, reason, now)

@@ -48,7 +48,7 @@ def _inside(context: Context, state: PoolState, now: Now) -> Iterator[NodeMoved]
             node.membership is Membership.ONBOARDING and at_ms - node.membership_at_ms >= stalls_ms
         ):
             yield NodeMoved(node_id, Membership.STALLED, _why_stalled(context, node_id))
-        elif not node.eject and (why := _eject_because(state, node, at_ms)):
+        elif not node.eject and (why := _eject_because(state, node, at_ms)) is not None:
             yield NodeMoved(node_id, node.membership, why, True)
 
 
@@ -67,8 +67,8 @@ def _why_stalled(context: Context, node_id: NodeId) -> str:
     return f"no heartbeat came in {minutes} min: its agent was never met; is it running?"
 
 
-def _eject_because(state: PoolState, node: NodeRecord, at_ms: int) -> str:
-    """Why a node is to be ejected by now, or ""."""
+def _eject_because(state: PoolState, node: NodeRecord, at_ms: int) -> str | None:
+    """Why a node is to be ejected by now, or None."""
     for name, since_ms, holds, what in (
         ("eject-stalled", node.membership_at_ms, node.membership is Membership.STALLED, "stalled"),
         ("eject-dead", node.changed_at_ms, node.reachability is Reachability.DEAD, "dead"),
@@ -77,7 +77,7 @@ def _eject_because(state: PoolState, node: NodeRecord, at_ms: int) -> str:
         after_ms = EJECT_AFTER_MS[after]
         if holds and after_ms is not None and at_ms - since_ms >= after_ms:
             return f"{what} for {after}: to be ejected (`p2pool pool eject 0x{node.node_id.hex()}`)"
-    return ""
+    return None
 
 
 def _left(context: Context, state: PoolState) -> Iterator[NodeMoved]:

@@ -119,7 +119,9 @@ class Reports:
         """Only a log that goes on from another has anything to adopt."""
         root = self.context.pool_log.root
         recovered = root is not None and root.previous is not None
-        if not recovered or OrderCheck(self.context).judge(claim, by, now.wall_ms // 1000):
+        if not recovered:
+            return
+        if OrderCheck(self.context).judge(claim, by, now.wall_ms // 1000) is not None:
             return
         record = Adopted(
             node_id, claim.allocation, claim.attempt, claim.signed, claim.gpus,

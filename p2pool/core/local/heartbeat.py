@@ -60,7 +60,7 @@ class HeartbeatSender:
             return None
         state = pool_log.state
         intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
-        reason = machine.reason.encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore")
+        reason = (machine.reason or "").encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore")
         return Heartbeat(
             agent_version=context.config.agent_version,
             addresses=machine.addresses[: limits.ADDRESSES_MAX],
@@ -76,6 +76,6 @@ class HeartbeatSender:
             free=self.worker.free(machine.hardware),
             allocations=self.worker.statuses()[: limits.ALLOCATIONS_PER_HEARTBEAT_MAX],
             load=machine.load,
-            healthy=not machine.trouble,
+            healthy=machine.trouble is None,
             reason=reason,
         )

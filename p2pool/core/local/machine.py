@@ -28,9 +28,9 @@ class Machine:
     digest: Digest = Digest(b"")
     load: Load = Load()
     addresses: tuple[str, ...] = ()
-    hardware_trouble: str = ""
+    hardware_trouble: str | None = None
     notes: tuple[str, ...] = ()
-    runtime_reason: str = "the container runtime was not asked yet"
+    runtime_reason: str | None = "the container runtime was not asked yet"
 
     # --- what is observed -------------------------------------------------------------------------
 
@@ -40,12 +40,12 @@ class Machine:
             self.digest = hardware_digest(event.hardware)
         self.hardware = self.exchange.hardware = event.hardware
         self.load = event.load
-        self.hardware_trouble, self.notes = event.trouble, event.notes
+        self.hardware_trouble, self.notes = event.trouble or None, event.notes
         self.worker.gpus_lost(event.lost_gpus)
 
     def on_runtime_observed(self, event: inputs.RuntimeObserved, now: Now) -> None:
         """Whether containers can be run."""
-        self.runtime_reason = "" if event.well else event.reason or "it does not answer"
+        self.runtime_reason = None if event.well else event.reason or "it does not answer"
         self.worker.runtime(event.well, event.reason)
 
     def on_addresses_observed(self, event: inputs.AddressesObserved, now: Now) -> None:
@@ -55,8 +55,8 @@ class Machine:
     # --- what speaks against it -------------------------------------------------------------------
 
     @property
-    def trouble(self) -> str:
-        """Why no work should come here, or ""."""
+    def trouble(self) -> str | None:
+        """Why no work should come here, or None."""
         status = self.context.status
         if status.value is NodeStatus.STORE_FAILED:
             return f"cannot write: {status.reason}"
@@ -70,6 +70,6 @@ class Machine:
         return self.context.clocks.wrong or self.runtime_reason or self.hardware_trouble
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> str | None:
         """What is told of this node: its trouble, or what is wrong with a part of it."""
-        return self.trouble or " ".join(self.notes)
+        return self.trouble or " ".join(self.notes) or None

@@ -10,14 +10,15 @@ def problems(
     context: Context, machine: Machine, eligibility: LeaderEligibility, now: Now
 ) -> tuple[str, ...]:
     """What keeps this node from taking part, and who has to do what."""
-    out = [machine.trouble] if machine.trouble else []
+    trouble = machine.trouble
+    out = [trouble] if trouble is not None else []
     roster = context.roster
-    if context.leader_certificates.diverged:
+    if context.leader_certificates.diverged is not None:
         out.append(context.leader_certificates.diverged)
     if context.pool_log.leads:
         told = (context.leader_certificates.problem, context.leader_certificates.disagreement)
-        out += [problem for problem in told if problem]
-    if roster.problem:
+        out += [problem for problem in told if problem is not None]
+    if roster.problem is not None:
         out.append(f"The chain cannot be read: {roster.problem}")
     if not roster.known:
         return (*out, "The pool's roster was not read yet.")
@@ -37,7 +38,7 @@ def problems(
             f"Replacement of what ran on nodes that vanished is held: {state.held_because}. "
             f"Look at the network; it goes on in {minutes} min, or when they are back."
         )
-    out += [said for said in (context.clocks.differing, eligibility.disputed) if said]
+    out += [said for said in (context.clocks.differing, eligibility.disputed) if said is not None]
     return tuple(out)
 
 
@@ -57,14 +58,14 @@ def _why_no_leader(context: Context) -> str:
     )
 
 
-def _no_quorum(context: Context) -> str:
-    """Which voters are missing, where too few of them are connected; else nothing."""
+def _no_quorum(context: Context) -> str | None:
+    """Which voters are missing, where too few of them are connected; else None."""
     voters, peers = context.pool_log.configuration.voters, context.peers
     away = [v.node_id for v in voters if v.node_id != context.me]
     away = [node_id for node_id in away if not peers.is_connected(node_id)]
     needed = len(voters) // 2 + 1
     if not voters or len(voters) - len(away) >= needed:
-        return ""
+        return None
     named = ", ".join(f"0x{node_id.hex()}" for node_id in away)
     return (
         f"The pool has no quorum here: {len(voters) - len(away)} of {len(voters)} voters are "

@@ -111,7 +111,7 @@ class Probes:
             send, hint = self.watch.step(node_id, number, now)
             if send:
                 context.send(node_id, Ping(number))
-            if hint and not self.busy and not context.clocks.wrong:
+            if hint is not None and not self.busy and context.clocks.wrong is None:
                 hints.append((node_id, hint))
                 leader = context.leader(now)
                 if leader is not None and leader != context.me:

@@ -90,8 +90,8 @@ class Watch:
         """Nodes for which something has to be done now."""
         return tuple(n for n, w in self.watched.items() if now.mono_ms >= w.due_ms)
 
-    def step(self, node_id: NodeId, request: int, now: Now) -> tuple[bool, str]:
-        """Do what is due for a node: (whether to send a probe of this number, a hint or "")."""
+    def step(self, node_id: NodeId, request: int, now: Now) -> tuple[bool, str | None]:
+        """Do what is due for a node: (whether to send a probe of this number, a hint or None)."""
         entry = self.watched[node_id]
         if entry.request or entry.lost_ms is not None:
             entry.misses += 1
@@ -105,7 +105,7 @@ class Watch:
             entry.hinted_ms = now.mono_ms
             reason = "its connection was lost" if lost else f"{entry.misses} probes were missed"
             return True, reason
-        return True, ""
+        return True, None
 
     def wakeup_ms(self) -> int | None:
         """When something is due next."""

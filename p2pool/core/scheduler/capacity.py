@@ -35,7 +35,7 @@ class NodeOffer:
     provider: Address
     hardware: Hardware
     eligible: bool
-    reason: str = ""
+    reason: str | None = None
     well: bool = True
 
 
@@ -71,14 +71,14 @@ def order_bytes(task: Task) -> int:
 
 @attrs.define
 class NodeCapacity:
-    """One node's free resources. `closed`: why it takes nothing at all, empty where it may.
+    """One node's free resources. `closed`: why it takes nothing at all, None where it may.
 
     `gpus`: free and well, smallest first. `of_task`: copies of each task that are there, and
     `leaving`: tasks of which a copy that was lost may still be there.
     """
 
     offer: NodeOffer
-    closed: str
+    closed: str | None
     cpu_milli: int
     memory_bytes: int
     disk_bytes: int
@@ -89,9 +89,9 @@ class NodeCapacity:
     of_task: dict[TaskId, int] = attrs.field(factory=dict)
     leaving: dict[TaskId, None] = attrs.field(factory=dict)
 
-    def refusal(self, need: Demand) -> str:
-        """Why this node does not take a copy, or empty where it does."""
-        if self.closed:
+    def refusal(self, need: Demand) -> str | None:
+        """Why this node does not take a copy, or None where it does."""
+        if self.closed is not None:
             return self.closed
         if need.task_id in self.leaving:
             return "an older copy is not known to be gone from it"
@@ -115,7 +115,7 @@ class NodeCapacity:
         for port in need.ports:
             if port in self.ports:
                 return f"port {port[0]}/{port[1]} is taken"
-        return ""
+        return None
 
     def take(self, need: Demand) -> tuple[str, ...]:
         """Take a copy's share of a node that does not refuse it; the GPUs by UUID."""
@@ -194,18 +194,18 @@ def room_of(state: PoolState, offer: NodeOffer) -> NodeCapacity:
     return room
 
 
-def _closed(state: PoolState, offer: NodeOffer) -> str:
-    """Why a node takes nothing at all."""
+def _closed(state: PoolState, offer: NodeOffer) -> str | None:
+    """Why a node takes nothing at all, or None."""
     node = state.node(offer.node_id)
     if node.intent is not Intent.ELIGIBLE:
         return node.intent.name.lower()
     if node.reachability is not Reachability.HEALTHY:
         return node.reachability.name.lower()
     if not offer.eligible:
-        return _clip(offer.reason) or "not eligible"
+        return _clip(offer.reason or "") or "not eligible"
     if not offer.well:
-        return _clip(offer.reason) or "its container runtime does not answer"
-    return ""
+        return _clip(offer.reason or "") or "its container runtime does not answer"
+    return None
 
 
 def meets(offer: NodeOffer, constraint: Constraint, chooses_gpus: bool) -> bool:

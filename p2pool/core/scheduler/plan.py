@@ -178,7 +178,7 @@ class _Planner:
         for node_id, room in self.rooms.items():
             if self.placed >= limits.PLACEMENTS_PER_PLAN_MAX:
                 break
-            if node_id in there or room.refusal(need):
+            if node_id in there or room.refusal(need) is not None:
                 continue
             old = before.get(node_id)
             copy = old or Allocation(AllocationId(task.task_id, next(free)))
@@ -198,7 +198,7 @@ class _Planner:
         if room is None:
             return "its node is not in the pool"
         refusal = room.refusal(need)
-        return f"its node refuses it: {refusal}" if refusal else NEXT_TIME
+        return f"its node refuses it: {refusal}" if refusal is not None else NEXT_TIME
 
     def _give_up(self, need: Demand) -> str:
         """Why no node takes it. What is left only shrinks, so equal needs are as hopeless, unless
@@ -213,7 +213,7 @@ class _Planner:
         said: dict[str, int] = {}
         for room in self.rooms.values():
             refusal = room.refusal(need)
-            if refusal:
+            if refusal is not None:
                 said[refusal] = said.get(refusal, 0) + 1
         parts: list[str] = []
         room_bytes, left = limits.TEXT_MAX_BYTES - 100, sum(said.values())

@@ -29,7 +29,7 @@ class NodeRanking:
         for room in rooms:
             provider = room.offer.provider
             copies[provider] = copies.get(provider, 0) + room.of_task.get(need.task_id, 0)
-            if not room.refusal(need):
+            if room.refusal(need) is None:
                 self._rooms[room.offer.node_id] = room
                 self._nodes.setdefault(provider, []).append(self._rank(room))
         for ranks in self._nodes.values():
@@ -45,7 +45,7 @@ class NodeRanking:
         ranks, room = self._nodes[provider], self._rooms[node_id]
         heappop(ranks)
         gpus = room.take(self._need)
-        if not room.refusal(self._need):
+        if room.refusal(self._need) is None:
             heappush(ranks, self._rank(room))
         if ranks:
             heappush(self._providers, (copies + 1, ranks[0], provider))

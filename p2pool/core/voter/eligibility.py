@@ -31,8 +31,8 @@ class LeaderEligibility:
 
     context: Context
     removal_agreement: RemovalAgreement
-    ineligible_reason: str = ""
-    disputed: str = ""
+    ineligible_reason: str | None = None
+    disputed: str | None = None
     overrule_due_ms: int | None = None
 
     def tick(self, now: Now) -> None:
@@ -44,7 +44,7 @@ class LeaderEligibility:
         self.ineligible_reason = self._why_ineligible()
         others = len(pool_log.configuration.voters) > 1
         pool_log.raft.state.patience_ms = (
-            limits.RELUCTANT_MS if self.ineligible_reason and others else 0
+            limits.RELUCTANT_MS if self.ineligible_reason is not None and others else 0
         )
         self._look_at_leader(now)
 
@@ -52,8 +52,8 @@ class LeaderEligibility:
         """Nothing wakes a node for this alone: it is looked at in each step."""
         return None
 
-    def _why_ineligible(self) -> str:
-        """Why this node had better not lead, or ""."""
+    def _why_ineligible(self) -> str | None:
+        """Why this node had better not lead, or None."""
         context = self.context
         if context.status.silent:
             return "another agent uses its node key"
@@ -70,8 +70,9 @@ class LeaderEligibility:
         context = self.context
         raft = context.pool_log.raft
         assert raft is not None
-        leader, self.disputed = raft.state.leader, ""
-        if self.ineligible_reason or leader is None or raft.state.role is not RaftRole.FOLLOWER:
+        leader, self.disputed = raft.state.leader, None
+        follows = raft.state.role is RaftRole.FOLLOWER
+        if self.ineligible_reason is not None or leader is None or not follows:
             return
         since_ms = self.removal_agreement.out_since_ms(leader.node_id)
         if since_ms is None or leader.node_id == context.me:

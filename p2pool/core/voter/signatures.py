@@ -101,7 +101,7 @@ class VoterSignatures:
         if ours is None:
             return None
         if ours == known.state_digest:
-            context.leader_certificates.diverged = ""
+            context.leader_certificates.diverged = None
             return None
         context.log(
             Level.ERROR, "this node's state is not what the committee certifies",

@@ -53,7 +53,7 @@ class StoreCheck:
     context: Context
     since_ms: int = 0
     ask_due_ms: int = 0
-    lost: str = ""
+    lost: str | None = None
     earlier: EarlierRun | None = None
     requests: dict[int, PeerKey] = attrs.field(factory=dict)
     answered: dict[NodeId, None] = attrs.field(factory=dict)
@@ -120,7 +120,7 @@ class StoreCheck:
             if verified is not None:
                 self.show(verified, now)
         asked = self.requests.get(message.request) == sender.peer_key
-        if asked and message.log_id == self.context.pool_log.log_id and not self.lost:
+        if asked and message.log_id == self.context.pool_log.log_id and self.lost is None:
             self.answered[sender.node_id] = None
 
     # --- what is shown ----------------------------------------------------------------------------
@@ -136,14 +136,14 @@ class StoreCheck:
         if header.incarnation == config.incarnation:
             return
         self.context.note_duplicate(config.me.node_id, config.incarnation, header.sent_at_ms, now)
-        if self.lost:
+        if self.lost is not None:
             return
         ours, what = self._of_our_store(verified)
         if not ours:
             return
         if self._lives(header.sent_at_ms, now):
             self.lost = "another agent speaks for this store while this one runs: it was copied"
-        elif what:
+        elif what is not None:
             self.lost = f"this disk is an older copy of itself: {what}"
 
     def _lives(self, sent_at_ms: int, now: Now) -> bool:
@@ -167,20 +167,20 @@ class StoreCheck:
             peers.superseded = "another agent runs with this one's keys, and started later"
             self.context.log(Level.ERROR, peers.superseded, node=self.context.me.hex())
 
-    def _of_our_store(self, verified: Verified) -> tuple[bool, str]:
+    def _of_our_store(self, verified: Verified) -> tuple[bool, str | None]:
         """Whether a message was said by our store in our log, and what of it the disk forgot."""
         pool_log, me, said = self.context.pool_log, self.context.config.me, verified.message
         raft = pool_log.raft
         if raft is None or pool_log.former is not None:
-            return False, ""
+            return False, None
         s, hard = raft.state, raft.state.hard
         match said:
             case VoteAnswered() if said.voter == me and said.log_id == s.log_id:
                 if said.pre or not said.granted:
-                    return True, ""
+                    return True, None
                 return True, _vote(hard, said.term, said.candidate.store_id)
             case VoteRequested() if said.candidate == me and said.log_id == s.log_id:
-                return True, "" if said.pre else _vote(hard, said.term, me.store_id)
+                return True, None if said.pre else _vote(hard, said.term, me.store_id)
             case AppendAnswered() if said.follower == me and said.log_id == s.log_id:
                 index = said.match_index if said.ok else 0
                 return True, _entry(hard, s.log.last_index, said.term, index)
@@ -189,22 +189,22 @@ class StoreCheck:
             case Heartbeat() if said.store_id == me.store_id and said.epoch == pool_log.epoch:
                 forgot = said.applied_index > s.log.last_index or said.term > s.hard.term
                 was = f"it was at entry {said.applied_index} in term {said.term}"
-                return True, was if forgot else ""
-        return False, ""
+                return True, was if forgot else None
+        return False, None
 
     def wakeup_ms(self) -> int | None:
         """When something is due next."""
         return self.ask_due_ms if self.context.pool_log.doubted else None
 
 
-def _vote(hard: HardState, term: int, voted_for: StoreId) -> str:
-    """What a vote proves that the disk forgot, or ""."""
+def _vote(hard: HardState, term: int, voted_for: StoreId) -> str | None:
+    """What a vote proves that the disk forgot, or None."""
     forgot = term > hard.term or (term == hard.term and hard.voted_for != voted_for)
-    return f"it voted in term {term}" if forgot else ""
+    return f"it voted in term {term}" if forgot else None
 
 
-def _entry(hard: HardState, last_index: int, term: int, index: int) -> str:
-    """What an acknowledgement or an append proves that the disk forgot, or "". Within a term what
+def _entry(hard: HardState, last_index: int, term: int, index: int) -> str | None:
+    """What an acknowledgement or an append proves that the disk forgot, or None. Within a term what
     was held is held; a later term may have cut what was not committed."""
     forgot = term > hard.term or (term == hard.term and index > last_index)
-    return f"it held entry {index} in term {term}" if forgot else ""
+    return f"it held entry {index} in term {term}" if forgot else None

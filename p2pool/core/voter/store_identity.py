@@ -38,7 +38,7 @@ class StoreIdentity:
         self.context = context
         self.promise_record = PromiseRecord(context)
         self.store_check = StoreCheck(context)
-        self.renewed = ""
+        self.renewed: str | None = None
 
     def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:
         """The log was taken up from the disk: doubt it."""
@@ -57,7 +57,8 @@ class StoreIdentity:
         """What is due; and where the disk is lost, begin anew, and say so."""
         self.store_check.tick(now)
         self.promise_record.tick(now)
-        return self._renew(now) if self.store_check.lost else None
+        why = self.store_check.lost
+        return self._renew(why, now) if why is not None else None
 
     def wakeup_ms(self) -> int | None:
         """When something is due next; the record of promises is written along with others."""
@@ -71,9 +72,9 @@ class StoreIdentity:
             self.store_check.lost = why
         return discarded
 
-    def _renew(self, now: Now) -> Renewed:
+    def _renew(self, why: str, now: Now) -> Renewed:
         """Be another store from now on."""
-        why, self.store_check.lost = self.store_check.lost, ""
+        self.store_check.lost = None
         context = self.context
         old = context.config.me
         me = Voter(old.node_id, old.peer_key, StoreId(context.rng.randbytes(STORE_ID_BYTES)))
@@ -88,9 +89,9 @@ class StoreIdentity:
         return Renewed(why)
 
     @property
-    def note(self) -> str:
-        """That the store was given up, until the node takes part again; else ""."""
-        return self.renewed if self.context.pool_log.role is RaftRole.IDLE else ""
+    def note(self) -> str | None:
+        """That the store was given up, until the node takes part again; else None."""
+        return self.renewed if self.context.pool_log.role is RaftRole.IDLE else None
 
     # --- silence ----------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from p2pool.model.ports.store import Delete, PersistOp, Put
 from p2pool.model.states import AllocationState
 from p2pool.model.timing import Now
 
-Allowed = Callable[[Desired, Signers | None, int], str]
+Allowed = Callable[[Desired, Signers | None, int], str | None]
 ITEMS_TABLE = "orders"
 META_TABLE = "meta"
 TOKEN_KEY = b"worker.token"
@@ -122,7 +122,7 @@ class Worker:
             # Found running here before its order was known: it is this copy.
             item.desired, item.spec, item.token = desired, new.spec, token
             item.former, new = False, item
-        elif denied:
+        elif denied is not None:
             new.become(S.FAILED, f"not allowed: {denied}")
         new.signers = by
         self.items[key] = new

@@ -28,22 +28,22 @@ def judged(count: int, *offsets: int, at_ms: int = 0) -> ClockOffsets:
 def test_who_differs_from_most_voters_is_wrong() -> None:
     """Two of the other two, three of the other four; it says how far, and to which side."""
     assert judged(3, OFF_MS, OFF_MS).wrong == "its clock is 31 s behind most voters' clocks"
-    assert judged(5, -OFF_MS, -OFF_MS, -OFF_MS, 0).wrong.endswith("31 s ahead of most voters' "
-                                                                  "clocks")  # fmt: skip
-    assert judged(3, OFF_MS, 0).wrong == ""
-    assert judged(5, OFF_MS, OFF_MS, 0, 0).wrong == ""
+    most = judged(5, -OFF_MS, -OFF_MS, -OFF_MS, 0)
+    assert most.wrong == "its clock is 31 s ahead of most voters' clocks"
+    assert judged(3, OFF_MS, 0).wrong is None
+    assert judged(5, OFF_MS, OFF_MS, 0, 0).wrong is None
 
 
 def test_the_bound_is_that_of_messages() -> None:
     """What is taken by others is no fault."""
-    assert judged(3, limits.CLOCK_SKEW_MAX_MS, limits.CLOCK_SKEW_MAX_MS).wrong == ""
+    assert judged(3, limits.CLOCK_SKEW_MAX_MS, limits.CLOCK_SKEW_MAX_MS).wrong is None
 
 
 def test_of_two_neither_is_the_wrong_one() -> None:
     """It is said by both, and decided by nobody."""
     clocks = judged(2, OFF_MS)
-    assert clocks.wrong == ""
-    assert "31 s" in clocks.differing
+    assert clocks.wrong is None
+    assert "31 s" in str(clocks.differing)
 
 
 def test_a_delay_is_no_difference() -> None:
@@ -52,9 +52,9 @@ def test_a_delay_is_no_difference() -> None:
     for voter in V[1:3]:
         clocks.heard(voter.node_id, at(5_000).wall_ms - OFF_MS, at(5_000))
     clocks.tick(Configuration(tuple(V[:3])), at(5_000))
-    assert clocks.wrong == ""
+    assert clocks.wrong is None
     clocks.tick(Configuration(tuple(V[:3])), at(limits.CLOCK_WINDOW_MS + 2_000))
-    assert clocks.wrong != ""
+    assert clocks.wrong is not None
 
 
 def test_after_a_lag_of_our_own_nothing_counts() -> None:
@@ -62,7 +62,7 @@ def test_after_a_lag_of_our_own_nothing_counts() -> None:
     clocks = judged(3, -OFF_MS, -OFF_MS)
     clocks.lagged()
     clocks.tick(Configuration(tuple(V[:3])), at(1))
-    assert clocks.wrong == ""
+    assert clocks.wrong is None
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -47,7 +47,7 @@ class Bench:
     def __init__(self) -> None:
         self.rows: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
         self.engine: dict[tuple[AllocationId, int], ContainerStatus] = {}
-        self.refused = ""
+        self.refused: str | None = None
         self.interrupted: tuple[tuple[AllocationId, int], ...] = ()
         self.at_ms, self.index = 1_000, 0
         self.done: list[ev.WorkerEffect] = []
