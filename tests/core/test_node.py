@@ -1,11 +1,16 @@
 """The conductor's contract: one persist and it comes first, silence after a failed write."""
 
+from typing import get_type_hints
+
 import attrs
 import pytest
 
 from p2pool.core import effects as fx
 from p2pool.core import inputs
+from p2pool.core.context import Context
+from p2pool.core.leader.leader import Leader
 from p2pool.core.node import Node
+from p2pool.core.parts import Parts
 from p2pool.model.errors import StoreFailed
 from p2pool.model.ports.agent import ReadIndexCommand
 from tests.sim.world import World
@@ -89,3 +94,34 @@ def test_a_lost_quorum_is_named(world: World) -> None:
     (said,) = [p for p in node.view(later).problems if "quorum" in p]
     assert "1 of 3 voters" in said
     assert all(other.context.me.hex() in said for other in others)
+
+
+def ticking() -> list[type]:
+    """The classes of a node's parts, and of what they share, that do something by themselves."""
+    named = [*get_type_hints(Parts).values(), *get_type_hints(Context).values(), Leader]
+    return [kind for kind in named if hasattr(kind, "tick")]
+
+
+@pytest.mark.parametrize("kind", ticking(), ids=lambda kind: kind.__name__)
+def test_every_part_is_ticked_and_asked_when_next(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that is left out of the one list does nothing, and nobody notices."""
+    called: list[str] = []
+
+    def counted(name: str) -> None:
+        method = getattr(kind, name)
+
+        def counting(self: object, *given: object) -> object:
+            called.append(name)
+            return method(self, *given)
+
+        monkeypatch.setattr(kind, name, counting)
+
+    names = [name for name in ("tick", "wakeup_ms") if hasattr(kind, name)]
+    for name in names:
+        counted(name)
+    world = World(1, 1)
+    world.start(0)
+    world.run(4_000)
+    assert set(called) == set(names)
