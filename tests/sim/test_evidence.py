@@ -205,16 +205,16 @@ def test_a_made_up_proof_is_refused(
 def test_an_honest_voter_cannot_be_made_to_sign_for_two(elected: Elected) -> None:
     """It remembers on its disk whom it confirmed, whatever another says of itself in that term."""
     pool = elected.pool
-    certifying = pool.node(elected.third.number).parts.signatures
-    first = certifying.confirmed
+    signatures = pool.node(elected.third.number).parts.signatures
+    first = signatures.confirmed
     assert first is not None
     raft = pool.node(elected.third.number).context.pool_log.raft
     assert raft is not None
     point = pool.node(elected.leader.number).parts.leader.certification.questions.popitem()[1].point  # type: ignore[union-attr]
     raft.state.leader = voter(elected.liar)  # A second leader of one term, as it would seem.
     asked = attrs.evolve(point.asked, leader=voter(elected.liar), at_ms=pool.world.now().wall_ms)
-    assert not certifying._agrees(attrs.evolve(point, asked=asked), pool.world.now())
-    assert certifying.confirmed == first
+    assert not signatures._agrees(attrs.evolve(point, asked=asked), pool.world.now())
+    assert signatures.confirmed == first
     pool.world.crash(elected.third.number)
     pool.world.start(elected.third.number)
     assert pool.node(elected.third.number).parts.signatures.confirmed == first

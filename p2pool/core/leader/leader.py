@@ -192,8 +192,8 @@ class Leader:
         suspected = dict.fromkeys(self.failure_detector.suspicions, "it is under suspicion")
         unheard = dict.fromkeys(self.orders.undelivered(now), "it answers no order")
         # An order may reach the one of the two that obeys nobody, and wait there.
-        doubled = dict.fromkeys(self.context.duplicates_now(now), "two agents run with its keys")
-        return suspected | unheard | doubled
+        duplicate = dict.fromkeys(self.context.duplicates_now(now), "two agents run with its keys")
+        return suspected | unheard | duplicate
 
     def _reasons(self, state: PoolState, made: Plan) -> list[ReportApplied]:
         """Why copies wait, where that is not what was said before."""
