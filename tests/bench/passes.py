@@ -91,7 +91,7 @@ def judge(worker: Worker, event: ev.WorkerInput) -> None:
 
 def _worker(count: int, running: int) -> Worker:
     """A worker that was ordered to run so many, the first of which do not end by themselves."""
-    worker = Worker(SCOPE, lambda desired, signers, at_s: "", {name: {} for name in TABLES})
+    worker = Worker(SCOPE, lambda desired, signers, at_s: None, {name: {} for name in TABLES})
     worker.member(True)
     worker.runtime(True, "")
     desired = tuple(_desired(n, "sleep 1000" if n < running else "true") for n in range(count))

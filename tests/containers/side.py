@@ -53,7 +53,7 @@ class Side:
         self.disk = disk
         self.observed: list[RuntimeObserved] = []
         self._scope = scope
-        self.worker = Worker(scope, lambda d, s, t: "", disk.rows, keep_ms=0)
+        self.worker = Worker(scope, lambda d, s, t: None, disk.rows, keep_ms=0)
         self.worker.member(True)
         self._send, self._receive = trio.open_memory_channel[ev.WorkerInput | RuntimeObserved](
             limits.INPUT_QUEUE_MAX

@@ -28,7 +28,8 @@ class FakeLoop:
     def __init__(self, state: Any, *items: Attempt) -> None:
         worker = SimpleNamespace(items={item.key: item for item in items})
         context = SimpleNamespace(pool_log=SimpleNamespace(state=state))
-        self.node = SimpleNamespace(worker=worker, context=context)
+        parts = SimpleNamespace(worker=worker)
+        self.node = SimpleNamespace(parts=parts, context=context)
         self.told: list[Any] = []
 
     async def put(self, event: Any) -> None:
