@@ -146,7 +146,7 @@ def test_a_lost_connection_hints_unless_it_comes_back() -> None:
     watch.lost(A, Now(3_000, 0))
     watch.connected(A)
     watch.heard(A, Now(3_100, 0))
-    assert watch.step(A, 2, Now(5_100, 0)) == (True, "")
+    assert watch.step(A, 2, Now(5_100, 0)) == (True, None)
 
 
 def test_only_the_next_few_of_the_ring_are_watched() -> None:
