@@ -28,7 +28,7 @@ from p2pool.codec.entries import Record
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.committee_chain import incomplete, open_link
-from p2pool.core.readings import CertificationPoint
+from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NoLeader, Overloaded, Refusal
 from p2pool.model.log.certificates import LeaderCertificate, Link

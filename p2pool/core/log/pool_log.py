@@ -26,15 +26,16 @@ from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.fsm.state import PoolState, from_bytes
 from p2pool.core.log import epoch_recovery
+from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.log.snapshot_check import state_in
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import RaftState, Ready
-from p2pool.core.readings import CertificationPoint, Readings, point_of
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, Malformed
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
+from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
 from p2pool.model.messages.queries import SnapshotRequested, StateAnswered, StateRequested
 from p2pool.model.messages.raft import AppendRequested, SnapshotSent
@@ -59,7 +60,7 @@ COMMIT_KEY = b"log.commit"
 
 
 @attrs.define
-class PoolLog(Readings):
+class PoolLog:
     """Log and state of one node. What steps want done is collected until it is taken."""
 
     me: Voter
@@ -92,6 +93,85 @@ class PoolLog(Readings):
     def __attrs_post_init__(self) -> None:
         """A replica of its own chance, so that reads do not move elections."""
         self.following = Quarantine(LogFetcher(Random(self.rng.randrange(2**32))))
+
+    # --- what it says of itself -------------------------------------------------------------------
+
+    @property
+    def held_log(self) -> StoredLog | None:
+        """The log that the disk holds: the former one until the new one has begun."""
+        if self.former is not None:
+            return self.former
+        if self.raft is None or self.root is None or self.raft.state.log.last_index == 0:
+            return None
+        assert self.state is not None
+        return StoredLog(self.root, self.raft, self.state)
+
+    @property
+    def commit_index(self) -> int:
+        """How far the log is known to be committed."""
+        return self.raft.state.commit_index if self.raft is not None else 0
+
+    @property
+    def last_index(self) -> int:
+        """Index of the last entry held, committed or not."""
+        return self.raft.state.log.last_index if self.raft is not None else 0
+
+    @property
+    def applied_index(self) -> int:
+        """How far it is applied."""
+        return self.state.applied_index if self.state is not None else 0
+
+    @property
+    def term(self) -> int:
+        """The term that this node is in."""
+        # Of a log that has not begun here no term is kept, so none is told.
+        return self.raft.state.hard.term if self.raft is not None and self.former is None else 0
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the log, 0 without one."""
+        return self.root.epoch if self.root is not None else 0
+
+    @property
+    def role(self) -> RaftRole:
+        """Role in the log."""
+        return self.raft.state.role if self.raft is not None else RaftRole.IDLE
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node leads and has applied an entry of its own term."""
+        raft = self.raft
+        if raft is None or raft.state.role is not RaftRole.LEADER or self.state is None:
+            return False
+        return self.state.applied_term == raft.state.hard.term
+
+    @property
+    def leader(self) -> NodeId | None:
+        """The leader as Raft knows it; None for one that is no participant."""
+        if self.raft is None or self.raft.state.leader is None:
+            return None
+        return self.raft.state.leader.node_id
+
+    @property
+    def chain(self) -> CommitteeChain:
+        """The voters and their certificates as applied; before anything came, the founder."""
+        state = self.state if self.former is None else None
+        if state is not None and state.chain.epoch == self.epoch != 0:
+            return state.chain
+        root = self.root
+        if root is None:
+            return CommitteeChain()
+        return CommitteeChain(root.epoch, (Voter(root.founder, root.peer_key, root.store_id),))
+
+    @property
+    def log_id(self) -> Digest | None:
+        """The log's name, None without one."""
+        return self.raft.state.log_id if self.raft is not None else None
+
+    @property
+    def configuration(self) -> Configuration:
+        """The committee in force."""
+        return self.raft.state.configuration if self.raft is not None else Configuration(())
 
     # --- life of a log ----------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from p2pool.codec.digests import committee_hash
 from p2pool.core.effects import Level, Persist, Seal
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.inputs import Sealed
-from p2pool.core.readings import CertificationPoint
+from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId
