@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from p2pool.core.effects import AdmitPeer, Level
-from p2pool.core.follower import replica
 from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.inputs import Received
@@ -252,7 +251,8 @@ class Dispatch:
         self.node.proofs.announced(said, sender, event.enclosed, now)
         if not context.certified.leads(sender, said.term, now):
             return  # It may say so; it is no leader to us without proof.
-        replica.heard(ledger, said, context.roster.size(), context.peers.key_of(sender), now)
+        key = context.peers.key_of(sender)
+        self.node.replica.announced(said, context.roster.size(), key, now)
         state = ledger.state
         same = state is not None and state.applied_index == said.commit_index
         same = same and ledger.former is None
@@ -325,7 +325,7 @@ class Dispatch:
         number = context.last_request + 1
         leader = context.certified.leader(now)
         leads = leader.peer_key if leader is not None else None
-        ask = replica.answered(context.ledger, answer, sender.peer_key, number, leads, now)
+        ask = self.node.replica.answered(answer, sender.peer_key, number, leads, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)

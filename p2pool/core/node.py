@@ -17,9 +17,9 @@ from p2pool.core import inputs, outbox
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.dispatch import Dispatch
 from p2pool.core.effects import AnyEffect, Level, Persist, Reply
-from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.follower.order_check import OrderCheck
+from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.heartbeats import Heartbeats
@@ -62,6 +62,7 @@ class Node:
         """Come back from the disk."""
         rng = Random(seed)
         ledger = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
+        self.replica = FollowerReplica.of(ledger)
         peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
         beats = Heartbeats(Random(rng.randrange(2**32)))
         self.context = Context(
@@ -72,7 +73,7 @@ class Node:
         self.rights = OrderCheck(self.context)
         self.worker = Worker(scope, self.rights.judge, restored.tables, config.ended_keep_ms)
         self.neighbours = PeerExchange(self.context, Watch(config.me.node_id))
-        self.asks = ClientRequests(self.context)
+        self.asks = ClientRequests(self.context, self.replica)
         self.logs_held = LogSurvey(self.context)
         self.succession = LeaderEligibility(self.context, RemovalAgreement(self.context))
         self.leader: Leader | None = None
@@ -200,7 +201,7 @@ class Node:
     def start_anew(self, why: str, now: Now) -> bool:
         """What this node holds of the log is not what the committee has: it is fetched anew, by
         another store, for this one may have promised what it does not hold."""
-        thrown = catchup.discard(self.context.ledger, now)
+        thrown = self.replica.discard(now)
         if thrown:
             self.oneself.probation.lost = why
         return thrown
@@ -238,7 +239,7 @@ class Node:
         context = self.context
         peers = tuple(key for key, _ in context.peers.connected_members())
         number, members = context.last_request + 1, context.roster.size()
-        ask = catchup.ask(context.ledger, number, peers, members, now)
+        ask = self.replica.ask(number, peers, members, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)
@@ -275,7 +276,7 @@ class Node:
         dues: list[int | None] = [
             ledger.wakeup_ms,
             self.oneself.probation.wakeup_ms(),
-            ledger.replica.wakeup_ms() if ledger.fetches else None,
+            self.replica.wakeup_ms(),
             self.leader.wakeup_ms() if self.leader is not None and ledger.leads else None,
             self.neighbours.wakeup_ms(),
             self.asks.wakeup_ms(),

@@ -105,7 +105,7 @@ class Checks:
                 raise Violation(f"two leaders in term {ledger.term}")
             self._complete(ledger.raft.state)
         seen = self.seen.setdefault(m.number, Seen())
-        if seen.life != (life := (m.life, name, ledger.discarded_ms)):
+        if seen.life != (life := (m.life, name, m.node.replica.discarded_ms)):
             seen = self.seen[m.number] = Seen(life)
         token = m.node.worker.high_water
         if token < max(seen.token, self.obeyed.get(m.store_id, ZERO_TOKEN)):

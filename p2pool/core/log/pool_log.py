@@ -1,7 +1,7 @@
 """The pool's log as this node holds it, and the state that it gives.
 
 Intuition: every node holds the same log by the same code. A participant (voter or learner) gets its
-entries from the leader by Raft; any other fetches committed ones from its peers (`core.replica`).
+entries from the leader by Raft; any other fetches committed ones from its peers.
 Either way what is committed is applied here, in order, once, and nowhere else.
 
 Invariants: there is no log without a root record of finalized blocks; only a higher epoch replaces
@@ -20,15 +20,13 @@ import attrs
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.digests import configuration_hash, log_id
 from p2pool.codec.entries import decode_snapshot
-from p2pool.core.follower.fetcher import LogFetcher
-from p2pool.core.follower.quarantine import Quarantine
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link
-from p2pool.core.fsm.state import PoolState, from_bytes
+from p2pool.core.fsm.state import NO_HISTORY, PoolState, from_bytes
 from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
-from p2pool.core.log.snapshot_check import state_in
+from p2pool.core.log.snapshot_check import readable, state_in
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import RaftState, Ready
 from p2pool.model import limits
@@ -61,7 +59,10 @@ COMMIT_KEY = b"log.commit"
 
 @attrs.define
 class PoolLog:
-    """Log and state of one node. What steps want done is collected until it is taken."""
+    """Log and state of one node. What steps want done is collected until it is taken.
+
+    `beginnings`: how often it was begun, so that who follows it sees that it is another one.
+    """
 
     me: Voter
     pool: PoolRef
@@ -74,8 +75,7 @@ class PoolLog:
     doubted: bool = False
     refusal: str = ""
     state: PoolState | None = None
-    following: Quarantine = attrs.field(init=False)
-    discarded_ms: int | None = None
+    beginnings: int = 0
     persist: list[PersistOp] = attrs.field(factory=list)
     deferred: list[PersistOp] = attrs.field(factory=list)
     send: list[tuple[PeerKey, Message]] = attrs.field(factory=list)
@@ -89,10 +89,6 @@ class PoolLog:
     unread_entries: int = 0
     held: bool = False
     to_tell: dict[NodeId, None] = attrs.field(factory=dict)
-
-    def __attrs_post_init__(self) -> None:
-        """A replica of its own chance, so that reads do not move elections."""
-        self.following = Quarantine(LogFetcher(Random(self.rng.randrange(2**32))))
 
     # --- what it says of itself -------------------------------------------------------------------
 
@@ -249,7 +245,7 @@ class PoolLog:
         rng = Random(self.rng.randrange(2**32))
         timing = TIMINGS[self.profile]
         self.raft = Raft(self.me, name, timing, kept, rng, configuration_hash, now, self._sound)
-        self.following.follow(name, self.raft.state.commit_index)
+        self.beginnings += 1
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -354,17 +350,45 @@ class PoolLog:
         assert self.raft is not None
         self.absorb(self.raft.read(request, now))
 
-    # --- follower replica -------------------------------------------------------------------------
-
-    @property
-    def replica(self) -> LogFetcher:
-        """What is fetched of peers."""
-        return self.following.replica
+    # --- for a node that is no participant --------------------------------------------------------
 
     @property
     def fetches(self) -> bool:
         """Whether this node takes committed entries from its peers, being no participant."""
         return self.raft is not None and self.raft.state.role is RaftRole.IDLE
+
+    @property
+    def history(self) -> Digest:
+        """The hash over all entries that are applied here; nothing is of a log not begun."""
+        begun = self.state if self.former is None else None
+        return begun.history if begun is not None else NO_HISTORY
+
+    def adopt(self, entries: tuple[Entry, ...]) -> None:
+        """Take committed entries that somebody vouches for."""
+        assert self.raft is not None
+        self.absorb(self.raft.adopt(entries))
+
+    def adopt_snapshot(self, data: bytes, giver: PeerKey) -> bool:
+        """Take a committed snapshot; False where there is no state in it: a mistake or a lie, which
+        on the disk would end this agent at each start."""
+        assert self.raft is not None
+        if not readable(data, self.pool, self.epoch):
+            self.refused.append(giver)
+            return False
+        self.absorb(self.raft.adopt_snapshot(data))
+        return True
+
+    def discard(self, now: Now) -> bool:
+        """Begin the same log anew with nothing in it; False for a participant, and for one that
+        holds nothing of it yet."""
+        raft, root = self.raft, self.root
+        if not self.fetches or raft is None or root is None or self.former is not None:
+            return False
+        name, hard = raft.state.log_id, raft.state.hard
+        self.persist += [*self.opening(root, name), SaveHardState(name, hard)]
+        self.state = PoolState(self.pool, root.epoch)
+        self.begin(RaftRestored(hard), now)
+        return True
 
     def answer(self, asked: StateRequested | SnapshotRequested) -> StateAnswered | None:
         """What we hold of the log that a peer asks for; None when it is not ours."""

@@ -18,7 +18,7 @@ from p2pool.codec.digests import task_id
 from p2pool.codec.entries import encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
-from p2pool.core.follower import replica
+from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.permissions import may
 from p2pool.core.fsm.requests import find_applied, refusal
 from p2pool.core.inputs import Asked
@@ -89,6 +89,7 @@ class ClientRequests:
     """All requests under way at one node."""
 
     context: Context
+    replica: FollowerReplica
     pending: dict[int, PendingRequest] = attrs.field(factory=dict)
 
     # --- where they come from ---------------------------------------------------------------------
@@ -336,7 +337,7 @@ class ClientRequests:
         if item.signed is not None:
             item.wait_until_ms = min(item.deadline_ms, now.mono_ms + limits.CATCH_UP_WAIT_MS)
         holder = self.context.peers.key_of(done.leader) if done.leader is not None else None
-        replica.want(self.context.ledger, done.index, holder, self.context.roster.size(), now)
+        self.replica.want(done.index, holder, self.context.roster.size(), now)
 
     def _caught_up(self, index: int) -> bool:
         return self.context.ledger.applied_index >= index
