@@ -11,7 +11,7 @@ any log. CheckQuorum: a leader that has not heard a majority for the longest tim
 """
 
 from p2pool.core.raft import quorum, snapshot
-from p2pool.core.raft.progress import Leaving, Progress
+from p2pool.core.raft.progress import Leaving, Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
@@ -78,9 +78,6 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
     _append(s, to, previous, previous_term, entries)
     if entries:
         progress.sent(entries[-1].index, sum(len(e.body) for e in entries))
-        if not progress.probing:
-            # Ahead of the answer: each entry travels once, unless the follower says it is lost.
-            progress.next_index = entries[-1].index + 1
 
 
 def _append(
@@ -184,7 +181,7 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
     progress.answered_round = max(progress.answered_round, m.round)
     if not m.ok:
         # One that refuses where it agreed before is asked again at the next interval, not at once.
-        if progress.sending is None and _backed_up(s, m, progress):
+        if progress.state is not ProgressState.SNAPSHOT and _backed_up(s, m, progress):
             send(s, m.follower, even_empty=True)
         return
     _agreed(s, m.match_index, progress)
@@ -203,10 +200,7 @@ def _agreed(s: RaftState, match_index: int, progress: Progress) -> None:
         if held or match_index >= sending.index:
             progress.installed(match_index)
         return
-    progress.freed(match_index)
-    progress.match_index = match_index
-    progress.next_index = max(progress.next_index, match_index + 1)
-    progress.probing = False
+    progress.agreed(match_index)
 
 
 def _let_go(s: RaftState, m: AppendAnswered) -> bool:
@@ -238,7 +232,7 @@ def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
     wanted = max(progress.match_index + 1, wanted, 1)
     if wanted >= progress.next_index:
         return False
-    progress.probe(wanted)
+    progress.refused(wanted)
     return True
 
 

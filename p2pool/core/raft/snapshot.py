@@ -77,9 +77,8 @@ def weigh(s: RaftState) -> None:
 def begin(s: RaftState, progress: Progress) -> None:
     """A follower lacks what is compacted away: it gets the newest snapshot."""
     assert s.snapshot is not None, "a compacted log has a snapshot"
-    progress.probe(progress.match_index + 1)
-    progress.sending = Sending(s.snapshot_index, s.snapshot_term, s.snapshot)
-    progress.sending.waited = limits.SNAPSHOT_RESEND_AFTER_APPENDS
+    due = limits.SNAPSHOT_RESEND_AFTER_APPENDS
+    progress.compacted(Sending(s.snapshot_index, s.snapshot_term, s.snapshot, waited=due))
 
 
 def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
