@@ -118,9 +118,13 @@ class Dispatch:
             self._hello(message, event, now)
             return
         sender = Sender(
-            header.node_id, header.peer_key, header.incarnation, event.signers,
-            event.verified.sealed, event.enclosed,
-        )  # fmt: skip
+            node_id=header.node_id,
+            peer_key=header.peer_key,
+            incarnation=header.incarnation,
+            signers=event.signers,
+            sealed=event.verified.sealed,
+            enclosed=event.enclosed,
+        )
         member = self.context.roster.belongs(header.node_id)
         kind = type(message)
         if header.peer_key == self.context.config.me.peer_key:
@@ -312,7 +316,13 @@ class Dispatch:
 
     def _verified(self, message: m.Message, sender: Sender) -> m.Verified:
         """The message as it was opened."""
-        header = m.Header(sender.node_id, sender.peer_key, sender.incarnation, 0, 0)
+        header = m.Header(
+            node_id=sender.node_id,
+            peer_key=sender.peer_key,
+            incarnation=sender.incarnation,
+            sequence=0,
+            sent_at_ms=0,
+        )
         return m.Verified(header, m.Channel.RAFT, message, sender.sealed)
 
     def _state_asked(self, asked: Any, sender: Sender, now: Now) -> None:

@@ -66,7 +66,13 @@ class Node:
         peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
         beats = Heartbeats(Random(rng.randrange(2**32)))
         self.context = Context(
-            config, rng, ledger, Roster(), peers, beats, ClockOffsets(config.me.node_id)
+            config=config,
+            rng=rng,
+            ledger=ledger,
+            roster=Roster(),
+            peers=peers,
+            beats=beats,
+            clocks=ClockOffsets(config.me.node_id),
         )
         self.context.started_ms = now.mono_ms
         scope = RuntimeScope(config.pool, config.me.node_id)

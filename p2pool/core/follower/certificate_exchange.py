@@ -132,6 +132,10 @@ class CertificateExchange:
         context.tell(
             peer_key,
             CertificatesAnswered(
-                asked.request, proof.log_id, chain, proof.certificate, proof.votes
+                request=asked.request,
+                log_id=proof.log_id,
+                chain=chain,
+                certificate=proof.certificate,
+                votes=proof.votes,
             ),
         )

@@ -13,4 +13,10 @@ def leader_proof(context: Context, now: Now) -> LeaderProof | None:
     known = certified.fresh(now)
     if known is None:
         return LeaderProof(ledger.log_id, ledger.root, ledger.chain)
-    return LeaderProof(ledger.log_id, ledger.root, ledger.chain, known.signatures, certified.votes)
+    return LeaderProof(
+        log_id=ledger.log_id,
+        root=ledger.root,
+        chain=ledger.chain,
+        certificate=known.signatures,
+        votes=certified.votes,
+    )

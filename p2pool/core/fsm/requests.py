@@ -150,12 +150,12 @@ def apply_request(changes: Changes, record: RequestApplied) -> None:
 
 def _submit(changes: Changes, record: RequestApplied, name: TaskId) -> None:
     kept = TaskRecord(
-        name,
-        record.signed,
-        record.signer,
-        record.grantor,
-        changes.index,
-        changes.state.log_time_ms,
+        task_id=name,
+        signed=record.signed,
+        signer=record.signer,
+        grantor=record.grantor,
+        index=changes.index,
+        submitted_at_ms=changes.state.log_time_ms,
     )
     tasks.add(changes, kept, Task(kept, parse_spec(record.signed.request.spec_json)))
 

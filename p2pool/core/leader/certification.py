@@ -132,9 +132,15 @@ class Certification:
         point, log_id = gathering.point, self.context.ledger.log_id
         assert log_id is not None
         ours = CertificateSigned(
-            log_id, point.term, point.asked.leader, word.voter, committee_hash(point.voters),
-            point.index, point.state_digest, point.asked.at_ms,
-        )  # fmt: skip
+            log_id=log_id,
+            term=point.term,
+            leader=point.asked.leader,
+            voter=word.voter,
+            committee_hash=committee_hash(point.voters),
+            commit_index=point.index,
+            state_digest=point.state_digest,
+            time_ms=point.asked.at_ms,
+        )
         if word != ours:
             if attrs.evolve(word, state_digest=ours.state_digest) == ours:
                 self._disagrees(word)

@@ -234,7 +234,15 @@ def offers(
             continue
         doubt = doubts.get(member.node_id, "")
         reason = doubt or _unusable_because(context, state, member, now)
-        out.append(NodeOffer(member.node_id, member.provider, hardware, not reason, reason))
+        out.append(
+            NodeOffer(
+                node_id=member.node_id,
+                provider=member.provider,
+                hardware=hardware,
+                eligible=not reason,
+                reason=reason,
+            )
+        )
     return tuple(out)
 
 

@@ -232,14 +232,14 @@ class Leader:
         self.announced_ms, self.announced_index = now.mono_ms, ledger.commit_index
         self.context.publish(
             Announcement(
-                ledger.raft.state.log_id,
-                ledger.epoch,
-                self.term,
-                state.applied_index,
-                state.digest(),
-                certificate,
-                votes,
-                state.history,
+                log_id=ledger.raft.state.log_id,
+                epoch=ledger.epoch,
+                term=self.term,
+                commit_index=state.applied_index,
+                state_digest=state.digest(),
+                certificate=certificate,
+                votes=votes,
+                history=state.history,
             )
         )
 

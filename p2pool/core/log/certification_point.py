@@ -34,4 +34,12 @@ def point_of(entry: Entry, state: PoolState, chain: CommitteeChain) -> list[Cert
     except Malformed:
         return []
     assert isinstance(asked, Certify)
-    return [CertificationPoint(entry.index, entry.term, asked, chain.voters, state.digest())]
+    return [
+        CertificationPoint(
+            index=entry.index,
+            term=entry.term,
+            asked=asked,
+            voters=chain.voters,
+            state_digest=state.digest(),
+        )
+    ]

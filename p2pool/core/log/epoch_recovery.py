@@ -123,7 +123,12 @@ def base(me: Voter, root: RootRecord, name: Digest, held: StoredLog, now: Now) -
     state.begin_epoch(root.epoch, max(now.wall_ms, state.log_time_ms))
     state.chain = CommitteeChain(root.epoch, (me,))
     snapshot = Snapshot(
-        name, index, term, state.log_time_ms, Configuration((me,)), state.to_bytes()
+        log_id=name,
+        index=index,
+        term=term,
+        last_proposed_at_ms=state.log_time_ms,
+        configuration=Configuration((me,)),
+        state=state.to_bytes(),
     )
     # Terms go on, so that nobody who reads a log across epochs sees one fall.
     return RaftRestored(HardState(term, me.store_id), encode_snapshot(snapshot))

@@ -484,8 +484,24 @@ def answer_of(s: RaftState, asked: StateRequested | SnapshotRequested) -> StateA
         if asked.from_index < s.commit_index:
             held = s.log.after(asked.from_index)
             entries = tuple(e for e in held if e.index <= s.commit_index)
-        return StateAnswered(asked.request, s.log_id, s.commit_index, entries, 0, 0, b"")
+        return StateAnswered(
+            request=asked.request,
+            log_id=s.log_id,
+            commit_index=s.commit_index,
+            entries=entries,
+            snapshot_total_bytes=0,
+            snapshot_offset=0,
+            snapshot=b"",
+        )
     offset = 0 if isinstance(asked, StateRequested) else asked.offset
     whole = s.snapshot or b""
     part = whole[offset : offset + limits.SNAPSHOT_CHUNK_BYTES]
-    return StateAnswered(asked.request, s.log_id, s.commit_index, (), len(whole), offset, part)
+    return StateAnswered(
+        request=asked.request,
+        log_id=s.log_id,
+        commit_index=s.commit_index,
+        entries=(),
+        snapshot_total_bytes=len(whole),
+        snapshot_offset=offset,
+        snapshot=part,
+    )

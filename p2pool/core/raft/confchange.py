@@ -44,7 +44,13 @@ def followers(s: RaftState) -> tuple[FollowerProgress, ...]:
         p = s.progress_of(voter) or Progress(1)
         installing = p.state is ProgressState.SNAPSHOT
         seen.append(
-            FollowerProgress(voter, p.match_index, p.heard_ms, caught_up(s, voter), installing)
+            FollowerProgress(
+                voter=voter,
+                match_index=p.match_index,
+                heard_ms=p.heard_ms,
+                caught_up=caught_up(s, voter),
+                installing=installing,
+            )
         )
     return tuple(seen)
 

@@ -35,19 +35,34 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
     s.votes, s.grants, s.releases = {s.me.store_id: True}, {}, {}
     if not pre:
         own = VoteAnswered(
-            s.log_id, term, s.me, s.me, s.log.last_index, s.log.last_term,
-            s.hash_of(s.configuration), False, True, "",
-        )  # fmt: skip
+            log_id=s.log_id,
+            term=term,
+            candidate=s.me,
+            voter=s.me,
+            last_index=s.log.last_index,
+            last_term=s.log.last_term,
+            configuration_hash=s.hash_of(s.configuration),
+            pre=False,
+            granted=True,
+            reason="",
+        )
         s.out.seal.append(own)
     for voter in s.configuration.voters:
         if voter != s.me:
             s.tell(
                 voter,
                 VoteRequested(
-                    s.log_id, term, s.me, voter, s.log.last_index, s.log.last_term,
-                    s.hash_of(s.configuration), pre, transfer,
+                    log_id=s.log_id,
+                    term=term,
+                    candidate=s.me,
+                    voter=voter,
+                    last_index=s.log.last_index,
+                    last_term=s.log.last_term,
+                    configuration_hash=s.hash_of(s.configuration),
+                    pre=pre,
+                    transfer=transfer,
                 ),
-            )  # fmt: skip
+            )
     return _count(s, now)
 
 
@@ -176,10 +191,18 @@ def _answer(s: RaftState, m: VoteRequested, granted: bool, reason: str) -> None:
     s.tell(
         m.candidate,
         VoteAnswered(
-            s.log_id, term, m.candidate, s.me, m.last_index, m.last_term,
-            m.configuration_hash, m.pre, granted, reason,
+            log_id=s.log_id,
+            term=term,
+            candidate=m.candidate,
+            voter=s.me,
+            last_index=m.last_index,
+            last_term=m.last_term,
+            configuration_hash=m.configuration_hash,
+            pre=m.pre,
+            granted=granted,
+            reason=reason,
         ),
-    )  # fmt: skip
+    )
 
 
 def _plausible(s: RaftState, candidate: Voter) -> bool:

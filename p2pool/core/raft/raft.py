@@ -62,7 +62,15 @@ class Raft:
     ) -> None:
         """Come back from the disk as one that rests; nothing is committed beyond the snapshot.
         `sound` judges each snapshot that a leader sends."""
-        s = RaftState(me, log_id, timing, rng, hash_of, hard=restored.hard, sound=sound)
+        s = RaftState(
+            me=me,
+            log_id=log_id,
+            timing=timing,
+            rng=rng,
+            hash_of=hash_of,
+            hard=restored.hard,
+            sound=sound,
+        )
         if restored.snapshot is not None:
             snapshots.load(s, restored.snapshot)
         s.log.restore(s.snapshot_index, s.snapshot_term, restored.entries)
@@ -91,7 +99,7 @@ class Raft:
         assert s.log.last_index == 0, "an empty log is founded, no other"
         kind, body = encode_body(Configuration((s.me,)))
         s.save_hard(1, s.me.store_id)
-        s.append((Entry(1, 1, kind, now.wall_ms, body),))
+        s.append((Entry(index=1, term=1, kind=kind, proposed_at_ms=now.wall_ms, body=body),))
         s.last_proposed_at_ms = now.wall_ms
         s.role = s.resting_role()
         return self._done()
@@ -319,7 +327,13 @@ class Raft:
         # The leader's clock made monotone is the only time that replicated state knows.
         last_ms = s.log.entries[-1].proposed_at_ms if s.log.entries else 0
         s.last_proposed_at_ms = max(now.wall_ms, s.last_proposed_at_ms, last_ms)
-        entry = Entry(s.log.last_index + 1, s.hard.term, kind, s.last_proposed_at_ms, body)
+        entry = Entry(
+            index=s.log.last_index + 1,
+            term=s.hard.term,
+            kind=kind,
+            proposed_at_ms=s.last_proposed_at_ms,
+            body=body,
+        )
         s.append((entry,))
         return entry
 

@@ -90,10 +90,17 @@ def _append(
     s.tell(
         to,
         AppendRequested(
-            s.log_id, s.hard.term, s.me, to, previous, previous_term, s.commit_index,
-            s.round, entries,
+            log_id=s.log_id,
+            term=s.hard.term,
+            leader=s.me,
+            follower=to,
+            previous_index=previous,
+            previous_term=previous_term,
+            commit_index=s.commit_index,
+            round=s.round,
+            entries=entries,
         ),
-    )  # fmt: skip
+    )
 
 
 def dismiss(s: RaftState, old: Configuration, now: Now) -> None:
@@ -162,7 +169,17 @@ def _answer(
 ) -> None:
     s.tell(
         m.leader,
-        AppendAnswered(s.log_id, s.hard.term, m.leader, s.me, m.round, ok, match, conflict, term),
+        AppendAnswered(
+            log_id=s.log_id,
+            term=s.hard.term,
+            leader=m.leader,
+            follower=s.me,
+            round=m.round,
+            ok=ok,
+            match_index=match,
+            conflict_index=conflict,
+            conflict_term=term,
+        ),
     )
 
 

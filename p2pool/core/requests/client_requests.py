@@ -104,7 +104,14 @@ class ClientRequests:
         deadline_ms = now.mono_ms + min(asked.deadline_ms, limits.REQUEST_DEADLINE_MS)
         signed = request.signed if isinstance(request, SubmitCommand) else None
         self._add(
-            PendingRequest(self.context.request(), origin, deadline_ms, signed, asked.signers), now
+            PendingRequest(
+                number=self.context.request(),
+                origin=origin,
+                deadline_ms=deadline_ms,
+                signed=signed,
+                signers=asked.signers,
+            ),
+            now,
         )
 
     def forwarded(
@@ -130,7 +137,9 @@ class ClientRequests:
         number = self.context.request()
         deadline_ms = now.mono_ms + limits.FORWARD_DEADLINE_MS
         origin = Remote(peer_key, request, via)
-        new = PendingRequest(number, origin, deadline_ms, signed, signers)
+        new = PendingRequest(
+            number=number, origin=origin, deadline_ms=deadline_ms, signed=signed, signers=signers
+        )
         held = sum(isinstance(p.origin, Remote) and p.origin.peer_key == peer_key
                    for p in self.pending.values())  # fmt: skip
         if held >= limits.FORWARDS_PER_PEER_MAX:
@@ -325,7 +334,13 @@ class ClientRequests:
     def _accepted(self, name: TaskId, index: int, duplicate: bool = False) -> Accepted:
         """Accepted by us as leader; alone in the committee, nobody else holds it yet."""
         replicated = len(self.context.ledger.configuration.voters) > 1
-        return Accepted(name, index, self.context.me, replicated, duplicate)
+        return Accepted(
+            task_id=name,
+            index=index,
+            leader=self.context.me,
+            replicated=replicated,
+            duplicate=duplicate,
+        )
 
     def _accept(self, item: PendingRequest, done: Accepted, now: Now) -> None:
         """Answer a peer at once; a local reader once this node holds what was accepted."""
@@ -378,13 +393,13 @@ class ClientRequests:
             answer = ReadIndexAnswered(origin.request, good.index if good else -1, leader)
         else:
             answer = ForwardAnswered(
-                origin.request,
-                good.task_id if good else NO_TASK,
-                good.index if good else 0,
-                error.code if error else "",
-                error.message if error else "",
-                error.hint if error else "",
-                leader,
+                request=origin.request,
+                task_id=good.task_id if good else NO_TASK,
+                accepted_index=good.index if good else 0,
+                code=error.code if error else "",
+                message=error.message if error else "",
+                hint=error.hint if error else "",
+                leader=leader,
             )
         self.context.tell(origin.peer_key, answer)
 
