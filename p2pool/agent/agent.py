@@ -83,7 +83,13 @@ class Agent:
         self.gate = Ingress(
             self.pool, self.node.context.peers.key_of, inbound.worth, inbound.of_the_pool
         )
-        self.sealer = Sealer(self.pool, node_id, me.peer_key, restored.incarnation, self.key)
+        self.sealer = Sealer(
+            pool=self.pool,
+            node_id=node_id,
+            peer_key=me.peer_key,
+            incarnation=restored.incarnation,
+            signing_key=self.key,
+        )
         self.binding = self._bind()
         self.wiring = EffectRunner(self.node, self.sealer)
         self.loop = Loop(self.node, store, self.wiring.carry)
@@ -154,7 +160,15 @@ class Agent:
         at = config.chain.addresses
         rpc = Rpc.to(config.chain.id, config.chain.endpoints)
         chain = PoolContracts(
-            rpc, Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
+            rpc,
+            Addresses(
+                network=at.network,
+                pool=at.pool,
+                registry=at.registry,
+                stakes=at.stake,
+                domains=at.domains,
+                token=at.token,
+            ),
         )
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
         settings = ApiSettings(
