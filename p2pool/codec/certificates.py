@@ -20,7 +20,7 @@ from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import Evidence, LeaderCertificate, Link
-from p2pool.model.log.raft import Voter
+from p2pool.model.log.raft import Voter, majority
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Verified
@@ -31,7 +31,7 @@ Opened = Sequence[Verified | None]
 
 def quorum_of(voters: Sequence[Voter]) -> int:
     """How many voters are a majority."""
-    return len(voters) // 2 + 1
+    return majority(len(voters))
 
 
 def said_by(verified: Verified, voter: Voter) -> bool:

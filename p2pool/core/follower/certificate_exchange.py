@@ -24,6 +24,7 @@ from p2pool.core.fsm.committee_chain import newest
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.log.raft import majority
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.timing import Now
@@ -114,7 +115,7 @@ class CertificateExchange:
         said = [b.heartbeat for n in others if (b := context.beats.newest.get(n)) is not None]
         epoch = context.ledger.epoch
         named = sum(beat.leader == node_id and beat.epoch == epoch for beat in said)
-        return 2 * named > len(others)
+        return named >= majority(len(others))
 
     def asked(self, peer_key: PeerKey, asked: CertificatesRequested, now: Now) -> None:
         """Hand out what we hold: to a member all of it, to a guest the newest changes, and to all

@@ -14,6 +14,7 @@ from p2pool.core.peers.exchange import PeerExchange
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.core.worker.worker import Worker
 from p2pool.model.ids import Digest
+from p2pool.model.log.raft import majority
 from p2pool.model.machine.hardware import Hardware, Load
 from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.timing import Now
@@ -165,7 +166,7 @@ class Machine:
         voters, peers = self.context.ledger.configuration.voters, self.context.peers
         away = [v.node_id for v in voters if v.node_id != self.context.me]
         away = [node_id for node_id in away if not peers.is_connected(node_id)]
-        needed = len(voters) // 2 + 1
+        needed = majority(len(voters))
         if not voters or len(voters) - len(away) >= needed:
             return ""
         named = ", ".join(f"0x{node_id.hex()}" for node_id in away)

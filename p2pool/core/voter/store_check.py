@@ -27,7 +27,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.log.raft import HardState
+from p2pool.model.log.raft import HardState, majority
 from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.messages.queries import StoreSeenAnswered, StoreSeenRequested
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
@@ -106,7 +106,7 @@ class StoreCheck:
         if not voters:
             return bool(self.answered)
         of_us = any(v.node_id == me for v in voters)
-        need = len(voters) // 2 + 1 - of_us
+        need = majority(len(voters)) - of_us
         if need == 0:
             return bool(self.answered) or waited_ms >= limits.PROBATION_ALONE_MS
         count = sum(v.node_id in self.answered for v in voters)

@@ -21,6 +21,11 @@ class Voter:
     store_id: StoreId
 
 
+def majority(count: int) -> int:
+    """How many of so many voters are a quorum: any two quorums have a voter in common."""
+    return count // 2 + 1
+
+
 @attrs.frozen
 class Configuration:
     """Voters and learners, each sorted by node id."""
