@@ -15,13 +15,12 @@ Invariants: nothing here is applied, kept on the disk or shown; what waits is of
 on what is committed here, is bounded in bytes and in time. Source: design, section 7.
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.core.follower.fetcher import LogFetcher
 from p2pool.core.fsm.state import history_after
 from p2pool.model import limits
+from p2pool.model.bounded import BoundedDict
 from p2pool.model.ids import Digest, PeerKey
 from p2pool.model.log.raft import Entry
 from p2pool.model.timing import Now
@@ -42,9 +41,13 @@ class Quarantine:
     """What waits, what was vouched for (a hash at an index), and who has lied, until when."""
 
     fetcher: LogFetcher
-    vouched_history: "OrderedDict[int, Digest]" = attrs.field(factory=OrderedDict)
+    vouched_history: BoundedDict[int, Digest] = attrs.field(
+        factory=lambda: BoundedDict(limits.HISTORIES_KEPT_MAX)
+    )
     waiting: UnverifiedEntries | None = None
-    distrusted: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
+    distrusted: BoundedDict[PeerKey, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
+    )
 
     def clear(self) -> None:
         """Another log, or the same one anew: nothing that was said of the last one counts."""
@@ -103,10 +106,7 @@ class Quarantine:
 
     def vouch(self, index: int, history: Digest) -> None:
         """A certified leader says what the history is at an index."""
-        self.vouched_history[index] = history
-        self.vouched_history.move_to_end(index)
-        while len(self.vouched_history) > limits.HISTORIES_KEPT_MAX:
-            self.vouched_history.popitem(last=False)
+        self.vouched_history.renew(index, history)
 
     def prove(self, history: Digest, now: Now) -> tuple[Entry, ...]:
         """What of the waiting entries is vouched for, given the history before the first."""
@@ -130,7 +130,4 @@ class Quarantine:
         """It is not asked for a while; the leader is asked next, for perhaps it was not its lie."""
         self.waiting = None
         self.fetcher.distrust(peer_key, now)
-        self.distrusted[peer_key] = now.mono_ms + limits.DISTRUSTED_MS
-        self.distrusted.move_to_end(peer_key)
-        while len(self.distrusted) > limits.PEER_BOOK_MAX:
-            self.distrusted.popitem(last=False)
+        self.distrusted.renew(peer_key, now.mono_ms + limits.DISTRUSTED_MS)
