@@ -124,7 +124,7 @@ def test_a_full_book_displaces_the_one_that_failed_most_never_a_bootstrap_node()
         peers.dial_failed(key(number), 0)
     peers.connected(key(2))
     assert peers.learn(key(4), at(4))
-    assert [peer.peer_key for peer in peers.known()] == [key(2), key(4)]
+    assert [n for n in range(1, 5) if peers.addresses(key(n))] == [1, 2, 4]
     peers.connected(key(4))
     assert not peers.learn(key(5), at(5))
     assert len(peers) == 3
@@ -137,5 +137,5 @@ def test_the_bounds_hold_whatever_is_learnt(told: list[tuple[int, int]]) -> None
     for number, address in told:
         peers.learn(key(number), at(address))
     assert len(peers) <= 5
-    assert OWN not in [peer.peer_key for peer in peers.known()]
-    assert all(len(peer.addresses) <= ADDRESSES_MAX for peer in peers.known())
+    assert peers.addresses(OWN) == ()
+    assert all(len(peers.addresses(key(number))) <= ADDRESSES_MAX for number in range(13))

@@ -145,11 +145,6 @@ class Heartbeats:
         """Whether a node was heard whose hardware record must be asked for."""
         return node_id in self.newest and self.hardware_of(node_id) is None
 
-    def forget(self, node_id: NodeId) -> None:
-        """A node left the pool."""
-        self.newest.pop(node_id, None)
-        self.hardware.pop(node_id, None)
-
     def sealed(self) -> tuple[bytes, ...]:
         """The newest heartbeats, for a newcomer, newest first, in at most half a frame."""
         out: list[bytes] = []

@@ -86,7 +86,6 @@ class PoolLog:
     unreadable: list[int] = attrs.field(factory=list)
     points: list[CertificationPoint] = attrs.field(factory=list)
     refused: list[PeerKey] = attrs.field(factory=list)
-    unread_entries: int = 0
     held: bool = False
     to_tell: dict[NodeId, None] = attrs.field(factory=dict)
 
@@ -437,7 +436,6 @@ class PoolLog:
             events = apply_entry(self.state, entry)
         except Malformed:
             # Committed in a form that this version cannot read: nothing, on every replica alike.
-            self.unread_entries += 1
             events = apply(self.state, entry, None)
         if entry.kind == EntryKind.CERTIFY:
             self.points += point_of(entry, self.state, self.chain)

@@ -264,10 +264,6 @@ class Raft:
         """All other participants as this leader sees them, voters first; empty when it is none."""
         return confchange.followers(self.state)
 
-    def caught_up(self, voter: Voter) -> bool:
-        """Whether a participant holds all but the last few entries of this leader's log."""
-        return confchange.caught_up(self.state, voter)
-
     def retime(self, timing: Timing) -> Ready:
         """Another timing profile is in force: a deadline that was drawn by a faster one moves."""
         s = self.state

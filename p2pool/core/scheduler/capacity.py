@@ -27,8 +27,7 @@ HostPort = tuple[int, str]
 class NodeOffer:
     """One node as the leader knows it.
 
-    `eligible` False, with the reason: roster, health, intent or runtime say no. `well` False: its
-    container runtime does not answer for now. `reason` is for people.
+    `eligible` False, with the reason for people: roster, health, intent or runtime say no.
     """
 
     node_id: NodeId
@@ -36,7 +35,6 @@ class NodeOffer:
     hardware: Hardware
     eligible: bool
     reason: str = ""
-    well: bool = True
 
 
 @attrs.frozen
@@ -209,8 +207,6 @@ def _closed(state: PoolState, offer: NodeOffer) -> str:
         return node.reachability.name.lower()
     if not offer.eligible:
         return _clip(offer.reason) or "not eligible"
-    if not offer.well:
-        return _clip(offer.reason) or "its container runtime does not answer"
     return ""
 
 
