@@ -259,7 +259,7 @@ class Dispatch:
         self.node.replica.announced(said, context.roster.size(), key, now)
         state = ledger.state
         same = state is not None and state.applied_index == said.commit_index
-        same = same and ledger.former is None
+        same = same and ledger.previous_epoch is None
         if same and state is not None and state.digest() != said.state_digest:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=said.commit_index

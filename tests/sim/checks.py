@@ -132,7 +132,7 @@ class Checks:
     def _log(self, name: Digest, ledger: PoolLog, seen: Seen, number: int) -> None:
         assert ledger.raft is not None
         commit_index, applied_index = ledger.commit_index, ledger.applied_index
-        held = ledger.former is None
+        held = ledger.previous_epoch is None
         if commit_index < seen.commit_index or (held and applied_index < seen.applied_index):
             raise Violation(f"the commit index of node {number} falls")
         seen.commit_index = commit_index
@@ -140,8 +140,8 @@ class Checks:
         for entry in log.between(max(seen.checked_index, log.base_index) + 1, commit_index):
             self._choose((name, entry.index), entry, ledger.term)
         seen.checked_index = commit_index
-        state = ledger.state
-        if state is None or ledger.former is not None or applied_index == seen.applied_index:
+        state = ledger.state if ledger.previous_epoch is None else None
+        if state is None or applied_index == seen.applied_index:
             return  # Of the log before a recovery, until that of this one is there.
         seen.applied_index = applied_index
         if applied_index % DIGEST_EVERY == 0:

@@ -76,7 +76,7 @@ class Recovering(Pool):
     def led_in(self, epoch: int) -> bool:
         """Whether all that run follow one leader of an epoch, and hold its state."""
         ledgers = [self.node(n).context.ledger for n in self.alive()]
-        good = all(ledger.epoch == epoch and ledger.former is None for ledger in ledgers)
+        good = all(ledger.epoch == epoch and ledger.previous_epoch is None for ledger in ledgers)
         return good and any(ledger.leads for ledger in ledgers)
 
     def containers(self) -> dict[tuple[int, str, int], int]:

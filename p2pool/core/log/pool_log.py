@@ -1,15 +1,15 @@
 """The pool's log as this node holds it, and the state that it gives.
 
 Intuition: every node holds the same log by the same code. A participant (voter or learner) gets its
-entries from the leader by Raft; any other fetches committed ones from its peers.
-Either way what is committed is applied here, in order, once, and nowhere else.
+entries from the leader by Raft; any other fetches committed ones from its peers. Either way what is
+committed is applied here, in order, once, and nowhere else.
 
 Invariants: there is no log without a root record of finalized blocks; only a higher epoch replaces
 it, or a later record of the same one; exactly the identity that the record names founds it, and
-only when it begins it. The log of an earlier record is `former` until the first of the new one is
-here: it takes part in nothing, is shown as what was known last, and stays on the disk, so that a
-record that nobody can found loses nothing. How far the log was known to be committed is written
-along with whatever else is written, so that a restart does not begin with an old state.
+only when it begins it. The log of an earlier record is `previous_epoch` until the first of the new
+one is here: it takes part in nothing, is shown as what was known last, and stays on the disk, so
+that a record that nobody can found loses nothing. How far the log was known to be committed is
+written along with whatever else is written, so that a restart does not begin with an old state.
 Source: design, section 7.
 """
 
@@ -71,7 +71,7 @@ class PoolLog:
     root: RootRecord | None = None
     root_block: int = 0
     raft: Raft | None = None
-    former: StoredLog | None = None
+    previous_epoch: StoredLog | None = None
     doubted: bool = False
     refusal: str = ""
     state: PoolState | None = None
@@ -93,9 +93,9 @@ class PoolLog:
 
     @property
     def held_log(self) -> StoredLog | None:
-        """The log that the disk holds: the former one until the new one has begun."""
-        if self.former is not None:
-            return self.former
+        """The log that the disk holds: the previous one until the new one has begun."""
+        if self.previous_epoch is not None:
+            return self.previous_epoch
         if self.raft is None or self.root is None or self.raft.state.log.last_index == 0:
             return None
         assert self.state is not None
@@ -120,7 +120,8 @@ class PoolLog:
     def term(self) -> int:
         """The term that this node is in."""
         # Of a log that has not begun here no term is kept, so none is told.
-        return self.raft.state.hard.term if self.raft is not None and self.former is None else 0
+        begun = self.raft is not None and self.previous_epoch is None
+        return self.raft.state.hard.term if self.raft is not None and begun else 0
 
     @property
     def epoch(self) -> int:
@@ -150,7 +151,7 @@ class PoolLog:
     @property
     def chain(self) -> CommitteeChain:
         """The voters and their certificates as applied; before anything came, the founder."""
-        state = self.state if self.former is None else None
+        state = self.state if self.previous_epoch is None else None
         if state is not None and state.chain.epoch == self.epoch != 0:
             return state.chain
         root = self.root
@@ -195,16 +196,16 @@ class PoolLog:
         `refusal` why not."""
         if root is None or not self._replaces(root, block):
             return False
-        self.former = self.held_log
+        self.previous_epoch = self.held_log
         self.root, self.root_block, self.refusal, self.deferred = root, block, "", []
         self.profile = Profile.DEFAULT
         if root.founder == self.me.node_id:
-            self.refusal = epoch_recovery.refusal(self.me, root, self.former)
+            self.refusal = epoch_recovery.refusal(self.me, root, self.previous_epoch)
         name = log_id(self.pool, root)
-        if root.founder == self.me.node_id and not self.refusal and self.former is not None:
-            self._refound(root, name, self.former, now)
+        if root.founder == self.me.node_id and not self.refusal and self.previous_epoch is not None:
+            self._refound(root, name, self.previous_epoch, now)
             return True
-        if self.former is None:
+        if self.previous_epoch is None:
             self.persist += self.opening(root, name)
             self.state = PoolState(self.pool, root.epoch)
         self.begin(RaftRestored(), now)
@@ -232,7 +233,7 @@ class PoolLog:
         assert kept.snapshot is not None
         self.persist += self.opening(root, name)
         self.persist += [SaveHardState(name, kept.hard), SaveSnapshot(kept.snapshot)]
-        self.former = None
+        self.previous_epoch = None
         self.state = from_bytes(decode_snapshot(kept.snapshot).state)
         self.begin(kept, now)
         self._keep_time()
@@ -243,14 +244,15 @@ class PoolLog:
         name = log_id(self.pool, self.root)
         rng = Random(self.rng.randrange(2**32))
         timing = TIMINGS[self.profile]
-        self.raft = Raft(self.me, name, timing, kept, rng, configuration_hash, now, self._sound)
+        self.raft = Raft(self.me, name, timing, kept, rng, configuration_hash, now, self._is_valid)
         self.beginnings += 1
 
     # --- steps ------------------------------------------------------------------------------------
 
     def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> None:
         """A frame of Raft's, in the envelope that it came in (votes are kept in theirs)."""
-        if self.former is not None and not isinstance(frame, (AppendRequested, SnapshotSent)):
+        begins = isinstance(frame, (AppendRequested, SnapshotSent))
+        if self.previous_epoch is not None and not begins:
             return  # Nothing of the new log is here: there is nothing to vote on, or to lead.
         if self.raft is not None and not self.doubted:
             self.absorb(self.raft.receive(frame, sender, now, sealed))
@@ -278,7 +280,7 @@ class PoolLog:
         s = self.raft.state
         self.me = me
         self.persist += [RenewStore(me.store_id)]
-        if self.former is None:
+        if self.previous_epoch is None:
             self.persist.append(SaveHardState(s.log_id, HardState()))
         kept = RaftRestored(HardState(), s.snapshot, tuple(s.log.entries))
         committed = s.commit_index
@@ -329,20 +331,20 @@ class PoolLog:
         assert self.raft is not None
         self.absorb(self.raft.transfer(to, now))
 
-    def overrule(self, now: Now) -> None:
-        """Campaign although a leader is heard (`Raft.overrule`)."""
+    def force_campaign(self, now: Now) -> None:
+        """Campaign although a leader is heard (`Raft.force_campaign`)."""
         assert self.raft is not None
-        self.absorb(self.raft.overrule(now))
+        self.absorb(self.raft.force_campaign(now))
 
     def resign(self, now: Now) -> None:
-        """Lead no more, without an heir."""
+        """Lead no more, without a transferee."""
         assert self.raft is not None
         self.absorb(self.raft.resign(now))
 
-    def urge(self, now: Now) -> None:
+    def broadcast_commit(self, now: Now) -> None:
         """As leader, have all apply at once what is committed."""
         if self.raft is not None:
-            self.absorb(self.raft.urge(now))
+            self.absorb(self.raft.broadcast_commit(now))
 
     def read(self, request: int, now: Now) -> None:
         """Ask for an index at which a read is consistent; told in `readable` or `unreadable`."""
@@ -359,7 +361,7 @@ class PoolLog:
     @property
     def history(self) -> Digest:
         """The hash over all entries that are applied here; nothing is of a log not begun."""
-        begun = self.state if self.former is None else None
+        begun = self.state if self.previous_epoch is None else None
         return begun.history if begun is not None else NO_HISTORY
 
     def adopt(self, entries: tuple[Entry, ...]) -> None:
@@ -381,7 +383,7 @@ class PoolLog:
         """Begin the same log anew with nothing in it; False for a participant, and for one that
         holds nothing of it yet."""
         raft, root = self.raft, self.root
-        if not self.fetches or raft is None or root is None or self.former is not None:
+        if not self.fetches or raft is None or root is None or self.previous_epoch is not None:
             return False
         name, hard = raft.state.log_id, raft.state.hard
         self.persist += [*self.opening(root, name), SaveHardState(name, hard)]
@@ -395,15 +397,15 @@ class PoolLog:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _sound(self, snapshot: Snapshot) -> bool:
+    def _is_valid(self, snapshot: Snapshot) -> bool:
         return state_in(snapshot, self.pool, self.epoch) is not None
 
     def absorb(self, out: Ready) -> None:
         """Keep what a step wants done, and apply what it committed."""
-        if self.former is None:
+        if self.previous_epoch is None:
             self.persist += out.persist
         else:
-            self._leave_former(out)
+            self._leave_previous_epoch(out)
         self.send += out.send
         self.seal += out.seal
         self.readable += out.readable
@@ -416,8 +418,8 @@ class PoolLog:
             self._apply(entry)
         self._compact()
 
-    def _leave_former(self, out: Ready) -> None:
-        """Give the former log up for the first of the new one; a term alone is no reason to."""
+    def _leave_previous_epoch(self, out: Ready) -> None:
+        """Give the previous log up for the first of the new one; a term alone is no reason to."""
         self.deferred += out.persist
         begun = any(isinstance(o, AppendEntries) for o in out.persist)
         if not begun and out.installed is None:
@@ -425,7 +427,7 @@ class PoolLog:
         assert self.root is not None
         assert self.raft is not None
         self.persist += [*self.opening(self.root, self.raft.state.log_id), *self.deferred]
-        self.former, self.deferred = None, []
+        self.previous_epoch, self.deferred = None, []
         self.state = PoolState(self.pool, self.root.epoch)
 
     def _apply(self, entry: Entry) -> None:
@@ -467,7 +469,7 @@ class PoolLog:
         """What is to be made durable; how far the log is committed goes along."""
         taken, self.persist = self.persist, []
         if taken and self.raft is not None:
-            raft = self.former.raft if self.former is not None else self.raft
+            raft = self.previous_epoch.raft if self.previous_epoch is not None else self.raft
             index = raft.state.commit_index
             taken.append(Put(META_TABLE, COMMIT_KEY, index.to_bytes(8, "big")))
         return taken

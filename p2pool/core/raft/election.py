@@ -25,7 +25,7 @@ REMOVED = "a committed change removed it"
 def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
     """Ask for votes; True when our own is enough (a committee of one)."""
     assert s.is_voter
-    s.leader, s.overruling = None, transfer
+    s.leader, s.forcing = None, transfer
     s.restart_election_timer(now)
     if pre:
         s.role, term = RaftRole.PRE_CANDIDATE, s.hard.term + 1
@@ -66,7 +66,7 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
     return _count(s, now)
 
 
-def leaves_it(s: RaftState, now: Now) -> bool:
+def defers_campaign(s: RaftState, now: Now) -> bool:
     """Whether one that had better not lead gives the others more time to elect somebody."""
     return now.mono_ms - s.led_ms < s.patience_ms
 
@@ -81,9 +81,9 @@ def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
     heard = s.leader_heard_ms
     fresh_ms = s.timing.election_timeout_min_ms
     led = heard is not None and now.mono_ms - heard < fresh_ms
-    # Only a leader's own voter is told to overrule it.
-    overrules = m.transfer and m.candidate in s.configuration.voters
-    if (led or s.role is RaftRole.LEADER) and not overrules and m.term > s.hard.term:
+    # Only a leader's own voter campaigns over it when told to.
+    forces = m.transfer and m.candidate in s.configuration.voters
+    if (led or s.role is RaftRole.LEADER) and not forces and m.term > s.hard.term:
         _answer(s, m, False, "a leader is heard")
         return
     if m.pre:
@@ -126,9 +126,9 @@ def answered(s: RaftState, m: VoteAnswered, now: Now, sealed: bytes = b"") -> bo
     return _count(s, now)
 
 
-def forsaken(s: RaftState, now: Now) -> None:
+def leaderless_timeout(s: RaftState, now: Now) -> None:
     """A learner that no leader has spoken to for long looks for the log elsewhere."""
-    if s.role is RaftRole.LEARNER and now.mono_ms >= s.forsaken_ms:
+    if s.role is RaftRole.LEARNER and now.mono_ms >= s.leaderless_ms:
         s.released_at = s.configuration_index
         s.role = s.resting_role()
 
@@ -178,7 +178,7 @@ def _count(s: RaftState, now: Now) -> bool:
     if result is not quorum.VoteResult.WON:
         return False
     if s.role is RaftRole.PRE_CANDIDATE:
-        return campaign(s, False, now, transfer=s.overruling)
+        return campaign(s, False, now, transfer=s.forcing)
     s.role, s.leader = RaftRole.LEADER, s.me
     s.quorum_check_ms = now.mono_ms + s.timing.election_timeout_max_ms
     s.progress = {v.store_id: Progress(s.log.last_index + 1) for v in s.others()}

@@ -24,7 +24,7 @@ from p2pool.model.timing import Now
 def broadcast(s: RaftState, now: Now) -> None:
     """Send to every participant what it lacks, or an empty append to keep authority."""
     s.append_due_ms = now.mono_ms + s.timing.append_interval_ms
-    s.swept_round = s.round
+    s.last_read_round = s.round
     for one in [one for one in s.leaving if now.mono_ms >= one.deadline_ms]:
         _forget(s, one)
     for voter in s.audience():
@@ -47,9 +47,9 @@ def tell_commit(s: RaftState, to: tuple[NodeId, ...]) -> None:
             send(s, voter, even_empty=True)
 
 
-def sweep(s: RaftState) -> None:
+def read_round(s: RaftState) -> None:
     """One frame to each voter now, whose answers confirm the reads that were asked before it."""
-    s.swept_round = s.round
+    s.last_read_round = s.round
     for voter in s.others():
         if voter in s.configuration.voters:
             send(s, voter, even_empty=True)
@@ -103,7 +103,7 @@ def _append(
     )
 
 
-def dismiss(s: RaftState, old: Configuration, now: Now) -> None:
+def notify_removed(s: RaftState, old: Configuration, now: Now) -> None:
     """After a change: who is in it no more is told so, for a while; then it is forgotten."""
     group = s.others()
     deadline_ms = now.mono_ms + 2 * s.timing.election_timeout_max_ms

@@ -158,7 +158,8 @@ def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
     except Malformed:
         return False
     said = (s.log_id, m.last_index, m.last_term)
-    if (snapshot.log_id, snapshot.index, snapshot.term) != said or not s.sound(snapshot):
+    found = (snapshot.log_id, snapshot.index, snapshot.term)
+    if found != said or not s.snapshot_validator(snapshot):
         return False
     put_in_place(s, snapshot, data)
     return True

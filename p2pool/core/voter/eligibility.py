@@ -95,4 +95,4 @@ class LeaderEligibility:
             return
         self.overrule_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
         self.context.log(Level.WARNING, "the leader is out of the pool: it is overruled")
-        self.context.ledger.overrule(now)
+        self.context.ledger.force_campaign(now)

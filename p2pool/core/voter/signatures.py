@@ -90,7 +90,7 @@ class VoterSignatures:
             if to != self.signed:
                 self.signed = to
                 if ledger.leads:
-                    ledger.urge(now)
+                    ledger.broadcast_commit(now)
                 self._sign_link(link, now)
         self.context.certified.again(ledger.chain, ledger.log_id, now)
 
@@ -123,7 +123,7 @@ class VoterSignatures:
         current = point.term == ledger.term and ledger.raft is not None
         leading = self.node.leader
         if current and leading is not None and point.asked.leader == me:
-            ledger.urge(now)
+            ledger.broadcast_commit(now)
             leading.certificates.asked(point)
         if current and me in point.voters and self._agrees(point, now):
             assert ledger.log_id is not None

@@ -177,7 +177,7 @@ class StoreCheck:
         """Whether a message was said by our store in our log, and what of it the disk forgot."""
         ledger, me, said = self.context.ledger, self.context.config.me, verified.message
         raft = ledger.raft
-        if raft is None or ledger.former is not None:
+        if raft is None or ledger.previous_epoch is not None:
             return False, ""
         s, hard = raft.state, raft.state.hard
         match said:
