@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pool.drivers.net.events import KnownPeer
@@ -131,6 +131,7 @@ def test_a_full_book_displaces_the_one_that_failed_most_never_a_bootstrap_node()
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 40)), max_size=200))
+@settings(deadline=None)
 def test_the_bounds_hold_whatever_is_learnt(told: list[tuple[int, int]]) -> None:
     """Never more peers or addresses than allowed, and never ourselves."""
     peers = book(max_peers=5)
