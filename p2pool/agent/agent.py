@@ -104,7 +104,11 @@ class Agent:
         self.logs = LogStreams(
             self.node, self.runtime, self.sealer, lambda: self.network, self.task_metrics
         )
-        self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
+        self.metrics = Metrics(
+            lambda: self.loop.steps,
+            lambda: self.loop.queued,
+            enabled=config.metrics.enabled,
+        )
         self.metrics.add("network", lambda: self.network.counters)
         self.metrics.add("gate", lambda: self.gate.counters)
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
