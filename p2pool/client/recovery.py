@@ -1,9 +1,9 @@
 """What a recovery goes on from: chosen from the logs that agents say they hold, with reasons.
 
 Intuition: the longest log, by (last term, last index), of the newest epoch holds every entry that
-was committed and survives anywhere (`core.recovery` says why). Everything else here is about not
-doing it by mistake: while a quorum lives it mends itself, a record that was written a moment ago
-wants time, and a log that is not the longest loses what the longest has.
+was committed and survives anywhere (`core.log.epoch_recovery` says why). Everything else here is
+about not doing it by mistake: while a quorum lives it mends itself, a record that was written a
+moment ago wants time, and a log that is not the longest loses what the longest has.
 
 Pure: what the agents and the chain said goes in, a proposal or a refusal comes out.
 """

@@ -6,7 +6,7 @@ EdDSA over the Sig_structure, whose external data are the canonical CBOR of
     ["p2pool/1", chain id, contract, pool id, node id, purpose]
 Purpose is the name of the message's class. So a signature holds for one pool, one node and one kind
 of message, on whatever channel it travels; nothing signed elsewhere with the key can be taken for
-it. The payload is `codec.messages`.
+it. The payload is `codec.payloads`.
 
 Order of checks: size, canonical form, header, who and what, signature, and only then the fields:
 whoever is blamed for a bad field has signed it. What is not checked here: whether the key is that

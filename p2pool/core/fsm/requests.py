@@ -1,8 +1,8 @@
 """Signed requests as the log applies them: one line of a table for each action.
 
-The rights were judged by the leader before it proposed (`core.rights`), and are judged again by
-each node before it starts anything. Here a request counts once, by its request id, and only within
-its own time, so that ids need not be kept for ever.
+The rights were judged by the leader before it proposed (`core.fsm.permissions`), and are judged
+again by each node before it starts anything. Here a request counts once, by its request id, and
+only within its own time, so that ids need not be kept for ever.
 
 `spec_json` of `set` is `{"value": "..."}`; of `revoke` `{"beforeS": n, "stopRunning": bool}`, both
 keys optional (now, false).

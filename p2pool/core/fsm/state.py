@@ -1,7 +1,7 @@
 """The replicated state: tasks, allocations, nodes, settings, revocations, requests applied.
 
 Intuition: the state is what the log says, nothing else. One owner holds it and changes it only
-through `core.pool.apply`; everybody else reads. Records in it are frozen, so a reader that took
+through `core.fsm.apply`; everybody else reads. Records in it are frozen, so a reader that took
 one out keeps what it saw.
 
 Invariants: a GPU has one holder at most (`holders`); an allocation that was lost keeps its GPUs
@@ -280,7 +280,7 @@ class PoolState:
         ]
         return tuple(held + strays)
 
-    # --- changing: for `core.pool.apply` alone --------------------------------------------------
+    # --- changing: for `core.fsm.apply` alone --------------------------------------------------
 
     def put(self, allocation: Allocation) -> None:
         """Store a copy and keep the index by node true."""
@@ -332,7 +332,7 @@ class PoolState:
             del self._on_node[node_id]
 
     def begin_epoch(self, epoch: int, at_ms: int) -> None:
-        """Become what another epoch begins with: for `core.recovery` alone."""
+        """Become what another epoch begins with: for `core.log.epoch_recovery` alone."""
         self.epoch, self.recovered_at_ms, self._digest = epoch, at_ms, None
 
     # --- bytes ----------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """A leader's care for the committee: it looks, proposes the next change, hands leadership on.
 
-Intuition: what is to change is decided by `leading.committee` from what the leader sees: who
+Intuition: what is to change is decided by `leader.reconfiguration` from what the leader sees: who
 answers its appends, who is healthy and eligible, who shows which disk. A voter that the chain has
-put out goes only when a majority of the other voters has read the same (`core.confirmations`), and
-one such voter a minute, so that no single endpoint takes a committee apart. The log's own word
-needs nobody to confirm it: a banned voter goes.
+put out goes only when a majority of the other voters has read the same
+(`voter.removal_agreement`), and one such voter a minute, so that no single endpoint takes a
+committee apart. The log's own word needs nobody to confirm it: a banned voter goes.
 
 A leader that is drained, banned, out of the pool or wrong of clock hands leadership to a voter that
 is none of that. One that is out hands it only to a voter that has read the same: else leadership

@@ -10,7 +10,7 @@ its log may have been acknowledged to a client by voters that are lost. The long
 term, last index), holds every entry that was committed and survives anywhere: the leader of its
 last term had all that was committed before (Raft, 5.4.3), and within a term logs are prefixes of
 one another. Entries that only lost voters held are lost; containers that run are adopted by their
-signed submissions (`core.pool.adoption`).
+signed submissions (`core.fsm.adoption`).
 
 Invariants: a log that is held is given up only for the first entries of the next one, so a record
 that nobody can found loses nothing; where the record does not fit, the founder refuses and says

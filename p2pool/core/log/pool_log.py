@@ -269,7 +269,7 @@ class PoolLog:
             self.absorb(self.raft.tick(now))
 
     def take_part(self, now: Now) -> None:
-        """The disk is found to be what it was (`core.probation`): vote and acknowledge by it."""
+        """The disk is found to be what it was (`voter.store_check`): vote and acknowledge by it."""
         self.doubted = False
         if self.raft is not None:
             self.raft.state.restart_election_timer(now)

@@ -6,7 +6,7 @@ other: it follows, acknowledges, votes. But it leaves campaigning to the others,
 without a leader; if by then nobody leads, nobody else could, and it does. So a log whose voters are
 all out goes on.
 
-A leader that is out hands leadership on (`leading.committee`). One whose endpoint stands still or
+A leader that is out hands leadership on (`leader.committee`). One whose endpoint stands still or
 lies does not know that it is out: when a majority of the other voters has read so, and for half a
 minute, one of them campaigns although a leader is heard. Where the two of a committee of two have
 read the opposite of each other nobody can tell who is lied to: that is said, and nothing is done.

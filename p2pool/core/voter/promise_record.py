@@ -4,7 +4,7 @@ Intuition: a disk that was restored from a backup, or a copy of one, does not kn
 since. Those to whom it was promised do: the newest vote that it granted or asked for, the newest
 append that it acknowledged or sent, and the heartbeat in which it was furthest, each in the
 envelope that it signed. So the word of a peer is never taken for it, only its own
-(`core.probation` judges what is shown).
+(`voter.store_check` judges what is shown).
 
 Invariants: kept for participants of the log that this node holds, and for no other; written down
 now and then, so that a peer that restarted remembers too. Source: design, sections 4 and 7.

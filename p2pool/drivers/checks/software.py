@@ -1,7 +1,7 @@
 """Whether what runs containers is there, new enough, and gives them the GPUs.
 
 The engine's own word first (version, API, cgroups, storage driver), then a probe inside a container
-(`containers.probing`). A probe that cannot be made, for want of an image, is a warning: tasks bring
+(`docker.probe`). A probe that cannot be made, for want of an image, is a warning: tasks bring
 images of their own.
 """
 
