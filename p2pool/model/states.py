@@ -217,12 +217,8 @@ class RaftRole(IntEnum):
     LEADER = 5
 
 
-# Two tables, not one: members of different IntEnums with one number are the same key of a dict.
 MEMBERSHIP_DEADLINES: Mapping[Membership, tuple[MembershipEvent, int]] = {
     Membership.ONBOARDING: (MembershipEvent.ONBOARDING_EXPIRED, limits.ONBOARDING_STALL_MS),
-}
-REACHABILITY_DEADLINES: Mapping[Reachability, tuple[ReachabilityEvent, int]] = {
-    Reachability.UNREACHABLE: (ReachabilityEvent.UNREACHABLE_EXPIRED, limits.DEAD_AFTER_MS),
 }
 """The event that ends a state, and after how many milliseconds. An invitation ends when its invite
 expires; the other states last as long as the chain, the owner or the node itself has them last."""

@@ -13,7 +13,6 @@ from p2pool.model.states import (
     MEMBERSHIP,
     MEMBERSHIP_DEADLINES,
     REACHABILITY,
-    REACHABILITY_DEADLINES,
     TERMINAL_ALLOCATION_STATES,
     AllocationState,
     Intent,
@@ -104,10 +103,6 @@ def test_deadlines_lead_out() -> None:
     for state, (event, after_ms) in MEMBERSHIP_DEADLINES.items():
         assert advance(MEMBERSHIP, state, event) not in (None, state)
         assert after_ms > 0
-    for silent, (expiry, after_ms) in REACHABILITY_DEADLINES.items():
-        assert advance(REACHABILITY, silent, expiry) not in (None, silent)
-        assert after_ms > 0
-    assert set(REACHABILITY_DEADLINES) == {Reachability.UNREACHABLE}
     invited = advance(MEMBERSHIP, Membership.INVITED, MembershipEvent.INVITE_EXPIRED)
     assert invited is Membership.APPLICANT
 

@@ -19,7 +19,6 @@ from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.states import (
     INTENT,
     REACHABILITY,
-    REACHABILITY_DEADLINES,
     TERMINAL_ALLOCATION_STATES,
     AllocationState,
     Intent,
@@ -190,9 +189,10 @@ def _reachability_event(
     """What happened to a node that is not reached, and why the log is to say so."""
     if node.reachability in GONE and _heard_since(context, node, now):
         return ReachabilityEvent.HEARD, "heard again"
-    expiry, after_ms = REACHABILITY_DEADLINES.get(node.reachability, (None, 0))
-    if expiry is not None and at_ms - node.changed_at_ms >= after_ms:
-        return expiry, f"unreachable for a day: {node.reason}"[: limits.NAME_MAX_BYTES]
+    unreachable = node.reachability is Reachability.UNREACHABLE
+    if unreachable and at_ms - node.changed_at_ms >= limits.DEAD_AFTER_MS:
+        event = ReachabilityEvent.UNREACHABLE_EXPIRED
+        return event, f"unreachable for a day: {node.reason}"[: limits.NAME_MAX_BYTES]
     return None, ""
 
 
