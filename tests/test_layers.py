@@ -1,6 +1,7 @@
 """The layers of the design hold: who may import whom, and how large a file or function may be."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "p2pool"
 FILE_MAX_LINES = 700
 FUNCTION_MAX_LINES = 70
+POSITIONAL_MAX = 4
+NO_MODULES = {"api.url", "api.token", "chain.id", "json.dumps", "http.client"}
+"""Named like modules of ours: files, a key of the config, and Python's own."""
 
 STDLIB_OF_THE_PURE = {
     "__future__", "bisect", "collections", "contextlib", "dataclasses", "difflib", "enum",
@@ -82,6 +86,60 @@ def test_files_and_functions_stay_small(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= FUNCTION_MAX_LINES, f"{path}:{node.lineno}: {length} lines"
+
+
+def _modules() -> set[str]:
+    """Every module by every ending of its name that has a folder in it."""
+    names = set()
+    for path in _sources():
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        names |= {".".join(parts[at:]) for at in range(len(parts) - 1)}
+    return names
+
+
+@pytest.mark.parametrize("path", _sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_that_are_named_are_there(path: Path) -> None:
+    """A reader who follows a name in a comment finds a module, or a name in one."""
+    modules = _modules()
+    folders = {name.split(".")[0] for name in modules}
+    for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)`", path.read_text()):
+        if name.partition(".")[0] not in folders or name in NO_MODULES or name.endswith(".json"):
+            continue
+        assert name in modules or name.rpartition(".")[0] in modules, f"{path}: no module {name}"
+
+
+def _records() -> frozenset[str]:
+    """The names of all attrs classes."""
+    return frozenset(
+        node.name
+        for path in _sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and any(ast.unparse(how).startswith("attrs.") for how in node.decorator_list)
+    )
+
+
+def _swappable(source: str, records: frozenset[str]) -> list[str]:
+    """Calls of records with so many positional arguments that two of them are swapped unseen."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or len(node.args) <= POSITIONAL_MAX:
+            continue
+        name = ast.unparse(node.func).rpartition(".")[2]
+        if name in records and name[0].isupper():
+            found.append(f"line {node.lineno}: {name}")
+    return found
+
+
+def test_records_with_many_fields_name_them() -> None:
+    """Two numbers in each other's place pass every check of types; a name says which is which."""
+    records = _records()
+    assert len(records) > 200
+    found = {str(p.relative_to(ROOT)): _swappable(p.read_text(), records) for p in _sources()}
+    assert {path: calls for path, calls in found.items() if calls} == {}
+    assert _swappable("messages.Heartbeat(1, 2, 3, 4, 5)", records) == ["line 1: Heartbeat"]
+    assert _swappable("Heartbeat(1, 2, 3, 4, load=5)", records) == []
 
 
 @pytest.mark.parametrize("path", _sources(), ids=lambda p: str(p.relative_to(ROOT)))

@@ -86,7 +86,13 @@ class Agent:
             dispatch.worth_verifying,
             dispatch.is_participant_or_member,
         )
-        self.sealer = Sealer(self.pool, node_id, me.peer_key, restored.incarnation, self.key)
+        self.sealer = Sealer(
+            pool=self.pool,
+            node_id=node_id,
+            peer_key=me.peer_key,
+            incarnation=restored.incarnation,
+            signing_key=self.key,
+        )
         self.binding = self._bind()
         self.wiring = EffectRunner(self.node, self.sealer)
         self.loop = Loop(self.node, store, self.wiring.carry)
@@ -101,7 +107,11 @@ class Agent:
         self.logs = LogStreams(
             self.node, self.runtime, self.sealer, lambda: self.network, self.task_metrics
         )
-        self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
+        self.metrics = Metrics(
+            lambda: self.loop.steps,
+            lambda: self.loop.queued,
+            enabled=config.metrics.enabled,
+        )
         self.metrics.add("network", lambda: self.network.counters)
         self.metrics.add("gate", lambda: self.gate.counters)
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
@@ -157,7 +167,15 @@ class Agent:
         at = config.chain.addresses
         rpc = Rpc.to(config.chain.id, config.chain.endpoints)
         chain = PoolContracts(
-            rpc, Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
+            rpc,
+            Addresses(
+                network=at.network,
+                pool=at.pool,
+                registry=at.registry,
+                stakes=at.stake,
+                domains=at.domains,
+                token=at.token,
+            ),
         )
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
         settings = ApiSettings(

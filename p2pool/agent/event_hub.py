@@ -1,11 +1,11 @@
 """Events of the node, kept for those who watch by the API."""
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 
 import trio
 
 from p2pool.model import limits
+from p2pool.model.bounded import BoundedDict
 from p2pool.model.errors import Overloaded
 from p2pool.model.ports.view import Event
 
@@ -17,14 +17,12 @@ class EventHub:
 
     def __init__(self) -> None:
         """Nobody listens yet."""
-        self.kept: OrderedDict[EventId, Event] = OrderedDict()
+        self.kept: BoundedDict[EventId, Event] = BoundedDict(limits.EVENTS_KEPT_MAX)
         self._listeners: list[trio.MemorySendChannel[Event]] = []
 
     def emit(self, event: Event) -> None:
         """Something happened; a listener that does not keep up is dropped."""
         self.kept[event.epoch, event.index, event.number] = event
-        while len(self.kept) > limits.EVENTS_KEPT_MAX:
-            self.kept.popitem(last=False)
         for listener in tuple(self._listeners):
             try:
                 listener.send_nowait(event)

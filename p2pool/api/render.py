@@ -12,7 +12,7 @@ from p2pool.codec.text.peer_id import peer_id
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.certificates import LeaderCertificate
-from p2pool.model.log.raft import Voter
+from p2pool.model.log.raft import Voter, majority
 from p2pool.model.messages.task_streams import MetricsTold
 from p2pool.model.ports.agent import Accepted, LogEnds, LogHolder
 from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
@@ -197,7 +197,7 @@ def committee(view: View) -> answers.Committee:
     """Voters, then learners."""
     voters, learners = view.configuration.voters, view.configuration.learners
     return answers.Committee(
-        quorum=len(voters) // 2 + 1 if voters else 0,
+        quorum=majority(len(voters)) if voters else 0,
         members=tuple(_committee_member(view, one, True) for one in voters)
         + tuple(_committee_member(view, one, False) for one in learners),
     )

@@ -1,9 +1,9 @@
 """What a recovery goes on from: chosen from the logs that agents say they hold, with reasons.
 
 Intuition: the longest log, by (last term, last index), of the newest epoch holds every entry that
-was committed and survives anywhere (`core.recovery` says why). Everything else here is about not
-doing it by mistake: while a quorum lives it mends itself, a record that was written a moment ago
-wants time, and a log that is not the longest loses what the longest has.
+was committed and survives anywhere (`core.log.epoch_recovery` says why). Everything else here is
+about not doing it by mistake: while a quorum lives it mends itself, a record that was written a
+moment ago wants time, and a log that is not the longest loses what the longest has.
 
 Pure: what the agents and the chain said goes in, a proposal or a refusal comes out.
 """
@@ -17,6 +17,7 @@ from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.log.raft import majority
 
 
 @attrs.frozen
@@ -131,7 +132,7 @@ def _check_needed(
     """`Conflict` where a recovery would undo what is going to be well by itself."""
     if longest.log_id == current:
         alive = [h.node_id for h in same if h.voter]
-        quorum = len(longest.voters) // 2 + 1
+        quorum = majority(len(longest.voters))
         if longest.voters and len(alive) >= quorum:
             raise Conflict(
                 f"{len(alive)} of {len(longest.voters)} voters answer, and {quorum} are a quorum:"

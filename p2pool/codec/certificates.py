@@ -20,7 +20,7 @@ from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import Evidence, LeaderCertificate, Link
-from p2pool.model.log.raft import Voter
+from p2pool.model.log.raft import Voter, majority
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Verified
@@ -31,7 +31,7 @@ Opened = Sequence[Verified | None]
 
 def quorum_of(voters: Sequence[Voter]) -> int:
     """How many voters are a majority."""
-    return len(voters) // 2 + 1
+    return majority(len(voters))
 
 
 def said_by(verified: Verified, voter: Voter) -> bool:
@@ -86,9 +86,15 @@ def leader_certificate(
     if first.committee_hash != committee_hash(tuple(voters)):
         raise NotForUs("It is of another committee.")
     return LeaderCertificate(
-        log_id, first.term, first.leader, first.committee_hash, first.commit_index,
-        first.state_digest, first.time_ms, tuple(v.sealed for v in signed),
-    )  # fmt: skip
+        log_id=log_id,
+        term=first.term,
+        leader=first.leader,
+        committee_hash=first.committee_hash,
+        commit_index=first.commit_index,
+        state_digest=first.state_digest,
+        time_ms=first.time_ms,
+        signatures=tuple(v.sealed for v in signed),
+    )
 
 
 def check_fresh(time_ms: int, wall_ms: int) -> None:
@@ -179,4 +185,13 @@ def equivocation(first: Verified | None, second: Verified | None) -> Evidence:
     if other[4] < one[4]:
         first, second, one, other = second, first, other, one
     log_id, term, voter, kind, named = one
-    return Evidence(log_id, term, voter, kind, named, other[4], first.sealed, second.sealed)
+    return Evidence(
+        log_id=log_id,
+        term=term,
+        voter=voter,
+        kind=kind,
+        first_for=named,
+        second_for=other[4],
+        first=first.sealed,
+        second=second.sealed,
+    )

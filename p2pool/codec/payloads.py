@@ -59,11 +59,6 @@ def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes
     )
 
 
-def decode_payload(data: bytes) -> Payload:
-    """The message of payload bytes; `Malformed` (the sender's fault) for any others."""
-    return payload_of(canonical.decode(data))
-
-
 def payload_of(value: canonical.Value) -> Payload:
     """The message of a decoded payload."""
     cls, node_id = head_of(value)
@@ -77,7 +72,14 @@ def payload_of(value: canonical.Value) -> Payload:
     check_ext(ext)
     message: Message = from_value(cls, value[HEADER_FIELDS:-1])
     incarnation, sequence, sent_at_ms = numbers
-    return Payload(node_id, incarnation, sequence, sent_at_ms, message, ext)
+    return Payload(
+        node_id=node_id,
+        incarnation=incarnation,
+        sequence=sequence,
+        sent_at_ms=sent_at_ms,
+        message=message,
+        ext=ext,
+    )
 
 
 def head_of(value: canonical.Value) -> tuple[type, NodeId]:

@@ -86,7 +86,7 @@ class Context:
             return Status(NodeStatus.SUPERSEDED, self.peers.superseded)
         if self.pool_log.doubted:
             return Status(NodeStatus.CHECKING_STORE)
-        if self.pool_log.former is not None:
+        if self.pool_log.previous_epoch is not None:
             return Status(NodeStatus.FORMER_EPOCH)
         if self.pool_log.role is RaftRole.IDLE:
             return Status(NodeStatus.OBSERVER)

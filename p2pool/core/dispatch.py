@@ -14,7 +14,6 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from p2pool.core.effects import AdmitPeer, Level
-from p2pool.core.follower import replica
 from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.inputs import Received, Sealed, Sender
@@ -255,10 +254,10 @@ class Dispatch:
         if not context.leader_certificates.leads(sender.node_id, message.term, now):
             return  # It may say so; it is no leader to us without proof.
         key = context.peers.key_of(sender.node_id)
-        replica.heard(pool_log, message, context.roster.size(), key, now)
+        parts.replica.announced(message, context.roster.size(), key, now)
         state = pool_log.state
         same = state is not None and state.applied_index == message.commit_index
-        same = same and pool_log.former is None
+        same = same and pool_log.previous_epoch is None
         if same and state is not None and state.digest() != message.state_digest:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=message.commit_index
@@ -347,7 +346,7 @@ class Dispatch:
         number = context.last_request + 1
         leader = context.leader_certificates.leader(now)
         leads = leader.peer_key if leader is not None else None
-        ask = replica.answered(context.pool_log, message, sender.peer_key, number, leads, now)
+        ask = self.parts.replica.answered(message, sender.peer_key, number, leads, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)

@@ -29,9 +29,9 @@ from p2pool.core.effects import (
     Seal,
     SendTo,
 )
-from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.follower.order_check import OrderCheck
+from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.heartbeats import Heartbeats
@@ -293,14 +293,13 @@ class Node:
         context = self.context
         peers = tuple(key for key, _ in context.peers.connected_members())
         number, members = context.last_request + 1, context.roster.size()
-        ask = catchup.ask(context.pool_log, number, peers, members, now)
+        ask = self.parts.replica.ask(number, peers, members, now)
         if ask is not None:
             context.request()
             context.tell(ask.peer_key, ask.message)
 
     def _fetch_due_ms(self) -> int | None:
-        pool_log = self.context.pool_log
-        return pool_log.replica.wakeup_ms() if pool_log.fetches else None
+        return self.parts.replica.wakeup_ms()
 
     def _work(self, now: Now) -> None:
         """The worker's part, and what it has to report to the leader."""
@@ -482,6 +481,7 @@ def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
 def _parts(context: Context, restored: Restored) -> Parts:
     """The parts of a node, with what each of them takes up from the disk by itself."""
     config, tables = context.config, restored.tables
+    replica = FollowerReplica.of(context.pool_log)
     order_check = OrderCheck(context)
     scope = RuntimeScope(config.pool, config.me.node_id)
     worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
@@ -493,12 +493,13 @@ def _parts(context: Context, restored: Restored) -> Parts:
     equivocation.restore(tables[EVIDENCE_TABLE].values())
     return Parts(
         context=context,
+        replica=replica,
         worker=worker,
         order_check=order_check,
         probes=Probes(context, Watch(config.me.node_id)),
         invites=invites,
         exchange=exchange,
-        requests=ClientRequests(context),
+        requests=ClientRequests(context, replica),
         log_survey=LogSurvey(context),
         eligibility=eligibility,
         signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
@@ -506,5 +507,5 @@ def _parts(context: Context, restored: Restored) -> Parts:
         equivocation=equivocation,
         machine=machine,
         heartbeat=HeartbeatSender(context, worker, machine),
-        identity=StoreIdentity(context),
+        identity=StoreIdentity(context, replica),
     )

@@ -15,6 +15,7 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.follower.order_check import OrderCheck
+from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.heartbeat import HeartbeatSender
 from p2pool.core.local.machine import Machine
@@ -66,6 +67,7 @@ class Parts:
     """The parts of one node. `leader`: for as long as this node leads."""
 
     context: Context
+    replica: FollowerReplica
     worker: Worker
     order_check: OrderCheck
     probes: Probes

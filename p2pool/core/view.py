@@ -111,13 +111,13 @@ def task_view(state: PoolState, task: Task, live: Live) -> TaskView:
     """One task with its copies."""
     copies = tuple(_copy_view(copy, live) for copy in state.of_task(task.task_id))
     return TaskView(
-        task.task_id,
-        task.spec,
-        task.record.signer,
-        summary(state, task),
-        task.record.submitted_at_ms,
-        copies,
-        task.stop_requested,
+        task_id=task.task_id,
+        spec=task.spec,
+        signer=task.record.signer,
+        state=summary(state, task),
+        submitted_at_ms=task.record.submitted_at_ms,
+        allocations=copies,
+        stop_requested=task.stop_requested,
     )
 
 
@@ -128,19 +128,19 @@ def _copy_view(copy: Allocation, live: Live) -> AllocationView:
     # The log may be ahead of a heartbeat: what runs is being fetched no more.
     fetches = copy.state in (AllocationState.ASSIGNED, AllocationState.PULLING)
     return AllocationView(
-        copy.allocation,
-        copy.attempt,
-        copy.state,
-        copy.node_id,
-        copy.gpus,
-        copy.reason,
-        copy.exit_code,
-        copy.oom_killed,
-        copy.image_digest,
-        copy.changed_at_ms,
-        said.health if said is not None else Health.NONE,
-        said.pulled_bytes if said is not None and fetches else 0,
-        said.pull_total_bytes if said is not None and fetches else 0,
+        allocation=copy.allocation,
+        attempt=copy.attempt,
+        state=copy.state,
+        node_id=copy.node_id,
+        gpus=copy.gpus,
+        reason=copy.reason,
+        exit_code=copy.exit_code,
+        oom_killed=copy.oom_killed,
+        image_digest=copy.image_digest,
+        changed_at_ms=copy.changed_at_ms,
+        health=said.health if said is not None else Health.NONE,
+        pulled_bytes=said.pulled_bytes if said is not None and fetches else 0,
+        pull_total_bytes=said.pull_total_bytes if said is not None and fetches else 0,
     )
 
 

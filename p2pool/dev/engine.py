@@ -142,7 +142,15 @@ def start_engine(
     url = f"unix://{directory}/docker.sock"
     namespaces = inside or Namespaces.create()
     process = _spawn(directory, url, namespaces, path_prefix, arguments)
-    engine = Engine(directory, url, namespaces, process, path_prefix, arguments, inside is not None)
+    engine = Engine(
+        directory=directory,
+        url=url,
+        namespaces=namespaces,
+        process=process,
+        path_prefix=path_prefix,
+        arguments=arguments,
+        shares_namespaces=inside is not None,
+    )
     try:
         _wait_answering(engine)
     except BaseException:

@@ -328,10 +328,15 @@ class DevPool:
         saved.save(
             self.directory,
             State(
-                self._starter, self.rpc_url, self.pool_id, self.runtime,
-                attrs.asdict(self.image), tuple(self.children), tuple(agents),
+                starter=self._starter,
+                rpc_url=self.rpc_url,
+                pool_id=self.pool_id,
+                runtime=self.runtime,
+                image=attrs.asdict(self.image),
+                children=tuple(self.children),
+                agents=tuple(agents),
             ),
-        )  # fmt: skip
+        )
 
     @classmethod
     def load(cls, directory: Path, say: Say) -> "DevPool":

@@ -10,6 +10,8 @@ it would black out half of every line; the names of fields cover it.
 from collections.abc import Mapping
 from typing import Any
 
+from p2pool.model.bounded import BoundedDict
+
 SECRET_NAMES = (
     "token", "passphrase", "password", "private_key", "privatekey", "secret", "authorization",
     "seed", "api_key", "cookie", "mnemonic",
@@ -21,7 +23,7 @@ SHORTEST = 6
 DEPTH_MAX = 8
 SECRETS_MAX = 1024
 
-_registered: dict[str, None] = {}
+_registered: BoundedDict[str, None] = BoundedDict(SECRETS_MAX)
 
 
 def register_secret(value: str | bytes) -> None:
@@ -33,10 +35,7 @@ def register_secret(value: str | bytes) -> None:
         forms = [value, repr(value)[1:-1]]
     for form in forms:
         if len(form) >= SHORTEST:
-            _registered.pop(form, None)
-            _registered[form] = None
-    while len(_registered) > SECRETS_MAX:
-        del _registered[next(iter(_registered))]
+            _registered.renew(form, None)
 
 
 def is_secret_name(name: str) -> bool:

@@ -77,22 +77,17 @@ class Reachability(IntEnum):
 
 
 class ReachabilityEvent(IntEnum):
-    """What moves a node's reachability."""
+    """What moves the log's word on a node's reachability."""
 
-    PROBE_MISSED = 0
-    HEARD = 1
-    CONFIRMED_UNREACHABLE = 2
-    SUSPICION_EXPIRED = 3
-    UNREACHABLE_EXPIRED = 4
+    HEARD = 0
+    CONFIRMED_UNREACHABLE = 1
+    UNREACHABLE_EXPIRED = 2
 
 
 REACHABILITY: Mapping[Reachability, Mapping[ReachabilityEvent, Reachability]] = {
-    Reachability.HEALTHY: {ReachabilityEvent.PROBE_MISSED: Reachability.SUSPECT},
-    Reachability.SUSPECT: {
-        ReachabilityEvent.HEARD: Reachability.HEALTHY,
-        ReachabilityEvent.CONFIRMED_UNREACHABLE: Reachability.UNREACHABLE,
-        ReachabilityEvent.SUSPICION_EXPIRED: Reachability.HEALTHY,
-    },
+    Reachability.HEALTHY: {ReachabilityEvent.CONFIRMED_UNREACHABLE: Reachability.UNREACHABLE},
+    # What an observer shows of a healthy node that it misses: no entry leads there, or on from it.
+    Reachability.SUSPECT: {},
     Reachability.UNREACHABLE: {
         ReachabilityEvent.HEARD: Reachability.HEALTHY,
         ReachabilityEvent.UNREACHABLE_EXPIRED: Reachability.DEAD,
@@ -222,13 +217,8 @@ class RaftRole(IntEnum):
     LEADER = 5
 
 
-# Two tables, not one: members of different IntEnums with one number are the same key of a dict.
 MEMBERSHIP_DEADLINES: Mapping[Membership, tuple[MembershipEvent, int]] = {
     Membership.ONBOARDING: (MembershipEvent.ONBOARDING_EXPIRED, limits.ONBOARDING_STALL_MS),
-}
-REACHABILITY_DEADLINES: Mapping[Reachability, tuple[ReachabilityEvent, int]] = {
-    Reachability.SUSPECT: (ReachabilityEvent.SUSPICION_EXPIRED, limits.SUSPICION_MS),
-    Reachability.UNREACHABLE: (ReachabilityEvent.UNREACHABLE_EXPIRED, limits.DEAD_AFTER_MS),
 }
 """The event that ends a state, and after how many milliseconds. An invitation ends when its invite
 expires; the other states last as long as the chain, the owner or the node itself has them last."""

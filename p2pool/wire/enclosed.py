@@ -5,11 +5,10 @@ hand them on. The agent opens them here and gives them to the core beside the me
 come again and again, so what was opened is remembered, as many as `limits.ENCLOSED_CACHED_MAX`.
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.bounded import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered, EquivocationProven
@@ -61,7 +60,9 @@ class EnclosedCache:
 
     pool: PoolRef
     most: int = limits.ENCLOSED_CACHED_MAX
-    _known: "OrderedDict[bytes, Verified | None]" = attrs.Factory(OrderedDict)
+    _known: BoundedDict[bytes, Verified | None] = attrs.Factory(
+        lambda self: BoundedDict(self.most), takes_self=True
+    )
 
     def open(
         self, sealed: bytes, max_bytes: int = limits.SEALED_SIGNATURE_MAX_BYTES
@@ -73,8 +74,6 @@ class EnclosedCache:
             self._known.move_to_end(sealed)
             return self._known[sealed]
         found = self._known[sealed] = open_one(self.pool, sealed, max_bytes)
-        while len(self._known) > self.most:
-            self._known.popitem(last=False)
         return found
 
     def enclosed_in(self, message: Message) -> tuple[Verified | None, ...]:

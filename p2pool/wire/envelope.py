@@ -6,7 +6,7 @@ EdDSA over the Sig_structure, whose external data are the canonical CBOR of
     ["p2pool/1", chain id, contract, pool id, node id, purpose]
 Purpose is the name of the message's class. So a signature holds for one pool, one node and one kind
 of message, on whatever channel it travels; nothing signed elsewhere with the key can be taken for
-it. The payload is `codec.messages`.
+it. The payload is `codec.payloads`.
 
 Order of checks: size, canonical form, header, who and what, signature, and only then the fields:
 whoever is blamed for a bad field has signed it. What is not checked here: whether the key is that
@@ -83,7 +83,13 @@ def open_sealed(
     if channel is not None and channel is not travels_on:
         raise NotForUs(f"A {cls.__name__} does not travel on {channel.value}.")
     content = payload_of(value)
-    header = Header(node_id, peer_key, content.incarnation, content.sequence, content.sent_at_ms)
+    header = Header(
+        node_id=node_id,
+        peer_key=peer_key,
+        incarnation=content.incarnation,
+        sequence=content.sequence,
+        sent_at_ms=content.sent_at_ms,
+    )
     return Verified(header, travels_on, content.message, data)
 
 

@@ -11,12 +11,12 @@ changed when a message is refused. The table forgets the peer heard longest ago 
 the clock check then still bounds what can be replayed.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.bounded import BoundedDict
 from p2pool.model.errors import Stale
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages.registry import Channel, Header, Verified
@@ -85,7 +85,9 @@ class ReplayGuard:
     """Windows for all peers; one object for each agent (log streams have a guard each)."""
 
     peers_max: int = limits.PEERS_TRACKED_MAX
-    _peers: "OrderedDict[PeerKey, _Peer]" = attrs.Factory(OrderedDict)
+    _peers: BoundedDict[PeerKey, _Peer] = attrs.Factory(
+        lambda self: BoundedDict(self.peers_max), takes_self=True
+    )
 
     def accept(self, verified: Verified, now_ms: int, *, relayed: bool = False) -> None:
         """Take a message that is new; `Stale` (the sender's fault, or a replay) otherwise.
@@ -105,10 +107,7 @@ class ReplayGuard:
         if peer is None or header.incarnation > peer.incarnation:
             peer = _Peer(header.incarnation)
         _sequence(peer, channel).accept(header.sequence)
-        self._peers[header.peer_key] = peer
-        self._peers.move_to_end(header.peer_key)
-        while len(self._peers) > self.peers_max:
-            self._peers.popitem(last=False)
+        self._peers.renew(header.peer_key, peer)
 
     def incarnation(self, peer_key: PeerKey) -> int | None:
         """The incarnation last heard of a peer key, or None."""
@@ -143,8 +142,3 @@ def check_clock(header: Header, now_ms: int) -> None:
             f"Sent {abs(offset_ms)} ms {side} our clock; {limits.CLOCK_SKEW_MAX_MS} at most.",
             hint="One of the two clocks is wrong, or the message is a replay.",
         )
-
-
-def next_incarnation(stored: int, wall_ms: int) -> int:
-    """The incarnation of a starting agent: above all its earlier ones, whatever the clock says."""
-    return max(stored + 1, wall_ms)

@@ -6,12 +6,11 @@ requests again in every order, so answers are remembered, as many as `limits.SIG
 Requests inside log entries are not looked at: they were checked before they were proposed.
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
+from p2pool.model.bounded import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
 from p2pool.model.messages.registry import Message, Order, Report, RequestForwarded
@@ -35,7 +34,9 @@ class SignerCache:
 
     pool: PoolRef
     most: int = limits.SIGNERS_CACHED_MAX
-    _known: "OrderedDict[SignedRequest, Signers | None]" = attrs.Factory(OrderedDict)
+    _known: BoundedDict[SignedRequest, Signers | None] = attrs.Factory(
+        lambda self: BoundedDict(self.most), takes_self=True
+    )
 
     def signers(self, signed: SignedRequest) -> Signers | None:
         """Who signed a request, or None where it is no good for this pool (any `Refusal`)."""
@@ -47,8 +48,6 @@ class SignerCache:
         except Refusal:
             found = None
         self._known[signed] = found
-        while len(self._known) > self.most:
-            self._known.popitem(last=False)
         return found
 
     def signers_in(self, message: Message) -> tuple[Signers | None, ...]:

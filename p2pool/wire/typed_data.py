@@ -161,11 +161,6 @@ def recover_delegation(pool: PoolRef, signed: SignedDelegation) -> Address:
     return eip712.recover(eip712.typed_digest(message), signed.signature)
 
 
-def recover_grant(pool: PoolRef, signed: SignedGrant) -> Address:
-    """The account that signed a log grant; raises as `recover_request`."""
-    return recover_signers(pool, signed).signer
-
-
 def check_times(signed: SignedRequest | SignedGrant | SignedDelegation, now_s: int) -> None:
     """`Stale` unless it (and the delegation it relies on) is in force at `now_s`, Unix seconds."""
     if isinstance(signed, SignedDelegation):
@@ -186,7 +181,7 @@ def check_times(signed: SignedRequest | SignedGrant | SignedDelegation, now_s: i
 
 
 def task_id(pool: PoolRef, signed: SignedRequest) -> TaskId:
-    """Name of the task that a signed request asks for (pure: `codec.messages.task_id`)."""
+    """Name of the task that a signed request asks for (pure: `codec.digests.task_id`)."""
     return _task_id(pool, signed.request)
 
 

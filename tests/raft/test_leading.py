@@ -2,6 +2,7 @@
 
 import pytest
 
+from p2pool.core.raft import confchange
 from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, Overloaded
@@ -189,12 +190,12 @@ def test_a_learner_catches_up_and_becomes_a_voter() -> None:
     cluster.crash(3)
     assert cluster.change(Configuration(voters, (new,)))
     cluster.run(500)
-    assert not raft.caught_up(new)
+    assert not confchange.caught_up(raft.state, new)
     with pytest.raises(Conflict, match="not caught up"):
         raft.change(promoted, cluster.now())
     cluster.start(3)
     cluster.run(500)
-    assert raft.caught_up(new)
+    assert confchange.caught_up(raft.state, new)
     seen = {f.voter: f for f in raft.followers()}[new]
     assert (seen.caught_up, seen.installing) == (True, False)
     assert seen.match_index == raft.state.log.last_index

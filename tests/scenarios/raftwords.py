@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from p2pool.core.raft import election
 from p2pool.core.raft import snapshot as snapshots
+from p2pool.core.raft.progress import ProgressState
 from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import Ready
 from p2pool.model import limits
@@ -344,7 +345,7 @@ class RaftWords:
         rows = []
         for voter in s.others():
             p = s.progress[voter.store_id]
-            how = "probe" if p.probing else "pipeline"
+            how = "probe" if p.state is ProgressState.PROBE else "pipeline"
             if p.sending is not None:
                 how = f"snapshot {p.sending.index} from byte {p.sending.offset}"
             name = self.stage.name_of(voter.store_id)

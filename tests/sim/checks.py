@@ -105,7 +105,7 @@ class Checks:
                 raise Violation(f"two leaders in term {pool_log.term}")
             self._complete(pool_log.raft.state)
         seen = self.seen.setdefault(m.number, Seen())
-        if seen.life != (life := (m.life, name, pool_log.discarded_ms)):
+        if seen.life != (life := (m.life, name, m.node.parts.replica.discarded_ms)):
             seen = self.seen[m.number] = Seen(life)
         token = m.node.parts.worker.high_water
         if token < max(seen.token, self.obeyed.get(m.store_id, ZERO_TOKEN)):
@@ -132,7 +132,7 @@ class Checks:
     def _log(self, name: Digest, pool_log: PoolLog, seen: Seen, number: int) -> None:
         assert pool_log.raft is not None
         commit_index, applied_index = pool_log.commit_index, pool_log.applied_index
-        held = pool_log.former is None
+        held = pool_log.previous_epoch is None
         if commit_index < seen.commit_index or (held and applied_index < seen.applied_index):
             raise Violation(f"the commit index of node {number} falls")
         seen.commit_index = commit_index
@@ -141,7 +141,11 @@ class Checks:
             self._choose((name, entry.index), entry, pool_log.term)
         seen.checked_index = commit_index
         state = pool_log.state
-        if state is None or pool_log.former is not None or applied_index == seen.applied_index:
+        if (
+            state is None
+            or pool_log.previous_epoch is not None
+            or applied_index == seen.applied_index
+        ):
             return  # Of the log before a recovery, until that of this one is there.
         seen.applied_index = applied_index
         if applied_index % DIGEST_EVERY == 0:

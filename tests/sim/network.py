@@ -1,6 +1,6 @@
 """What is between machines: connections, streams that keep their order, gossip that does not.
 
-Intuition, from what libp2p's streams can do (`drivers.net.links`): there is one stream for each
+Intuition, from what libp2p's streams can do (`net.peer_link`): there is one stream for each
 channel and direction, and frames on it arrive in order. A stream that broke loses what was on its
 way, or is overlapped by the next one, whose frames may then come first. A link that is cut swallows
 frames without a word; one that stands still holds them and brings them late; one that is reset ends

@@ -39,7 +39,7 @@ def missed(pool: Pool) -> tuple[int, int]:
     return watcher, watched
 
 
-def test_healthy_probe_missed_suspect() -> None:
+def test_a_healthy_node_that_is_missed_is_suspect() -> None:
     """Its own suspicion: nobody else has it for long, and the log not at all."""
     pool = formed()
     watcher, watched = missed(pool)
@@ -48,7 +48,7 @@ def test_healthy_probe_missed_suspect() -> None:
     assert field(pool, "reachability", watched) is Reachability.HEALTHY
 
 
-def test_suspect_heard_healthy() -> None:
+def test_a_suspect_that_is_heard_is_healthy() -> None:
     """At once, when it is heard."""
     pool = formed()
     watcher, watched = missed(pool)
@@ -56,7 +56,7 @@ def test_suspect_heard_healthy() -> None:
     pool.until(lambda: field(pool, "reachability", watched, watcher) is Reachability.HEALTHY, 5_000)
 
 
-def test_suspect_suspicion_expired_healthy() -> None:
+def test_a_suspicion_ends_by_itself() -> None:
     """A suspicion that nothing came of ends by itself; here its own lag made it doubt itself."""
     pool = formed()
     watcher, watched = missed(pool)
@@ -69,8 +69,8 @@ def test_suspect_suspicion_expired_healthy() -> None:
     )
 
 
-def test_suspect_confirmed_unreachable_unreachable() -> None:
-    """The leader's probe and those of its witnesses failed."""
+def test_healthy_confirmed_unreachable_unreachable() -> None:
+    """The leader's probe and those of its witnesses failed; until then it was suspect."""
     pool = formed(outside=False)
     becomes(pool, Membership.MEMBER)
     apart(pool, NEW)

@@ -177,7 +177,15 @@ class ContainerExecutor:
             allocation=str(allocation), attempt=attempt, code=error.code, reason=str(error),
             retried=retry,
         )  # fmt: skip
-        await self._loop.put(ev.StartFailed(allocation, attempt, error.code, str(error), retry))
+        await self._loop.put(
+            ev.StartFailed(
+                allocation=allocation,
+                attempt=attempt,
+                code=error.code,
+                message=str(error),
+                retry=retry,
+            )
+        )
 
     async def _stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
         try:

@@ -150,11 +150,18 @@ class LogStreams:
             await self._send(
                 stream,
                 LogsOpened(
-                    allocation, given.pool_id, given.task, given.not_before_s, given.not_after_s,
-                    grant.signature, delegation_bytes(grant.delegation), options.follow,
-                    options.tail_lines, options.since_ms,
+                    allocation=allocation,
+                    grant_pool_id=given.pool_id,
+                    grant_task=given.task,
+                    grant_not_before_s=given.not_before_s,
+                    grant_not_after_s=given.not_after_s,
+                    grant_signature=grant.signature,
+                    grant_delegation=delegation_bytes(grant.delegation),
+                    follow=options.follow,
+                    tail_lines=options.tail_lines,
+                    since_ms=options.since_ms,
                 ),
-            )  # fmt: skip
+            )
             while True:
                 message = await self._receive(stream, key)
                 if isinstance(message, LogsClosed):

@@ -10,6 +10,7 @@ from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
+from p2pool.model.errors import NotFound
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.view import View
 from p2pool.model.states import RaftRole
@@ -22,8 +23,11 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 class Metrics:
     """The metrics of one agent."""
 
-    def __init__(self, steps: Callable[[], int], queued: Callable[[], int]) -> None:
-        """`steps`, `queued`: of the loop."""
+    def __init__(
+        self, steps: Callable[[], int], queued: Callable[[], int], *, enabled: bool = True
+    ) -> None:
+        """`steps`, `queued`: of the loop. Not `enabled`: they are counted, and shown to nobody."""
+        self._enabled = enabled
         self._steps, self._queued = steps, queued
         self._sources: list[tuple[str, Counters]] = []
         self._view: View | None = None
@@ -57,7 +61,12 @@ class Metrics:
         self._seconds.labels(call).observe(time.monotonic() - began_s)
 
     def render(self, view: View) -> bytes:
-        """The exposition text."""
+        """The exposition text. Raises `NotFound` where the config says that there is none."""
+        if not self._enabled:
+            raise NotFound(
+                "This agent shows no metrics.",
+                hint="Set [metrics] enabled = true in its config, and start it again.",
+            )
         self._view = view
         return generate_latest(self._registry)
 

@@ -13,7 +13,7 @@ opened, only where the core says that the message is worth it; a guest may say l
 Source: design, sections 3 to 5.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 
 import attrs
@@ -21,7 +21,7 @@ import attrs
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
-from p2pool.model.bounded import TokenBuckets
+from p2pool.model.bounded import BoundedDict, TokenBuckets
 from p2pool.model.errors import Malformed, Refusal, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
@@ -69,10 +69,10 @@ class Ingress:
         self._guard = ReplayGuard()
         self._signers = SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
-        self._shown: OrderedDict[PeerKey, NodeId] = OrderedDict()
-        self._hellos: OrderedDict[PeerKey, bytes] = OrderedDict()
-        self._opened: OrderedDict[bytes, Verified] = OrderedDict()
-        self._good: OrderedDict[PeerBinding, None] = OrderedDict()
+        self._shown: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)
+        self._hellos: BoundedDict[PeerKey, bytes] = BoundedDict(limits.CONNECTIONS_MAX)
+        self._opened: BoundedDict[bytes, Verified] = BoundedDict(OPENED_KEPT_MAX)
+        self._good: BoundedDict[PeerBinding, None] = BoundedDict(BINDINGS_CHECKED_MAX)
 
     # --- gossip -----------------------------------------------------------------------------------
 
@@ -84,8 +84,6 @@ class Ingress:
             self._refuse(error)
             return False
         self._opened[data] = verified
-        while len(self._opened) > OPENED_KEPT_MAX:
-            self._opened.popitem(last=False)
         return True
 
     def gossip(self, channel: Channel, data: bytes, now: Now) -> Taken:
@@ -140,8 +138,6 @@ class Ingress:
         message = verified.message
         if isinstance(message, Hello):
             self._hellos[peer_key] = data
-            while len(self._hellos) > limits.CONNECTIONS_MAX:
-                self._hellos.popitem(last=False)
         handed = isinstance(message, (BeatsAnswered, CertificatesAnswered))
         if handed and not self._worth(verified, (), now):
             self.counters["not-looked-at"] += 1
@@ -169,7 +165,14 @@ class Ingress:
         beat = verified.sealed if isinstance(verified.message, Heartbeat) else b""
         hello = self._hellos.get(header.peer_key, b"")
         return [
-            OutdatedHeard(header.node_id, header.peer_key, beat, hello, header.sent_at_ms, known)
+            OutdatedHeard(
+                node_id=header.node_id,
+                peer_key=header.peer_key,
+                beat=beat,
+                hello=hello,
+                sent_at_ms=header.sent_at_ms,
+                later=known,
+            )
         ]
 
     def _check_sender(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
@@ -183,10 +186,7 @@ class Ingress:
                 raise Malformed("A hello by another node than its binding names.")
             if message.binding is not None:
                 check_binding(message.binding, self.pool, peer_key, now.wall_ms // 1000)
-            self._shown[peer_key] = named
-            self._shown.move_to_end(peer_key)
-            while len(self._shown) > limits.PEERS_TRACKED_MAX:
-                self._shown.popitem(last=False)
+            self._shown.renew(peer_key, named)
         elif self._shown.get(peer_key) != header.node_id:
             raise Malformed("A frame of a peer that has not shown who it is.")
         else:
@@ -228,8 +228,6 @@ class Ingress:
                     self._refuse(error)
                     break
                 self._good[peer.binding] = None
-                while len(self._good) > BINDINGS_CHECKED_MAX:
-                    self._good.popitem(last=False)
             good.append(peer)
         return tuple(good)
 

@@ -58,7 +58,14 @@ def open_chain(config: "ChainConfig") -> "PoolContracts":
     from p2pool.drivers.chain.rpc import Rpc
 
     at = config.addresses
-    addresses = Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
+    addresses = Addresses(
+        network=at.network,
+        pool=at.pool,
+        registry=at.registry,
+        stakes=at.stake,
+        domains=at.domains,
+        token=at.token,
+    )
     return PoolContracts(Rpc.to(config.id, config.endpoints), addresses)
 
 

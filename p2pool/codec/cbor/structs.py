@@ -3,7 +3,7 @@
 A class is the array of its fields in order. A field's hint decides its form: `int`, `bool`,
 `bytes`, `str`, an enum (its value), `X | None` (null), `tuple[X, ...]` and `tuple[X, Y]` (arrays),
 another attrs class (its array), a `NewType` of bytes (its one length). Lengths are bounded by
-`codec.bounds`. A codec is compiled once for each class, as a pair of functions.
+`codec.cbor.bounds`. A codec is compiled once for each class, as a pair of functions.
 
 Invariant: `from_value(cls, to_value(x)) == x`, and both directions check the same bounds, so that
 what one agent may send is what another takes. Any value that does not fit raises `Malformed`

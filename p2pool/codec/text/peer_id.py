@@ -20,12 +20,6 @@ def peer_id(peer_key: PeerKey) -> str:
     return str(base58.b58encode(_PREFIX + peer_key), "ascii")
 
 
-def peer_id_bytes(peer_key: PeerKey) -> bytes:
-    """The libp2p peer id of a key as the multihash itself."""
-    assert len(peer_key) == PEER_KEY_BYTES
-    return _PREFIX + peer_key
-
-
 def peer_key_of(text: str) -> PeerKey:
     """The key in a peer id; `Malformed` when it is none, or not of an Ed25519 key."""
     try:

@@ -25,6 +25,7 @@ from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.log.raft import majority
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.timing import Now
@@ -120,7 +121,7 @@ class CertificateExchange:
         said = [b.heartbeat for n in others if (b := context.heartbeats.newest.get(n)) is not None]
         epoch = context.pool_log.epoch
         named = sum(beat.leader == node_id and beat.epoch == epoch for beat in said)
-        return 2 * named > len(others)
+        return named >= majority(len(others))
 
     def on_certificates_requested(
         self, message: CertificatesRequested, sender: Sender, now: Now

@@ -73,7 +73,7 @@ class LogFetcher:
     parts: bytearray = attrs.field(factory=bytearray)
     parts_total: int = 0
 
-    def heard(
+    def announced(
         self, announcement: Announcement, members: int, now: Now, sender: PeerKey | None = None
     ) -> None:
         """An announcement of the log's leader: plan a fetch if we are behind.
@@ -98,6 +98,10 @@ class LogFetcher:
             self.fetch_at_ms, self.holder = now.mono_ms, holder
         elif holder is not None and self.fetch is not None:
             self.holder = holder
+
+    def fetch_now(self, now: Now) -> None:
+        """What is missing is asked for in this step."""
+        self.fetch_at_ms = now.mono_ms
 
     def turn_to(self, holder: PeerKey | None, now: Now) -> None:
         """Only this peer will do, connected or not; nobody: wait until there is one."""

@@ -8,20 +8,19 @@ thrown away, and its giver is not asked again for a while. What the leader itsel
 word, and is taken at once; a snapshot, whose content no history names, is taken of it alone.
 
 A quorum's word comes after: every minute its certificate names the digest of the state at an index,
-and a replica that had another one there starts anew (`core.certifying`). So a member that lies
+and a replica that had another one there starts anew (`voter.signatures`). So a member that lies
 changes nothing here, and a leader that lies is found out within a minute.
 
 Invariants: nothing here is applied, kept on the disk or shown; what waits is of one peer, follows
 on what is committed here, is bounded in bytes and in time. Source: design, section 7.
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.core.follower.fetcher import LogFetcher
 from p2pool.core.fsm.state import history_after
 from p2pool.model import limits
+from p2pool.model.bounded import BoundedDict
 from p2pool.model.ids import Digest, PeerKey
 from p2pool.model.log.raft import Entry
 from p2pool.model.timing import Now
@@ -39,55 +38,62 @@ class UnverifiedEntries:
 
 @attrs.define
 class Quarantine:
-    """What waits, what was vouched for, and who has lied. `told`: history by index."""
+    """What waits, what was vouched for (a hash at an index), and who has lied, until when."""
 
-    replica: LogFetcher
-    told: "OrderedDict[int, Digest]" = attrs.field(factory=OrderedDict)
-    candidate: UnverifiedEntries | None = None
-    distrusted: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
+    fetcher: LogFetcher
+    vouched_history: BoundedDict[int, Digest] = attrs.field(
+        factory=lambda: BoundedDict(limits.HISTORIES_KEPT_MAX)
+    )
+    waiting: UnverifiedEntries | None = None
+    distrusted: BoundedDict[PeerKey, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
+    )
 
-    def follow(self, log_id: Digest, held_index: int) -> None:
+    def clear(self) -> None:
         """Another log, or the same one anew: nothing that was said of the last one counts."""
-        self.replica.follow(log_id, held_index)
-        self.told.clear()
-        self.candidate = None
+        self.vouched_history.clear()
+        self.waiting = None
+
+    def drop(self) -> None:
+        """Give up what waits."""
+        self.waiting = None
 
     def place(self, commit_index: int) -> None:
         """What is committed here, and what waits behind it, is held and not asked for again."""
-        found = self.candidate
+        found = self.waiting
         if found is not None and found.entries and found.entries[0].index != commit_index + 1:
-            found = self.candidate = None
-        waiting = len(found.entries) if found is not None else 0
-        self.replica.held_index = commit_index + waiting
+            found = self.waiting = None
+        count = len(found.entries) if found is not None else 0
+        self.fetcher.held_index = commit_index + count
 
     # --- asking -----------------------------------------------------------------------------------
 
     def peers(self, connected: tuple[PeerKey, ...], now: Now) -> tuple[PeerKey, ...]:
         """Whom to ask: while something waits the one that gave it, and nobody who has lied."""
-        fetch, found = self.replica.fetch, self.candidate
+        fetch, found = self.fetcher.fetch, self.waiting
         if fetch is not None and now.mono_ms >= fetch.deadline_ms:
-            found = self.candidate = None
+            found = self.waiting = None
         if found is not None and now.mono_ms - found.since_ms >= limits.FETCH_WHOLE_MAX_MS:
             # Nobody vouched for it, or it comes by drops; it is begun anew with somebody else.
-            self.candidate = None
-            self.replica.distrust(found.peer_key, now)
+            self.waiting = None
+            self.fetcher.distrust(found.peer_key, now)
         elif found is not None and found.peer_key in connected:
             return (found.peer_key,)
-        self.candidate = None
+        self.waiting = None
         return tuple(key for key in connected if self.distrusted.get(key, 0) <= now.mono_ms)
 
     def wanted_of(self, holder: PeerKey | None) -> None:
         """Somebody waits, and this peer is known to have it: what another gave need not wait."""
-        if self.candidate is not None and holder not in (None, self.candidate.peer_key):
-            self.candidate = None
+        if self.waiting is not None and holder not in (None, self.waiting.peer_key):
+            self.waiting = None
 
     # --- taking -----------------------------------------------------------------------------------
 
     def add(self, entries: tuple[Entry, ...], peer_key: PeerKey, now: Now) -> None:
         """Let what a peer gave wait."""
-        found = self.candidate
+        found = self.waiting
         if found is None or found.peer_key != peer_key:
-            found = self.candidate = UnverifiedEntries(peer_key, now.mono_ms)
+            found = self.waiting = UnverifiedEntries(peer_key, now.mono_ms)
         found.entries += entries
         found.size += sum(len(entry.body) for entry in entries)
         if found.size > limits.SNAPSHOT_MAX_BYTES:
@@ -95,39 +101,33 @@ class Quarantine:
 
     def release(self) -> tuple[Entry, ...]:
         """All that waits, without a further word: its giver is the leader."""
-        found, self.candidate = self.candidate, None
+        found, self.waiting = self.waiting, None
         return tuple(found.entries) if found is not None else ()
 
     def vouch(self, index: int, history: Digest) -> None:
         """A certified leader says what the history is at an index."""
-        self.told[index] = history
-        self.told.move_to_end(index)
-        while len(self.told) > limits.HISTORIES_KEPT_MAX:
-            self.told.popitem(last=False)
+        self.vouched_history.renew(index, history)
 
     def prove(self, history: Digest, now: Now) -> tuple[Entry, ...]:
         """What of the waiting entries is vouched for, given the history before the first."""
-        found, good = self.candidate, 0
+        found, good = self.waiting, 0
         if found is None:
             return ()
         entries = tuple(found.entries)
         for number, entry in enumerate(entries, start=1):
             history = history_after(history, entry)
-            said = self.told.get(entry.index)
+            said = self.vouched_history.get(entry.index)
             if said is not None and said != history:
                 self._lied(found.peer_key, now)
                 return entries[:good]
             good = number if said is not None else good
         found.entries = found.entries[good:]
         if not found.entries:
-            self.candidate = None
+            self.waiting = None
         return entries[:good]
 
     def _lied(self, peer_key: PeerKey, now: Now) -> None:
         """It is not asked for a while; the leader is asked next, for perhaps it was not its lie."""
-        self.candidate = None
-        self.replica.distrust(peer_key, now)
-        self.distrusted[peer_key] = now.mono_ms + limits.DISTRUSTED_MS
-        self.distrusted.move_to_end(peer_key)
-        while len(self.distrusted) > limits.PEER_BOOK_MAX:
-            self.distrusted.popitem(last=False)
+        self.waiting = None
+        self.fetcher.distrust(peer_key, now)
+        self.distrusted.renew(peer_key, now.mono_ms + limits.DISTRUSTED_MS)

@@ -91,7 +91,12 @@ def adopt(changes: Changes, record: Adopted) -> None:
     if old is not None and old.holds:
         state.leave_behind(old, state.tasks[name.task_id].spec.resources)
     new = Allocation(
-        name, AllocationState.RUNNING, record.attempt, record.node_id, record.gpus, reason=REASON
+        allocation=name,
+        state=AllocationState.RUNNING,
+        attempt=record.attempt,
+        node_id=record.node_id,
+        gpus=record.gpus,
+        reason=REASON,
     )
     token = Token(state.epoch, state.applied_term, state.applied_index)
     changes.set(attrs.evolve(new, token=token, placed_at_ms=state.log_time_ms))
@@ -100,12 +105,12 @@ def adopt(changes: Changes, record: Adopted) -> None:
 def _add_task(changes: Changes, record: Adopted) -> None:
     state, request = changes.state, record.signed.request
     kept = TaskRecord(
-        record.allocation.task_id,
-        record.signed,
-        record.signer,
-        record.grantor,
-        changes.index,
-        state.log_time_ms,
+        task_id=record.allocation.task_id,
+        signed=record.signed,
+        signer=record.signer,
+        grantor=record.grantor,
+        index=changes.index,
+        submitted_at_ms=state.log_time_ms,
     )
     # Whoever sends the same submission again, because its answer was lost, is told that it is here.
     state.note_applied(

@@ -21,7 +21,15 @@ class Changes:
         state = self.state
         number = len(self.events)
         self.events.append(
-            Event(state.epoch, self.index, number, state.log_time_ms, kind, subject, text)
+            Event(
+                epoch=state.epoch,
+                index=self.index,
+                number=number,
+                at_ms=state.log_time_ms,
+                kind=kind,
+                subject=subject,
+                text=text,
+            )
         )
 
     def set(self, copy: Allocation) -> None:

@@ -10,23 +10,22 @@ remembered; what ejection is due for is forgotten with the state that it was due
 Source: design, section 8.
 """
 
-from collections.abc import Mapping
-
 import attrs
 
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import NodeRecord
 from p2pool.model import limits
 from p2pool.model.log.entries import NodeChanged, NodeMoved, NodesMoved, ReplacementHeld
-from p2pool.model.states import MEMBERSHIP, Intent, Membership, Reachability
-
-REACHABILITY_CHANGES: Mapping[Reachability, tuple[Reachability, ...]] = {
-    Reachability.HEALTHY: (Reachability.UNREACHABLE,),
-    Reachability.SUSPECT: (),
-    Reachability.UNREACHABLE: (Reachability.HEALTHY, Reachability.DEAD),
-    Reachability.DEAD: (Reachability.HEALTHY,),
-}
-"""What a leader may write down: suspicion is an observer's own, so it is passed over."""
+from p2pool.model.states import (
+    INTENT,
+    MEMBERSHIP,
+    REACHABILITY,
+    Intent,
+    IntentEvent,
+    Membership,
+    Reachability,
+    advance,
+)
 
 
 def judge(changes: Changes, record: NodeChanged) -> None:
@@ -34,13 +33,13 @@ def judge(changes: Changes, record: NodeChanged) -> None:
     state = changes.state
     old = state.node(record.node_id)
     new = old
-    if record.reachability in REACHABILITY_CHANGES[old.reachability]:
+    if record.reachability in REACHABILITY[old.reachability].values():
         new = attrs.evolve(
             new, reachability=record.reachability, reason=record.reason,
             changed_at_ms=state.log_time_ms, eject="",
         )  # fmt: skip
-    if (old.intent, record.intent) == (Intent.DRAINING, Intent.DRAINED):
-        new = attrs.evolve(new, intent=Intent.DRAINED)
+    if record.intent is advance(INTENT, old.intent, IntentEvent.DRAIN_FINISHED):
+        new = attrs.evolve(new, intent=record.intent)
     if new != old:
         changes.set_node(new, record.reason)
 

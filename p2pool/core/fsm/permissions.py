@@ -6,7 +6,7 @@ own machine out of the pool's work and put it back. Nobody else may do anything.
 
 Invariants: each action has one line in `RULES`; a signature on its own gives no right; the rights
 of a delegate are never more than its grantor has now, by the roster at hand. Recovering who signed
-is not done here (`wire.typed`): `Signers` is trusted to fit the signatures.
+is not done here (`wire.typed_data`): `Signers` is trusted to fit the signatures.
 
 What is judged at which time is the caller's: a submission that is in the log is judged at the time
 at which it was applied, so that a delegation's expiry later does not undo what was begun.

@@ -1,8 +1,8 @@
 """Signed requests as the log applies them: one line of a table for each action.
 
-The rights were judged by the leader before it proposed (`core.rights`), and are judged again by
-each node before it starts anything. Here a request counts once, by its request id, and only within
-its own time, so that ids need not be kept for ever.
+The rights were judged by the leader before it proposed (`core.fsm.permissions`), and are judged
+again by each node before it starts anything. Here a request counts once, by its request id, and
+only within its own time, so that ids need not be kept for ever.
 
 `spec_json` of `set` is `{"value": "..."}`; of `revoke` `{"beforeS": n, "stopRunning": bool}`, both
 keys optional (now, false).
@@ -150,12 +150,12 @@ def apply_request(changes: Changes, record: RequestApplied) -> None:
 
 def _submit(changes: Changes, record: RequestApplied, name: TaskId) -> None:
     kept = TaskRecord(
-        name,
-        record.signed,
-        record.signer,
-        record.grantor,
-        changes.index,
-        changes.state.log_time_ms,
+        task_id=name,
+        signed=record.signed,
+        signer=record.signer,
+        grantor=record.grantor,
+        index=changes.index,
+        submitted_at_ms=changes.state.log_time_ms,
     )
     tasks.add(changes, kept, Task(kept, parse_spec(record.signed.request.spec_json)))
 

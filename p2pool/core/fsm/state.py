@@ -1,7 +1,7 @@
 """The replicated state: tasks, allocations, nodes, settings, revocations, requests applied.
 
 Intuition: the state is what the log says, nothing else. One owner holds it and changes it only
-through `core.pool.apply`; everybody else reads. Records in it are frozen, so a reader that took
+through `core.fsm.apply`; everybody else reads. Records in it are frozen, so a reader that took
 one out keeps what it saw.
 
 Invariants: a GPU has one holder at most (`holders`); an allocation that was lost keeps its GPUs
@@ -280,7 +280,7 @@ class PoolState:
         ]
         return tuple(held + strays)
 
-    # --- changing: for `core.pool.apply` alone --------------------------------------------------
+    # --- changing: for `core.fsm.apply` alone --------------------------------------------------
 
     def put(self, allocation: Allocation) -> None:
         """Store a copy and keep the index by node true."""
@@ -306,7 +306,13 @@ class PoolState:
     def leave_behind(self, copy: Allocation, resources: Resources) -> None:
         """Remember a lost copy that may still run somewhere."""
         assert copy.node_id is not None
-        stray = Stray(copy.allocation, copy.attempt, copy.node_id, copy.gpus, resources)
+        stray = Stray(
+            allocation=copy.allocation,
+            attempt=copy.attempt,
+            node_id=copy.node_id,
+            gpus=copy.gpus,
+            resources=resources,
+        )
         self.strays[(copy.allocation, copy.attempt)] = stray
 
     def note_applied(self, request: AppliedRequest) -> None:
@@ -326,7 +332,7 @@ class PoolState:
             del self._on_node[node_id]
 
     def begin_epoch(self, epoch: int, at_ms: int) -> None:
-        """Become what another epoch begins with: for `core.recovery` alone."""
+        """Become what another epoch begins with: for `core.log.epoch_recovery` alone."""
         self.epoch, self.recovered_at_ms, self._digest = epoch, at_ms, None
 
     # --- bytes ----------------------------------------------------------------------------------
@@ -335,23 +341,23 @@ class PoolState:
         """The state as canonical bytes: `Snapshot.state`."""
         return self._pieces.encode(
             PoolSnapshot(
-                self.pool,
-                self.epoch,
-                self.applied_index,
-                self.applied_term,
-                self.log_time_ms,
-                tuple(task.record for task in self.tasks.values()),
-                tuple(self.all_allocations()),
-                tuple(self.strays.values()),
-                tuple(self.nodes.values()),
-                tuple(Setting(name, value) for name, value in self.settings.items()),
-                tuple(self.revocations.values()),
-                tuple(self.applied.values()),
-                self.recovered_at_ms,
-                self.chain,
-                self.held_until_ms,
-                self.held_because,
-                self.history,
+                pool=self.pool,
+                epoch=self.epoch,
+                applied_index=self.applied_index,
+                applied_term=self.applied_term,
+                log_time_ms=self.log_time_ms,
+                tasks=tuple(task.record for task in self.tasks.values()),
+                allocations=tuple(self.all_allocations()),
+                strays=tuple(self.strays.values()),
+                nodes=tuple(self.nodes.values()),
+                settings=tuple(Setting(name, value) for name, value in self.settings.items()),
+                revocations=tuple(self.revocations.values()),
+                applied=tuple(self.applied.values()),
+                recovered_at_ms=self.recovered_at_ms,
+                chain=self.chain,
+                held_until_ms=self.held_until_ms,
+                held_because=self.held_because,
+                history=self.history,
             )
         )
 
@@ -366,7 +372,11 @@ def from_bytes(data: bytes) -> PoolState:
     """The state in a snapshot's bytes; `Malformed` (or `BadSpec`) for any others."""
     kept = decode_struct(PoolSnapshot, data)
     state = PoolState(
-        kept.pool, kept.epoch, kept.applied_index, kept.applied_term, kept.log_time_ms
+        pool=kept.pool,
+        epoch=kept.epoch,
+        applied_index=kept.applied_index,
+        applied_term=kept.applied_term,
+        log_time_ms=kept.log_time_ms,
     )
     for record in kept.tasks:
         state.tasks[record.task_id] = Task(record, parse_spec(record.signed.request.spec_json))

@@ -63,7 +63,13 @@ def place(changes: Changes, placed: Placed, token: Token) -> None:
     if old is not None and old.state is S.LOST:
         task = state.tasks[placed.allocation.task_id]
         state.leave_behind(old, task.spec.resources)
-    new = Allocation(placed.allocation, S.ASSIGNED, placed.attempt, placed.node_id, placed.gpus)
+    new = Allocation(
+        allocation=placed.allocation,
+        state=S.ASSIGNED,
+        attempt=placed.attempt,
+        node_id=placed.node_id,
+        gpus=placed.gpus,
+    )
     changes.set(attrs.evolve(new, token=token, placed_at_ms=state.log_time_ms))
 
 

@@ -14,7 +14,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
-from p2pool.model.log.raft import Configuration
+from p2pool.model.log.raft import Configuration, majority
 from p2pool.model.timing import Now
 
 SLICE_MS = 1_000
@@ -64,7 +64,7 @@ class ClockOffsets:
             return
         middle_ms = off[len(off) // 2]
         side = "behind" if middle_ms > 0 else "ahead of"
-        if len(off) > len(voters) // 2:
+        if len(off) >= majority(len(voters)):
             self.wrong = f"its clock is {abs(middle_ms) // 1000} s {side} most voters' clocks"
         elif len(voters) == 2:
             self.differing = f"The clocks of the two voters differ by {abs(middle_ms) // 1000} s."

@@ -96,7 +96,12 @@ class Heartbeats:
         if old is not None and stamp <= (old.incarnation, old.sequence):
             return False
         self.newest[header.node_id] = ReceivedHeartbeat(
-            beat, header.incarnation, header.sequence, header.sent_at_ms, now, verified.sealed
+            heartbeat=beat,
+            incarnation=header.incarnation,
+            sequence=header.sequence,
+            sent_at_ms=header.sent_at_ms,
+            heard_at=now,
+            sealed=verified.sealed,
         )
         self.newest.move_to_end(header.node_id)
         if beat.hardware is not None:
@@ -108,7 +113,14 @@ class Heartbeats:
 
     def hear_own(self, me: NodeId, content: Heartbeat, incarnation: int, now: Now) -> None:
         """What we say counts here like what others say; it is handed on by those who heard it."""
-        self.newest[me] = ReceivedHeartbeat(content, incarnation, 0, now.wall_ms, now, b"")
+        self.newest[me] = ReceivedHeartbeat(
+            heartbeat=content,
+            incarnation=incarnation,
+            sequence=0,
+            sent_at_ms=now.wall_ms,
+            heard_at=now,
+            sealed=b"",
+        )
         if content.hardware is not None:
             self.hardware[me] = (content.hardware_digest, content.hardware)
 

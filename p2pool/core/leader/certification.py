@@ -28,7 +28,7 @@ from p2pool.codec.entries import Record
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.committee_chain import incomplete, open_link
-from p2pool.core.readings import CertificationPoint
+from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NoLeader, Overloaded, Refusal
 from p2pool.model.log.certificates import LeaderCertificate, Link
@@ -116,7 +116,7 @@ class Certification:
             return
         if point.asked.leader != self.context.config.me:
             return
-        pool_log.urge(now)
+        pool_log.broadcast_commit(now)
         self.questions[point.index] = Gathering(point)
         while len(self.questions) > POINTS_KEPT:
             self.questions.popitem(last=False)
@@ -138,9 +138,15 @@ class Certification:
         point, log_id = gathering.point, self.context.pool_log.log_id
         assert log_id is not None
         ours = CertificateSigned(
-            log_id, point.term, point.asked.leader, word.voter, committee_hash(point.voters),
-            point.index, point.state_digest, point.asked.at_ms,
-        )  # fmt: skip
+            log_id=log_id,
+            term=point.term,
+            leader=point.asked.leader,
+            voter=word.voter,
+            committee_hash=committee_hash(point.voters),
+            commit_index=point.index,
+            state_digest=point.state_digest,
+            time_ms=point.asked.at_ms,
+        )
         if word != ours:
             if attrs.evolve(word, state_digest=ours.state_digest) == ours:
                 self._disagrees(word)

@@ -16,7 +16,17 @@ from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import NodeId
 from p2pool.model.log.entries import NodeChanged, Outcome, ReplacementHeld, ReportApplied
 from p2pool.model.messages.gossip import Heartbeat
-from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Intent, Reachability
+from p2pool.model.states import (
+    INTENT,
+    REACHABILITY,
+    TERMINAL_ALLOCATION_STATES,
+    AllocationState,
+    Intent,
+    IntentEvent,
+    Reachability,
+    ReachabilityEvent,
+    advance,
+)
 from p2pool.model.tasks.spec import OnDisconnect, TaskSpec
 from p2pool.model.timing import Now
 
@@ -163,17 +173,27 @@ def nodes_changed(context: Context, state: PoolState, now: Now) -> list[NodeChan
     out: list[NodeChanged] = []
     at_ms = log_time_ms(state, now)
     for node in state.nodes.values():
-        if node.reachability in GONE and _heard_since(context, node, now):
-            out.append(NodeChanged(node.node_id, Reachability.HEALTHY, node.intent, "heard again"))
-        elif (
-            node.reachability is Reachability.UNREACHABLE
-            and at_ms - node.changed_at_ms >= limits.DEAD_AFTER_MS
-        ):
-            reason = f"unreachable for a day: {node.reason}"[: limits.NAME_MAX_BYTES]
-            out.append(NodeChanged(node.node_id, Reachability.DEAD, node.intent, reason))
-        elif node.intent is Intent.DRAINING and not state.holders(node.node_id):
-            out.append(NodeChanged(node.node_id, node.reachability, Intent.DRAINED, "drained"))
+        event, reason = _reachability_event(context, node, at_ms, now)
+        becomes = advance(REACHABILITY, node.reachability, event) if event is not None else None
+        drained = advance(INTENT, node.intent, IntentEvent.DRAIN_FINISHED)
+        if becomes is not None:
+            out.append(NodeChanged(node.node_id, becomes, node.intent, reason))
+        elif drained is not None and not state.holders(node.node_id):
+            out.append(NodeChanged(node.node_id, node.reachability, drained, "drained"))
     return out
+
+
+def _reachability_event(
+    context: Context, node: NodeRecord, at_ms: int, now: Now
+) -> tuple[ReachabilityEvent | None, str]:
+    """What happened to a node that is not reached, and why the log is to say so."""
+    if node.reachability in GONE and _heard_since(context, node, now):
+        return ReachabilityEvent.HEARD, "heard again"
+    unreachable = node.reachability is Reachability.UNREACHABLE
+    if unreachable and at_ms - node.changed_at_ms >= limits.DEAD_AFTER_MS:
+        event = ReachabilityEvent.UNREACHABLE_EXPIRED
+        return event, f"unreachable for a day: {node.reason}"[: limits.NAME_MAX_BYTES]
+    return None, ""
 
 
 def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:

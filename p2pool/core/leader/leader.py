@@ -33,7 +33,13 @@ from p2pool.model.ids import NodeId
 from p2pool.model.log.entries import NodeChanged, Outcome, ReportApplied
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import Ping, ProbeRequested, SuspicionHinted
-from p2pool.model.states import AllocationState, Reachability
+from p2pool.model.states import (
+    REACHABILITY,
+    AllocationState,
+    Reachability,
+    ReachabilityEvent,
+    advance,
+)
 from p2pool.model.timing import Now
 
 
@@ -149,11 +155,15 @@ class Leader:
 
     def _unreachable(self, state: PoolState, verdict: Verdict, now: Now) -> None:
         node = state.node(verdict.node_id)
+        event = ReachabilityEvent.CONFIRMED_UNREACHABLE
+        becomes = advance(REACHABILITY, node.reachability, event)
+        if becomes is None:
+            return  # The log says so already.
         self.context.log(
             Level.WARNING, "a node is unreachable",
             node=node.node_id.hex(), reason=verdict.reason,
         )  # fmt: skip
-        record = NodeChanged(node.node_id, Reachability.UNREACHABLE, node.intent, verdict.reason)
+        record = NodeChanged(node.node_id, becomes, node.intent, verdict.reason)
         self._try(record, now)
 
     # --- decisions --------------------------------------------------------------------------------

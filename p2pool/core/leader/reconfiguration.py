@@ -19,7 +19,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId
-from p2pool.model.log.raft import Configuration, Voter
+from p2pool.model.log.raft import Configuration, Voter, majority
 
 
 @attrs.frozen
@@ -79,7 +79,7 @@ def next_change(
         if voter == me or not (seat.out or renewed or (seat.silent and spare)):
             continue
         alive = sum(not seats.get(v, Seat()).silent for v in voters if v != voter)
-        if len(voters) > 1 and alive >= (len(voters) - 1) // 2 + 1:
+        if len(voters) > 1 and alive >= majority(len(voters) - 1):
             return _without(now_is, voter)
     return _sized(now_is, me, (free, ready), aims, providers)
 
@@ -149,7 +149,7 @@ class _Seats:
     def betters(self, new: Voter, me: Voter) -> bool:
         """Whether a provider holds a quorum now, and fewer seats with this voter in another's."""
         most = max((self.held(self.group, v) for v in self.group), default=0)
-        if len(self.group) < 2 or most < len(self.group) // 2 + 1:
+        if len(self.group) < 2 or most < majority(len(self.group)):
             return False
         after = [v for v in self.group if v != self.first_to_go(me)] + [new]
         return max(self.held(after, v) for v in after) < most

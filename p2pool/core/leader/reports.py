@@ -124,9 +124,14 @@ class Reports:
         if OrderCheck(self.context).judge(claim, by, now.wall_ms // 1000) is not None:
             return
         record = Adopted(
-            node_id, claim.allocation, claim.attempt, claim.signed, claim.gpus,
-            by.signer, by.grantor,
-        )  # fmt: skip
+            node_id=node_id,
+            allocation=claim.allocation,
+            attempt=claim.attempt,
+            signed=claim.signed,
+            gpus=claim.gpus,
+            signer=by.signer,
+            grantor=by.grantor,
+        )
         try:
             self.adopting[name] = self.propose(record, now)
         except P2poolError:

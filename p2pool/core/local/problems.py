@@ -3,6 +3,7 @@
 from p2pool.core.context import Context
 from p2pool.core.local.machine import Machine
 from p2pool.core.voter.eligibility import LeaderEligibility
+from p2pool.model.log.raft import majority
 from p2pool.model.timing import Now
 
 
@@ -63,7 +64,7 @@ def _no_quorum(context: Context) -> str | None:
     voters, peers = context.pool_log.configuration.voters, context.peers
     away = [v.node_id for v in voters if v.node_id != context.me]
     away = [node_id for node_id in away if not peers.is_connected(node_id)]
-    needed = len(voters) // 2 + 1
+    needed = majority(len(voters))
     if not voters or len(voters) - len(away) >= needed:
         return None
     named = ", ".join(f"0x{node_id.hex()}" for node_id in away)

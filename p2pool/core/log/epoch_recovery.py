@@ -10,7 +10,7 @@ its log may have been acknowledged to a client by voters that are lost. The long
 term, last index), holds every entry that was committed and survives anywhere: the leader of its
 last term had all that was committed before (Raft, 5.4.3), and within a term logs are prefixes of
 one another. Entries that only lost voters held are lost; containers that run are adopted by their
-signed submissions (`core.pool.adoption`).
+signed submissions (`core.fsm.adoption`).
 
 Invariants: a log that is held is given up only for the first entries of the next one, so a record
 that nobody can found loses nothing; where the record does not fit, the founder refuses and says
@@ -123,7 +123,12 @@ def base(me: Voter, root: RootRecord, name: Digest, held: StoredLog, now: Now) -
     state.begin_epoch(root.epoch, max(now.wall_ms, state.log_time_ms))
     state.chain = CommitteeChain(root.epoch, (me,))
     snapshot = Snapshot(
-        name, index, term, state.log_time_ms, Configuration((me,)), state.to_bytes()
+        log_id=name,
+        index=index,
+        term=term,
+        last_proposed_at_ms=state.log_time_ms,
+        configuration=Configuration((me,)),
+        state=state.to_bytes(),
     )
     # Terms go on, so that nobody who reads a log across epochs sees one fall.
     return RaftRestored(HardState(term, me.store_id), encode_snapshot(snapshot))

@@ -1,8 +1,8 @@
 """Taking over what is known to be committed: how a follower replica keeps the same log as voters.
 
-Intuition: a peer that is no voter fetches committed entries from others (`core.replica`) and keeps
-them in the same log that a voter keeps. When the leader makes it a learner one day, it goes on from
-there; when it is removed from the committee, it goes on the other way.
+Intuition: a peer that is no voter fetches committed entries from others (`follower.replica`) and
+keeps them in the same log that a voter keeps. When the leader makes it a learner one day, it goes
+on from there; when it is removed from the committee, it goes on the other way.
 
 Invariants: never done by a voter or learner, who take entries from the leader alone; what was
 committed here is never cut; an entry that leaves a gap is not taken. Source: design, section 7.

@@ -15,7 +15,7 @@ import attrs
 
 from p2pool.codec.entries import decode_body
 from p2pool.core.raft import quorum
-from p2pool.core.raft.progress import Progress
+from p2pool.core.raft.progress import Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
@@ -42,9 +42,15 @@ def followers(s: RaftState) -> tuple[FollowerProgress, ...]:
     seen = []
     for voter in s.others():
         p = s.progress_of(voter) or Progress(1)
-        installing = p.sending is not None
+        installing = p.state is ProgressState.SNAPSHOT
         seen.append(
-            FollowerProgress(voter, p.match_index, p.heard_ms, caught_up(s, voter), installing)
+            FollowerProgress(
+                voter=voter,
+                match_index=p.match_index,
+                heard_ms=p.heard_ms,
+                caught_up=caught_up(s, voter),
+                installing=installing,
+            )
         )
     return tuple(seen)
 

@@ -25,7 +25,7 @@ REMOVED = "a committed change removed it"
 def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
     """Ask for votes; True when our own is enough (a committee of one)."""
     assert s.is_voter
-    s.leader, s.overruling = None, transfer
+    s.leader, s.forcing = None, transfer
     s.restart_election_timer(now)
     if pre:
         s.role, term = RaftRole.PRE_CANDIDATE, s.hard.term + 1
@@ -35,23 +35,38 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
     s.votes, s.grants, s.releases = {s.me.store_id: True}, {}, {}
     if not pre:
         own = VoteAnswered(
-            s.log_id, term, s.me, s.me, s.log.last_index, s.log.last_term,
-            s.hash_of(s.configuration), False, True, "",
-        )  # fmt: skip
+            log_id=s.log_id,
+            term=term,
+            candidate=s.me,
+            voter=s.me,
+            last_index=s.log.last_index,
+            last_term=s.log.last_term,
+            configuration_hash=s.hash_of(s.configuration),
+            pre=False,
+            granted=True,
+            reason="",
+        )
         s.out.seal.append(own)
     for voter in s.configuration.voters:
         if voter != s.me:
             s.tell(
                 voter,
                 VoteRequested(
-                    s.log_id, term, s.me, voter, s.log.last_index, s.log.last_term,
-                    s.hash_of(s.configuration), pre, transfer,
+                    log_id=s.log_id,
+                    term=term,
+                    candidate=s.me,
+                    voter=voter,
+                    last_index=s.log.last_index,
+                    last_term=s.log.last_term,
+                    configuration_hash=s.hash_of(s.configuration),
+                    pre=pre,
+                    transfer=transfer,
                 ),
-            )  # fmt: skip
+            )
     return _count(s, now)
 
 
-def leaves_it(s: RaftState, now: Now) -> bool:
+def defers_campaign(s: RaftState, now: Now) -> bool:
     """Whether one that had better not lead gives the others more time to elect somebody."""
     return now.mono_ms - s.led_ms < s.patience_ms
 
@@ -66,9 +81,9 @@ def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
     heard = s.leader_heard_ms
     fresh_ms = s.timing.election_timeout_min_ms
     led = heard is not None and now.mono_ms - heard < fresh_ms
-    # Only a leader's own voter is told to overrule it.
-    overrules = m.transfer and m.candidate in s.configuration.voters
-    if (led or s.role is RaftRole.LEADER) and not overrules and m.term > s.hard.term:
+    # Only a leader's own voter campaigns over it when told to.
+    forces = m.transfer and m.candidate in s.configuration.voters
+    if (led or s.role is RaftRole.LEADER) and not forces and m.term > s.hard.term:
         _answer(s, m, False, "a leader is heard")
         return
     if m.pre:
@@ -111,9 +126,9 @@ def answered(s: RaftState, m: VoteAnswered, now: Now, sealed: bytes = b"") -> bo
     return _count(s, now)
 
 
-def forsaken(s: RaftState, now: Now) -> None:
+def leaderless_timeout(s: RaftState, now: Now) -> None:
     """A learner that no leader has spoken to for long looks for the log elsewhere."""
-    if s.role is RaftRole.LEARNER and now.mono_ms >= s.forsaken_ms:
+    if s.role is RaftRole.LEARNER and now.mono_ms >= s.leaderless_ms:
         s.released_at = s.configuration_index
         s.role = s.resting_role()
 
@@ -163,7 +178,7 @@ def _count(s: RaftState, now: Now) -> bool:
     if result is not quorum.VoteResult.WON:
         return False
     if s.role is RaftRole.PRE_CANDIDATE:
-        return campaign(s, False, now, transfer=s.overruling)
+        return campaign(s, False, now, transfer=s.forcing)
     s.role, s.leader = RaftRole.LEADER, s.me
     s.quorum_check_ms = now.mono_ms + s.timing.election_timeout_max_ms
     s.progress = {v.store_id: Progress(s.log.last_index + 1) for v in s.others()}
@@ -176,10 +191,18 @@ def _answer(s: RaftState, m: VoteRequested, granted: bool, reason: str) -> None:
     s.tell(
         m.candidate,
         VoteAnswered(
-            s.log_id, term, m.candidate, s.me, m.last_index, m.last_term,
-            m.configuration_hash, m.pre, granted, reason,
+            log_id=s.log_id,
+            term=term,
+            candidate=m.candidate,
+            voter=s.me,
+            last_index=m.last_index,
+            last_term=m.last_term,
+            configuration_hash=m.configuration_hash,
+            pre=m.pre,
+            granted=granted,
+            reason=reason,
         ),
-    )  # fmt: skip
+    )
 
 
 def _plausible(s: RaftState, candidate: Voter) -> bool:

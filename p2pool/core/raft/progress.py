@@ -1,6 +1,32 @@
-"""What a leader knows of each follower, and what it sends to whom."""
+"""What a leader knows of each follower, and how it sends to it.
+
+Intuition: a leader that does not know where a follower's log parts from its own asks with one
+append at a time; once they agree it streams; where the log begins after what the follower lacks, it
+sends a snapshot first. As in etcd's `Progress`:
+
+                                 agreed
+                  +---------------------------------+
+                  |                                 v
+    elected   +-------+         refused        +-----------+
+    --------> | PROBE | <--------------------- | REPLICATE | (agreed: stays)
+              +-------+                        +-----------+
+    refused:      |                              |     ^
+    stays         | compacted          compacted |     | installed
+                  v                              v     |
+                +-----------------------------------------+
+                |                 SNAPSHOT                |
+                +-----------------------------------------+
+
+Unlike etcd's, a follower goes from SNAPSHOT to REPLICATE at once: its answer says that it holds all
+of the snapshot, so it is known where the logs agree.
+
+Invariants: `TRANSITIONS` is what runs, and nothing else changes the state; there is a snapshot
+under way in SNAPSHOT alone; whoever goes back forgets what is under way.
+"""
 
 from collections import deque
+from collections.abc import Mapping
+from enum import Enum
 
 import attrs
 
@@ -23,18 +49,51 @@ class Sending:
     waited: int = 0
 
 
+class ProgressState(Enum):
+    """How a leader sends to a follower. `TRANSITIONS` says what leads where."""
+
+    PROBE = "probe"
+    """Where the logs agree is not known: one append waits for the answer to the last."""
+    REPLICATE = "replicate"
+    """They agree up to `match_index`: appends go out ahead of their answers."""
+    SNAPSHOT = "snapshot"
+    """What it lacks is compacted away: it gets a snapshot, and appends that keep authority."""
+
+
+class ProgressEvent(Enum):
+    """What moves a follower's progress."""
+
+    AGREED = "agreed"
+    """It took an append, so its log is ours up to there."""
+    REFUSED = "refused"
+    """It refused an append: the logs part further back."""
+    COMPACTED = "compacted"
+    """The log begins after what it lacks next."""
+    INSTALLED = "installed"
+    """It holds the snapshot, or all that is in it."""
+
+
+_S, _E = ProgressState, ProgressEvent
+TRANSITIONS: Mapping[ProgressState, Mapping[ProgressEvent, ProgressState]] = {
+    _S.PROBE: {_E.AGREED: _S.REPLICATE, _E.REFUSED: _S.PROBE, _E.COMPACTED: _S.SNAPSHOT},
+    _S.REPLICATE: {_E.AGREED: _S.REPLICATE, _E.REFUSED: _S.PROBE, _E.COMPACTED: _S.SNAPSHOT},
+    # Answers to the appends beside it say nothing, until one says that it holds the snapshot.
+    _S.SNAPSHOT: {_E.INSTALLED: _S.REPLICATE},
+}
+
+
 @attrs.define
 class Progress:
     """What a leader knows of one follower. `answered_round`: the newest frame that it answered.
 
-    `probing`: where the logs agree is not known, so one append waits for the answer to the last.
     `in_flight`: the last index and the bytes of each append that was not answered yet.
     `told_commit`: the commit index in the last frame to it, which may be lost.
+    `sending`: the snapshot under way, in SNAPSHOT and in no other state.
     """
 
     next_index: int
     match_index: int = 0
-    probing: bool = True
+    state: ProgressState = ProgressState.PROBE
     active: bool = False
     in_flight: deque[tuple[int, int]] = attrs.field(factory=deque)
     in_flight_bytes: int = 0
@@ -46,7 +105,8 @@ class Progress:
     @property
     def has_room(self) -> bool:
         """Whether another append with entries may be sent ahead of the answers."""
-        most = 1 if self.probing else limits.APPENDS_IN_FLIGHT_MAX
+        streams = self.state is ProgressState.REPLICATE
+        most = limits.APPENDS_IN_FLIGHT_MAX if streams else 1
         room = self.in_flight_bytes < limits.APPENDS_IN_FLIGHT_MAX_BYTES
         return room and len(self.in_flight) < most
 
@@ -54,23 +114,46 @@ class Progress:
         """An append with entries is under way."""
         self.in_flight.append((last_index, size))
         self.in_flight_bytes += size
+        if self.state is ProgressState.REPLICATE:
+            # Ahead of the answer: each entry travels once, unless the follower says it is lost.
+            self.next_index = last_index + 1
 
-    def freed(self, match_index: int) -> None:
-        """What ends at or before an index is not under way any more: it came, or its answer did."""
+    def agreed(self, match_index: int) -> None:
+        """Its log is ours up to an index; what ends there or before is not under way any more."""
+        self._move(ProgressEvent.AGREED)
         while self.in_flight and self.in_flight[0][0] <= match_index:
             self.in_flight_bytes -= self.in_flight.popleft()[1]
+        self.match_index = match_index
+        self.next_index = max(self.next_index, match_index + 1)
 
-    def probe(self, next_index: int) -> None:
-        """Go back to an index, and forget what is under way: it follows on something lacking."""
-        self.next_index, self.probing = next_index, True
-        self.in_flight.clear()
-        self.in_flight_bytes = 0
+    def refused(self, next_index: int) -> None:
+        """Go back to an index."""
+        self._move(ProgressEvent.REFUSED)
+        self._go_on_from(next_index)
+
+    def compacted(self, sending: Sending) -> None:
+        """What it lacks is not in the log any more: it gets a snapshot first."""
+        self._move(ProgressEvent.COMPACTED)
+        self._go_on_from(self.match_index + 1)
+        self.sending = sending
 
     def installed(self, index: int) -> None:
-        """A follower is known to hold all up to an index, and goes on with entries from there."""
+        """It is known to hold all up to an index, and goes on with entries from there."""
+        self._move(ProgressEvent.INSTALLED)
         self.match_index = max(self.match_index, index)
-        self.probe(self.match_index + 1)
-        self.probing, self.sending = False, None
+        self._go_on_from(self.match_index + 1)
+        self.sending = None
+
+    def _move(self, event: ProgressEvent) -> None:
+        moved = TRANSITIONS[self.state].get(event)
+        assert moved is not None, f"a follower in {self.state.name} cannot be {event.value}"
+        self.state = moved
+
+    def _go_on_from(self, next_index: int) -> None:
+        """What is under way is forgotten: it follows on something lacking."""
+        self.next_index = next_index
+        self.in_flight.clear()
+        self.in_flight_bytes = 0
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from p2pool.model.ids import StoreId
-from p2pool.model.log.raft import Configuration
+from p2pool.model.log.raft import Configuration, majority
 
 
 class VoteResult(Enum):
@@ -21,7 +21,7 @@ class VoteResult(Enum):
 
 def size(configuration: Configuration) -> int:
     """How many voters are a majority."""
-    return len(configuration.voters) // 2 + 1
+    return majority(len(configuration.voters))
 
 
 def committed(configuration: Configuration, matched: Mapping[StoreId, int]) -> int:

@@ -13,7 +13,7 @@ import attrs
 from p2pool.codec.entries import encode_body
 from p2pool.core.raft import adopt, confchange, election, read_index, replication, transfer
 from p2pool.core.raft import snapshot as snapshots
-from p2pool.core.raft.state import ConfigurationHash, RaftState, Ready, Sound
+from p2pool.core.raft.state import ConfigurationHash, RaftState, Ready, SnapshotValidator
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NoLeader, Overloaded
 from p2pool.model.ids import Digest, NodeId, PeerKey
@@ -58,11 +58,19 @@ class Raft:
         rng: Random,
         hash_of: ConfigurationHash,
         now: Now,
-        sound: Sound = lambda snapshot: True,
+        snapshot_validator: SnapshotValidator = lambda snapshot: True,
     ) -> None:
         """Come back from the disk as one that rests; nothing is committed beyond the snapshot.
-        `sound` judges each snapshot that a leader sends."""
-        s = RaftState(me, log_id, timing, rng, hash_of, hard=restored.hard, sound=sound)
+        `snapshot_validator` judges each snapshot that a leader sends."""
+        s = RaftState(
+            me=me,
+            log_id=log_id,
+            timing=timing,
+            rng=rng,
+            hash_of=hash_of,
+            hard=restored.hard,
+            snapshot_validator=snapshot_validator,
+        )
         if restored.snapshot is not None:
             snapshots.load(s, restored.snapshot)
         s.log.restore(s.snapshot_index, s.snapshot_term, restored.entries)
@@ -82,7 +90,7 @@ class Raft:
             given_up_ms = s.transfer.deadline_ms if s.transfer else s.append_due_ms
             return min(s.append_due_ms, s.quorum_check_ms, given_up_ms)
         if s.role is RaftRole.LEARNER:
-            return s.forsaken_ms
+            return s.leaderless_ms
         return s.election_deadline_ms if s.campaigns else None
 
     def found(self, now: Now) -> Ready:
@@ -91,7 +99,7 @@ class Raft:
         assert s.log.last_index == 0, "an empty log is founded, no other"
         kind, body = encode_body(Configuration((s.me,)))
         s.save_hard(1, s.me.store_id)
-        s.append((Entry(1, 1, kind, now.wall_ms, body),))
+        s.append((Entry(index=1, term=1, kind=kind, proposed_at_ms=now.wall_ms, body=body),))
         s.last_proposed_at_ms = now.wall_ms
         s.role = s.resting_role()
         return self._done()
@@ -105,15 +113,15 @@ class Raft:
             if s.role is RaftRole.LEADER and now.mono_ms >= s.append_due_ms:
                 replication.broadcast(s, now)
                 transfer.push(s, again=True)
-        election.forsaken(s, now)
+        election.leaderless_timeout(s, now)
         if s.campaigns and not s.leads and now.mono_ms >= s.election_deadline_ms:
-            if election.leaves_it(s, now):
+            if election.defers_campaign(s, now):
                 s.restart_election_timer(now)
             elif election.campaign(s, True, now):
                 self._lead(now)
         return self._done()
 
-    def overrule(self, now: Now) -> Ready:
+    def force_campaign(self, now: Now) -> Ready:
         """Campaign although a leader is heard, as by its own wish: it must not lead any more, and
         does not know it. PreVote still comes first, so who cannot win disturbs nobody."""
         s = self.state
@@ -122,7 +130,7 @@ class Raft:
         return self._done()
 
     def resign(self, now: Now) -> Ready:
-        """Lead no more, without an heir: the others elect one."""
+        """Lead no more, without a transferee: the others elect one."""
         s = self.state
         if s.leads:
             s.follow(s.hard.term, None, now)
@@ -205,7 +213,7 @@ class Raft:
             s.out.unreadable.append(number)
             return self._done()
         if read_index.begin(s, number):
-            replication.sweep(s)
+            replication.read_round(s)
         self._settle(now)
         return self._done()
 
@@ -235,13 +243,13 @@ class Raft:
         kind, body = encode_body(wanted)
         old = s.configuration
         entry = self._append(kind, body, now)
-        replication.dismiss(s, old, now)
+        replication.notify_removed(s, old, now)
         replication.advance_commit(s)
         replication.broadcast(s, now)
         self._settle(now)
         return self._done(), entry
 
-    def urge(self, now: Now) -> Ready:
+    def broadcast_commit(self, now: Now) -> Ready:
         """Tell all at once how far the log is committed, as leader; else they learn it with the
         next append."""
         if self.state.leads:
@@ -255,10 +263,6 @@ class Raft:
     def followers(self) -> tuple[confchange.FollowerProgress, ...]:
         """All other participants as this leader sees them, voters first; empty when it is none."""
         return confchange.followers(self.state)
-
-    def caught_up(self, voter: Voter) -> bool:
-        """Whether a participant holds all but the last few entries of this leader's log."""
-        return confchange.caught_up(self.state, voter)
 
     def retime(self, timing: Timing) -> Ready:
         """Another timing profile is in force: a deadline that was drawn by a faster one moves."""
@@ -303,7 +307,7 @@ class Raft:
         """What follows from newly heard answers, or from an entry that is committed now."""
         s = self.state
         if read_index.confirm(s):
-            replication.sweep(s)
+            replication.read_round(s)
         transfer.push(s)
         replication.step_down_if_removed(s, now)
 
@@ -319,7 +323,13 @@ class Raft:
         # The leader's clock made monotone is the only time that replicated state knows.
         last_ms = s.log.entries[-1].proposed_at_ms if s.log.entries else 0
         s.last_proposed_at_ms = max(now.wall_ms, s.last_proposed_at_ms, last_ms)
-        entry = Entry(s.log.last_index + 1, s.hard.term, kind, s.last_proposed_at_ms, body)
+        entry = Entry(
+            index=s.log.last_index + 1,
+            term=s.hard.term,
+            kind=kind,
+            proposed_at_ms=s.last_proposed_at_ms,
+            body=body,
+        )
         s.append((entry,))
         return entry
 

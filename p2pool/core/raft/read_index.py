@@ -31,7 +31,7 @@ def confirm(s: RaftState) -> bool:
         s.out.readable.append((s.reads[answered].number, s.commit_index))
         answered += 1
     del s.reads[:answered]
-    return answered > 0 and bool(s.reads) and s.reads[-1].after_round > s.swept_round
+    return answered > 0 and bool(s.reads) and s.reads[-1].after_round > s.last_read_round
 
 
 def _confirmed(s: RaftState, read: PendingRead) -> bool:

@@ -11,7 +11,7 @@ any log. CheckQuorum: a leader that has not heard a majority for the longest tim
 """
 
 from p2pool.core.raft import quorum, snapshot
-from p2pool.core.raft.progress import Leaving, Progress
+from p2pool.core.raft.progress import Leaving, Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
@@ -24,7 +24,7 @@ from p2pool.model.timing import Now
 def broadcast(s: RaftState, now: Now) -> None:
     """Send to every participant what it lacks, or an empty append to keep authority."""
     s.append_due_ms = now.mono_ms + s.timing.append_interval_ms
-    s.swept_round = s.round
+    s.last_read_round = s.round
     for one in [one for one in s.leaving if now.mono_ms >= one.deadline_ms]:
         _forget(s, one)
     for voter in s.audience():
@@ -47,9 +47,9 @@ def tell_commit(s: RaftState, to: tuple[NodeId, ...]) -> None:
             send(s, voter, even_empty=True)
 
 
-def sweep(s: RaftState) -> None:
+def read_round(s: RaftState) -> None:
     """One frame to each voter now, whose answers confirm the reads that were asked before it."""
-    s.swept_round = s.round
+    s.last_read_round = s.round
     for voter in s.others():
         if voter in s.configuration.voters:
             send(s, voter, even_empty=True)
@@ -78,9 +78,6 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
     _append(s, to, previous, previous_term, entries)
     if entries:
         progress.sent(entries[-1].index, sum(len(e.body) for e in entries))
-        if not progress.probing:
-            # Ahead of the answer: each entry travels once, unless the follower says it is lost.
-            progress.next_index = entries[-1].index + 1
 
 
 def _append(
@@ -93,13 +90,20 @@ def _append(
     s.tell(
         to,
         AppendRequested(
-            s.log_id, s.hard.term, s.me, to, previous, previous_term, s.commit_index,
-            s.round, entries,
+            log_id=s.log_id,
+            term=s.hard.term,
+            leader=s.me,
+            follower=to,
+            previous_index=previous,
+            previous_term=previous_term,
+            commit_index=s.commit_index,
+            round=s.round,
+            entries=entries,
         ),
-    )  # fmt: skip
+    )
 
 
-def dismiss(s: RaftState, old: Configuration, now: Now) -> None:
+def notify_removed(s: RaftState, old: Configuration, now: Now) -> None:
     """After a change: who is in it no more is told so, for a while; then it is forgotten."""
     group = s.others()
     deadline_ms = now.mono_ms + 2 * s.timing.election_timeout_max_ms
@@ -165,7 +169,17 @@ def _answer(
 ) -> None:
     s.tell(
         m.leader,
-        AppendAnswered(s.log_id, s.hard.term, m.leader, s.me, m.round, ok, match, conflict, term),
+        AppendAnswered(
+            log_id=s.log_id,
+            term=s.hard.term,
+            leader=m.leader,
+            follower=s.me,
+            round=m.round,
+            ok=ok,
+            match_index=match,
+            conflict_index=conflict,
+            conflict_term=term,
+        ),
     )
 
 
@@ -184,7 +198,7 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
     progress.answered_round = max(progress.answered_round, m.round)
     if not m.ok:
         # One that refuses where it agreed before is asked again at the next interval, not at once.
-        if progress.sending is None and _backed_up(s, m, progress):
+        if progress.state is not ProgressState.SNAPSHOT and _backed_up(s, m, progress):
             send(s, m.follower, even_empty=True)
         return
     _agreed(s, m.match_index, progress)
@@ -203,10 +217,7 @@ def _agreed(s: RaftState, match_index: int, progress: Progress) -> None:
         if held or match_index >= sending.index:
             progress.installed(match_index)
         return
-    progress.freed(match_index)
-    progress.match_index = match_index
-    progress.next_index = max(progress.next_index, match_index + 1)
-    progress.probing = False
+    progress.agreed(match_index)
 
 
 def _let_go(s: RaftState, m: AppendAnswered) -> bool:
@@ -238,7 +249,7 @@ def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
     wanted = max(progress.match_index + 1, wanted, 1)
     if wanted >= progress.next_index:
         return False
-    progress.probe(wanted)
+    progress.refused(wanted)
     return True
 
 

@@ -30,7 +30,16 @@ def make(s: RaftState, state: bytes, index: int) -> None:
     assert s.snapshot_index <= index <= s.commit_index
     at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.last_proposed_at_ms
     configuration = _configuration_at(s, index)
-    s.snapshot = encode_snapshot(Snapshot(s.log_id, index, term, at_ms, configuration, state))
+    s.snapshot = encode_snapshot(
+        Snapshot(
+            log_id=s.log_id,
+            index=index,
+            term=term,
+            last_proposed_at_ms=at_ms,
+            configuration=configuration,
+            state=state,
+        )
+    )
     s.snapshot_index, s.snapshot_term, s.base_configuration = index, term, configuration
     s.grown_bytes = s.log.bytes_after(index)
     begin = _tail_begin(s, index)
@@ -77,9 +86,8 @@ def weigh(s: RaftState) -> None:
 def begin(s: RaftState, progress: Progress) -> None:
     """A follower lacks what is compacted away: it gets the newest snapshot."""
     assert s.snapshot is not None, "a compacted log has a snapshot"
-    progress.probe(progress.match_index + 1)
-    progress.sending = Sending(s.snapshot_index, s.snapshot_term, s.snapshot)
-    progress.sending.waited = limits.SNAPSHOT_RESEND_AFTER_APPENDS
+    due = limits.SNAPSHOT_RESEND_AFTER_APPENDS
+    progress.compacted(Sending(s.snapshot_index, s.snapshot_term, s.snapshot, waited=due))
 
 
 def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
@@ -90,10 +98,17 @@ def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
     s.tell(
         to,
         SnapshotSent(
-            s.log_id, s.hard.term, s.me, to, sending.index, sending.term,
-            begin, len(sending.data), part,
+            log_id=s.log_id,
+            term=s.hard.term,
+            leader=s.me,
+            follower=to,
+            last_index=sending.index,
+            last_term=sending.term,
+            offset=begin,
+            total_bytes=len(sending.data),
+            data=part,
         ),
-    )  # fmt: skip
+    )
 
 
 def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
@@ -143,7 +158,8 @@ def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
     except Malformed:
         return False
     said = (s.log_id, m.last_index, m.last_term)
-    if (snapshot.log_id, snapshot.index, snapshot.term) != said or not s.sound(snapshot):
+    found = (snapshot.log_id, snapshot.index, snapshot.term)
+    if found != said or not s.snapshot_validator(snapshot):
         return False
     put_in_place(s, snapshot, data)
     return True
@@ -168,6 +184,11 @@ def put_in_place(s: RaftState, snapshot: Snapshot, data: bytes) -> None:
 
 def _answer(s: RaftState, m: SnapshotSent, received_bytes: int) -> None:
     answer = SnapshotAnswered(
-        s.log_id, s.hard.term, m.leader, s.me, m.last_index, received_bytes
-    )  # fmt: skip
+        log_id=s.log_id,
+        term=s.hard.term,
+        leader=m.leader,
+        follower=s.me,
+        last_index=m.last_index,
+        received_bytes=received_bytes,
+    )
     s.tell(m.leader, answer)

@@ -26,11 +26,11 @@ from p2pool.model.ports.store import AppendEntries, PersistOp, SaveHardState, Tr
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now, Timing
 
-FORSAKEN_TIMEOUTS = 5
+LEADERLESS_TIMEOUTS = 5
 """After so many of the longest timeouts without a leader a learner looks for the log elsewhere."""
 
 ConfigurationHash = Callable[[Configuration], Digest]
-Sound = Callable[[Snapshot], bool]
+SnapshotValidator = Callable[[Snapshot], bool]
 """Whether a snapshot holds a state that can be taken, as its index, term and configuration say."""
 
 
@@ -74,7 +74,7 @@ class RaftState:
     """One participant.
 
     `patience_ms`: for how long without a leader it leaves campaigning to others, since `led_ms`.
-    `overruling`: it campaigns although a leader is heard. `refused`: whose snapshot was no good, in
+    `forcing`: it campaigns although a leader is heard. `refused`: whose snapshot was no good, in
     which term, until when no other one is taken of it.
     """
 
@@ -98,10 +98,10 @@ class RaftState:
     leader: Voter | None = None
     commit_index: int = 0
     election_deadline_ms: int = 0
-    forsaken_ms: int = 0
+    leaderless_ms: int = 0
     patience_ms: int = 0
     led_ms: int = 0
-    overruling: bool = False
+    forcing: bool = False
     leader_heard_ms: int | None = None
     append_due_ms: int = 0
     quorum_check_ms: int = 0
@@ -112,10 +112,10 @@ class RaftState:
     released_at: int | None = None
     releases: dict[StoreId, bool] = attrs.field(factory=dict)
     round: int = 0
-    swept_round: int = 0
+    last_read_round: int = 0
     reads: list[PendingRead] = attrs.field(factory=list)
     transfer: Transfer | None = None
-    sound: Sound = attrs.field(default=lambda snapshot: True, eq=False)
+    snapshot_validator: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
     refused: tuple[int, StoreId, int] | None = None
     receiving: Receiving = attrs.field(factory=Receiving)
     last_proposed_at_ms: int = 0
@@ -192,7 +192,7 @@ class RaftState:
         span_ms = timing.election_timeout_max_ms - timing.election_timeout_min_ms
         wait_ms = timing.election_timeout_min_ms + self.rng.randrange(span_ms)
         self.election_deadline_ms = now.mono_ms + wait_ms
-        self.forsaken_ms = now.mono_ms + FORSAKEN_TIMEOUTS * timing.election_timeout_max_ms
+        self.leaderless_ms = now.mono_ms + LEADERLESS_TIMEOUTS * timing.election_timeout_max_ms
 
     def append(self, entries: tuple[Entry, ...]) -> None:
         """Add entries to the log; a configuration counts from when it is in the log."""

@@ -18,7 +18,7 @@ from p2pool.codec.digests import task_id
 from p2pool.codec.entries import encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
-from p2pool.core.follower import replica
+from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.permissions import may
 from p2pool.core.fsm.requests import find_applied, refusal
 from p2pool.core.inputs import Asked, Sender
@@ -89,6 +89,7 @@ class ClientRequests:
     """All requests under way at one node."""
 
     context: Context
+    replica: FollowerReplica
     pending: dict[int, PendingRequest] = attrs.field(factory=dict)
 
     # --- where they come from ---------------------------------------------------------------------
@@ -103,7 +104,14 @@ class ClientRequests:
         deadline_ms = now.mono_ms + min(asked.deadline_ms, limits.REQUEST_DEADLINE_MS)
         signed = request.signed if isinstance(request, SubmitCommand) else None
         self._add(
-            PendingRequest(self.context.request(), origin, deadline_ms, signed, asked.signers), now
+            PendingRequest(
+                number=self.context.request(),
+                origin=origin,
+                deadline_ms=deadline_ms,
+                signed=signed,
+                signers=asked.signers,
+            ),
+            now,
         )
 
     def on_request_forwarded(self, message: RequestForwarded, sender: Sender, now: Now) -> None:
@@ -133,7 +141,9 @@ class ClientRequests:
         number = self.context.request()
         deadline_ms = now.mono_ms + limits.FORWARD_DEADLINE_MS
         origin = Remote(peer_key, request, via)
-        new = PendingRequest(number, origin, deadline_ms, signed, signers)
+        new = PendingRequest(
+            number=number, origin=origin, deadline_ms=deadline_ms, signed=signed, signers=signers
+        )
         held = sum(isinstance(p.origin, Remote) and p.origin.peer_key == peer_key
                    for p in self.pending.values())  # fmt: skip
         if held >= limits.FORWARDS_PER_PEER_MAX:
@@ -340,7 +350,7 @@ class ClientRequests:
         if item.signed is not None:
             item.wait_until_ms = min(item.deadline_ms, now.mono_ms + limits.CATCH_UP_WAIT_MS)
         holder = self.context.peers.key_of(done.leader) if done.leader is not None else None
-        replica.want(self.context.pool_log, done.index, holder, self.context.roster.size(), now)
+        self.replica.want(done.index, holder, self.context.roster.size(), now)
 
     def _caught_up(self, index: int) -> bool:
         return self.context.pool_log.applied_index >= index
@@ -381,13 +391,13 @@ class ClientRequests:
             answer = ReadIndexAnswered(origin.request, good.index if good else -1, leader)
         else:
             answer = ForwardAnswered(
-                origin.request,
-                good.task_id if good else NO_TASK,
-                good.index if good else 0,
-                error.code if error else "",
-                error.message if error else "",
-                error.hint if error else "",
-                leader,
+                request=origin.request,
+                task_id=good.task_id if good else NO_TASK,
+                accepted_index=good.index if good else 0,
+                code=error.code if error else "",
+                message=error.message if error else "",
+                hint=error.hint if error else "",
+                leader=leader,
             )
         self.context.tell(origin.peer_key, answer)
 

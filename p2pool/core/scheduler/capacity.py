@@ -27,8 +27,7 @@ HostPort = tuple[int, str]
 class NodeOffer:
     """One node as the leader knows it.
 
-    `eligible` False, with the reason: roster, health, intent or runtime say no. `well` False: its
-    container runtime does not answer for now. `reason` is for people.
+    `eligible` False, with the reason for people: roster, health, intent or runtime say no.
     """
 
     node_id: NodeId
@@ -59,7 +58,13 @@ def need_of(task: Task) -> Demand:
     """What each copy of this task wants."""
     spec = task.spec
     ports = tuple((port.host, port.protocol) for port in spec.ports if port.host)
-    return Demand(task.task_id, spec.resources, spec.constraints, ports, order_bytes(task))
+    return Demand(
+        task_id=task.task_id,
+        resources=spec.resources,
+        constraints=spec.constraints,
+        ports=ports,
+        order_bytes=order_bytes(task),
+    )
 
 
 def order_bytes(task: Task) -> int:
@@ -175,12 +180,12 @@ def room_of(state: PoolState, offer: NodeOffer) -> NodeCapacity:
     held = dict.fromkeys(uuid for holder in holders for uuid in holder.gpus)
     gpus = {gpu.uuid: gpu for gpu in hardware.gpus if gpu.healthy and gpu.uuid not in held}
     room = NodeCapacity(
-        offer,
-        _closed(state, offer),
-        hardware.cpu_milli,
-        hardware.memory_bytes,
-        hardware.disk_bytes,
-        sorted(gpus.values(), key=_smallest),
+        offer=offer,
+        closed=_closed(state, offer),
+        cpu_milli=hardware.cpu_milli,
+        memory_bytes=hardware.memory_bytes,
+        disk_bytes=hardware.disk_bytes,
+        gpus=sorted(gpus.values(), key=_smallest),
     )
     for holder in holders:
         name = holder.allocation

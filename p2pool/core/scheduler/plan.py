@@ -7,7 +7,7 @@ after it. A copy that finds no place gets a sentence that says why each node ref
 Invariants: pure and deterministic, whatever the order of the offers; nothing that has a place is
 moved; a gang is placed whole, in an entry of its own, or not at all; every waiting copy has a
 placement or a reason; every entry fits `ENTRY_MAX_BYTES` and can be applied to this state by
-`core.pool.apply`, in the plan's order.
+`core.fsm.apply`, in the plan's order.
 Source: design, section 9.
 """
 

@@ -102,4 +102,4 @@ class LeaderEligibility:
             return
         self.overrule_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
         self.context.log(Level.WARNING, "the leader is out of the pool: it is overruled")
-        self.context.pool_log.overrule(now)
+        self.context.pool_log.force_campaign(now)

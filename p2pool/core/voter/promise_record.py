@@ -91,15 +91,47 @@ class PromiseRecord:
             return
         match frame:
             case VoteAnswered(granted=True, pre=False):
-                self._note(Promise(frame.voter.store_id, Kind.VOTE, frame.term, 0, sealed))
+                self._note(
+                    Promise(
+                        store_id=frame.voter.store_id,
+                        kind=Kind.VOTE,
+                        term=frame.term,
+                        index=0,
+                        sealed=sealed,
+                    )
+                )
             case VoteRequested(pre=False):
-                self._note(Promise(frame.candidate.store_id, Kind.VOTE, frame.term, 0, sealed))
+                self._note(
+                    Promise(
+                        store_id=frame.candidate.store_id,
+                        kind=Kind.VOTE,
+                        term=frame.term,
+                        index=0,
+                        sealed=sealed,
+                    )
+                )
             case AppendRequested():
                 index = frame.previous_index
-                self._note(Promise(frame.leader.store_id, Kind.ACK, frame.term, index, sealed))
+                self._note(
+                    Promise(
+                        store_id=frame.leader.store_id,
+                        kind=Kind.ACK,
+                        term=frame.term,
+                        index=index,
+                        sealed=sealed,
+                    )
+                )
             case AppendAnswered(ok=True):
                 index = frame.match_index
-                self._note(Promise(frame.follower.store_id, Kind.ACK, frame.term, index, sealed))
+                self._note(
+                    Promise(
+                        store_id=frame.follower.store_id,
+                        kind=Kind.ACK,
+                        term=frame.term,
+                        index=index,
+                        sealed=sealed,
+                    )
+                )
 
     def note_heartbeat(self, verified: Verified) -> None:
         """A heartbeat, as its sender sealed it."""
@@ -107,7 +139,15 @@ class PromiseRecord:
         assert isinstance(said, Heartbeat)
         if said.epoch == self.context.pool_log.epoch:
             index = said.applied_index
-            self._note(Promise(said.store_id, Kind.BEAT, said.term, index, verified.sealed))
+            self._note(
+                Promise(
+                    store_id=said.store_id,
+                    kind=Kind.BEAT,
+                    term=said.term,
+                    index=index,
+                    sealed=verified.sealed,
+                )
+            )
 
     def _participants(self) -> tuple[Voter, ...]:
         return self.context.pool_log.configuration.everybody

@@ -16,7 +16,7 @@ from p2pool.core.context import Context
 from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
-from p2pool.model.log.raft import Voter
+from p2pool.model.log.raft import Voter, majority
 from p2pool.model.messages.queries import RemovalConfirmed, RemovalConfirmRequested
 from p2pool.model.states import ChainStanding
 from p2pool.model.timing import Now
@@ -109,7 +109,7 @@ class RemovalAgreement:
         """Whether a majority of the other voters read that it is out, and we do."""
         voters = self.context.pool_log.configuration.voters
         others = sum(v.node_id != node_id for v in voters)
-        return others > 0 and len(self.agreeing(node_id, now)) >= others // 2 + 1
+        return others > 0 and len(self.agreeing(node_id, now)) >= majority(others)
 
     def own_answer(self, node_id: NodeId, now: Now) -> ChainStanding | None:
         """What the one in question has read of itself; None while it has not answered."""

@@ -21,7 +21,7 @@ from p2pool.codec.digests import committee_hash
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist, Seal
 from p2pool.core.fsm.committee_chain import incomplete, open_link
-from p2pool.core.readings import CertificationPoint
+from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId
@@ -122,7 +122,7 @@ class VoterSignatures:
             if to != self.signed:
                 self.signed = to
                 if pool_log.leads:
-                    pool_log.urge(now)
+                    pool_log.broadcast_commit(now)
                 self._sign_link(link, now)
         self.context.leader_certificates.again(pool_log.chain, pool_log.log_id, now)
 

@@ -28,7 +28,7 @@ from p2pool.core.effects import Level
 from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.log.raft import HardState
+from p2pool.model.log.raft import HardState, majority
 from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.messages.queries import StoreSeenAnswered, StoreSeenRequested
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
@@ -107,7 +107,7 @@ class StoreCheck:
         if not voters:
             return bool(self.answered)
         of_us = any(v.node_id == me for v in voters)
-        need = len(voters) // 2 + 1 - of_us
+        need = majority(len(voters)) - of_us
         if need == 0:
             return bool(self.answered) or waited_ms >= limits.PROBATION_ALONE_MS
         count = sum(v.node_id in self.answered for v in voters)
@@ -171,7 +171,7 @@ class StoreCheck:
         """Whether a message was said by our store in our log, and what of it the disk forgot."""
         pool_log, me, said = self.context.pool_log, self.context.config.me, verified.message
         raft = pool_log.raft
-        if raft is None or pool_log.former is not None:
+        if raft is None or pool_log.previous_epoch is not None:
             return False, None
         s, hard = raft.state, raft.state.hard
         match said:

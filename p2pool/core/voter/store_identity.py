@@ -13,7 +13,7 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, SendTo
-from p2pool.core.follower import replica
+from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.voter.promise_record import WITNESS_KEY, PromiseRecord
 from p2pool.core.voter.store_check import StoreCheck
 from p2pool.model.ids import STORE_ID_BYTES, StoreId
@@ -33,9 +33,9 @@ class Renewed:
 class StoreIdentity:
     """What one node knows and doubts of itself."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, replica: FollowerReplica) -> None:
         """Nothing was taken up from the disk yet."""
-        self.context = context
+        self.context, self.replica = context, replica
         self.promise_record = PromiseRecord(context)
         self.store_check = StoreCheck(context)
         self.renewed: str | None = None
@@ -67,7 +67,7 @@ class StoreIdentity:
     def discard_log(self, why: str, now: Now) -> bool:
         """What this node holds of the log is not what the committee has: it is fetched anew, by
         another store, for this one may have promised what it does not hold. False: not now."""
-        discarded = replica.discard(self.context.pool_log, now)
+        discarded = self.replica.discard(now)
         if discarded:
             self.store_check.lost = why
         return discarded

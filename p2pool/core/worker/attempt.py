@@ -142,13 +142,13 @@ class Attempt:
                 self.allocation, self.attempt, self.state, reason, image_digest=self.image_digest
             )
         return Outcome(
-            self.allocation,
-            self.attempt,
-            self.state,
-            self.reason[: limits.NAME_MAX_BYTES],
-            self.exit_code,
-            self.oom_killed,
-            self.image_digest,
+            allocation=self.allocation,
+            attempt=self.attempt,
+            state=self.state,
+            reason=self.reason[: limits.NAME_MAX_BYTES],
+            exit_code=self.exit_code,
+            oom_killed=self.oom_killed,
+            image_digest=self.image_digest,
         )
 
     @property
@@ -201,13 +201,13 @@ class Attempt:
             "P2POOL_GPUS": ",".join(self.gpus),
         }
         return ContainerPlan(
-            self.allocation,
-            self.attempt,
-            self.token,
-            self.spec,
-            spec_hash(text),
-            self.gpus,
-            tuple(named.items()),
+            allocation=self.allocation,
+            attempt=self.attempt,
+            token=self.token,
+            spec=self.spec,
+            spec_hash=spec_hash(text),
+            gpus=self.gpus,
+            environment=tuple(named.items()),
         )
 
     # --- disk -------------------------------------------------------------------------------------
@@ -215,21 +215,21 @@ class Attempt:
     def row(self) -> tuple[bytes, bytes]:
         """Key and value of its row."""
         kept = StoredAttempt(
-            self.allocation,
-            self.attempt,
-            self.token,
-            self.desired,
-            self.state,
-            self.stop_wanted,
-            self.restarts,
-            self.reason[: limits.NAME_MAX_BYTES],
-            self.exit_code,
-            self.oom_killed,
-            self.image_digest,
-            self.settled == self.outcome(),
-            self.former,
-            self.signers,
-            self.counted_ms,
+            allocation=self.allocation,
+            attempt=self.attempt,
+            token=self.token,
+            desired=self.desired,
+            state=self.state,
+            stop_wanted=self.stop_wanted,
+            restarts=self.restarts,
+            reason=self.reason[: limits.NAME_MAX_BYTES],
+            exit_code=self.exit_code,
+            oom_killed=self.oom_killed,
+            image_digest=self.image_digest,
+            settled=self.settled == self.outcome(),
+            former=self.former,
+            signers=self.signers,
+            counted_ms=self.counted_ms,
         )
         return row_key(self.key), encode_struct(kept)
 
@@ -257,4 +257,4 @@ def item_of(row: bytes) -> Attempt:
 def take(allocation: AllocationId, attempt: int, token: Token, desired: Desired | None) -> Attempt:
     """A new item, with its specification read where there is one."""
     spec = parse_spec(desired.signed.request.spec_json) if desired is not None else None
-    return Attempt(allocation, attempt, token, desired, spec)
+    return Attempt(allocation=allocation, attempt=attempt, token=token, desired=desired, spec=spec)

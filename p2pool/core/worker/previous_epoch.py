@@ -2,7 +2,7 @@
 
 Intuition: a recovery may have forgotten what this node was ordered to run. The node has not: it
 tells the outcomes of its copies anew, and shows the signed submission of each copy that no order of
-the new log has named, so that the pool can adopt it (`core.pool.adoption`). One whose submission it
+the new log has named, so that the pool can adopt it (`core.fsm.adoption`). One whose submission it
 does not know either, since its own disk is new, runs on and is not reported: nobody could tell
 whether it is wanted, and only an order may stop it.
 """

@@ -362,5 +362,11 @@ def _status(item: Attempt) -> AllocationStatus:
     if item.progress is not None:
         done, total = item.progress.done_bytes, item.progress.total_bytes
     return AllocationStatus(
-        item.allocation, item.attempt, item.state, item.token, item.health, done, total
+        allocation=item.allocation,
+        attempt=item.attempt,
+        state=item.state,
+        token=item.token,
+        health=item.health,
+        pulled_bytes=done,
+        pull_total_bytes=total,
     )

@@ -17,7 +17,6 @@ from p2pool.model.ids import Address, NodeId
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-INVITE_LIFETIME_DEFAULT_S = 3600
 INVITE_LIFETIME_MAX_S = 24 * 3600
 
 
@@ -93,7 +92,14 @@ class KeyManager:
         nonce = secrets.randbits(63)
         digest = invite_digest(domain_id, pool_id, node_id, nonce, expiration_s)
         signature = _sign(self._account, digest)
-        return Invite(domain_id, pool_id, node_id, nonce, expiration_s, signature)
+        return Invite(
+            domain_id=domain_id,
+            pool_id=pool_id,
+            node_id=node_id,
+            nonce=nonce,
+            expiration_s=expiration_s,
+            signature=signature,
+        )
 
 
 def countersign(member: "LocalAccount", invite: Invite) -> bytes:

@@ -88,7 +88,14 @@ class PoolContracts:
                 f"There is no pool {pool_id}.", hint="Check [pool] id, and the pool's address."
             ) from reverted
         return PoolInfo(
-            v[0], v[1], v[2], _address(v[3]), _address(v[4]), v[8], v[11], PoolStatus(v[12])
+            pool_id=v[0],
+            domain_id=v[1],
+            name=v[2],
+            creator=_address(v[3]),
+            manager=_address(v[4]),
+            data_uri=v[8],
+            compute_limit=v[11],
+            status=PoolStatus(v[12]),
         )
 
     async def node(self, node_id: NodeId, block: object = "latest") -> NodeInfo | None:
@@ -278,10 +285,4 @@ class PoolContracts:
         """Put a node out of the pool."""
         return await writer.send(
             self.at.pool, function("ComputePool", "ejectNode"), pool_id, node_id
-        )
-
-    async def blacklist_node(self, writer: Writer, pool_id: int, node_id: NodeId) -> Sent:
-        """Put a node out of the pool for good."""
-        return await writer.send(
-            self.at.pool, function("ComputePool", "blacklistNode"), pool_id, node_id
         )

@@ -49,7 +49,7 @@ class NetConfig:
     """How to build a host. `seed` is the 32-byte Ed25519 seed of the peer key.
 
     `listen` are multiaddrs (`/ip4/0.0.0.0/tcp/4001`; port 0: any free one). `bootstrap` are full
-    multiaddrs ending in `/p2p/<peer id>`; `peers` is what `Network.known()` gave last time.
+    multiaddrs ending in `/p2p/<peer id>`; `peers`: whom the pool knew last time.
     Without `gossip` the node takes part in nothing but hello and query. `random_seed` seeds the
     jitter of redials.
     """

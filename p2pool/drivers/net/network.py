@@ -19,7 +19,6 @@ from libp2p.rcmgr import Direction
 from p2pool.drivers.net.event_queue import EventQueue
 from p2pool.drivers.net.events import (
     GossipReceived,
-    KnownPeer,
     NetConfig,
     NetEvent,
     PeerConnected,
@@ -209,14 +208,6 @@ class Network:
             self._book.connected(peer_key)
         self._dialler.wake()
         return learnt
-
-    def forget(self, peer_key: PeerKey) -> None:
-        """A peer that left the pool for good: dial it no more."""
-        self._book.forget(peer_key)
-
-    def known(self) -> tuple[KnownPeer, ...]:
-        """All known peers but bootstrap nodes: to be kept on disk and given to the next start."""
-        return self._book.known()
 
     # --- life ------------------------------------------------------------------------------------
 

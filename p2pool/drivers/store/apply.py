@@ -1,7 +1,7 @@
 """One operation of the core as SQL: a table from operation to statement.
 
 Runs in the connection's thread, inside the group's transaction. What breaks an invariant of
-`model.storage` is our bug and an assertion: the transaction is rolled back and the agent ends,
+`ports.store` is our bug and an assertion: the transaction is rolled back and the agent ends,
 rather than that a voter goes on with a log that has a hole.
 """
 

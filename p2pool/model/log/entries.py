@@ -1,6 +1,6 @@
 """Bodies of the log's entries, one class for each `EntryKind`.
 
-Only these change replicated state, and only through the table in `core.apply`. Heartbeats,
+Only these change replicated state, and only through the table in `core.fsm.apply`. Heartbeats,
 metrics, log lines and secrets in the clear are never here.
 """
 

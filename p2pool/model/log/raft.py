@@ -21,6 +21,11 @@ class Voter:
     store_id: StoreId
 
 
+def majority(count: int) -> int:
+    """How many of so many voters are a quorum: any two quorums have a voter in common."""
+    return count // 2 + 1
+
+
 @attrs.frozen
 class Configuration:
     """Voters and learners, each sorted by node id."""
@@ -54,7 +59,7 @@ class EntryKind(IntEnum):
 
 @attrs.frozen
 class Entry:
-    """One entry of the log. `body` is the canonical CBOR of the kind's record (`model.entries`).
+    """One entry of the log. `body` is the canonical CBOR of the kind's record (`log.entries`).
 
     `proposed_at_ms` is the leader's wall clock made monotone: the only time replicated state knows.
     """

@@ -126,8 +126,6 @@ class ContainerStatus:
 class PullProgress:
     """How far a pull is. `total_bytes` is an estimate while not every layer's size is known."""
 
-    layers_done: int
-    layers_total: int
     done_bytes: int
     total_bytes: int
 

@@ -2,7 +2,7 @@
 
 A task is a signed `TaskRequest`; its specification is JSON in RFC 8785 form inside the request, so
 that a wallet shows what is signed. The task id is derived from the digest: sent twice, applied
-once. Parsing a specification is `codec.spec`, signing is `wire.typed`.
+once. Parsing a specification is `codec.spec`, signing is `wire.typed_data`.
 """
 
 from enum import StrEnum

@@ -24,7 +24,7 @@ def entries(first: int, last: int) -> tuple[Entry, ...]:
 
 def behind(target: int) -> LogFetcher:
     replica = LogFetcher(Random(1), log_id=LOG)
-    replica.heard(Announcement(LOG, 1, 1, target, Digest(b"d" * 32)), 3, at(0))
+    replica.announced(Announcement(LOG, 1, 1, target, Digest(b"d" * 32)), 3, at(0))
     return replica
 
 
@@ -85,7 +85,7 @@ def test_where_somebody_else_had_no_time_either_the_leader_is_asked_next() -> No
     """Soon, and once: a leader that has no more itself is left alone for a while too."""
     replica = LogFetcher(Random(1), log_id=LOG)
     said = Announcement(LOG, 1, 1, 9, Digest(b"d" * 32))
-    replica.heard(said, 3, at(0), B)
+    replica.announced(said, 3, at(0), B)
     replica.tick(7, (A,), 3, at(100))
     assert replica.answered(state(7, ()), A, 8, at(101)) is None
     assert replica.wakeup_ms() == 101 + limits.FETCH_RETRY_MS

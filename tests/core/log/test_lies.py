@@ -7,8 +7,8 @@ import pytest
 
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.entries import decode_snapshot
-from p2pool.core.follower import replica as catchup
 from p2pool.core.follower.fetcher import Ask
+from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.state import Allocation, Task, TaskRecord, from_bytes
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.model import limits
@@ -37,24 +37,25 @@ def whole() -> bytes:
     return snapshot
 
 
-def follower() -> tuple[PoolLog, Ask]:
+def follower() -> tuple[FollowerReplica, Ask]:
     """One that is behind, and has asked the liar."""
     ledger = PoolLog(voter(2), POOL, Random(3))
     ledger.follow_root(ROOT, Now(0, 0))
-    ledger.replica.want(10_000, 1, Now(0, 0), LIAR)
-    ask = catchup.ask(ledger, 1, (LIAR, HONEST), 1, Now(1, 1))
+    replica = FollowerReplica.of(ledger)
+    replica.want(10_000, LIAR, 1, Now(0, 0))
+    ask = replica.ask(1, (LIAR, HONEST), 1, Now(1, 1))
     assert ask is not None
     assert ask.peer_key == LIAR
-    return ledger, ask
+    return replica, ask
 
 
-def tell(ledger: PoolLog, ask: Ask, data: bytes, now: Now) -> None:
+def tell(replica: FollowerReplica, ask: Ask, data: bytes, now: Now) -> None:
     """The whole of a snapshot in one answer."""
-    request, name = ask.message.request, ledger.log_id
+    request, name = ask.message.request, replica.log.log_id
     assert name is not None
     answer = StateAnswered(request, name, 10_000, (), len(data), 0, data)
     leader = ask.peer_key  # Whoever is asked leads, by a certificate.
-    assert catchup.answered(ledger, answer, ask.peer_key, 2, leader, now) is None
+    assert replica.answered(answer, ask.peer_key, 2, leader, now) is None
 
 
 def damaged(snapshot: Snapshot) -> Snapshot:
@@ -101,15 +102,16 @@ def test_a_state_that_is_none_is_left_and_another_peer_asked(lie: object) -> Non
     """The next answer, of an honest peer, is taken."""
     assert callable(lie)
     good = whole()
-    ledger, ask = follower()
+    replica, ask = follower()
+    ledger = replica.log
     ledger.take_persist()
-    tell(ledger, ask, encode_struct(lie(decode_snapshot(good))), Now(2, 2))
+    tell(replica, ask, encode_struct(lie(decode_snapshot(good))), Now(2, 2))
     assert [o for o in ledger.take_persist() if isinstance(o, SaveSnapshot)] == []
     assert ledger.commit_index == 0
-    again = catchup.ask(ledger, 3, (LIAR, HONEST), 1, Now(60_000, 60_000))
+    again = replica.ask(3, (LIAR, HONEST), 1, Now(60_000, 60_000))
     assert again is not None
     assert again.peer_key == HONEST
-    tell(ledger, again, good, Now(60_001, 60_001))
+    tell(replica, again, good, Now(60_001, 60_001))
     assert ledger.commit_index == decode_snapshot(good).index
 
 

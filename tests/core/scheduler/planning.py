@@ -39,7 +39,6 @@ def offer(
     disk_mib: int = 1024,
     eligible: bool = True,
     reason: str = "",
-    well: bool = True,
 ) -> NodeOffer:
     """A node of that number; each has a provider of its own unless one is given."""
     owner = Address((1000 + (provider or number)).to_bytes(20, "big"))
@@ -47,7 +46,7 @@ def offer(
         "Ryzen", cpu_milli, memory_mib * MIB, disk_mib * MIB, gpus, runtime="docker",
         architecture="x86_64",
     )  # fmt: skip
-    return NodeOffer(node_id(number), owner, hardware, eligible, reason, well)
+    return NodeOffer(node_id(number), owner, hardware, eligible, reason)
 
 
 @attrs.define

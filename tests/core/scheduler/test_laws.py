@@ -41,7 +41,6 @@ def machines(rng: random.Random) -> tuple[NodeOffer, ...]:
                 memory_mib=rng.randint(1, 12) * 256,
                 disk_mib=rng.randint(0, 4) * 512,
                 eligible=well(),
-                well=well(),
             )
         )
     return tuple(made)
@@ -131,7 +130,6 @@ def check_applied(pool: Pool, made: Plan, offers: tuple[NodeOffer, ...]) -> None
             assert copy.token.index == pool.state.applied_index
             node, given = pool.state.node(placed.node_id), by_name[placed.node_id]
             assert given.eligible
-            assert given.well
             assert (node.reachability, node.intent) == (Reachability.HEALTHY, Intent.ELIGIBLE)
             wanted = pool.state.tasks[placed.allocation.task_id].spec.resources.gpu
             for gpu in given.hardware.gpus:

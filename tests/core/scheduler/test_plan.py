@@ -195,12 +195,12 @@ def test_the_reasons_of_all_nodes_are_summed_up() -> None:
     pool.drain(5)
     offers = (
         offer(1), offer(2), offer(3, eligible=False, reason="its provider is blacklisted"),
-        offer(4, well=False), offer(5),
+        offer(4, eligible=False, reason="its runtime: no"), offer(5),
     )  # fmt: skip
     assert reason(pool.run(*offers), task) == (
         "2 nodes: not enough memory (wants 8192 MiB, 4096 MiB free); "
-        "1 node: draining; 1 node: its container runtime does not answer; "
-        "1 node: its provider is blacklisted"
+        "1 node: draining; 1 node: its provider is blacklisted; "
+        "1 node: its runtime: no"
     )
     assert reason(plan(pool.state, ()), task) == "no node is known yet"
 

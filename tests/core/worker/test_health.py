@@ -90,7 +90,7 @@ def test_how_far_a_pull_is_is_in_heartbeats_and_not_in_the_log(bench: Bench) -> 
     one = desired()
     bench.order(one)
     bench.worker.tick(bench.now())  # The start is under way; its outcome has not come.
-    progress = PullProgress(1, 3, 40, 100)
+    progress = PullProgress(40, 100)
     bench.worker.step(ev.PullProgressed(one.allocation, 1, progress), bench.now())
     (status,) = bench.worker.statuses()
     assert (status.pulled_bytes, status.pull_total_bytes) == (40, 100)

@@ -34,7 +34,6 @@ class Layer:
     done_bytes: int = 0
     total_bytes: int = 0
     fetched: bool = False
-    finished: bool = False
 
 
 class Layers:
@@ -58,7 +57,7 @@ class Layers:
             done = int(detail.get("current") or done)
         if fetched:
             done = total
-        self._layers[name] = Layer(done, total, fetched, status in LAYER_DONE)
+        self._layers[name] = Layer(done, total, fetched)
         return True
 
     def sum(self) -> PullProgress:
@@ -68,8 +67,6 @@ class Layers:
         unknown = sum(not layer.total_bytes and not layer.fetched for layer in layers)
         estimated = unknown * (sum(sizes) // len(sizes)) if sizes else 0
         return PullProgress(
-            sum(layer.finished for layer in layers),
-            len(layers),
             sum(layer.done_bytes for layer in layers),
             sum(sizes) + estimated,
         )

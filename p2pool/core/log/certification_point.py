@@ -1,0 +1,45 @@
+"""A leader's question to its voters, as it lies in the log: the state that they confirm there.
+
+Intuition: every replica applies the question at the same index, so each takes the digest of the
+same state. A voter signs the digest that it has; whoever has another one there holds another log.
+"""
+
+import attrs
+
+from p2pool.codec.entries import decode_body
+from p2pool.core.fsm.state import PoolState
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import Digest
+from p2pool.model.log.certificates import CommitteeChain
+from p2pool.model.log.entries import Certify
+from p2pool.model.log.raft import Entry, Voter
+
+
+@attrs.frozen
+class CertificationPoint:
+    """A leader's question that was applied here: the state where its voters confirm it."""
+
+    index: int
+    term: int
+    asked: Certify
+    voters: tuple[Voter, ...]
+    state_digest: Digest
+
+
+def point_of(entry: Entry, state: PoolState, chain: CommitteeChain) -> list[CertificationPoint]:
+    """The point that a `Certify` entry marks, taken before the state goes on; none where its body
+    cannot be read."""
+    try:
+        asked = decode_body(entry.kind, entry.body)
+    except Malformed:
+        return []
+    assert isinstance(asked, Certify)
+    return [
+        CertificationPoint(
+            index=entry.index,
+            term=entry.term,
+            asked=asked,
+            voters=chain.voters,
+            state_digest=state.digest(),
+        )
+    ]
