@@ -25,7 +25,8 @@ from p2pool.cli.shared.output import short, write_json, write_pairs, write_table
 from p2pool.cli.shared.types import UINT256
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.client.discovery import find_agent
-from p2pool.client.recovery import Holder, Proposal, holder_of, propose, propose_empty
+from p2pool.client.recovery import Proposal, propose, propose_empty
+from p2pool.codec.json.held_logs import HeldLog, read_held_log
 from p2pool.codec.text.data_uri import format_root, read_root, with_root
 from p2pool.drivers.chain.founding import check_may_start
 from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailable
@@ -122,7 +123,7 @@ def recover(
     pool = PoolRef(chain_config.id, chain_config.addresses.pool, number)
     client = client_of(agent, pool)
     asked = client.logs_held()
-    holders = [holder_of(one) for one in asked["logs"]]
+    holders = [read_held_log(one) for one in asked["logs"]]
     make_writer = writer_maker(key, passphrase_file, dry_run)
 
     async def run() -> tuple[Proposal, list[str]]:
@@ -176,7 +177,7 @@ def wait_leader(client: AgentClient, proposal: Proposal) -> str:
     )
 
 
-def show(holders: list[Holder], silent: list[str], proposal: Proposal) -> None:
+def show(holders: list[HeldLog], silent: list[str], proposal: Proposal) -> None:
     """Who holds what, what is proposed, why, and what is lost."""
     rows = [
         [
