@@ -7,21 +7,15 @@ what it cannot do any more, its heartbeats say. The chain needs no check here, s
 says what it waits for.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import trio
 
+from p2pool.agent.options import AgentOptions
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.machine.checks import Check, Group, Verdict
-
-if TYPE_CHECKING:
-    from p2pool.agent.options import AgentOptions
-    from p2pool.model.ports.runtime import ContainerRuntime
+from p2pool.model.ports.runtime import ContainerRuntime
 
 log = get_logger(__name__)
 

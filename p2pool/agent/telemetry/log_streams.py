@@ -11,7 +11,7 @@ as public within the pool as a task's specification is: members alone can ask, a
 Source: design, section 9 (Logs, Metrics).
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import trio
@@ -68,10 +68,10 @@ class LogStreams:
         node: Node,
         runtime: ContainerRuntime,
         sealer: Sealer,
-        network: Callable[[], Network],
+        network: Network,
         metrics: TaskMetrics,
     ) -> None:
-        """`network` gives the network once it is there; `metrics`: of the copies that run here."""
+        """`metrics`: of the copies that run here."""
         self._node = node
         self._metrics = metrics
         self._runtime = runtime
@@ -174,7 +174,7 @@ class LogStreams:
         deadline = trio.current_time() + DIAL_PATIENCE_S
         while True:
             try:
-                return await self._network().open_stream(key, Channel.LOGS)
+                return await self._network.open_stream(key, Channel.LOGS)
             except (NotFound, NotAllowed) as error:
                 if trio.current_time() >= deadline:
                     raise Unavailable(
