@@ -19,11 +19,12 @@ from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.dev import state as saved
 from p2pool.dev.admission import admit
 from p2pool.dev.agent import DevAgent as DevAgent
-from p2pool.dev.anvil import DEV_CHAIN_ID, Anvil, start_anvil
+from p2pool.dev.chain.anvil import DEV_CHAIN_ID, Anvil, start_anvil
+from p2pool.dev.chain.contracts import Deployment, deploy, fund, fund_tokens, new_account
 from p2pool.dev.cleanup import remove_containers
-from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
+from p2pool.dev.engine.runtime import NO_IMAGE, Image, choose, remove_image
+from p2pool.dev.narrator import Say
 from p2pool.dev.processes import Child, adopt, spawn, strays, wait_line
-from p2pool.dev.runtime import NO_IMAGE, Image, choose, remove_image
 from p2pool.dev.shares import shares
 from p2pool.dev.state import AgentEntry, State
 from p2pool.drivers.chain.addresses import Addresses
@@ -50,8 +51,6 @@ PASSPHRASE = "development"
 LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
 WAIT_S = 90.0
 POLL_S = 0.1
-
-Say = Callable[[str], None]
 
 
 @attrs.define

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from p2pool.dev import places
-from p2pool.dev.fetch.command import Done, Say, run_command
+from p2pool.dev.chain.fetch.command import Done, run_command
+from p2pool.dev.narrator import Say
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
 
 Npm = list[str]

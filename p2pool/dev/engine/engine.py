@@ -1,9 +1,9 @@
 """A Docker Engine: the one that is there, or a private one for tests, ended by its process id.
 
 A private engine has a directory of its own for everything (images, containers, sockets, settings),
-and a network, a process table and a mount table of its own (`dev.namespaces`), so that it neither
-sees nor disturbs another one on this machine: their bridges are both called docker0. It is reached
-by its socket; what it reaches by TCP, such as a registry, has to be inside:
+and a network, a process table and a mount table of its own (`dev.engine.namespaces`), so that it
+neither sees nor disturbs another one on this machine: their bridges are both called docker0. It is
+reached by its socket; what it reaches by TCP, such as a registry, has to be inside:
 
     with engine.namespaces.entered():
         server = socket.create_server(("127.0.0.1", 0))
@@ -28,7 +28,7 @@ import docker
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from p2pool.dev.namespaces import HIDDEN, Namespaces
+from p2pool.dev.engine.namespaces import HIDDEN, Namespaces
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 
 START_DEADLINE_S = 60.0
