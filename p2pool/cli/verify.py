@@ -70,7 +70,7 @@ def leader(
     """Check who leads, from the chain's root record and the committee's signatures.
 
     The agent hands the signatures over and is trusted for nothing.
-    """  # fmt: skip
+    """
     from p2pool.wire.verification import verify_leader
 
     pool, endpoints = _which(urls, chain_id, contract, number, config)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from p2pool.drivers.keys import keystore
+from p2pool.model.data_dir import API_TOKEN_FILE
 from p2pool.model.errors import BadKey, Conflict, Misconfigured
 
 PASSPHRASE = "correct horse"
@@ -157,4 +158,4 @@ def test_the_token_is_made_once(tmp_path: Path) -> None:
     token = keystore.load_or_make_token(tmp_path)
     assert token == keystore.load_or_make_token(tmp_path) == keystore.read_token(tmp_path)
     assert len(token) == 43
-    assert stat.S_IMODE((tmp_path / keystore.TOKEN_NAME).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / API_TOKEN_FILE).stat().st_mode) == 0o600
