@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from p2pool.api.resources import context
-from p2pool.codec.certificates import equivocation
 from p2pool.codec.json import requests
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
 from p2pool.model import limits
@@ -30,6 +29,7 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.ports.agent import InviteOffered, ReadIndexCommand, SubmitCommand
+from p2pool.proofs.certificates import equivocation
 from p2pool.wire import typed_data
 from p2pool.wire.verification import verify_leader
 from tests.api.conftest import Served
