@@ -162,7 +162,11 @@ class Agent:
         )
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
         settings = ApiSettings(
-            config.api.bind, config.api.hosts, config.api.tls_certificate, config.api.tls_key
+            bind=config.api.bind,
+            hosts=config.api.hosts,
+            certificate=config.api.tls_certificate,
+            private_key=config.api.tls_key,
+            metrics=config.metrics.enabled,
         )
         async with self.network.running(), trio.open_nursery() as nursery:
             nursery.start_soon(self.executor.run)

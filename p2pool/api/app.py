@@ -43,11 +43,12 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
 )
 
 
-def create_app(port: AgentPort, *, version: str = "") -> Litestar:
-    """The application over a port; it knows nothing of tokens and sockets."""
+def create_app(port: AgentPort, *, version: str = "", metrics: bool = True) -> Litestar:
+    """The application over a port; it knows nothing of tokens and sockets. `metrics`: whether
+    `/metrics` answers."""
     return Litestar(
         route_handlers=ROUTES,
-        state=State({"port": port, "streams": Streams()}),
+        state=State({"port": port, "streams": Streams(), "metrics": metrics}),
         exception_handlers={
             P2poolError: _on_error,
             HTTPException: _on_http_error,

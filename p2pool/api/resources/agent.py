@@ -6,6 +6,7 @@ from litestar.datastructures import State
 
 from p2pool.api.resources.context import Meta, meta_of, peer_text, port_of, word
 from p2pool.codec.json.hex import address_text
+from p2pool.model.errors import NotFound
 from p2pool.model.ports.view import View
 
 # --- answers ------------------------------------------------------------------------------------
@@ -123,6 +124,11 @@ async def readiness(state: State) -> Response[Readiness]:
 @get("/metrics", summary="Prometheus metrics", media_type="text/plain")
 async def metrics(state: State) -> Response[bytes]:
     """Metrics."""
+    if not state.metrics:
+        raise NotFound(
+            "This agent tells no metrics: they are turned off.",
+            hint="Set [metrics] enabled = true in its configuration, and start it again.",
+        )
     text = port_of(state).metrics()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
