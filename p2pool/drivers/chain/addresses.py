@@ -17,14 +17,6 @@ class Addresses:
     token: Address
 
 
-def address_of(text: str) -> Address:
-    """An address from `0x` and 40 hex digits; ValueError otherwise."""
-    raw = bytes.fromhex(text.removeprefix("0x"))
-    if len(raw) != 20:
-        raise ValueError(f"{text!r} is no address: 0x and 40 hex digits")
-    return Address(raw)
-
-
 def text_of(address: bytes) -> str:
     """An address as people and RPC endpoints write it, without checksum."""
     return "0x" + address.hex()

@@ -17,7 +17,6 @@ from p2pool.model.ids import Address, NodeId
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-INVITE_LIFETIME_DEFAULT_S = 3600
 INVITE_LIFETIME_MAX_S = 24 * 3600
 
 

@@ -279,9 +279,3 @@ class PoolContracts:
         return await writer.send(
             self.at.pool, function("ComputePool", "ejectNode"), pool_id, node_id
         )
-
-    async def blacklist_node(self, writer: Writer, pool_id: int, node_id: NodeId) -> Sent:
-        """Put a node out of the pool for good."""
-        return await writer.send(
-            self.at.pool, function("ComputePool", "blacklistNode"), pool_id, node_id
-        )

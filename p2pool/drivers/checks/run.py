@@ -23,8 +23,6 @@ from p2pool.model.machine.hardware import Hardware
 from p2pool.model.ports.runtime import RuntimeKind
 
 ALL = (Group.HARDWARE, Group.SOFTWARE, Group.NETWORK, Group.CHAIN)
-WHILE_RUNNING = (Group.HARDWARE, Group.SOFTWARE, Group.CHAIN)
-"""A running agent holds its own ports, so there is nothing to try."""
 
 
 @attrs.frozen

@@ -235,12 +235,6 @@ def load_or_make_token(directory: Path) -> str:
     )
 
 
-def read_token(directory: Path) -> str:
-    """The token of an agent's directory. Raises BadKey when there is none, or it is not ours."""
-    path = directory / API_TOKEN_FILE
-    return _checked_token(path, _read(path, 4096, "token file"))
-
-
 def _checked_token(path: Path, data: bytes) -> str:
     token = data.decode("ascii", "replace").strip()
     if len(token) < 32 or not token.isprintable() or not token.isascii():

@@ -210,10 +210,6 @@ class Network:
         self._dialler.wake()
         return learnt
 
-    def forget(self, peer_key: PeerKey) -> None:
-        """A peer that left the pool for good: dial it no more."""
-        self._book.forget(peer_key)
-
     def known(self) -> tuple[KnownPeer, ...]:
         """All known peers but bootstrap nodes: to be kept on disk and given to the next start."""
         return self._book.known()

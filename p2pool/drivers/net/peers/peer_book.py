@@ -78,12 +78,6 @@ class PeerBook:
         del self._entries[max(idle, key=lambda entry: entry.failures).peer_key]
         return True
 
-    def forget(self, peer_key: PeerKey) -> None:
-        """Drop a peer, a bootstrap node excepted: one that left the pool for good."""
-        entry = self._entries.get(peer_key)
-        if entry is not None and not entry.bootstrap:
-            del self._entries[peer_key]
-
     def known(self) -> tuple[KnownPeer, ...]:
         """All but bootstrap nodes, in the order of their keys: what is kept on disk."""
         return tuple(
