@@ -86,7 +86,13 @@ class Agent:
         self.ingress = Ingress(
             self.pool, self.node.context.peers.key_of, inbound.worth, inbound.of_the_pool
         )
-        self.sealer = Sealer(self.pool, node_id, me.peer_key, restored.incarnation, self.key)
+        self.sealer = Sealer(
+            pool=self.pool,
+            node_id=node_id,
+            peer_key=me.peer_key,
+            incarnation=restored.incarnation,
+            signing_key=self.key,
+        )
         self.binding = self._bind()
         self.loop = Loop(self.node, store)
         self.network = Network(
@@ -109,7 +115,13 @@ class Agent:
         self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(
-            Drivers(self.sealer, self.network, self.api, self.executor, self.loop)
+            Drivers(
+                sealer=self.sealer,
+                network=self.network,
+                api=self.api,
+                executor=self.executor,
+                loop=self.loop,
+            )
         )
 
     # --- identity ---------------------------------------------------------------------------------
@@ -158,7 +170,15 @@ class Agent:
         at = config.chain.addresses
         rpc = Rpc.to(config.chain.id, config.chain.endpoints)
         chain = PoolContracts(
-            rpc, Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
+            rpc,
+            Addresses(
+                network=at.network,
+                pool=at.pool,
+                registry=at.registry,
+                stakes=at.stake,
+                domains=at.domains,
+                token=at.token,
+            ),
         )
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
         settings = ApiSettings(

@@ -50,7 +50,11 @@ class Bootstrap:
         self.peers.restore(decode_struct(PeerKnown, row) for row in rows)
         self.ingress = Ingress(options.pool, self.peers.key_of)
         self.sealer = Sealer(
-            options.pool, NOBODY, peer_key, store.restored.incarnation, SigningKey(seed)
+            pool=options.pool,
+            node_id=NOBODY,
+            peer_key=peer_key,
+            incarnation=store.restored.incarnation,
+            signing_key=SigningKey(seed),
         )
         known = (
             net.KnownPeer(p.binding.peer_key, p.addresses)

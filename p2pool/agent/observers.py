@@ -84,7 +84,11 @@ async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: 
                 load = attrs.evolve(read_load(), gpus=load.gpus)
             rounds -= 1
             trouble = disk_trouble(directory, config.resources.disk_reserve_bytes)
-            await loop.put(HardwareObserved(hardware, load, trouble, said, lost))
+            await loop.put(
+                HardwareObserved(
+                    hardware=hardware, load=load, trouble=trouble, notes=said, lost_gpus=lost
+                )
+            )
             await trio.sleep(config.metrics.sample_interval_ms / 1000)
 
 

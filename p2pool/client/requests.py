@@ -17,13 +17,13 @@ def request_for(
     """A fresh request, in force from now on for ten minutes."""
     now_s = int(time.time())
     return TaskRequest(
-        action,
-        pool.pool_id,
-        target,
-        spec_json,
-        secrets.token_bytes(DIGEST_BYTES),
-        now_s,
-        now_s + REQUEST_LIFETIME_S,
+        action=action,
+        pool_id=pool.pool_id,
+        target=target,
+        spec_json=spec_json,
+        request_id=secrets.token_bytes(DIGEST_BYTES),
+        not_before_s=now_s,
+        not_after_s=now_s + REQUEST_LIFETIME_S,
     )
 
 

@@ -153,10 +153,13 @@ class DevPool:
         directory = self.directory / "bootstrap"
         child, output = spawn(
             "bootstrap",
-            ["bootstrap", "run", "--data-dir", str(directory), "--json", "--listen", listen,
-             "--config", str(self._config_path("bootstrap"))],
-            self.directory / "logs", {},
-        )  # fmt: skip
+            [
+                *("bootstrap", "run", "--data-dir", str(directory), "--json"),
+                *("--listen", listen, "--config", str(self._config_path("bootstrap"))),
+            ],
+            self.directory / "logs",
+            {},
+        )
         self._adopt(child)
         line = await wait_line(child, output)
         address: str = line["addresses"][0]
@@ -171,9 +174,12 @@ class DevPool:
         chain = self._deployment.chain
         writer = KeyWriter(chain.rpc, self._manager)
         made = await chain.create_pool(
-            writer, self._deployment.domain_id, writer.address, "development",
+            writer,
+            self._deployment.domain_id,
+            writer.address,
+            "development",
             f"p2pool:bootstrap={bootstrap}",
-        )  # fmt: skip
+        )
         if made != self.pool_id:
             raise Conflict(f"The contracts are not fresh: the pool is number {made}.")
         self._config = self._agent_config(ResourcesConfig(), (bootstrap,))
@@ -183,9 +189,13 @@ class DevPool:
         assert self._deployment is not None
         at: Addresses = self._deployment.chain.at
         contracts = ContractAddresses(
-            network=at.network, pool=at.pool, registry=at.registry,
-            stake=at.stakes, domains=at.domains, token=at.token,
-        )  # fmt: skip
+            network=at.network,
+            pool=at.pool,
+            registry=at.registry,
+            stake=at.stakes,
+            domains=at.domains,
+            token=at.token,
+        )
         return AgentConfig(
             chain=ChainConfig(id=DEV_CHAIN_ID, endpoints=(self.rpc_url,), addresses=contracts),
             pool=PoolConfig(id=self.pool_id),
@@ -222,13 +232,16 @@ class DevPool:
         keys = self.directory / "keys"
         child, output = spawn(
             agent.name,
-            ["agent", "run", "--data-dir", str(agent.directory), "--json",
-             "--config", str(self._config_path(agent.name)),
-             "--node-key", str(keys / f"{agent.name}-node.json"),
-             "--provider-key", str(keys / f"{agent.name}-provider.json"),
-             "--passphrase-file", str(keys / "passphrase")],
-            self.directory / "logs", {},
-        )  # fmt: skip
+            [
+                *("agent", "run", "--data-dir", str(agent.directory), "--json"),
+                *("--config", str(self._config_path(agent.name))),
+                *("--node-key", str(keys / f"{agent.name}-node.json")),
+                *("--provider-key", str(keys / f"{agent.name}-provider.json")),
+                *("--passphrase-file", str(keys / "passphrase")),
+            ],
+            self.directory / "logs",
+            {},
+        )
         agent.child = child
         self._adopt(child)
         await wait_line(child, output)
@@ -327,10 +340,15 @@ class DevPool:
         saved.save(
             self.directory,
             State(
-                self._starter, self.rpc_url, self.pool_id, self.runtime,
-                attrs.asdict(self.image), tuple(self.children), tuple(agents),
+                starter=self._starter,
+                rpc_url=self.rpc_url,
+                pool_id=self.pool_id,
+                runtime=self.runtime,
+                image=attrs.asdict(self.image),
+                children=tuple(self.children),
+                agents=tuple(agents),
             ),
-        )  # fmt: skip
+        )
 
     @classmethod
     def load(cls, directory: Path, say: Say) -> "DevPool":

@@ -107,7 +107,9 @@ def _reap(pid: int) -> int | None:
 def adopt(name: str, pid: int, log: Path) -> Child:
     """A process that somebody started, as a child to be ended later."""
     stat = read_stat(pid)
-    return Child(name, pid, stat[3] if stat else -1, boot_id(), str(log))
+    return Child(
+        name=name, pid=pid, started_ticks=stat[3] if stat else -1, boot_id=boot_id(), log=str(log)
+    )
 
 
 def strays(directory: Path) -> list[int]:

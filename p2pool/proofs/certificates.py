@@ -185,4 +185,13 @@ def equivocation(first: Verified | None, second: Verified | None) -> Evidence:
     if other[4] < one[4]:
         first, second, one, other = second, first, other, one
     log_id, term, voter, kind, named = one
-    return Evidence(log_id, term, voter, kind, named, other[4], first.sealed, second.sealed)
+    return Evidence(
+        log_id=log_id,
+        term=term,
+        voter=voter,
+        kind=kind,
+        first_for=named,
+        second_for=other[4],
+        first=first.sealed,
+        second=second.sealed,
+    )

@@ -201,7 +201,15 @@ class ContainerExecutor:
             reason=str(error),
             retried=retry,
         )
-        await self._loop.put(ev.StartFailed(allocation, attempt, error.code, str(error), retry))
+        await self._loop.put(
+            ev.StartFailed(
+                allocation=allocation,
+                attempt=attempt,
+                code=error.code,
+                message=str(error),
+                retry=retry,
+            )
+        )
 
     async def _stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
         try:

@@ -54,7 +54,12 @@ async def join_pool(
 
     units = max(1, UNITS_PER_GPU * len(node.condition.hardware.gpus))
     joining = Joining(
-        chain, node.context.config.pool.pool_id, options.node, units, find_invite, writer
+        chain=chain,
+        pool_id=node.context.config.pool.pool_id,
+        node=options.node,
+        units=units,
+        find_invite=find_invite,
+        writer=writer,
     )
     try:
         await drive_joining(joining, _say, wake=wait_invited)

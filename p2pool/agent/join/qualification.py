@@ -36,14 +36,18 @@ async def wait_qualified(options: AgentOptions, runtime: ContainerRuntime) -> No
             return
         log.warning(
             "this machine does not qualify for the pool: joining waits",
-            failed=failed, again_in_s=limits.CHECK_RETRY_MS // 1000,
-        )  # fmt: skip
+            failed=failed,
+            again_in_s=limits.CHECK_RETRY_MS // 1000,
+        )
         await trio.sleep(limits.CHECK_RETRY_MS / 1000)
 
 
 def _say(check: Check) -> None:
     say = {Verdict.PASS: log.debug, Verdict.WARN: log.warning, Verdict.FAIL: log.error}
     say[check.verdict](
-        "machine check", check=f"{check.group.value}: {check.name}", found=check.found,
-        needed=check.needed, todo=check.todo,
-    )  # fmt: skip
+        "machine check",
+        check=f"{check.group.value}: {check.name}",
+        found=check.found,
+        needed=check.needed,
+        todo=check.todo,
+    )

@@ -129,9 +129,12 @@ class LogStreams:
     ) -> AsyncIterator[LogChunks]:
         """Lines of a container of ours; waits for one that is about to start, when following."""
         batches = self._runtime.logs(
-            allocation, attempt, follow=options.follow, tail_lines=options.tail_lines,
+            allocation,
+            attempt,
+            follow=options.follow,
+            tail_lines=options.tail_lines,
             since_ms=options.since_ms,
-        )  # fmt: skip
+        )
         async with aclosing(batches):  # type: ignore[type-var]
             async for chunks in batches:
                 yield chunks
@@ -150,11 +153,18 @@ class LogStreams:
             await self._send(
                 stream,
                 LogsOpened(
-                    allocation, given.pool_id, given.task, given.not_before_s, given.not_after_s,
-                    grant.signature, delegation_bytes(grant.delegation), options.follow,
-                    options.tail_lines, options.since_ms,
+                    allocation=allocation,
+                    grant_pool_id=given.pool_id,
+                    grant_task=given.task,
+                    grant_not_before_s=given.not_before_s,
+                    grant_not_after_s=given.not_after_s,
+                    grant_signature=grant.signature,
+                    grant_delegation=delegation_bytes(grant.delegation),
+                    follow=options.follow,
+                    tail_lines=options.tail_lines,
+                    since_ms=options.since_ms,
                 ),
-            )  # fmt: skip
+            )
             while True:
                 message = await self._receive(stream, key)
                 if isinstance(message, LogsClosed):
@@ -273,9 +283,11 @@ class LogStreams:
             raise Unavailable("The node that has these lines hung up.", hint="Read again.")
         try:
             verified = open_sealed(
-                data, self._node.context.config.pool,
-                max_bytes=limits.STREAM_FRAME_MAX_BYTES, channel=Channel.LOGS,
-            )  # fmt: skip
+                data,
+                self._node.context.config.pool,
+                max_bytes=limits.STREAM_FRAME_MAX_BYTES,
+                channel=Channel.LOGS,
+            )
         except Refusal as error:
             raise Unavailable(f"A frame of log lines is not good: {error.message}") from error
         if verified.header.peer_key != key:

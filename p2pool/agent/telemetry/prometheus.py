@@ -32,13 +32,18 @@ class Metrics:
         self.containers: Counter[str] = Counter()
         self.tasks: TaskValues = lambda: iter(())
         self._seconds = Histogram(
-            "p2pool_container_seconds", "How long the container engine took.", ["call"],
-            buckets=SECONDS, registry=self._registry,
-        )  # fmt: skip
-        self._failures = PrometheusCounter(
-            "p2pool_container_failures", "Calls of the container engine that failed.", ["call"],
+            "p2pool_container_seconds",
+            "How long the container engine took.",
+            ["call"],
+            buckets=SECONDS,
             registry=self._registry,
-        )  # fmt: skip
+        )
+        self._failures = PrometheusCounter(
+            "p2pool_container_failures",
+            "Calls of the container engine that failed.",
+            ["call"],
+            registry=self._registry,
+        )
         ProcessCollector(registry=self._registry)
 
     def add(self, name: str, counters: Counters) -> None:
@@ -79,9 +84,10 @@ class Metrics:
             kept.add_metric([state], count)
         yield kept
         said = GaugeMetricFamily(
-            "p2pool_task_metric", "What tasks on this node say of themselves.",
+            "p2pool_task_metric",
+            "What tasks on this node say of themselves.",
             labels=["allocation", "name"],
-        )  # fmt: skip
+        )
         for allocation, name, value in self.tasks():
             said.add_metric([str(allocation), name], value)
         yield said

@@ -180,7 +180,14 @@ class Ingress:
         beat = verified.sealed if isinstance(verified.message, Heartbeat) else b""
         hello = self._hellos.get(header.peer_key, b"")
         return [
-            OutdatedHeard(header.node_id, header.peer_key, beat, hello, header.sent_at_ms, known)
+            OutdatedHeard(
+                node_id=header.node_id,
+                peer_key=header.peer_key,
+                beat=beat,
+                hello=hello,
+                sent_at_ms=header.sent_at_ms,
+                later=known,
+            )
         ]
 
     def _check_sender(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:

@@ -31,6 +31,12 @@ class Sealer:
         channel = channel_of(TYPE_NUMBERS[type(message)])
         number = self.sequences.get(channel, 0)
         self.sequences[channel] = number + 1
-        header = Header(self.node_id, self.peer_key, self.incarnation, number, now.wall_ms)
+        header = Header(
+            node_id=self.node_id,
+            peer_key=self.peer_key,
+            incarnation=self.incarnation,
+            sequence=number,
+            sent_at_ms=now.wall_ms,
+        )
         data = seal(message, header, self.pool, self.signing_key)
         return Verified(header, channel, message, data)

@@ -96,7 +96,16 @@ def _look(
     async def look() -> list[Check]:
         docker = docker_runtime(settings, directory, node_id or NodeId(bytes(20)))
         runtime = None if await runs_processes(settings, docker) else docker
-        return await run_checks(Subject(settings, directory, runtime, node_id, provider), groups)
+        return await run_checks(
+            Subject(
+                config=settings,
+                directory=directory,
+                runtime=runtime,
+                node_id=node_id,
+                provider=provider,
+            ),
+            groups,
+        )
 
     with Console(stderr=True).status("looking at hardware, software, network and chain"):
         return trio.run(look)

@@ -100,7 +100,14 @@ def run(
     from p2pool.agent.agent import run_agent
     from p2pool.agent.options import AgentOptions
 
-    options = AgentOptions(directory, settings, node, provider, stop_tasks, skip_checks)
+    options = AgentOptions(
+        directory=directory,
+        config=settings,
+        node=node,
+        provider=provider,
+        stop_tasks=stop_tasks,
+        skip_checks=skip_checks,
+    )
 
     def started(url: str) -> None:
         if as_json:
@@ -132,7 +139,14 @@ def _say_what_joining_would_do(
         writer = None
         if provider is not None:
             writer = DryWriter(Address(bytes.fromhex(provider.address[2:])))
-        joining = Joining(open_chain(settings.chain), settings.pool.id, node, 1, _no_invite, writer)
+        joining = Joining(
+            chain=open_chain(settings.chain),
+            pool_id=settings.pool.id,
+            node=node,
+            units=1,
+            find_invite=_no_invite,
+            writer=writer,
+        )
         step = await joining.next_step()
         return step, writer.said if writer is not None else []
 

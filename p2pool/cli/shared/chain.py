@@ -64,7 +64,14 @@ def open_chain(config: "ChainConfig") -> "PoolContracts":
     from p2pool.drivers.chain.rpc import Rpc
 
     at = config.addresses
-    addresses = Addresses(at.network, at.pool, at.registry, at.stake, at.domains, at.token)
+    addresses = Addresses(
+        network=at.network,
+        pool=at.pool,
+        registry=at.registry,
+        stakes=at.stake,
+        domains=at.domains,
+        token=at.token,
+    )
     return PoolContracts(Rpc.to(config.id, config.endpoints), addresses)
 
 
@@ -169,7 +176,13 @@ def sender_options(command: Callable[..., None]) -> Callable[..., None]:
         as_json: bool,
         **given: Any,
     ) -> None:
-        sender = Sender(config_path(config), key, passphrase_file, dry_run, as_json)
+        sender = Sender(
+            path=config_path(config),
+            key=key,
+            passphrase_file=passphrase_file,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
         command(sender=sender, **given)
 
     return key_options(config_option(dry_send_option(json_option(with_sender))))

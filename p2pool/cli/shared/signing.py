@@ -70,7 +70,13 @@ def signer_options(command: Callable[..., None]) -> Callable[..., None]:
         as_json: bool,
         **given: Any,
     ) -> None:
-        signer = Signer(client, key, passphrase_file, dry_run, as_json)
+        signer = Signer(
+            client=client,
+            key=key,
+            passphrase_file=passphrase_file,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
         command(*context, signer=signer, **given)
 
     return key_options(agent_option(dry_run_option(json_option(with_signer))))

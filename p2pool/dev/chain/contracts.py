@@ -88,7 +88,9 @@ async def deploy(rpc: Rpc) -> Deployment:
         "StakeManager", ("address", "uint256", "address"), network, UNBONDING_S, token
     )
     pool = await create("ComputePool", ("address",) * 2, registry, domains)
-    at = Addresses(network, pool, registry, stakes, domains, token)
+    at = Addresses(
+        network=network, pool=pool, registry=registry, stakes=stakes, domains=domains, token=token
+    )
 
     modules = function("PrimeNetwork", "setModules")
     await writer.send(network, modules, registry, domains, stakes, pool)

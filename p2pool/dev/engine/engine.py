@@ -142,7 +142,15 @@ def start_engine(
     url = f"unix://{directory}/docker.sock"
     namespaces = inside or Namespaces.create()
     process = _spawn(directory, url, namespaces, path_prefix, arguments)
-    engine = Engine(directory, url, namespaces, process, path_prefix, arguments, inside is not None)
+    engine = Engine(
+        directory=directory,
+        url=url,
+        namespaces=namespaces,
+        process=process,
+        path_prefix=path_prefix,
+        arguments=arguments,
+        shares_namespaces=inside is not None,
+    )
     try:
         _wait_answering(engine)
     except BaseException:
@@ -166,13 +174,14 @@ def _spawn(
         return subprocess.Popen(
             [
                 *namespaces.mounts,
-                "dockerd", "--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec",
-                "--pidfile", f"{directory}/pid", "-H", url,
+                *("dockerd", "--data-root", f"{directory}/data", "-H", url),
+                *("--exec-root", f"{directory}/exec", "--pidfile", f"{directory}/pid"),
                 # The machine's own engine has its settings in the usual place.
-                "--config-file", f"{directory}/{SETTINGS}",
+                *("--config-file", f"{directory}/{SETTINGS}"),
                 # systemd, asked for a cgroup, would take a process id of inside for one of its own.
-                "--exec-opt", "native.cgroupdriver=cgroupfs",
-                "--cgroup-parent", f"/{_cgroup(directory)}", *arguments,
+                *("--exec-opt", "native.cgroupdriver=cgroupfs"),
+                *("--cgroup-parent", f"/{_cgroup(directory)}"),
+                *arguments,
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -184,7 +193,7 @@ def _spawn(
                 # A containerd that answers late is made to write its stacks down there.
                 "TMPDIR": str(directory),
             },
-        )  # fmt: skip
+        )
 
 
 def _wait_answering(engine: Engine) -> None:

@@ -92,7 +92,14 @@ class KeyManager:
         nonce = secrets.randbits(63)
         digest = invite_digest(domain_id, pool_id, node_id, nonce, expiration_s)
         signature = _sign(self._account, digest)
-        return Invite(domain_id, pool_id, node_id, nonce, expiration_s, signature)
+        return Invite(
+            domain_id=domain_id,
+            pool_id=pool_id,
+            node_id=node_id,
+            nonce=nonce,
+            expiration_s=expiration_s,
+            signature=signature,
+        )
 
 
 def countersign(member: "LocalAccount", invite: Invite) -> bytes:

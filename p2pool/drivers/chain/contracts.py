@@ -88,7 +88,14 @@ class PoolContracts:
                 f"There is no pool {pool_id}.", hint="Check [pool] id, and the pool's address."
             ) from reverted
         return PoolInfo(
-            v[0], v[1], v[2], _address(v[3]), _address(v[4]), v[8], v[11], PoolStatus(v[12])
+            pool_id=v[0],
+            domain_id=v[1],
+            name=v[2],
+            creator=_address(v[3]),
+            manager=_address(v[4]),
+            data_uri=v[8],
+            compute_limit=v[11],
+            status=PoolStatus(v[12]),
         )
 
     async def node(self, node_id: NodeId, block: object = "latest") -> NodeInfo | None:

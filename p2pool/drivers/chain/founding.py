@@ -114,4 +114,6 @@ async def start_pool(
     if sent is not None and sent.block_number >= 0:
         # Somebody else may have written between our reading and our writing.
         rooted_uri((await chain.pool(pool_id)).data_uri, root)
-    return Started(pool_id, root, pending, uri is not None, replaced)
+    return Started(
+        pool_id=pool_id, root=root, started=pending, root_written=uri is not None, replaced=replaced
+    )

@@ -98,18 +98,18 @@ class RosterReader:
         except* ChainUnavailable as group:
             raise ChainUnavailable(str(group.exceptions[0])) from group
         return ChainRoster(
-            block.number,
-            Digest(bytes.fromhex(block.hash[2:])),
-            block.time_ms,
-            tuple(found[node_id] for node_id in node_ids),
-            pool.creator,
-            pool.manager,
-            pool.status,
-            read_root(pool.data_uri),
-            pool.name,
-            pool.domain_id,
-            requirements(pool.data_uri),
-            read_bootstrap(pool.data_uri),
+            block_number=block.number,
+            block_hash=Digest(bytes.fromhex(block.hash[2:])),
+            block_time_ms=block.time_ms,
+            members=tuple(found[node_id] for node_id in node_ids),
+            creator=pool.creator,
+            manager=pool.manager,
+            status=pool.status,
+            root=read_root(pool.data_uri),
+            pool_name=pool.name,
+            domain_id=pool.domain_id,
+            requirements=requirements(pool.data_uri),
+            bootstrap=read_bootstrap(pool.data_uri),
         )
 
     async def _node_ids(self, at: Mapping[str, object]) -> list[NodeId]:

@@ -224,7 +224,13 @@ def _sent(what: str, transaction_hash: str, receipt: Mapping[str, Any]) -> Sent:
         ) from error
     if status != 1:
         raise TransactionFailed(f"{what} was refused in block: {transaction_hash}")
-    return Sent(what, transaction_hash, block, gas_used, address)
+    return Sent(
+        function=what,
+        transaction_hash=transaction_hash,
+        block_number=block,
+        gas_used=gas_used,
+        contract_address=address,
+    )
 
 
 @attrs.define

@@ -101,11 +101,17 @@ def _processor(hardware: Hardware, facts: Facts, wanted: Requirements) -> Check:
     found = f"{hardware.cpu_model}, {hardware.cpu_milli / 1000:g} of {facts.cpu_cores} CPUs{flags}"
     if wanted.cpu_cores is None or hardware.cpu_milli >= wanted.cpu_cores * 1000:
         needed = f"{wanted.cpu_cores} CPUs" if wanted.cpu_cores is not None else ""
-        return Check(Group.HARDWARE, "processor", Verdict.PASS, found, needed)
+        return Check(
+            group=Group.HARDWARE, name="processor", verdict=Verdict.PASS, found=found, needed=needed
+        )
     return Check(
-        Group.HARDWARE, "processor", Verdict.FAIL, found, f"{wanted.cpu_cores} CPUs",
-        _offer_more(facts.cpu_cores >= wanted.cpu_cores, "cpu_milli"),
-    )  # fmt: skip
+        group=Group.HARDWARE,
+        name="processor",
+        verdict=Verdict.FAIL,
+        found=found,
+        needed=f"{wanted.cpu_cores} CPUs",
+        todo=_offer_more(facts.cpu_cores >= wanted.cpu_cores, "cpu_milli"),
+    )
 
 
 def _memory(hardware: Hardware, wanted: Requirements) -> Check:
@@ -113,11 +119,17 @@ def _memory(hardware: Hardware, wanted: Requirements) -> Check:
     found = f"{_gib(hardware.memory_bytes)} of {_gib(total_bytes)}"
     if wanted.memory_bytes is None or hardware.memory_bytes >= wanted.memory_bytes:
         needed = _gib(wanted.memory_bytes) if wanted.memory_bytes is not None else ""
-        return Check(Group.HARDWARE, "memory", Verdict.PASS, found, needed)
+        return Check(
+            group=Group.HARDWARE, name="memory", verdict=Verdict.PASS, found=found, needed=needed
+        )
     return Check(
-        Group.HARDWARE, "memory", Verdict.FAIL, found, _gib(wanted.memory_bytes),
-        _offer_more(total_bytes >= wanted.memory_bytes, "memory_bytes"),
-    )  # fmt: skip
+        group=Group.HARDWARE,
+        name="memory",
+        verdict=Verdict.FAIL,
+        found=found,
+        needed=_gib(wanted.memory_bytes),
+        todo=_offer_more(total_bytes >= wanted.memory_bytes, "memory_bytes"),
+    )
 
 
 def _disk(hardware: Hardware, facts: Facts, wanted: Requirements, reserve_bytes: int) -> Check:
@@ -130,17 +142,27 @@ def _disk(hardware: Hardware, facts: Facts, wanted: Requirements, reserve_bytes:
     offered_bytes = hardware.disk_bytes if wanted.disk_bytes else facts.disk_free_bytes
     if offered_bytes < needed_bytes or facts.disk_free_bytes < reserve_bytes:
         return Check(
-            Group.HARDWARE, "disk", Verdict.FAIL, found, needed,
-            _offer_more(facts.disk_free_bytes >= needed_bytes, "disk_bytes")
+            group=Group.HARDWARE,
+            name="disk",
+            verdict=Verdict.FAIL,
+            found=found,
+            needed=needed,
+            todo=_offer_more(facts.disk_free_bytes >= needed_bytes, "disk_bytes")
             if facts.disk_free_bytes >= needed_bytes
             else "Free some space, or move the data directory: --data-dir.",
-        )  # fmt: skip
+        )
     if facts.file_system in NETWORK_FILE_SYSTEMS:
         return Check(
-            Group.HARDWARE, "disk", Verdict.WARN, found, f"{needed}, on a local file system",
-            "A log on a network file system is slow and may lose writes: use a local disk.",
-        )  # fmt: skip
-    return Check(Group.HARDWARE, "disk", Verdict.PASS, found, needed)
+            group=Group.HARDWARE,
+            name="disk",
+            verdict=Verdict.WARN,
+            found=found,
+            needed=f"{needed}, on a local file system",
+            todo="A log on a network file system is slow and may lose writes: use a local disk.",
+        )
+    return Check(
+        group=Group.HARDWARE, name="disk", verdict=Verdict.PASS, found=found, needed=needed
+    )
 
 
 def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
@@ -150,27 +172,51 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
     if not wanted.gpus:
         if nvml.reason and not nvml.absent:
             return Check(
-                Group.HARDWARE, "gpu", Verdict.WARN, found, "", "Tasks that need GPUs pass it by."
+                group=Group.HARDWARE,
+                name="gpu",
+                verdict=Verdict.WARN,
+                found=found,
+                needed="",
+                todo="Tasks that need GPUs pass it by.",
             )
-        return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, "none is asked for")
+        return Check(
+            group=Group.HARDWARE,
+            name="gpu",
+            verdict=Verdict.PASS,
+            found=found,
+            needed="none is asked for",
+        )
     exact, enough = False, False
     for option in wanted.gpus:
         count = _most_of_a_model(well, option)
         exact = exact or (count is not None and option.count in (None, count))
         enough = enough or count is not None
     if exact:
-        return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, needed)
+        return Check(
+            group=Group.HARDWARE, name="gpu", verdict=Verdict.PASS, found=found, needed=needed
+        )
     if enough:
         return Check(
-            Group.HARDWARE, "gpu", Verdict.WARN, found, needed,
-            "More than was asked for: validators may want just that many: [resources] gpus.",
-        )  # fmt: skip
+            group=Group.HARDWARE,
+            name="gpu",
+            verdict=Verdict.WARN,
+            found=found,
+            needed=needed,
+            todo="More than was asked for: validators may want just that many: [resources] gpus.",
+        )
     todo = "This machine cannot join this pool; look for one that asks for less."
     if nvml.reason and not nvml.absent:
         todo = "Mend the driver, then check again."
     elif any(not gpu.healthy for gpu in hardware.gpus):
         todo = "Mend the GPUs that are not well, then check again."
-    return Check(Group.HARDWARE, "gpu", Verdict.FAIL, found, needed, todo)
+    return Check(
+        group=Group.HARDWARE,
+        name="gpu",
+        verdict=Verdict.FAIL,
+        found=found,
+        needed=needed,
+        todo=todo,
+    )
 
 
 def _most_of_a_model(gpus: list[Gpu], option: GpuRequirement) -> int | None:

@@ -37,7 +37,14 @@ def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
             check_listen_addresses((address,))
         except (PortTaken, Misconfigured) as error:
             checks.append(
-                Check(Group.NETWORK, "port", Verdict.FAIL, error.message, address, error.hint)
+                Check(
+                    group=Group.NETWORK,
+                    name="port",
+                    verdict=Verdict.FAIL,
+                    found=error.message,
+                    needed=address,
+                    todo=error.hint,
+                )
             )
         else:
             checks.append(Check(Group.NETWORK, "port", Verdict.PASS, f"{address} is free"))
@@ -48,7 +55,16 @@ def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
         check_listen_addresses((address,))
     except (PortTaken, Misconfigured) as error:
         found = f"{api_bind} for the API: {error.message}"
-        checks.append(Check(Group.NETWORK, "api port", Verdict.FAIL, found, "", error.hint))
+        checks.append(
+            Check(
+                group=Group.NETWORK,
+                name="api port",
+                verdict=Verdict.FAIL,
+                found=found,
+                needed="",
+                todo=error.hint,
+            )
+        )
     else:
         checks.append(Check(Group.NETWORK, "api port", Verdict.PASS, f"{api_bind} is free"))
     return checks
@@ -65,16 +81,24 @@ def address_check(listen: tuple[str, ...], announce: tuple[str, ...], observed: 
     if announce or public:
         if observed and observed not in hosts and not _is_private(observed):
             return Check(
-                Group.NETWORK, "address", Verdict.WARN, found, f"others dial {observed}",
-                f'Behind a router? Forward the port and set [network] announce = ["/ip4/{observed}'
-                '/tcp/<port>"].',
-            )  # fmt: skip
+                group=Group.NETWORK,
+                name="address",
+                verdict=Verdict.WARN,
+                found=found,
+                needed=f"others dial {observed}",
+                todo="Behind a router? Forward the port and set [network] announce ="
+                f' ["/ip4/{observed}/tcp/<port>"].',
+            )
         return Check(Group.NETWORK, "address", Verdict.PASS, found)
     return Check(
-        Group.NETWORK, "address", Verdict.WARN, found, "an address that others can dial",
-        "All of these are private: members elsewhere reach this machine only while it keeps its"
-        " own connections. Forward the port, and say it in [network] announce.",
-    )  # fmt: skip
+        group=Group.NETWORK,
+        name="address",
+        verdict=Verdict.WARN,
+        found=found,
+        needed="an address that others can dial",
+        todo="All of these are private: members elsewhere reach this machine only while it keeps"
+        " its own connections. Forward the port, and say it in [network] announce.",
+    )
 
 
 def _is_private(host: str) -> bool:
@@ -109,19 +133,39 @@ def judge_clock(offsets_ms: Sequence[int]) -> Check:
     needed = f"within {most_ms // 1000} s of others"
     if not offsets_ms:
         return Check(
-            Group.NETWORK, "clock", Verdict.WARN, "no endpoint dates its answers", needed,
-            "See that the clock is kept by NTP: timedatectl.",
-        )  # fmt: skip
+            group=Group.NETWORK,
+            name="clock",
+            verdict=Verdict.WARN,
+            found="no endpoint dates its answers",
+            needed=needed,
+            todo="See that the clock is kept by NTP: timedatectl.",
+        )
     offset_ms = int(median(offsets_ms))
     ahead = "behind" if offset_ms > 0 else "ahead"
     found = f"{abs(offset_ms) / 1000:.1f} s {ahead}" if offset_ms else "right"
     if abs(offset_ms) >= most_ms:
         todo = "Members refuse what is dated so: set the clock, timedatectl set-ntp true."
-        return Check(Group.NETWORK, "clock", Verdict.FAIL, found, needed, todo)
+        return Check(
+            group=Group.NETWORK,
+            name="clock",
+            verdict=Verdict.FAIL,
+            found=found,
+            needed=needed,
+            todo=todo,
+        )
     if abs(offset_ms) >= CLOCK_WARN_MS:
         todo = "See that the clock is kept by NTP: timedatectl."
-        return Check(Group.NETWORK, "clock", Verdict.WARN, found, needed, todo)
-    return Check(Group.NETWORK, "clock", Verdict.PASS, found, needed)
+        return Check(
+            group=Group.NETWORK,
+            name="clock",
+            verdict=Verdict.WARN,
+            found=found,
+            needed=needed,
+            todo=todo,
+        )
+    return Check(
+        group=Group.NETWORK, name="clock", verdict=Verdict.PASS, found=found, needed=needed
+    )
 
 
 def _offset_ms(url: str) -> int | None:

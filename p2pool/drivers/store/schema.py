@@ -135,7 +135,7 @@ def _identity(db: apsw.Connection, path: Path, pool: PoolRef) -> tuple[StoreId, 
 def _read(db: apsw.Connection, store_id: StoreId, incarnation: int) -> Restored:
     log = db.execute("SELECT log_id, term, voted_for FROM log").fetchone()
     entries = tuple(
-        Entry(index, term, kind, at_ms, body)
+        Entry(index=index, term=term, kind=kind, proposed_at_ms=at_ms, body=body)
         for index, term, kind, at_ms, body in db.execute(
             "SELECT idx, term, kind, proposed_at_ms, body FROM entries ORDER BY idx"
         )

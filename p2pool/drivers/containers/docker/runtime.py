@@ -193,7 +193,13 @@ class DockerRuntime:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         files = limits.PROCESS_FILES_MAX
         files = files if most == resource.RLIM_INFINITY else min(files, most)
-        return Prepared(local.pinned, local.digest, sources, settings.gpus, files)
+        return Prepared(
+            image=local.pinned,
+            digest=local.digest,
+            sources=sources,
+            gpus=settings.gpus,
+            files_max=files,
+        )
 
     async def _create(self, plan: ContainerPlan) -> dict[str, Any]:
         support = await self._engine.support()

@@ -74,7 +74,14 @@ def read_labels(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Labell
     if len(task) != TASK_ID_BYTES or len(spec) != DIGEST_BYTES:
         return None
     digest = given.get(f"{PREFIX}.image", "")
-    return Labelled(name, attempt, Token(epoch, term, index), spec, gpus_of(given), digest)
+    return Labelled(
+        allocation=name,
+        attempt=attempt,
+        token=Token(epoch, term, index),
+        spec_hash=spec,
+        gpus=gpus_of(given),
+        image_digest=digest,
+    )
 
 
 def gpus_of(labels: Mapping[str, str] | None) -> tuple[str, ...]:
