@@ -30,7 +30,7 @@ check: setup-dev ## format, lint, types, layers and the pure tests: about a minu
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q tests/test_layers.py tests/model tests/codec tests/core
+	$(PY) -m pytest -q tests/test_layers.py tests/model tests/codec tests/proofs tests/core
 	$(PY) -m tests.sim --seeds 5
 
 SEEDS ?= 50

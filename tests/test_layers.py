@@ -24,22 +24,24 @@ STDLIB_OF_THE_PURE = {
 OURS: dict[str, set[str]] = {
     "model": {"model"},
     "codec": {"model", "codec"},
-    "core": {"model", "codec", "core"},
-    "wire": {"model", "codec", "wire"},
-    "drivers": {"model", "codec", "wire", "core", "drivers"},
-    "api": {"model", "codec", "wire", "core", "api"},
-    "agent": {"model", "codec", "wire", "core", "drivers", "api", "agent"},
-    "client": {"model", "codec", "wire", "client"},
-    "cli": {"model", "codec", "wire", "client", "drivers", "agent", "dev", "cli"},
-    "dev": {"model", "codec", "wire", "client", "drivers", "agent", "cli", "dev"},
+    "proofs": {"model", "codec", "proofs"},
+    "core": {"model", "codec", "proofs", "core"},
+    "wire": {"model", "codec", "proofs", "wire"},
+    "drivers": {"model", "codec", "proofs", "wire", "core", "drivers"},
+    "api": {"model", "codec", "proofs", "wire", "core", "api"},
+    "agent": {"model", "codec", "proofs", "wire", "core", "drivers", "api", "agent"},
+    "client": {"model", "codec", "proofs", "wire", "client"},
+    "cli": {"model", "codec", "proofs", "wire", "client", "drivers", "agent", "dev", "cli"},
+    "dev": {"model", "codec", "proofs", "wire", "client", "drivers", "agent", "dev"},
 }
 THIRD: dict[str, set[str] | None] = {
     "model": {"attrs"},
     "codec": {"attrs", "cbor2", "base58", "rfc8785"},
+    "proofs": {"attrs"},
     "core": {"attrs"},
     "wire": {"attrs", "nacl", "eth_account", "eth_utils", "hexbytes", "cbor2"},
 }
-PURE = {"model", "codec", "core"}
+PURE = {"model", "codec", "proofs", "core"}
 
 
 def _sources() -> list[Path]:

@@ -20,7 +20,7 @@ from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.disk_gc import DiskCollector
 from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.containers.runtime import open_runtime
-from p2pool.agent.effect_runner import EffectRunner
+from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
 from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
@@ -28,7 +28,7 @@ from p2pool.agent.options import AgentOptions
 from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
-from p2pool.agent.wire.ingress import Ingress
+from p2pool.agent.wire.ingress import Ingress, pump
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.api.server import ApiSettings, serve_api
 from p2pool.core.context import NodeConfig
@@ -75,12 +75,15 @@ class Agent:
         node_id = NodeId(bytes.fromhex(options.node.address[2:]))
         me = Voter(node_id, peer_key_of(seed), restored.store_id)
         about = NodeConfig(
-            self.pool, me, restored.incarnation, __version__,
+            pool=self.pool,
+            me=me,
+            incarnation=restored.incarnation,
+            agent_version=__version__,
             ended_keep_ms=config.runtime.ended_keep_s * 1000,
-        )  # fmt: skip
+        )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         dispatch = self.node.dispatch
-        self.gate = Ingress(
+        self.ingress = Ingress(
             self.pool,
             self.node.context.peers.key_of,
             dispatch.worth_verifying,
@@ -94,32 +97,35 @@ class Agent:
             signing_key=self.key,
         )
         self.binding = self._bind()
-        self.wiring = EffectRunner(self.node, self.sealer)
-        self.loop = Loop(self.node, store, self.wiring.carry)
+        self.loop = Loop(self.node, store)
         self.network = Network(
             self._net_config(seed),
             hello_bytes=self._hello,
-            check_gossip=self.gate.check_gossip,
-            accept_logs=lambda key, stream: self.logs.serve(key, stream),
+            check_gossip=self.ingress.check_gossip,
+            accept_logs=lambda key, stream: self.log_streams.serve(key, stream),
         )
         self.runtime = runtime
         self.task_metrics = TaskMetrics(options.directory)
-        self.logs = LogStreams(
-            self.node, self.runtime, self.sealer, lambda: self.network, self.task_metrics
+        self.log_streams = LogStreams(
+            self.node, self.runtime, self.sealer, self.network, self.task_metrics
         )
-        self.metrics = Metrics(
-            lambda: self.loop.steps,
-            lambda: self.loop.queued,
-            enabled=config.metrics.enabled,
-        )
+        self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
         self.metrics.add("network", lambda: self.network.counters)
-        self.metrics.add("gate", lambda: self.gate.counters)
+        self.metrics.add("gate", lambda: self.ingress.counters)
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
         self.metrics.tasks = self.task_metrics.all
-        self.port = AgentApi(self.loop, self.logs, self.metrics, self.runtime)
-        self.work = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
-        self.tidy = DiskCollector(self.runtime, self.loop, config.volumes)
-        self.wiring.connect(self.network, self.port, self.work, self.loop)
+        self.api = AgentApi(self.loop, self.log_streams, self.metrics, self.runtime)
+        self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
+        self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
+        self.effects = EffectRunner(
+            Drivers(
+                sealer=self.sealer,
+                network=self.network,
+                api=self.api,
+                executor=self.executor,
+                loop=self.loop,
+            )
+        )
 
     # --- identity ---------------------------------------------------------------------------------
 
@@ -179,28 +185,34 @@ class Agent:
         )
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
         settings = ApiSettings(
-            config.api.bind, config.api.hosts, config.api.tls_certificate, config.api.tls_key
+            bind=config.api.bind,
+            hosts=config.api.hosts,
+            certificate=config.api.tls_certificate,
+            private_key=config.api.tls_key,
+            metrics=config.metrics.enabled,
         )
         async with self.network.running(), trio.open_nursery() as nursery:
-            nursery.start_soon(self.work.run)
+            nursery.start_soon(self.executor.run)
             nursery.start_soon(self.task_metrics.run)
-            nursery.start_soon(self.tidy.run)
-            url = await nursery.start(
-                _serve_api, self.port, settings, self.options.directory, token
-            )
-            nursery.start_soon(self.loop.run)
-            nursery.start_soon(self.wiring.pump, self.network, self.gate, self.loop)
+            nursery.start_soon(self.disk_collector.run)
+            url = await nursery.start(_serve_api, self.api, settings, self.options.directory, token)
+            nursery.start_soon(self.loop.run, self.effects.run)
+            nursery.start_soon(pump, self.network.events, self.ingress, self.loop.put)
             nursery.start_soon(follow_chain, follower, self.loop, self.network)
             nursery.start_soon(tell_addresses, config, self.network, self.loop)
             nursery.start_soon(
-                sample_machine, config, self.options.directory, self.work.kind, self.loop
+                sample_machine, config, self.options.directory, self.executor.kind, self.loop
             )
             nursery.start_soon(self._renew_binding)
-            nursery.start_soon(join_pool, self.options, self.loop, self.wiring, chain, self.runtime)
+            nursery.start_soon(
+                join_pool, self.options, self.loop, self.effects, chain, self.runtime
+            )
             log.info(
-                "agent started", node=f"0x{self.node.context.me.hex()}", api=url,
+                "agent started",
+                node=f"0x{self.node.context.me.hex()}",
+                api=url,
                 addresses=list(self.network.addresses()),
-            )  # fmt: skip
+            )
             started(url)
             await trio.sleep_forever()
 
@@ -214,7 +226,7 @@ class Agent:
             ):
                 await self.loop.wait_stepped()
         if self.options.stop_tasks:
-            await self.work.stop_all()
+            await self.executor.stop_all()
 
 
 async def _serve_api(

@@ -38,7 +38,7 @@ class AgentApi:
     ) -> None:
         """Everything of the pool's is asked of the loop's node, the machine's of its runtime."""
         self._runtime = runtime
-        self.log_lines = logs
+        self._log_streams = logs
         self.event_hub = EventHub()
         self._loop = loop
         self._metrics = metrics
@@ -49,8 +49,8 @@ class AgentApi:
 
     @property
     def logs(self) -> LogStreams:
-        """The log streams."""
-        return self.log_lines
+        """Log lines of any copy."""
+        return self._log_streams
 
     @property
     def volumes(self) -> VolumeKeeper:
@@ -120,7 +120,7 @@ class AgentApi:
 
     async def task_metrics(self, allocation: AllocationId) -> MetricsTold:
         """What a copy last said of itself."""
-        return await self.log_lines.metrics_of(allocation)
+        return await self._log_streams.metrics_of(allocation)
 
     def events(self, after: EventId | None) -> AsyncIterator[Event]:
         """Events after an id (None: from now on)."""

@@ -48,7 +48,7 @@ class Bootstrap:
         )
         rows = store.restored.tables[BINDINGS_TABLE].values()
         self.peers.restore(decode_struct(PeerKnown, row) for row in rows)
-        self.gate = Ingress(options.pool, self.peers.key_of)
+        self.ingress = Ingress(options.pool, self.peers.key_of)
         self.sealer = Sealer(
             pool=options.pool,
             node_id=NOBODY,
@@ -90,7 +90,7 @@ class Bootstrap:
                     case net.PeerDisconnected():
                         self.peers.disconnect(event.peer_key)
                     case net.FrameReceived():
-                        taken = self.gate.frame(
+                        taken = self.ingress.frame(
                             event.channel, event.peer_key, event.data, read_clock()
                         )
                         for received in taken:

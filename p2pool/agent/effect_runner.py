@@ -1,109 +1,99 @@
-"""Effects to drivers, and what the network tells to the core: a table, and no decisions.
+"""Effects to drivers: one table, and no decisions.
 
 Nothing here waits: a driver's queue that is full drops what the protocol sends again anyway, and
 counts it.
 """
 
-import trio
+from collections.abc import Callable
+from typing import Any
+
+import attrs
 
 from p2pool.agent.api_port import AgentApi
 from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.loop import Loop
-from p2pool.agent.wire.ingress import Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import effects as fx
 from p2pool.core.effects import AnyEffect
-from p2pool.core.inputs import PeerConnected, PeerDisconnected, Sealed
-from p2pool.core.node import Node
+from p2pool.core.inputs import Sealed
 from p2pool.drivers.logs import get_logger
-from p2pool.drivers.net import events as net
+from p2pool.drivers.net.events import Standing
 from p2pool.drivers.net.network import Network
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed
-from p2pool.model.timing import Now
 
 log = get_logger(__name__)
 core_log = get_logger("p2pool.core")
 
 
+@attrs.frozen
+class Drivers:
+    """Who carries effects out, and the loop that takes what comes of them."""
+
+    sealer: Sealer
+    network: Network
+    api: AgentApi
+    executor: ContainerExecutor
+    loop: Loop
+
+
 class EffectRunner:
     """Who carries out what, for one agent."""
 
-    def __init__(self, node: Node, sealer: Sealer) -> None:
-        """Drivers are connected later: they need the loop, which needs this."""
-        self.node = node
+    def __init__(self, drivers: Drivers) -> None:
+        """`handlers` has a row for each class of `core.effects.AnyEffect`."""
         self.invite: Invite | None = None
-        self._sealer = sealer
-        self._network: Network | None = None
-        self._port: AgentApi | None = None
-        self._work: ContainerExecutor | None = None
-        self._loop: Loop | None = None
+        self._drivers = drivers
+        self.handlers: dict[type[object], Callable[[Any], None]] = {
+            fx.Persist: self._on_persist,
+            fx.SendTo: self._on_send_to,
+            fx.Publish: self._on_publish,
+            fx.Seal: self._on_seal,
+            fx.AdmitPeer: self._on_admit_peer,
+            fx.LearnPeer: self._on_learn_peer,
+            fx.Reply: drivers.api.reply,
+            fx.Emit: self._on_emit,
+            fx.TakeInvite: self._on_take_invite,
+            fx.Log: self._on_log,
+            **drivers.executor.handlers,
+        }
 
-    def connect(
-        self, network: Network, port: AgentApi, work: ContainerExecutor, loop: Loop
-    ) -> None:
-        """Say who carries effects out, and who takes what comes of them."""
-        self._network, self._port, self._work, self._loop = network, port, work, loop
-
-    # --- effects ----------------------------------------------------------------------------------
-
-    def carry(self, effect: AnyEffect, now: Now) -> None:
+    def run(self, effect: AnyEffect) -> None:
         """Carry out one effect of a step, after what it promises is durable."""
-        assert self._network is not None
-        assert self._port is not None
-        assert self._work is not None
-        assert self._loop is not None
-        match effect:
-            case fx.SendTo():
-                self._send(self._network, effect, now)
-            case fx.Publish():
-                channel, data = self._sealer.seal(effect.message, now)
-                self._network.publish(channel, data)
-            case fx.Seal():
-                # Where the queue is full it is lost, and what it was for is asked for again.
-                self._loop.offer(Sealed(self._sealer.sealed(effect.message, now)))
-            case fx.AdmitPeer():
-                self._network.set_standing(effect.peer_key, net.Standing(effect.standing))
-            case fx.LearnPeer():
-                self._network.learn(effect.peer_key, effect.addresses)
-            case fx.Reply():
-                self._port.reply(effect)
-            case fx.Emit():
-                self._port.event_hub.emit(effect.event)
-            case fx.TakeInvite():
-                self.invite = effect.invite
-            case fx.Log():
-                getattr(core_log, effect.level.value)(effect.event, **dict(effect.fields))
-            case fx.Persist():
-                raise AssertionError("a step persists first or not at all")
-            case _:
-                self._work.do(effect)
+        self.handlers[type(effect)](effect)
 
-    def _send(self, network: Network, effect: fx.SendTo, now: Now) -> None:
+    def _on_persist(self, _: fx.Persist) -> None:
+        raise AssertionError("a step persists first or not at all")
+
+    def _on_send_to(self, effect: fx.SendTo) -> None:
         try:
-            channel, data = self._sealer.seal(effect.message, now)
+            channel, data = self._drivers.sealer.seal(effect.message, read_clock())
         except Malformed as error:
             # A message over its own bounds is our bug; the protocol goes on without it.
             log.error("a message was not sent", kind=type(effect.message).__name__, why=str(error))
             return
-        network.send(effect.peer_key, channel, data)
+        self._drivers.network.send(effect.peer_key, channel, data)
 
-    # --- what the network tells -------------------------------------------------------------------
+    def _on_publish(self, effect: fx.Publish) -> None:
+        channel, data = self._drivers.sealer.seal(effect.message, read_clock())
+        self._drivers.network.publish(channel, data)
 
-    async def pump(self, network: Network, gate: Ingress, loop: Loop) -> None:
-        """Open what comes in and give it to the core, until cancelled."""
-        async for event in network.events:
-            match event:
-                case net.PeerConnected():
-                    await loop.put(PeerConnected(event.peer_key))
-                case net.PeerDisconnected():
-                    await loop.put(PeerDisconnected(event.peer_key))
-                case net.FrameReceived():
-                    now = read_clock()
-                    for taken in gate.frame(event.channel, event.peer_key, event.data, now):
-                        await loop.put(taken)
-                case net.GossipReceived():
-                    for taken in gate.gossip(event.channel, event.data, read_clock()):
-                        await loop.put(taken)
-            await trio.lowlevel.checkpoint_if_cancelled()
+    def _on_seal(self, effect: fx.Seal) -> None:
+        # Where the queue is full it is lost, and what it was for is asked for again.
+        self._drivers.loop.offer(Sealed(self._drivers.sealer.sealed(effect.message, read_clock())))
+
+    def _on_admit_peer(self, effect: fx.AdmitPeer) -> None:
+        self._drivers.network.set_standing(effect.peer_key, Standing(effect.standing))
+
+    def _on_learn_peer(self, effect: fx.LearnPeer) -> None:
+        self._drivers.network.learn(effect.peer_key, effect.addresses)
+
+    def _on_emit(self, effect: fx.Emit) -> None:
+        self._drivers.api.event_hub.emit(effect.event)
+
+    def _on_take_invite(self, effect: fx.TakeInvite) -> None:
+        self.invite = effect.invite
+
+    def _on_log(self, effect: fx.Log) -> None:
+        getattr(core_log, effect.level.value)(effect.event, **dict(effect.fields))

@@ -22,24 +22,23 @@ from p2pool.drivers.logs import get_logger
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
 from p2pool.model.errors import StoreFailed
-from p2pool.model.timing import Now
 
 log = get_logger(__name__)
 
-Carry = Callable[[AnyEffect, Now], None]
+RunEffect = Callable[[AnyEffect], None]
+"""Carries out one effect, and never waits."""
 
 
 class Loop:
-    """Drives one node. `carry` carries out one effect and never waits."""
+    """Drives one node."""
 
-    def __init__(self, node: Node, store: Store, carry: Carry) -> None:
+    def __init__(self, node: Node, store: Store) -> None:
         """Nothing runs yet."""
         self.node = node
         self.steps = 0
         self.lagged_ms = 0
         self._done_ms = read_clock().mono_ms
         self._store = store
-        self._carry = carry
         self._send, self._receive = trio.open_memory_channel[AnyInput](limits.INPUT_QUEUE_MAX)
         self._stepped = trio.Event()
 
@@ -64,7 +63,7 @@ class Loop:
         """Wait until the node has made another step."""
         await self._stepped.wait()
 
-    async def run(self) -> None:
+    async def run(self, run_effect: RunEffect) -> None:
         """Step until cancelled."""
         self._done_ms = read_clock().mono_ms
         while True:
@@ -72,9 +71,8 @@ class Loop:
             now = read_clock()
             effects = self.node.step(batch, now)
             rest = await self._persist(effects)
-            after = read_clock()
             for effect in rest:
-                self._carry(effect, after)
+                run_effect(effect)
             self.steps += 1
             stepped, self._stepped = self._stepped, trio.Event()
             stepped.set()

@@ -11,13 +11,14 @@ from litestar import Litestar, Request, Response
 from litestar.config.response_cache import ResponseCacheConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from p2pool.api import disk, routes
 from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
 from p2pool.api.http.streams import Streams
+from p2pool.api.resources import agent, nodes, pool, proofs, tasks, volumes
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ports.agent import AgentPort
@@ -26,12 +27,28 @@ _log = structlog.get_logger("p2pool.api")
 
 _HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "malformed", 400: "malformed"}
 
+# In the order in which the OpenAPI document lists them.
+ROUTES: tuple[HTTPRouteHandler, ...] = (
+    *(nodes.nodes, nodes.node),
+    *(tasks.tasks, tasks.task, tasks.task_metrics, tasks.requests),
+    nodes.invites,
+    *(tasks.allocations, tasks.allocation, tasks.logs),
+    *(proofs.leader, proofs.evidence),
+    *(pool.committee, pool.roster, pool.pool),
+    agent.agent,
+    *(pool.logs_held, pool.events),
+    *(agent.health, agent.readiness, agent.metrics),
+    *(volumes.volumes, volumes.remove, volumes.export),
+    agent.runtime,
+)
 
-def create_app(port: AgentPort, *, version: str = "") -> Litestar:
-    """The application over a port; it knows nothing of tokens and sockets."""
+
+def create_app(port: AgentPort, *, version: str = "", metrics: bool = True) -> Litestar:
+    """The application over a port; it knows nothing of tokens and sockets. `metrics`: whether
+    `/metrics` answers."""
     return Litestar(
-        route_handlers=(*routes.ALL, *disk.ALL),
-        state=State({"port": port, "streams": Streams()}),
+        route_handlers=ROUTES,
+        state=State({"port": port, "streams": Streams(), "metrics": metrics}),
         exception_handlers={
             P2poolError: _on_error,
             HTTPException: _on_http_error,

@@ -49,12 +49,14 @@ _log = structlog.get_logger("p2pool.api")
 @attrs.frozen
 class ApiSettings:
     """Where to listen. `bind` is HOST:PORT, port 0 for any. `hosts`: more names that the agent is
-    reached by. A certificate and its key (PEM) turn TLS on."""
+    reached by. A certificate and its key (PEM) turn TLS on. `metrics`: whether
+    `/metrics` answers."""
 
     bind: str = DEFAULT_BIND
     hosts: tuple[str, ...] = ()
     certificate: Path | None = None
     private_key: Path | None = None
+    metrics: bool = True
 
     @property
     def tls(self) -> bool:
@@ -81,7 +83,7 @@ async def serve_api(
     with bind(settings) as listener:
         host = host_name(settings.bind)
         any_ip = host in ("0.0.0.0", "::")
-        app = create_app(port, version=version)
+        app = create_app(port, version=version, metrics=settings.metrics)
         gate = AccessControl(app, token, (host, *settings.hosts), any_ip)
         url = _url(listener, settings)
         path = directory / API_URL_FILE

@@ -9,9 +9,10 @@ import click
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.process import (
-    data_directory,
+    begin_logs,
     directory_option,
     log_options,
+    read_settings,
     run_until_signal,
 )
 
@@ -25,9 +26,11 @@ def bootstrap() -> None:
 @directory_option
 @config_option
 @click.option(
-    "--listen", multiple=True, metavar="MULTIADDR",
+    "--listen",
+    multiple=True,
+    metavar="MULTIADDR",
     help="Where to listen, instead of [network] listen. May be repeated.",
-)  # fmt: skip
+)
 @log_options
 @json_option
 def run(
@@ -45,14 +48,9 @@ def run(
     """
     from p2pool.agent.bootstrap import run_bootstrap
     from p2pool.agent.options import BootstrapOptions
-    from p2pool.cli.agent.run import with_log_options
-    from p2pool.drivers.config.schema import CONFIG_NAME, load_config
-    from p2pool.drivers.logs import configure_logs
 
-    directory = data_directory(data_dir)
-    settings = load_config(config.expanduser() if config else directory / CONFIG_NAME)
-    settings = with_log_options(settings, log_level, log_format)
-    configure_logs(level=settings.log.level, levels=settings.log.levels, format=settings.log.format)
+    directory, settings = read_settings(data_dir, config)
+    settings = begin_logs(settings, log_level, log_format)
     network = settings.network
     options = BootstrapOptions(
         directory, settings.pool_ref, listen or network.listen, network.bootstrap

@@ -87,8 +87,10 @@ def _tell_pool(pool: "DevPool", directory: Path | None, as_json: bool) -> None:
     if as_json:
         write_json(told)
         return
-    write_pairs([(name, json.dumps(v) if isinstance(v, list) else str(v))
-                 for name, v in told.items()])  # fmt: skip
+    write_pairs(
+        (name, json.dumps(value) if isinstance(value, list) else str(value))
+        for name, value in told.items()
+    )
     where = f" --dir {quote(str(pool.directory))}" if directory is not None else ""
     click.echo(
         f"\nTry:\n"

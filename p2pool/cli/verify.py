@@ -70,7 +70,7 @@ def leader(
     """Check who leads, from the chain's root record and the committee's signatures.
 
     The agent hands the signatures over and is trusted for nothing.
-    """  # fmt: skip
+    """
     from p2pool.wire.verification import verify_leader
 
     pool, endpoints = _which(urls, chain_id, contract, number, config)
@@ -179,7 +179,7 @@ def evidence(file: Path, as_json: bool) -> None:
 
     Nothing is asked of anybody: the two signatures are all there is to it.
     """
-    from p2pool.codec.certificates import equivocation
+    from p2pool.proofs.certificates import equivocation
     from p2pool.wire.enclosed import open_one
 
     pool, first, second = read_evidence(_read_json(file))

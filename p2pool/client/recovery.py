@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import attrs
 
 from p2pool.codec.digests import log_id
+from p2pool.codec.json.held_logs import HeldLog
 from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound
@@ -21,51 +22,19 @@ from p2pool.model.log.raft import majority
 
 
 @attrs.frozen
-class Holder:
-    """An agent, and the log that it says it holds. Names are as the API writes them."""
-
-    node_id: str
-    peer_id: str
-    store_id: str
-    log_id: str | None
-    epoch: int
-    followed_epoch: int
-    refusal: str
-    base_index: int
-    commit_index: int
-    last_index: int
-    last_term: int
-    state_digest: str | None
-    voters: tuple[str, ...]
-    voter: bool
-
-    @property
-    def end(self) -> tuple[int, int]:
-        """How long its log is."""
-        return self.last_term, self.last_index
-
-
-@attrs.frozen
 class Proposal:
     """The record to write, who would found it, why, and what it loses or leaves open."""
 
     root: RootRecord
-    founder: Holder
+    founder: HeldLog
     reasons: tuple[str, ...]
     losses: tuple[str, ...]
-
-
-def holder_of(answer: dict[str, object]) -> Holder:
-    """A holder in the API's answer; what a newer agent says beyond that is passed over."""
-    named = {field.name: answer[field.name] for field in attrs.fields(Holder)}
-    named["voters"] = tuple(named["voters"])  # type: ignore[arg-type]
-    return Holder(**named)  # type: ignore[arg-type]
 
 
 def propose(
     pool: PoolRef,
     root: RootRecord | None,
-    holders: Sequence[Holder],
+    holders: Sequence[HeldLog],
     *,
     founder: str | None = None,
     force: bool = False,
@@ -106,7 +75,7 @@ def propose(
     return Proposal(_record(root, chosen), chosen, _reasons(chosen, longest, same), losses)
 
 
-def propose_empty(root: RootRecord | None, holders: Sequence[Holder], founder: str) -> Proposal:
+def propose_empty(root: RootRecord | None, holders: Sequence[HeldLog], founder: str) -> Proposal:
     """The next epoch from nothing; only where nobody that answers holds a log."""
     if root is None:
         raise Conflict("The pool was never founded.", hint="Found it: p2pool pool start.")
@@ -124,9 +93,9 @@ def propose_empty(root: RootRecord | None, holders: Sequence[Holder], founder: s
 
 def _check_needed(
     root: RootRecord,
-    longest: Holder,
-    same: Sequence[Holder],
-    holders: Sequence[Holder],
+    longest: HeldLog,
+    same: Sequence[HeldLog],
+    holders: Sequence[HeldLog],
     current: str,
 ) -> None:
     """`Conflict` where a recovery would undo what is going to be well by itself."""
@@ -151,7 +120,7 @@ def _check_needed(
         )
 
 
-def _named(founder: str, among: Sequence[Holder], holders: Sequence[Holder]) -> Holder:
+def _named(founder: str, among: Sequence[HeldLog], holders: Sequence[HeldLog]) -> HeldLog:
     wanted = "0x" + founder.lower().removeprefix("0x")
     for holder in among:
         if holder.node_id == wanted:
@@ -161,7 +130,7 @@ def _named(founder: str, among: Sequence[Holder], holders: Sequence[Holder]) -> 
     raise NotFound(f"{wanted} did not answer.", hint="See who does: p2pool pool recover --dry-run.")
 
 
-def _check_agree(chosen: Holder, same: Sequence[Holder]) -> None:
+def _check_agree(chosen: HeldLog, same: Sequence[HeldLog]) -> None:
     """Equal ends are equal states, or somebody's disk or program is wrong."""
     for holder in same:
         if holder.end == chosen.end and holder.state_digest != chosen.state_digest:
@@ -172,7 +141,7 @@ def _check_agree(chosen: Holder, same: Sequence[Holder]) -> None:
             )
 
 
-def _reasons(chosen: Holder, longest: Holder, same: Sequence[Holder]) -> tuple[str, ...]:
+def _reasons(chosen: HeldLog, longest: HeldLog, same: Sequence[HeldLog]) -> tuple[str, ...]:
     committed = max(h.commit_index for h in same)
     said = [
         f"its log ends at {chosen.last_index} in term {chosen.last_term}, and none that survives"
@@ -188,7 +157,7 @@ def _reasons(chosen: Holder, longest: Holder, same: Sequence[Holder]) -> tuple[s
     return tuple(said)
 
 
-def _losses(chosen: Holder, longest: Holder, same: Sequence[Holder]) -> tuple[str, ...]:
+def _losses(chosen: HeldLog, longest: HeldLog, same: Sequence[HeldLog]) -> tuple[str, ...]:
     out: list[str] = []
     if chosen.end != longest.end:
         out.append(f"what the log of {longest.node_id} holds beyond index {chosen.last_index}")
@@ -199,7 +168,7 @@ def _losses(chosen: Holder, longest: Holder, same: Sequence[Holder]) -> tuple[st
     return tuple(out)
 
 
-def _record(root: RootRecord, chosen: Holder) -> RootRecord:
+def _record(root: RootRecord, chosen: HeldLog) -> RootRecord:
     assert chosen.log_id is not None
     assert chosen.state_digest is not None
     previous = PreviousLog(
@@ -210,7 +179,7 @@ def _record(root: RootRecord, chosen: Holder) -> RootRecord:
     return attrs.evolve(_empty(root, chosen), previous=previous)
 
 
-def _empty(root: RootRecord, chosen: Holder) -> RootRecord:
+def _empty(root: RootRecord, chosen: HeldLog) -> RootRecord:
     peer_key: PeerKey = peer_key_of(chosen.peer_id)
     return RootRecord(
         root.epoch + 1,

@@ -3,7 +3,7 @@
 import trio
 
 from p2pool.dev.agent import DevAgent
-from p2pool.dev.contracts import Deployment
+from p2pool.dev.chain.contracts import Deployment
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.model.ids import NodeId
 

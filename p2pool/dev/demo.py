@@ -160,9 +160,13 @@ class Demo:
         """Sign a task and hand it to an agent; its id."""
         self._say(f"submitting the task {name!r} ({replicas} replicas) through {to.name}")
         spec = TaskSpec(
-            name=name, image=self.pool.image.name, command=("sh", "-c", script), replicas=replicas,
-            resources=Resources(cpu_milli=100, memory_bytes=MEMORY_BYTES), stop_grace_s=1,
-        )  # fmt: skip
+            name=name,
+            image=self.pool.image.name,
+            command=("sh", "-c", script),
+            replicas=replicas,
+            resources=Resources(cpu_milli=100, memory_bytes=MEMORY_BYTES),
+            stop_grace_s=1,
+        )
         ref = await self._pool_ref()
         request = request_for(ref, Action.SUBMIT, spec_json=spec_json(spec))
         signed = sign_request(ref, self._account, request)

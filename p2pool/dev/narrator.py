@@ -8,12 +8,14 @@ middle. It may be called from any thread.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from rich.console import Console, RenderableType
 from rich.status import Status
 from rich.text import Text
+
+Say = Callable[[str], None]
 
 
 class _Console(Console):

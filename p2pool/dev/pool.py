@@ -19,11 +19,12 @@ from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.dev import state as saved
 from p2pool.dev.admission import admit
 from p2pool.dev.agent import DevAgent as DevAgent
-from p2pool.dev.anvil import DEV_CHAIN_ID, Anvil, start_anvil
+from p2pool.dev.chain.anvil import DEV_CHAIN_ID, Anvil, start_anvil
+from p2pool.dev.chain.contracts import Deployment, deploy, fund, fund_tokens, new_account
 from p2pool.dev.cleanup import remove_containers
-from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
+from p2pool.dev.engine.runtime import NO_IMAGE, Image, choose, remove_image
+from p2pool.dev.narrator import Say
 from p2pool.dev.processes import Child, adopt, spawn, strays, wait_line
-from p2pool.dev.runtime import NO_IMAGE, Image, choose, remove_image
 from p2pool.dev.shares import shares
 from p2pool.dev.state import AgentEntry, State
 from p2pool.drivers.chain.addresses import Addresses
@@ -50,8 +51,6 @@ PASSPHRASE = "development"
 LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
 WAIT_S = 90.0
 POLL_S = 0.1
-
-Say = Callable[[str], None]
 
 
 @attrs.define
@@ -154,10 +153,13 @@ class DevPool:
         directory = self.directory / "bootstrap"
         child, output = spawn(
             "bootstrap",
-            ["bootstrap", "run", "--data-dir", str(directory), "--json", "--listen", listen,
-             "--config", str(self._config_path("bootstrap"))],
-            self.directory / "logs", {},
-        )  # fmt: skip
+            [
+                *("bootstrap", "run", "--data-dir", str(directory), "--json"),
+                *("--listen", listen, "--config", str(self._config_path("bootstrap"))),
+            ],
+            self.directory / "logs",
+            {},
+        )
         self._adopt(child)
         line = await wait_line(child, output)
         address: str = line["addresses"][0]
@@ -172,9 +174,12 @@ class DevPool:
         chain = self._deployment.chain
         writer = KeyWriter(chain.rpc, self._manager)
         made = await chain.create_pool(
-            writer, self._deployment.domain_id, writer.address, "development",
+            writer,
+            self._deployment.domain_id,
+            writer.address,
+            "development",
             f"p2pool:bootstrap={bootstrap}",
-        )  # fmt: skip
+        )
         if made != self.pool_id:
             raise Conflict(f"The contracts are not fresh: the pool is number {made}.")
         self._config = self._agent_config(ResourcesConfig(), (bootstrap,))
@@ -184,9 +189,13 @@ class DevPool:
         assert self._deployment is not None
         at: Addresses = self._deployment.chain.at
         contracts = ContractAddresses(
-            network=at.network, pool=at.pool, registry=at.registry,
-            stake=at.stakes, domains=at.domains, token=at.token,
-        )  # fmt: skip
+            network=at.network,
+            pool=at.pool,
+            registry=at.registry,
+            stake=at.stakes,
+            domains=at.domains,
+            token=at.token,
+        )
         return AgentConfig(
             chain=ChainConfig(id=DEV_CHAIN_ID, endpoints=(self.rpc_url,), addresses=contracts),
             pool=PoolConfig(id=self.pool_id),
@@ -223,13 +232,16 @@ class DevPool:
         keys = self.directory / "keys"
         child, output = spawn(
             agent.name,
-            ["agent", "run", "--data-dir", str(agent.directory), "--json",
-             "--config", str(self._config_path(agent.name)),
-             "--node-key", str(keys / f"{agent.name}-node.json"),
-             "--provider-key", str(keys / f"{agent.name}-provider.json"),
-             "--passphrase-file", str(keys / "passphrase")],
-            self.directory / "logs", {},
-        )  # fmt: skip
+            [
+                *("agent", "run", "--data-dir", str(agent.directory), "--json"),
+                *("--config", str(self._config_path(agent.name))),
+                *("--node-key", str(keys / f"{agent.name}-node.json")),
+                *("--provider-key", str(keys / f"{agent.name}-provider.json")),
+                *("--passphrase-file", str(keys / "passphrase")),
+            ],
+            self.directory / "logs",
+            {},
+        )
         agent.child = child
         self._adopt(child)
         await wait_line(child, output)

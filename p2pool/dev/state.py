@@ -149,10 +149,13 @@ def read(directory: Path) -> State | None:
             raise ValueError("another version of p2pool wrote it")
         starter = told.pop("starter")
         state = State(
-            **{**told, "children": tuple(Child(**one) for one in told["children"]),
-               "agents": tuple(AgentEntry(**one) for one in told["agents"])},
+            **{
+                **told,
+                "children": tuple(Child(**one) for one in told["children"]),
+                "agents": tuple(AgentEntry(**one) for one in told["agents"]),
+            },
             starter=Child(**starter) if starter else None,
-        )  # fmt: skip
+        )
         for one in state.agents:
             Address(bytes.fromhex(one.provider))
     except (FileNotFoundError, NotADirectoryError):

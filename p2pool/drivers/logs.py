@@ -24,8 +24,15 @@ LEVELS = {
 FORMATS = ("auto", "pretty", "json")
 # Libraries that tell at `info` what only their developers want to know.
 LIBRARIES = (
-    "libp2p", "web3", "urllib3", "docker", "httpx2", "httpcore2", "multiaddr", "apsw",
-)  # fmt: skip
+    "libp2p",
+    "web3",
+    "urllib3",
+    "docker",
+    "httpx2",
+    "httpcore2",
+    "multiaddr",
+    "apsw",
+)
 QUIET: Mapping[str, str] = dict.fromkeys(LIBRARIES, "warning")
 
 Event = MutableMapping[str, Any]

@@ -13,9 +13,18 @@ from typing import Any
 from p2pool.model.bounded import BoundedDict
 
 SECRET_NAMES = (
-    "token", "passphrase", "password", "private_key", "privatekey", "secret", "authorization",
-    "seed", "api_key", "cookie", "mnemonic",
-)  # fmt: skip
+    "token",
+    "passphrase",
+    "password",
+    "private_key",
+    "privatekey",
+    "secret",
+    "authorization",
+    "seed",
+    "api_key",
+    "cookie",
+    "mnemonic",
+)
 # Names that hold one of the words above and are no secret: a fencing token is public.
 PUBLIC_NAMES = frozenset({"token_epoch", "token_term", "token_index", "fencing_token"})
 REDACTED = "[redacted]"

@@ -14,21 +14,21 @@ from collections.abc import Sequence
 
 import attrs
 
-from p2pool.codec.certificates import (
-    check_fresh,
-    leader_certificate,
-    link_signers,
-    quorum_of,
-    votes_for,
-)
 from p2pool.codec.digests import committee_hash, log_id
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import BadSignature, NotForUs, Refusal, Stale, Unavailable
 from p2pool.model.ids import Digest, PoolRef
-from p2pool.model.log.certificates import CommitteeChain, LeaderCertificate, LeaderProof, Link
+from p2pool.model.log.certificates import CommitteeChain, LeaderCertificate, LeaderProof
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.registry import Verified
+from p2pool.proofs.certificates import (
+    check_fresh,
+    leader_certificate,
+    quorum_of,
+    votes_for,
+)
+from p2pool.proofs.committee_walk import Uncertified, walk_links
 from p2pool.wire.enclosed import open_one
 
 PROVES = (
@@ -110,15 +110,12 @@ def _walk_chain(walk: _Walk, root: RootRecord, trusted: Digest | None) -> tuple[
     """The voters today, each change checked from the root (or from where it is trusted) on."""
     chain = walk.proof.chain
     start = _start(walk, chain, root, trusted)
-    before = chain.links[start - 1].voters if start else chain.base
-    last_index = chain.links[start - 1].index if start else 0
-    for at, link in enumerate(chain.links[start:], start=start + 1):
-        if link.index <= last_index:
-            raise NotForUs(f"Change {at} of the committee is out of order.")
-        signers = link_signers(walk.open(link.signatures), link, before, walk.proof.log_id)
-        if len(signers) < quorum_of(before):
-            raise BadSignature(_uncertified(at, link, before, signers))
-        before, last_index = link.voters, link.index
+    begun = chain.links[start - 1].voters if start else chain.base
+    opened = (walk.open(link.signatures) for link in chain.links[start:])
+    try:
+        voters = [begun, *walk_links(chain, start, opened, walk.proof.log_id)][-1]
+    except Uncertified as error:
+        raise BadSignature(_uncertified(error)) from error
     count = len(chain.links) - start
     if count:
         walk.say(
@@ -127,7 +124,7 @@ def _walk_chain(walk: _Walk, root: RootRecord, trusted: Digest | None) -> tuple[
         )
     else:
         walk.say("The voters have not changed since.")
-    return before
+    return voters
 
 
 def _start(walk: _Walk, chain: CommitteeChain, root: RootRecord, trusted: Digest | None) -> int:
@@ -154,7 +151,8 @@ def _start(walk: _Walk, chain: CommitteeChain, root: RootRecord, trusted: Digest
     return 0
 
 
-def _uncertified(at: int, link: Link, before: Sequence[Voter], signers: Sequence[Voter]) -> str:
+def _uncertified(error: Uncertified) -> str:
+    link, before, signers = error.link, error.before, error.signers
     silent = ", ".join(f"0x{v.node_id.hex()}" for v in before if v not in signers)
     why = (
         "the others did not answer in time, and the leader went on without them"
@@ -162,10 +160,11 @@ def _uncertified(at: int, link: Link, before: Sequence[Voter], signers: Sequence
         else "it is not certified yet"
     )
     return (
-        f"Change {at} of the committee (index {link.index}) is uncertified: {len(signers)} of "
-        f"{len(before)} voters before it signed, {quorum_of(before)} are needed; {why}. Not signed "
-        f"by {silent}. Whoever leads since is not proven from the chain. If you know on other "
-        f"grounds that the change was right: --trust {committee_hash(link.voters).hex()}"
+        f"Change {error.number} of the committee (index {link.index}) is uncertified: "
+        f"{len(signers)} of {len(before)} voters before it signed, {quorum_of(before)} are needed; "
+        f"{why}. Not signed by {silent}. Whoever leads since is not proven from the chain. If you "
+        "know on other grounds that the change was right: "
+        f"--trust {committee_hash(link.voters).hex()}"
     )
 
 

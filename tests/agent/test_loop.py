@@ -33,8 +33,8 @@ class Recorder:
 async def loop(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> Loop:
     """A running loop that takes a twentieth of a second for late."""
     monkeypatch.setattr(limits, "LOOP_LAG_MAX_MS", 50)
-    made = Loop(Recorder(), None, lambda effect, now: None)  # type: ignore[arg-type]
-    nursery.start_soon(made.run)
+    made = Loop(Recorder(), None)  # type: ignore[arg-type]
+    nursery.start_soon(made.run, lambda effect: None)
     await trio.testing.wait_all_tasks_blocked()
     return made
 

@@ -1,6 +1,7 @@
 """A served API with a fake agent behind it, on a real socket."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -34,12 +35,17 @@ class Served:
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """The API, until the test ends."""
+    async with serving(tmp_path, ApiSettings("127.0.0.1:0")) as found:
+        yield found
+
+
+@asynccontextmanager
+async def serving(tmp_path: Path, settings: ApiSettings) -> AsyncIterator[Served]:
+    """The API with these settings."""
     port, token = FakePort(), load_or_make_token(tmp_path)
     async with trio.open_nursery() as nursery:
         url = await nursery.start(
-            lambda task_status: serve_api(
-                port, ApiSettings("127.0.0.1:0"), tmp_path, token, task_status=task_status
-            )
+            lambda task_status: serve_api(port, settings, tmp_path, token, task_status=task_status)
         )
         found = agent_in(tmp_path)
         assert found.url == url

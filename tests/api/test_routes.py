@@ -3,14 +3,15 @@ problem document that says what to do."""
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from p2pool.api import routes
-from p2pool.codec.certificates import equivocation
+from p2pool.api.resources import context
+from p2pool.api.server import ApiSettings
 from p2pool.codec.json import requests
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
 from p2pool.model import limits
@@ -30,9 +31,10 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.ports.agent import InviteOffered, ReadIndexCommand, SubmitCommand
+from p2pool.proofs.certificates import equivocation
 from p2pool.wire import typed_data
 from p2pool.wire.verification import verify_leader
-from tests.api.conftest import Served
+from tests.api.conftest import Served, serving
 from tests.api.fakes import NOT_YOURS, TASK_ID
 from tests.wire.committee import FOUNDING, A, B, C, proven, vote
 from tests.wire.samples import ACCOUNT, NODE_ID, NOW_MS, POOL
@@ -224,7 +226,7 @@ async def test_an_agent_that_does_not_answer_is_not_waited_for(
 
     monkeypatch.setattr(type(served.port), "ask", never)
     monkeypatch.setattr(limits, "REQUEST_DEADLINE_MS", 50)
-    monkeypatch.setattr(routes, "ASK_SLACK_S", 0.05)
+    monkeypatch.setattr(context, "ASK_SLACK_S", 0.05)
     with pytest.raises(Unavailable, match="carried out once"):
         await thread(lambda: served.client.send(signed(), patience_ms=0))
 
@@ -249,6 +251,17 @@ async def test_the_api_describes_itself(served: Served) -> None:
     assert "reachability" in json.dumps(schema["components"]["schemas"])
     status, text = await thread(served.client._exchange, "GET", "/metrics", None)
     assert (status, text) == (200, served.port.metrics())
+
+
+async def test_metrics_that_are_turned_off_are_not_found(tmp_path: Path) -> None:
+    """With the key that turns them on; everything else answers as ever."""
+    async with serving(tmp_path, ApiSettings("127.0.0.1:0", metrics=False)) as served:
+        with pytest.raises(NotFound, match="turned off") as refused:
+            await thread(served.client.get, "/metrics")
+        assert "[metrics] enabled = true" in refused.value.hint
+        status, _ = await thread(served.client._exchange, "GET", "/metrics", None)
+        assert status == 404
+        assert (await thread(served.client.get, "/v1/health"))["status"] == "ok"
 
 
 async def test_what_a_task_says_of_itself_is_asked_of_every_node_that_runs_it(

@@ -27,7 +27,7 @@ import attrs
 import psutil
 import trio
 
-from p2pool.dev.engine import Engine, import_busybox, running_engine
+from p2pool.dev.engine.engine import Engine, import_busybox, running_engine
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.config.reader import Size
 from p2pool.drivers.config.schema import AgentConfig, ResourcesConfig

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from p2pool.dev.anvil import free_port
+from p2pool.dev.chain.anvil import free_port
 from tests.bench.load import Write, http_post
 
 READY_S = 30.0

@@ -14,7 +14,7 @@ import trio
 
 from p2pool.client.requests import request_for
 from p2pool.codec.spec.spec import spec_json
-from p2pool.dev.engine import BUSYBOX_IMAGE
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.keys.keystore import load_account
 from p2pool.model.access.requests import Action, SignedRequest

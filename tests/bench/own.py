@@ -9,7 +9,7 @@ from typing import TypeVar
 import docker
 import trio
 
-from p2pool.dev.engine import import_busybox, running_engine
+from p2pool.dev.engine.engine import import_busybox, running_engine
 from p2pool.dev.pool import DevPool
 from tests.bench import figures
 from tests.bench.rows import Row, p95

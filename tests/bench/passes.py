@@ -17,7 +17,7 @@ from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, Token

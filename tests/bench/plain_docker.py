@@ -19,7 +19,7 @@ import psutil
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from tests.bench.until import wait_until
 
 TASK_LABEL = "p2pool.task"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from p2pool.dev.anvil import free_port
+from p2pool.dev.chain.anvil import free_port
 from tests.bench.until import wait_until
 
 READY_S = 30.0

@@ -7,8 +7,8 @@ import attrs
 import pytest
 import trio
 
-from p2pool.dev.anvil import Anvil, start_anvil
-from p2pool.dev.contracts import Deployment, deploy, fund, fund_tokens, new_account
+from p2pool.dev.chain.anvil import Anvil, start_anvil
+from p2pool.dev.chain.contracts import Deployment, deploy, fund, fund_tokens, new_account
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.writer import KeyWriter

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import trio
 
-from p2pool.dev.anvil import Anvil
+from p2pool.dev.chain.anvil import Anvil
 
 Twist = Callable[[str, list[Any], Any], Any]
 """From a method, its parameters and the chain's result to the result that is told."""

@@ -4,7 +4,7 @@ import attrs
 import pytest
 import trio
 
-from p2pool.dev.contracts import new_account
+from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.consent import KeyManager, invite_signer
 from p2pool.drivers.chain.writer import DryWriter

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from p2pool.dev.contracts import fund, fund_tokens, new_account
+from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.writer import KeyWriter

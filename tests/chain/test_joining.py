@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from p2pool.codec.json.requests import invite_json
-from p2pool.dev.anvil import Anvil
-from p2pool.dev.contracts import fund, fund_tokens, new_account
+from p2pool.dev.chain.anvil import Anvil
+from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import drive_joining, find_in_file

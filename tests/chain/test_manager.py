@@ -10,7 +10,7 @@ import pytest
 import trio
 from eth_abi.abi import encode
 
-from p2pool.dev.contracts import new_account
+from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.consent import KeyManager, ManagerSigner, countersign, invite_signer
 from p2pool.drivers.chain.join_steps import Joining, Progress
 from p2pool.model.chain.invite import Invite

@@ -5,7 +5,7 @@ import trio
 
 from p2pool.codec.text.data_uri import with_root
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
-from p2pool.dev.anvil import Anvil
+from p2pool.dev.chain.anvil import Anvil
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader

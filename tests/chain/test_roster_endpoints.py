@@ -8,7 +8,7 @@ import trio
 
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.core.knowledge.roster import Roster
-from p2pool.dev.anvil import Anvil
+from p2pool.dev.chain.anvil import Anvil
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc

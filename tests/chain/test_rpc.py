@@ -4,7 +4,7 @@ import attrs
 import pytest
 import trio
 
-from p2pool.dev.anvil import Anvil
+from p2pool.dev.chain.anvil import Anvil
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.rpc import THREADS, Rpc
 from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain

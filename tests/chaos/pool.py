@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from p2pool.client.agent import Answer
-from p2pool.dev.anvil import Anvil
+from p2pool.dev.chain.anvil import Anvil
 from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.dev.processes import Child

@@ -9,7 +9,7 @@ import attrs
 import docker
 import pytest
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.checks.software import (
     container_check,
     engine_checks,

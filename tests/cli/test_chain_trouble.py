@@ -5,7 +5,7 @@ import pytest
 import trio
 
 from p2pool.cli import errors
-from p2pool.dev.anvil import Anvil
+from p2pool.dev.chain.anvil import Anvil
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, NotFound, TransactionFailed, WrongChain

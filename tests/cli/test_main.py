@@ -183,3 +183,13 @@ def test_wallet_new_from_a_private_key(tmp_path: Path) -> None:
     assert key[2:] not in done.stdout + done.stderr
     bad = run("wallet", "new", str(tmp_path / "b"), *args, stdin="0x12")
     assert (bad.returncode, (tmp_path / "b").exists()) == (6, False)
+
+
+@pytest.mark.parametrize("command", ["eject", "leave"])
+@pytest.mark.parametrize("number", ["-1", str(2**256)])
+def test_a_pool_that_no_contract_can_name_is_wrong_usage(command: str, number: str) -> None:
+    """And nothing is read, signed or sent."""
+    done = run("pool", command, "0x" + "11" * 20, "--pool", number)
+    assert done.returncode == 2, done.stderr
+    assert "--pool" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -13,7 +13,7 @@ from eth_account import Account
 from p2pool.cli import errors, main
 from p2pool.codec.text.data_uri import format_root, read_bootstrap, read_root, requirements
 from p2pool.codec.text.peer_id import peer_id
-from p2pool.dev.contracts import fund, new_account
+from p2pool.dev.chain.contracts import fund, new_account
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model import limits

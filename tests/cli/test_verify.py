@@ -12,7 +12,6 @@ import trio
 from click.testing import CliRunner, Result
 
 from p2pool.cli import errors, main
-from p2pool.codec.certificates import equivocation
 from p2pool.codec.text.data_uri import with_root
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.model.errors import (
@@ -28,6 +27,7 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import PoolRef
 from p2pool.model.log.certificates import LeaderProof
+from p2pool.proofs.certificates import equivocation
 from tests.api.conftest import Served
 from tests.chain.conftest import World
 from tests.wire.committee import FOUNDING, A, B, C, proven, vote

@@ -5,8 +5,9 @@ from typing import Any
 import attrs
 import pytest
 
-from p2pool.client.recovery import Holder, holder_of, propose, propose_empty
+from p2pool.client.recovery import propose, propose_empty
 from p2pool.codec.digests import log_id
+from p2pool.codec.json.held_logs import HeldLog, read_held_log
 from p2pool.codec.text.peer_id import peer_id
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, NotFound
@@ -24,16 +25,16 @@ LOG = log_id(POOL, ROOT).hex()
 VOTERS = (name(1), name(2), name(3))
 
 
-def holder(number: int, last_index: int = 10, last_term: int = 2, **also: Any) -> Holder:
+def holder(number: int, last_index: int = 10, last_term: int = 2, **also: Any) -> HeldLog:
     """An agent of a committee of three (1 to 3) with a log of epoch 1."""
-    made = Holder(
+    made = HeldLog(
         name(number), peer_id(PeerKey(bytes([number]) * 32)), f"{number:02x}" * 16, LOG, 1, 1, "",
         0, 8, last_index, last_term, "aa" * 32, VOTERS, number <= 3,
     )  # fmt: skip
     return attrs.evolve(made, **also)
 
 
-def without(number: int) -> Holder:
+def without(number: int) -> HeldLog:
     """An agent that holds no log."""
     return holder(number, log_id=None, state_digest=None, epoch=0, voters=(), voter=False)
 
@@ -131,4 +132,4 @@ def test_nothing_to_go_on_from() -> None:
 def test_a_holder_is_read_from_the_api() -> None:
     """What a newer agent says beyond that is passed over."""
     answer = attrs.asdict(holder(3)) | {"voters": list(VOTERS), "newer": 1}
-    assert holder_of(answer) == holder(3)
+    assert read_held_log(answer) == holder(3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from p2pool.dev.engine import Engine, import_busybox, start_engine
+from p2pool.dev.engine.engine import Engine, import_busybox, start_engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable

@@ -4,7 +4,7 @@ from typing import Any
 
 import attrs
 
-from p2pool.dev.engine import BUSYBOX_IMAGE
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE
 from p2pool.model.ids import AllocationId, Digest, TaskId, Token
 from p2pool.model.messages.task_streams import LogChunk
 from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, ContainerStatus

@@ -17,7 +17,7 @@ import attrs
 import docker
 import pytest
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 
 START_DEADLINE_S = 60
 USER, PASSWORD = "miner", "secret-of-registry"

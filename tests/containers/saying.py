@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from p2pool.dev.engine import BUSYBOX_IMAGE
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE
 
 SAY_IMAGE = "p2pool-test/say:1"
 

@@ -133,7 +133,7 @@ class Side:
             elif isinstance(op, Delete):
                 self.disk.rows[op.table].pop(op.key, None)
         for effect in effects:
-            self.work.do(effect)
+            self.work.handlers[type(effect)](effect)
         turned, self._turned = self._turned, trio.Event()
         turned.set()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from p2pool.dev.engine import Engine, import_busybox, start_engine
+from p2pool.dev.engine.engine import Engine, import_busybox, start_engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 from p2pool.model.ports.runtime import ContainerState

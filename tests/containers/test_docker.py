@@ -7,7 +7,7 @@ import attrs
 import docker
 import pytest
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.container.labels import name_of
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable

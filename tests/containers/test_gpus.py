@@ -7,7 +7,7 @@ import docker
 import pytest
 import trio
 
-from p2pool.dev.engine import Engine
+from p2pool.dev.engine.engine import Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import GpuPath, Settings
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable

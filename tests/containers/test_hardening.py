@@ -7,7 +7,7 @@ import docker
 import pytest
 import trio
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.container.plan import CAPABILITIES
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings

@@ -11,7 +11,7 @@ import docker
 import pytest
 import trio
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine, import_busybox, start_engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine, import_busybox, start_engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import DiskFull, Misconfigured, RuntimeUnavailable

@@ -25,7 +25,7 @@ import trio
 from docker.errors import APIError
 
 from p2pool.agent.clock import read_clock
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.container.labels import name_of
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import RuntimeScope

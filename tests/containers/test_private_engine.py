@@ -18,7 +18,7 @@ import docker
 import psutil
 import pytest
 
-from p2pool.dev.engine import (
+from p2pool.dev.engine.engine import (
     BUSYBOX_IMAGE,
     CGROUPS,
     Engine,
@@ -27,7 +27,7 @@ from p2pool.dev.engine import (
     running_engine,
     start_engine,
 )
-from p2pool.dev.namespaces import Namespaces
+from p2pool.dev.engine.namespaces import Namespaces
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 
 pytestmark = pytest.mark.docker
@@ -40,7 +40,7 @@ PLAYED = """
 import sys
 from pathlib import Path
 import docker
-from p2pool.dev.engine import BUSYBOX_IMAGE, import_busybox, start_engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, import_busybox, start_engine
 engine = start_engine(Path(sys.argv[1]))
 client = docker.APIClient(base_url=engine.url, version="auto")
 import_busybox(client, engine.directory)
@@ -312,8 +312,8 @@ def refusal_as_nobody(call: str) -> str:
     script = f"""
 import os
 from pathlib import Path
-from p2pool.dev.engine import start_engine
-from p2pool.dev.namespaces import Namespaces
+from p2pool.dev.engine.engine import start_engine
+from p2pool.dev.engine.namespaces import Namespaces
 from p2pool.model.errors import Misconfigured
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})

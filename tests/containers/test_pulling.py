@@ -13,7 +13,7 @@ import pytest
 import structlog
 import trio
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.engine.errors import pull_error
 from p2pool.drivers.containers.docker.images.pull import Layers
 from p2pool.drivers.containers.docker.runtime import DockerRuntime

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from p2pool.dev.engine import Engine
+from p2pool.dev.engine.engine import Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import CannotStart, Conflict, NotFound

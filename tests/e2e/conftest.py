@@ -10,7 +10,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine, import_busybox, start_engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine, import_busybox, start_engine
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 
 COMMAND_DEADLINE_S = 180

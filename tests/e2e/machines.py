@@ -14,7 +14,7 @@ import docker
 import pytest
 
 from p2pool.client.agent import Answer
-from p2pool.dev.engine import Engine, import_busybox, start_engine
+from p2pool.dev.engine.engine import Engine, import_busybox, start_engine
 from p2pool.dev.pool import DevAgent
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from p2pool.dev.engine import Engine
+from p2pool.dev.engine.engine import Engine
 
 PIECE_BYTES = 64 * 1024
 

@@ -15,7 +15,7 @@ import attrs
 import pytest
 import trio
 
-from p2pool.dev.anvil import Anvil, start_anvil
+from p2pool.dev.chain.anvil import Anvil, start_anvil
 from p2pool.drivers.config.schema import (
     AgentConfig,
     ApiConfig,

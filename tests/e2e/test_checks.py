@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from p2pool.dev.engine import Engine
+from p2pool.dev.engine.engine import Engine
 from tests.e2e.conftest import p2pool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain, pytest.mark.docker]

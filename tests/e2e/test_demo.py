@@ -7,7 +7,7 @@ import docker
 import psutil
 import pytest
 
-from p2pool.dev.engine import Engine
+from p2pool.dev.engine.engine import Engine
 from tests.e2e.conftest import p2pool
 from tests.first_run import watch
 from tests.first_run.table import missing

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from p2pool.client.discovery import agent_in
-from p2pool.dev.engine import Engine
+from p2pool.dev.engine.engine import Engine
 from tests.containers.saying import make_say_image
 from tests.e2e.actions import Acting
 

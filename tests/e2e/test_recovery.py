@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import pytest
 
-from p2pool.dev.engine import Engine
+from p2pool.dev.engine.engine import Engine
 from p2pool.dev.pool import DevAgent
 from p2pool.dev.processes import spawn, wait_line
 from tests.e2e.actions import ENDLESS, Acting

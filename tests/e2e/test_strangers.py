@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from p2pool.dev.contracts import fund, fund_tokens, new_account
+from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
 from p2pool.dev.pool import PASSPHRASE, DevAgent
 from p2pool.dev.processes import spawn, wait_line
 from p2pool.drivers.chain.addresses import Addresses
@@ -76,7 +76,7 @@ async def _register(
     chain: PoolContracts, validator: KeyWriter, provider: KeyWriter, node: object
 ) -> None:
     """The whole way, but for the invite."""
-    from p2pool.dev.contracts import Deployment
+    from p2pool.dev.chain.contracts import Deployment
 
     deployment = Deployment(chain, validator, 0)
     await fund(chain.rpc, provider.address)

@@ -103,8 +103,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/images/store.py Images._used_ids"
         " lambda c: c.containers(all=True)",
         "drivers/containers/docker/images/pull.py Pull.run self._fetch",
-        "dev/runtime.py _image remove_image",
-        "dev/runtime.py _why_not_made make",
+        "dev/engine/runtime.py _image remove_image",
+        "dev/engine/runtime.py _why_not_made make",
     ),
     "demo": (
         "dev/admission.py _bring_on lambda: agent.client().invite(invite)",

@@ -12,10 +12,10 @@ import docker
 import pytest
 import trio
 
-from p2pool.dev import engine as engines
-from p2pool.dev import runtime
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
-from p2pool.dev.runtime import choose
+from p2pool.dev.engine import engine as engines
+from p2pool.dev.engine import runtime
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.runtime import choose
 from tests.first_run.strangers import Stranger
 
 Answers = Callable[[str], bytes | None]

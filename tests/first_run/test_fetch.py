@@ -23,8 +23,8 @@ import psutil
 import pytest
 import trio
 
-from p2pool.dev.fetch import anvil, command
-from p2pool.dev.fetch.anvil import NAME, SCRATCH, VERSION, find_anvil
+from p2pool.dev.chain.fetch import anvil, command
+from p2pool.dev.chain.fetch.anvil import NAME, SCRATCH, VERSION, find_anvil
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
 from tests.first_run.strangers import Stranger
 
@@ -146,7 +146,8 @@ async def test_two_at_once_and_one_that_was_killed(tmp_path: Path) -> None:
     (place / NAME).write_bytes(b"\x7fELF half")
     (place / NAME).chmod(0o755)
     code = (
-        "import sys, trio; from pathlib import Path; from p2pool.dev.fetch.anvil import find_anvil;"
+        "import sys, trio; from pathlib import Path;"
+        " from p2pool.dev.chain.fetch.anvil import find_anvil;"
         " print(trio.run(find_anvil, lambda text: print(text, file=sys.stderr), Path(sys.argv[1])))"
     )
     both = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from p2pool.dev.engine import Engine
+from p2pool.dev.engine.engine import Engine
 from tests.first_run.strangers import DEADLINE_S, Stranger
 
 INTERRUPTED = 130

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pool.dev.fetch.anvil import find_anvil
+from p2pool.dev.chain.fetch.anvil import find_anvil
 from p2pool.dev.places import free_bytes
 
 

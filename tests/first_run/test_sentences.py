@@ -217,7 +217,8 @@ def test_taken_ports(stranger: Stranger, cache: Path) -> None:
         for word in (f"/tcp/{port}", "in use", f"sudo ss -ltnp 'sport = :{port}'"):
             assert word in done.stderr, done.stderr
         code = (
-            "import sys, trio; from pathlib import Path; from p2pool.dev.anvil import start_anvil;"
+            "import sys, trio; from pathlib import Path;"
+            " from p2pool.dev.chain.anvil import start_anvil;"
             " from p2pool.model.errors import PortTaken\n"
             "try: trio.run(start_anvil, Path(sys.argv[1]), print, int(sys.argv[2]))\n"
             "except PortTaken as error: print(error)"

@@ -17,9 +17,9 @@ from p2pool.agent.agent import run_agent
 from p2pool.agent.bootstrap import run_bootstrap
 from p2pool.agent.options import AgentOptions, BootstrapOptions
 from p2pool.cli.task.logs import _read_all, _Writer
-from p2pool.dev.contracts import new_account
-from p2pool.dev.engine import BUSYBOX_IMAGE, Engine
-from p2pool.dev.runtime import WANTED, choose, remove_image
+from p2pool.dev.chain.contracts import new_account
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.runtime import WANTED, choose, remove_image
 from p2pool.drivers.chain.join_driver import find_in_file
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.config.schema import (

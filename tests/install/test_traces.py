@@ -16,7 +16,7 @@ import docker
 import psutil
 import pytest
 
-from p2pool.dev.engine import BUSYBOX_IMAGE, import_busybox, running_engine
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, import_busybox, running_engine
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]

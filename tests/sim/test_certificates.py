@@ -3,7 +3,6 @@
 import attrs
 import pytest
 
-from p2pool.codec.certificates import check_fresh, leader_certificate, link_signers
 from p2pool.codec.digests import committee_hash
 from p2pool.core.effects import Level, Log
 from p2pool.core.fsm.committee_chain import complete
@@ -16,6 +15,7 @@ from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Order, OrderAnswered, Stop
 from p2pool.model.states import RaftRole
 from p2pool.model.tasks.spec import TaskSpec
+from p2pool.proofs.certificates import check_fresh, leader_certificate, link_signers
 from p2pool.wire.enclosed import open_one
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine

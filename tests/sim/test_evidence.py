@@ -5,7 +5,6 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from p2pool.codec.certificates import equivocation, votes_for
 from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.ids import StoreId
@@ -14,6 +13,7 @@ from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import CertificateSigned, EquivocationProven
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Message
+from p2pool.proofs.certificates import equivocation, votes_for
 from p2pool.wire.enclosed import open_one
 from tests.sim.machine import Machine
 from tests.sim.pool import Pool

@@ -66,12 +66,12 @@ class DiskCollector:
         while True:
             await trio.sleep(limits.VOLUME_SWEEP_INTERVAL_MS / 1000)
             try:
-                for what in await self._runtime.tidy(self.over, self._keep):
+                for what in await self._runtime.tidy(self.has_ended, self._keep):
                     log.info("deleted", what=what)
             except P2poolError as error:
                 log.info("the disk cannot be tidied", reason=str(error))
 
-    def over(self, task_id: TaskId, used_at_ms: int) -> bool:
+    def has_ended(self, task_id: TaskId, used_at_ms: int) -> bool:
         """Whether a task is known to have ended. One that the state does not know (any more) has,
         if nothing of it was started here for a while."""
         node = self._loop.node

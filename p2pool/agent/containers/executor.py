@@ -6,9 +6,9 @@ worth another try, anybody's fault is not.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol, TypeVarTuple, Unpack
 
 import attrs
 import psutil
@@ -32,6 +32,8 @@ from p2pool.model.ports.runtime import (
 )
 
 log = get_logger(__name__)
+
+Given = TypeVarTuple("Given")
 
 
 class Inbox(Protocol):
@@ -63,12 +65,20 @@ class ContainerExecutor:
         self._removed: dict[tuple[AllocationId, int], None] = {}
         self._starting: dict[tuple[AllocationId, int], None] = {}
         self._unlisted: dict[tuple[AllocationId, int], None] = {}
-        self._interruptions = EngineRestarts(int(psutil.boot_time() * 1000))
+        self._engine_restarts = EngineRestarts(int(psutil.boot_time() * 1000))
         self._task_metrics = task_metrics
         self._metrics = metrics
         self._loop = loop
         self._pulls: dict[tuple[AllocationId, int], trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
+        self.handlers: dict[type[object], Callable[[Any], None]] = {
+            ev.StartContainer: self.start_container,
+            ev.CancelPull: self.cancel_pull,
+            ev.RestartContainer: self.restart_container,
+            ev.StopContainer: self.stop_container,
+            ev.RemoveContainer: self.remove_container,
+            ev.ListContainers: self.list_containers,
+        }
 
     @property
     def kind(self) -> str:
@@ -91,25 +101,36 @@ class ContainerExecutor:
             nursery.start_soon(self._watch)
             await trio.sleep_forever()
 
-    def do(self, effect: ev.WorkerEffect) -> None:
-        """Begin to carry an effect out."""
-        assert self._nursery is not None
-        match effect:
-            case ev.StartContainer():
-                self._nursery.start_soon(self._start, effect.plan)
-            case ev.CancelPull():
-                if (scope := self._pulls.get((effect.allocation, effect.attempt))) is not None:
-                    scope.cancel()
-            case ev.RestartContainer():
-                self._nursery.start_soon(self._restart, effect.allocation, effect.attempt)
-            case ev.StopContainer():
-                self._nursery.start_soon(
-                    self._stop, effect.allocation, effect.attempt, effect.grace_ms
-                )
-            case ev.RemoveContainer():
-                self._nursery.start_soon(self._remove, effect.allocation, effect.attempt)
-            case ev.ListContainers():
-                self._nursery.start_soon(self._list)
+    # --- effects: each is begun, and goes on in a task of its own ---------------------------------
+
+    def start_container(self, effect: ev.StartContainer) -> None:
+        """Fetch the image and start a container."""
+        self._begin(self._start, effect.plan)
+
+    def cancel_pull(self, effect: ev.CancelPull) -> None:
+        """Stop fetching an image; nothing where it is not being fetched (any more)."""
+        if (scope := self._pulls.get((effect.allocation, effect.attempt))) is not None:
+            scope.cancel()
+
+    def restart_container(self, effect: ev.RestartContainer) -> None:
+        """Start an ended container anew."""
+        self._begin(self._restart, effect.allocation, effect.attempt)
+
+    def stop_container(self, effect: ev.StopContainer) -> None:
+        """End a container within its grace."""
+        self._begin(self._stop, effect.allocation, effect.attempt, effect.grace_ms)
+
+    def remove_container(self, effect: ev.RemoveContainer) -> None:
+        """Forget an ended container."""
+        self._begin(self._remove, effect.allocation, effect.attempt)
+
+    def list_containers(self, _: ev.ListContainers) -> None:
+        """Look what is there."""
+        self._begin(self._list)
+
+    def _begin(self, work: Callable[[Unpack[Given]], Awaitable[None]], *given: *Given) -> None:
+        assert self._nursery is not None, "an effect before `run`"
+        self._nursery.start_soon(work, *given)
 
     # --- one effect each --------------------------------------------------------------------------
 
@@ -174,9 +195,12 @@ class ContainerExecutor:
         retry = isinstance(error, Unavailable)
         log.warning(
             "a container did not start",
-            allocation=str(allocation), attempt=attempt, code=error.code, reason=str(error),
+            allocation=str(allocation),
+            attempt=attempt,
+            code=error.code,
+            reason=str(error),
             retried=retry,
-        )  # fmt: skip
+        )
         await self._loop.put(
             ev.StartFailed(
                 allocation=allocation,
@@ -228,7 +252,7 @@ class ContainerExecutor:
     async def _listed(self, found: tuple[ContainerStatus, ...], began_ms: int) -> None:
         # Told after its removal, a container would be taken for one that nobody has told of.
         statuses = tuple(s for s in found if (s.allocation, s.attempt) not in self._removed)
-        judged = self._interruptions.judge(statuses, began_ms, read_clock().wall_ms)
+        judged = self._engine_restarts.judge(statuses, began_ms, read_clock().wall_ms)
         if judged.held and self._nursery is not None:
             self._nursery.start_soon(self._look_again)
         self._metrics.containers = Counter(status.state.value for status in statuses)
@@ -263,7 +287,7 @@ class ContainerExecutor:
         """Whoever asked the engine last knows whether it answers; the core hears of changes."""
         said, self._said = self._said, found
         if not found.well:
-            self._interruptions.went_away(read_clock().wall_ms)
+            self._engine_restarts.went_away(read_clock().wall_ms)
         if found == said:
             return
         if not found.well and (said is None or said.well):
@@ -281,5 +305,5 @@ class ContainerExecutor:
             except P2poolError as error:
                 log.debug("the engine's events ended", reason=str(error))
                 # It may have been back before anybody asked.
-                self._interruptions.went_away(read_clock().wall_ms)
+                self._engine_restarts.went_away(read_clock().wall_ms)
             await trio.sleep(limits.RECONCILE_INTERVAL_MS / 1000)

@@ -4,13 +4,11 @@
 development chain, else the engine all the same, which the agent then waits for.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 
+from p2pool.agent.options import AgentOptions
 from p2pool.drivers.config.schema import AgentConfig, RuntimeConfig
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
@@ -21,9 +19,6 @@ from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import Misconfigured, P2poolError
 from p2pool.model.ids import NodeId
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeScope
-
-if TYPE_CHECKING:
-    from p2pool.agent.options import AgentOptions
 
 log = get_logger(__name__)
 

@@ -6,13 +6,10 @@ somebody did it. An invite comes by the API, from a peer that keeps one, or in `
 data directory. Source: `design/chain.md` (flow of a node into a pool).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from p2pool.agent.effect_runner import EffectRunner
 from p2pool.agent.join.qualification import wait_qualified
 from p2pool.agent.loop import Loop
+from p2pool.agent.options import AgentOptions
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
@@ -22,9 +19,6 @@ from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict
 from p2pool.model.ports.runtime import ContainerRuntime
 
-if TYPE_CHECKING:
-    from p2pool.agent.options import AgentOptions
-
 log = get_logger(__name__)
 
 UNITS_PER_GPU = 1000
@@ -33,7 +27,7 @@ UNITS_PER_GPU = 1000
 async def join_pool(
     options: AgentOptions,
     loop: Loop,
-    wiring: EffectRunner,
+    effects: EffectRunner,
     chain: PoolContracts,
     runtime: ContainerRuntime,
 ) -> None:
@@ -50,12 +44,12 @@ async def join_pool(
 
     async def find_invite() -> Invite | None:
         filed = await find_in_file(options.directory / INVITE_FILE_NAME)
-        known = [invite for invite in (wiring.invite, filed) if invite is not None]
+        known = [invite for invite in (effects.invite, filed) if invite is not None]
         return max(known, key=lambda invite: invite.expiration_s, default=None)
 
     async def wait_invited() -> None:
-        known = wiring.invite
-        while wiring.invite == known:
+        known = effects.invite
+        while effects.invite == known:
             await loop.wait_stepped()
 
     units = max(1, UNITS_PER_GPU * len(node.parts.machine.hardware.gpus))
@@ -76,6 +70,9 @@ async def join_pool(
 def _say(step: JoinStep) -> None:
     say = log.info if step.progress is not Progress.WAITING else log.warning
     say(
-        "joining the pool", step=step.name, progress=step.progress.value,
-        detail=step.detail, waiting_on=step.waiting_on,
-    )  # fmt: skip
+        "joining the pool",
+        step=step.name,
+        progress=step.progress.value,
+        detail=step.detail,
+        waiting_on=step.waiting_on,
+    )

@@ -7,21 +7,15 @@ what it cannot do any more, its heartbeats say. The chain needs no check here, s
 says what it waits for.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import trio
 
+from p2pool.agent.options import AgentOptions
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.machine.checks import Check, Group, Verdict
-
-if TYPE_CHECKING:
-    from p2pool.agent.options import AgentOptions
-    from p2pool.model.ports.runtime import ContainerRuntime
+from p2pool.model.ports.runtime import ContainerRuntime
 
 log = get_logger(__name__)
 
@@ -42,14 +36,18 @@ async def wait_qualified(options: AgentOptions, runtime: ContainerRuntime) -> No
             return
         log.warning(
             "this machine does not qualify for the pool: joining waits",
-            failed=failed, again_in_s=limits.CHECK_RETRY_MS // 1000,
-        )  # fmt: skip
+            failed=failed,
+            again_in_s=limits.CHECK_RETRY_MS // 1000,
+        )
         await trio.sleep(limits.CHECK_RETRY_MS / 1000)
 
 
 def _say(check: Check) -> None:
     say = {Verdict.PASS: log.debug, Verdict.WARN: log.warning, Verdict.FAIL: log.error}
     say[check.verdict](
-        "machine check", check=f"{check.group.value}: {check.name}", found=check.found,
-        needed=check.needed, todo=check.todo,
-    )  # fmt: skip
+        "machine check",
+        check=f"{check.group.value}: {check.name}",
+        found=check.found,
+        needed=check.needed,
+        todo=check.todo,
+    )

@@ -11,7 +11,7 @@ as public within the pool as a task's specification is: members alone can ask, a
 Source: design, section 9 (Logs, Metrics).
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import trio
@@ -68,10 +68,10 @@ class LogStreams:
         node: Node,
         runtime: ContainerRuntime,
         sealer: Sealer,
-        network: Callable[[], Network],
+        network: Network,
         metrics: TaskMetrics,
     ) -> None:
-        """`network` gives the network once it is there; `metrics`: of the copies that run here."""
+        """`metrics`: of the copies that run here."""
         self._node = node
         self._metrics = metrics
         self._runtime = runtime
@@ -129,9 +129,12 @@ class LogStreams:
     ) -> AsyncIterator[LogChunks]:
         """Lines of a container of ours; waits for one that is about to start, when following."""
         batches = self._runtime.logs(
-            allocation, attempt, follow=options.follow, tail_lines=options.tail_lines,
+            allocation,
+            attempt,
+            follow=options.follow,
+            tail_lines=options.tail_lines,
             since_ms=options.since_ms,
-        )  # fmt: skip
+        )
         async with aclosing(batches):  # type: ignore[type-var]
             async for chunks in batches:
                 yield chunks
@@ -181,7 +184,7 @@ class LogStreams:
         deadline = trio.current_time() + DIAL_PATIENCE_S
         while True:
             try:
-                return await self._network().open_stream(key, Channel.LOGS)
+                return await self._network.open_stream(key, Channel.LOGS)
             except (NotFound, NotAllowed) as error:
                 if trio.current_time() >= deadline:
                     raise Unavailable(
@@ -280,9 +283,11 @@ class LogStreams:
             raise Unavailable("The node that has these lines hung up.", hint="Read again.")
         try:
             verified = open_sealed(
-                data, self._node.context.config.pool,
-                max_bytes=limits.STREAM_FRAME_MAX_BYTES, channel=Channel.LOGS,
-            )  # fmt: skip
+                data,
+                self._node.context.config.pool,
+                max_bytes=limits.STREAM_FRAME_MAX_BYTES,
+                channel=Channel.LOGS,
+            )
         except Refusal as error:
             raise Unavailable(f"A frame of log lines is not good: {error.message}") from error
         if verified.header.peer_key != key:

@@ -10,7 +10,6 @@ from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
-from p2pool.model.errors import NotFound
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.view import View
 from p2pool.model.states import RaftRole
@@ -23,11 +22,8 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 class Metrics:
     """The metrics of one agent."""
 
-    def __init__(
-        self, steps: Callable[[], int], queued: Callable[[], int], *, enabled: bool = True
-    ) -> None:
-        """`steps`, `queued`: of the loop. Not `enabled`: they are counted, and shown to nobody."""
-        self._enabled = enabled
+    def __init__(self, steps: Callable[[], int], queued: Callable[[], int]) -> None:
+        """`steps`, `queued`: of the loop."""
         self._steps, self._queued = steps, queued
         self._sources: list[tuple[str, Counters]] = []
         self._view: View | None = None
@@ -36,13 +32,18 @@ class Metrics:
         self.containers: Counter[str] = Counter()
         self.tasks: TaskValues = lambda: iter(())
         self._seconds = Histogram(
-            "p2pool_container_seconds", "How long the container engine took.", ["call"],
-            buckets=SECONDS, registry=self._registry,
-        )  # fmt: skip
-        self._failures = PrometheusCounter(
-            "p2pool_container_failures", "Calls of the container engine that failed.", ["call"],
+            "p2pool_container_seconds",
+            "How long the container engine took.",
+            ["call"],
+            buckets=SECONDS,
             registry=self._registry,
-        )  # fmt: skip
+        )
+        self._failures = PrometheusCounter(
+            "p2pool_container_failures",
+            "Calls of the container engine that failed.",
+            ["call"],
+            registry=self._registry,
+        )
         ProcessCollector(registry=self._registry)
 
     def add(self, name: str, counters: Counters) -> None:
@@ -61,12 +62,7 @@ class Metrics:
         self._seconds.labels(call).observe(time.monotonic() - began_s)
 
     def render(self, view: View) -> bytes:
-        """The exposition text. Raises `NotFound` where the config says that there is none."""
-        if not self._enabled:
-            raise NotFound(
-                "This agent shows no metrics.",
-                hint="Set [metrics] enabled = true in its config, and start it again.",
-            )
+        """The exposition text."""
         self._view = view
         return generate_latest(self._registry)
 
@@ -88,9 +84,10 @@ class Metrics:
             kept.add_metric([state], count)
         yield kept
         said = GaugeMetricFamily(
-            "p2pool_task_metric", "What tasks on this node say of themselves.",
+            "p2pool_task_metric",
+            "What tasks on this node say of themselves.",
             labels=["allocation", "name"],
-        )  # fmt: skip
+        )
         for allocation, name, value in self.tasks():
             said.add_metric([str(allocation), name], value)
         yield said

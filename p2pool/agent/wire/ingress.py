@@ -14,11 +14,21 @@ Source: design, sections 3 to 5.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 
 import attrs
+import trio
 
-from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
+from p2pool.agent.clock import read_clock
+from p2pool.core.inputs import (
+    ClockDiffered,
+    OutdatedHeard,
+    PeerConnected,
+    PeerDisconnected,
+    Received,
+    StrangerHeard,
+)
+from p2pool.drivers.net import events as net
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.bounded import BoundedDict, TokenBuckets
@@ -40,10 +50,11 @@ NOBODY = NodeId(bytes(ADDRESS_BYTES))
 OPENED_KEPT_MAX = 1024
 BINDINGS_CHECKED_MAX = 4096
 
-Worth = Callable[[Verified, tuple[Verified | None, ...], Now], bool]
+WorthVerifying = Callable[[Verified, tuple[Verified | None, ...], Now], bool]
 """Whether the signed requests in a message, with the sealed messages in it, are worth a look."""
 
-Taken = list[Received | StrangerHeard | OutdatedHeard | ClockDiffered]
+Opened = Received | StrangerHeard | OutdatedHeard | ClockDiffered
+Taken = list[Opened]
 
 
 class Ingress:
@@ -53,7 +64,7 @@ class Ingress:
         self,
         pool: PoolRef,
         key_of: Callable[[NodeId], PeerKey | None],
-        worth: Worth = lambda verified, enclosed, now: False,
+        worth_verifying: WorthVerifying = lambda verified, enclosed, now: False,
         member: Callable[[NodeId], bool] = lambda node_id: False,
     ) -> None:
         """`key_of`: the peer key that the core knows to be bound to a node id. `member`: whether a
@@ -61,7 +72,7 @@ class Ingress:
         self.pool = pool
         self.counters: Counter[str] = Counter()
         self._key_of = key_of
-        self._worth = worth
+        self._worth_verifying = worth_verifying
         self._member = member
         self._guests = TokenBuckets(
             limits.GUEST_FRAMES_PER_S, limits.GUEST_FRAMES_BURST, limits.PEERS_TRACKED_MAX
@@ -139,7 +150,7 @@ class Ingress:
         if isinstance(message, Hello):
             self._hellos[peer_key] = data
         handed = isinstance(message, (BeatsAnswered, CertificatesAnswered))
-        if handed and not self._worth(verified, (), now):
+        if handed and not self._worth_verifying(verified, (), now):
             self.counters["not-looked-at"] += 1
             return []
         if isinstance(message, BindingsAnswered):
@@ -150,7 +161,7 @@ class Ingress:
         enclosed = self._enclosed.enclosed_in(message)
         signers: tuple[Signers | None, ...] = ()
         if requests_in(message):
-            if self._worth(verified, enclosed, now):
+            if self._worth_verifying(verified, enclosed, now):
                 signers = self._signers.signers_in(message)
             else:
                 self.counters["not-looked-at"] += 1
@@ -233,3 +244,24 @@ class Ingress:
 
     def _refuse(self, error: Refusal) -> None:
         self.counters[error.code] += 1
+
+
+async def pump(
+    events: AsyncIterable[net.NetEvent],
+    ingress: Ingress,
+    put: Callable[[PeerConnected | PeerDisconnected | Opened], Awaitable[None]],
+) -> None:
+    """Open what the network tells and give it to the core, until cancelled."""
+    async for event in events:
+        match event:
+            case net.PeerConnected():
+                await put(PeerConnected(event.peer_key))
+            case net.PeerDisconnected():
+                await put(PeerDisconnected(event.peer_key))
+            case net.FrameReceived():
+                for taken in ingress.frame(event.channel, event.peer_key, event.data, read_clock()):
+                    await put(taken)
+            case net.GossipReceived():
+                for taken in ingress.gossip(event.channel, event.data, read_clock()):
+                    await put(taken)
+        await trio.lowlevel.checkpoint_if_cancelled()

@@ -10,8 +10,9 @@ from p2pool.cli.errors import FAILED
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import clean, write_json
-from p2pool.cli.shared.process import data_directory, directory_option
+from p2pool.cli.shared.process import directory_option, read_settings
 from p2pool.cli.shared.types import AddressType
+from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict, worst
 
@@ -23,19 +24,27 @@ MARKS = {
     Verdict.WARN: ("warn", "yellow"),
     Verdict.FAIL: ("fail", "red"),
 }
-NODE_KEY_NAME = "node.json"
 
 
 @click.command("check")
 @directory_option
 @config_option
-@click.option("--node-key", type=click.Path(path_type=Path), metavar="FILE",
-              help="The key file of the node, for its address alone. Default: node.json in the data"
-              " directory, if it is there.")  # fmt: skip
+@click.option(
+    "--node-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The key file of the node, for its address alone. Default: node.json in the data"
+    " directory, if it is there.",
+)
 @click.option("--node", type=AddressType(), help="The node's address, instead of its key file.")
 @click.option("--provider", type=AddressType(), help="The address of the provider who stakes.")
-@click.option("--only", "only", multiple=True, type=click.Choice([g.value for g in Group]),
-              help="Look at this group alone; may be repeated.")  # fmt: skip
+@click.option(
+    "--only",
+    "only",
+    multiple=True,
+    type=click.Choice([g.value for g in Group]),
+    help="Look at this group alone; may be repeated.",
+)
 @json_option
 @click.pass_context
 def check(
@@ -53,11 +62,8 @@ def check(
     No passphrase is asked for and nothing is sent. A container is run once, to see that one starts
     and which GPUs it sees. Exit code 0: nothing failed; 1: something did.
     """
-    from p2pool.drivers.config.schema import CONFIG_NAME, load_config
-
-    directory = data_directory(data_dir)
-    settings = load_config(config.expanduser() if config else directory / CONFIG_NAME)
-    named = node_key or directory / NODE_KEY_NAME
+    directory, settings = read_settings(data_dir, config)
+    named = node_key or directory / NODE_KEY_FILE
     if node is None and (node_key is not None or named.exists()):
         from p2pool.drivers.keys.keystore import key_file_address
 

@@ -11,19 +11,19 @@ import click
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.process import (
-    data_directory,
+    begin_logs,
     directory_option,
     log_options,
+    read_settings,
     run_until_signal,
 )
+from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
     from p2pool.drivers.config.schema import AgentConfig
-
-NODE_KEY_NAME = "node.json"
 
 
 @click.command("run")
@@ -33,11 +33,15 @@ NODE_KEY_NAME = "node.json"
     "--node-key",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The key file of the node. Default: {NODE_KEY_NAME} in the data directory.",
+    help=f"The key file of the node. Default: {NODE_KEY_FILE} in the data directory.",
 )
-@click.option("--passphrase-file", type=click.Path(path_type=Path), metavar="FILE",
-              help="Where the node key's passphrase is. Default: P2POOL_PASSPHRASE_FILE, else it"
-              " is asked for.")  # fmt: skip
+@click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the node key's passphrase is. Default: P2POOL_PASSPHRASE_FILE, else it is asked"
+    " for.",
+)
 @click.option(
     "--provider-key",
     type=click.Path(path_type=Path),
@@ -78,14 +82,9 @@ def run(
     Its containers run on when it ends, and are found again when it is back. With --json the first
     line on standard output says where the API listens; log lines go to standard error.
     """
-    from p2pool.drivers.config.schema import CONFIG_NAME, load_config
-    from p2pool.drivers.logs import configure_logs
-
-    directory = data_directory(data_dir)
-    settings = load_config(config.expanduser() if config else directory / CONFIG_NAME)
-    settings = with_log_options(settings, log_level, log_format)
-    configure_logs(level=settings.log.level, levels=settings.log.levels, format=settings.log.format)
-    node = _account(node_key or directory / NODE_KEY_NAME, passphrase_file, "the node key")
+    directory, settings = read_settings(data_dir, config)
+    settings = begin_logs(settings, log_level, log_format)
+    node = _account(node_key or directory / NODE_KEY_FILE, passphrase_file, "the node key")
     provider = None
     if provider_key is not None:
         file = provider_passphrase_file or passphrase_file
@@ -165,13 +164,6 @@ def _say_what_joining_would_do(
 
 async def _no_invite() -> None:
     """A dry run asks nobody for an invite."""
-
-
-def with_log_options(settings: "AgentConfig", level: str | None, form: str | None) -> "AgentConfig":
-    """The configuration with what the command line says of logs."""
-    log = settings.log
-    log = attrs.evolve(log, level=level or log.level, format=form or log.format)
-    return attrs.evolve(settings, log=log)
 
 
 def _account(path: Path, passphrase_file: Path | None, what: str) -> "LocalAccount":

@@ -125,8 +125,6 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
             if not gpu["healthy"]:
                 pairs.append(("", f"not well: {gpu['reason']}"))
     load = one["load"]
-    pairs.append(
-        ("load", f"processors {load['cpu_permille'] // 10}%, memory"
-         f" {load['memory_permille'] // 10}%")
-    )  # fmt: skip
+    processors, memory = load["cpu_permille"] // 10, load["memory_permille"] // 10
+    pairs.append(("load", f"processors {processors}%, memory {memory}%"))
     return pairs

@@ -1,17 +1,10 @@
 """`p2pool pool create`: a pool comes to be on the chain, pending until it is started."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pool.cli.shared.chain import (
-    config_option,
-    config_path,
-    dry_send_option,
-    open_chain,
-    writer_maker,
-)
-from p2pool.cli.shared.options import json_option, key_options
+from p2pool.cli.shared.chain import Sender, sender_options
 from p2pool.cli.shared.output import write_dry, write_json, write_pairs
 from p2pool.cli.shared.types import UINT256, AddressType
 from p2pool.codec.text.data_uri import (
@@ -21,6 +14,10 @@ from p2pool.codec.text.data_uri import (
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Misconfigured
 from p2pool.model.ids import Address
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.writer import Writer
 
 
 def first_uri(data_uri: str, bootstrap: tuple[str, ...]) -> str:
@@ -76,10 +73,7 @@ def check_bootstrap(
     callback=check_bootstrap,
     help="Where agents find the first others: /ip4/.../tcp/4001/p2p/12D3... Repeatable.",
 )
-@key_options
-@config_option
-@dry_send_option
-@json_option
+@sender_options
 def create(
     name: str,
     domain: int,
@@ -87,52 +81,35 @@ def create(
     compute_limit: int,
     data_uri: str,
     bootstrap: tuple[str, ...],
-    key: str | None,
-    passphrase_file: str | None,
-    config: Path | None,
-    dry_run: bool,
-    as_json: bool,
+    sender: Sender,
 ) -> None:
     """Create a pool on the chain, and print its number. It is pending until it is started."""
-    import trio
-
-    from p2pool.drivers.chain.writer import DryWriter
-    from p2pool.drivers.config.schema import load_chain
-
     if not name.strip() or len(name.encode()) > limits.NAME_MAX_BYTES:
         raise click.UsageError(f"--name is to have 1 to {limits.NAME_MAX_BYTES} bytes.")
     uri = first_uri(data_uri, bootstrap)
-    chain_config = load_chain(config_path(config))
-    make_writer = writer_maker(key, passphrase_file, dry_run)
 
-    async def run() -> None:
-        chain = open_chain(chain_config)
-        writer = make_writer(chain)
+    async def act(chain: "PoolContracts", writer: "Writer") -> dict[str, Any]:
         in_charge = manager or writer.address
         made = await chain.create_pool(writer, domain, in_charge, name, uri, compute_limit)
-        if isinstance(writer, DryWriter):
-            write_dry(writer.said, as_json)
-            return
-        told = {
+        return {
             "pool_id": made,
-            "chain_id": chain_config.id,
+            "chain_id": sender.chain_config.id,
             "contract": "0x" + chain.at.pool.hex(),
             "name": name,
             "creator": "0x" + writer.address.hex(),
             "manager": "0x" + in_charge.hex(),
             "data_uri": uri,
         }
-        if as_json:
-            write_json(told)
-            return
+
+    told, said = sender.run(act)
+    if sender.dry_run:
+        write_dry(said, sender.as_json)
+    elif sender.as_json:
+        write_json(told)
+    else:
         write_pairs((field, str(value)) for field, value in told.items())
         click.echo(
-            f"next: set id = {made} under [pool] in each agent's configuration, start the first"
-            f" agent, then 'p2pool pool start {made}'.",
+            f"next: set id = {told['pool_id']} under [pool] in each agent's configuration, start"
+            f" the first agent, then 'p2pool pool start {told['pool_id']}'.",
             err=True,
         )
-
-    trio.run(run)
-
-
-# --- start --------------------------------------------------------------------------------------

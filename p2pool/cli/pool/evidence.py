@@ -44,14 +44,12 @@ def evidence(out: Path | None, voter: str | None, client: AgentClient, as_json: 
     if out is not None:
         click.echo(f"Wrote {out}. Check it: p2pool verify evidence {out}")
         return
-    write_table(
-        ("VOTER", "TERM", "SIGNED", "FOR", "AND FOR"),
-        [
-            (
-                one["voter"]["node_id"], str(one["term"]), one["kind"],
-                short(one["first_for"]["node_id"]), short(one["second_for"]["node_id"]),
-            )
-            for one in found
-        ],
-        "Nothing was proven of any voter.",
-    )  # fmt: skip
+    rows = (
+        (
+            *(one["voter"]["node_id"], str(one["term"]), one["kind"]),
+            *(short(one["first_for"]["node_id"]), short(one["second_for"]["node_id"])),
+        )
+        for one in found
+    )
+    columns = ("VOTER", "TERM", "SIGNED", "FOR", "AND FOR")
+    write_table(columns, rows, "Nothing was proven of any voter.")

@@ -11,9 +11,9 @@ from p2pool.cli.pool.membership import eject, leave
 from p2pool.cli.pool.recover import recover
 from p2pool.cli.pool.settings import set_setting
 from p2pool.cli.pool.start import start
-from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
+from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import write_json, write_pairs
-from p2pool.cli.shared.signing import account_of
+from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.shared.types import Span
 from p2pool.client.agent import AgentClient
 from p2pool.codec.json.hex import unhex
@@ -69,19 +69,8 @@ def show(client: AgentClient, as_json: bool) -> None:
 @pool.command("invite")
 @click.argument("node_id", metavar="NODE")
 @click.option("--expires", type=Span(), default=_INVITE_DEFAULT, show_default=True)
-@key_options
-@agent_option
-@dry_run_option
-@json_option
-def invite(
-    node_id: str,
-    expires: int,
-    key: str | None,
-    passphrase_file: str | None,
-    client: AgentClient,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+@signer_options
+def invite(node_id: str, expires: int, signer: Signer) -> None:
     """Invite a node into the pool, as its manager. NODE is the node's address.
 
     The invite is signed with --key and handed to the agent, which keeps it for the node.
@@ -93,23 +82,23 @@ def invite(
         raise click.UsageError(f"{node_id!r} is not a node id: 0x and 40 hex digits.")
     if not 0 < expires <= INVITE_LIFETIME_MAX_S:
         raise click.UsageError(f"--expires is to be {INVITE_LIFETIME_MAX_S // 3600} h at most.")
-    one = client.pool()
+    one = signer.client.pool()
     if one["manager"] is None:
         raise Misconfigured("The agent has not read the chain yet, so the pool is not known.")
     expiration_s = int(time.time()) + expires
-    if dry_run:
+    if signer.dry_run:
         sentence = {"domain_id": one["domain_id"], "pool_id": one["pool_id"], "node_id": node_id}
         write_json({"would_sign": "invite", **sentence, "expiration_s": expiration_s})
         return
-    manager = KeyManager(account_of(key, passphrase_file))
+    manager = KeyManager(signer.account)
     if "0x" + manager.address.hex() != one["manager"]:
         raise Misconfigured(
             f"The key is of 0x{manager.address.hex()}; the pool's manager is {one['manager']}.",
             hint="Sign with the manager's key.",
         )
     made = manager.sign_invite(one["domain_id"], one["pool_id"], NodeId(node), expiration_s)
-    client.invite(made)
-    if as_json:
+    signer.client.invite(made)
+    if signer.as_json:
         write_json(invite_json(made))
     else:
         click.echo(f"Invited {node_id}; it can join within {expires // 60} minutes.")

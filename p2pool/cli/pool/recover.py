@@ -6,30 +6,20 @@ and why, is decided in `client.recovery`; the chain is read again after the reco
 since another account may have written one at the same time.
 """
 
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from p2pool.cli.shared.chain import (
-    config_option,
-    config_path,
-    dry_send_option,
-    open_chain,
-    writer_maker,
-)
-from p2pool.cli.shared.options import json_option, key_options
+from p2pool.cli.shared.chain import Sender, client_in, sender_options
 from p2pool.cli.shared.output import short, write_json, write_pairs, write_table
 from p2pool.cli.shared.types import UINT256
 from p2pool.client.agent import AgentClient, Answer
-from p2pool.client.discovery import find_agent
-from p2pool.client.recovery import Holder, Proposal, holder_of, propose, propose_empty
+from p2pool.client.recovery import Proposal, propose, propose_empty
+from p2pool.codec.json.held_logs import HeldLog, read_held_log
 from p2pool.codec.text.data_uri import format_root, read_root, with_root
 from p2pool.drivers.chain.founding import check_may_start
-from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailable
-from p2pool.model.ids import PoolRef
+from p2pool.model.errors import Conflict, P2poolError, Unavailable
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
@@ -37,20 +27,6 @@ if TYPE_CHECKING:
 
 WAIT_S = 120.0
 POLL_S = 1.0
-
-
-def client_of(agent: str | None, pool: PoolRef) -> AgentClient:
-    """A client of an agent of this pool; `Misconfigured` where it is in another."""
-    found = find_agent(agent, os.environ)
-    client = AgentClient(found.url, found.token)
-    theirs = client.pool_ref()
-    if theirs != pool:
-        raise Misconfigured(
-            f"The agent at {client.url} is in pool {theirs.pool_id} of chain {theirs.chain_id}, not"
-            f" in pool {pool.pool_id} of chain {pool.chain_id}.",
-            hint="Name an agent of this pool: --agent.",
-        )
-    return client
 
 
 async def write_root(
@@ -85,10 +61,7 @@ async def write_root(
     help="The agent to ask: its URL or data directory. Default: P2POOL_AGENT, else this"
     " user's own.",
 )
-@key_options
-@config_option
-@dry_send_option
-@json_option
+@sender_options
 def recover(
     pool_id: int | None,
     founder: str | None,
@@ -97,11 +70,7 @@ def recover(
     yes: bool,
     no_wait: bool,
     agent: str | None,
-    key: str | None,
-    passphrase_file: str | None,
-    config: Path | None,
-    dry_run: bool,
-    as_json: bool,
+    sender: Sender,
 ) -> None:
     """Found the pool's next epoch when a majority of its committee is gone for good.
 
@@ -109,47 +78,37 @@ def recover(
     POOL is the pool's number; default: [pool] id of the configuration. --key is its creator's or
     its manager's. While a majority can come back, let it: only then is nothing lost.
     """
-    import trio
-
-    from p2pool.drivers.chain.writer import DryWriter
-    from p2pool.drivers.config.schema import load_chain, load_config
-
-    path = config_path(config)
-    chain_config = load_chain(path)
-    number = load_config(path).pool.id if pool_id is None else pool_id
-    if as_json and not (yes or dry_run):
+    pool = sender.pool(pool_id)
+    asks = not (yes or sender.dry_run)
+    if sender.as_json and asks:
         raise click.UsageError("--json does not ask: say --yes or --dry-run with it.")
-    pool = PoolRef(chain_config.id, chain_config.addresses.pool, number)
-    client = client_of(agent, pool)
+    client = client_in(pool, agent, "Name an agent of this pool: --agent.")
     asked = client.logs_held()
-    holders = [holder_of(one) for one in asked["logs"]]
-    make_writer = writer_maker(key, passphrase_file, dry_run)
+    holders = [read_held_log(one) for one in asked["logs"]]
 
-    async def run() -> tuple[Proposal, list[str]]:
-        chain = open_chain(chain_config)
-        writer = make_writer(chain)
-        info = await chain.pool(number)
+    async def act(chain: "PoolContracts", writer: "Writer") -> Proposal:
+        info = await chain.pool(pool.pool_id)
         check_may_start(info, writer.address)
         root = read_root(info.data_uri)
         if empty:
             proposal = propose_empty(root, holders, founder or str(asked["meta"]["node_id"]))
         else:
             proposal = propose(pool, root, holders, founder=founder, force=force)
-        if not as_json:
+        if not sender.as_json:
             show(holders, asked["silent"], proposal)
-        if not (yes or dry_run):
+        if asks:
             click.confirm("Write this record?", abort=True)
-        await write_root(chain, writer, number, info.data_uri, proposal)
-        return proposal, writer.said if isinstance(writer, DryWriter) else []
+        await write_root(chain, writer, pool.pool_id, info.data_uri, proposal)
+        return proposal
 
-    proposal, said = trio.run(run)
-    told = describe(number, asked, proposal)
-    if dry_run:
+    proposal, said = sender.run(act)
+    told = describe(pool.pool_id, asked, proposal)
+    if sender.dry_run:
         told |= {"dry_run": True, "would_send": said}
-        write_json(told) if as_json else click.echo("\n".join(said))
+        write_json(told) if sender.as_json else click.echo("\n".join(said))
         return
     told["leader"] = None if no_wait else wait_leader(client, proposal)
-    if as_json:
+    if sender.as_json:
         write_json(told)
     elif not no_wait:
         click.echo(f"Epoch {proposal.root.epoch} has begun; {told['leader']} leads.")
@@ -176,7 +135,7 @@ def wait_leader(client: AgentClient, proposal: Proposal) -> str:
     )
 
 
-def show(holders: list[Holder], silent: list[str], proposal: Proposal) -> None:
+def show(holders: list[HeldLog], silent: list[str], proposal: Proposal) -> None:
     """Who holds what, what is proposed, why, and what is lost."""
     rows = [
         [

@@ -1,30 +1,19 @@
 """`p2pool pool set`: a setting is a signed request, kept in the pool's log."""
 
+import json
+
 import click
 
-from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.shared.output import write_json
-from p2pool.cli.shared.signing import send_request, show_request
-from p2pool.client.agent import AgentClient
-from p2pool.client.requests import request_for
+from p2pool.cli.shared.signing import Signer, signer_options
+from p2pool.model.access.requests import Action
 
 
 @click.command("set")
 @click.argument("name")
 @click.argument("value")
-@key_options
-@agent_option
-@dry_run_option
-@json_option
-def set_setting(
-    name: str,
-    value: str,
-    key: str | None,
-    passphrase_file: str | None,
-    client: AgentClient,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+@signer_options
+def set_setting(name: str, value: str, signer: Signer) -> None:
     """Change a setting of the pool, as its creator or manager.
 
     \b
@@ -36,19 +25,11 @@ def set_setting(
                      manager ejects it with `p2pool pool eject`.
       eject-dead     the same for a member that is dead.
     """
-    import json
-
-    from p2pool.model.access.requests import Action
-
-    pool = client.pool_ref()
-    request = request_for(
-        pool, Action.SET, name, json.dumps({"value": value}, separators=(",", ":"))
-    )
-    if dry_run:
-        show_request(pool, request)
+    spec = json.dumps({"value": value}, separators=(",", ":"))
+    answer = signer.send(Action.SET, name, spec)
+    if answer is None:
         return
-    answer = send_request(client, pool, request, key, passphrase_file)
-    if as_json:
+    if signer.as_json:
         write_json({"setting": name, "value": value, **answer})
     else:
         click.echo(f"{name} is {value}.")

@@ -1,29 +1,23 @@
 """`p2pool pool start`: a pool that was created gets its root, and begins."""
 
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from p2pool.cli.shared.chain import (
-    config_option,
-    config_path,
-    dry_send_option,
-    open_chain,
-    writer_maker,
-)
-from p2pool.cli.shared.options import json_option, key_options
+from p2pool.cli.shared.chain import Sender, client_in, sender_options
 from p2pool.cli.shared.output import warn, write_dry, write_json, write_pairs
 from p2pool.cli.shared.types import UINT256
-from p2pool.client.agent import AgentClient
-from p2pool.client.discovery import find_agent
 from p2pool.codec.text.data_uri import (
     format_root,
 )
 from p2pool.drivers.chain.founding import Started, founder_of, start_pool
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.errors import Malformed, Misconfigured
+from p2pool.model.errors import Malformed
 from p2pool.model.ids import PoolRef
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.writer import Writer
 
 
 def check_founder(_: click.Context, __: click.Parameter, value: str | None) -> RootRecord | None:
@@ -36,16 +30,7 @@ def check_founder(_: click.Context, __: click.Parameter, value: str | None) -> R
 
 def running_founder(agent: str | None, pool: PoolRef) -> RootRecord:
     """The agent that runs here as founder; `Misconfigured` where it is in another pool."""
-    found = find_agent(agent, os.environ)
-    client = AgentClient(found.url, found.token)
-    theirs = client.pool_ref()
-    if theirs != pool:
-        raise Misconfigured(
-            f"The agent at {client.url} is in pool {theirs.pool_id} of 0x{theirs.contract.hex()} on"
-            f" chain {theirs.chain_id}, not in pool {pool.pool_id} of 0x{pool.contract.hex()} on"
-            f" chain {pool.chain_id}.",
-            hint="Name another agent (--agent), or who founds it (--founder).",
-        )
+    client = client_in(pool, agent, "Name another agent (--agent), or who founds it (--founder).")
     one = client.get("/v1/agent")["agent"]
     return founder_of(f"{one['node_id']}/{one['peer_id']}/{one['store_id']}")
 
@@ -64,50 +49,31 @@ def running_founder(agent: str | None, pool: PoolRef) -> RootRecord:
     help="The agent to ask for its identity: its URL or data directory. Default: P2POOL_AGENT, else"
     " this user's own agent.",
 )
-@key_options
-@config_option
-@dry_send_option
-@json_option
+@sender_options
 def start(
     pool_id: int | None,
     founder: RootRecord | None,
     agent: str | None,
-    key: str | None,
-    passphrase_file: str | None,
-    config: Path | None,
-    dry_run: bool,
-    as_json: bool,
+    sender: Sender,
 ) -> None:
     """Start a pool on the chain, and name the agent that founds it. It can be repeated.
 
     POOL is the pool's number; default: [pool] id of the configuration. --key is its creator's or
     its manager's.
     """
-    import trio
+    pool = sender.pool(pool_id)
+    root = founder or running_founder(agent, pool)
 
-    from p2pool.drivers.chain.writer import DryWriter
-    from p2pool.drivers.config.schema import load_chain, load_config
+    async def act(chain: "PoolContracts", writer: "Writer") -> Started:
+        return await start_pool(chain, writer, pool.pool_id, root)
 
-    path = config_path(config)
-    chain_config = load_chain(path)
-    number = load_config(path).pool.id if pool_id is None else pool_id
-    root = founder or running_founder(
-        agent, PoolRef(chain_config.id, chain_config.addresses.pool, number)
-    )
-    make_writer = writer_maker(key, passphrase_file, dry_run)
-
-    async def run() -> None:
-        chain = open_chain(chain_config)
-        writer = make_writer(chain)
-        done = await start_pool(chain, writer, number, root)
-        if done.replaced:
-            warn("The data URI had a root record that nobody can read; it is replaced.")
-        if isinstance(writer, DryWriter):
-            write_dry(writer.said, as_json)
-        else:
-            write_started(done, as_json)
-
-    trio.run(run)
+    done, said = sender.run(act)
+    if done.replaced:
+        warn("The data URI had a root record that nobody can read; it is replaced.")
+    if sender.dry_run:
+        write_dry(said, sender.as_json)
+    else:
+        write_started(done, sender.as_json)
 
 
 def write_started(done: Started, as_json: bool) -> None:

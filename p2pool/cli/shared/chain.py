@@ -5,24 +5,30 @@ else the file in the data directory). With `--dry-run` no passphrase is asked fo
 address is written in its key file, and nothing is signed.
 """
 
-from collections.abc import Callable
+import functools
+import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
+from p2pool.cli.shared.options import json_option, key_options
+from p2pool.cli.shared.output import write_dry, write_json
 from p2pool.cli.shared.signing import account_of
 from p2pool.cli.shared.types import UINT256
+from p2pool.client.agent import AgentClient
+from p2pool.client.discovery import find_agent
 from p2pool.model.errors import Misconfigured
+from p2pool.model.ids import PoolRef
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-
-if TYPE_CHECKING:
-    from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import DryWriter, KeyWriter
+    from p2pool.drivers.chain.writer import DryWriter, KeyWriter, Sent, Writer
     from p2pool.drivers.config.schema import ChainConfig
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 CONFIG_VARIABLE = "P2POOL_CONFIG"
@@ -86,16 +92,112 @@ def writer_maker(
     return lambda chain: KeyWriter(chain.rpc, account)
 
 
-def pool_number(path: Path, given: int | None) -> int:
-    """The pool that is meant: the one given, else that of the configuration."""
-    from p2pool.drivers.config.schema import load_config
-
-    return load_config(path).pool.id if given is None else given
-
-
 pool_option = click.option(
     "--pool",
     "pool_id",
     type=click.IntRange(0, UINT256),
     help="Default: [pool] id of the configuration.",
 )
+
+
+@attrs.frozen
+class Sender:
+    """Whose transactions a command sends, to which chain, and how it says so.
+
+    `chain_config` and `pool_number` read the configuration; `run` opens the key before anything is
+    asked of the chain.
+    """
+
+    path: Path
+    key: str | None
+    passphrase_file: str | None
+    dry_run: bool
+    as_json: bool
+
+    @functools.cached_property
+    def chain_config(self) -> "ChainConfig":
+        """`[chain]` of the configuration."""
+        from p2pool.drivers.config.schema import load_chain
+
+        return load_chain(self.path)
+
+    def pool(self, given: int | None) -> PoolRef:
+        """The pool that is meant: the one given, else that of the configuration."""
+        from p2pool.drivers.config.schema import load_config
+
+        chain = self.chain_config
+        number = load_config(self.path).pool.id if given is None else given
+        return PoolRef(chain.id, chain.addresses.pool, number)
+
+    def run(self, act: "Callable[[PoolContracts, Writer], Awaitable[T]]") -> tuple[T, list[str]]:
+        """What comes of it, and what would have been sent: nothing unless in a dry run."""
+        import trio
+
+        from p2pool.drivers.chain.writer import DryWriter
+
+        config = self.chain_config
+        make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run)
+
+        async def main() -> tuple[T, list[str]]:
+            chain = open_chain(config)
+            writer = make_writer(chain)
+            done = await act(chain, writer)
+            return done, writer.said if isinstance(writer, DryWriter) else []
+
+        return trio.run(main)
+
+    def send(
+        self,
+        act: "Callable[[PoolContracts, Writer], Awaitable[Sent]]",
+        told: dict[str, Any],
+        sentence: str,
+    ) -> None:
+        """One transaction, and what is said of it: `sentence` by its hash, or `told` as JSON."""
+        sent, said = self.run(act)
+        if self.dry_run:
+            write_dry(said, self.as_json)
+        elif self.as_json:
+            write_json({**told, "transaction": sent.transaction_hash})
+        else:
+            click.echo(f"{sentence} by {sent.transaction_hash}.")
+
+
+def sender_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`--key`, `--passphrase-file`, `--config`, `--dry-run` and `--json`, given together as one
+    `Sender`."""
+
+    @functools.wraps(command)
+    def with_sender(
+        *,
+        key: str | None,
+        passphrase_file: str | None,
+        config: Path | None,
+        dry_run: bool,
+        as_json: bool,
+        **given: Any,
+    ) -> None:
+        sender = Sender(
+            path=config_path(config),
+            key=key,
+            passphrase_file=passphrase_file,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+        command(sender=sender, **given)
+
+    return key_options(config_option(dry_send_option(json_option(with_sender))))
+
+
+def client_in(pool: PoolRef, agent: str | None, hint: str) -> AgentClient:
+    """A client of an agent of this pool; `Misconfigured` with this hint where it is in another."""
+    found = find_agent(agent, os.environ)
+    client = AgentClient(found.url, found.token)
+    theirs = client.pool_ref()
+    if theirs != pool:
+        raise Misconfigured(
+            f"The agent at {client.url} is in pool {theirs.pool_id} of 0x{theirs.contract.hex()} on"
+            f" chain {theirs.chain_id}, not in pool {pool.pool_id} of 0x{pool.contract.hex()} on"
+            f" chain {pool.chain_id}.",
+            hint=hint,
+        )
+    return client

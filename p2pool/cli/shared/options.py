@@ -52,9 +52,3 @@ def key_options(command: F) -> F:
         envvar="P2POOL_KEY",
         help="The key file of the account that signs. Default: P2POOL_KEY.",
     )(command)
-
-
-# --- what is signed -----------------------------------------------------------------------------
-
-
-# --- by name ------------------------------------------------------------------------------------

@@ -3,11 +3,15 @@
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
 from p2pool.cli.errors import say
+
+if TYPE_CHECKING:
+    from p2pool.drivers.config.schema import AgentConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -43,6 +47,24 @@ def data_directory(given: Path | None) -> Path:
     from p2pool.drivers.config.schema import default_directory
 
     return given.expanduser() if given else default_directory()
+
+
+def read_settings(data_dir: Path | None, config: Path | None) -> "tuple[Path, AgentConfig]":
+    """The data directory that is meant; and the configuration that is given, else the one there."""
+    from p2pool.drivers.config.schema import CONFIG_NAME, load_config
+
+    directory = data_directory(data_dir)
+    return directory, load_config(config.expanduser() if config else directory / CONFIG_NAME)
+
+
+def begin_logs(settings: "AgentConfig", level: str | None, form: str | None) -> "AgentConfig":
+    """Write logs as the configuration and the command line say; the configuration with both."""
+    from p2pool.drivers.logs import configure_logs
+
+    log = settings.log
+    log = attrs.evolve(log, level=level or log.level, format=form or log.format)
+    configure_logs(level=log.level, levels=log.levels, format=log.format)
+    return attrs.evolve(settings, log=log)
 
 
 Main = Callable[[Any], Awaitable[None]]

@@ -1,42 +1,85 @@
 """Requests that a command signs and has carried out, or only shows."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
+from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.shared.output import write_json
 from p2pool.client.agent import AgentClient, Answer
-from p2pool.model.access.requests import TaskRequest
+from p2pool.client.requests import request_for
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import Misconfigured, P2poolError
-from p2pool.model.ids import PoolRef
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 
-def show_request(pool: PoolRef, request: TaskRequest) -> None:
-    """What would be signed, as a wallet takes it."""
-    from p2pool.wire.typed_data import request_typed_data
+@attrs.frozen
+class Signer:
+    """Whom a command asks, and with whose key; in a dry run it shows what would be signed."""
 
-    write_json(plain(request_typed_data(pool, request)))
+    client: AgentClient
+    key: str | None
+    passphrase_file: str | None
+    dry_run: bool
+    as_json: bool
+
+    @property
+    def account(self) -> "LocalAccount":
+        """The account that signs, its passphrase read or asked for."""
+        return account_of(self.key, self.passphrase_file)
+
+    def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
+        """Sign a request and have it carried out, saying what is waited for. None: a dry run."""
+        pool = self.client.pool_ref()
+        request = request_for(pool, action, target, spec_json)
+        if self.dry_run:
+            from p2pool.wire.typed_data import request_typed_data
+
+            write_json(plain(request_typed_data(pool, request)))
+            return None
+        account = self.account
+        from p2pool.wire.typed_data import sign_request
+
+        told: set[str] = set()
+
+        def waiting(error: P2poolError) -> None:
+            if error.message not in told:
+                told.add(error.message)
+                click.echo(f"waiting: {error.message}", err=True)
+
+        return self.client.send(sign_request(pool, account, request), waiting=waiting)
 
 
-def send_request(
-    client: AgentClient, pool: PoolRef, request: TaskRequest, key: str | None, file: str | None
-) -> Answer:
-    """Sign a request and have it carried out, saying what is waited for."""
-    account = account_of(key, file)
-    from p2pool.wire.typed_data import sign_request
+def signer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`--key`, `--passphrase-file`, `--agent`, `--dry-run` and `--json`, given together as one
+    `Signer`."""
 
-    told: set[str] = set()
+    @functools.wraps(command)
+    def with_signer(
+        *context: click.Context,
+        client: AgentClient,
+        key: str | None,
+        passphrase_file: str | None,
+        dry_run: bool,
+        as_json: bool,
+        **given: Any,
+    ) -> None:
+        signer = Signer(
+            client=client,
+            key=key,
+            passphrase_file=passphrase_file,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+        command(*context, signer=signer, **given)
 
-    def waiting(error: P2poolError) -> None:
-        if error.message not in told:
-            told.add(error.message)
-            click.echo(f"waiting: {error.message}", err=True)
-
-    return client.send(sign_request(pool, account, request), waiting=waiting)
+    return key_options(agent_option(dry_run_option(json_option(with_signer))))
 
 
 def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":

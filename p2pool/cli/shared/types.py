@@ -6,14 +6,16 @@ processor.
 
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from p2pool.model.ids import ADDRESS_BYTES, Address
 
-if TYPE_CHECKING:
-    pass
+
+def in_uint256(context: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
+    """A number that the contracts can take, or wrong usage."""
+    return None if value is None else click.IntRange(0, UINT256).convert(value, parameter, context)
 
 
 class AddressType(click.ParamType[Address]):

@@ -114,11 +114,15 @@ def specification(given: dict[str, Any]) -> dict[str, Any]:
     return spec_file.merged(base, flags)
 
 
-_MOUNT_KEYS = {
-    "type": "kind", "kind": "kind", "target": "target", "dst": "target", "destination": "target",
-    "source": "source", "src": "source", "size": "size_bytes", "keep": "keep_s",
-    "readonly": "read_only", "ro": "read_only",
-}  # fmt: skip
+_MOUNT_WORDS = {
+    "kind": ("type", "kind"),
+    "target": ("target", "dst", "destination"),
+    "source": ("source", "src"),
+    "size_bytes": ("size",),
+    "keep_s": ("keep",),
+    "read_only": ("readonly", "ro"),
+}
+_MOUNT_KEYS = {word: key for key, words in _MOUNT_WORDS.items() for word in words}
 
 
 def _mount(text: str) -> dict[str, Any]:

@@ -12,21 +12,15 @@ import click
 
 from p2pool.cli.shared import types
 from p2pool.cli.shared.lookup import LIVING, find_task
-from p2pool.cli.shared.options import (
-    agent_option,
-    consistent_option,
-    dry_run_option,
-    json_option,
-    key_options,
-)
+from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import age, short, warn, write_json, write_pairs, write_table
-from p2pool.cli.shared.signing import send_request, show_request
+from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.task import flags
 from p2pool.cli.task.logs import logs
 from p2pool.cli.task.metrics import metrics
 from p2pool.cli.task.progress import Waiting, copies_text, pull_text
 from p2pool.client.agent import AgentClient, Answer
-from p2pool.client.requests import request_for
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import NotFound, Unavailable
 
 _POLL_S = 0.5
@@ -47,12 +41,9 @@ task.add_command(metrics)
 @flags.run_options
 @click.option("--wait", is_flag=True, help="Until all copies run, or the task has ended.")
 @click.option("--timeout", type=types.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
-@key_options
-@agent_option
-@dry_run_option
-@json_option
+@signer_options
 @click.pass_context
-def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
+def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
     """Run a task from flags, or from a file whose keys flags replace.
 
     \b
@@ -67,21 +58,17 @@ def run(context: click.Context, /, client: AgentClient, **given: Any) -> None:
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
     from p2pool.codec.spec.spec import spec_json
-    from p2pool.model.access.requests import Action
 
     text = spec_json(flags.specification(given))
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
-    pool = client.pool_ref()
-    request = request_for(pool, Action.SUBMIT, spec_json=text)
-    if given["dry_run"]:
-        show_request(pool, request)
+    accepted = signer.send(Action.SUBMIT, spec_json=text)
+    if accepted is None:
         return
-    accepted = send_request(client, pool, request, given["key"], given["passphrase_file"])
     one: Answer | None = None
     if given["wait"]:
-        one = _wait(client, accepted["task_id"], given["timeout"], _settled)
-    if given["as_json"]:
+        one = _wait(signer.client, accepted["task_id"], given["timeout"], _settled)
+    if signer.as_json:
         write_json(accepted if one is None else one)
     else:
         click.echo(accepted["task_id"])
@@ -218,33 +205,16 @@ def _reason(copy: Answer) -> str:
 @click.argument("name", metavar="TASK")
 @click.option("--wait", is_flag=True, help="Until nothing of it runs.")
 @click.option("--timeout", type=types.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
-@key_options
-@agent_option
-@dry_run_option
-@json_option
-def stop(
-    name: str,
-    wait: bool,
-    timeout: int,
-    key: str | None,
-    passphrase_file: str | None,
-    client: AgentClient,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+@signer_options
+def stop(name: str, wait: bool, timeout: int, signer: Signer) -> None:
     """Stop a task. TASK is its id, the beginning of it, or its name."""
-    from p2pool.model.access.requests import Action
-
-    one = find_task(client, name)
-    pool = client.pool_ref()
-    request = request_for(pool, Action.STOP, one["task_id"])
-    if dry_run:
-        show_request(pool, request)
+    one = find_task(signer.client, name)
+    answer = signer.send(Action.STOP, one["task_id"])
+    if answer is None:
         return
-    answer = send_request(client, pool, request, key, passphrase_file)
     if wait:
-        answer = _wait(client, one["task_id"], timeout, _ended)
-    if as_json:
+        answer = _wait(signer.client, one["task_id"], timeout, _ended)
+    if signer.as_json:
         write_json(answer)
     else:
         click.echo(f"{one['name']} {'has stopped' if wait else 'is being stopped'}.")

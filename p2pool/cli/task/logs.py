@@ -18,9 +18,8 @@ import attrs
 import click
 
 from p2pool.cli.shared.lookup import find_task
-from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.shared.output import write_json
-from p2pool.cli.shared.signing import account_of, plain
+from p2pool.cli.shared.signing import Signer, plain, signer_options
 from p2pool.cli.shared.types import Span
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.client.requests import grant_for
@@ -50,39 +49,32 @@ class _Piece:
 @click.option("-n", "--tail", type=click.IntRange(0, limits.LOG_TAIL_MAX_LINES), help="Last lines.")
 @click.option("--since", type=Span(), help="Only lines of the last TIME, such as 10m.")
 @click.option("-t", "--timestamps", is_flag=True, help="When each line was written.")
-@key_options
-@agent_option
-@dry_run_option
-@json_option
+@signer_options
 def logs(
     name: str,
     follow: bool,
     tail: int | None,
     since: int | None,
     timestamps: bool,
-    key: str | None,
-    passphrase_file: str | None,
-    client: AgentClient,
-    dry_run: bool,
-    as_json: bool,
+    signer: Signer,
 ) -> None:
     """Write the log of a task, or of one copy: TASK.0. With --json, one object a line."""
-    one, copies = _copies(client, name)
-    pool = client.pool_ref()
+    one, copies = _copies(signer.client, name)
+    pool = signer.client.pool_ref()
     grant = grant_for(pool, one["task_id"])
     from p2pool.wire import typed_data
 
-    if dry_run:
+    if signer.dry_run:
         write_json(plain(typed_data.grant_typed_data(pool, grant)))
         return
-    signed = typed_data.sign_grant(pool, account_of(key, passphrase_file), grant)
+    signed = typed_data.sign_grant(pool, signer.account, grant)
     options = LogOptions(
         follow=follow,
         tail_lines=-1 if tail is None else tail,
         since_ms=0 if since is None else time.time_ns() // 1_000_000 - since * 1000,
     )
-    writer = _Writer(len(copies) > 1, timestamps, as_json)
-    _read_all(client, copies, signed, options, writer)
+    writer = _Writer(len(copies) > 1, timestamps, signer.as_json)
+    _read_all(signer.client, copies, signed, options, writer)
 
 
 def _copies(client: AgentClient, name: str) -> tuple[Answer, list[Answer]]:

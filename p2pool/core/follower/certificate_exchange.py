@@ -16,7 +16,6 @@ Source: design, sections 5 and 7.
 
 import attrs
 
-from p2pool.codec.certificates import Opened
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.follower.leader_proof import leader_proof
@@ -29,6 +28,7 @@ from p2pool.model.log.raft import majority
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.timing import Now
+from p2pool.proofs.certificates import Opened
 
 
 def ask_proof(context: Context, peer_key: PeerKey, now: Now) -> None:

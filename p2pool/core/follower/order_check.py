@@ -9,7 +9,6 @@ Source: design, sections 7 and 9.
 
 import attrs
 
-from p2pool.codec.certificates import Opened, check_fresh
 from p2pool.codec.digests import task_id
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import ask_proof
@@ -20,6 +19,7 @@ from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages.work import Desired, Order
 from p2pool.model.timing import Now
+from p2pool.proofs.certificates import Opened, check_fresh
 
 
 @attrs.define

@@ -17,11 +17,11 @@ outsiders check what they are given. Source: design, section 7.
 
 import attrs
 
-from p2pool.codec.certificates import quorum_of
 from p2pool.model import limits
 from p2pool.model.log.certificates import CommitteeChain, Link
 from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Voter
+from p2pool.proofs.certificates import quorum_of
 
 
 def extended(

@@ -13,15 +13,6 @@ from collections.abc import Sequence
 
 import attrs
 
-from p2pool.codec.certificates import (
-    Opened,
-    check_fresh,
-    committee_named,
-    leader_certificate,
-    link_signers,
-    quorum_of,
-    votes_for,
-)
 from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import NotForUs, Refusal, Stale
@@ -30,6 +21,14 @@ from p2pool.model.log.certificates import CommitteeChain, LeaderCertificate
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
+from p2pool.proofs.certificates import (
+    Opened,
+    check_fresh,
+    committee_named,
+    leader_certificate,
+    votes_for,
+)
+from p2pool.proofs.committee_walk import walk_links
 
 
 class UnknownCommittee(NotForUs):
@@ -137,16 +136,8 @@ class LeaderCertificates:
         start = max((n for n, group in enumerate(groups) if group in known), default=None)
         if start is None:
             raise UnknownCommittee("It shows no committee that is known here.")
-        before = groups[start]
-        for link, signed in zip(theirs.links[start:], opened[start:], strict=True):
-            signers = link_signers(signed, link, before, log_id)
-            if len(signers) < quorum_of(before):
-                raise UnknownCommittee(
-                    f"The committee's change at {link.index} is signed by {len(signers)} of "
-                    f"{len(before)} voters before it; {quorum_of(before)} are needed."
-                )
-            before = link.voters
-            self.prove(before)
+        for voters in walk_links(theirs, start, opened[start:], log_id):
+            self.prove(voters)
 
     def prove(self, voters: tuple[Voter, ...]) -> None:
         """A committee that is known from now on, although the log here does not show it yet."""

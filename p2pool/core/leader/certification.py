@@ -17,12 +17,6 @@ from collections.abc import Callable
 
 import attrs
 
-from p2pool.codec.certificates import (
-    leader_certificate,
-    link_signers,
-    quorum_of,
-    said_by,
-)
 from p2pool.codec.digests import committee_hash
 from p2pool.codec.entries import Record
 from p2pool.core.context import Context
@@ -37,6 +31,12 @@ from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
+from p2pool.proofs.certificates import (
+    leader_certificate,
+    link_signers,
+    quorum_of,
+    said_by,
+)
 
 Propose = Callable[[Record, Now], int]
 POINTS_KEPT = 4

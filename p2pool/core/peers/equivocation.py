@@ -19,7 +19,6 @@ from collections.abc import Iterable
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
-from p2pool.codec.certificates import Opened, equivocation, stance
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
@@ -32,6 +31,7 @@ from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.registry import Verified
 from p2pool.model.ports.store import Delete, Put
 from p2pool.model.timing import Now
+from p2pool.proofs.certificates import Opened, equivocation, stance
 
 EVIDENCE_TABLE = "evidence"
 Name = tuple[Digest, int, StoreId]

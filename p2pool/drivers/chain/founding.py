@@ -69,6 +69,11 @@ def check_may_start(info: "PoolInfo", account: Address) -> None:
         raise Conflict(
             f"Pool {info.pool_id} has ended.", hint="Create another: p2pool pool create."
         )
+    check_keeper(info, account)
+
+
+def check_keeper(info: "PoolInfo", account: Address) -> None:
+    """`NotAllowed` for who is neither the pool's creator nor its manager."""
     if account not in (info.creator, info.manager):
         raise NotAllowed(
             f"0x{account.hex()} is neither the creator (0x{info.creator.hex()}) nor the manager"

@@ -125,13 +125,17 @@ class Joining:
     def _for_provider(self, node: NodeInfo | None) -> JoinStep:
         if node is None:
             return JoinStep(
-                "registered", Progress.WAITING, "the node is not registered",
+                "registered",
+                Progress.WAITING,
+                "the node is not registered",
                 "its provider: run `p2pool agent run --provider-key FILE` once",
-            )  # fmt: skip
+            )
         return JoinStep(
-            "joined", Progress.WAITING, "the node is in no pool",
+            "joined",
+            Progress.WAITING,
+            "the node is in no pool",
             f"its provider {text_of(node.provider)}",
-        )  # fmt: skip
+        )
 
     async def _register(self, writer: Writer) -> JoinStep:
         """Provider and node; one transaction a call."""
@@ -142,9 +146,11 @@ class Joining:
             return await self._stake(writer, registered, max(0, missing_wei))
         if not await chain.whitelisted(provider):
             return JoinStep(
-                "whitelisted", Progress.WAITING,
-                f"the provider {text_of(provider)} is not whitelisted", "the validator",
-            )  # fmt: skip
+                "whitelisted",
+                Progress.WAITING,
+                f"the provider {text_of(provider)} is not whitelisted",
+                "the validator",
+            )
         sent = await chain.add_compute_node(writer, self.node, self.units)
         return JoinStep("node registered", Progress.DOING, sent.transaction_hash)
 
@@ -161,14 +167,18 @@ class Joining:
     async def _enter(self, writer: Writer, pool: PoolInfo) -> JoinStep:
         if pool.status is PoolStatus.PENDING:
             return JoinStep(
-                "pool started", Progress.WAITING, "the pool is not active",
+                "pool started",
+                Progress.WAITING,
+                "the pool is not active",
                 f"its creator {text_of(pool.creator)}",
-            )  # fmt: skip
+            )
         if not await self.chain.whitelisted(writer.address):
             return JoinStep(
-                "whitelisted", Progress.WAITING, "the provider was taken off the whitelist",
+                "whitelisted",
+                Progress.WAITING,
+                "the provider was taken off the whitelist",
                 "the validator",
-            )  # fmt: skip
+            )
         invite = await self.find_invite()
         if invite is None:
             return self._uninvited(pool, f"no invite for {text_of(self.node_id)} is known")
@@ -185,9 +195,11 @@ class Joining:
 
     def _uninvited(self, pool: PoolInfo, why: str) -> JoinStep:
         return JoinStep(
-            "invited", Progress.WAITING, why,
+            "invited",
+            Progress.WAITING,
+            why,
             f"the manager {text_of(pool.manager)}: `p2pool pool invite {text_of(self.node_id)}`",
-        )  # fmt: skip
+        )
 
     async def _good(self, invite: Invite, pool: PoolInfo) -> bool:
         """Whether an invite is worth a transaction: for us, not past, and by the manager."""

@@ -86,8 +86,8 @@ def address_check(listen: tuple[str, ...], announce: tuple[str, ...], observed: 
                 verdict=Verdict.WARN,
                 found=found,
                 needed=f"others dial {observed}",
-                todo="Behind a router? Forward the port and set "
-                f'[network] announce = ["/ip4/{observed}/tcp/<port>"].',
+                todo="Behind a router? Forward the port and set [network] announce ="
+                f' ["/ip4/{observed}/tcp/<port>"].',
             )
         return Check(Group.NETWORK, "address", Verdict.PASS, found)
     return Check(
@@ -96,8 +96,8 @@ def address_check(listen: tuple[str, ...], announce: tuple[str, ...], observed: 
         verdict=Verdict.WARN,
         found=found,
         needed="an address that others can dial",
-        todo="All of these are private: members elsewhere reach this machine only while it keeps "
-        "its own connections. Forward the port, and say it in [network] announce.",
+        todo="All of these are private: members elsewhere reach this machine only while it keeps"
+        " its own connections. Forward the port, and say it in [network] announce.",
     )
 
 

@@ -106,9 +106,11 @@ def _load(handle: Any, xid: int) -> GpuLoad:
     """How it is now; what it does not tell is 0."""
     rates = tried(pynvml.nvmlDeviceGetUtilizationRates, handle)
     errors = tried(
-        pynvml.nvmlDeviceGetTotalEccErrors, handle,
-        pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC,
-    )  # fmt: skip
+        pynvml.nvmlDeviceGetTotalEccErrors,
+        handle,
+        pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+        pynvml.NVML_VOLATILE_ECC,
+    )
     celsius = tried(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
     running = tried(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
     return GpuLoad(

@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pool.drivers.redaction import register_secret
+from p2pool.model.data_dir import API_TOKEN_FILE
 from p2pool.model.errors import BadKey, Conflict, Misconfigured, P2poolError
 from p2pool.model.ids import ADDRESS_BYTES, PEER_KEY_BYTES, Address, PeerKey
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-NODE_KEY_NAME = "node.json"
 PEER_SEED_NAME = "peer.key"
-TOKEN_NAME = "api.token"
 PASSPHRASE_VARIABLE = "P2POOL_PASSPHRASE"
 PASSPHRASE_FILE_VARIABLE = "P2POOL_PASSPHRASE_FILE"
 PASSPHRASE_FILE_MAX_BYTES = 4096
@@ -231,13 +230,9 @@ def peer_key_of(seed: bytes) -> PeerKey:
 def load_or_make_token(directory: Path) -> str:
     """The API's bearer token, made if there is none yet: 43 characters. Raises BadKey."""
     made = secrets.token_urlsafe(32).encode() + b"\n"
-    return _checked_token(directory / TOKEN_NAME, _load_or_make(directory / TOKEN_NAME, made))
-
-
-def read_token(directory: Path) -> str:
-    """The token of an agent's directory. Raises BadKey when there is none, or it is not ours."""
-    path = directory / TOKEN_NAME
-    return _checked_token(path, _read(path, 4096, "token file"))
+    return _checked_token(
+        directory / API_TOKEN_FILE, _load_or_make(directory / API_TOKEN_FILE, made)
+    )
 
 
 def _checked_token(path: Path, data: bytes) -> str:

@@ -70,14 +70,14 @@ def test_unknown_is_not_ended(
     if tasks is not None:
         known = {name: SimpleNamespace(finished=done) for name, done in tasks.items()}
         state = SimpleNamespace(tasks=known)
-    assert tidy(FakeLoop(state)).over(TASK, used_at_ms) is over
+    assert tidy(FakeLoop(state)).has_ended(TASK, used_at_ms) is over
 
 
 def test_what_runs_here_has_not_ended() -> None:
     """Whatever the state says of its task."""
     state = SimpleNamespace(tasks={TASK: SimpleNamespace(finished=True)})
     running = item(AllocationState.RUNNING, None)
-    assert not tidy(FakeLoop(state, running)).over(TASK, LONG_AGO_MS)
+    assert not tidy(FakeLoop(state, running)).has_ended(TASK, LONG_AGO_MS)
 
 
 async def test_only_what_runs_and_has_a_quota_is_looked_at() -> None:

@@ -79,13 +79,13 @@ async def test_a_listing_from_before_a_removal_does_not_bring_it_back(tmp_path: 
     """Else it would be taken for a container that nobody knows, and told as ended once more."""
     runtime, inbox = SlowLister(ENDED), Inbox()
     metrics = Metrics(lambda: 0, lambda: 0)
-    work = ContainerExecutor(runtime, inbox, TaskMetrics(tmp_path), metrics)  # type: ignore[arg-type]
+    executor = ContainerExecutor(runtime, inbox, TaskMetrics(tmp_path), metrics)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(work.run)
+        nursery.start_soon(executor.run)
         await trio.testing.wait_all_tasks_blocked()
-        work.do(ev.ListContainers())
+        executor.list_containers(ev.ListContainers())
         await runtime.asked.wait()
-        work.do(ev.RemoveContainer(COPY, 1))
+        executor.remove_container(ev.RemoveContainer(COPY, 1))
         await trio.testing.wait_all_tasks_blocked()
         runtime.let.set()
         await trio.testing.wait_all_tasks_blocked()
@@ -99,15 +99,15 @@ async def test_a_listing_from_before_a_start_leaves_it_its_socket(tmp_path: Path
     knows, takes it away."""
     runtime, inbox = SlowLister(), Inbox()
     sockets = TaskMetrics(tmp_path)
-    work = ContainerExecutor(runtime, inbox, sockets, Metrics(lambda: 0, lambda: 0))  # type: ignore[arg-type]
+    executor = ContainerExecutor(runtime, inbox, sockets, Metrics(lambda: 0, lambda: 0))  # type: ignore[arg-type]
     plan = ContainerPlan(COPY, 1, Token(1, 1, 1), TaskSpec("t", "i"), Digest(b"h" * 32))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sockets.run)
-        nursery.start_soon(work.run)
+        nursery.start_soon(executor.run)
         await trio.testing.wait_all_tasks_blocked()
-        work.do(ev.ListContainers())
+        executor.list_containers(ev.ListContainers())
         await runtime.asked.wait()
-        work.do(ev.StartContainer(plan))
+        executor.start_container(ev.StartContainer(plan))
         await trio.testing.wait_all_tasks_blocked()
         runtime.let.set()
         await trio.testing.wait_all_tasks_blocked()
@@ -116,7 +116,7 @@ async def test_a_listing_from_before_a_start_leaves_it_its_socket(tmp_path: Path
         with trio.fail_after(10):
             while not (mounted / SOCKET_NAME).exists():  # It is made in a thread.
                 await trio.lowlevel.checkpoint()
-        work.do(ev.ListContainers())
+        executor.list_containers(ev.ListContainers())
         await trio.testing.wait_all_tasks_blocked()
         assert not mounted.exists()
         nursery.cancel_scope.cancel()

@@ -76,9 +76,13 @@ def _in_thread(
     with engine_errors():
         client = runtime.client()
         host = client.create_host_config(
-            cap_drop=["ALL"], security_opt=["no-new-privileges:true"], mem_limit=256 * 2**20,
-            pids_limit=64, network_mode="none", device_requests=[request] if request else None,
-        )  # fmt: skip
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges:true"],
+            mem_limit=256 * 2**20,
+            pids_limit=64,
+            network_mode="none",
+            device_requests=[request] if request else None,
+        )
         try:
             client.create_container(
                 image, command, name=name, labels={LABEL: "1"}, host_config=host, entrypoint=[]

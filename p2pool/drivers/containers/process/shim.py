@@ -37,9 +37,8 @@ from p2pool.drivers.containers.process.procfs import (
     send,
 )
 
-PLAN, RUN, EXIT, RESERVE, LINES, FILES = (
-    "plan.json", "run.json", "exit.json", "exit.reserved", "lines", "files",
-)  # fmt: skip
+PLAN, RUN, LINES, FILES = "plan.json", "run.json", "lines", "files"
+EXIT, RESERVE = "exit.json", "exit.reserved"
 RESERVE_BYTES = 4096
 READ_BYTES = 64 * 1024
 SAMPLE_S = 1.0

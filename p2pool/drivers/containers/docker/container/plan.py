@@ -106,9 +106,13 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
     if plan.metrics_directory:
         # Read-only: a task may write to the socket in it, and make nothing beside it.
         host["Mounts"].append(
-            {"Type": "bind", "Source": plan.metrics_directory, "Target": METRICS_TARGET,
-             "ReadOnly": True}
-        )  # fmt: skip
+            {
+                "Type": "bind",
+                "Source": plan.metrics_directory,
+                "Target": METRICS_TARGET,
+                "ReadOnly": True,
+            }
+        )
     if plan.gpus:
         host["DeviceRequests"] = [gpu_request(support, prepared.gpus, plan.gpus)]
     return host

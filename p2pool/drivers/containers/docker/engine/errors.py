@@ -29,9 +29,14 @@ from p2pool.model.errors import (
 START_HINT = "Is it running? systemctl start docker; is this user in the group docker?"
 
 ENGINE_FAULTS = (
-    "device or resource busy", "transport is closing", "containerd.sock", "context canceled",
-    "deadline exceeded", "resource temporarily unavailable", "too many open files",
-)  # fmt: skip
+    "device or resource busy",
+    "transport is closing",
+    "containerd.sock",
+    "context canceled",
+    "deadline exceeded",
+    "resource temporarily unavailable",
+    "too many open files",
+)
 """What may pass by itself, also where it is said in the words of a refused specification."""
 SPEC_FAULTS = (
     "OCI runtime create failed",
@@ -47,18 +52,33 @@ SPEC_FAULTS = (
     "invalid",
 )
 WRONG_PLATFORM = (
-    "no matching manifest for", "does not match the specified platform",
-    "cannot be used on this platform", "no match for platform",
-)  # fmt: skip
+    "no matching manifest for",
+    "does not match the specified platform",
+    "cannot be used on this platform",
+    "no match for platform",
+)
 NO_LOGIN = (
-    "no basic auth credentials", "unauthorized", "authentication required", "401 Unauthorized",
-    "pull access denied", "denied: requested access", "403 Forbidden", "incorrect username",
-)  # fmt: skip
+    "no basic auth credentials",
+    "unauthorized",
+    "authentication required",
+    "401 Unauthorized",
+    "pull access denied",
+    "denied: requested access",
+    "403 Forbidden",
+    "incorrect username",
+)
 NO_IMAGE = ("manifest unknown", "name unknown", "not found", "No such image", "NAME_UNKNOWN")
 AWAY = (
-    "connection refused", "no such host", "i/o timeout", "deadline exceeded", "timeout",
-    "network is unreachable", "no route to host", "connection reset", "EOF",
-)  # fmt: skip
+    "connection refused",
+    "no such host",
+    "i/o timeout",
+    "deadline exceeded",
+    "timeout",
+    "network is unreachable",
+    "no route to host",
+    "connection reset",
+    "EOF",
+)
 
 
 @contextmanager

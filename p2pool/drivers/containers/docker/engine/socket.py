@@ -76,12 +76,14 @@ class _Adapter(UnixHTTPAdapter):  # type: ignore[misc]
 
 def make_client(timeout_s: float, **options: Any) -> Any:
     """The SDK's client, in the version that the engine speaks: asks it for that."""
-    client = docker.APIClient(version=docker.constants.MINIMUM_DOCKER_API_VERSION,
-                              timeout=timeout_s, **options)  # fmt: skip
+    client = docker.APIClient(
+        version=docker.constants.MINIMUM_DOCKER_API_VERSION, timeout=timeout_s, **options
+    )
     usual = getattr(client, "_custom_adapter", None)  # One over TCP has none.
     if isinstance(usual, UnixHTTPAdapter):
-        own = _Adapter(f"http+unix://{usual.socket_path}", timeout_s,
-                       max_pool_size=usual.max_pool_size)  # fmt: skip
+        own = _Adapter(
+            f"http+unix://{usual.socket_path}", timeout_s, max_pool_size=usual.max_pool_size
+        )
         client._custom_adapter = own
         client.mount("http+docker://", own)
     client._version = client._retrieve_server_version()

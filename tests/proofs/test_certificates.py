@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec import certificates as c
 from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
 from p2pool.model.ids import Address, Digest, PoolRef
 from p2pool.model.log.certificates import Link
 from p2pool.model.messages.registry import Verified
+from p2pool.proofs import certificates as c
 from tests.wire.committee import LOG, MEMBERS, STATE, A, B, C, D, Member, change, vote, voters, word
 from tests.wire.samples import NOW_MS
 

@@ -24,8 +24,8 @@ import trio
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from p2pool.dev.engine import import_busybox
-from p2pool.dev.fetch.command import Say
+from p2pool.dev.engine.engine import import_busybox
+from p2pool.dev.narrator import Say
 from p2pool.drivers.containers.docker.engine.client import DEFAULT_URL, LOCAL
 from p2pool.drivers.containers.docker.probe import probe_container
 from p2pool.drivers.containers.docker.runtime import DockerRuntime

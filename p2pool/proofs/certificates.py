@@ -126,8 +126,8 @@ def link_signers(
     opened: Opened, link: Link, previous: Sequence[Voter], log_id: Digest
 ) -> tuple[Voter, ...]:
     """The previous voters that signed a link; a refusal where a signature is not what it says."""
-    wanted = (log_id, link.index, link.term, committee_hash(tuple(previous)),
-              committee_hash(link.voters))  # fmt: skip
+    hashes = committee_hash(tuple(previous)), committee_hash(link.voters)
+    wanted = (log_id, link.index, link.term, *hashes)
     signers: list[Voter] = []
     for verified in _signers(opened, ConfigurationSigned, previous, log_id):
         m = verified.message

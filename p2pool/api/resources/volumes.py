@@ -1,30 +1,62 @@
-"""Routes for the owner of the machine: its volumes, and what its container engine can do.
+"""Volumes of the machine, for its owner: what tasks keep here, measured, exported, deleted.
 
-They answer for this machine alone, to who holds the agent's token, and are never forwarded. A
+The routes answer for this machine alone, to who holds the agent's token, and are never forwarded. A
 volume is named by a query, as its name has slashes.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
+import attrs
 from litestar import delete, get
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery
 from litestar.types import ASGIApp
 
-from p2pool.api import diskanswers as answers
 from p2pool.api.http.streams import StreamAnswer, Streams
-from p2pool.model.ports.agent import AgentPort
-from p2pool.model.ports.volumes import Volume
+from p2pool.api.resources.context import port_of
+from p2pool.model.ports import volumes as ports
+
+# --- answers ------------------------------------------------------------------------------------
 
 
-def _port(state: State) -> AgentPort:
-    return cast(AgentPort, state.port)
+@attrs.frozen
+class Volume:
+    """A directory that tasks keep data in, on this machine; times are 0 for never."""
+
+    id: str
+    kind: str
+    name: str
+    allocation: str | None
+    used_bytes: int
+    quota_bytes: int
+    keep_s: int
+    made_at_ms: int
+    used_at_ms: int
+    ended_at_ms: int
+    in_use: bool
 
 
-def _volume(seen: Volume) -> answers.Volume:
-    return answers.Volume(
+@attrs.frozen
+class VolumesAnswer:
+    """Answer of `/v1/volumes`: of this machine alone, so that no view stands behind it."""
+
+    volumes: tuple[Volume, ...]
+
+
+@attrs.frozen
+class Removed:
+    """It is gone."""
+
+    id: str
+
+
+# --- from a volume to its answer ----------------------------------------------------------------
+
+
+def _volume(seen: ports.Volume) -> Volume:
+    return Volume(
         id=seen.id,
         kind=seen.kind.value,
         name=seen.name,
@@ -39,18 +71,21 @@ def _volume(seen: Volume) -> answers.Volume:
     )
 
 
+# --- routes -------------------------------------------------------------------------------------
+
+
 @get("/v1/volumes", summary="What tasks keep on this agent's machine, measured")
-async def volumes(state: State) -> answers.VolumesAnswer:
+async def volumes(state: State) -> VolumesAnswer:
     """All volumes of this machine."""
-    found = await _port(state).volumes.list()
-    return answers.VolumesAnswer(tuple(_volume(one) for one in found))
+    found = await port_of(state).volumes.list()
+    return VolumesAnswer(tuple(_volume(one) for one in found))
 
 
 @delete("/v1/volumes", status_code=200, summary="Delete a volume of this machine: `?id=`")
-async def remove(state: State, id: FromQuery[str]) -> answers.Removed:
+async def remove(state: State, id: FromQuery[str]) -> Removed:
     """Delete one volume; 409 while a container uses it."""
-    await _port(state).volumes.remove(id)
-    return answers.Removed(id)
+    await port_of(state).volumes.remove(id)
+    return Removed(id)
 
 
 @get(
@@ -60,7 +95,7 @@ async def remove(state: State, id: FromQuery[str]) -> answers.Removed:
 )
 async def export(state: State, id: FromQuery[str]) -> ASGIApp:
     """An archive that breaks off is none: the connection ends before its end."""
-    pieces = _pieces(_port(state).volumes.export(id))
+    pieces = _pieces(port_of(state).volumes.export(id))
     return StreamAnswer(
         cast(Streams, state.streams), pieces, "application/x-tar", ping=None, failed=None
     )
@@ -69,24 +104,3 @@ async def export(state: State, id: FromQuery[str]) -> ASGIApp:
 async def _pieces(found: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     async for piece in found:
         yield piece
-
-
-@get("/v1/runtime", summary="What runs containers on this machine, and what it cannot do")
-async def runtime(state: State) -> answers.Runtime:
-    """The container engine's own word; 503 while it does not answer."""
-    info = await _port(state).runtime_info()
-    return answers.Runtime(
-        kind=info.kind.value,
-        version=info.version,
-        api_version=info.api_version,
-        gpu_support=info.gpu_support,
-        operating_system=info.operating_system,
-        architecture=info.architecture,
-        storage_driver=info.storage_driver,
-        cgroup_version=info.cgroup_version,
-        warnings=info.warnings,
-        unsupported=tuple(answers.Lack(one.feature, one.reason) for one in info.unsupported),
-    )
-
-
-ALL = (volumes, remove, export, runtime)

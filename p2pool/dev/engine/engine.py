@@ -1,9 +1,9 @@
 """A Docker Engine: the one that is there, or a private one for tests, ended by its process id.
 
 A private engine has a directory of its own for everything (images, containers, sockets, settings),
-and a network, a process table and a mount table of its own (`dev.namespaces`), so that it neither
-sees nor disturbs another one on this machine: their bridges are both called docker0. It is reached
-by its socket; what it reaches by TCP, such as a registry, has to be inside:
+and a network, a process table and a mount table of its own (`dev.engine.namespaces`), so that it
+neither sees nor disturbs another one on this machine: their bridges are both called docker0. It is
+reached by its socket; what it reaches by TCP, such as a registry, has to be inside:
 
     with engine.namespaces.entered():
         server = socket.create_server(("127.0.0.1", 0))
@@ -28,7 +28,7 @@ import docker
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from p2pool.dev.namespaces import HIDDEN, Namespaces
+from p2pool.dev.engine.namespaces import HIDDEN, Namespaces
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 
 START_DEADLINE_S = 60.0
@@ -174,13 +174,14 @@ def _spawn(
         return subprocess.Popen(
             [
                 *namespaces.mounts,
-                "dockerd", "--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec",
-                "--pidfile", f"{directory}/pid", "-H", url,
+                *("dockerd", "--data-root", f"{directory}/data", "-H", url),
+                *("--exec-root", f"{directory}/exec", "--pidfile", f"{directory}/pid"),
                 # The machine's own engine has its settings in the usual place.
-                "--config-file", f"{directory}/{SETTINGS}",
+                *("--config-file", f"{directory}/{SETTINGS}"),
                 # systemd, asked for a cgroup, would take a process id of inside for one of its own.
-                "--exec-opt", "native.cgroupdriver=cgroupfs",
-                "--cgroup-parent", f"/{_cgroup(directory)}", *arguments,
+                *("--exec-opt", "native.cgroupdriver=cgroupfs"),
+                *("--cgroup-parent", f"/{_cgroup(directory)}"),
+                *arguments,
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -192,7 +193,7 @@ def _spawn(
                 # A containerd that answers late is made to write its stacks down there.
                 "TMPDIR": str(directory),
             },
-        )  # fmt: skip
+        )
 
 
 def _wait_answering(engine: Engine) -> None:

@@ -11,13 +11,14 @@ thread waits for it.
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import trio
 
+from p2pool.dev.narrator import Say
 from p2pool.dev.places import MB
 
 STALL_S = 45.0
@@ -25,8 +26,6 @@ DEADLINE_S = 1800.0
 GRACE_S = 2.0
 LOOK_S = 1.0
 TOLD_EVERY_S = 5.0
-
-Say = Callable[[str], None]
 
 
 @attrs.frozen

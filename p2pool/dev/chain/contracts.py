@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 from eth_abi.abi import encode as abi_encode
 
-from p2pool.dev.anvil import DEV_CHAIN_ID
+from p2pool.dev.chain.anvil import DEV_CHAIN_ID
 from p2pool.drivers.chain.abi import artifact, function
 from p2pool.drivers.chain.addresses import Addresses, text_of
 from p2pool.drivers.chain.contracts import PoolContracts

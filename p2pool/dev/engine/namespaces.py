@@ -67,12 +67,15 @@ class Namespaces:
                 )
         process = subprocess.Popen(
             [
-                "unshare", "--net", "--pid", "--mount", "--propagation", "slave", "--mount-proc",
-                "--fork", "--kill-child", "--", "sh", "-ec", SETUP,
+                *("unshare", "--net", "--pid", "--mount", "--propagation", "slave"),
+                *("--mount-proc", "--fork", "--kill-child", "--", "sh", "-ec", SETUP),
             ],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            cwd="/", start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            start_new_session=True,
+        )
         try:
             _wait_echo(process)
             (holder,) = psutil.Process(process.pid).children()

@@ -17,8 +17,8 @@ from pathlib import Path
 import attrs
 import trio
 
-from p2pool.dev.fetch.anvil import find_anvil
-from p2pool.dev.fetch.command import Say
+from p2pool.dev.chain.fetch.anvil import find_anvil
+from p2pool.dev.narrator import Say
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.model.errors import ChainUnavailable, P2poolError, PortTaken
 

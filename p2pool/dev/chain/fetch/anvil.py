@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from p2pool.dev.fetch.command import Say, run_command
-from p2pool.dev.fetch.npm import install, no_space, npm_command
+from p2pool.dev.chain.fetch.command import run_command
+from p2pool.dev.chain.fetch.npm import install, no_space, npm_command
+from p2pool.dev.narrator import Say
 from p2pool.dev.places import free_bytes, user_cache
 from p2pool.model.errors import Misconfigured, Unavailable
 

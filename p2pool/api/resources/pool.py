@@ -1,0 +1,268 @@
+"""The pool as a whole: its roster, its committee, the logs that are held, what happens."""
+
+from collections import Counter
+from typing import cast
+
+import attrs
+import trio
+from litestar import get
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromQuery
+from litestar.types import ASGIApp
+
+from p2pool.api.http.streams import Streams, event_answer
+from p2pool.api.resources.context import (
+    ASK_SLACK_S,
+    AnyRequest,
+    Meta,
+    meta_of,
+    node_text,
+    peer_text,
+    port_of,
+    view_of,
+    word,
+)
+from p2pool.codec.json.held_logs import HeldLog, held_log
+from p2pool.codec.json.hex import address_text
+from p2pool.model import limits
+from p2pool.model.errors import Malformed, Unavailable
+from p2pool.model.log.raft import Voter, majority
+from p2pool.model.ports.view import NodeView, View
+from p2pool.model.states import Membership, Reachability
+
+OUTSIDE = (Membership.APPLICANT, Membership.INVITED, Membership.LEFT)
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Pool:
+    """The pool: its name on the chain, who runs it, what it has."""
+
+    chain_id: int
+    contract: str
+    pool_id: int
+    name: str
+    status: str
+    domain_id: int
+    creator: str | None
+    manager: str | None
+    requirements: str
+    members: int
+    nodes_healthy: int
+    nodes_eligible: int
+    gpus: int
+    gpus_free: int
+    tasks: dict[str, int]
+    settings: dict[str, str]
+    leader: str | None
+
+
+@attrs.frozen
+class PoolAnswer:
+    """Answer of `/v1/pool`."""
+
+    meta: Meta
+    pool: Pool
+
+
+@attrs.frozen
+class Member:
+    """A node of the roster."""
+
+    node_id: str
+    provider: str
+    eligible: bool
+    reason: str
+
+
+@attrs.frozen
+class Roster:
+    """Who belongs, read at one block of the chain; `final_block` is the newest final one."""
+
+    block_number: int
+    block_hash: str
+    block_time_ms: int
+    final_block: int | None
+    age_ms: int
+    members: tuple[Member, ...]
+
+
+@attrs.frozen
+class RosterAnswer:
+    """Answer of `/v1/roster`; null: the chain has not been read yet, which is not *empty*."""
+
+    meta: Meta
+    roster: Roster | None
+
+
+@attrs.frozen
+class CommitteeMember:
+    """A voter or learner: the node, the key and the data directory that it votes with."""
+
+    node_id: str
+    peer_id: str
+    store_id: str
+    voter: bool
+    leader: bool
+    reachability: str
+
+
+@attrs.frozen
+class Committee:
+    """Who keeps the log; `quorum` voters must agree."""
+
+    quorum: int
+    members: tuple[CommitteeMember, ...]
+
+
+@attrs.frozen
+class CommitteeAnswer:
+    """Answer of `/v1/committee`."""
+
+    meta: Meta
+    committee: Committee
+
+
+@attrs.frozen
+class LogsHeldAnswer:
+    """Answer of `/v1/logs-held`; `silent`: connected members that did not answer in time."""
+
+    meta: Meta
+    logs: tuple[HeldLog, ...]
+    silent: tuple[str, ...]
+
+
+# --- from a view to answers ---------------------------------------------------------------------
+
+
+def pool_of(view: View) -> Pool:
+    """The pool as a whole."""
+    known = view.roster
+    healthy = [one for one in view.nodes if _is_healthy(one)]
+    return Pool(
+        chain_id=view.pool.chain_id,
+        contract=address_text(view.pool.contract),
+        pool_id=view.pool.pool_id,
+        name=known.pool_name if known else "",
+        status=word(known.status) if known else "unknown",
+        domain_id=known.domain_id if known else 0,
+        creator=address_text(known.creator) if known else None,
+        manager=address_text(known.manager) if known else None,
+        requirements=known.requirements if known else "",
+        members=len(known.members) if known else 0,
+        nodes_healthy=len(healthy),
+        nodes_eligible=sum(one.eligible for one in healthy),
+        gpus=sum(len(one.hardware.gpus) for one in healthy if one.hardware),
+        gpus_free=sum(one.free.gpus for one in healthy if one.free),
+        tasks=dict(Counter(one.state for one in view.tasks)),
+        settings=dict(view.settings),
+        leader=node_text(view.leader),
+    )
+
+
+def _is_healthy(node: NodeView) -> bool:
+    return node.reachability is Reachability.HEALTHY and node.membership not in OUTSIDE
+
+
+def roster_of(view: View) -> Roster | None:
+    """The roster, or None while the chain has not been read."""
+    known = view.roster
+    if known is None:
+        return None
+    return Roster(
+        block_number=known.block_number,
+        block_hash=known.block_hash.hex(),
+        block_time_ms=known.block_time_ms,
+        final_block=None if view.roster_final is None else view.roster_final.block_number,
+        age_ms=view.roster_age_ms,
+        members=tuple(
+            Member(
+                node_id=address_text(one.node_id),
+                provider=address_text(one.provider),
+                eligible=one.eligible,
+                reason=one.reason,
+            )
+            for one in known.members
+        ),
+    )
+
+
+def committee_of(view: View) -> Committee:
+    """Voters, then learners."""
+    voters, learners = view.configuration.voters, view.configuration.learners
+    return Committee(
+        quorum=majority(len(voters)) if voters else 0,
+        members=tuple(_committee_member(view, one, True) for one in voters)
+        + tuple(_committee_member(view, one, False) for one in learners),
+    )
+
+
+def _committee_member(view: View, one: Voter, voter: bool) -> CommitteeMember:
+    seen = view.node(one.node_id)
+    return CommitteeMember(
+        node_id=address_text(one.node_id),
+        peer_id=peer_text(one.peer_key),
+        store_id=one.store_id.hex(),
+        voter=voter,
+        leader=one.node_id == view.leader,
+        reachability="unknown" if seen is None else word(seen.reachability),
+    )
+
+
+# --- routes -------------------------------------------------------------------------------------
+
+
+@get("/v1/committee", summary="Voters and learners of the log")
+async def committee(state: State, consistent: FromQuery[bool] = False) -> CommitteeAnswer:
+    """The committee."""
+    view = await view_of(state, consistent)
+    return CommitteeAnswer(meta_of(view), committee_of(view))
+
+
+@get("/v1/roster", summary="Who belongs, as the chain says")
+async def roster(state: State) -> RosterAnswer:
+    """The roster."""
+    view = port_of(state).view()
+    return RosterAnswer(meta_of(view), roster_of(view))
+
+
+@get("/v1/pool", summary="The pool as a whole")
+async def pool(state: State, consistent: FromQuery[bool] = False) -> PoolAnswer:
+    """The pool."""
+    view = await view_of(state, consistent)
+    return PoolAnswer(meta_of(view), pool_of(view))
+
+
+@get("/v1/logs-held", summary="Which log each agent holds that can be reached from here")
+async def logs_held(state: State) -> LogsHeldAnswer:
+    """What a recovery could go on from."""
+    deadline_ms = limits.REQUEST_DEADLINE_MS
+    with trio.move_on_after(deadline_ms / 1000 + ASK_SLACK_S):
+        ends = await port_of(state).log_ends(deadline_ms)
+        meta = meta_of(port_of(state).view())
+        silent = tuple(address_text(node_id) for node_id in ends.silent)
+        return LogsHeldAnswer(meta, tuple(held_log(one) for one in ends.found), silent)
+    raise Unavailable("The agent gave no answer in time.", hint="Ask again.")
+
+
+@get(
+    "/v1/events",
+    summary="What happens, as server-sent events",
+    responses={200: ResponseSpec(str, description="SSE", media_type="text/event-stream")},
+)
+async def events(state: State, request: AnyRequest, after: FromQuery[str | None] = None) -> ASGIApp:
+    """Events from now on, or after the id in `Last-Event-ID` or `?after=`."""
+    text = request.headers.get("last-event-id") or after
+    source = port_of(state).events(_event_id(text) if text else None)
+    return event_answer(cast(Streams, state.streams), source)
+
+
+def _event_id(text: str) -> tuple[int, int, int]:
+    parts = text.split(".")
+    if len(parts) != 3 or not all(p.isascii() and p.isdigit() and len(p) < 20 for p in parts):
+        hint = "It is EPOCH.INDEX.NUMBER, as in the last event that was read."
+        raise Malformed(f"{text[:64]!r} is not the id of an event.", hint=hint)
+    return int(parts[0]), int(parts[1]), int(parts[2])

@@ -1,0 +1,158 @@
+"""What a stranger can check: who leads, and who signed for two in one term."""
+
+from typing import Any
+
+import attrs
+from litestar import get
+from litestar.datastructures import State
+from litestar.params import FromQuery
+
+from p2pool.api.resources.context import Meta, meta_of, node_text, peer_text, port_of, view_of
+from p2pool.codec.json.hex import address_text
+from p2pool.codec.json.proofs import evidence_json, proof_json, voter_json
+from p2pool.model import limits
+from p2pool.model.log.certificates import LeaderCertificate
+from p2pool.model.log.raft import Voter
+from p2pool.model.ports.view import View
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Certificate:
+    """A quorum of the committee's signed word that a node leads, good until `valid_until_ms`."""
+
+    node_id: str
+    term: int
+    committee_hash: str
+    commit_index: int
+    state_digest: str
+    time_ms: int
+    valid_until_ms: int
+    signatures: int
+
+
+@attrs.frozen
+class Leader:
+    """Who leads. `node_id` null: nobody is known to.
+
+    `certificate` null: nobody is certified now. `proof` holds all that leads from the chain's root
+    record to that: the changes of the committee, the certificate and the votes as their signers
+    sealed them (`p2pool verify leader` checks it); null: this agent follows no log.
+    """
+
+    node_id: str | None
+    peer_id: str
+    epoch: int
+    term: int
+    since_ms: int
+    log_id: str | None
+    certificate: Certificate | None
+    proof: dict[str, Any] | None
+
+
+@attrs.frozen
+class LeaderAnswer:
+    """Answer of `/v1/leader`."""
+
+    meta: Meta
+    leader: Leader
+
+
+@attrs.frozen
+class VoterName:
+    """A voter by its three names."""
+
+    node_id: str
+    peer_id: str
+    store_id: str
+
+
+@attrs.frozen
+class Evidence:
+    """A voter signed for two in one term; `proof` is what `p2pool verify evidence` checks."""
+
+    voter: VoterName
+    log_id: str
+    term: int
+    kind: str
+    first_for: VoterName
+    second_for: VoterName
+    proof: dict[str, Any]
+
+
+@attrs.frozen
+class EvidenceAnswer:
+    """Answer of `/v1/evidence`."""
+
+    meta: Meta
+    evidence: tuple[Evidence, ...]
+
+
+# --- from a view to answers ---------------------------------------------------------------------
+
+
+def leader_of(view: View) -> Leader:
+    """Who leads."""
+    seen = None if view.leader is None else view.node(view.leader)
+    return Leader(
+        node_id=node_text(view.leader),
+        peer_id=peer_text(seen.peer_key) if seen else "",
+        epoch=view.epoch,
+        term=view.term,
+        since_ms=view.leader_since_ms,
+        log_id=None if view.log_id is None else view.log_id.hex(),
+        certificate=None if view.certificate is None else certificate_of(view.certificate),
+        proof=None if view.proof is None else proof_json(view.proof),
+    )
+
+
+def certificate_of(known: LeaderCertificate) -> Certificate:
+    """What a certificate says."""
+    return Certificate(
+        node_id=address_text(known.leader.node_id),
+        term=known.term,
+        committee_hash=known.committee_hash.hex(),
+        commit_index=known.commit_index,
+        state_digest=known.state_digest.hex(),
+        time_ms=known.time_ms,
+        valid_until_ms=known.time_ms + limits.CERTIFICATE_LIFETIME_MS,
+        signatures=len(known.signatures),
+    )
+
+
+def evidence_of(view: View) -> tuple[Evidence, ...]:
+    """Who signed for two in one term."""
+    return tuple(
+        Evidence(
+            voter=_voter(one.voter),
+            log_id=one.log_id.hex(),
+            term=one.term,
+            kind=one.kind,
+            first_for=_voter(one.first_for),
+            second_for=_voter(one.second_for),
+            proof=evidence_json(view.pool, one.first, one.second),
+        )
+        for one in view.evidence
+    )
+
+
+def _voter(voter: Voter) -> VoterName:
+    return VoterName(**voter_json(voter))
+
+
+# --- routes -------------------------------------------------------------------------------------
+
+
+@get("/v1/leader", summary="Who leads, since when, in which term, and the proof of it")
+async def leader(state: State, consistent: FromQuery[bool] = False) -> LeaderAnswer:
+    """The leader."""
+    view = await view_of(state, consistent)
+    return LeaderAnswer(meta_of(view), leader_of(view))
+
+
+@get("/v1/evidence", summary="Voters that were proven to have signed for two in one term")
+async def evidence(state: State) -> EvidenceAnswer:
+    """Proofs of equivocation."""
+    view = port_of(state).view()
+    return EvidenceAnswer(meta_of(view), evidence_of(view))

@@ -1,0 +1,1 @@
+"""The chain of a development pool: anvil, and the contracts on it."""

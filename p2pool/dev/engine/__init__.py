@@ -1,0 +1,1 @@
+"""The Docker Engine of a development pool: found, or started in a namespace of its own."""

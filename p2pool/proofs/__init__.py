@@ -1,0 +1,1 @@
+"""What a stranger can check from signatures alone: certificates, and the committees they name."""
