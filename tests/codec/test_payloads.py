@@ -16,7 +16,8 @@ from p2pool.model.access import delegations, grants, requests
 from p2pool.model.chain import root_record, roster
 from p2pool.model.errors import Malformed
 from p2pool.model.log import raft
-from p2pool.model.messages.registry import TYPES, Header, Ping
+from p2pool.model.messages.queries import Ping
+from p2pool.model.messages.registry import TYPES, Header
 from p2pool.model.tasks import spec
 from tests.codec.samples import example, instances
 

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from p2pool.model import limits
-from p2pool.model.messages.registry import Ping
+from p2pool.model.messages.queries import Ping
 from p2pool.wire import envelope
 from tests.wire.samples import HEADER, KEY, NODE_ID, POOL
 

@@ -19,7 +19,8 @@ from p2pool.model.access import requests
 from p2pool.model.chain import root_record
 from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
-from p2pool.model.messages.registry import TYPES, PeerBinding
+from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.messages.registry import TYPES
 from p2pool.wire import envelope, typed_data
 from p2pool.wire.binding import make_binding
 from tests.codec.samples import example

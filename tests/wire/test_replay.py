@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from p2pool.model import limits
 from p2pool.model.errors import Stale
 from p2pool.model.ids import PeerKey
-from p2pool.model.messages.registry import Channel, Header, Ping, Verified
+from p2pool.model.messages.queries import Ping
+from p2pool.model.messages.registry import Channel, Header, Verified
 from p2pool.wire.replay import ReplayGuard, StreamSequence, Window, next_incarnation
 from tests.wire.samples import NODE_ID, NOW_MS
 

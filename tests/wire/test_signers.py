@@ -4,7 +4,8 @@ import attrs
 
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId
-from p2pool.model.messages.registry import Desired, Order, Ping, RequestForwarded
+from p2pool.model.messages.queries import Ping, RequestForwarded
+from p2pool.model.messages.work import Desired, Order
 from p2pool.wire import typed_data
 from p2pool.wire.signers import SignerCache
 from tests.wire.samples import ACCOUNT, NODE_ID, NOW_S, OTHER_ACCOUNT, POOL

@@ -19,7 +19,7 @@ from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskReq
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Refusal, Stale
 from p2pool.model.ids import ETH_SIGNATURE_BYTES, Address, Digest, NodeId, PeerKey
 from p2pool.model.messages.gossip import PeerBinding
-from p2pool.model.messages.registry import LogsOpened
+from p2pool.model.messages.task_streams import LogsOpened
 from p2pool.wire import eip712, typed_data
 from p2pool.wire.binding import binding_typed_data
 from tests.codec.samples import example, instances

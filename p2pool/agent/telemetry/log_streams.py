@@ -37,13 +37,12 @@ from p2pool.model.errors import (
     Unavailable,
 )
 from p2pool.model.ids import AllocationId, NodeId, PeerKey
-from p2pool.model.messages.registry import (
-    Channel,
+from p2pool.model.messages.registry import Channel, Message
+from p2pool.model.messages.task_streams import (
     LogChunks,
     LogsClosed,
     LogsOpened,
     LogsRead,
-    Message,
     MetricsAsked,
     MetricsTold,
 )

@@ -7,6 +7,7 @@ import attrs
 
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PeerKey, StoreId, Token
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
+from p2pool.model.messages.registry import Channel, Message, Senders, message
 from p2pool.model.states import AllocationState, Health, Intent, RaftRole
 
 
@@ -29,8 +30,9 @@ class PeerBinding:
     peer_signature: bytes
 
 
+@message(1, Channel.HELLO, senders=Senders.ANYBODY)
 @attrs.frozen
-class Hello:
+class Hello(Message):
     """First frame both ways on a connection. A bootstrap node has no binding (None)."""
 
     agent_version: str
@@ -56,8 +58,9 @@ class AllocationStatus:
     pull_total_bytes: int = 0
 
 
+@message(2, Channel.BEAT, senders=Senders.GOSSIP)
 @attrs.frozen
-class Heartbeat:
+class Heartbeat(Message):
     """A member's gossiped state. `hardware` is sent when it changed; its digest always."""
 
     agent_version: str
@@ -78,8 +81,9 @@ class Heartbeat:
     reason: str
 
 
+@message(3, Channel.ANNOUNCE, senders=Senders.GOSSIP)
 @attrs.frozen
-class Announcement:
+class Announcement(Message):
     """A leader says that it leads, and how far the committed state is.
 
     Its certificate and the votes that elected it (sealed messages) come along when they are new,

@@ -8,10 +8,12 @@ from enum import Enum
 import attrs
 
 from p2pool.model.ids import AllocationId
+from p2pool.model.messages.registry import Channel, Message, message
 
 
+@message(60, Channel.LOGS)
 @attrs.frozen
-class LogsOpened:
+class LogsOpened(Message):
     """First frame of a log stream: which allocation, under which grant, from where.
 
     `tail_lines` -1: all; `since_ms` 0: from the start. The grant is checked by the serving node.
@@ -49,23 +51,26 @@ LogChunks = tuple[LogChunk, ...]
 """Some chunks that follow each other: as many as were there when somebody looked."""
 
 
+@message(61, Channel.LOGS)
 @attrs.frozen
-class LogsRead:
+class LogsRead(Message):
     """The next chunks; none where there are none for now."""
 
     chunks: LogChunks
 
 
+@message(62, Channel.LOGS)
 @attrs.frozen
-class LogsClosed:
+class LogsClosed(Message):
     """Last frame: `code` empty at the end of the log, else why it stopped."""
 
     code: str
     message: str
 
 
+@message(63, Channel.LOGS)
 @attrs.frozen
-class MetricsAsked:
+class MetricsAsked(Message):
     """First and only frame of a stream that asks a node for what a copy says of itself."""
 
     allocation: AllocationId
@@ -80,8 +85,9 @@ class TaskMetric:
     at_ms: int
 
 
+@message(64, Channel.LOGS)
 @attrs.frozen
-class MetricsTold:
+class MetricsTold(Message):
     """The answer. `refused_lines`: how many were not taken (not JSON, too many, too fast)."""
 
     allocation: AllocationId

@@ -9,6 +9,7 @@ import attrs
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import AllocationId, NodeId, Token
 from p2pool.model.log.entries import Outcome
+from p2pool.model.messages.registry import Channel, Message, message
 
 
 @attrs.frozen
@@ -31,8 +32,9 @@ class Stop:
     attempt: int
 
 
+@message(20, Channel.WORK)
 @attrs.frozen
-class Order:
+class Order(Message):
     """The node's complete desired set, and what is to be stopped by name, under one token.
 
     `certificate`: sealed `CertificateSigned` of a quorum for the leader who orders; without a valid
@@ -46,8 +48,9 @@ class Order:
     certificate: tuple[bytes, ...] = ()
 
 
+@message(21, Channel.WORK)
 @attrs.frozen
-class OrderAnswered:
+class OrderAnswered(Message):
     """The node took the order (ok) or refused it, with its high-water token."""
 
     token: Token
@@ -56,8 +59,9 @@ class OrderAnswered:
     reason: str
 
 
+@message(22, Channel.WORK)
 @attrs.frozen
-class Report:
+class Report(Message):
     """What became of allocations, sent until the leader answers. `token` is the order obeyed.
 
     `claims`: copies that run here by the orders of an earlier log, and that no order of this one
@@ -69,8 +73,9 @@ class Report:
     claims: tuple[Desired, ...] = ()
 
 
+@message(23, Channel.WORK)
 @attrs.frozen
-class ReportAnswered:
+class ReportAnswered(Message):
     """These outcomes are in the log, or not wanted: they need not be reported again.
 
     They stand here whole, so that a late answer to an older outcome settles no newer one.
