@@ -11,6 +11,7 @@ now and then, so that a peer that restarted remembers too. Source: design, secti
 """
 
 from enum import IntEnum
+from typing import Annotated
 
 import attrs
 
@@ -19,6 +20,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Persist
 from p2pool.core.raft.raft import Frame
 from p2pool.model import limits
+from p2pool.model.bounds import SealedHeartbeat, bounded
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, PeerKey, StoreId
 from p2pool.model.log.raft import Voter
@@ -49,7 +51,7 @@ class Promise:
     kind: Kind
     term: int
     index: int
-    sealed: bytes
+    sealed: SealedHeartbeat
 
 
 @attrs.frozen
@@ -57,7 +59,7 @@ class Kept:
     """What is written down."""
 
     log_id: Digest
-    words: tuple[Promise, ...]
+    words: Annotated[tuple[Promise, ...], bounded(items=limits.VOTERS_SEEN_MAX)]
 
 
 @attrs.define

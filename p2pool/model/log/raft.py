@@ -6,9 +6,12 @@ the bytes it was written with, so one that a newer version wrote survives an old
 """
 
 from enum import IntEnum
+from typing import Annotated
 
 import attrs
 
+from p2pool.model import limits
+from p2pool.model.bounds import bounded
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 
 
@@ -21,12 +24,16 @@ class Voter:
     store_id: StoreId
 
 
+Voters = Annotated[tuple[Voter, ...], bounded(items=limits.VOTERS_MAX + 1)]
+"""Voters of one log: one more than the limit while a change is under way."""
+
+
 @attrs.frozen
 class Configuration:
     """Voters and learners, each sorted by node id."""
 
-    voters: tuple[Voter, ...]
-    learners: tuple[Voter, ...] = ()
+    voters: Voters
+    learners: Annotated[tuple[Voter, ...], bounded(items=limits.LEARNERS_MAX + 1)] = ()
 
     @property
     def everybody(self) -> tuple[Voter, ...]:
@@ -63,7 +70,14 @@ class Entry:
     term: int
     kind: int
     proposed_at_ms: int
-    body: bytes
+    body: Annotated[bytes, bounded(bytes=limits.ENTRY_MAX_BYTES)]
+
+
+Entries = Annotated[tuple[Entry, ...], bounded(items=limits.APPEND_BATCH_MAX_ENTRIES)]
+"""Entries that travel together."""
+
+SnapshotChunk = Annotated[bytes, bounded(bytes=limits.SNAPSHOT_CHUNK_BYTES)]
+"""A part of an encoded snapshot."""
 
 
 @attrs.frozen
@@ -85,7 +99,7 @@ class LogEnd:
     last_index: int = 0
     last_term: int = 0
     state_digest: Digest | None = None
-    voters: tuple[Voter, ...] = ()
+    voters: Voters = ()
 
 
 @attrs.frozen
@@ -105,4 +119,4 @@ class Snapshot:
     term: int
     last_proposed_at_ms: int
     configuration: Configuration
-    state: bytes
+    state: Annotated[bytes, bounded(bytes=limits.SNAPSHOT_MAX_BYTES)]

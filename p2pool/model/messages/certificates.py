@@ -2,6 +2,7 @@
 
 import attrs
 
+from p2pool.model.bounds import SealedSignature, SealedSignatures
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Voter
@@ -46,8 +47,8 @@ class ConfigurationSigned(Message):
 class EquivocationProven(Message):
     """Two sealed messages by one voter that no honest voter signs both of (gossip)."""
 
-    first: bytes
-    second: bytes
+    first: SealedSignature
+    second: SealedSignature
 
 
 @message(50, Channel.QUERY, senders=Senders.GUESTS)
@@ -66,5 +67,5 @@ class CertificatesAnswered(Message):
     request: int
     log_id: Digest
     chain: CommitteeChain
-    certificate: tuple[bytes, ...]
-    votes: tuple[bytes, ...]
+    certificate: SealedSignatures
+    votes: SealedSignatures

@@ -3,9 +3,23 @@
 Source: design, sections 4 and 5.
 """
 
+from typing import Annotated
+
 import attrs
 
-from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PeerKey, StoreId, Token
+from p2pool.model import limits
+from p2pool.model.bounds import Addresses, Name, SealedSignatures, bounded
+from p2pool.model.ids import (
+    ETH_SIGNATURE_BYTES,
+    SIGNATURE_BYTES,
+    Address,
+    AllocationId,
+    Digest,
+    NodeId,
+    PeerKey,
+    StoreId,
+    Token,
+)
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 from p2pool.model.messages.registry import Channel, Message, Senders, message
 from p2pool.model.states import AllocationState, Health, Intent, RaftRole
@@ -26,8 +40,8 @@ class PeerBinding:
     peer_key: PeerKey
     not_before_s: int
     not_after_s: int
-    node_signature: bytes
-    peer_signature: bytes
+    node_signature: Annotated[bytes, bounded(exact_bytes=ETH_SIGNATURE_BYTES)]
+    peer_signature: Annotated[bytes, bounded(exact_bytes=SIGNATURE_BYTES)]
 
 
 @message(1, Channel.HELLO, senders=Senders.ANYBODY)
@@ -35,11 +49,11 @@ class PeerBinding:
 class Hello(Message):
     """First frame both ways on a connection. A bootstrap node has no binding (None)."""
 
-    agent_version: str
+    agent_version: Name
     binding: PeerBinding | None
     store_id: StoreId
-    addresses: tuple[str, ...]
-    challenge: bytes = b""
+    addresses: Addresses
+    challenge: Annotated[bytes, bounded(bytes=limits.TEXT_MAX_BYTES)] = b""
 
 
 @attrs.frozen
@@ -63,8 +77,8 @@ class AllocationStatus:
 class Heartbeat(Message):
     """A member's gossiped state. `hardware` is sent when it changed; its digest always."""
 
-    agent_version: str
-    addresses: tuple[str, ...]
+    agent_version: Name
+    addresses: Addresses
     store_id: StoreId
     intent: Intent
     role: RaftRole
@@ -75,7 +89,9 @@ class Heartbeat(Message):
     hardware_digest: Digest
     hardware: Hardware | None
     free: FreeResources
-    allocations: tuple[AllocationStatus, ...]
+    allocations: Annotated[
+        tuple[AllocationStatus, ...], bounded(items=limits.ALLOCATIONS_PER_HEARTBEAT_MAX)
+    ]
     load: Load
     healthy: bool
     reason: str
@@ -96,6 +112,6 @@ class Announcement(Message):
     term: int
     commit_index: int
     state_digest: Digest
-    certificate: tuple[bytes, ...] = ()
-    votes: tuple[bytes, ...] = ()
+    certificate: SealedSignatures = ()
+    votes: SealedSignatures = ()
     history: Digest = Digest(bytes(32))

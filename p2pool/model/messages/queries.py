@@ -4,12 +4,16 @@ The asker keeps a deadline for each; an answer to nothing that was asked is drop
 Source: design, sections 5 and 8.
 """
 
+from typing import Annotated
+
 import attrs
 
+from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
+from p2pool.model.bounds import Addresses, SealedHeartbeat, bounded
 from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId, TaskId
-from p2pool.model.log.raft import Entry, LogEnd
+from p2pool.model.log.raft import Entries, LogEnd, SnapshotChunk
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import Channel, Message, Senders, message
@@ -80,10 +84,10 @@ class StateAnswered(Message):
     request: int
     log_id: Digest
     commit_index: int
-    entries: tuple[Entry, ...]
+    entries: Entries
     snapshot_total_bytes: int
     snapshot_offset: int
-    snapshot: bytes
+    snapshot: SnapshotChunk
 
 
 @message(37, Channel.QUERY)
@@ -102,7 +106,7 @@ class BindingsRequested(Message):
     """Which bindings belong to these peer keys (empty: all known, up to a bound)."""
 
     request: int
-    peer_keys: tuple[PeerKey, ...]
+    peer_keys: Annotated[tuple[PeerKey, ...], bounded(items=limits.PEER_LIST_MAX)]
 
 
 @attrs.frozen
@@ -110,7 +114,7 @@ class PeerKnown:
     """A peer as another knows it: its binding and the addresses it was seen at."""
 
     binding: PeerBinding
-    addresses: tuple[str, ...]
+    addresses: Addresses
 
 
 @message(39, Channel.QUERY, senders=Senders.GUESTS)
@@ -119,7 +123,7 @@ class BindingsAnswered(Message):
     """Known bindings with addresses: also how peers are exchanged."""
 
     request: int
-    peers: tuple[PeerKnown, ...]
+    peers: Annotated[tuple[PeerKnown, ...], bounded(items=limits.PEER_LIST_MAX)]
 
 
 @message(40, Channel.QUERY)
@@ -137,7 +141,7 @@ class BeatsAnswered(Message):
     """Sealed heartbeats, as they were received, that carry their own proof."""
 
     request: int
-    sealed: tuple[bytes, ...]
+    sealed: Annotated[tuple[SealedHeartbeat, ...], bounded(items=limits.BEATS_PER_ANSWER_MAX)]
 
 
 @message(42, Channel.QUERY)
@@ -276,4 +280,4 @@ class StoreSeenAnswered(Message):
 
     request: int
     log_id: Digest | None
-    shown: tuple[bytes, ...]
+    shown: Annotated[tuple[SealedHeartbeat, ...], bounded(items=limits.SEEN_SHOWN_MAX)]

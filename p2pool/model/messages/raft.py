@@ -7,7 +7,7 @@ never taken for the old voter. Source: Raft, figures 2 and 13; thesis, 3.10, 4.2
 import attrs
 
 from p2pool.model.ids import Digest
-from p2pool.model.log.raft import Entry, Voter
+from p2pool.model.log.raft import Entries, SnapshotChunk, Voter
 from p2pool.model.messages.registry import Channel, Message, message
 
 
@@ -58,7 +58,7 @@ class AppendRequested(Message):
     previous_term: int
     commit_index: int
     round: int
-    entries: tuple[Entry, ...]
+    entries: Entries
 
 
 @message(13, Channel.RAFT)
@@ -90,7 +90,7 @@ class SnapshotSent(Message):
     last_term: int
     offset: int
     total_bytes: int
-    data: bytes
+    data: SnapshotChunk
 
 
 @message(15, Channel.RAFT)

@@ -4,11 +4,17 @@ The serving node checks the grant itself; whoever passes the lines on has no rig
 """
 
 from enum import Enum
+from typing import Annotated
 
 import attrs
 
+from p2pool.model import limits
+from p2pool.model.bounds import AccountSignature, Name, bounded
 from p2pool.model.ids import AllocationId
 from p2pool.model.messages.registry import Channel, Message, message
+
+DELEGATION_MAX_BYTES = limits.ACCOUNT_SIGNATURE_MAX_BYTES + limits.TEXT_MAX_BYTES
+"""Of a signed delegation, encoded."""
 
 
 @message(60, Channel.LOGS)
@@ -24,8 +30,8 @@ class LogsOpened(Message):
     grant_task: str
     grant_not_before_s: int
     grant_not_after_s: int
-    grant_signature: bytes
-    grant_delegation: bytes
+    grant_signature: AccountSignature
+    grant_delegation: Annotated[bytes, bounded(bytes=DELEGATION_MAX_BYTES)]
     follow: bool
     tail_lines: int
     since_ms: int
@@ -44,10 +50,10 @@ class LogChunk:
 
     stream: int
     at_ms: int
-    data: bytes
+    data: Annotated[bytes, bounded(bytes=limits.LOG_LINE_MAX_BYTES)]
 
 
-LogChunks = tuple[LogChunk, ...]
+LogChunks = Annotated[tuple[LogChunk, ...], bounded(items=limits.LOG_BATCH_MAX_CHUNKS)]
 """Some chunks that follow each other: as many as were there when somebody looked."""
 
 
@@ -80,8 +86,8 @@ class MetricsAsked(Message):
 class TaskMetric:
     """The last value of one metric of a task: a decimal number as text, and when it came."""
 
-    name: str
-    value: str
+    name: Name
+    value: Name
     at_ms: int
 
 
@@ -91,5 +97,5 @@ class MetricsTold(Message):
     """The answer. `refused_lines`: how many were not taken (not JSON, too many, too fast)."""
 
     allocation: AllocationId
-    metrics: tuple[TaskMetric, ...]
+    metrics: Annotated[tuple[TaskMetric, ...], bounded(items=limits.METRICS_PER_TASK_MAX)]
     refused_lines: int

@@ -4,11 +4,15 @@ Every order carries one fencing token; a node obeys only newer ones, and no answ
 empty answer is never an order to stop. Source: design, section 9.
 """
 
+from typing import Annotated
+
 import attrs
 
+from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
+from p2pool.model.bounds import GpuIds, SealedSignatures, bounded
 from p2pool.model.ids import AllocationId, NodeId, Token
-from p2pool.model.log.entries import Outcome
+from p2pool.model.log.entries import Outcomes
 from p2pool.model.messages.registry import Channel, Message, message
 
 
@@ -20,7 +24,7 @@ class Desired:
     allocation: AllocationId
     attempt: int
     signed: SignedRequest
-    gpus: tuple[str, ...]
+    gpus: GpuIds
 
 
 @attrs.frozen(order=True)
@@ -43,9 +47,9 @@ class Order(Message):
 
     node_id: NodeId
     token: Token
-    desired: tuple[Desired, ...]
-    stops: tuple[Stop, ...]
-    certificate: tuple[bytes, ...] = ()
+    desired: Annotated[tuple[Desired, ...], bounded(items=limits.ALLOCATIONS_PER_NODE_MAX)]
+    stops: Annotated[tuple[Stop, ...], bounded(items=limits.ALLOCATIONS_PER_NODE_MAX)]
+    certificate: SealedSignatures = ()
 
 
 @message(21, Channel.WORK)
@@ -69,8 +73,8 @@ class Report(Message):
     """
 
     token: Token
-    outcomes: tuple[Outcome, ...]
-    claims: tuple[Desired, ...] = ()
+    outcomes: Outcomes
+    claims: Annotated[tuple[Desired, ...], bounded(items=limits.CLAIMS_PER_REPORT_MAX)] = ()
 
 
 @message(23, Channel.WORK)
@@ -82,4 +86,4 @@ class ReportAnswered(Message):
     """
 
     token: Token
-    outcomes: tuple[Outcome, ...]
+    outcomes: Outcomes
