@@ -13,7 +13,7 @@ from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.certificates import LeaderCertificate
 from p2pool.model.log.raft import Voter
-from p2pool.model.messages.task_streams import MetricsTold
+from p2pool.model.messages.task_streams import MetricsAnswered
 from p2pool.model.ports.agent import Accepted, LogEnds, LogHolder
 from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
 from p2pool.model.states import Membership, Reachability
@@ -97,7 +97,7 @@ def allocation(of: TaskView, seen: AllocationView) -> answers.Allocation:
 
 
 def metrics(
-    copy: AllocationView, told: MetricsTold | None, problem: str = ""
+    copy: AllocationView, told: MetricsAnswered | None, problem: str = ""
 ) -> answers.CopyMetrics:
     """What a copy said, or why its node was not heard."""
     values = told.metrics if told is not None else ()

@@ -87,7 +87,7 @@ class Dispatch:
             m.ReportAnswered: self._report_answered,
             m.ProbeRequested: lambda x, f, now: near.probe(f.peer_key, x, now),
             m.ProbeAnswered: self._witnessed,
-            m.SuspicionHinted: self._hinted,
+            m.SuspicionReported: self._hinted,
             m.RemovalConfirmRequested: self._confirm_asked,
             m.RemovalConfirmed: self._confirmed,
             m.StateRequested: self._state_asked,
@@ -99,7 +99,7 @@ class Dispatch:
             ),
             m.LogEndRequested: lambda x, f, now: node.logs_held.requested(f.peer_key, x),
             m.LogEndAnswered: lambda x, f, now: node.logs_held.answered(f.peer_key, x, now),
-            m.BeatsRequested: lambda x, f, now: near.beats(f.peer_key, x, now),
+            m.HeartbeatsRequested: lambda x, f, now: near.beats(f.peer_key, x, now),
             m.HardwareRequested: lambda x, f, now: near.hardware_asked(f.peer_key, x, now),
             m.HardwareAnswered: lambda x, f, now: near.hardware_told(f.peer_key, x, now),
             m.RequestForwarded: self._forwarded,
@@ -151,7 +151,7 @@ class Dispatch:
         header, message = verified.header, verified.message
         if not self.of_the_pool(header.node_id):
             return False
-        if isinstance(message, m.BeatsAnswered):
+        if isinstance(message, m.HeartbeatsAnswered):
             return self.node.neighbours.awaits_beats(header.peer_key, message)
         if isinstance(message, m.CertificatesAnswered):
             return self.node.proofs.awaits(header.peer_key, message)
@@ -373,6 +373,6 @@ class Dispatch:
         if self.node.leader is not None:
             self.node.leader.health.witnessed(answer.request, answer.reachable, answer.known)
 
-    def _hinted(self, hint: m.SuspicionHinted, sender: Sender, now: Now) -> None:
+    def _hinted(self, hint: m.SuspicionReported, sender: Sender, now: Now) -> None:
         if self.node.leader is not None and self.context.ledger.leads:
             self.node.leader.told(sender.node_id, hint.node_id, hint.reason, now)

@@ -19,7 +19,12 @@ SHORT = 40
 FIRST_NAMES = {
     "ChainRoster": "Roster",
     "CommitteeChain": "Chain",
+    "HeartbeatsAnswered": "BeatsAnswered",
+    "HeartbeatsRequested": "BeatsRequested",
+    "MetricsAnswered": "MetricsTold",
+    "MetricsRequested": "MetricsAsked",
     "PublishedPort": "Port",
+    "SuspicionReported": "SuspicionHinted",
 }
 """What classes were called when their golden bytes were written: renaming one changes no byte."""
 

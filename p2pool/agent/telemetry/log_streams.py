@@ -43,8 +43,8 @@ from p2pool.model.messages.task_streams import (
     LogsClosed,
     LogsOpened,
     LogsRead,
-    MetricsAsked,
-    MetricsTold,
+    MetricsAnswered,
+    MetricsRequested,
 )
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerRuntime
@@ -181,7 +181,7 @@ class LogStreams:
                     ) from error
             await trio.sleep(DIAL_PAUSE_S)
 
-    async def metrics_of(self, allocation: AllocationId) -> MetricsTold:
+    async def metrics_of(self, allocation: AllocationId) -> MetricsAnswered:
         """What a copy last said of itself, from wherever it runs. NotFound: it runs nowhere;
         Unavailable: its node gives no answer in time."""
         where, attempt = self._find(allocation)
@@ -193,12 +193,12 @@ class LogStreams:
         with trio.move_on_after(limits.METRICS_ASK_DEADLINE_MS / 1000):
             stream = await self._dial(key)
             try:
-                await self._send(stream, MetricsAsked(allocation))
+                await self._send(stream, MetricsRequested(allocation))
                 told = await self._receive(stream, key)
             finally:
                 with trio.CancelScope(shield=True):
                     await stream.aclose()
-            if isinstance(told, MetricsTold) and told.allocation == allocation:
+            if isinstance(told, MetricsAnswered) and told.allocation == allocation:
                 return told
             if isinstance(told, LogsClosed) and told.code:
                 raise error_of(told.code, told.message, "")
@@ -222,7 +222,7 @@ class LogStreams:
 
     async def _serve(self, peer_key: PeerKey, stream: FrameStream) -> None:
         opened = await self._receive(stream, peer_key)
-        if isinstance(opened, MetricsAsked):
+        if isinstance(opened, MetricsRequested):
             where, attempt = self._find(opened.allocation)
             if where != self._node.context.me:
                 raise NotFound("The copy is not here (any more).", hint="Ask again.")

@@ -23,12 +23,12 @@ from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.queries import (
-    BeatsAnswered,
-    BeatsRequested,
     BindingsAnswered,
     BindingsRequested,
     HardwareAnswered,
     HardwareRequested,
+    HeartbeatsAnswered,
+    HeartbeatsRequested,
     InviteAnswered,
     InviteRequested,
     Ping,
@@ -36,7 +36,7 @@ from p2pool.model.messages.queries import (
     ProbeAnswered,
     ProbeRequested,
     StoreSeenAnswered,
-    SuspicionHinted,
+    SuspicionReported,
 )
 from p2pool.model.timing import Now
 
@@ -133,7 +133,7 @@ class PeerExchange:
                 hints.append((node_id, hint))
                 leader = context.leader(now)
                 if leader is not None and leader != context.me:
-                    context.send(leader, SuspicionHinted(node_id, hint))
+                    context.send(leader, SuspicionReported(node_id, hint))
         return hints
 
     # --- who is who -------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class PeerExchange:
         if node_id is not None and context.roster.belongs(node_id):
             number = context.request()
             self.beats_awaited.ask(peer_key, number)
-            context.tell(peer_key, BeatsRequested(number))
+            context.tell(peer_key, HeartbeatsRequested(number))
 
     def stranger(self, peer_key: PeerKey, now: Now) -> None:
         """Something came from a node whose binding we lack: ask a neighbour, not too often."""
@@ -174,14 +174,14 @@ class PeerExchange:
 
     # --- what was heard ---------------------------------------------------------------------------
 
-    def awaits_beats(self, peer_key: PeerKey, answer: BeatsAnswered) -> bool:
+    def awaits_beats(self, peer_key: PeerKey, answer: HeartbeatsAnswered) -> bool:
         """Whether these heartbeats were asked for, of a member and once: a thousand cost much."""
         return self.beats_awaited.take(peer_key, answer.request)
 
-    def beats(self, peer_key: PeerKey, asked: BeatsRequested, now: Now) -> None:
+    def beats(self, peer_key: PeerKey, asked: HeartbeatsRequested, now: Now) -> None:
         """Hand out the newest heartbeats."""
         sealed = self.context.beats.sealed()
-        self.context.tell(peer_key, BeatsAnswered(asked.request, sealed))
+        self.context.tell(peer_key, HeartbeatsAnswered(asked.request, sealed))
 
     def outdated(self, event: OutdatedHeard, now: Now) -> None:
         """Somebody speaks as a node did before its last start: show it a later word of its own."""

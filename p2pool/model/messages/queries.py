@@ -57,9 +57,9 @@ class ProbeAnswered(Message):
     known: bool
 
 
-@message(34, Channel.QUERY)
+@message(34, Channel.QUERY, purpose="SuspicionHinted")
 @attrs.frozen
-class SuspicionHinted(Message):
+class SuspicionReported(Message):
     """A peer that missed probes tells the leader; a hint, never a verdict."""
 
     node_id: NodeId
@@ -126,18 +126,18 @@ class BindingsAnswered(Message):
     peers: Annotated[tuple[PeerKnown, ...], bounded(items=limits.PEER_LIST_MAX)]
 
 
-@message(40, Channel.QUERY)
+@message(40, Channel.QUERY, purpose="BeatsRequested")
 @attrs.frozen
-class BeatsRequested(Message):
+class HeartbeatsRequested(Message):
     """A newcomer asks for the last heartbeat that a peer heard from each member, and for
     hardware records (digest -> record) that it lacks."""
 
     request: int
 
 
-@message(41, Channel.QUERY)
+@message(41, Channel.QUERY, purpose="BeatsAnswered")
 @attrs.frozen
-class BeatsAnswered(Message):
+class HeartbeatsAnswered(Message):
     """Sealed heartbeats, as they were received, that carry their own proof."""
 
     request: int

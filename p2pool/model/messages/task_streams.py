@@ -74,9 +74,9 @@ class LogsClosed(Message):
     message: str
 
 
-@message(63, Channel.LOGS)
+@message(63, Channel.LOGS, purpose="MetricsAsked")
 @attrs.frozen
-class MetricsAsked(Message):
+class MetricsRequested(Message):
     """First and only frame of a stream that asks a node for what a copy says of itself."""
 
     allocation: AllocationId
@@ -91,9 +91,9 @@ class TaskMetric:
     at_ms: int
 
 
-@message(64, Channel.LOGS)
+@message(64, Channel.LOGS, purpose="MetricsTold")
 @attrs.frozen
-class MetricsTold(Message):
+class MetricsAnswered(Message):
     """The answer. `refused_lines`: how many were not taken (not JSON, too many, too fast)."""
 
     allocation: AllocationId
