@@ -21,7 +21,6 @@ from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.fsm.permissions import may_read
 from p2pool.core.node import Node
-from p2pool.core.peererrors import error_of
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.net.transport.frames import FrameStream
@@ -35,6 +34,7 @@ from p2pool.model.errors import (
     P2poolError,
     Refusal,
     Unavailable,
+    error_for_code,
 )
 from p2pool.model.ids import AllocationId, NodeId, PeerKey
 from p2pool.model.messages.registry import Channel, Message
@@ -158,7 +158,7 @@ class LogStreams:
                 message = await self._receive(stream, key)
                 if isinstance(message, LogsClosed):
                     if message.code:
-                        raise error_of(message.code, message.message, "")
+                        raise error_for_code(message.code, message.message)
                     return
                 if not isinstance(message, LogsRead):
                     raise Unavailable("The node that has these lines answered something else.")
@@ -201,7 +201,7 @@ class LogStreams:
             if isinstance(told, MetricsAnswered) and told.allocation == allocation:
                 return told
             if isinstance(told, LogsClosed) and told.code:
-                raise error_of(told.code, told.message, "")
+                raise error_for_code(told.code, told.message)
         raise Unavailable("The node that runs it gave no answer in time.", hint="Retry.")
 
     # --- for other agents -------------------------------------------------------------------------

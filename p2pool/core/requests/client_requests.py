@@ -22,7 +22,6 @@ from p2pool.core.follower import replica
 from p2pool.core.fsm.permissions import may
 from p2pool.core.fsm.requests import find_applied, refusal
 from p2pool.core.inputs import Asked
-from p2pool.core.peererrors import error_of
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
 from p2pool.model.errors import (
@@ -32,6 +31,7 @@ from p2pool.model.errors import (
     Overloaded,
     P2poolError,
     Unavailable,
+    error_for_code,
 )
 from p2pool.model.ids import TASK_ID_BYTES, NodeId, PeerKey, TaskId
 from p2pool.model.log.entries import RequestApplied
@@ -301,7 +301,8 @@ class ClientRequests:
         elif answer.code in RETRIED:
             item.sent_to, item.retry_ms = None, now.mono_ms + limits.FORWARD_PAUSE_MS
         else:
-            self._finish(item, error_of(answer.code, answer.message, answer.hint))
+            error = error_for_code(answer.code, answer.message, hint=answer.hint)
+            self._finish(item, error)
 
     def read_answered(self, peer_key: PeerKey, answer: ReadIndexAnswered, now: Now) -> None:
         """The leader's index for a read of ours."""
