@@ -86,9 +86,15 @@ def leader_certificate(
     if first.committee_hash != committee_hash(tuple(voters)):
         raise NotForUs("It is of another committee.")
     return LeaderCertificate(
-        log_id, first.term, first.leader, first.committee_hash, first.commit_index,
-        first.state_digest, first.time_ms, tuple(v.sealed for v in signed),
-    )  # fmt: skip
+        log_id=log_id,
+        term=first.term,
+        leader=first.leader,
+        committee_hash=first.committee_hash,
+        commit_index=first.commit_index,
+        state_digest=first.state_digest,
+        time_ms=first.time_ms,
+        signatures=tuple(v.sealed for v in signed),
+    )
 
 
 def check_fresh(time_ms: int, wall_ms: int) -> None:
@@ -120,8 +126,13 @@ def link_signers(
     opened: Opened, link: Link, previous: Sequence[Voter], log_id: Digest
 ) -> tuple[Voter, ...]:
     """The previous voters that signed a link; a refusal where a signature is not what it says."""
-    wanted = (log_id, link.index, link.term, committee_hash(tuple(previous)),
-              committee_hash(link.voters))  # fmt: skip
+    wanted = (
+        log_id,
+        link.index,
+        link.term,
+        committee_hash(tuple(previous)),
+        committee_hash(link.voters),
+    )
     signers: list[Voter] = []
     for verified in _signers(opened, ConfigurationSigned, previous, log_id):
         m = verified.message
@@ -179,4 +190,13 @@ def equivocation(first: Verified | None, second: Verified | None) -> Evidence:
     if other[4] < one[4]:
         first, second, one, other = second, first, other, one
     log_id, term, voter, kind, named = one
-    return Evidence(log_id, term, voter, kind, named, other[4], first.sealed, second.sealed)
+    return Evidence(
+        log_id=log_id,
+        term=term,
+        voter=voter,
+        kind=kind,
+        first_for=named,
+        second_for=other[4],
+        first=first.sealed,
+        second=second.sealed,
+    )

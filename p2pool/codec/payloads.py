@@ -73,7 +73,14 @@ def payload_of(value: canonical.Value) -> Payload:
     check_ext(ext)
     message = from_value(cls, value[HEADER_FIELDS:-1])
     incarnation, sequence, sent_at_ms = numbers
-    return Payload(node_id, incarnation, sequence, sent_at_ms, message, ext)
+    return Payload(
+        node_id=node_id,
+        incarnation=incarnation,
+        sequence=sequence,
+        sent_at_ms=sent_at_ms,
+        message=message,
+        ext=ext,
+    )
 
 
 def head_of(value: canonical.Value) -> tuple[type[Message], NodeId]:

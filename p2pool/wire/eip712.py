@@ -99,8 +99,11 @@ def _type_hash(text: str) -> bytes:
 def _separator(chain_id: int, contract: str) -> bytes:
     """The domain's hash: the same for all that is signed in a pool."""
     data = {
-        "name": NAME, "version": VERSION, "chainId": chain_id, "verifyingContract": contract,
-    }  # fmt: skip
+        "name": NAME,
+        "version": VERSION,
+        "chainId": chain_id,
+        "verifyingContract": contract,
+    }
     try:
         return _hash_struct("EIP712Domain", _members(_DOMAIN), data)
     except OverflowError as error:

@@ -89,7 +89,13 @@ def open_sealed(
     if channel is not None and channel is not travels_on:
         raise NotForUs(f"A {cls.__name__} does not travel on {channel.value}.")
     content = payload_of(value)
-    header = Header(node_id, peer_key, content.incarnation, content.sequence, content.sent_at_ms)
+    header = Header(
+        node_id=node_id,
+        peer_key=peer_key,
+        incarnation=content.incarnation,
+        sequence=content.sequence,
+        sent_at_ms=content.sent_at_ms,
+    )
     return Verified(header, travels_on, content.message, data)
 
 

@@ -20,7 +20,13 @@ from p2pool.model.messages.registry import TYPES, Header
 from p2pool.model.tasks import spec
 from tests.codec.samples import example, instances
 
-HEADER = Header(ids.NodeId(b"n" * 20), ids.PeerKey(b"p" * 32), 1, 2, 3)
+HEADER = Header(
+    node_id=ids.NodeId(b"n" * 20),
+    peer_key=ids.PeerKey(b"p" * 32),
+    incarnation=1,
+    sequence=2,
+    sent_at_ms=3,
+)
 RECORDS: list[type] = [
     *entries.RECORDS.values(),
     raft.Entry,

@@ -28,7 +28,13 @@ from tests.wire.samples import ACCOUNT, HEADER, KEY, NOW_S, POOL
 
 FILE = Path(__file__).parent.parent / "golden" / "messages.json"
 REQUEST = requests.TaskRequest(
-    requests.Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
+    action=requests.Action.SUBMIT,
+    pool_id=1,
+    target="",
+    spec_json='{"image":"busybox","name":"a"}',
+    request_id=b"r" * 32,
+    not_before_s=NOW_S,
+    not_after_s=NOW_S + 600,
 )
 
 

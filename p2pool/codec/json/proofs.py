@@ -96,15 +96,17 @@ def read_proof(value: Any) -> LeaderProof:
     )
     root = table.get("root")
     chain = CommitteeChain(
-        _number(table.get("epoch", 0), "epoch"), base, links,
+        _number(table.get("epoch", 0), "epoch"),
+        base,
+        links,
         _number(table.get("dropped", 0), "dropped"),
-    )  # fmt: skip
+    )
     return LeaderProof(
-        log_id,
-        parse_root(root) if isinstance(root, str) and root else None,
-        chain,
-        _sealed(table.get("certificate"), "certificate"),
-        _sealed(table.get("votes"), "votes"),
+        log_id=log_id,
+        root=parse_root(root) if isinstance(root, str) and root else None,
+        chain=chain,
+        certificate=_sealed(table.get("certificate"), "certificate"),
+        votes=_sealed(table.get("votes"), "votes"),
     )
 
 
@@ -123,12 +125,12 @@ def read_evidence(value: Any) -> tuple[PoolRef, bytes, bytes]:
 def _link(value: Any, path: str) -> Link:
     table = _table(value, path)
     return Link(
-        _number(table.get("index"), f"{path}.index"),
-        _number(table.get("term"), f"{path}.term"),
-        _number(table.get("at_ms", 0), f"{path}.at_ms"),
-        _voters(table.get("voters"), f"{path}.voters"),
-        _sealed(table.get("signatures"), f"{path}.signatures"),
-        bool(table.get("given_up", False)),
+        index=_number(table.get("index"), f"{path}.index"),
+        term=_number(table.get("term"), f"{path}.term"),
+        at_ms=_number(table.get("at_ms", 0), f"{path}.at_ms"),
+        voters=_voters(table.get("voters"), f"{path}.voters"),
+        signatures=_sealed(table.get("signatures"), f"{path}.signatures"),
+        given_up=bool(table.get("given_up", False)),
     )
 
 

@@ -102,13 +102,13 @@ def _request(r: Reader) -> TaskRequest:
     elif isinstance(spec_json, str) and len(spec_json) > limits.SPEC_JSON_MAX_BYTES:
         r.problem("spec_json", f"is longer than {limits.SPEC_JSON_MAX_BYTES} bytes")
     return TaskRequest(
-        action,
-        pool_id,
-        target,
-        spec_json if isinstance(spec_json, str) else "",
-        _bytes(r, "request_id", DIGEST_BYTES),
-        r.number("not_before_s", None, 0, UINT64_MAX),
-        r.number("not_after_s", None, 0, UINT64_MAX),
+        action=action,
+        pool_id=pool_id,
+        target=target,
+        spec_json=spec_json if isinstance(spec_json, str) else "",
+        request_id=_bytes(r, "request_id", DIGEST_BYTES),
+        not_before_s=r.number("not_before_s", None, 0, UINT64_MAX),
+        not_after_s=r.number("not_after_s", None, 0, UINT64_MAX),
     )
 
 
@@ -191,12 +191,12 @@ def read_invite(value: Any) -> Invite:
     if isinstance(nonce, str) and re.fullmatch(r"[0-9]{1,78}", nonce):
         r.left["nonce"] = int(nonce)
     invite = Invite(
-        r.number("domain_id", None, 0, UINT256_MAX),
-        r.number("pool_id", None, 0, UINT256_MAX),
-        NodeId(_bytes(r, "node_id", ADDRESS_BYTES)),
-        r.number("nonce", None, 0, UINT256_MAX),
-        r.number("expiration_s", None, 0, UINT64_MAX),
-        _signature(r),
+        domain_id=r.number("domain_id", None, 0, UINT256_MAX),
+        pool_id=r.number("pool_id", None, 0, UINT256_MAX),
+        node_id=NodeId(_bytes(r, "node_id", ADDRESS_BYTES)),
+        nonce=r.number("nonce", None, 0, UINT256_MAX),
+        expiration_s=r.number("expiration_s", None, 0, UINT64_MAX),
+        signature=_signature(r),
     )
     r.finish()
     _raise(problems, "The invite is not good")
@@ -236,11 +236,11 @@ def _signed_delegation(r: Reader) -> SignedDelegation | None:
 
 def _delegation(r: Reader) -> Delegation | None:
     return Delegation(
-        r.number("pool_id", None, 0, UINT256_MAX),
-        Address(_bytes(r, "delegate", ADDRESS_BYTES)),
-        Scope[r.word("scope", _SCOPES).upper()],
-        r.number("not_before_s", None, 0, UINT64_MAX),
-        r.number("not_after_s", None, 0, UINT64_MAX),
+        pool_id=r.number("pool_id", None, 0, UINT256_MAX),
+        delegate=Address(_bytes(r, "delegate", ADDRESS_BYTES)),
+        scope=Scope[r.word("scope", _SCOPES).upper()],
+        not_before_s=r.number("not_before_s", None, 0, UINT64_MAX),
+        not_after_s=r.number("not_after_s", None, 0, UINT64_MAX),
     )
 
 

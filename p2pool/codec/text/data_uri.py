@@ -33,11 +33,11 @@ def parse_root(text: str) -> RootRecord:
             Digest(_hex(parts[6], DIGEST_BYTES, "state digest")),
         )
     return RootRecord(
-        epoch,
-        NodeId(_hex(parts[1], ADDRESS_BYTES, "node id")),
-        peer_key_of(parts[2]),
-        StoreId(_hex(parts[3], STORE_ID_BYTES, "store id")),
-        previous,
+        epoch=epoch,
+        founder=NodeId(_hex(parts[1], ADDRESS_BYTES, "node id")),
+        peer_key=peer_key_of(parts[2]),
+        store_id=StoreId(_hex(parts[3], STORE_ID_BYTES, "store id")),
+        previous=previous,
     )
 
 

@@ -127,7 +127,16 @@ class Bounded:
 )
 def test_a_bound_is_that_of_its_place(wrong: dict[str, Any]) -> None:
     """A list is bounded in its items, and each of them by its own bound."""
-    assert encode_struct(Bounded(b"cd", b"ab", "\u00e4", ("abc",), Digest(bytes(32)), "x" * 99))
+    assert encode_struct(
+        Bounded(
+            exact=b"cd",
+            data=b"ab",
+            name="\u00e4",
+            words=("abc",),
+            digest=Digest(bytes(32)),
+            plain="x" * 99,
+        )
+    )
     with pytest.raises(Malformed, match=next(iter(wrong))):
         encode_struct(Bounded(**wrong))
 

@@ -27,9 +27,16 @@ def test_known_peer_id() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0OIl", "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", "12D3KooW", "1" * 10**6, "ü",
-     " 12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"],
-)  # fmt: skip
+    [
+        "",
+        "0OIl",
+        "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+        "12D3KooW",
+        "1" * 10**6,
+        "ü",
+        " 12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq",
+    ],
+)
 def test_other_texts_are_refused(text: str) -> None:
     """Not base58, an RSA peer id, too short, absurdly long."""
     with pytest.raises(Malformed):
