@@ -55,13 +55,8 @@ def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes
     )
 
 
-def decode_payload(data: bytes) -> Payload:
-    """The message of payload bytes; `Malformed` (the sender's fault) for any others."""
-    return payload_of(canonical.decode(data))
-
-
 def payload_of(value: canonical.Value) -> Payload:
-    """The message of a decoded payload."""
+    """The message of a decoded payload; `Malformed` (the sender's fault) for any other value."""
     cls, node_id = head_of(value)
     assert isinstance(value, list)
     numbers = value[3:HEADER_FIELDS]

@@ -143,8 +143,3 @@ def check_clock(header: Header, now_ms: int) -> None:
             f"Sent {abs(offset_ms)} ms {side} our clock; {limits.CLOCK_SKEW_MAX_MS} at most.",
             hint="One of the two clocks is wrong, or the message is a replay.",
         )
-
-
-def next_incarnation(stored: int, wall_ms: int) -> int:
-    """The incarnation of a starting agent: above all its earlier ones, whatever the clock says."""
-    return max(stored + 1, wall_ms)

@@ -161,11 +161,6 @@ def recover_delegation(pool: PoolRef, signed: SignedDelegation) -> Address:
     return eip712.recover(eip712.typed_digest(message), signed.signature)
 
 
-def recover_grant(pool: PoolRef, signed: SignedGrant) -> Address:
-    """The account that signed a log grant; raises as `recover_request`."""
-    return recover_signers(pool, signed).signer
-
-
 def check_times(signed: SignedRequest | SignedGrant | SignedDelegation, now_s: int) -> None:
     """`Stale` unless it (and the delegation it relies on) is in force at `now_s`, Unix seconds."""
     if isinstance(signed, SignedDelegation):

@@ -210,7 +210,7 @@ async def test_logs_are_whole_lines_under_a_grant_for_the_task(
     allocation, options, grant = served.port.logs.opened[0]
     assert (str(allocation), options.tail_lines, options.since_ms > 0) == (f"{ID}.0", 5, True)
     assert grant.grant.task == ID
-    assert typed_data.recover_grant(POOL, grant) == Address(NODE_ID)
+    assert typed_data.recover_signers(POOL, grant).signer == Address(NODE_ID)
     result = await commands(task, "logs", ID[:8], "--json")
     assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [
         "oops", "one", "two",
