@@ -9,7 +9,7 @@ import attrs
 from hypothesis import strategies as st
 
 from p2pool.codec.cbor.structs import fields_of
-from p2pool.model.bounds import Bound
+from p2pool.model.field_bounds import Bound
 from p2pool.model.ids import LENGTHS
 
 FEW = 3

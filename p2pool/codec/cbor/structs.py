@@ -3,8 +3,8 @@
 A class is the array of its fields in order. A field's hint decides its form: `int`, `bool`,
 `bytes`, `str`, an enum (its value), `X | None` (null), `tuple[X, ...]` and `tuple[X, Y]` (arrays),
 another attrs class (its array), a `NewType` of bytes (its one length). Lengths are bounded where a
-field is declared (`model.bounds`). A codec is compiled once for each class, as a pair of functions;
-for a class with a byte string or a tuple that is not bounded there is none.
+field is declared (`model.field_bounds`). A codec is compiled once for each class, as a pair of
+functions; for a class with a byte string or a tuple that is not bounded there is none.
 
 Invariant: `from_value(cls, to_value(x)) == x`, and both directions check the same bounds, so that
 what one agent may send is what another takes. Any value that does not fit raises `Malformed`
@@ -31,8 +31,8 @@ import attrs
 
 from p2pool.codec.cbor import canonical
 from p2pool.model import limits
-from p2pool.model.bounds import Bound, Unit
 from p2pool.model.errors import Malformed
+from p2pool.model.field_bounds import Bound, Unit
 from p2pool.model.ids import LENGTHS
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from p2pool.codec.digests import digest
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.model import limits
 from p2pool.model.access.requests import RequestId, SignedRequest
-from p2pool.model.bounds import GpuIds, bounded
+from p2pool.model.field_bounds import GpuIds, bounded
 from p2pool.model.ids import (
     ZERO_TOKEN,
     Address,

@@ -20,8 +20,8 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Persist
 from p2pool.core.raft.raft import Frame
 from p2pool.model import limits
-from p2pool.model.bounds import SealedHeartbeat, bounded
 from p2pool.model.errors import Malformed
+from p2pool.model.field_bounds import SealedHeartbeat, bounded
 from p2pool.model.ids import Digest, PeerKey, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Heartbeat

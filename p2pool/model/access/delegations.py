@@ -4,7 +4,7 @@ from enum import IntEnum
 
 import attrs
 
-from p2pool.model.bounds import AccountSignature
+from p2pool.model.field_bounds import AccountSignature
 from p2pool.model.ids import Address
 
 

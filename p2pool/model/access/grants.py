@@ -3,7 +3,7 @@
 import attrs
 
 from p2pool.model.access.delegations import SignedDelegation
-from p2pool.model.bounds import AccountSignature
+from p2pool.model.field_bounds import AccountSignature
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.delegations import SignedDelegation
-from p2pool.model.bounds import AccountSignature, bounded
+from p2pool.model.field_bounds import AccountSignature, bounded
 from p2pool.model.ids import DIGEST_BYTES, Address
 
 

@@ -2,7 +2,7 @@
 
 import attrs
 
-from p2pool.model.bounds import AccountSignature
+from p2pool.model.field_bounds import AccountSignature
 from p2pool.model.ids import NodeId
 
 

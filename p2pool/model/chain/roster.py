@@ -8,8 +8,8 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.bounds import bounded
 from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.field_bounds import bounded
 from p2pool.model.ids import Address, Digest, NodeId
 from p2pool.model.states import PoolStatus
 

@@ -13,8 +13,8 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.bounds import SealedSignature, SealedSignatures, bounded
 from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.field_bounds import SealedSignature, SealedSignatures, bounded
 from p2pool.model.ids import Digest
 from p2pool.model.log.raft import Voter, Voters
 

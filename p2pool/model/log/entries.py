@@ -10,7 +10,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
-from p2pool.model.bounds import GpuIds, SealedSignatures, bounded
+from p2pool.model.field_bounds import GpuIds, SealedSignatures, bounded
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId
 from p2pool.model.log.raft import Voter
 from p2pool.model.states import AllocationState, Intent, Membership, Reachability

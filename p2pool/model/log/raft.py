@@ -11,7 +11,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.bounds import bounded
+from p2pool.model.field_bounds import bounded
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 
 

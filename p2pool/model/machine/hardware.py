@@ -5,7 +5,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.bounds import Name, bounded
+from p2pool.model.field_bounds import Name, bounded
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 import attrs
 
-from p2pool.model.bounds import SealedSignature, SealedSignatures
+from p2pool.model.field_bounds import SealedSignature, SealedSignatures
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Voter

@@ -8,7 +8,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.bounds import Addresses, Name, SealedSignatures, bounded
+from p2pool.model.field_bounds import Addresses, Name, SealedSignatures, bounded
 from p2pool.model.ids import (
     ETH_SIGNATURE_BYTES,
     SIGNATURE_BYTES,

@@ -10,8 +10,8 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
-from p2pool.model.bounds import Addresses, SealedHeartbeat, bounded
 from p2pool.model.chain.invite import Invite
+from p2pool.model.field_bounds import Addresses, SealedHeartbeat, bounded
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId, TaskId
 from p2pool.model.log.raft import Entries, LogEnd, SnapshotChunk
 from p2pool.model.machine.hardware import Hardware

@@ -9,7 +9,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.bounds import AccountSignature, Name, bounded
+from p2pool.model.field_bounds import AccountSignature, Name, bounded
 from p2pool.model.ids import AllocationId
 from p2pool.model.messages.registry import Channel, Message, message
 

@@ -10,7 +10,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
-from p2pool.model.bounds import GpuIds, SealedSignatures, bounded
+from p2pool.model.field_bounds import GpuIds, SealedSignatures, bounded
 from p2pool.model.ids import AllocationId, NodeId, Token
 from p2pool.model.log.entries import Outcomes
 from p2pool.model.messages.registry import Channel, Message, message

@@ -11,7 +11,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.bounds import bounded
+from p2pool.model.field_bounds import bounded
 
 SpecText = Annotated[str, bounded(text=limits.SPEC_JSON_MAX_BYTES)]
 """A text that only the specification as a whole bounds."""

@@ -14,8 +14,8 @@ import p2pool
 from p2pool.codec import entries
 from p2pool.codec.cbor.structs import encode_struct, fields_of, form_of
 from p2pool.model import limits
-from p2pool.model.bounds import Bound, Unit, bounded
 from p2pool.model.errors import Malformed
+from p2pool.model.field_bounds import Bound, Unit, bounded
 from p2pool.model.ids import LENGTHS, Digest
 from p2pool.model.messages.registry import TYPES
 
