@@ -2,7 +2,7 @@
 
 A wallet shows every field in words; the specification is inside as text, so what is shown is what
 is signed. Each type names the pool, and the domain names chain and contract. Recovering tells who
-signed, nothing more: whether that account *may* is `core.rights`, asked with the answer.
+signed, nothing more: whether that account *may* is `core.fsm.permissions`, asked with the answer.
 
 Verification costs about a millisecond and is done once, where bytes enter; replay of the log and
 snapshots rely on the entry's having been checked then.
@@ -181,7 +181,7 @@ def check_times(signed: SignedRequest | SignedGrant | SignedDelegation, now_s: i
 
 
 def task_id(pool: PoolRef, signed: SignedRequest) -> TaskId:
-    """Name of the task that a signed request asks for (pure: `codec.messages.task_id`)."""
+    """Name of the task that a signed request asks for (pure: `codec.digests.task_id`)."""
     return _task_id(pool, signed.request)
 
 

@@ -5,7 +5,7 @@
      "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."}}
 
 Bytes are hex, with or without `0x`. Reading is strict and finds every problem at once; what is
-signed is the typed data (`wire.typed`), never this form, so it may be laid out in any way.
+signed is the typed data (`wire.typed_data`), never this form, so it may be laid out in any way.
 """
 
 import json

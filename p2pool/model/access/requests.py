@@ -57,8 +57,8 @@ class SignedRequest:
 
 @attrs.frozen
 class Signers:
-    """Who signed a request or grant, as recovered (`wire.typed`), and on whose behalf: `grantor`
-    signed the delegation that it relies on, None without one."""
+    """Who signed a request or grant, as recovered (`wire.typed_data`), and on whose behalf:
+    `grantor` signed the delegation that it relies on, None without one."""
 
     signer: Address
     grantor: Address | None = None

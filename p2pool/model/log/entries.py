@@ -1,6 +1,6 @@
 """Bodies of the log's entries, one class for each `EntryKind`.
 
-Only these change replicated state, and only through the table in `core.apply`. Heartbeats,
+Only these change replicated state, and only through the table in `core.fsm.apply`. Heartbeats,
 metrics, log lines and secrets in the clear are never here.
 """
 
@@ -28,8 +28,8 @@ class RequestApplied:
     """A signed request, applied once by its task id and request id.
 
     `via` is the node that took it from its account: only for display, never for rights. `signer`
-    and `grantor` are what the leader recovered from the signatures (`tasks.Signers`); each node
-    recovers them again before it starts anything.
+    and `grantor` are what the leader recovered from the signatures (`access.requests.Signers`);
+    each node recovers them again before it starts anything.
     """
 
     signed: SignedRequest
@@ -164,7 +164,7 @@ class Certify:
 
 @attrs.frozen
 class ChangeCertified:
-    """Signatures of the previous voters over a change of the voters (`certificates.Link`).
+    """Signatures of the previous voters over a change of the voters (`log.certificates.Link`).
 
     Fewer than a quorum of them: the leader has waited long enough, and says so.
     """

@@ -61,7 +61,7 @@ class EntryKind(IntEnum):
 
 @attrs.frozen
 class Entry:
-    """One entry of the log. `body` is the canonical CBOR of the kind's record (`model.entries`).
+    """One entry of the log. `body` is the canonical CBOR of the kind's record (`log.entries`).
 
     `proposed_at_ms` is the leader's wall clock made monotone: the only time replicated state knows.
     """

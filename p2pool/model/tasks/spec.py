@@ -1,8 +1,7 @@
-"""Tasks as their owners state them, and the signed requests that carry them.
+"""What a task is, as its owner states it.
 
-A task is a signed `TaskRequest`; its specification is JSON in RFC 8785 form inside the request, so
-that a wallet shows what is signed. The task id is derived from the digest: sent twice, applied
-once. Parsing a specification is `codec.spec`, signing is `wire.typed`.
+A specification is JSON in RFC 8785 form inside a signed `access.requests.TaskRequest`, so that a
+wallet shows what is signed. Parsing it is `codec.spec`, signing is `wire.typed_data`.
 """
 
 from enum import StrEnum
