@@ -16,7 +16,7 @@ from p2pool.model import limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import AllocationId, PoolRef
-from p2pool.model.messages.task_streams import MetricsTold
+from p2pool.model.messages.task_streams import MetricsAnswered
 from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogEndsCommand, SubmitCommand
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import Event, View
@@ -118,7 +118,7 @@ class AgentApi:
             waiting.result = reply.result
             waiting.done.set()
 
-    async def task_metrics(self, allocation: AllocationId) -> MetricsTold:
+    async def task_metrics(self, allocation: AllocationId) -> MetricsAnswered:
         """What a copy last said of itself."""
         return await self._log_streams.metrics_of(allocation)
 

@@ -33,12 +33,20 @@ KINDS: Mapping[type, EntryKind] = {cls: kind for kind, cls in RECORDS.items()}
 
 
 Record = (
-    entries.Noop | Configuration | entries.RequestApplied | entries.Placement
-    | entries.ReportApplied | entries.NodeChanged | entries.Setting | entries.Revocation
+    entries.Noop
+    | Configuration
+    | entries.RequestApplied
+    | entries.Placement
+    | entries.ReportApplied
+    | entries.NodeChanged
+    | entries.Setting
+    | entries.Revocation
     | entries.Adopted
-    | entries.Certify | entries.ChangeCertified
-    | entries.NodesMoved | entries.ReplacementHeld
-)  # fmt: skip
+    | entries.Certify
+    | entries.ChangeCertified
+    | entries.NodesMoved
+    | entries.ReplacementHeld
+)
 """Body of any entry."""
 
 

@@ -3,8 +3,8 @@
 The payload of an envelope is the array
     [type, version, node_id, incarnation, sequence, sent_at_ms, fields..., ext]
 where `ext` maps unsigned keys to values: a reader skips even keys that it does not know and refuses
-odd ones (they change the meaning). Changing a message's fields means a new version; the bytes of
-each are pinned in `tests/golden/messages.json`.
+odd ones (they change the meaning). Number and version are what `model.messages` declares; the bytes
+of each message are pinned in `tests/golden/messages.json`.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,10 @@ from p2pool.codec.cbor.structs import from_value, to_value
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import ADDRESS_BYTES, NodeId
-from p2pool.model.messages.registry import TYPES, Header, Message
+from p2pool.model.messages.registry import DECLARATIONS, TYPES, Header, Message
 
-MESSAGE_VERSION = 1
 HEADER_FIELDS = 6
 KNOWN_EXT_KEYS: frozenset[int] = frozenset()
-
-TYPE_NUMBERS: Mapping[type, int] = {cls: number for number, cls in TYPES.items()}
-
 
 Ext = Mapping[int, canonical.Value]
 NO_EXT: Ext = {}
@@ -44,11 +40,11 @@ class Payload:
 def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes:
     """Payload bytes of a message; `Malformed` where it is over its own bounds."""
     check_ext(ext)
-    number = TYPE_NUMBERS[type(message)]
+    declared = DECLARATIONS[type(message)]
     return canonical.encode(
         [
-            number,
-            MESSAGE_VERSION,
+            declared.number,
+            declared.version,
             header.node_id,
             header.incarnation,
             header.sequence,
@@ -60,7 +56,7 @@ def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes
 
 
 def payload_of(value: canonical.Value) -> Payload:
-    """The message of a decoded payload."""
+    """The message of a decoded payload; `Malformed` (the sender's fault) for any other value."""
     cls, node_id = head_of(value)
     assert isinstance(value, list)
     numbers = value[3:HEADER_FIELDS]
@@ -70,7 +66,7 @@ def payload_of(value: canonical.Value) -> Payload:
     if not isinstance(ext, dict):
         raise Malformed("A message ends with a map of extensions.")
     check_ext(ext)
-    message: Message = from_value(cls, value[HEADER_FIELDS:-1])
+    message = from_value(cls, value[HEADER_FIELDS:-1])
     incarnation, sequence, sent_at_ms = numbers
     return Payload(
         node_id=node_id,
@@ -82,18 +78,19 @@ def payload_of(value: canonical.Value) -> Payload:
     )
 
 
-def head_of(value: canonical.Value) -> tuple[type, NodeId]:
+def head_of(value: canonical.Value) -> tuple[type[Message], NodeId]:
     """Class and sender of a decoded payload: enough to know what its signature must cover."""
     if not isinstance(value, list) or len(value) <= HEADER_FIELDS:
         raise Malformed("A message is an array of a header, fields and extensions.")
     number, version, node_id = value[:3]
     if type(number) is not int or number not in TYPES:
         raise Malformed("The message is of an unknown type.", hint="Its sender may be newer.")
-    if type(version) is not int or version != MESSAGE_VERSION:
+    cls = TYPES[number]
+    if type(version) is not int or version != DECLARATIONS[cls].version:
         raise Malformed("The message is of an unknown version.", hint="Its sender may be newer.")
     if type(node_id) is not bytes or len(node_id) != ADDRESS_BYTES:
         raise Malformed("The sender's node id is not 20 bytes.")
-    return TYPES[number], NodeId(node_id)
+    return cls, NodeId(node_id)
 
 
 def check_ext(ext: Mapping[int, canonical.Value]) -> None:

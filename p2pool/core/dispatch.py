@@ -82,7 +82,7 @@ class Dispatch:
             m.ReportAnswered: Row(pool, self.on_report_answered),
             m.ProbeRequested: Row(pool, p.probes.on_probe_requested),
             m.ProbeAnswered: Row(pool, self.on_probe_answered),
-            m.SuspicionHinted: Row(pool, self.on_suspicion_hinted),
+            m.SuspicionReported: Row(pool, self.on_suspicion_reported),
             m.RemovalConfirmRequested: Row(voters, removal.on_removal_confirm_requested),
             m.RemovalConfirmed: Row(voters, removal.on_removal_confirmed),
             m.StateRequested: Row(pool, self.on_state_requested),
@@ -92,8 +92,8 @@ class Dispatch:
             m.StoreSeenAnswered: Row(pool, check.on_store_seen_answered),
             m.LogEndRequested: Row(pool, p.log_survey.on_log_end_requested),
             m.LogEndAnswered: Row(pool, p.log_survey.on_log_end_answered),
-            m.BeatsRequested: Row(pool, p.exchange.on_beats_requested),
-            m.BeatsAnswered: Row(pool, p.exchange.on_beats_answered),
+            m.HeartbeatsRequested: Row(pool, p.exchange.on_heartbeats_requested),
+            m.HeartbeatsAnswered: Row(pool, p.exchange.on_heartbeats_answered),
             m.HardwareRequested: Row(pool, p.exchange.on_hardware_requested),
             m.HardwareAnswered: Row(pool, p.exchange.on_hardware_answered),
             m.RequestForwarded: Row(pool, p.requests.on_request_forwarded),
@@ -171,7 +171,7 @@ class Dispatch:
         header, message = verified.header, verified.message
         if not self.is_participant_or_member(header.node_id):
             return False
-        if isinstance(message, m.BeatsAnswered):
+        if isinstance(message, m.HeartbeatsAnswered):
             return self.parts.exchange.awaits_heartbeats(header.peer_key, message)
         if isinstance(message, m.CertificatesAnswered):
             return self.parts.certificate_exchange.awaits(header.peer_key, message)
@@ -397,7 +397,7 @@ class Dispatch:
         if self.parts.leader is not None:
             self.parts.leader.failure_detector.take_answer(message)
 
-    def on_suspicion_hinted(self, message: m.SuspicionHinted, sender: Sender, now: Now) -> None:
+    def on_suspicion_reported(self, message: m.SuspicionReported, sender: Sender, now: Now) -> None:
         """A member misses a node."""
         if (leading := self.parts.leading) is not None:
-            leading.on_suspicion_hinted(message, sender, now)
+            leading.on_suspicion_reported(message, sender, now)

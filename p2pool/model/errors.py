@@ -33,9 +33,11 @@
         `-- TransactionFailed  the chain refused a transaction; the message says why
 
 Our own bugs are assertions and crash. Each error carries `code` (kebab-case, stable, shown by the
-API), a sentence for people, and `hint`, what to do next.
+API), a sentence for people, and `hint`, what to do next. Agents and clients name an error by its
+code; `error_for_code` gives it back.
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 _PRIVILEGED_PORTS = 1024
@@ -261,3 +263,27 @@ class TransactionFailed(Misconfigured):
     """The chain refused a transaction, or would; the message says why in a sentence."""
 
     code = "transaction-failed"
+
+
+def error_for_code(
+    code: object,
+    message: str,
+    *,
+    hint: str = "",
+    problems: tuple[str, ...] = (),
+    unknown: type[P2poolError] = Unavailable,
+) -> P2poolError:
+    """The error that somebody else named by its code; of class `unknown` where the code is none of
+    ours. `problems` go to the errors that list them."""
+    found = (cls for cls in _derived(P2poolError) if cls.code == code)
+    cls = next(found, unknown)
+    if issubclass(cls, BadSpec | Malformed):
+        return cls(message, hint=hint, problems=problems)
+    return cls(message, hint=hint)
+
+
+def _derived(root: type[P2poolError]) -> Iterator[type[P2poolError]]:
+    """All classes below one, each before those that have its code without saying so."""
+    for cls in root.__subclasses__():
+        yield cls
+        yield from _derived(cls)

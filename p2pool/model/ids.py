@@ -4,6 +4,7 @@ All identities are raw bytes inside the program and lower-case hex at its edges.
 checked where bytes enter (codec, wire, configuration), not at each use.
 """
 
+from collections.abc import Mapping
 from typing import NewType
 
 import attrs
@@ -28,6 +29,16 @@ TASK_ID_BYTES = 16
 DIGEST_BYTES = 32
 SIGNATURE_BYTES = 64
 ETH_SIGNATURE_BYTES = 65
+
+LENGTHS: Mapping[object, int] = {
+    Address: ADDRESS_BYTES,
+    NodeId: ADDRESS_BYTES,
+    PeerKey: PEER_KEY_BYTES,
+    StoreId: STORE_ID_BYTES,
+    TaskId: TASK_ID_BYTES,
+    Digest: DIGEST_BYTES,
+}
+"""The one length of each identity, in bytes."""
 
 
 @attrs.frozen(order=True)

@@ -22,7 +22,7 @@ from p2pool.model.ids import (
     PeerKey,
     PoolRef,
 )
-from p2pool.model.messages.registry import PeerBinding
+from p2pool.model.messages.gossip import PeerBinding
 from p2pool.wire import eip712
 
 if TYPE_CHECKING:

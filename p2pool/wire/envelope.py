@@ -4,9 +4,9 @@ An envelope is a COSE_Sign1 (RFC 9052, 4.2; without the tag) by the sender's pee
     [h'{1: -8, 4: peer key}', {}, payload, signature]
 EdDSA over the Sig_structure, whose external data are the canonical CBOR of
     ["p2pool/1", chain id, contract, pool id, node id, purpose]
-Purpose is the name of the message's class. So a signature holds for one pool, one node and one kind
-of message, on whatever channel it travels; nothing signed elsewhere with the key can be taken for
-it. The payload is `codec.payloads`.
+The purpose is declared with the message: the name of its class, or what that was at first. So a
+signature holds for one pool, one node and one kind of message, on whatever channel it travels;
+nothing signed elsewhere with the key can be taken for it. The payload is `codec.payloads`.
 
 Order of checks: size, canonical form, header, who and what, signature, and only then the fields:
 whoever is blamed for a bad field has signed it. What is not checked here: whether the key is that
@@ -21,7 +21,6 @@ from nacl.signing import SigningKey, VerifyKey
 from p2pool.codec.cbor import canonical
 from p2pool.codec.payloads import (
     NO_EXT,
-    TYPE_NUMBERS,
     Ext,
     encode_payload,
     head_of,
@@ -30,10 +29,17 @@ from p2pool.codec.payloads import (
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs
 from p2pool.model.ids import PEER_KEY_BYTES, SIGNATURE_BYTES, NodeId, PeerKey, PoolRef
-from p2pool.model.messages.registry import Channel, Header, Message, Verified, channel_of
+from p2pool.model.messages.registry import (
+    DECLARATIONS,
+    GOSSIP_CHANNELS,
+    Channel,
+    Header,
+    Message,
+    Verified,
+    channel_of,
+)
 
 FORMAT = "p2pool/1"
-GOSSIP_CHANNELS = frozenset({Channel.BEAT, Channel.ANNOUNCE})
 
 _ALGORITHM, _EDDSA, _KEY_ID = 1, -8, 4
 _CONTEXT = "Signature1"
@@ -51,7 +57,7 @@ def seal(
     protected = _protected(header.peer_key)
     signed = _to_be_signed(protected, payload, pool, header.node_id, purpose_of(type(message)))
     sealed = canonical.encode([protected, {}, payload, signing_key.sign(signed).signature])
-    most = max_bytes(channel_of(TYPE_NUMBERS[type(message)]))
+    most = max_bytes(channel_of(type(message)))
     if len(sealed) > most:
         raise Malformed(f"A {type(message).__name__} of {len(sealed)} bytes; {most} at most.")
     return sealed
@@ -79,7 +85,7 @@ def open_sealed(
         raise BadSignature(
             f"The signature of a {cls.__name__} does not verify for this pool."
         ) from error
-    travels_on = channel_of(TYPE_NUMBERS[cls])
+    travels_on = channel_of(cls)
     if channel is not None and channel is not travels_on:
         raise NotForUs(f"A {cls.__name__} does not travel on {channel.value}.")
     content = payload_of(value)
@@ -100,9 +106,9 @@ def max_bytes(channel: Channel) -> int:
     return limits.STREAM_FRAME_MAX_BYTES
 
 
-def purpose_of(cls: type) -> str:
-    """What a signature is for: the name of the message's class."""
-    return cls.__name__
+def purpose_of(cls: type[Message]) -> str:
+    """What a signature over a message of this class is for."""
+    return DECLARATIONS[cls].purpose
 
 
 def _protected(peer_key: PeerKey) -> bytes:

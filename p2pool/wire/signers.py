@@ -13,7 +13,9 @@ from p2pool.model.access.requests import SignedRequest, Signers
 from p2pool.model.bounded import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
-from p2pool.model.messages.registry import Message, Order, Report, RequestForwarded
+from p2pool.model.messages.queries import RequestForwarded
+from p2pool.model.messages.registry import Message
+from p2pool.model.messages.work import Order, Report
 from p2pool.wire.typed_data import recover_signers
 
 

@@ -18,7 +18,7 @@ from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.access.requests import SignedRequest, Signers, TaskRequest
 from p2pool.model.errors import Malformed, NotAllowed, NotForUs, Stale
 from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId
-from p2pool.model.messages.registry import LogsOpened
+from p2pool.model.messages.task_streams import LogsOpened
 from p2pool.wire import eip712
 
 if TYPE_CHECKING:

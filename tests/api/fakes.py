@@ -20,7 +20,7 @@ from p2pool.model.ids import (
 )
 from p2pool.model.log.raft import Configuration, Voter
 from p2pool.model.machine.hardware import FreeResources, Gpu, Hardware
-from p2pool.model.messages.task_streams import LogChunk, LogChunks, MetricsTold, TaskMetric
+from p2pool.model.messages.task_streams import LogChunk, LogChunks, MetricsAnswered, TaskMetric
 from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogOptions, ReadIndexCommand
 from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
 from p2pool.model.ports.view import AllocationView, Event, NodeView, TaskView, View
@@ -231,12 +231,12 @@ class FakePort:
         finally:
             self.unlistened.set()
 
-    async def task_metrics(self, allocation: AllocationId) -> MetricsTold:
+    async def task_metrics(self, allocation: AllocationId) -> MetricsAnswered:
         """Two numbers; or the next failure."""
         if self.failures:
             raise self.failures.pop(0)
         metrics = (TaskMetric("loss", "0.25", 1_800_000_000_000), TaskMetric("step", "7.0", 5))
-        return MetricsTold(allocation, metrics, 3)
+        return MetricsAnswered(allocation, metrics, 3)
 
     async def runtime_info(self) -> RuntimeInfo:
         """An engine without quotas."""

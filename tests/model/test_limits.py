@@ -1,9 +1,6 @@
 """Bounds are whole numbers with a unit, and the relations between them hold."""
 
-from p2pool.codec.cbor import bounds
-from p2pool.codec.payloads import TYPE_NUMBERS
 from p2pool.model import limits
-from p2pool.model.messages.registry import TYPES, Channel, channel_of
 from p2pool.model.timing import TIMINGS, Profile
 
 UNITS = ("_BYTES", "_MS", "_S", "_MAX", "_KEPT", "_ENTRIES", "_LINES")
@@ -30,16 +27,3 @@ def test_committees_are_odd() -> None:
     """A committee of even size tolerates no more than the one below it."""
     assert all(size % 2 for size in limits.COMMITTEE_SIZES)
     assert set(TIMINGS) == set(Profile)
-
-
-def test_messages_fit_their_frames() -> None:
-    """The largest byte strings that a message may hold fit into its frame."""
-    frame = limits.STREAM_FRAME_MAX_BYTES - limits.ENVELOPE_OVERHEAD_MAX_BYTES
-    for place in ("SnapshotSent.data", "StateAnswered.snapshot", "LogChunk.data", "Entry.body"):
-        assert bounds.MAX_BYTES[place] < frame - limits.TEXT_MAX_BYTES, place
-
-
-def test_every_message_has_a_number_and_a_channel() -> None:
-    """Numbers are given once, and each belongs to a channel."""
-    assert len(TYPE_NUMBERS) == len(TYPES)
-    assert {channel_of(number) for number in TYPES} == set(Channel)

@@ -133,8 +133,16 @@ def test_allocations_never_go_back() -> None:
 def test_numbers_are_what_travels() -> None:
     """States are sent as their numbers: these are fixed, and new ones are added at the end."""
     assert [member.name for member in S] == [
-        "PENDING", "ASSIGNED", "PULLING", "STARTING", "RUNNING", "STOPPING", "SUCCEEDED", "FAILED",
-        "STOPPED", "LOST",
-    ]  # fmt: skip
+        "PENDING",
+        "ASSIGNED",
+        "PULLING",
+        "STARTING",
+        "RUNNING",
+        "STOPPING",
+        "SUCCEEDED",
+        "FAILED",
+        "STOPPED",
+        "LOST",
+    ]
     for kind in (S, Membership, Reachability, Intent, states.PoolStatus, states.RaftRole):
         assert [int(member) for member in kind] == list(range(len(kind)))

@@ -42,12 +42,15 @@ def test_what_makes_no_certificate() -> None:
     bad = {
         "forged": (None, BadSignature),
         "of another pool": (
-            B.opened(word(B, THREE), PoolRef(1, Address(b"c" * 20), 1)), BadSignature,
+            B.opened(word(B, THREE), PoolRef(1, Address(b"c" * 20), 1)),
+            BadSignature,
         ),
         "by a learner": (D.opened(word(D, THREE)), BadSignature),
         "in another's name": (B.opened(word(C, THREE)), BadSignature),
-        "by another disk": (Member(1, store=9).opened(word(Member(1, store=9), THREE)),
-                            BadSignature),
+        "by another disk": (
+            Member(1, store=9).opened(word(Member(1, store=9), THREE)),
+            BadSignature,
+        ),
         "twice by one": (A.opened(word(A, THREE)), Malformed),
         "of another log": (B.opened(word(B, THREE, log_id=OTHER)), NotForUs),
         "of another term": (B.opened(word(B, THREE, term=6)), Malformed),
@@ -55,7 +58,7 @@ def test_what_makes_no_certificate() -> None:
         "of another state": (B.opened(word(B, THREE, state_digest=OTHER)), Malformed),
         "of another time": (B.opened(word(B, THREE, time_ms=NOW_MS + 1)), Malformed),
         "another kind of word": (B.opened(vote(B, A)), Malformed),
-    }  # fmt: skip
+    }
     for opened, error in bad.values():
         with pytest.raises(error):
             certificate(good, opened)
@@ -126,9 +129,10 @@ def test_previous_voters_certify_the_next() -> None:
     said = [m.opened(change(m, THREE, after)) for m in (A, B)]
     assert c.link_signers(said, link, voters(THREE), LOG) == (A.voter, B.voter)
     for wrong in (
-        attrs.evolve(link, index=8), attrs.evolve(link, term=3),
+        attrs.evolve(link, index=8),
+        attrs.evolve(link, term=3),
         attrs.evolve(link, voters=voters((A, B))),
-    ):  # fmt: skip
+    ):
         with pytest.raises(NotForUs):
             c.link_signers(said, wrong, voters(THREE), LOG)
     with pytest.raises(BadSignature):  # The newcomer has no say in its own coming.

@@ -20,7 +20,7 @@ from p2pool.model.ids import Digest, StoreId, Token
 from p2pool.model.log.raft import Entry, EntryKind, Voter
 from p2pool.model.machine.hardware import FreeResources
 from p2pool.model.messages.gossip import Announcement
-from p2pool.model.messages.queries import StateAnswered, StateRequested, SuspicionHinted
+from p2pool.model.messages.queries import StateAnswered, StateRequested, SuspicionReported
 from p2pool.model.messages.raft import (
     AppendAnswered,
     AppendRequested,
@@ -108,7 +108,7 @@ class Liar:
         """A healthy node is not heard, it tells everybody."""
         victim = self.story.rng.choice(self._others())
         for other in self._others():
-            self._say(other, SuspicionHinted(victim.node_id, "its connection was lost"))
+            self._say(other, SuspicionReported(victim.node_id, "its connection was lost"))
 
     def order(self) -> None:
         """Stop all that you run: by the newest token there could be."""

@@ -7,7 +7,7 @@ from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
-from p2pool.model.messages.queries import BeatsAnswered
+from p2pool.model.messages.queries import HeartbeatsAnswered
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Desired, Order, Report
 from p2pool.wire import signers
@@ -135,7 +135,7 @@ def test_heartbeats_are_taken_of_whom_they_were_asked() -> None:
     one, other = pool.leader(), pool.other()
     assert one.gate is not None
     before = one.gate.counters["not-looked-at"]
-    pool.world.said(other, one, BeatsAnswered(10**6, (b"x",) * 100))
+    pool.world.said(other, one, HeartbeatsAnswered(10**6, (b"x",) * 100))
     pool.world.run(100)
     assert one.gate.counters["not-looked-at"] == before + 1
     assert one.gate.counters["malformed"] == 0

@@ -5,7 +5,7 @@ import pytest
 from p2pool.core import inputs
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
-from p2pool.model.messages.queries import ProbeAnswered, SuspicionHinted
+from p2pool.model.messages.queries import ProbeAnswered, SuspicionReported
 from p2pool.model.states import Reachability
 from p2pool.model.tasks.spec import TaskSpec
 from tests.sim.checks import Checks
@@ -65,7 +65,7 @@ def test_one_half_connected_observer_declares_nobody() -> None:
     hints: list[NodeId] = []
     pool.world.on_send.append(
         lambda m, to, said: (
-            hints.append(said.node_id) if isinstance(said, SuspicionHinted) else None
+            hints.append(said.node_id) if isinstance(said, SuspicionReported) else None
         )
     )
     pool.world.run(60_000)
@@ -90,7 +90,7 @@ def test_conspirators_who_hint_and_witness_falsely_declare_nobody() -> None:
     pool.world.on_send.append(lie)
     for _ in range(60):
         for liar in (one, two):
-            pool.world.said(pool.world.machines[liar], first, SuspicionHinted(target, "gone"))
+            pool.world.said(pool.world.machines[liar], first, SuspicionReported(target, "gone"))
         pool.world.run(1_000)
     assert judged(pool, victim) is Reachability.HEALTHY
     assert begun <= 2 * 60_000 // limits.HINT_PAUSE_MS

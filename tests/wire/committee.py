@@ -42,7 +42,13 @@ class Member:
         )
 
     def seal(self, message: Message, pool: PoolRef = POOL) -> bytes:
-        header = Header(self.voter.node_id, self.voter.peer_key, 1, 0, NOW_MS)
+        header = Header(
+            node_id=self.voter.node_id,
+            peer_key=self.voter.peer_key,
+            incarnation=1,
+            sequence=0,
+            sent_at_ms=NOW_MS,
+        )
         return seal(message, header, pool, self.key)
 
     def opened(self, message: Message, pool: PoolRef = POOL) -> Verified | None:
@@ -62,7 +68,14 @@ def word(
 ) -> CertificateSigned:
     """A voter's word for a leader, with some fields changed."""
     plain = CertificateSigned(
-        LOG, 5, leader.voter, by.voter, committee_hash(voters(members)), 17, STATE, NOW_MS
+        log_id=LOG,
+        term=5,
+        leader=leader.voter,
+        voter=by.voter,
+        committee_hash=committee_hash(voters(members)),
+        commit_index=17,
+        state_digest=STATE,
+        time_ms=NOW_MS,
     )
     return attrs.evolve(plain, **changed)  # type: ignore[arg-type]
 
@@ -70,7 +83,16 @@ def word(
 def vote(by: Member, candidate: Member, term: int = 5, **changed: object) -> VoteAnswered:
     """A granted vote, with some fields changed."""
     plain = VoteAnswered(
-        LOG, term, candidate.voter, by.voter, 9, 4, Digest(b"c" * 32), False, True, ""
+        log_id=LOG,
+        term=term,
+        candidate=candidate.voter,
+        voter=by.voter,
+        last_index=9,
+        last_term=4,
+        configuration_hash=Digest(b"c" * 32),
+        pre=False,
+        granted=True,
+        reason="",
     )
     return attrs.evolve(plain, **changed)  # type: ignore[arg-type]
 
@@ -80,7 +102,12 @@ def change(
 ) -> ConfigurationSigned:
     """A voter's word for a change of the voters."""
     return ConfigurationSigned(
-        LOG, index, term, committee_hash(voters(before)), committee_hash(voters(after)), by.voter
+        log_id=LOG,
+        index=index,
+        term=term,
+        previous_hash=committee_hash(voters(before)),
+        new_hash=committee_hash(voters(after)),
+        voter=by.voter,
     )
 
 
@@ -97,11 +124,17 @@ def proven(pool: PoolRef = POOL, at_ms: int = NOW_MS) -> LeaderProof:
     for index, (before, after) in enumerate(pairwise(GROWTH), start=7):
         words = [attrs.evolve(change(m, before, after, index), log_id=name) for m in before]
         sealed = tuple(m.seal(w, pool) for m, w in zip(before, words, strict=True))
-        links.append(Link(index, 2, at_ms, voters(after), sealed))
+        links.append(
+            Link(index=index, term=2, at_ms=at_ms, voters=voters(after), signatures=sealed)
+        )
     certificate = tuple(
         m.seal(word(m, (A, B, C), log_id=name, time_ms=at_ms), pool) for m in (A, C)
     )
     votes = tuple(m.seal(vote(m, A, log_id=name), pool) for m in (A, B))
     return LeaderProof(
-        name, FOUNDING, CommitteeChain(1, voters([A]), tuple(links)), certificate, votes
+        log_id=name,
+        root=FOUNDING,
+        chain=CommitteeChain(1, voters([A]), tuple(links)),
+        certificate=certificate,
+        votes=votes,
     )

@@ -15,4 +15,6 @@ OTHER_ACCOUNT = Account.from_key(b"b" * 32)
 NODE_ID = NodeId(bytes.fromhex(ACCOUNT.address[2:]))
 NOW_MS = 1_800_000_000_000
 NOW_S = NOW_MS // 1000
-HEADER = Header(NODE_ID, PEER_KEY, NOW_MS - 60_000, 7, NOW_MS)
+HEADER = Header(
+    node_id=NODE_ID, peer_key=PEER_KEY, incarnation=NOW_MS - 60_000, sequence=7, sent_at_ms=NOW_MS
+)

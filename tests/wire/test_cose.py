@@ -19,8 +19,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from p2pool.model import limits
-from p2pool.model.messages.registry import Ping
+from p2pool.model.messages.queries import Ping
 from p2pool.wire import envelope
+from tests.codec.samples import FIRST_NAMES
 from tests.wire.samples import HEADER, KEY, NODE_ID, POOL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +92,7 @@ def test_by_hand(name: str) -> None:
     signature = sealed[-64:]
     assert sealed == _head(4, 4) + _bstr(protected) + b"\xa0" + _bstr(payload) + _bstr(signature)
     signed = _head(4, 4) + _tstr("Signature1") + _bstr(protected)
-    signed += _bstr(_external(name)) + _bstr(payload)
+    signed += _bstr(_external(FIRST_NAMES.get(name, name))) + _bstr(payload)
     key = Ed25519PublicKey.from_public_bytes(HEADER.peer_key)
     key.verify(signature, signed)
     with pytest.raises(InvalidSignature):
@@ -129,8 +130,11 @@ def test_cwt_verifies_ours_and_we_open_its() -> None:
         "payload": ping["payload"],
         "aad": _external("Ping").hex(),
         "envelopes": [
-            {"data": (COSE_SIGN1_TAG + bytes.fromhex(g["sealed"])).hex(), "aad": _external(n).hex()}
-            for n, g in GOLDEN.items()
+            {
+                "data": (COSE_SIGN1_TAG + bytes.fromhex(golden["sealed"])).hex(),
+                "aad": _external(FIRST_NAMES.get(name, name)).hex(),
+            }
+            for name, golden in GOLDEN.items()
         ],
     }
     done = subprocess.run(

@@ -16,7 +16,15 @@ OTHER_POOL = PoolRef(1, Address(b"c" * 20), 1)
 
 def test_certificates_come_before_votes() -> None:
     """In the order in which the core takes them apart again."""
-    said = Announcement(DIGEST, 1, 2, 3, DIGEST, (b"c1", b"c2"), (b"v1",))
+    said = Announcement(
+        log_id=DIGEST,
+        epoch=1,
+        term=2,
+        commit_index=3,
+        state_digest=DIGEST,
+        certificate=(b"c1", b"c2"),
+        votes=(b"v1",),
+    )
     assert enclosed_in(said) == (b"c1", b"c2", b"v1")
     assert enclosed_in(EquivocationProven(b"a", b"b")) == (b"a", b"b")
     assert enclosed_in(Ping(1)) == ()
@@ -29,7 +37,13 @@ def test_what_is_no_good_is_none_in_its_place() -> None:
     torn = good[:-1] + bytes([good[-1] ^ 1])
     foreign = B.seal(word(B, (A, B)), OTHER_POOL)
     cache = EnclosedCache(POOL)
-    order = Order(NODE_ID, ZERO_TOKEN, (), (), (b"", torn, good, foreign, long))
+    order = Order(
+        node_id=NODE_ID,
+        token=ZERO_TOKEN,
+        desired=(),
+        stops=(),
+        certificate=(b"", torn, good, foreign, long),
+    )
     opened = cache.enclosed_in(order)
     assert [v is not None for v in opened] == [False, False, True, False, False]
     assert opened[2] is not None

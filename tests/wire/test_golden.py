@@ -19,7 +19,8 @@ from p2pool.model.access import requests
 from p2pool.model.chain import root_record
 from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
-from p2pool.model.messages.registry import TYPES, PeerBinding
+from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.messages.registry import TYPES
 from p2pool.wire import envelope, typed_data
 from p2pool.wire.binding import make_binding
 from tests.codec.samples import example
@@ -27,7 +28,13 @@ from tests.wire.samples import ACCOUNT, HEADER, KEY, NOW_S, POOL
 
 FILE = Path(__file__).parent.parent / "golden" / "messages.json"
 REQUEST = requests.TaskRequest(
-    requests.Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
+    action=requests.Action.SUBMIT,
+    pool_id=1,
+    target="",
+    spec_json='{"image":"busybox","name":"a"}',
+    request_id=b"r" * 32,
+    not_before_s=NOW_S,
+    not_after_s=NOW_S + 600,
 )
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from p2pool.model import limits
 from p2pool.model.errors import Stale
 from p2pool.model.ids import PeerKey
-from p2pool.model.messages.registry import Channel, Header, Ping, Verified
+from p2pool.model.messages.queries import Ping
+from p2pool.model.messages.registry import Channel, Header, Verified
 from p2pool.wire.replay import ReplayGuard, StreamSequence, Window
 from tests.wire.samples import NODE_ID, NOW_MS
 
@@ -23,7 +24,13 @@ def message(
     offset_ms: int = 0,
 ) -> Verified:
     """A verified message; its content does not matter here."""
-    header = Header(NODE_ID, key, incarnation, sequence, NOW_MS + offset_ms)
+    header = Header(
+        node_id=NODE_ID,
+        peer_key=key,
+        incarnation=incarnation,
+        sequence=sequence,
+        sent_at_ms=NOW_MS + offset_ms,
+    )
     return Verified(header, channel, Ping(1), b"")
 
 
@@ -66,8 +73,14 @@ def test_gossip_comes_in_any_order_once() -> None:
     """Within 64 each is taken once; older ones are not."""
     guard = ReplayGuard()
     assert taken(guard, *[message(n) for n in (64, 1, 2, 1, 64, 0, 65)]) == [
-        True, True, True, False, False, False, True
-    ]  # fmt: skip
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_streams_only_grow() -> None:
@@ -75,8 +88,13 @@ def test_streams_only_grow() -> None:
     guard = ReplayGuard()
     raft = [message(n, channel=Channel.RAFT) for n in range(10)]
     assert taken(guard, raft[3], raft[4], raft[4], raft[6], raft[5], raft[9]) == [
-        True, True, False, True, False, True
-    ]  # fmt: skip
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 @given(st.lists(st.integers(0, 9)))

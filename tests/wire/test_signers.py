@@ -4,12 +4,21 @@ import attrs
 
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId
-from p2pool.model.messages.registry import Desired, Order, Ping, RequestForwarded
+from p2pool.model.messages.queries import Ping, RequestForwarded
+from p2pool.model.messages.work import Desired, Order
 from p2pool.wire import typed_data
 from p2pool.wire.signers import SignerCache
 from tests.wire.samples import ACCOUNT, NODE_ID, NOW_S, OTHER_ACCOUNT, POOL
 
-REQUEST = TaskRequest(Action.SUBMIT, 1, "", "{}", b"r" * 32, NOW_S, NOW_S + 600)
+REQUEST = TaskRequest(
+    action=Action.SUBMIT,
+    pool_id=1,
+    target="",
+    spec_json="{}",
+    request_id=b"r" * 32,
+    not_before_s=NOW_S,
+    not_after_s=NOW_S + 600,
+)
 MINE = typed_data.sign_request(POOL, ACCOUNT, REQUEST)
 OTHERS = typed_data.sign_request(POOL, OTHER_ACCOUNT, REQUEST)
 BROKEN = attrs.evolve(MINE, signature=bytes(65))

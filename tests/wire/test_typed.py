@@ -19,7 +19,7 @@ from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskReq
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Refusal, Stale
 from p2pool.model.ids import ETH_SIGNATURE_BYTES, Address, Digest, NodeId, PeerKey
 from p2pool.model.messages.gossip import PeerBinding
-from p2pool.model.messages.registry import LogsOpened
+from p2pool.model.messages.task_streams import LogsOpened
 from p2pool.wire import eip712, typed_data
 from p2pool.wire.binding import binding_typed_data
 from tests.codec.samples import example, instances
@@ -27,10 +27,18 @@ from tests.wire.samples import ACCOUNT, NOW_S, OTHER_ACCOUNT, POOL
 
 ME, OTHER = (Address(bytes.fromhex(a.address[2:])) for a in (ACCOUNT, OTHER_ACCOUNT))
 REQUEST = TaskRequest(
-    Action.SUBMIT, 1, "", '{"image":"busybox","name":"a"}', b"r" * 32, NOW_S, NOW_S + 600
+    action=Action.SUBMIT,
+    pool_id=1,
+    target="",
+    spec_json='{"image":"busybox","name":"a"}',
+    request_id=b"r" * 32,
+    not_before_s=NOW_S,
+    not_after_s=NOW_S + 600,
 )
 SIGNED = typed_data.sign_request(POOL, ACCOUNT, REQUEST)
-DELEGATION = Delegation(1, OTHER, Scope.SUBMIT, NOW_S, NOW_S + 10**6)
+DELEGATION = Delegation(
+    pool_id=1, delegate=OTHER, scope=Scope.SUBMIT, not_before_s=NOW_S, not_after_s=NOW_S + 10**6
+)
 
 
 def test_a_request_tells_its_signer() -> None:
@@ -73,9 +81,16 @@ def test_digests_are_those_of_eth_account(
     request = attrs.evolve(request, request_id=b"i" * 32, **times)
     signature = bytes(ETH_SIGNATURE_BYTES)
     binding = PeerBinding(
-        POOL.chain_id, POOL.contract, POOL.pool_id, NodeId(b"n" * 20), PeerKey(b"k" * 32),
-        NOW_S, NOW_S + 60, signature, bytes(64),
-    )  # fmt: skip
+        chain_id=POOL.chain_id,
+        contract=POOL.contract,
+        pool_id=POOL.pool_id,
+        node_id=NodeId(b"n" * 20),
+        peer_key=PeerKey(b"k" * 32),
+        not_before_s=NOW_S,
+        not_after_s=NOW_S + 60,
+        node_signature=signature,
+        peer_signature=bytes(64),
+    )
     for message in (
         typed_data.request_typed_data(POOL, request),
         typed_data.delegation_typed_data(POOL, attrs.evolve(delegation, **times)),

@@ -34,8 +34,15 @@ def test_a_good_proof_says_what_it_proves_and_what_not() -> None:
     assert found.voters == voters((A, B, C))
     assert found.votes == 2
     text = " ".join(found.sentences)
-    for said in ("root record of epoch 1", "changed 2 times", "2 of the 3 voters", "5 s ago",
-                 "2 of the votes", "does not prove", "crash-fault"):  # fmt: skip
+    for said in (
+        "root record of epoch 1",
+        "changed 2 times",
+        "2 of the 3 voters",
+        "5 s ago",
+        "2 of the votes",
+        "does not prove",
+        "crash-fault",
+    ):
         assert said in text
 
 
@@ -93,8 +100,14 @@ def test_a_made_up_link_is_refused() -> None:
     first, second = PROOF.chain.links
     said = attrs.evolve(change(D, (A, B), (C, D), second.index), log_id=PROOF.log_id)
     with pytest.raises(Refusal):
-        check(with_links(first, attrs.evolve(second, voters=voters((C, D)),
-                                             signatures=(D.seal(said), D.seal(said)))))  # fmt: skip
+        check(
+            with_links(
+                first,
+                attrs.evolve(
+                    second, voters=voters((C, D)), signatures=(D.seal(said), D.seal(said))
+                ),
+            )
+        )
 
 
 def test_dropped_links_need_a_committee_that_is_trusted() -> None:

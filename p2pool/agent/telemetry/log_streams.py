@@ -21,7 +21,6 @@ from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.fsm.permissions import may_read
 from p2pool.core.node import Node
-from p2pool.core.peererrors import error_of
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.net.transport.frames import FrameStream
@@ -35,17 +34,17 @@ from p2pool.model.errors import (
     P2poolError,
     Refusal,
     Unavailable,
+    error_for_code,
 )
 from p2pool.model.ids import AllocationId, NodeId, PeerKey
-from p2pool.model.messages.registry import (
-    Channel,
+from p2pool.model.messages.registry import Channel, Message
+from p2pool.model.messages.task_streams import (
     LogChunks,
     LogsClosed,
     LogsOpened,
     LogsRead,
-    Message,
-    MetricsAsked,
-    MetricsTold,
+    MetricsAnswered,
+    MetricsRequested,
 )
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerRuntime
@@ -169,7 +168,7 @@ class LogStreams:
                 message = await self._receive(stream, key)
                 if isinstance(message, LogsClosed):
                     if message.code:
-                        raise error_of(message.code, message.message, "")
+                        raise error_for_code(message.code, message.message)
                     return
                 if not isinstance(message, LogsRead):
                     raise Unavailable("The node that has these lines answered something else.")
@@ -192,7 +191,7 @@ class LogStreams:
                     ) from error
             await trio.sleep(DIAL_PAUSE_S)
 
-    async def metrics_of(self, allocation: AllocationId) -> MetricsTold:
+    async def metrics_of(self, allocation: AllocationId) -> MetricsAnswered:
         """What a copy last said of itself, from wherever it runs. NotFound: it runs nowhere;
         Unavailable: its node gives no answer in time."""
         where, attempt = self._find(allocation)
@@ -204,15 +203,15 @@ class LogStreams:
         with trio.move_on_after(limits.METRICS_ASK_DEADLINE_MS / 1000):
             stream = await self._dial(key)
             try:
-                await self._send(stream, MetricsAsked(allocation))
+                await self._send(stream, MetricsRequested(allocation))
                 told = await self._receive(stream, key)
             finally:
                 with trio.CancelScope(shield=True):
                     await stream.aclose()
-            if isinstance(told, MetricsTold) and told.allocation == allocation:
+            if isinstance(told, MetricsAnswered) and told.allocation == allocation:
                 return told
             if isinstance(told, LogsClosed) and told.code:
-                raise error_of(told.code, told.message, "")
+                raise error_for_code(told.code, told.message)
         raise Unavailable("The node that runs it gave no answer in time.", hint="Retry.")
 
     # --- for other agents -------------------------------------------------------------------------
@@ -233,7 +232,7 @@ class LogStreams:
 
     async def _serve(self, peer_key: PeerKey, stream: FrameStream) -> None:
         opened = await self._receive(stream, peer_key)
-        if isinstance(opened, MetricsAsked):
+        if isinstance(opened, MetricsRequested):
             where, attempt = self._find(opened.allocation)
             if where != self._node.context.me:
                 raise NotFound("The copy is not here (any more).", hint="Ask again.")

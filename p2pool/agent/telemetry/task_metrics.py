@@ -27,7 +27,7 @@ from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import AllocationId
-from p2pool.model.messages.task_streams import MetricsTold, TaskMetric
+from p2pool.model.messages.task_streams import MetricsAnswered, TaskMetric
 
 log = get_logger(__name__)
 
@@ -181,15 +181,15 @@ class TaskMetrics:
 
     # --- what is read -----------------------------------------------------------------------------
 
-    def told(self, allocation: AllocationId, attempt: int) -> MetricsTold:
+    def told(self, allocation: AllocationId, attempt: int) -> MetricsAnswered:
         """The last values of a copy; none where it said nothing."""
         copy = self._copies.get((allocation, attempt))
         if copy is None:
-            return MetricsTold(allocation, (), 0)
+            return MetricsAnswered(allocation, (), 0)
         metrics = tuple(
             TaskMetric(name, repr(value), at_ms) for name, (value, at_ms) in copy.values.items()
         )
-        return MetricsTold(allocation, metrics, copy.refused_lines)
+        return MetricsAnswered(allocation, metrics, copy.refused_lines)
 
     def all(self) -> Iterator[tuple[AllocationId, str, float]]:
         """Every value of every copy, for Prometheus."""

@@ -36,7 +36,7 @@ from p2pool.model.errors import Malformed, Refusal, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
 from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
-from p2pool.model.messages.queries import BeatsAnswered, BindingsAnswered, PeerKnown
+from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, PeerKnown
 from p2pool.model.messages.registry import Channel, Verified
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
@@ -149,14 +149,14 @@ class Ingress:
         message = verified.message
         if isinstance(message, Hello):
             self._hellos[peer_key] = data
-        handed = isinstance(message, (BeatsAnswered, CertificatesAnswered))
+        handed = isinstance(message, (HeartbeatsAnswered, CertificatesAnswered))
         if handed and not self._worth_verifying(verified, (), now):
             self.counters["not-looked-at"] += 1
             return []
         if isinstance(message, BindingsAnswered):
             good = self._good_ones(message, now)
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
-        elif isinstance(message, BeatsAnswered):
+        elif isinstance(message, HeartbeatsAnswered):
             return self._relayed(message, now)
         enclosed = self._enclosed.enclosed_in(message)
         signers: tuple[Signers | None, ...] = ()
@@ -204,7 +204,7 @@ class Ingress:
             # Whoever is heard stays: hellos of many strangers push out silent peers alone.
             self._shown.move_to_end(peer_key)
 
-    def _relayed(self, message: BeatsAnswered, now: Now) -> Taken:
+    def _relayed(self, message: HeartbeatsAnswered, now: Now) -> Taken:
         """Heartbeats of others carry their own proof."""
         taken: Taken = []
         for data in message.sealed[: limits.BEATS_PER_ANSWER_MAX]:

@@ -3,7 +3,6 @@
 import attrs
 from nacl.signing import SigningKey
 
-from p2pool.codec.payloads import TYPE_NUMBERS
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
 from p2pool.model.messages.registry import Channel, Header, Message, Verified, channel_of
 from p2pool.model.timing import Now
@@ -28,7 +27,7 @@ class Sealer:
 
     def sealed(self, message: Message, now: Now) -> Verified:
         """A message as its receiver would have it: sealed, and opened."""
-        channel = channel_of(TYPE_NUMBERS[type(message)])
+        channel = channel_of(type(message))
         number = self.sequences.get(channel, 0)
         self.sequences[channel] = number + 1
         header = Header(

@@ -31,7 +31,7 @@ from p2pool.model import limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import Malformed, NotFound, P2poolError
 from p2pool.model.ids import TASK_ID_BYTES, AllocationId, NodeId, TaskId
-from p2pool.model.messages.task_streams import MetricsTold
+from p2pool.model.messages.task_streams import MetricsAnswered
 from p2pool.model.ports import agent as ports
 from p2pool.model.ports.agent import SubmitCommand
 from p2pool.model.ports.view import AllocationView, TaskView, View
@@ -205,7 +205,9 @@ def allocations_of(view: View, on: NodeId | None = None) -> tuple[Allocation, ..
     )
 
 
-def metrics_of(copy: AllocationView, told: MetricsTold | None, problem: str = "") -> CopyMetrics:
+def metrics_of(
+    copy: AllocationView, told: MetricsAnswered | None, problem: str = ""
+) -> CopyMetrics:
     """What a copy said, or why its node was not heard."""
     values = told.metrics if told is not None else ()
     return CopyMetrics(

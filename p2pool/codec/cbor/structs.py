@@ -2,8 +2,9 @@
 
 A class is the array of its fields in order. A field's hint decides its form: `int`, `bool`,
 `bytes`, `str`, an enum (its value), `X | None` (null), `tuple[X, ...]` and `tuple[X, Y]` (arrays),
-another attrs class (its array), a `NewType` of bytes (its one length). Lengths are bounded by
-`codec.cbor.bounds`. A codec is compiled once for each class, as a pair of functions.
+another attrs class (its array), a `NewType` of bytes (its one length). Lengths are bounded where a
+field is declared (`model.field_bounds`). A codec is compiled once for each class, as a pair of
+functions; for a class with a byte string or a tuple that is not bounded there is none.
 
 Invariant: `from_value(cls, to_value(x)) == x`, and both directions check the same bounds, so that
 what one agent may send is what another takes. Any value that does not fit raises `Malformed`
@@ -14,12 +15,25 @@ import types
 from collections.abc import Callable, Hashable
 from enum import Enum, IntEnum, StrEnum
 from functools import cache
-from typing import Any, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    NewType,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import attrs
 
-from p2pool.codec.cbor import bounds, canonical
+from p2pool.codec.cbor import canonical
+from p2pool.model import limits
 from p2pool.model.errors import Malformed
+from p2pool.model.field_bounds import Bound, Unit
+from p2pool.model.ids import LENGTHS
 
 T = TypeVar("T")
 
@@ -64,11 +78,12 @@ class Pieces:
 
     cls: type
     _held: dict[str, dict[int, tuple[object, bytes]]] = attrs.field(factory=dict)
-    _parts: "list[tuple[str, Form | None]]" = attrs.field(init=False)
+    _parts: list[tuple[str, Form | None]] = attrs.field(init=False)
+    _most: dict[str, int] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Look the fields up once."""
-        self._parts = _parts_of(self.cls)
+        self._parts, self._most = _parts_of(self.cls)
 
     def encode(self, obj: object) -> bytes:
         """Canonical bytes."""
@@ -80,7 +95,7 @@ class Pieces:
         return canonical.join(parts)
 
     def _list(self, name: str, items: tuple[object, ...]) -> bytes:
-        if len(items) > (most := bounds.items_max(f"{self.cls.__name__}.{name}")):
+        if len(items) > (most := self._most[name]):
             raise Malformed(f"{self.cls.__name__}.{name} has {len(items)} items, {most} at most.")
         held, now = self._held.get(name, {}), {}
         for item in items:
@@ -92,14 +107,19 @@ class Pieces:
         return canonical.join([now[id(item)][1] for item in items])
 
 
-def _parts_of(cls: type) -> list[tuple[str, Form | None]]:
-    """Form of each field; None for a list of objects."""
+def _parts_of(cls: type) -> tuple[list[tuple[str, Form | None]], dict[str, int]]:
+    """Form of each field; None for a list of objects, and how many of them there may be."""
     parts: list[tuple[str, Form | None]] = []
+    most: dict[str, int] = {}
     for name, hint in fields_of(cls):
-        inner = get_args(hint)
-        objects = get_origin(hint) is tuple and inner[1:] == (...,) and attrs.has(inner[0])
-        parts.append((name, None if objects else _form(hint, f"{cls.__name__}.{name}")))
-    return parts
+        place = f"{cls.__name__}.{name}"
+        bare, bound = _parted(hint)
+        inner = get_args(bare)
+        objects = get_origin(bare) is tuple and inner[1:] == (...,) and attrs.has(inner[0])
+        parts.append((name, None if objects else _form(hint, place)))
+        if objects:
+            most[name] = _checked(bound, Unit.ITEMS, place).most
+    return parts, most
 
 
 def form_of(cls: type[Any]) -> Form:
@@ -108,8 +128,8 @@ def form_of(cls: type[Any]) -> Form:
 
 
 def fields_of(cls: type) -> list[tuple[str, Any]]:
-    """Name and hint of each field, in wire order."""
-    hints = get_type_hints(cls)
+    """Name and hint of each field, in wire order, with the bounds that are said in it."""
+    hints = get_type_hints(cls, include_extras=True)
     return [(field.name, hints[field.name]) for field in attrs.fields(cls)]
 
 
@@ -136,19 +156,22 @@ def _compiled(cls: Hashable) -> Form:
 
 def _form(hint: Any, place: str) -> Form:
     """The form of a hint; `place` is `Class.field`, for bounds and messages."""
+    hint, bound = _parted(hint)
     if isinstance(hint, NewType):
-        length = bounds.TYPE_BYTES[hint.__name__]
-        return _bytes(place, length, length)
+        return _bytes(place, LENGTHS[hint], LENGTHS[hint])
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         (inner,) = [item for item in get_args(hint) if item is not type(None)]
         return _optional(_form(inner, place))
     if origin is tuple:
-        return _tuple(get_args(hint), place)
+        return _tuple(get_args(hint), bound, place)
     if hint is bytes:
-        return _bytes(place, *bounds.bytes_range(place))
+        lengths = _checked(bound, Unit.BYTES, place)
+        return _bytes(place, lengths.least, lengths.most)
     if hint is str:
-        return _text(place, bounds.text_max(place))
+        most = limits.TEXT_MAX_BYTES if bound is None else _checked(bound, Unit.TEXT, place).most
+        return _text(place, most)
+    assert bound is None, f"{place} has no length that could be bounded"
     if hint is bool:
         return _plain(place, bool)
     if hint is int:
@@ -157,6 +180,22 @@ def _form(hint: Any, place: str) -> Form:
         return _enum(place, hint)
     # Looked up when used, so that a class may hold another that is declared later.
     return Form(lambda obj: form_of(hint).write(obj), lambda value: form_of(hint).read(value))
+
+
+def _parted(hint: Any) -> tuple[Any, Bound | None]:
+    """A hint and the bound that is said with it."""
+    if get_origin(hint) is not Annotated:
+        return hint, None
+    bare, bound = get_args(hint)
+    assert isinstance(bound, Bound), hint
+    return bare, bound
+
+
+def _checked(bound: Bound | None, unit: Unit, place: str) -> Bound:
+    """The bound of a field that must have one, in its own unit."""
+    assert bound is not None, f"{place} is not bounded"
+    assert bound.unit is unit, f"{place} is bounded in {bound.unit}"
+    return bound
 
 
 def _plain(place: str, kind: type) -> Form:
@@ -225,10 +264,10 @@ def _optional(inner: Form) -> Form:
     )
 
 
-def _tuple(arguments: tuple[Any, ...], place: str) -> Form:
+def _tuple(arguments: tuple[Any, ...], bound: Bound | None, place: str) -> Form:
     if arguments[-1] is not Ellipsis:
         return _pair(arguments, place)
-    inner, most = _form(arguments[0], place), bounds.items_max(place)
+    inner, most = _form(arguments[0], place), _checked(bound, Unit.ITEMS, place).most
 
     def check(value: Any, kind: type[tuple[Any, ...]] | type[list[Any]]) -> None:
         if type(value) is not kind:

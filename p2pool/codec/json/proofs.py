@@ -96,9 +96,11 @@ def read_proof(value: Any) -> LeaderProof:
     )
     root = table.get("root")
     chain = CommitteeChain(
-        _number(table.get("epoch", 0), "epoch"), base, links,
+        _number(table.get("epoch", 0), "epoch"),
+        base,
+        links,
         _number(table.get("dropped", 0), "dropped"),
-    )  # fmt: skip
+    )
     return LeaderProof(
         log_id=log_id,
         root=parse_root(root) if isinstance(root, str) and root else None,

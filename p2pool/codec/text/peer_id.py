@@ -27,16 +27,11 @@ def peer_key_of(text: str) -> PeerKey:
         data = base58.b58decode(text) if len(text) <= _TEXT_MAX else b""
     except ValueError as error:
         raise Malformed(f"{text[:_TEXT_MAX]!r} is not a peer id: not base58.") from error
-    key = peer_key_of_bytes(data)
-    if peer_id(key) != text:  # base58 skips white space
-        raise Malformed("Not a peer id: it has white space around it.")
-    return key
-
-
-def peer_key_of_bytes(data: bytes) -> PeerKey:
-    """The key in the multihash of a peer id; `Malformed` for any other bytes."""
     if len(data) != len(_PREFIX) + PEER_KEY_BYTES or not data.startswith(_PREFIX):
         raise Malformed(
             "Not the peer id of an Ed25519 key.", hint="It begins with 12D3KooW and has 52 letters."
         )
-    return PeerKey(data[len(_PREFIX) :])
+    key = PeerKey(data[len(_PREFIX) :])
+    if peer_id(key) != text:  # base58 skips white space
+        raise Malformed("Not a peer id: it has white space around it.")
+    return key

@@ -12,13 +12,16 @@ Source: design, sections 7 to 9.
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from typing import Annotated
 
 import attrs
 
 from p2pool.codec.cbor.structs import Pieces, decode_struct, encode_struct
 from p2pool.codec.digests import digest
 from p2pool.codec.spec.spec import parse_spec
-from p2pool.model.access.requests import SignedRequest
+from p2pool.model import limits
+from p2pool.model.access.requests import RequestId, SignedRequest
+from p2pool.model.field_bounds import GpuIds, bounded
 from p2pool.model.ids import (
     ZERO_TOKEN,
     Address,
@@ -104,7 +107,7 @@ class Allocation:
     state: AllocationState = AllocationState.PENDING
     attempt: int = 0
     node_id: NodeId | None = None
-    gpus: tuple[str, ...] = ()
+    gpus: GpuIds = ()
     token: Token = ZERO_TOKEN
     reason: str = ""
     exit_code: int | None = None
@@ -134,7 +137,7 @@ class Stray:
     allocation: AllocationId
     attempt: int
     node_id: NodeId
-    gpus: tuple[str, ...]
+    gpus: GpuIds
     resources: Resources
 
 
@@ -160,7 +163,7 @@ class NodeRecord:
 class AppliedRequest:
     """A request that was applied. Kept until no leader could take it any more."""
 
-    request_id: bytes
+    request_id: RequestId
     task_id: TaskId
     index: int
     not_after_s: int
@@ -185,13 +188,13 @@ class PoolSnapshot:
     applied_index: int
     applied_term: int
     log_time_ms: int
-    tasks: tuple[TaskRecord, ...]
-    allocations: tuple[Allocation, ...]
-    strays: tuple[Stray, ...]
-    nodes: tuple[NodeRecord, ...]
-    settings: tuple[Setting, ...]
-    revocations: tuple[Revocation, ...]
-    applied: tuple[AppliedRequest, ...]
+    tasks: Annotated[tuple[TaskRecord, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
+    allocations: Annotated[tuple[Allocation, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
+    strays: Annotated[tuple[Stray, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
+    nodes: Annotated[tuple[NodeRecord, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
+    settings: Annotated[tuple[Setting, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
+    revocations: Annotated[tuple[Revocation, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
+    applied: Annotated[tuple[AppliedRequest, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
     recovered_at_ms: int
     chain: CommitteeChain
     held_until_ms: int

@@ -32,7 +32,7 @@ from p2pool.model.errors import Conflict, NoLeader, Overloaded
 from p2pool.model.ids import NodeId
 from p2pool.model.log.entries import NodeChanged, Outcome, ReportApplied
 from p2pool.model.messages.gossip import Announcement
-from p2pool.model.messages.queries import Ping, ProbeRequested, SuspicionHinted
+from p2pool.model.messages.queries import Ping, ProbeRequested, SuspicionReported
 from p2pool.model.states import (
     REACHABILITY,
     AllocationState,
@@ -148,7 +148,7 @@ class Leader:
         if healthy and node_id != self.context.me and self.context.roster.belongs(node_id):
             self.failure_detector.suspect(node_id, reason, now)
 
-    def on_suspicion_hinted(self, message: SuspicionHinted, sender: Sender, now: Now) -> None:
+    def on_suspicion_reported(self, message: SuspicionReported, sender: Sender, now: Now) -> None:
         """A peer misses a node."""
         if self.failure_detector.may_report(sender.node_id, message.node_id, now):
             self.suspect(message.node_id, message.reason, now)

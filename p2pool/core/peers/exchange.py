@@ -21,12 +21,12 @@ from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.queries import (
-    BeatsAnswered,
-    BeatsRequested,
     BindingsAnswered,
     BindingsRequested,
     HardwareAnswered,
     HardwareRequested,
+    HeartbeatsAnswered,
+    HeartbeatsRequested,
     StoreSeenAnswered,
 )
 from p2pool.model.timing import Now
@@ -58,7 +58,7 @@ class PeerExchange:
         if node_id is not None and context.roster.belongs(node_id):
             number = context.request()
             self.heartbeats_awaited.ask(peer_key, number)
-            context.tell(peer_key, BeatsRequested(number))
+            context.tell(peer_key, HeartbeatsRequested(number))
 
     def on_stranger_heard(self, event: StrangerHeard, now: Now) -> None:
         """Something came from a node whose binding we lack: ask a neighbour, not too often."""
@@ -87,16 +87,18 @@ class PeerExchange:
 
     # --- what was heard ---------------------------------------------------------------------------
 
-    def awaits_heartbeats(self, peer_key: PeerKey, answer: BeatsAnswered) -> bool:
+    def awaits_heartbeats(self, peer_key: PeerKey, answer: HeartbeatsAnswered) -> bool:
         """Whether these heartbeats were asked for, of a member and once: a thousand cost much."""
         return self.heartbeats_awaited.take(peer_key, answer.request)
 
-    def on_beats_requested(self, message: BeatsRequested, sender: Sender, now: Now) -> None:
+    def on_heartbeats_requested(
+        self, message: HeartbeatsRequested, sender: Sender, now: Now
+    ) -> None:
         """Hand out the newest heartbeats."""
         sealed = self.context.heartbeats.sealed()
-        self.context.tell(sender.peer_key, BeatsAnswered(message.request, sealed))
+        self.context.tell(sender.peer_key, HeartbeatsAnswered(message.request, sealed))
 
-    def on_beats_answered(self, message: BeatsAnswered, sender: Sender, now: Now) -> None:
+    def on_heartbeats_answered(self, message: HeartbeatsAnswered, sender: Sender, now: Now) -> None:
         """The agent opens it, and hands each heartbeat in it to us as gossip: nothing is left."""
 
     def on_outdated_heard(self, event: OutdatedHeard, now: Now) -> None:

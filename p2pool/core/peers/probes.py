@@ -20,7 +20,7 @@ from p2pool.model.messages.queries import (
     Pong,
     ProbeAnswered,
     ProbeRequested,
-    SuspicionHinted,
+    SuspicionReported,
 )
 from p2pool.model.timing import Now
 
@@ -115,7 +115,7 @@ class Probes:
                 hints.append((node_id, hint))
                 leader = context.leader(now)
                 if leader is not None and leader != context.me:
-                    context.send(leader, SuspicionHinted(node_id, hint))
+                    context.send(leader, SuspicionReported(node_id, hint))
         return hints
 
     # --- what is due ------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.permissions import may
 from p2pool.core.fsm.requests import find_applied, refusal
 from p2pool.core.inputs import Asked, Sender
-from p2pool.core.peererrors import error_of
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
 from p2pool.model.errors import (
@@ -32,6 +31,7 @@ from p2pool.model.errors import (
     Overloaded,
     P2poolError,
     Unavailable,
+    error_for_code,
 )
 from p2pool.model.ids import TASK_ID_BYTES, NodeId, PeerKey, TaskId
 from p2pool.model.log.entries import RequestApplied
@@ -315,7 +315,7 @@ class ClientRequests:
         elif message.code in RETRIED:
             item.sent_to, item.retry_ms = None, now.mono_ms + limits.FORWARD_PAUSE_MS
         else:
-            self._finish(item, error_of(message.code, message.message, message.hint))
+            self._finish(item, error_for_code(message.code, message.message, hint=message.hint))
 
     def on_read_index_answered(self, message: ReadIndexAnswered, sender: Sender, now: Now) -> None:
         """The leader's index for a read of ours."""

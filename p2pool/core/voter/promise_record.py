@@ -11,6 +11,7 @@ now and then, so that a peer that restarted remembers too. Source: design, secti
 """
 
 from enum import IntEnum
+from typing import Annotated
 
 import attrs
 
@@ -21,6 +22,7 @@ from p2pool.core.inputs import Sender
 from p2pool.core.raft.raft import Frame
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
+from p2pool.model.field_bounds import SealedHeartbeat, bounded
 from p2pool.model.ids import Digest, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Heartbeat
@@ -50,7 +52,7 @@ class Promise:
     kind: Kind
     term: int
     index: int
-    sealed: bytes
+    sealed: SealedHeartbeat
 
 
 @attrs.frozen
@@ -58,7 +60,7 @@ class Kept:
     """What is written down."""
 
     log_id: Digest
-    words: tuple[Promise, ...]
+    words: Annotated[tuple[Promise, ...], bounded(items=limits.VOTERS_SEEN_MAX)]
 
 
 @attrs.define

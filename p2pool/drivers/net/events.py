@@ -9,7 +9,7 @@ from enum import Enum
 import attrs
 
 from p2pool.model.ids import PEER_KEY_BYTES, PeerKey
-from p2pool.model.messages.registry import Channel
+from p2pool.model.messages.registry import DECLARATIONS, Channel, Senders
 
 
 class Standing(Enum):
@@ -24,15 +24,16 @@ class Standing(Enum):
 
 
 PERMITTED: dict[Standing, frozenset[Channel]] = {
-    Standing.MEMBER: frozenset(
-        {Channel.BEAT, Channel.ANNOUNCE, Channel.RAFT, Channel.WORK, Channel.QUERY, Channel.LOGS}
+    Standing.MEMBER: frozenset(Channel) - {Channel.HELLO},
+    Standing.GUEST: frozenset(
+        declared.channel for declared in DECLARATIONS.values() if declared.senders is Senders.GUESTS
     ),
-    Standing.GUEST: frozenset({Channel.QUERY}),
     Standing.REFUSED: frozenset(),
 }
-"""Channels that a standing opens, in both directions; hello is open to all."""
+"""Channels that a standing opens, in both directions: those of a message that it may send. Hello is
+open to all."""
 
-BYSTANDER_CHANNELS = frozenset({Channel.QUERY})
+BYSTANDER_CHANNELS = PERMITTED[Standing.GUEST]
 """All that a node without gossip (a bootstrap node) takes part in, whatever a peer's standing."""
 
 

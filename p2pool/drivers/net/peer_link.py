@@ -34,14 +34,14 @@ from p2pool.model.limits import (
     STREAM_REOPEN_MIN_MS,
     STREAM_WRITE_TIMEOUT_MS,
 )
-from p2pool.model.messages.registry import Channel
+from p2pool.model.messages.registry import GOSSIP_CHANNELS, Channel
 
 PROTOCOLS = {
-    channel: f"/p2pool/{channel.value}/1"
-    for channel in (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY, Channel.LOGS)
+    channel: f"/p2pool/{channel.value}/1" for channel in Channel if channel not in GOSSIP_CHANNELS
 }
-FRAME_CHANNELS = (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY)
-SENDABLE = (Channel.RAFT, Channel.WORK, Channel.QUERY)
+"""The protocol of each channel that has streams of its own."""
+FRAME_CHANNELS = tuple(channel for channel in PROTOCOLS if channel is not Channel.LOGS)
+SENDABLE = tuple(channel for channel in FRAME_CHANNELS if channel is not Channel.HELLO)
 
 
 class PeerLink:

@@ -4,6 +4,7 @@ from enum import IntEnum
 
 import attrs
 
+from p2pool.model.field_bounds import AccountSignature
 from p2pool.model.ids import Address
 
 
@@ -31,4 +32,4 @@ class SignedDelegation:
     """A delegation with its 65-byte signature."""
 
     delegation: Delegation
-    signature: bytes
+    signature: AccountSignature

@@ -3,6 +3,7 @@
 import attrs
 
 from p2pool.model.access.delegations import SignedDelegation
+from p2pool.model.field_bounds import AccountSignature
 
 
 @attrs.frozen
@@ -20,5 +21,5 @@ class SignedGrant:
     """A log grant with its signature and delegation, if any."""
 
     grant: LogGrant
-    signature: bytes
+    signature: AccountSignature
     delegation: SignedDelegation | None = None

@@ -1,11 +1,14 @@
 """What accounts ask of a pool, and sign."""
 
 from enum import StrEnum
+from typing import Annotated
 
 import attrs
 
+from p2pool.model import limits
 from p2pool.model.access.delegations import SignedDelegation
-from p2pool.model.ids import Address
+from p2pool.model.field_bounds import AccountSignature, bounded
+from p2pool.model.ids import DIGEST_BYTES, Address
 
 
 class Action(StrEnum):
@@ -21,6 +24,10 @@ class Action(StrEnum):
     REVOKE = "revoke"
 
 
+RequestId = Annotated[bytes, bounded(exact_bytes=DIGEST_BYTES)]
+"""32 random bytes that make a request single-use."""
+
+
 @attrs.frozen
 class TaskRequest:
     """The typed data that an account signs. Times are Unix seconds.
@@ -33,8 +40,8 @@ class TaskRequest:
     action: Action
     pool_id: int
     target: str
-    spec_json: str
-    request_id: bytes
+    spec_json: Annotated[str, bounded(text=limits.SPEC_JSON_MAX_BYTES)]
+    request_id: RequestId
     not_before_s: int
     not_after_s: int
 
@@ -44,7 +51,7 @@ class SignedRequest:
     """A request with its 65-byte signature, and the delegation it relies on, if any."""
 
     request: TaskRequest
-    signature: bytes
+    signature: AccountSignature
     delegation: SignedDelegation | None = None
 
 

@@ -2,6 +2,7 @@
 
 import attrs
 
+from p2pool.model.field_bounds import AccountSignature
 from p2pool.model.ids import NodeId
 
 
@@ -14,4 +15,4 @@ class Invite:
     node_id: NodeId
     nonce: int
     expiration_s: int
-    signature: bytes
+    signature: AccountSignature

@@ -3,9 +3,13 @@
 A roster is complete or absent: *unknown* is the absence of a newer roster, never an empty one.
 """
 
+from typing import Annotated
+
 import attrs
 
+from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.field_bounds import bounded
 from p2pool.model.ids import Address, Digest, NodeId
 from p2pool.model.states import PoolStatus
 
@@ -28,15 +32,15 @@ class ChainRoster:
     block_number: int
     block_hash: Digest
     block_time_ms: int
-    members: tuple[ChainMember, ...]
+    members: Annotated[tuple[ChainMember, ...], bounded(items=limits.MEMBERS_MAX)]
     creator: Address
     manager: Address
     status: PoolStatus
     root: RootRecord | None
     pool_name: str = ""
     domain_id: int = 0
-    requirements: str = ""
-    bootstrap: tuple[str, ...] = ()
+    requirements: Annotated[str, bounded(text=limits.DATA_URI_MAX_BYTES)] = ""
+    bootstrap: Annotated[tuple[str, ...], bounded(items=limits.PEER_LIST_MAX)] = ()
 
     def member(self, node_id: NodeId) -> ChainMember | None:
         """The member of that id, or None when it is not in the pool at this block."""

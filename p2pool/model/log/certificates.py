@@ -8,11 +8,15 @@ Only voters are certified: learners count nowhere, so a change of learners alone
 Checking all of these is `codec.certificates`. Source: design, section 7.
 """
 
+from typing import Annotated
+
 import attrs
 
+from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.field_bounds import SealedSignature, SealedSignatures, bounded
 from p2pool.model.ids import Digest
-from p2pool.model.log.raft import Voter
+from p2pool.model.log.raft import Voter, Voters
 
 
 @attrs.frozen
@@ -26,8 +30,8 @@ class Link:
     index: int
     term: int
     at_ms: int
-    voters: tuple[Voter, ...]
-    signatures: tuple[bytes, ...] = ()
+    voters: Voters
+    signatures: SealedSignatures = ()
     given_up: bool = False
 
 
@@ -40,8 +44,8 @@ class CommitteeChain:
     """
 
     epoch: int = 0
-    base: tuple[Voter, ...] = ()
-    links: tuple[Link, ...] = ()
+    base: Voters = ()
+    links: Annotated[tuple[Link, ...], bounded(items=limits.CHAIN_LINKS_MAX)] = ()
     dropped: int = 0
 
     @property
@@ -91,5 +95,5 @@ class Evidence:
     kind: str
     first_for: Voter
     second_for: Voter
-    first: bytes = attrs.field(repr=False)
-    second: bytes = attrs.field(repr=False)
+    first: SealedSignature = attrs.field(repr=False)
+    second: SealedSignature = attrs.field(repr=False)

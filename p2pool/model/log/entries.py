@@ -4,9 +4,13 @@ Only these change replicated state, and only through the table in `core.fsm.appl
 metrics, log lines and secrets in the clear are never here.
 """
 
+from typing import Annotated
+
 import attrs
 
+from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
+from p2pool.model.field_bounds import GpuIds, SealedSignatures, bounded
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId
 from p2pool.model.log.raft import Voter
 from p2pool.model.states import AllocationState, Intent, Membership, Reachability
@@ -24,8 +28,8 @@ class RequestApplied:
     """A signed request, applied once by its task id and request id.
 
     `via` is the node that took it from its account: only for display, never for rights. `signer`
-    and `grantor` are what the leader recovered from the signatures (`tasks.Signers`); each node
-    recovers them again before it starts anything.
+    and `grantor` are what the leader recovered from the signatures (`access.requests.Signers`);
+    each node recovers them again before it starts anything.
     """
 
     signed: SignedRequest
@@ -41,14 +45,14 @@ class Placed:
     allocation: AllocationId
     attempt: int
     node_id: NodeId
-    gpus: tuple[str, ...] = ()
+    gpus: GpuIds = ()
 
 
 @attrs.frozen
 class Placement:
     """A plan that the leader decided on; a gang's replicas stand in one entry."""
 
-    placed: tuple[Placed, ...]
+    placed: Annotated[tuple[Placed, ...], bounded(items=limits.REPLICAS_MAX)]
 
 
 @attrs.frozen
@@ -64,12 +68,16 @@ class Outcome:
     image_digest: str = ""
 
 
+Outcomes = Annotated[tuple[Outcome, ...], bounded(items=limits.ALLOCATIONS_PER_NODE_MAX)]
+"""What became of copies of one node."""
+
+
 @attrs.frozen
 class ReportApplied:
     """Outcomes that the leader took over from a node's reports, or decided itself (lost)."""
 
     node_id: NodeId
-    outcomes: tuple[Outcome, ...]
+    outcomes: Outcomes
 
 
 @attrs.frozen
@@ -97,7 +105,7 @@ class NodeMoved:
 class NodesMoved:
     """Transitions of memberships, as the leader read the chain and heard heartbeats."""
 
-    moves: tuple[NodeMoved, ...]
+    moves: Annotated[tuple[NodeMoved, ...], bounded(items=limits.MOVES_PER_ENTRY_MAX)]
 
 
 @attrs.frozen
@@ -138,7 +146,7 @@ class Adopted:
     allocation: AllocationId
     attempt: int
     signed: SignedRequest
-    gpus: tuple[str, ...]
+    gpus: GpuIds
     signer: Address
     grantor: Address | None = None
 
@@ -156,10 +164,10 @@ class Certify:
 
 @attrs.frozen
 class ChangeCertified:
-    """Signatures of the previous voters over a change of the voters (`certificates.Link`).
+    """Signatures of the previous voters over a change of the voters (`log.certificates.Link`).
 
     Fewer than a quorum of them: the leader has waited long enough, and says so.
     """
 
     index: int
-    signatures: tuple[bytes, ...]
+    signatures: SealedSignatures

@@ -6,9 +6,12 @@ the bytes it was written with, so one that a newer version wrote survives an old
 """
 
 from enum import IntEnum
+from typing import Annotated
 
 import attrs
 
+from p2pool.model import limits
+from p2pool.model.field_bounds import bounded
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 
 
@@ -21,6 +24,10 @@ class Voter:
     store_id: StoreId
 
 
+Voters = Annotated[tuple[Voter, ...], bounded(items=limits.VOTERS_MAX + 1)]
+"""Voters of one log: one more than the limit while a change is under way."""
+
+
 def majority(count: int) -> int:
     """How many of so many voters are a quorum: any two quorums have a voter in common."""
     return count // 2 + 1
@@ -30,8 +37,8 @@ def majority(count: int) -> int:
 class Configuration:
     """Voters and learners, each sorted by node id."""
 
-    voters: tuple[Voter, ...]
-    learners: tuple[Voter, ...] = ()
+    voters: Voters
+    learners: Annotated[tuple[Voter, ...], bounded(items=limits.LEARNERS_MAX + 1)] = ()
 
     @property
     def everybody(self) -> tuple[Voter, ...]:
@@ -68,7 +75,14 @@ class Entry:
     term: int
     kind: int
     proposed_at_ms: int
-    body: bytes
+    body: Annotated[bytes, bounded(bytes=limits.ENTRY_MAX_BYTES)]
+
+
+Entries = Annotated[tuple[Entry, ...], bounded(items=limits.APPEND_BATCH_MAX_ENTRIES)]
+"""Entries that travel together."""
+
+SnapshotChunk = Annotated[bytes, bounded(bytes=limits.SNAPSHOT_CHUNK_BYTES)]
+"""A part of an encoded snapshot."""
 
 
 @attrs.frozen
@@ -90,7 +104,7 @@ class LogEnd:
     last_index: int = 0
     last_term: int = 0
     state_digest: Digest | None = None
-    voters: tuple[Voter, ...] = ()
+    voters: Voters = ()
 
 
 @attrs.frozen
@@ -110,4 +124,4 @@ class Snapshot:
     term: int
     last_proposed_at_ms: int
     configuration: Configuration
-    state: bytes
+    state: Annotated[bytes, bounded(bytes=limits.SNAPSHOT_MAX_BYTES)]

@@ -1,6 +1,11 @@
 """What a machine has and what of it is free. Units are in the names."""
 
+from typing import Annotated
+
 import attrs
+
+from p2pool.model import limits
+from p2pool.model.field_bounds import Name, bounded
 
 
 @attrs.frozen
@@ -11,12 +16,12 @@ class Gpu:
     is a part of, empty for a whole card.
     """
 
-    uuid: str
-    model: str
+    uuid: Name
+    model: Name
     memory_bytes: int
     healthy: bool = True
     reason: str = ""
-    parent: str = ""
+    parent: Name = ""
 
 
 @attrs.frozen
@@ -27,7 +32,7 @@ class Hardware:
     cpu_milli: int
     memory_bytes: int
     disk_bytes: int
-    gpus: tuple[Gpu, ...] = ()
+    gpus: Annotated[tuple[Gpu, ...], bounded(items=limits.GPUS_PER_NODE_MAX)] = ()
     driver_version: str = ""
     runtime: str = ""
     architecture: str = ""
@@ -64,4 +69,4 @@ class Load:
 
     cpu_permille: int = 0
     memory_permille: int = 0
-    gpus: tuple[GpuLoad, ...] = ()
+    gpus: Annotated[tuple[GpuLoad, ...], bounded(items=limits.GPUS_PER_NODE_MAX)] = ()

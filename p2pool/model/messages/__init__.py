@@ -1,1 +1,12 @@
-"""What agents say to each other."""
+"""What agents say to each other. Importing this declares every message (`messages.registry`).
+
+A new module of messages needs its line here; a message in one of these needs none.
+"""
+
+from p2pool.model.messages.certificates import *  # noqa: F403
+from p2pool.model.messages.gossip import *  # noqa: F403
+from p2pool.model.messages.queries import *  # noqa: F403
+from p2pool.model.messages.raft import *  # noqa: F403
+from p2pool.model.messages.registry import *  # noqa: F403
+from p2pool.model.messages.task_streams import *  # noqa: F403
+from p2pool.model.messages.work import *  # noqa: F403

@@ -2,13 +2,16 @@
 
 import attrs
 
+from p2pool.model.field_bounds import SealedSignature, SealedSignatures
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Voter
+from p2pool.model.messages.registry import Channel, Message, Senders, message
 
 
+@message(17, Channel.RAFT)
 @attrs.frozen
-class CertificateSigned:
+class CertificateSigned(Message):
     """A voter confirms a leader: at `commit_index` of its term the state has this digest.
 
     `committee_hash` is that of the voters in force at that index. `time_ms` is what the leader's
@@ -25,8 +28,9 @@ class CertificateSigned:
     time_ms: int
 
 
+@message(18, Channel.RAFT)
 @attrs.frozen
-class ConfigurationSigned:
+class ConfigurationSigned(Message):
     """A voter of the previous committee confirms the next one: the entry at `index`, of `term`,
     is committed and gives the log these voters."""
 
@@ -38,27 +42,30 @@ class ConfigurationSigned:
     voter: Voter
 
 
+@message(4, Channel.ANNOUNCE, senders=Senders.GOSSIP)
 @attrs.frozen
-class EquivocationProven:
+class EquivocationProven(Message):
     """Two sealed messages by one voter that no honest voter signs both of (gossip)."""
 
-    first: bytes
-    second: bytes
+    first: SealedSignature
+    second: SealedSignature
 
 
+@message(50, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
-class CertificatesRequested:
+class CertificatesRequested(Message):
     """Anybody asks a peer for what it holds of the committee's certificates."""
 
     request: int
 
 
+@message(51, Channel.QUERY)
 @attrs.frozen
-class CertificatesAnswered:
+class CertificatesAnswered(Message):
     """The chain, the newest leader certificate and the votes that its leader was elected by."""
 
     request: int
     log_id: Digest
     chain: CommitteeChain
-    certificate: tuple[bytes, ...]
-    votes: tuple[bytes, ...]
+    certificate: SealedSignatures
+    votes: SealedSignatures

@@ -3,10 +3,25 @@
 Source: design, sections 4 and 5.
 """
 
+from typing import Annotated
+
 import attrs
 
-from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PeerKey, StoreId, Token
+from p2pool.model import limits
+from p2pool.model.field_bounds import Addresses, Name, SealedSignatures, bounded
+from p2pool.model.ids import (
+    ETH_SIGNATURE_BYTES,
+    SIGNATURE_BYTES,
+    Address,
+    AllocationId,
+    Digest,
+    NodeId,
+    PeerKey,
+    StoreId,
+    Token,
+)
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
+from p2pool.model.messages.registry import Channel, Message, Senders, message
 from p2pool.model.states import AllocationState, Health, Intent, RaftRole
 
 
@@ -25,19 +40,20 @@ class PeerBinding:
     peer_key: PeerKey
     not_before_s: int
     not_after_s: int
-    node_signature: bytes
-    peer_signature: bytes
+    node_signature: Annotated[bytes, bounded(exact_bytes=ETH_SIGNATURE_BYTES)]
+    peer_signature: Annotated[bytes, bounded(exact_bytes=SIGNATURE_BYTES)]
 
 
+@message(1, Channel.HELLO, senders=Senders.ANYBODY)
 @attrs.frozen
-class Hello:
+class Hello(Message):
     """First frame both ways on a connection. A bootstrap node has no binding (None)."""
 
-    agent_version: str
+    agent_version: Name
     binding: PeerBinding | None
     store_id: StoreId
-    addresses: tuple[str, ...]
-    challenge: bytes = b""
+    addresses: Addresses
+    challenge: Annotated[bytes, bounded(bytes=limits.TEXT_MAX_BYTES)] = b""
 
 
 @attrs.frozen
@@ -56,12 +72,13 @@ class AllocationStatus:
     pull_total_bytes: int = 0
 
 
+@message(2, Channel.BEAT, senders=Senders.GOSSIP)
 @attrs.frozen
-class Heartbeat:
+class Heartbeat(Message):
     """A member's gossiped state. `hardware` is sent when it changed; its digest always."""
 
-    agent_version: str
-    addresses: tuple[str, ...]
+    agent_version: Name
+    addresses: Addresses
     store_id: StoreId
     intent: Intent
     role: RaftRole
@@ -72,14 +89,17 @@ class Heartbeat:
     hardware_digest: Digest
     hardware: Hardware | None
     free: FreeResources
-    allocations: tuple[AllocationStatus, ...]
+    allocations: Annotated[
+        tuple[AllocationStatus, ...], bounded(items=limits.ALLOCATIONS_PER_HEARTBEAT_MAX)
+    ]
     load: Load
     healthy: bool
     reason: str
 
 
+@message(3, Channel.ANNOUNCE, senders=Senders.GOSSIP)
 @attrs.frozen
-class Announcement:
+class Announcement(Message):
     """A leader says that it leads, and how far the committed state is.
 
     Its certificate and the votes that elected it (sealed messages) come along when they are new,
@@ -92,6 +112,6 @@ class Announcement:
     term: int
     commit_index: int
     state_digest: Digest
-    certificate: tuple[bytes, ...] = ()
-    votes: tuple[bytes, ...] = ()
+    certificate: SealedSignatures = ()
+    votes: SealedSignatures = ()
     history: Digest = Digest(bytes(32))

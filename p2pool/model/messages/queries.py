@@ -4,42 +4,51 @@ The asker keeps a deadline for each; an answer to nothing that was asked is drop
 Source: design, sections 5 and 8.
 """
 
+from typing import Annotated
+
 import attrs
 
+from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.chain.invite import Invite
+from p2pool.model.field_bounds import Addresses, SealedHeartbeat, bounded
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId, TaskId
-from p2pool.model.log.raft import Entry, LogEnd
+from p2pool.model.log.raft import Entries, LogEnd, SnapshotChunk
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.messages.registry import Channel, Message, Senders, message
 from p2pool.model.states import ChainStanding
 
 
+@message(30, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
-class Ping:
+class Ping(Message):
     """A probe through the core."""
 
     request: int
 
 
+@message(31, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
-class Pong:
+class Pong(Message):
     """Answer to a probe. `busy`: the answering loop lags, so silence elsewhere proves nothing."""
 
     request: int
     busy: bool
 
 
+@message(32, Channel.QUERY)
 @attrs.frozen
-class ProbeRequested:
+class ProbeRequested(Message):
     """The leader asks a witness to probe a node."""
 
     request: int
     node_id: NodeId
 
 
+@message(33, Channel.QUERY)
 @attrs.frozen
-class ProbeAnswered:
+class ProbeAnswered(Message):
     """What the witness saw: reachable, or not; `known` is False when it has no connection."""
 
     request: int
@@ -48,16 +57,18 @@ class ProbeAnswered:
     known: bool
 
 
+@message(34, Channel.QUERY, purpose="SuspicionReported")
 @attrs.frozen
-class SuspicionHinted:
+class SuspicionReported(Message):
     """A peer that missed probes tells the leader; a hint, never a verdict."""
 
     node_id: NodeId
     reason: str
 
 
+@message(35, Channel.QUERY)
 @attrs.frozen
-class StateRequested:
+class StateRequested(Message):
     """A follower replica asks for committed entries after `from_index`."""
 
     request: int
@@ -65,21 +76,23 @@ class StateRequested:
     from_index: int
 
 
+@message(36, Channel.QUERY)
 @attrs.frozen
-class StateAnswered:
+class StateAnswered(Message):
     """Committed entries from `from_index` + 1 on, or a chunk of a snapshot where compacted."""
 
     request: int
     log_id: Digest
     commit_index: int
-    entries: tuple[Entry, ...]
+    entries: Entries
     snapshot_total_bytes: int
     snapshot_offset: int
-    snapshot: bytes
+    snapshot: SnapshotChunk
 
 
+@message(37, Channel.QUERY)
 @attrs.frozen
-class SnapshotRequested:
+class SnapshotRequested(Message):
     """Next chunk of the snapshot that a StateAnswered began."""
 
     request: int
@@ -87,12 +100,13 @@ class SnapshotRequested:
     offset: int
 
 
+@message(38, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
-class BindingsRequested:
+class BindingsRequested(Message):
     """Which bindings belong to these peer keys (empty: all known, up to a bound)."""
 
     request: int
-    peer_keys: tuple[PeerKey, ...]
+    peer_keys: Annotated[tuple[PeerKey, ...], bounded(items=limits.PEER_LIST_MAX)]
 
 
 @attrs.frozen
@@ -100,50 +114,56 @@ class PeerKnown:
     """A peer as another knows it: its binding and the addresses it was seen at."""
 
     binding: PeerBinding
-    addresses: tuple[str, ...]
+    addresses: Addresses
 
 
+@message(39, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
-class BindingsAnswered:
+class BindingsAnswered(Message):
     """Known bindings with addresses: also how peers are exchanged."""
 
     request: int
-    peers: tuple[PeerKnown, ...]
+    peers: Annotated[tuple[PeerKnown, ...], bounded(items=limits.PEER_LIST_MAX)]
 
 
+@message(40, Channel.QUERY, purpose="HeartbeatsRequested")
 @attrs.frozen
-class BeatsRequested:
+class HeartbeatsRequested(Message):
     """A newcomer asks for the last heartbeat that a peer heard from each member, and for
     hardware records (digest -> record) that it lacks."""
 
     request: int
 
 
+@message(41, Channel.QUERY, purpose="HeartbeatsAnswered")
 @attrs.frozen
-class BeatsAnswered:
+class HeartbeatsAnswered(Message):
     """Sealed heartbeats, as they were received, that carry their own proof."""
 
     request: int
-    sealed: tuple[bytes, ...]
+    sealed: Annotated[tuple[SealedHeartbeat, ...], bounded(items=limits.BEATS_PER_ANSWER_MAX)]
 
 
+@message(42, Channel.QUERY)
 @attrs.frozen
-class HardwareRequested:
+class HardwareRequested(Message):
     """Ask a node for the hardware record behind the digest in its heartbeat."""
 
     request: int
 
 
+@message(43, Channel.QUERY)
 @attrs.frozen
-class HardwareAnswered:
+class HardwareAnswered(Message):
     """The record."""
 
     request: int
     hardware: Hardware
 
 
+@message(44, Channel.QUERY)
 @attrs.frozen
-class RequestForwarded:
+class RequestForwarded(Message):
     """A signed request passed on to the leader; the inner signature alone gives rights."""
 
     request: int
@@ -151,8 +171,9 @@ class RequestForwarded:
     via: NodeId
 
 
+@message(45, Channel.QUERY)
 @attrs.frozen
-class ForwardAnswered:
+class ForwardAnswered(Message):
     """What became of it: `code` empty when accepted, else the code of `model.errors`."""
 
     request: int
@@ -164,15 +185,17 @@ class ForwardAnswered:
     leader: NodeId | None
 
 
+@message(46, Channel.QUERY)
 @attrs.frozen
-class ReadIndexRequested:
+class ReadIndexRequested(Message):
     """A peer asks the leader for an index at which a read is consistent."""
 
     request: int
 
 
+@message(47, Channel.QUERY)
 @attrs.frozen
-class ReadIndexAnswered:
+class ReadIndexAnswered(Message):
     """The index, or -1 with the leader that this node knows."""
 
     request: int
@@ -180,24 +203,27 @@ class ReadIndexAnswered:
     leader: NodeId | None
 
 
+@message(48, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
-class InviteRequested:
+class InviteRequested(Message):
     """An applicant asks whether an invite for it is known (/p2pool/admit)."""
 
     request: int
     node_id: NodeId
 
 
+@message(49, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
-class InviteAnswered:
+class InviteAnswered(Message):
     """The invite, if there is one."""
 
     request: int
     invite: Invite | None
 
 
+@message(52, Channel.QUERY)
 @attrs.frozen
-class RemovalConfirmRequested:
+class RemovalConfirmRequested(Message):
     """Asks a voter what it read itself of another one, which is to go because the chain says so.
 
     `block`: the finalized block at which the asker first read that.
@@ -208,8 +234,9 @@ class RemovalConfirmRequested:
     block: int
 
 
+@message(53, Channel.QUERY)
 @attrs.frozen
-class RemovalConfirmed:
+class RemovalConfirmed(Message):
     """What it read: `OUT`, `IN`, or `UNKNOWN` where it has not read as far as that block."""
 
     request: int
@@ -218,23 +245,26 @@ class RemovalConfirmed:
     block: int
 
 
+@message(56, Channel.QUERY)
 @attrs.frozen
-class LogEndRequested:
+class LogEndRequested(Message):
     """Which log does a node hold, and how far? Asked before a recovery."""
 
     request: int
 
 
+@message(57, Channel.QUERY)
 @attrs.frozen
-class LogEndAnswered:
+class LogEndAnswered(Message):
     """The log that it holds."""
 
     request: int
     end: LogEnd
 
 
+@message(58, Channel.QUERY)
 @attrs.frozen
-class StoreSeenRequested:
+class StoreSeenRequested(Message):
     """A node that started asks what is remembered of its store in a log."""
 
     request: int
@@ -242,11 +272,12 @@ class StoreSeenRequested:
     store_id: StoreId
 
 
+@message(59, Channel.QUERY)
 @attrs.frozen
-class StoreSeenAnswered:
+class StoreSeenAnswered(Message):
     """What the store said when it was furthest, as it sealed it: a vote, an acknowledgement, a
     heartbeat. `log_id` is of the log that the answering node holds, None for none."""
 
     request: int
     log_id: Digest | None
-    shown: tuple[bytes, ...]
+    shown: Annotated[tuple[SealedHeartbeat, ...], bounded(items=limits.SEEN_SHOWN_MAX)]

@@ -7,11 +7,13 @@ never taken for the old voter. Source: Raft, figures 2 and 13; thesis, 3.10, 4.2
 import attrs
 
 from p2pool.model.ids import Digest
-from p2pool.model.log.raft import Entry, Voter
+from p2pool.model.log.raft import Entries, SnapshotChunk, Voter
+from p2pool.model.messages.registry import Channel, Message, message
 
 
+@message(10, Channel.RAFT)
 @attrs.frozen
-class VoteRequested:
+class VoteRequested(Message):
     """RequestVote, or PreVote when `pre` (thesis, 9.6). `transfer`: the leader asked for it."""
 
     log_id: Digest
@@ -25,8 +27,9 @@ class VoteRequested:
     transfer: bool
 
 
+@message(11, Channel.RAFT)
 @attrs.frozen
-class VoteAnswered:
+class VoteAnswered(Message):
     """Answer to VoteRequested. A granted one is the signed vote that certificates are made of."""
 
     log_id: Digest
@@ -41,8 +44,9 @@ class VoteAnswered:
     reason: str
 
 
+@message(12, Channel.RAFT)
 @attrs.frozen
-class AppendRequested:
+class AppendRequested(Message):
     """AppendEntries; empty `entries` keep the leader's authority alive. `round` grows with each
     append of a leader in a term, and comes back in the answer (ReadIndex)."""
 
@@ -54,11 +58,12 @@ class AppendRequested:
     previous_term: int
     commit_index: int
     round: int
-    entries: tuple[Entry, ...]
+    entries: Entries
 
 
+@message(13, Channel.RAFT)
 @attrs.frozen
-class AppendAnswered:
+class AppendAnswered(Message):
     """Answer: `match_index` when ok; otherwise where to go on (fast back-up on conflict)."""
 
     log_id: Digest
@@ -72,8 +77,9 @@ class AppendAnswered:
     conflict_term: int
 
 
+@message(14, Channel.RAFT)
 @attrs.frozen
-class SnapshotSent:
+class SnapshotSent(Message):
     """A chunk of an encoded snapshot; `last_index`, `last_term` name the snapshot."""
 
     log_id: Digest
@@ -84,11 +90,12 @@ class SnapshotSent:
     last_term: int
     offset: int
     total_bytes: int
-    data: bytes
+    data: SnapshotChunk
 
 
+@message(15, Channel.RAFT)
 @attrs.frozen
-class SnapshotAnswered:
+class SnapshotAnswered(Message):
     """Answer: how many bytes of it are there; equal to the total once it is installed."""
 
     log_id: Digest
@@ -99,8 +106,9 @@ class SnapshotAnswered:
     received_bytes: int
 
 
+@message(16, Channel.RAFT)
 @attrs.frozen
-class TimeoutNow:
+class TimeoutNow(Message):
     """The leader asks a caught-up voter to campaign at once (thesis, 3.10)."""
 
     log_id: Digest

@@ -1,156 +1,34 @@
-"""Every message between agents, as attrs classes whose field order is their wire order.
+"""How a message between agents is declared, and what travels around every message.
 
-On the wire a message is the CBOR array
-    [type, version, node_id, incarnation, sequence, sent_at_ms, fields..., ext]
-inside a COSE_Sign1 envelope (`wire.envelope`). `TYPES` gives each class its number; a number, once
-given, is never used again, and a changed field list is a new version. Which channel and purpose a
-message has is in `channel_of`: the purpose is signed, so a vote is a vote wherever it travels.
+A message is an attrs class whose field order is its wire order, under one line that says the rest:
+
+    @message(30, Channel.QUERY, senders=Senders.GUESTS)
+    @attrs.frozen
+    class Ping(Message): ...
+
+On the wire it is the CBOR array
+    [number, version, node_id, incarnation, sequence, sent_at_ms, fields..., ext]
+inside a COSE_Sign1 envelope (`wire.envelope`).
+
+Invariants: a number, once given, is never used again; a changed field list is a new version. The
+purpose is signed, so a vote is a vote wherever it travels: a class that is renamed keeps its
+purpose. This module imports no message; importing `p2pool.model.messages` declares them all.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import attrs
 
 from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.messages.certificates import (
-    CertificatesAnswered,
-    CertificateSigned,
-    CertificatesRequested,
-    ConfigurationSigned,
-    EquivocationProven,
-)
-from p2pool.model.messages.gossip import (
-    AllocationStatus,
-    Announcement,
-    Heartbeat,
-    Hello,
-    PeerBinding,
-)
-from p2pool.model.messages.queries import (
-    BeatsAnswered,
-    BeatsRequested,
-    BindingsAnswered,
-    BindingsRequested,
-    ForwardAnswered,
-    HardwareAnswered,
-    HardwareRequested,
-    InviteAnswered,
-    InviteRequested,
-    LogEndAnswered,
-    LogEndRequested,
-    PeerKnown,
-    Ping,
-    Pong,
-    ProbeAnswered,
-    ProbeRequested,
-    ReadIndexAnswered,
-    ReadIndexRequested,
-    RemovalConfirmed,
-    RemovalConfirmRequested,
-    RequestForwarded,
-    SnapshotRequested,
-    StateAnswered,
-    StateRequested,
-    StoreSeenAnswered,
-    StoreSeenRequested,
-    SuspicionHinted,
-)
-from p2pool.model.messages.raft import (
-    AppendAnswered,
-    AppendRequested,
-    SnapshotAnswered,
-    SnapshotSent,
-    TimeoutNow,
-    VoteAnswered,
-    VoteRequested,
-)
-from p2pool.model.messages.task_streams import (
-    LogChunk,
-    LogChunks,
-    LogsClosed,
-    LogsOpened,
-    LogsRead,
-    LogStream,
-    MetricsAsked,
-    MetricsTold,
-)
-from p2pool.model.messages.work import (
-    Desired,
-    Order,
-    OrderAnswered,
-    Report,
-    ReportAnswered,
-)
 
-__all__ = [
-    "LOGS_TYPES",
-    "QUERY_TYPES",
-    "RAFT_TYPES",
-    "TYPES",
-    "WORK_TYPES",
-    "AllocationStatus",
-    "Announcement",
-    "AppendAnswered",
-    "AppendRequested",
-    "BeatsAnswered",
-    "BeatsRequested",
-    "BindingsAnswered",
-    "BindingsRequested",
-    "CertificateSigned",
-    "CertificatesAnswered",
-    "CertificatesRequested",
-    "Channel",
-    "ConfigurationSigned",
-    "Desired",
-    "EquivocationProven",
-    "ForwardAnswered",
-    "HardwareAnswered",
-    "HardwareRequested",
-    "Header",
-    "Heartbeat",
-    "Hello",
-    "InviteAnswered",
-    "InviteRequested",
-    "LogChunk",
-    "LogChunks",
-    "LogEndAnswered",
-    "LogEndRequested",
-    "LogStream",
-    "LogsClosed",
-    "LogsOpened",
-    "LogsRead",
-    "Message",
-    "MetricsAsked",
-    "MetricsTold",
-    "Order",
-    "OrderAnswered",
-    "PeerBinding",
-    "PeerKnown",
-    "Ping",
-    "Pong",
-    "ProbeAnswered",
-    "ProbeRequested",
-    "ReadIndexAnswered",
-    "ReadIndexRequested",
-    "RemovalConfirmRequested",
-    "RemovalConfirmed",
-    "Report",
-    "ReportAnswered",
-    "RequestForwarded",
-    "SnapshotAnswered",
-    "SnapshotRequested",
-    "SnapshotSent",
-    "StateAnswered",
-    "StateRequested",
-    "StoreSeenAnswered",
-    "StoreSeenRequested",
-    "SuspicionHinted",
-    "TimeoutNow",
-    "Verified",
-    "VoteAnswered",
-    "VoteRequested",
-    "channel_of",
-]
+
+def __getattr__(name: str) -> Any:
+    """A message by the name of its class, as `p2pool.model.messages` has it."""
+    from p2pool.model import messages
+
+    return getattr(messages, name)
 
 
 class Channel(StrEnum):
@@ -165,98 +43,82 @@ class Channel(StrEnum):
     LOGS = "logs"
 
 
-Message = (
-    Hello | Heartbeat | Announcement | EquivocationProven
-    | VoteRequested | VoteAnswered | AppendRequested | AppendAnswered
-    | SnapshotSent | SnapshotAnswered | TimeoutNow
-    | CertificateSigned | ConfigurationSigned
-    | Order | OrderAnswered | Report | ReportAnswered
-    | Ping | Pong | ProbeRequested | ProbeAnswered | SuspicionHinted
-    | StateRequested | StateAnswered | SnapshotRequested
-    | BindingsRequested | BindingsAnswered | BeatsRequested | BeatsAnswered
-    | HardwareRequested | HardwareAnswered | RequestForwarded | ForwardAnswered
-    | ReadIndexRequested | ReadIndexAnswered | InviteRequested | InviteAnswered
-    | RemovalConfirmRequested | RemovalConfirmed
-    | CertificatesRequested | CertificatesAnswered
-    | LogEndRequested | LogEndAnswered | StoreSeenRequested | StoreSeenAnswered
-    | LogsOpened | LogsRead | LogsClosed | MetricsAsked | MetricsTold
-)  # fmt: skip
-"""Any message."""
-
-TYPES: dict[int, type] = {
-    1: Hello,
-    2: Heartbeat,
-    3: Announcement,
-    4: EquivocationProven,
-    10: VoteRequested,
-    11: VoteAnswered,
-    12: AppendRequested,
-    13: AppendAnswered,
-    14: SnapshotSent,
-    15: SnapshotAnswered,
-    16: TimeoutNow,
-    17: CertificateSigned,
-    18: ConfigurationSigned,
-    20: Order,
-    21: OrderAnswered,
-    22: Report,
-    23: ReportAnswered,
-    30: Ping,
-    31: Pong,
-    32: ProbeRequested,
-    33: ProbeAnswered,
-    34: SuspicionHinted,
-    35: StateRequested,
-    36: StateAnswered,
-    37: SnapshotRequested,
-    38: BindingsRequested,
-    39: BindingsAnswered,
-    40: BeatsRequested,
-    41: BeatsAnswered,
-    42: HardwareRequested,
-    43: HardwareAnswered,
-    44: RequestForwarded,
-    45: ForwardAnswered,
-    46: ReadIndexRequested,
-    47: ReadIndexAnswered,
-    48: InviteRequested,
-    49: InviteAnswered,
-    50: CertificatesRequested,
-    51: CertificatesAnswered,
-    52: RemovalConfirmRequested,
-    53: RemovalConfirmed,
-    56: LogEndRequested,
-    57: LogEndAnswered,
-    58: StoreSeenRequested,
-    59: StoreSeenAnswered,
-    60: LogsOpened,
-    61: LogsRead,
-    62: LogsClosed,
-    63: MetricsAsked,
-    64: MetricsTold,
-}
-"""Number of each message on the wire."""
-
-RAFT_TYPES = frozenset(range(10, 20))
-WORK_TYPES = frozenset(range(20, 30))
-QUERY_TYPES = frozenset(range(30, 60))
-LOGS_TYPES = frozenset(range(60, 70))
+GOSSIP_CHANNELS = frozenset({Channel.BEAT, Channel.ANNOUNCE})
+"""Channels on which anybody passes a message on; on the others it comes from its sender."""
 
 
-def channel_of(message_type: int) -> Channel:
-    """The channel that a message of this type belongs to."""
-    fixed = {1: Channel.HELLO, 2: Channel.BEAT, 3: Channel.ANNOUNCE, 4: Channel.ANNOUNCE}
-    if message_type in fixed:
-        return fixed[message_type]
-    for types, channel in (
-        (RAFT_TYPES, Channel.RAFT),
-        (WORK_TYPES, Channel.WORK),
-        (QUERY_TYPES, Channel.QUERY),
-    ):
-        if message_type in types:
-            return channel
-    assert message_type in LOGS_TYPES, message_type
-    return Channel.LOGS
+class Senders(StrEnum):
+    """Who may send a message. From anybody else it changes nothing."""
+
+    ANYBODY = "anybody"
+    """Whoever connects, before it was judged."""
+    GUESTS = "guests"
+    """Peers of any standing but refused."""
+    MEMBERS = "members"
+    """Members of the pool, and participants in its log."""
+    GOSSIP = "gossip"
+    """Members whose peer key is known, through whoever passes it on."""
+
+
+class Message:
+    """Base of every message."""
+
+    __slots__ = ()
+
+
+@attrs.frozen
+class Declaration:
+    """What is said of a message beside its fields. `purpose`: what its signature is for."""
+
+    number: int
+    channel: Channel
+    senders: Senders
+    version: int
+    purpose: str
+
+
+TYPES: dict[int, type[Message]] = {}
+"""The class of each number on the wire."""
+
+DECLARATIONS: dict[type[Message], Declaration] = {}
+"""What was declared of each class."""
+
+M = TypeVar("M", bound=Message)
+
+
+def message(
+    number: int,
+    channel: Channel,
+    *,
+    senders: Senders = Senders.MEMBERS,
+    version: int = 1,
+    purpose: str = "",
+) -> Callable[[type[M]], type[M]]:
+    """Declare a class as a message. `purpose` (empty: the name of the class): what it was called
+    when its first signature was made."""
+
+    def declare(cls: type[M]) -> type[M]:
+        declared = Declaration(
+            number=number,
+            channel=channel,
+            senders=senders,
+            version=version,
+            purpose=purpose or cls.__name__,
+        )
+        made = "__attrs_attrs__" in vars(cls)
+        assert made, f"{cls.__name__} is declared before attrs made it"
+        assert number not in TYPES, f"{cls.__name__} has the number of {TYPES[number].__name__}"
+        assert all(d.purpose != declared.purpose for d in DECLARATIONS.values()), declared
+        assert (senders is Senders.GOSSIP) == (channel in GOSSIP_CHANNELS), declared
+        TYPES[number], DECLARATIONS[cls] = cls, declared
+        return cls
+
+    return declare
+
+
+def channel_of(cls: type[Message]) -> Channel:
+    """The channel that a message of this class belongs to."""
+    return DECLARATIONS[cls].channel
 
 
 @attrs.frozen

@@ -4,14 +4,22 @@ The serving node checks the grant itself; whoever passes the lines on has no rig
 """
 
 from enum import Enum
+from typing import Annotated
 
 import attrs
 
+from p2pool.model import limits
+from p2pool.model.field_bounds import AccountSignature, Name, bounded
 from p2pool.model.ids import AllocationId
+from p2pool.model.messages.registry import Channel, Message, message
+
+DELEGATION_MAX_BYTES = limits.ACCOUNT_SIGNATURE_MAX_BYTES + limits.TEXT_MAX_BYTES
+"""Of a signed delegation, encoded."""
 
 
+@message(60, Channel.LOGS)
 @attrs.frozen
-class LogsOpened:
+class LogsOpened(Message):
     """First frame of a log stream: which allocation, under which grant, from where.
 
     `tail_lines` -1: all; `since_ms` 0: from the start. The grant is checked by the serving node.
@@ -22,8 +30,8 @@ class LogsOpened:
     grant_task: str
     grant_not_before_s: int
     grant_not_after_s: int
-    grant_signature: bytes
-    grant_delegation: bytes
+    grant_signature: AccountSignature
+    grant_delegation: Annotated[bytes, bounded(bytes=DELEGATION_MAX_BYTES)]
     follow: bool
     tail_lines: int
     since_ms: int
@@ -42,30 +50,33 @@ class LogChunk:
 
     stream: int
     at_ms: int
-    data: bytes
+    data: Annotated[bytes, bounded(bytes=limits.LOG_LINE_MAX_BYTES)]
 
 
-LogChunks = tuple[LogChunk, ...]
+LogChunks = Annotated[tuple[LogChunk, ...], bounded(items=limits.LOG_BATCH_MAX_CHUNKS)]
 """Some chunks that follow each other: as many as were there when somebody looked."""
 
 
+@message(61, Channel.LOGS)
 @attrs.frozen
-class LogsRead:
+class LogsRead(Message):
     """The next chunks; none where there are none for now."""
 
     chunks: LogChunks
 
 
+@message(62, Channel.LOGS)
 @attrs.frozen
-class LogsClosed:
+class LogsClosed(Message):
     """Last frame: `code` empty at the end of the log, else why it stopped."""
 
     code: str
     message: str
 
 
+@message(63, Channel.LOGS, purpose="MetricsRequested")
 @attrs.frozen
-class MetricsAsked:
+class MetricsRequested(Message):
     """First and only frame of a stream that asks a node for what a copy says of itself."""
 
     allocation: AllocationId
@@ -75,15 +86,16 @@ class MetricsAsked:
 class TaskMetric:
     """The last value of one metric of a task: a decimal number as text, and when it came."""
 
-    name: str
-    value: str
+    name: Name
+    value: Name
     at_ms: int
 
 
+@message(64, Channel.LOGS, purpose="MetricsAnswered")
 @attrs.frozen
-class MetricsTold:
+class MetricsAnswered(Message):
     """The answer. `refused_lines`: how many were not taken (not JSON, too many, too fast)."""
 
     allocation: AllocationId
-    metrics: tuple[TaskMetric, ...]
+    metrics: Annotated[tuple[TaskMetric, ...], bounded(items=limits.METRICS_PER_TASK_MAX)]
     refused_lines: int

@@ -4,11 +4,16 @@ Every order carries one fencing token; a node obeys only newer ones, and no answ
 empty answer is never an order to stop. Source: design, section 9.
 """
 
+from typing import Annotated
+
 import attrs
 
+from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
+from p2pool.model.field_bounds import GpuIds, SealedSignatures, bounded
 from p2pool.model.ids import AllocationId, NodeId, Token
-from p2pool.model.log.entries import Outcome
+from p2pool.model.log.entries import Outcomes
+from p2pool.model.messages.registry import Channel, Message, message
 
 
 @attrs.frozen
@@ -19,7 +24,7 @@ class Desired:
     allocation: AllocationId
     attempt: int
     signed: SignedRequest
-    gpus: tuple[str, ...]
+    gpus: GpuIds
 
 
 @attrs.frozen(order=True)
@@ -31,8 +36,9 @@ class Stop:
     attempt: int
 
 
+@message(20, Channel.WORK)
 @attrs.frozen
-class Order:
+class Order(Message):
     """The node's complete desired set, and what is to be stopped by name, under one token.
 
     `certificate`: sealed `CertificateSigned` of a quorum for the leader who orders; without a valid
@@ -41,13 +47,14 @@ class Order:
 
     node_id: NodeId
     token: Token
-    desired: tuple[Desired, ...]
-    stops: tuple[Stop, ...]
-    certificate: tuple[bytes, ...] = ()
+    desired: Annotated[tuple[Desired, ...], bounded(items=limits.ALLOCATIONS_PER_NODE_MAX)]
+    stops: Annotated[tuple[Stop, ...], bounded(items=limits.ALLOCATIONS_PER_NODE_MAX)]
+    certificate: SealedSignatures = ()
 
 
+@message(21, Channel.WORK)
 @attrs.frozen
-class OrderAnswered:
+class OrderAnswered(Message):
     """The node took the order (ok) or refused it, with its high-water token."""
 
     token: Token
@@ -56,8 +63,9 @@ class OrderAnswered:
     reason: str
 
 
+@message(22, Channel.WORK)
 @attrs.frozen
-class Report:
+class Report(Message):
     """What became of allocations, sent until the leader answers. `token` is the order obeyed.
 
     `claims`: copies that run here by the orders of an earlier log, and that no order of this one
@@ -65,16 +73,17 @@ class Report:
     """
 
     token: Token
-    outcomes: tuple[Outcome, ...]
-    claims: tuple[Desired, ...] = ()
+    outcomes: Outcomes
+    claims: Annotated[tuple[Desired, ...], bounded(items=limits.CLAIMS_PER_REPORT_MAX)] = ()
 
 
+@message(23, Channel.WORK)
 @attrs.frozen
-class ReportAnswered:
+class ReportAnswered(Message):
     """These outcomes are in the log, or not wanted: they need not be reported again.
 
     They stand here whole, so that a late answer to an older outcome settles no newer one.
     """
 
     token: Token
-    outcomes: tuple[Outcome, ...]
+    outcomes: Outcomes

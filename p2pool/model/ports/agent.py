@@ -14,7 +14,7 @@ from p2pool.model.access.requests import SignedRequest
 from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, PoolRef, TaskId
 from p2pool.model.log.raft import LogEnd
-from p2pool.model.messages.task_streams import LogChunks, MetricsTold
+from p2pool.model.messages.task_streams import LogChunks, MetricsAnswered
 from p2pool.model.ports.runtime import RuntimeInfo
 from p2pool.model.ports.view import Event, View
 from p2pool.model.ports.volumes import VolumeKeeper
@@ -133,7 +133,7 @@ class AgentPort(Protocol):
         """Events after an id (None: from now on); a slow reader is dropped with Overloaded."""
         ...
 
-    async def task_metrics(self, allocation: AllocationId) -> MetricsTold:
+    async def task_metrics(self, allocation: AllocationId) -> MetricsAnswered:
         """What a copy last said of itself, wherever it runs. Raises NotFound or Unavailable."""
         ...
 

@@ -120,10 +120,16 @@ class ResetLog:
 
 
 PersistOp = (
-    Put | Delete
-    | AppendEntries | TruncateFrom | CompactTo
-    | SaveHardState | SaveSnapshot | ResetLog | RenewStore
-)  # fmt: skip
+    Put
+    | Delete
+    | AppendEntries
+    | TruncateFrom
+    | CompactTo
+    | SaveHardState
+    | SaveSnapshot
+    | ResetLog
+    | RenewStore
+)
 """Any operation on the store."""
 
 Batch = tuple[PersistOp, ...]

@@ -1,15 +1,22 @@
-"""Tasks as their owners state them, and the signed requests that carry them.
+"""What a task is, as its owner states it.
 
-A task is a signed `TaskRequest`; its specification is JSON in RFC 8785 form inside the request, so
-that a wallet shows what is signed. The task id is derived from the digest: sent twice, applied
-once. Parsing a specification is `codec.spec`, signing is `wire.typed_data`.
+A specification is JSON in RFC 8785 form inside a signed `access.requests.TaskRequest`, so that a
+wallet shows what is signed. Parsing it is `codec.spec`, signing is `wire.typed_data`.
 """
 
 from enum import StrEnum
+from typing import Annotated
 
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.field_bounds import bounded
+
+SpecText = Annotated[str, bounded(text=limits.SPEC_JSON_MAX_BYTES)]
+"""A text that only the specification as a whole bounds."""
+
+Arguments = Annotated[tuple[SpecText, ...], bounded(items=limits.COMMAND_ARGUMENTS_MAX)]
+"""The words of a command."""
 
 
 class RestartMode(StrEnum):
@@ -125,17 +132,19 @@ class TaskSpec:
 
     name: str
     image: str
-    command: tuple[str, ...] = ()
-    entrypoint: tuple[str, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
-    secrets: tuple[str, ...] = ()
+    command: Arguments = ()
+    entrypoint: Arguments = ()
+    environment: Annotated[
+        tuple[tuple[SpecText, SpecText], ...], bounded(items=limits.ENVIRONMENT_MAX)
+    ] = ()
+    secrets: Annotated[tuple[str, ...], bounded(items=limits.SECRETS_MAX)] = ()
     resources: Resources = Resources()
     replicas: int = 1
     system: bool = False
     gang: bool = False
-    constraints: tuple[Constraint, ...] = ()
-    mounts: tuple[Mount, ...] = ()
-    ports: tuple[PublishedPort, ...] = ()
+    constraints: Annotated[tuple[Constraint, ...], bounded(items=limits.CONSTRAINTS_MAX)] = ()
+    mounts: Annotated[tuple[Mount, ...], bounded(items=limits.MOUNTS_MAX)] = ()
+    ports: Annotated[tuple[PublishedPort, ...], bounded(items=limits.PORTS_MAX)] = ()
     restart: RestartPolicy = RestartPolicy()
     deadline_s: int = 0
     stop_grace_s: int = limits.STOP_GRACE_DEFAULT_S
@@ -143,6 +152,6 @@ class TaskSpec:
     on_disconnect: OnDisconnect = OnDisconnect.KEEP
     run_until_s: int = limits.RUN_UNTIL_DEFAULT_S
     priority: int = 50
-    labels: tuple[tuple[str, str], ...] = ()
+    labels: Annotated[tuple[tuple[str, str], ...], bounded(items=limits.LABELS_MAX)] = ()
     pull: PullPolicy = PullPolicy.IF_NOT_PRESENT
     read_only: bool = False

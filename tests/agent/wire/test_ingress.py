@@ -15,7 +15,7 @@ from p2pool.core.inputs import OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.messages.gossip import Announcement, Hello, PeerBinding
-from p2pool.model.messages.queries import BeatsAnswered, BindingsAnswered, PeerKnown, Ping
+from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, PeerKnown, Ping
 from p2pool.model.messages.registry import Channel
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, make_binding
@@ -220,7 +220,7 @@ def test_heartbeats_that_nobody_asked_for_are_not_opened(peer: Peer, asked: bool
     known = {peer.node_id: peer.peer_key}.get
     gate = Ingress(POOL, known, worth_verifying=lambda verified, enclosed, now: asked)
     met(gate, peer)
-    told = peer.sealer.seal(BeatsAnswered(1, beats(50)), NOW)[1]
+    told = peer.sealer.seal(HeartbeatsAnswered(1, beats(50)), NOW)[1]
     assert gate.frame(Channel.QUERY, peer.peer_key, told, NOW) == []
     assert gate.counters["malformed"] == (50 if asked else 0)
     assert gate.counters["not-looked-at"] == (0 if asked else 1)

@@ -92,7 +92,15 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
 @given(st.sampled_from(["request", "signature", "delegation"]), JSON)
 def test_a_part_that_is_replaced_is_read_or_refused(key: str, value: Any) -> None:
     """A request with one part of any shape."""
-    request = TaskRequest(Action.STOP, 1, "t", "", b"r" * 32, 1, 2)
+    request = TaskRequest(
+        action=Action.STOP,
+        pool_id=1,
+        target="t",
+        spec_json="",
+        request_id=b"r" * 32,
+        not_before_s=1,
+        not_after_s=2,
+    )
     body = requests.request_json(SignedRequest(request, b"s")) | {key: value}
     with suppress(Malformed):
         assert isinstance(requests.read_request(body), SignedRequest)

@@ -161,9 +161,26 @@ def test_all_problems_at_once() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/", "/proc", "/proc/1", "/sys", "/dev/shm", "/a/../proc", "/a/..", "a", "", "/a/", "//a",
-     "/a//b", "/./a", "/a\0b", "/a:ro", "/a\nb", "/run/p2pool/metrics"],
-)  # fmt: skip
+    [
+        "/",
+        "/proc",
+        "/proc/1",
+        "/sys",
+        "/dev/shm",
+        "/a/../proc",
+        "/a/..",
+        "a",
+        "",
+        "/a/",
+        "//a",
+        "/a//b",
+        "/./a",
+        "/a\0b",
+        "/a:ro",
+        "/a\nb",
+        "/run/p2pool/metrics",
+    ],
+)
 def test_targets_that_escape(target: str) -> None:
     """No mount covers what it must not, by whatever spelling."""
     mounts = [{"kind": "tmpfs", "target": target}]

@@ -43,9 +43,14 @@ def test_what_is_wrong_is_told(line: bytes, said: str) -> None:
     assert said in refused.value.message
 
 
-@given(st.binary(max_size=200) | st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(
-        st.text(), x), max_leaves=8).map(lambda v: json.dumps(v).encode()))  # fmt: skip
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+        max_leaves=8,
+    ).map(lambda v: json.dumps(v).encode())
+)
 def test_any_line_is_read_or_refused(line: bytes) -> None:
     """Whatever a task writes."""
     try:

@@ -1,0 +1,74 @@
+"""How long a field may be: said at its type, where a hint alone does not say it.
+
+    command: Annotated[tuple[str, ...], bounded(items=limits.COMMAND_ARGUMENTS_MAX)] = ()
+
+Invariants: a class that travels or is kept on a disk bounds each of its byte strings and tuples
+(`codec.cbor.structs` takes no class that does not). Identities have the one length of their type, a
+text where nothing is said has `limits.TEXT_MAX_BYTES`. Bounds of what a tuple holds stand at its
+items, inside.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import attrs
+
+from p2pool.model import limits
+
+
+class Unit(StrEnum):
+    """What is counted."""
+
+    BYTES = "bytes"
+    TEXT = "bytes of UTF-8"
+    ITEMS = "items"
+
+
+@attrs.frozen
+class Bound:
+    """Least and most length of a value."""
+
+    unit: Unit
+    least: int
+    most: int
+
+
+def bounded(
+    *,
+    bytes: int | None = None,
+    exact_bytes: int | None = None,
+    text: int | None = None,
+    items: int | None = None,
+) -> Bound:
+    """The bound of a byte string (at most so many bytes, or exactly), of a text (bytes of UTF-8 at
+    most) or of a tuple (items at most): one of them."""
+    given = [
+        Bound(Unit.BYTES, 0, bytes) if bytes is not None else None,
+        Bound(Unit.BYTES, exact_bytes, exact_bytes) if exact_bytes is not None else None,
+        Bound(Unit.TEXT, 0, text) if text is not None else None,
+        Bound(Unit.ITEMS, 0, items) if items is not None else None,
+    ]
+    (bound,) = [one for one in given if one is not None]
+    return bound
+
+
+Name = Annotated[str, bounded(text=limits.NAME_MAX_BYTES)]
+"""A short text: a version, a model, a GPU's UUID."""
+
+GpuIds = Annotated[tuple[Name, ...], bounded(items=limits.GPUS_PER_NODE_MAX)]
+"""GPUs of one node, by UUID."""
+
+Addresses = Annotated[tuple[str, ...], bounded(items=limits.ADDRESSES_MAX)]
+"""Multiaddrs of one peer."""
+
+AccountSignature = Annotated[bytes, bounded(bytes=limits.ACCOUNT_SIGNATURE_MAX_BYTES)]
+"""By an account: 65 bytes; a manager that is a contract takes longer ones (ERC-1271)."""
+
+SealedSignature = Annotated[bytes, bounded(bytes=limits.SEALED_SIGNATURE_MAX_BYTES)]
+"""A sealed message that somebody else passes on as a signature."""
+
+SealedHeartbeat = Annotated[bytes, bounded(bytes=limits.GOSSIP_MESSAGE_MAX_BYTES)]
+"""A sealed message that is as long as a heartbeat may be."""
+
+SealedSignatures = Annotated[tuple[SealedSignature, ...], bounded(items=limits.VOTERS_MAX + 1)]
+"""One of each voter: one more than the limit while a change of them is under way."""

@@ -1,0 +1,1 @@
+"""Messages between agents, as they are declared."""

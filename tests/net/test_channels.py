@@ -1,0 +1,28 @@
+"""Which channels have streams, and whom they are open to, follows from what messages declare."""
+
+from p2pool.drivers.net.events import BYSTANDER_CHANNELS, PERMITTED, Standing
+from p2pool.drivers.net.peer_link import FRAME_CHANNELS, PROTOCOLS, SENDABLE
+from p2pool.model.messages.registry import Channel
+
+
+def test_the_network_permits_what_is_declared() -> None:
+    """Streams and standings follow from the declarations: one more message needs no line there."""
+    assert {
+        Standing.MEMBER: {
+            Channel.BEAT,
+            Channel.ANNOUNCE,
+            Channel.RAFT,
+            Channel.WORK,
+            Channel.QUERY,
+            Channel.LOGS,
+        },
+        Standing.GUEST: {Channel.QUERY},
+        Standing.REFUSED: frozenset(),
+    } == PERMITTED
+    assert {Channel.QUERY} == BYSTANDER_CHANNELS
+    assert {
+        channel: f"/p2pool/{channel.value}/1"
+        for channel in (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY, Channel.LOGS)
+    } == PROTOCOLS
+    assert FRAME_CHANNELS == (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY)
+    assert SENDABLE == (Channel.RAFT, Channel.WORK, Channel.QUERY)
