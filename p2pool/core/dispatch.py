@@ -1,17 +1,16 @@
 """Messages from peers: who may send which, and which part takes it.
 
-Intuition: one table, from a message to (who may send it, its handler). Standing is what connected
-peers were judged to be; it is looked up again for each message, because the roster changes. A
-handler is called after its message and takes (message, sender, now). What is for the leader stands
-here and is handed on, because leaders come and go.
+Intuition: one table, from a message to its handler; who may send it is declared with the message.
+Standing is what connected peers were judged to be; it is looked up again for each message, because
+the roster changes. A handler is called after its message and takes (message, sender, now). What is
+for the leader stands here and is handed on, because leaders come and go.
 
 Invariants: a guest reaches the lines that say so and nothing else; gossip counts only from members
 whose binding is known; a message that is not taken changes nothing. Source: design, section 5.
 """
 
 from collections.abc import Callable, Mapping
-from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from p2pool.core.effects import AdmitPeer, Level
 from p2pool.core.follower.certificate_exchange import ask_proof
@@ -19,29 +18,12 @@ from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.inputs import Received, Sealed, Sender
 from p2pool.core.parts import Parts
 from p2pool.core.raft.raft import Frame
+from p2pool.model import messages as m
 from p2pool.model.access.requests import Signers
 from p2pool.model.ids import NodeId
-from p2pool.model.messages import registry as m
 from p2pool.model.timing import Now
 
 Handler = Callable[[Any, Sender, Now], None]
-
-
-class Senders(Enum):
-    """Who may send a message."""
-
-    GUESTS = "whoever said hello and was not refused"
-    POOL = "members of the pool, and participants of its log"
-    VOTERS = "voters of the committee in force"
-    CERTIFIERS = "the pool, and who was a voter before the committee's last change"
-    GOSSIP = "members whose binding is known, over any hand"
-
-
-class Row(NamedTuple):
-    """A line of the table."""
-
-    senders: Senders
-    handler: Handler
 
 
 class Dispatch:
@@ -53,56 +35,54 @@ class Dispatch:
         self.context = parts.context
         self.table = self._table(parts)
 
-    def _table(self, p: Parts) -> Mapping[type, Row]:
-        guests, pool, voters = Senders.GUESTS, Senders.POOL, Senders.VOTERS
-        certifiers, gossip = Senders.CERTIFIERS, Senders.GOSSIP
+    def _table(self, p: Parts) -> Mapping[type, Handler]:
         promises, check = p.identity.promise_record, p.identity.store_check
         removal = p.eligibility.removal_agreement
         return {
-            m.Ping: Row(guests, p.probes.on_ping),
-            m.Pong: Row(guests, p.probes.on_pong),
-            m.BindingsRequested: Row(guests, p.exchange.on_bindings_requested),
-            m.BindingsAnswered: Row(guests, p.exchange.on_bindings_answered),
-            m.InviteRequested: Row(guests, p.invites.on_invite_requested),
-            m.InviteAnswered: Row(guests, p.invites.on_invite_answered),
-            m.CertificatesRequested: Row(guests, p.certificate_exchange.on_certificates_requested),
-            m.CertificatesAnswered: Row(pool, p.certificate_exchange.on_certificates_answered),
-            m.VoteRequested: Row(pool, self.on_raft_frame),
-            m.VoteAnswered: Row(pool, self.on_vote_answered),
-            m.AppendRequested: Row(pool, self.on_append_requested),
-            m.AppendAnswered: Row(pool, self.on_raft_frame),
-            m.SnapshotSent: Row(pool, self.on_snapshot_sent),
-            m.SnapshotAnswered: Row(pool, self.on_raft_frame),
-            m.TimeoutNow: Row(pool, self.on_raft_frame),
-            m.CertificateSigned: Row(pool, self.on_certificate_signed),
-            m.ConfigurationSigned: Row(certifiers, self.on_configuration_signed),
-            m.Order: Row(pool, self.on_order),
-            m.OrderAnswered: Row(pool, self.on_order_answered),
-            m.Report: Row(pool, self.on_report),
-            m.ReportAnswered: Row(pool, self.on_report_answered),
-            m.ProbeRequested: Row(pool, p.probes.on_probe_requested),
-            m.ProbeAnswered: Row(pool, self.on_probe_answered),
-            m.SuspicionReported: Row(pool, self.on_suspicion_reported),
-            m.RemovalConfirmRequested: Row(voters, removal.on_removal_confirm_requested),
-            m.RemovalConfirmed: Row(voters, removal.on_removal_confirmed),
-            m.StateRequested: Row(pool, self.on_state_requested),
-            m.StateAnswered: Row(pool, self.on_state_answered),
-            m.SnapshotRequested: Row(pool, self.on_snapshot_requested),
-            m.StoreSeenRequested: Row(pool, promises.on_store_seen_requested),
-            m.StoreSeenAnswered: Row(pool, check.on_store_seen_answered),
-            m.LogEndRequested: Row(pool, p.log_survey.on_log_end_requested),
-            m.LogEndAnswered: Row(pool, p.log_survey.on_log_end_answered),
-            m.HeartbeatsRequested: Row(pool, p.exchange.on_heartbeats_requested),
-            m.HeartbeatsAnswered: Row(pool, p.exchange.on_heartbeats_answered),
-            m.HardwareRequested: Row(pool, p.exchange.on_hardware_requested),
-            m.HardwareAnswered: Row(pool, p.exchange.on_hardware_answered),
-            m.RequestForwarded: Row(pool, p.requests.on_request_forwarded),
-            m.ForwardAnswered: Row(pool, p.requests.on_forward_answered),
-            m.ReadIndexRequested: Row(pool, p.requests.on_read_index_requested),
-            m.ReadIndexAnswered: Row(pool, p.requests.on_read_index_answered),
-            m.Heartbeat: Row(gossip, self.on_heartbeat),
-            m.Announcement: Row(gossip, self.on_announcement),
-            m.EquivocationProven: Row(gossip, p.equivocation.on_equivocation_proven),
+            m.Ping: p.probes.on_ping,
+            m.Pong: p.probes.on_pong,
+            m.BindingsRequested: p.exchange.on_bindings_requested,
+            m.BindingsAnswered: p.exchange.on_bindings_answered,
+            m.InviteRequested: p.invites.on_invite_requested,
+            m.InviteAnswered: p.invites.on_invite_answered,
+            m.CertificatesRequested: p.certificate_exchange.on_certificates_requested,
+            m.CertificatesAnswered: p.certificate_exchange.on_certificates_answered,
+            m.VoteRequested: self.on_raft_frame,
+            m.VoteAnswered: self.on_vote_answered,
+            m.AppendRequested: self.on_append_requested,
+            m.AppendAnswered: self.on_raft_frame,
+            m.SnapshotSent: self.on_snapshot_sent,
+            m.SnapshotAnswered: self.on_raft_frame,
+            m.TimeoutNow: self.on_raft_frame,
+            m.CertificateSigned: self.on_certificate_signed,
+            m.ConfigurationSigned: self.on_configuration_signed,
+            m.Order: self.on_order,
+            m.OrderAnswered: self.on_order_answered,
+            m.Report: self.on_report,
+            m.ReportAnswered: self.on_report_answered,
+            m.ProbeRequested: p.probes.on_probe_requested,
+            m.ProbeAnswered: self.on_probe_answered,
+            m.SuspicionReported: self.on_suspicion_reported,
+            m.RemovalConfirmRequested: removal.on_removal_confirm_requested,
+            m.RemovalConfirmed: removal.on_removal_confirmed,
+            m.StateRequested: self.on_state_requested,
+            m.StateAnswered: self.on_state_answered,
+            m.SnapshotRequested: self.on_snapshot_requested,
+            m.StoreSeenRequested: promises.on_store_seen_requested,
+            m.StoreSeenAnswered: check.on_store_seen_answered,
+            m.LogEndRequested: p.log_survey.on_log_end_requested,
+            m.LogEndAnswered: p.log_survey.on_log_end_answered,
+            m.HeartbeatsRequested: p.exchange.on_heartbeats_requested,
+            m.HeartbeatsAnswered: p.exchange.on_heartbeats_answered,
+            m.HardwareRequested: p.exchange.on_hardware_requested,
+            m.HardwareAnswered: p.exchange.on_hardware_answered,
+            m.RequestForwarded: p.requests.on_request_forwarded,
+            m.ForwardAnswered: p.requests.on_forward_answered,
+            m.ReadIndexRequested: p.requests.on_read_index_requested,
+            m.ReadIndexAnswered: p.requests.on_read_index_answered,
+            m.Heartbeat: self.on_heartbeat,
+            m.Announcement: self.on_announcement,
+            m.EquivocationProven: p.equivocation.on_equivocation_proven,
         }
 
     # --- the door ---------------------------------------------------------------------------------
@@ -118,30 +98,31 @@ class Dispatch:
         if header.peer_key == self.context.config.me.peer_key:
             self.parts.identity.store_check.show(event.verified, now)
             return
-        row = self.table.get(type(message))
-        if row is None:
+        handler = self.table.get(type(message))
+        if handler is None:
             kind = type(message).__name__
             self.context.log(Level.ERROR, "a message came that no part takes", message=kind)
             return
+        senders = m.DECLARATIONS[type(message)].senders
         sender = Sender(event.verified, event.signers, event.enclosed)
-        if not self._is_heard(row.senders, sender, event):
+        if not self._is_heard(senders, sender, event):
             return
         self._alive(event, now)
-        if sender.enclosed and row.senders is not Senders.GOSSIP:
+        if sender.enclosed and senders is not m.Senders.GOSSIP:
             self.parts.equivocation.saw(sender.enclosed, now)
-        if row.senders is not Senders.VOTERS or self._is_voter(sender):
-            row.handler(message, sender, now)
+        if senders is not m.Senders.VOTERS or self._is_voter(sender):
+            handler(message, sender, now)
 
-    def _is_heard(self, senders: Senders, sender: Sender, event: Received) -> bool:
+    def _is_heard(self, senders: m.Senders, sender: Sender, event: Received) -> bool:
         """Whether what somebody says is taken for its own, and it may say this kind of thing."""
-        if senders is Senders.GOSSIP:
+        if senders is m.Senders.GOSSIP:
             member = self.context.roster.belongs(sender.node_id)
             return member and self.context.peers.key_of(sender.node_id) == sender.peer_key
         if event.peer_key != sender.peer_key:
             return False
-        if senders is Senders.GUESTS or self.is_participant_or_member(sender.node_id):
+        if senders is m.Senders.GUESTS or self.is_participant_or_member(sender.node_id):
             return True
-        return senders is Senders.CERTIFIERS and self._was_voter(sender.node_id)
+        return senders is m.Senders.CERTIFIERS and self._was_voter(sender.node_id)
 
     def _is_voter(self, sender: Sender) -> bool:
         """Whether a sender is a voter, peer key and all."""
@@ -198,15 +179,16 @@ class Dispatch:
 
     def from_myself(self, message: m.Message, now: Now) -> None:
         """What this node as leader says to itself as worker, and back; it needs no seal."""
-        row = self.table.get(type(message))
-        if row is None or row.senders in (Senders.GUESTS, Senders.GOSSIP):
+        handler = self.table.get(type(message))
+        senders = m.DECLARATIONS[type(message)].senders
+        if handler is None or senders in (m.Senders.GUESTS, m.Senders.GOSSIP):
             return
         me = self.context.config.me
         header = m.Header(me.node_id, me.peer_key, self.context.config.incarnation, 0, now.wall_ms)
         desired = message.desired if isinstance(message, m.Order) else ()
         signers = tuple(self._signers_of(d) for d in desired)
         sender = Sender(m.Verified(header, m.Channel.WORK, message, b""), signers)
-        row.handler(message, sender, now)
+        handler(message, sender, now)
 
     def _signers_of(self, desired: m.Desired) -> Signers | None:
         """Who signed a submission of the log: recovered before it was proposed."""

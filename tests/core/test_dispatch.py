@@ -6,19 +6,18 @@ import re
 import pytest
 
 from p2pool.core import effects as fx
-from p2pool.core.dispatch import Senders
 from p2pool.core.inputs import Received
 from p2pool.core.node import Node
+from p2pool.model import messages as m
 from p2pool.model.ids import PeerKey
-from p2pool.model.messages import registry as m
 from p2pool.model.timing import Now
 from tests.sim.world import World
 
-FRAMES = {m.TYPES[number] for number in m.RAFT_TYPES if number in m.TYPES} - {
+FRAMES = {k for k, d in m.DECLARATIONS.items() if d.channel is m.Channel.RAFT} - {
     m.CertificateSigned,
     m.ConfigurationSigned,
 }
-BY_OTHERS = {m.TYPES[number] for number in m.LOGS_TYPES if number in m.TYPES}
+BY_OTHERS = {k for k, d in m.DECLARATIONS.items() if d.channel is m.Channel.LOGS}
 """Messages of the streams of logs and metrics, which the agent serves without the core."""
 
 
@@ -44,16 +43,16 @@ def test_every_message_is_taken_by_somebody(node: Node, kind: type) -> None:
 
 def test_handlers_are_called_after_their_messages(node: Node) -> None:
     """So a reader finds the one by the other; Raft takes all its frames by one name."""
-    for kind, row in node.dispatch.table.items():
+    for kind, handler in node.dispatch.table.items():
         snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
         names = {f"on_{snake}", "on_raft_frame"} if kind in FRAMES else {f"on_{snake}"}
-        assert row.handler.__name__ in names
-        assert list(inspect.signature(row.handler).parameters) == ["message", "sender", "now"]
+        assert handler.__name__ in names
+        assert list(inspect.signature(handler).parameters) == ["message", "sender", "now"]
 
 
 def test_guests_reach_few(node: Node) -> None:
     """What somebody that is not in the pool may say is listed here a second time, on purpose."""
-    guests = {k for k, row in node.dispatch.table.items() if row.senders is Senders.GUESTS}
+    guests = {k for k in node.dispatch.table if m.DECLARATIONS[k].senders is m.Senders.GUESTS}
     assert guests == {
         m.Ping, m.Pong, m.BindingsRequested, m.BindingsAnswered,
         m.InviteRequested, m.InviteAnswered, m.CertificatesRequested,

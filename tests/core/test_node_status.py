@@ -6,8 +6,8 @@ import pytest
 from p2pool.core import inputs
 from p2pool.core.node import NEVER_MS, Node
 from p2pool.core.node_status import NodeStatus, Status
+from p2pool.model import messages as m
 from p2pool.model.ids import PeerKey, StoreId
-from p2pool.model.messages import registry as m
 from tests.sim.world import World
 
 

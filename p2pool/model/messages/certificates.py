@@ -28,7 +28,7 @@ class CertificateSigned(Message):
     time_ms: int
 
 
-@message(18, Channel.RAFT)
+@message(18, Channel.RAFT, senders=Senders.CERTIFIERS)
 @attrs.frozen
 class ConfigurationSigned(Message):
     """A voter of the previous committee confirms the next one: the entry at `index`, of `term`,

@@ -221,7 +221,7 @@ class InviteAnswered(Message):
     invite: Invite | None
 
 
-@message(52, Channel.QUERY)
+@message(52, Channel.QUERY, senders=Senders.VOTERS)
 @attrs.frozen
 class RemovalConfirmRequested(Message):
     """Asks a voter what it read itself of another one, which is to go because the chain says so.
@@ -234,7 +234,7 @@ class RemovalConfirmRequested(Message):
     block: int
 
 
-@message(53, Channel.QUERY)
+@message(53, Channel.QUERY, senders=Senders.VOTERS)
 @attrs.frozen
 class RemovalConfirmed(Message):
     """What it read: `OUT`, `IN`, or `UNKNOWN` where it has not read as far as that block."""

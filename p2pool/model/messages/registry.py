@@ -17,18 +17,11 @@ purpose. This module imports no message; importing `p2pool.model.messages` decla
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 
 from p2pool.model.ids import NodeId, PeerKey
-
-
-def __getattr__(name: str) -> Any:
-    """A message by the name of its class, as `p2pool.model.messages` has it."""
-    from p2pool.model import messages
-
-    return getattr(messages, name)
 
 
 class Channel(StrEnum):
@@ -56,6 +49,10 @@ class Senders(StrEnum):
     """Peers of any standing but refused."""
     MEMBERS = "members"
     """Members of the pool, and participants in its log."""
+    VOTERS = "voters"
+    """Voters of the committee in force."""
+    CERTIFIERS = "certifiers"
+    """Members, and whoever was a voter before the committee's last change."""
     GOSSIP = "gossip"
     """Members whose peer key is known, through whoever passes it on."""
 
