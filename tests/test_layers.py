@@ -11,7 +11,7 @@ PACKAGE = ROOT / "p2pool"
 FILE_MAX_LINES = 700
 FUNCTION_MAX_LINES = 70
 POSITIONAL_MAX = 4
-NO_MODULES = {"api.url", "api.token", "chain.id", "json.dumps", "http.client"}
+NO_MODULES = {"api.url", "api.token", "chain.id", "resources.gpus", "json.dumps", "http.client"}
 """Named like modules of ours: files, a key of the config, and Python's own."""
 
 STDLIB_OF_THE_PURE = {

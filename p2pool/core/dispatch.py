@@ -184,7 +184,13 @@ class Dispatch:
         if handler is None or senders in (m.Senders.GUESTS, m.Senders.GOSSIP):
             return
         me = self.context.config.me
-        header = m.Header(me.node_id, me.peer_key, self.context.config.incarnation, 0, now.wall_ms)
+        header = m.Header(
+            node_id=me.node_id,
+            peer_key=me.peer_key,
+            incarnation=self.context.config.incarnation,
+            sequence=0,
+            sent_at_ms=now.wall_ms,
+        )
         desired = message.desired if isinstance(message, m.Order) else ()
         signers = tuple(self._signers_of(d) for d in desired)
         sender = Sender(m.Verified(header, m.Channel.WORK, message, b""), signers)

@@ -473,7 +473,15 @@ def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
     peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
-    context = Context(config, rng, pool_log, Roster(), peers, beats, clocks)
+    context = Context(
+        config=config,
+        rng=rng,
+        pool_log=pool_log,
+        roster=Roster(),
+        peers=peers,
+        heartbeats=beats,
+        clocks=clocks,
+    )
     context.started_ms = now.mono_ms
     return context
 

@@ -141,6 +141,10 @@ class CertificateExchange:
         context.tell(
             sender.peer_key,
             CertificatesAnswered(
-                message.request, proof.log_id, chain, proof.certificate, proof.votes
+                request=message.request,
+                log_id=proof.log_id,
+                chain=chain,
+                certificate=proof.certificate,
+                votes=proof.votes,
             ),
         )

@@ -14,5 +14,9 @@ def leader_proof(context: Context, now: Now) -> LeaderProof | None:
     if known is None:
         return LeaderProof(pool_log.log_id, pool_log.root, pool_log.chain)
     return LeaderProof(
-        pool_log.log_id, pool_log.root, pool_log.chain, known.signatures, certified.votes
+        log_id=pool_log.log_id,
+        root=pool_log.root,
+        chain=pool_log.chain,
+        certificate=known.signatures,
+        votes=certified.votes,
     )

@@ -234,7 +234,15 @@ def offers(
             continue
         reason = doubts.get(member.node_id) or _unusable_because(context, state, member, now)
         eligible = reason is None
-        out.append(NodeOffer(member.node_id, member.provider, hardware, eligible, reason))
+        out.append(
+            NodeOffer(
+                node_id=member.node_id,
+                provider=member.provider,
+                hardware=hardware,
+                eligible=eligible,
+                reason=reason,
+            )
+        )
     return tuple(out)
 
 

@@ -242,14 +242,14 @@ class Leader:
         self.announced_ms, self.announced_index = now.mono_ms, pool_log.commit_index
         self.context.publish(
             Announcement(
-                pool_log.raft.state.log_id,
-                pool_log.epoch,
-                self.term,
-                state.applied_index,
-                state.digest(),
-                certificate,
-                votes,
-                state.history,
+                log_id=pool_log.raft.state.log_id,
+                epoch=pool_log.epoch,
+                term=self.term,
+                commit_index=state.applied_index,
+                state_digest=state.digest(),
+                certificate=certificate,
+                votes=votes,
+                history=state.history,
             )
         )
 

@@ -338,7 +338,13 @@ class ClientRequests:
     def _accepted(self, name: TaskId, index: int, duplicate: bool = False) -> Accepted:
         """Accepted by us as leader; alone in the committee, nobody else holds it yet."""
         replicated = len(self.context.pool_log.configuration.voters) > 1
-        return Accepted(name, index, self.context.me, replicated, duplicate)
+        return Accepted(
+            task_id=name,
+            index=index,
+            leader=self.context.me,
+            replicated=replicated,
+            duplicate=duplicate,
+        )
 
     def _accept(self, item: PendingRequest, done: Accepted, now: Now) -> None:
         """Answer a peer at once; a local reader once this node holds what was accepted."""

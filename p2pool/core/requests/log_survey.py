@@ -51,17 +51,17 @@ class LogSurvey:
         if self._known is None or self._known[:3] != name:
             self._known = (*name, held.end_digest())
         return LogEnd(
-            me.store_id,
-            followed,
-            pool_log.refusal,
-            s.log_id,
-            held.root.epoch,
-            s.log.base_index,
-            s.commit_index,
-            s.log.last_index,
-            s.log.last_term,
-            self._known[3],
-            s.configuration.voters,
+            store_id=me.store_id,
+            followed_epoch=followed,
+            refusal=pool_log.refusal,
+            log_id=s.log_id,
+            epoch=held.root.epoch,
+            base_index=s.log.base_index,
+            commit_index=s.commit_index,
+            last_index=s.log.last_index,
+            last_term=s.log.last_term,
+            state_digest=self._known[3],
+            voters=s.configuration.voters,
         )
 
     def on_log_end_requested(self, message: LogEndRequested, sender: Sender, now: Now) -> None:

@@ -84,9 +84,15 @@ class VoterSignatures:
         if current and me in point.voters and self._agrees(point, now):
             assert pool_log.log_id is not None
             word = CertificateSigned(
-                pool_log.log_id, point.term, point.asked.leader, me, committee_hash(point.voters),
-                point.index, point.state_digest, point.asked.at_ms,
-            )  # fmt: skip
+                log_id=pool_log.log_id,
+                term=point.term,
+                leader=point.asked.leader,
+                voter=me,
+                committee_hash=committee_hash(point.voters),
+                commit_index=point.index,
+                state_digest=point.state_digest,
+                time_ms=point.asked.at_ms,
+            )
             self._say(point.asked.leader, word)
         self.digests[point.index] = point.state_digest
         while len(self.digests) > POINTS_KEPT:
@@ -161,9 +167,13 @@ class VoterSignatures:
         if me not in before or pool_log.log_id is None:
             return
         word = ConfigurationSigned(
-            pool_log.log_id, link.index, link.term, committee_hash(before),
-            committee_hash(link.voters), me,
-        )  # fmt: skip
+            log_id=pool_log.log_id,
+            index=link.index,
+            term=link.term,
+            previous_hash=committee_hash(before),
+            new_hash=committee_hash(link.voters),
+            voter=me,
+        )
         leader = self._leader(now)
         if leader == self.context.me:
             self.context.effects.append(Seal(word))
