@@ -26,7 +26,7 @@ import trio
 from p2pool.dev.fetch import anvil, command
 from p2pool.dev.fetch.anvil import NAME, SCRATCH, VERSION, find_anvil
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
-from tests.first_run.strangers import Stranger
+from tests.first_run.strangers import DEADLINE_S, Stranger
 
 UNAVAILABLE, MISCONFIGURED, INTERRUPTED = 5, 6, 130
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounts file systems")
@@ -334,5 +334,7 @@ async def test_a_program_that_does_not_want_to_end(tmp_path: Path) -> None:
             if note.exists() and note.read_text().endswith("\n"):
                 break
         nursery.cancel_scope.cancel()
-    with suppress(psutil.NoSuchProcess):
-        assert psutil.Process(int(note.read_text())).status() == psutil.STATUS_ZOMBIE
+    with suppress(psutil.NoSuchProcess), trio.fail_after(DEADLINE_S):
+        left = psutil.Process(int(note.read_text()))
+        while left.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
+            await trio.sleep(0.02)
