@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -26,7 +26,8 @@ import trio
 from p2pool.dev.fetch import anvil, command
 from p2pool.dev.fetch.anvil import NAME, SCRATCH, VERSION, find_anvil
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
-from tests.first_run.strangers import DEADLINE_S, Stranger
+from tests.containers.processes import wait_gone
+from tests.first_run.strangers import Stranger
 
 UNAVAILABLE, MISCONFIGURED, INTERRUPTED = 5, 6, 130
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounts file systems")
@@ -334,7 +335,4 @@ async def test_a_program_that_does_not_want_to_end(tmp_path: Path) -> None:
             if note.exists() and note.read_text().endswith("\n"):
                 break
         nursery.cancel_scope.cancel()
-    with suppress(psutil.NoSuchProcess), trio.fail_after(DEADLINE_S):
-        left = psutil.Process(int(note.read_text()))
-        while left.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
-            await trio.sleep(0.02)
+    await wait_gone(int(note.read_text()))

@@ -57,13 +57,6 @@ class Watch:
         """What is to be stopped."""
         self._session = session
 
-    def _there(self, config: pytest.Config, found: Iterable[Path]) -> list[Path]:
-        """What is there of it, each once, but for what pytest keeps."""
-        kept = _kept_by_pytest(config)
-        return [
-            path for path in dict.fromkeys(found) if path.exists() and not _is_below(path, kept)
-        ]
-
 
 class WorkerKeeper(Watch):
     """Watches one of xdist's workers, which says what is left to the process that started it."""
@@ -71,10 +64,10 @@ class WorkerKeeper(Watch):
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """All fixtures of this worker have ended."""
-        left = [str(path) for path in self._there(session.config, self._made)]
+        left = [str(path) for path in _there(session.config, self._made)]
         output: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]
         output[LEFT] = left
-        if self._session is not None and self._session.shouldstop:
+        if session.shouldstop:
             # As interrupted its tests would go to the other workers.
             output["exitstatus"] = int(pytest.ExitCode.TESTS_FAILED)
 
@@ -84,19 +77,18 @@ class LeftoverKeeper(Watch):
 
     def __init__(self) -> None:
         """From here on the processes that are started have a TMPDIR of this run."""
+        # Short, since paths of sockets have at most 107 bytes.
+        self._directory = Path(tempfile.mkdtemp(prefix="p2"))
         super().__init__()
         self._left: list[Path] = []
         self._told: list[Path] = []
         self._removes = False
-        # Short, since paths of sockets have at most 107 bytes.
-        self._directory = Path(tempfile.mkdtemp(prefix="p2"))
-        self._made.clear()
         self._before = os.environ.get("TMPDIR")
         os.environ["TMPDIR"] = str(self._directory)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Workers end in order first, and then xdist ends the run."""
-        workers = _workers()
+        workers = children_with(WORKER)
         for worker in workers:
             worker.terminate()
         if not workers:
@@ -112,7 +104,7 @@ class LeftoverKeeper(Watch):
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """All fixtures have ended."""
         found = [*self._made, *self._told, *self._directory.iterdir()]
-        self._left = self._there(session.config, found)
+        self._left = _there(session.config, found)
         if self._left and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self._removes = True
@@ -145,13 +137,20 @@ class LeftoverKeeper(Watch):
             os.environ["TMPDIR"] = self._before
 
 
-def _workers() -> list[psutil.Process]:
+def children_with(words: str) -> list[psutil.Process]:
+    """Children of this process that run and have these words in an argument."""
     found = []
     for process in psutil.Process().children():
-        with suppress(psutil.Error):  # It ended just now.
-            if any(WORKER in word for word in process.cmdline()):
+        with suppress(psutil.Error):  # It has ended, and has no command line any more.
+            if any(words in argument for argument in process.cmdline()):
                 found.append(process)
     return found
+
+
+def _there(config: pytest.Config, found: Iterable[Path]) -> list[Path]:
+    """What is there of it, each once, but for what pytest keeps."""
+    kept = _kept_by_pytest(config)
+    return [path for path in dict.fromkeys(found) if path.exists() and not _is_below(path, kept)]
 
 
 def _kept_by_pytest(config: pytest.Config) -> Path | None:

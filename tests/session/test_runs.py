@@ -111,6 +111,15 @@ def test_a_run_of_all_tests_fails_by_a_folder_that_takes_too_long(tree: Path) ->
     assert "ERROR" not in said
 
 
+def test_what_all_may_take_is_kept_by_a_run_with_the_workers_that_it_is_for(tree: Path) -> None:
+    """One process alone takes longer, and only its folders are held to their minutes."""
+    rows = "[folders]\nslow = { minutes = 0.001 }\nfast = { minutes = 0.001 }\n"
+    text = f"total_minutes = 0.001\nworkers = 2\n{rows}"
+    (tree / "tests" / "budget.toml").write_text(text)
+    assert "ERROR All tests took" not in run(tree)[1]
+    assert "ERROR All tests took" in run(tree, *WORKERS)[1]
+
+
 def test_a_part_of_the_tests_is_only_shown_when_asked_for(tree: Path) -> None:
     """And kept to its budget when that is asked for."""
     for part in (("tests/slow",), ("-k", "first or second"), ("--deselect", "tests/fast")):
