@@ -26,7 +26,7 @@ RECORDS: list[type] = [
     tasks.TaskSpec,
     tasks.SignedGrant,
 ]
-slow = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("number", TYPES)
