@@ -24,7 +24,7 @@ demo: setup ## set everything up, then show a pool on this machine lose its mast
 
 test: setup-dev ## set everything up, then pass the tests
 	bash .ci/packages test
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup-dev ## format, lint, types, layers and the pure tests: about a minute
 	$(PY) -m ruff format --check .

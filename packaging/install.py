@@ -208,6 +208,9 @@ def environment(temporary: Path, settings: Mapping[str, str]) -> dict[str, str]:
         "PIP_NO_INPUT": "1",
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
+        # Names of files are bytes: in another mode a locale's encoding gets between what is read
+        # and what is written, and the programs in the environment name a Python that is not there.
+        "PYTHONUTF8": "1",
     }
 
 
@@ -254,9 +257,8 @@ def name_relatively() -> None:
     Python 3.11 and 3.12 read the `.pth` file in the locale's encoding, even in UTF-8 mode: with
     LC_ALL=C, no Python would start in an environment whose directory has an umlaut.
     """
-    for path in VENV.glob("lib/python3*/site-packages/*.pth"):
-        if path.read_bytes().strip() == os.fsencode(ROOT):
-            path.write_text(os.path.relpath(ROOT, path.parent) + "\n", encoding="ascii")
+    for path in VENV.glob("lib/python3*/site-packages/*p2pool.pth"):
+        path.write_text(os.path.relpath(ROOT, path.parent) + "\n", encoding="ascii")
 
 
 def check_whole(extras: list[str]) -> None:

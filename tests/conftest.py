@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-from tests.session.budget import BudgetKeeper, add_option
-from tests.session.leftovers import LeftoverKeeper
+from tests.session.budget import BudgetKeeper, add_option, longest_first
+from tests.session.leftovers import LeftoverKeeper, WorkerKeeper
 
 TESTS = Path(__file__).resolve().parent
+
+# No example has a deadline: on a machine with other work one may take any time.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,6 +22,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Where tests are run by several processes, the one that hears of all of them judges."""
-    if not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(WorkerKeeper(), "worker-keeper")
+    else:
         config.pluginmanager.register(BudgetKeeper(config, TESTS), "budget-keeper")
         config.pluginmanager.register(LeftoverKeeper(), "leftover-keeper")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers begin with what takes longest: none has much to do when the others are done."""
+    if hasattr(config, "workerinput"):
+        longest_first(items, TESTS)

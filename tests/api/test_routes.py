@@ -138,19 +138,19 @@ async def test_a_request_is_sent_again_while_there_is_no_leader(served: Served) 
 
 
 @pytest.mark.parametrize(
-    ("request_", "kind"),
+    ("change", "kind"),
     [
-        (signed(attrs.evolve(POOL, pool_id=2)), NotForUs),
-        (signed(not_before_s=1, not_after_s=2), Stale),
-        (signed(spec_json='{"image":"busybox","name":"a","replica":2}'), BadSpec),
+        ({"pool": attrs.evolve(POOL, pool_id=2)}, NotForUs),
+        ({"not_before_s": 1, "not_after_s": 2}, Stale),
+        ({"spec_json": '{"image":"busybox","name":"a","replica":2}'}, BadSpec),
     ],
 )
 async def test_a_request_that_cannot_be_meant_is_refused_here(
-    served: Served, request_: SignedRequest, kind: type[P2poolError]
+    served: Served, change: dict[str, Any], kind: type[P2poolError]
 ) -> None:
     """Another pool's, an expired one and a bad specification never reach the agent."""
     with pytest.raises(kind):
-        await thread(served.client.send, request_)
+        await thread(served.client.send, signed(**change))
     assert served.port.asked == []
 
 

@@ -32,7 +32,7 @@ async def second(anvil: Anvil) -> AsyncIterator[Proxy]:
 
 def follower(world: World, *urls: str) -> RosterFollower:
     """One who follows by these endpoints, in this order."""
-    chain = PoolContracts(Rpc.to(31337, urls, timeout_ms=300), world.chain.at)
+    chain = PoolContracts(Rpc.to(31337, urls, timeout_ms=1500), world.chain.at)
     return RosterFollower(RosterReader(chain, world.pool_id), confirmations=0, poll_ms=20)
 
 

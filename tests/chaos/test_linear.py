@@ -206,14 +206,14 @@ def _operations(kinds: tuple[str, ...], values: tuple[str, ...]) -> st.SearchStr
     return st.lists(one(), max_size=5)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(_operations(("submit", "stop"), (ABSENT, LIVE, STOPPED)))
 def test_it_agrees_with_all_orders_about_tasks(operations: list[Operation]) -> None:
     """The search and the enumeration of all orders say the same."""
     assert check(TASK, operations).linearizable == brute_force(TASK, operations)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(_operations(("drain", "resume"), (ELIGIBLE, DRAINED)))
 def test_it_agrees_with_all_orders_about_intents(operations: list[Operation]) -> None:
     """The same for the object that remembers request ids."""

@@ -37,7 +37,7 @@ RECORDS: list[type] = [
     spec.TaskSpec,
     grants.SignedGrant,
 ]
-slow = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("number", TYPES)

@@ -5,6 +5,7 @@ registries at all (certificates, proxies) is everybody's.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,3 +135,12 @@ class Started:
         """Send a signal; its exit code."""
         self.process.send_signal(number)
         return self.process.wait(DEADLINE_S)
+
+
+def latin1(place: Path) -> dict[str, str]:
+    """The environment of a machine in Latin-1, compiled where the system has the sources."""
+    name = "de_DE.ISO-8859-1"
+    if shutil.which("localedef"):
+        command = ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(place / name)]
+        subprocess.run(command, check=False, capture_output=True)
+    return {"LC_ALL": name, "LOCPATH": str(place)}

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -26,6 +26,7 @@ import trio
 from p2pool.dev.chain.fetch import anvil, command
 from p2pool.dev.chain.fetch.anvil import NAME, SCRATCH, VERSION, find_anvil
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
+from tests.containers.processes import wait_gone
 from tests.first_run.strangers import Stranger
 
 UNAVAILABLE, MISCONFIGURED, INTERRUPTED = 5, 6, 130
@@ -335,5 +336,4 @@ async def test_a_program_that_does_not_want_to_end(tmp_path: Path) -> None:
             if note.exists() and note.read_text().endswith("\n"):
                 break
         nursery.cancel_scope.cancel()
-    with suppress(psutil.NoSuchProcess):
-        assert psutil.Process(int(note.read_text())).status() == psutil.STATUS_ZOMBIE
+    await wait_gone(int(note.read_text()))

@@ -1,7 +1,6 @@
 """Machines that lack something: a home, rights, room, a place for temporary files, plain paths."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +10,7 @@ import pytest
 
 from p2pool.dev import places
 from p2pool.drivers.config.schema import write_config
-from tests.first_run.strangers import DEADLINE_S, Completed, Stranger
+from tests.first_run.strangers import DEADLINE_S, Completed, Stranger, latin1
 from tests.first_run.test_threads import config_of
 
 UNAVAILABLE, MISCONFIGURED = 5, 6
@@ -48,15 +47,6 @@ def sentence(done: Completed, code: int, *words: str) -> None:
     assert done.returncode == code, (done.returncode, done.stderr)
     for word in (*words, "hint: "):
         assert word in done.stderr, done.stderr
-
-
-def latin1(place: Path) -> dict[str, str]:
-    """The environment of a machine in Latin-1, compiled where the system has the sources."""
-    name = "de_DE.ISO-8859-1"
-    if shutil.which("localedef"):
-        command = ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(place / name)]
-        subprocess.run(command, check=False, capture_output=True)
-    return {"LC_ALL": name, "LOCPATH": str(place)}
 
 
 def said(path: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.first_run.strangers import latin1
 from tests.install.checkout import DEADLINE_S, Checkout, base_python, put_wheel
 
 
@@ -42,6 +43,16 @@ def test_it_installs_where_little_is_as_usual(checkout: Checkout, tmp_path: Path
         assert script.stdout == "p2pool runs\n", script.stderr
     again = checkout.make("setup", HOME="/proc", **surroundings)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_it_installs_where_the_locale_is_latin_1(checkout: Checkout, tmp_path: Path) -> None:
+    """The umlauts of its path are UTF-8; what it installs runs in that locale and in others."""
+    narrow = latin1(tmp_path)
+    made = checkout.make("setup", **narrow)
+    assert made.returncode == 0, made.stdout + made.stderr
+    for locale in (narrow, {"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}):
+        script = checkout.run([str(checkout.venv / "bin" / "p2pool")], None, **locale)
+        assert script.stdout == "p2pool runs\n", (locale, script.stderr)
 
 
 def test_what_changes_is_installed_and_the_tests_tools_only_for_tests(begun: Checkout) -> None:

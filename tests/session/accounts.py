@@ -43,10 +43,12 @@ class Budget:
 
 @attrs.frozen
 class Budgets:
-    """The budget of each folder, by its name, and the minutes that a whole run may take."""
+    """The budget of each folder, by its name, and the minutes that a whole run may take, in which
+    so many workers run tests side by side."""
 
     total_minutes: float
     folders: Mapping[str, Budget]
+    workers: int = 1
 
 
 @attrs.define
@@ -98,16 +100,20 @@ def read_budgets(path: Path) -> Budgets:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise BadBudget(f"{path} cannot be read: {error}.") from error
     total, folders = raw.pop("total_minutes", None), raw.pop("folders", {})
+    workers = raw.pop("workers", 1)
     if raw:
         raise BadBudget(f"{path} has {', '.join(raw)}, which means nothing there.")
     if not _is_minutes(total):
         raise BadBudget(f"{path} needs total_minutes, the minutes that all tests may take.")
-    budgets = Budgets(total, {name: _budget(path, name, one) for name, one in folders.items()})
-    given = sum(budget.minutes for budget in budgets.folders.values())
-    if given > total:
+    if not isinstance(workers, int) or workers < 1:
+        raise BadBudget(f"{path}: workers is how many run tests side by side, 1 or more.")
+    given = {name: _budget(path, name, one) for name, one in folders.items()}
+    budgets = Budgets(total, given, workers)
+    minutes = sum(budget.minutes for budget in budgets.folders.values())
+    if minutes > total * workers:
         raise BadBudget(
-            f"The budgets in {path} are {given:.1f} minutes together, and all tests may take"
-            f" {total:g}: take from one folder what another gets."
+            f"The budgets in {path} are {minutes:.1f} minutes together, and all tests may take"
+            f" {total:g} with {workers} at work: take from one folder what another gets."
         )
     return budgets
 

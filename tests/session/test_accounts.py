@@ -88,6 +88,7 @@ def test_the_table_has_the_slowest_first_and_all_that_was_run() -> None:
             "total_minutes = 1.5\n[folders]\na = { minutes = 1 }\nb = { minutes = 1 }",
             "2.0 minutes together",
         ),
+        ("total_minutes = 9\nworkers = 0\n[folders]", "workers is how many"),
     ],
 )
 def test_a_file_that_breaks_a_rule_is_refused(text: str, said: str, tmp_path: Path) -> None:
@@ -95,6 +96,17 @@ def test_a_file_that_breaks_a_rule_is_refused(text: str, said: str, tmp_path: Pa
     path = tmp_path / "budget.toml"
     path.write_text(text)
     with pytest.raises(BadBudget, match=said):
+        read_budgets(path)
+
+
+def test_workers_share_the_minutes_of_a_whole_run(tmp_path: Path) -> None:
+    """Two of them have twice as many, and not more."""
+    path = tmp_path / "budget.toml"
+    rows = "[folders]\na = { minutes = 1 }\nb = { minutes = 1 }\n"
+    path.write_text(f"total_minutes = 1\nworkers = 2\n{rows}")
+    assert read_budgets(path).workers == 2
+    path.write_text(f"total_minutes = 1\nworkers = 2\n{rows}c = {{ minutes = 0.1 }}\n")
+    with pytest.raises(BadBudget, match="1 with 2 at work"):
         read_budgets(path)
 
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def slow():
     time.sleep(0.4)
 """
 SLOW = "def test_first(slow): pass\ndef test_second(slow): pass\n"
+WORKERS = ("-p", "xdist.plugin", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 FAST = "def test_fast(): pass\n"
 LEAVES = """
 import subprocess, sys, tempfile
@@ -109,6 +111,15 @@ def test_a_run_of_all_tests_fails_by_a_folder_that_takes_too_long(tree: Path) ->
     assert "ERROR" not in said
 
 
+def test_what_all_may_take_is_kept_by_a_run_with_the_workers_that_it_is_for(tree: Path) -> None:
+    """One process alone takes longer, and only its folders are held to their minutes."""
+    rows = "[folders]\nslow = { minutes = 0.001 }\nfast = { minutes = 0.001 }\n"
+    text = f"total_minutes = 0.001\nworkers = 2\n{rows}"
+    (tree / "tests" / "budget.toml").write_text(text)
+    assert "ERROR All tests took" not in run(tree)[1]
+    assert "ERROR All tests took" in run(tree, *WORKERS)[1]
+
+
 def test_a_part_of_the_tests_is_only_shown_when_asked_for(tree: Path) -> None:
     """And kept to its budget when that is asked for."""
     for part in (("tests/slow",), ("-k", "first or second"), ("--deselect", "tests/fast")):
@@ -146,6 +157,28 @@ def test_what_tests_leave_behind_fails_the_run_and_is_removed(tree: Path) -> Non
     assert not any(path.exists() for path in (*left, left[1].parent))
 
 
+def test_what_workers_leave_behind_fails_the_run_too(tree: Path) -> None:
+    """Each knows only what it made itself, and says so to the process that judges."""
+    path = tree / "tests" / "fast" / "test_leaves.py"
+    path.write_text(LEAVES + UNTIDY)
+    code, said = run(tree, *WORKERS, "tests/fast")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    left = [Path(line.split()[4]) for line in said.splitlines() if "ERROR The tests left" in line]
+    assert [path.name.partition("-")[0] for path in left] == ["p2left", "child"], said
+    assert not any(path.exists() for path in (*left, left[1].parent))
+
+
+def test_workers_begin_with_the_folder_that_takes_longest(tree: Path) -> None:
+    """A run is as long as its last file, which is to be a short one."""
+    budget(tree, slow=1, fast=0.5)
+    (tree / "tests" / "fast" / "test_other.py").write_text(FAST)
+    one = ("1" if word == "2" else word for word in WORKERS)  # Of two, either may speak first.
+    code, said = run(tree, *one, "-v", "tests")
+    assert code == 0, said
+    begun = [line.split("::")[0] for line in said.splitlines() if line.startswith("tests/")]
+    assert begun[0] == "tests/slow/test_slow.py", said
+
+
 def test_what_a_failed_test_leaves_is_kept_to_look_at(tree: Path) -> None:
     """It is named all the same."""
     path = tree / "tests" / "fast" / "test_leaves.py"
@@ -171,3 +204,21 @@ def test_a_run_that_is_asked_to_end_ends_what_it_started(tree: Path) -> None:
         assert any("ended in order" in line for line in lines)
         assert "went on" not in lines.read()
     assert running.wait(DEADLINE_S) == pytest.ExitCode.INTERRUPTED
+
+
+def test_workers_of_a_run_that_is_asked_to_end_end_in_order(tree: Path) -> None:
+    """What they say goes nowhere, so they write it down."""
+    path, told = tree / "tests" / "fast" / "test_endless.py", tree / "told"
+    told.touch()
+    path.write_text(
+        ENDLESS.replace(", flush=True)", f", flush=True, file=open({str(told)!r}, 'a'))")
+    )
+    running = start(tree, *WORKERS, "-p", "pytest_trio.plugin", "tests/fast/test_endless.py")
+    while "began" not in told.read_text():
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    said, _ = running.communicate(timeout=DEADLINE_S)
+    assert running.returncode == pytest.ExitCode.INTERRUPTED, said
+    assert "ended in order" in told.read_text()
+    assert "went on" not in told.read_text()

@@ -1,13 +1,12 @@
 """The report of starts says what the run showed, failures included, and busy loops end."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
-import psutil
 import pytest
 
+from tests.session.leftovers import children_with
 from tests.starts.__main__ import earlier
 from tests.starts.report import report
 from tests.starts.start import BUSY_LOOP, Start, busy_loops, start_once
@@ -30,8 +29,8 @@ def test_a_failed_start_is_counted_and_quoted() -> None:
 def test_busy_loops_run_for_the_length_of_a_block_alone() -> None:
     """A run leaves no endless loop on the machine."""
     with busy_loops(2):
-        assert len(_loops()) == 2
-    assert not _loops()
+        assert len(children_with(BUSY_LOOP)) == 2
+    assert not children_with(BUSY_LOOP)
 
 
 def test_a_start_that_fails_says_why_and_leaves_nothing(
@@ -54,13 +53,3 @@ def test_an_interrupted_run_goes_on_from_what_was_written_down(tmp_path: Path) -
     failed = Start(1, True, 30.0, 4.5, "dev up ended with 5: no heartbeats", "/tmp/logs")
     results.write_text(json.dumps(attrs.asdict(failed)) + "\n")
     assert earlier(results) == [failed]
-
-
-def _loops() -> list[psutil.Process]:
-    """Those that run. An earlier test may have left an ended child, which has no command line."""
-    found = []
-    for one in psutil.Process().children():
-        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
-            if BUSY_LOOP in one.cmdline():
-                found.append(one)
-    return found

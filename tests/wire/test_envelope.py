@@ -41,7 +41,7 @@ def forged(payload: bytes, purpose: str, *, pool: PoolRef = POOL, key: Any = KEY
 
 @pytest.mark.parametrize("number", TYPES)
 @given(data=st.data())
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_every_message_travels(number: int, data: st.DataObject) -> None:
     """What is sealed is opened as it was, on its channel and no other."""
     message = data.draw(instances(TYPES[number]))

@@ -8,7 +8,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
@@ -68,7 +68,6 @@ def test_a_wallet_signs_the_same() -> None:
 
 
 @given(instances(TaskRequest), instances(Delegation), instances(LogGrant))
-@settings(deadline=None)
 def test_digests_are_those_of_eth_account(
     request: TaskRequest, delegation: Delegation, grant: LogGrant
 ) -> None:
@@ -172,7 +171,6 @@ def test_any_signature_is_an_account_or_refused(signature: bytes) -> None:
 
 
 @given(instances(SignedRequest))
-@settings(deadline=None)
 def test_any_request_is_recovered_or_refused(signed: SignedRequest) -> None:
     """Whatever a decoded request holds, the answer is an account or a typed refusal."""
     with pytest.raises(Refusal):

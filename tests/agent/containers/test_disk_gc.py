@@ -19,7 +19,7 @@ from p2pool.model.states import AllocationState
 from p2pool.model.tasks.spec import Mount, MountKind, Resources, TaskSpec
 
 TASK = TaskId(b"t" * 16)
-LONG_AGO_MS, NOW_MS = 1, time.time_ns() // 1_000_000
+LONG_AGO_MS = 1
 
 
 class FakeLoop:
@@ -52,24 +52,23 @@ def tidy(loop: FakeLoop) -> DiskCollector:
 
 
 @pytest.mark.parametrize(
-    ("tasks", "used_at_ms", "over"),
+    ("tasks", "unused_ms", "over"),
     [
-        (None, LONG_AGO_MS, False),
-        ({TASK: False}, LONG_AGO_MS, False),
-        ({TASK: True}, NOW_MS, True),
-        ({}, NOW_MS, False),
-        ({}, NOW_MS - limits.VOLUME_TASK_GRACE_MS - 60_000, True),
+        (None, 2 * limits.VOLUME_TASK_GRACE_MS, False),
+        ({TASK: False}, 2 * limits.VOLUME_TASK_GRACE_MS, False),
+        ({TASK: True}, 0, True),
+        ({}, 0, False),
+        ({}, limits.VOLUME_TASK_GRACE_MS + 60_000, True),
     ],
     ids=["no state", "runs", "ended", "not known yet", "forgotten"],
 )
-def test_unknown_is_not_ended(
-    tasks: dict[TaskId, bool] | None, used_at_ms: int, over: bool
-) -> None:
+def test_unknown_is_not_ended(tasks: dict[TaskId, bool] | None, unused_ms: int, over: bool) -> None:
     """Only what the replicated state says ended has, or what it has long forgotten."""
     state = None
     if tasks is not None:
         known = {name: SimpleNamespace(finished=done) for name, done in tasks.items()}
         state = SimpleNamespace(tasks=known)
+    used_at_ms = time.time_ns() // 1_000_000 - unused_ms
     assert tidy(FakeLoop(state)).has_ended(TASK, used_at_ms) is over
 
 

@@ -2,7 +2,7 @@
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.codec.cbor import structs
@@ -129,7 +129,6 @@ def feed_at(state: PoolState, wanted: TaskRequest, at_ms: int) -> None:
 
 
 @given(instances(PoolSnapshot), instances(PoolSnapshot), st.integers(0, 3))
-@settings(deadline=None)
 def test_a_state_is_encoded_piece_by_piece_to_the_same_bytes(
     before: PoolSnapshot, after: PoolSnapshot, kept: int
 ) -> None:

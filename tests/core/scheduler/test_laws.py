@@ -147,7 +147,7 @@ def check_whole(state: PoolState, made: Plan) -> None:
             assert len(tasks) == tasks[0].spec.replicas
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 2**32))
 def test_plans_keep_the_laws(seed: int) -> None:
     """Submissions and troubles in any order, with a plan after each."""
