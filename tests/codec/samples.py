@@ -19,12 +19,12 @@ SHORT = 40
 FIRST_NAMES = {
     "ChainRoster": "Roster",
     "CommitteeChain": "Chain",
-    "HeartbeatsAnswered": "HeartbeatsAnswered",
-    "HeartbeatsRequested": "HeartbeatsRequested",
-    "MetricsAnswered": "MetricsAnswered",
-    "MetricsRequested": "MetricsRequested",
+    "HeartbeatsAnswered": "BeatsAnswered",
+    "HeartbeatsRequested": "BeatsRequested",
+    "MetricsAnswered": "MetricsTold",
+    "MetricsRequested": "MetricsAsked",
     "PublishedPort": "Port",
-    "SuspicionReported": "SuspicionReported",
+    "SuspicionReported": "SuspicionHinted",
 }
 """What classes were called when their golden bytes were written: renaming one changes no byte."""
 

@@ -11,6 +11,7 @@ import pytest
 from p2pool.drivers import redaction
 from p2pool.drivers.keys import keystore
 from p2pool.drivers.logs import configure_logs, get_logger
+from p2pool.model.bounded import BoundedDict
 from p2pool.model.errors import Misconfigured
 
 SECRET = "hunter2-hunter2"
@@ -19,7 +20,7 @@ SECRET = "hunter2-hunter2"
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Secrets of a test are its own, and so are its handlers."""
-    monkeypatch.setattr(redaction, "_registered", {})
+    monkeypatch.setattr(redaction, "_registered", BoundedDict(redaction.SECRETS_MAX))
     before = logging.getLogger().handlers[:]
     yield
     logging.getLogger().handlers[:] = before

@@ -57,7 +57,7 @@ class ProbeAnswered(Message):
     known: bool
 
 
-@message(34, Channel.QUERY, purpose="SuspicionReported")
+@message(34, Channel.QUERY, purpose="SuspicionHinted")
 @attrs.frozen
 class SuspicionReported(Message):
     """A peer that missed probes tells the leader; a hint, never a verdict."""
@@ -126,7 +126,7 @@ class BindingsAnswered(Message):
     peers: Annotated[tuple[PeerKnown, ...], bounded(items=limits.PEER_LIST_MAX)]
 
 
-@message(40, Channel.QUERY, purpose="HeartbeatsRequested")
+@message(40, Channel.QUERY, purpose="BeatsRequested")
 @attrs.frozen
 class HeartbeatsRequested(Message):
     """A newcomer asks for the last heartbeat that a peer heard from each member, and for
@@ -135,7 +135,7 @@ class HeartbeatsRequested(Message):
     request: int
 
 
-@message(41, Channel.QUERY, purpose="HeartbeatsAnswered")
+@message(41, Channel.QUERY, purpose="BeatsAnswered")
 @attrs.frozen
 class HeartbeatsAnswered(Message):
     """Sealed heartbeats, as they were received, that carry their own proof."""

@@ -74,7 +74,7 @@ class LogsClosed(Message):
     message: str
 
 
-@message(63, Channel.LOGS, purpose="MetricsRequested")
+@message(63, Channel.LOGS, purpose="MetricsAsked")
 @attrs.frozen
 class MetricsRequested(Message):
     """First and only frame of a stream that asks a node for what a copy says of itself."""
@@ -91,7 +91,7 @@ class TaskMetric:
     at_ms: int
 
 
-@message(64, Channel.LOGS, purpose="MetricsAnswered")
+@message(64, Channel.LOGS, purpose="MetricsTold")
 @attrs.frozen
 class MetricsAnswered(Message):
     """The answer. `refused_lines`: how many were not taken (not JSON, too many, too fast)."""
