@@ -29,7 +29,7 @@ from p2pool.proofs.certificates import (
     votes_for,
 )
 from p2pool.proofs.committee_walk import Uncertified, walk_links
-from p2pool.wire.enclosed import open_one
+from p2pool.wire.enclosures import open_one
 
 PROVES = (
     "That proves: a majority of the committee, which goes back to the root record on the chain "

@@ -16,7 +16,7 @@ from p2pool.model.messages.work import Order, OrderAnswered, Stop
 from p2pool.model.states import RaftRole
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.proofs.certificates import check_fresh, leader_certificate, link_signers
-from p2pool.wire.enclosed import open_one
+from p2pool.wire.enclosures import open_one
 from tests.sim.checks import Checks
 from tests.sim.machine import Machine
 from tests.sim.pool import ENDLESS, FORMED_MS, Pool

@@ -14,7 +14,7 @@ from p2pool.model.messages.certificates import CertificateSigned, EquivocationPr
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Message
 from p2pool.proofs.certificates import equivocation, votes_for
-from p2pool.wire.enclosed import open_one
+from p2pool.wire.enclosures import open_one
 from tests.sim.machine import Machine
 from tests.sim.pool import Pool
 from tests.sim.test_certificates import chain, formed, known, led

@@ -20,7 +20,7 @@ import attrs
 from p2pool.core.follower.fetcher import LogFetcher
 from p2pool.core.fsm.state import history_after
 from p2pool.model import limits
-from p2pool.model.bounded import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import Digest, PeerKey
 from p2pool.model.log.raft import Entry
 from p2pool.model.timing import Now

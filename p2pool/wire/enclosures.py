@@ -8,7 +8,7 @@ come again and again, so what was opened is remembered, as many as `limits.ENCLO
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.bounded import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered, EquivocationProven
