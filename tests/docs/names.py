@@ -8,6 +8,7 @@ A name stands in backticks, so that prose is never mistaken for one. Four forms 
     `limits.PROBE_INTERVAL_MS`          a bound
 
 Links are those of Markdown; a title in quotes behind a link names a heading of its target.
+Docstrings cite documents by their path, `docs/design/TOPIC.md, "Title"`.
 """
 
 import ast
@@ -37,6 +38,7 @@ _PATH = re.compile(rf"((?:{'|'.join(TOPS)})/(?!\d)[\w./*-]*)(?::([A-Za-z_][\w.]*
 _DOTTED = re.compile(r"([a-z_]+)((?:\.[A-Za-z_]\w*)+)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]*)(?:#([^)\s]*))?\)")
 _TITLED = re.compile(r"\]\(([^)\s#]+\.md)\),\s+\"([^\"]+)\"")
+_CITED = re.compile(r"((?:\w+/)*\w+\.md)(?:, \"([^\"]+)\")?")
 _WORD = re.compile(r"[A-Z]\w*(?:\.\w+)*|[a-z]+(?:_[a-z0-9]+)+")
 
 
@@ -165,3 +167,17 @@ def broken_links(path: Path) -> list[str]:
         if place.exists() and title not in headings(place):
             broken.append(f'{target}, "{title}"')
     return broken
+
+
+def wrong_citations(text: str) -> list[str]:
+    """Documents, and titles in them, that a source cites and that are not there."""
+    wrong = []
+    for document, title in _CITED.findall(re.sub(r"\s+", " ", text)):
+        place = ROOT / document
+        if re.search(PLACEHOLDER, document) or "/" not in document:
+            continue
+        if not place.exists():
+            wrong.append(document)
+        elif title and title not in headings(place):
+            wrong.append(f'{document}, "{title}"')
+    return wrong

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.names import ROOT, broken_links, unknown_names, unknown_words
+from tests.docs.names import (
+    PACKAGE,
+    ROOT,
+    broken_links,
+    unknown_names,
+    unknown_words,
+    wrong_citations,
+)
 
 DOCUMENTS = sorted(
     path
@@ -45,6 +52,19 @@ def test_links_lead_somewhere(path: Path) -> None:
     coming = [(ROOT / name).resolve() for name in COMING]
     broken = [link for link in broken_links(path) if (path.parent / link).resolve() not in coming]
     assert broken == []
+
+
+def test_documents_that_sources_cite_exist() -> None:
+    """A reader who follows a source to a document finds it, and the section by its title."""
+    sources = [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    mine = ROOT / "tests" / "docs"
+    wrong = {
+        _name(path): wrong_citations(path.read_text()) for path in sources if path.parent != mine
+    }
+    assert sum("docs/design/" in path.read_text() for path in sources) > 50
+    assert {path: cited for path, cited in wrong.items() if set(cited) - COMING} == {}
+    elsewhere = "design, " + "section"
+    assert [_name(path) for path in sources if elsewhere in path.read_text()] == []
 
 
 def test_the_glossary_is_in_order_and_each_word_has_a_place() -> None:
@@ -93,3 +113,11 @@ def test_a_link_that_is_broken_is_noticed(tmp_path: Path) -> None:
     assert broken_links(page) == []
     page.write_text('[a](c.md) [b](a.md#three) [c](#gone) [e](a.md), "Three"\n')
     assert broken_links(page) == ["c.md", "a.md#three", "#gone", 'a.md, "Three"']
+
+
+def test_a_citation_that_is_wrong_is_noticed() -> None:
+    """A document or a title that is gone is told, also where a line ends within it."""
+    good = 'Source: docs/ARCHITECTURE.md,\n"One step"; docs/design/consensus.md, "Epochs".'
+    assert wrong_citations(good) == []
+    bad = 'See design/chain.md and docs/design/consensus.md, "No\nsuch thing".'
+    assert wrong_citations(bad) == ["design/chain.md", 'docs/design/consensus.md, "No such thing"']
