@@ -5,7 +5,8 @@ loop and the loop's effects to it. It knows no rules of the pool.
 
 Order of a start: the peer key is saved before anything else, the data directory is locked and read,
 then network, engine, chain and API begin together. Order of an end: leadership is handed on, then
-everything is cancelled; containers run on unless asked otherwise. Source: design, sections 3 and 4.
+everything is cancelled; containers run on unless asked otherwise.
+Source: docs/ARCHITECTURE.md, "One step"; docs/design/identities.md, "Keys".
 """
 
 from collections.abc import Callable
@@ -57,7 +58,7 @@ log = get_logger(__name__)
 
 
 def topic(pool: PoolRef, channel: Channel) -> str:
-    """A gossip topic of a pool (design, section 5)."""
+    """A gossip topic of a pool (docs/design/protocol.md, "Channels")."""
     return f"/p2pool/1/{pool.chain_id}/{pool.contract.hex()}/{pool.pool_id}/{channel.value}"
 
 

@@ -5,7 +5,7 @@ A table says which part takes which input; after each step every part does what 
 The driver's contract: one task calls `step`, with every input that is queued; it awaits the
 `Persist` effect (the first one, if there is any) before it carries out the others, in their order;
 it calls again at `next_wakeup_ms` at latest. Where a write failed it says so by `PersistFailed`:
-from then on this node is silent, and says why. Source: design, section 3.
+from then on this node is silent, and says why. Source: docs/ARCHITECTURE.md, "One step".
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -38,7 +38,7 @@ def answers_to(pool: Pool, asker: Machine, asked: Machine) -> list[CertificatesA
 
 
 def test_an_outsider_is_answered_and_can_check_who_leads() -> None:
-    """A stranger to the pool, by a node that does not lead: design, section 5 lets it."""
+    """A stranger to the pool, by a node that does not lead (docs/design/messages.md)."""
     world = World(7, 4)
     world.members.remove(3)
     pool = Pool(7, world, Checks(world), world.rng)

@@ -10,7 +10,7 @@ Invariants: frames count only from the peer that Noise proved; bindings and rela
 taken on their own proof; nothing is sealed but a message that this agent's core made. What costs
 most comes last: accounts are recovered, and heartbeats and chains that were handed over are
 opened, only where the core says that the message is worth it; a guest may say little at all.
-Source: design, sections 3 to 5.
+Source: docs/design/protocol.md, "The way in".
 """
 
 from collections import Counter

@@ -7,7 +7,8 @@ envelope that it signed. So the word of a peer is never taken for it, only its o
 (`voter.store_check` judges what is shown).
 
 Invariants: kept for participants of the log that this node holds, and for no other; written down
-now and then, so that a peer that restarted remembers too. Source: design, sections 4 and 7.
+now and then, so that a peer that restarted remembers too.
+Source: docs/design/identities.md, "Checking the store".
 """
 
 from enum import IntEnum

@@ -4,7 +4,8 @@ Intuition: a voter is (node, peer key, store). A disk that is not what it was ca
 it can stop being that store: it takes a new name, forgets its votes, keeps the entries that it has
 (they are an honest, older copy of the log), and begins anew as one that never promised anything.
 The leader then gives it a seat as it would any other. Where the disk refuses to write, nothing is
-said any more, except that a leader hands its office on. Source: design, sections 3 and 7.
+said any more, except that a leader hands its office on.
+Source: docs/design/identities.md, "The store".
 """
 
 from collections.abc import Mapping
