@@ -25,7 +25,7 @@ OF_THE_CODE = [
     if path.parent.name == "design" or path.stem in ("ARCHITECTURE", "GLOSSARY")
 ]
 """Documents in which whatever stands in backticks is a name of the code."""
-COMING = {"CONTRIBUTING.md", "docs/PROTOCOL.md", "docs/design/upgrades.md"}
+COMING = {"CONTRIBUTING.md", "docs/PROTOCOL.md"}
 """Documents of this release that may not be here yet."""
 
 
