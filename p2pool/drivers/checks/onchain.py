@@ -8,7 +8,7 @@ import trio
 
 from p2pool.codec.text.data_uri import requirements as requirements_of
 from p2pool.codec.text.requirements import parse_requirements
-from p2pool.drivers.chain.addresses import Addresses, text_of
+from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.config.schema import AgentConfig
@@ -29,24 +29,10 @@ UNITS_PER_GPU = 1000
 COIN = 10**18
 
 
-def chain_of(config: AgentConfig, endpoints: tuple[str, ...] | None = None) -> PoolContracts:
-    """The contracts of a configuration, by all of its endpoints or by some."""
-    at = config.chain.addresses
-    addresses = Addresses(
-        network=at.network,
-        pool=at.pool,
-        registry=at.registry,
-        stakes=at.stake,
-        domains=at.domains,
-        token=at.token,
-    )
-    return PoolContracts(Rpc.to(config.chain.id, endpoints or config.chain.endpoints), addresses)
-
-
 async def read_pool(config: AgentConfig) -> tuple[PoolInfo | None, Requirements, list[Check]]:
     """The pool, what it asks of machines, and what kept either from being read."""
     try:
-        pool = await chain_of(config).pool(config.pool.id)
+        pool = await PoolContracts.of(config.chain).pool(config.pool.id)
     except (P2poolError, Reverted) as error:
         return None, Requirements(), [_failed("pool", error)]
     try:
@@ -158,7 +144,7 @@ async def chain_checks(
         return checks
     checks.append(_pool(pool))
     try:
-        checks += await _standing(chain_of(config), pool, node_id, provider, gpus)
+        checks += await _standing(PoolContracts.of(config.chain), pool, node_id, provider, gpus)
     except (P2poolError, Reverted) as error:
         checks.append(_failed("standing", error))
     return checks
