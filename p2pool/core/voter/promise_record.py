@@ -94,47 +94,20 @@ class PromiseRecord:
             return
         match frame:
             case VoteAnswered(granted=True, pre=False):
-                self._note(
-                    Promise(
-                        store_id=frame.voter.store_id,
-                        kind=Kind.VOTE,
-                        term=frame.term,
-                        index=0,
-                        sealed=sealed,
-                    )
-                )
+                voter, kind, index = frame.voter, Kind.VOTE, 0
             case VoteRequested(pre=False):
-                self._note(
-                    Promise(
-                        store_id=frame.candidate.store_id,
-                        kind=Kind.VOTE,
-                        term=frame.term,
-                        index=0,
-                        sealed=sealed,
-                    )
-                )
+                voter, kind, index = frame.candidate, Kind.VOTE, 0
             case AppendRequested():
-                index = frame.previous_index
-                self._note(
-                    Promise(
-                        store_id=frame.leader.store_id,
-                        kind=Kind.ACK,
-                        term=frame.term,
-                        index=index,
-                        sealed=sealed,
-                    )
-                )
+                voter, kind, index = frame.leader, Kind.ACK, frame.previous_index
             case AppendAnswered(ok=True):
-                index = frame.match_index
-                self._note(
-                    Promise(
-                        store_id=frame.follower.store_id,
-                        kind=Kind.ACK,
-                        term=frame.term,
-                        index=index,
-                        sealed=sealed,
-                    )
-                )
+                voter, kind, index = frame.follower, Kind.ACK, frame.match_index
+            case _:
+                return
+        self._note(
+            Promise(
+                store_id=voter.store_id, kind=kind, term=frame.term, index=index, sealed=sealed
+            )
+        )
 
     def note_heartbeat(self, verified: Verified) -> None:
         """A heartbeat, as its sender sealed it."""
