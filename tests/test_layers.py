@@ -312,7 +312,7 @@ def _swappable(source: str, records: frozenset[str]) -> list[str]:
         if not isinstance(node, ast.Call) or len(node.args) <= POSITIONAL_MAX:
             continue
         name = ast.unparse(node.func).rpartition(".")[2]
-        if name in records and name[0].isupper():
+        if name in records or name == "cls":
             found.append(f"line {node.lineno}: {name}")
     return found
 
@@ -324,6 +324,7 @@ def test_records_with_many_fields_name_them() -> None:
     found = {str(p.relative_to(ROOT)): _swappable(p.read_text(), records) for p in _sources()}
     assert {path: calls for path, calls in found.items() if calls} == {}
     assert _swappable("messages.Heartbeat(1, 2, 3, 4, 5)", records) == ["line 1: Heartbeat"]
+    assert _swappable("cls(1, 2, 3, 4, 5)", records) == ["line 1: cls"]
     assert _swappable("Heartbeat(1, 2, 3, 4, load=5)", records) == []
 
 

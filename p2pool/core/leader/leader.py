@@ -71,12 +71,12 @@ class Leader:
         )
         failure_detector = FailureDetector(rng, now.mono_ms + grace_ms)
         return cls(
-            context,
-            eligibility,
-            context.pool_log.term,
-            now.mono_ms,
-            failure_detector,
-            Orders(context),
+            context=context,
+            eligibility=eligibility,
+            term=context.pool_log.term,
+            since_ms=now.mono_ms,
+            failure_detector=failure_detector,
+            orders=Orders(context),
         )
 
     def __attrs_post_init__(self) -> None:
