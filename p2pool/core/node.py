@@ -247,7 +247,7 @@ class Node:
 
     def _check_store(self, now: Now) -> None:
         """A store that is given up for a new one leads no more."""
-        if self.parts.identity.tick(now) is not None:
+        if self.parts.identity.tick(now):
             self.parts.requests.deposed()
 
     def _compare_clocks(self, now: Now) -> None:

@@ -104,9 +104,7 @@ class PromiseRecord:
             case _:
                 return
         self._note(
-            Promise(
-                store_id=voter.store_id, kind=kind, term=frame.term, index=index, sealed=sealed
-            )
+            Promise(store_id=voter.store_id, kind=kind, term=frame.term, index=index, sealed=sealed)
         )
 
     def note_heartbeat(self, verified: Verified) -> None:
