@@ -50,13 +50,13 @@ class Dispatch:
             m.CertificatesAnswered: p.certificate_exchange.on_certificates_answered,
             m.VoteRequested: self.on_raft_frame,
             m.VoteAnswered: self.on_vote_answered,
-            m.AppendRequested: self.on_leader_frame,
+            m.AppendRequested: self.on_append_requested,
             m.AppendAnswered: self.on_raft_frame,
-            m.SnapshotSent: self.on_leader_frame,
+            m.SnapshotSent: self.on_snapshot_sent,
             m.SnapshotAnswered: self.on_raft_frame,
             m.TimeoutNow: self.on_raft_frame,
-            m.CertificateSigned: self.on_voter_signed,
-            m.ConfigurationSigned: self.on_voter_signed,
+            m.CertificateSigned: self.on_certificate_signed,
+            m.ConfigurationSigned: self.on_configuration_signed,
             m.Order: self.on_order,
             m.OrderAnswered: self.on_order_answered,
             m.Report: self.on_report,
@@ -66,9 +66,9 @@ class Dispatch:
             m.SuspicionReported: self.on_suspicion_reported,
             m.RemovalConfirmRequested: removal.on_removal_confirm_requested,
             m.RemovalConfirmed: removal.on_removal_confirmed,
-            m.StateRequested: self.on_log_requested,
+            m.StateRequested: self.on_state_requested,
             m.StateAnswered: self.on_state_answered,
-            m.SnapshotRequested: self.on_log_requested,
+            m.SnapshotRequested: self.on_snapshot_requested,
             m.StoreSeenRequested: promises.on_store_seen_requested,
             m.StoreSeenAnswered: check.on_store_seen_answered,
             m.LogEndRequested: p.log_survey.on_log_end_requested,
@@ -266,10 +266,13 @@ class Dispatch:
             self.parts.equivocation.saw((sender.verified,), now)
         self.on_raft_frame(message, sender, now)
 
-    def on_leader_frame(
-        self, message: m.AppendRequested | m.SnapshotSent, sender: Sender, now: Now
-    ) -> None:
-        """Entries of a leader, or a part of its snapshot."""
+    def on_append_requested(self, message: m.AppendRequested, sender: Sender, now: Now) -> None:
+        """Entries of a leader."""
+        if self._is_led_by(message, sender, now):
+            self.on_raft_frame(message, sender, now)
+
+    def on_snapshot_sent(self, message: m.SnapshotSent, sender: Sender, now: Now) -> None:
+        """A part of a leader's snapshot."""
         if self._is_led_by(message, sender, now):
             self.on_raft_frame(message, sender, now)
 
@@ -290,10 +293,15 @@ class Dispatch:
 
     # --- signatures -------------------------------------------------------------------------------
 
-    def on_voter_signed(
-        self, message: m.CertificateSigned | m.ConfigurationSigned, sender: Sender, now: Now
+    def on_certificate_signed(self, message: m.CertificateSigned, sender: Sender, now: Now) -> None:
+        """A voter confirms who leads."""
+        self.parts.equivocation.saw((sender.verified,), now)
+        self._certify(sender.verified, now)
+
+    def on_configuration_signed(
+        self, message: m.ConfigurationSigned, sender: Sender, now: Now
     ) -> None:
-        """A voter confirms who leads, or the change of the committee that it was a voter before."""
+        """A voter from before a change of the committee certifies it."""
         self.parts.equivocation.saw((sender.verified,), now)
         self._certify(sender.verified, now)
 
@@ -311,10 +319,13 @@ class Dispatch:
 
     # --- state ------------------------------------------------------------------------------------
 
-    def on_log_requested(
-        self, message: m.StateRequested | m.SnapshotRequested, sender: Sender, now: Now
-    ) -> None:
-        """A peer that is no participant asks for committed entries, or a part of a snapshot."""
+    def on_state_requested(self, message: m.StateRequested, sender: Sender, now: Now) -> None:
+        """A peer that is no participant asks for committed entries."""
+        if (answer := self.context.pool_log.answer(message)) is not None:
+            self.context.tell(sender.peer_key, answer)
+
+    def on_snapshot_requested(self, message: m.SnapshotRequested, sender: Sender, now: Now) -> None:
+        """Or for the next part of a snapshot."""
         if (answer := self.context.pool_log.answer(message)) is not None:
             self.context.tell(sender.peer_key, answer)
 
