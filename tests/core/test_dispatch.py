@@ -11,7 +11,7 @@ from p2pool.core.node import Node
 from p2pool.model import messages as m
 from p2pool.model.ids import PeerKey
 from p2pool.model.timing import Now
-from tests.sim.world import World
+from tests.sim.world.world import World
 
 FRAMES = {k for k, d in m.DECLARATIONS.items() if d.channel is m.Channel.RAFT} - {
     m.CertificateSigned,

@@ -17,10 +17,10 @@ from p2pool.model.states import AllocationState, Membership
 from p2pool.model.tasks.spec import TaskSpec
 from tests.scenarios.harness import BadTranscript, Command
 from tests.scenarios.options import names, options
-from tests.sim.checks import Checks
-from tests.sim.machine import Machine
-from tests.sim.pool import ENDLESS, Pool
-from tests.sim.world import World
+from tests.sim.harness.pool import ENDLESS, Pool
+from tests.sim.invariants.checks import Checks
+from tests.sim.world.machine import Machine
+from tests.sim.world.world import World
 
 FORM_MOST_MS = 60_000
 

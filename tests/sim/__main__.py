@@ -20,9 +20,9 @@ import attrs
 from rich.console import Console
 from rich.progress import track
 
-from tests.sim import elections, slow
-from tests.sim.planted import PLANTED, finds
-from tests.sim.trouble import Outcome, tell
+from tests.sim.faults.mutations import PLANTED, finds
+from tests.sim.faults.scenario import Outcome, tell
+from tests.sim.studies import elections, false_positives
 
 SEEDS_DEFAULT = {"mutations": 10, "elections": 3, "health": 2}
 NODES, SHARES = 20, (0.0, 0.05, 0.1)
@@ -144,9 +144,9 @@ def _elections(given: argparse.Namespace) -> dict[str, Any]:
     return {"text": "\n".join(lines), "elections": rows, "violations": []}
 
 
-def _one_pool(work: tuple[float, float, int]) -> slow.Measure:
+def _one_pool(work: tuple[float, float, int]) -> false_positives.Measure:
     share, hours, seed = work
-    return slow.measure(seed, NODES, share, hours)
+    return false_positives.measure(seed, NODES, share, hours)
 
 
 def _health(given: argparse.Namespace) -> dict[str, Any]:
