@@ -32,8 +32,8 @@ from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.states import AllocationState
 from p2pool.model.tasks.spec import RestartMode, RestartPolicy
 from tests.containers.conftest import SCOPE
-from tests.containers.faultproxy import Fault, FaultProxy, Kind
-from tests.containers.side import Disk, Side, running, short_limits, sweep, until
+from tests.containers.harness.fault_proxy import Fault, FaultProxy, Kind
+from tests.containers.harness.worker_side import Disk, Side, running, short_limits, sweep, until
 from tests.core.worker.workbench import desired
 
 pytestmark = pytest.mark.docker

@@ -10,7 +10,7 @@ import trio
 
 from p2pool.client.agent import Answer
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
-from tests.containers.registry import running_registry
+from tests.containers.harness.registry import running_registry
 from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import p2pool
 from tests.e2e.slowly import slow_proxy

@@ -26,7 +26,7 @@ import trio
 from p2pool.dev.chain.fetch import anvil, command
 from p2pool.dev.chain.fetch.anvil import NAME, SCRATCH, VERSION, find_anvil
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
-from tests.containers.processes import wait_gone
+from tests.containers.harness.processes import wait_gone
 from tests.first_run.strangers import Stranger
 
 UNAVAILABLE, MISCONFIGURED, INTERRUPTED = 5, 6, 130

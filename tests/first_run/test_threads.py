@@ -43,8 +43,8 @@ from p2pool.model.ports.store import Put
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.conftest import SCOPE
-from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
-from tests.containers.registry import running_registry
+from tests.containers.harness.plans import FOREVER, MIB, lines, plan, run_to_end
+from tests.containers.harness.registry import running_registry
 from tests.first_run.sites import find_sites
 from tests.first_run.table import TABLE, missing
 from tests.first_run.watch import Watch, watching

@@ -11,8 +11,8 @@ from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
 from p2pool.model.tasks.spec import Resources
-from tests.containers.plans import MIB, chunks, plan, run_to_end
-from tests.containers.saying import make_say_image
+from tests.containers.harness.metrics_image import make_say_image
+from tests.containers.harness.plans import MIB, chunks, plan, run_to_end
 
 pytestmark = pytest.mark.docker
 

@@ -11,7 +11,7 @@ from p2pool.drivers.containers.settings import GpuPath
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.conftest import SCOPE
-from tests.containers.plans import MIB, plan
+from tests.containers.harness.plans import MIB, plan
 
 INFO: dict[str, Any] = {
     "Driver": "overlay2",

@@ -13,7 +13,7 @@ from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 from p2pool.model.ports.runtime import ContainerState
 from tests.containers.conftest import SCOPE
-from tests.containers.plans import FOREVER, lines, plan
+from tests.containers.harness.plans import FOREVER, lines, plan
 
 pytestmark = pytest.mark.docker
 

@@ -18,7 +18,7 @@ from p2pool.model.ports.runtime import (
     ContainerState,
     ContainerStatus,
 )
-from tests.containers.processes import (
+from tests.containers.harness.processes import (
     ALLOCATION,
     FOREVER,
     WAIT_S,
@@ -34,7 +34,7 @@ from tests.containers.processes import (
 STARTER = """
 import sys, trio
 from pathlib import Path
-from tests.containers.test_process import SCOPE, plan
+from tests.containers.process.test_runtime import SCOPE, plan
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 async def main():
     await ProcessRuntime(SCOPE, Path(sys.argv[1])).start(plan(sys.argv[2]))

@@ -20,7 +20,7 @@ from p2pool.model.errors import (
 )
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, Resources
 from tests.containers.conftest import OTHER, SCOPE
-from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, MIB, lines, plan, run_to_end
 
 pytestmark = pytest.mark.docker
 

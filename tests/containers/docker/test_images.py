@@ -17,8 +17,8 @@ from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import DiskFull, Misconfigured, RuntimeUnavailable
 from p2pool.model.tasks.spec import Resources
 from tests.containers.conftest import SCOPE
-from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
-from tests.containers.registry import Registry, running_registry
+from tests.containers.harness.plans import FOREVER, MIB, lines, plan, run_to_end
+from tests.containers.harness.registry import Registry, running_registry
 
 pytestmark = pytest.mark.docker
 

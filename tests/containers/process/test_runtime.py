@@ -27,7 +27,7 @@ from p2pool.model.ports.runtime import (
     ContainerStatus,
 )
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, Resources
-from tests.containers.processes import (
+from tests.containers.harness.processes import (
     ALLOCATION,
     FOREVER,
     POOL,
