@@ -9,8 +9,8 @@ from pathlib import Path
 
 import trio
 
-from tests.chaos.ordeal import run_ordeal
 from tests.chaos.pool import chaos_pool
+from tests.chaos.run import run_ordeal
 
 
 def main() -> int:

@@ -24,8 +24,8 @@ from p2pool.dev.processes import Child
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.model.errors import P2poolError
 from p2pool.model.ports.runtime import ContainerState
-from tests.chaos.blocks import View
-from tests.chaos.links import Links, Proxies, direct, running_proxies
+from tests.chaos.faults.rpc_proxy import View
+from tests.chaos.faults.tcp_proxy import Links, Proxies, direct, running_proxies
 from tests.chaos.user import User
 
 PORTS = range(20_000, 32_000)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.nemesis import KINDS, schedule
-from tests.chaos.ordeal import run_ordeal
+from tests.chaos.faults.nemesis import KINDS, schedule
 from tests.chaos.pool import ChaosPool
+from tests.chaos.run import run_ordeal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
 

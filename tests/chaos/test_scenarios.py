@@ -11,8 +11,8 @@ import trio
 from p2pool.dev.pool import DevAgent
 from p2pool.model.access.requests import Action
 from p2pool.model.tasks.spec import Constraint, OnDisconnect
-from tests.chaos.links import apart
-from tests.chaos.scene import PATIENCE_S, POLL_S, Said, Scene
+from tests.chaos.faults.tcp_proxy import apart
+from tests.chaos.fixtures import PATIENCE_S, POLL_S, Said, Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.history import Event, operations
-from tests.chaos.linear import Undecided, check
-from tests.chaos.models import INTENT, TASK
+from tests.chaos.history.events import Event, operations
+from tests.chaos.history.linearizability import Undecided, check
+from tests.chaos.history.models import INTENT, TASK
 
 ERROR_LEVELS = ("error", "critical")
 

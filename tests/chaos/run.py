@@ -14,14 +14,14 @@ import attrs
 import trio
 
 from p2pool.dev.pool import DevAgent
-from tests.chaos import verdict
 from tests.chaos.clients import Client, Load
-from tests.chaos.history import History, unanswered
-from tests.chaos.nemesis import Fault, Nemesis, schedule
+from tests.chaos.faults.nemesis import Fault, Nemesis, schedule
+from tests.chaos.history import checks
+from tests.chaos.history.events import History, unanswered
+from tests.chaos.history.timeline import write_timeline
+from tests.chaos.observer import Watch, wait_agreed
 from tests.chaos.pool import ChaosPool
-from tests.chaos.timeline import write_timeline
 from tests.chaos.user import User
-from tests.chaos.watch import Watch, wait_agreed
 
 CLIENTS = 4
 AGREED_DEADLINE_S = 120.0
@@ -100,7 +100,7 @@ async def _recover(pool: ChaosPool, load: Load, report: Report) -> None:
             await load.read_intent(f"reader of {agent.name}", agent)
         await _wait_running(pool, load)
         tasks = await wait_agreed(pool, AGREED_DEADLINE_S)
-        report.problems += verdict.miscounted(load.history.events, tasks)
+        report.problems += checks.miscounted(load.history.events, tasks)
         report.figures["tasks"] = len(tasks)
         report.problems += [
             f"{t['name']} {t['state']}: {t['allocations'][0]['reason']}"
@@ -138,10 +138,10 @@ async def _wait_running(pool: ChaosPool, load: Load) -> None:
 
 def _reckon(pool: ChaosPool, load: Load, nemesis: Nemesis, watch: Watch, report: Report) -> None:
     events = load.history.events
-    report.problems += verdict.not_linearizable(events)
+    report.problems += checks.not_linearizable(events)
     report.problems += watch.problems + load.unexpected + nemesis.failures
     logs = pool.directory / "logs"
-    report.problems += verdict.complaints(sorted(logs.glob("*.log")))
+    report.problems += checks.complaints(sorted(logs.glob("*.log")))
     ended = [e for e in events if e.process != "nemesis" and e.type != "invoke"]
     report.figures |= {
         "operations": len(ended),

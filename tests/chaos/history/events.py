@@ -19,8 +19,8 @@ from typing import Any, TextIO
 
 import attrs
 
-from tests.chaos.linear import Operation
-from tests.chaos.models import DONE, REFUSED, Call
+from tests.chaos.history.linearizability import Operation
+from tests.chaos.history.models import DONE, REFUSED, Call
 
 NOT_SENT = "not sent"
 

@@ -15,7 +15,7 @@ import trio
 
 from p2pool.dev.pool import DevAgent
 from p2pool.model.errors import P2poolError
-from tests.chaos.nemesis import Nemesis
+from tests.chaos.faults.nemesis import Nemesis
 from tests.chaos.pool import ChaosPool
 
 LOOK_S = 1.0

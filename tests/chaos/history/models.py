@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from tests.chaos.linear import UNKNOWN, Model
+from tests.chaos.history.linearizability import UNKNOWN, Model
 
 ABSENT, LIVE, STOPPED = "absent", "live", "stopped"
 ELIGIBLE, DRAINED = "eligible", "drained"

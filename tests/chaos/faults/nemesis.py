@@ -14,8 +14,8 @@ import attrs
 import trio
 
 from p2pool.model.errors import P2poolError
-from tests.chaos.history import History
-from tests.chaos.links import apart, between
+from tests.chaos.faults.tcp_proxy import apart, between
+from tests.chaos.history.events import History
 from tests.chaos.pool import ChaosPool
 
 CALM_S = (2.0, 5.0)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.chaos.linear import UNKNOWN, Model, Operation, Undecided, check
-from tests.chaos.models import (
+from tests.chaos.history.linearizability import UNKNOWN, Model, Operation, Undecided, check
+from tests.chaos.history.models import (
     ABSENT,
     DONE,
     DRAINED,

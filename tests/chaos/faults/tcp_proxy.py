@@ -22,7 +22,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from tests.chaos import blocks
+from tests.chaos.faults import rpc_proxy
 
 CHUNKS_IN_FLIGHT = 64
 START_DEADLINE_S = 30
@@ -135,13 +135,13 @@ class Proxies:
         made = self.fronts[name] = Front(name, port, target)
         return made
 
-    def chain_view(self, name: str, chain_port: int) -> tuple[blocks.View, int]:
+    def chain_view(self, name: str, chain_port: int) -> tuple[rpc_proxy.View, int]:
         """An endpoint of the chain for one agent, and its port."""
-        view = blocks.View(name)
+        view = rpc_proxy.View(name)
 
         async def listen() -> int:
             assert self._nursery is not None
-            return int(await self._nursery.start(blocks.serve, view, chain_port))
+            return int(await self._nursery.start(rpc_proxy.serve, view, chain_port))
 
         return view, self._there(listen)
 

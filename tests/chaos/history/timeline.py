@@ -8,7 +8,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos.history import Event
+from tests.chaos.history.events import Event
 
 PIXELS_PER_S = 40
 ROW_PIXELS = 26
