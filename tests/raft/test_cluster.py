@@ -9,8 +9,8 @@ from p2pool.model.errors import Conflict, NoLeader
 from p2pool.model.log.raft import Configuration, EntryKind
 from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
-from tests.raft.cluster import LOG_ID, Cluster, voter
-from tests.raft.trouble import simulate
+from tests.raft.harness.cluster import LOG_ID, Cluster, voter
+from tests.raft.harness.scenario import simulate
 
 SEEDS = 50
 

@@ -13,7 +13,7 @@ from p2pool.model.messages.raft import (
     SnapshotSent,
 )
 from p2pool.model.timing import Now
-from tests.raft.cluster import LOG_ID, Cluster, voter
+from tests.raft.harness.cluster import LOG_ID, Cluster, voter
 from tests.raft.test_leading import led
 
 

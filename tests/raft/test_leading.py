@@ -10,7 +10,7 @@ from p2pool.model.log.raft import Configuration, EntryKind
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, TimeoutNow, VoteRequested
 from p2pool.model.ports.store import SaveHardState
 from p2pool.model.states import RaftRole
-from tests.raft.cluster import Cluster, voter
+from tests.raft.harness.cluster import Cluster, voter
 
 
 def led(seed: int = 1, size: int = 3, spares: int = 0) -> tuple[Cluster, int, Raft]:

@@ -6,7 +6,7 @@ from p2pool.model.log.raft import Configuration
 from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Profile
-from tests.raft.cluster import LOG_ID, Cluster
+from tests.raft.harness.cluster import LOG_ID, Cluster
 from tests.raft.test_leading import led
 
 

@@ -7,7 +7,7 @@ prints nothing; a block in which nothing is told prints `ok`.
 
 `pytest tests/scenarios` compares; with `--rewrite` it writes the output anew, and what changed is
 then read in the diff. A transcript shows what happens; what must hold in every run is the
-simulator's business (`tests.raft.checks`, `tests.sim`).
+simulator's business (`tests.raft.harness.checks`, `tests.sim`).
 """
 
 from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
 from p2pool.model.messages.registry import Message
 from p2pool.model.timing import TIMINGS, Now, Profile
-from tests.raft.disk import Disk
+from tests.raft.harness.disk import Disk
 from tests.scenarios import words
 from tests.scenarios.harness import BadTranscript
 

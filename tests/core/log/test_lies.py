@@ -21,7 +21,7 @@ from p2pool.model.ports.store import SaveSnapshot
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.model.timing import Now
 from tests.core.log.test_timing import POOL, ROOT, founded, setting
-from tests.raft.cluster import voter
+from tests.raft.harness.cluster import voter
 
 LIAR, HONEST = PeerKey(b"l" * 32), PeerKey(b"h" * 32)
 

@@ -19,7 +19,7 @@ from p2pool.model.ports.store import (
     SaveSnapshot,
 )
 from p2pool.model.timing import TIMINGS, Now, Profile
-from tests.raft.cluster import voter
+from tests.raft.harness.cluster import voter
 
 ME = voter(1)
 POOL = PoolRef(31337, Address(b"c" * 20), 1)

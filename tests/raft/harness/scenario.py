@@ -3,8 +3,8 @@
 from random import Random
 
 from p2pool.model.log.raft import Configuration
-from tests.raft.checks import Violation
-from tests.raft.cluster import Cluster
+from tests.raft.harness.checks import Violation
+from tests.raft.harness.cluster import Cluster
 
 VOTERS, SPARES = 5, 2
 

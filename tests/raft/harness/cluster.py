@@ -2,7 +2,7 @@
 
 Integer milliseconds, one heap of events, one seed: a run is the same wherever it is run. A step's
 writes take a while, in which its participant does nothing else, as in the agent; a crash in it, or
-between the writes and the sends, is as likely as any other. `tests.raft.checks` looks on.
+between the writes and the sends, is as likely as any other. `tests.raft.harness.checks` looks on.
 """
 
 import heapq
@@ -18,8 +18,8 @@ from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Vo
 from p2pool.model.messages.registry import Message
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Now, Profile
-from tests.raft.checks import Checks
-from tests.raft.disk import Disk
+from tests.raft.harness.checks import Checks
+from tests.raft.harness.disk import Disk
 
 LOG_ID = Digest(b"L" * 32)
 WALL_MS = 1_700_000_000_000

@@ -22,7 +22,7 @@ from p2pool.model.messages.raft import (
 )
 from p2pool.model.messages.registry import Message
 from p2pool.model.ports.store import TruncateFrom
-from tests.raft.disk import Disk
+from tests.raft.harness.disk import Disk
 
 
 class Violation(AssertionError):

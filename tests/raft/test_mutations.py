@@ -12,7 +12,7 @@ from p2pool.core.raft.state import PendingRead, RaftState
 from p2pool.model.log.raft import Configuration, HardState, Snapshot
 from p2pool.model.messages.raft import AppendAnswered
 from p2pool.model.timing import Now
-from tests.raft.trouble import simulate
+from tests.raft.harness.scenario import simulate
 
 SEEDS = 60
 

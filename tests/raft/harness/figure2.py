@@ -10,7 +10,7 @@ from p2pool.model.ids import StoreId
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
 from p2pool.model.timing import TIMINGS, Now, Profile
-from tests.raft.cluster import LOG_ID, voter
+from tests.raft.harness.cluster import LOG_ID, voter
 
 THREE = Configuration((voter(0), voter(1), voter(2)))
 ME, A, B = THREE.voters
