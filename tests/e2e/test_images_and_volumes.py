@@ -11,9 +11,9 @@ import trio
 from p2pool.client.agent import Answer
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from tests.containers.harness.registry import running_registry
-from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import p2pool
-from tests.e2e.slowly import slow_proxy
+from tests.e2e.harness.actions import ENDLESS, Acting
+from tests.e2e.harness.throttle_proxy import slow_proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 

@@ -10,7 +10,7 @@ import trio
 from p2pool.client.discovery import agent_in
 from p2pool.dev.engine.engine import Engine
 from tests.containers.harness.metrics_image import make_say_image
-from tests.e2e.actions import Acting
+from tests.e2e.harness.actions import Acting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 

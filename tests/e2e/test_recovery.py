@@ -18,8 +18,8 @@ import pytest
 from p2pool.dev.engine.engine import Engine
 from p2pool.dev.pool import DevAgent
 from p2pool.dev.processes import spawn, wait_line
-from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import IMAGE, p2pool
+from tests.e2e.harness.actions import ENDLESS, Acting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 

@@ -14,9 +14,9 @@ from p2pool.client.agent import Answer
 from p2pool.dev.pool import DevAgent
 from p2pool.model.ids import NodeId
 from p2pool.model.tasks.endings import ENDINGS, markdown
-from tests.e2e.actions import ENDLESS
 from tests.e2e.conftest import IMAGE, p2pool
-from tests.e2e.machines import Place, chain_as, place
+from tests.e2e.harness.actions import ENDLESS
+from tests.e2e.harness.machines import Place, chain_as, place
 
 __all__ = ["place"]
 

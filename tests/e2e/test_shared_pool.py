@@ -8,8 +8,8 @@ import pytest
 
 from p2pool.drivers.config.schema import load_config
 from p2pool.drivers.keys.keystore import import_key_file
-from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import IMAGE, p2pool
+from tests.e2e.harness.actions import ENDLESS, Acting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 

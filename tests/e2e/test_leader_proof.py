@@ -12,8 +12,8 @@ import pytest
 
 from p2pool.dev.pool import DevAgent
 from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE
-from tests.e2e.actions import Acting
 from tests.e2e.conftest import p2pool
+from tests.e2e.harness.actions import Acting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 

@@ -19,8 +19,8 @@ from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config.schema import ResourcesConfig, load_config, write_config
 from p2pool.drivers.keys.keystore import import_key_file, load_account
 from p2pool.model.ids import Address, NodeId
-from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import p2pool
+from tests.e2e.harness.actions import ENDLESS, Acting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 

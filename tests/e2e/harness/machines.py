@@ -23,10 +23,10 @@ from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config.schema import load_config
 from p2pool.drivers.keys.keystore import load_account
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
-from tests.e2e.actions import Acting
 from tests.e2e.conftest import IMAGE, p2pool
+from tests.e2e.harness.actions import Acting
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GIB = 2**30
 LOST = 15
 PASSPHRASE = "development"
