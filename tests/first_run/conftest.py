@@ -15,7 +15,7 @@ import trio
 from p2pool.dev.chain.fetch.anvil import VERSION, find_anvil
 from p2pool.dev.engine.engine import Engine, import_busybox, start_engine
 from p2pool.model.errors import Misconfigured, RuntimeUnavailable
-from tests.first_run.strangers import Stranger
+from tests.first_run.harness.strangers import Stranger
 
 
 @pytest.fixture(scope="package")

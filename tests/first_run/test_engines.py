@@ -16,7 +16,7 @@ from p2pool.dev.engine import engine as engines
 from p2pool.dev.engine import runtime
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.engine.runtime import choose
-from tests.first_run.strangers import Stranger
+from tests.first_run.harness.strangers import Stranger
 
 Answers = Callable[[str], bytes | None]
 NOBODY = 65534

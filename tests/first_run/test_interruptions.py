@@ -8,7 +8,7 @@ import docker
 import pytest
 
 from p2pool.dev.engine.engine import Engine
-from tests.first_run.strangers import DEADLINE_S, Stranger
+from tests.first_run.harness.strangers import DEADLINE_S, Stranger
 
 INTERRUPTED = 130
 

@@ -45,9 +45,9 @@ from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.conftest import SCOPE
 from tests.containers.harness.plans import FOREVER, MIB, lines, plan, run_to_end
 from tests.containers.harness.registry import running_registry
-from tests.first_run.sites import find_sites
-from tests.first_run.table import TABLE, missing
-from tests.first_run.watch import Watch, watching
+from tests.first_run.harness.call_coverage import TABLE, missing
+from tests.first_run.harness.call_sites import find_sites
+from tests.first_run.harness.trio_watch import Watch, watching
 
 ADDRESS = Address(b"\x11" * 20)
 NOTHING_LISTENS = "http://127.0.0.1:1"

@@ -10,7 +10,7 @@ import pytest
 
 from p2pool.dev.processes import Child, adopt
 from p2pool.dev.state import STATE_NAME, State, read, save
-from tests.first_run.strangers import Stranger
+from tests.first_run.harness.strangers import Stranger
 
 REFUSED, NOT_FOUND, UNAVAILABLE, MISCONFIGURED = 3, 4, 5, 6
 NO_CHAIN = {"npm_config_registry": "http://127.0.0.1:1", "DOCKER_HOST": "unix:///no/such/socket"}

@@ -3,8 +3,8 @@
 `demo` is `p2pool dev demo` on an engine, in `tests/e2e/test_demo.py`.
 """
 
-from tests.first_run.sites import find_sites
-from tests.first_run.watch import Watch
+from tests.first_run.harness.call_sites import find_sites
+from tests.first_run.harness.trio_watch import Watch
 
 TABLE: dict[str, tuple[str, ...]] = {
     "bootstrap": (

@@ -25,7 +25,7 @@ import trio
 
 FILE_VARIABLE = "P2POOL_TEST_WATCH"
 HERE = Path(__file__).resolve().parent
-PACKAGE = str(HERE.parents[1] / "p2pool") + os.sep
+PACKAGE = str(HERE.parents[2] / "p2pool") + os.sep
 
 FUNCTIONS = (
     (trio, ("current_time", "current_effective_deadline")),
@@ -114,7 +114,7 @@ def read(path: Path) -> Watch:
 def environment(path: Path) -> Mapping[str, str]:
     """Variables with which every Python that is started writes to `path`."""
     before = os.environ.get("PYTHONPATH")
-    places = [str(HERE / "site"), str(HERE.parents[1]), *([before] if before else [])]
+    places = [str(HERE / "site"), str(HERE.parents[2]), *([before] if before else [])]
     return {FILE_VARIABLE: str(path), "PYTHONPATH": os.pathsep.join(places)}
 
 

@@ -27,7 +27,7 @@ from p2pool.dev.chain.fetch import anvil, command
 from p2pool.dev.chain.fetch.anvil import NAME, SCRATCH, VERSION, find_anvil
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
 from tests.containers.harness.processes import wait_gone
-from tests.first_run.strangers import Stranger
+from tests.first_run.harness.strangers import Stranger
 
 UNAVAILABLE, MISCONFIGURED, INTERRUPTED = 5, 6, 130
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounts file systems")
