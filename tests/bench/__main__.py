@@ -17,7 +17,7 @@ import attrs
 import trio
 from rich.console import Console
 
-from tests.bench import against_docker, against_etcd, against_serf, own
+from tests.bench import against_docker, against_etcd, against_serf, single_agent
 from tests.bench.rows import Row, show
 
 NO_ENGINE = "unix:///nonexistent"
@@ -33,7 +33,7 @@ class Suite:
 
 
 SUITES = {
-    own.SUITE: Suite(own.measure, ("docker", "dockerd"), engine=True),
+    single_agent.SUITE: Suite(single_agent.measure, ("docker", "dockerd"), engine=True),
     against_docker.SUITE: Suite(against_docker.measure, ("docker", "dockerd"), engine=True),
     against_etcd.SUITE: Suite(against_etcd.measure, ("etcd",)),
     against_serf.SUITE: Suite(against_serf.measure, ("serf",)),

@@ -31,10 +31,11 @@ from p2pool.dev.engine.engine import Engine, import_busybox, running_engine
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.config.reader import Size
 from p2pool.drivers.config.schema import AgentConfig, ResourcesConfig
-from tests.bench import passes, plain_docker
-from tests.bench.figures import User
+from tests.bench import worker_passes
+from tests.bench.measurements import User
+from tests.bench.peers import plain_docker
 from tests.bench.rows import Row
-from tests.bench.until import wait_until
+from tests.bench.waiting import wait_until
 
 SUITE = "containers"
 AGENTS = 3
@@ -93,7 +94,7 @@ async def measure(directory: Path, say: Say) -> list[Row]:
             import_busybox(client, directory)
             client.close()
             figures = await _pool(engine, directory / "pool", say)
-            seen = await passes.measure(engine, directory / "passes", KNOWN, RUNNING, say)
+            seen = await worker_passes.measure(engine, directory / "passes", KNOWN, RUNNING, say)
         finally:
             del os.environ["DOCKER_HOST"]
     return _rows(figures, seen)
@@ -232,7 +233,7 @@ def _cores() -> int:
 # --- the table ----------------------------------------------------------------------------------
 
 
-def _rows(out: Figures, seen: passes.Passes) -> list[Row]:
+def _rows(out: Figures, seen: worker_passes.Passes) -> list[Row]:
     median = statistics.median
     ours, plain = median(out.ours), median(out.plain)
     here, there = median(out.log_here), median(out.log_there)

@@ -22,9 +22,9 @@ from p2pool.client.discovery import agent_in
 from p2pool.codec.json import requests
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model.access.requests import Action
-from tests.bench import etcd
-from tests.bench.figures import User
 from tests.bench.load import Write, first_accepted, http_post, latencies, together
+from tests.bench.measurements import User
+from tests.bench.peers import etcd
 from tests.bench.rows import Row, p95
 
 SUITE = "etcd"

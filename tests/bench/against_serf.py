@@ -22,9 +22,10 @@ from p2pool.client.discovery import agent_in
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
-from tests.bench import figures, serf
+from tests.bench import measurements
+from tests.bench.peers import serf
 from tests.bench.rows import Row
-from tests.bench.until import loaded, wait_until
+from tests.bench.waiting import loaded, wait_until
 
 SUITE = "serf"
 AGENTS, ROUNDS = 10, 5
@@ -57,7 +58,7 @@ def of_serf(directory: Path, say: Say) -> Figures:
     out = Figures()
     with serf.running(directory, AGENTS) as agents:
         pids = [agent.process.pid for agent in agents if agent.process is not None]
-        out.idle = figures.idle(pids, IDLE_S)
+        out.idle = measurements.idle(pids, IDLE_S)
         for number in range(ROUNDS):
             victim = agents[1 + number % (AGENTS - 1)]
             others = [agent for agent in agents if agent is not victim]
@@ -126,8 +127,8 @@ async def of_p2pool(directory: Path, say: Say) -> Figures:
         await pool.wait_heartbeats()
         await pool.wait_committee(3)
         await trio.sleep(limits.JUDGEMENT_GRACE_MS / 1000)
-        pids = figures.agent_pids(pool)
-        out.idle = await trio.to_thread.run_sync(figures.idle, pids, IDLE_S)
+        pids = measurements.agent_pids(pool)
+        out.idle = await trio.to_thread.run_sync(measurements.idle, pids, IDLE_S)
         listeners = {agent.name: Listener(agent) for agent in pool.agents}
         for number in range(ROUNDS):
             await _round(pool, listeners, number, out)

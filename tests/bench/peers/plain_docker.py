@@ -20,7 +20,7 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
-from tests.bench.until import wait_until
+from tests.bench.waiting import wait_until
 
 TASK_LABEL = "p2pool.task"
 READ_BYTES = 256 * 1024

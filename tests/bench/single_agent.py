@@ -11,7 +11,7 @@ import trio
 
 from p2pool.dev.engine.engine import import_busybox, running_engine
 from p2pool.dev.pool import DevPool
-from tests.bench import figures
+from tests.bench import measurements
 from tests.bench.rows import Row, p95
 
 SUITE = "own"
@@ -42,21 +42,21 @@ async def measure(directory: Path, say: Say) -> list[Row]:
 
 async def _figures(pool: DevPool, say: Say) -> list[Row]:
     median = statistics.median
-    user = await trio.to_thread.run_sync(figures.User, pool)
+    user = await trio.to_thread.run_sync(measurements.User, pool)
 
     async def away(what: str, act: Callable[[], T]) -> T:
         say(f"measuring {what}")
         return await trio.to_thread.run_sync(act)
 
     percent, resident = await away(
-        "an idle agent", lambda: figures.idle(figures.agent_pids(pool), 20)
+        "an idle agent", lambda: measurements.idle(measurements.agent_pids(pool), 20)
     )
-    durable = await away("durable submissions", lambda: figures.durable_submission(user, 25))
-    synced = await away("fsync", lambda: figures.fsync(pool.directory, 50))
+    durable = await away("durable submissions", lambda: measurements.durable_submission(user, 25))
+    synced = await away("fsync", lambda: measurements.fsync(pool.directory, 50))
     say("measuring failover")
-    failovers = [await figures.failover(user) for _ in range(3)]
-    helped = await away("--help", lambda: figures.command(["-m", "p2pool", "--help"], 7))
-    bare = await away("a bare Python", lambda: figures.command(["-c", "pass"], 7))
+    failovers = [await measurements.failover(user) for _ in range(3)]
+    helped = await away("--help", lambda: measurements.command(["-m", "p2pool", "--help"], 7))
+    bare = await away("a bare Python", lambda: measurements.command(["-c", "pass"], 7))
     return [
         Row(SUITE, "durable submission, median", median(durable) * 1000, "ms",
             f"fsync {median(synced) * 1000:.1f} ms: {median(durable) / median(synced):.1f} times"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from p2pool.dev.chain.anvil import free_port
-from tests.bench.until import wait_until
+from tests.bench.waiting import wait_until
 
 READY_S = 30.0
 

@@ -26,7 +26,7 @@ from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.store import TABLES
 from p2pool.model.tasks.spec import Resources, TaskSpec
 from p2pool.model.timing import Now
-from tests.bench import plain_docker
+from tests.bench.peers import plain_docker
 
 SCOPE = RuntimeScope(PoolRef(31337, Address(b"\x11" * 20), 7), NodeId(b"\x22" * 20))
 MIB = 1024 * 1024
