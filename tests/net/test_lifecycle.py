@@ -18,7 +18,7 @@ from p2pool.drivers.net.peers.addresses import host_and_port, peer_id_of, withou
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.limits import SHUTDOWN_DEADLINE_MS
 from p2pool.model.messages.registry import Channel
-from tests.net.hosts import (
+from tests.net.harness.hosts import (
     Node,
     echo_lines,
     everyone_is_a_member,
