@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from p2pool.model.errors import Conflict
-from tests.scenarios.harness import BadTranscript, Command, check, play
-from tests.scenarios.poolwords import span_ms
-from tests.scenarios.raftwords import RaftWords
+from tests.scenarios.harness.pool_commands import span_ms
+from tests.scenarios.harness.raft_commands import RaftWords
+from tests.scenarios.harness.transcript import BadTranscript, Command, check, play
 
 GOOD = (
     "# Prose\n# of two lines.\n\nsay a b  # a comment\nsay c\n----\na b\nc\n\nnothing\n----\nok\n"

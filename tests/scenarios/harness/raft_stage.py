@@ -19,8 +19,8 @@ from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Sn
 from p2pool.model.messages.registry import Message
 from p2pool.model.timing import TIMINGS, Now, Profile
 from tests.raft.harness.disk import Disk
-from tests.scenarios import words
-from tests.scenarios.harness import BadTranscript
+from tests.scenarios.harness import notation
+from tests.scenarios.harness.transcript import BadTranscript
 
 LOG_ID = Digest(b"L" * 32)
 WALL_MS = 1_700_000_000_000
@@ -143,7 +143,7 @@ class Stage:
         actor = self.actor(name)
         assert actor.held is None, f"{name} waits for its disk"
         if out.persist:
-            self.say(f"  {name} writes {words.writes(out.persist, self.name_of)}")
+            self.say(f"  {name} writes {notation.writes(out.persist, self.name_of)}")
             actor.disk.begin(out.persist)
             if actor.slow_disk:
                 actor.held = out
@@ -166,7 +166,7 @@ class Stage:
             assert actor.raft is not None
             self.loud(f"  {actor.name} installs the snapshot of {actor.raft.state.snapshot_index}")
         if out.committed:
-            self.loud(f"  {actor.name} commits {words.entries(out.committed)}")
+            self.loud(f"  {actor.name} commits {notation.entries(out.committed)}")
         for number, index in out.readable:
             self.loud(f"  {actor.name} answers read {number} at {index}")
         for number in out.unreadable:
@@ -184,9 +184,9 @@ class Stage:
     def deliver(self, sender: str, to: str, message: Message, key: PeerKey | None = None) -> None:
         """One frame arrives."""
         assert isinstance(message, Frame)
-        self.say(f"{sender} -> {to}  {words.frame(message)}")
+        self.say(f"{sender} -> {to}  {notation.frame(message)}")
         raft, actor = self.raft(to), self.actor(to)
-        before = words.role(raft.state, self.name_of)
+        before = notation.role(raft.state, self.name_of)
         authentic = key if key is not None else self.actor(sender).voter.peer_key
         out = raft.receive(message, authentic, self.now(actor), b"sealed")
         self._tell_role(to, before)
@@ -194,7 +194,7 @@ class Stage:
 
     def tick(self, name: str) -> None:
         raft, actor = self.raft(name), self.actor(name)
-        before = words.role(raft.state, self.name_of)
+        before = notation.role(raft.state, self.name_of)
         out = raft.tick(self.now(actor))
         self._tell_role(name, before)
         self.step(name, out)
@@ -205,7 +205,7 @@ class Stage:
         self.step(name, out)
 
     def _tell_role(self, name: str, before: str) -> None:
-        after = words.role(self.raft(name).state, self.name_of)
+        after = notation.role(self.raft(name).state, self.name_of)
         if after != before:
             self.loud(f"  {name} is {after}")
 

@@ -15,8 +15,8 @@ from p2pool.model.ports.store import TABLES
 from p2pool.model.ports.view import NodeView
 from p2pool.model.states import AllocationState, Membership
 from p2pool.model.tasks.spec import TaskSpec
-from tests.scenarios.harness import BadTranscript, Command
-from tests.scenarios.options import names, options
+from tests.scenarios.harness.options import names, options
+from tests.scenarios.harness.transcript import BadTranscript, Command
 from tests.sim.harness.pool import ENDLESS, Pool
 from tests.sim.invariants.checks import Checks
 from tests.sim.world.machine import Machine

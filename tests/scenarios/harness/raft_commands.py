@@ -16,10 +16,10 @@ from p2pool.model import limits
 from p2pool.model.log.raft import Configuration, EntryKind, Voter
 from p2pool.model.messages.registry import Message
 from p2pool.model.timing import TIMINGS, Now, Profile
-from tests.scenarios import words
-from tests.scenarios.harness import BadTranscript, Command
-from tests.scenarios.options import names, options
-from tests.scenarios.stage import WALL_MS, Stage
+from tests.scenarios.harness import notation
+from tests.scenarios.harness.options import names, options
+from tests.scenarios.harness.raft_stage import WALL_MS, Stage
+from tests.scenarios.harness.transcript import BadTranscript, Command
 
 
 class RaftWords:
@@ -179,7 +179,7 @@ class RaftWords:
     def do_mail(self, given: list[str]) -> list[str]:
         """`mail`: the frames that wait."""
         return [
-            f"{pair[0]} -> {pair[1]}  {words.frame(m)}"
+            f"{pair[0]} -> {pair[1]}  {notation.frame(m)}"
             for pair, box in sorted(self.stage.mail.items())
             for m in box
         ]
@@ -312,7 +312,7 @@ class RaftWords:
     # --- looking --------------------------------------------------------------------------------
 
     def _role(self, name: str) -> str:
-        return words.role(self.stage.raft(name).state, self.stage.name_of)
+        return notation.role(self.stage.raft(name).state, self.stage.name_of)
 
     def do_show(self, given: list[str]) -> list[str]:
         """`show [a,b]`: role, commit index and log of each."""
@@ -325,15 +325,15 @@ class RaftWords:
                 continue
             s = actor.raft.state
             rows.append(
-                f"{name}  {self._role(name):20}  commit {s.commit_index:<3} log {words.log(s)}"
+                f"{name}  {self._role(name):20}  commit {s.commit_index:<3} log {notation.log(s)}"
             )
         return rows
 
     def do_committee(self, given: list[str]) -> list[str]:
         """`committee a`: the configuration that is in force at it."""
         s = self.stage.raft(given[0]).state
-        voters = words.group(s.configuration.voters, self.stage.name_of)
-        learners = words.group(s.configuration.learners, self.stage.name_of)
+        voters = notation.group(s.configuration.voters, self.stage.name_of)
+        learners = notation.group(s.configuration.learners, self.stage.name_of)
         settled = "committed" if s.configuration_index <= s.commit_index else "not committed"
         return [
             f"voters {voters}, learners {learners}, of index {s.configuration_index}, {settled}"
