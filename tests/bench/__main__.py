@@ -58,9 +58,10 @@ def run(suite: Suite, say: Callable[[str], None]) -> list[Row]:
 def main() -> int:
     """0 when everything could be measured, whatever the figures are."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description=__doc__,
+        prog="python -m tests.bench",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--json", action="store_true", help="write JSON instead of a table")
     parser.add_argument(
         "--only", action="append", choices=sorted(SUITES), help="this suite; can be given again"

@@ -132,8 +132,10 @@ async def of_p2pool(directory: Path, say: Say) -> Figures:
         listeners = {agent.name: Listener(agent) for agent in pool.agents}
         for number in range(ROUNDS):
             await _round(pool, listeners, number, out)
-            say(f"p2pool: killed, known to all after {out.failed[-1]:.2f} s, "
-                f"back, known to all after {out.known[-1]:.2f} s")  # fmt: skip
+            say(
+                f"p2pool: killed, known to all after {out.failed[-1]:.2f} s, "
+                f"back, known to all after {out.known[-1]:.2f} s"
+            )
         since_ms = int(time.time() * 1000)
         say(f"p2pool: {LOADED_S:g} s of load")
         with loaded():
@@ -195,18 +197,57 @@ async def measure(directory: Path, say: Say) -> list[Row]:
     ours = await of_p2pool(directory / "pool", say)
     median = statistics.median
     return [
-        Row(SUITE, f"newcomer known to all {AGENTS}, median", median(ours.known), "s",
-            f"serf {median(theirs.known):.2f} s", median(theirs.known)),
-        Row(SUITE, "start of its process, before that", median(ours.started), "s",
-            f"serf {median(theirs.started):.2f} s"),
-        Row(SUITE, f"SIGKILL known to all {AGENTS}, median", median(ours.failed), "s",
-            f"serf {median(theirs.failed):.2f} s", median(theirs.failed) / 2),
-        Row(SUITE, f"SIGKILL known to all, worst of {ROUNDS}", max(ours.failed), "s",
-            f"serf {max(theirs.failed):.2f} s", max(theirs.failed) / 2),
-        Row(SUITE, f"called dead though alive, {LOADED_S:g} s of load", ours.false, "verdicts",
-            f"serf {theirs.false}", 0),
-        Row(SUITE, f"idle agent of {AGENTS}, CPU", ours.idle[0], "% of a core",
-            f"serf {theirs.idle[0]:.1f} %"),
-        Row(SUITE, f"idle agent of {AGENTS}, resident memory", ours.idle[1] / MIB, "MiB",
-            f"serf {theirs.idle[1] / MIB:.0f} MiB"),
-    ]  # fmt: skip
+        Row(
+            SUITE,
+            f"newcomer known to all {AGENTS}, median",
+            median(ours.known),
+            "s",
+            f"serf {median(theirs.known):.2f} s",
+            median(theirs.known),
+        ),
+        Row(
+            SUITE,
+            "start of its process, before that",
+            median(ours.started),
+            "s",
+            f"serf {median(theirs.started):.2f} s",
+        ),
+        Row(
+            SUITE,
+            f"SIGKILL known to all {AGENTS}, median",
+            median(ours.failed),
+            "s",
+            f"serf {median(theirs.failed):.2f} s",
+            median(theirs.failed) / 2,
+        ),
+        Row(
+            SUITE,
+            f"SIGKILL known to all, worst of {ROUNDS}",
+            max(ours.failed),
+            "s",
+            f"serf {max(theirs.failed):.2f} s",
+            max(theirs.failed) / 2,
+        ),
+        Row(
+            SUITE,
+            f"called dead though alive, {LOADED_S:g} s of load",
+            ours.false,
+            "verdicts",
+            f"serf {theirs.false}",
+            0,
+        ),
+        Row(
+            SUITE,
+            f"idle agent of {AGENTS}, CPU",
+            ours.idle[0],
+            "% of a core",
+            f"serf {theirs.idle[0]:.1f} %",
+        ),
+        Row(
+            SUITE,
+            f"idle agent of {AGENTS}, resident memory",
+            ours.idle[1] / MIB,
+            "MiB",
+            f"serf {theirs.idle[1] / MIB:.0f} MiB",
+        ),
+    ]

@@ -40,9 +40,12 @@ class User:
     def submit(self, agent: DevAgent, command: str = "sleep 1000", cpu_milli: int = 300) -> str:
         """Have a small task run; its id once it is committed."""
         spec = TaskSpec(
-            name="bench", image=BUSYBOX_IMAGE, command=("sh", "-c", command),
-            resources=Resources(cpu_milli=cpu_milli, memory_bytes=16 * MIB), stop_grace_s=0,
-        )  # fmt: skip
+            name="bench",
+            image=BUSYBOX_IMAGE,
+            command=("sh", "-c", command),
+            resources=Resources(cpu_milli=cpu_milli, memory_bytes=16 * MIB),
+            stop_grace_s=0,
+        )
         signed = self.signed(Action.SUBMIT, text=spec_json(spec))
         return str(agent.client().send(signed)["task_id"])
 

@@ -58,13 +58,25 @@ async def _figures(pool: DevPool, say: Say) -> list[Row]:
     helped = await away("--help", lambda: measurements.command(["-m", "p2pool", "--help"], 7))
     bare = await away("a bare Python", lambda: measurements.command(["-c", "pass"], 7))
     return [
-        Row(SUITE, "durable submission, median", median(durable) * 1000, "ms",
-            f"fsync {median(synced) * 1000:.1f} ms: {median(durable) / median(synced):.1f} times"),
+        Row(
+            SUITE,
+            "durable submission, median",
+            median(durable) * 1000,
+            "ms",
+            f"fsync {median(synced) * 1000:.1f} ms: {median(durable) / median(synced):.1f} times",
+        ),
         Row(SUITE, "durable submission, 95th of 100", p95(durable) * 1000, "ms"),
-        Row(SUITE, "master killed to next accepted write", median(failovers), "s",
-            f"worst of 3: {max(failovers):.2f} s", 3.0),
+        Row(
+            SUITE,
+            "master killed to next accepted write",
+            median(failovers),
+            "s",
+            f"worst of 3: {max(failovers):.2f} s",
+            3.0,
+        ),
         Row(SUITE, "idle agent, CPU", percent, "% of a core", "", 5.0),
         Row(SUITE, "idle agent, resident memory", resident / MIB, "MiB", "", 160.0),
-        Row(SUITE, "p2pool --help", median(helped), "s",
-            f"python -c pass {median(bare):.2f} s", 0.3),
-    ]  # fmt: skip
+        Row(
+            SUITE, "p2pool --help", median(helped), "s", f"python -c pass {median(bare):.2f} s", 0.3
+        ),
+    ]

@@ -102,9 +102,12 @@ def _worker(count: int, running: int) -> Worker:
 
 def _desired(number: int, command: str) -> Desired:
     spec = TaskSpec(
-        name=f"t{number}", image=BUSYBOX_IMAGE, command=("sh", "-c", command),
-        resources=Resources(cpu_milli=1000, memory_bytes=16 * MIB), stop_grace_s=0,
-    )  # fmt: skip
+        name=f"t{number}",
+        image=BUSYBOX_IMAGE,
+        command=("sh", "-c", command),
+        resources=Resources(cpu_milli=1000, memory_bytes=16 * MIB),
+        stop_grace_s=0,
+    )
     request = TaskRequest(
         Action.SUBMIT, SCOPE.pool.pool_id, "", spec_json(spec), number.to_bytes(32, "big"), 0, 600
     )

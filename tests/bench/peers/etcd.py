@@ -89,11 +89,27 @@ def running(directory: Path, size: int, options: Sequence[str]) -> Iterator[Etcd
     for name, peer in zip(names, peers, strict=True):
         client = f"http://127.0.0.1:{free_port()}"
         arguments = [
-            "etcd", "--name", name, "--data-dir", str(directory / name),
-            "--listen-client-urls", client, "--advertise-client-urls", client,
-            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-            "--initial-cluster", cluster, "--logger", "zap", "--log-level", "error", *options,
-        ]  # fmt: skip
+            "etcd",
+            "--name",
+            name,
+            "--data-dir",
+            str(directory / name),
+            "--listen-client-urls",
+            client,
+            "--advertise-client-urls",
+            client,
+            "--listen-peer-urls",
+            peer,
+            "--initial-advertise-peer-urls",
+            peer,
+            "--initial-cluster",
+            cluster,
+            "--logger",
+            "zap",
+            "--log-level",
+            "error",
+            *options,
+        ]
         made.append(Member(name, client, arguments, directory / f"{name}.log"))
     etcd = Etcd(made)
     try:

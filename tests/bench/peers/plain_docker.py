@@ -62,9 +62,10 @@ def starts(engine: Engine) -> Iterator[Starts]:
     """Listen to an engine for the length of a block."""
     client = connect(engine)
     stream = client.events(
-        decode=True, since=int(time.time()),
+        decode=True,
+        since=int(time.time()),
         filters={"type": "container", "event": "start", "label": TASK_LABEL},
-    )  # fmt: skip
+    )
     try:
         yield Starts(stream)
     finally:
@@ -79,10 +80,24 @@ def starts(engine: Engine) -> Iterator[Starts]:
 def run(cpus: float, command: str = "sleep 1000") -> str:
     """`docker run -d` of the test's image on the engine of DOCKER_HOST; the container's id."""
     done = subprocess.run(
-        ["docker", "run", "-d", "--memory", "16m", "--cpus", f"{cpus:g}", BUSYBOX_IMAGE,
-         "sh", "-c", command],
-        capture_output=True, text=True, check=True, timeout=RUN_DEADLINE_S,
-    )  # fmt: skip
+        [
+            "docker",
+            "run",
+            "-d",
+            "--memory",
+            "16m",
+            "--cpus",
+            f"{cpus:g}",
+            BUSYBOX_IMAGE,
+            "sh",
+            "-c",
+            command,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=RUN_DEADLINE_S,
+    )
     return done.stdout.strip()
 
 
@@ -96,9 +111,7 @@ def run_many(count: int, at_once: int, cpus: float) -> tuple[float, list[str]]:
 
 def remove(names: Sequence[str]) -> None:
     """Remove containers, whether they run or not, a few at a time."""
-    forced = partial(
-        subprocess.run, capture_output=True, check=True, timeout=REMOVE_DEADLINE_S
-    )  # fmt: skip
+    forced = partial(subprocess.run, capture_output=True, check=True, timeout=REMOVE_DEADLINE_S)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda name: forced(["docker", "rm", "-f", name]), names))
 

@@ -33,8 +33,9 @@ class Agent:
         """Start it; it belongs to nobody yet."""
         self.process = subprocess.Popen(
             ["serf", "agent", "-node", self.name, "-bind", self.bind, "-rpc-addr", self.rpc],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
 
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
@@ -53,8 +54,10 @@ class Agent:
         """Join the cluster of another."""
         subprocess.run(
             ["serf", "join", f"-rpc-addr={self.rpc}", other.bind],
-            check=True, capture_output=True, timeout=READY_S,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            timeout=READY_S,
+        )
 
     def kill(self) -> None:
         """SIGKILL."""
