@@ -71,9 +71,15 @@ async def test_a_silent_join_by_a_move_is_seen(world: World) -> None:
     invite = world.manager.sign_invite(0, other, node_id, await world.soon())
     move = function("ComputePool", "changeComputePool")
     await provider.send(
-        chain.at.pool, move, world.pool_id, other,
-        [node_id], [invite.nonce], [invite.expiration_s], [invite.signature],
-    )  # fmt: skip
+        chain.at.pool,
+        move,
+        world.pool_id,
+        other,
+        [node_id],
+        [invite.nonce],
+        [invite.expiration_s],
+        [invite.signature],
+    )
     assert ids(await latest(following)) == {node_id}
 
 
