@@ -49,9 +49,13 @@ class ChaosPool(DevPool):
         """A chain that is there again after it was stopped, at the same port."""
         state = str(self.directory / "chain" / "state.json")
         anvil = await DevPool.start_chain(
-            self, "--state", state, "--preserve-historical-states", *arguments,
+            self,
+            "--state",
+            state,
+            "--preserve-historical-states",
+            *arguments,
             port=port or self.chain_port,
-        )  # fmt: skip
+        )
         self.chain_port = anvil.port
         return anvil
 

@@ -177,14 +177,20 @@ def _done(index: int) -> dict[str, Any]:
 def test_one_request_is_one_operation() -> None:
     """What was sent again after a time-out has one effect, from the first try to the answer."""
     events = _history(
-        ("submit", "r", "info", None), ("submit", "r", "ok", _done(5)),
-        ("submit", "r", "ok", _done(5)), ("stop", "s", "fail", NOT_SENT),
-        ("stop", "t", "fail", REFUSED), ("read", "", "ok", "live"), ("read", "", "fail", NOT_SENT),
-    )  # fmt: skip
+        ("submit", "r", "info", None),
+        ("submit", "r", "ok", _done(5)),
+        ("submit", "r", "ok", _done(5)),
+        ("stop", "s", "fail", NOT_SENT),
+        ("stop", "t", "fail", REFUSED),
+        ("read", "", "ok", "live"),
+        ("read", "", "fail", NOT_SENT),
+    )
     found = operations(events)["task/ab"]
     assert [(o.call.kind, o.result) for o in sorted(found, key=lambda o: o.invoked)] == [
-        ("submit", DONE), ("stop", REFUSED), ("read", "live"),
-    ]  # fmt: skip
+        ("submit", DONE),
+        ("stop", REFUSED),
+        ("read", "live"),
+    ]
     submit = min(found, key=lambda o: o.invoked)
     assert (submit.invoked, submit.returned) == (events[0].at_ns, events[3].at_ns)
     assert unanswered(events) == {}

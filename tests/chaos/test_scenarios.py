@@ -241,9 +241,11 @@ async def test_a_copy_that_stops_without_a_leader_never_runs_twice(scene: Scene)
     """Cut off it ends by itself; only then, and a while later, does another one begin elsewhere."""
     leader = await scene.leader()
     signed, task = scene.user.submission(
-        "never-twice", reconnect_window_s=5, on_disconnect=OnDisconnect.STOP,
+        "never-twice",
+        reconnect_window_s=5,
+        on_disconnect=OnDisconnect.STOP,
         constraints=(Constraint("node", leader.node_id, equals=False),),
-    )  # fmt: skip
+    )
     await scene.write(leader, signed)
     await scene.until("it running", lambda: scene.is_said(leader, task))
     (first,) = await scene.places(task)
