@@ -25,9 +25,13 @@ from tests.containers.conftest import docker_runtime, engine
 __all__ = ["docker_runtime", "engine"]
 
 INFO = RuntimeInfo(
-    RuntimeKind.DOCKER, "28.2.2", "1.50", gpu_support=True, storage_driver="overlay2",
+    RuntimeKind.DOCKER,
+    "28.2.2",
+    "1.50",
+    gpu_support=True,
+    storage_driver="overlay2",
     cgroup_version="2",
-)  # fmt: skip
+)
 GPU_PROBE_IMAGE = "p2pool-test/smi:1"
 
 
