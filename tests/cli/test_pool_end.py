@@ -32,9 +32,10 @@ class Desk:
     async def __call__(self, key: Path, *words: str, answer: str = "") -> Result:
         """The result of `p2pool pool ...`."""
         environment = {
-            "P2POOL_CONFIG": str(self.directory / "p2pool.toml"), "P2POOL_KEY": str(key),
+            "P2POOL_CONFIG": str(self.directory / "p2pool.toml"),
+            "P2POOL_KEY": str(key),
             "P2POOL_PASSPHRASE_FILE": str(self.directory / "passphrase"),
-        }  # fmt: skip
+        }
         return await trio.to_thread.run_sync(
             lambda: CliRunner().invoke(main.cli, ["pool", *words], env=environment, input=answer)
         )
