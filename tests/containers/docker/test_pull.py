@@ -251,8 +251,10 @@ async def test_each_failure_has_its_own_sentence(
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("pull access denied for x, repository does not exist or may require 'docker login'",
-         RegistryDenied),
+        (
+            "pull access denied for x, repository does not exist or may require 'docker login'",
+            RegistryDenied,
+        ),
         ("unauthorized: authentication required", RegistryDenied),
         ("manifest for a:1 not found: manifest unknown: manifest unknown", ImageNotFound),
         ("no matching manifest for linux/amd64 in the manifest list entries", WrongPlatform),
@@ -260,7 +262,7 @@ async def test_each_failure_has_its_own_sentence(
         ("toomanyrequests: You have reached your pull rate limit", RegistryUnavailable),
         ("write /var/lib/docker/tmp/x: no space left on device", DiskFull),
     ],
-)  # fmt: skip
+)
 def test_sentences_of_newer_and_older_engines(text: str, kind: type[P2poolError]) -> None:
     """Each is somebody's fault, with something to do about it."""
     error = pull_error("a:1", text)

@@ -74,8 +74,9 @@ async def test_any_user_of_a_container_can_write_and_no_other_of_the_machine_can
     runtime: DockerRuntime, tmp_path: Path
 ) -> None:
     """Images run as users of their own, so the data are open; the way to them is not."""
-    wanted = plan("su nobody -s /bin/sh -c 'touch /data/x' || touch /data/y; ls /data",
-                  mounts=task())  # fmt: skip
+    wanted = plan(
+        "su nobody -s /bin/sh -c 'touch /data/x' || touch /data/y; ls /data", mounts=task()
+    )
     await run_to_end(runtime, wanted)
     assert len(await lines(runtime, wanted)) >= 1
     place = tmp_path / "agent" / "volumes"
@@ -119,8 +120,9 @@ async def test_a_link_in_a_pool_volume_is_no_way_into_anothers(
 ) -> None:
     """What one task plants, another's container resolves inside itself."""
     mounts = (Mount(MountKind.POOL, "/shared", "sets"),)
-    await run_to_end(runtime, plan("ln -s /etc/hostname /shared/x; ln -s / /shared/up",
-                                   mounts=mounts))  # fmt: skip
+    await run_to_end(
+        runtime, plan("ln -s /etc/hostname /shared/x; ln -s / /shared/up", mounts=mounts)
+    )
     other = plan("ls /shared/up/ | grep -c agent; ls /shared/up/shared", replica=1, mounts=mounts)
     await run_to_end(runtime, other)
     assert await lines(runtime, other) == ["0", "up", "x"]

@@ -18,9 +18,11 @@ MIB = 1024 * 1024
 def plan(script: str, *, replica: int = 0, attempt: int = 1, **of_spec: Any) -> ContainerPlan:
     """A plan of a shell script."""
     spec = TaskSpec(
-        name="t", image=BUSYBOX_IMAGE, command=("sh", "-c", script),
+        name="t",
+        image=BUSYBOX_IMAGE,
+        command=("sh", "-c", script),
         resources=Resources(cpu_milli=500, memory_bytes=64 * MIB),
-    )  # fmt: skip
+    )
     gpus = of_spec.pop("gpus", ())
     return ContainerPlan(
         allocation=AllocationId(TASK, replica),
@@ -40,9 +42,10 @@ async def run_to_end(runtime: ContainerRuntime, wanted: ContainerPlan) -> Contai
         pass
     while True:
         (status,) = [
-            s for s in await runtime.list()
+            s
+            for s in await runtime.list()
             if (s.allocation, s.attempt) == (wanted.allocation, wanted.attempt)
-        ]  # fmt: skip
+        ]
         if status.ended:
             return status
 
