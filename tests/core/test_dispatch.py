@@ -54,9 +54,14 @@ def test_guests_reach_few(node: Node) -> None:
     """What somebody that is not in the pool may say is listed here a second time, on purpose."""
     guests = {k for k in node.dispatch.table if m.DECLARATIONS[k].senders is m.Senders.GUESTS}
     assert guests == {
-        m.Ping, m.Pong, m.BindingsRequested, m.BindingsAnswered,
-        m.InviteRequested, m.InviteAnswered, m.CertificatesRequested,
-    }  # fmt: skip
+        m.Ping,
+        m.Pong,
+        m.BindingsRequested,
+        m.BindingsAnswered,
+        m.InviteRequested,
+        m.InviteAnswered,
+        m.CertificatesRequested,
+    }
 
 
 def test_a_message_that_no_part_takes_is_said(node: Node) -> None:

@@ -92,9 +92,13 @@ def of_another_committee(snapshot: Snapshot) -> Snapshot:
 
 
 LIES = (
-    damaged, of_another_pool, later_than_it_says, with_a_task_that_is_unreadable,
-    with_a_copy_of_no_task, of_another_committee,
-)  # fmt: skip
+    damaged,
+    of_another_pool,
+    later_than_it_says,
+    with_a_task_that_is_unreadable,
+    with_a_copy_of_no_task,
+    of_another_committee,
+)
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -129,9 +133,16 @@ def test_a_leaders_snapshot_is_looked_into_before_it_is_kept(lie: object) -> Non
     def sends(leader: int, data: bytes, at_ms: int) -> list[int]:
         assert ledger.log_id is not None
         sent = SnapshotSent(
-            ledger.log_id, leader, voter(leader), voter(2), decode_snapshot(data).index, good.term,
-            0, len(data), data,
-        )  # fmt: skip
+            ledger.log_id,
+            leader,
+            voter(leader),
+            voter(2),
+            decode_snapshot(data).index,
+            good.term,
+            0,
+            len(data),
+            data,
+        )
         ledger.receive(sent, sent.leader.peer_key, Now(at_ms, at_ms))
         answers, ledger.send = [m for _, m in ledger.send], []
         return [a.received_bytes for a in answers if isinstance(a, SnapshotAnswered)]
