@@ -27,9 +27,24 @@ async def test_a_tasks_metrics_come_from_wherever_its_copies_run(
     acting = Acting.on(pool_directory)
     at = acting.agents[0]
     made = acting.run(
-        at, "task", "run", "--name", "says", "--image", image, "--replicas", "3", "--cpus", "0.1",
-        "--memory", "64MiB", "--", "sh", "-c", SAY,
-    )  # fmt: skip
+        at,
+        "task",
+        "run",
+        "--name",
+        "says",
+        "--image",
+        image,
+        "--replicas",
+        "3",
+        "--cpus",
+        "0.1",
+        "--memory",
+        "64MiB",
+        "--",
+        "sh",
+        "-c",
+        SAY,
+    )
     task = str(made["task_id"])
     copies = await acting.wait_states(at, task, "running", "running", "running")
 

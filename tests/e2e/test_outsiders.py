@@ -44,8 +44,9 @@ async def stranger(
     config = attrs.evolve(config, resources=ResourcesConfig(gpus=0))
     write_config(config, home / "config.toml")
     node, provider = new_account(), new_account()
-    import_key_file(home / "node.json", bytes(node.key), PASSPHRASE, light=True,
-                    note=lambda text: None)  # fmt: skip
+    import_key_file(
+        home / "node.json", bytes(node.key), PASSPHRASE, light=True, note=lambda text: None
+    )
     if registered:
         at = config.chain.addresses
         rpc = Rpc.to(config.chain.id, config.chain.endpoints)
@@ -58,10 +59,22 @@ async def stranger(
     passphrase = pool.directory / "keys" / "passphrase"
     child, output = spawn(
         name,
-        ["agent", "run", "--data-dir", str(home / "data"), "--config", str(home / "config.toml"),
-         "--node-key", str(home / "node.json"), "--passphrase-file", str(passphrase), "--json"],
-        home, {},
-    )  # fmt: skip
+        [
+            "agent",
+            "run",
+            "--data-dir",
+            str(home / "data"),
+            "--config",
+            str(home / "config.toml"),
+            "--node-key",
+            str(home / "node.json"),
+            "--passphrase-file",
+            str(passphrase),
+            "--json",
+        ],
+        home,
+        {},
+    )
     provider_address = Address(bytes.fromhex(provider.address[2:]))
     agent = DevAgent(9, home / "data", node.address.lower(), provider_address, child)
     try:

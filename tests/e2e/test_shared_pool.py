@@ -89,9 +89,17 @@ async def test_who_has_no_right_gets_403_and_nothing_runs(pool_directory: Path) 
     before = len((await acting.agents[0].get("/v1/tasks"))["tasks"])
     for agent in acting.agents:
         done = p2pool(
-            "task", "run", "--name", "theft", "--image", IMAGE, "--json", "--", "true",
+            "task",
+            "run",
+            "--name",
+            "theft",
+            "--image",
+            IMAGE,
+            "--json",
+            "--",
+            "true",
             **acting.environment(agent, "nobody"),
-        )  # fmt: skip
+        )
         assert done.returncode == REFUSED, done.stderr
         problem = json.loads(done.stderr)["error"]
         assert problem["code"] == "not-allowed"

@@ -165,9 +165,11 @@ async def test_back_too_late_the_older_copy_ends(place: Place) -> None:
     agent = place.agent_of(await place.running(at, task))
     other = place.other_than(agent)
     kept = place.run_file(
-        other, ENDLESS, reconnect_window_s=600,
+        other,
+        ENDLESS,
+        reconnect_window_s=600,
         constraints=[{"attribute": "node", "value": agent.node_id}],
-    )  # fmt: skip
+    )
     await place.running(other, kept)
     await _silent(place, agent, other)
     copy = await place.running(other, task, attempt=2)
@@ -210,9 +212,24 @@ async def test_a_lost_gpu_moves_it(place: Place) -> None:
     """NVML calls it lost time after time: the copy ends here and begins on another GPU."""
     at = place.agents[0]
     made = place.run(
-        at, "task", "run", "--name", "cuda", "--image", IMAGE, "--gpus", "1", "--cpus", "0.1",
-        "--memory", "64MiB", "--", "sh", "-c", ENDLESS,
-    )  # fmt: skip
+        at,
+        "task",
+        "run",
+        "--name",
+        "cuda",
+        "--image",
+        IMAGE,
+        "--gpus",
+        "1",
+        "--cpus",
+        "0.1",
+        "--memory",
+        "64MiB",
+        "--",
+        "sh",
+        "-c",
+        ENDLESS,
+    )
     task = str(made["task_id"])
     first = await place.running(at, task)
     number = int(first["gpus"][0].removeprefix("GPU-"))

@@ -51,9 +51,23 @@ class Acting:
     def submit(self, at: DevAgent, name: str, script: str, *options: str) -> str:
         """Run a task by the command line; its id."""
         made = self.run(
-            at, "task", "run", "--name", name, "--image", IMAGE, "--cpus", "0.1",
-            "--memory", "64MiB", *options, "--", "sh", "-c", script,
-        )  # fmt: skip
+            at,
+            "task",
+            "run",
+            "--name",
+            name,
+            "--image",
+            IMAGE,
+            "--cpus",
+            "0.1",
+            "--memory",
+            "64MiB",
+            *options,
+            "--",
+            "sh",
+            "-c",
+            script,
+        )
         return str(made["task_id"])
 
     async def task(self, at: DevAgent, task: str) -> Answer:

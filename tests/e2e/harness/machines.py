@@ -49,9 +49,12 @@ class Place(Acting):
     def run_file(self, at: DevAgent, script: str, **spec: Any) -> str:
         """Run a task from a file, for what has no flag; its id."""
         wanted = {
-            "name": "endings", "image": IMAGE, "command": ["sh", "-c", script],
-            "resources": {"cpu_milli": 100, "memory_bytes": 64 * 2**20}, **spec,
-        }  # fmt: skip
+            "name": "endings",
+            "image": IMAGE,
+            "command": ["sh", "-c", script],
+            "resources": {"cpu_milli": 100, "memory_bytes": 64 * 2**20},
+            **spec,
+        }
         path = self.pool.directory / "spec.json"
         path.write_text(json.dumps(wanted))
         return str(self.run(at, "task", "run", "-f", str(path))["task_id"])
@@ -101,8 +104,10 @@ def place() -> Iterator[Place]:
         pytest.skip(f"no private Docker Engine: {error}")
     directory, machine = base / "pool", base / "machine"
     environment = {
-        "DOCKER_HOST": engine.url, "LD_LIBRARY_PATH": str(tools), "FAKE_NVML": str(machine),
-    }  # fmt: skip
+        "DOCKER_HOST": engine.url,
+        "LD_LIBRARY_PATH": str(tools),
+        "FAKE_NVML": str(machine),
+    }
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
