@@ -37,9 +37,14 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounts file systems")
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache, and no anvil on PATH."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", os.pathsep.join(
-        place for place in os.environ["PATH"].split(os.pathsep) if not Path(place, NAME).exists()
-    ))  # fmt: skip
+    monkeypatch.setenv(
+        "PATH",
+        os.pathsep.join(
+            place
+            for place in os.environ["PATH"].split(os.pathsep)
+            if not Path(place, NAME).exists()
+        ),
+    )
 
 
 @pytest.fixture
@@ -154,10 +159,11 @@ async def test_two_at_once_and_one_that_was_killed(tmp_path: Path) -> None:
     both = [
         await trio.lowlevel.open_process(
             [sys.executable, "-c", code, str(tmp_path / f"spare-{n}")],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for n in range(2)
-    ]  # fmt: skip
+    ]
     for process in both:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -178,9 +184,13 @@ async def test_two_at_once_and_one_that_was_killed(tmp_path: Path) -> None:
     ],
 )
 async def test_a_registry_that_answers_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int, body: bytes,
-    kind: type[P2poolError], word: str,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: int,
+    body: bytes,
+    kind: type[P2poolError],
+    word: str,
+) -> None:
     """One that does not have it, wants a login, fails, or is none."""
     with registry(answer, body) as url:
         monkeypatch.setenv("npm_config_registry", url)
@@ -191,8 +201,22 @@ async def test_a_registry_that_is_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody stands in between, as in many companies."""
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
-            "/CN=127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]  # fmt: skip
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=127.0.0.1",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    ]
     await trio.run_process(made, cwd=tmp_path, capture_stderr=True)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
@@ -242,8 +266,11 @@ async def test_what_does_not_run_is_passed_over(
 ) -> None:
     """A damaged anvil on PATH, one that wants another C library: said, and the cache's is used."""
     shutil.copytree(cache, tmp_path / "cache")
-    for text, why in (("#!/no/such/interpreter\n", "C library"), ("\x7fELF", "damaged"),
-                      ("#!/bin/sh\nkill -SEGV $$\n", "SIGSEGV")):  # fmt: skip
+    for text, why in (
+        ("#!/no/such/interpreter\n", "C library"),
+        ("\x7fELF", "damaged"),
+        ("#!/bin/sh\nkill -SEGV $$\n", "SIGSEGV"),
+    ):
         (bare / NAME).write_text(text)
         (bare / NAME).chmod(0o755)
         found, (said,) = await find(tmp_path)
@@ -307,8 +334,12 @@ def wait_for_npm(pid: int) -> None:
 def test_a_stranger_without_a_network(stranger: Stranger, path: str | None) -> None:
     """`p2pool dev up` and `p2pool dev demo` end with a sentence and leave nothing."""
     verb = "demo" if path else "up"
-    away = {"npm_config_registry": "http://127.0.0.1:1", "PIP_INDEX_URL": "http://127.0.0.1:1",
-            "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": None}  # fmt: skip
+    away = {
+        "npm_config_registry": "http://127.0.0.1:1",
+        "PIP_INDEX_URL": "http://127.0.0.1:1",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_FIND_LINKS": None,
+    }
     began = time.monotonic()
     done = stranger.run("dev", verb, **away, **({"PATH": path} if path else {}))
     assert time.monotonic() - began < 90

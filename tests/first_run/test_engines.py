@@ -248,6 +248,9 @@ async def test_an_engine_that_runs_containers(
     monkeypatch.setenv("DOCKER_HOST", engine.url)
     kind, image = await choose(tmp_path, said.append)
     assert (kind, image.name, image.brought, image.engine) == (
-        "docker", BUSYBOX_IMAGE, False, engine.url
-    )  # fmt: skip
+        "docker",
+        BUSYBOX_IMAGE,
+        False,
+        engine.url,
+    )
     assert said[-1] == f"tasks run in containers of {BUSYBOX_IMAGE}"

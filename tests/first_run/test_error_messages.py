@@ -66,11 +66,15 @@ def test_a_bug_is_called_one(stranger: Stranger, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "word"),
     [
-        ('ExceptionGroup("", [OSError(24, "Too many open files"),'
-         ' OSError(24, "Too many open files")])', UNAVAILABLE, "ulimit -n"),
+        (
+            'ExceptionGroup("", [OSError(24, "Too many open files"),'
+            ' OSError(24, "Too many open files")])',
+            UNAVAILABLE,
+            "ulimit -n",
+        ),
         ('PermissionError(13, "Permission denied", "/x/y")', MISCONFIGURED, "ls -ld '/x/y'"),
     ],
-)  # fmt: skip
+)
 def test_what_the_world_fails_at_is_not(
     stranger: Stranger, cache: Path, error: str, code: int, word: str
 ) -> None:
@@ -114,9 +118,16 @@ def test_failures_of_the_world(error: Exception, kind: type[P2poolError], word: 
 
 
 @pytest.mark.parametrize(
-    "bug", [ValueError("x"), KeyError("x"), AssertionError(), RuntimeError("x"), TypeError("x"),
-            UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range(128)")],
-)  # fmt: skip
+    "bug",
+    [
+        ValueError("x"),
+        KeyError("x"),
+        AssertionError(),
+        RuntimeError("x"),
+        TypeError("x"),
+        UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range(128)"),
+    ],
+)
 def test_bugs_are_none_of_them(bug: Exception) -> None:
     """Nothing of ours is taken for the world's."""
     assert failures.as_known(bug) is None
@@ -191,9 +202,12 @@ def test_a_narrow_terminal_without_colours(stranger: Stranger) -> None:
     (stranger.home / "show.py").write_text(code)
     command = f"stty cols 80; {quote(sys.executable)} {quote(str(stranger.home))}/show.py"
     done = stranger.run_any(
-        ["script", "-qec", command, "/dev/null"], NO_COLOR="1", TERM="xterm", PYTHONUTF8="1",
+        ["script", "-qec", command, "/dev/null"],
+        NO_COLOR="1",
+        TERM="xterm",
+        PYTHONUTF8="1",
         PYTHONPATH=str(Path(__file__).parents[2]),
-    )  # fmt: skip
+    )
     assert done.returncode == OK, done.stdout
     assert "a step with [red]brackets[/x] of its own" in done.stdout
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", done.stdout)
@@ -210,9 +224,15 @@ def test_taken_ports(stranger: Stranger, cache: Path) -> None:
         port = taken.getsockname()[1]
         write_config(config_of(), stranger.home / "config.toml")
         done = stranger.run(
-            "bootstrap", "run", "--config", str(stranger.home / "config.toml"),
-            "--data-dir", str(stranger.home / "data"), "--listen", f"/ip4/127.0.0.1/tcp/{port}",
-        )  # fmt: skip
+            "bootstrap",
+            "run",
+            "--config",
+            str(stranger.home / "config.toml"),
+            "--data-dir",
+            str(stranger.home / "data"),
+            "--listen",
+            f"/ip4/127.0.0.1/tcp/{port}",
+        )
         assert done.returncode == MISCONFIGURED, done.stderr
         for word in (f"/tcp/{port}", "in use", f"sudo ss -ltnp 'sport = :{port}'"):
             assert word in done.stderr, done.stderr
@@ -225,8 +245,9 @@ def test_taken_ports(stranger: Stranger, cache: Path) -> None:
         )
         done = stranger.run_any(
             [sys.executable, "-c", code, str(stranger.home / "chain"), str(port)],
-            XDG_CACHE_HOME=str(cache), PYTHONPATH=str(Path(__file__).parents[2]),
-        )  # fmt: skip
+            XDG_CACHE_HOME=str(cache),
+            PYTHONPATH=str(Path(__file__).parents[2]),
+        )
         assert f"The development chain cannot listen at 127.0.0.1:{port}" in done.stdout, (
             done.stderr
         )

@@ -23,9 +23,7 @@ LOADED = ("_json.", "_socket.", "_cbor2")
 @pytest.fixture
 def chained(stranger: Stranger, cache: Path) -> Stranger:
     """Somebody who has the development chain already, and no engine."""
-    stranger.environment |= {
-        "XDG_CACHE_HOME": str(cache), "DOCKER_HOST": "unix:///no/such/socket"
-    }  # fmt: skip
+    stranger.environment |= {"XDG_CACHE_HOME": str(cache), "DOCKER_HOST": "unix:///no/such/socket"}
     return stranger
 
 

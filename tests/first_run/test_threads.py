@@ -85,8 +85,12 @@ async def test_the_watch_sees_what_fails_and_what_only_might() -> None:
         await trio.to_thread.run_sync(touch)
     receive.close()
     names = [text.split()[0] for text in watch.misuses]
-    assert names == ["Event.set", "CancelScope.cancel", "MemorySendChannel.send_nowait",
-                     "trio.current_time"]  # fmt: skip
+    assert names == [
+        "Event.set",
+        "CancelScope.cancel",
+        "MemorySendChannel.send_nowait",
+        "trio.current_time",
+    ]
     with watching() as watch:
         await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(event.set))
         event.set()
@@ -96,9 +100,13 @@ async def test_the_watch_sees_what_fails_and_what_only_might() -> None:
 def config_of(**more: Any) -> AgentConfig:
     """A configuration of a pool whose chain does not answer."""
     contracts = ContractAddresses(
-        network=ADDRESS, pool=ADDRESS, registry=ADDRESS, stake=ADDRESS, domains=ADDRESS,
+        network=ADDRESS,
+        pool=ADDRESS,
+        registry=ADDRESS,
+        stake=ADDRESS,
+        domains=ADDRESS,
         token=ADDRESS,
-    )  # fmt: skip
+    )
     config = AgentConfig(
         chain=ChainConfig(id=31337, endpoints=(NOTHING_LISTENS,), addresses=contracts),
         pool=PoolConfig(id=0),

@@ -19,11 +19,28 @@ import psutil
 
 DEADLINE_S = 120
 MARK = "P2POOL_TEST_STRANGER"
-NEEDED_HERE = ("PIP_", "NODE_EXTRA", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY", "HTTPS_PROXY",
-               "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
+NEEDED_HERE = (
+    "PIP_",
+    "NODE_EXTRA",
+    "SSL_CERT",
+    "REQUESTS_CA",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
 # Everything may be read as before, for interpreters lie in homes; nothing may be written.
-UNPRIVILEGED = ("--clear-groups", "--inh-caps", "-all,+dac_read_search", "--ambient-caps",
-                "-all,+dac_read_search", "--bounding-set", "-all,+dac_read_search")  # fmt: skip
+UNPRIVILEGED = (
+    "--clear-groups",
+    "--inh-caps",
+    "-all,+dac_read_search",
+    "--ambient-caps",
+    "-all,+dac_read_search",
+    "--bounding-set",
+    "-all,+dac_read_search",
+)
 Completed = subprocess.CompletedProcess[str]
 
 
@@ -66,10 +83,17 @@ class Stranger:
     def run_any(self, command: Sequence[str], **variables: str | None) -> Completed:
         """Run any command in this environment."""
         return subprocess.run(
-            list(command), capture_output=True, stdin=subprocess.DEVNULL, timeout=DEADLINE_S,
-            env=self.variables(**variables), check=False, cwd=self.home, text=True,
-            encoding="utf-8", errors="surrogateescape",
-        )  # fmt: skip
+            list(command),
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=DEADLINE_S,
+            env=self.variables(**variables),
+            check=False,
+            cwd=self.home,
+            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
 
     @contextmanager
     def started(self, *arguments: str, **variables: str | None) -> Iterator["Started"]:
@@ -77,9 +101,13 @@ class Stranger:
         log = self.home / "said"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                self.command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                env=self.variables(**variables), cwd=self.home,
-            )  # fmt: skip
+                self.command(*arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=self.variables(**variables),
+                cwd=self.home,
+            )
         running = Started(process, log)
         try:
             yield running
@@ -95,9 +123,10 @@ class Stranger:
         """What is left of all that this stranger did: processes and temporary files. Logs that
         were kept are no leftover if they were told of."""
         found = [
-            str(path) for path in self.temporary.iterdir()
+            str(path)
+            for path in self.temporary.iterdir()
             if not (path.name.startswith("p2pool-logs-") and str(path) in told)
-        ]  # fmt: skip
+        ]
         return [*found, *(" ".join(process.cmdline()) for process in self.processes())]
 
     def processes(self) -> list[psutil.Process]:

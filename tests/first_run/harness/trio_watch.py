@@ -32,8 +32,13 @@ FUNCTIONS = (
     (
         trio.lowlevel,
         (
-            "current_root_task", "current_statistics", "current_clock",
-            "current_trio_token", "reschedule", "spawn_system_task", "add_instrument",
+            "current_root_task",
+            "current_statistics",
+            "current_clock",
+            "current_trio_token",
+            "reschedule",
+            "spawn_system_task",
+            "add_instrument",
         ),
     ),
     (trio.Event, ("set",)),
@@ -43,11 +48,13 @@ FUNCTIONS = (
     (trio.MemoryReceiveChannel, ("receive_nowait", "close", "clone")),
     (trio.Semaphore, ("acquire_nowait", "release")),
     (trio.Lock, ("acquire_nowait", "release")),
-    (trio.CapacityLimiter, ("acquire_nowait", "acquire_on_behalf_of_nowait", "release",
-                            "release_on_behalf_of")),
+    (
+        trio.CapacityLimiter,
+        ("acquire_nowait", "acquire_on_behalf_of_nowait", "release", "release_on_behalf_of"),
+    ),
     (trio.Condition, ("notify", "notify_all")),
     (trio.lowlevel.ParkingLot, ("unpark", "unpark_all")),
-)  # fmt: skip
+)
 """What may be called where trio runs only; all of it is checked to exist."""
 
 
