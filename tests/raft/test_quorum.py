@@ -42,8 +42,17 @@ def test_a_vote_is_decided_as_soon_as_it_can_be(cast: list[bool | None]) -> None
 def test_a_vote_of_another_store_does_not_count() -> None:
     """A disk that was wiped is another voter, and a learner is none."""
     group = committee(3, 1)
-    assert tally(group, {StoreId(b"z" * 16): True, group.learners[0].store_id: True,
-                         group.voters[0].store_id: True}) is VoteResult.PENDING  # fmt: skip
+    assert (
+        tally(
+            group,
+            {
+                StoreId(b"z" * 16): True,
+                group.learners[0].store_id: True,
+                group.voters[0].store_id: True,
+            },
+        )
+        is VoteResult.PENDING
+    )
 
 
 def test_without_voters_nothing_is_ever_decided_in_favour() -> None:

@@ -76,9 +76,14 @@ class Cluster:
     def start(self, i: int) -> None:
         """(Re)start a participant from its disk."""
         raft = Raft(
-            self.voters[i], LOG_ID, TIMINGS[Profile.DEFAULT], self.disks[i].read(),
-            Random(self.rng.randrange(2**32)), configuration_hash, self.now(),
-        )  # fmt: skip
+            self.voters[i],
+            LOG_ID,
+            TIMINGS[Profile.DEFAULT],
+            self.disks[i].read(),
+            Random(self.rng.randrange(2**32)),
+            configuration_hash,
+            self.now(),
+        )
         raft.state.keep_entries = self.keep
         self.rafts[i], self.applied[i] = raft, raft.state.commit_index
         self.starts[i] += 1

@@ -52,9 +52,11 @@ def ask(
 def give(raft: Raft, frame: Frame, ms: int = 5_000) -> Ready:
     """A frame arrives over the connection of whom it names."""
     speakers = {
-        AppendRequested: "leader", VoteRequested: "candidate",
-        VoteAnswered: "voter", AppendAnswered: "follower",
-    }  # fmt: skip
+        AppendRequested: "leader",
+        VoteRequested: "candidate",
+        VoteAnswered: "voter",
+        AppendAnswered: "follower",
+    }
     return raft.receive(frame, getattr(frame, speakers[type(frame)]).peer_key, at(ms), b"sealed")
 
 
@@ -76,9 +78,17 @@ def requests(out: Ready) -> list[VoteRequested]:
 
 def granted(raft: Raft, m: VoteRequested) -> VoteAnswered:
     return VoteAnswered(
-        LOG_ID, m.term, m.candidate, m.voter, m.last_index, m.last_term,
-        m.configuration_hash, m.pre, True, "",
-    )  # fmt: skip
+        LOG_ID,
+        m.term,
+        m.candidate,
+        m.voter,
+        m.last_index,
+        m.last_term,
+        m.configuration_hash,
+        m.pre,
+        True,
+        "",
+    )
 
 
 def elected(*terms: int, term: int, group: Configuration = THREE) -> tuple[Raft, Ready]:
