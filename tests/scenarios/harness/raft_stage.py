@@ -108,9 +108,14 @@ class Stage:
         actor.starts += 1
         rng = Random(f"{name} {actor.starts}")
         actor.raft = Raft(
-            actor.voter, LOG_ID, TIMINGS[actor.profile], actor.disk.read(), rng,
-            configuration_hash, self.now(actor),
-        )  # fmt: skip
+            actor.voter,
+            LOG_ID,
+            TIMINGS[actor.profile],
+            actor.disk.read(),
+            rng,
+            configuration_hash,
+            self.now(actor),
+        )
 
     def crash(self, name: str, *, written: bool = False) -> None:
         """The process is gone, and with it the frames that had not left."""
