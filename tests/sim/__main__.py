@@ -135,8 +135,17 @@ def _elections(given: argparse.Namespace) -> dict[str, Any]:
         times.sort()
         p50, p99 = statistics.median(times), times[min(len(times) - 1, len(times) * 99 // 100)]
         thesis = elections.THESIS.get(name, "") if count == 5 else ""
-        rows.append({"timeouts": name, "voters": count, "elections": len(times), "p50_ms": p50,
-                     "p99_ms": p99, "max_ms": times[-1], "thesis": thesis})  # fmt: skip
+        rows.append(
+            {
+                "timeouts": name,
+                "voters": count,
+                "elections": len(times),
+                "p50_ms": p50,
+                "p99_ms": p99,
+                "max_ms": times[-1],
+                "thesis": thesis,
+            }
+        )
         lines.append(
             f"timeouts {name}, {count} voters, {len(times)} elections: p50 {p50:.0f} ms, "
             f"p99 {p99} ms, max {times[-1]} ms" + (f" (thesis: {thesis})" if thesis else "")
@@ -157,10 +166,13 @@ def _health(given: argparse.Namespace) -> dict[str, Any]:
     for number, share in enumerate(SHARES):
         of = found[number * given.seeds : (number + 1) * given.seeds]
         days, false = NODES * hours * len(of) / 24, sum(len(m.declared) for m in of)
-        rows.append({"slow_share": share, "node_days": days, "false": false,
-                     "per_node_day": false / days})  # fmt: skip
-        lines.append(f"{share:.0%} slow nodes: {false} false verdicts in {days:.2f} node-days, "
-                     f"{false / days:.2f} for each")  # fmt: skip
+        rows.append(
+            {"slow_share": share, "node_days": days, "false": false, "per_node_day": false / days}
+        )
+        lines.append(
+            f"{share:.0%} slow nodes: {false} false verdicts in {days:.2f} node-days, "
+            f"{false / days:.2f} for each"
+        )
     return {"text": "\n".join(lines), "health": rows, "violations": []}
 
 

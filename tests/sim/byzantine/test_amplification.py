@@ -117,9 +117,10 @@ def test_a_guest_is_told_the_newest_changes_and_not_often() -> None:
     state.chain = attrs.evolve(first, links=links)
     told: list[CertificatesAnswered] = []
     pool.world.on_send.append(
-        lambda m, to, said: told.append(said)
-        if to is guest and isinstance(said, CertificatesAnswered) else None
-    )  # fmt: skip
+        lambda m, to, said: (
+            told.append(said) if to is guest and isinstance(said, CertificatesAnswered) else None
+        )
+    )
     for number in range(10):
         pool.world.said(guest, asked, CertificatesRequested(number))
     pool.world.run(100)

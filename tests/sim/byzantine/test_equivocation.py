@@ -62,8 +62,9 @@ def elected() -> Elected:
     pool.until(lambda: led(pool))
     leader = pool.leader()
     pool.world.start(third.number)
-    pool.until(lambda: (c := known(pool, third.number)) is not None
-               and c.leader.node_id == leader.node_id)  # fmt: skip
+    pool.until(
+        lambda: (c := known(pool, third.number)) is not None and c.leader.node_id == leader.node_id
+    )
     pool.world.run(3_000)
     liar = next(m for m in pool.world.machines if m not in (leader, third))
     votes = [
@@ -85,8 +86,9 @@ def test_the_votes_that_elected_a_leader_are_known_to_all(elected: Elected) -> N
         count = votes_for(votes, chain(pool).voters, found.log_id, found.term, found.leader)
         assert count == 2
         assert {v.header.node_id for v in votes if v} == {
-            elected.leader.node_id, elected.liar.node_id,
-        }  # fmt: skip
+            elected.leader.node_id,
+            elected.liar.node_id,
+        }
 
 
 def test_a_voter_that_votes_twice_is_proven_everywhere(elected: Elected) -> None:

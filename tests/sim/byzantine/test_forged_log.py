@@ -69,9 +69,14 @@ class Lies:
         """A committee of the liar alone, and a task that nobody signed."""
         wall_s = WALL_MS // 1000
         made = TaskRequest(
-            Action.SUBMIT, POOL.pool_id, "", '{"image":"i","name":"evil"}', b"e" * 32, wall_s,
+            Action.SUBMIT,
+            POOL.pool_id,
+            "",
+            '{"image":"i","name":"evil"}',
+            b"e" * 32,
+            wall_s,
             wall_s + 3600,
-        )  # fmt: skip
+        )
         signed = SignedRequest(made, b"s" * 65)
         records = (
             Configuration((self.me,)),

@@ -64,9 +64,10 @@ def test_a_peer_that_missed_the_certificate_asks_for_it() -> None:
     assert node.context.leader(pool.world.now()) is None
     asked: list[Message] = []
     pool.world.on_send.append(
-        lambda m, to, said: asked.append(said)
-        if m is idle and isinstance(said, CertificatesRequested) else None
-    )  # fmt: skip
+        lambda m, to, said: (
+            asked.append(said) if m is idle and isinstance(said, CertificatesRequested) else None
+        )
+    )
     pool.until(lambda: node.context.leader_certificates.known is not None, 10_000)
     pool.until(lambda: node.context.leader(pool.world.now()) == pool.leader().node_id, 10_000)
     assert len(asked) <= 3

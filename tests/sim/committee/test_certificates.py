@@ -234,9 +234,12 @@ def test_a_voter_signs_no_time_that_its_own_clock_contradicts(pool: Pool) -> Non
     node, leader = pool.node(pool.other().number), pool.node(pool.leader().number)
     point = list(leader.parts.leader.certification.questions.values())[-1].point  # type: ignore[union-attr]
     now = pool.world.now()
-    for offset_ms, agrees in ((0, True), (limits.CLOCK_SKEW_MAX_MS, True),
-                              (limits.CLOCK_SKEW_MAX_MS + 1, False),
-                              (-limits.CLOCK_SKEW_MAX_MS - 1, False)):  # fmt: skip
+    for offset_ms, agrees in (
+        (0, True),
+        (limits.CLOCK_SKEW_MAX_MS, True),
+        (limits.CLOCK_SKEW_MAX_MS + 1, False),
+        (-limits.CLOCK_SKEW_MAX_MS - 1, False),
+    ):
         asked = attrs.evolve(point.asked, at_ms=now.wall_ms + offset_ms)
         assert node.parts.signatures._agrees(attrs.evolve(point, asked=asked), now) is agrees
     told = [e.event for e in node.context.effects if isinstance(e, Log)]

@@ -104,8 +104,12 @@ def test_a_disk_set_back_behind_a_vote_is_noticed(pool: Recovering) -> None:
     first = pool.leader()
     third = next(n for n in pool.world.machines if n not in (m, first))
     pool.world.crash(first.number)
-    pool.until(lambda: (third.node is not None and third.node.context.pool_log.leads)
-               or (m.node is not None and m.node.context.pool_log.leads))  # fmt: skip
+    pool.until(
+        lambda: (
+            (third.node is not None and third.node.context.pool_log.leads)
+            or (m.node is not None and m.node.context.pool_log.leads)
+        )
+    )
     pool.world.start(first.number)
     promises = Promises(pool.world)
     set_back(pool, m, backup)
@@ -126,8 +130,13 @@ def test_a_disk_that_forgot_nothing_votes_on(pool: Recovering) -> None:
             pool.world.start(m.number)
         assert m.node is not None
         store, began_ms = m.store_id, pool.world.now_ms
-        pool.until(lambda: m.node is not None and m.node.context.pool_log.role is RaftRole.FOLLOWER
-                   and not m.node.context.pool_log.doubted)  # fmt: skip
+        pool.until(
+            lambda: (
+                m.node is not None
+                and m.node.context.pool_log.role is RaftRole.FOLLOWER
+                and not m.node.context.pool_log.doubted
+            )
+        )
         assert m.store_id == store
         assert pool.world.now_ms - began_ms < 5_000
 

@@ -58,9 +58,16 @@ class Liar:
 
     def _next(self) -> None:
         acts: list[Callable[[], None]] = [
-            self.hint, self.order, self.append, self.depose, self.campaign, self.beat, self.lead,
-            self.replay, self.garbage,
-        ]  # fmt: skip
+            self.hint,
+            self.order,
+            self.append,
+            self.depose,
+            self.campaign,
+            self.beat,
+            self.lead,
+            self.replay,
+            self.garbage,
+        ]
         act = self.story.rng.choice(acts)
         if self.m.node is not None and self.m.sealer is not None:
             self.told[act.__name__] = self.told.get(act.__name__, 0) + 1
@@ -86,9 +93,17 @@ class Liar:
         if to is self.m and isinstance(message, VoteRequested):
             self.told["vote"] = self.told.get("vote", 0) + 1
             answer = VoteAnswered(
-                message.log_id, message.term, message.candidate, self._me, message.last_index,
-                message.last_term, message.configuration_hash, message.pre, True, "",
-            )  # fmt: skip
+                message.log_id,
+                message.term,
+                message.candidate,
+                self._me,
+                message.last_index,
+                message.last_term,
+                message.configuration_hash,
+                message.pre,
+                True,
+                "",
+            )
             self._say(m, answer)
         elif to is self.m and isinstance(message, StateRequested):
             self.told["state"] = self.told.get("state", 0) + 1
@@ -143,9 +158,16 @@ class Liar:
         """Vote for me, the leader told me to ask."""
         for other, log_id, term in self._of_the_log():
             asked = VoteRequested(
-                log_id, term + 9, self._me, self._voter(other), 10**6, term + 9,
-                Digest(bytes(32)), False, True,
-            )  # fmt: skip
+                log_id,
+                term + 9,
+                self._me,
+                self._voter(other),
+                10**6,
+                term + 9,
+                Digest(bytes(32)),
+                False,
+                True,
+            )
             self._say(other, asked)
 
     def beat(self) -> None:
@@ -155,9 +177,14 @@ class Liar:
         if mine is not None:
             room = FreeResources(10**6, 2**49, 2**49, 64)
             lie = attrs.evolve(
-                mine.heartbeat, free=room, allocations=(), leader=self.m.node_id, hardware=None,
-                role=RaftRole.LEADER, term=mine.heartbeat.term + 1,
-            )  # fmt: skip
+                mine.heartbeat,
+                free=room,
+                allocations=(),
+                leader=self.m.node_id,
+                hardware=None,
+                role=RaftRole.LEADER,
+                term=mine.heartbeat.term + 1,
+            )
             self._say(None, lie)
 
     def lead(self) -> None:

@@ -223,10 +223,17 @@ def wipe(s: Story) -> None:
     if m.node is not None:
         s.crash(m)
     m.disk = attrs.evolve(
-        m.disk, store_id=renamed(m.store_id, s.wiped), log_id=None,
-        hard=HardState(), snapshot=None, entries={}, unsynced=[], base_index=0, last_index=0,
+        m.disk,
+        store_id=renamed(m.store_id, s.wiped),
+        log_id=None,
+        hard=HardState(),
+        snapshot=None,
+        entries={},
+        unsynced=[],
+        base_index=0,
+        last_index=0,
         tables={name: {} for name in m.disk.tables},
-    )  # fmt: skip
+    )
 
 
 # --- clocks ---------------------------------------------------------------------------------------
@@ -253,10 +260,14 @@ def chain_away(s: Story) -> None:
 def chain_lags(s: Story) -> None:
     """A machine's endpoints are behind, stand still, or do not answer."""
     m, now_ms = _one(s), s.world.now_ms
-    m.chain = s.rng.choice((
-        ChainView(), ChainView(lag_ms=_for(s, s.knobs.lag_ms)), ChainView(stuck_ms=now_ms),
-        ChainView(up=False),
-    ))  # fmt: skip
+    m.chain = s.rng.choice(
+        (
+            ChainView(),
+            ChainView(lag_ms=_for(s, s.knobs.lag_ms)),
+            ChainView(stuck_ms=now_ms),
+            ChainView(up=False),
+        )
+    )
 
 
 def leave(s: Story) -> None:

@@ -249,9 +249,10 @@ def gpus_released_too_early() -> list[Patch]:
         copies = {c.allocation: c for c in self.on_node(node_id)}
         stopping = (AllocationState.STOPPING, AllocationState.LOST)
         return tuple(
-            h for h in holders(self, node_id)
+            h
+            for h in holders(self, node_id)
             if h.allocation in copies and copies[h.allocation].state not in stopping
-        )  # fmt: skip
+        )
 
     return [(PoolState, "holders", ended), (reconcile, "blocked", lambda item, items: False)]
 
@@ -294,14 +295,32 @@ def unknown_is_gone() -> list[Patch]:
 PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
     bug.__name__.replace("_", "-"): bug
     for bug in (
-        vote_not_persisted, votes_twice, votes_for_any_log, timer_reset_by_anything,
-        half_is_a_majority, commits_alone, commits_old_terms, match_off_by_one, cuts_what_follows,
-        reads_without_a_round, acknowledges_at_once, snapshot_forgets_the_vote,
-        snapshot_not_installed, changes_at_any_time, changes_before_certification,
-        store_id_ignored, speaks_first, torn_batches, token_not_checked, absence_is_a_stop,
-        gpus_released_too_early, stops_left_out, requests_applied_again, unknown_is_gone,
+        vote_not_persisted,
+        votes_twice,
+        votes_for_any_log,
+        timer_reset_by_anything,
+        half_is_a_majority,
+        commits_alone,
+        commits_old_terms,
+        match_off_by_one,
+        cuts_what_follows,
+        reads_without_a_round,
+        acknowledges_at_once,
+        snapshot_forgets_the_vote,
+        snapshot_not_installed,
+        changes_at_any_time,
+        changes_before_certification,
+        store_id_ignored,
+        speaks_first,
+        torn_batches,
+        token_not_checked,
+        absence_is_a_stop,
+        gpus_released_too_early,
+        stops_left_out,
+        requests_applied_again,
+        unknown_is_gone,
     )
-}  # fmt: skip
+}
 """All of them by name."""
 
 FOCUS: Mapping[str, tuple[str, ...]] = {

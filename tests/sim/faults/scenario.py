@@ -49,8 +49,9 @@ class Shape:
         size = rng.choice((3, 3, 5, 5, 5, 7))
         committee = rng.choice([n for n in (3, 3, 5, 7) if n <= size])
         calm = rng.random() * 0.6
-        faults = {n: w * rng.choice((1, 1, 3)) for n, (w, _) in FAULTS.items()
-                  if rng.random() > calm}  # fmt: skip
+        faults = {
+            n: w * rng.choice((1, 1, 3)) for n, (w, _) in FAULTS.items() if rng.random() > calm
+        }
         faults["restart"] = FAULTS["restart"][0]
         bounds = {
             "SNAPSHOT_AFTER_ENTRIES": rng.choice((1_000, 20, 60)),
@@ -64,8 +65,12 @@ class Shape:
     def focused(self, *faults: str) -> "Shape":
         """The same pool with few faults, often, and small bounds: to find what they bring out."""
         few = {"restart": 3, **dict.fromkeys(faults, 3)}
-        tight = {"SNAPSHOT_AFTER_ENTRIES": 20, "SNAPSHOT_KEEP_ENTRIES": 2,
-                 "SNAPSHOT_CHUNK_BYTES": 700, "APPEND_BATCH_MAX_ENTRIES": 1}  # fmt: skip
+        tight = {
+            "SNAPSHOT_AFTER_ENTRIES": 20,
+            "SNAPSHOT_KEEP_ENTRIES": 2,
+            "SNAPSHOT_CHUNK_BYTES": 700,
+            "APPEND_BATCH_MAX_ENTRIES": 1,
+        }
         return attrs.evolve(self, faults=few, bounds=tight)
 
 
@@ -148,9 +153,10 @@ class Story:
     def send(self, at: int, request_id: int) -> None:
         """Hand a signed request to an agent (again)."""
         asked = inputs.Asked(
-            request_id, SubmitCommand(self.signed[request_id], MANAGER_ADDRESS),
+            request_id,
+            SubmitCommand(self.signed[request_id], MANAGER_ADDRESS),
             Signers(MANAGER_ADDRESS),
-        )  # fmt: skip
+        )
         machine = self.world.machines[at]
         if machine.node is not None:
             self.world.give(machine, asked)
@@ -274,7 +280,15 @@ def tell(seed: int, shape: Shape | None = None) -> Outcome:
     accepted = sum(isinstance(world.replies.get(i), Accepted) for i in story.submitted)
     state = liveness.a_state(world)
     return Outcome(
-        seed, shape.size, len(story.submitted), accepted, story.checks.reads_answered,
-        len(state.tasks), sum(m.engine.started for m in world.machines),
-        len(story.checks.leaders), story.crashes, world.now_ms, world.events,
-    )  # fmt: skip
+        seed,
+        shape.size,
+        len(story.submitted),
+        accepted,
+        story.checks.reads_answered,
+        len(state.tasks),
+        sum(m.engine.started for m in world.machines),
+        len(story.checks.leaders),
+        story.crashes,
+        world.now_ms,
+        world.events,
+    )

@@ -203,8 +203,13 @@ def test_a_window_goes_on_under_the_next_leader() -> None:
     pool.world.crash(old)
     pool.until(lambda: leading(pool) is not None)
     pool.world.start(old)
-    pool.until(lambda: not copies(pool, away) or "LOST" in pool.states(name)
-               or sum(len(copies(pool, n)) for n in range(5) if n != away) == 5)  # fmt: skip
+    pool.until(
+        lambda: (
+            not copies(pool, away)
+            or "LOST" in pool.states(name)
+            or sum(len(copies(pool, n)) for n in range(5) if n != away) == 5
+        )
+    )
     assert 55_000 <= pool.world.now_ms - since_ms <= 80_000
 
 
@@ -227,8 +232,15 @@ def test_when_a_third_vanishes_replacement_is_held_and_said_and_goes_on_when_the
     pool.world.run(20_000)
     assert "LOST" not in pool.states(name)
     pool.world.cut = set()
-    pool.until(lambda: not any("vanished" in problems(pool, m.number)
-                               for m in pool.world.machines if m.node is not None))  # fmt: skip
+    pool.until(
+        lambda: (
+            not any(
+                "vanished" in problems(pool, m.number)
+                for m in pool.world.machines
+                if m.node is not None
+            )
+        )
+    )
 
 
 def test_a_hold_ends_by_itself() -> None:

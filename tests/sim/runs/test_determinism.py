@@ -40,10 +40,13 @@ def test_a_seed_is_a_run_whatever_the_hash_seed() -> None:
     program = f"from tests.sim.runs.test_determinism import trace; print(trace({SEED}))"
     told = [
         subprocess.run(
-            [sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True, text=True, check=True,
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in ("1", "2")
-    ]  # fmt: skip
+    ]
     assert told[0] == told[1]
     assert len(told[0]) > 64

@@ -73,6 +73,8 @@ def test_what_waits_for_a_leader_is_carried_on_as_soon_as_there_is_one() -> None
         pool.world.run(500)
         requests = [pool.run_request(at) for at in rest]
         assert not answered_within(pool, requests, 100)
-        pool.until(lambda p=pool: any(m.node and m.node.context.pool_log.leads
-                                      for m in p.world.machines), 20_000)  # fmt: skip
+        pool.until(
+            lambda p=pool: any(m.node and m.node.context.pool_log.leads for m in p.world.machines),
+            20_000,
+        )
         assert answered_within(pool, requests, PROMPT_MS)

@@ -90,10 +90,14 @@ def test_a_wiped_disk_is_not_the_voter_that_it_was(pool: Pool) -> None:
     pool.world.crash(machine.number)
     pool.world.run(100)
     machine.disk = attrs.evolve(
-        machine.disk, store_id=type(machine.disk.store_id)(b"\xee" * 16), log_id=None,
-        hard=type(machine.disk.hard)(), snapshot=None, entries={},
+        machine.disk,
+        store_id=type(machine.disk.store_id)(b"\xee" * 16),
+        log_id=None,
+        hard=type(machine.disk.hard)(),
+        snapshot=None,
+        entries={},
         tables={name: {} for name in machine.disk.tables},
-    )  # fmt: skip
+    )
     pool.world.start(machine.number)
     pool.world.run(100)
     assert pool.node(machine.number).context.pool_log.role is RaftRole.IDLE

@@ -102,12 +102,21 @@ class Chain:
         """The roster at a block, or what is said of it."""
         world = self.world
         listed = sorted(
-            (ChainMember(world.machines[i].node_id, world.providers[i], True)
-             for i in (block.members if members is None else members)),
+            (
+                ChainMember(world.machines[i].node_id, world.providers[i], True)
+                for i in (block.members if members is None else members)
+            ),
             key=lambda c: c.node_id,
-        )  # fmt: skip
+        )
         name = Digest(block.number.to_bytes(16, "big") + block.branch.to_bytes(16, "big"))
         return ChainRoster(
-            block.number, name, world.true_wall_ms(block.at_ms), tuple(listed), world.manager,
-            world.manager, PoolStatus.ACTIVE, block.root, "sim",
-        )  # fmt: skip
+            block.number,
+            name,
+            world.true_wall_ms(block.at_ms),
+            tuple(listed),
+            world.manager,
+            world.manager,
+            PoolStatus.ACTIVE,
+            block.root,
+            "sim",
+        )

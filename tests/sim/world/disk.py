@@ -75,9 +75,14 @@ class Disk:
         entries = [e for _, e in sorted(self.entries.items())]
         tables = {name: dict(rows) for name, rows in self.tables.items()}
         return Restored(
-            self.store_id, self.incarnation, self.log_id, self.hard, self.snapshot,
-            tuple(entries), tables,
-        )  # fmt: skip
+            self.store_id,
+            self.incarnation,
+            self.log_id,
+            self.hard,
+            self.snapshot,
+            tuple(entries),
+            tables,
+        )
 
     def token(self) -> Token:
         """The newest token that the worker of this disk obeyed."""

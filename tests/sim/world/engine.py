@@ -64,9 +64,14 @@ class Engine:
             self.on_start(key, plan.token.epoch)
             self.plans[key] = plan
             self.containers[key] = ContainerStatus(
-                plan.allocation, plan.attempt, plan.token, plan.spec_hash,
-                ContainerState.RUNNING, started_at_ms=self.now_ms(), gpus=plan.gpus,
-            )  # fmt: skip
+                plan.allocation,
+                plan.attempt,
+                plan.token,
+                plan.spec_hash,
+                ContainerState.RUNNING,
+                started_at_ms=self.now_ms(),
+                gpus=plan.gpus,
+            )
             self.started += 1
             self._run(key)
         tell(ev.ContainerStarted(self.containers[key]))
@@ -78,9 +83,11 @@ class Engine:
             return
         if self.containers[key].ended:
             self.containers[key] = attrs.evolve(
-                self.containers[key], state=ContainerState.RUNNING, exit_code=None,
+                self.containers[key],
+                state=ContainerState.RUNNING,
+                exit_code=None,
                 started_at_ms=self.now_ms(),
-            )  # fmt: skip
+            )
             self._run(key)
         tell(ev.ContainerStarted(self.containers[key]))
 

@@ -92,9 +92,14 @@ class World:
         key = SigningKey(bytes([i + 1]) * 32)
         engine = Engine(Random(self.rng.randrange(2**32)), self.later, lambda: self.now_ms)
         return Machine(
-            i, account, key, NodeId(bytes.fromhex(account.address[2:])),
-            PeerKey(bytes(key.verify_key)), Disk(StoreId(bytes([i + 1]) * 16)), engine,
-        )  # fmt: skip
+            i,
+            account,
+            key,
+            NodeId(bytes.fromhex(account.address[2:])),
+            PeerKey(bytes(key.verify_key)),
+            Disk(StoreId(bytes([i + 1]) * 16)),
+            engine,
+        )
 
     # --- time -------------------------------------------------------------------------------------
 
