@@ -1,19 +1,18 @@
 """What an engine does to containers when it goes and comes back, seen as an agent sees it."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
 
-from p2pool.dev.engine.engine import Engine, import_busybox, start_engine
+from p2pool.dev.engine.engine import Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
-from p2pool.model.errors import Misconfigured, RuntimeUnavailable
+from p2pool.model.errors import RuntimeUnavailable
 from p2pool.model.ports.runtime import ContainerState
 from tests.containers.conftest import SCOPE
 from tests.containers.harness.plans import FOREVER, lines, plan
+from tests.containers.harness.private_engine import private_engine
 
 pytestmark = pytest.mark.docker
 
@@ -23,19 +22,8 @@ def restarting(request: pytest.FixtureRequest) -> Iterator[tuple[Engine, bool]]:
     """An engine of its own that may be ended, with and without live-restore."""
     directory = Path(tempfile.mkdtemp(prefix="p2r", dir="/tmp"))
     live = bool(request.param)
-    try:
-        engine = start_engine(directory, arguments=("--live-restore",) if live else ())
-    except (Misconfigured, RuntimeUnavailable) as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no private Docker Engine: {error}")
-    try:
-        client = docker.APIClient(base_url=engine.url, version="auto")
-        import_busybox(client, directory)
-        client.close()
+    with private_engine(directory, arguments=("--live-restore",) if live else ()) as engine:
         yield engine, live
-    finally:
-        engine.stop()
 
 
 async def test_with_live_restore_it_runs_on(

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,6 @@ def registry(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         for name in "abcd":
             found.push(f"{name}:1", mib=NOISE_MIB)
         yield found
-
-
-@pytest.fixture
-async def client(engine: Engine) -> AsyncIterator[Any]:
-    """The SDK, to see what is there; only the busybox image outlives a test."""
-    made = docker.APIClient(base_url=engine.url, version="auto")
-    yield made
-    for row in made.containers(all=True):
-        made.remove_container(row["Id"], force=True)
-    for row in made.images():
-        for tag in row["RepoTags"] or [row["Id"]]:
-            if tag != BUSYBOX_IMAGE:
-                made.remove_image(tag, force=True)
-    made.close()
 
 
 def runtime(engine: Engine, directory: Path, **of: Any) -> DockerRuntime:

@@ -3,12 +3,11 @@
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
-import docker
 import pytest
 import structlog
 import trio
@@ -57,20 +56,6 @@ def private(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with running_registry(tmp_path_factory.mktemp("private"), engine, login=True) as found:
         found.push("team/tool:1")
         yield found
-
-
-@pytest.fixture
-async def client(engine: Engine) -> AsyncIterator[Any]:
-    """The SDK, to see what is there; only the busybox image outlives a test."""
-    made = docker.APIClient(base_url=engine.url, version="auto")
-    yield made
-    for row in made.containers(all=True):
-        made.remove_container(row["Id"], force=True)
-    for row in made.images():
-        for tag in row["RepoTags"] or [row["Id"]]:
-            if tag != BUSYBOX_IMAGE:
-                made.remove_image(tag, force=True)
-    made.close()
 
 
 def runtime(engine: Engine, directory: Path, **of: Any) -> DockerRuntime:

@@ -34,7 +34,7 @@ from tests.containers.harness.processes import (
 STARTER = """
 import sys, trio
 from pathlib import Path
-from tests.containers.process.test_runtime import SCOPE, plan
+from tests.containers.harness.processes import SCOPE, plan
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 async def main():
     await ProcessRuntime(SCOPE, Path(sys.argv[1])).start(plan(sys.argv[2]))

@@ -1,20 +1,17 @@
 """A pool whose Docker Engine and GPUs the test moves: each machine thing has a stand-in."""
 
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
-import docker
 import pytest
 
 from p2pool.client.agent import Answer
-from p2pool.dev.engine.engine import Engine, import_busybox, start_engine
+from p2pool.dev.engine.engine import Engine
 from p2pool.dev.pool import DevAgent
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
@@ -22,7 +19,7 @@ from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config.schema import load_config
 from p2pool.drivers.keys.keystore import load_account
-from p2pool.model.errors import Misconfigured, RuntimeUnavailable
+from tests.containers.harness.private_engine import make_hook, private_engine
 from tests.e2e.conftest import IMAGE, p2pool
 from tests.e2e.harness.actions import Acting
 
@@ -87,46 +84,28 @@ class Place(Acting):
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     """Brought up by the command line, and down again whatever happened to it."""
-    base = Path(tempfile.mkdtemp(prefix="p2n", dir="/tmp"))
-    tools = base / "tools"
-    tools.mkdir()
-    hook = tools / "nvidia-container-runtime-hook"
-    hook.write_text("#!/bin/sh\ncat > /dev/null\n")
-    hook.chmod(0o755)
-    source = ROOT / "tests" / "hardware" / "nvml.c"
-    library = tools / "libnvidia-ml.so.1"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
-    try:
-        engine = start_engine(base / "engine", str(tools))
-    except (Misconfigured, RuntimeUnavailable) as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no private Docker Engine: {error}")
-    directory, machine = base / "pool", base / "machine"
-    environment = {
-        "DOCKER_HOST": engine.url,
-        "LD_LIBRARY_PATH": str(tools),
-        "FAKE_NVML": str(machine),
-    }
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        client = docker.APIClient(base_url=engine.url, version="auto")
-        import_busybox(client, base)
-        client.close()
-        machine.write_text(gpus_but())
-        up = p2pool("dev", "up", "--dir", str(directory), "--json")
-        assert up.returncode == 0, up.stderr
-        yield Place(Acting.on(directory).pool, engine, machine)
-    finally:
-        p2pool("dev", "down", "--dir", str(directory))
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        engine.stop()
-        shutil.rmtree(base, ignore_errors=True)
+    with TemporaryDirectory(prefix="p2n", dir="/tmp", ignore_cleanup_errors=True) as held:
+        base = Path(held)
+        tools = base / "tools"
+        make_hook(tools)
+        source = ROOT / "tests" / "hardware" / "nvml.c"
+        library = tools / "libnvidia-ml.so.1"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+        directory, machine = base / "pool", base / "machine"
+        with (
+            private_engine(base / "engine", tools) as engine,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setenv("DOCKER_HOST", engine.url)
+            patch.setenv("LD_LIBRARY_PATH", str(tools))
+            patch.setenv("FAKE_NVML", str(machine))
+            machine.write_text(gpus_but())
+            try:
+                up = p2pool("dev", "up", "--dir", str(directory), "--json")
+                assert up.returncode == 0, up.stderr
+                yield Place(Acting.on(directory).pool, engine, machine)
+            finally:
+                p2pool("dev", "down", "--dir", str(directory))
 
 
 def chain_as(place: Place, key: str) -> tuple[PoolContracts, KeyWriter]:
