@@ -8,15 +8,15 @@ Times are only what was waited for at most: how long something took exactly is t
 from collections.abc import Callable
 
 from p2pool.core import inputs
-from p2pool.model import limits
 from p2pool.model.access.requests import Action
 from p2pool.model.ids import Address, NodeId, StoreId, TaskId
 from p2pool.model.ports.store import TABLES
 from p2pool.model.ports.view import NodeView
 from p2pool.model.states import AllocationState, Membership
 from p2pool.model.tasks.spec import TaskSpec
+from tests.scenarios.harness.commands import Commands
 from tests.scenarios.harness.options import names, options
-from tests.scenarios.harness.transcript import BadTranscript, Command
+from tests.scenarios.harness.transcript import BadTranscript
 from tests.sim.harness.pool import ENDLESS, Pool
 from tests.sim.invariants.checks import Checks
 from tests.sim.world.machine import Machine
@@ -33,28 +33,16 @@ def span_ms(text: str) -> int:
     raise BadTranscript(f"{text!r} is no span of time")
 
 
-class PoolWords:
+class PoolCommands(Commands):
     """What can be said of a pool."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.pool: Pool | None = None
         self.named: dict[str, int] = {}
         self.tasks: dict[str, TaskId] = {}
-        self.limits: dict[str, int] = {}
         self.wiped = 0
         self.by: str | None = None
-
-    def table(self) -> dict[str, Command]:
-        return {
-            name.removeprefix("do_").replace("_", "-"): getattr(self, name)
-            for name in dir(self)
-            if name.startswith("do_")
-        }
-
-    def close(self) -> None:
-        """Put limits back."""
-        for name, value in self.limits.items():
-            setattr(limits, name, value)
 
     # --- who is who -----------------------------------------------------------------------------
 
@@ -127,12 +115,6 @@ class PoolWords:
         )
         everybody = len(context.heartbeats.newest) >= len(self.world.members)
         return voters == wanted and everybody and self.world.now_ms >= int(calm or 0)
-
-    def do_limit(self, given: list[str]) -> list[str]:
-        """`limit DEAD_AFTER_MS 60000`: a bound of `model/limits.py`, for this transcript."""
-        self.limits.setdefault(given[0], getattr(limits, given[0]))
-        setattr(limits, given[0], int(given[1]))
-        return []
 
     # --- what happens to it ---------------------------------------------------------------------
 

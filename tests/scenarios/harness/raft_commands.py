@@ -12,30 +12,26 @@ from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.progress import ProgressState
 from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import Ready
-from p2pool.model import limits
 from p2pool.model.log.raft import Configuration, EntryKind, Voter
 from p2pool.model.messages.registry import Message
 from p2pool.model.timing import TIMINGS, Now, Profile
 from tests.scenarios.harness import notation
+from tests.scenarios.harness.commands import Commands
 from tests.scenarios.harness.options import names, options
 from tests.scenarios.harness.raft_stage import WALL_MS, Stage
 from tests.scenarios.harness.transcript import BadTranscript, Command
 
 
-class RaftWords:
+class RaftCommands(Commands):
     """What can be said of a committee."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.stage = Stage()
-        self.limits: dict[str, int] = {}
 
     def table(self) -> dict[str, Command]:
-        found = {
-            name.removeprefix("do_").replace("_", "-"): getattr(self, name)
-            for name in dir(self)
-            if name.startswith("do_")
-        }
-        return {name: self._telling(command) for name, command in found.items()}
+        """Each tells first what happened on the stage by itself."""
+        return {name: self._telling(command) for name, command in super().table().items()}
 
     def _telling(self, command: Command) -> Command:
         def run(given: list[str]) -> list[str]:
@@ -43,11 +39,6 @@ class RaftWords:
             return [*self.stage.take_told(), *told]
 
         return run
-
-    def close(self) -> None:
-        """Put limits back."""
-        for name, value in self.limits.items():
-            setattr(limits, name, value)
 
     # --- the stage ------------------------------------------------------------------------------
 
@@ -87,12 +78,6 @@ class RaftWords:
     def do_clock(self, given: list[str]) -> list[str]:
         """`clock a -5000`: its wall clock is off by so many milliseconds."""
         self.stage.actor(given[0]).wall_off_ms = int(given[1])
-        return []
-
-    def do_limit(self, given: list[str]) -> list[str]:
-        """`limit NAME 3`: a bound of `model/limits.py`, for this transcript."""
-        self.limits.setdefault(given[0], getattr(limits, given[0]))
-        setattr(limits, given[0], int(given[1]))
         return []
 
     def do_crash(self, given: list[str]) -> list[str]:
