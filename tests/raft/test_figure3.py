@@ -4,7 +4,6 @@ The checkers (`tests.raft.harness.checks`) look from outside at everything that 
 applied. Each property has runs of its own, and a planted fault that must be told under its name.
 """
 
-from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -23,8 +22,6 @@ from tests.raft.harness.scenario import simulate
 
 RUNS = 4
 PLANTED_RUNS_MAX = 80
-
-Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def hold(first: int) -> None:

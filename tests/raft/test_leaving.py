@@ -1,19 +1,12 @@
 """Who is removed from the committee learns of it, and who is promoted unawares can vote."""
 
 from p2pool.codec.digests import configuration_hash
-from p2pool.core.raft.raft import Raft
 from p2pool.model.log.raft import Configuration
 from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Profile
 from tests.raft.harness.cluster import LOG_ID, Cluster
-from tests.raft.test_leading import led
-
-
-def raft_of(cluster: Cluster, i: int) -> Raft:
-    found = cluster.rafts[i]
-    assert found is not None
-    return found
+from tests.raft.harness.elected import led, raft_of
 
 
 def without(cluster: Cluster, *gone: int) -> Configuration:

@@ -4,12 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.core.raft.quorum import VoteResult, committed, tally
-from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.log.raft import Configuration, Voter
-
-
-def voter(i: int) -> Voter:
-    return Voter(NodeId(bytes([i]) * 20), PeerKey(bytes([i]) * 32), StoreId(bytes([i]) * 16))
+from p2pool.model.ids import StoreId
+from p2pool.model.log.raft import Configuration
+from tests.raft.harness.cluster import voter
 
 
 def committee(voters: int, learners: int = 0) -> Configuration:
