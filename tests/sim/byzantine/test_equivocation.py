@@ -15,7 +15,7 @@ from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Message
 from p2pool.proofs.certificates import equivocation, votes_for
 from p2pool.wire.enclosed import open_one
-from tests.sim.committee.test_certificates import chain, formed, known, led
+from tests.sim.harness.certificates import chain, formed, known, led
 from tests.sim.harness.pool import Pool
 from tests.sim.world.machine import Machine
 from tests.sim.world.world import POOL

@@ -11,15 +11,13 @@ from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import ReportAnswered
 from p2pool.wire.verification import verify_leader
-from tests.sim.committee.test_certificates import formed, known, pool
+from tests.sim.harness.certificates import formed, known
 from tests.sim.harness.lost_majority import SETTLE_MS, Recovering
 from tests.sim.harness.pool import Pool
 from tests.sim.invariants.checks import Checks
 from tests.sim.world.machine import Machine
 from tests.sim.world.violation import Violation
 from tests.sim.world.world import POOL, World
-
-__all__ = ["pool"]
 
 
 def answers_to(pool: Pool, asker: Machine, asked: Machine) -> list[CertificatesAnswered]:

@@ -9,7 +9,6 @@ from p2pool.core.fsm.committee_chain import complete
 from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, TaskId, Token
-from p2pool.model.log.certificates import CommitteeChain, LeaderCertificate
 from p2pool.model.messages.certificates import CertificateSigned
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Order, OrderAnswered, Stop
@@ -17,32 +16,10 @@ from p2pool.model.states import RaftRole
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.proofs.certificates import check_fresh, leader_certificate, link_signers
 from p2pool.wire.enclosed import open_one
-from tests.sim.harness.pool import ENDLESS, FORMED_MS, Pool
-from tests.sim.invariants.checks import Checks
+from tests.sim.harness.certificates import chain, formed, known, led
+from tests.sim.harness.pool import ENDLESS, Pool
 from tests.sim.world.machine import Machine
-from tests.sim.world.world import POOL, World
-
-
-def formed(size: int, wait_ms: int = FORMED_MS) -> Pool:
-    """A pool of some nodes that had time to form."""
-    world = World(7, size)
-    made = Pool(7, world, Checks(world), world.rng)
-    for number in range(size):
-        world.start(number)
-    world.run(wait_ms)
-    return made
-
-
-def led(pool: Pool) -> bool:
-    return any(m.node and m.node.context.pool_log.leads for m in pool.world.machines)
-
-
-def known(pool: Pool, number: int) -> LeaderCertificate | None:
-    return pool.node(number).context.leader_certificates.known
-
-
-def chain(pool: Pool) -> CommitteeChain:
-    return pool.node(pool.leader().number).context.pool_log.chain
+from tests.sim.world.world import POOL
 
 
 def check_chain(pool: Pool) -> int:
@@ -105,12 +82,6 @@ def test_the_next_leader_is_certified_at_once(pool: Pool) -> None:
     pool.until(certified)
     assert pool.world.now_ms - began_ms <= 2_000
     assert {c.leader.node_id for n in rest if (c := known(pool, n))} == {leader.node_id}
-
-
-@pytest.fixture
-def pool() -> Pool:
-    """Three voters."""
-    return formed(3)
 
 
 # --- who is obeyed --------------------------------------------------------------------------------

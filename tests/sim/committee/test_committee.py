@@ -7,56 +7,14 @@ from p2pool.model.access.requests import Action
 from p2pool.model.ids import TaskId
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.states import Intent, RaftRole
-from tests.sim.harness.pool import FORMED_MS, Pool, brief
-from tests.sim.invariants.checks import Checks
-from tests.sim.world.machine import ChainView, Machine
-from tests.sim.world.world import World
-
-
-def formed(size: int, committee: int = 3, seed: int = 7) -> Pool:
-    """A pool whose committee is as large as it is to be."""
-    world = World(seed, size)
-    world.committee = committee
-    pool = Pool(seed, world, Checks(world), world.rng)
-    for number in range(size):
-        world.start(number)
-    pool.until(lambda: len(voters(pool)) == min(size, committee))
-    world.run(FORMED_MS)
-    return pool
-
-
-def leaders(pool: Pool) -> list[Machine]:
-    return [m for m in pool.world.machines if m.node and m.node.context.pool_log.leads]
-
-
-def voters(pool: Pool) -> list[int]:
-    """Numbers of the voters, as whoever leads has them."""
-    found = leaders(pool)
-    if not found:
-        return []
-    assert found[0].node is not None
-    names = [v.node_id for v in found[0].node.context.pool_log.configuration.voters]
-    return sorted(m.number for m in pool.world.machines if m.node_id in names)
-
-
-def leading(pool: Pool) -> int | None:
-    """The number of the one that leads, if there is exactly one."""
-    found = leaders(pool)
-    return found[0].number if len(found) == 1 else None
-
-
-def works(pool: Pool, at: int) -> None:
-    """A submission at a node is accepted."""
-    assert isinstance(pool.reply(pool.submit(at, brief())), Accepted)
+from tests.sim.harness.committee import formed, leading, problems, voters, works
+from tests.sim.harness.pool import Pool
+from tests.sim.world.machine import ChainView
 
 
 def stuck(pool: Pool, number: int) -> None:
     """A machine's endpoints answer, and stand still from now on."""
     pool.world.machines[number].chain = ChainView(stuck_ms=pool.world.now_ms)
-
-
-def problems(pool: Pool, number: int) -> str:
-    return " ".join(pool.node(number).view(pool.world.now(pool.world.machines[number])).problems)
 
 
 # --- who goes -------------------------------------------------------------------------------------

@@ -63,13 +63,20 @@ class Pool(Story):
         return self.world.replies[request_id]
 
 
-def formed(size: int = 3, seed: int = 7) -> Pool:
-    """A pool that has formed, with a committee of three."""
+def started(size: int, seed: int = 7, committee: int = 3) -> Pool:
+    """A pool whose nodes have just started."""
     world = World(seed, size)
+    world.committee = committee
     made = Pool(seed, world, Checks(world), world.rng)
     for number in range(size):
         world.start(number)
-    world.run(FORMED_MS)
+    return made
+
+
+def formed(size: int = 3, seed: int = 7) -> Pool:
+    """A pool that has formed, with a committee of three."""
+    made = started(size, seed)
+    made.world.run(FORMED_MS)
     node = made.leader().node
     assert node is not None
     assert len(node.context.pool_log.configuration.voters) == 3

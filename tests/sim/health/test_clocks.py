@@ -1,7 +1,7 @@
 """Clocks that are wrong: whose it is, what it may not do any more, and what goes on anyhow."""
 
 from p2pool.model import limits
-from tests.sim.committee.test_committee import formed, leading, problems, voters, works
+from tests.sim.harness.committee import formed, leading, problems, voters, works
 
 JUMP_MS = 120_000
 

@@ -8,21 +8,16 @@ from p2pool.model.ids import NodeId
 from p2pool.model.messages.queries import ProbeAnswered, SuspicionReported
 from p2pool.model.states import Reachability
 from p2pool.model.tasks.spec import TaskSpec
-from tests.sim.committee.test_committee import leading, problems
-from tests.sim.harness.pool import ENDLESS, FORMED_MS, Pool
-from tests.sim.invariants.checks import Checks
+from tests.sim.harness.committee import leading, problems
+from tests.sim.harness.pool import ENDLESS, FORMED_MS, Pool, started
 from tests.sim.studies.false_positives import SLOW, measure
 from tests.sim.world.machine import Machine, Slowness
-from tests.sim.world.world import World
 
 
 def formed(size: int, seed: int = 5) -> Pool:
     """A pool with a committee of three."""
-    world = World(seed, size)
-    pool = Pool(seed, world, Checks(world), world.rng)
-    for number in range(size):
-        world.start(number)
-    world.run(FORMED_MS + 2 * limits.JUDGEMENT_GRACE_MS)
+    pool = started(size, seed)
+    pool.world.run(FORMED_MS + 2 * limits.JUDGEMENT_GRACE_MS)
     return pool
 
 

@@ -17,7 +17,6 @@ from tests.sim.world.machine import Machine, Slowness
 from tests.sim.world.world import World
 
 SLOW = Slowness(step_ms=250, stall_ms=5_000, every_ms=30_000)
-DAY_MS = 24 * 3_600_000
 
 
 @attrs.define
