@@ -11,11 +11,9 @@ from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, NotFound, TransactionFailed, WrongChain
 from p2pool.model.ids import Address
 from tests.chain.endpoints import dripping, endpoint, proxy
-from tests.cli.test_pool_chain import FOUNDER, Shell, shell, write_config
+from tests.cli.shell import FOUNDER, Shell, write_config
 
 pytestmark = pytest.mark.chain
-
-__all__ = ["shell"]
 
 CREATE = ("create", "--name", "x")
 START = ("start", "0", "--founder", FOUNDER)

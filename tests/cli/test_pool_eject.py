@@ -12,7 +12,7 @@ from p2pool.cli import main
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.model.errors import NotAllowed, NotFound
 from tests.chain.conftest import World
-from tests.cli.test_pool_chain import PASSPHRASE, write_config, write_key
+from tests.cli.shell import PASSPHRASE, write_config, write_key
 
 pytestmark = pytest.mark.chain
 

@@ -17,7 +17,7 @@ from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.errors import Conflict, NotAllowed, NotFound
 from p2pool.model.states import PoolStatus
 from tests.chain.conftest import World
-from tests.cli.test_pool_chain import PASSPHRASE, write_config, write_key
+from tests.cli.shell import PASSPHRASE, write_config, write_key
 
 pytestmark = pytest.mark.chain
 
