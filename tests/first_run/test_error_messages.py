@@ -15,8 +15,8 @@ from p2pool.dev.processes import spawn, wait_line
 from p2pool.drivers import failures
 from p2pool.drivers.config.schema import NetworkConfig, write_config
 from p2pool.model.errors import DiskFull, Malformed, Misconfigured, P2poolError, Unavailable
+from tests.first_run.harness.configuration import config_of
 from tests.first_run.harness.strangers import Stranger
-from tests.first_run.test_threads import config_of
 
 OK, FAILED, REFUSED, UNAVAILABLE, MISCONFIGURED = 0, 1, 3, 5, 6
 NO_ENGINE = {"DOCKER_HOST": "unix:///no/such/socket"}

@@ -10,8 +10,8 @@ import pytest
 
 from p2pool.dev import places
 from p2pool.drivers.config.schema import write_config
+from tests.first_run.harness.configuration import config_of
 from tests.first_run.harness.strangers import DEADLINE_S, Completed, Stranger, latin1
-from tests.first_run.test_threads import config_of
 
 UNAVAILABLE, MISCONFIGURED = 5, 6
 NOBODY, UNKNOWN = 65534, 54321

@@ -16,19 +16,7 @@ from p2pool.drivers.net.transport.frames import (
 from p2pool.model.errors import Malformed, Misconfigured
 from p2pool.model.ids import PeerKey
 from p2pool.model.limits import STREAM_FRAME_MAX_BYTES
-
-
-class Pieces:
-    """A stream that gives these pieces, then its end."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        """`pieces` in order."""
-        self._pieces = list(pieces)
-
-    async def read(self, n: int) -> bytes:
-        """The next piece."""
-        await trio.lowlevel.checkpoint()
-        return self._pieces.pop(0) if self._pieces else b""
+from tests.net.harness.pieces import Pieces
 
 
 async def read_all(pieces: list[bytes]) -> list[bytes]:

@@ -12,7 +12,7 @@ from p2pool.model.ids import PeerKey
 from p2pool.model.messages.queries import StateAnswered
 from p2pool.model.ports.store import ResetLog
 from p2pool.model.timing import Now
-from tests.core.log.test_timing import POOL, ROOT, founded, setting
+from tests.core.log.founded_log import POOL, ROOT, founded, setting
 from tests.raft.harness.cluster import voter
 
 GIVER = PeerKey(b"g" * 32)

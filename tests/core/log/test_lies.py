@@ -20,7 +20,7 @@ from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
 from p2pool.model.ports.store import SaveSnapshot
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.model.timing import Now
-from tests.core.log.test_timing import POOL, ROOT, founded, setting
+from tests.core.log.founded_log import POOL, ROOT, founded, setting
 from tests.raft.harness.cluster import voter
 
 LIAR, HONEST = PeerKey(b"l" * 32), PeerKey(b"h" * 32)

@@ -76,10 +76,6 @@ class Node:
             with trio.move_on_after(0.05):
                 await self._told.wait()
 
-    async def wait_event(self, event: NetEvent) -> None:
-        """Until exactly this was told."""
-        await self.wait(lambda: event in self.seen)
-
     def frames(self, channel: Channel, sender: "Node") -> list[bytes]:
         """Frames of a channel from one node, in order."""
         return [
