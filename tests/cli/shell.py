@@ -1,6 +1,8 @@
-"""Commands of `p2pool pool` by a funded account, on the test's chain."""
+"""The command line as tests call it: in a process, or on the test's chain by a funded account."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +94,11 @@ def write_config(path: Path, world: World, url: str, pool: int | None = None) ->
 async def new_pool(shell: Shell, *words: str) -> int:
     """A pool that is pending."""
     return int((await shell.done("create", "--name", "mine", *words))["pool_id"])
+
+
+def run(*args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    """The command in a process of its own."""
+    code = "from p2pool.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *args], input=stdin, capture_output=True, text=True
+    )

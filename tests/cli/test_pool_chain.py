@@ -35,7 +35,7 @@ from tests.cli.shell import (
     write_config,
     write_key,
 )
-from tests.cli.test_main import run as run_process
+from tests.cli.shell import run as run_process
 
 pytestmark = pytest.mark.chain
 
