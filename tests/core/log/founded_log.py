@@ -21,11 +21,11 @@ ROOT = RootRecord(1, ME.node_id, ME.peer_key, ME.store_id)
 
 def founded() -> PoolLog:
     """The only voter of a log, which leads."""
-    ledger = PoolLog(ME, POOL, Random(1))
-    ledger.follow_root(ROOT, Now(0, 0))
-    ledger.tick(Now(10_000, 10_000))
-    assert ledger.leads
-    return ledger
+    pool_log = PoolLog(ME, POOL, Random(1))
+    pool_log.follow_root(ROOT, Now(0, 0))
+    pool_log.tick(Now(10_000, 10_000))
+    assert pool_log.leads
+    return pool_log
 
 
 def setting(value: str) -> tuple[int, bytes]:

@@ -28,20 +28,20 @@ LIAR, HONEST = PeerKey(b"l" * 32), PeerKey(b"h" * 32)
 
 def whole() -> bytes:
     """A snapshot of a log that is long enough to have one."""
-    ledger = founded()
+    pool_log = founded()
     for _ in range(limits.SNAPSHOT_AFTER_ENTRIES + 1):
-        ledger.propose(*setting("wan"), Now(12_000, 12_000))
-    assert ledger.raft is not None
-    snapshot = ledger.raft.state.snapshot
+        pool_log.propose(*setting("wan"), Now(12_000, 12_000))
+    assert pool_log.raft is not None
+    snapshot = pool_log.raft.state.snapshot
     assert snapshot is not None
     return snapshot
 
 
 def follower() -> tuple[FollowerReplica, Ask]:
     """One that is behind, and has asked the liar."""
-    ledger = PoolLog(voter(2), POOL, Random(3))
-    ledger.follow_root(ROOT, Now(0, 0))
-    replica = FollowerReplica.of(ledger)
+    pool_log = PoolLog(voter(2), POOL, Random(3))
+    pool_log.follow_root(ROOT, Now(0, 0))
+    replica = FollowerReplica.of(pool_log)
     replica.want(10_000, LIAR, 1, Now(0, 0))
     ask = replica.ask(1, (LIAR, HONEST), 1, Now(1, 1))
     assert ask is not None
@@ -107,16 +107,16 @@ def test_a_state_that_is_none_is_left_and_another_peer_asked(lie: object) -> Non
     assert callable(lie)
     good = whole()
     replica, ask = follower()
-    ledger = replica.log
-    ledger.take_persist()
+    pool_log = replica.log
+    pool_log.take_persist()
     tell(replica, ask, encode_struct(lie(decode_snapshot(good))), Now(2, 2))
-    assert [o for o in ledger.take_persist() if isinstance(o, SaveSnapshot)] == []
-    assert ledger.commit_index == 0
+    assert [o for o in pool_log.take_persist() if isinstance(o, SaveSnapshot)] == []
+    assert pool_log.commit_index == 0
     again = replica.ask(3, (LIAR, HONEST), 1, Now(60_000, 60_000))
     assert again is not None
     assert again.peer_key == HONEST
     tell(replica, again, good, Now(60_001, 60_001))
-    assert ledger.commit_index == decode_snapshot(good).index
+    assert pool_log.commit_index == decode_snapshot(good).index
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -125,15 +125,15 @@ def test_a_leaders_snapshot_is_looked_into_before_it_is_kept(lie: object) -> Non
     the next leader's is taken."""
     assert callable(lie)
     good = decode_snapshot(whole())
-    ledger = PoolLog(voter(2), POOL, Random(3))
-    ledger.follow_root(ROOT, Now(0, 0))
-    before = ledger.state
-    ledger.take_persist()
+    pool_log = PoolLog(voter(2), POOL, Random(3))
+    pool_log.follow_root(ROOT, Now(0, 0))
+    before = pool_log.state
+    pool_log.take_persist()
 
     def sends(leader: int, data: bytes, at_ms: int) -> list[int]:
-        assert ledger.log_id is not None
+        assert pool_log.log_id is not None
         sent = SnapshotSent(
-            ledger.log_id,
+            pool_log.log_id,
             leader,
             voter(leader),
             voter(2),
@@ -143,16 +143,16 @@ def test_a_leaders_snapshot_is_looked_into_before_it_is_kept(lie: object) -> Non
             len(data),
             data,
         )
-        ledger.receive(sent, sent.leader.peer_key, Now(at_ms, at_ms))
-        answers, ledger.send = [m for _, m in ledger.send], []
+        pool_log.receive(sent, sent.leader.peer_key, Now(at_ms, at_ms))
+        answers, pool_log.send = [m for _, m in pool_log.send], []
         return [a.received_bytes for a in answers if isinstance(a, SnapshotAnswered)]
 
     bad = encode_struct(lie(good))
     assert sends(3, bad, 10) == [0]
     assert sends(3, bad, 20) == []
-    assert ledger.refused == [voter(3).peer_key]
-    assert (ledger.state, ledger.commit_index) == (before, 0)
-    assert [o for o in ledger.take_persist() if isinstance(o, SaveSnapshot)] == []
+    assert pool_log.refused == [voter(3).peer_key]
+    assert (pool_log.state, pool_log.commit_index) == (before, 0)
+    assert [o for o in pool_log.take_persist() if isinstance(o, SaveSnapshot)] == []
     kept = encode_struct(good)
     assert sends(4, kept, 2_000) == [len(kept)]
-    assert ledger.commit_index == good.index
+    assert pool_log.commit_index == good.index

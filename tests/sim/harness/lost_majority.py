@@ -75,11 +75,9 @@ class Recovering(Pool):
 
     def led_in(self, epoch: int) -> bool:
         """Whether all that run follow one leader of an epoch, and hold its state."""
-        ledgers = [self.node(n).context.pool_log for n in self.alive()]
-        good = all(
-            pool_log.epoch == epoch and pool_log.previous_epoch is None for pool_log in ledgers
-        )
-        return good and any(pool_log.leads for pool_log in ledgers)
+        logs = [self.node(n).context.pool_log for n in self.alive()]
+        good = all(pool_log.epoch == epoch and pool_log.previous_epoch is None for pool_log in logs)
+        return good and any(pool_log.leads for pool_log in logs)
 
     def containers(self) -> dict[tuple[int, str, int], int]:
         """What runs, wherever its agent is: (machine, allocation, attempt) -> when it began."""

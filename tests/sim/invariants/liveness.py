@@ -41,13 +41,13 @@ def unsettled(world: World) -> str:
 def _lacks(world: World) -> Iterator[str]:
     machines = honest(world)
     nodes = [m.node for m in machines if m.node is not None]
-    ledgers = [n.context.pool_log for n in nodes]
-    leading = [pool_log for pool_log in ledgers if pool_log.leads]
+    logs = [n.context.pool_log for n in nodes]
+    leading = [pool_log for pool_log in logs if pool_log.leads]
     if len(nodes) != len(machines) or len(leading) != 1:
         yield f"{len(nodes)} nodes run, and {len(leading)} lead"
         return
     leader = leading[0]
-    indexes = [pool_log.applied_index for pool_log in ledgers]
+    indexes = [pool_log.applied_index for pool_log in logs]
     if any(index != leader.last_index for index in indexes):
         yield f"replicas are at {indexes}, and the log ends at {leader.last_index}"
         return
