@@ -9,12 +9,8 @@ import pytest
 from p2pool.dev.engine.engine import Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
-from p2pool.model.ids import Address, NodeId, PoolRef
-from p2pool.model.ports.runtime import RuntimeScope
+from tests.containers.harness.plans import OTHER, SCOPE
 from tests.containers.harness.private_engine import make_hook, private_engine
-
-SCOPE = RuntimeScope(PoolRef(31337, Address(b"\x11" * 20), 7), NodeId(b"\x22" * 20))
-OTHER = RuntimeScope(SCOPE.pool, NodeId(b"\x23" * 20))
 
 
 @pytest.fixture(scope="package")

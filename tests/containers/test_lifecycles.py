@@ -31,8 +31,8 @@ from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.states import AllocationState
 from p2pool.model.tasks.spec import RestartMode, RestartPolicy
-from tests.containers.conftest import SCOPE
 from tests.containers.harness.fault_proxy import Fault, FaultProxy, Kind
+from tests.containers.harness.plans import SCOPE
 from tests.containers.harness.worker_side import Disk, Side, running, short_limits, sweep, until
 from tests.core.worker.workbench import desired
 

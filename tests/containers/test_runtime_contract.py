@@ -11,8 +11,7 @@ from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import CannotStart, Conflict, NotFound
 from p2pool.model.ids import Digest
 from p2pool.model.ports.runtime import ContainerRuntime, ContainerState
-from tests.containers.conftest import SCOPE
-from tests.containers.harness.plans import FOREVER, chunks, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, SCOPE, chunks, lines, plan, run_to_end
 
 DEADLINE_S = 30
 

@@ -35,8 +35,7 @@ from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, PullProg
 from p2pool.model.ports.store import Put
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
-from tests.containers.conftest import SCOPE
-from tests.containers.harness.plans import FOREVER, MIB, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
 from tests.containers.harness.registry import running_registry
 from tests.first_run.harness.call_coverage import TABLE, missing
 from tests.first_run.harness.call_sites import find_sites

@@ -10,8 +10,7 @@ from p2pool.dev.engine.engine import Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.errors import RuntimeUnavailable
 from p2pool.model.ports.runtime import ContainerState
-from tests.containers.conftest import SCOPE
-from tests.containers.harness.plans import FOREVER, lines, plan
+from tests.containers.harness.plans import FOREVER, SCOPE, lines, plan
 from tests.containers.harness.private_engine import private_engine
 
 pytestmark = pytest.mark.docker

@@ -15,9 +15,8 @@ from p2pool.model.errors import RuntimeUnavailable
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import ContainerState
 from p2pool.model.states import AllocationState
-from tests.containers.conftest import SCOPE
 from tests.containers.harness.fault_proxy import Fault, FaultProxy, Kind
-from tests.containers.harness.plans import FOREVER, plan
+from tests.containers.harness.plans import FOREVER, SCOPE, plan
 from tests.containers.harness.worker_side import Disk, Side, running, short_limits, sweep, until
 from tests.core.worker.workbench import desired
 

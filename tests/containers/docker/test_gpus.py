@@ -11,8 +11,7 @@ from p2pool.dev.engine.engine import Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import GpuPath, Settings
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
-from tests.containers.conftest import OTHER, SCOPE
-from tests.containers.harness.plans import FOREVER, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, OTHER, SCOPE, lines, plan, run_to_end
 
 pytestmark = pytest.mark.docker
 

@@ -14,8 +14,7 @@ from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import CannotStart
 from p2pool.model.ports.runtime import ContainerState
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
-from tests.containers.conftest import SCOPE
-from tests.containers.harness.plans import FOREVER, MIB, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
 
 pytestmark = pytest.mark.docker
 

@@ -16,8 +16,7 @@ from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import DiskFull, Misconfigured, RuntimeUnavailable
 from p2pool.model.tasks.spec import Resources
-from tests.containers.conftest import SCOPE
-from tests.containers.harness.plans import FOREVER, MIB, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
 from tests.containers.harness.registry import Registry, running_registry
 
 pytestmark = pytest.mark.docker

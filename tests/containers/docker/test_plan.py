@@ -10,8 +10,7 @@ from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, 
 from p2pool.drivers.containers.settings import GpuPath
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
-from tests.containers.conftest import SCOPE
-from tests.containers.harness.plans import MIB, plan
+from tests.containers.harness.plans import MIB, SCOPE, plan
 
 INFO: dict[str, Any] = {
     "Driver": "overlay2",

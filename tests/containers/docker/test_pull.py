@@ -28,8 +28,7 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ports.runtime import PullProgress
 from p2pool.model.tasks.spec import PullPolicy
-from tests.containers.conftest import SCOPE
-from tests.containers.harness.plans import plan, run_to_end
+from tests.containers.harness.plans import SCOPE, plan, run_to_end
 from tests.containers.harness.registry import (
     PASSWORD,
     USER,

@@ -19,8 +19,7 @@ from p2pool.model.errors import (
     RuntimeUnavailable,
 )
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, Resources
-from tests.containers.conftest import OTHER, SCOPE
-from tests.containers.harness.plans import FOREVER, MIB, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, MIB, OTHER, SCOPE, lines, plan, run_to_end
 
 pytestmark = pytest.mark.docker
 

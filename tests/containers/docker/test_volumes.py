@@ -17,8 +17,7 @@ from p2pool.model.ids import AllocationId, TaskId
 from p2pool.model.ports.runtime import RunningCopy
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
-from tests.containers.conftest import SCOPE
-from tests.containers.harness.plans import FOREVER, MIB, TASK, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, MIB, SCOPE, TASK, lines, plan, run_to_end
 
 pytestmark = pytest.mark.docker
 

@@ -5,9 +5,14 @@ from typing import Any
 import attrs
 
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE
-from p2pool.model.ids import AllocationId, Digest, TaskId, Token
+from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PoolRef, TaskId, Token
 from p2pool.model.messages.task_streams import LogChunk
-from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, ContainerStatus
+from p2pool.model.ports.runtime import (
+    ContainerPlan,
+    ContainerRuntime,
+    ContainerStatus,
+    RuntimeScope,
+)
 from p2pool.model.tasks.spec import Resources, TaskSpec
 
 TASK = TaskId(b"\x33" * 16)
@@ -59,3 +64,9 @@ async def chunks(runtime: ContainerRuntime, of: ContainerPlan, **options: Any) -
     """Log lines as they are."""
     batches = runtime.logs(of.allocation, of.attempt, **options)
     return [chunk async for batch in batches for chunk in batch]
+
+
+SCOPE = RuntimeScope(PoolRef(31337, Address(b"\x11" * 20), 7), NodeId(b"\x22" * 20))
+
+
+OTHER = RuntimeScope(SCOPE.pool, NodeId(b"\x23" * 20))

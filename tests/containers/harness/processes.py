@@ -1,37 +1,19 @@
-"""What the tests of the process runtime share: plans, waits, and looks at real processes."""
+"""What the tests of the process runtime share: waits, and looks at real processes."""
 
 from pathlib import Path
 
-import attrs
 import trio
 
 from p2pool.drivers.containers.process import procfs
-from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PoolRef, TaskId, Token
+from p2pool.model.ids import AllocationId
 from p2pool.model.ports.runtime import (
-    ContainerPlan,
     ContainerRuntime,
     ContainerStatus,
-    RuntimeScope,
 )
-from p2pool.model.tasks.spec import TaskSpec
+from tests.containers.harness.plans import TASK
 
-POOL = PoolRef(31337, Address(b"\x11" * 20), 7)
-SCOPE = RuntimeScope(POOL, NodeId(b"\x22" * 20))
-ALLOCATION = AllocationId(TaskId(b"\x33" * 16), 0)
-FOREVER = "while :; do sleep 1; done"
+ALLOCATION = AllocationId(TASK, 0)
 WAIT_S = 30
-
-
-def plan(script: str, *, replica: int = 0, attempt: int = 1, **of_spec: object) -> ContainerPlan:
-    """A plan of a shell script."""
-    spec = TaskSpec(name="t", image="busybox", command=("sh", "-c", script))
-    return ContainerPlan(
-        allocation=attrs.evolve(ALLOCATION, replica=replica),
-        attempt=attempt,
-        token=Token(1, 2, 3),
-        spec=attrs.evolve(spec, **of_spec),  # type: ignore[arg-type]
-        spec_hash=Digest(b"\x44" * 32),
-    )
 
 
 async def wait_ended(runtime: ContainerRuntime, replica: int = 0) -> ContainerStatus:

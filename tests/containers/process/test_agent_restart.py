@@ -18,14 +18,13 @@ from p2pool.model.ports.runtime import (
     ContainerState,
     ContainerStatus,
 )
+from tests.containers.harness.plans import FOREVER, plan
 from tests.containers.harness.processes import (
     ALLOCATION,
-    FOREVER,
     WAIT_S,
     files_of,
     lines,
     lives,
-    plan,
     read_pids,
     wait_ended,
     wait_gone,
@@ -34,7 +33,7 @@ from tests.containers.harness.processes import (
 STARTER = """
 import sys, trio
 from pathlib import Path
-from tests.containers.harness.processes import SCOPE, plan
+from tests.containers.harness.plans import SCOPE, plan
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 async def main():
     await ProcessRuntime(SCOPE, Path(sys.argv[1])).start(plan(sys.argv[2]))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from p2pool.drivers.containers.line_files import LineFiles
 from p2pool.drivers.containers.process.line_reader import LineReader
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
-from tests.containers.harness.processes import ALLOCATION, lines, plan, wait_ended
+from tests.containers.harness.plans import plan
+from tests.containers.harness.processes import ALLOCATION, lines, wait_ended
 
 LINE_MAX = 16
 

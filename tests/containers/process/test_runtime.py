@@ -27,16 +27,13 @@ from p2pool.model.ports.runtime import (
     ContainerStatus,
 )
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, Resources
+from tests.containers.harness.plans import FOREVER, SCOPE, plan
 from tests.containers.harness.processes import (
     ALLOCATION,
-    FOREVER,
-    POOL,
-    SCOPE,
     WAIT_S,
     files_of,
     lines,
     lives,
-    plan,
     read_pids,
     wait_ended,
     wait_gone,
@@ -189,8 +186,8 @@ async def test_scopes_never_meet(runtime: ProcessRuntime, tmp_path: Path) -> Non
     await runtime.start(plan(FOREVER))
     for scope in (
         attrs.evolve(SCOPE, node_id=NodeId(b"\x23" * 20)),
-        attrs.evolve(SCOPE, pool=attrs.evolve(POOL, pool_id=8)),
-        attrs.evolve(SCOPE, pool=attrs.evolve(POOL, contract=Address(b"\x12" * 20))),
+        attrs.evolve(SCOPE, pool=attrs.evolve(SCOPE.pool, pool_id=8)),
+        attrs.evolve(SCOPE, pool=attrs.evolve(SCOPE.pool, contract=Address(b"\x12" * 20))),
     ):
         other = ProcessRuntime(scope, tmp_path)
         assert await other.list() == ()
@@ -201,7 +198,7 @@ async def test_scopes_never_meet(runtime: ProcessRuntime, tmp_path: Path) -> Non
 
 async def test_other_chains_are_refused(tmp_path: Path) -> None:
     """Where work is paid for, nothing runs without isolation."""
-    scope = attrs.evolve(SCOPE, pool=attrs.evolve(POOL, chain_id=1))
+    scope = attrs.evolve(SCOPE, pool=attrs.evolve(SCOPE.pool, chain_id=1))
     other = ProcessRuntime(scope, tmp_path)
     with pytest.raises(Misconfigured, match="development chains only"):
         await other.probe()
