@@ -343,3 +343,24 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     """A module opens with a docstring, unless it is an empty package marker."""
     tree = _tree(path.read_text())
     assert not tree.body or ast.get_docstring(tree), f"{path}: no module docstring"
+
+
+TESTS = ROOT / "tests"
+LOOSE_MAX = 12
+
+
+def _folders_of_tests() -> list[Path]:
+    return sorted({path.parent for path in TESTS.rglob("*.py")})
+
+
+@pytest.mark.parametrize("folder", _folders_of_tests(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_folder_of_tests_is_seen_at_a_glance(folder: Path) -> None:
+    """At most twelve files lie loose in one, and what several of its tests share is no test."""
+    loose = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(loose) <= LOOSE_MAX, f"{folder}: give its files rooms"
+    for path in loose:
+        for name in _imports(ast.parse(path.read_text())):
+            tested = name.startswith("tests.") and ".test_" in name
+            assert not tested, (
+                f"{path} imports {name}: put what both need into a module beside them"
+            )

@@ -16,7 +16,7 @@ from p2pool.model.errors import ChainUnavailable
 from p2pool.model.timing import Now
 from tests.chain.conftest import World
 from tests.chain.endpoints import Proxy, endpoint, proxy
-from tests.chain.test_roster import ids, settle
+from tests.chain.rosters import ids, settle
 
 pytestmark = pytest.mark.chain
 
