@@ -82,7 +82,7 @@ class LogStreams:
     async def open(
         self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
     ) -> AsyncIterator[LogChunks]:
-        """Chunks in order, from wherever the copy runs; see `model.ports.Logs`."""
+        """Chunks in order, from wherever the copy runs; see `model.ports.agent.Logs`."""
         where, attempt = self._find(allocation)
         if where == self._node.context.me:
             self._judge(allocation, grant)

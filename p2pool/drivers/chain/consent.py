@@ -58,7 +58,7 @@ class ManagerSigner(Protocol):
     """Signs for the manager: a key file, or the members of a contract (ERC-1271).
 
     `invite_signer` only recovers the signer of a single key's invite; whether a contract accepts
-    an invite, only the chain can say (`Chain.invited_by`).
+    an invite, only the chain can say (`PoolContracts.invited_by`).
     """
 
     @property

@@ -73,7 +73,7 @@ class Joining:
         """Take the steps in order; ends once the node is in the pool.
 
         A waiting step is yielded once and looked at again every `poll_s`; an unreachable chain is a
-        wait too. Raises what `next_step` raises: `joining.drive_joining` goes on.
+        wait too. Raises what `next_step` raises: `join_driver.drive_joining` goes on.
         """
         said: JoinStep | None = None
         while True:

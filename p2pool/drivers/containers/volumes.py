@@ -6,7 +6,7 @@
 Only `data` is ever mounted. Only the agent's user can enter the directories above it, so no
 container can replace a part of its path with a link; `data` itself is open to every user of a
 container, since images run as users of their own. Everything below `data` is hostile: see
-`safetree`.
+`safe_tree`.
 
 A quota is measured, not enforced by the kernel: a copy that exceeds it between two looks has
 already written, and is stopped then. A tmpfs's size is the kernel's, and holds at once.
