@@ -227,7 +227,7 @@ def test_taken_ports(stranger: Stranger, cache: Path) -> None:
             [sys.executable, "-c", code, str(stranger.home / "chain"), str(port)],
             XDG_CACHE_HOME=str(cache), PYTHONPATH=str(Path(__file__).parents[2]),
         )  # fmt: skip
-        assert f"The development chain cannot listen at 127.0.0.1:{port}" in done.stdout, (
+        assert f"The development chain cannot listen on 127.0.0.1:{port}" in done.stdout, (
             done.stderr
         )
         assert f"sport = :{port}" in done.stdout
