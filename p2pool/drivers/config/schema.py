@@ -1,7 +1,7 @@
 """The agent's configuration: one TOML file, overridden by P2POOL_SECTION__KEY in the environment.
 
-Strict: an unknown key, a wrong type or an absurd number is refused, all problems of a file are told
-at once, each with its place and, for a misspelt key, the one that was probably meant.
+Strict: an unknown key, a wrong type or an absurd number is refused. All problems of a file are
+reported at once, each with its place and, for a misspelt key, the key that was probably meant.
 Secrets are not configuration: keys and passphrases have files of their own (`drivers.keys`).
 """
 
@@ -82,7 +82,7 @@ class PoolConfig:
 
 @attrs.frozen(kw_only=True)
 class NetworkConfig:
-    """`[network]`: multiaddrs to listen on, to start from, and to tell others (default: found)."""
+    """`[network]`: multiaddrs to listen on, to start from, and to announce (default: found)."""
 
     listen: tuple[str, ...] = attrs.field(default=("/ip4/0.0.0.0/tcp/4001",), validator=_some)
     bootstrap: tuple[str, ...] = ()
@@ -101,9 +101,9 @@ class ApiConfig:
 
 @attrs.frozen(kw_only=True)
 class ResourcesConfig:
-    """`[resources]`: the most that the agent offers; nothing said: all that the machine has.
+    """`[resources]`: caps on what the agent offers; without them, all that the machine has.
 
-    `gpus` caps their number; `gpu_uuids` names the ones to offer. With less than
+    `gpus` caps the number of GPUs; `gpu_uuids` names the ones to offer. With less than
     `disk_reserve_bytes` free for the data directory, the node takes no more tasks.
     """
 
@@ -123,14 +123,14 @@ class ResourcesConfig:
 
 @attrs.frozen(kw_only=True)
 class RuntimeConfig:
-    """`[runtime]`: what runs containers. `bind_directories` may be mounted read-only, nothing else
-    of the host may.
+    """`[runtime]`: how containers run. Tasks may mount `bind_directories` read-only, and no other
+    directory of the host.
 
-    `registries` are those that images may come from; none named: any. `gpus`: how containers get
-    them. `images_max_bytes`: images that the agent fetched and nothing uses go when they take
-    more. `disk_reserve_bytes` stay free on the engine's disk: no image is fetched into them.
-    `probe_image` is run once by checks; it needs nvidia-smi's C library where there are GPUs.
-    `ended_keep_s`: how long containers that ended are kept, for their log lines.
+    `registries`: where images may come from; empty: anywhere. `gpus`: how containers get GPUs.
+    `images_max_bytes`: when the images that the agent pulled take more, unused ones go.
+    `disk_reserve_bytes` stay free on the engine's disk: no image is pulled into them.
+    Checks run `probe_image` once; with GPUs it needs nvidia-smi's C library.
+    `ended_keep_s`: how long ended containers are kept, for their log lines.
     """
 
     kind: str = attrs.field(default="auto", validator=_one_of("auto", "docker", "process"))
@@ -153,8 +153,8 @@ class RuntimeConfig:
 
 @attrs.frozen(kw_only=True)
 class VolumesConfig:
-    """`[volumes]`: what of tasks' volumes is kept after they ended: those of so many tasks, and for
-    so long. A task may ask for less. Pool volumes stay until they are removed.
+    """`[volumes]`: which volumes of ended tasks are kept: those of how many tasks, and for how
+    long. A task may ask for less. Pool volumes stay until somebody removes them.
     """
 
     keep_tasks: int = attrs.field(default=20, validator=_between(0, 100_000))
@@ -182,7 +182,7 @@ class MetricsConfig:
 
 @attrs.frozen(kw_only=True)
 class AgentConfig:
-    """All of it. Only `[chain]` and `[pool]` have to be there."""
+    """The whole configuration. Only `[chain]` and `[pool]` are required."""
 
     chain: ChainConfig
     pool: PoolConfig
@@ -196,7 +196,7 @@ class AgentConfig:
 
     @property
     def pool_ref(self) -> PoolRef:
-        """Which pool: what data directory, envelopes and bindings are bound to."""
+        """The pool to which data directory, envelopes and bindings are bound."""
         return PoolRef(self.chain.id, self.chain.addresses.pool, self.pool.id)
 
 
@@ -215,17 +215,17 @@ def default_directory(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def load_config(path: Path, env: Mapping[str, str] | None = None) -> AgentConfig:
-    """Read a file and what the environment overrides (default: os.environ).
+    """Read a file, with the environment's overrides (default: os.environ).
 
-    Raises Misconfigured with every problem, one a line, each at its place (`chain.id`).
+    Raises Misconfigured with every problem, one per line, each at its place (`chain.id`).
     """
     return _structured(path, _tables(path), env)
 
 
 def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
-    """As `load_config`, for who has no pool yet: `[pool]` may be missing from the file.
+    """As `load_config`, before there is a pool: `[pool]` may be missing from the file.
 
-    With no file there either, the environment alone can say `P2POOL_CHAIN__ID` and the others.
+    Without a file, the environment alone can set `P2POOL_CHAIN__ID` and the others.
     """
     environ = os.environ if env is None else env
     alone = not path.exists() and any(name.startswith(f"{PREFIX}CHAIN__") for name in environ)
@@ -265,9 +265,9 @@ def _structured(path: Path, tables: dict[str, Any], env: Mapping[str, str] | Non
 
 
 def write_config(cfg: AgentConfig, path: Path) -> None:
-    """Write a file that `load_config` reads back as the same; replaces one that is there.
+    """Write a file that `load_config` reads back unchanged; replaces an existing one.
 
-    Defaults are written too, so that a later version's defaults change nothing.
+    Writes defaults too, so a later version's defaults change nothing.
     """
     aside = path.with_name(f".{path.name}.new")
     try:
