@@ -9,6 +9,7 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 
 from p2pool.codec.text.data_uri import BOOTSTRAP_KEY, ROOT_KEY
+from p2pool.core.fsm.requests import SETTINGS
 from p2pool.drivers.chain import contracts, roster
 from p2pool.model import limits
 from p2pool.model.messages.registry import TYPES
@@ -132,6 +133,14 @@ def test_variables_of_the_environment_are_told() -> None:
         for name in re.findall(r'"(P2POOL_[A-Z_]+[A-Z])"', source)
     }
     assert told == read
+
+
+def test_settings_are_explained_where_they_are_set() -> None:
+    """Every setting of the pool is in the help of the command that sets it."""
+    text = (pages.DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^## p2pool pool set$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    for name in SETTINGS:
+        assert re.search(rf"^ +{name} ", told, re.MULTILINE), name
 
 
 def test_a_new_field_would_be_told() -> None:

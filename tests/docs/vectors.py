@@ -128,10 +128,16 @@ def _account(account: Any) -> dict[str, str]:
     return {"private_key": f"h'{account.key.hex()}'", "address": account.address}
 
 
+def _number(item: tuple[str, Any]) -> int:
+    """So that the order in which modules are imported changes nothing."""
+    number: int = item[1]["type"]
+    return number
+
+
 def messages() -> Any:
     """Each message: its fields, its payload, and the envelope that the sample's peer key made."""
     found = []
-    for name, golden in _golden()["messages"].items():
+    for name, golden in sorted(_golden()["messages"].items(), key=_number):
         cls = TYPES[golden["type"]]
         payload = cbor2.loads(bytes.fromhex(golden["payload"]))
         found.append(
@@ -163,7 +169,7 @@ def entries() -> Any:
             "fields": fields(kinds[one["kind"]], cbor2.loads(bytes.fromhex(one["body"]))),
             "body": f"h'{one['body']}'",
         }
-        for name, one in golden["bodies"].items()
+        for name, one in sorted(golden["bodies"].items(), key=lambda item: int(item[1]["kind"]))
     ]
     records = [
         {
