@@ -143,6 +143,24 @@ def test_settings_are_explained_where_they_are_set() -> None:
         assert re.search(rf"^ +{name} ", told, re.MULTILINE), name
 
 
+def missing_from(text: str) -> list[str]:
+    """Paths and make targets that a page names and that are not there."""
+    root = pages.DOCS.parent
+    targets = re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE)
+    paths = re.findall(r"`((?:p2pool|tests)/[\w/.]+)`", text)
+    made = re.findall(r"`make ([a-z-]+)", text)
+    return [p for p in paths if not (root / p).exists()] + [t for t in made if t not in targets]
+
+
+def test_checklists_name_what_is_there() -> None:
+    """A file that moved, or a target that is gone, is noticed where newcomers are sent to it."""
+    text = (pages.DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert missing_from(text) == []
+    assert missing_from("`p2pool/model/gone.py`, `make peace`, `make docs`") == [
+        "p2pool/model/gone.py", "peace",
+    ]  # fmt: skip
+
+
 def test_a_new_field_would_be_told() -> None:
     """A field that came with a feature level shows it, wherever the level is said."""
     import attrs
