@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(subst ','\'',$(PYTHON))') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
-.PHONY: help setup setup-dev demo test check sim chaos lifecycles starts bench format abi clean
+.PHONY: help setup setup-dev demo test check docs sim chaos lifecycles starts bench format abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -55,6 +55,9 @@ bench: setup-dev ## benchmarks, beside their peers in the same run: ONLY=own|con
 format: setup-dev ## format the sources with ruff
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+docs: setup-dev ## write anew what of docs/ is made from the code: tables, references, vectors
+	$(PY) -m tests.docs
 
 abi: ## compile abi/src to abi/*.json (needs node and npm)
 	node abi/build.mjs
