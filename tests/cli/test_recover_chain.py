@@ -99,7 +99,7 @@ async def test_who_does_not_say_yes_writes_nothing(lost: Lost) -> None:
     """Asked, and the default is no; a program has to say --yes."""
     before = await lost.uri()
     result = await lost.shell(*lost.words)
-    assert (result.exit_code, "Write this record?" in result.stdout) == (1, True)
+    assert (result.exit_code, "Write this record to the chain?" in result.stdout) == (1, True)
     result = await lost.shell(*lost.words, "--json")
     assert (result.exit_code, "--yes" in result.stderr) == (errors.USAGE, True)
     assert await lost.uri() == before
