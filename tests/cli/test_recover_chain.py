@@ -123,6 +123,6 @@ async def test_misuse_is_refused_with_a_sentence(lost: Lost) -> None:
     pending = attrs.evolve(lost.root, epoch=2)
     await lost.shell.world.chain.update_uri(writer, lost.pool.pool_id, with_root(before, pending))
     error, _ = await lost.shell.refused(*lost.words, "--yes")
-    assert "Epoch 2 is on the chain already" in str(error)
+    assert "Epoch 2 is already on the chain" in str(error)
     done = await lost.shell.done(*lost.words, "--yes", "--no-wait", "--force")
     assert done["epoch"] == 3
