@@ -233,7 +233,7 @@ async def test_an_agent_that_does_not_answer_is_not_waited_for(
     monkeypatch.setattr(type(served.port), "ask", never)
     monkeypatch.setattr(limits, "REQUEST_DEADLINE_MS", 50)
     monkeypatch.setattr(context, "ASK_SLACK_S", 0.05)
-    with pytest.raises(Unavailable, match="carried out once"):
+    with pytest.raises(Unavailable, match="carries it out once"):
         await thread(lambda: served.client.send(signed(), patience_ms=0))
 
 

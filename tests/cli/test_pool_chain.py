@@ -149,7 +149,7 @@ async def test_a_root_that_nobody_can_read_is_replaced_with_a_warning(shell: She
     writer = KeyWriter(shell.world.chain.rpc, shell.account())
     await shell.world.chain.update_uri(writer, pool, f"{NEEDS};p2pool:root=1/nonsense")
     result = await shell("start", str(pool), "--founder", FOUNDER)
-    assert (result.exit_code, "it is replaced" in result.stderr) == (0, True), result.output
+    assert (result.exit_code, "Replaced a root record" in result.stderr) == (0, True), result.output
     uri = (await shell.world.chain.pool(pool)).data_uri
     assert (read_root(uri) is not None, requirements(uri)) == (True, NEEDS)
     await shell.world.chain.update_uri(writer, pool, "a:b=" + "x" * limits.DATA_URI_MAX_BYTES)

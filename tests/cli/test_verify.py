@@ -197,7 +197,7 @@ async def test_without_a_pool_it_says_what_is_missing(served: Served, tmp_path: 
 async def test_evidence_is_shown_written_and_checked(served: Served, tmp_path: Path) -> None:
     """By anybody, without an agent."""
     nothing = await run("pool", "evidence", "--agent", str(served.directory))
-    assert (nothing.exit_code, "Nothing was proven" in nothing.stderr) == (0, True)
+    assert (nothing.exit_code, "There is no proof" in nothing.stderr) == (0, True)
     file = tmp_path / "proof.json"
     none = await run("pool", "evidence", "--out", str(file), "--agent", str(served.directory))
     assert refused(none) == (NotFound, errors.NOT_FOUND)

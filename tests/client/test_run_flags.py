@@ -83,7 +83,7 @@ def test_a_pull_is_shown_by_the_tenth_where_there_is_no_terminal(
             shown.show(one)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
-    assert lines[5] == "pending: 0/1 run; image of copy 0 50% of 100 MiB"
+    assert lines[5] == "pending: 0/1 copies run; image of copy 0 50% of 100 MiB"
 
 
 def test_a_pull_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_readme_has_the_table_and_every_row_its_test() -> None:
+def test_the_documents_have_the_table_and_every_row_its_test() -> None:
     """What users read is what the code says, and what the code says is shown."""
-    assert markdown() in (ROOT / "README.md").read_text()
+    assert markdown() in (ROOT / "docs" / "containers.md").read_text()
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for ending in ENDINGS:
         assert f"def {ending.shown_by}(" in tests, ending.case

@@ -1,8 +1,9 @@
 """How a copy of a task can end, or survive: one row for each case.
 
 The rows are the promise to users; each names the test that proves it on a real engine, and
-`python -m p2pool.model.tasks.endings` prints them as the table in the README. "Placed anew" means
-another attempt, on any suitable node; the old one ends before the new one gets its GPUs.
+`python -m p2pool.model.tasks.endings` prints them as the table in `docs/containers.md`. "Placed
+anew" means another attempt, on any suitable node; the old one ends before the new one gets its
+GPUs.
 Source: docs/design/tasks.md, "Endings".
 """
 
@@ -175,7 +176,7 @@ COLUMNS = ("What happens", "State", "The copy", "The pool")
 
 
 def markdown() -> str:
-    """The table in the README's format."""
+    """The table as `docs/containers.md` has it."""
     rows = [COLUMNS, tuple("---" for _ in COLUMNS)]
     rows += [(e.case, e.state or "(goes on)", e.copy, e.pool) for e in ENDINGS]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
