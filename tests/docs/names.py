@@ -22,6 +22,7 @@ import attrs
 from p2pool.drivers.config.schema import ApiConfig
 from p2pool.model import limits
 from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE
+from tests.docs.markdown import Document
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "p2pool"
@@ -36,7 +37,6 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _PATH = re.compile(rf"((?:{'|'.join(TOPS)})/(?!\d)[\w./*-]*)(?::([A-Za-z_][\w.]*))?")
 _DOTTED = re.compile(r"([a-z_]+)((?:\.[A-Za-z_]\w*)+)")
-_LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]*)(?:#([^)\s]*))?\)")
 _TITLED = re.compile(r"\]\(([^)\s#]+\.md)\),\s+\"([^\"]+)\"")
 _CITED = re.compile(r"((?:\w+/)*\w+\.md)(?:, \"([^\"]+)\")?")
 _WORD = re.compile(r"[A-Z]\w*(?:\.\w+)*|[a-z]+(?:_[a-z0-9]+)+")
@@ -60,11 +60,6 @@ def headings(path: Path) -> list[str]:
     """The titles in a document, without what marks them up."""
     found = re.findall(r"^#+ +(.+?) *$", prose(path.read_text()), re.MULTILINE)
     return [title.replace("`", "") for title in found]
-
-
-def anchor(title: str) -> str:
-    """What a link to a heading ends with, as GitHub makes it."""
-    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 # --- what does not exist ------------------------------------------------------------------------
@@ -151,21 +146,19 @@ def unknown_words(text: str) -> list[str]:
 
 
 def broken_links(path: Path) -> list[str]:
-    """Links to files and headings of this repository that are not there."""
-    text, broken = prose(path.read_text()), []
-    for found in _LINK.finditer(text):
-        target, title = found[1], found[2]
-        if ":" in target:
-            continue
-        place = (path.parent / target).resolve() if target else path
-        if not place.exists():
-            broken.append(target)
-        elif title and title not in map(anchor, headings(place)):
-            broken.append(f"{target}#{title}")
-    for target, title in _TITLED.findall(text):
-        place = (path.parent / target).resolve()
-        if place.exists() and title not in headings(place):
-            broken.append(f'{target}, "{title}"')
+    """Links to files, anchors and quoted titles of this repository that are not there."""
+    document, broken = Document.read(path), []
+    for number, link in document.links():
+        name, _, heading = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        if not target.exists() or not target.is_relative_to(ROOT):
+            broken.append(f"{path.name}:{number}: there is no {name}")
+        elif heading and heading not in Document.read(target).anchors():
+            broken.append(f"{path.name}:{number}: {target.name} has no heading #{heading}")
+    for name, title in _TITLED.findall(prose(path.read_text())):
+        target = (path.parent / name).resolve()
+        if target.exists() and title not in headings(target):
+            broken.append(f'{path.name}: {target.name} has no heading "{title}"')
     return broken
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs import names
 from tests.docs.names import (
     PACKAGE,
     ROOT,
@@ -16,7 +17,7 @@ from tests.docs.names import (
 
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "docs/design/*.md", "bootstrap/*.md", "packaging/**/*.md")
+    for pattern in ("*.md", "abi/*.md", "bootstrap/*.md", "docs/**/*.md", "packaging/**/*.md")
     for path in ROOT.glob(pattern)
 )
 OF_THE_CODE = [
@@ -99,8 +100,9 @@ def test_a_name_that_is_gone_is_noticed() -> None:
     ]
 
 
-def test_a_link_that_is_broken_is_noticed(tmp_path: Path) -> None:
+def test_a_link_that_is_broken_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file, an anchor and a quoted title are looked for; addresses of the world are not."""
+    monkeypatch.setattr(names, "ROOT", tmp_path)
     (tmp_path / "a.md").write_text("# One word\n\n## `Two` words, more\n")
     page = tmp_path / "b.md"
     page.write_text(
@@ -109,7 +111,14 @@ def test_a_link_that_is_broken_is_noticed(tmp_path: Path) -> None:
     )
     assert broken_links(page) == []
     page.write_text('[a](c.md) [b](a.md#three) [c](#gone) [e](a.md), "Three"\n')
-    assert broken_links(page) == ["c.md", "a.md#three", "#gone", 'a.md, "Three"']
+    page.write_text(page.read_text() + "[f](../x.md)\n")
+    assert broken_links(page) == [
+        "b.md:1: there is no c.md",
+        "b.md:1: a.md has no heading #three",
+        "b.md:1: b.md has no heading #gone",
+        "b.md:2: there is no ../x.md",
+        'b.md: a.md has no heading "Three"',
+    ]
 
 
 def test_a_citation_that_is_wrong_is_noticed() -> None:

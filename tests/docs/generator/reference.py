@@ -13,12 +13,12 @@ import attrs
 import click
 
 from p2pool.cli import errors as cli_errors
-from p2pool.cli.main import cli
 from p2pool.drivers.config import schema
 from p2pool.drivers.config.reader import toml_text
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.model import limits
 from p2pool.model.ids import Address
+from tests.cli.command_tree import context_of, every_command
 from tests.docs.generator.facts import human, known_errors
 from tests.docs.generator.markdown import WIDTH, paragraphs, sentence, table
 from tests.docs.generator.sources import readers, sources, strings_after
@@ -164,32 +164,11 @@ def _relation(node: ast.Assert, comments: Mapping[int, str]) -> str:
 
 def commands() -> str:
     """Every command with the help that it prints."""
-    return "\n".join(_command(path, command) for path, command in every_command(cli, ("p2pool",)))
-
-
-def every_command(
-    command: click.Command, path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """A command and those under it, in the order of its help."""
-    yield path, command
-    if isinstance(command, click.Group):
-        with _context(command, path) as context:
-            for name in command.list_commands(context):
-                inner = command.get_command(context, name)
-                if inner is not None and not inner.hidden:
-                    yield from every_command(inner, (*path, name))
-
-
-def _context(command: click.Command, path: tuple[str, ...]) -> click.Context:
-    settings = {**command.context_settings, **cli.context_settings}
-    return click.Context(
-        command, info_name=" ".join(path), terminal_width=WIDTH, max_content_width=WIDTH, **settings
-    )
+    return "\n".join(_command(path, command) for path, command in every_command())
 
 
 def _command(path: tuple[str, ...], command: click.Command) -> str:
-    with _context(command, path) as context:
-        text = command.get_help(context)
+    text = command.get_help(context_of(command, " ".join(path)))
     shown = "\n".join(line.rstrip() for line in text.splitlines())
     return f"## {' '.join(path)}\n\n```\n{shown}\n```\n"
 
