@@ -3,6 +3,7 @@
     P2poolError
     |-- Refusal            somebody else's fault: bytes, a request or a right that is not good
     |   |-- Malformed          not the canonical form, too long, unknown critical extension
+    |   |   `-- TooNew             a newer version wrote it
     |   |-- BadSignature       a signature that does not verify, or by the wrong key
     |   |-- NotForUs           another chain, contract, pool, purpose or recipient
     |   |-- Stale              replayed, expired, or from the future
@@ -74,6 +75,16 @@ class Malformed(Refusal):
         """Keep every problem found, where a reader finds all at once."""
         super().__init__(message, hint=hint)
         self.problems = problems
+
+
+class TooNew(Malformed):
+    """Well formed, as far as can be seen, by a version that knows more than this one."""
+
+    code = "too-new"
+
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        """Whatever it is, upgrading is what helps."""
+        super().__init__(message, hint=hint or "Upgrade p2pool.", problems=problems)
 
 
 class BadSignature(Refusal):

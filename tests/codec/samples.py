@@ -9,6 +9,7 @@ import attrs
 from hypothesis import strategies as st
 
 from p2pool.codec.cbor.structs import fields_of
+from p2pool.model.features import BASE_LEVEL, LEVEL_MAX, FeatureLevel
 from p2pool.model.field_bounds import Bound
 from p2pool.model.ids import LENGTHS
 
@@ -37,6 +38,8 @@ def instances(cls: type) -> st.SearchStrategy[Any]:
 def _values(hint: Any, bound: Bound | None = None) -> st.SearchStrategy[Any]:
     if get_origin(hint) is Annotated:
         return _values(*get_args(hint))
+    if hint is FeatureLevel:
+        return st.integers(BASE_LEVEL, LEVEL_MAX)
     if isinstance(hint, NewType):
         return st.binary(min_size=LENGTHS[hint], max_size=LENGTHS[hint])
     origin, arguments = get_origin(hint), get_args(hint)
@@ -71,6 +74,8 @@ def _fixed(hint: Any, place: str, bound: Bound | None = None) -> Any:
         bare, bound = get_args(hint)
         return _fixed(bare, place, bound)
     seed = hashlib.sha256(place.encode()).digest()
+    if hint is FeatureLevel:
+        return BASE_LEVEL
     if isinstance(hint, NewType):
         return seed[: LENGTHS[hint]]
     origin, arguments = get_origin(hint), get_args(hint)

@@ -15,6 +15,7 @@ from p2pool.codec import entries
 from p2pool.codec.cbor.structs import encode_struct, fields_of, form_of
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
+from p2pool.model.features import FeatureLevel
 from p2pool.model.field_bounds import Bound, Unit, bounded
 from p2pool.model.ids import LENGTHS, Digest
 from p2pool.model.messages.registry import TYPES
@@ -51,7 +52,7 @@ def _lengths(roots: Iterator[type]) -> Iterator[tuple[str, Any, Bound | None]]:
             hint, bound = get_args(hint)
         origin, inner = get_origin(hint), get_args(hint)
         if isinstance(hint, NewType):
-            assert hint in LENGTHS, place
+            assert hint in LENGTHS or hint is FeatureLevel, place
         elif origin in (tuple, Union, types.UnionType):
             if origin is tuple and inner[-1] is Ellipsis:
                 yield place, tuple, bound
