@@ -1,10 +1,17 @@
-"""Bodies of log entries, and snapshots, as bytes."""
+"""Bodies of log entries, and snapshots, as bytes.
+
+Invariant: what a body says depends on its bytes and on the feature level of the log where it is
+applied, never on what else the reader knows. So replicas of different versions read alike: a kind,
+or a field, that is of a later level than the log's is as if it were not known.
+"""
 
 from collections.abc import Mapping
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor import canonical
+from p2pool.codec.cbor.structs import Shape, decode_struct, encode_struct, form_of
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, EntryKind, Snapshot
 
@@ -22,8 +29,13 @@ RECORDS: Mapping[EntryKind, type] = {
     EntryKind.ADOPTION: entries.Adopted,
     EntryKind.CERTIFY: entries.Certify,
     EntryKind.CERTIFICATE: entries.ChangeCertified,
+    EntryKind.FEATURE_LEVEL: entries.LevelRaised,
 }
 """The class of the body of each kind of log entry."""
+
+
+KINDS_SINCE: dict[EntryKind, FeatureLevel] = {}
+"""The level that a kind of entry came with, where that is not the first."""
 
 
 KIND_NUMBERS = frozenset(int(kind) for kind in RECORDS)
@@ -46,23 +58,34 @@ Record = (
     | entries.ChangeCertified
     | entries.NodesMoved
     | entries.ReplacementHeld
+    | entries.LevelRaised
 )
 """Body of any entry."""
 
 
-def encode_body(record: Record) -> tuple[EntryKind, bytes]:
-    """Kind and body bytes of an entry; `Malformed` when the body is too long for one."""
-    body = encode_struct(record)
+def kind_since(kind: EntryKind) -> FeatureLevel:
+    """The level that a kind of entry came with."""
+    return KINDS_SINCE.get(kind, BASE_LEVEL)
+
+
+def encode_body(record: Record, level: FeatureLevel = BASE_LEVEL) -> tuple[EntryKind, bytes]:
+    """Kind and body bytes of an entry for a log of a level; `Malformed` when the body is too long
+    for one. A record that the level does not have is our own bug."""
+    kind = KINDS[type(record)]
+    assert kind_since(kind) <= level, f"{kind.name} is of level {kind_since(kind)}, not {level}"
+    body = encode_struct(record, level)
     if len(body) > limits.ENTRY_MAX_BYTES:
         raise Malformed(f"A log entry has {limits.ENTRY_MAX_BYTES} bytes at most.")
-    return KINDS[type(record)], body
+    return kind, body
 
 
-def decode_body(kind: int, body: bytes) -> Record | None:
-    """The record of an entry, or None for a kind that this version does not know."""
-    if kind not in KIND_NUMBERS:
+def decode_body(kind: int, body: bytes, level: FeatureLevel = BASE_LEVEL) -> Record | None:
+    """The record of an entry in a log of a level: of that level, or of one before it. None for a
+    kind that is not known, or came later; `Malformed` for a body that is neither."""
+    if kind not in KIND_NUMBERS or kind_since(EntryKind(kind)) > level:
         return None
-    record: Record = decode_struct(RECORDS[EntryKind(kind)], body)
+    shape = Shape(level, exact=False)
+    record: Record = form_of(RECORDS[EntryKind(kind)], shape).read(canonical.decode(body))
     return record
 
 

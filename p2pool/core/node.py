@@ -29,6 +29,7 @@ from p2pool.core.effects import (
     Seal,
     SendTo,
 )
+from p2pool.core.feature_levels import pool_level
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.follower.order_check import OrderCheck
 from p2pool.core.follower.replica import FollowerReplica
@@ -64,6 +65,7 @@ from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.queries import PeerKnown
 from p2pool.model.messages.raft import TimeoutNow
+from p2pool.model.messages.registry import since_of
 from p2pool.model.ports.agent import Accepted, InviteOffered, LogEndsCommand
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.store import PersistOp, Restored
@@ -338,10 +340,13 @@ class Node:
         work, worker_effects = self.parts.worker.take()
         operations: list[PersistOp] = [*pool_log.take_persist(), *work]
         rest: list[AnyEffect] = []
+        level = pool_level(context)
         for effect in context.effects:  # It may grow on the way: who is admitted is asked at once.
             if isinstance(effect, Persist):
                 operations += effect.operations
                 continue
+            if isinstance(effect, SendTo | Publish) and since_of(type(effect.message)) > level:
+                continue  # Nobody in the pool counts on it yet.
             rest.append(effect)
             if isinstance(effect, AdmitPeer):
                 self.dispatch.admitted(effect, now)
@@ -384,6 +389,8 @@ class Node:
                 hint="Stop one of the two. Each agent needs a node key and a data directory of its"
                 " own; never copy either.",
             )
+        if status.value is NodeStatus.TOO_OLD:
+            return self.context.pool_log.too_old
         return None
 
     def _silenced_effects(self, error: P2poolError, now: Now) -> list[AnyEffect]:
@@ -469,7 +476,9 @@ def _hands_on(effect: Effect) -> bool:
 
 def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
     """What the parts of a node share, as it is before anything was taken up from the disk."""
-    pool_log = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
+    pool_log = PoolLog(
+        config.me, config.pool, Random(rng.randrange(2**32)), newest_level=config.newest_level
+    )
     peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)

@@ -21,6 +21,7 @@ from p2pool.codec.digests import digest
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.model import limits
 from p2pool.model.access.requests import RequestId, SignedRequest
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.field_bounds import GpuIds, bounded
 from p2pool.model.ids import (
     ZERO_TOKEN,
@@ -200,6 +201,8 @@ class PoolSnapshot:
     held_until_ms: int
     held_because: str
     history: Digest
+    level: FeatureLevel
+    level_version: str
 
 
 StrayKey = tuple[AllocationId, int]
@@ -211,7 +214,8 @@ class PoolState:
 
     `recovered_at_ms`: when this epoch began from another's log; 0 for a log that began empty.
     `held_until_ms`: no copy on a node that vanished is replaced before that, and why; 0: none is
-    held. `history`: over all entries that were applied, as `history_after` says.
+    held. `history`: over all entries that were applied, as `history_after` says. `level`: the
+    feature level of the log, raised by a leader that ran `level_version`; "" where it never was.
     """
 
     pool: PoolRef
@@ -231,6 +235,8 @@ class PoolState:
     held_until_ms: int = 0
     held_because: str = ""
     history: Digest = NO_HISTORY
+    level: FeatureLevel = BASE_LEVEL
+    level_version: str = ""
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _digest: tuple[int, Digest] | None = None
     _pieces: Pieces = attrs.field(factory=lambda: Pieces(PoolSnapshot), eq=False, repr=False)
@@ -361,6 +367,8 @@ class PoolState:
                 held_until_ms=self.held_until_ms,
                 held_because=self.held_because,
                 history=self.history,
+                level=self.level,
+                level_version=self.level_version,
             )
         )
 
@@ -382,7 +390,9 @@ def from_bytes(data: bytes) -> PoolState:
         log_time_ms=kept.log_time_ms,
     )
     for record in kept.tasks:
-        state.tasks[record.task_id] = Task(record, parse_spec(record.signed.request.spec_json))
+        state.tasks[record.task_id] = Task(
+            record, parse_spec(record.signed.request.spec_json, kept.level)
+        )
     for copy in kept.allocations:
         state.put(copy)
     state.strays = {(s.allocation, s.attempt): s for s in kept.strays}
@@ -395,4 +405,5 @@ def from_bytes(data: bytes) -> PoolState:
     state.chain = kept.chain
     state.held_until_ms, state.held_because = kept.held_until_ms, kept.held_because
     state.history = kept.history
+    state.level, state.level_version = kept.level, kept.level_version
     return state

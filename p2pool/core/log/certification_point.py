@@ -30,7 +30,7 @@ def point_of(entry: Entry, state: PoolState, chain: CommitteeChain) -> list[Cert
     """The point that a `Certify` entry marks, taken before the state goes on; none where its body
     cannot be read."""
     try:
-        asked = decode_body(entry.kind, entry.body)
+        asked = decode_body(entry.kind, entry.body, state.level)
     except Malformed:
         return []
     assert isinstance(asked, Certify)

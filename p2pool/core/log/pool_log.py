@@ -26,12 +26,14 @@ from p2pool.core.fsm.state import NO_HISTORY, PoolState, from_bytes
 from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
+from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.snapshot_check import readable, state_in
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import RaftState, Ready
-from p2pool.model import limits
+from p2pool.model import features, limits
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.errors import Conflict, Malformed
+from p2pool.model.errors import Conflict, Malformed, TooOld
+from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
@@ -62,11 +64,14 @@ class PoolLog:
     """Log and state of one node. What steps want done is collected until it is taken.
 
     `beginnings`: how often it was begun, so that who follows it sees that it is another one.
+    `newest_level`: the highest feature level that this program knows; `too_old`: why it cannot go
+    on with this log; `newer_snapshot`: why it cannot read what a peer gave it.
     """
 
     me: Voter
     pool: PoolRef
     rng: Random
+    newest_level: FeatureLevel = attrs.field(factory=features.newest)
     profile: Profile = Profile.DEFAULT
     root: RootRecord | None = None
     root_block: int = 0
@@ -74,6 +79,8 @@ class PoolLog:
     previous_epoch: StoredLog | None = None
     doubted: bool = False
     refusal: str = ""
+    too_old: TooOld | None = None
+    newer_snapshot: str | None = None
     state: PoolState | None = None
     beginnings: int = 0
     persist: list[PersistOp] = attrs.field(factory=list)
@@ -172,7 +179,8 @@ class PoolLog:
     # --- life of a log ----------------------------------------------------------------------------
 
     def restore(self, restored: Restored, now: Now) -> None:
-        """Take up the log that the disk holds, up to where it was known to be committed."""
+        """Take up the log that the disk holds, up to where it was known to be committed. `TooOld`
+        where a newer program wrote it: nothing is done by halves."""
         meta = restored.tables[META_TABLE]
         if restored.log_id is None or ROOT_KEY not in meta:
             return
@@ -185,9 +193,11 @@ class PoolLog:
         self.state = PoolState(self.pool, self.root.epoch)
         snapshot = self.raft.state.snapshot
         if snapshot is not None:
-            self.state = from_bytes(decode_snapshot(snapshot).state)
+            self.state = readable_state(decode_snapshot(snapshot).state, self.newest_level)
             self._keep_time()
         self.absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
+        if self.too_old is not None:
+            raise self.too_old
         self.points.clear()  # What was asked before the restart was answered, or is asked anew.
 
     def follow_root(self, root: RootRecord | None, now: Now, block: int = 0) -> bool:
@@ -254,7 +264,7 @@ class PoolLog:
         begins = isinstance(frame, (AppendRequested, SnapshotSent))
         if self.previous_epoch is not None and not begins:
             return  # Nothing of the new log is here: there is nothing to vote on, or to lead.
-        if self.raft is not None and not self.doubted:
+        if self.raft is not None and not self.doubted and self.too_old is None:
             self.absorb(self.raft.receive(frame, sender, now, sealed))
 
     def wakeup_ms(self) -> int | None:
@@ -372,9 +382,15 @@ class PoolLog:
         """Take a committed snapshot; False where there is no state in it: a mistake or a lie, which
         on the disk would end this agent at each start."""
         assert self.raft is not None
-        if not readable(data, self.pool, self.epoch):
+        try:
+            good = readable(data, self.pool, self.epoch, self.newest_level)
+        except TooOld as error:
+            # One peer's word, which may be a lie: others are asked, and people are told.
+            self.newer_snapshot, good = str(error), False
+        if not good:
             self.refused.append(giver)
             return False
+        self.newer_snapshot = None
         self.absorb(self.raft.adopt_snapshot(data))
         return True
 
@@ -397,7 +413,11 @@ class PoolLog:
     # --- inside -----------------------------------------------------------------------------------
 
     def _is_valid(self, snapshot: Snapshot) -> bool:
-        return state_in(snapshot, self.pool, self.epoch) is not None
+        try:
+            return state_in(snapshot, self.pool, self.epoch, self.newest_level) is not None
+        except TooOld as error:
+            self.too_old = error
+            return False
 
     def absorb(self, out: Ready) -> None:
         """Keep what a step wants done, and apply what it committed."""
@@ -431,7 +451,7 @@ class PoolLog:
 
     def _apply(self, entry: Entry) -> None:
         assert self.state is not None
-        if entry.index <= self.state.applied_index:
+        if entry.index <= self.state.applied_index or self._beyond(entry):
             return
         try:
             events = apply_entry(self.state, entry)
@@ -443,6 +463,14 @@ class PoolLog:
         self.applied.append(entry)
         self.events += events
         self._keep_time()
+
+    def _beyond(self, entry: Entry) -> bool:
+        """Whether an entry, or one before it, asks for more than this program knows: from there on
+        nothing is applied, so what is held stays what this program can read and write."""
+        if entry.kind == EntryKind.FEATURE_LEVEL and self.too_old is None:
+            assert self.state is not None
+            self.too_old = level_beyond(self.state, entry, self.newest_level)
+        return self.too_old is not None
 
     def _keep_time(self) -> None:
         """The committee's timing is a setting of the log."""

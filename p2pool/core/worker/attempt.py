@@ -13,7 +13,7 @@ import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.spec.spec import parse_spec, spec_hash
-from p2pool.model import limits
+from p2pool.model import features, limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome
@@ -256,5 +256,7 @@ def item_of(row: bytes) -> Attempt:
 
 def take(allocation: AllocationId, attempt: int, token: Token, desired: Desired | None) -> Attempt:
     """A new item, with its specification read where there is one."""
-    spec = parse_spec(desired.signed.request.spec_json) if desired is not None else None
+    spec = None
+    if desired is not None:
+        spec = parse_spec(desired.signed.request.spec_json, features.newest())
     return Attempt(allocation=allocation, attempt=attempt, token=token, desired=desired, spec=spec)

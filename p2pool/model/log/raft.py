@@ -62,6 +62,7 @@ class EntryKind(IntEnum):
     MEMBERSHIP = 10
     HOLD = 11
     ADOPTION = 12
+    FEATURE_LEVEL = 13
 
 
 @attrs.frozen

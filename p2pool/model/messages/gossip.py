@@ -8,6 +8,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.features import FeatureLevel
 from p2pool.model.field_bounds import Addresses, Name, SealedSignatures, bounded
 from p2pool.model.ids import (
     ETH_SIGNATURE_BYTES,
@@ -75,9 +76,13 @@ class AllocationStatus:
 @message(2, Channel.BEAT, senders=Senders.GOSSIP)
 @attrs.frozen
 class Heartbeat(Message):
-    """A member's gossiped state. `hardware` is sent when it changed; its digest always."""
+    """A member's gossiped state. `hardware` is sent when it changed; its digest always.
+
+    `feature_level`: the highest one that its program knows (`model.features`).
+    """
 
     agent_version: Name
+    feature_level: FeatureLevel
     addresses: Addresses
     store_id: StoreId
     intent: Intent

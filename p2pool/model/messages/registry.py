@@ -10,7 +10,9 @@ On the wire it is the CBOR array
     [number, version, node_id, incarnation, sequence, sent_at_ms, fields..., ext]
 inside a COSE_Sign1 envelope (`wire.envelope`).
 
-Invariants: a number, once given, is never used again; a changed field list is a new version. The
+Invariants: a number, once given, is never used again; a changed field list is a new version. What
+came with a later feature level says so, and is sent from that level on alone; whoever does not know
+a number counts the message and drops it. The
 purpose is signed, so a vote is a vote wherever it travels: a class that is renamed keeps its
 purpose. This module imports no message; importing `p2pool.model.messages` declares them all.
 """
@@ -21,6 +23,7 @@ from typing import TypeVar
 
 import attrs
 
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.ids import NodeId, PeerKey
 
 
@@ -65,13 +68,15 @@ class Message:
 
 @attrs.frozen
 class Declaration:
-    """What is said of a message beside its fields. `purpose`: what its signature is for."""
+    """What is said of a message beside its fields. `purpose`: what its signature is for. `since`:
+    the feature level that it came with; it is not sent in a pool below that."""
 
     number: int
     channel: Channel
     senders: Senders
     version: int
     purpose: str
+    since: FeatureLevel = BASE_LEVEL
 
 
 TYPES: dict[int, type[Message]] = {}
@@ -90,6 +95,7 @@ def message(
     senders: Senders = Senders.MEMBERS,
     version: int = 1,
     purpose: str = "",
+    since: int = BASE_LEVEL,
 ) -> Callable[[type[M]], type[M]]:
     """Declare a class as a message. `purpose` (empty: the name of the class): what it was called
     when its first signature was made."""
@@ -101,6 +107,7 @@ def message(
             senders=senders,
             version=version,
             purpose=purpose or cls.__name__,
+            since=FeatureLevel(since),
         )
         made = "__attrs_attrs__" in vars(cls)
         assert made, f"{cls.__name__} is declared before attrs made it"
@@ -111,6 +118,11 @@ def message(
         return cls
 
     return declare
+
+
+def since_of(cls: type[Message]) -> FeatureLevel:
+    """The feature level that a message of this class came with."""
+    return DECLARATIONS[cls].since
 
 
 def channel_of(cls: type[Message]) -> Channel:
