@@ -88,6 +88,7 @@ class Node:
         self.parts = _parts(self.context, restored)
         self.dispatch = Dispatch(self.parts)
         self.revision = 0
+        self.said_too_old = False
         self.led_by: tuple[NodeId | None, int] = (None, 0)
         self._order = self._in_order()
         self._handlers = self._table()
@@ -207,6 +208,7 @@ class Node:
         for number in unreadable:
             self.parts.requests.unreadable(number)
         self._say_refused()
+        self._say_too_old()
         self._certify(now)
         return bool(applied or readable or unreadable)
 
@@ -230,6 +232,12 @@ class Node:
         for peer_key in refused:
             by = self.context.peers.node_of(peer_key) or self.context.me
             self.context.log(Level.WARNING, "a snapshot is no good, and is not taken", by=by.hex())
+
+    def _say_too_old(self) -> None:
+        too_old = self.context.pool_log.too_old
+        if too_old is not None and not self.said_too_old:
+            self.said_too_old = True
+            self.context.log(Level.ERROR, "too old for the pool: silent", reason=str(too_old))
 
     # --- between the parts ------------------------------------------------------------------------
 

@@ -369,7 +369,8 @@ class PoolState:
                 history=self.history,
                 level=self.level,
                 level_version=self.level_version,
-            )
+            ),
+            self.level,
         )
 
     def digest(self) -> Digest:
