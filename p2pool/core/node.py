@@ -59,7 +59,7 @@ from p2pool.core.voter.signatures import CONFIRMED_KEY, VoterSignatures
 from p2pool.core.voter.store_identity import StoreIdentity
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
-from p2pool.model.errors import P2poolError, StoreFailed, Unavailable
+from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
 from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import PeerBinding
@@ -83,9 +83,14 @@ class Node:
     """One node of a pool."""
 
     def __init__(self, config: NodeConfig, restored: Restored, seed: int, now: Now) -> None:
-        """Come back from the disk."""
+        """Come back from the disk. `TooOld`: a newer program has written there."""
         self.context = _context(config, Random(seed), now)
-        self.parts = _parts(self.context, restored)
+        try:
+            self.parts = _parts(self.context, restored)
+        except Refusal:
+            # What cannot be read may be a newer program's: then the log says so.
+            self.context.pool_log.restore(restored, now)
+            raise
         self.dispatch = Dispatch(self.parts)
         self.revision = 0
         self.said_too_old = False

@@ -8,11 +8,14 @@ import pytest
 from p2pool.core.feature_levels import pool_level
 from p2pool.core.leader import feature_level
 from p2pool.core.node_status import NodeStatus
+from p2pool.core.worker import attempt
 from p2pool.model import messages as m
-from p2pool.model.features import BASE_LEVEL
+from p2pool.model.errors import BadSpec, TooOld
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.registry import DECLARATIONS
 from p2pool.model.ports.agent import Accepted
+from p2pool.model.tasks.spec import TaskSpec
 from tests.codec.next_version import next_version
 from tests.sim.disk import Disk
 from tests.sim.machine import Machine
@@ -94,6 +97,23 @@ def test_an_old_program_refuses_the_disk_of_a_newer_one() -> None:
         "part in nothing. Install p2pool 0.3.0 or later on this machine, then start the agent "
         "again; another agent's `p2pool node ls` shows what the others run."
     )
+
+
+def test_what_an_older_program_cannot_read_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order kept here has a key of the next level: people hear of versions, not of that key."""
+    pool = upgraded(7)
+    pool.run_task(0, replicas=5)
+    number = pool.other().number
+    pool.world.crash(number)
+
+    def unknown(text: str, level: FeatureLevel) -> TaskSpec:
+        raise BadSpec("unknown key")
+
+    monkeypatch.setattr(attempt, "parse_spec", unknown)
+    with pytest.raises(BadSpec):
+        pool.world.start(number)
+    pool.world.known[number] = BASE_LEVEL
+    assert isinstance(pool.refused(number), TooOld)
 
 
 def test_an_old_program_stops_where_the_level_rises() -> None:
