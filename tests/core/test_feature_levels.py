@@ -1,0 +1,94 @@
+"""Who counts for the pool's level: participants, by fresh heartbeats from the store of the seat."""
+
+import attrs
+import pytest
+
+from p2pool.core.feature_levels import announced, lagging, next_level
+from p2pool.core.node import Node
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
+from p2pool.model.ids import NodeId, StoreId
+from tests.sim.pool import Pool, formed
+
+NEXT = FeatureLevel(BASE_LEVEL + 1)
+
+
+@pytest.fixture
+def pool() -> Pool:
+    """Four nodes, three with seats."""
+    return formed(4)
+
+
+def leader_of(pool: Pool) -> Node:
+    node = pool.leader().node
+    assert node is not None
+    return node
+
+
+def says(leader: Node, node_id: NodeId, **change: object) -> None:
+    """Have the leader believe that a node's last heartbeat was another."""
+    book = leader.context.heartbeats.newest
+    beat = attrs.evolve(book[node_id].heartbeat, **change)  # type: ignore[arg-type]
+    book[node_id] = attrs.evolve(book[node_id], heartbeat=beat)
+
+
+def knows_next(leader: Node) -> list[NodeId]:
+    """Have it and every other participant know the next level; the others."""
+    context = leader.context
+    context.config = attrs.evolve(context.config, newest_level=NEXT)
+    others = [v.node_id for v in context.pool_log.configuration.everybody]
+    others.remove(context.me)
+    for node_id in others:
+        says(leader, node_id, feature_level=NEXT)
+    return others
+
+
+def test_every_participant_has_to_know_the_next_level(pool: Pool) -> None:
+    """The leader too; what a member without a seat knows does not matter."""
+    leader, now = leader_of(pool), pool.world.now()
+    assert (next_level(leader.context, now), lagging(leader.context, now)) == (None, ())
+    one, _ = knows_next(leader)
+    assert (next_level(leader.context, now), lagging(leader.context, now)) == (NEXT, ())
+    says(leader, one, feature_level=BASE_LEVEL)
+    assert next_level(leader.context, now) is None
+    assert [late.node_id for late in lagging(leader.context, now)] == [one]
+    says(leader, one, feature_level=NEXT)
+    leader.context.config = attrs.evolve(leader.context.config, newest_level=BASE_LEVEL)
+    assert next_level(leader.context, now) is None
+    assert [late.node_id for late in lagging(leader.context, now)] == [leader.context.me]
+
+
+def test_an_old_heartbeat_or_one_of_another_store_says_nothing(pool: Pool) -> None:
+    """Who was not heard of late may have gone back; another disk is another participant."""
+    leader, now = leader_of(pool), pool.world.now()
+    one, other = knows_next(leader)
+    voters = {v.node_id: v for v in leader.context.pool_log.configuration.voters}
+    says(leader, one, store_id=StoreId(b"x" * 16))
+    assert announced(leader.context, voters[one], now) is None
+    assert announced(leader.context, voters[other], now) == NEXT
+    later = attrs.evolve(now, mono_ms=now.mono_ms + 60_000)
+    assert announced(leader.context, voters[other], later) is None
+    (late, _) = lagging(leader.context, later)
+    assert late.feature_level is None
+
+
+def test_who_knows_less_than_the_pool_is_no_candidate(pool: Pool) -> None:
+    """And node show says why; a voter stays one: it stops by itself."""
+    leader, now = leader_of(pool), pool.world.now()
+    context, leading = leader.context, leader.parts.leader
+    assert leading is not None
+    assert context.pool_log.state is not None
+    seats = [v.node_id for v in context.pool_log.configuration.everybody]
+    (outside,) = [m.node_id for m in pool.world.machines if m.node_id not in seats]
+
+    def candidates() -> set[NodeId]:
+        return {candidate.voter.node_id for candidate in leading.committee._candidates()}
+
+    before = candidates()
+    assert outside in before
+    context.pool_log.state.level = NEXT
+    assert candidates() == before - {outside}
+    shown = leader.view(now).node(outside)
+    assert shown is not None
+    assert "it runs p2pool 0.2.0, which knows feature levels up to 1" in shown.reason
+    says(leader, outside, feature_level=NEXT)
+    assert candidates() == before
