@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor import canonical
+from p2pool.codec.cbor.structs import decode_struct, encode_struct, from_value, to_value
 from p2pool.model import limits
-from p2pool.model.errors import Malformed
+from p2pool.model.errors import Malformed, TooNew
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, EntryKind, Snapshot
 
@@ -25,6 +26,9 @@ RECORDS: Mapping[EntryKind, type] = {
 }
 """The class of the body of each kind of log entry."""
 
+
+SNAPSHOT_FORMAT = "p2pool/snapshot"
+SNAPSHOT_FORMAT_NUMBER = 1
 
 KIND_NUMBERS = frozenset(int(kind) for kind in RECORDS)
 
@@ -67,10 +71,21 @@ def decode_body(kind: int, body: bytes) -> Record | None:
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
-    """A snapshot as it travels in chunks and is kept on disk."""
-    return encode_struct(snapshot)
+    """A snapshot as it travels in chunks and is kept on disk: `["p2pool/snapshot", 1, fields]`."""
+    return canonical.encode([SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_NUMBER, to_value(snapshot)])
 
 
 def decode_snapshot(data: bytes) -> Snapshot:
-    """The snapshot in these bytes; `Malformed` for any others."""
-    return decode_struct(Snapshot, data)
+    """The snapshot in these bytes; `Malformed` for any others, `TooNew` for a later format."""
+    value = canonical.decode(data)
+    if not isinstance(value, list) or len(value) != 3 or value[0] != SNAPSHOT_FORMAT:
+        raise Malformed("These bytes are no snapshot.")
+    _, number, fields = value
+    if type(number) is not int or number < 1:
+        raise Malformed("The format of a snapshot is a number from 1.")
+    if number > SNAPSHOT_FORMAT_NUMBER:
+        raise TooNew(
+            f"The snapshot is in format {number}, and this version knows "
+            f"{SNAPSHOT_FORMAT_NUMBER}: a newer version of p2pool wrote it."
+        )
+    return from_value(Snapshot, fields)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.core import inputs
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.dispatch import Dispatch
@@ -470,7 +470,7 @@ def _hands_on(effect: Effect) -> bool:
 def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
     """What the parts of a node share, as it is before anything was taken up from the disk."""
     pool_log = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
-    peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
+    peers = PeerBindings(config.me.node_id, config.me.peer_key)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
     context = Context(

@@ -7,7 +7,8 @@ Whether the state is the true one is not asked here: that takes somebody's word 
 """
 
 from p2pool.codec.entries import decode_snapshot
-from p2pool.core.fsm.state import PoolState, from_bytes
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.rows import decode_state
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
 from p2pool.model.log.raft import Snapshot
@@ -24,7 +25,7 @@ def readable(data: bytes, pool: PoolRef, epoch: int) -> bool:
 def state_in(snapshot: Snapshot, pool: PoolRef, epoch: int) -> PoolState | None:
     """The state in a snapshot of this pool's log, with the committee that it says; else None."""
     try:
-        state = from_bytes(snapshot.state)
+        state = decode_state(snapshot.state)
     except Refusal:
         return None
     chain, whole = state.chain, all(name in state.tasks for name in state.allocations)
