@@ -17,8 +17,9 @@ from p2pool.codec.json.held_logs import HeldLog
 from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound
-from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest, StoreId
 from p2pool.model.log.raft import majority
+from p2pool.model.log.state_digests import algorithm_of
 
 
 @attrs.frozen
@@ -171,11 +172,9 @@ def _losses(chosen: HeldLog, longest: HeldLog, same: Sequence[HeldLog]) -> tuple
 def _record(root: RootRecord, chosen: HeldLog) -> RootRecord:
     assert chosen.log_id is not None
     assert chosen.state_digest is not None
-    previous = PreviousLog(
-        Digest(bytes.fromhex(chosen.log_id)),
-        chosen.last_index,
-        Digest(bytes.fromhex(chosen.state_digest)),
-    )
+    made = StateDigest(bytes.fromhex(chosen.state_digest))
+    algorithm_of(made)  # Written to the chain it would found nothing that this version can check.
+    previous = PreviousLog(Digest(bytes.fromhex(chosen.log_id)), chosen.last_index, made)
     return attrs.evolve(_empty(root, chosen), previous=previous)
 
 

@@ -8,9 +8,9 @@ or a field, that is of a later level than the log's is as if it were not known.
 from collections.abc import Mapping
 
 from p2pool.codec.cbor import canonical
-from p2pool.codec.cbor.structs import Shape, decode_struct, encode_struct, form_of
+from p2pool.codec.cbor.structs import Shape, encode_struct, form_of, from_value, to_value
 from p2pool.model import limits
-from p2pool.model.errors import Malformed
+from p2pool.model.errors import Malformed, TooNew
 from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, EntryKind, Snapshot
@@ -32,6 +32,10 @@ RECORDS: Mapping[EntryKind, type] = {
     EntryKind.FEATURE_LEVEL: entries.LevelRaised,
 }
 """The class of the body of each kind of log entry."""
+
+
+SNAPSHOT_FORMAT = "p2pool/snapshot"
+SNAPSHOT_FORMAT_NUMBER = 1
 
 
 KINDS_SINCE: dict[EntryKind, FeatureLevel] = {}
@@ -90,10 +94,21 @@ def decode_body(kind: int, body: bytes, level: FeatureLevel = BASE_LEVEL) -> Rec
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
-    """A snapshot as it travels in chunks and is kept on disk."""
-    return encode_struct(snapshot)
+    """A snapshot as it travels in chunks and is kept on disk: `["p2pool/snapshot", 1, fields]`."""
+    return canonical.encode([SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_NUMBER, to_value(snapshot)])
 
 
 def decode_snapshot(data: bytes) -> Snapshot:
-    """The snapshot in these bytes; `Malformed` for any others."""
-    return decode_struct(Snapshot, data)
+    """The snapshot in these bytes; `Malformed` for any others, `TooNew` for a later format."""
+    value = canonical.decode(data)
+    if not isinstance(value, list) or len(value) != 3 or value[0] != SNAPSHOT_FORMAT:
+        raise Malformed("These bytes are no snapshot.")
+    _, number, fields = value
+    if type(number) is not int or number < 1:
+        raise Malformed("The format of a snapshot is a number from 1.")
+    if number > SNAPSHOT_FORMAT_NUMBER:
+        raise TooNew(
+            f"The snapshot is in format {number}, and this version knows "
+            f"{SNAPSHOT_FORMAT_NUMBER}: a newer version of p2pool wrote it."
+        )
+    return from_value(Snapshot, fields)

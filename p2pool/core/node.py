@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.core import inputs
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.dispatch import Dispatch
@@ -492,7 +492,7 @@ def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
     pool_log = PoolLog(
         config.me, config.pool, Random(rng.randrange(2**32)), newest_level=config.newest_level
     )
-    peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
+    peers = PeerBindings(config.me.node_id, config.me.peer_key)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
     context = Context(

@@ -29,7 +29,7 @@ def holder(number: int, last_index: int = 10, last_term: int = 2, **also: Any) -
     """An agent of a committee of three (1 to 3) with a log of epoch 1."""
     made = HeldLog(
         name(number), peer_id(PeerKey(bytes([number]) * 32)), f"{number:02x}" * 16, LOG, 1, 1, "",
-        0, 8, last_index, last_term, "aa" * 32, VOTERS, number <= 3,
+        0, 8, last_index, last_term, "01" + "aa" * 32, VOTERS, number <= 3,
     )  # fmt: skip
     return attrs.evolve(made, **also)
 
@@ -48,7 +48,7 @@ def test_the_longest_log_founds_by_its_last_term_then_its_length() -> None:
     previous = made.root.previous
     assert previous is not None
     assert (previous.log_id.hex(), previous.base_index) == (LOG, 20)
-    assert previous.state_digest == b"\xaa" * 32
+    assert previous.state_digest == b"\x01" + b"\xaa" * 32
 
 
 def test_of_equal_logs_a_voter_founds() -> None:
@@ -113,7 +113,7 @@ def test_only_the_newest_epoch_counts() -> None:
 def test_states_that_differ_are_nobodys_base() -> None:
     """Two logs that end alike give one state."""
     with pytest.raises(Conflict, match="one of them is wrong"):
-        propose(POOL, ROOT, [holder(1), holder(9, state_digest="bb" * 32)])
+        propose(POOL, ROOT, [holder(1), holder(9, state_digest="01" + "bb" * 32)])
 
 
 def test_nothing_to_go_on_from() -> None:

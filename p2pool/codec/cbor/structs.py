@@ -17,7 +17,7 @@ with the path of the field; more fields than are known here raise `TooNew`.
 """
 
 import types
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from enum import Enum, IntEnum, StrEnum
 from functools import cache
 from typing import (
@@ -39,7 +39,8 @@ from p2pool.model import features, limits
 from p2pool.model.errors import Malformed, TooNew
 from p2pool.model.features import BASE_LEVEL, LEVEL_MAX, FeatureLevel
 from p2pool.model.field_bounds import Bound, Unit
-from p2pool.model.ids import LENGTHS
+from p2pool.model.ids import LENGTHS, STATE_DIGEST_BYTES, StateDigest
+from p2pool.model.log.state_digests import algorithm_of
 
 T = TypeVar("T")
 
@@ -86,9 +87,14 @@ def decode_struct(cls: type[T], data: bytes, level: FeatureLevel | None = None) 
     return from_value(cls, canonical.decode(data), level)
 
 
-@cache
 def shape_level(cls: type, level: FeatureLevel) -> FeatureLevel:
     """The lowest level that writes a class just as `level` does."""
+    return _shape_level(cast(Hashable, cls), level)
+
+
+@cache
+def _shape_level(cls: Hashable, level: FeatureLevel) -> FeatureLevel:
+    assert isinstance(cls, type), cls
     found, seen = [BASE_LEVEL], {cls}
 
     def visit(hint: Any) -> None:
@@ -108,65 +114,24 @@ def shape_level(cls: type, level: FeatureLevel) -> FeatureLevel:
     return max(found)
 
 
-@attrs.define(eq=False)
-class Pieces:
-    """Encodes one large object of a class again and again, of which little changes in between.
-
-    `encode` gives the bytes of `encode_struct`; those of each frozen item of its lists are kept
-    for as long as that very item is in it. What is held is what the object holds, once as bytes.
-    """
-
-    cls: type
-    level: FeatureLevel = BASE_LEVEL
-    _held: dict[str, dict[int, tuple[object, bytes]]] = attrs.field(factory=dict)
-    _parts: list[tuple[str, Form | None]] = attrs.field(init=False)
-    _most: dict[str, int] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Look the fields up once."""
-        self._parts, self._most = _parts_of(self.cls, Shape(self.level))
-
-    def encode(self, obj: object, level: FeatureLevel = BASE_LEVEL) -> bytes:
-        """Canonical bytes, as a level writes them: another than before keeps nothing."""
-        assert type(obj) is self.cls
-        if level != self.level:
-            self.level, self._held = level, {}
-            self._parts, self._most = _parts_of(self.cls, Shape(level))
-        parts = []
-        for name, form in self._parts:
-            value = getattr(obj, name)
-            parts.append(canonical.encode(form.write(value)) if form else self._list(name, value))
-        return canonical.join(parts)
-
-    def _list(self, name: str, items: tuple[object, ...]) -> bytes:
-        if len(items) > (most := self._most[name]):
-            raise Malformed(f"{self.cls.__name__}.{name} has {len(items)} items, {most} at most.")
-        held, now = self._held.get(name, {}), {}
-        for item in items:
-            known = held.get(id(item))  # An id is of one object for as long as that is held.
-            if known is None:
-                known = (item, encode_struct(item, self.level))
-            now[id(item)] = known
-        self._held[name] = now
-        return canonical.join([now[id(item)][1] for item in items])
+def lowest_level(obj: object) -> FeatureLevel:
+    """The lowest level that says all that an object holds: nothing would be lost below."""
+    if shape_level(type(obj), features.newest()) == BASE_LEVEL:
+        return BASE_LEVEL
+    return max(_said(obj), default=BASE_LEVEL)
 
 
-def _parts_of(cls: type, shape: Shape) -> tuple[list[tuple[str, Form | None]], dict[str, int]]:
-    """Form of each field; None for a list of objects, and how many of them there may be."""
-    parts: list[tuple[str, Form | None]] = []
-    most: dict[str, int] = {}
-    for field in _fields(cls):
-        if field.since > shape.level:
-            continue
-        name, hint = field.name, field.hint
-        place = f"{cls.__name__}.{name}"
-        bare, bound = _parted(hint)
-        inner = get_args(bare)
-        objects = get_origin(bare) is tuple and inner[1:] == (...,) and attrs.has(inner[0])
-        parts.append((name, None if objects else _form(hint, place, shape)))
-        if objects:
-            most[name] = _checked(bound, Unit.ITEMS, place).most
-    return parts, most
+def _said(value: object) -> Iterator[FeatureLevel]:
+    """The levels of the fields that say something, here and in what stands inside."""
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _said(item)
+    elif attrs.has(type(value)):
+        for field in _fields(cast(Hashable, type(value))):
+            held = getattr(value, field.name)
+            if field.since == BASE_LEVEL or held != field.default:
+                yield field.since
+                yield from _said(held)
 
 
 def form_of(cls: type[Any], shape: Shape = Shape(BASE_LEVEL)) -> Form:
@@ -195,9 +160,10 @@ class _Field:
 
 
 @cache
-def _fields(cls: type) -> tuple[_Field, ...]:
+def _fields(cls: Hashable) -> tuple[_Field, ...]:
     """The fields in wire order; a later one that stands before an earlier one, or has no default,
     is our own bug."""
+    assert isinstance(cls, type), cls
     assert attrs.has(cls), cls
     hints = get_type_hints(cls, include_extras=True)
     found = tuple(
@@ -262,6 +228,8 @@ def _form(hint: Any, place: str, shape: Shape) -> Form:
     if isinstance(hint, NewType):
         if hint is FeatureLevel:
             return _level(place)
+        if hint is StateDigest:
+            return _state_digest(place)
         return _bytes(place, LENGTHS[hint], LENGTHS[hint])
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
@@ -327,6 +295,16 @@ def _level(place: str) -> Form:
     def check(value: Any) -> Any:
         if type(value) is not int or not BASE_LEVEL <= value <= LEVEL_MAX:
             raise Malformed(f"{place} is not a feature level.")
+        return value
+
+    return Form(check, check)
+
+
+def _state_digest(place: str) -> Form:
+    plain = _bytes(place, STATE_DIGEST_BYTES, STATE_DIGEST_BYTES)
+
+    def check(value: Any) -> Any:
+        algorithm_of(plain.read(value))
         return value
 
     return Form(check, check)

@@ -17,6 +17,7 @@ from p2pool.codec.entries import Record, encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.inputs import Sender
 from p2pool.core.leader import decisions, membership
@@ -252,7 +253,7 @@ class Leader:
                 epoch=pool_log.epoch,
                 term=self.term,
                 commit_index=state.applied_index,
-                state_digest=state.digest(),
+                state_digest=digest_of(state),
                 certificate=certificate,
                 votes=votes,
                 history=state.history,

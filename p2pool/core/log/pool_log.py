@@ -17,12 +17,14 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.digests import configuration_hash, log_id
 from p2pool.codec.entries import decode_snapshot
+from p2pool.codec.rows import put_record
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link
-from p2pool.core.fsm.state import NO_HISTORY, PoolState, from_bytes
+from p2pool.core.fsm.state import NO_HISTORY, PoolState
+from p2pool.core.fsm.storage.rows import decode_state, encode_state
 from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
@@ -234,7 +236,7 @@ class PoolLog:
 
     def opening(self, root: RootRecord, name: Digest) -> list[PersistOp]:
         """What begins a log on the disk; whatever log was there is gone."""
-        kept = Put(META_TABLE, ROOT_KEY, encode_struct(root))
+        kept = put_record(META_TABLE, ROOT_KEY, root)
         return [ResetLog(name), kept, Put(META_TABLE, COMMIT_KEY, b"")]
 
     def _refound(self, root: RootRecord, name: Digest, held: StoredLog, now: Now) -> None:
@@ -244,7 +246,7 @@ class PoolLog:
         self.persist += self.opening(root, name)
         self.persist += [SaveHardState(name, kept.hard), SaveSnapshot(kept.snapshot)]
         self.previous_epoch = None
-        self.state = from_bytes(decode_snapshot(kept.snapshot).state)
+        self.state = decode_state(decode_snapshot(kept.snapshot).state)
         self.begin(kept, now)
         self._keep_time()
 
@@ -431,7 +433,7 @@ class PoolLog:
         self.unreadable += out.unreadable
         self.refused += [voter.peer_key for voter in out.refused]
         if out.installed is not None:
-            self.state = from_bytes(out.installed)
+            self.state = decode_state(out.installed)
             self._keep_time()
         for entry in out.committed:
             self._apply(entry)
@@ -489,7 +491,7 @@ class PoolLog:
         held = state.applied_index - s.snapshot_index
         heavy = s.grown_bytes - s.uncommitted_bytes >= limits.SNAPSHOT_AFTER_BYTES
         if held >= limits.SNAPSHOT_AFTER_ENTRIES or (held and heavy):
-            out = raft.compact(state.to_bytes(), state.applied_index)
+            out = raft.compact(encode_state(state), state.applied_index)
             self.persist += out.persist
 
     def take_persist(self) -> list[PersistOp]:

@@ -15,7 +15,7 @@ from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded
-from p2pool.model.ids import Digest, NodeId, PeerKey
+from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest
 from p2pool.model.log.raft import LogEnd
 from p2pool.model.messages.queries import LogEndAnswered, LogEndRequested
 from p2pool.model.ports.agent import LogEnds, LogHolder
@@ -38,7 +38,7 @@ class LogSurvey:
 
     context: Context
     asking: dict[int, Asking] = attrs.field(factory=dict)
-    _known: tuple[Digest, int, int, Digest] | None = None
+    _known: tuple[Digest, int, int, StateDigest] | None = None
 
     def mine(self) -> LogEnd:
         """The log that this node holds, up to its end."""

@@ -11,7 +11,7 @@ end of each run of its container counts once (`counted_ms` is when the last one 
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.spec.spec import parse_spec, spec_hash
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Signers
@@ -212,9 +212,9 @@ class Attempt:
 
     # --- disk -------------------------------------------------------------------------------------
 
-    def row(self) -> tuple[bytes, bytes]:
-        """Key and value of its row."""
-        kept = StoredAttempt(
+    def stored(self) -> StoredAttempt:
+        """What of it is kept."""
+        return StoredAttempt(
             allocation=self.allocation,
             attempt=self.attempt,
             token=self.token,
@@ -231,7 +231,6 @@ class Attempt:
             signers=self.signers,
             counted_ms=self.counted_ms,
         )
-        return row_key(self.key), encode_struct(kept)
 
 
 def row_key(key: Key) -> bytes:

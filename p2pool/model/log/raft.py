@@ -12,7 +12,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.field_bounds import bounded
-from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest, StoreId
 
 
 @attrs.frozen(order=True)
@@ -104,7 +104,7 @@ class LogEnd:
     commit_index: int = 0
     last_index: int = 0
     last_term: int = 0
-    state_digest: Digest | None = None
+    state_digest: StateDigest | None = None
     voters: Voters = ()
 
 

@@ -18,6 +18,7 @@ from p2pool.model.ids import (
     Digest,
     NodeId,
     PeerKey,
+    StateDigest,
     StoreId,
     Token,
 )
@@ -102,7 +103,7 @@ class Heartbeat(Message):
     reason: str
 
 
-@message(3, Channel.ANNOUNCE, senders=Senders.GOSSIP)
+@message(3, Channel.ANNOUNCE, senders=Senders.GOSSIP, version=2)
 @attrs.frozen
 class Announcement(Message):
     """A leader says that it leads, and how far the committed state is.
@@ -116,7 +117,7 @@ class Announcement(Message):
     epoch: int
     term: int
     commit_index: int
-    state_digest: Digest
+    state_digest: StateDigest
     certificate: SealedSignatures = ()
     votes: SealedSignatures = ()
     history: Digest = Digest(bytes(32))

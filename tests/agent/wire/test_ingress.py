@@ -13,7 +13,7 @@ from p2pool.agent.wire.ingress import NOBODY, Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.inputs import OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
-from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StateDigest, StoreId
 from p2pool.model.messages.gossip import Announcement, Hello, PeerBinding
 from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, PeerKnown, Ping
 from p2pool.model.messages.registry import Channel
@@ -44,7 +44,7 @@ class Peer:
         return self.sealer.seal(message, NOW)[1]
 
     def announcement(self, now: Now = NOW) -> bytes:
-        message = Announcement(Digest(b"l" * 32), 1, 2, 3, Digest(b"d" * 32))
+        message = Announcement(Digest(b"l" * 32), 1, 2, 3, StateDigest(b"\x01" * 33))
         return self.sealer.seal(message, now)[1]
 
 

@@ -5,10 +5,8 @@ from typing import Annotated, Any
 import attrs
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from p2pool.codec.cbor.structs import (
-    Pieces,
     decode_struct,
     encode_struct,
     form_of,
@@ -147,22 +145,3 @@ def test_the_shape_of_a_class_is_that_of_all_in_it() -> None:
     levels = [FeatureLevel(n) for n in range(1, 6)]
     assert [shape_level(Record, level) for level in levels] == [1, 2, 3, 3, 3]
     assert [shape_level(PartAtOne, level) for level in levels] == [1] * 5
-
-
-@attrs.frozen
-class Whole:
-    """A list of records, as `Pieces` keeps it."""
-
-    records: Annotated[tuple[Record, ...], bounded(items=9)]
-    number: int = since(2, default=0)
-
-
-@given(st.lists(instances(RecordAtOne), max_size=4))
-def test_pieces_are_those_of_their_level(old: list[RecordAtOne]) -> None:
-    """What was kept of one level is not given out at another."""
-    parts = [Record(o.name, tuple(Part(p.number) for p in o.parts)) for o in old]
-    whole = Whole(tuple(parts))
-    with next_version(THREE):
-        pieces = Pieces(Whole)
-        for level in (BASE_LEVEL, TWO, BASE_LEVEL, THREE):
-            assert pieces.encode(whole, level) == encode_struct(whole, level)
