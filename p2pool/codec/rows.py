@@ -16,7 +16,7 @@ import attrs
 
 from p2pool.codec.cbor import canonical
 from p2pool.codec.cbor.structs import encode_struct, lowest_level, shape_level
-from p2pool.model import features, limits
+from p2pool.model import limits
 from p2pool.model.errors import Malformed, TooNew
 from p2pool.model.features import BASE_LEVEL, LEVEL_MAX, FeatureLevel
 from p2pool.model.ports.store import Put
@@ -93,7 +93,7 @@ def join_rows(rows: Sequence[bytes]) -> bytes:
 
 def split_rows(data: bytes) -> list[Row]:
     """The rows in a state's bytes, in their order; `Malformed` for any others, `TooNew` where only
-    a later version can read them. The values are not looked into."""
+    a later version can read them. Versions are not judged here, nor are values looked into."""
     if len(data) > limits.SNAPSHOT_MAX_BYTES:
         raise Malformed(f"A state has {limits.SNAPSHOT_MAX_BYTES} bytes at most.")
     items = canonical.decode(data)
@@ -120,11 +120,6 @@ def _row(item: canonical.Value) -> Row:
         raise Malformed(f"A row of {table} has no key of {limits.ROW_KEY_MAX_BYTES} bytes at most.")
     if type(version) is not int or not BASE_LEVEL <= version <= LEVEL_MAX:
         raise Malformed(f"The version of a row of {table} is not a feature level.")
-    if version > features.newest():
-        raise TooNew(
-            f"A row of {table} is of version {version}, and this version of p2pool knows "
-            f"{features.newest()}: a newer one wrote it."
-        )
     if type(value) is not bytes:
         raise Malformed(f"A row of {table} has no value.")
     return Row(table, key, FeatureLevel(version), value)

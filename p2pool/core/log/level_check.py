@@ -7,7 +7,9 @@ is refused whole.
 """
 
 from p2pool.codec.entries import decode_body
-from p2pool.core.fsm.state import PoolState, from_bytes
+from p2pool.codec.rows import split_rows
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.rows import level_in, state_of
 from p2pool.model.errors import Malformed, TooNew, TooOld
 from p2pool.model.features import FeatureLevel
 from p2pool.model.log.entries import LevelRaised
@@ -30,12 +32,13 @@ def readable_state(data: bytes, newest: FeatureLevel) -> PoolState:
     """The state in a snapshot's bytes; `TooOld` where a newer program wrote it, `Malformed` (or
     `BadSpec`) where nobody did."""
     try:
-        state = from_bytes(data)
+        rows = split_rows(data)
+        said = level_in(rows)
+        if said.level > newest:
+            raise too_old(f"is at feature level {said.level}", newest, said.version)
+        return state_of(rows)
     except TooNew as error:
         raise too_old("has a state in a later form", newest, "") from error
-    if state.level > newest:
-        raise too_old(f"is at feature level {state.level}", newest, state.level_version)
-    return state
 
 
 def too_old(what: str, newest: FeatureLevel, version: str) -> TooOld:

@@ -10,7 +10,8 @@ from p2pool.codec import entries as codec
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.core.fsm import apply as fsm
 from p2pool.core.fsm.changes import Changes
-from p2pool.core.fsm.state import PoolState, from_bytes
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.rows import decode_state, digest_of, encode_state
 from p2pool.model.errors import Malformed
 from p2pool.model.features import BASE_LEVEL, FeatureLevel, since
 from p2pool.model.ids import Address, PoolRef
@@ -89,7 +90,7 @@ def test_what_is_above_the_level_changes_nothing_old_or_new(
         with version(monkeypatch):
             for kind, body in log:
                 feed(state, kind, body)
-            states.append((state.digest(), state.settings, state.held_until_ms))
+            states.append((digest_of(state), state.settings, state.held_until_ms))
     assert states[0] == states[1]
     assert states[0][1:] == ({"committee": "3"}, 0)
 
@@ -114,7 +115,7 @@ def test_the_level_rises_one_at_a_time_and_never_sinks() -> None:
         feed(state, *raised(written))
         assert state.level == is_then
     with next_version(FeatureLevel(3)):
-        again = from_bytes(state.to_bytes())
+        again = decode_state(encode_state(state))
     assert (again.level, again.level_version) == (3, "0.3.0")
 
 

@@ -85,7 +85,8 @@ def decode_array(data: bytes) -> PoolState:
         log_time_ms=kept.log_time_ms,
     )
     for record in kept.tasks:
-        state.tasks[record.task_id] = Task(record, parse_spec(record.signed.request.spec_json))
+        spec = parse_spec(record.signed.request.spec_json, BASE_LEVEL)
+        state.tasks[record.task_id] = Task(record, spec)
     for copy in kept.allocations:
         state.put(copy)
     state.strays = {(s.allocation, s.attempt): s for s in kept.strays}

@@ -50,13 +50,17 @@ def encode_state(state: PoolState) -> bytes:
 def digest_of(state: PoolState) -> StateDigest:
     """The digest of a state, by the algorithm of its level; made once for each applied index."""
     if state.known_digest is None or state.known_digest[0] != state.applied_index:
-        state.known_digest = (state.applied_index, digest_by(DigestAlgorithm.ROWS, state))
+        made = state_digest(DigestAlgorithm.ROWS, digest(encode_state(state)))
+        state.known_digest = (state.applied_index, made)
     return state.known_digest[1]
 
 
-def digest_by(algorithm: DigestAlgorithm, state: PoolState) -> StateDigest:
-    """The digest of a state by an algorithm that somebody names."""
+def digest_by(algorithm: DigestAlgorithm, state: PoolState) -> StateDigest | None:
+    """The digest of a state by an algorithm that somebody names; None where the algorithm is older
+    than the state, and cannot say all that is in it."""
     if algorithm is DigestAlgorithm.ARRAY:
+        if state.level > BASE_LEVEL:
+            return None
         return state_digest(algorithm, digest(array.encode_array(state)))
     return state_digest(algorithm, digest(encode_state(state)))
 
@@ -64,8 +68,17 @@ def digest_by(algorithm: DigestAlgorithm, state: PoolState) -> StateDigest:
 def decode_state(data: bytes) -> PoolState:
     """The state in a snapshot's bytes; `Malformed` (or `BadSpec`) for any others, `TooNew` for one
     that only a later version can read."""
-    rows = split_rows(data)
-    level = _level_in(rows)
+    return state_of(split_rows(data))
+
+
+def state_of(rows: Sequence[Row]) -> PoolState:
+    """The state in its rows; raises as `decode_state` does."""
+    level = level_in(rows).level
+    if level > features.newest():
+        raise TooNew(
+            f"The state is of feature level {level}, and this version of p2pool knows "
+            f"{features.newest()}: a newer one wrote it."
+        )
     found = _by_table(rows)
     state = PoolState(NO_POOL, 0)
     _read_meta(state, found[META], level)
@@ -74,18 +87,12 @@ def decode_state(data: bytes) -> PoolState:
     return state
 
 
-def _level_in(rows: Sequence[Row]) -> FeatureLevel:
-    """The level of the pool, which is said first."""
+def level_in(rows: Sequence[Row]) -> LevelRow:
+    """The level of the pool, which is said first, in the same form by every version."""
     first = rows[0] if rows else None
     if first is None or (first.table, first.key) != (META, META_ROWS[0].key):
         raise Malformed("A state does not begin with its feature level.")
-    level = decode_struct(LevelRow, first.value, BASE_LEVEL).level
-    if level > features.newest():
-        raise TooNew(
-            f"The state is of feature level {level}, and this version of p2pool knows "
-            f"{features.newest()}: a newer one wrote it."
-        )
-    return level
+    return decode_struct(LevelRow, first.value, BASE_LEVEL)
 
 
 def _by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -136,6 +143,11 @@ def _read_table(state: PoolState, table: Table, rows: list[Row], level: FeatureL
 
 def _record(cls: type, row: Row, level: FeatureLevel) -> Any:
     """The value of a row, which has the shape of the state's level."""
+    if row.version > features.newest():
+        raise TooNew(
+            f"A row of {row.table} is of version {row.version}, and this version of p2pool knows "
+            f"{features.newest()}: a newer one wrote it."
+        )
     if row.version != shape_level(cls, level):
         raise Malformed(f"A row of {row.table} has version {row.version} in a state of {level}.")
     return decode_struct(cls, row.value, row.version)

@@ -26,7 +26,7 @@ from p2pool.core.fsm.state import (
 )
 from p2pool.model import limits
 from p2pool.model.features import BASE_LEVEL, FeatureLevel
-from p2pool.model.field_bounds import bounded
+from p2pool.model.field_bounds import Name, bounded
 from p2pool.model.ids import AllocationId, Digest, PoolRef
 from p2pool.model.log.certificates import Link
 from p2pool.model.log.entries import Revocation, Setting
@@ -39,9 +39,11 @@ SIGNED_OFFSET = 2**63
 
 @attrs.frozen
 class LevelRow:
-    """The feature level of the pool. It has this shape for ever: the others are read by it."""
+    """The feature level of the pool, and what the leader ran that raised it. It has this shape for
+    ever: the others are read by it, and who cannot read them is told what to install."""
 
     level: FeatureLevel
+    version: Name
 
 
 @attrs.frozen
@@ -107,7 +109,7 @@ class Table:
 
 
 def _take_level(state: PoolState, row: LevelRow) -> None:
-    state.level = row.level
+    state.level, state.level_version = row.level, row.version
 
 
 def _take_epoch(state: PoolState, row: EpochRow) -> None:
@@ -130,7 +132,7 @@ def _take_committee(state: PoolState, row: CommitteeRow) -> None:
 
 
 META_ROWS: tuple[MetaRow, ...] = (
-    MetaRow(b"level", LevelRow, lambda s: LevelRow(s.level), _take_level),
+    MetaRow(b"level", LevelRow, lambda s: LevelRow(s.level, s.level_version), _take_level),
     MetaRow(
         b"epoch", EpochRow, lambda s: EpochRow(s.pool, s.epoch, s.recovered_at_ms), _take_epoch
     ),
@@ -161,7 +163,8 @@ def _copy_key(copy: AllocationId) -> bytes:
 
 
 def _take_task(state: PoolState, record: TaskRecord) -> None:
-    state.tasks[record.task_id] = Task(record, parse_spec(record.signed.request.spec_json))
+    spec = parse_spec(record.signed.request.spec_json, state.level)
+    state.tasks[record.task_id] = Task(record, spec)
 
 
 def _take_stray(state: PoolState, stray: Stray) -> None:

@@ -132,7 +132,7 @@ NEWER: dict[str, Callable[[Items], None]] = {
     "table": lambda items: items.append(["volumes", b"k", 1, b"\x80"]),
     "meta": lambda items: items.insert(7, ["meta", b"quota", 1, b"\x80"]),
     "version": in_row("nodes", 2, NEXT_LEVEL),
-    "level": in_row("meta", 3, canonical.encode([NEXT_LEVEL])),
+    "level": in_row("meta", 3, canonical.encode([NEXT_LEVEL, "0.3.0"])),
 }
 
 
