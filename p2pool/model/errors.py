@@ -28,7 +28,7 @@
     `-- Misconfigured      the operator's fault: says what to change
         |-- WrongChain         chain id or contract are not what the configuration says
         |-- DataDirInUse       another agent holds the data directory, or it is of another pool
-        |-- TooOld             the pool's log needs a newer version of this program
+        |-- TooOld             the pool's log, or the store, needs a newer version of this program
         |-- PortTaken          an address cannot be bound
         |-- NoGpuSupport       the container engine cannot hand out GPUs
         |-- BadKey             a key file that cannot be read, or its passphrase is wrong
@@ -238,7 +238,8 @@ class DataDirInUse(Misconfigured):
 
 
 class TooOld(Misconfigured):
-    """The pool's log is at a feature level that this program does not know."""
+    """The pool's log is at a feature level that this program does not know, or the store in a form
+    that it does not know."""
 
     code = "too-old"
 

@@ -222,6 +222,7 @@ STORE_GROUP_MAX_BATCHES = 256
 STORE_META_MAX_ROWS = 256
 STORE_KEY_MAX_BYTES = 256
 STORE_VALUE_MAX_BYTES = 1024 * 1024
+STORE_BACKUPS_MAX = 16
 CONFIG_MAX_BYTES = 1024 * 1024
 
 # --- Raft --------------------------------------------------------------------------------------
