@@ -5,7 +5,8 @@ loop and the loop's effects to it. It knows no rules of the pool.
 
 Order of a start: the peer key is saved before anything else, the data directory is locked and read,
 then network, engine, chain and API begin together. Order of an end: leadership is handed on, then
-everything is cancelled; containers run on unless asked otherwise. Source: design, sections 3 and 4.
+everything is cancelled; containers run on unless asked otherwise.
+Source: docs/ARCHITECTURE.md, "One step"; docs/design/identities.md, "Keys".
 """
 
 from collections.abc import Callable
@@ -34,10 +35,8 @@ from p2pool.api.server import ApiSettings, serve_api
 from p2pool.core.context import NodeConfig
 from p2pool.core.inputs import StopAsked
 from p2pool.core.node import Node
-from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
-from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.events import KnownPeer, NetConfig
@@ -57,7 +56,7 @@ log = get_logger(__name__)
 
 
 def topic(pool: PoolRef, channel: Channel) -> str:
-    """A gossip topic of a pool (design, section 5)."""
+    """A gossip topic of a pool (docs/design/protocol.md, "Channels")."""
     return f"/p2pool/1/{pool.chain_id}/{pool.contract.hex()}/{pool.pool_id}/{channel.value}"
 
 
@@ -170,19 +169,7 @@ class Agent:
     async def run(self, token: str, started: Callable[[str], None]) -> None:
         """Run until cancelled; `started` is told the API's URL."""
         config = self.options.config
-        at = config.chain.addresses
-        rpc = Rpc.to(config.chain.id, config.chain.endpoints)
-        chain = PoolContracts(
-            rpc,
-            Addresses(
-                network=at.network,
-                pool=at.pool,
-                registry=at.registry,
-                stakes=at.stake,
-                domains=at.domains,
-                token=at.token,
-            ),
-        )
+        chain = PoolContracts.of(config.chain)
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
         settings = ApiSettings(
             bind=config.api.bind,

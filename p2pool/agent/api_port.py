@@ -31,7 +31,7 @@ class _Waiting:
 
 
 class AgentApi:
-    """`model.ports.AgentPort` of one agent."""
+    """`model.ports.agent.AgentPort` of one agent."""
 
     def __init__(
         self, loop: Loop, logs: LogStreams, metrics: Metrics, runtime: ContainerRuntime

@@ -4,7 +4,8 @@ Intuition: a newcomer needs one address to begin with. A bootstrap node has a pe
 key: it says hello without a binding, keeps the bindings that agents show it (checked), and hands
 them out to whoever asks. It follows no chain, hears no gossip, votes on nothing and holds no state
 of the pool: it can lie by silence only, since bindings carry their own proof. What it knows is kept
-on disk, so that it is of use as soon as it is back. Source: design, sections 1, 5 and 11.
+on disk, so that it is of use as soon as it is back.
+Source: docs/design/protocol.md, "Bootstrap nodes".
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import trio
 
 from p2pool.model import limits
-from p2pool.model.bounded import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Overloaded
 from p2pool.model.ports.view import Event
 

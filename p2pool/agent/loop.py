@@ -6,7 +6,7 @@ disk, inputs queue up; so under load steps grow and writes are shared.
 
 Invariants: nothing is sent before what it promises is durable; a queue that is full makes drivers
 wait (they have bounds of their own); when the loop itself was late, the core is told so.
-Source: design, section 3.
+Source: docs/ARCHITECTURE.md, "One step".
 """
 
 from collections.abc import Callable

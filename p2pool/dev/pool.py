@@ -356,7 +356,14 @@ class DevPool:
         """The pool that an earlier command left running; NotFound where there is none."""
         state = saved.require(directory)
         image = Image(**state.image) if state.image else NO_IMAGE
-        pool = cls(directory, say, state.runtime, image, state.rpc_url, state.pool_id)
+        pool = cls(
+            directory,
+            say,
+            state.runtime,
+            image,
+            rpc_url=state.rpc_url,
+            pool_id=state.pool_id,
+        )
         pool.children = list(state.children)
         pool.claimed = True
         by_name = {c.name: c for c in pool.children}

@@ -10,7 +10,7 @@ it would black out half of every line; the names of fields cover it.
 from collections.abc import Mapping
 from typing import Any
 
-from p2pool.model.bounded import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict
 
 SECRET_NAMES = (
     "token",

@@ -1,10 +1,10 @@
 """Every state machine of a node and of an allocation, as tables from which the illegal is absent.
 
-Three independent fields describe a node (design, section 8): membership (the chain's word),
-reachability (the pool's judgement) and intent (what its owner or the manager wants). Each table
-maps state -> {event -> next state}; an event that has no row in a state changes nothing there and
-is refused by `advance`. `*_DEADLINES` say how long a state may last before the named event is
-raised on its behalf, so that no state is without an exit.
+Three independent fields describe a node (docs/design/health.md, "Three fields"): membership (the
+chain's word), reachability (the pool's judgement) and intent (what its owner or the manager wants).
+Each table maps state -> {event -> next state}; an event that has no row in a state changes nothing
+there and is refused by `advance`. `*_DEADLINES` say how long a state may last before the named
+event is raised on its behalf, so that no state is without an exit.
 """
 
 from collections.abc import Mapping

@@ -7,8 +7,8 @@ outsider who trusts nothing but the chain.
 
 Invariants: a signature counts for one voter only, whole (node id, peer key and store id), and each
 voter once; a quorum says the same thing, to the last field; what does not hold is refused with a
-sentence, by `Refusal`. Nothing here knows a curve: messages were opened before (`wire.enclosed`).
-Source: design, section 7; PBFT's certificates, Tendermint's evidence.
+sentence, by `Refusal`. Nothing here knows a curve: messages were opened before (`wire.enclosures`).
+Source: docs/design/certificates.md; PBFT's certificates, Tendermint's evidence.
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ committee of its own log, an outsider from the root record on the chain; both wa
 
 Invariants: changes come in the order of the log, each after the one before it; a change without a
 quorum of the voters before it ends the walk, and nothing after it is believed.
-Source: design, section 7.
+Source: docs/design/certificates.md, "The chain of committees".
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,10 +1,10 @@
-"""Peer bindings: a node key and a peer key, each vouching for the other (design, section 4).
+"""Peer bindings: a node key and a peer key, each vouching for the other.
 
 One EIP-712 digest over pool, node, peer key and times is signed by the node key (secp256k1) and by
 the peer key (Ed25519), so neither can be claimed by who holds only the other. A binding counts only
 when it comes from the peer that Noise authenticated as that key, or is passed on with its proof.
 Of two bindings of one node the newer wins; a tie between two peer keys voids both, since nobody can
-say which agent is the copy.
+say which agent is the copy. Source: docs/design/identities.md, "Peer bindings".
 """
 
 from typing import TYPE_CHECKING, Any

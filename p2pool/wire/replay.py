@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.bounded import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Stale
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages.registry import Channel, Header, Verified

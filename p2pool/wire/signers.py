@@ -10,7 +10,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
-from p2pool.model.bounded import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
 from p2pool.model.messages.queries import RequestForwarded

@@ -1,11 +1,11 @@
-"""What accounts sign: requests, delegations and log grants as EIP-712 typed data (design, 9).
+"""What accounts sign: requests, delegations and log grants as EIP-712 typed data.
 
 A wallet shows every field in words; the specification is inside as text, so what is shown is what
 is signed. Each type names the pool, and the domain names chain and contract. Recovering tells who
 signed, nothing more: whether that account *may* is `core.fsm.permissions`, asked with the answer.
 
 Verification costs about a millisecond and is done once, where bytes enter; replay of the log and
-snapshots rely on the entry's having been checked then.
+snapshots rely on the entry's having been checked then. Source: docs/design/tasks.md, "Requests".
 """
 
 from typing import TYPE_CHECKING, Any

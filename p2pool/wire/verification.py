@@ -7,7 +7,8 @@ signatures over.
 
 Invariants: nothing that an agent says is believed but what verifies; a link without a quorum breaks
 the walk, for anybody could have written it, unless a committee from there on is trusted by its hash
-on other grounds; what could not be shown is said. Source: design, section 7.
+on other grounds; what could not be shown is said.
+Source: docs/design/certificates.md, "What an outsider can check".
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from p2pool.proofs.certificates import (
     votes_for,
 )
 from p2pool.proofs.committee_walk import Uncertified, walk_links
-from p2pool.wire.enclosed import open_one
+from p2pool.wire.enclosures import open_one
 
 PROVES = (
     "That proves: a majority of the committee, which goes back to the root record on the chain "

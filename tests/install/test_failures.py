@@ -50,8 +50,13 @@ def test_a_registry_that_cannot_be_reached(begun: Checkout) -> None:
     """Nobody listens: said at once, with the address, what to do, and where the log is."""
     url = "http://127.0.0.1:1/simple"
     done = begun.make("demo", PIP_NO_INDEX="", PIP_INDEX_URL=url)
-    fails(done, "the package registry at 127.0.0.1:1 does not answer", "PIP_INDEX_URL", "make demo",
-          "install.log")  # fmt: skip
+    fails(
+        done,
+        "the package registry at 127.0.0.1:1 does not answer",
+        "PIP_INDEX_URL",
+        "make demo",
+        "install.log",
+    )
     assert "the registry does not answer; trying again" in done.stdout
     assert "Connection refused" in (begun.venv / "install.log").read_text()
 
@@ -206,8 +211,12 @@ def test_a_disk_that_is_read_only(small_disk: Path, tmp_path: Path) -> None:
 def test_no_python_at_all(checkout: Checkout) -> None:
     """The sentence names the command for Debian, and how to name a Python."""
     (checkout.tools / "python3").unlink()
-    fails(checkout.make("test"), "needs Python 3.11 or later; 'python3' does not run here",
-          "sudo apt-get install python3", "make test PYTHON=")  # fmt: skip
+    fails(
+        checkout.make("test"),
+        "needs Python 3.11 or later; 'python3' does not run here",
+        "sudo apt-get install python3",
+        "make test PYTHON=",
+    )
 
 
 def test_a_python_that_is_too_old(checkout: Checkout) -> None:

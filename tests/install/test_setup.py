@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.first_run.strangers import latin1
+from tests.first_run.harness.strangers import latin1
 from tests.install.checkout import DEADLINE_S, Checkout, base_python, put_wheel
 
 

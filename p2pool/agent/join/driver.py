@@ -3,7 +3,7 @@
 With the provider's key the agent walks the whole way (stake, registration, joining); without it, it
 says what the provider, the validator and the manager have to do. Either way it goes on as soon as
 somebody did it. An invite comes by the API, from a peer that keeps one, or in `invite.json` of the
-data directory. Source: `design/chain.md` (flow of a node into a pool).
+data directory. Source: docs/design/chain.md, "Joining".
 """
 
 from p2pool.agent.effect_runner import EffectRunner

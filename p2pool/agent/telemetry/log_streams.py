@@ -8,7 +8,7 @@ through. Passing on gives no right to anything.
 Invariants: the node that has the lines judges the grant, from its own roster and state, before it
 reads one; every frame is sealed; a reader that goes away ends the stream at the engine. Metrics are
 as public within the pool as a task's specification is: members alone can ask, and need no grant.
-Source: design, section 9 (Logs, Metrics).
+Source: docs/design/api.md, "Log lines and metrics".
 """
 
 from collections.abc import AsyncIterator
@@ -82,7 +82,7 @@ class LogStreams:
     async def open(
         self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
     ) -> AsyncIterator[LogChunks]:
-        """Chunks in order, from wherever the copy is; see `model.ports.Logs`."""
+        """Chunks in order, from wherever the copy is; see `model.ports.agent.Logs`."""
         where, attempt = self._find(allocation)
         if where == self._node.context.me:
             self._judge(allocation, grant)

@@ -10,7 +10,7 @@ Invariants: frames count only from the peer that Noise proved; bindings and rela
 taken on their own proof; nothing is sealed but a message that this agent's core made. What costs
 most comes last: accounts are recovered, and heartbeats and chains that were handed over are
 opened, only where the core says that the message is worth it; a guest may say little at all.
-Source: design, sections 3 to 5.
+Source: docs/design/protocol.md, "The way in".
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ from p2pool.core.inputs import (
 from p2pool.drivers.net import events as net
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
-from p2pool.model.bounded import BoundedDict, TokenBuckets
+from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
 from p2pool.model.errors import Malformed, Refusal, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
@@ -40,7 +40,7 @@ from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, 
 from p2pool.model.messages.registry import Channel, Verified
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
-from p2pool.wire.enclosed import EnclosedCache
+from p2pool.wire.enclosures import EnclosedCache
 from p2pool.wire.envelope import max_bytes, open_sealed
 from p2pool.wire.replay import ReplayGuard, clock_differs
 from p2pool.wire.signers import SignerCache, requests_in

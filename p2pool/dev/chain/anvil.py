@@ -1,8 +1,8 @@
 """A development chain: anvil, started and stopped by its process id.
 
-The binary is found or fetched by `fetch`. Settings are those of `design/chain.md`: transactions
-mine at once, and blocks go on when idle, so that finality moves. It takes a free port by itself and
-says which, so no two chains race for one.
+The binary is found or fetched by `fetch`. Settings are those of
+`docs/design/chain.md`: transactions mine at once, and blocks go on when idle, so that finality
+moves. It takes a free port by itself and says which, so no two chains race for one.
 """
 
 import os

@@ -114,7 +114,7 @@ def _errors() -> Mapping[bytes, tuple[str, tuple[str, ...], tuple[str, ...]]]:
     return found
 
 
-def error_for_code(data: bytes) -> tuple[str, dict[str, Any]] | None:
+def error_of(data: bytes) -> tuple[str, dict[str, Any]] | None:
     """Name and arguments of a custom error, or None for one that no contract of ours has."""
     if data[:4] == keccak(text="Error(string)")[:4]:
         return "Error", {"reason": abi_decode(("string",), data[4:])[0]}

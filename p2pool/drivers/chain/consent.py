@@ -58,7 +58,7 @@ class ManagerSigner(Protocol):
     """Whoever signs for the manager: a key file, or the members of a contract (ERC-1271).
 
     `invite_signer` tells the signer of a single key's invite alone; whether a contract stands
-    behind one is asked on the chain (`Chain.invited_by`).
+    behind one is asked on the chain (`PoolContracts.invited_by`).
     """
 
     @property

@@ -32,6 +32,8 @@ from p2pool.model.states import PoolStatus
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
+    from p2pool.drivers.config.schema import ChainConfig
+
 JOIN = "joinComputePool(uint256,address,address,uint256,uint256,bytes)"
 LEAVE = "leaveComputePool(uint256,address,address)"
 GET_NODE = "getNode(address)"
@@ -75,6 +77,21 @@ class PoolContracts:
 
     rpc: Rpc
     at: Addresses
+
+    @classmethod
+    def of(cls, config: "ChainConfig") -> "PoolContracts":
+        """The contracts of a configuration; nothing is asked of an endpoint yet. Call it inside
+        trio."""
+        at = config.addresses
+        addresses = Addresses(
+            network=at.network,
+            pool=at.pool,
+            registry=at.registry,
+            stakes=at.stake,
+            domains=at.domains,
+            token=at.token,
+        )
+        return cls(Rpc.to(config.id, config.endpoints), addresses)
 
     # --- reads --------------------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
 """How a pool gets its root: it is started on the chain, and its data URI names who founds the log.
 
 A pool is created pending, started once, and founded by the root record of epoch 1 in its data URI,
-which names the one agent that may begin the log (design, section 7). `start_pool` reads first and
-does what is missing, so it can be repeated; whoever is founder already stays it. A founder that is
-lost is replaced by a recovery, which is another epoch, never by a second start.
+which names the one agent that may begin the log (docs/design/chain.md, "The root record").
+`start_pool` reads first and does what is missing, so it can be repeated; whoever is founder already
+stays it. A founder that is lost is replaced by a recovery, which is another epoch, never by a
+second start.
 """
 
 from typing import TYPE_CHECKING

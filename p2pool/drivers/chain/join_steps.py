@@ -73,7 +73,7 @@ class Joining:
         """Walk the way; ends once the node is in the pool.
 
         A step that waits is said once and looked at again every `poll_s`; the chain being out of
-        reach is waited for too. Raises what `next_step` raises: `joining.drive_joining` goes on.
+        reach is waited for too. Raises what `next_step` raises: `drive_joining` goes on.
         """
         said: JoinStep | None = None
         while True:

@@ -13,7 +13,7 @@ last finalized roster stands, with a warning; joins are still seen at the latest
 Invariants: an observation is complete or is not sent; every read of it is at one block hash;
 *unknown is never gone*: with the chain out of reach the follower says so and sends nothing else;
 the finalized block only ever moves on, to its own descendants.
-Source: design, section 6; `design/chain.md`, following.
+Source: docs/design/chain.md, "Following the chain".
 """
 
 from collections.abc import AsyncIterator, Mapping

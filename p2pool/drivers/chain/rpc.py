@@ -23,7 +23,7 @@ from requests.exceptions import RequestException
 from web3 import HTTPProvider
 from web3.exceptions import Web3Exception
 
-from p2pool.drivers.chain.abi import Function, error_for_code
+from p2pool.drivers.chain.abi import Function, error_of
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain
 from p2pool.model.ids import Address
@@ -38,7 +38,7 @@ class Reverted(Exception):
         """Decode the custom error, where it is one of ours."""
         super().__init__(message)
         self.data = data
-        found = error_for_code(data)
+        found = error_of(data)
         self.name, self.arguments = found if found else ("", {})
 
 

@@ -101,14 +101,12 @@ def _processor(hardware: Hardware, facts: Facts, wanted: Requirements) -> Check:
     found = f"{hardware.cpu_model}, {hardware.cpu_milli / 1000:g} of {facts.cpu_cores} CPUs{flags}"
     if wanted.cpu_cores is None or hardware.cpu_milli >= wanted.cpu_cores * 1000:
         needed = f"{wanted.cpu_cores} CPUs" if wanted.cpu_cores is not None else ""
-        return Check(
-            group=Group.HARDWARE, name="processor", verdict=Verdict.PASS, found=found, needed=needed
-        )
+        return Check(Group.HARDWARE, "processor", Verdict.PASS, found, needed=needed)
     return Check(
-        group=Group.HARDWARE,
-        name="processor",
-        verdict=Verdict.FAIL,
-        found=found,
+        Group.HARDWARE,
+        "processor",
+        Verdict.FAIL,
+        found,
         needed=f"{wanted.cpu_cores} CPUs",
         todo=_offer_more(facts.cpu_cores >= wanted.cpu_cores, "cpu_milli"),
     )
@@ -119,14 +117,12 @@ def _memory(hardware: Hardware, wanted: Requirements) -> Check:
     found = f"{_gib(hardware.memory_bytes)} of {_gib(total_bytes)}"
     if wanted.memory_bytes is None or hardware.memory_bytes >= wanted.memory_bytes:
         needed = _gib(wanted.memory_bytes) if wanted.memory_bytes is not None else ""
-        return Check(
-            group=Group.HARDWARE, name="memory", verdict=Verdict.PASS, found=found, needed=needed
-        )
+        return Check(Group.HARDWARE, "memory", Verdict.PASS, found, needed=needed)
     return Check(
-        group=Group.HARDWARE,
-        name="memory",
-        verdict=Verdict.FAIL,
-        found=found,
+        Group.HARDWARE,
+        "memory",
+        Verdict.FAIL,
+        found,
         needed=_gib(wanted.memory_bytes),
         todo=_offer_more(total_bytes >= wanted.memory_bytes, "memory_bytes"),
     )
@@ -142,10 +138,10 @@ def _disk(hardware: Hardware, facts: Facts, wanted: Requirements, reserve_bytes:
     offered_bytes = hardware.disk_bytes if wanted.disk_bytes else facts.disk_free_bytes
     if offered_bytes < needed_bytes or facts.disk_free_bytes < reserve_bytes:
         return Check(
-            group=Group.HARDWARE,
-            name="disk",
-            verdict=Verdict.FAIL,
-            found=found,
+            Group.HARDWARE,
+            "disk",
+            Verdict.FAIL,
+            found,
             needed=needed,
             todo=_offer_more(facts.disk_free_bytes >= needed_bytes, "disk_bytes")
             if facts.disk_free_bytes >= needed_bytes
@@ -153,16 +149,14 @@ def _disk(hardware: Hardware, facts: Facts, wanted: Requirements, reserve_bytes:
         )
     if facts.file_system in NETWORK_FILE_SYSTEMS:
         return Check(
-            group=Group.HARDWARE,
-            name="disk",
-            verdict=Verdict.WARN,
-            found=found,
+            Group.HARDWARE,
+            "disk",
+            Verdict.WARN,
+            found,
             needed=f"{needed}, on a local file system",
             todo="A log on a network file system is slow and may lose writes: use a local disk.",
         )
-    return Check(
-        group=Group.HARDWARE, name="disk", verdict=Verdict.PASS, found=found, needed=needed
-    )
+    return Check(Group.HARDWARE, "disk", Verdict.PASS, found, needed=needed)
 
 
 def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
@@ -172,35 +166,22 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
     if not wanted.gpus:
         if nvml.reason and not nvml.absent:
             return Check(
-                group=Group.HARDWARE,
-                name="gpu",
-                verdict=Verdict.WARN,
-                found=found,
-                needed="",
-                todo="Tasks that need GPUs pass it by.",
+                Group.HARDWARE, "gpu", Verdict.WARN, found, todo="Tasks that need GPUs pass it by."
             )
-        return Check(
-            group=Group.HARDWARE,
-            name="gpu",
-            verdict=Verdict.PASS,
-            found=found,
-            needed="none is asked for",
-        )
+        return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, needed="none is asked for")
     exact, enough = False, False
     for option in wanted.gpus:
         count = _most_of_a_model(well, option)
         exact = exact or (count is not None and option.count in (None, count))
         enough = enough or count is not None
     if exact:
-        return Check(
-            group=Group.HARDWARE, name="gpu", verdict=Verdict.PASS, found=found, needed=needed
-        )
+        return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, needed=needed)
     if enough:
         return Check(
-            group=Group.HARDWARE,
-            name="gpu",
-            verdict=Verdict.WARN,
-            found=found,
+            Group.HARDWARE,
+            "gpu",
+            Verdict.WARN,
+            found,
             needed=needed,
             todo="More than was asked for: validators may want just that many: [resources] gpus.",
         )
@@ -209,14 +190,7 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
         todo = "Mend the driver, then check again."
     elif any(not gpu.healthy for gpu in hardware.gpus):
         todo = "Mend the GPUs that are not well, then check again."
-    return Check(
-        group=Group.HARDWARE,
-        name="gpu",
-        verdict=Verdict.FAIL,
-        found=found,
-        needed=needed,
-        todo=todo,
-    )
+    return Check(Group.HARDWARE, "gpu", Verdict.FAIL, found, needed=needed, todo=todo)
 
 
 def _most_of_a_model(gpus: list[Gpu], option: GpuRequirement) -> int | None:

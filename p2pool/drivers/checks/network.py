@@ -38,10 +38,10 @@ def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
         except (PortTaken, Misconfigured) as error:
             checks.append(
                 Check(
-                    group=Group.NETWORK,
-                    name="port",
-                    verdict=Verdict.FAIL,
-                    found=error.message,
+                    Group.NETWORK,
+                    "port",
+                    Verdict.FAIL,
+                    error.message,
                     needed=address,
                     todo=error.hint,
                 )
@@ -55,16 +55,7 @@ def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
         check_listen_addresses((address,))
     except (PortTaken, Misconfigured) as error:
         found = f"{api_bind} for the API: {error.message}"
-        checks.append(
-            Check(
-                group=Group.NETWORK,
-                name="api port",
-                verdict=Verdict.FAIL,
-                found=found,
-                needed="",
-                todo=error.hint,
-            )
-        )
+        checks.append(Check(Group.NETWORK, "api port", Verdict.FAIL, found, todo=error.hint))
     else:
         checks.append(Check(Group.NETWORK, "api port", Verdict.PASS, f"{api_bind} is free"))
     return checks
@@ -81,20 +72,20 @@ def address_check(listen: tuple[str, ...], announce: tuple[str, ...], observed: 
     if announce or public:
         if observed and observed not in hosts and not _is_private(observed):
             return Check(
-                group=Group.NETWORK,
-                name="address",
-                verdict=Verdict.WARN,
-                found=found,
+                Group.NETWORK,
+                "address",
+                Verdict.WARN,
+                found,
                 needed=f"others dial {observed}",
                 todo="Behind a router? Forward the port and set [network] announce ="
                 f' ["/ip4/{observed}/tcp/<port>"].',
             )
         return Check(Group.NETWORK, "address", Verdict.PASS, found)
     return Check(
-        group=Group.NETWORK,
-        name="address",
-        verdict=Verdict.WARN,
-        found=found,
+        Group.NETWORK,
+        "address",
+        Verdict.WARN,
+        found,
         needed="an address that others can dial",
         todo="All of these are private: members elsewhere reach this machine only while it keeps"
         " its own connections. Forward the port, and say it in [network] announce.",
@@ -133,10 +124,10 @@ def judge_clock(offsets_ms: Sequence[int]) -> Check:
     needed = f"within {most_ms // 1000} s of others"
     if not offsets_ms:
         return Check(
-            group=Group.NETWORK,
-            name="clock",
-            verdict=Verdict.WARN,
-            found="no endpoint dates its answers",
+            Group.NETWORK,
+            "clock",
+            Verdict.WARN,
+            "no endpoint dates its answers",
             needed=needed,
             todo="See that the clock is kept by NTP: timedatectl.",
         )
@@ -145,27 +136,11 @@ def judge_clock(offsets_ms: Sequence[int]) -> Check:
     found = f"{abs(offset_ms) / 1000:.1f} s {ahead}" if offset_ms else "right"
     if abs(offset_ms) >= most_ms:
         todo = "Members refuse what is dated so: set the clock, timedatectl set-ntp true."
-        return Check(
-            group=Group.NETWORK,
-            name="clock",
-            verdict=Verdict.FAIL,
-            found=found,
-            needed=needed,
-            todo=todo,
-        )
+        return Check(Group.NETWORK, "clock", Verdict.FAIL, found, needed=needed, todo=todo)
     if abs(offset_ms) >= CLOCK_WARN_MS:
         todo = "See that the clock is kept by NTP: timedatectl."
-        return Check(
-            group=Group.NETWORK,
-            name="clock",
-            verdict=Verdict.WARN,
-            found=found,
-            needed=needed,
-            todo=todo,
-        )
-    return Check(
-        group=Group.NETWORK, name="clock", verdict=Verdict.PASS, found=found, needed=needed
-    )
+        return Check(Group.NETWORK, "clock", Verdict.WARN, found, needed=needed, todo=todo)
+    return Check(Group.NETWORK, "clock", Verdict.PASS, found, needed=needed)
 
 
 def _offset_ms(url: str) -> int | None:

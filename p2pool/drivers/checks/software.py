@@ -33,10 +33,10 @@ async def software_checks(
     except P2poolError as error:
         return [
             Check(
-                group=Group.SOFTWARE,
-                name="docker",
-                verdict=Verdict.FAIL,
-                found=error.message,
+                Group.SOFTWARE,
+                "docker",
+                Verdict.FAIL,
+                error.message,
                 needed=f"Docker Engine {_dotted(DOCKER_MIN)} or later",
                 todo=error.hint or "Start it.",
             )
@@ -57,10 +57,10 @@ def engine_checks(info: RuntimeInfo) -> list[Check]:
     cdi = "" if version >= CDI_MIN else "; GPUs by CDI name need 25.0"
     checks = [
         Check(
-            group=Group.SOFTWARE,
-            name="docker",
-            verdict=Verdict.PASS if good else Verdict.FAIL,
-            found=f"{info.version}, API {info.api_version}{cdi}",
+            Group.SOFTWARE,
+            "docker",
+            Verdict.PASS if good else Verdict.FAIL,
+            f"{info.version}, API {info.api_version}{cdi}",
             needed=f"Docker Engine {_dotted(DOCKER_MIN)} or later",
             todo="" if good else "Upgrade Docker.",
         ),
@@ -69,10 +69,10 @@ def engine_checks(info: RuntimeInfo) -> list[Check]:
     if info.storage_driver in SLOW_STORAGE:
         checks.append(
             Check(
-                group=Group.SOFTWARE,
-                name="storage",
-                verdict=Verdict.WARN,
-                found=info.storage_driver,
+                Group.SOFTWARE,
+                "storage",
+                Verdict.WARN,
+                info.storage_driver,
                 needed="overlay2",
                 todo="Images take much space and time so: set Docker's storage-driver to overlay2.",
             )
@@ -80,13 +80,7 @@ def engine_checks(info: RuntimeInfo) -> list[Check]:
     else:
         checks.append(Check(Group.SOFTWARE, "storage", Verdict.PASS, info.storage_driver))
     checks += [
-        Check(
-            group=Group.SOFTWARE,
-            name=one.feature,
-            verdict=Verdict.WARN,
-            found=one.reason,
-            needed="as tasks ask for it",
-        )
+        Check(Group.SOFTWARE, one.feature, Verdict.WARN, one.reason, needed="as tasks ask for it")
         for one in info.unsupported
         if one.feature not in OPTIONAL
     ]
@@ -102,21 +96,10 @@ def toolkit_check(info: RuntimeInfo) -> Check:
     needed = "NVIDIA toolkit or CDI"
     if info.gpu_support:
         return Check(
-            group=Group.SOFTWARE,
-            name="gpu toolkit",
-            verdict=Verdict.PASS,
-            found="the engine hands out GPUs",
-            needed=needed,
+            Group.SOFTWARE, "gpu toolkit", Verdict.PASS, "the engine hands out GPUs", needed=needed
         )
     found = "the engine announces neither the NVIDIA runtime nor CDI"
-    return Check(
-        group=Group.SOFTWARE,
-        name="gpu toolkit",
-        verdict=Verdict.WARN,
-        found=found,
-        needed=needed,
-        todo=TOOLKIT,
-    )
+    return Check(Group.SOFTWARE, "gpu toolkit", Verdict.WARN, found, needed=needed, todo=TOOLKIT)
 
 
 def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
@@ -125,51 +108,37 @@ def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
     needed = f"{len(gpus)} GPUs are seen inside" if gpus else "one starts and ends"
     if NO_DRIVER in probed.reason:
         found = "the engine hands out no GPUs"
-        return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=Verdict.FAIL,
-            found=found,
-            needed=needed,
-            todo=TOOLKIT,
-        )
+        return Check(Group.SOFTWARE, name, Verdict.FAIL, found, needed=needed, todo=TOOLKIT)
     if not probed.ran:
         return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=Verdict.WARN,
-            found=f"not tried: {probed.reason}",
+            Group.SOFTWARE,
+            name,
+            Verdict.WARN,
+            f"not tried: {probed.reason}",
             needed=needed,
             todo=f"Make {image} available to Docker, or name another: [runtime] probe_image.",
         )
     if probed.exit_code != 0:
         verdict = Verdict.FAIL
         todo = TOOLKIT if gpus else "Look at Docker's log: journalctl -u docker."
-        return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=verdict,
-            found=probed.reason,
-            needed=needed,
-            todo=todo,
-        )
+        return Check(Group.SOFTWARE, name, verdict, probed.reason, needed=needed, todo=todo)
     missing = [uuid for uuid in gpus if uuid not in probed.gpus]
     if missing:
         return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=Verdict.FAIL,
-            found=f"not seen inside: {', '.join(missing)}",
+            Group.SOFTWARE,
+            name,
+            Verdict.FAIL,
+            f"not seen inside: {', '.join(missing)}",
             needed=needed,
             todo="Restart Docker; after 'systemctl daemon-reload' containers can lose their GPUs.",
         )
     extra = [uuid for uuid in probed.gpus if uuid not in gpus]
     if extra:
         return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=Verdict.FAIL,
-            found=f"seen inside, and not given: {', '.join(extra)}",
+            Group.SOFTWARE,
+            name,
+            Verdict.FAIL,
+            f"seen inside, and not given: {', '.join(extra)}",
             needed=needed,
             todo="Containers see GPUs that they were not given: check the toolkit's settings.",
         )

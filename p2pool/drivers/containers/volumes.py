@@ -5,7 +5,7 @@
 
 Only `data` is ever mounted. All above it can be entered by the agent's user alone, so no container
 can swap a part of its path for a link; `data` itself is open to every user of a container, since
-images run as users of their own. What is below `data` is hostile: see `safetree`.
+images run as users of their own. What is below `data` is hostile: see `safe_tree`.
 
 A quota is measured, not enforced by the kernel: whoever is over it between two looks has written
 already, and is ended then. A tmpfs's size is the kernel's, and holds at once.

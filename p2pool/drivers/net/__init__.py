@@ -1,9 +1,10 @@
 """The network on py-libp2p 0.8.1: TCP, Noise, Yamux, gossipsub among members.
 
 Where things are: `events` (configuration and what comes out), `network` (what the agent calls),
-`links` (one connected peer), `gossip` (its streams), `mesh` (the router's settings), `peers` and
-`dialling` (who is dialled when), `host` and `service` (the library, its sharp edges covered),
-`frames`, `patience` (waits that a stall does not use up), `addresses`, `event_queue`.
+`event_queue` (between the two), `peer_link` (one connected peer), `pubsub` (gossip, its streams),
+`mesh` (the router's settings), `peers` (who is dialled where and when), `host` (the library, its
+sharp edges covered), `transport` (frames over the muxer), `reachability` (how others see this
+machine), `patience` (waits that a stall does not use up).
 Import `p2pool.drivers.net.network` late: libp2p takes 2.5 s and 80 MB.
 
 The way of a peer: a connection stands (`PeerConnected`), both sides send their hello

@@ -42,7 +42,7 @@ from libp2p.utils import encode_varint_prefixed
 from p2pool.drivers.net.mesh import PoolRouter
 from p2pool.drivers.net.transport.frames import READ_BYTES, STREAM_ERRORS, FrameReader, reset_stream
 from p2pool.drivers.net.transport.muxer import read_some
-from p2pool.model.bounded import TokenBuckets
+from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.errors import Malformed
 from p2pool.model.limits import (
     DIAL_TIMEOUT_MS,

@@ -5,7 +5,7 @@ words over one leader are a certificate, which expires; a quorum's signed words 
 follow on them are a link, and the links make a chain from the root record to today's committee.
 
 Only voters are certified: learners count nowhere, so a change of learners alone needs no link.
-Checking all of these is `proofs.certificates`. Source: design, section 7.
+Checking all of these is `proofs.certificates`. Source: docs/design/certificates.md.
 """
 
 from typing import Annotated

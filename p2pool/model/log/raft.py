@@ -1,8 +1,9 @@
 """The log's nouns: voters, configurations, entries, what is kept on disk, snapshots.
 
 A voter is (node id, peer key, store id): another store id is another voter, so a disk that was
-wiped, cloned or restored is never taken for the one that voted (design, section 7). An entry keeps
-the bytes it was written with, so one that a newer version wrote survives an older one.
+wiped, cloned or restored is never taken for the one that voted (docs/design/identities.md, "The
+store"). An entry keeps the bytes it was written with, so one that a newer version wrote survives an
+older one.
 """
 
 from enum import IntEnum

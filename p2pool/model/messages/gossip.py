@@ -1,6 +1,6 @@
 """Hello and gossip: who a peer is, and what members say of themselves to all.
 
-Source: design, sections 4 and 5.
+Source: docs/design/identities.md, "Peer bindings"; docs/design/health.md, "Heartbeats".
 """
 
 from typing import Annotated

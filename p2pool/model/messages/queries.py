@@ -1,7 +1,7 @@
 """Questions and answers between any two agents, correlated by `request`.
 
 The asker keeps a deadline for each; an answer to nothing that was asked is dropped.
-Source: design, sections 5 and 8.
+Source: docs/design/messages.md.
 """
 
 from typing import Annotated

@@ -28,7 +28,7 @@ from p2pool.model.ids import NodeId, PeerKey
 
 
 class Channel(StrEnum):
-    """Where a message travels (design, section 5)."""
+    """Where a message travels (docs/design/protocol.md, "Channels")."""
 
     BEAT = "beat"
     ANNOUNCE = "announce"

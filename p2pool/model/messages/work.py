@@ -1,7 +1,7 @@
 """What passes between the leader and the nodes that run allocations.
 
 Every order carries one fencing token; a node obeys only newer ones, and no answer, an error or an
-empty answer is never an order to stop. Source: design, section 9.
+empty answer is never an order to stop. Source: docs/design/tasks.md, "Orders and reports".
 """
 
 from typing import Annotated

@@ -249,7 +249,7 @@ class ContainerRuntime(Protocol):
         tail_lines: int = -1,
         since_ms: int = 0,
     ) -> AsyncIterator[LogChunks]:
-        """Log lines in order, as `model.ports.LogOptions` says, as many at a time as are there.
+        """Log lines in order, as `ports.agent.LogOptions` says, as many at a time as are there.
 
         Raises NotFound. Following ends when the container ends. Reads on demand: a slow reader
         delays nobody.

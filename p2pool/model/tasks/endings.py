@@ -3,7 +3,7 @@
 The rows are the promise to users; each names the test that shows it on a real engine, and
 `python -m p2pool.model.tasks.endings` prints them as the table in the README. "Placed anew" means
 another attempt, on any node that suits; the old one ends before the new one gets its GPUs.
-Source: design, section 9 (Endings).
+Source: docs/design/tasks.md, "Endings".
 """
 
 import attrs

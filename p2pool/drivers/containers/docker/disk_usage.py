@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 
 
 class Keeper:
-    """`model.volumes.VolumeKeeper` of one scope on one engine."""
+    """`model.ports.volumes.VolumeKeeper` of one scope on one engine."""
 
     def __init__(self, scope: RuntimeScope, engine: DockerClient, store: Volumes) -> None:
         """Nothing is asked of the engine yet."""

@@ -5,7 +5,7 @@ repeat: a container has one name for its attempt, so a start that was interrupte
 began. Containers without the whole label set of the scope are not seen and not touched.
 
 Invariants: nothing of a failed start is left; an engine that is away is `RuntimeUnavailable`, never
-an empty list. Source: Docker Engine API 1.41 to 1.51; `shared/notes/docker-here.md`.
+an empty list. Source: Docker Engine API 1.41 to 1.51; docs/design/containers.md.
 """
 
 import resource

@@ -82,7 +82,7 @@ class NoAnswerYet(RuntimeUnavailable):
 
 
 class ProcessRuntime:
-    """Implements `model.runtime.ContainerRuntime` with local processes below `directory`."""
+    """`model.ports.runtime.ContainerRuntime` with local processes below `directory`."""
 
     def __init__(self, scope: RuntimeScope, directory: Path) -> None:
         """Nothing is made or started here."""

@@ -13,7 +13,7 @@ What the subclasses add, each for something seen in py-libp2p 0.8.1:
 - opening a stream to a peer that is just gone dials the addresses that it told identify, which are
   those it listens at, not those it announces: only the peer book dials;
 - only peers with Ed25519 keys are let in: no agent has another kind;
-- what each small message would cost for nothing is left out (`economy`);
+- what each small message would cost for nothing is left out (`transport.muxer`);
 - our own addresses are computed once, not for every message that carries our peer record;
 - importing it cuts its loggers off from ours, so that their lines would pass by redaction.
 """

@@ -1,6 +1,6 @@
 """The peer book: who is known, at which addresses, and who is to be dialled when.
 
-Pure: time is an argument, jitter comes from a seeded generator, dialling itself is `dialling`'s.
+Pure: time is an argument, jitter comes from a seeded generator, dialling is `peers.dialer`'s.
 Invariants: at most PEER_BOOK_MAX peers and ADDRESSES_MAX addresses each; our own key never enters;
 a peer that cannot be reached is tried again after a wait that doubles from DIAL_BACKOFF_MIN_MS to
 DIAL_BACKOFF_MAX_MS, half of it jitter, so that a pool coming back does not dial in step; a peer
