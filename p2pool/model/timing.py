@@ -1,4 +1,4 @@
-"""Timing profiles of the election, and the two clocks that every decision is given.
+"""Timing profiles of elections, and the two clocks that every decision receives.
 
 A profile is a logged setting (docs/design/consensus.md, "Timing"): the whole committee uses the
 same one. Timeouts are drawn uniformly from [min, max) anew for each election (Raft, section 5.2).

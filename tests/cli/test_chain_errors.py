@@ -44,7 +44,7 @@ async def test_another_chain_id_tells_both_numbers(shell: Shell, words: tuple[st
     shell.config.write_text(shell.config.read_text().replace("id = 31337", "id = 1", 1))
     error, code = await shell.refused(*words)
     assert (type(error), code) == (WrongChain, errors.MISCONFIGURED)
-    assert "is of chain 31337, not 1" in str(error)
+    assert "is on chain 31337, not 1" in str(error)
     assert "[chain] id" in error.hint
     assert await shell.nonce() == 0
 

@@ -132,7 +132,7 @@ async def test_another_founder_is_refused(shell: Shell) -> None:
     await shell.done("start", str(pool), "--founder", FOUNDER)
     error, code = await shell.refused("start", str(pool), "--founder", OTHER)
     assert (type(error), code) == (Conflict, errors.REFUSED)
-    assert "recovery" in str(error)
+    assert "recover the pool" in str(error)
     writer = KeyWriter(shell.world.chain.rpc, shell.account())
     pending = await new_pool(shell)
     later = f"p2pool:root=2/{'ab' * 20}/{PEER}/{'cd' * 16}"

@@ -47,7 +47,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "node.json"
     make(path)
     before = path.read_bytes()
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(Conflict, match="already exists"):
         make(path)
     assert path.read_bytes() == before
 

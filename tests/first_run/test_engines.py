@@ -104,7 +104,7 @@ def forwarding(path: str) -> Iterator[str]:
         ("ssh://nobody@127.0.0.1", ("tasks run as processes",)),
         ("unix:///no/such/socket", ("DOCKER_HOST=unix:///no/such/socket", "unset DOCKER_HOST")),
         ("unix:///etc/passwd", ("No Docker Engine answers at /etc/passwd",)),
-        (f"unix:///{'long/' * 40}", ("cannot be asked", "too long")),
+        (f"unix:///{'long/' * 40}", ("does not answer", "too long")),
     ],
 )
 async def test_a_docker_host_that_leads_nowhere(

@@ -248,7 +248,7 @@ def test_taken_ports(stranger: Stranger, cache: Path) -> None:
             XDG_CACHE_HOME=str(cache),
             PYTHONPATH=str(Path(__file__).parents[2]),
         )
-        assert f"The development chain cannot listen at 127.0.0.1:{port}" in done.stdout, (
+        assert f"The development chain cannot listen on 127.0.0.1:{port}" in done.stdout, (
             done.stderr
         )
         assert f"sport = :{port}" in done.stdout

@@ -160,7 +160,7 @@ def test_paths_that_lead_nowhere(stranger: Stranger) -> None:
     sentence(done, MISCONFIGURED, "more than 480 bytes", "--data-dir")
     gone = ["bash", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "bash"]
     done = stranger.run_any([*gone, *stranger.command("dev", "up", "--dir", "x")])
-    sentence(done, MISCONFIGURED, "is called in is gone", "cd ~")
+    sentence(done, MISCONFIGURED, "no longer exists", "cd ~")
 
 
 def test_a_full_disk(stranger: Stranger) -> None:

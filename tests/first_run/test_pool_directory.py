@@ -38,7 +38,7 @@ def test_a_directory_with_other_files(stranger: Stranger, pool: Path) -> None:
     up(stranger, pool, REFUSED, "has other files in it (thesis.tex)", "--dir DIR")
     assert (pool / "thesis.tex").read_text() == "years of work"
     assert pool.stat().st_mode & 0o777 == 0o755
-    up(stranger, pool / "thesis.tex" / "pool", MISCONFIGURED, "is no directory", "--dir DIR")
+    up(stranger, pool / "thesis.tex" / "pool", MISCONFIGURED, "is not a directory", "--dir DIR")
     for verb in ("down", "down"):
         done = stranger.run("dev", verb, "--dir", str(pool))
         assert done.returncode == NOT_FOUND, done.stderr
@@ -71,7 +71,7 @@ def test_a_pool_that_runs_is_started_or_is_dead(stranger: Stranger, pool: Path) 
     pool.mkdir()
     me = adopt("me", os.getpid(), pool / "logs" / "me.log")
     save(pool, State(children=(me,)))
-    up(stranger, pool, REFUSED, "There is a pool", f"p2pool dev down --dir '{pool}'")
+    up(stranger, pool, REFUSED, "There is already a pool", f"p2pool dev down --dir '{pool}'")
     save(pool, State(starter=me))
     up(stranger, pool, REFUSED, f"being started by process {me.pid}", f"kill {me.pid}")
     done = stranger.run("dev", "down", "--dir", str(pool))
@@ -100,7 +100,7 @@ def test_a_start_that_was_killed(stranger: Stranger, pool: Path, cache: Path) ->
     state = read(pool)
     assert state is not None
     assert {child.name for child in state.alive} >= {"chain", "bootstrap"}
-    up(stranger, pool, REFUSED, "There is a pool")
+    up(stranger, pool, REFUSED, "There is already a pool")
     # As if it had been killed between a start and its note of it.
     save(pool, State(children=state.children[:1]))
     done = stranger.run("dev", "down", "--dir", str(link), "--json")

@@ -104,7 +104,7 @@ def test_no_compiler_for_a_package_without_a_wheel(begun: Checkout) -> None:
     fails(
         done,
         "p2pool-compiled has no wheel for Python 3.",
-        "no compiler is here",
+        "there is no compiler here",
         "sudo apt-get install gcc",
     )
 
@@ -166,7 +166,7 @@ def test_a_disk_that_takes_no_more_files_meanwhile(
     checkout.requires("many")
     done = checkout.make("setup")
     shown = shlex.quote(str(checkout.path))
-    fails(done, "more files, which are too few", f"df -i {shown} shows")
+    fails(done, "more files", f"df -i {shown} shows")
 
 
 @AS_ROOT
@@ -185,7 +185,7 @@ def test_a_full_disk_for_temporary_files(checkout: Checkout, tmp_path: Path) -> 
 def test_a_path_that_no_environment_can_have(tmp_path: Path) -> None:
     """Python's venv refuses a colon, which ends a directory in PATH."""
     checkout = lay_out(tmp_path / "a:b" / "p2pool", tmp_path / "tools")
-    fails(checkout.make("setup"), "whose path has a colon", "move the clone")
+    fails(checkout.make("setup"), "its path has a colon", "move the clone")
 
 
 @AS_ROOT
@@ -194,7 +194,7 @@ def test_a_directory_that_is_somebody_elses(checkout: Checkout) -> None:
     put_python(checkout.tools, "python3", 'exec /usr/bin/python3 "$@"')
     checkout.open_to_all()
     done = checkout.run(["make", "setup"], NOBODY)
-    fails(done, "may not be written by this user", "sudo chown", "clone p2pool to a directory of")
+    fails(done, "this user may not write to", "sudo chown", "clone p2pool to a directory of")
 
 
 @AS_ROOT

@@ -50,7 +50,7 @@ async def test_a_taken_port_is_said() -> None:
         holder.listen(1)
         port = holder.getsockname()[1]
         node = Node(1, everyone_is_a_member, listen=(f"/ip4/127.0.0.1/tcp/{port}",))
-        with pytest.raises(PortTaken, match=rf"Cannot listen at /ip4/127.0.0.1/tcp/{port}.*port 0"):
+        with pytest.raises(PortTaken, match=rf"Cannot listen on /ip4/127.0.0.1/tcp/{port}.*port 0"):
             async with node.network.running():
                 pytest.fail("it listened")
         async with running(2) as two:

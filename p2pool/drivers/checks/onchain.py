@@ -1,7 +1,7 @@
-"""Whether the chain answers, is the right one, and how far this node's way into the pool is.
+"""Whether the chain answers, is the right one, and how far this node has come into the pool.
 
-Each endpoint is asked by itself, so that one that is silent or of another chain is named. Money is
-looked at only as far as something is still to be paid: a member needs none.
+Each endpoint is checked on its own, so a silent one, or one on another chain, is named. Money is
+checked only as far as something is still to be paid: a member needs none.
 """
 
 import trio
@@ -30,7 +30,7 @@ COIN = 10**18
 
 
 async def read_pool(config: AgentConfig) -> tuple[PoolInfo | None, Requirements, list[Check]]:
-    """The pool, what it asks of machines, and what kept either from being read."""
+    """The pool, its requirements for machines, and the checks for whatever could not be read."""
     try:
         pool = await PoolContracts.of(config.chain).pool(config.pool.id)
     except (P2poolError, Reverted) as error:
@@ -39,7 +39,7 @@ async def read_pool(config: AgentConfig) -> tuple[PoolInfo | None, Requirements,
         return pool, parse_requirements(requirements_of(pool.data_uri)), []
     except Malformed as error:
         told = Check(
-            Group.CHAIN, "requirements", Verdict.WARN, error.message, todo=error.hint or "Mend it."
+            Group.CHAIN, "requirements", Verdict.WARN, error.message, todo=error.hint or "Fix it."
         )
         return pool, Requirements(), [told]
 
@@ -51,7 +51,7 @@ def _failed(name: str, error: P2poolError | Reverted) -> Check:
 
 
 async def endpoint_checks(config: AgentConfig) -> list[Check]:
-    """Every endpoint by itself, all at once."""
+    """Every endpoint on its own, all at once."""
     found: dict[str, Check] = {}
 
     async def ask(url: str) -> None:
@@ -93,7 +93,7 @@ async def endpoint_checks(config: AgentConfig) -> list[Check]:
                 Verdict.FAIL,
                 "none answers for this chain",
                 needed=f"chain {config.chain.id}",
-                todo="Name others in [chain] endpoints, or mend its id.",
+                todo="Name other endpoints in [chain] endpoints, or correct [chain] id.",
             )
         )
     elif len(checks) == 1:
@@ -104,7 +104,7 @@ async def endpoint_checks(config: AgentConfig) -> list[Check]:
                 Verdict.WARN,
                 "one",
                 needed="two or more",
-                todo="With a second endpoint an outage, or a lie, of one is noticed.",
+                todo="Only a second endpoint reveals an outage, or a lie, of the first.",
             )
         )
     return checks
@@ -117,7 +117,7 @@ async def chain_checks(
     provider: Address | None,
     gpus: int,
 ) -> list[Check]:
-    """All of the group `chain`. `gpus`: how many this machine offers (units to stake for)."""
+    """All checks of the group `chain`; `gpus` is how many this machine offers, and stakes for."""
     checks = await endpoint_checks(config)
     if pool is None:
         return checks
@@ -134,7 +134,7 @@ def _pool(pool: PoolInfo) -> Check:
     if pool.status is PoolStatus.ACTIVE:
         return Check(Group.CHAIN, "pool", Verdict.PASS, found, needed="active")
     if pool.status is PoolStatus.PENDING:
-        todo = "Its creator or manager starts it: p2pool pool start."
+        todo = "Ask its creator or manager to start it: p2pool pool start."
         return Check(Group.CHAIN, "pool", Verdict.WARN, found, needed="active", todo=todo)
     return Check(
         Group.CHAIN, "pool", Verdict.FAIL, found, needed="active", todo="Choose another pool."
@@ -148,7 +148,7 @@ async def _standing(
     provider: Address | None,
     gpus: int,
 ) -> list[Check]:
-    """How far the node and its provider are."""
+    """How far the node and its provider have come."""
     if node_id is None:
         todo = "Name it: --node-key FILE, or --node ADDRESS."
         return [Check(Group.CHAIN, "node", Verdict.WARN, "no node key is named", todo=todo)]
@@ -182,7 +182,7 @@ def _registered(name: str, registered: bool, validated: bool) -> Check:
             Group.CHAIN,
             "node",
             Verdict.WARN,
-            f"{name} is registered, and not validated",
+            f"{name} is registered, but not validated",
             needed="validated",
             todo="Ask the network's validator.",
         )
@@ -190,16 +190,16 @@ def _registered(name: str, registered: bool, validated: bool) -> Check:
         Group.CHAIN,
         "node",
         Verdict.WARN,
-        f"{name} is validated, and not in the pool",
+        f"{name} is validated, but not in the pool",
         needed="invited",
-        todo=f"The manager invites it: p2pool pool invite {name}.",
+        todo=f"Ask the manager to invite it: p2pool pool invite {name}.",
     )
 
 
 async def _provider(
     chain: PoolContracts, provider: Address, to_stake: bool, gpus: int
 ) -> list[Check]:
-    """Whether the provider can pay for what is still to be done."""
+    """Whether the provider can pay for the remaining steps."""
     name = text_of(provider)
     coin_wei = await chain.balance_wei(provider)
     checks = []

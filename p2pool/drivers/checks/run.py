@@ -1,8 +1,8 @@
-"""All checks of a machine, group by group, side by side, each with a deadline of its own.
+"""All checks of a machine, the groups concurrently, each with a deadline of its own.
 
-What a group needs from another is read once: the pool's requirements come from the chain, the GPUs
-that a container should see from the hardware. A group that cannot be looked at is a failed check
-with the reason, never an exception.
+Groups share what they need: the pool's requirements come from the chain, the GPUs that a container
+should see from the hardware. A group that cannot be checked is a failed check with the reason,
+never an exception.
 """
 
 from pathlib import Path
@@ -27,9 +27,9 @@ ALL = (Group.HARDWARE, Group.SOFTWARE, Group.NETWORK, Group.CHAIN)
 
 @attrs.frozen
 class Subject:
-    """Whose machine is looked at. `runtime` None: tasks run as processes, on a development chain.
+    """The machine to check. `runtime` None: tasks run as processes, on a development chain.
 
-    `node_id`, `provider`: None where they are not named.
+    `node_id`, `provider`: None if they are not named.
     """
 
     config: AgentConfig
@@ -40,7 +40,7 @@ class Subject:
 
 
 async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[Check]:
-    """Look at everything; in the order of the groups."""
+    """Run all checks; results in the order of the groups."""
     config, found = subject.config, dict[Group, list[Check]]()
     pool, wanted, trouble = await onchain.read_pool(config)
     try:
@@ -75,9 +75,9 @@ async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[
 
 
 def _told(warnings: tuple[str, ...], nvml: NvmlAnswer) -> list[Check]:
-    """What is wrong with `[resources]`; what NVML said is told by the GPUs' own check."""
+    """Problems with `[resources]`; the GPUs' own check reports what NVML said."""
     own = [text for text in warnings if text not in nvml.problems and nvml.reason not in text]
-    todo = "Mend [resources] in the configuration."
+    todo = "Correct [resources] in the configuration."
     return [Check(Group.HARDWARE, "resources", Verdict.WARN, text, todo=todo) for text in own]
 
 
@@ -109,7 +109,7 @@ async def _network(config: AgentConfig) -> list[Check]:
         peers = ()
     seen, why = await observed_host(peers) if peers else ("", "")
     if peers and not seen:
-        todo = "Name others in [network] bootstrap; whoever knows a member needs none."
+        todo = "Name others in [network] bootstrap; a node that knows a member needs none."
         checks.append(
             Check(Group.NETWORK, "bootstrap", Verdict.WARN, why, needed="one answers", todo=todo)
         )

@@ -1,8 +1,8 @@
-"""Whether what runs containers is there, new enough, and gives them the GPUs.
+"""Whether the container engine is there, new enough, and gives containers the GPUs.
 
-The engine's own word first (version, API, cgroups, storage driver), then a probe inside a container
-(`docker.probe`). A probe that cannot be made, for want of an image, is a warning: tasks bring
-images of their own.
+First the engine's own report (version, API, cgroups, storage driver), then a probe inside a
+container (`docker.probe`). A probe that fails because the image is missing is only a warning: tasks
+bring images of their own.
 """
 
 from p2pool.drivers.containers.docker.probe import Probed, probe_container
@@ -14,7 +14,7 @@ from p2pool.model.ports.runtime import RuntimeInfo
 DOCKER_MIN = (20, 10)
 CDI_MIN = (25, 0)
 PLAIN_IMAGE, GPU_IMAGE = "busybox:latest", "ubuntu:24.04"
-# Without a quota of the driver's, what is written is measured; CDI is one of two ways to GPUs.
+# Without quotas in the driver we measure what is written; CDI is one of two ways to give GPUs.
 OPTIONAL = frozenset({"disk-quota", "cdi"})
 SLOW_STORAGE = frozenset({"vfs", "devicemapper", "aufs"})
 NO_DRIVER = "could not select device driver"
@@ -27,7 +27,7 @@ TOOLKIT = (
 async def software_checks(
     runtime: DockerRuntime, gpus: tuple[str, ...], probe_image: str = ""
 ) -> list[Check]:
-    """All of the group `software`; `gpus`: UUIDs of those that this machine offers."""
+    """All checks of the group `software`; `gpus`: UUIDs of the GPUs that this machine offers."""
     try:
         info = await runtime.probe()
     except P2poolError as error:
@@ -45,13 +45,13 @@ async def software_checks(
     if gpus:
         checks.append(toolkit_check(info))
     image = probe_image or (GPU_IMAGE if gpus else PLAIN_IMAGE)
-    # Even where the engine announces no way to give GPUs: with the toolkit's hook alone it does.
+    # Even if the engine announces no GPU support: the toolkit's hook alone is enough.
     checks.append(container_check(await probe_container(runtime, image, gpus), image, gpus))
     return checks
 
 
 def engine_checks(info: RuntimeInfo) -> list[Check]:
-    """What the engine says of itself."""
+    """The engine's own report."""
     version = _parts(info.version)
     good = version >= DOCKER_MIN
     cdi = "" if version >= CDI_MIN else "; GPUs by CDI name need 25.0"
@@ -74,7 +74,7 @@ def engine_checks(info: RuntimeInfo) -> list[Check]:
                 Verdict.WARN,
                 info.storage_driver,
                 needed="overlay2",
-                todo="Images take much space and time so: set Docker's storage-driver to overlay2.",
+                todo="Images take much space and time: set Docker's storage-driver to overlay2.",
             )
         )
     else:
@@ -85,7 +85,7 @@ def engine_checks(info: RuntimeInfo) -> list[Check]:
         if one.feature not in OPTIONAL
     ]
     checks += [
-        Check(Group.SOFTWARE, "docker says", Verdict.WARN, text, todo="Limits on tasks may lack.")
+        Check(Group.SOFTWARE, "docker says", Verdict.WARN, text, todo="Some limits may not apply.")
         for text in info.warnings
     ]
     return checks
@@ -103,7 +103,7 @@ def toolkit_check(info: RuntimeInfo) -> Check:
 
 
 def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
-    """What the probe inside a container came to."""
+    """The outcome of the probe inside a container."""
     name = "gpus in a container" if gpus else "a container"
     needed = f"{len(gpus)} GPUs are seen inside" if gpus else "one starts and ends"
     if NO_DRIVER in probed.reason:
@@ -138,7 +138,7 @@ def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
             Group.SOFTWARE,
             name,
             Verdict.FAIL,
-            f"seen inside, and not given: {', '.join(extra)}",
+            f"seen inside, but not given: {', '.join(extra)}",
             needed=needed,
             todo="Containers see GPUs that they were not given: check the toolkit's settings.",
         )

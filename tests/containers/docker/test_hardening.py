@@ -173,7 +173,7 @@ async def test_what_is_allowed_is_mounted_read_only(engine: Engine, tmp_path: Pa
         refused = {
             data / "out": "does not let",
             data / ".." / "agent": "no task may have",
-            data / "none": "no directory",
+            data / "none": "not a directory",
             engine.directory: "no task may have",
         }
         for source, why in refused.items():

@@ -117,7 +117,7 @@ async def test_nothing_is_fetched_into_the_reserve(
     rich = runtime(engine, tmp_path)
     await rich.pull(f"{registry.host}/a:1")
     full = runtime(engine, tmp_path, disk_reserve_bytes=2**50)
-    with pytest.raises(DiskFull, match="are to stay free") as caught:
+    with pytest.raises(DiskFull, match="must stay free") as caught:
         await full.pull(f"{registry.host}/b:1")
     assert "disk_reserve_bytes" in caught.value.hint
     assert present(client, registry) == ""

@@ -94,7 +94,7 @@ def test_why_there_is_no_cdi_is_said(api: str, info: dict[str, Any], said: str) 
     """With what to do; an owner who wants it gets no container by another way."""
     of = support(api, **info)
     assert said in reasons(of)["cdi"]
-    with pytest.raises(NoGpuSupport, match="cannot be given by CDI"):
+    with pytest.raises(NoGpuSupport, match="CDI cannot give GPUs"):
         host(of, GpuPath.CDI, gpus=("GPU-a",))
 
 
