@@ -180,7 +180,7 @@ def evidence(file: Path, as_json: bool) -> None:
     Nothing is asked of anybody: the two signatures are all there is to it.
     """
     from p2pool.proofs.certificates import equivocation
-    from p2pool.wire.enclosed import open_one
+    from p2pool.wire.enclosures import open_one
 
     pool, first, second = read_evidence(_read_json(file))
     found = equivocation(open_one(pool, first), open_one(pool, second))

@@ -12,16 +12,9 @@ import pytest
 from p2pool import __version__
 from p2pool.cli import errors, main
 from p2pool.model import errors as tree
+from tests.cli.shell import run
 
 HEAVY = ("trio", "libp2p", "web3", "rich", "eth_account", "httpx2", "docker", "structlog", "apsw")
-
-
-def run(*args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-    """The command in a process of its own."""
-    code = "from p2pool.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *args], input=stdin, capture_output=True, text=True
-    )
 
 
 @pytest.fixture

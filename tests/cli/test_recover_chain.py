@@ -14,8 +14,7 @@ from p2pool.model.ids import NodeId, PeerKey, PoolRef, StateDigest, StoreId
 from p2pool.model.log.raft import LogEnd, Voter
 from p2pool.model.ports.agent import LogEnds, LogHolder
 from tests.api.conftest import Served
-from tests.cli.test_pool_chain import FOUNDER, NEEDS, Shell, new_pool, write_key
-from tests.cli.test_pool_chain import shell as shell  # A fixture of this module too.
+from tests.cli.shell import FOUNDER, NEEDS, Shell, new_pool, write_key
 
 pytestmark = pytest.mark.chain
 

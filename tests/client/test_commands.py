@@ -204,8 +204,10 @@ async def test_logs_are_whole_lines_under_a_grant_for_the_task(
 ) -> None:
     """Lines that arrive in parts are joined, and stderr stays stderr."""
     served.port.logs.chunks = [
-        LogChunk(1, 5, b"on"), LogChunk(2, 6, b"oops\n"), LogChunk(1, 7, b"e\ntwo"),
-    ]  # fmt: skip
+        LogChunk(1, 5, b"on"),
+        LogChunk(2, 6, b"oops\n"),
+        LogChunk(1, 7, b"e\ntwo"),
+    ]
     result = await commands(task, "logs", "train.0", "--tail", "5", "--since", "10m")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "one\ntwo\n", "oops\n")
     allocation, options, grant = served.port.logs.opened[0]
@@ -214,8 +216,10 @@ async def test_logs_are_whole_lines_under_a_grant_for_the_task(
     assert typed_data.recover_signers(POOL, grant).signer == Address(NODE_ID)
     result = await commands(task, "logs", ID[:8], "--json")
     assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [
-        "oops", "one", "two",
-    ]  # fmt: skip
+        "oops",
+        "one",
+        "two",
+    ]
 
 
 async def test_what_a_task_says_of_itself_is_a_table(commands: Commands) -> None:

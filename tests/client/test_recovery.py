@@ -28,9 +28,21 @@ VOTERS = (name(1), name(2), name(3))
 def holder(number: int, last_index: int = 10, last_term: int = 2, **also: Any) -> HeldLog:
     """An agent of a committee of three (1 to 3) with a log of epoch 1."""
     made = HeldLog(
-        name(number), peer_id(PeerKey(bytes([number]) * 32)), f"{number:02x}" * 16, LOG, 1, 1, "",
-        0, 8, last_index, last_term, "01" + "aa" * 32, VOTERS, number <= 3,
-    )  # fmt: skip
+        name(number),
+        peer_id(PeerKey(bytes([number]) * 32)),
+        f"{number:02x}" * 16,
+        LOG,
+        1,
+        1,
+        "",
+        0,
+        8,
+        last_index,
+        last_term,
+        "01" + "aa" * 32,
+        VOTERS,
+        number <= 3,
+    )
     return attrs.evolve(made, **also)
 
 

@@ -69,9 +69,14 @@ def test_a_pull_is_shown_by_the_tenth_where_there_is_no_terminal(
 ) -> None:
     """A log file gets a line for each tenth, a terminal a bar."""
     copy = {
-        "id": "a.0", "replica": 0, "state": "pulling", "node_id": "0x11", "reason": "",
-        "pulled_bytes": 0, "pull_total_bytes": 100 * 2**20,
-    }  # fmt: skip
+        "id": "a.0",
+        "replica": 0,
+        "state": "pulling",
+        "node_id": "0x11",
+        "reason": "",
+        "pulled_bytes": 0,
+        "pull_total_bytes": 100 * 2**20,
+    }
     one = {"state": "pending", "allocations": [copy], "spec": {"replicas": 1}}
     with progress.Waiting() as shown:
         for percent in range(101):
@@ -93,9 +98,14 @@ def test_a_pull_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     copy = {
-        "id": "a.0", "replica": 0, "state": "pulling", "node_id": "0x1122334455667788",
-        "reason": "", "pulled_bytes": 50 * 2**20, "pull_total_bytes": 100 * 2**20,
-    }  # fmt: skip
+        "id": "a.0",
+        "replica": 0,
+        "state": "pulling",
+        "node_id": "0x1122334455667788",
+        "reason": "",
+        "pulled_bytes": 50 * 2**20,
+        "pull_total_bytes": 100 * 2**20,
+    }
     with progress.Waiting() as shown:
         shown.show({"state": "pending", "allocations": [copy], "spec": {}})
     assert "50.0/100.0 MiB" in terminal.getvalue()

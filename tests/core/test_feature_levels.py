@@ -7,7 +7,7 @@ from p2pool.core.feature_levels import announced, lagging, next_level
 from p2pool.core.node import Node
 from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.ids import NodeId, StoreId
-from tests.sim.pool import Pool, formed
+from tests.sim.harness.pool import Pool, formed
 
 NEXT = FeatureLevel(BASE_LEVEL + 1)
 

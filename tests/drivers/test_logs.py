@@ -11,7 +11,7 @@ import pytest
 from p2pool.drivers import redaction
 from p2pool.drivers.keys import keystore
 from p2pool.drivers.logs import configure_logs, get_logger
-from p2pool.model.bounded import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Misconfigured
 
 SECRET = "hunter2-hunter2"

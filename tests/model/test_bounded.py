@@ -1,6 +1,6 @@
 """A table with a bound never outgrows it, however it is filled, and loses its oldest rows first."""
 
-from p2pool.model.bounded import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict
 
 
 def test_the_oldest_row_goes_for_the_newest() -> None:

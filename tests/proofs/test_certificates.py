@@ -114,7 +114,7 @@ def test_no_mixture_below_a_quorum_verifies(data: st.DataObject, size: int) -> N
 
 
 def c_open(sealed: bytes) -> Verified | None:
-    from p2pool.wire.enclosed import open_one
+    from p2pool.wire.enclosures import open_one
     from tests.wire.samples import POOL
 
     return open_one(POOL, sealed)

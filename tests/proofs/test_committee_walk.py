@@ -7,7 +7,7 @@ from p2pool.core.knowledge.leader_certificate import LeaderCertificates
 from p2pool.model.errors import NotForUs
 from p2pool.model.log.certificates import CommitteeChain, LeaderProof, Link
 from p2pool.proofs.committee_walk import Uncertified, walk_links
-from p2pool.wire.enclosed import open_one
+from p2pool.wire.enclosures import open_one
 from p2pool.wire.verification import verify_leader
 from tests.wire.committee import FOUNDING, A, B, C, Member, change, proven, voters
 from tests.wire.samples import NOW_MS, POOL
@@ -68,7 +68,7 @@ def test_what_was_proven_before_a_fault_stays_proven() -> None:
     first, second = PROOF.chain.links
     chain = chain_of(first, attrs.evolve(second, signatures=second.signatures[:1]))
     known = LeaderCertificates()
-    with pytest.raises(Uncertified, match="1 of 2 voters"):
+    with pytest.raises(Uncertified, match="1 of 2 previous voters"):
         known.walk(chain, opened(chain), OURS, PROOF.log_id)  # type: ignore[arg-type]
     assert known.proven == (voters((A, B)),)
 

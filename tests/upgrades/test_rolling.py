@@ -16,7 +16,7 @@ import trio
 from p2pool.dev.agent import DevAgent
 from p2pool.dev.pool import DevPool
 from p2pool.model.errors import Unavailable
-from tests.e2e.actions import ENDLESS, Acting
+from tests.e2e.harness.actions import ENDLESS, Acting
 from tests.upgrades.next_version import ASKED_BY, LEVEL, VERSION
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]

@@ -14,7 +14,7 @@ from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Header, Message, Verified
-from p2pool.wire.enclosed import open_one
+from p2pool.wire.enclosures import open_one
 from p2pool.wire.envelope import seal
 from tests.wire.samples import NOW_MS, POOL
 

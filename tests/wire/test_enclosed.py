@@ -6,7 +6,7 @@ from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import Ping
 from p2pool.model.messages.work import Order
-from p2pool.wire.enclosed import EnclosedCache, enclosed_in
+from p2pool.wire.enclosures import EnclosedCache, enclosed_in
 from tests.wire.committee import A, B, vote, word
 from tests.wire.samples import NODE_ID, POOL
 

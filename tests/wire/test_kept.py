@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from p2pool.wire.enclosures import open_one
 
 from p2pool.codec import payloads
 from p2pool.codec.cbor import canonical
@@ -14,7 +15,6 @@ from p2pool.model.messages.certificates import CertificateSigned
 from p2pool.model.messages.registry import Channel
 from p2pool.proofs.certificates import equivocation
 from p2pool.wire import envelope
-from p2pool.wire.enclosed import open_one
 from tests.wire.committee import A, B, Member, word
 from tests.wire.samples import NOW_MS, POOL
 

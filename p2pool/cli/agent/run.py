@@ -130,7 +130,7 @@ def _say_what_joining_would_do(
     """The next step into the pool, and the transactions that it would send; none is sent."""
     import trio
 
-    from p2pool.cli.shared.chain import open_chain
+    from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.join_steps import Joining, JoinStep
     from p2pool.drivers.chain.writer import DryWriter
     from p2pool.model.ids import Address
@@ -140,7 +140,7 @@ def _say_what_joining_would_do(
         if provider is not None:
             writer = DryWriter(Address(bytes.fromhex(provider.address[2:])))
         joining = Joining(
-            chain=open_chain(settings.chain),
+            chain=PoolContracts.of(settings.chain),
             pool_id=settings.pool.id,
             node=node,
             units=1,

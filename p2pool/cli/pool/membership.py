@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
-from p2pool.cli.shared.types import AddressType, in_uint256
+from p2pool.cli.shared.types import AddressType
 from p2pool.drivers.chain.founding import check_keeper
 from p2pool.model.errors import NotAllowed, NotFound
 from p2pool.model.ids import Address, NodeId
@@ -66,13 +66,7 @@ def leave(node: Address, pool_id: int | None, sender: Sender) -> None:
 
 @click.command("eject")
 @click.argument("node", metavar="NODE", type=AddressType())
-@click.option(
-    "--pool",
-    "pool_id",
-    type=int,
-    callback=in_uint256,
-    help="Default: [pool] id of the configuration.",
-)
+@pool_option
 @sender_options
 def eject(node: Address, pool_id: int | None, sender: Sender) -> None:
     """Put a node out of the pool on the chain, as its creator or manager. NODE is its address.

@@ -57,24 +57,6 @@ def config_path(given: Path | None) -> Path:
     return given.expanduser() if given else default_directory() / CONFIG_NAME
 
 
-def open_chain(config: "ChainConfig") -> "PoolContracts":
-    """The contracts; nothing is asked of an endpoint yet. Call it inside trio."""
-    from p2pool.drivers.chain.addresses import Addresses
-    from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.rpc import Rpc
-
-    at = config.addresses
-    addresses = Addresses(
-        network=at.network,
-        pool=at.pool,
-        registry=at.registry,
-        stakes=at.stake,
-        domains=at.domains,
-        token=at.token,
-    )
-    return PoolContracts(Rpc.to(config.id, config.endpoints), addresses)
-
-
 def writer_maker(
     key: str | None, passphrase_file: str | None, dry_run: bool
 ) -> "Callable[[PoolContracts], KeyWriter | DryWriter]":
@@ -133,13 +115,14 @@ class Sender:
         """What comes of it, and what would have been sent: nothing unless in a dry run."""
         import trio
 
+        from p2pool.drivers.chain.contracts import PoolContracts
         from p2pool.drivers.chain.writer import DryWriter
 
         config = self.chain_config
         make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run)
 
         async def main() -> tuple[T, list[str]]:
-            chain = open_chain(config)
+            chain = PoolContracts.of(config)
             writer = make_writer(chain)
             done = await act(chain, writer)
             return done, writer.said if isinstance(writer, DryWriter) else []

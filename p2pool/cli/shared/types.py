@@ -13,11 +13,6 @@ import click
 from p2pool.model.ids import ADDRESS_BYTES, Address
 
 
-def in_uint256(context: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
-    """A number that the contracts can take, or wrong usage."""
-    return None if value is None else click.IntRange(0, UINT256).convert(value, parameter, context)
-
-
 class AddressType(click.ParamType[Address]):
     """An address on the command line: 0x and 40 hex digits."""
 

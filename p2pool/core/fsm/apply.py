@@ -8,7 +8,7 @@ Invariants: only the entry is read, `proposed_at_ms` is the only time; a placeme
 or not at all; no GPU gets a second holder; allocation states follow `states.ALLOCATION`, where a
 new attempt is a new machine; what the log's feature level does not have (kinds, fields, keys of a
 specification) applies as nothing, whatever the program that applies it knows.
-Source: design, sections 3, 7 and 9.
+Source: docs/design/consensus.md, "The log and the state".
 """
 
 from collections.abc import Callable, Mapping

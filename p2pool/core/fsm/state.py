@@ -8,7 +8,7 @@ Invariants: a GPU has one holder at most (`holders`); an allocation that was los
 until it is replaced, and the copy it left behind (`Stray`) until its node says that it is gone.
 The order of every table is that of the log, and survives a snapshot: equal logs give equal bytes
 (`core.fsm.storage`).
-Source: design, sections 7 to 9.
+Source: docs/design/consensus.md, "The log and the state".
 """
 
 from collections.abc import Iterator

@@ -1,14 +1,12 @@
-"""The database's tables: made, bound to one pool, and read whole at a start.
+"""The database's tables: created, bound to one pool, and read whole at each start.
 
-Everything here is synchronous and runs in the thread of the connection. `user_version` is the
-version of the schema: a newer one is refused, an older one was brought up to date before
-(`store.migrations`). A schema's tables are also made by the migration that leads to it.
+Everything here is synchronous and runs in the connection's thread. `user_version` is the version of
+the schema: a newer one is refused, an older one was migrated before (`store.migrations`). WAL with
+synchronous=FULL: a commit returns after the WAL was synced, and SQLite's checksums discard a frame
+that a crash tore, as if it had never been written (sqlite.org/wal.html).
 
-Invariant: `identity`, and from schema 2 on `writer`, keep the columns that they have for ever: a
-program of any version says by them whose store it is, and which version can read it.
-
-WAL with synchronous=FULL: a commit returns after the WAL was synced, and SQLite's checksums make a
-frame that was torn by a crash as if it had never been written (sqlite.org/wal.html).
+Invariant: `identity`, and from schema 2 on `writer`, keep their columns for ever. They tell a
+program of any version whose store it is, and which version can read it.
 """
 
 import secrets
@@ -57,7 +55,7 @@ CREATE TABLE writer (
 
 
 def configure(db: apsw.Connection) -> None:
-    """Set what makes a commit durable, and what keeps the files small."""
+    """Set the pragmas that make a commit durable and keep the files small."""
     db.set_busy_timeout(1_000)
     db.pragma("journal_mode", "WAL")
     db.pragma("synchronous", "FULL")
@@ -68,8 +66,8 @@ def configure(db: apsw.Connection) -> None:
 def open_schema(db: apsw.Connection, path: Path, pool: PoolRef, wall_ms: int) -> Restored:
     """Make or check the tables, count this start, and read everything back.
 
-    Raises DataDirInUse when the store is of another pool, Misconfigured when it is not p2pool's,
-    TooOld when a newer version wrote what this one cannot read, StoreFailed when it is damaged.
+    Raises DataDirInUse if the store belongs to another pool, Misconfigured if it is not p2pool's,
+    TooOld if a newer version wrote what this one cannot read, StoreFailed if it is damaged.
     """
     fresh = schema_version(db, path) is None
     if not fresh:
@@ -86,7 +84,7 @@ def open_schema(db: apsw.Connection, path: Path, pool: PoolRef, wall_ms: int) ->
 
 
 def one(db: apsw.Connection, sql: str, bindings: Sequence[Any] = ()) -> Any:
-    """The first row's only column, or None where there is no row."""
+    """The first row's only column, or None without a row."""
     return db.execute(sql, bindings).get
 
 
@@ -173,7 +171,7 @@ def check_identity(db: apsw.Connection, path: Path, pool: PoolRef) -> tuple[Stor
             f"The data directory {path} belongs to pool {pool_id} of contract "
             f"0x{contract.hex()} on chain {chain_id}, not to pool {pool.pool_id} of "
             f"0x{pool.contract.hex()} on chain {pool.chain_id}.",
-            hint="Name another directory with --data-dir, or mend [chain] and [pool].",
+            hint="Name another directory with --data-dir, or correct [chain] and [pool].",
         )
     return StoreId(store_id), incarnation
 
@@ -193,7 +191,7 @@ def read_all(db: apsw.Connection, store_id: StoreId, incarnation: int) -> Restor
         )
     tables: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
     for table, key, value in db.execute("SELECT tbl, key, value FROM rows ORDER BY seq"):
-        # A table that only another version knows stays on disk and is not ours to read.
+        # A table that only another version knows stays on disk; we do not read it.
         if table in tables:
             tables[table][key] = value
     return Restored(

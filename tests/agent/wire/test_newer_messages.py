@@ -7,7 +7,7 @@ from p2pool.agent.wire.ingress import Ingress
 from p2pool.core.inputs import Received
 from p2pool.model.messages.queries import Ping
 from p2pool.model.messages.registry import DECLARATIONS, Channel, since_of
-from tests.agent.wire.test_ingress import NOW, POOL, Peer, met
+from tests.agent.wire.peer import NOW, POOL, Peer, met
 
 
 @pytest.mark.parametrize("change", ["number", "version"])

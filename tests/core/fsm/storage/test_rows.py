@@ -25,7 +25,7 @@ from p2pool.model.ids import NodeId
 from p2pool.model.log.state_digests import DigestAlgorithm, algorithm_of
 from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.codec.samples import example, instances
-from tests.core.fsm.test_state import GPU, NODE, POOL, ask, feed, placed, request
+from tests.core.fsm.records import GPU, NODE, POOL, ask, feed, placed, request
 
 slow = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
