@@ -59,7 +59,7 @@ def propose(
     same = [h for h in holding if h.epoch == newest]
     # Of two records of one epoch the later stands; its log counts where anybody holds it.
     same = [h for h in same if h.log_id == current] or same
-    longest = max(same, key=lambda h: (*h.end, h.voter, h.node_id))
+    longest = max(same, key=lambda h: (*h.end, h.state_digest is not None, h.voter, h.node_id))
     same = [h for h in same if h.log_id == longest.log_id]
     if not force:
         _check_needed(root, longest, same, holders, current)
@@ -133,7 +133,14 @@ def _named(founder: str, among: Sequence[HeldLog], holders: Sequence[HeldLog]) -
 
 def _check_agree(chosen: HeldLog, same: Sequence[HeldLog]) -> None:
     """Equal ends are equal states, or somebody's disk or program is wrong."""
+    if chosen.state_digest is None:
+        raise Conflict(
+            f"The program of {chosen.node_id} is too old to read the end of its log.",
+            hint="Upgrade it, then begin again.",
+        )
     for holder in same:
+        if holder.state_digest is None:
+            continue  # Its program is too old to say.
         if holder.end == chosen.end and holder.state_digest != chosen.state_digest:
             raise Conflict(
                 f"{holder.node_id} and {chosen.node_id} hold logs that end alike, and states that"

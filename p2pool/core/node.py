@@ -353,19 +353,23 @@ class Node:
         work, worker_effects = self.parts.worker.take()
         operations: list[PersistOp] = [*pool_log.take_persist(), *work]
         rest: list[AnyEffect] = []
-        level = pool_level(context)
         for effect in context.effects:  # It may grow on the way: who is admitted is asked at once.
             if isinstance(effect, Persist):
                 operations += effect.operations
                 continue
-            if isinstance(effect, SendTo | Publish) and since_of(type(effect.message)) > level:
-                continue  # Nobody in the pool counts on it yet.
             rest.append(effect)
             if isinstance(effect, AdmitPeer):
                 self.dispatch.admitted(effect, now)
         context.effects = []
         first: list[AnyEffect] = [Persist(tuple(operations))] if operations else []
-        return [*first, *sends, *seals, *rest, *worker_effects, *events]
+        said = [e for e in (*sends, *seals, *rest) if not self._comes_later(e)]
+        return [*first, *said, *worker_effects, *events]
+
+    def _comes_later(self, effect: AnyEffect) -> bool:
+        """Whether it says what came with a later level than the pool's: nobody counts on it yet."""
+        if not isinstance(effect, SendTo | Publish | Seal):
+            return False
+        return since_of(type(effect.message)) > pool_level(self.context)
 
     def _deliver_to_self(self, now: Now) -> None:
         """What a leader says to the worker of its own node does not travel: it is handed over here,

@@ -128,6 +128,14 @@ def test_states_that_differ_are_nobodys_base() -> None:
         propose(POOL, ROOT, [holder(1), holder(9, state_digest="01" + "bb" * 32)])
 
 
+def test_who_is_too_old_for_the_end_of_its_log_founds_nothing() -> None:
+    """It cannot say which state is there; whoever can is named in its place."""
+    old = holder(3, state_digest=None)
+    with pytest.raises(Conflict, match=r"too old to read the end of its log\. Upgrade it"):
+        propose(POOL, ROOT, [old])
+    assert propose(POOL, ROOT, [old, holder(9)]).founder.node_id == name(9)
+
+
 def test_nothing_to_go_on_from() -> None:
     """No log that answers, or no pool that was founded; an empty log only where none is left."""
     with pytest.raises(Conflict, match="holds a log, so there is nothing"):

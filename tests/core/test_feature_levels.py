@@ -5,8 +5,11 @@ import pytest
 
 from p2pool.core.feature_levels import announced, lagging, next_level
 from p2pool.core.node import Node
+from p2pool.model import messages as m
 from p2pool.model.features import BASE_LEVEL, FeatureLevel
-from p2pool.model.ids import NodeId, StoreId
+from p2pool.model.ids import NodeId, PeerKey, StoreId
+from p2pool.model.messages.registry import DECLARATIONS
+from tests.codec.samples import example
 from tests.sim.harness.pool import Pool, formed
 
 NEXT = FeatureLevel(BASE_LEVEL + 1)
@@ -78,7 +81,7 @@ def test_who_knows_less_than_the_pool_is_no_candidate(pool: Pool) -> None:
     assert leading is not None
     assert context.pool_log.state is not None
     seats = [v.node_id for v in context.pool_log.configuration.everybody]
-    (outside,) = [m.node_id for m in pool.world.machines if m.node_id not in seats]
+    (outside,) = [one.node_id for one in pool.world.machines if one.node_id not in seats]
 
     def candidates() -> set[NodeId]:
         return {candidate.voter.node_id for candidate in leading.committee._candidates()}
@@ -92,3 +95,52 @@ def test_who_knows_less_than_the_pool_is_no_candidate(pool: Pool) -> None:
     assert "it runs p2pool 0.2.0, which knows feature levels up to 1" in shown.reason
     says(leader, outside, feature_level=NEXT)
     assert candidates() == before
+
+
+def test_a_learner_has_to_know_it_too(pool: Pool) -> None:
+    """It applies the log like a voter, and may be one at any moment."""
+    leader, now = leader_of(pool), pool.world.now()
+    knows_next(leader)
+    raft = leader.context.pool_log.raft
+    assert raft is not None
+    before = raft.state.configuration
+    seats = [v.node_id for v in before.everybody]
+    (outside,) = [one for one in pool.world.machines if one.node_id not in seats]
+    assert outside.node is not None
+    learner = outside.node.context.config.me
+    raft.state.configuration = attrs.evolve(before, learners=(learner,))
+    assert next_level(leader.context, now) is None
+    assert [late.node_id for late in lagging(leader.context, now)] == [outside.node_id]
+    says(leader, outside.node_id, feature_level=NEXT)
+    assert next_level(leader.context, now) == NEXT
+
+
+@pytest.mark.parametrize("way", ["raft", "sealed", "peer", "gossip"])
+def test_a_later_message_is_held_back_below_its_level(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Whoever in the node says it, in whichever way."""
+    node, now = leader_of(pool), pool.world.now()
+    node.step((), now)
+    cls = m.EquivocationProven if way == "gossip" else m.TimeoutNow
+    message = example(cls)
+    monkeypatch.setitem(DECLARATIONS, cls, attrs.evolve(DECLARATIONS[cls], since=NEXT))
+    context = node.context
+
+    def said() -> bool:
+        key = PeerKey(b"p" * 32)
+        match way:
+            case "raft":
+                context.pool_log.send.append((key, message))
+            case "sealed":
+                context.pool_log.seal.append(message)
+            case "peer":
+                context.tell(key, message)
+            case _:
+                context.publish(message)
+        return any(getattr(effect, "message", None) is message for effect in node.collect(now))
+
+    assert not said()
+    assert context.pool_log.state is not None
+    context.pool_log.state.level = NEXT
+    assert said()

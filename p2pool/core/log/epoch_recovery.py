@@ -23,9 +23,11 @@ from p2pool.codec.entries import decode_snapshot, encode_snapshot
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import decode_state, digest_by, digest_of, encode_state
+from p2pool.core.log.level_check import level_beyond
 from p2pool.core.raft.raft import Raft, RaftRestored
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
-from p2pool.model.errors import Malformed
+from p2pool.model.errors import Malformed, TooOld
+from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Configuration, Entry, HardState, Snapshot, Voter
@@ -37,20 +39,24 @@ AGAIN = "The manager founds the next epoch: `p2pool pool recover`."
 
 @attrs.define
 class StoredLog:
-    """A log that a node holds, founded by `root`; `state` is as far as it is committed."""
+    """A log that a node holds, founded by `root`; `state` is as far as it is committed.
+    `newest_level`: the highest feature level that this program knows."""
 
     root: RootRecord
     raft: Raft
     state: PoolState
+    newest_level: FeatureLevel
 
     def end_digest(self) -> StateDigest:
-        """The digest of the state at the end of the log, all of it applied."""
+        """The digest of the state at the end of the log, all of it applied. `TooOld` where the log
+        goes on at a level that this program does not know."""
         state = self.state_at(self.raft.state.log.last_index)
         assert state is not None, "a log holds its own end"
         return digest_of(state)
 
     def state_at(self, index: int) -> PoolState | None:
-        """The state after an entry, committed or not; None where it is not held (any more)."""
+        """The state after an entry, committed or not; None where it is not held (any more).
+        `TooOld` as for `end_digest`."""
         s = self.raft.state
         if not s.log.base_index <= index <= s.log.last_index:
             return None
@@ -61,6 +67,9 @@ class StoredLog:
         if index < state.applied_index:
             return None
         for entry in s.log.between(state.applied_index + 1, index):
+            beyond = level_beyond(state, entry, self.newest_level)
+            if beyond is not None:
+                raise beyond
             _apply(state, entry)
         return state
 
@@ -99,7 +108,10 @@ def _unfit(root: RootRecord, previous: PreviousLog, held: StoredLog | None) -> s
     if held.raft.state.log_id != previous.log_id:
         name = held.raft.state.log_id.hex()[:16]
         return f"{begins}, and this node holds log {name}: it founds nothing. {AGAIN}"
-    state = held.state_at(previous.base_index)
+    try:
+        state = held.state_at(previous.base_index)
+    except TooOld as error:
+        return f"{begins} at index {previous.base_index}, and this node founds nothing. {error}"
     log = held.raft.state.log
     if state is None:
         return (

@@ -13,11 +13,13 @@ from p2pool.core.fsm.storage.rows import level_in, state_of
 from p2pool.model.errors import Malformed, TooNew, TooOld
 from p2pool.model.features import FeatureLevel
 from p2pool.model.log.entries import LevelRaised
-from p2pool.model.log.raft import Entry
+from p2pool.model.log.raft import Entry, EntryKind
 
 
 def level_beyond(state: PoolState, entry: Entry, newest: FeatureLevel) -> TooOld | None:
-    """Why an entry of kind `FEATURE_LEVEL` ends what this program can apply, or None."""
+    """Why an entry that raises the level ends what this program can apply; None for any other."""
+    if entry.kind != EntryKind.FEATURE_LEVEL:
+        return None
     try:
         record = decode_body(entry.kind, entry.body, state.level)
     except Malformed:

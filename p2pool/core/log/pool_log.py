@@ -108,7 +108,7 @@ class PoolLog:
         if self.raft is None or self.root is None or self.raft.state.log.last_index == 0:
             return None
         assert self.state is not None
-        return StoredLog(self.root, self.raft, self.state)
+        return StoredLog(self.root, self.raft, self.state, self.newest_level)
 
     @property
     def commit_index(self) -> int:
@@ -469,7 +469,7 @@ class PoolLog:
     def _beyond(self, entry: Entry) -> bool:
         """Whether an entry, or one before it, asks for more than this program knows: from there on
         nothing is applied, so what is held stays what this program can read and write."""
-        if entry.kind == EntryKind.FEATURE_LEVEL and self.too_old is None:
+        if self.too_old is None:
             assert self.state is not None
             self.too_old = level_beyond(self.state, entry, self.newest_level)
         return self.too_old is not None

@@ -8,18 +8,19 @@ import pytest
 
 from p2pool.codec import entries as codec
 from p2pool.codec.cbor.structs import encode_struct
+from p2pool.codec.spec import spec
+from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm import apply as fsm
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import decode_state, digest_of, encode_state
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import Malformed
 from p2pool.model.features import BASE_LEVEL, FeatureLevel, since
-from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.entries import LevelRaised, ReplacementHeld, Setting
 from p2pool.model.log.raft import Entry, EntryKind
 from tests.codec.next_version import NEXT_LEVEL, next_version
-
-POOL = PoolRef(31337, Address(b"c" * 20), 0)
+from tests.core.fsm.records import POOL, ask, request
 
 
 @attrs.frozen
@@ -126,6 +127,27 @@ def test_what_a_level_does_not_have_is_not_written(monkeypatch: pytest.MonkeyPat
         with pytest.raises(AssertionError, match="HOLD is of level 2, not 1"):
             codec.encode_body(held, BASE_LEVEL)
         assert codec.encode_body(held, NEXT_LEVEL)[0] is EntryKind.HOLD
+
+
+def test_a_key_of_a_later_level_is_refused_below_it_by_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And taken from that level on, from the log as from a snapshot."""
+    later = {BASE_LEVEL: {"env": "is of a later level"}, NEXT_LEVEL: {}}
+    monkeypatch.setattr(spec, "_later_keys", later.get)
+    with next_version():
+        text = spec_json({"name": "t", "image": "busybox:1", "env": {"A": "1"}})
+    asked = attrs.evolve(request(Action.SUBMIT, 1), spec_json=text)
+    state = PoolState(POOL, 1)
+    ask(state, asked)
+    assert state.tasks == {}
+    with next_version():
+        ask(state, asked)
+        assert state.tasks == {}
+        feed(state, *raised(2))
+        name = ask(state, attrs.evolve(request(Action.SUBMIT, 2), spec_json=text))
+        assert list(state.tasks) == [name]
+        assert decode_state(encode_state(state)).tasks == state.tasks
 
 
 def test_an_event_tells_that_the_level_rose() -> None:
