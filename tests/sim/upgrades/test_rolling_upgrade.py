@@ -7,12 +7,13 @@ import pytest
 
 from p2pool.core.feature_levels import pool_level
 from p2pool.core.leader import feature_level
+from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus
 from p2pool.core.worker import attempt
 from p2pool.model import messages as m
 from p2pool.model.errors import BadSpec, TooOld
 from p2pool.model.features import BASE_LEVEL, FeatureLevel
-from p2pool.model.log.raft import EntryKind
+from p2pool.model.log.raft import Entry, EntryKind
 from p2pool.model.messages.registry import DECLARATIONS
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.tasks.spec import TaskSpec
@@ -169,6 +170,51 @@ def test_a_level_raised_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     pool = Upgrading.formed(7)
     with pytest.raises(Violation, match="beyond its program"):
         pool.upgrade_under_load()
+
+
+def decide_anew(monkeypatch: pytest.MonkeyPatch, *, asks: bool) -> None:
+    """Have the next version note requests in the state; it may forget to ask for the level."""
+    apply = PoolLog._apply
+
+    def later(self: PoolLog, entry: Entry) -> None:
+        apply(self, entry)
+        state = self.state
+        assert state is not None
+        applied = entry.index == state.applied_index and entry.kind == EntryKind.REQUEST
+        if applied and self.newest_level == NEXT and (state.level >= NEXT or not asks):
+            state.settings["committee-note"] = str(entry.index)
+            state.known_digest = None
+
+    monkeypatch.setattr(PoolLog, "_apply", later)
+
+
+def upgraded_while_asked() -> Upgrading:
+    """Three agents become the next version, and people ask for something after each."""
+    pool = Upgrading.formed(7, 3)
+    for number in pool.seated():
+        pool.install(number, NEXT)
+        pool.world.run(8_000)
+        pool.run_request(number)
+        pool.world.run(4_000)
+    pool.until(lambda: pool.levels() == [NEXT] * 3)
+    pool.run_request(0)
+    pool.until(lambda: not disagreement(pool.world))
+    return pool
+
+
+def test_a_decision_that_asks_for_its_level_parts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below it both decide in the old way, from it on all in the new one."""
+    decide_anew(monkeypatch, asks=True)
+    state = upgraded_while_asked().node(0).context.pool_log.state
+    assert state is not None
+    assert "committee-note" in state.settings
+
+
+def test_a_decision_that_does_not_ask_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot fail shows nothing: a member that decides in the new way below the level."""
+    decide_anew(monkeypatch, asks=False)
+    with pytest.raises(Violation):
+        upgraded_while_asked()
 
 
 def test_a_later_message_is_sent_from_its_level_on(monkeypatch: pytest.MonkeyPatch) -> None:

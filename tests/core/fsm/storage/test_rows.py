@@ -218,6 +218,8 @@ def test_a_digest_names_its_algorithm() -> None:
     state = used()
     assert digest_of(state) == b"\x01" + digest(encode_state(state))
     assert digest_by(DigestAlgorithm.ARRAY, state) == b"\0" + digest(array.encode_array(state))
+    state.level = NEXT_LEVEL
+    assert digest_by(DigestAlgorithm.ARRAY, state) is None, "0.1.0 had no levels"
     with pytest.raises(TooNew, match="algorithm 7"):
         algorithm_of(b"\x07" + bytes(32))
 
