@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(subst ','\'',$(PYTHON))') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
-.PHONY: help setup setup-dev demo test check docs sim chaos lifecycles starts bench format abi clean
+.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos lifecycles starts bench format abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -51,6 +51,9 @@ starts: setup-dev ## start development pools one after the other, half under CPU
 bench: setup-dev ## benchmarks, beside their peers in the same run: ONLY=own|containers|etcd|serf
 	bash .ci/packages bench
 	$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+golden-disks: setup-dev ## let a pool live for some minutes, and keep its disks for later versions
+	$(PY) -m tests.golden
 
 format: setup-dev ## format the sources with ruff
 	$(PY) -m ruff format .

@@ -62,14 +62,15 @@ CORE: dict[str, set[str]] = {
     "effects": {"worker"},
     "knowledge": {"effects"},
     "context": {"effects", "knowledge", "log", "node_status"},
+    "feature_levels": {"context"},
     "peers": SHARED | {"knowledge"},
     "follower": SHARED | ENGINES | {"knowledge"},
     "voter": SHARED | ENGINES | {"knowledge", "follower"},
     "requests": SHARED | ENGINES | {"knowledge", "follower"},
-    "leader": SHARED | ENGINES | {"knowledge", "follower", "voter"},
+    "leader": SHARED | ENGINES | {"feature_levels", "knowledge", "follower", "voter"},
     "local": SHARED | ENGINES | {"knowledge", "peers", "voter"},
     "parts": SHARED | ENGINES | {"follower", "leader", "local", "peers", "requests", "voter"},
-    "view": SHARED | ENGINES | {"follower"},
+    "view": SHARED | ENGINES | {"feature_levels", "follower"},
     "dispatch": SHARED | ENGINES | {"follower", "parts"},
 }
 

@@ -18,7 +18,7 @@ from p2pool.agent.clock import read_clock
 from p2pool.agent.options import BootstrapOptions
 from p2pool.agent.wire.ingress import NOBODY, Ingress
 from p2pool.agent.wire.sealer import Sealer
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.core import effects as fx
 from p2pool.core.inputs import Received
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
@@ -45,7 +45,7 @@ class Bootstrap:
         self.store = store
         peer_key = peer_key_of(seed)
         self.peers = PeerBindings(
-            NOBODY, peer_key, encode_struct, guests_max=limits.MEMBERS_MAX, keeps_guests=True
+            NOBODY, peer_key, guests_max=limits.MEMBERS_MAX, keeps_guests=True
         )
         rows = store.restored.tables[BINDINGS_TABLE].values()
         self.peers.restore(decode_struct(PeerKnown, row) for row in rows)

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 import click
 
-from p2pool import __version__
 from p2pool.cli import errors
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
 from p2pool.drivers import failures
@@ -65,11 +64,34 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     table=COMMANDS,
     epilog=errors.EXIT_CODES_HELP,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
-def cli() -> None:
+@click.option("--version", is_flag=True, help="Show the version and the commit, and exit.")
+@click.option("--json", "as_json", is_flag=True, hidden=True)
+@click.pass_context
+def cli(context: click.Context, version: bool, as_json: bool) -> None:
     """A compute pool that needs no server."""
+    if version:
+        _say_version(as_json)
+        context.exit()
+    if as_json:
+        raise click.UsageError("--json stands behind the command.", context)
+    if context.invoked_subcommand is None:
+        raise click.UsageError("Missing command.", context)
+
+
+def _say_version(as_json: bool) -> None:
+    from p2pool.cli.shared.output import write_json
+    from p2pool.drivers.build import this_build
+
+    build = this_build()
+    if as_json:
+        write_json({"version": build.version, "commit": build.commit, "dirty": build.dirty})
+    else:
+        click.echo(f"p2pool {build}")
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

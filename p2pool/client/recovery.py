@@ -17,8 +17,9 @@ from p2pool.codec.json.held_logs import HeldLog
 from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound
-from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest, StoreId
 from p2pool.model.log.raft import majority
+from p2pool.model.log.state_digests import algorithm_of
 
 
 @attrs.frozen
@@ -58,7 +59,7 @@ def propose(
     same = [h for h in holding if h.epoch == newest]
     # Of two records of one epoch the later stands; its log counts where anybody holds it.
     same = [h for h in same if h.log_id == current] or same
-    longest = max(same, key=lambda h: (*h.end, h.voter, h.node_id))
+    longest = max(same, key=lambda h: (*h.end, h.state_digest is not None, h.voter, h.node_id))
     same = [h for h in same if h.log_id == longest.log_id]
     if not force:
         _check_needed(root, longest, same, holders, current)
@@ -134,7 +135,14 @@ def _named(founder: str, among: Sequence[HeldLog], holders: Sequence[HeldLog]) -
 
 def _check_agree(chosen: HeldLog, same: Sequence[HeldLog]) -> None:
     """Equal ends mean equal states, or a disk or a program is wrong."""
+    if chosen.state_digest is None:
+        raise Conflict(
+            f"The program of {chosen.node_id} is too old to read the end of its log.",
+            hint="Upgrade it, then begin again.",
+        )
     for holder in same:
+        if holder.state_digest is None:
+            continue  # Its program is too old to say.
         if holder.end == chosen.end and holder.state_digest != chosen.state_digest:
             raise Conflict(
                 f"{holder.node_id} and {chosen.node_id} hold logs with the same end and different"
@@ -173,11 +181,9 @@ def _losses(chosen: HeldLog, longest: HeldLog, same: Sequence[HeldLog]) -> tuple
 def _record(root: RootRecord, chosen: HeldLog) -> RootRecord:
     assert chosen.log_id is not None
     assert chosen.state_digest is not None
-    previous = PreviousLog(
-        Digest(bytes.fromhex(chosen.log_id)),
-        chosen.last_index,
-        Digest(bytes.fromhex(chosen.state_digest)),
-    )
+    made = StateDigest(bytes.fromhex(chosen.state_digest))
+    algorithm_of(made)  # Written to the chain it would found nothing that this version can check.
+    previous = PreviousLog(Digest(bytes.fromhex(chosen.log_id)), chosen.last_index, made)
     return attrs.evolve(_empty(root, chosen), previous=previous)
 
 

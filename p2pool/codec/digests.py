@@ -13,6 +13,7 @@ from p2pool.model.access.requests import TaskRequest
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import TASK_ID_BYTES, Digest, PoolRef, TaskId
 from p2pool.model.log.raft import Configuration, Voter
+from p2pool.model.log.state_digests import DigestAlgorithm, algorithm_of
 from p2pool.model.machine.hardware import Hardware
 
 
@@ -27,8 +28,15 @@ def _named(purpose: str, *parts: canonical.Value) -> Digest:
 
 
 def log_id(pool: PoolRef, root: RootRecord) -> Digest:
-    """Name of the log that a root record founds."""
-    return _named("log", to_value(pool), to_value(root))
+    """Name of the log that a root record founds.
+
+    A record of release 0.1.0 named the previous state by a digest without an algorithm: so it
+    still stands in the name, or that log would be another one now."""
+    value: list[canonical.Value] = to_value(root)
+    before = root.previous
+    if before is not None and algorithm_of(before.state_digest) is DigestAlgorithm.ARRAY:
+        value[-1] = [before.log_id, before.base_index, before.state_digest[1:]]
+    return _named("log", to_value(pool), value)
 
 
 def configuration_hash(configuration: Configuration) -> Digest:

@@ -1,10 +1,17 @@
-"""Bodies of log entries, and snapshots, as bytes."""
+"""Bodies of log entries, and snapshots, as bytes.
+
+Invariant: what a body says depends on its bytes and on the feature level of the log where it is
+applied, never on what else the reader knows. So replicas of different versions read alike: a kind,
+or a field, that is of a later level than the log's is as if it were not known.
+"""
 
 from collections.abc import Mapping
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor import canonical
+from p2pool.codec.cbor.structs import Shape, encode_struct, form_of, from_value, to_value
 from p2pool.model import limits
-from p2pool.model.errors import Malformed
+from p2pool.model.errors import Malformed, TooNew
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, EntryKind, Snapshot
 
@@ -22,8 +29,17 @@ RECORDS: Mapping[EntryKind, type] = {
     EntryKind.ADOPTION: entries.Adopted,
     EntryKind.CERTIFY: entries.Certify,
     EntryKind.CERTIFICATE: entries.ChangeCertified,
+    EntryKind.FEATURE_LEVEL: entries.LevelRaised,
 }
 """The class of the body of each kind of log entry."""
+
+
+SNAPSHOT_FORMAT = "p2pool/snapshot"
+SNAPSHOT_FORMAT_NUMBER = 1
+
+
+KINDS_SINCE: dict[EntryKind, FeatureLevel] = {}
+"""The level that a kind of entry came with, where that is not the first."""
 
 
 KIND_NUMBERS = frozenset(int(kind) for kind in RECORDS)
@@ -46,31 +62,53 @@ Record = (
     | entries.ChangeCertified
     | entries.NodesMoved
     | entries.ReplacementHeld
+    | entries.LevelRaised
 )
 """Body of any entry."""
 
 
-def encode_body(record: Record) -> tuple[EntryKind, bytes]:
-    """Kind and body bytes of an entry; `Malformed` when the body is too long for one."""
-    body = encode_struct(record)
+def kind_since(kind: EntryKind) -> FeatureLevel:
+    """The level that a kind of entry came with."""
+    return KINDS_SINCE.get(kind, BASE_LEVEL)
+
+
+def encode_body(record: Record, level: FeatureLevel = BASE_LEVEL) -> tuple[EntryKind, bytes]:
+    """Kind and body bytes of an entry for a log of a level; `Malformed` when the body is too long
+    for one. A record that the level does not have is our own bug."""
+    kind = KINDS[type(record)]
+    assert kind_since(kind) <= level, f"{kind.name} is of level {kind_since(kind)}, not {level}"
+    body = encode_struct(record, level)
     if len(body) > limits.ENTRY_MAX_BYTES:
         raise Malformed(f"A log entry has {limits.ENTRY_MAX_BYTES} bytes at most.")
-    return KINDS[type(record)], body
+    return kind, body
 
 
-def decode_body(kind: int, body: bytes) -> Record | None:
-    """The record of an entry, or None for a kind that this version does not know."""
-    if kind not in KIND_NUMBERS:
+def decode_body(kind: int, body: bytes, level: FeatureLevel = BASE_LEVEL) -> Record | None:
+    """The record of an entry in a log of a level: of that level, or of one before it. None for a
+    kind that is not known, or came later; `Malformed` for a body that is neither."""
+    if kind not in KIND_NUMBERS or kind_since(EntryKind(kind)) > level:
         return None
-    record: Record = decode_struct(RECORDS[EntryKind(kind)], body)
+    shape = Shape(level, exact=False)
+    record: Record = form_of(RECORDS[EntryKind(kind)], shape).read(canonical.decode(body))
     return record
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
-    """A snapshot as it travels in chunks and is kept on disk."""
-    return encode_struct(snapshot)
+    """A snapshot as it travels in chunks and is kept on disk: `["p2pool/snapshot", 1, fields]`."""
+    return canonical.encode([SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_NUMBER, to_value(snapshot)])
 
 
 def decode_snapshot(data: bytes) -> Snapshot:
-    """The snapshot in these bytes; `Malformed` for any others."""
-    return decode_struct(Snapshot, data)
+    """The snapshot in these bytes; `Malformed` for any others, `TooNew` for a later format."""
+    value = canonical.decode(data)
+    if not isinstance(value, list) or len(value) != 3 or value[0] != SNAPSHOT_FORMAT:
+        raise Malformed("These bytes are no snapshot.")
+    _, number, fields = value
+    if type(number) is not int or number < 1:
+        raise Malformed("The format of a snapshot is a number from 1.")
+    if number > SNAPSHOT_FORMAT_NUMBER:
+        raise TooNew(
+            f"The snapshot is in format {number}, and this version knows "
+            f"{SNAPSHOT_FORMAT_NUMBER}: a newer version of p2pool wrote it."
+        )
+    return from_value(Snapshot, fields)

@@ -5,9 +5,12 @@ The payload of an envelope is the array
 where `ext` maps unsigned keys to values: a reader skips unknown even keys and
 refuses unknown odd ones (they change the meaning). `model.messages` declares number and version;
 the bytes of each message are pinned in `tests/golden/messages.json`.
+
+A signed message is a proof for as long as somebody keeps it, so kept messages are also read in
+their earlier versions (`EARLIER`); its sender sends a message in its own version.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -15,7 +18,9 @@ from p2pool.codec.cbor import canonical
 from p2pool.codec.cbor.structs import from_value, to_value
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import ADDRESS_BYTES, NodeId
+from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Digest, NodeId
+from p2pool.model.log.state_digests import DigestAlgorithm, state_digest
+from p2pool.model.messages.certificates import CertificateSigned
 from p2pool.model.messages.registry import DECLARATIONS, TYPES, Header, Message
 
 HEADER_FIELDS = 6
@@ -23,6 +28,25 @@ KNOWN_EXT_KEYS: frozenset[int] = frozenset()
 
 Ext = Mapping[int, canonical.Value]
 NO_EXT: Ext = {}
+Fields = list[canonical.Value]
+
+STATE_DIGEST_AT = 6
+"""Where a `CertificateSigned` has the digest of the state."""
+
+
+def _with_algorithm(fields: Fields) -> Fields:
+    """The digest that release 0.1.0 signed does not name its algorithm, which is 0."""
+    made = fields[STATE_DIGEST_AT] if len(fields) > STATE_DIGEST_AT else None
+    if type(made) is not bytes or len(made) != DIGEST_BYTES:
+        raise Malformed("CertificateSigned.state_digest is not a digest.")
+    named = state_digest(DigestAlgorithm.ARRAY, Digest(made))
+    return [*fields[:STATE_DIGEST_AT], named, *fields[STATE_DIGEST_AT + 1 :]]
+
+
+EARLIER: Mapping[tuple[int, int], Callable[[Fields], Fields]] = {
+    (DECLARATIONS[CertificateSigned].number, 1): _with_algorithm,
+}
+"""By number and version: how the fields of a message that was kept become those of today."""
 
 
 @attrs.frozen
@@ -55,9 +79,10 @@ def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes
     )
 
 
-def payload_of(value: canonical.Value) -> Payload:
-    """The message of a decoded payload; `Malformed` (the sender's fault) for any other value."""
-    cls, node_id = head_of(value)
+def payload_of(value: canonical.Value, *, kept: bool = False) -> Payload:
+    """The message of a decoded payload; `Malformed` (the sender's fault) for any other value.
+    `kept`: it was kept or handed on, and may be of an earlier version."""
+    cls, node_id = head_of(value, kept=kept)
     assert isinstance(value, list)
     numbers = value[3:HEADER_FIELDS]
     if any(type(number) is not int or number < 0 for number in numbers):
@@ -66,7 +91,9 @@ def payload_of(value: canonical.Value) -> Payload:
     if not isinstance(ext, dict):
         raise Malformed("A message ends with a map of extensions.")
     check_ext(ext)
-    message = from_value(cls, value[HEADER_FIELDS:-1])
+    fields = value[HEADER_FIELDS:-1]
+    earlier = EARLIER.get((value[0], value[1]))
+    message = from_value(cls, fields if earlier is None else earlier(fields))
     incarnation, sequence, sent_at_ms = numbers
     return Payload(
         node_id=node_id,
@@ -78,7 +105,7 @@ def payload_of(value: canonical.Value) -> Payload:
     )
 
 
-def head_of(value: canonical.Value) -> tuple[type[Message], NodeId]:
+def head_of(value: canonical.Value, *, kept: bool = False) -> tuple[type[Message], NodeId]:
     """Class and sender of a decoded payload: enough to know what its signature must cover."""
     if not isinstance(value, list) or len(value) <= HEADER_FIELDS:
         raise Malformed("A message is an array of a header, fields and extensions.")
@@ -86,7 +113,9 @@ def head_of(value: canonical.Value) -> tuple[type[Message], NodeId]:
     if type(number) is not int or number not in TYPES:
         raise Malformed("The message is of an unknown type.", hint="Its sender may be newer.")
     cls = TYPES[number]
-    if type(version) is not int or version != DECLARATIONS[cls].version:
+    if type(version) is not int or not (
+        version == DECLARATIONS[cls].version or (kept and (number, version) in EARLIER)
+    ):
         raise Malformed("The message is of an unknown version.", hint="Its sender may be newer.")
     if type(node_id) is not bytes or len(node_id) != ADDRESS_BYTES:
         raise Malformed("The sender's node id is not 20 bytes.")

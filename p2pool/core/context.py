@@ -17,7 +17,8 @@ from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.knowledge.roster import Roster
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus, Status
-from p2pool.model import limits
+from p2pool.model import features, limits
+from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
@@ -29,7 +30,10 @@ from p2pool.model.timing import Now
 
 @attrs.frozen
 class NodeConfig:
-    """Who a node is: fixed from its start to its end."""
+    """Who a node is: fixed from its start to its end.
+
+    `newest_level`: the highest feature level that its program knows.
+    """
 
     pool: PoolRef
     me: Voter
@@ -37,6 +41,7 @@ class NodeConfig:
     agent_version: str
     committee_size: int = limits.COMMITTEE_DEFAULT
     ended_keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
+    newest_level: FeatureLevel = attrs.field(factory=features.newest)
 
 
 @attrs.define
@@ -84,6 +89,8 @@ class Context:
             return Status(NodeStatus.STORE_FAILED, self.store_failure)
         if self.peers.superseded is not None:
             return Status(NodeStatus.SUPERSEDED, self.peers.superseded)
+        if self.pool_log.too_old is not None:
+            return Status(NodeStatus.TOO_OLD, str(self.pool_log.too_old))
         if self.pool_log.doubted:
             return Status(NodeStatus.CHECKING_STORE)
         if self.pool_log.previous_epoch is not None:

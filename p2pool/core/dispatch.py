@@ -16,6 +16,7 @@ from typing import Any
 from p2pool.core.effects import AdmitPeer, Level
 from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
+from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.inputs import Received, Sealed, Sender
 from p2pool.core.parts import Parts
 from p2pool.core.raft.raft import Frame
@@ -247,7 +248,7 @@ class Dispatch:
         state = pool_log.state
         same = state is not None and state.applied_index == message.commit_index
         same = same and pool_log.previous_epoch is None
-        if same and state is not None and state.digest() != message.state_digest:
+        if same and state is not None and digest_of(state) != message.state_digest:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=message.commit_index
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.core import inputs
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.dispatch import Dispatch
@@ -29,6 +29,7 @@ from p2pool.core.effects import (
     Seal,
     SendTo,
 )
+from p2pool.core.feature_levels import pool_level
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.follower.order_check import OrderCheck
 from p2pool.core.follower.replica import FollowerReplica
@@ -58,12 +59,13 @@ from p2pool.core.voter.signatures import CONFIRMED_KEY, VoterSignatures
 from p2pool.core.voter.store_identity import StoreIdentity
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
-from p2pool.model.errors import P2poolError, StoreFailed, Unavailable
+from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
 from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.queries import PeerKnown
 from p2pool.model.messages.raft import TimeoutNow
+from p2pool.model.messages.registry import since_of
 from p2pool.model.ports.agent import Accepted, InviteOffered, LogEndsCommand
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.store import PersistOp, Restored
@@ -81,11 +83,17 @@ class Node:
     """One node of a pool."""
 
     def __init__(self, config: NodeConfig, restored: Restored, seed: int, now: Now) -> None:
-        """Come back from the disk."""
+        """Come back from the disk. `TooOld`: a newer program has written there."""
         self.context = _context(config, Random(seed), now)
-        self.parts = _parts(self.context, restored)
+        try:
+            self.parts = _parts(self.context, restored)
+        except Refusal:
+            # What cannot be read may be a newer program's: then the log says so.
+            self.context.pool_log.restore(restored, now)
+            raise
         self.dispatch = Dispatch(self.parts)
         self.revision = 0
+        self.said_too_old = False
         self.led_by: tuple[NodeId | None, int] = (None, 0)
         self._order = self._in_order()
         self._handlers = self._table()
@@ -205,6 +213,7 @@ class Node:
         for number in unreadable:
             self.parts.requests.unreadable(number)
         self._say_refused()
+        self._say_too_old()
         self._certify(now)
         return bool(applied or readable or unreadable)
 
@@ -228,6 +237,12 @@ class Node:
         for peer_key in refused:
             by = self.context.peers.node_of(peer_key) or self.context.me
             self.context.log(Level.WARNING, "a snapshot is no good, and is not taken", by=by.hex())
+
+    def _say_too_old(self) -> None:
+        too_old = self.context.pool_log.too_old
+        if too_old is not None and not self.said_too_old:
+            self.said_too_old = True
+            self.context.log(Level.ERROR, "too old for the pool: silent", reason=str(too_old))
 
     # --- between the parts ------------------------------------------------------------------------
 
@@ -347,7 +362,14 @@ class Node:
                 self.dispatch.admitted(effect, now)
         context.effects = []
         first: list[AnyEffect] = [Persist(tuple(operations))] if operations else []
-        return [*first, *sends, *seals, *rest, *worker_effects, *events]
+        said = [e for e in (*sends, *seals, *rest) if not self._comes_later(e)]
+        return [*first, *said, *worker_effects, *events]
+
+    def _comes_later(self, effect: AnyEffect) -> bool:
+        """Whether it says what came with a later level than the pool's: nobody counts on it yet."""
+        if not isinstance(effect, SendTo | Publish | Seal):
+            return False
+        return since_of(type(effect.message)) > pool_level(self.context)
 
     def _deliver_to_self(self, now: Now) -> None:
         """What a leader says to the worker of its own node does not travel: it is handed over here,
@@ -384,6 +406,8 @@ class Node:
                 hint="Stop one of the two. Each agent needs a node key and a data directory of its"
                 " own; never copy either.",
             )
+        if status.value is NodeStatus.TOO_OLD:
+            return self.context.pool_log.too_old
         return None
 
     def _silenced_effects(self, error: P2poolError, now: Now) -> list[AnyEffect]:
@@ -469,8 +493,10 @@ def _hands_on(effect: Effect) -> bool:
 
 def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
     """What the parts of a node share, as it is before anything was taken up from the disk."""
-    pool_log = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
-    peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
+    pool_log = PoolLog(
+        config.me, config.pool, Random(rng.randrange(2**32)), newest_level=config.newest_level
+    )
+    peers = PeerBindings(config.me.node_id, config.me.peer_key)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
     context = Context(

@@ -5,6 +5,7 @@ Nothing here changes anything.
 """
 
 from p2pool.core.context import Context
+from p2pool.core.feature_levels import lagging, pool_level, too_old
 from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.nodes import view_reason
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Task
@@ -37,6 +38,7 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
         peer_key=_peer_key(context, node_id),
         role=_role(context, node_id, said, now),
         agent_version=said.agent_version if said is not None else "",
+        feature_level=said.feature_level if said is not None else None,
         addresses=said.addresses if said is not None else (),
         incarnation=beat.incarnation if beat is not None else 0,
         last_heard_ms=beat.heard_at.wall_ms if beat is not None else 0,
@@ -53,6 +55,7 @@ def _why(context: Context, member: ChainMember, judged: NodeRecord | None) -> st
     parts = [member.reason, view_reason(judged, membership) if judged is not None else ""]
     if _reachability(context, member.node_id, judged) is Reachability.SUSPECT:
         parts.append(context.suspects[member.node_id])
+    parts.append(too_old(context, member.node_id) or "")
     return "; ".join(part for part in parts if part)
 
 
@@ -187,4 +190,6 @@ def build_view(
         proof=leader_proof(context, now),
         certificate=context.leader_certificates.fresh(now),
         evidence=evidence,
+        feature_level=pool_level(context),
+        lagging=lagging(context, now),
     )

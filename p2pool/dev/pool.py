@@ -6,7 +6,7 @@ that records its processes (`dev.state`); `down` ends exactly those and leaves n
 """
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,8 +227,8 @@ class DevPool:
         self.say(f"starting {name}")
         await self.start_agent(agent)
 
-    async def start_agent(self, agent: DevAgent) -> None:
-        """Start (or restart) an agent's process and wait for its API."""
+    async def start_agent(self, agent: DevAgent, program: Sequence[str] = ()) -> None:
+        """Start (or restart) an agent's process and wait for its API. `program`: see `spawn`."""
         keys = self.directory / "keys"
         child, output = spawn(
             agent.name,
@@ -241,6 +241,7 @@ class DevPool:
             ],
             self.directory / "logs",
             {},
+            program,
         )
         agent.child = child
         self._adopt(child)

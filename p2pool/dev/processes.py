@@ -125,19 +125,24 @@ def strays(directory: Path) -> list[int]:
 
 
 def spawn(
-    name: str, arguments: Sequence[str], directory: Path, environment: Mapping[str, str]
+    name: str,
+    arguments: Sequence[str],
+    directory: Path,
+    environment: Mapping[str, str],
+    program: Sequence[str] = (),
 ) -> tuple[Child, Path]:
     """Start this Python's `p2pool` with arguments, in a session of its own; its standard output
-    goes to the second result, its log lines to the child's log."""
+    goes to the second result, its log lines to the child's log. `program`: another one in its
+    place, such as another version."""
     directory.mkdir(parents=True, exist_ok=True)
     log, output = directory / f"{name}.log", directory / f"{name}.out"
     # A packed program is its own interpreter. Any other runs with -P: without it, a trio.py in the
     # user's current directory would replace ours.
     packed = getattr(sys, "frozen", False)
-    program = [sys.executable] if packed else [sys.executable, "-P", "-m", "p2pool"]
+    own = [sys.executable] if packed else [sys.executable, "-P", "-m", "p2pool"]
     with log.open("ab") as err, output.open("wb") as out:
         process = subprocess.Popen(
-            [*program, *arguments],
+            [*(program or own), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

@@ -3,6 +3,7 @@
     P2poolError
     |-- Refusal            somebody else's fault: invalid bytes, request or right
     |   |-- Malformed          not the canonical form, too long, unknown critical extension
+    |   |   `-- TooNew             a newer version wrote it
     |   |-- BadSignature       a signature that does not verify, or by the wrong key
     |   |-- NotForUs           another chain, contract, pool, purpose or recipient
     |   |-- Stale              replayed, expired, or from the future
@@ -27,6 +28,7 @@
     `-- Misconfigured      the operator's fault: says what to change
         |-- WrongChain         chain id or contract differ from the configuration
         |-- DataDirInUse       another agent holds the data directory, or it belongs to another pool
+        |-- TooOld             the pool's log, or the store, needs a newer version of this program
         |-- PortTaken          an address cannot be bound
         |-- NoGpuSupport       the container engine cannot hand out GPUs
         |-- BadKey             a key file that cannot be read, or its passphrase is wrong
@@ -74,6 +76,16 @@ class Malformed(Refusal):
         """Keep every problem found, if a reader reports all at once."""
         super().__init__(message, hint=hint)
         self.problems = problems
+
+
+class TooNew(Malformed):
+    """Well formed, as far as can be seen, by a version that knows more than this one."""
+
+    code = "too-new"
+
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        """Whatever it is, upgrading is what helps."""
+        super().__init__(message, hint=hint or "Upgrade p2pool.", problems=problems)
 
 
 class BadSignature(Refusal):
@@ -223,6 +235,13 @@ class DataDirInUse(Misconfigured):
     """Another agent holds the data directory, or it belongs to another pool."""
 
     code = "data-dir-in-use"
+
+
+class TooOld(Misconfigured):
+    """The pool's log is at a feature level that this program does not know, or the store in a form
+    that it does not know."""
+
+    code = "too-old"
 
 
 class PortTaken(Misconfigured):

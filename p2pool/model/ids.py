@@ -21,12 +21,15 @@ TaskId = NewType("TaskId", bytes)
 """First 16 bytes of the digest of the signed submission."""
 Digest = NewType("Digest", bytes)
 """SHA-256 of canonical bytes, 32 bytes. A log id is the digest of its root record."""
+StateDigest = NewType("StateDigest", bytes)
+"""Digest of the replicated state, 33 bytes: one names the algorithm (`log.state_digests`)."""
 
 ADDRESS_BYTES = 20
 PEER_KEY_BYTES = 32
 STORE_ID_BYTES = 16
 TASK_ID_BYTES = 16
 DIGEST_BYTES = 32
+STATE_DIGEST_BYTES = 1 + DIGEST_BYTES
 SIGNATURE_BYTES = 64
 ETH_SIGNATURE_BYTES = 65
 
@@ -37,6 +40,7 @@ LENGTHS: Mapping[object, int] = {
     StoreId: STORE_ID_BYTES,
     TaskId: TASK_ID_BYTES,
     Digest: DIGEST_BYTES,
+    StateDigest: STATE_DIGEST_BYTES,
 }
 """The fixed length of each identity, in bytes."""
 

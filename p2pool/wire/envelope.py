@@ -69,15 +69,17 @@ def open_sealed(
     """The message in an envelope, after checking form, size, purpose and signature.
 
     `max_bytes`: the limit of the caller's transport. `channel`: where it came from, None if it is
-    relayed or stored. Raises `Malformed`, `BadSignature` (also for a message for another pool: the
-    signature does not tell which) or `NotForUs` (wrong channel); nothing else.
+    relayed or stored: it may then be of an earlier version. Raises `Malformed`, `BadSignature`
+    (also for a message for another pool: the signature does not tell which) or `NotForUs` (wrong
+    channel); nothing else.
     """
     if len(data) > max_bytes:
         raise Malformed(f"A message of {len(data)} bytes; {max_bytes} at most.")
     protected, payload, signature = _parts(data)
     peer_key = _key_of(protected)
     value = canonical.decode(payload)
-    cls, node_id = head_of(value)
+    kept = channel is None
+    cls, node_id = head_of(value, kept=kept)
     signed = _to_be_signed(protected, payload, pool, node_id, purpose_of(cls))
     try:
         VerifyKey(peer_key).verify(signed, signature)
@@ -88,7 +90,7 @@ def open_sealed(
     travels_on = channel_of(cls)
     if channel is not None and channel is not travels_on:
         raise NotForUs(f"A {cls.__name__} does not travel on {channel.value}.")
-    content = payload_of(value)
+    content = payload_of(value, kept=kept)
     header = Header(
         node_id=node_id,
         peer_key=peer_key,

@@ -14,7 +14,8 @@ from p2pool.api.resources import context
 from p2pool.api.server import ApiSettings
 from p2pool.codec.json import requests
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
-from p2pool.model import limits
+from p2pool.codec.spec import spec
+from p2pool.model import features, limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import (
@@ -29,13 +30,17 @@ from p2pool.model.errors import (
     Stale,
     Unavailable,
 )
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.ports.agent import InviteOffered, ReadIndexCommand, SubmitCommand
+from p2pool.model.ports.view import LaggingView
+from p2pool.model.tasks.spec import TaskSpec
 from p2pool.proofs.certificates import equivocation
 from p2pool.wire import typed_data
 from p2pool.wire.verification import verify_leader
 from tests.api.conftest import Served, serving
-from tests.api.fakes import NOT_YOURS, TASK_ID
+from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID, sample_view
+from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.wire.committee import FOUNDING, A, B, C, proven, vote
 from tests.wire.samples import ACCOUNT, NODE_ID, NOW_MS, POOL
 
@@ -157,6 +162,24 @@ async def test_a_request_that_cannot_be_meant_is_refused_here(
     """Another pool's, an expired one and a bad specification never reach the agent."""
     with pytest.raises(kind):
         await thread(served.client.send, signed(**change))
+    assert served.port.asked == []
+
+
+async def test_a_key_above_the_pools_level_is_refused_with_who_keeps_it_there(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The level that the key needs, the pool's, and which node is to be upgraded."""
+    key = attrs.fields(TaskSpec).priority
+    monkeypatch.setattr(features, "level_of", lambda f: NEXT_LEVEL if f == key else BASE_LEVEL)
+    spec._later_keys.cache_clear()
+    lagging = (LaggingView(OTHER_NODE, "0.2.0", BASE_LEVEL),)
+    served.port.seen = attrs.evolve(sample_view(), lagging=lagging)
+    text = '{"image":"busybox","name":"a","priority":7}'
+    with next_version(), pytest.raises(BadSpec) as refused:
+        await thread(served.client.send, signed(spec_json=text))
+    spec._later_keys.cache_clear()
+    assert "priority needs feature level 2, and the pool is at 1" in str(refused.value)
+    assert f"because 0x{OTHER_NODE.hex()} runs 0.2.0: upgrade that." in str(refused.value)
     assert served.port.asked == []
 
 

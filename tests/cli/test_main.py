@@ -48,6 +48,17 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
     assert done.stdout.startswith(("Usage: p2pool", f"p2pool {__version__}"))
 
 
+def test_the_version_is_told_to_programs() -> None:
+    """`--json` belongs to `--version`, and is refused where it would mean nothing."""
+    told = json.loads(run("--version", "--json").stdout)
+    assert told["version"] == __version__
+    assert set(told) == {"version", "commit", "dirty"}
+    for args in (["--json"], ["--json", "node", "ls"]):
+        done = run(*args)
+        assert done.returncode == 2
+        assert "--json stands behind the command" in done.stderr
+
+
 def test_help_lists_commands_and_exit_codes() -> None:
     """The table's lines and all exit codes are there."""
     text = run("--help").stdout

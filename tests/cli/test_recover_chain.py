@@ -10,7 +10,7 @@ from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, Misconfigured, NotAllowed
-from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.ids import NodeId, PeerKey, PoolRef, StateDigest, StoreId
 from p2pool.model.log.raft import LogEnd, Voter
 from p2pool.model.ports.agent import LogEnds, LogHolder
 from tests.api.conftest import Served
@@ -22,7 +22,7 @@ VOTERS = tuple(
     Voter(NodeId(bytes([n]) * 20), PeerKey(bytes([n]) * 32), StoreId(bytes([n]) * 16))
     for n in (1, 2, 3)
 )
-DIGEST = Digest(b"\xdd" * 32)
+DIGEST = StateDigest(b"\x01" + b"\xdd" * 32)
 
 
 @attrs.frozen

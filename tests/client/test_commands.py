@@ -24,6 +24,7 @@ from p2pool.model.errors import (
     NotFound,
     Unavailable,
 )
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import Address, TaskId
 from p2pool.model.messages.task_streams import LogChunk
 from p2pool.model.ports.agent import InviteOffered, SubmitCommand
@@ -52,7 +53,7 @@ async def test_flags_become_the_specification_that_is_signed(
     (asked,) = served.port.asked
     assert isinstance(asked, SubmitCommand)
     assert asked.signer == Address(NODE_ID)
-    spec = parse_spec(asked.signed.request.spec_json)
+    spec = parse_spec(asked.signed.request.spec_json, BASE_LEVEL)
     assert (spec.name, spec.replicas, spec.command) == (
         "busybox",
         3,
@@ -75,7 +76,7 @@ async def test_a_file_is_read_and_flags_win(
         assert json.loads(result.stdout)["task_id"] == ID
         asked = served.port.asked.pop()
         assert isinstance(asked, SubmitCommand)
-        spec = parse_spec(asked.signed.request.spec_json)
+        spec = parse_spec(asked.signed.request.spec_json, BASE_LEVEL)
         assert (spec.name, spec.resources.cpu_milli, spec.resources.gpu.count) == ("train", 2000, 4)
 
 

@@ -7,13 +7,17 @@ import pytest
 
 from p2pool.cli.node.group import node
 from p2pool.cli.pool.group import pool
+from p2pool.cli.shared import output
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import NotFound, Unavailable
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.ids import NodeId
 from p2pool.model.ports.agent import SubmitCommand
+from p2pool.model.ports.view import LaggingView
 from p2pool.model.states import Intent, Membership, Reachability
 from tests.api.fakes import OTHER_NODE
 from tests.client.conftest import Commands, Served
+from tests.wire.samples import NODE_ID
 
 OTHER = f"0x{OTHER_NODE.hex()}"
 
@@ -116,3 +120,43 @@ async def test_a_setting_is_signed(served: Served, commands: Commands) -> None:
     assert json.loads(request.spec_json) == {"value": "5"}
     dry = await commands(pool, "set", "committee", "5", "--dry-run", signs=False)
     assert json.loads(dry.stdout)["message"]["target"] == "committee"
+
+
+async def test_versions_are_shown_and_who_keeps_the_pool_back(
+    served: Served, commands: Commands
+) -> None:
+    """Per node what it runs and what that knows; of the pool its level, and who is to be upgraded,
+    by name and version; nothing of that where all know the same."""
+    assert "feature level  1\n" in (await commands(pool, "show")).stdout
+    evolve(served, NODE_ID, agent_version="0.3.0", feature_level=FeatureLevel(2))
+    evolve(served, OTHER_NODE, agent_version="0.2.0", feature_level=BASE_LEVEL)
+    listed = (await commands(node, "ls")).stdout.splitlines()
+    assert "VERSION" in listed[0]
+    assert ("0.3.0" in listed[1], "0.2.0" in listed[2]) == (True, True)
+    told = json.loads((await commands(node, "ls", "--json")).stdout)
+    assert [one["feature_level"] for one in told] == [2, 1]
+    shown = (await commands(node, "show", OTHER)).stdout
+    assert "0.2.0, knows feature levels up to 1" in shown
+    silent = LaggingView(NODE_ID, "0.2.0", None)
+    lagging = (LaggingView(OTHER_NODE, "0.2.0", BASE_LEVEL), silent)
+    served.port.seen = attrs.evolve(served.port.seen, lagging=lagging)
+    text = (await commands(pool, "show")).stdout
+    assert "1; 2 when these are upgraded: " in text
+    assert f"{OTHER[:10]}" in text
+    assert "runs 0.2.0), " in text
+    assert "not heard of late" in text
+    answer = json.loads((await commands(pool, "show", "--json")).stdout)
+    assert answer["lagging"][0] == {
+        "node_id": OTHER, "agent_version": "0.2.0", "feature_level": 1,
+    }  # fmt: skip
+
+
+async def test_the_list_of_nodes_fits_a_terminal(
+    served: Served, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eighty columns: cells are folded, none is cut, and a version stays in one piece."""
+    evolve(served, NODE_ID, agent_version="0.12.34", feature_level=BASE_LEVEL)
+    monkeypatch.setattr(output, "_WIDE", 80)
+    lines = (await commands(node, "ls")).stdout.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert any("0.12.34" in line for line in lines)

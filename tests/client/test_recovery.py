@@ -39,7 +39,7 @@ def holder(number: int, last_index: int = 10, last_term: int = 2, **also: Any) -
         8,
         last_index,
         last_term,
-        "aa" * 32,
+        "01" + "aa" * 32,
         VOTERS,
         number <= 3,
     )
@@ -60,7 +60,7 @@ def test_the_longest_log_founds_by_its_last_term_then_its_length() -> None:
     previous = made.root.previous
     assert previous is not None
     assert (previous.log_id.hex(), previous.base_index) == (LOG, 20)
-    assert previous.state_digest == b"\xaa" * 32
+    assert previous.state_digest == b"\x01" + b"\xaa" * 32
 
 
 def test_of_equal_logs_a_voter_founds() -> None:
@@ -125,7 +125,15 @@ def test_only_the_newest_epoch_counts() -> None:
 def test_states_that_differ_are_nobodys_base() -> None:
     """Two logs that end alike give one state."""
     with pytest.raises(Conflict, match="one of them is wrong"):
-        propose(POOL, ROOT, [holder(1), holder(9, state_digest="bb" * 32)])
+        propose(POOL, ROOT, [holder(1), holder(9, state_digest="01" + "bb" * 32)])
+
+
+def test_who_is_too_old_for_the_end_of_its_log_founds_nothing() -> None:
+    """It cannot say which state is there; whoever can is named in its place."""
+    old = holder(3, state_digest=None)
+    with pytest.raises(Conflict, match=r"too old to read the end of its log\. Upgrade it"):
+        propose(POOL, ROOT, [old])
+    assert propose(POOL, ROOT, [old, holder(9)]).founder.node_id == name(9)
 
 
 def test_nothing_to_go_on_from() -> None:

@@ -7,6 +7,7 @@ import pytest
 from p2pool.cli.task import progress
 from p2pool.cli.task.group import task
 from p2pool.codec.spec.spec import parse_spec
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ports.agent import SubmitCommand
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, PullPolicy, RestartMode
 from tests.client.conftest import Commands, Served
@@ -26,7 +27,7 @@ async def test_flags_of_containers(served: Served, commands: Commands) -> None:
     assert result.exit_code == 0, result
     (asked,) = served.port.asked
     assert isinstance(asked, SubmitCommand)
-    spec = parse_spec(asked.signed.request.spec_json)
+    spec = parse_spec(asked.signed.request.spec_json, BASE_LEVEL)
     assert (spec.pull, spec.read_only, spec.entrypoint) == (PullPolicy.ALWAYS, True, ("/bin/sh",))
     wanted = spec.resources
     assert (wanted.swap_bytes, wanted.shm_bytes, wanted.disk_bytes) == (2**30, 2**31, 10 * 2**30)

@@ -9,8 +9,10 @@ import attrs
 from hypothesis import strategies as st
 
 from p2pool.codec.cbor.structs import fields_of
+from p2pool.model.features import BASE_LEVEL, LEVEL_MAX, FeatureLevel
 from p2pool.model.field_bounds import Bound
-from p2pool.model.ids import LENGTHS
+from p2pool.model.ids import LENGTHS, Digest, StateDigest
+from p2pool.model.log.state_digests import DigestAlgorithm, state_digest
 
 FEW = 3
 SHORT = 40
@@ -37,6 +39,11 @@ def instances(cls: type) -> st.SearchStrategy[Any]:
 def _values(hint: Any, bound: Bound | None = None) -> st.SearchStrategy[Any]:
     if get_origin(hint) is Annotated:
         return _values(*get_args(hint))
+    if hint is FeatureLevel:
+        return st.integers(BASE_LEVEL, LEVEL_MAX)
+    if hint is StateDigest:
+        algorithms = st.sampled_from([bytes([number]) for number in DigestAlgorithm])
+        return st.tuples(algorithms, st.binary(min_size=32, max_size=32)).map(b"".join)
     if isinstance(hint, NewType):
         return st.binary(min_size=LENGTHS[hint], max_size=LENGTHS[hint])
     origin, arguments = get_origin(hint), get_args(hint)
@@ -71,6 +78,10 @@ def _fixed(hint: Any, place: str, bound: Bound | None = None) -> Any:
         bare, bound = get_args(hint)
         return _fixed(bare, place, bound)
     seed = hashlib.sha256(place.encode()).digest()
+    if hint is FeatureLevel:
+        return BASE_LEVEL
+    if hint is StateDigest:
+        return state_digest(DigestAlgorithm.ROWS, Digest(seed))
     if isinstance(hint, NewType):
         return seed[: LENGTHS[hint]]
     origin, arguments = get_origin(hint), get_args(hint)

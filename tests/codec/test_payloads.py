@@ -1,6 +1,6 @@
 """Every message and record survives the way to bytes and back, within its bounds."""
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -13,7 +13,7 @@ from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.model import ids, limits
 from p2pool.model.access import delegations, grants, requests
 from p2pool.model.chain import root_record, roster
-from p2pool.model.errors import Malformed
+from p2pool.model.errors import Malformed, TooNew
 from p2pool.model.log import raft
 from p2pool.model.messages.queries import Ping
 from p2pool.model.messages.registry import TYPES, Header
@@ -180,3 +180,9 @@ def test_snapshots_come_back() -> None:
     assert entries.decode_snapshot(entries.encode_snapshot(snapshot)) == snapshot
     with pytest.raises(Malformed):
         entries.decode_snapshot(entries.encode_snapshot(snapshot)[:-1])
+    name, number, fields = cast(list[Any], canonical.decode(entries.encode_snapshot(snapshot)))
+    for bad in ([name, 0, fields], ["p2pool/state", number, fields], fields, [name, number]):
+        with pytest.raises(Malformed):
+            entries.decode_snapshot(canonical.encode(bad))
+    with pytest.raises(TooNew, match=r"format 2, .* Upgrade"):
+        entries.decode_snapshot(canonical.encode([name, number + 1, fields]))

@@ -170,7 +170,7 @@ def test_a_new_field_would_be_told() -> None:
         "Made",
         {
             "old": attrs.field(type=int),
-            "new": attrs.field(type=int, metadata={"since": 3}),
+            "new": attrs.field(default=0, type=int, metadata={"since": 3}),
         },
         frozen=True,
     )

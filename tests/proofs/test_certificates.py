@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
-from p2pool.model.ids import Address, Digest, PoolRef
+from p2pool.model.ids import Address, Digest, PoolRef, StateDigest
 from p2pool.model.log.certificates import Link
 from p2pool.model.messages.registry import Verified
 from p2pool.proofs import certificates as c
@@ -17,6 +17,7 @@ from tests.wire.samples import NOW_MS
 
 THREE = (A, B, C)
 OTHER = Digest(b"x" * 32)
+OTHER_STATE = StateDigest(b"\x01" + OTHER)
 
 
 def certificate(*opened: Verified | None, of: tuple[Member, ...] = THREE) -> object:
@@ -55,7 +56,7 @@ def test_what_makes_no_certificate() -> None:
         "of another log": (B.opened(word(B, THREE, log_id=OTHER)), NotForUs),
         "of another term": (B.opened(word(B, THREE, term=6)), Malformed),
         "for another leader": (B.opened(word(B, THREE, leader=B)), Malformed),
-        "of another state": (B.opened(word(B, THREE, state_digest=OTHER)), Malformed),
+        "of another state": (B.opened(word(B, THREE, state_digest=OTHER_STATE)), Malformed),
         "of another time": (B.opened(word(B, THREE, time_ms=NOW_MS + 1)), Malformed),
         "another kind of word": (B.opened(vote(B, A)), Malformed),
     }
@@ -89,7 +90,7 @@ def test_no_mixture_below_a_quorum_verifies(data: st.DataObject, size: int) -> N
     count = data.draw(st.integers(0, c.quorum_of(voters(group)) - 1))
     signers = data.draw(st.permutations(group))
     items: list[Verified | None] = [m.opened(word(m, group)) for m in signers[:count]]
-    fields = {"term": 6, "leader": MEMBERS[7].voter, "state_digest": OTHER, "log_id": OTHER}
+    fields = {"term": 6, "leader": MEMBERS[7].voter, "state_digest": OTHER_STATE, "log_id": OTHER}
     for m in signers[count:]:
         how = data.draw(st.sampled_from([*fields, "bytes", "name", "left out"]))
         if how in fields:

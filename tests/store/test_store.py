@@ -3,11 +3,10 @@
 import stat
 from pathlib import Path
 
-import apsw
 import pytest
 import trio
 
-from p2pool.drivers.store import DATABASE_NAME, Store
+from p2pool.drivers.store import Store
 from p2pool.drivers.store.datadir import LOCK_NAME
 from p2pool.model.errors import DataDirInUse, Misconfigured, StoreFailed
 from p2pool.model.ids import StoreId
@@ -175,17 +174,6 @@ async def test_a_file_instead_of_a_directory_is_refused(path: Path) -> None:
     """The error says what is wrong with the path."""
     path.write_text("")
     with pytest.raises(Misconfigured, match="not a directory"):
-        async with Store.open(path, POOL):
-            pass
-
-
-async def test_a_newer_schema_is_refused(path: Path) -> None:
-    """An older program does not touch what a newer one wrote."""
-    await after(path)
-    db = apsw.Connection(str(path / DATABASE_NAME))
-    db.pragma("user_version", 99)
-    db.close()
-    with pytest.raises(Misconfigured, match="newer version"):
         async with Store.open(path, POOL):
             pass
 

@@ -8,7 +8,7 @@ from nacl.signing import SigningKey
 
 from p2pool.codec.digests import committee_hash, log_id
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest, StoreId
 from p2pool.model.log.certificates import CommitteeChain, LeaderProof, Link
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
@@ -19,7 +19,7 @@ from p2pool.wire.envelope import seal
 from tests.wire.samples import NOW_MS, POOL
 
 LOG = Digest(b"L" * 32)
-STATE = Digest(b"S" * 32)
+STATE = StateDigest(b"\x01" + b"S" * 32)
 
 
 @attrs.frozen

@@ -1,7 +1,7 @@
 """Sealed messages inside a message are opened once, in order; what is no good is None."""
 
 from p2pool.model import limits
-from p2pool.model.ids import ZERO_TOKEN, Address, Digest, PoolRef
+from p2pool.model.ids import ZERO_TOKEN, Address, Digest, PoolRef, StateDigest
 from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import Ping
@@ -21,7 +21,7 @@ def test_certificates_come_before_votes() -> None:
         epoch=1,
         term=2,
         commit_index=3,
-        state_digest=DIGEST,
+        state_digest=StateDigest(b"\x01" + DIGEST),
         certificate=(b"c1", b"c2"),
         votes=(b"v1",),
     )

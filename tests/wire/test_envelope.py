@@ -11,6 +11,7 @@ from p2pool.codec import payloads
 from p2pool.codec.cbor import canonical
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import Address, AllocationId, Digest, PoolRef, StoreId, TaskId, Token
 from p2pool.model.machine.hardware import FreeResources, Load
 from p2pool.model.messages.gossip import AllocationStatus, Announcement, Heartbeat
@@ -187,7 +188,8 @@ def test_a_full_heartbeat_is_small() -> None:
     """8 GPUs and 4 allocations in less than 600 bytes, sealed (docs/design/health.md)."""
     token = Token(3, 123_456, 98_765_432)
     beat = Heartbeat(
-        agent_version="0.1.0",
+        agent_version="0.2.0",
+        feature_level=BASE_LEVEL,
         addresses=("/ip4/203.0.113.250/tcp/40123", "/ip6/2001:db8::1234:5678/tcp/40123"),
         store_id=StoreId(b"s" * 16),
         intent=Intent.ELIGIBLE,

@@ -65,6 +65,7 @@ def _current() -> dict[str, dict[str, Any]]:
         "messages": sealed,
         "bodies": bodies,
         "records": {cls.__name__: encode_struct(example(cls)).hex() for cls in records},
+        "formats": {"Snapshot": entries.encode_snapshot(example(raft.Snapshot)).hex()},
         "digests": {name: value.hex() for name, value in named.items()},
     }
 

@@ -42,6 +42,7 @@ class Node:
     leader: bool
     peer_id: str
     agent_version: str
+    feature_level: int | None
     addresses: tuple[str, ...]
     incarnation: int
     last_heard_ms: int
@@ -85,6 +86,7 @@ def node_of(view: View, seen: NodeView) -> Node:
         leader=seen.node_id == view.leader,
         peer_id=peer_text(seen.peer_key),
         agent_version=seen.agent_version,
+        feature_level=seen.feature_level,
         addresses=seen.addresses,
         incarnation=seen.incarnation,
         last_heard_ms=seen.last_heard_ms,

@@ -38,6 +38,16 @@ OUTSIDE = (Membership.APPLICANT, Membership.INVITED, Membership.LEFT)
 
 
 @attrs.frozen
+class Lagging:
+    """A voter or learner that keeps the pool from its next feature level. `feature_level` null: it
+    was not heard of late."""
+
+    node_id: str
+    agent_version: str
+    feature_level: int | None
+
+
+@attrs.frozen
 class Pool:
     """The pool: its name on the chain, its keepers, its resources."""
 
@@ -58,6 +68,8 @@ class Pool:
     tasks: dict[str, int]
     settings: dict[str, str]
     leader: str | None
+    feature_level: int
+    lagging: tuple[Lagging, ...]
 
 
 @attrs.frozen
@@ -160,6 +172,11 @@ def pool_of(view: View) -> Pool:
         tasks=dict(Counter(one.state for one in view.tasks)),
         settings=dict(view.settings),
         leader=node_text(view.leader),
+        feature_level=view.feature_level,
+        lagging=tuple(
+            Lagging(address_text(one.node_id), one.agent_version, one.feature_level)
+            for one in view.lagging
+        ),
     )
 
 

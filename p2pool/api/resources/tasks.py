@@ -27,9 +27,9 @@ from p2pool.api.resources.context import (
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.spec.spec import parse_spec, spec_dict
-from p2pool.model import limits
+from p2pool.model import features, limits
 from p2pool.model.access.requests import Action
-from p2pool.model.errors import Malformed, NotFound, P2poolError
+from p2pool.model.errors import BadSpec, Malformed, NotFound, P2poolError
 from p2pool.model.ids import TASK_ID_BYTES, AllocationId, NodeId, TaskId
 from p2pool.model.messages.task_streams import MetricsAnswered
 from p2pool.model.ports import agent as ports
@@ -300,8 +300,24 @@ async def requests(state: State, request: AnyRequest) -> Accepted:
     signer = typed_data.recover_request(port_of(state).pool, signed)
     typed_data.check_times(signed, int(time.time()))
     if signed.request.action is Action.SUBMIT:
-        parse_spec(signed.request.spec_json)
+        _check_spec(port_of(state).view(), signed.request.spec_json)
     return accepted_of(await ask_agent(state, SubmitCommand(signed, signer)))
+
+
+def _check_spec(view: View, spec_json: str) -> None:
+    """Refuse here what the pool cannot take; what only its level stands against, with who keeps it
+    from rising."""
+    try:
+        parse_spec(spec_json, view.feature_level)
+    except BadSpec as error:
+        parse_spec(spec_json, features.newest())  # Worse than early: then that is to be told.
+        behind = ", ".join(
+            f"{address_text(one.node_id)} runs {one.agent_version or 'nothing known'}"
+            for one in view.lagging
+        )
+        hint = f"The pool is at feature level {view.feature_level}"
+        hint += f", because {behind}: upgrade that." if behind else ": wait until it is raised."
+        raise BadSpec(error.message, hint=hint, problems=error.problems) from error
 
 
 @get("/v1/allocations", summary="All copies of all tasks")

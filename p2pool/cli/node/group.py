@@ -33,10 +33,15 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
         write_json(shown)
         return
     columns = (
-        *("NODE", "MEMBERSHIP", "REACHABILITY", "INTENT", "ROLE", "TASKS"),
+        *("NODE", "MEMBERSHIP", "REACHABILITY", "INTENT", "ROLE", "VERSION", "TASKS"),
         *("GPUS FREE", "MEMORY FREE", "HEARD", "WHY"),
     )
-    write_table(columns, (_row(one) for one in shown), "This agent knows no node yet.")
+    write_table(
+        columns,
+        (_row(one) for one in shown),
+        "This agent knows no node yet.",
+        whole=("NODE", "VERSION"),
+    )
 
 
 def _row(one: Answer) -> tuple[str, ...]:
@@ -47,6 +52,7 @@ def _row(one: Answer) -> tuple[str, ...]:
         one["reachability"],
         one["intent"] if one["eligible"] else "not eligible",
         "leader" if one["leader"] else one["role"],
+        one["agent_version"] or "-",
         str(one["allocations"]),
         f"{free['gpus']}/{len(hardware['gpus'])}" if free and hardware else "-",
         f"{size(free['memory_bytes'])}/{size(hardware['memory_bytes'])}"
@@ -93,6 +99,13 @@ def _gpu_load(load: Answer) -> str:
     return ", ".join(parts)
 
 
+def _version(one: Answer) -> str:
+    """What its program is, and the newest feature level that it knows."""
+    if not one["agent_version"]:
+        return "-"
+    return f"{one['agent_version']}, knows feature levels up to {one['feature_level']}"
+
+
 def _pairs(one: Answer) -> list[tuple[str, str]]:
     pairs = [
         ("node", one["node_id"]),
@@ -103,7 +116,7 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
         ("intent", one["intent"] if one["eligible"] else f"{one['intent']}, not eligible"),
         ("role", "leader" if one["leader"] else one["role"]),
         ("heard", f"{age(one['last_heard_ms'])} ago" if one["last_heard_ms"] else "never"),
-        ("version", one["agent_version"] or "-"),
+        ("version", _version(one)),
         ("addresses", ", ".join(one["addresses"]) or "-"),
     ]
     if one["reason"]:

@@ -12,10 +12,10 @@ from p2pool.cli.pool.recover import recover
 from p2pool.cli.pool.settings import set_setting
 from p2pool.cli.pool.start import start
 from p2pool.cli.shared.options import agent_option, json_option
-from p2pool.cli.shared.output import write_json, write_pairs
+from p2pool.cli.shared.output import short, write_json, write_pairs
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.shared.types import Span
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent import AgentClient, Answer
 from p2pool.codec.json.hex import unhex
 from p2pool.codec.json.requests import invite_json
 from p2pool.model.errors import Misconfigured
@@ -62,8 +62,24 @@ def show(client: AgentClient, as_json: bool) -> None:
             ("gpus", f"{one['gpus_free']} of {one['gpus']} free"),
             ("tasks", tasks or "none"),
             ("settings", settings or "all defaults"),
+            ("feature level", _level(one)),
         ]
     )
+
+
+def _level(one: Answer) -> str:
+    """The pool's feature level, and who keeps it from the next one."""
+    level, lagging = one["feature_level"], one["lagging"]
+    if not lagging:
+        return str(level)
+    named = ", ".join(f"{short(node['node_id'])} ({_runs(node)})" for node in lagging)
+    return f"{level}; {level + 1} when these are upgraded: {named}"
+
+
+def _runs(node: Answer) -> str:
+    if node["feature_level"] is None:
+        return "not heard of late"
+    return f"runs {node['agent_version']}"
 
 
 @pool.command("invite")

@@ -24,8 +24,11 @@ def write_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=is_narrow(sys.stdout)))
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-    """Write a table, or the sentence `empty` where it has no rows."""
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str, whole: Sequence[str] = ()
+) -> None:
+    """Write a table, or the sentence `empty` where it has no rows. A narrow terminal folds cells;
+    those of the columns in `whole` stay in one piece as long as there is room."""
     listed = [[clean(cell) for cell in row] for row in rows]
     if not listed:
         click.echo(empty, err=True)
@@ -36,7 +39,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: st
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in listed:
         table.add_row(*(Text(cell) for cell in row))
     Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)

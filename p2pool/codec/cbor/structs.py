@@ -6,13 +6,18 @@ another attrs class (its array), a `NewType` of bytes (its one length). Lengths 
 field is declared (`model.field_bounds`). A codec is compiled once for each class, as a pair of
 functions; a class with an unbounded byte string or tuple has none.
 
+A class grows by fields of later feature levels (`model.features`). Writing names the level, and
+writes its fields and no others, in nested objects too; the first level unless another is given, so
+a digest of an object stays what it was. Reading takes what any level known here wrote, and fills in
+the defaults of the fields that are missing; or, where the level is known, that one's alone.
+
 Invariant: `from_value(cls, to_value(x)) == x`, and both directions check the same bounds, so
 what one agent may send, another accepts. Any value that does not fit raises `Malformed`
-with the path of the field.
+with the path of the field; more fields than are known here raise `TooNew`.
 """
 
 import types
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from enum import Enum, IntEnum, StrEnum
 from functools import cache
 from typing import (
@@ -30,10 +35,12 @@ from typing import (
 import attrs
 
 from p2pool.codec.cbor import canonical
-from p2pool.model import limits
-from p2pool.model.errors import Malformed
+from p2pool.model import features, limits
+from p2pool.model.errors import Malformed, TooNew
+from p2pool.model.features import BASE_LEVEL, LEVEL_MAX, FeatureLevel
 from p2pool.model.field_bounds import Bound, Unit
-from p2pool.model.ids import LENGTHS
+from p2pool.model.ids import LENGTHS, STATE_DIGEST_BYTES, StateDigest
+from p2pool.model.log.state_digests import algorithm_of
 
 T = TypeVar("T")
 
@@ -48,124 +55,188 @@ class Form:
     read: Convert
 
 
-def to_value(obj: object) -> list[canonical.Value]:
-    """The array of an attrs object's fields."""
-    return cast(list[canonical.Value], form_of(type(obj)).write(obj))
+@attrs.frozen
+class Shape:
+    """Which fields of a class and of those in it there are: those of a level; where not `exact`,
+    reading also takes fewer of them, as an earlier level wrote them."""
+
+    level: FeatureLevel
+    exact: bool = True
 
 
-def from_value(cls: type[T], value: canonical.Value) -> T:
-    """The object of `cls` that an array describes; `Malformed` if it describes none."""
-    return cast(T, form_of(cls).read(value))
+def to_value(obj: object, level: FeatureLevel = BASE_LEVEL) -> list[canonical.Value]:
+    """The array of an attrs object's fields, as a level writes them."""
+    assert level <= features.newest(), level
+    return cast(list[canonical.Value], _compiled(cast(Hashable, type(obj)), level, True).write(obj))
 
 
-def encode_struct(obj: object) -> bytes:
-    """Canonical bytes of any attrs object of the model."""
-    return canonical.encode(to_value(obj))
+def from_value(cls: type[T], value: canonical.Value, level: FeatureLevel | None = None) -> T:
+    """The object of `cls` that an array describes; `Malformed` if it describes none. With a
+    level it is what that level writes; without one, what any level known here writes."""
+    known = features.newest() if level is None else level
+    return cast(T, _compiled(cast(Hashable, cls), known, level is not None).read(value))
 
 
-def decode_struct(cls: type[T], data: bytes) -> T:
-    """The object of `cls` in canonical bytes; `Malformed` for any others."""
-    return from_value(cls, canonical.decode(data))
+def encode_struct(obj: object, level: FeatureLevel = BASE_LEVEL) -> bytes:
+    """Canonical bytes of any attrs object of the model, as a level writes them."""
+    return canonical.encode(to_value(obj, level))
 
 
-@attrs.define(eq=False)
-class Pieces:
-    """Encodes one large object again and again, while little of it changes in between.
-
-    `encode` gives the bytes of `encode_struct`; it keeps those of each frozen item of a list
-    for as long as that very item is in the list, so it holds the object's items once as bytes.
-    """
-
-    cls: type
-    _held: dict[str, dict[int, tuple[object, bytes]]] = attrs.field(factory=dict)
-    _parts: list[tuple[str, Form | None]] = attrs.field(init=False)
-    _most: dict[str, int] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Look the fields up once."""
-        self._parts, self._most = _parts_of(self.cls)
-
-    def encode(self, obj: object) -> bytes:
-        """Canonical bytes."""
-        assert type(obj) is self.cls
-        parts = []
-        for name, form in self._parts:
-            value = getattr(obj, name)
-            parts.append(canonical.encode(form.write(value)) if form else self._list(name, value))
-        return canonical.join(parts)
-
-    def _list(self, name: str, items: tuple[object, ...]) -> bytes:
-        if len(items) > (most := self._most[name]):
-            raise Malformed(f"{self.cls.__name__}.{name} has {len(items)} items, {most} at most.")
-        held, now = self._held.get(name, {}), {}
-        for item in items:
-            # An id names one object as long as something holds that object.
-            known = held.get(id(item))
-            if known is None:
-                known = (item, encode_struct(item))
-            now[id(item)] = known
-        self._held[name] = now
-        return canonical.join([now[id(item)][1] for item in items])
+def decode_struct(cls: type[T], data: bytes, level: FeatureLevel | None = None) -> T:
+    """The object of `cls` in canonical bytes; `Malformed` for any others. See `from_value`."""
+    return from_value(cls, canonical.decode(data), level)
 
 
-def _parts_of(cls: type) -> tuple[list[tuple[str, Form | None]], dict[str, int]]:
-    """Form of each field; None for a list of objects, and how many of them there may be."""
-    parts: list[tuple[str, Form | None]] = []
-    most: dict[str, int] = {}
-    for name, hint in fields_of(cls):
-        place = f"{cls.__name__}.{name}"
-        bare, bound = _parted(hint)
-        inner = get_args(bare)
-        objects = get_origin(bare) is tuple and inner[1:] == (...,) and attrs.has(inner[0])
-        parts.append((name, None if objects else _form(hint, place)))
-        if objects:
-            most[name] = _checked(bound, Unit.ITEMS, place).most
-    return parts, most
+def shape_level(cls: type, level: FeatureLevel) -> FeatureLevel:
+    """The lowest level that writes a class just as `level` does."""
+    return _shape_level(cast(Hashable, cls), level)
 
 
-def form_of(cls: type[Any]) -> Form:
+@cache
+def _shape_level(cls: Hashable, level: FeatureLevel) -> FeatureLevel:
+    assert isinstance(cls, type), cls
+    found, seen = [BASE_LEVEL], {cls}
+
+    def visit(hint: Any) -> None:
+        if isinstance(hint, type) and attrs.has(hint) and hint not in seen:
+            seen.add(hint)
+            reach(hint)
+        for inner in get_args(hint):
+            visit(inner)
+
+    def reach(holder: type) -> None:
+        for field in _fields(holder):
+            if field.since <= level:
+                found.append(field.since)
+                visit(field.hint)
+
+    reach(cls)
+    return max(found)
+
+
+def lowest_level(obj: object) -> FeatureLevel:
+    """The lowest level that says all that an object holds: nothing would be lost below."""
+    if shape_level(type(obj), features.newest()) == BASE_LEVEL:
+        return BASE_LEVEL
+    return max(_said(obj), default=BASE_LEVEL)
+
+
+def _said(value: object) -> Iterator[FeatureLevel]:
+    """The levels of the fields that say something, here and in what stands inside."""
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _said(item)
+    elif attrs.has(type(value)):
+        for field in _fields(cast(Hashable, type(value))):
+            held = getattr(value, field.name)
+            if field.since == BASE_LEVEL or held != field.default:
+                yield field.since
+                yield from _said(held)
+
+
+def form_of(cls: type[Any], shape: Shape = Shape(BASE_LEVEL)) -> Form:
     """The form of an attrs class."""
-    return _compiled(cast(Hashable, cls))
+    return _compiled(cast(Hashable, cls), shape.level, shape.exact)
 
 
 def fields_of(cls: type) -> list[tuple[str, Any]]:
     """Name and hint of each field, in wire order, with the bounds that stand in it."""
-    hints = get_type_hints(cls, include_extras=True)
-    return [(field.name, hints[field.name]) for field in attrs.fields(cls)]
+    return [(field.name, field.hint) for field in _fields(cls)]
+
+
+def fields_since(cls: type) -> list[tuple[str, FeatureLevel]]:
+    """Name of each field, in wire order, and the level that it came with."""
+    return [(field.name, field.since) for field in _fields(cls)]
+
+
+@attrs.frozen
+class _Field:
+    """A field of a class: `default` is of no meaning for one of the first level."""
+
+    name: str
+    hint: Any
+    since: FeatureLevel
+    default: Any
 
 
 @cache
-def _compiled(cls: Hashable) -> Form:
-    """Each class is compiled once."""
+def _fields(cls: Hashable) -> tuple[_Field, ...]:
+    """The fields in wire order; a later one that stands before an earlier one, or has no default,
+    is our own bug."""
     assert isinstance(cls, type), cls
     assert attrs.has(cls), cls
-    pairs = [(name, _form(hint, f"{cls.__name__}.{name}")) for name, hint in fields_of(cls)]
+    hints = get_type_hints(cls, include_extras=True)
+    found = tuple(
+        _Field(f.name, hints[f.name], features.level_of(f), f.default) for f in attrs.fields(cls)
+    )
+    before = BASE_LEVEL
+    for field in found:
+        place = f"{cls.__name__}.{field.name}"
+        assert field.since >= before, f"{place} came later than a field that stands after it"
+        given = field.default is not attrs.NOTHING and not isinstance(field.default, attrs.Factory)  # type: ignore[arg-type]
+        assert given or field.since == BASE_LEVEL, f"{place} came later and has no default"
+        before = field.since
+    return found
+
+
+@cache
+def _compiled(cls: Hashable, level: FeatureLevel, exact: bool) -> Form:
+    """Each class is compiled once for each shape."""
+    assert isinstance(cls, type), cls
+    shape = Shape(level, exact)
+    fields = [field for field in _fields(cls) if field.since <= level]
+    later = [field for field in _fields(cls) if field.since > level]
+    pairs = [(f.name, _form(f.hint, f"{cls.__name__}.{f.name}", shape)) for f in fields]
     forms = [form for _, form in pairs]
+    counts = {len(forms)} if exact else _counts(fields)
 
     def write(obj: Any) -> list[Any]:
         if type(obj) is not cls:
             raise Malformed(f"{cls.__name__} expected, not {type(obj).__name__}.")
+        for field in later:
+            same = getattr(obj, field.name) == field.default
+            assert same, f"{cls.__name__}.{field.name} is of level {field.since}, not {level}"
         return [form.write(getattr(obj, name)) for name, form in pairs]
 
     def read(value: Any) -> Any:
-        if not isinstance(value, list) or len(value) != len(forms):
-            raise Malformed(f"{cls.__name__} is not an array of {len(forms)} fields.")
-        return cls(*[form.read(item) for form, item in zip(forms, value, strict=True)])
+        if not isinstance(value, list) or len(value) not in counts:
+            raise _misfit(cls, value, len(forms), exact=exact)
+        return cls(*[form.read(item) for form, item in zip(forms, value, strict=False)])
 
     return Form(write, read)
 
 
-def _form(hint: Any, place: str) -> Form:
+def _counts(fields: list[_Field]) -> set[int]:
+    """How many of a class's fields each level wrote."""
+    levels = {BASE_LEVEL, *(field.since for field in fields)}
+    return {sum(field.since <= level for field in fields) for level in levels}
+
+
+def _misfit(cls: type, value: Any, count: int, *, exact: bool) -> Malformed:
+    """Why a value is no object of a class."""
+    if exact or not isinstance(value, list) or len(value) < count:
+        return Malformed(f"{cls.__name__} is not an array of {count} fields.")
+    return TooNew(
+        f"{cls.__name__} has {len(value)} fields, and this version knows {count}: a newer version "
+        "of p2pool wrote it."
+    )
+
+
+def _form(hint: Any, place: str, shape: Shape) -> Form:
     """The form of a hint; `place` is `Class.field`, for bounds and messages."""
     hint, bound = _parted(hint)
     if isinstance(hint, NewType):
+        if hint is FeatureLevel:
+            return _level(place)
+        if hint is StateDigest:
+            return _state_digest(place)
         return _bytes(place, LENGTHS[hint], LENGTHS[hint])
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         (inner,) = [item for item in get_args(hint) if item is not type(None)]
-        return _optional(_form(inner, place))
+        return _optional(_form(inner, place, shape))
     if origin is tuple:
-        return _tuple(get_args(hint), bound, place)
+        return _tuple(get_args(hint), bound, place, shape)
     if hint is bytes:
         lengths = _checked(bound, Unit.BYTES, place)
         return _bytes(place, lengths.least, lengths.most)
@@ -180,7 +251,9 @@ def _form(hint: Any, place: str) -> Form:
     if issubclass(hint, Enum):
         return _enum(place, hint)
     # Looked up on use, so that a class may hold another that is declared later.
-    return Form(lambda obj: form_of(hint).write(obj), lambda value: form_of(hint).read(value))
+    return Form(
+        lambda obj: form_of(hint, shape).write(obj), lambda value: form_of(hint, shape).read(value)
+    )
 
 
 def _parted(hint: Any) -> tuple[Any, Bound | None]:
@@ -216,6 +289,25 @@ def _integer(place: str) -> Form:
 
     # Enums of numbers may stand for their number in a field that is open to newer ones.
     return Form(lambda value: check(int(value) if isinstance(value, IntEnum) else value), check)
+
+
+def _level(place: str) -> Form:
+    def check(value: Any) -> Any:
+        if type(value) is not int or not BASE_LEVEL <= value <= LEVEL_MAX:
+            raise Malformed(f"{place} is not a feature level.")
+        return value
+
+    return Form(check, check)
+
+
+def _state_digest(place: str) -> Form:
+    plain = _bytes(place, STATE_DIGEST_BYTES, STATE_DIGEST_BYTES)
+
+    def check(value: Any) -> Any:
+        algorithm_of(plain.read(value))
+        return value
+
+    return Form(check, check)
 
 
 def _bytes(place: str, least: int, most: int) -> Form:
@@ -265,10 +357,10 @@ def _optional(inner: Form) -> Form:
     )
 
 
-def _tuple(arguments: tuple[Any, ...], bound: Bound | None, place: str) -> Form:
+def _tuple(arguments: tuple[Any, ...], bound: Bound | None, place: str, shape: Shape) -> Form:
     if arguments[-1] is not Ellipsis:
-        return _pair(arguments, place)
-    inner, most = _form(arguments[0], place), _checked(bound, Unit.ITEMS, place).most
+        return _pair(arguments, place, shape)
+    inner, most = _form(arguments[0], place, shape), _checked(bound, Unit.ITEMS, place).most
 
     def check(value: Any, kind: type[tuple[Any, ...]] | type[list[Any]]) -> None:
         if type(value) is not kind:
@@ -287,9 +379,9 @@ def _tuple(arguments: tuple[Any, ...], bound: Bound | None, place: str) -> Form:
     return Form(write, read)
 
 
-def _pair(arguments: tuple[Any, ...], place: str) -> Form:
+def _pair(arguments: tuple[Any, ...], place: str, shape: Shape) -> Form:
     """A tuple of fixed length with a hint for each item."""
-    forms = [_form(argument, place) for argument in arguments]
+    forms = [_form(argument, place, shape) for argument in arguments]
 
     def check(value: Any, kind: type[tuple[Any, ...]] | type[list[Any]]) -> None:
         if type(value) is not kind or len(value) != len(forms):

@@ -5,7 +5,8 @@ something harmless of the right type if it is bad; the caller looks at `problems
 that no method took are unknown, and the reader suggests the nearest known one.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ E = TypeVar("E", bound=StrEnum)
 
 _SHOWN = 64
 _UNKNOWN_MAX = 16
+_ITEM = re.compile(r"\[\d+\]")
+NO_KEYS: Mapping[str, str] = {}
 
 Rule = Callable[[str], str]
 """Returns what is wrong with a text, or an empty string."""
@@ -25,9 +28,12 @@ Rule = Callable[[str], str]
 class Reader:
     """One table at `path`, with the list that problems are added to."""
 
-    def __init__(self, value: Any, path: str, problems: list[str]) -> None:
-        """Anything but a table is a problem, and reads as an empty one."""
-        self.path, self.problems = path, problems
+    def __init__(
+        self, value: Any, path: str, problems: list[str], later: Mapping[str, str] = NO_KEYS
+    ) -> None:
+        """Anything but a table is a problem, and reads as an empty one. `later`: by the path of a
+        key, without numbers of items, why it cannot be taken now."""
+        self.path, self.problems, self.later = path, problems, later
         self.known: list[str] = []
         self.broken = not isinstance(value, dict)
         self.left: dict[Any, Any] = {} if self.broken else dict(value)
@@ -52,7 +58,15 @@ class Reader:
         self.known.append(key)
         if key in self.left and self.left[key] is None:
             self.problem(key, "is null: leave it out instead")
-        return self.left.pop(key, None)
+        value = self.left.pop(key, None)
+        if value is not None and self.later and (why := self.later.get(self._plain(key))):
+            self.problem(key, why)
+            return None
+        return value
+
+    def _plain(self, key: str) -> str:
+        path = f"{self.path}.{key}" if self.path else key
+        return _ITEM.sub("", path)
 
     def missing(self, key: str) -> None:
         """A key that has to be there."""
@@ -183,7 +197,7 @@ class Reader:
 
     def _inner(self, key: str, value: Any, read: Callable[["Reader"], T]) -> T:
         path = f"{self.path}.{key}" if self.path else key
-        inner = Reader(value, path, self.problems)
+        inner = Reader(value, path, self.problems, self.later)
         found = read(inner)
         inner.finish()
         return found

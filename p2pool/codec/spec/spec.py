@@ -10,12 +10,16 @@ Keys are those of the example in `p2pool task run --help`:
      "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}},
      "replicas": 2, "restart": {"mode": "on-failure"}, "labels": {"team": "a"}}
 Times and sizes are integers with the unit last, so accounts never sign floats.
+
+A key that came with a later feature level is declared by its field (`features.since`), and refused
+in a pool below that level.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, NoReturn
+from functools import cache
+from typing import Any, NoReturn, get_args
 
 import attrs
 import rfc8785
@@ -24,8 +28,9 @@ from p2pool.codec.digests import digest
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.reader import Reader
 from p2pool.codec.spec import rules
-from p2pool.model import limits
+from p2pool.model import features, limits
 from p2pool.model.errors import BadSpec
+from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Digest
 from p2pool.model.tasks.spec import (
     Constraint,
@@ -45,26 +50,28 @@ _RENAMED = {"environment": "env"}
 _MAPPINGS = frozenset({"environment", "labels"})
 
 
-def parse_spec(spec_json: str) -> TaskSpec:
-    """The specification in a text of RFC 8785 form.
+def parse_spec(spec_json: str, level: FeatureLevel) -> TaskSpec:
+    """The specification in a text of RFC 8785 form, for a pool of a feature level.
 
     Raises `BadSpec`; its `problems` list all that is wrong, one sentence each with the path of
-    the key.
+    the key. Whether it does depends on the text and the level alone: replicas of different
+    versions apply the same text, so a key of a later level is refused like one that nobody knows.
     """
     value = _load(spec_json)
     if _canonical(value) != spec_json:
         raise _bad(["is not in RFC 8785 form (sorted keys, no spaces): use `p2pool task run`"])
-    return _spec(value)
+    return _spec(value, level)
 
 
 def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     """The canonical text of a specification, defaults left out; `BadSpec` if it is bad.
 
     A mapping is the user's form: the same keys, in any order, with or without defaults.
+    Every key that is known here is taken: whether the pool has it is asked where it is submitted.
     """
-    parsed = spec if isinstance(spec, TaskSpec) else _spec(spec)
+    parsed = spec if isinstance(spec, TaskSpec) else _spec(spec, features.newest())
     text = _canonical(spec_dict(parsed))
-    parse_spec(text)
+    parse_spec(text, features.newest())
     return text
 
 
@@ -134,10 +141,10 @@ def _canonical(value: Any) -> str:
     return str(text, "utf-8")
 
 
-def _spec(value: Any) -> TaskSpec:
+def _spec(value: Any, level: FeatureLevel) -> TaskSpec:
     """The specification in a JSON value, which reports all problems together."""
     problems: list[str] = []
-    reader = Reader(value, "", problems)
+    reader = Reader(value, "", problems, _later_keys(level))
     spec = _task(reader)
     reader.finish()
     if not problems:
@@ -145,6 +152,33 @@ def _spec(value: Any) -> TaskSpec:
     if problems:
         raise _bad(problems)
     return spec
+
+
+@cache
+def _later_keys(level: FeatureLevel) -> Mapping[str, str]:
+    """By the path of each key that came after a level: what is told to who uses it."""
+    return {
+        path: f"needs feature level {since}, and the pool is at {level}"
+        for path, since in _keys_since(TaskSpec, "")
+        if since > level
+    }
+
+
+def _keys_since(cls: type, path: str) -> Iterator[tuple[str, FeatureLevel]]:
+    """Path and level of each key of a table, and of the tables in it."""
+    for field in attrs.fields(cls):
+        place = path + _RENAMED.get(field.name, field.name)
+        yield place, features.level_of(field)
+        for inner in _tables_in(field.type):
+            yield from _keys_since(inner, f"{place}.")
+
+
+def _tables_in(hint: Any) -> Iterator[type]:
+    """The classes of tables that a field holds."""
+    if isinstance(hint, type) and attrs.has(hint):
+        yield hint
+    for inner in get_args(hint):
+        yield from _tables_in(inner)
 
 
 def _task(r: Reader) -> TaskSpec:

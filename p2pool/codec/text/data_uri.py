@@ -4,14 +4,25 @@ The form is that of the network's requirement strings, `key:sub=value;key:sub=va
 reads and writes `p2pool:root` and `p2pool:bootstrap` (once for each address); a rewrite
 keeps every other pair as it stands, in its place. A root record is
     <epoch>/<node id>/<peer id>/<store id>[/<previous log id>/<base index>/<state digest>]
-with hex for all but the peer id, which is written as libp2p does.
+with hex for all but the peer id, which is written as libp2p does. A state digest is 66 digits, the
+first two of them its algorithm; the 64 that release 0.1.0 wrote are one of algorithm 0.
 """
 
 from p2pool.codec.text.peer_id import peer_id, peer_key_of
 from p2pool.model import limits
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, STORE_ID_BYTES, Digest, NodeId, StoreId
+from p2pool.model.ids import (
+    ADDRESS_BYTES,
+    DIGEST_BYTES,
+    STATE_DIGEST_BYTES,
+    STORE_ID_BYTES,
+    Digest,
+    NodeId,
+    StateDigest,
+    StoreId,
+)
+from p2pool.model.log.state_digests import DigestAlgorithm, algorithm_of, state_digest
 
 ROOT_KEY = "p2pool:root"
 BOOTSTRAP_KEY = "p2pool:bootstrap"
@@ -30,7 +41,7 @@ def parse_root(text: str) -> RootRecord:
         previous = PreviousLog(
             Digest(_hex(parts[4], DIGEST_BYTES, "previous log id")),
             _number(parts[5], "base index"),
-            Digest(_hex(parts[6], DIGEST_BYTES, "state digest")),
+            _state_digest(parts[6]),
         )
     return RootRecord(
         epoch=epoch,
@@ -46,7 +57,7 @@ def format_root(root: RootRecord) -> str:
     parts = [str(root.epoch), root.founder.hex(), peer_id(root.peer_key), root.store_id.hex()]
     if root.previous is not None:
         previous = root.previous
-        parts += [previous.log_id.hex(), str(previous.base_index), previous.state_digest.hex()]
+        parts += [previous.log_id.hex(), str(previous.base_index), _digest_text(previous)]
     return "/".join(parts)
 
 
@@ -104,6 +115,22 @@ def _pairs(uri: str) -> list[str]:
 def _values(uri: str, key: str) -> list[str]:
     split = (p.partition("=") for p in _pairs(uri))
     return [value for name, _, value in split if name == key]
+
+
+def _state_digest(text: str) -> StateDigest:
+    if len(text) == 2 * DIGEST_BYTES:
+        made = Digest(_hex(text, DIGEST_BYTES, "state digest"))
+        return state_digest(DigestAlgorithm.ARRAY, made)
+    named = StateDigest(_hex(text, STATE_DIGEST_BYTES, "state digest"))
+    if algorithm_of(named) is DigestAlgorithm.ARRAY:
+        raise Malformed("The state digest of a root record names algorithm 0 by being shorter.")
+    return named
+
+
+def _digest_text(previous: PreviousLog) -> str:
+    """As it was written first: a record that is read and written anew stays what it was."""
+    made = previous.state_digest
+    return (made[1:] if algorithm_of(made) is DigestAlgorithm.ARRAY else made).hex()
 
 
 def _number(text: str, what: str) -> int:

@@ -68,7 +68,7 @@ def _spec(state: PoolState, name: AllocationId, signed: SignedRequest) -> TaskSp
     if task_id(state.pool, signed.request) != name.task_id:
         return None
     try:
-        return parse_spec(signed.request.spec_json)
+        return parse_spec(signed.request.spec_json, state.level)
     except (BadSpec, Malformed):
         return None
 
@@ -117,4 +117,4 @@ def _add_task(changes: Changes, record: Adopted) -> None:
     state.note_applied(
         AppliedRequest(request.request_id, kept.task_id, changes.index, request.not_after_s)
     )
-    tasks.add(changes, kept, Task(kept, parse_spec(request.spec_json)))
+    tasks.add(changes, kept, Task(kept, parse_spec(request.spec_json, state.level)))

@@ -6,7 +6,8 @@ replica refuses alike, so a leader that planned on an older state does no harm.
 
 Invariants: only the entry is read, `proposed_at_ms` is the only time; a placement is applied whole
 or not at all; no GPU gets a second holder; allocation states follow `states.ALLOCATION`, where a
-new attempt is a new machine; kinds that are not known apply as nothing.
+new attempt is a new machine; what the log's feature level does not have (kinds, fields, keys of a
+specification) applies as nothing, whatever the program that applies it knows.
 Source: docs/design/consensus.md, "The log and the state".
 """
 
@@ -41,7 +42,7 @@ GONE = (AllocationState.SUCCEEDED, AllocationState.FAILED, AllocationState.STOPP
 
 def apply_entry(state: PoolState, entry: Entry) -> tuple[Event, ...]:
     """Decode an entry's body and apply it; see `apply`."""
-    return apply(state, entry, decode_body(entry.kind, entry.body))
+    return apply(state, entry, decode_body(entry.kind, entry.body, state.level))
 
 
 def apply(state: PoolState, entry: Entry, record: Record | None) -> tuple[Event, ...]:
@@ -154,6 +155,14 @@ def _setting(changes: Changes, record: entries.Setting) -> None:
     changes.tell("setting", record.name, f"is {record.value}")
 
 
+def _level(changes: Changes, record: entries.LevelRaised) -> None:
+    """The next level and no other: it never sinks, and what was raised twice was raised once."""
+    state = changes.state
+    if record.level == state.level + 1:
+        state.level, state.level_version = record.level, record.version
+        changes.tell("pool", "feature level", f"is {record.level}")
+
+
 _TABLE: Mapping[type, Callable[..., None]] = {
     entries.Noop: _noop,
     Configuration: _configuration,
@@ -168,4 +177,5 @@ _TABLE: Mapping[type, Callable[..., None]] = {
     entries.Adopted: adopt,
     entries.Certify: _certify,
     entries.ChangeCertified: _certificate,
+    entries.LevelRaised: _level,
 }

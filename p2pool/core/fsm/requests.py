@@ -89,7 +89,7 @@ def _check(state: PoolState, request: TaskRequest, at_ms: int) -> None:
 
 
 def _check_submit(state: PoolState, request: TaskRequest) -> None:
-    parse_spec(request.spec_json)
+    parse_spec(request.spec_json, state.level)
     if sum(not task.finished for task in state.tasks.values()) >= limits.TASKS_MAX:
         raise Overloaded(
             f"The pool has {limits.TASKS_MAX} tasks, its most.", hint="Stop some, or wait."
@@ -157,7 +157,8 @@ def _submit(changes: Changes, record: RequestApplied, name: TaskId) -> None:
         index=changes.index,
         submitted_at_ms=changes.state.log_time_ms,
     )
-    tasks.add(changes, kept, Task(kept, parse_spec(record.signed.request.spec_json)))
+    spec = parse_spec(record.signed.request.spec_json, changes.state.level)
+    tasks.add(changes, kept, Task(kept, spec))
 
 
 def _stop(changes: Changes, record: RequestApplied, name: TaskId) -> None:

@@ -6,22 +6,22 @@ one out keeps what it saw.
 
 Invariants: a GPU has one holder at most (`holders`); an allocation that was lost keeps its GPUs
 until it is replaced, and the copy it left behind (`Stray`) until its node says that it is gone.
-The order of every table is that of the log, and survives a snapshot: equal logs give equal bytes.
+The order of every table is that of the log, and survives a snapshot: equal logs give equal bytes
+(`core.fsm.storage`).
 Source: docs/design/consensus.md, "The log and the state".
 """
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
-from typing import Annotated
 
 import attrs
 
-from p2pool.codec.cbor.structs import Pieces, decode_struct, encode_struct
+from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.digests import digest
-from p2pool.codec.spec.spec import parse_spec
-from p2pool.model import limits
+from p2pool.codec.rows import RowCache
 from p2pool.model.access.requests import RequestId, SignedRequest
-from p2pool.model.field_bounds import GpuIds, bounded
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
+from p2pool.model.field_bounds import GpuIds
 from p2pool.model.ids import (
     ZERO_TOKEN,
     Address,
@@ -29,11 +29,12 @@ from p2pool.model.ids import (
     Digest,
     NodeId,
     PoolRef,
+    StateDigest,
     TaskId,
     Token,
 )
 from p2pool.model.log.certificates import CommitteeChain
-from p2pool.model.log.entries import Revocation, Setting
+from p2pool.model.log.entries import Revocation
 from p2pool.model.log.raft import Entry
 from p2pool.model.states import (
     TERMINAL_ALLOCATION_STATES,
@@ -179,29 +180,6 @@ class Holder:
     resources: Resources
 
 
-@attrs.frozen
-class PoolSnapshot:
-    """The whole state as it is encoded."""
-
-    pool: PoolRef
-    epoch: int
-    applied_index: int
-    applied_term: int
-    log_time_ms: int
-    tasks: Annotated[tuple[TaskRecord, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
-    allocations: Annotated[tuple[Allocation, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
-    strays: Annotated[tuple[Stray, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
-    nodes: Annotated[tuple[NodeRecord, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
-    settings: Annotated[tuple[Setting, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
-    revocations: Annotated[tuple[Revocation, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
-    applied: Annotated[tuple[AppliedRequest, ...], bounded(items=limits.RECORD_ITEMS_MAX)]
-    recovered_at_ms: int
-    chain: CommitteeChain
-    held_until_ms: int
-    held_because: str
-    history: Digest
-
-
 StrayKey = tuple[AllocationId, int]
 
 
@@ -211,7 +189,10 @@ class PoolState:
 
     `recovered_at_ms`: when this epoch began from another's log; 0 for a log that began empty.
     `held_until_ms`: no copy on a node that vanished is replaced before that, and why; 0: none is
-    held. `history`: over all entries that were applied, as `history_after` says.
+    held. `history`: over all entries that were applied, as `history_after` says. `level`: the
+    feature level of the pool; nothing above it is written (`model.features`); `level_version` is
+    what the leader ran that raised it, "" where nobody did. `row_cache` and `known_digest` are for
+    `core.fsm.storage`, which says how it becomes bytes.
     """
 
     pool: PoolRef
@@ -231,9 +212,11 @@ class PoolState:
     held_until_ms: int = 0
     held_because: str = ""
     history: Digest = NO_HISTORY
+    level: FeatureLevel = BASE_LEVEL
+    level_version: str = ""
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
-    _digest: tuple[int, Digest] | None = None
-    _pieces: Pieces = attrs.field(factory=lambda: Pieces(PoolSnapshot), eq=False, repr=False)
+    row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
+    known_digest: tuple[int, StateDigest] | None = attrs.field(default=None, eq=False, repr=False)
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
     """A heap of when which request's id may be forgotten."""
 
@@ -336,63 +319,4 @@ class PoolState:
 
     def begin_epoch(self, epoch: int, at_ms: int) -> None:
         """Become what another epoch begins with: for `core.log.epoch_recovery` alone."""
-        self.epoch, self.recovered_at_ms, self._digest = epoch, at_ms, None
-
-    # --- bytes ----------------------------------------------------------------------------------
-
-    def to_bytes(self) -> bytes:
-        """The state as canonical bytes: `Snapshot.state`."""
-        return self._pieces.encode(
-            PoolSnapshot(
-                pool=self.pool,
-                epoch=self.epoch,
-                applied_index=self.applied_index,
-                applied_term=self.applied_term,
-                log_time_ms=self.log_time_ms,
-                tasks=tuple(task.record for task in self.tasks.values()),
-                allocations=tuple(self.all_allocations()),
-                strays=tuple(self.strays.values()),
-                nodes=tuple(self.nodes.values()),
-                settings=tuple(Setting(name, value) for name, value in self.settings.items()),
-                revocations=tuple(self.revocations.values()),
-                applied=tuple(self.applied.values()),
-                recovered_at_ms=self.recovered_at_ms,
-                chain=self.chain,
-                held_until_ms=self.held_until_ms,
-                held_because=self.held_because,
-                history=self.history,
-            )
-        )
-
-    def digest(self) -> Digest:
-        """SHA-256 of the state's bytes; computed once for each applied index."""
-        if self._digest is None or self._digest[0] != self.applied_index:
-            self._digest = (self.applied_index, digest(self.to_bytes()))
-        return self._digest[1]
-
-
-def from_bytes(data: bytes) -> PoolState:
-    """The state in a snapshot's bytes; `Malformed` (or `BadSpec`) for any others."""
-    kept = decode_struct(PoolSnapshot, data)
-    state = PoolState(
-        pool=kept.pool,
-        epoch=kept.epoch,
-        applied_index=kept.applied_index,
-        applied_term=kept.applied_term,
-        log_time_ms=kept.log_time_ms,
-    )
-    for record in kept.tasks:
-        state.tasks[record.task_id] = Task(record, parse_spec(record.signed.request.spec_json))
-    for copy in kept.allocations:
-        state.put(copy)
-    state.strays = {(s.allocation, s.attempt): s for s in kept.strays}
-    state.nodes = {n.node_id: n for n in kept.nodes}
-    state.settings = {s.name: s.value for s in kept.settings}
-    state.revocations = {r.delegate: r for r in kept.revocations}
-    for request in kept.applied:
-        state.note_applied(request)
-    state.recovered_at_ms = kept.recovered_at_ms
-    state.chain = kept.chain
-    state.held_until_ms, state.held_because = kept.held_until_ms, kept.held_because
-    state.history = kept.history
-    return state
+        self.epoch, self.recovered_at_ms, self.known_digest = epoch, at_ms, None

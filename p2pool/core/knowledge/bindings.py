@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
+from p2pool.codec.rows import put_record
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Level, Log, Persist
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.messages.gossip import Hello, PeerBinding
 from p2pool.model.messages.queries import PeerKnown
-from p2pool.model.ports.store import Delete, Put
+from p2pool.model.ports.store import Delete
 
 BINDINGS_TABLE = "bindings"
 
@@ -46,7 +47,6 @@ class PeerBindings:
 
     me: NodeId
     my_key: PeerKey
-    encode: Callable[[PeerKnown], bytes]
     guests_max: int = limits.GUESTS_KNOWN_MAX
     keeps_guests: bool = False
     known: "OrderedDict[NodeId, PeerKnown]" = attrs.field(factory=OrderedDict)
@@ -174,7 +174,7 @@ class PeerBindings:
         self.known[node_id] = peer
         if member or self.keeps_guests:
             written = True
-            effects.append(Persist((Put(BINDINGS_TABLE, bytes(node_id), self.encode(peer)),)))
+            effects.append(Persist((put_record(BINDINGS_TABLE, bytes(node_id), peer),)))
         if not member:
             self.guests[node_id] = written
         while len(self.guests) > self.guests_max:

@@ -14,7 +14,8 @@ from collections import OrderedDict
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.rows import encode_record
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainMember, ChainRoster
@@ -87,9 +88,10 @@ class Roster:
         if self._kept is not None and _content(self._kept) == _content(final):
             return []
         self._kept = final
-        kept = encode_struct(final)
         # A roster over the bound of a row is read from the chain again at the next start.
-        return [Put(META_TABLE, ROSTER_KEY, kept)] if len(kept) <= ROW_MAX_BYTES else []
+        kept, version = encode_record(final)
+        fits = len(kept) <= ROW_MAX_BYTES
+        return [Put(META_TABLE, ROSTER_KEY, kept, version)] if fits else []
 
     def unreachable(self, reason: str) -> None:
         """The chain cannot be read: nothing changes but what is said of it."""

@@ -20,6 +20,7 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
+from p2pool.core.feature_levels import too_old
 from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
 from p2pool.core.raft import confchange
 from p2pool.core.voter.eligibility import LeaderEligibility
@@ -147,7 +148,7 @@ class CommitteeManager:
             member = context.roster.member(node_id)
             if beat is None or member is None or not context.roster.eligible(node_id):
                 continue
-            if node_id in seated or self._fit(node_id):
+            if node_id in seated or (self._fit(node_id) and too_old(context, node_id) is None):
                 voter = Voter(node_id, peer_key, beat.heartbeat.store_id)
                 found.append(Candidate(voter, member.provider))
         return sorted(found, key=lambda c: c.voter)

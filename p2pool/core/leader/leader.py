@@ -17,12 +17,14 @@ from p2pool.codec.entries import Record, encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.inputs import Sender
 from p2pool.core.leader import decisions, membership
 from p2pool.core.leader.certification import Certification
 from p2pool.core.leader.committee import CommitteeManager
 from p2pool.core.leader.failure_detector import AskWitness, FailureDetector, Probe, Verdict
+from p2pool.core.leader.feature_level import LevelRaiser
 from p2pool.core.leader.orders import Orders
 from p2pool.core.leader.reports import Reports
 from p2pool.core.scheduler.plan import Plan, plan
@@ -56,6 +58,7 @@ class Leader:
     reports: Reports = attrs.field(init=False)
     committee: CommitteeManager = attrs.field(init=False)
     certification: Certification = attrs.field(init=False)
+    level_raiser: LevelRaiser = attrs.field(init=False)
     decided_index: int = 0
     looked_index: int = -1
     look_due_ms: int = 0
@@ -84,10 +87,13 @@ class Leader:
         self.reports = Reports(self.context, self.orders, self.propose)
         self.committee = CommitteeManager(self.context, self.eligibility, self.since_ms)
         self.certification = Certification(self.context, self.propose, self.since_ms)
+        self.level_raiser = LevelRaiser(self.context, self._try)
 
     def propose(self, record: Record, now: Now) -> int:
         """Propose a record; the index of its entry. Raises what `Raft.propose` raises."""
-        kind, body = encode_body(record)
+        state = self.context.pool_log.state
+        assert state is not None
+        kind, body = encode_body(record, state.level)
         return self.context.pool_log.propose(kind, body, now).index
 
     # --- a step -----------------------------------------------------------------------------------
@@ -109,6 +115,7 @@ class Leader:
         self.orders.compose_all(now)
         self.orders.resend(now)
         self.committee.tick(now)
+        self.level_raiser.tick(now)
         self._announce(state, now)
 
     def wakeup_ms(self) -> int:
@@ -246,7 +253,7 @@ class Leader:
                 epoch=pool_log.epoch,
                 term=self.term,
                 commit_index=state.applied_index,
-                state_digest=state.digest(),
+                state_digest=digest_of(state),
                 certificate=certificate,
                 votes=votes,
                 history=state.history,

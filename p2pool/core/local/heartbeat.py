@@ -63,6 +63,7 @@ class HeartbeatSender:
         reason = (machine.reason or "").encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore")
         return Heartbeat(
             agent_version=context.config.agent_version,
+            feature_level=context.config.newest_level,
             addresses=machine.addresses[: limits.ADDRESSES_MAX],
             store_id=context.config.me.store_id,
             intent=intent,

@@ -13,10 +13,13 @@ def problems(
     """What keeps this node from taking part, and who has to do what."""
     trouble = machine.trouble
     out = [trouble] if trouble is not None else []
+    pool_log = context.pool_log
+    if pool_log.newer_snapshot is not None:
+        out.append(f"A peer's snapshot cannot be read. {pool_log.newer_snapshot}")
     roster = context.roster
     if context.leader_certificates.diverged is not None:
         out.append(context.leader_certificates.diverged)
-    if context.pool_log.leads:
+    if pool_log.leads:
         told = (context.leader_certificates.problem, context.leader_certificates.disagreement)
         out += [problem for problem in told if problem is not None]
     if roster.problem is not None:

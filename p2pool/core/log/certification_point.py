@@ -8,8 +8,9 @@ import attrs
 
 from p2pool.codec.entries import decode_body
 from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import Digest
+from p2pool.model.ids import StateDigest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.entries import Certify
 from p2pool.model.log.raft import Entry, Voter
@@ -23,14 +24,14 @@ class CertificationPoint:
     term: int
     asked: Certify
     voters: tuple[Voter, ...]
-    state_digest: Digest
+    state_digest: StateDigest
 
 
 def point_of(entry: Entry, state: PoolState, chain: CommitteeChain) -> list[CertificationPoint]:
     """The point that a `Certify` entry marks, taken before the state goes on; none where its body
     cannot be read."""
     try:
-        asked = decode_body(entry.kind, entry.body)
+        asked = decode_body(entry.kind, entry.body, state.level)
     except Malformed:
         return []
     assert isinstance(asked, Certify)
@@ -40,6 +41,6 @@ def point_of(entry: Entry, state: PoolState, chain: CommitteeChain) -> list[Cert
             term=entry.term,
             asked=asked,
             voters=chain.voters,
-            state_digest=state.digest(),
+            state_digest=digest_of(state),
         )
     ]

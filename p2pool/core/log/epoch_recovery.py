@@ -21,13 +21,17 @@ import attrs
 
 from p2pool.codec.entries import decode_snapshot, encode_snapshot
 from p2pool.core.fsm.apply import apply, apply_entry
-from p2pool.core.fsm.state import PoolState, from_bytes
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.rows import decode_state, digest_by, digest_of, encode_state
+from p2pool.core.log.level_check import level_beyond
 from p2pool.core.raft.raft import Raft, RaftRestored
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
-from p2pool.model.errors import Malformed
-from p2pool.model.ids import Digest
+from p2pool.model.errors import Malformed, TooOld
+from p2pool.model.features import FeatureLevel
+from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Configuration, Entry, HardState, Snapshot, Voter
+from p2pool.model.log.state_digests import algorithm_of
 from p2pool.model.timing import Now
 
 AGAIN = "The manager founds the next epoch: `p2pool pool recover`."
@@ -35,30 +39,37 @@ AGAIN = "The manager founds the next epoch: `p2pool pool recover`."
 
 @attrs.define
 class StoredLog:
-    """A log that a node holds, founded by `root`; `state` is as far as it is committed."""
+    """A log that a node holds, founded by `root`; `state` is as far as it is committed.
+    `newest_level`: the highest feature level that this program knows."""
 
     root: RootRecord
     raft: Raft
     state: PoolState
+    newest_level: FeatureLevel
 
-    def end_digest(self) -> Digest:
-        """The digest of the state at the end of the log, all of it applied."""
+    def end_digest(self) -> StateDigest:
+        """The digest of the state at the end of the log, all of it applied. `TooOld` where the log
+        goes on at a level that this program does not know."""
         state = self.state_at(self.raft.state.log.last_index)
         assert state is not None, "a log holds its own end"
-        return state.digest()
+        return digest_of(state)
 
     def state_at(self, index: int) -> PoolState | None:
-        """The state after an entry, committed or not; None where it is not held (any more)."""
+        """The state after an entry, committed or not; None where it is not held (any more).
+        `TooOld` as for `end_digest`."""
         s = self.raft.state
         if not s.log.base_index <= index <= s.log.last_index:
             return None
         state = PoolState(self.state.pool, self.root.epoch)
         if s.snapshot is not None:
-            state = from_bytes(decode_snapshot(s.snapshot).state)
+            state = decode_state(decode_snapshot(s.snapshot).state)
         # The snapshot reaches further than the base: some entries that it covers are kept.
         if index < state.applied_index:
             return None
         for entry in s.log.between(state.applied_index + 1, index):
+            beyond = level_beyond(state, entry, self.newest_level)
+            if beyond is not None:
+                raise beyond
             _apply(state, entry)
         return state
 
@@ -97,14 +108,17 @@ def _unfit(root: RootRecord, previous: PreviousLog, held: StoredLog | None) -> s
     if held.raft.state.log_id != previous.log_id:
         name = held.raft.state.log_id.hex()[:16]
         return f"{begins}, and this node holds log {name}: it founds nothing. {AGAIN}"
-    state = held.state_at(previous.base_index)
+    try:
+        state = held.state_at(previous.base_index)
+    except TooOld as error:
+        return f"{begins} at index {previous.base_index}, and this node founds nothing. {error}"
     log = held.raft.state.log
     if state is None:
         return (
             f"{begins} at index {previous.base_index}, and this node holds {log.base_index} to "
             f"{log.last_index}: it founds nothing. {AGAIN}"
         )
-    if state.digest() != previous.state_digest:
+    if digest_by(algorithm_of(previous.state_digest), state) != previous.state_digest:
         return (
             f"{begins} at index {previous.base_index}, where this node has another state than the "
             f"record says: it founds nothing. {AGAIN}"
@@ -128,7 +142,7 @@ def base(me: Voter, root: RootRecord, name: Digest, held: StoredLog, now: Now) -
         term=term,
         last_proposed_at_ms=state.log_time_ms,
         configuration=Configuration((me,)),
-        state=state.to_bytes(),
+        state=encode_state(state),
     )
     # Terms go on, so that nobody who reads a log across epochs sees one fall.
     return RaftRestored(HardState(term, me.store_id), encode_snapshot(snapshot))

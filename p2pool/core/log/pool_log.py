@@ -17,21 +17,25 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.digests import configuration_hash, log_id
 from p2pool.codec.entries import decode_snapshot
+from p2pool.codec.rows import put_record
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link
-from p2pool.core.fsm.state import NO_HISTORY, PoolState, from_bytes
+from p2pool.core.fsm.state import NO_HISTORY, PoolState
+from p2pool.core.fsm.storage.rows import decode_state, encode_state
 from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
+from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.snapshot_check import readable, state_in
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import RaftState, Ready
-from p2pool.model import limits
+from p2pool.model import features, limits
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.errors import Conflict, Malformed
+from p2pool.model.errors import Conflict, Malformed, TooOld
+from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
@@ -62,11 +66,14 @@ class PoolLog:
     """Log and state of one node. What steps want done is collected until it is taken.
 
     `beginnings`: how often it was begun, so that who follows it sees that it is another one.
+    `newest_level`: the highest feature level that this program knows; `too_old`: why it cannot go
+    on with this log; `newer_snapshot`: why it cannot read what a peer gave it.
     """
 
     me: Voter
     pool: PoolRef
     rng: Random
+    newest_level: FeatureLevel = attrs.field(factory=features.newest)
     profile: Profile = Profile.DEFAULT
     root: RootRecord | None = None
     root_block: int = 0
@@ -74,6 +81,8 @@ class PoolLog:
     previous_epoch: StoredLog | None = None
     doubted: bool = False
     refusal: str = ""
+    too_old: TooOld | None = None
+    newer_snapshot: str | None = None
     state: PoolState | None = None
     beginnings: int = 0
     persist: list[PersistOp] = attrs.field(factory=list)
@@ -99,7 +108,7 @@ class PoolLog:
         if self.raft is None or self.root is None or self.raft.state.log.last_index == 0:
             return None
         assert self.state is not None
-        return StoredLog(self.root, self.raft, self.state)
+        return StoredLog(self.root, self.raft, self.state, self.newest_level)
 
     @property
     def commit_index(self) -> int:
@@ -172,7 +181,8 @@ class PoolLog:
     # --- life of a log ----------------------------------------------------------------------------
 
     def restore(self, restored: Restored, now: Now) -> None:
-        """Take up the log that the disk holds, up to where it was known to be committed."""
+        """Take up the log that the disk holds, up to where it was known to be committed. `TooOld`
+        where a newer program wrote it: nothing is done by halves."""
         meta = restored.tables[META_TABLE]
         if restored.log_id is None or ROOT_KEY not in meta:
             return
@@ -185,9 +195,11 @@ class PoolLog:
         self.state = PoolState(self.pool, self.root.epoch)
         snapshot = self.raft.state.snapshot
         if snapshot is not None:
-            self.state = from_bytes(decode_snapshot(snapshot).state)
+            self.state = readable_state(decode_snapshot(snapshot).state, self.newest_level)
             self._keep_time()
         self.absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
+        if self.too_old is not None:
+            raise self.too_old
         self.points.clear()  # What was asked before the restart was answered, or is asked anew.
 
     def follow_root(self, root: RootRecord | None, now: Now, block: int = 0) -> bool:
@@ -224,7 +236,7 @@ class PoolLog:
 
     def opening(self, root: RootRecord, name: Digest) -> list[PersistOp]:
         """What begins a log on the disk; whatever log was there is gone."""
-        kept = Put(META_TABLE, ROOT_KEY, encode_struct(root))
+        kept = put_record(META_TABLE, ROOT_KEY, root)
         return [ResetLog(name), kept, Put(META_TABLE, COMMIT_KEY, b"")]
 
     def _refound(self, root: RootRecord, name: Digest, held: StoredLog, now: Now) -> None:
@@ -234,7 +246,7 @@ class PoolLog:
         self.persist += self.opening(root, name)
         self.persist += [SaveHardState(name, kept.hard), SaveSnapshot(kept.snapshot)]
         self.previous_epoch = None
-        self.state = from_bytes(decode_snapshot(kept.snapshot).state)
+        self.state = decode_state(decode_snapshot(kept.snapshot).state)
         self.begin(kept, now)
         self._keep_time()
 
@@ -254,7 +266,7 @@ class PoolLog:
         begins = isinstance(frame, (AppendRequested, SnapshotSent))
         if self.previous_epoch is not None and not begins:
             return  # Nothing of the new log is here: there is nothing to vote on, or to lead.
-        if self.raft is not None and not self.doubted:
+        if self.raft is not None and not self.doubted and self.too_old is None:
             self.absorb(self.raft.receive(frame, sender, now, sealed))
 
     def wakeup_ms(self) -> int | None:
@@ -372,9 +384,15 @@ class PoolLog:
         """Take a committed snapshot; False where there is no state in it: a mistake or a lie, which
         on the disk would end this agent at each start."""
         assert self.raft is not None
-        if not readable(data, self.pool, self.epoch):
+        try:
+            good = readable(data, self.pool, self.epoch, self.newest_level)
+        except TooOld as error:
+            # One peer's word, which may be a lie: others are asked, and people are told.
+            self.newer_snapshot, good = str(error), False
+        if not good:
             self.refused.append(giver)
             return False
+        self.newer_snapshot = None
         self.absorb(self.raft.adopt_snapshot(data))
         return True
 
@@ -397,7 +415,11 @@ class PoolLog:
     # --- inside -----------------------------------------------------------------------------------
 
     def _is_valid(self, snapshot: Snapshot) -> bool:
-        return state_in(snapshot, self.pool, self.epoch) is not None
+        try:
+            return state_in(snapshot, self.pool, self.epoch, self.newest_level) is not None
+        except TooOld as error:
+            self.too_old = error
+            return False
 
     def absorb(self, out: Ready) -> None:
         """Keep what a step wants done, and apply what it committed."""
@@ -411,7 +433,7 @@ class PoolLog:
         self.unreadable += out.unreadable
         self.refused += [voter.peer_key for voter in out.refused]
         if out.installed is not None:
-            self.state = from_bytes(out.installed)
+            self.state = decode_state(out.installed)
             self._keep_time()
         for entry in out.committed:
             self._apply(entry)
@@ -431,7 +453,7 @@ class PoolLog:
 
     def _apply(self, entry: Entry) -> None:
         assert self.state is not None
-        if entry.index <= self.state.applied_index:
+        if entry.index <= self.state.applied_index or self._beyond(entry):
             return
         try:
             events = apply_entry(self.state, entry)
@@ -443,6 +465,14 @@ class PoolLog:
         self.applied.append(entry)
         self.events += events
         self._keep_time()
+
+    def _beyond(self, entry: Entry) -> bool:
+        """Whether an entry, or one before it, asks for more than this program knows: from there on
+        nothing is applied, so what is held stays what this program can read and write."""
+        if self.too_old is None:
+            assert self.state is not None
+            self.too_old = level_beyond(self.state, entry, self.newest_level)
+        return self.too_old is not None
 
     def _keep_time(self) -> None:
         """The committee's timing is a setting of the log."""
@@ -461,7 +491,7 @@ class PoolLog:
         held = state.applied_index - s.snapshot_index
         heavy = s.grown_bytes - s.uncommitted_bytes >= limits.SNAPSHOT_AFTER_BYTES
         if held >= limits.SNAPSHOT_AFTER_ENTRIES or (held and heavy):
-            out = raft.compact(state.to_bytes(), state.applied_index)
+            out = raft.compact(encode_state(state), state.applied_index)
             self.persist += out.persist
 
     def take_persist(self) -> list[PersistOp]:

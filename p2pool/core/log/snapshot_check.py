@@ -7,24 +7,29 @@ Whether the state is the true one is not asked here: that takes somebody's word 
 """
 
 from p2pool.codec.entries import decode_snapshot
-from p2pool.core.fsm.state import PoolState, from_bytes
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.log.level_check import readable_state
 from p2pool.model.errors import Refusal
+from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import PoolRef
 from p2pool.model.log.raft import Snapshot
 
 
-def readable(data: bytes, pool: PoolRef, epoch: int) -> bool:
-    """Whether bytes are a snapshot in which there is such a state."""
+def readable(data: bytes, pool: PoolRef, epoch: int, newest: FeatureLevel) -> bool:
+    """Whether bytes are a snapshot in which there is such a state; `TooOld` as for `state_in`."""
     try:
-        return state_in(decode_snapshot(data), pool, epoch) is not None
+        return state_in(decode_snapshot(data), pool, epoch, newest) is not None
     except Refusal:
         return False
 
 
-def state_in(snapshot: Snapshot, pool: PoolRef, epoch: int) -> PoolState | None:
-    """The state in a snapshot of this pool's log, with the committee that it says; else None."""
+def state_in(
+    snapshot: Snapshot, pool: PoolRef, epoch: int, newest: FeatureLevel
+) -> PoolState | None:
+    """The state in a snapshot of this pool's log, with the committee that it says; else None.
+    `TooOld`: a newer program wrote it, as it seems."""
     try:
-        state = from_bytes(snapshot.state)
+        state = readable_state(snapshot.state, newest)
     except Refusal:
         return None
     chain, whole = state.chain, all(name in state.tasks for name in state.allocations)

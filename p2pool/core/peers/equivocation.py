@@ -18,7 +18,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.rows import put_record
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
@@ -29,7 +30,7 @@ from p2pool.model.log.certificates import Evidence
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.registry import Verified
-from p2pool.model.ports.store import Delete, Put
+from p2pool.model.ports.store import Delete
 from p2pool.model.timing import Now
 from p2pool.proofs.certificates import Opened, equivocation, stance
 
@@ -120,7 +121,7 @@ class EquivocationLog:
         if name in self.proofs or of_node >= limits.EVIDENCE_PER_VOTER_MAX:
             return False
         gone = self._put(evidence)
-        kept = Put(EVIDENCE_TABLE, _key(name), encode_struct(evidence))
+        kept = put_record(EVIDENCE_TABLE, _key(name), evidence)
         forgotten = (Delete(EVIDENCE_TABLE, _key(one)) for one in gone)
         self.context.effects.append(Persist((kept, *forgotten)))
         self.context.log(

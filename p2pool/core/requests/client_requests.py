@@ -236,7 +236,7 @@ class ClientRequests:
         origin = item.origin
         via = origin.node_id if isinstance(origin, Remote) else self.context.me
         record = RequestApplied(signed, via, item.signers.signer, item.signers.grantor)
-        kind, body = encode_body(record)
+        kind, body = encode_body(record, state.level)
         # A committee of one commits while it proposes: the number stands before.
         item.index, item.term = pool_log.last_index + 1, pool_log.term
         pool_log.propose(kind, body, now)

@@ -13,9 +13,10 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked, Sender
+from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.model import limits
-from p2pool.model.errors import Overloaded
-from p2pool.model.ids import Digest, NodeId, PeerKey
+from p2pool.model.errors import Overloaded, TooOld
+from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest
 from p2pool.model.log.raft import LogEnd
 from p2pool.model.messages.queries import LogEndAnswered, LogEndRequested
 from p2pool.model.ports.agent import LogEnds, LogHolder
@@ -38,7 +39,7 @@ class LogSurvey:
 
     context: Context
     asking: dict[int, Asking] = attrs.field(factory=dict)
-    _known: tuple[Digest, int, int, Digest] | None = None
+    _known: tuple[Digest, int, int, StateDigest | None] | None = None
 
     def mine(self) -> LogEnd:
         """The log that this node holds, up to its end."""
@@ -49,7 +50,7 @@ class LogSurvey:
         s = held.raft.state
         name = (s.log_id, s.log.last_index, s.log.last_term)
         if self._known is None or self._known[:3] != name:
-            self._known = (*name, held.end_digest())
+            self._known = (*name, _end_digest(held))
         return LogEnd(
             store_id=me.store_id,
             followed_epoch=followed,
@@ -107,3 +108,11 @@ class LogSurvey:
     def wakeup_ms(self) -> int | None:
         """When a question has waited long enough."""
         return min((item.deadline_ms for item in self.asking.values()), default=None)
+
+
+def _end_digest(held: StoredLog) -> StateDigest | None:
+    """The digest at the end of a log; None where this program is too old to read that far."""
+    try:
+        return held.end_digest()
+    except TooOld:
+        return None

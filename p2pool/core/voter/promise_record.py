@@ -16,7 +16,8 @@ from typing import Annotated
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.rows import put_record
 from p2pool.core.context import Context
 from p2pool.core.effects import Persist
 from p2pool.core.inputs import Sender
@@ -30,7 +31,6 @@ from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.messages.queries import StoreSeenAnswered, StoreSeenRequested
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
 from p2pool.model.messages.registry import Verified
-from p2pool.model.ports.store import Put
 from p2pool.model.timing import Now
 
 META_TABLE = "meta"
@@ -156,5 +156,5 @@ class PromiseRecord:
         self.dirty, self.due_ms = False, now.mono_ms + limits.WITNESS_INTERVAL_MS
         stores = {voter.store_id: None for voter in self._participants()}
         self.promises = {key: word for key, word in self.promises.items() if key[0] in stores}
-        kept = encode_struct(Kept(self.log_id, tuple(self.promises.values())))
-        self.context.effects.append(Persist((Put(META_TABLE, WITNESS_KEY, kept),)))
+        kept = Kept(self.log_id, tuple(self.promises.values()))
+        self.context.effects.append(Persist((put_record(META_TABLE, WITNESS_KEY, kept),)))

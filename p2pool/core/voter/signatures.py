@@ -16,19 +16,19 @@ from collections import OrderedDict
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.digests import committee_hash
+from p2pool.codec.rows import put_record
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist, Seal
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import Digest, NodeId
+from p2pool.model.ids import Digest, NodeId, StateDigest
 from p2pool.model.log.certificates import Link
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
-from p2pool.model.ports.store import Put
 from p2pool.model.timing import Now
 
 META_TABLE = "meta"
@@ -67,7 +67,7 @@ class VoterSignatures:
         self.context = context
         self.confirmed: Confirmed | None = None
         self.signed: tuple[int, int, NodeId | None] = (0, 0, None)
-        self.digests: OrderedDict[int, Digest] = OrderedDict()
+        self.digests: OrderedDict[int, StateDigest] = OrderedDict()
         if kept is not None:
             try:
                 self.confirmed = decode_struct(Confirmed, kept)
@@ -155,7 +155,7 @@ class VoterSignatures:
             return False
         if old != new:
             self.confirmed = new
-            kept = Put(META_TABLE, CONFIRMED_KEY, encode_struct(new))
+            kept = put_record(META_TABLE, CONFIRMED_KEY, new)
             self.context.effects.append(Persist((kept,)))
         return True
 

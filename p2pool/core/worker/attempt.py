@@ -11,9 +11,9 @@ end of each run of its container counts once (`counted_ms` is when the last one 
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.spec.spec import parse_spec, spec_hash
-from p2pool.model import limits
+from p2pool.model import features, limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome
@@ -212,9 +212,9 @@ class Attempt:
 
     # --- disk -------------------------------------------------------------------------------------
 
-    def row(self) -> tuple[bytes, bytes]:
-        """Key and value of its row."""
-        kept = StoredAttempt(
+    def stored(self) -> StoredAttempt:
+        """What of it is kept."""
+        return StoredAttempt(
             allocation=self.allocation,
             attempt=self.attempt,
             token=self.token,
@@ -231,7 +231,6 @@ class Attempt:
             signers=self.signers,
             counted_ms=self.counted_ms,
         )
-        return row_key(self.key), encode_struct(kept)
 
 
 def row_key(key: Key) -> bytes:
@@ -256,5 +255,7 @@ def item_of(row: bytes) -> Attempt:
 
 def take(allocation: AllocationId, attempt: int, token: Token, desired: Desired | None) -> Attempt:
     """A new item, with its specification read where there is one."""
-    spec = parse_spec(desired.signed.request.spec_json) if desired is not None else None
+    spec = None
+    if desired is not None:
+        spec = parse_spec(desired.signed.request.spec_json, features.newest())
     return Attempt(allocation=allocation, attempt=attempt, token=token, desired=desired, spec=spec)

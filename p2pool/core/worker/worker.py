@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.rows import put_record
 from p2pool.core.worker import events as ev
 from p2pool.core.worker import previous_epoch, reconcile
 from p2pool.core.worker.attempt import Attempt, Key, item_of, row_key, take
@@ -28,7 +29,7 @@ from p2pool.model.machine.hardware import FreeResources, Hardware
 from p2pool.model.messages.gossip import AllocationStatus
 from p2pool.model.messages.work import Desired, Order, OrderAnswered, Report, ReportAnswered, Stop
 from p2pool.model.ports.runtime import RuntimeScope
-from p2pool.model.ports.store import Delete, PersistOp, Put
+from p2pool.model.ports.store import Delete, PersistOp
 from p2pool.model.states import AllocationState
 from p2pool.model.timing import Now
 
@@ -88,7 +89,7 @@ class Worker:
             return OrderAnswered(order.token, self.high_water, True, "")
         newer_term = order.token.term != self.high_water.term
         self.high_water = order.token
-        self.persist.append(Put(META_TABLE, TOKEN_KEY, encode_struct(order.token)))
+        self.persist.append(put_record(META_TABLE, TOKEN_KEY, order.token))
         wanted: dict[AllocationId, int] = {}
         for number, desired in enumerate(order.desired):
             by = signers[number] if number < len(signers) else None
@@ -168,7 +169,7 @@ class Worker:
     def another_log(self, epoch: int, now: Now) -> None:
         """Orders are of another log from now on; what runs by those of the last one runs on."""
         self.high_water = Token(epoch, 0, 0)
-        self.persist.append(Put(META_TABLE, TOKEN_KEY, encode_struct(self.high_water)))
+        self.persist.append(put_record(META_TABLE, TOKEN_KEY, self.high_water))
         previous_epoch.another_log(self.items)
         self.dirty |= dict.fromkeys(self.items)
         self.connected(now)
@@ -321,8 +322,8 @@ class Worker:
         """What to make durable, and what to do after that."""
         for key in self.dirty:
             if key in self.items:
-                name, row = self.items[key].row()
-                self.persist.append(Put(ITEMS_TABLE, name, row))
+                kept = self.items[key].stored()
+                self.persist.append(put_record(ITEMS_TABLE, row_key(key), kept))
         persist, effects = tuple(self.persist), tuple(self.effects)
         self.dirty, self.persist, self.effects = {}, [], []
         return persist, effects

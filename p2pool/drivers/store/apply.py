@@ -62,7 +62,8 @@ class Applier:
         self._remove(put.table, put.key)
         # A new row even for a known key, so `seq` is the order of writing, oldest first.
         self._db.execute(
-            "INSERT INTO rows (tbl, key, value) VALUES (?, ?, ?)", (put.table, put.key, put.value)
+            "INSERT INTO rows (tbl, key, value, version) VALUES (?, ?, ?, ?)",
+            (put.table, put.key, put.value, put.version),
         )
         self._rows[put.table] += 1
         rule = TABLES[put.table]

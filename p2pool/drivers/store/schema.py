@@ -1,9 +1,12 @@
 """The database's tables: created, bound to one pool, and read whole at each start.
 
 Everything here is synchronous and runs in the connection's thread. `user_version` is the version of
-the schema: a newer one is refused, an older one would be migrated here. WAL with synchronous=FULL:
-a commit returns after the WAL was synced, and SQLite's checksums discard a frame that a crash tore,
-as if it had never been written (sqlite.org/wal.html).
+the schema: a newer one is refused, an older one was migrated before (`store.migrations`). WAL with
+synchronous=FULL: a commit returns after the WAL was synced, and SQLite's checksums discard a frame
+that a crash tore, as if it had never been written (sqlite.org/wal.html).
+
+Invariant: `identity`, and from schema 2 on `writer`, keep their columns for ever. They tell a
+program of any version whose store it is, and which version can read it.
 """
 
 import secrets
@@ -13,13 +16,16 @@ from typing import Any
 
 import apsw
 
-from p2pool.model.errors import DataDirInUse, Misconfigured, StoreFailed
+from p2pool import __version__
+from p2pool.drivers.store.failures import DAMAGED_HINT
+from p2pool.model import features
+from p2pool.model.errors import DataDirInUse, Misconfigured, StoreFailed, TooOld
 from p2pool.model.ids import STORE_ID_BYTES, Digest, PoolRef, StoreId
 from p2pool.model.log.raft import Entry, HardState
 from p2pool.model.ports.store import TABLES, Restored
 
 APPLICATION_ID = 0x70327031  # "p2p1"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE identity (
@@ -38,7 +44,12 @@ CREATE TABLE entries (
 ) STRICT;
 CREATE TABLE rows (
     seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+    version INTEGER NOT NULL DEFAULT 1,
     UNIQUE (tbl, key)
+) STRICT;
+CREATE TABLE writer (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    version TEXT NOT NULL
 ) STRICT;
 """
 
@@ -55,20 +66,21 @@ def configure(db: apsw.Connection) -> None:
 def open_schema(db: apsw.Connection, path: Path, pool: PoolRef, wall_ms: int) -> Restored:
     """Make or check the tables, count this start, and read everything back.
 
-    Raises DataDirInUse if the store belongs to another pool, Misconfigured if a newer version
-    wrote it, StoreFailed if it is damaged.
+    Raises DataDirInUse if the store belongs to another pool, Misconfigured if it is not p2pool's,
+    TooOld if a newer version wrote what this one cannot read, StoreFailed if it is damaged.
     """
-    version = db.pragma("user_version")
-    fresh = version == 0 and not one(db, "SELECT count(*) FROM sqlite_schema")
+    fresh = schema_version(db, path) is None
     if not fresh:
-        _check_version(db, path, version)
+        _check_sound(db, path)
+        check_rows(db, path)
     with db:
         if fresh:
             _create(db, pool)
-        store_id, before = _identity(db, path, pool)
+        store_id, before = check_identity(db, path, pool)
         incarnation = max(before + 1, wall_ms)
         db.execute("UPDATE identity SET incarnation = ?", (incarnation,))
-    return _read(db, store_id, incarnation)
+        note_writer(db)
+    return read_all(db, store_id, incarnation)
 
 
 def one(db: apsw.Connection, sql: str, bindings: Sequence[Any] = ()) -> Any:
@@ -76,24 +88,55 @@ def one(db: apsw.Connection, sql: str, bindings: Sequence[Any] = ()) -> Any:
     return db.execute(sql, bindings).get
 
 
-def _check_version(db: apsw.Connection, path: Path, version: int) -> None:
-    if db.pragma("application_id") != APPLICATION_ID:
+def schema_version(db: apsw.Connection, path: Path) -> int | None:
+    """The version of the schema, None where there are no tables yet. Raises Misconfigured for a
+    database that is not p2pool's, TooOld for a schema that only a newer version knows."""
+    version = int(db.pragma("user_version"))
+    if version == 0 and not one(db, "SELECT count(*) FROM sqlite_schema"):
+        return None
+    if db.pragma("application_id") != APPLICATION_ID or version < 1:
         raise Misconfigured(
             f"The database in {path} is not p2pool's.",
             hint="Name another directory with --data-dir.",
         )
     if version > SCHEMA_VERSION:
-        raise Misconfigured(
-            f"The store in {path} was written by a newer version of p2pool "
-            f"(schema {version}, this one knows {SCHEMA_VERSION}).",
-            hint="Upgrade p2pool.",
+        raise _too_old(db, path, f"in schema {version}", f"schemas up to {SCHEMA_VERSION}")
+    return version
+
+
+def check_rows(db: apsw.Connection, path: Path) -> None:
+    """Raise TooOld where a row has a shape that only a newer version knows: to leave it out would
+    be to forget it."""
+    found = one(db, "SELECT max(version) FROM rows") or features.BASE_LEVEL
+    if found > features.newest():
+        raise _too_old(
+            db, path, f"with rows of feature level {found}", f"levels up to {features.newest()}"
         )
+
+
+def note_writer(db: apsw.Connection) -> None:
+    """Write down which version of the program writes here now."""
+    db.execute("INSERT OR REPLACE INTO writer VALUES (1, ?)", (__version__,))
+
+
+def _too_old(db: apsw.Connection, path: Path, form: str, known: str) -> TooOld:
+    """The sentence for a store that a newer version wrote, by the name that it left."""
+    named = one(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'writer'")
+    writer = one(db, "SELECT version FROM writer") if named else None
+    by, wanted = (f"p2pool {writer}", f"p2pool {writer} or later") if writer else (
+        "a newer p2pool", "the newer p2pool"
+    )  # fmt: skip
+    return TooOld(
+        f"The store in {path} was written by {by}, {form}; this is p2pool {__version__}, "
+        f"which knows {known}.",
+        hint=f"Install {wanted} on this machine, then start the agent again.",
+    )
+
+
+def _check_sound(db: apsw.Connection, path: Path) -> None:
     check = one(db, "PRAGMA quick_check(1)")
     if check != "ok":
-        raise StoreFailed(
-            f"The store in {path} is damaged: {check}.",
-            hint="Move its store.db* files away; the node starts again as a learner.",
-        )
+        raise StoreFailed(f"The store in {path} is damaged: {check}.", hint=DAMAGED_HINT)
 
 
 def _create(db: apsw.Connection, pool: PoolRef) -> None:
@@ -111,12 +154,13 @@ def _create(db: apsw.Connection, pool: PoolRef) -> None:
     )
 
 
-def _identity(db: apsw.Connection, path: Path, pool: PoolRef) -> tuple[StoreId, int]:
+def check_identity(db: apsw.Connection, path: Path, pool: PoolRef) -> tuple[StoreId, int]:
+    """The store's name and its last start. Raises DataDirInUse when it is of another pool."""
     row = db.execute(
         "SELECT chain_id, contract, pool_id, store_id, incarnation FROM identity"
     ).fetchone()
     if row is None:
-        raise StoreFailed(f"The store in {path} is damaged: it has no identity.")
+        raise StoreFailed(f"The store in {path} is damaged: it has no identity.", hint=DAMAGED_HINT)
     chain_id, contract, pool_id, store_id, incarnation = row
     if (chain_id, contract, pool_id) != (
         str(pool.chain_id),
@@ -132,7 +176,8 @@ def _identity(db: apsw.Connection, path: Path, pool: PoolRef) -> tuple[StoreId, 
     return StoreId(store_id), incarnation
 
 
-def _read(db: apsw.Connection, store_id: StoreId, incarnation: int) -> Restored:
+def read_all(db: apsw.Connection, store_id: StoreId, incarnation: int) -> Restored:
+    """Everything in the store. Raises StoreFailed when some of it is missing."""
     log = db.execute("SELECT log_id, term, voted_for FROM log").fetchone()
     entries = tuple(
         Entry(index=index, term=term, kind=kind, proposed_at_ms=at_ms, body=body)
@@ -141,7 +186,9 @@ def _read(db: apsw.Connection, store_id: StoreId, incarnation: int) -> Restored:
         )
     )
     if entries and entries[-1].index - entries[0].index + 1 != len(entries):
-        raise StoreFailed("The store is damaged: entries of the log are missing.")
+        raise StoreFailed(
+            "The store is damaged: entries of the log are missing.", hint=DAMAGED_HINT
+        )
     tables: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
     for table, key, value in db.execute("SELECT tbl, key, value FROM rows ORDER BY seq"):
         # A table that only another version knows stays on disk; we do not read it.

@@ -20,8 +20,11 @@ import apsw.aio
 import attrs
 import trio
 
+from p2pool.drivers.logs import get_logger
 from p2pool.drivers.store.apply import Applier
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
+from p2pool.drivers.store.failures import RESTART_HINT, store_failure
+from p2pool.drivers.store.migrations.migration import Migrated, migrate
 from p2pool.drivers.store.schema import configure, open_schema
 from p2pool.model import limits
 from p2pool.model.errors import StoreFailed
@@ -29,7 +32,8 @@ from p2pool.model.ids import PoolRef
 from p2pool.model.ports.store import Batch, Restored
 
 DATABASE_NAME = "store.db"
-RESTART_HINT = "Look at the disk (space, health), then start the agent again."
+
+log = get_logger(__name__)
 
 
 @attrs.define(eq=False)
@@ -42,11 +46,15 @@ class _Waiting:
 
 
 class Store:
-    """An open store. `restored` is its content at opening; writes do not change it."""
+    """An open store. `restored` is its content at opening; writes do not change it. `migrated`: the
+    version that it was migrated from at this opening, if it was."""
 
-    def __init__(self, db: Any, applier: Applier, restored: Restored) -> None:
+    def __init__(
+        self, db: Any, applier: Applier, restored: Restored, migrated: Migrated | None = None
+    ) -> None:
         """Used by `open` only. `db` is an apsw.AsyncConnection."""
         self.restored = restored
+        self.migrated = migrated
         self.commits = 0
         self._db = db
         self._applier = applier
@@ -68,12 +76,22 @@ class Store:
     ) -> AsyncIterator["Store"]:
         """Lock the data directory, open or create its store for `pool`, and run its writer.
 
-        `wall_ms` is the wall clock (default: now), `vfs` names an SQLite VFS (for tests). Raises
-        DataDirInUse, Misconfigured (a directory that others read, a newer schema), StoreFailed.
-        Leaving the block drains all writes; leaving by cancellation may lose unawaited ones.
+        It first migrates a store that an earlier version wrote, under the same lock. `wall_ms` is
+        the wall clock (default: now), `vfs` names an SQLite VFS (for tests). Raises DataDirInUse,
+        Misconfigured (a directory that others read), TooOld (a newer version wrote there),
+        StoreFailed. Leaving the block drains all writes; leaving by cancellation may lose unawaited
+        ones.
         """
         await trio.to_thread.run_sync(prepare_directory, path)
         with DataDirLock(path):
+            # Shielded: it lasts a moment, and its lock has to outlive it.
+            with trio.CancelScope(shield=True):
+                migrated = await trio.to_thread.run_sync(migrate, path / DATABASE_NAME, pool, vfs)
+            if migrated is not None:
+                log.info(
+                    f"migrated the store from {migrated.before} to {migrated.after}, "
+                    f"backup at {migrated.backup}"
+                )
             db = await _connect(path / DATABASE_NAME, vfs)
             try:
                 try:
@@ -82,8 +100,8 @@ class Store:
                     restored = await db.async_run(open_schema, db, path, pool, now_ms)
                     applier = await db.async_run(Applier, db)
                 except apsw.Error as error:
-                    raise _failure(f"The store in {path} cannot be read", error) from error
-                store = cls(db, applier, restored)
+                    raise store_failure(f"The store in {path} cannot be read", error) from error
+                store = cls(db, applier, restored, migrated)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(store._run_writer)
                     try:
@@ -133,7 +151,7 @@ class Store:
             except apsw.ConstraintError as error:
                 raise AssertionError(f"operations that contradict the store: {error}") from error
             except (apsw.Error, OSError) as error:
-                self._failed = _failure("The store refused to write", error).message
+                self._failed = store_failure("The store refused to write", error).message
         for waiting in group:
             if self._failed is not None:
                 waiting.failure = StoreFailed(self._failed, hint=RESTART_HINT)
@@ -150,7 +168,7 @@ async def _connect(file: Path, vfs: str | None) -> Any:
         with trio.CancelScope(shield=True):
             return await apsw.Connection.as_async(str(file), vfs=vfs)
     except apsw.Error as error:
-        raise _failure(f"The database {file} cannot be opened", error) from error
+        raise store_failure(f"The database {file} cannot be opened", error) from error
     finally:
         apsw.async_controller.reset(token)
 
@@ -161,14 +179,3 @@ async def _close(db: Any) -> None:
         await db.aclose()
     except apsw.Error:
         await db.aclose(force=True)
-
-
-def _failure(what: str, error: apsw.Error | OSError) -> StoreFailed:
-    if isinstance(error, apsw.FullError):
-        return StoreFailed(f"{what}: the disk is full.", hint="Free some space, then start again.")
-    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-        return StoreFailed(
-            f"{what}: it is damaged ({error}).",
-            hint="Move its store.db* files away; the node starts again as a learner.",
-        )
-    return StoreFailed(f"{what}: {error}.", hint=RESTART_HINT)

@@ -2,7 +2,7 @@
 
 import attrs
 
-from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest, StoreId
 
 
 @attrs.frozen
@@ -11,7 +11,7 @@ class PreviousLog:
 
     log_id: Digest
     base_index: int
-    state_digest: Digest
+    state_digest: StateDigest
 
 
 @attrs.frozen

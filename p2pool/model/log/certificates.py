@@ -16,7 +16,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.field_bounds import SealedSignature, SealedSignatures, bounded
-from p2pool.model.ids import Digest
+from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.raft import Voter, Voters
 
 
@@ -69,7 +69,7 @@ class LeaderCertificate:
     leader: Voter
     committee_hash: Digest
     commit_index: int
-    state_digest: Digest
+    state_digest: StateDigest
     time_ms: int
     signatures: tuple[bytes, ...] = attrs.field(repr=False)
 

@@ -10,7 +10,8 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
-from p2pool.model.field_bounds import GpuIds, SealedSignatures, bounded
+from p2pool.model.features import FeatureLevel
+from p2pool.model.field_bounds import GpuIds, Name, SealedSignatures, bounded
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId
 from p2pool.model.log.raft import Voter
 from p2pool.model.states import AllocationState, Intent, Membership, Reachability
@@ -171,3 +172,14 @@ class ChangeCertified:
 
     index: int
     signatures: SealedSignatures
+
+
+@attrs.frozen
+class LevelRaised:
+    """The pool may write what a feature level brought: every voter and learner knows it.
+
+    `version`: what the leader runs, to be named to those who do not know the level.
+    """
+
+    level: FeatureLevel
+    version: Name

@@ -13,7 +13,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.field_bounds import bounded
-from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest, StoreId
 
 
 @attrs.frozen(order=True)
@@ -63,6 +63,7 @@ class EntryKind(IntEnum):
     MEMBERSHIP = 10
     HOLD = 11
     ADOPTION = 12
+    FEATURE_LEVEL = 13
 
 
 @attrs.frozen
@@ -92,7 +93,8 @@ class LogEnd:
 
     `followed_epoch`: the epoch whose root record the node follows; its log may not have begun here.
     `refusal`: why the node does not found that epoch's log, although the record names it.
-    `state_digest` is that of the state at `last_index`.
+    `state_digest` is that of the state at `last_index`; None where the node's program is too old to
+    read its log that far.
     """
 
     store_id: StoreId
@@ -104,7 +106,7 @@ class LogEnd:
     commit_index: int = 0
     last_index: int = 0
     last_term: int = 0
-    state_digest: Digest | None = None
+    state_digest: StateDigest | None = None
     voters: Voters = ()
 
 

@@ -3,13 +3,13 @@
 import attrs
 
 from p2pool.model.field_bounds import SealedSignature, SealedSignatures
-from p2pool.model.ids import Digest
+from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.registry import Channel, Message, Senders, message
 
 
-@message(17, Channel.RAFT)
+@message(17, Channel.RAFT, version=2)
 @attrs.frozen
 class CertificateSigned(Message):
     """A voter confirms a leader: at `commit_index` of its term the state has this digest.
@@ -24,7 +24,7 @@ class CertificateSigned(Message):
     voter: Voter
     committee_hash: Digest
     commit_index: int
-    state_digest: Digest
+    state_digest: StateDigest
     time_ms: int
 
 

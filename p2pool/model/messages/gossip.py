@@ -8,6 +8,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.features import FeatureLevel
 from p2pool.model.field_bounds import Addresses, Name, SealedSignatures, bounded
 from p2pool.model.ids import (
     ETH_SIGNATURE_BYTES,
@@ -17,6 +18,7 @@ from p2pool.model.ids import (
     Digest,
     NodeId,
     PeerKey,
+    StateDigest,
     StoreId,
     Token,
 )
@@ -75,9 +77,13 @@ class AllocationStatus:
 @message(2, Channel.BEAT, senders=Senders.GOSSIP)
 @attrs.frozen
 class Heartbeat(Message):
-    """A member's gossiped state. `hardware` is sent when it changed; its digest always."""
+    """A member's gossiped state. `hardware` is sent when it changed; its digest always.
+
+    `feature_level`: the highest one that its program knows (`model.features`).
+    """
 
     agent_version: Name
+    feature_level: FeatureLevel
     addresses: Addresses
     store_id: StoreId
     intent: Intent
@@ -97,7 +103,7 @@ class Heartbeat(Message):
     reason: str
 
 
-@message(3, Channel.ANNOUNCE, senders=Senders.GOSSIP)
+@message(3, Channel.ANNOUNCE, senders=Senders.GOSSIP, version=2)
 @attrs.frozen
 class Announcement(Message):
     """A leader announces itself, and how far the committed state is.
@@ -111,7 +117,7 @@ class Announcement(Message):
     epoch: int
     term: int
     commit_index: int
-    state_digest: Digest
+    state_digest: StateDigest
     certificate: SealedSignatures = ()
     votes: SealedSignatures = ()
     history: Digest = Digest(bytes(32))

@@ -254,7 +254,7 @@ class LogEndRequested(Message):
     request: int
 
 
-@message(57, Channel.QUERY)
+@message(57, Channel.QUERY, version=2)
 @attrs.frozen
 class LogEndAnswered(Message):
     """The log that it holds."""

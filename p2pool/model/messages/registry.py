@@ -11,9 +11,11 @@ On the wire it is the CBOR array
     [number, version, node_id, incarnation, sequence, sent_at_ms, fields..., ext]
 inside a COSE_Sign1 envelope (`wire.envelope`).
 
-Invariants: a number is never reused; a changed field list is a new version. The purpose is signed,
-so a vote is a vote wherever it travels: a renamed class keeps its purpose. This module imports no
-message; importing `p2pool.model.messages` declares them all.
+Invariants: a number is never reused; a changed field list is a new version. A message of a later
+feature level says so, and is sent from that level on only; whoever does not know a number counts
+the message and drops it. The purpose is signed, so a vote is a vote wherever it travels: a renamed
+class keeps its purpose. This module imports no message; importing `p2pool.model.messages` declares
+them all.
 """
 
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from typing import TypeVar
 
 import attrs
 
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.ids import NodeId, PeerKey
 
 
@@ -66,13 +69,15 @@ class Message:
 
 @attrs.frozen
 class Declaration:
-    """A message's properties besides its fields. `purpose`: the purpose of its signature."""
+    """A message's properties besides its fields. `purpose`: the purpose of its signature. `since`:
+    the feature level that brought it; it is not sent in a pool below that level."""
 
     number: int
     channel: Channel
     senders: Senders
     version: int
     purpose: str
+    since: FeatureLevel = BASE_LEVEL
 
 
 TYPES: dict[int, type[Message]] = {}
@@ -91,6 +96,7 @@ def message(
     senders: Senders = Senders.MEMBERS,
     version: int = 1,
     purpose: str = "",
+    since: int = BASE_LEVEL,
 ) -> Callable[[type[M]], type[M]]:
     """Declare a class as a message. `purpose`: the class name when it was first signed (empty: its
     name now)."""
@@ -102,6 +108,7 @@ def message(
             senders=senders,
             version=version,
             purpose=purpose or cls.__name__,
+            since=FeatureLevel(since),
         )
         made = "__attrs_attrs__" in vars(cls)
         assert made, f"{cls.__name__} is declared before attrs made it"
@@ -112,6 +119,11 @@ def message(
         return cls
 
     return declare
+
+
+def since_of(cls: type[Message]) -> FeatureLevel:
+    """The feature level that a message of this class came with."""
+    return DECLARATIONS[cls].since
 
 
 def channel_of(cls: type[Message]) -> Channel:

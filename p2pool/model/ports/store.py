@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, StoreId
 from p2pool.model.log.raft import Entry, HardState
 
@@ -37,11 +38,13 @@ TABLES: Mapping[str, TableRule] = {
 
 @attrs.frozen
 class Put:
-    """Set the value of a key in a named table."""
+    """Set the value of a key in a named table. `version`: the feature level of its shape; a store
+    with a row that is newer than this program is not opened."""
 
     table: str
     key: bytes
     value: bytes
+    version: FeatureLevel = BASE_LEVEL
 
     def __attrs_post_init__(self) -> None:
         """A wrong table or a value without a bound is our own bug."""

@@ -8,6 +8,7 @@ the Unix epoch; 0 means never.
 import attrs
 
 from p2pool.model.chain.roster import ChainRoster
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.ids import (
     Address,
     AllocationId,
@@ -46,6 +47,7 @@ class NodeView:
     peer_key: PeerKey | None = None
     role: RaftRole = RaftRole.IDLE
     agent_version: str = ""
+    feature_level: FeatureLevel | None = None
     addresses: tuple[str, ...] = ()
     incarnation: int = 0
     last_heard_ms: int = 0
@@ -53,6 +55,16 @@ class NodeView:
     free: FreeResources | None = None
     load: Load = Load()
     allocations: int = 0
+
+
+@attrs.frozen
+class LaggingView:
+    """A participant that keeps the pool from the next feature level. `feature_level` None: it was
+    not heard of late, and `agent_version` is what it said last."""
+
+    node_id: NodeId
+    agent_version: str
+    feature_level: FeatureLevel | None
 
 
 @attrs.frozen
@@ -105,7 +117,11 @@ class Event:
 
 @attrs.frozen
 class View:
-    """Everything that one agent knows at a revision."""
+    """Everything that one agent knows at a revision.
+
+    `feature_level` is the pool's; `lagging` are the participants that keep it from the next
+    one, where any of them knows one.
+    """
 
     revision: int
     as_of_ms: int
@@ -133,6 +149,8 @@ class View:
     proof: LeaderProof | None = None
     certificate: LeaderCertificate | None = None
     evidence: tuple[Evidence, ...] = ()
+    feature_level: FeatureLevel = BASE_LEVEL
+    lagging: tuple[LaggingView, ...] = ()
 
     @property
     def ready(self) -> bool:

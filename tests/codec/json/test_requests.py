@@ -16,6 +16,7 @@ from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSpec, Malformed
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import Address, AllocationId, NodeId, TaskId
 from p2pool.model.ports.agent import LogOptions
 
@@ -121,7 +122,7 @@ def test_depth_is_found_without_recursion() -> None:
     assert not too_deep(json.dumps(["[" * 100, '"' + "{" * 100, "\\" + "[" * 100]))
     assert not too_deep("[" + "[]," * 1000 + "[]]")
     with pytest.raises(BadSpec, match="too deeply"):
-        parse_spec("[" * 60_000)
+        parse_spec("[" * 60_000, BASE_LEVEL)
 
 
 def test_names_of_allocations() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from p2pool.codec.spec.spec import parse_spec, spec_hash, spec_json
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, RestartMode, TaskSpec
 
 FULL: dict[str, Any] = {
@@ -58,13 +59,13 @@ def problems(value: Any) -> str:
 
 def test_full_specification_comes_back() -> None:
     """Every key is read into its field and written again."""
-    spec = parse_spec(spec_json(FULL))
+    spec = parse_spec(spec_json(FULL), BASE_LEVEL)
     assert (spec.name, spec.replicas, spec.gang) == ("train", 3, True)
     assert spec.environment == (("A", ""), ("LR", "0.1"))
     assert spec.mounts == (Mount(MountKind.TASK, "/data", "data", keep_s=60),)
     assert spec.ports == (PublishedPort(80, 8080, "udp"),)
     assert spec.restart.mode is RestartMode.ON_FAILURE
-    assert parse_spec(spec_json(spec)) == spec
+    assert parse_spec(spec_json(spec), BASE_LEVEL) == spec
     untouched = [f.name for f in attrs.fields(TaskSpec) if getattr(spec, f.name) == f.default]
     assert untouched == ["system"], "this test names every key but the one that excludes gang"
 
@@ -74,7 +75,7 @@ def test_defaults_are_left_out() -> None:
     text = spec_json(SMALL)
     assert text == '{"image":"busybox","name":"a"}'
     assert spec_json({**SMALL, "replicas": 1, "env": {}, "restart": {"mode": "never"}}) == text
-    assert parse_spec(text) == TaskSpec(name="a", image="busybox")
+    assert parse_spec(text, BASE_LEVEL) == TaskSpec(name="a", image="busybox")
     assert len(spec_hash(text)) == 32
 
 
@@ -102,14 +103,14 @@ def test_defaults_are_left_out() -> None:
 def test_only_one_form_is_taken(text: str) -> None:
     """Text that a signer's wallet could show otherwise, or that is not JSON, is refused."""
     with pytest.raises(BadSpec):
-        parse_spec(text)
+        parse_spec(text, BASE_LEVEL)
 
 
 @given(st.text() | st.recursive(st.text() | st.integers(), st.lists).map(json.dumps))
 def test_any_text_is_a_specification_or_refused(text: str) -> None:
     """Nothing but `BadSpec` gets out."""
     with pytest.raises(BadSpec):
-        parse_spec(text)
+        parse_spec(text, BASE_LEVEL)
 
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
@@ -127,7 +128,7 @@ def test_any_values_are_a_specification_or_refused(values: dict[str, Any]) -> No
         text = spec_json({**SMALL, **values})
     except BadSpec:
         return
-    assert spec_json(parse_spec(text)) == text
+    assert spec_json(parse_spec(text, BASE_LEVEL)) == text
 
 
 def test_all_problems_at_once() -> None:
@@ -252,4 +253,4 @@ def test_values_that_cannot_be_meant(change: dict[str, Any], wanted: str) -> Non
 )
 def test_images_that_docker_takes(image: str) -> None:
     """References as people write them are taken."""
-    assert parse_spec(spec_json({**SMALL, "image": image})).image == image
+    assert parse_spec(spec_json({**SMALL, "image": image}), BASE_LEVEL).image == image

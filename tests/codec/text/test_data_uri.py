@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pool.codec.cbor import canonical
+from p2pool.codec.digests import digest, log_id
 from p2pool.codec.text.data_uri import (
     format_root,
     parse_root,
@@ -15,13 +17,14 @@ from p2pool.codec.text.data_uri import (
 )
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.log.state_digests import DigestAlgorithm, state_digest
 
 previous = st.builds(
     PreviousLog,
     st.binary(min_size=32, max_size=32).map(Digest),
     st.integers(0, 2**50),
-    st.binary(min_size=32, max_size=32).map(Digest),
+    st.builds(state_digest, st.sampled_from(DigestAlgorithm), st.binary(min_size=32, max_size=32)),
 )
 roots = st.builds(
     RootRecord,
@@ -38,6 +41,37 @@ ROOT = RootRecord(1, NodeId(b"n" * 20), PeerKey(b"p" * 32), StoreId(b"s" * 16))
 def test_a_root_record_comes_back_as_it_was_written(root: RootRecord) -> None:
     """Writing and reading are inverse."""
     assert parse_root(format_root(root)) == root
+
+
+def test_a_record_of_the_first_release_names_no_algorithm() -> None:
+    """It is read as algorithm 0 and written anew as it was; the log that it founds keeps its name,
+    and another algorithm's digest of the same bytes is another log's."""
+    text = format_root(ROOT) + f"/{'aa' * 32}/7/{'bb' * 32}"
+    root = parse_root(text)
+    assert root.previous is not None
+    assert root.previous.state_digest == b"\0" + b"\xbb" * 32
+    assert format_root(root) == text
+    pool = PoolRef(31337, Address(b"c" * 20), 1)
+    founded: list[canonical.Value] = [
+        1,
+        ROOT.founder,
+        ROOT.peer_key,
+        ROOT.store_id,
+        [b"\xaa" * 32, 7, b"\xbb" * 32],
+    ]
+    named = canonical.encode(["p2pool/1", "log", [31337, pool.contract, 1], founded])
+    assert log_id(pool, root) == digest(named)
+    other = parse_root(text.replace("bb" * 32, "01" + "bb" * 32))
+    assert log_id(pool, other) != log_id(pool, root)
+
+
+@pytest.mark.parametrize(("start", "why"), [("00", "being shorter"), ("07", "algorithm 7")])
+def test_a_digest_by_no_known_algorithm_founds_nothing(start: str, why: str) -> None:
+    """It is refused with a sentence; a data URI with it has no record that can be read."""
+    text = format_root(ROOT) + f"/{'aa' * 32}/7/{start}{'bb' * 32}"
+    with pytest.raises(Malformed, match=why):
+        parse_root(text)
+    assert read_root(f"p2pool:root={text}") is None
 
 
 @given(st.text(max_size=200))

@@ -4,7 +4,7 @@ from random import Random
 
 from p2pool.core.follower.fetcher import FETCH_TIMEOUT_MS, Ask, Entries, LogFetcher, Whole
 from p2pool.model import limits
-from p2pool.model.ids import Digest, PeerKey
+from p2pool.model.ids import Digest, PeerKey, StateDigest
 from p2pool.model.log.raft import Entry
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import SnapshotRequested, StateAnswered
@@ -24,7 +24,7 @@ def entries(first: int, last: int) -> tuple[Entry, ...]:
 
 def behind(target: int) -> LogFetcher:
     replica = LogFetcher(Random(1), log_id=LOG)
-    replica.announced(Announcement(LOG, 1, 1, target, Digest(b"d" * 32)), 3, at(0))
+    replica.announced(Announcement(LOG, 1, 1, target, StateDigest(b"\x01" * 33)), 3, at(0))
     return replica
 
 
@@ -84,7 +84,7 @@ def test_an_empty_answer_is_not_asked_for_in_a_tight_loop() -> None:
 def test_where_somebody_else_had_no_time_either_the_leader_is_asked_next() -> None:
     """Soon, and once: a leader that has no more itself is left alone for a while too."""
     replica = LogFetcher(Random(1), log_id=LOG)
-    said = Announcement(LOG, 1, 1, 9, Digest(b"d" * 32))
+    said = Announcement(LOG, 1, 1, 9, StateDigest(b"\x01" * 33))
     replica.announced(said, 3, at(0), B)
     replica.tick(7, (A,), 3, at(100))
     assert replica.answered(state(7, ()), A, 8, at(101)) is None

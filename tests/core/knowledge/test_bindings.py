@@ -1,6 +1,6 @@
 """A peer is a member only while its key, its binding and the roster agree."""
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Persist
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
@@ -23,7 +23,7 @@ def hello(bound: PeerBinding | None, address: str = "/ip4/127.0.0.1/tcp/1") -> H
 
 
 def peers() -> PeerBindings:
-    made = PeerBindings(ME, MY_KEY, encode_struct)
+    made = PeerBindings(ME, MY_KEY)
     made.connect(KEY)
     return made
 
@@ -88,7 +88,7 @@ def test_a_guest_that_becomes_a_member_is_written_and_kept() -> None:
 
 def test_a_bootstrap_node_writes_guests_and_takes_back_what_it_forgets() -> None:
     """To it everybody is a guest; its disk does not grow without bound either."""
-    book = PeerBindings(ME, MY_KEY, encode_struct, guests_max=1, keeps_guests=True)
+    book = PeerBindings(ME, MY_KEY, guests_max=1, keeps_guests=True)
     book.connect(KEY)
     book.greet(hello(binding()), KEY, nobody)
     effects = book.greet(hello(binding(NodeId(b"x" * 20))), KEY, nobody)
@@ -141,7 +141,7 @@ def test_what_was_kept_comes_back() -> None:
     effects = book.learn(PeerKnown(binding(), ("/ip4/127.0.0.1/tcp/1",)))
     persist = next(e for e in effects if isinstance(e, Persist))
     value = getattr(persist.operations[0], "value", b"")
-    again = PeerBindings(ME, MY_KEY, encode_struct)
+    again = PeerBindings(ME, MY_KEY)
     again.restore(iter([decode_struct(PeerKnown, value)]))
     assert again.key_of(OTHER) == KEY
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from p2pool.codec.digests import hardware_digest
 from p2pool.core.knowledge.heartbeats import Heartbeats
 from p2pool.model import limits
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, NodeId, PeerKey, StoreId, TaskId
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
@@ -28,7 +29,8 @@ def beat(
     digest: bytes = hardware_digest(HARDWARE), hardware: Hardware | None = HARDWARE
 ) -> Heartbeat:
     return Heartbeat(
-        "0.1.0",
+        "0.2.0",
+        BASE_LEVEL,
         (),
         StoreId(b"s" * 16),
         Intent.ELIGIBLE,

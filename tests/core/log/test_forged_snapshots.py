@@ -5,11 +5,11 @@ from random import Random
 import attrs
 import pytest
 
-from p2pool.codec.cbor.structs import encode_struct
-from p2pool.codec.entries import decode_snapshot
+from p2pool.codec.entries import decode_snapshot, encode_snapshot
 from p2pool.core.follower.fetcher import Ask
 from p2pool.core.follower.replica import FollowerReplica
-from p2pool.core.fsm.state import Allocation, Task, TaskRecord, from_bytes
+from p2pool.core.fsm.state import Allocation, Task, TaskRecord
+from p2pool.core.fsm.storage.rows import decode_state, encode_state
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
@@ -63,9 +63,9 @@ def damaged(snapshot: Snapshot) -> Snapshot:
 
 
 def of_another_pool(snapshot: Snapshot) -> Snapshot:
-    state = from_bytes(snapshot.state)
+    state = decode_state(snapshot.state)
     state.pool = PoolRef(31337, Address(b"d" * 20), 2)
-    return attrs.evolve(snapshot, state=state.to_bytes())
+    return attrs.evolve(snapshot, state=encode_state(state))
 
 
 def later_than_it_says(snapshot: Snapshot) -> Snapshot:
@@ -73,18 +73,18 @@ def later_than_it_says(snapshot: Snapshot) -> Snapshot:
 
 
 def with_a_task_that_is_unreadable(snapshot: Snapshot) -> Snapshot:
-    state = from_bytes(snapshot.state)
+    state = decode_state(snapshot.state)
     made = TaskRequest(Action.SUBMIT, POOL.pool_id, "", "{}", b"r" * 32, 0, 600)
     signed = SignedRequest(made, b"s" * 65)
     record = TaskRecord(TaskId(b"t" * 16), signed, Address(b"a" * 20), None, 1, 0)
     state.tasks[record.task_id] = Task(record, TaskSpec(name="t", image="i"))
-    return attrs.evolve(snapshot, state=state.to_bytes())
+    return attrs.evolve(snapshot, state=encode_state(state))
 
 
 def with_a_copy_of_no_task(snapshot: Snapshot) -> Snapshot:
-    state = from_bytes(snapshot.state)
+    state = decode_state(snapshot.state)
     state.put(Allocation(AllocationId(TaskId(b"t" * 16), 0)))
-    return attrs.evolve(snapshot, state=state.to_bytes())
+    return attrs.evolve(snapshot, state=encode_state(state))
 
 
 def of_another_committee(snapshot: Snapshot) -> Snapshot:
@@ -109,7 +109,7 @@ def test_a_state_that_is_none_is_left_and_another_peer_asked(lie: object) -> Non
     replica, ask = follower()
     pool_log = replica.log
     pool_log.take_persist()
-    tell(replica, ask, encode_struct(lie(decode_snapshot(good))), Now(2, 2))
+    tell(replica, ask, encode_snapshot(lie(decode_snapshot(good))), Now(2, 2))
     assert [o for o in pool_log.take_persist() if isinstance(o, SaveSnapshot)] == []
     assert pool_log.commit_index == 0
     again = replica.ask(3, (LIAR, HONEST), 1, Now(60_000, 60_000))
@@ -147,12 +147,12 @@ def test_a_leaders_snapshot_is_looked_into_before_it_is_kept(lie: object) -> Non
         answers, pool_log.send = [m for _, m in pool_log.send], []
         return [a.received_bytes for a in answers if isinstance(a, SnapshotAnswered)]
 
-    bad = encode_struct(lie(good))
+    bad = encode_snapshot(lie(good))
     assert sends(3, bad, 10) == [0]
     assert sends(3, bad, 20) == []
     assert pool_log.refused == [voter(3).peer_key]
     assert (pool_log.state, pool_log.commit_index) == (before, 0)
     assert [o for o in pool_log.take_persist() if isinstance(o, SaveSnapshot)] == []
-    kept = encode_struct(good)
+    kept = encode_snapshot(good)
     assert sends(4, kept, 2_000) == [len(kept)]
     assert pool_log.commit_index == good.index

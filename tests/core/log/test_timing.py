@@ -3,22 +3,12 @@
 from random import Random
 
 from p2pool.codec.entries import encode_body
-from p2pool.core.log.pool_log import META_TABLE, PoolLog
+from p2pool.core.log.pool_log import PoolLog
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.log.entries import Setting
-from p2pool.model.log.raft import Entry, HardState
-from p2pool.model.ports.store import (
-    TABLES,
-    AppendEntries,
-    CompactTo,
-    Put,
-    Restored,
-    SaveHardState,
-    SaveSnapshot,
-)
 from p2pool.model.timing import TIMINGS, Now, Profile
-from tests.core.log.founded_log import ME, POOL, ROOT, founded, setting
+from tests.core.log.founded_log import ME, POOL, ROOT, founded, setting, written
 from tests.raft.harness.cluster import voter
 
 
@@ -26,31 +16,6 @@ def timing(pool_log: PoolLog) -> Profile:
     assert pool_log.raft is not None
     found = [p for p, t in TIMINGS.items() if t == pool_log.raft.state.timing]
     return found[0]
-
-
-def written(pool_log: PoolLog) -> Restored:
-    """What the disk holds after everything that the log wrote, in the order of writing."""
-    hard, snapshot, log_id = HardState(), None, None
-    entries: dict[int, Entry] = {}
-    tables: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
-    for op in pool_log.take_persist():
-        match op:
-            case SaveHardState():
-                hard, log_id = op.hard_state, op.log_id
-            case AppendEntries():
-                entries |= {e.index: e for e in op.entries}
-            case SaveSnapshot():
-                snapshot = op.snapshot
-            case CompactTo():
-                entries = {i: e for i, e in entries.items() if i > op.index}
-            case Put():
-                tables[op.table][op.key] = op.value
-            case _:
-                pass
-    kept = tuple(e for _, e in sorted(entries.items()))
-    assert log_id is not None
-    assert tables[META_TABLE]
-    return Restored(ME.store_id, 1, log_id, hard, snapshot, kept, tables)
 
 
 def test_a_setting_is_in_force_when_it_is_applied() -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NewType, Union, get_args, get_origin
 import attrs
 
 from p2pool.codec.cbor.structs import fields_of
+from p2pool.model.features import BASE_LEVEL, LEVEL_MAX, FeatureLevel
 from p2pool.model.field_bounds import Bound, Unit
 from p2pool.model.ids import LENGTHS
 from p2pool.model.limits import TEXT_MAX_BYTES
@@ -28,6 +29,8 @@ def parted(hint: Any) -> tuple[Any, Bound | None, list[Any]]:
 def words(hint: Any) -> str:
     """A hint in words: `list of text of up to 1024 bytes, up to 8 items`."""
     bare, bound, _ = parted(hint)
+    if bare is FeatureLevel:
+        return f"int, {BASE_LEVEL} to {LEVEL_MAX}"
     if isinstance(bare, NewType):
         return f"{bare.__name__}, {LENGTHS[bare]} bytes"
     origin, arguments = get_origin(bare), get_args(bare)

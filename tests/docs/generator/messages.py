@@ -12,9 +12,17 @@ from p2pool.drivers.net.peer_link import PROTOCOLS
 from p2pool.model.access.delegations import SignedDelegation
 from p2pool.model.access.requests import Action
 from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.raft import Entry, Snapshot
-from p2pool.model.messages.registry import DECLARATIONS, TYPES, Channel, Message, Senders
+from p2pool.model.messages.registry import (
+    DECLARATIONS,
+    TYPES,
+    Channel,
+    Message,
+    Senders,
+    since_of,
+)
 from p2pool.model.timing import TIMINGS
 from p2pool.wire.enclosures import enclosed_in
 from p2pool.wire.envelope import max_bytes
@@ -86,8 +94,8 @@ def message_list() -> str:
 
 
 def _since(cls: type[Message]) -> str:
-    level = getattr(DECLARATIONS[cls], "since", None)
-    return "" if level is None else str(level)
+    level = since_of(cls)
+    return "" if level == BASE_LEVEL else str(level)
 
 
 def messages() -> str:

@@ -12,10 +12,11 @@ import pytest
 from p2pool.codec.digests import committee_hash
 from p2pool.codec.entries import encode_body, encode_snapshot
 from p2pool.core.fsm.state import NO_HISTORY, PoolState, history_after
+from p2pool.core.fsm.storage.rows import digest_of, encode_state
 from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
-from p2pool.model.ids import Digest, StoreId
+from p2pool.model.ids import Digest, StateDigest, StoreId
 from p2pool.model.log.certificates import CommitteeChain, Link
 from p2pool.model.log.entries import RequestApplied
 from p2pool.model.log.raft import Configuration, Entry, Snapshot, Voter
@@ -100,7 +101,9 @@ class Lies:
         """A state of the liar's own making."""
         state = PoolState(POOL, 1, index, term, chain=CommitteeChain(1, (self.me,)))
         group = Configuration((self.me,))
-        return encode_snapshot(Snapshot(self.log_id, index, term, WALL_MS, group, state.to_bytes()))
+        return encode_snapshot(
+            Snapshot(self.log_id, index, term, WALL_MS, group, encode_state(state))
+        )
 
     def answer_whole(self, m: Machine, to: Machine | None, message: Message) -> None:
         """With a snapshot."""
@@ -141,7 +144,7 @@ class Lies:
         assert self.liar.sealer is not None
         now, group = self.pool.world.now(self.liar), committee_hash((self.me,))
         word = CertificateSigned(
-            self.log_id, TERM, self.me, self.me, group, 2, Digest(b"x" * 32), now.wall_ms
+            self.log_id, TERM, self.me, self.me, group, 2, StateDigest(b"\x01" * 33), now.wall_ms
         )
         return self.liar.sealer.sealed(word, now).sealed
 
@@ -150,7 +153,7 @@ class Lies:
         history = NO_HISTORY
         for entry in self.forged(1, 1):
             history = history_after(history, entry)
-        own, digest = (self.certificate(),), Digest(b"x" * 32)
+        own, digest = (self.certificate(),), StateDigest(b"\x01" * 33)
         said = Announcement(self.log_id, 1, TERM, 2, digest, own, (), history)
         self.pool.world.said(self.liar, None, said)
 
@@ -174,7 +177,7 @@ def follows(lies: Lies) -> bool:
     if victim.state is None:
         return False
     same = victim.state.applied_index == leader.state.applied_index
-    return same and victim.state.digest() == leader.state.digest()
+    return same and digest_of(victim.state) == digest_of(leader.state)
 
 
 def idle(pool: Pool) -> list[Machine]:

@@ -2,9 +2,10 @@
 
 import pytest
 
+from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.model import limits
 from p2pool.model.errors import NotForUs
-from p2pool.model.ids import Digest
+from p2pool.model.ids import StateDigest
 from p2pool.model.log.certificates import LeaderProof
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
@@ -83,7 +84,7 @@ def test_a_member_that_announces_itself_is_no_leader() -> None:
     assert state is not None
     for certificate in ((), found.signatures):
         said = Announcement(
-            pool_log.log_id, 1, found.term + 5, state.applied_index, state.digest(), certificate
+            pool_log.log_id, 1, found.term + 5, state.applied_index, digest_of(state), certificate
         )
         pool.world.said(liar, None, said)
         pool.world.run(500)
@@ -113,7 +114,7 @@ def same_state(pool: Pool, m: Machine) -> bool:
     ours, theirs = (pool.node(n).context.pool_log.state for n in (m.number, pool.leader().number))
     assert ours is not None
     assert theirs is not None
-    return (ours.applied_index, ours.digest()) == (theirs.applied_index, theirs.digest())
+    return (ours.applied_index, digest_of(ours)) == (theirs.applied_index, digest_of(theirs))
 
 
 @pytest.mark.parametrize("certified", [False, True])
@@ -130,7 +131,7 @@ def test_a_state_that_is_not_the_committees_is_thrown_away(certified: bool) -> N
     if certified:
         found = known(pool, idle.number)
         assert found is not None
-        node.parts.signatures.digests[found.commit_index] = Digest(b"other" + bytes(27))
+        node.parts.signatures.digests[found.commit_index] = StateDigest(b"\x01other" + bytes(27))
     old = idle.store_id
     pool.until(lambda: idle.store_id != old, 10_000 if certified else 90_000)
     said = " ".join(node.view(pool.world.now()).problems)

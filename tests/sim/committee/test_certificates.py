@@ -8,7 +8,7 @@ from p2pool.core.effects import Level, Log
 from p2pool.core.fsm.committee_chain import complete
 from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.model import limits
-from p2pool.model.ids import AllocationId, TaskId, Token
+from p2pool.model.ids import AllocationId, StateDigest, TaskId, Token
 from p2pool.model.messages.certificates import CertificateSigned
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Order, OrderAnswered, Stop
@@ -334,7 +334,7 @@ def test_a_voter_with_another_state_is_named_loudly(pool: Pool) -> None:
     word = next(v.message for v in gathering.heard.values() if v.header.node_id == other.node_id)
     assert isinstance(word, CertificateSigned)
     assert other.sealer is not None
-    lie = attrs.evolve(word, state_digest=committee_hash(()))
+    lie = attrs.evolve(word, state_digest=StateDigest(b"\x01" * 33))
     certificates.add(other.sealer.sealed(lie, pool.world.now()), pool.world.now())
     told = [e for e in node.context.effects if isinstance(e, Log) and e.level is Level.ERROR]
     assert [e.event for e in told] == ["a voter's state is not the leader's"]

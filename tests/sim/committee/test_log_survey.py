@@ -2,8 +2,13 @@
 
 import pytest
 
+from p2pool.codec.entries import encode_body
+from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.log.epoch_recovery import StoredLog
+from p2pool.core.node_status import NodeStatus
 from p2pool.model import limits
+from p2pool.model.features import FeatureLevel
+from p2pool.model.log.entries import LevelRaised
 from tests.sim.harness.pool import formed
 
 
@@ -28,6 +33,19 @@ def test_a_compacted_log_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         assert beyond is not None
         assert beyond.applied_index == s.snapshot_index
         assert s.log.last_index == state.applied_index
-        digests.add((held.end_digest(), state.digest()))
+        digests.add((held.end_digest(), digest_of(state)))
     ((told, own),) = digests
     assert told == own
+
+
+def test_who_is_too_old_for_its_log_cannot_say_which_state_is_at_its_end() -> None:
+    """The length is told all the same."""
+    pool = formed()
+    node = pool.leader().node
+    assert node is not None
+    raised = encode_body(LevelRaised(FeatureLevel(2), "0.3.0"))
+    node.context.pool_log.propose(*raised, pool.world.now())
+    pool.until(lambda: node.context.status.value is NodeStatus.TOO_OLD)
+    mine = node.parts.log_survey.mine()
+    assert mine.state_digest is None
+    assert mine.last_index >= node.context.pool_log.applied_index + 1

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import attrs
 
-from p2pool.model.ids import Digest, StoreId, Token
+from p2pool.model.ids import Digest, StateDigest, StoreId, Token
 from p2pool.model.log.raft import Entry, EntryKind, Voter
 from p2pool.model.machine.hardware import FreeResources
 from p2pool.model.messages.gossip import Announcement
@@ -192,7 +192,7 @@ class Liar:
         assert self.m.node is not None
         pool_log = self.m.node.context.pool_log
         if pool_log.log_id is not None:
-            digest = Digest(self.story.rng.randbytes(32))
+            digest = StateDigest(b"\x01" + self.story.rng.randbytes(32))
             said = Announcement(
                 pool_log.log_id, pool_log.epoch, pool_log.term + 1, 10**6, digest, self.certificate
             )

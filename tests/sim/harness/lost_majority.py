@@ -4,7 +4,7 @@ import attrs
 
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
-from p2pool.model.ids import Digest
+from p2pool.model.ids import StateDigest
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.tasks.spec import TaskSpec
 from tests.sim.harness.pool import FORMED_MS, Pool
@@ -108,5 +108,5 @@ def other_digest(root: RootRecord) -> RootRecord:
     """The same recovery from a state that nobody has."""
     assert root.previous is not None
     return attrs.evolve(
-        root, previous=attrs.evolve(root.previous, state_digest=Digest(b"\x00" * 32))
+        root, previous=attrs.evolve(root.previous, state_digest=StateDigest(b"\x01" * 33))
     )

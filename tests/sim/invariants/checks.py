@@ -14,9 +14,10 @@ from functools import partial
 import attrs
 
 from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.raft.state import RaftState
-from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, StoreId, TaskId, Token
+from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, StateDigest, StoreId, TaskId, Token
 from p2pool.model.log.raft import Entry, HardState
 from p2pool.model.messages.raft import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
 from p2pool.model.messages.registry import Message
@@ -62,7 +63,7 @@ class Checks:
     newest: dict[Digest, int] = attrs.field(factory=dict)
     furthest: PoolState | None = None
     seen: dict[int, Seen] = attrs.field(factory=dict)
-    digests: dict[Place, Digest] = attrs.field(factory=dict)
+    digests: dict[Place, StateDigest] = attrs.field(factory=dict)
     votes: dict[tuple[Digest, int, StoreId], StoreId] = attrs.field(factory=dict)
     obeyed: dict[StoreId, Token] = attrs.field(factory=dict)
     begun: dict[tuple[Key, int], tuple[int, int]] = attrs.field(factory=dict)
@@ -150,7 +151,7 @@ class Checks:
         seen.applied_index = applied_index
         if applied_index % DIGEST_EVERY == 0:
             place = (name, applied_index)
-            if self.digests.setdefault(place, state.digest()) != state.digest():
+            if self.digests.setdefault(place, digest_of(state)) != digest_of(state):
                 raise Violation(f"two states at index {applied_index}")
         for request_id, done in state.applied.items():
             if self.applied.setdefault((name, request_id), done.index) != done.index:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from p2pool.core.fsm.state import PoolState, Task
+from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.model.log.raft import Configuration
 from p2pool.model.states import AllocationState, Membership, Reachability
 from tests.sim.world.machine import Machine
@@ -28,7 +29,7 @@ def disagreement(world: World) -> str:
     states = [m.node.context.pool_log.state for m in honest(world) if m.node is not None]
     if len(states) != len(honest(world)) or any(s is None for s in states):
         return "a node has no state"
-    if len({s.digest() for s in states if s is not None}) != 1:
+    if len({digest_of(s) for s in states if s is not None}) != 1:
         return "the nodes do not agree"
     return ""
 

@@ -92,9 +92,9 @@ class Engine:
         tell(ev.ContainerStarted(self.containers[key]))
 
     def _run(self, key: tuple[AllocationId, int]) -> None:
-        """Let it end when its command says so."""
-        _, ms, code = self.plans[key].spec.command
-        if int(ms):
+        """Let it end when its command says so; one of a real pool runs for ever."""
+        program, ms, code = self.plans[key].spec.command
+        if program == "run" and int(ms):
             began = self.containers[key]
             self.later(int(ms), lambda: self._exit(key, began, int(code)))
 

@@ -18,8 +18,10 @@ from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import inputs
 from p2pool.core.context import NodeConfig
 from p2pool.core.node import AnyInput, Node
+from p2pool.model import features
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainRoster
+from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.machine.hardware import Gpu, Hardware, Load
@@ -67,6 +69,7 @@ class World:
         self.chain_up = True
         self.gpus = gpus
         self.committee = 3
+        self.known: dict[int, FeatureLevel] = {}
         self.expected: tuple[str, ...] = ()
         self.replies: dict[int, object] = {}
         self.on_step: list[OnStep] = []
@@ -143,7 +146,10 @@ class World:
         now = self.now(m)
         restored = m.disk.read(now.wall_ms)
         me = Voter(m.node_id, m.peer_key, m.store_id)
-        config = NodeConfig(POOL, me, restored.incarnation, "0.1.0", self.committee)
+        known = self.known.get(i, features.newest())
+        config = NodeConfig(
+            POOL, me, restored.incarnation, f"0.{known + 1}.0", self.committee, newest_level=known
+        )
         node = Node(config, restored, self.rng.randrange(2**32), now)
         m.node, m.life, m.queue, m.busy = node, m.life + 1, [], False
         m.wake_ms, m.woken, m.stalled_ms, m.held = None, False, 0, []

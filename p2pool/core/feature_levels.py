@@ -1,0 +1,81 @@
+"""Which feature levels the participants know: what lets the pool's level rise, and who does not.
+
+Intuition: a level may be used once whoever takes part in the log can apply it. Each agent says in
+its heartbeat what it knows, signed by itself; the last fresh one of each voter and learner counts,
+and it has to be by the agent that holds the seat, not by another disk of the same node.
+
+Invariants: only the configuration is walked, which is small; nothing here changes anything.
+"""
+
+from p2pool.core.context import Context
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
+from p2pool.model.ids import NodeId
+from p2pool.model.log.raft import Voter
+from p2pool.model.ports.view import LaggingView
+from p2pool.model.timing import Now
+
+INTERVALS_FRESH = 3
+"""A heartbeat counts for so many intervals: then its node would be suspected anyway."""
+
+
+def pool_level(context: Context) -> FeatureLevel:
+    """The level of the log that is followed here."""
+    state = context.pool_log.state
+    return state.level if state is not None else BASE_LEVEL
+
+
+def announced(context: Context, voter: Voter, now: Now) -> FeatureLevel | None:
+    """What the program of a participant knows, or None where it was not heard of late."""
+    if voter == context.config.me:
+        return context.config.newest_level
+    beat = context.heartbeats.newest.get(voter.node_id)
+    if beat is None or beat.heartbeat.store_id != voter.store_id:
+        return None
+    patience_ms = INTERVALS_FRESH * context.heartbeats.interval_ms(context.roster.size())
+    if now.mono_ms - beat.heard_at.mono_ms >= patience_ms:
+        return None
+    return beat.heartbeat.feature_level
+
+
+def next_level(context: Context, now: Now) -> FeatureLevel | None:
+    """The level after the pool's, where every participant knows it; else None."""
+    wanted = FeatureLevel(pool_level(context) + 1)
+    if context.config.newest_level < wanted:
+        return None
+    for voter in context.pool_log.configuration.everybody:
+        known = announced(context, voter, now)
+        if known is None or known < wanted:
+            return None
+    return wanted
+
+
+def lagging(context: Context, now: Now) -> tuple[LaggingView, ...]:
+    """Participants that keep the pool from its next level; nobody where none of them knows one."""
+    wanted = pool_level(context) + 1
+    known = {v: announced(context, v, now) for v in context.pool_log.configuration.everybody}
+    if all((level or BASE_LEVEL) < wanted for level in known.values()):
+        return ()
+    return tuple(
+        LaggingView(voter.node_id, _version(context, voter), level)
+        for voter, level in known.items()
+        if level is None or level < wanted
+    )
+
+
+def too_old(context: Context, node_id: NodeId) -> str | None:
+    """Why a node may have no seat for what its program does not know, or None where it may."""
+    beat = context.heartbeats.newest.get(node_id)
+    level = pool_level(context)
+    if beat is None or beat.heartbeat.feature_level >= level:
+        return None
+    return (
+        f"it runs p2pool {beat.heartbeat.agent_version}, which knows feature levels up to "
+        f"{beat.heartbeat.feature_level}, and the pool is at {level}: upgrade it"
+    )
+
+
+def _version(context: Context, voter: Voter) -> str:
+    if voter == context.config.me:
+        return context.config.agent_version
+    beat = context.heartbeats.newest.get(voter.node_id)
+    return beat.heartbeat.agent_version if beat is not None else ""

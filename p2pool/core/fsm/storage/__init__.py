@@ -1,0 +1,1 @@
+"""The replicated state as bytes: rows, which every later version reads, and what went before."""

@@ -1,0 +1,153 @@
+"""The replicated state as rows, and back: what a snapshot holds, and what its digest is made of.
+
+Intuition: a replica that cannot read a part of the state must not decide on the rest of it. So
+everything is read or nothing: a table, a row or a level that this version does not know is refused
+with a sentence that says what to do, and what lies on the disk stays.
+
+Invariants: equal logs give equal bytes; `encode_state(decode_state(data)) == data`. A record is
+encoded once for as long as it stands in the state (`RowCache`), so a digest a second costs what
+changed, and the hash.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from p2pool.codec.cbor.structs import decode_struct, shape_level
+from p2pool.codec.digests import digest
+from p2pool.codec.rows import Row, join_rows, split_rows
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage import array
+from p2pool.core.fsm.storage.tables import META, META_ROWS, TABLES, LevelRow, MetaRow, Table
+from p2pool.model import features
+from p2pool.model.errors import Malformed, TooNew
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
+from p2pool.model.ids import Address, PoolRef, StateDigest
+from p2pool.model.log.state_digests import DigestAlgorithm, state_digest
+
+NO_POOL = PoolRef(0, Address(bytes(20)), 0)
+ORDER = {name: place for place, name in enumerate([META, *(table.name for table in TABLES)])}
+
+
+def encode_state(state: PoolState) -> bytes:
+    """The state as canonical bytes: `Snapshot.state`."""
+    level, cache = state.level, state.row_cache
+    meta = []
+    for one in META_ROWS:
+        if one.since <= level:
+            meta.append((one.key, one.of(state)))
+        else:
+            assert one.of(state) == one.default, f"{one.key!r} is of level {one.since}, not {level}"
+    rows = cache.encode(META, meta, level)
+    for table in TABLES:
+        records = [(table.key(record), record) for record in table.records(state)]
+        assert not records or table.since <= level, f"{table.name} is of level {table.since}"
+        if len(records) > table.most:
+            raise Malformed(f"The state has more than {table.most} {table.name}.")
+        rows += cache.encode(table.name, records, level)
+    return join_rows(rows)
+
+
+def digest_of(state: PoolState) -> StateDigest:
+    """The digest of a state, by the algorithm of its level; made once for each applied index."""
+    if state.known_digest is None or state.known_digest[0] != state.applied_index:
+        made = state_digest(DigestAlgorithm.ROWS, digest(encode_state(state)))
+        state.known_digest = (state.applied_index, made)
+    return state.known_digest[1]
+
+
+def digest_by(algorithm: DigestAlgorithm, state: PoolState) -> StateDigest | None:
+    """The digest of a state by an algorithm that somebody names; None where the algorithm is older
+    than the state, and cannot say all that is in it."""
+    if algorithm is DigestAlgorithm.ARRAY:
+        if state.level > BASE_LEVEL:
+            return None
+        return state_digest(algorithm, digest(array.encode_array(state)))
+    return state_digest(algorithm, digest(encode_state(state)))
+
+
+def decode_state(data: bytes) -> PoolState:
+    """The state in a snapshot's bytes; `Malformed` (or `BadSpec`) for any others, `TooNew` for one
+    that only a later version can read."""
+    return state_of(split_rows(data))
+
+
+def state_of(rows: Sequence[Row]) -> PoolState:
+    """The state in its rows; raises as `decode_state` does."""
+    level = level_in(rows).level
+    if level > features.newest():
+        raise TooNew(
+            f"The state is of feature level {level}, and this version of p2pool knows "
+            f"{features.newest()}: a newer one wrote it."
+        )
+    found = _by_table(rows)
+    state = PoolState(NO_POOL, 0)
+    _read_meta(state, found[META], level)
+    for table in TABLES:
+        _read_table(state, table, found[table.name], level)
+    return state
+
+
+def level_in(rows: Sequence[Row]) -> LevelRow:
+    """The level of the pool, which is said first, in the same form by every version."""
+    first = rows[0] if rows else None
+    if first is None or (first.table, first.key) != (META, META_ROWS[0].key):
+        raise Malformed("A state does not begin with its feature level.")
+    return decode_struct(LevelRow, first.value, BASE_LEVEL)
+
+
+def _by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each table: tables stand in their order, each once."""
+    found: dict[str, list[Row]] = {name: [] for name in ORDER}
+    place = 0
+    for row in rows:
+        if row.table not in ORDER:
+            raise TooNew(
+                f"The state has a table {row.table!r}, which this version of p2pool does not know: "
+                "a newer one wrote it."
+            )
+        if ORDER[row.table] < place:
+            raise Malformed(f"The rows of {row.table} are out of order.")
+        place = ORDER[row.table]
+        found[row.table].append(row)
+    return found
+
+
+def _read_meta(state: PoolState, rows: list[Row], level: FeatureLevel) -> None:
+    """Exactly the rows that the level has, in their order."""
+    wanted: list[MetaRow] = [one for one in META_ROWS if one.since <= level]
+    known = {one.key for one in META_ROWS}
+    for row in rows:
+        if row.key not in known:
+            raise TooNew(
+                f"The state says {row.key.decode(errors='replace')!r}, which this version of "
+                "p2pool does not know: a newer one wrote it."
+            )
+    if [row.key for row in rows] != [one.key for one in wanted]:
+        raise Malformed("The state lacks what each has one of, or has it twice or out of order.")
+    for one, row in zip(wanted, rows, strict=True):
+        one.take(state, _record(one.record, row, level))
+
+
+def _read_table(state: PoolState, table: Table, rows: list[Row], level: FeatureLevel) -> None:
+    """All records of a table, each once."""
+    if len(rows) > table.most or (rows and table.since > level):
+        raise Malformed(f"The state has {len(rows)} {table.name}, more than there may be.")
+    seen: set[bytes] = set()
+    for row in rows:
+        record = _record(table.record, row, level)
+        if row.key in seen or row.key != table.key(record):
+            raise Malformed(f"A row of {table.name} has the key of another.")
+        seen.add(row.key)
+        table.take(state, record)
+
+
+def _record(cls: type, row: Row, level: FeatureLevel) -> Any:
+    """The value of a row, which has the shape of the state's level."""
+    if row.version > features.newest():
+        raise TooNew(
+            f"A row of {row.table} is of version {row.version}, and this version of p2pool knows "
+            f"{features.newest()}: a newer one wrote it."
+        )
+    if row.version != shape_level(cls, level):
+        raise Malformed(f"A row of {row.table} has version {row.version} in a state of {level}.")
+    return decode_struct(cls, row.value, row.version)

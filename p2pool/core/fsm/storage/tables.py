@@ -1,0 +1,249 @@
+"""The tables of the replicated state: which records stand in each, under which keys.
+
+Intuition: a snapshot is the state written as tables, in a fixed order of tables and in the log's
+order of rows. What there is one of (how far the log is applied, what is held back, ...) are rows of
+the table `meta`, first of all the feature level, by which the rest is read.
+
+Invariants: a table or a row of `meta` that a later level brings says so (`since`), and below that
+level it is empty, or at its default, and is not written. A key belongs to its record, so that no
+two rows can be the same thing.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+import attrs
+
+from p2pool.codec.spec.spec import parse_spec
+from p2pool.core.fsm.state import (
+    Allocation,
+    AppliedRequest,
+    NodeRecord,
+    PoolState,
+    Stray,
+    Task,
+    TaskRecord,
+)
+from p2pool.model import limits
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
+from p2pool.model.field_bounds import Name, bounded
+from p2pool.model.ids import AllocationId, Digest, PoolRef
+from p2pool.model.log.certificates import Link
+from p2pool.model.log.entries import Revocation, Setting
+from p2pool.model.log.raft import Voters
+
+META = "meta"
+INTEGER_BYTES = 8
+SIGNED_OFFSET = 2**63
+
+
+@attrs.frozen
+class LevelRow:
+    """The feature level of the pool, and what the leader ran that raised it. It has this shape for
+    ever: the others are read by it, and who cannot read them is told what to install."""
+
+    level: FeatureLevel
+    version: Name
+
+
+@attrs.frozen
+class EpochRow:
+    """Whose state it is, and when its epoch began from another's log."""
+
+    pool: PoolRef
+    epoch: int
+    recovered_at_ms: int
+
+
+@attrs.frozen
+class AppliedRow:
+    """How far the log is applied."""
+
+    index: int
+    term: int
+    log_time_ms: int
+    history: Digest
+
+
+@attrs.frozen
+class HoldRow:
+    """Until when no copy on a node that vanished is replaced, and why."""
+
+    until_ms: int
+    because: Annotated[str, bounded(text=limits.TEXT_MAX_BYTES)]
+
+
+@attrs.frozen
+class CommitteeRow:
+    """What the links of the committee's chain follow on."""
+
+    epoch: int
+    base: Voters
+    dropped: int
+
+
+@attrs.frozen
+class MetaRow:
+    """One row of `meta`: how it is had of a state, and put into one. `default` is what stands below
+    the level that it came with."""
+
+    key: bytes
+    record: type
+    of: Callable[[PoolState], Any]
+    take: Callable[[PoolState, Any], None]
+    since: FeatureLevel = BASE_LEVEL
+    default: object = None
+
+
+@attrs.frozen
+class Table:
+    """One table: its records in the log's order, the key of one, and how one is taken."""
+
+    name: str
+    record: type
+    key: Callable[[Any], bytes]
+    records: Callable[[PoolState], Iterable[Any]]
+    take: Callable[[PoolState, Any], None]
+    since: FeatureLevel = BASE_LEVEL
+    most: int = limits.RECORD_ITEMS_MAX
+
+
+def _take_level(state: PoolState, row: LevelRow) -> None:
+    state.level, state.level_version = row.level, row.version
+
+
+def _take_epoch(state: PoolState, row: EpochRow) -> None:
+    state.pool, state.epoch, state.recovered_at_ms = row.pool, row.epoch, row.recovered_at_ms
+
+
+def _take_applied(state: PoolState, row: AppliedRow) -> None:
+    state.applied_index, state.applied_term = row.index, row.term
+    state.log_time_ms, state.history = row.log_time_ms, row.history
+
+
+def _take_hold(state: PoolState, row: HoldRow) -> None:
+    state.held_until_ms, state.held_because = row.until_ms, row.because
+
+
+def _take_committee(state: PoolState, row: CommitteeRow) -> None:
+    state.chain = attrs.evolve(
+        state.chain, epoch=row.epoch, base=row.base, links=(), dropped=row.dropped
+    )
+
+
+META_ROWS: tuple[MetaRow, ...] = (
+    MetaRow(b"level", LevelRow, lambda s: LevelRow(s.level, s.level_version), _take_level),
+    MetaRow(
+        b"epoch", EpochRow, lambda s: EpochRow(s.pool, s.epoch, s.recovered_at_ms), _take_epoch
+    ),
+    MetaRow(
+        b"applied",
+        AppliedRow,
+        lambda s: AppliedRow(s.applied_index, s.applied_term, s.log_time_ms, s.history),
+        _take_applied,
+    ),
+    MetaRow(b"hold", HoldRow, lambda s: HoldRow(s.held_until_ms, s.held_because), _take_hold),
+    MetaRow(
+        b"committee",
+        CommitteeRow,
+        lambda s: CommitteeRow(s.chain.epoch, s.chain.base, s.chain.dropped),
+        _take_committee,
+    ),
+)
+"""The rows of `meta`, in their order."""
+
+
+def _number(value: int) -> bytes:
+    """Any integer that a field may hold, in an order that is that of the numbers."""
+    return (value + SIGNED_OFFSET).to_bytes(INTEGER_BYTES + 1, "big")
+
+
+def _copy_key(copy: AllocationId) -> bytes:
+    return copy.task_id + _number(copy.replica)
+
+
+def _take_task(state: PoolState, record: TaskRecord) -> None:
+    spec = parse_spec(record.signed.request.spec_json, state.level)
+    state.tasks[record.task_id] = Task(record, spec)
+
+
+def _take_stray(state: PoolState, stray: Stray) -> None:
+    state.strays[(stray.allocation, stray.attempt)] = stray
+
+
+def _take_node(state: PoolState, node: NodeRecord) -> None:
+    state.nodes[node.node_id] = node
+
+
+def _take_setting(state: PoolState, setting: Setting) -> None:
+    state.settings[setting.name] = setting.value
+
+
+def _take_revocation(state: PoolState, revocation: Revocation) -> None:
+    state.revocations[revocation.delegate] = revocation
+
+
+def _take_link(state: PoolState, link: Link) -> None:
+    state.chain = attrs.evolve(state.chain, links=(*state.chain.links, link))
+
+
+TABLES: tuple[Table, ...] = (
+    Table(
+        name="tasks",
+        record=TaskRecord,
+        key=lambda task: bytes(task.task_id),
+        records=lambda s: (task.record for task in s.tasks.values()),
+        take=_take_task,
+    ),
+    Table(
+        name="allocations",
+        record=Allocation,
+        key=lambda copy: _copy_key(copy.allocation),
+        records=PoolState.all_allocations,
+        take=PoolState.put,
+    ),
+    Table(
+        name="strays",
+        record=Stray,
+        key=lambda stray: _copy_key(stray.allocation) + _number(stray.attempt),
+        records=lambda s: s.strays.values(),
+        take=_take_stray,
+    ),
+    Table(
+        name="nodes",
+        record=NodeRecord,
+        key=lambda node: bytes(node.node_id),
+        records=lambda s: s.nodes.values(),
+        take=_take_node,
+    ),
+    Table(
+        name="settings",
+        record=Setting,
+        key=lambda setting: setting.name.encode(),
+        records=lambda s: (Setting(name, value) for name, value in s.settings.items()),
+        take=_take_setting,
+    ),
+    Table(
+        name="revocations",
+        record=Revocation,
+        key=lambda revocation: bytes(revocation.delegate),
+        records=lambda s: s.revocations.values(),
+        take=_take_revocation,
+    ),
+    Table(
+        name="applied",
+        record=AppliedRequest,
+        key=lambda request: bytes(request.request_id),
+        records=lambda s: s.applied.values(),
+        take=PoolState.note_applied,
+    ),
+    Table(
+        name="links",
+        record=Link,
+        key=lambda link: _number(link.index),
+        records=lambda s: s.chain.links,
+        take=_take_link,
+        most=limits.CHAIN_LINKS_MAX,
+    ),
+)
+"""The tables after `meta`, in their order."""

@@ -1,0 +1,54 @@
+"""Whether this program knows the feature level of a log, and what is told to people where not.
+
+Intuition: an entry that raises the level says that what follows may be of a form that older
+programs do not have. Such a program stops before that entry: had it gone on, its state would part
+from that of the others. Its disk stays one that it can read; what a newer program has written there
+is refused whole.
+"""
+
+from p2pool.codec.entries import decode_body
+from p2pool.codec.rows import split_rows
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.rows import level_in, state_of
+from p2pool.model.errors import Malformed, TooNew, TooOld
+from p2pool.model.features import FeatureLevel
+from p2pool.model.log.entries import LevelRaised
+from p2pool.model.log.raft import Entry, EntryKind
+
+
+def level_beyond(state: PoolState, entry: Entry, newest: FeatureLevel) -> TooOld | None:
+    """Why an entry that raises the level ends what this program can apply; None for any other."""
+    if entry.kind != EntryKind.FEATURE_LEVEL:
+        return None
+    try:
+        record = decode_body(entry.kind, entry.body, state.level)
+    except Malformed:
+        return None
+    assert isinstance(record, LevelRaised)
+    if record.level != state.level + 1 or record.level <= newest:
+        return None
+    return too_old(f"is at feature level {record.level}", newest, record.version)
+
+
+def readable_state(data: bytes, newest: FeatureLevel) -> PoolState:
+    """The state in a snapshot's bytes; `TooOld` where a newer program wrote it, `Malformed` (or
+    `BadSpec`) where nobody did."""
+    try:
+        rows = split_rows(data)
+        said = level_in(rows)
+        if said.level > newest:
+            raise too_old(f"is at feature level {said.level}", newest, said.version)
+        return state_of(rows)
+    except TooNew as error:
+        raise too_old("has a state in a later form", newest, "") from error
+
+
+def too_old(what: str, newest: FeatureLevel, version: str) -> TooOld:
+    """The sentence for people: what the pool is at, and what to run."""
+    wanted = f"p2pool {version} or later" if version else "the p2pool that the others run"
+    return TooOld(
+        f"The pool {what}, and this version of p2pool knows levels up to {newest}: "
+        "it takes part in nothing.",
+        hint=f"Install {wanted} on this machine, then start the agent again; another agent's "
+        "`p2pool node ls` shows what the others run.",
+    )

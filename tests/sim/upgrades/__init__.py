@@ -1,0 +1,1 @@
+"""Agents of different versions in one pool, in virtual time."""
