@@ -104,9 +104,7 @@ class Log:
     fields: tuple[tuple[str, str | int], ...] = ()
 
 
-Effect = (
-    Persist | SendTo | Publish | Seal | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
-)  # fmt: skip
+Effect = Persist | SendTo | Publish | Seal | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
 """Any effect of the node but the worker's own."""
 
 

@@ -190,9 +190,22 @@ class StopAsked:
 
 
 Input = (
-    Ticked | Received | Sealed | StrangerHeard | OutdatedHeard | ClockDiffered
-    | PeerConnected | PeerDisconnected
-    | ChainObserved | ChainUnreachable | HardwareObserved | RuntimeObserved | AddressesObserved
-    | Asked | LoopLagged | PersistFailed | StopAsked
-)  # fmt: skip
+    Ticked
+    | Received
+    | Sealed
+    | StrangerHeard
+    | OutdatedHeard
+    | ClockDiffered
+    | PeerConnected
+    | PeerDisconnected
+    | ChainObserved
+    | ChainUnreachable
+    | HardwareObserved
+    | RuntimeObserved
+    | AddressesObserved
+    | Asked
+    | LoopLagged
+    | PersistFailed
+    | StopAsked
+)
 """Any input of the node but the worker's own."""

@@ -108,9 +108,12 @@ class CertificateExchange:
         except Refusal as error:
             trusted = self._named_by_most(sender)
             context.log(
-                Level.WARNING, "the committee's chain does not hold", by=sender.hex(),
-                why=error.message, taken="by most members' word" if trusted else "no",
-            )  # fmt: skip
+                Level.WARNING,
+                "the committee's chain does not hold",
+                by=sender.hex(),
+                why=error.message,
+                taken="by most members' word" if trusted else "no",
+            )
             if trusted:
                 context.leader_certificates.prove(chain.voters)
 

@@ -151,9 +151,12 @@ class PeerBindings:
                     self.voided.popitem(last=False)
                 return [
                     *self._drop(binding.node_id),
-                    Log(Level.WARNING, "two bindings with one time: both are void",
-                        (("node", binding.node_id.hex()),)),
-                ]  # fmt: skip
+                    Log(
+                        Level.WARNING,
+                        "two bindings with one time: both are void",
+                        (("node", binding.node_id.hex()),),
+                    ),
+                ]
         if binding.not_before_s <= self.voided.get(binding.node_id, -1):
             return []
         if old is not None and binding.not_before_s < old.binding.not_before_s:

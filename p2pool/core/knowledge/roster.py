@@ -217,10 +217,11 @@ class Roster:
         shown = (Membership.INVITED, Membership.LEFT)
         names = sorted(n for n, s in self.standings.items() if s.membership in shown)
         return tuple(
-            attrs.evolve(self._gone[n], eligible=False) if n in self._gone
+            attrs.evolve(self._gone[n], eligible=False)
+            if n in self._gone
             else ChainMember(n, NOBODY, False)
             for n in names[: limits.LEFT_KEPT_MAX]
-        )  # fmt: skip
+        )
 
     def size(self) -> int:
         """How many members the pool has."""

@@ -209,9 +209,11 @@ class Certification:
         if link.index in self.written:
             return
         self.context.log(
-            Level.WARNING, "a change of the committee stays without a quorum's signatures",
-            index=link.index, signatures=len(self.links.get(link.index, {})),
-        )  # fmt: skip
+            Level.WARNING,
+            "a change of the committee stays without a quorum's signatures",
+            index=link.index,
+            signatures=len(self.links.get(link.index, {})),
+        )
         self._write(link, False, now)
 
     # --- telling ----------------------------------------------------------------------------------

@@ -56,9 +56,13 @@ class CommitteeManager:
         self.due_ms = now.mono_ms + limits.COMMITTEE_INTERVAL_MS
         members = {m.node_id: m.provider for m in self.context.roster.members()}
         wanted = next_change(
-            pool_log.configuration, pool_log.me, self._seats(now), self._candidates(),
-            self._aims(now), members,
-        )  # fmt: skip
+            pool_log.configuration,
+            pool_log.me,
+            self._seats(now),
+            self._candidates(),
+            self._aims(now),
+            members,
+        )
         if wanted is None:
             return
         try:
@@ -66,9 +70,11 @@ class CommitteeManager:
         except P2poolError:
             return  # The last change is not committed yet, or we lead no more: come to it again.
         self.context.log(
-            Level.INFO, "the committee changes",
-            voters=len(wanted.voters), learners=len(wanted.learners),
-        )  # fmt: skip
+            Level.INFO,
+            "the committee changes",
+            voters=len(wanted.voters),
+            learners=len(wanted.learners),
+        )
 
     # --- what is wanted ---------------------------------------------------------------------------
 
@@ -94,9 +100,10 @@ class CommitteeManager:
             voter = seen.voter
             silent = self._silent(voter.node_id, seen.heard_ms, now)
             goes = self._banned(voter.node_id) or (
-                self._put_out(voter, now) if voter in voters
+                self._put_out(voter, now)
+                if voter in voters
                 else self.context.roster.barred(voter.node_id)
-            )  # fmt: skip
+            )
             out[voter] = Seat(silent, seen.caught_up and not silent, goes)
         return out
 
@@ -195,9 +202,10 @@ class CommitteeManager:
         context, removal_agreement = self.context, self.eligibility.removal_agreement
         seats = self._seats(now)
         transferees = [
-            v for v in context.pool_log.configuration.voters
+            v
+            for v in context.pool_log.configuration.voters
             if v in seats and seats[v].caught_up and self._may_lead(v.node_id, now)
-        ]  # fmt: skip
+        ]
         if context.roster.barred(context.me) and self._intent(context.me) is Intent.ELIGIBLE:
             removal_agreement.ask(context.me, now)
             agreeing = removal_agreement.agreeing(context.me, now)
@@ -217,9 +225,11 @@ class CommitteeManager:
         except P2poolError:
             return False
         self.context.log(
-            Level.INFO, "leadership is handed on",
-            to=voter.node_id.hex(), reason=self.eligibility.ineligible_reason or "this agent ends",
-        )  # fmt: skip
+            Level.INFO,
+            "leadership is handed on",
+            to=voter.node_id.hex(),
+            reason=self.eligibility.ineligible_reason or "this agent ends",
+        )
         return True
 
     def retire(self, now: Now) -> bool:

@@ -103,11 +103,12 @@ def vanished(context: Context, state: PoolState, at_ms: int) -> list[int]:
     any time of the last ten, and is not back; else nothing. More likely the network than the nodes.
     """
     times = sorted(
-        n.changed_at_ms for n in state.nodes.values()
+        n.changed_at_ms
+        for n in state.nodes.values()
         if n.reachability is Reachability.UNREACHABLE
         and context.roster.belongs(n.node_id)
         and at_ms - n.changed_at_ms < limits.MASS_LOSS_HOLD_MS
-    )  # fmt: skip
+    )
     most: list[int] = []
     for first in times:
         together = [t for t in times if first <= t <= first + limits.MASS_LOSS_WINDOW_MS]

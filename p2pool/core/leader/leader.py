@@ -160,9 +160,11 @@ class Leader:
         if becomes is None:
             return  # The log says so already.
         self.context.log(
-            Level.WARNING, "a node is unreachable",
-            node=node.node_id.hex(), reason=verdict.reason,
-        )  # fmt: skip
+            Level.WARNING,
+            "a node is unreachable",
+            node=node.node_id.hex(),
+            reason=verdict.reason,
+        )
         record = NodeChanged(node.node_id, becomes, node.intent, verdict.reason)
         self._try(record, now)
 

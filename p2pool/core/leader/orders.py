@@ -112,9 +112,10 @@ class Orders:
         """Nodes that were given an order a while ago and have not said that they heard it."""
         patience_ms = limits.ORDER_RESEND_MS
         return [
-            node_id for node_id, sent in self.sent.items()
+            node_id
+            for node_id, sent in self.sent.items()
             if not (sent.answered or sent.held) and now.mono_ms - sent.since_ms >= patience_ms
-        ]  # fmt: skip
+        ]
 
     def came(self, node_id: NodeId, now: Now) -> None:
         """A node connected: it may have restarted since it heard us."""

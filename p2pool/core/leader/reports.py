@@ -62,8 +62,9 @@ class Reports:
         if not self._counts(report.token):
             self.orders.give(node_id, now, even_same=True)
             return
-        under_way = {o: None for w in self.waiting.values() if w.node_id == node_id
-                     for o in w.outcomes}  # fmt: skip
+        under_way = {
+            o: None for w in self.waiting.values() if w.node_id == node_id for o in w.outcomes
+        }
         settled: list[Outcome] = []
         news: list[Outcome] = []
         let_be = self._claims(state, node_id, report, signers, now)

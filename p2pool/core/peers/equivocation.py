@@ -124,11 +124,14 @@ class EquivocationLog:
         forgotten = (Delete(EVIDENCE_TABLE, _key(one)) for one in gone)
         self.context.effects.append(Persist((kept, *forgotten)))
         self.context.log(
-            Level.WARNING, "a voter is proven to have signed for two in one term",
-            voter=evidence.voter.node_id.hex(), term=evidence.term, kind=evidence.kind,
+            Level.WARNING,
+            "a voter is proven to have signed for two in one term",
+            voter=evidence.voter.node_id.hex(),
+            term=evidence.term,
+            kind=evidence.kind,
             first_for=evidence.first_for.node_id.hex(),
             second_for=evidence.second_for.node_id.hex(),
-        )  # fmt: skip
+        )
         return True
 
     def _put(self, evidence: Evidence) -> list[Name]:

@@ -144,8 +144,10 @@ class ClientRequests:
         new = PendingRequest(
             number=number, origin=origin, deadline_ms=deadline_ms, signed=signed, signers=signers
         )
-        held = sum(isinstance(p.origin, Remote) and p.origin.peer_key == peer_key
-                   for p in self.pending.values())  # fmt: skip
+        held = sum(
+            isinstance(p.origin, Remote) and p.origin.peer_key == peer_key
+            for p in self.pending.values()
+        )
         if held >= limits.FORWARDS_PER_PEER_MAX:
             self._finish(new, Overloaded("Too many requests came from one peer.", hint="Retry."))
         elif not self._will_lead():

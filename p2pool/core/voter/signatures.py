@@ -110,9 +110,10 @@ class VoterSignatures:
             context.leader_certificates.diverged = None
             return None
         context.log(
-            Level.ERROR, "this node's state is not what the committee certifies",
+            Level.ERROR,
+            "this node's state is not what the committee certifies",
             index=known.commit_index,
-        )  # fmt: skip
+        )
         return Diverged(known.commit_index)
 
     def sign_changes(self, now: Now, *, asked: bool) -> None:
@@ -141,17 +142,21 @@ class VoterSignatures:
         offset_ms = asked.at_ms - now.wall_ms
         if abs(offset_ms) > limits.CLOCK_SKEW_MAX_MS:
             self.context.log(
-                Level.WARNING, "the leader's clock is not ours: it is not confirmed",
-                leader=asked.leader.node_id.hex(), offset_ms=offset_ms,
-            )  # fmt: skip
+                Level.WARNING,
+                "the leader's clock is not ours: it is not confirmed",
+                leader=asked.leader.node_id.hex(),
+                offset_ms=offset_ms,
+            )
             return False
         new = Confirmed(raft.state.log_id, point.term, asked.leader)
         old = self.confirmed
         if old is not None and (old.log_id, old.term) == (new.log_id, new.term) and old != new:
             self.context.log(
-                Level.WARNING, "two members say that they lead in one term: the second is refused",
-                first=old.leader.node_id.hex(), second=new.leader.node_id.hex(),
-            )  # fmt: skip
+                Level.WARNING,
+                "two members say that they lead in one term: the second is refused",
+                first=old.leader.node_id.hex(),
+                second=new.leader.node_id.hex(),
+            )
             return False
         if old != new:
             self.confirmed = new

@@ -113,8 +113,12 @@ def over(
         item.restarts += 1
         item.retry_ms = now.mono_ms + item.backoff_ms()
         move(item, S.RUNNING, "", mark)
-        move(item, S.STARTING, f"restart {item.restarts}: {_because(exit_code, oom_killed, why)}",
-             mark)  # fmt: skip
+        move(
+            item,
+            S.STARTING,
+            f"restart {item.restarts}: {_because(exit_code, oom_killed, why)}",
+            mark,
+        )
     elif exit_code == 0:
         end(item, S.SUCCEEDED, "", mark)
     else:
@@ -268,10 +272,11 @@ def to_drop(items: Mapping[Key, Attempt], keep_ms: int, now: Now) -> list[Attemp
     over_items = [i for i in items.values() if i.ended and not i.news]
     # One whose start or stop failed may have a container that only the next listing shows.
     bare = [
-        i for i in over_items
+        i
+        for i in over_items
         if (i.container is None and not i.failures)
         or (i.container is not None and not (i.runs or i.container.ended))
-    ]  # fmt: skip
+    ]
     kept = [i for i in over_items if i.container is not None and i.container.ended]
     kept.sort(key=lambda i: (i.container.finished_at_ms if i.container else 0, i.key))
     over = max(0, len(kept) - limits.ENDED_CONTAINERS_KEPT)
