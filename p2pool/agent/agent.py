@@ -85,7 +85,7 @@ class Agent:
         dispatch = self.node.dispatch
         self.ingress = Ingress(
             self.pool,
-            self.node.context.peers.key_of,
+            self.node.context.bindings.key_of,
             dispatch.worth_verifying,
             dispatch.is_participant_or_member,
         )
@@ -154,7 +154,7 @@ class Agent:
 
     def _net_config(self, seed: bytes) -> NetConfig:
         config = self.options.config.network
-        known = self.node.context.peers.known.values()
+        known = self.node.context.bindings.known.values()
         return NetConfig(
             seed=seed,
             listen=config.listen,

@@ -53,7 +53,7 @@ class Context:
     rng: Random
     pool_log: PoolLog
     roster: Roster
-    peers: PeerBindings
+    bindings: PeerBindings
     heartbeats: Heartbeats
     clocks: ClockOffsets
     leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
@@ -82,8 +82,8 @@ class Context:
         """What this node may do: the first that applies, worst first."""
         if self.store_failure is not None:
             return Status(NodeStatus.STORE_FAILED, self.store_failure)
-        if self.peers.superseded is not None:
-            return Status(NodeStatus.SUPERSEDED, self.peers.superseded)
+        if self.bindings.superseded is not None:
+            return Status(NodeStatus.SUPERSEDED, self.bindings.superseded)
         if self.pool_log.doubted:
             return Status(NodeStatus.CHECKING_STORE)
         if self.pool_log.previous_epoch is not None:
@@ -99,7 +99,7 @@ class Context:
 
     def send(self, node_id: NodeId, message: Message) -> bool:
         """Send to a node by the peer key bound to it; False where none is known."""
-        key = self.peers.key_of(node_id)
+        key = self.bindings.key_of(node_id)
         if key is None:
             return False
         self.tell(key, message)

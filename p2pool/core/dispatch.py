@@ -117,7 +117,7 @@ class Dispatch:
         """Whether what somebody says is taken for its own, and it may say this kind of thing."""
         if senders is m.Senders.GOSSIP:
             member = self.context.roster.belongs(sender.node_id)
-            return member and self.context.peers.key_of(sender.node_id) == sender.peer_key
+            return member and self.context.bindings.key_of(sender.node_id) == sender.peer_key
         if event.peer_key != sender.peer_key:
             return False
         if senders is m.Senders.GUESTS or self.is_participant_or_member(sender.node_id):
@@ -208,8 +208,8 @@ class Dispatch:
         if event.peer_key is None:
             return
         context = self.context
-        context.effects += context.peers.greet(hello, event.peer_key, context.roster.belongs)
-        node_id = context.peers.node_of(event.peer_key)
+        context.effects += context.bindings.greet(hello, event.peer_key, context.roster.belongs)
+        node_id = context.bindings.node_of(event.peer_key)
         if node_id is not None:
             self.parts.probes.watch.connected(node_id)
 
@@ -218,7 +218,7 @@ class Dispatch:
         if effect.standing == "refused":
             return
         self.parts.exchange.met(effect.peer_key, now)
-        node_id = self.context.peers.node_of(effect.peer_key)
+        node_id = self.context.bindings.node_of(effect.peer_key)
         if effect.standing == "member" and node_id is not None and self.parts.leader is not None:
             self.parts.leader.orders.came(node_id, now)
 
@@ -241,7 +241,7 @@ class Dispatch:
         parts.certificate_exchange.on_announcement(message, sender, now)
         if not context.leader_certificates.leads(sender.node_id, message.term, now):
             return  # It may say so; it is no leader to us without proof.
-        key = context.peers.key_of(sender.node_id)
+        key = context.bindings.key_of(sender.node_id)
         parts.replica.announced(message, context.roster.size(), key, now)
         state = pool_log.state
         same = state is not None and state.applied_index == message.commit_index

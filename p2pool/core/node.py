@@ -93,7 +93,7 @@ class Node:
 
     def _restore(self, restored: Restored, now: Now) -> None:
         context, meta = self.context, restored.tables["meta"]
-        context.peers.restore(
+        context.bindings.restore(
             decode_struct(PeerKnown, row) for row in restored.tables[BINDINGS_TABLE].values()
         )
         context.roster.restore(meta.get(ROSTER_KEY), now)
@@ -133,7 +133,7 @@ class Node:
             inputs.OutdatedHeard: parts.exchange.on_outdated_heard,
             inputs.StrangerHeard: parts.exchange.on_stranger_heard,
             inputs.ClockDiffered: lambda e, now: context.clocks.heard(e.node_id, e.sent_at_ms, now),
-            inputs.PeerConnected: lambda e, now: context.peers.connect(e.peer_key),
+            inputs.PeerConnected: lambda e, now: context.bindings.connect(e.peer_key),
             inputs.PeerDisconnected: self._on_peer_disconnected,
             inputs.ChainObserved: self._on_chain_observed,
             inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),
@@ -149,7 +149,7 @@ class Node:
     def introduce(self, binding: PeerBinding) -> None:
         """Our own binding, new or renewed: it is handed out with those of others."""
         known = PeerKnown(binding, self.parts.machine.addresses)
-        self.context.effects += self.context.peers.learn(known)
+        self.context.effects += self.context.bindings.learn(known)
 
     # --- a step -----------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class Node:
     def _say_refused(self) -> None:
         refused, self.context.pool_log.refused = self.context.pool_log.refused, []
         for peer_key in refused:
-            by = self.context.peers.node_of(peer_key) or self.context.me
+            by = self.context.bindings.node_of(peer_key) or self.context.me
             self.context.log(Level.WARNING, "a snapshot is no good, and is not taken", by=by.hex())
 
     # --- between the parts ------------------------------------------------------------------------
@@ -291,7 +291,7 @@ class Node:
     def _fetch(self, now: Now) -> None:
         """Catch up with the log, being no participant."""
         context = self.context
-        peers = tuple(key for key, _ in context.peers.connected_members())
+        peers = tuple(key for key, _ in context.bindings.connected_members())
         number, members = context.last_request + 1, context.roster.size()
         ask = self.parts.replica.ask(number, peers, members, now)
         if ask is not None:
@@ -405,8 +405,8 @@ class Node:
     # --- inputs -----------------------------------------------------------------------------------
 
     def _on_peer_disconnected(self, event: inputs.PeerDisconnected, now: Now) -> None:
-        node_id = self.context.peers.node_of(event.peer_key)
-        self.context.peers.disconnect(event.peer_key)
+        node_id = self.context.bindings.node_of(event.peer_key)
+        self.context.bindings.disconnect(event.peer_key)
         if node_id is not None:
             self.parts.probes.watch.lost(node_id, now)
 
@@ -415,7 +415,7 @@ class Node:
         kept = context.roster.observe(event.latest, event.final, now, event.warning)
         if kept:
             context.effects.append(Persist(tuple(kept)))
-        context.effects += context.peers.rejudge(context.roster.belongs)
+        context.effects += context.bindings.rejudge(context.roster.belongs)
 
     def _on_asked(self, event: inputs.Asked, now: Now) -> None:
         if isinstance(event.request, InviteOffered):
@@ -470,7 +470,7 @@ def _hands_on(effect: Effect) -> bool:
 def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
     """What the parts of a node share, as it is before anything was taken up from the disk."""
     pool_log = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
-    peers = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
+    bindings = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
     context = Context(
@@ -478,7 +478,7 @@ def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
         rng=rng,
         pool_log=pool_log,
         roster=Roster(),
-        peers=peers,
+        bindings=bindings,
         heartbeats=beats,
         clocks=clocks,
     )

@@ -143,7 +143,7 @@ class LogStreams:
     async def _fetch(
         self, where: NodeId, allocation: AllocationId, options: LogOptions, grant: SignedGrant
     ) -> AsyncIterator[LogChunks]:
-        key = self._node.context.peers.key_of(where)
+        key = self._node.context.bindings.key_of(where)
         if key is None:
             raise Unavailable("The node that has these lines is not known yet.", hint="Retry.")
         stream = await self._dial(key)
@@ -197,7 +197,7 @@ class LogStreams:
         where, attempt = self._find(allocation)
         if where == self._node.context.me:
             return self._metrics.told(allocation, attempt)
-        key = self._node.context.peers.key_of(where)
+        key = self._node.context.bindings.key_of(where)
         if key is None:
             raise Unavailable("The node that runs it is not known yet.", hint="Retry.")
         with trio.move_on_after(limits.METRICS_ASK_DEADLINE_MS / 1000):

@@ -57,7 +57,10 @@ class CertificateExchange:
             if message.term >= context.announced_term:
                 context.announced_by, context.announced_ms = sender.node_id, now.mono_ms
                 context.announced_term = message.term
-        elif context.pool_log.fetches and (key := context.peers.key_of(sender.node_id)) is not None:
+        elif (
+            context.pool_log.fetches
+            and (key := context.bindings.key_of(sender.node_id)) is not None
+        ):
             ask_proof(context, key, now)
 
     def _take(self, certificate: tuple[bytes, ...], enclosed: Opened, now: Now) -> None:
@@ -132,7 +135,7 @@ class CertificateExchange:
         """Hand out what we hold: to a member all of it, to a guest the newest changes, and to all
         guests together not often, for anybody may ask and the answer is long."""
         context = self.context
-        proof, node_id = leader_proof(context, now), context.peers.node_of(sender.peer_key)
+        proof, node_id = leader_proof(context, now), context.bindings.node_of(sender.peer_key)
         if proof is None:
             return
         chain = proof.chain

@@ -149,7 +149,7 @@ class CommitteeManager:
         those that have a seat, whatever is judged of them, to see which disk they show."""
         context, found = self.context, []
         seated = dict.fromkeys(v.node_id for v in context.pool_log.configuration.everybody)
-        for peer_key, node_id in context.peers.connected_members():
+        for peer_key, node_id in context.bindings.connected_members():
             beat = context.heartbeats.newest.get(node_id)
             member = context.roster.member(node_id)
             if beat is None or member is None or not context.roster.eligible(node_id):

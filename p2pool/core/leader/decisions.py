@@ -271,7 +271,7 @@ def _unusable_because(
         return "no fresh heartbeat"
     # In a pool that is small enough for all to be connected, a lost connection is told first.
     small = context.roster.size() <= limits.CONNECTIONS_AIM
-    if small and not context.peers.is_connected(member.node_id):
+    if small and not context.bindings.is_connected(member.node_id):
         return "its connection was lost"
     return None
 

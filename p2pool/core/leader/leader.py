@@ -126,7 +126,7 @@ class Leader:
                 self.suspect(node_id, "no heartbeat came", now)
         members = tuple(
             (node_id, member.provider)
-            for _, node_id in context.peers.connected_members()
+            for _, node_id in context.bindings.connected_members()
             if (member := context.roster.member(node_id)) is not None
         )
         for act in self.failure_detector.tick(members, context.request, now):

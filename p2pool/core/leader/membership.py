@@ -60,9 +60,9 @@ def _is_heard(context: Context, node_id: NodeId, now: Now) -> bool:
 
 def _why_stalled(context: Context, node_id: NodeId) -> str:
     minutes = limits.ONBOARDING_STALL_MS // 60_000
-    if context.peers.is_connected(node_id):
+    if context.bindings.is_connected(node_id):
         return f"no heartbeat came in {minutes} min, though it is connected: see its agent's log"
-    if context.peers.key_of(node_id) is not None:
+    if context.bindings.key_of(node_id) is not None:
         return f"no heartbeat came in {minutes} min: its agent was met, and cannot be reached"
     return f"no heartbeat came in {minutes} min: its agent was never met; is it running?"
 

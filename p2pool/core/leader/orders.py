@@ -105,7 +105,7 @@ class Orders:
         for node_id, sent in self.sent.items():
             if not (sent.answered or sent.held) and now.mono_ms >= sent.due_ms:
                 sent.due_ms = now.mono_ms + limits.ORDER_RESEND_MS
-                if self.context.peers.is_connected(node_id):
+                if self.context.bindings.is_connected(node_id):
                     self._send(node_id, sent, now)
 
     def undelivered(self, now: Now) -> list[NodeId]:

@@ -61,7 +61,7 @@ def _why_no_leader(context: Context) -> str:
 
 def _no_quorum(context: Context) -> str | None:
     """Which voters are missing, where too few of them are connected; else None."""
-    voters, peers = context.pool_log.configuration.voters, context.peers
+    voters, peers = context.pool_log.configuration.voters, context.bindings
     away = [v.node_id for v in voters if v.node_id != context.me]
     away = [node_id for node_id in away if not peers.is_connected(node_id)]
     needed = majority(len(voters))

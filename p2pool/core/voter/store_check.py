@@ -83,7 +83,7 @@ class StoreCheck:
             self._ask()
 
     def _ask(self) -> None:
-        pool_log, peers = self.context.pool_log, self.context.peers
+        pool_log, peers = self.context.pool_log, self.context.bindings
         if pool_log.log_id is None:
             return
         voters = dict.fromkeys(v.node_id for v in pool_log.configuration.voters)
@@ -162,7 +162,7 @@ class StoreCheck:
         return False
 
     def _superseded(self) -> None:
-        peers = self.context.peers
+        peers = self.context.bindings
         if peers.superseded is None:
             peers.superseded = "another agent runs with this one's keys, and started later"
             self.context.log(Level.ERROR, peers.superseded, node=self.context.me.hex())
