@@ -18,6 +18,7 @@ from p2pool.core.knowledge.roster import Roster
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
@@ -70,7 +71,9 @@ class Context:
     )
     judged_ms: dict[NodeId, int] = attrs.field(factory=dict)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
-    duplicate_identities: dict[NodeId, tuple[int, int]] = attrs.field(factory=dict)
+    duplicate_identities: BoundedDict[NodeId, tuple[int, int]] = attrs.field(
+        factory=lambda: BoundedDict(limits.MEMBERS_MAX)
+    )
 
     @property
     def me(self) -> NodeId:
@@ -131,8 +134,6 @@ class Context:
         incarnation is the time of a start), two agents run with its keys."""
         if sent_at_ms > later + limits.CLONE_MARGIN_MS:
             self.duplicate_identities[node_id] = (later, now.mono_ms + limits.DOUBLED_MS)
-            while len(self.duplicate_identities) > limits.MEMBERS_MAX:
-                del self.duplicate_identities[next(iter(self.duplicate_identities))]
 
     def duplicates_now(self, now: Now) -> tuple[NodeId, ...]:
         """Nodes with whose keys two agents run, as far as is known; a later start ends it."""

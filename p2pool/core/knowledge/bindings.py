@@ -19,6 +19,7 @@ import attrs
 
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Level, Log, Persist
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.messages.gossip import Hello, PeerBinding
 from p2pool.model.messages.queries import PeerKnown
@@ -51,7 +52,7 @@ class PeerBindings:
     known: "OrderedDict[NodeId, PeerKnown]" = attrs.field(factory=OrderedDict)
     guests: "OrderedDict[NodeId, bool]" = attrs.field(factory=OrderedDict)
     """Those of `known` that the roster did not have, oldest first; and whether they are on disk."""
-    voided: "OrderedDict[NodeId, int]" = attrs.field(factory=OrderedDict)
+    voided: BoundedDict[NodeId, int] = attrs.field(factory=lambda: BoundedDict(limits.MEMBERS_MAX))
     connected: "OrderedDict[PeerKey, Connected]" = attrs.field(factory=OrderedDict)
     superseded: str | None = None
 
@@ -147,8 +148,6 @@ class PeerBindings:
                 return []
             if binding.not_before_s == old.binding.not_before_s:
                 self.voided[binding.node_id] = binding.not_before_s
-                while len(self.voided) > limits.MEMBERS_MAX:
-                    self.voided.popitem(last=False)
                 return [
                     *self._drop(binding.node_id),
                     Log(

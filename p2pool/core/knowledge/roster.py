@@ -10,12 +10,11 @@ was once in and is finally out is remembered as left, which is what stops its ta
 Source: design, sections 6 and 8.
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import Malformed
@@ -58,10 +57,14 @@ class Roster:
     problem: str | None = None
     asked: bool = False
     tick_due_ms: int = 0
-    standings: "OrderedDict[NodeId, Standing]" = attrs.field(factory=OrderedDict)
+    standings: BoundedDict[NodeId, Standing] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEERS_TRACKED_MAX)
+    )
     _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _in_final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
-    _gone: "OrderedDict[NodeId, ChainMember]" = attrs.field(factory=OrderedDict)
+    _gone: BoundedDict[NodeId, ChainMember] = attrs.field(
+        factory=lambda: BoundedDict(limits.LEFT_KEPT_MAX)
+    )
     _kept: ChainRoster | None = None
 
     # --- what the chain says ----------------------------------------------------------------------
@@ -107,10 +110,6 @@ class Roster:
                 self._move(node_id, MembershipEvent.LEFT_POOL, now)
                 if node_id in before:
                     self._gone[node_id] = before[node_id]
-        while len(self._gone) > limits.LEFT_KEPT_MAX:
-            self._gone.popitem(last=False)
-        while len(self.standings) > limits.PEERS_TRACKED_MAX:
-            self.standings.popitem(last=False)
 
     # --- what a node hears ------------------------------------------------------------------------
 

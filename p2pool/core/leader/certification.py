@@ -12,7 +12,6 @@ down as it is, so that a committee whose old voters are gone for good is not stu
 outsiders are told so by `p2pool verify leader`. Source: design, section 7.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 import attrs
@@ -24,6 +23,7 @@ from p2pool.core.effects import Level
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Conflict, NoLeader, Overloaded, Refusal
 from p2pool.model.log.certificates import LeaderCertificate, Link
 from p2pool.model.log.entries import Certify, ChangeCertified
@@ -62,7 +62,7 @@ class Certification:
     due_ms: int = 0
     unanswered: int = 0
     certified_voters: tuple[Voter, ...] = ()
-    questions: "OrderedDict[int, Gathering]" = attrs.field(factory=OrderedDict)
+    questions: BoundedDict[int, Gathering] = attrs.field(factory=lambda: BoundedDict(POINTS_KEPT))
     links: dict[int, dict[Voter, Verified]] = attrs.field(factory=dict)
     written: dict[int, bool] = attrs.field(factory=dict)
     fresh: bool = False
@@ -118,8 +118,6 @@ class Certification:
             return
         pool_log.broadcast_commit(now)
         self.questions[point.index] = Gathering(point)
-        while len(self.questions) > POINTS_KEPT:
-            self.questions.popitem(last=False)
 
     def add(self, verified: Verified, now: Now) -> None:
         """A voter's signed word."""

@@ -8,8 +8,6 @@ Invariants: no question here needs an answer; guests get bindings, nothing else;
 strangers is bounded. Source: design, sections 5 and 8.
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.core.context import Context
@@ -18,6 +16,7 @@ from p2pool.core.inputs import OutdatedHeard, Sender, StrangerHeard
 from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.peers.invites import Invites
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.queries import (
@@ -39,8 +38,12 @@ class PeerExchange:
     context: Context
     invites: Invites
     hardware: Hardware | None = None
-    asked_who_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
-    told_outdated_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
+    asked_who_ms: BoundedDict[PeerKey, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
+    )
+    told_outdated_ms: BoundedDict[PeerKey, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
+    )
     heartbeats_awaited: PendingAnswers = attrs.field(
         factory=lambda: PendingAnswers(limits.BEATS_AWAITED_MAX)
     )
@@ -70,8 +73,6 @@ class PeerExchange:
         if neighbour is None:
             return
         self.asked_who_ms[peer_key] = now.mono_ms
-        while len(self.asked_who_ms) > limits.PEER_BOOK_MAX:
-            self.asked_who_ms.popitem(last=False)
         self.context.tell(neighbour, BindingsRequested(self.context.request(), (peer_key,)))
 
     def on_bindings_requested(self, message: BindingsRequested, sender: Sender, now: Now) -> None:
@@ -114,8 +115,6 @@ class PeerExchange:
         if recently or not any(shown):
             return
         self.told_outdated_ms[event.peer_key] = now.mono_ms
-        while len(self.told_outdated_ms) > limits.PEER_BOOK_MAX:
-            self.told_outdated_ms.popitem(last=False)
         words = tuple(word for word in shown if word)
         self.context.tell(event.peer_key, StoreSeenAnswered(0, None, words))
 

@@ -12,8 +12,6 @@ leader's, its signature says so, and the leader tells; and every node compares w
 index with what the committee certified. Source: design, sections 3, 4 and 7.
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
@@ -23,6 +21,7 @@ from p2pool.core.effects import Level, Persist, Seal
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId
 from p2pool.model.log.certificates import Link
@@ -67,7 +66,7 @@ class VoterSignatures:
         self.context = context
         self.confirmed: Confirmed | None = None
         self.signed: tuple[int, int, NodeId | None] = (0, 0, None)
-        self.digests: OrderedDict[int, Digest] = OrderedDict()
+        self.digests: BoundedDict[int, Digest] = BoundedDict(POINTS_KEPT)
         if kept is not None:
             try:
                 self.confirmed = decode_struct(Confirmed, kept)
@@ -95,8 +94,6 @@ class VoterSignatures:
             )
             self._say(point.asked.leader, word)
         self.digests[point.index] = point.state_digest
-        while len(self.digests) > POINTS_KEPT:
-            self.digests.popitem(last=False)
 
     def compare(self, now: Now) -> Diverged | None:
         """Is what the committee certified the state that this node had there, voter or not?"""
