@@ -21,6 +21,7 @@ from p2pool.core.raft.raft import Frame
 from p2pool.model import messages as m
 from p2pool.model.access.requests import Signers
 from p2pool.model.ids import NodeId
+from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
 Handler = Callable[[Any, Sender, Now], None]
@@ -215,11 +216,15 @@ class Dispatch:
 
     def admitted(self, effect: AdmitPeer, now: Now) -> None:
         """A peer was judged: get to know it."""
-        if effect.standing == "refused":
+        if effect.standing is Standing.REFUSED:
             return
         self.parts.exchange.met(effect.peer_key, now)
         node_id = self.context.bindings.node_of(effect.peer_key)
-        if effect.standing == "member" and node_id is not None and self.parts.leader is not None:
+        if (
+            effect.standing is Standing.MEMBER
+            and node_id is not None
+            and self.parts.leader is not None
+        ):
             self.parts.leader.orders.came(node_id, now)
 
     # --- gossip -----------------------------------------------------------------------------------

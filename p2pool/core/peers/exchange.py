@@ -28,6 +28,7 @@ from p2pool.model.messages.queries import (
     HeartbeatsRequested,
     StoreSeenAnswered,
 )
+from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
 
@@ -172,7 +173,9 @@ class PeerExchange:
 
     def _any_peer(self) -> PeerKey | None:
         known = [k for k, c in self.context.bindings.connected.items() if c.standing]
-        known = [k for k in known if self.context.bindings.connected[k].standing != "refused"]
+        known = [
+            k for k in known if self.context.bindings.connected[k].standing is not Standing.REFUSED
+        ]
         return known[self.context.rng.randrange(len(known))] if known else None
 
     def wakeup_ms(self) -> int:
