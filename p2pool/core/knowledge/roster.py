@@ -40,7 +40,7 @@ NO_BLOCK = Digest(bytes(DIGEST_BYTES))
 
 
 @attrs.frozen
-class Standing:
+class MembershipSince:
     """A node's membership and since when, on the monotonic clock."""
 
     membership: Membership
@@ -57,7 +57,7 @@ class Roster:
     problem: str | None = None
     asked: bool = False
     tick_due_ms: int = 0
-    standings: BoundedDict[NodeId, Standing] = attrs.field(
+    standings: BoundedDict[NodeId, MembershipSince] = attrs.field(
         factory=lambda: BoundedDict(limits.PEERS_TRACKED_MAX)
     )
     _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
@@ -140,10 +140,10 @@ class Roster:
         return None
 
     def _move(self, node_id: NodeId, event: MembershipEvent, now: Now) -> None:
-        old = self.standings.get(node_id) or Standing(Membership.APPLICANT, now.mono_ms)
+        old = self.standings.get(node_id) or MembershipSince(Membership.APPLICANT, now.mono_ms)
         new = advance(MEMBERSHIP, old.membership, event)
         if new is not None:
-            self.standings[node_id] = Standing(new, now.mono_ms)
+            self.standings[node_id] = MembershipSince(new, now.mono_ms)
 
     # --- what it means ----------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.follower.order_check import OrderCheck
-from p2pool.core.fsm.adoption import Standing, standing
+from p2pool.core.fsm.adoption import ClaimVerdict, judge_claim
 from p2pool.core.fsm.apply import GONE, REPORTABLE
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.leader.orders import Orders
@@ -105,14 +105,14 @@ class Reports:
         let_be: dict[Stop, None] = {}
         for number, claim in enumerate(report.claims):
             name = Stop(claim.allocation, claim.attempt)
-            found = standing(
+            found = judge_claim(
                 state, node_id, claim.allocation, claim.attempt, claim.signed, claim.gpus
             )
-            if found is Standing.KNOWN:
+            if found is ClaimVerdict.KNOWN:
                 continue
             let_be[name] = None
             by = signers[number] if number < len(signers) else None
-            if found is Standing.ADOPT and name not in self.adopting and by is not None:
+            if found is ClaimVerdict.ADOPT and name not in self.adopting and by is not None:
                 self._adopt(node_id, name, claim, by, now)
         return let_be
 
