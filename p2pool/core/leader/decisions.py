@@ -260,8 +260,8 @@ def _unusable_because(
         return node.reachability.name.lower()
     if node.intent is not Intent.ELIGIBLE:
         return node.intent.name.lower()
-    if (former := _former_because(context, state, beat.heartbeat)) is not None:
-        return former
+    if (earlier := _earlier_epoch_because(context, state, beat.heartbeat)) is not None:
+        return earlier
     if not beat.heartbeat.healthy:
         return beat.heartbeat.reason or "it says that it is not well"
     if member.node_id == context.me:
@@ -276,7 +276,7 @@ def _unusable_because(
     return None
 
 
-def _former_because(context: Context, state: PoolState, said: Heartbeat) -> str | None:
+def _earlier_epoch_because(context: Context, state: PoolState, said: Heartbeat) -> str | None:
     """Whether a node is still at an earlier epoch, or holds copies of one that nobody judged: its
     GPUs may be taken by what this log does not know."""
     epoch = context.pool_log.epoch

@@ -225,7 +225,7 @@ def drive(
         return ev.StopContainer(item.allocation, item.attempt, item.grace_ms)
     if item.runs or item.desired is None or not is_member or blocked(item, items):
         return None
-    if item.former and item.container is None:
+    if item.previous_epoch and item.container is None:
         return None  # An earlier log wanted it begun; whether this one does is for its orders.
     item.busy = True
     if item.container is not None and item.container.ended and item.restarts:
