@@ -16,9 +16,9 @@ from collections.abc import Callable
 import attrs
 
 from p2pool.core.context import Context
-from p2pool.core.follower.order_check import OrderCheck
 from p2pool.core.fsm.adoption import ClaimVerdict, judge_claim
 from p2pool.core.fsm.apply import GONE, REPORTABLE
+from p2pool.core.fsm.permissions import may_start
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.leader.orders import Orders
 from p2pool.model import limits
@@ -122,7 +122,10 @@ class Reports:
         recovered = root is not None and root.previous is not None
         if not recovered:
             return
-        if OrderCheck(self.context).judge(claim, by, now.wall_ms // 1000) is not None:
+        context = self.context
+        roster, state = context.roster.latest, context.pool_log.state
+        at_s = now.wall_ms // 1000
+        if may_start(context.config.pool, roster, state, claim, by, at_s) is not None:
             return
         record = Adopted(
             node_id=node_id,
