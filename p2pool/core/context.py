@@ -9,11 +9,12 @@ from random import Random
 import attrs
 
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
+from p2pool.core.knowledge.announced_leader import AnnouncedLeader
 from p2pool.core.knowledge.bindings import PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.heartbeats import Heartbeats
+from p2pool.core.knowledge.judgements import Judgements
 from p2pool.core.knowledge.leader_certificate import LeaderCertificates
-from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.knowledge.roster import Roster
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus, Status
@@ -44,10 +45,9 @@ class NodeConfig:
 class Context:
     """State that the parts of a node share.
 
-    `judged_ms`: when the log's last word on a node's reachability was applied here. `suspects`:
-    whom this node itself misses at the moment, and why. `duplicate_identities`: with whose keys
-    two agents run: the later one's incarnation, and until when that is believed. `store_failure`:
-    why nothing can be kept any more.
+    `suspects`: whom this node itself misses at the moment, and why. `duplicate_identities`: with
+    whose keys two agents run: the later one's incarnation, and until when that is believed.
+    `store_failure`: why nothing can be kept any more.
     """
 
     config: NodeConfig
@@ -61,15 +61,8 @@ class Context:
     store_failure: str | None = None
     effects: list[Effect] = attrs.field(factory=list)
     last_request: int = 0
-    started_ms: int = 0
-    announced_by: NodeId | None = None
-    announced_ms: int | None = None
-    announced_term: int = 0
-    asked_certificates_ms: int | None = None
-    proofs_awaited: PendingAnswers = attrs.field(
-        factory=lambda: PendingAnswers(limits.PROOFS_AWAITED_MAX)
-    )
-    judged_ms: dict[NodeId, int] = attrs.field(factory=dict)
+    announced: AnnouncedLeader = attrs.field(factory=AnnouncedLeader)
+    judgements: Judgements = attrs.field(factory=Judgements)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
     duplicate_identities: BoundedDict[NodeId, tuple[int, int]] = attrs.field(
         factory=lambda: BoundedDict(limits.MEMBERS_MAX)
@@ -124,10 +117,7 @@ class Context:
         """Who leads: a participant follows its log, any other believes fresh announcements."""
         if self.pool_log.role is not RaftRole.IDLE:
             return self.pool_log.leader
-        if self.announced_ms is None:
-            return None
-        fresh = now.mono_ms - self.announced_ms <= 3 * limits.ANNOUNCE_INTERVAL_MS
-        return self.announced_by if fresh else None
+        return self.announced.fresh(now)
 
     def note_duplicate(self, node_id: NodeId, later: int, sent_at_ms: int, now: Now) -> None:
         """An earlier start of a node was heard; where it spoke after the later one had begun (an
@@ -147,8 +137,8 @@ class Context:
         """The log has judged somebody's reachability: a sign of life counts from now on."""
         state = self.pool_log.state
         gone = (Reachability.UNREACHABLE, Reachability.DEAD)
-        names = [n.node_id for n in state.nodes.values() if n.reachability in gone] if state else []
-        self.judged_ms = {n: self.judged_ms.get(n, now.mono_ms) for n in names}
+        nodes = state.nodes.values() if state is not None else ()
+        self.judgements.note((n.node_id for n in nodes if n.reachability in gone), now)
 
     def heard_ms(self, node_id: NodeId) -> int | None:
         """When a node's newest heartbeat was heard, on the monotonic clock."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from p2pool.core.effects import AdmitPeer, Level
-from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.inputs import Received, Sealed, Sender
 from p2pool.core.parts import Parts
@@ -292,7 +291,7 @@ class Dispatch:
         if known is not None and (known.leader, known.term) == (frame.leader, frame.term):
             return True
         if frame.log_id == context.pool_log.log_id:
-            ask_proof(context, sender.peer_key, now)
+            self.parts.certificate_exchange.ask_proof(sender.peer_key, now)
         return False
 
     # --- signatures -------------------------------------------------------------------------------

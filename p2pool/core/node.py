@@ -82,7 +82,7 @@ class Node:
 
     def __init__(self, config: NodeConfig, restored: Restored, seed: int, now: Now) -> None:
         """Come back from the disk."""
-        self.context = _context(config, Random(seed), now)
+        self.context = _context(config, Random(seed))
         self.parts = _parts(self.context, restored)
         self.dispatch = Dispatch(self.parts)
         self.revision = 0
@@ -236,7 +236,7 @@ class Node:
         context, pool_log, parts = self.context, self.context.pool_log, self.parts
         if not pool_log.follow_root(context.roster.root, now, context.roster.root_block):
             return
-        context.announced_by, context.announced_ms, context.announced_term = None, None, 0
+        context.announced.forget()
         context.leader_certificates.forget()
         parts.requests.deposed()
         parts.worker.another_log(pool_log.epoch, now)
@@ -467,13 +467,13 @@ def _hands_on(effect: Effect) -> bool:
     return isinstance(effect, SendTo) and isinstance(effect.message, TimeoutNow)
 
 
-def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
+def _context(config: NodeConfig, rng: Random) -> Context:
     """What the parts of a node share, as it is before anything was taken up from the disk."""
     pool_log = PoolLog(config.me, config.pool, Random(rng.randrange(2**32)))
     bindings = PeerBindings(config.me.node_id, config.me.peer_key, encode_struct)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
-    context = Context(
+    return Context(
         config=config,
         rng=rng,
         pool_log=pool_log,
@@ -482,15 +482,14 @@ def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
         heartbeats=beats,
         clocks=clocks,
     )
-    context.started_ms = now.mono_ms
-    return context
 
 
 def _parts(context: Context, restored: Restored) -> Parts:
     """The parts of a node, with what each of them takes up from the disk by itself."""
     config, tables = context.config, restored.tables
     replica = FollowerReplica.of(context.pool_log)
-    order_check = OrderCheck(context)
+    certificate_exchange = CertificateExchange(context)
+    order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
     worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
     invites = Invites(context)
@@ -511,7 +510,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         log_survey=LogSurvey(context),
         eligibility=eligibility,
         signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
-        certificate_exchange=CertificateExchange(context),
+        certificate_exchange=certificate_exchange,
         equivocation=equivocation,
         machine=machine,
         heartbeat=HeartbeatSender(context, worker, machine),

@@ -10,7 +10,7 @@ Source: design, sections 7 and 9.
 import attrs
 
 from p2pool.core.context import Context
-from p2pool.core.follower.certificate_exchange import ask_proof
+from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.fsm.permissions import may_start
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
 from p2pool.model.access.requests import Signers
@@ -26,6 +26,7 @@ class OrderCheck:
     """The judgement of one node on what it is ordered to run."""
 
     context: Context
+    certificate_exchange: CertificateExchange
 
     def refusal(
         self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now
@@ -43,7 +44,7 @@ class OrderCheck:
             check_fresh(known.time_ms, now.wall_ms)
         except UnknownCommittee as error:
             if pool_log.fetches:  # Perhaps we are behind: let it prove it; the order comes again.
-                ask_proof(self.context, by[1], now)
+                self.certificate_exchange.ask_proof(by[1], now)
             return error.message
         except Refusal as error:
             return error.message

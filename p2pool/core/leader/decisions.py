@@ -200,7 +200,7 @@ def _reachability_event(
 def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:
     """A heartbeat that is fresh, by our clock and by its sender's, and came after the judgement."""
     beat = context.heartbeats.newest.get(node.node_id)
-    judged_ms = context.judged_ms.get(node.node_id)
+    judged_ms = context.judgements.since_ms.get(node.node_id)
     if beat is None or judged_ms is None or beat.heard_at.mono_ms <= judged_ms:
         return False  # None: the judgement was applied in this very step.
     fresh_ms = 2 * context.heartbeats.interval_ms(context.roster.size())
