@@ -82,11 +82,11 @@ class Roster:
         self.problem = "the chain was not read since the start"
 
     def observe(
-        self, latest: ChainRoster, final: ChainRoster, now: Now, warning: str = ""
+        self, latest: ChainRoster, final: ChainRoster, now: Now, warning: str | None = None
     ) -> list[PersistOp]:
         """Take what the chain says; what of it to keep on disk."""
         self._take(latest, final, now)
-        self.observed_ms, self.problem, self.asked = now.mono_ms, warning or None, True
+        self.observed_ms, self.problem, self.asked = now.mono_ms, warning, True
         if self._kept is not None and _content(self._kept) == _content(final):
             return []
         self._kept = final

@@ -264,7 +264,7 @@ class Worker:
         self.reported.pop(key, None)
         self.persist.append(Delete(ITEMS_TABLE, row_key(key)))
 
-    def runtime(self, well: bool, reason: str) -> None:
+    def runtime(self, well: bool) -> None:
         """The engine answers, or does not: then states stand as they are."""
         if well and not self.well:
             self.list_due_ms = 0

@@ -193,18 +193,18 @@ class RosterFollower:
         final = await self.reader.block("finalized")
         if self.latest is not None and self.final is not None:
             behind = self._behind(near, final, self.latest, self.final)
-            if behind:
+            if behind is not None:
                 self.reader.chain.rpc.pass_over()
                 return ChainObserved(self.latest.roster, self.final.roster, behind)
         doubt = await self._dispute(final)
-        if not doubt:
+        if doubt is None:
             self.final = await self._advance(self.final, final)
         elif self.final is None:
             raise ChainUnavailable(doubt)
         self.latest = await self._advance(self.latest, near)
         return ChainObserved(self.latest.roster, self.final.roster, doubt)
 
-    def _behind(self, near: Block, final: Block, latest: _Read, finalized: _Read) -> str:
+    def _behind(self, near: Block, final: Block, latest: _Read, finalized: _Read) -> str | None:
         """What to say when an endpoint has less of the chain than was seen already.
 
         Its roster would put out who joined since. Where a lower head lasts, the chain itself went
@@ -216,16 +216,16 @@ class RosterFollower:
         elif near.number < latest.block.number and lasting_s < limits.CHAIN_BEHIND_MAX_MS / 1000:
             less, seen = near.number, f"block {latest.block.number} was seen"
         else:
-            return ""
+            return None
         return f"{self.reader.chain.rpc.name()} is behind: it says {less}, and {seen}."
 
-    async def _dispute(self, final: Block) -> str:
-        """Why a finalized block is not taken; empty when it is."""
+    async def _dispute(self, final: Block) -> str | None:
+        """Why a finalized block is not taken; None when it is."""
         rpc = self.reader.chain.rpc
         if self.final is not None:
             old = self.final.block
             if final.hash == old.hash:
-                return ""
+                return None
             if (await self.reader.block(old.number)).hash != old.hash:
                 return (
                     f"{rpc.name()} has another block {old.number} than the one that was final."
@@ -236,7 +236,7 @@ class RosterFollower:
         # An endpoint that has not got the block yet says nothing about it.
         hashes = [(name, str(block["hash"])) for name, block in others if _is_block(block)]
         if all(text == final.hash for _, text in hashes):
-            return ""
+            return None
         said = ", ".join(f"{name} {text[:14]}" for name, text in hashes)
         return (
             f"The RPC endpoints disagree on the finalized block {final.number}: {rpc.name()} says"

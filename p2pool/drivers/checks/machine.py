@@ -170,7 +170,7 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
     well = [gpu for gpu in hardware.gpus if gpu.healthy]
     found = _counted(hardware.gpus) or (nvml.reason or "none")
     if not wanted.gpus:
-        if nvml.reason and not nvml.absent:
+        if nvml.reason is not None and not nvml.absent:
             return Check(
                 group=Group.HARDWARE,
                 name="gpu",
@@ -205,7 +205,7 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
             todo="More than was asked for: validators may want just that many: [resources] gpus.",
         )
     todo = "This machine cannot join this pool; look for one that asks for less."
-    if nvml.reason and not nvml.absent:
+    if nvml.reason is not None and not nvml.absent:
         todo = "Mend the driver, then check again."
     elif any(not gpu.healthy for gpu in hardware.gpus):
         todo = "Mend the GPUs that are not well, then check again."

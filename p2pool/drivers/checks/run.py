@@ -85,7 +85,11 @@ async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[
 
 def _told(warnings: tuple[str, ...], nvml: NvmlAnswer) -> list[Check]:
     """What is wrong with `[resources]`; what NVML said is told by the GPUs' own check."""
-    own = [text for text in warnings if text not in nvml.problems and nvml.reason not in text]
+    own = [
+        text
+        for text in warnings
+        if text not in nvml.problems and (nvml.reason is None or nvml.reason not in text)
+    ]
     todo = "Mend [resources] in the configuration."
     return [
         Check(

@@ -123,7 +123,7 @@ def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
     """What the probe inside a container came to."""
     name = "gpus in a container" if gpus else "a container"
     needed = f"{len(gpus)} GPUs are seen inside" if gpus else "one starts and ends"
-    if NO_DRIVER in probed.reason:
+    if NO_DRIVER in (probed.reason or ""):
         found = "the engine hands out no GPUs"
         return Check(
             group=Group.SOFTWARE,
@@ -149,7 +149,7 @@ def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
             group=Group.SOFTWARE,
             name=name,
             verdict=verdict,
-            found=probed.reason,
+            found=probed.reason or f"it ended with {probed.exit_code}",
             needed=needed,
             todo=todo,
         )

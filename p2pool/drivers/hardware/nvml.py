@@ -27,14 +27,14 @@ class NvmlAnswer:
     """What NVML said. `gpus` are sorted by UUID, those that do not answer `healthy=False`; `loads`
     are in the same order.
 
-    `reason` is why there is no answer at all, empty where there is one. `absent`: NVML is not
+    `reason` is why there is no answer at all, None where there is one. `absent`: NVML is not
     installed, as on every machine without an NVIDIA driver. `problems` are sentences on single
     GPUs.
     """
 
     gpus: tuple[Gpu, ...] = ()
     driver_version: str = ""
-    reason: str = ""
+    reason: str | None = None
     absent: bool = False
     problems: tuple[str, ...] = ()
     loads: tuple[GpuLoad, ...] = ()
@@ -96,7 +96,7 @@ def _read_all(xids: Mapping[str, int]) -> NvmlAnswer:
     for index in range(count):
         cards, problem = read_card(index, xids)
         found |= {seen.gpu.uuid: seen for seen in cards}
-        if problem:
+        if problem is not None:
             problems.append(problem)
     seen = [found[uuid] for uuid in sorted(found)]
     if len(seen) > limits.GPUS_PER_NODE_MAX:
