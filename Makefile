@@ -1,14 +1,14 @@
-# Everything a fresh Debian or Ubuntu machine with Python 3.11 needs is set up by the first target
-# that wants it. `make help` lists the targets; PYTHON=python3.12 chooses another Python.
+# Whichever target runs first sets up a fresh Debian or Ubuntu machine with Python 3.11.
+# `make help` lists the targets; PYTHON=python3.12 chooses another Python.
 
-# Modules, not scripts: the first line of a script cannot hold every path.
+# Modules, not scripts: the shebang line of a script cannot hold every path.
 PY := .venv/bin/python
-# Byte code must be kept: without it each import of libp2p costs seconds.
+# Keep byte code: without it each import of libp2p costs seconds.
 unexport PYTHONDONTWRITEBYTECODE
 SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(subst ','\'',$(PYTHON))') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
-.PHONY: help setup setup-dev demo test check sim chaos lifecycles starts bench format abi clean
+.PHONY: help setup setup-dev demo test check docs sim chaos lifecycles starts bench format abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -16,13 +16,13 @@ help: ## list the targets
 setup: ## make the environment and install p2pool into it
 	$(SETUP)
 
-setup-dev: ## the same, with what the tests need
+setup-dev: ## the same, with the packages that the tests need
 	$(SETUP) --dev
 
-demo: setup ## set everything up, then show a pool on this machine lose its master and go on
+demo: setup ## set up, then show a pool on this machine lose its master and carry on
 	$(PY) -m p2pool dev demo
 
-test: setup-dev ## set everything up, then pass the tests
+test: setup-dev ## set up, then run the tests
 	bash .ci/packages test
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -38,26 +38,29 @@ sim: setup-dev ## whole nodes in virtual time: SEEDS=n, FROM=m; SIM='--mutations
 	$(PY) -m tests.sim $(or $(SIM),--from $(or $(FROM),0) --seeds $(SEEDS))
 
 CHAOS_SECONDS ?= 600
-chaos: setup-dev ## five agents under load and faults: CHAOS_SECONDS=n, CHAOS_SEED=n to run one again
+chaos: setup-dev ## five agents under load and faults: CHAOS_SECONDS=n, CHAOS_SEED=n repeats a run
 	$(PY) -m tests.chaos --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
-lifecycles: setup-dev ## random lives of copies on a real engine: N=n tries the seeds 0 to n-1
+lifecycles: setup-dev ## random lifecycles of copies on a real engine: N=n tries seeds 0 to n-1
 	bash .ci/packages test
 	P2POOL_LIFECYCLES=$(or $(N),200) $(PY) -m pytest -q tests/containers/test_lifecycles.py
 
-starts: setup-dev ## development pools one after the other, half beside busy loops: N=n (100)
+starts: setup-dev ## start development pools one after the other, half under CPU load: N=n (100)
 	$(PY) -m tests.starts --starts $(or $(N),100) --report docs/reports/starts.md
 
-bench: setup-dev ## what should be fast, beside its peers in the same run: ONLY=own|containers|etcd|serf
+bench: setup-dev ## benchmarks, beside their peers in the same run: ONLY=own|containers|etcd|serf
 	bash .ci/packages bench
 	$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY))
 
-format: setup-dev ## lay the sources out as ruff does
+format: setup-dev ## format the sources with ruff
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+docs: setup-dev ## write anew what of docs/ is made from the code: tables, references, vectors
+	$(PY) -m tests.docs
 
 abi: ## compile abi/src to abi/*.json (needs node and npm)
 	node abi/build.mjs
 
-clean: ## remove what the targets above made
+clean: ## remove everything that the targets above made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache

@@ -1,8 +1,8 @@
-"""Why an installation failed, read out of what pip said: a sentence and what to do.
+"""Reads from pip's output why an installation failed: a sentence, and what to do.
 
-pip's last line names the last thing that went wrong, rarely the first: a registry that cannot be
-reached ends as "no matching distribution", a full disk as a package that cannot be built. So the
-causes are looked for in an order, the ones that explain the others first.
+pip's last line names the last thing that went wrong, rarely the first: an unreachable registry ends
+as "no matching distribution", a full disk as a package that cannot be built. So the causes are
+tried in order, those that explain others first.
 """
 
 import errno
@@ -19,12 +19,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cause:
-    """What went wrong, and what somebody can do about it; both without a full stop."""
+    """What went wrong, and what the user can do about it; both without a full stop."""
 
     sentence: str
     command: str
     absent: bool = False
-    """Whether the registry answered, and simply has not what was asked for."""
+    """Whether the registry answered, but does not have the package."""
 
 
 LITTLE_BYTES = 50 * 1024 * 1024
@@ -69,24 +69,24 @@ NO_PIP = re.compile(r"ensurepip|No module named pip")
 
 
 def _free(places: Sequence[Path]) -> tuple[int, Path]:
-    """The least room in MiB, and whose it is."""
+    """The smallest free space in MiB, and its directory."""
     return min((shutil.disk_usage(place).free // 1024**2, place) for place in places)
 
 
 def free_files(place: Path) -> int | None:
-    """How many more files a disk takes; None where it takes as many as there is room for."""
+    """How many more files a disk takes; None if only its space limits that."""
     told = os.statvfs(place)
     return told.f_favail if told.f_files else None
 
 
 def _no_more_files(places: Sequence[Path]) -> Cause | None:
-    """A disk with room takes no file when its inodes are used up; the error is the same."""
+    """A disk with free space still takes no file without inodes; the error is the same."""
     for place in places:
         free = free_files(place)
         if free is not None and free < FEW_FILES:
             shown = shlex.quote(str(place))
             return Cause(
-                f"the disk of {place} takes {free} more files, which are too few",
+                f"the disk of {place} takes only {free} more files",
                 f"remove files from it (df -i {shown} shows how many it takes; "
                 "TMPDIR names another disk to unpack on)",
             )
@@ -107,7 +107,7 @@ def _disk_full(told: str, _: int, places: Sequence[Path]) -> Cause | None:
 
 
 def _little_room(_: str, __: int, places: Sequence[Path]) -> Cause | None:
-    """Some steps do not tell why they failed, as that of venv which puts pip there."""
+    """Some steps do not report why they failed, such as venv's when it installs pip."""
     free_mib, _place = _free(places)
     if free_mib * 1024**2 < LITTLE_BYTES:
         return _disk_full("Errno 28", 0, places)
@@ -123,7 +123,7 @@ def _not_allowed(told: str, _: int, places: Sequence[Path]) -> Cause | None:
         return NOWHERE
     if found := DENIED.search(told):
         what = found[1] or str(places[0])
-        return Cause(f"{what} may not be written by this user", _own(places[0]))
+        return Cause(f"this user may not write to {what}", _own(places[0]))
     return None
 
 
@@ -136,7 +136,7 @@ def _colon(told: str, _: int, places: Sequence[Path]) -> Cause | None:
     if not COLON.search(told):
         return None
     return Cause(
-        f"no virtual environment can be in {places[0]}, whose path has a colon",
+        f"{places[0]} cannot hold a virtual environment: its path has a colon",
         "move the clone to a directory without one",
     )
 
@@ -145,7 +145,7 @@ def _no_ssl(told: str, _: int, __: Sequence[Path]) -> Cause | None:
     if not NO_SSL.search(told):
         return None
     return Cause(
-        f"this Python ({sys.executable}) was built without TLS, so no registry can be asked",
+        f"this Python ({sys.executable}) was built without TLS, so it can reach no registry",
         "name another one: make setup PYTHON=/usr/bin/python3",
     )
 
@@ -178,9 +178,9 @@ def _broken(told: str, _: int, __: Sequence[Path]) -> Cause | None:
 def _no_constraints(told: str, _: int, __: Sequence[Path]) -> Cause | None:
     where = "see where they are named (python3 -m pip config list), or: unset PIP_CONSTRAINT"
     if found := NO_FILE.search(told):
-        return Cause(f"the file of constraints for pip cannot be read: {found[1]}", where)
+        return Cause(f"pip cannot read its constraints file: {found[1]}", where)
     if found := FORBIDDEN.search(told):
-        return Cause(f"constraints for pip forbid what p2pool requires: {found[1].strip()}", where)
+        return Cause(f"pip's constraints forbid what p2pool requires: {found[1].strip()}", where)
     return None
 
 
@@ -190,7 +190,7 @@ def _name_of_the_built(told: str) -> str | None:
         return None
     if named := re.search(r"Failed building (?:wheel|editable) for ([\w.-]+)", told):
         return named[1]
-    # Before there is a wheel to build there is metadata to make, of what was fetched last.
+    # A wheel build starts with metadata, so the latest fetched package is the one.
     sought = FETCHED.findall(told[: failed.start()])
     return sought[-1] if sought else "a package"
 
@@ -200,7 +200,7 @@ def _no_compiler(told: str, _: int, __: Sequence[Path]) -> Cause | None:
     if name is None or not NO_COMPILER.search(told):
         return None
     return Cause(
-        f"{name} has no wheel for {_here()}, and no compiler is here to build it",
+        f"{name} has no wheel for {_here()}, and there is no compiler here to build it",
         f"use Python 3.11 to 3.13 (make setup PYTHON=python3.11), or: "
         f"sudo apt-get install gcc python{sys.version_info[0]}.{sys.version_info[1]}-dev",
     )
@@ -246,7 +246,7 @@ def _no_match(told: str, _: int, __: Sequence[Path]) -> Cause | None:
 def _killed(_: str, code: int, __: Sequence[Path]) -> Cause | None:
     if code >= 0:
         return None
-    return Cause(f"pip was ended by signal {-code}, perhaps for want of memory", "try again")
+    return Cause(f"signal {-code} ended pip, perhaps for lack of memory", "try again")
 
 
 def _no_pip(told: str, _: int, __: Sequence[Path]) -> Cause | None:
@@ -261,14 +261,15 @@ def _no_pip(told: str, _: int, __: Sequence[Path]) -> Cause | None:
 
 _Find = Callable[[str, int, Sequence[Path]], Cause | None]
 IN_ORDER: tuple[_Find, ...] = (
-    # A try that failed and was repeated is told as well: what cannot be the network comes first.
+    # The output also has attempts that failed and were repeated: other causes precede the network.
     _disk_full, _not_allowed, _colon, _no_constraints, _no_ssl, _no_compiler,
     _network, _broken, _not_built, _no_match, _killed, _little_room, _no_pip,
 )  # fmt: skip
 
 
 def cause_of(told: str, code: int, places: Sequence[Path]) -> Cause:
-    """Why a step that said `told` ended with `code`; `places` are the directories it writes to."""
+    """Why a step that printed `told` ended with `code`; `places` are the directories it writes
+    to."""
     for find in IN_ORDER:
         if (cause := find(told, code, places)) is not None:
             return cause
@@ -278,7 +279,7 @@ def cause_of(told: str, code: int, places: Sequence[Path]) -> Cause:
 
 
 def of_error(error: OSError, place: Path) -> Cause:
-    """What an error of the operating system means, met in `place`."""
+    """The cause behind an operating system error in `place`."""
     where = error.filename or place
     if NO_TEMPORARY.search(str(error)):
         return NOWHERE
@@ -287,7 +288,7 @@ def of_error(error: OSError, place: Path) -> Cause:
     if error.errno == errno.EROFS:
         return Cause(f"{where} lies on a read-only file system", "clone p2pool to a disk of yours")
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Cause(f"{where} may not be written by this user", _own(place))
+        return Cause(f"this user may not write to {where}", _own(place))
     return Cause(
         f"{where}: {error.strerror or error}", f"look at it (ls -ld {shlex.quote(str(where))})"
     )

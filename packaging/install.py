@@ -1,11 +1,12 @@
-"""Make `.venv` and install p2pool into it, saying what happens while it happens.
+"""Makes `.venv` and installs p2pool into it, reporting progress.
 
-`packaging/setup` starts this with a Python that is new enough. A stamp in `.venv` says for which
-directory, Python and requirements it was made; while it holds there is nothing to do. An
-environment that was made elsewhere, by a Python that is gone, or half, is made anew: the scripts
-and the path of p2pool in it are absolute, and a package cut short looks installed to pip.
+`packaging/setup` starts this with a Python that is new enough. A stamp in `.venv` records its
+directory, Python and requirements; while they match there is nothing to do. An environment made
+elsewhere, by a Python that is gone, or only half made, is made again: its scripts and its path to
+p2pool are absolute, and a package cut short looks installed to pip.
 
-pip's own words go to `.venv/install.log`. A failure is a sentence, a command, and the log's path.
+pip's own output goes to `.venv/install.log`. A failure is a sentence, a command, and the log's
+path.
 """
 
 import argparse
@@ -37,20 +38,20 @@ LOG = VENV / "install.log"
 PYTHON = VENV / "bin" / "python"
 WHEELS = ROOT / "packaging" / "wheels"
 SIZE_BYTES = 450 * 1024 * 1024
-"""What a complete environment takes, with room for what pip unpacks on the way."""
+"""The size of a complete environment, with room for what pip unpacks on the way."""
 FILES = 15_000
-"""How many files and directories that is, about."""
+"""Its approximate number of files and directories."""
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 PIP_WANTED = (25, 1)
-"""Older ones take twice as long to find out what goes together."""
+"""Older versions take twice as long to resolve dependencies."""
 MISLEADING = (
     "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PYTHONWARNINGS", "__PYVENV_LAUNCHER__",
 )  # fmt: skip
-"""Variables that would have Python look elsewhere, or take longer, or end at a warning."""
+"""Variables that make Python look elsewhere, take longer, or stop at a warning."""
 
 
 class Failed(Exception):
-    """It cannot be installed now; why, and what to do."""
+    """The installation cannot go on; why, and what to do."""
 
     def __init__(self, cause: Cause, log: bool = False) -> None:
         super().__init__(cause.sentence)
@@ -58,14 +59,14 @@ class Failed(Exception):
 
 
 def base_python() -> str:
-    """The interpreter behind this one, which may itself be of a virtual environment."""
+    """The interpreter behind this one, which may itself belong to a virtual environment."""
     return str(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def source_digest() -> str:
-    """What the environment is made from: the requirements, and our wheels.
+    """A digest of the environment's sources: the requirements, and our wheels.
 
-    The settings of tools are in pyproject.toml too, and change nothing that is installed.
+    pyproject.toml also has tool settings, which do not change what is installed.
     """
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8", errors="replace")
     with contextlib.suppress(tomllib.TOMLDecodeError):
@@ -79,12 +80,12 @@ def source_digest() -> str:
 
 
 def stamp(extras: list[str]) -> dict[str, object]:
-    """What is true of an environment that this program has made here."""
+    """The facts about an environment that this program has made here."""
     return {"place": str(VENV), "source": source_digest(), "extras": extras}
 
 
 def read_stamp() -> dict[str, object]:
-    """The stamp of the environment; empty where there is none."""
+    """The environment's stamp; empty without one."""
     try:
         told = json.loads(STAMP.read_text())
     except (OSError, ValueError):
@@ -93,7 +94,7 @@ def read_stamp() -> dict[str, object]:
 
 
 def version_of_venv() -> tuple[int, int] | None:
-    """The version of the Python in `.venv`; None where none runs."""
+    """The version of the Python in `.venv`; None if it does not run."""
     ask = "import sys; print(*sys.version_info[:2])"
     with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
         done = subprocess.run(
@@ -113,7 +114,7 @@ def has_pip() -> bool:
 
 
 def is_done(extras: list[str], chosen: bool) -> bool:
-    """Whether the environment is already what is asked for. Costs next to nothing."""
+    """Whether the environment already is as requested. Costs next to nothing."""
     made = read_stamp()
     now = stamp([])
     with_extras = made.get("extras")
@@ -127,11 +128,11 @@ def is_done(extras: list[str], chosen: bool) -> bool:
 
 
 def why_anew(chosen: bool) -> str | None:
-    """Why the environment that is there cannot be used; None where it can, or where none is."""
+    """Why the existing environment cannot be used; None if it can, or if there is none."""
     if not VENV.exists() and not VENV.is_symlink():
         return None
     if not VENV.is_dir():
-        return ".venv is no directory"
+        return ".venv is not a directory"
     if BEGUN.exists():
         return "the last installation was interrupted"
     made = read_stamp()
@@ -139,7 +140,7 @@ def why_anew(chosen: bool) -> str | None:
         return f"it was made for {Path(str(made.get('place'))).parent}"
     version = version_of_venv()
     if version is None:
-        return "its Python does not run any more"
+        return "its Python no longer runs"
     if version < (3, 11):
         return f"its Python is {version[0]}.{version[1]}"
     if chosen and version != sys.version_info[:2]:
@@ -150,7 +151,7 @@ def why_anew(chosen: bool) -> str | None:
 
 
 def check_room(needed_bytes: int, needed_files: int) -> None:
-    """Raise `Failed` where the disk has too little room for an environment, or for its files."""
+    """Raise `Failed` if the disk has too little room for an environment, or for its files."""
     free_bytes = shutil.disk_usage(ROOT).free
     if free_bytes < needed_bytes:
         raise Failed(
@@ -172,9 +173,9 @@ def check_room(needed_bytes: int, needed_files: int) -> None:
 
 
 def make_venv(progress: Progress, reason: str | None) -> None:
-    """Make `.venv`, unless one is there; `reason` says why one that is there is made anew."""
+    """Make `.venv`, unless it exists; `reason` says why an existing one is made again."""
     if reason is not None:
-        progress.line(f"making .venv anew: {reason}")
+        progress.line(f"making .venv again: {reason}")
         if VENV.is_symlink() or not VENV.is_dir():
             VENV.unlink()
         else:
@@ -191,7 +192,7 @@ def make_venv(progress: Progress, reason: str | None) -> None:
 
 
 def surroundings() -> dict[str, str]:
-    """The caller's environment without what would mislead Python."""
+    """The caller's environment without variables that mislead Python."""
     return {name: value for name, value in os.environ.items() if name not in MISLEADING}
 
 
@@ -208,18 +209,18 @@ def environment(temporary: Path, settings: Mapping[str, str]) -> dict[str, str]:
         "PIP_NO_INPUT": "1",
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
-        # Names of files are bytes: in another mode a locale's encoding gets between what is read
-        # and what is written, and the programs in the environment name a Python that is not there.
+        # File names are bytes: without UTF-8 mode the locale's encoding may change them between
+        # reading and writing, and the environment's programs name a Python that does not exist.
         "PYTHONUTF8": "1",
     }
 
 
 def run(progress: Progress, command: list[str], settings: Mapping[str, str] = NO_SETTINGS) -> None:
-    """Run a step, its output to the log; `Failed` with the cause if it fails.
+    """Run a step with its output in the log; `Failed` with the cause if it fails.
 
-    A pip that fails before it installs anything leaves the environment as good as it was.
+    A pip that fails before it installs anything leaves the environment as it was.
     """
-    # A directory of its own, for a pip that is killed leaves what it unpacked.
+    # A directory of its own, because a killed pip leaves what it unpacked.
     with tempfile.TemporaryDirectory(prefix="p2pool-pip-", ignore_cleanup_errors=True) as name:
         code, told = follow(command, ROOT, environment(Path(name), settings), LOG, progress)
     if code != 0:
@@ -240,7 +241,7 @@ def pip_version() -> tuple[int, ...]:
 
 
 def pip_settings(progress: Progress) -> dict[str, str]:
-    """The settings of pip that hold here, as variables; says which ones do not."""
+    """pip's settings that hold here, as variables; reports the ones that do not."""
     try:
         kept, left_out = settings_of(PYTHON, surroundings())
     except Unreadable as error:
@@ -252,7 +253,7 @@ def pip_settings(progress: Progress) -> dict[str, str]:
 
 
 def name_relatively() -> None:
-    """Have the environment name this directory by a relative path, which is ASCII.
+    """Make the environment name this directory by a relative path, which is ASCII.
 
     Python 3.11 and 3.12 read the `.pth` file in the locale's encoding, even in UTF-8 mode: with
     LC_ALL=C, no Python would start in an environment whose directory has an umlaut.
@@ -262,7 +263,7 @@ def name_relatively() -> None:
 
 
 def check_whole(extras: list[str]) -> None:
-    """Raise `Failed` where the environment lacks something, whatever pip said."""
+    """Raise `Failed` if the environment lacks something, whatever pip said."""
     done = subprocess.run(
         [str(PYTHON), "-I", str(ROOT / "packaging" / "whole.py"), str(ROOT), *extras],
         env=surroundings(),
@@ -273,18 +274,18 @@ def check_whole(extras: list[str]) -> None:
         check=False,
     )
     if done.returncode != 0:
-        lines = (done.stdout or done.stderr).strip().splitlines() or ["it cannot be looked at"]
+        lines = (done.stdout or done.stderr).strip().splitlines() or ["it cannot be inspected"]
         raise Failed(
             Cause(
-                f"pip reported success, but the environment is not whole: {lines[-1]}",
-                f"look at pip's settings ({quote(str(PYTHON))} -m pip config debug)",
+                f"pip reported success, but the environment is incomplete: {lines[-1]}",
+                f"check pip's settings ({quote(str(PYTHON))} -m pip config debug)",
             ),
             log=True,
         )
 
 
 def install(progress: Progress, extras: list[str]) -> None:
-    """Install p2pool and what it requires into `.venv`."""
+    """Install p2pool and its requirements into `.venv`."""
     pip = [str(PYTHON), "-m", "pip", "install"]
     settings = pip_settings(progress)
     if pip_version() < PIP_WANTED:
@@ -296,7 +297,7 @@ def install(progress: Progress, extras: list[str]) -> None:
             if not failure.cause.absent:
                 raise
             BEGUN.touch()
-            progress.line("there is none; the one that Python brought will do")
+            progress.line("there is none; Python's own pip will do")
     wanted = f".[{','.join(extras)}]" if extras else "."
     progress.phase("asking the registry what p2pool requires")
     links = ["--find-links", str(WHEELS.relative_to(ROOT))]
@@ -311,13 +312,13 @@ def install(progress: Progress, extras: list[str]) -> None:
 
 @contextlib.contextmanager
 def alone(progress: Progress) -> Iterator[None]:
-    """Hold off another installation in the same directory; wait for one that runs."""
+    """Hold off another installation in the same directory; wait for a running one."""
     directory = os.open(ROOT / "packaging", os.O_RDONLY)
     try:
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress.line("another installation runs in this directory: waiting for it")
+            progress.line("another installation is running in this directory: waiting for it")
             fcntl.flock(directory, fcntl.LOCK_EX)
         yield
     finally:
@@ -325,12 +326,12 @@ def alone(progress: Progress) -> Iterator[None]:
 
 
 def installed_count() -> int:
-    """How many packages the environment holds."""
+    """The number of packages in the environment."""
     return len(list(VENV.glob("lib/python3*/site-packages/*.dist-info")))
 
 
 def bring_about(extras: list[str], chosen: bool, progress: Progress) -> None:
-    """Install what is asked for, unless it is there."""
+    """Install the requested environment, unless it exists."""
     if is_done(extras, chosen):
         return
     with alone(progress):
@@ -348,9 +349,9 @@ def bring_about(extras: list[str], chosen: bool, progress: Progress) -> None:
 
 
 def main() -> int:
-    """Install; the exit code."""
+    """Install; returns the exit code."""
     parser = argparse.ArgumentParser(prog="packaging/setup")
-    parser.add_argument("--dev", action="store_true", help="with what the tests need")
+    parser.add_argument("--dev", action="store_true", help="with the packages that the tests need")
     parser.add_argument("--chosen", action="store_true", help="this Python was asked for")
     parser.add_argument("--again", default="make setup", help="the command to name in a failure")
     asked = parser.parse_args()
@@ -366,14 +367,14 @@ def main() -> int:
     except Failed as failure:
         log = f"; what pip said: {LOG}" if failure.log and LOG.exists() else ""
         progress.fail(
-            f"installing failed: {failure.cause.sentence}",
+            f"the installation failed: {failure.cause.sentence}",
             f"{failure.cause.command}, then: {asked.again}{log}",
         )
         return 1
     except OSError as error:
         cause = of_error(error, ROOT)
         progress.fail(
-            f"installing failed: {cause.sentence}", f"{cause.command}, then: {asked.again}"
+            f"the installation failed: {cause.sentence}", f"{cause.command}, then: {asked.again}"
         )
         return 1
     return 0

@@ -1,7 +1,7 @@
-"""What an installation says while it runs: one line that changes on a terminal, lines elsewhere.
+"""An installation's progress output: one changing line on a terminal, plain lines elsewhere.
 
-pip's output is followed line by line. While pip looks things up and downloads it names what it is
-at; while it installs it is silent, and the packages are counted as they appear on the disk.
+pip's output is followed line by line. During look-ups and downloads pip names the current package;
+during the installation it is silent, so the packages are counted as they appear on the disk.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 EVERY_S = 10.0
-"""How often a line is written where no terminal shows one that changes."""
+"""The interval between lines without a terminal to show a changing one."""
 
 COLLECTING = re.compile(r"^\s*Collecting ([A-Za-z0-9._-]+)")
 DOWNLOADING = re.compile(
@@ -31,9 +31,9 @@ RETRYING = re.compile(r"Retrying \(Retry\(total=(\d+)")
 
 
 def _stream(number: int) -> TextIO:
-    """The stream of a file descriptor, 1 or 2; /dev/null takes the place of one that is closed.
+    """The stream of a file descriptor, 1 or 2; /dev/null replaces a closed one.
 
-    Otherwise the next file that is opened would get its number, and be written to by a child.
+    Otherwise the next opened file would get its number, and a child would write to it.
     """
     stream = sys.stdout if number == 1 else sys.stderr
     if stream is not None:
@@ -50,9 +50,9 @@ def _stream(number: int) -> TextIO:
 
 
 def _write(out: TextIO, text: str) -> None:
-    """Write, and write no more where nobody reads or the disk is full: the work goes on.
+    """Write; if the reader is gone or the disk full, stop writing: the work goes on.
 
-    What Python still holds would fail again when it exits, so it must have somewhere to go.
+    Python's buffered output would fail again at exit, so it must have somewhere to go.
     """
     try:
         out.write(text)
@@ -91,12 +91,12 @@ class Progress:
         self._shown = time.monotonic()
 
     def phase(self, text: str) -> None:
-        """Something else begins."""
+        """The next phase begins."""
         self._text = text
         self.line(text)
 
     def now(self, text: str = "") -> None:
-        """How far it is; without a text, that what was said last goes on."""
+        """The current position; without a text, that the last one goes on."""
         self._text = text or self._text
         if self.changes:
             width = max(20, shutil.get_terminal_size().columns - 1)
@@ -106,17 +106,17 @@ class Progress:
             self.line(self._text)
 
     def end(self, text: str) -> None:
-        """It is done."""
+        """The work is done."""
         self.line(text)
 
     def fail(self, sentence: str, advice: str) -> None:
-        """It is not: why, and what to do. A sentence may end in a full stop of pip's own."""
+        """The work failed: why, and what to do. A sentence may end in pip's own full stop."""
         self._close()
         _write(self.errors, f"p2pool: {sentence.rstrip('. ')}.\n  To do: {advice}\n")
 
 
 class Pip:
-    """What pip is at, from its lines and from the disk."""
+    """pip's progress, from its output and from the disk."""
 
     def __init__(self, prefix: Path, progress: Progress) -> None:
         self.prefix, self.progress = prefix, progress
@@ -126,7 +126,7 @@ class Pip:
         self.before: set[str] = set()
 
     def hears(self, line: str) -> None:
-        """Take a line of pip's."""
+        """Take a line of pip's output."""
         if found := COLLECTING.match(line):
             self.sought.add(found[1])
             self.progress.now(f"asking the registry: {found[1]} ({len(self.sought)} packages)")
@@ -145,7 +145,7 @@ class Pip:
             self.progress.line(f"the registry does not answer; trying again{last}")
 
     def looks(self) -> None:
-        """Say how far it is when pip says nothing."""
+        """Report the position while pip is silent."""
         if not self.total:
             self.progress.now()
             return
@@ -170,9 +170,9 @@ class Pip:
 def follow(
     command: list[str], cwd: Path, environment: Mapping[str, str], log: Path, progress: Progress
 ) -> tuple[int, str]:
-    """Run a step of the installation; its exit code and the end of what it said.
+    """Run a step of the installation; returns its exit code and the end of its output.
 
-    Everything it says goes to `log`, as far as the disk takes it. Ctrl-C ends it with its children.
+    All output goes to `log`, as far as the disk takes it. Ctrl-C ends it with its children.
     """
     pip = Pip(log.parent, progress)
     told = [f"$ {' '.join(command)}\n"]
@@ -214,6 +214,6 @@ def follow(
 
 
 def _append(log: Path, text: str) -> None:
-    """Add to the log; a disk that takes no more is what the caller will hear of from pip."""
+    """Add to the log; the caller learns from pip about a disk that takes no more."""
     with contextlib.suppress(OSError), log.open("a", errors="replace") as out:
         out.write(text)

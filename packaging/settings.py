@@ -1,10 +1,10 @@
-"""The user's settings of pip that hold here: those that say how to reach which registry, and which
-releases this machine allows.
+"""The user's pip settings that hold here: how to reach which registry, and which releases this
+machine allows.
 
-pip takes its options from files and from the environment too. One that somebody made for other
-installations (`user = true`, `target = ...`) would put other packages here, or put them elsewhere,
-and pip would report success. So all settings are read, the ones to keep are handed to pip in its
-environment, and its files are shut out. What is left out is named.
+pip also takes options from files and the environment. An option meant for other installations
+(`user = true`, `target = ...`) would install other packages here, or install them elsewhere, and
+pip would report success. So all settings are read, the useful ones go to pip in its environment,
+and its files are shut out. The rest is reported by name.
 """
 
 import ast
@@ -28,7 +28,7 @@ OF_TASTE = frozenset({
     "no-python-version-warning", "break-system-packages", "require-virtualenv", "require-venv",
     "compile", "no-compile", "prefer-binary", "config-file", "debug", "exists-action",
 })  # fmt: skip
-"""They change nothing that a user of this environment sees, so none says that they are left out."""
+"""They change nothing for this environment's users, so nobody hears that they are left out."""
 SET = re.compile(r"^(global|install)\.([^=\s]+)=(.+)$", re.M)
 PLACE = re.compile(r"(?:file: |errors: | in )'?(/[^'\n]+?)'?(?:, line.*|\.)?$", re.M)
 TIMEOUT_S = 60
@@ -51,10 +51,10 @@ def _variable(option: str) -> str:
 
 
 def settings_of(python: Path, environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The variables to give to pip, and the options that are left out, by their names.
+    """The variables for pip, and the names of the options that are left out.
 
-    `environment` is the caller's: its variables come before the files, as pip has it. Raises
-    `Unreadable` where a file of settings is damaged.
+    `environment` is the caller's: its variables override the files, as in pip. Raises `Unreadable`
+    if a settings file is damaged.
     """
     found = {**_of_files(python, environment), **of_variables(environment)}
     kept = {_variable(option): value for option, value in found.items() if option in KEPT}
@@ -62,7 +62,7 @@ def settings_of(python: Path, environment: Mapping[str, str]) -> tuple[dict[str,
 
 
 def of_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """The options that variables set. pip passes over empty ones."""
+    """The options that variables set. pip ignores empty ones."""
     return {
         _option(name): value
         for name, value in environment.items()
@@ -72,7 +72,7 @@ def of_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _of_files(python: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """The options that files set for an installation."""
-    # Which files there are is pip's knowledge; these options would choose among them.
+    # Only pip knows which files there are; these options would choose among them.
     asked = {name: value for name, value in environment.items() if not name.startswith("PIP_")}
     asked |= {"PIP_USER": "0", "PIP_GLOBAL": "0", "PIP_SITE": "0", "PIP_QUIET": "0"}
     if "PIP_CONFIG_FILE" in environment:
@@ -104,9 +104,9 @@ def _why(told: str) -> Cause:
     if (found := PLACE.search(told)) is not None:
         return Cause(
             f"pip cannot read its settings in {found[1]}: they are damaged",
-            "mend or remove that file (PIP_CONFIG_FILE=/dev/null has pip read none)",
+            "fix or remove that file (PIP_CONFIG_FILE=/dev/null makes pip read none)",
         )
     return Cause(
         f"pip cannot read its settings: {lines[-1][:200] if lines else 'it does not say why'}",
-        "mend the file that it names (PIP_CONFIG_FILE=/dev/null has pip read none)",
+        "fix the file that it names (PIP_CONFIG_FILE=/dev/null makes pip read none)",
     )

@@ -1,8 +1,8 @@
-"""Whether an environment holds p2pool and all that it requires; run by the environment's Python:
+"""Checks that an environment holds p2pool and its requirements; the environment's Python runs it:
   python -I packaging/whole.py ROOT [EXTRA...]
-pip's exit code tells that pip did what it was told, and that can be something else.
+pip's exit code says that pip did as it was told, which can be something else.
 
-It prints what is wrong and exits with 1; it prints nothing where all is well.
+It prints what is wrong and exits with 1; it prints nothing if all is well.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from pip._vendor.packaging.requirements import InvalidRequirement, Requirement
 
 
 def lack(name: str, extras: frozenset[str]) -> str | None:
-    """What a distribution lacks, or what that lacks in turn; None where nothing is missing."""
+    """What a distribution lacks, or what its requirements lack; None if nothing is missing."""
     todo, seen = [Requirement(f"{name}[{','.join(extras)}]")], set()
     while todo:
         wanted = todo.pop()
@@ -32,7 +32,7 @@ def lack(name: str, extras: frozenset[str]) -> str | None:
 
 
 def required(lines: list[str], extras: list[str]) -> list[Requirement]:
-    """The requirements that hold on this machine. Old packages write some that nobody can read."""
+    """The requirements for this machine. Skips lines of old packages that are not valid."""
     found = []
     for line in lines:
         try:
@@ -45,7 +45,7 @@ def required(lines: list[str], extras: list[str]) -> list[Requirement]:
 
 
 def main() -> int:
-    """Check; the exit code."""
+    """Check; returns the exit code."""
     root, *extras = sys.argv[1:]
     wrong = lack("p2pool", frozenset(extras))
     if wrong is None:

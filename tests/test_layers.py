@@ -4,6 +4,7 @@ import ast
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -83,6 +84,13 @@ ENDS_LIKE_A_PARTICIPLE = {
 """Names that stand, and why: nouns, but for the one of a folder."""
 
 
+@cache
+def _tree(source: str) -> ast.Module:
+    """A source as a tree, parsed once for all that look at it."""
+    return ast.parse(source)
+
+
+@cache
 def _sources() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
@@ -110,7 +118,7 @@ def test_imports_go_downwards_only(path: Path) -> None:
         return
     layer = parts[0]
     third = THIRD.get(layer)
-    for name in _imports(ast.parse(path.read_text())):
+    for name in _imports(_tree(path.read_text())):
         top, *rest = name.split(".")
         if top == "p2pool":
             if rest:
@@ -125,7 +133,7 @@ def test_imports_go_downwards_only(path: Path) -> None:
 @pytest.mark.parametrize("path", _sources(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_functions_stay_small(path: Path) -> None:
     """A function that outgrew its bound is split, not scrolled through."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_tree(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= FUNCTION_MAX_LINES, f"{path}:{node.lineno}: {length} lines"
@@ -137,7 +145,7 @@ Graph = Mapping[str, Iterable[str]]
 def _imported(source: str, modules: Iterable[str]) -> set[str]:
     """The modules of ours that a source imports, wherever in it: for type checkers alone too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -146,6 +154,7 @@ def _imported(source: str, modules: Iterable[str]) -> set[str]:
     return found & set(modules)
 
 
+@cache
 def _arrows() -> dict[str, set[str]]:
     """Every module, with those that it imports."""
     paths = {_name(path): path for path in _sources()}
@@ -221,7 +230,7 @@ def test_the_floors_of_the_core_hold() -> None:
 
 def _holds_node(source: str) -> bool:
     """Whether a source names the class of nodes, in code or in an annotation that is a string."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Name | ast.Attribute):
             named = ast.unparse(node).rpartition(".")[2] == "Node"
             if named:
@@ -273,6 +282,7 @@ def test_modules_are_named_by_nouns() -> None:
     assert _participles(tree) == {"leading", "log_following"}
 
 
+@cache
 def _modules() -> set[str]:
     """Every module by every ending of its name that has a folder in it."""
     names = set()
@@ -299,7 +309,7 @@ def _records() -> frozenset[str]:
     return frozenset(
         node.name
         for path in _sources()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(_tree(path.read_text()))
         if isinstance(node, ast.ClassDef)
         and any(ast.unparse(how).startswith("attrs.") for how in node.decorator_list)
     )
@@ -308,11 +318,11 @@ def _records() -> frozenset[str]:
 def _swappable(source: str, records: frozenset[str]) -> list[str]:
     """Calls of records with so many positional arguments that two of them are swapped unseen."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_tree(source)):
         if not isinstance(node, ast.Call) or len(node.args) <= POSITIONAL_MAX:
             continue
         name = ast.unparse(node.func).rpartition(".")[2]
-        if name in records and name[0].isupper():
+        if name in records or name == "cls":
             found.append(f"line {node.lineno}: {name}")
     return found
 
@@ -324,11 +334,33 @@ def test_records_with_many_fields_name_them() -> None:
     found = {str(p.relative_to(ROOT)): _swappable(p.read_text(), records) for p in _sources()}
     assert {path: calls for path, calls in found.items() if calls} == {}
     assert _swappable("messages.Heartbeat(1, 2, 3, 4, 5)", records) == ["line 1: Heartbeat"]
+    assert _swappable("cls(1, 2, 3, 4, 5)", records) == ["line 1: cls"]
     assert _swappable("Heartbeat(1, 2, 3, 4, load=5)", records) == []
 
 
 @pytest.mark.parametrize("path", _sources(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_module_says_what_it_is(path: Path) -> None:
     """A module opens with a docstring, unless it is an empty package marker."""
-    tree = ast.parse(path.read_text())
+    tree = _tree(path.read_text())
     assert not tree.body or ast.get_docstring(tree), f"{path}: no module docstring"
+
+
+TESTS = ROOT / "tests"
+LOOSE_MAX = 12
+
+
+def _folders_of_tests() -> list[Path]:
+    return sorted({path.parent for path in TESTS.rglob("*.py")})
+
+
+@pytest.mark.parametrize("folder", _folders_of_tests(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_folder_of_tests_is_seen_at_a_glance(folder: Path) -> None:
+    """At most twelve files lie loose in one, and what several of its tests share is no test."""
+    loose = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(loose) <= LOOSE_MAX, f"{folder}: give its files rooms"
+    for path in loose:
+        for name in _imports(ast.parse(path.read_text())):
+            tested = name.startswith("tests.") and ".test_" in name
+            assert not tested, (
+                f"{path} imports {name}: put what both need into a module beside them"
+            )

@@ -1,12 +1,12 @@
-"""Do what a stranger does with this checkout, and look what it leaves on the machine.
+"""Do what a stranger does with this checkout, and check what that leaves on the machine.
 
     python3 .ci/stranger clone PLACE   # clone it, run README's demo, twice
     python3 .ci/stranger wheel PLACE   # build the wheel, install it bare, run its demo
 
-PLACE is a new directory; the clone stays in PLACE/p2pool. Exit code 1 says that something failed or
-was left: a process, a mount, a network, something in an engine, a directory outside the clone and
-the stranger's home, or anything in TMPDIR. With --shared, for a machine where others work too,
-paths, mounts and networks that came meanwhile are told and do not count.
+PLACE is a new directory; the clone stays in PLACE/p2pool. Exit code 1 means that something failed
+or was left behind: a process, a mount, a network, something in an engine, a directory outside the
+clone and the stranger's home, or anything in TMPDIR. With --shared, for a machine where others work
+too, paths, mounts and networks that appeared meanwhile are reported and do not count.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def demo_command(readme: str) -> str:
 
 
 class Stranger:
-    """One person's place on this machine, and what they do there."""
+    """One person's directory on this machine, and the person's actions."""
 
     def __init__(self, directory: Path, home: str, *, shared: bool) -> None:
         """`home`: its name in `directory`; `shared`: others work on this machine meanwhile."""
@@ -66,7 +66,7 @@ class Stranger:
             raise Failed(f"{command!r} failed with exit code {code}")
 
     def leaves_nothing_by(self, command: str, where: Path) -> None:
-        """Run a command that is to succeed and to leave nothing; `Failed` with what it left."""
+        """Run a command that must succeed and leave nothing; `Failed` with what it left."""
         before = traces.Traces.now(self.mark, self.directory)
         known = set(self.directory.iterdir())
         self.does(command, where)
@@ -81,12 +81,12 @@ class Stranger:
             traces.end(self.mark, self.directory)
             raise Failed("\n     ".join([f"{command!r} left behind:", *left]))
         if others:
-            screen.say("\n     ".join(["came meanwhile, from somebody:", *others]))
+            screen.say("\n     ".join(["appeared meanwhile, from somebody else:", *others]))
         kept = ", ".join(sorted(path.name for path in self.home.iterdir())) or "nothing"
         screen.say(f"nothing is left; their home holds {kept}")
 
     def git(self, command: str, where: Path) -> None:
-        """A command of git, on a checkout that may be somebody else's."""
+        """Run a git command, on a checkout that may be somebody else's."""
         trusted = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory",
                    "GIT_CONFIG_VALUE_0": "*"}  # fmt: skip
         self.environment |= trusted
@@ -130,7 +130,7 @@ def wheel(directory: Path, *, shared: bool) -> None:
 
 
 def main() -> int:
-    """Run one stage; its exit code."""
+    """Run one stage; returns its exit code."""
     parser = argparse.ArgumentParser(prog="stranger", description=__doc__.split("\n")[0])
     parser.add_argument("stage", choices=["clone", "wheel"])
     parser.add_argument("place", type=Path)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 KEPT = (
-    # What the machine is.
+    # Facts about the machine.
     "PATH", "PYENV_ROOT", "TERM", "CI",
     # How package tools reach their registries from here.
     "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT",
@@ -15,13 +15,13 @@ KEPT = (
     "NO_PROXY",
 )  # fmt: skip
 MARK = "STRANGER"
-"""The environment variable by which a process of the stranger's is known."""
+"""The environment variable that marks the stranger's processes."""
 
 COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "c89", "c99", "cpp", "tcc", "ld", "as", "rustc")
 
 
 def environment(home: Path, mark: str) -> dict[str, str]:
-    """What a person has who never worked on this machine: an empty home, no caches, a locale."""
+    """The environment of a person new to this machine: an empty home, no caches, a locale."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     if "NODE_EXTRA_CA_CERTS" in kept:
         kept.setdefault("NPM_CONFIG_CAFILE", kept["NODE_EXTRA_CA_CERTS"])

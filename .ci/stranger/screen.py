@@ -1,4 +1,4 @@
-"""Run a command and show what it says while it says it, with a sign of life when it is silent."""
+"""Run a command and show its output as it comes, with a sign of life when it is silent."""
 
 import os
 import select
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SILENT_S = 30.0
-"""After so long without a line, a line of ours says that it still runs."""
+"""After this many seconds without a line, a line of ours says that the command still runs."""
 
 
 def say(text: str) -> None:
@@ -19,10 +19,10 @@ def say(text: str) -> None:
 
 
 def watched(command: str, cwd: Path, environment: Mapping[str, str], limit_s: float) -> int:
-    """Run a shell command; its exit code, 124 when it took longer than `limit_s`.
+    """Run a shell command; returns its exit code, 124 if it took longer than `limit_s`.
 
-    Its output goes to ours as it comes. Whatever it started may still hold the pipe afterwards:
-    only the command itself is waited for.
+    Its output goes to ours as it comes. Its children may hold the pipe open afterwards: only the
+    command itself is waited for.
     """
     began = time.monotonic()
     process = subprocess.Popen(
@@ -47,7 +47,7 @@ def watched(command: str, cwd: Path, environment: Mapping[str, str], limit_s: fl
             say(f"{command.split(chr(10))[0]!r} still runs, {now - began:.0f} s")
             shown = now
         if now - began > limit_s:
-            say(f"{command!r} was not done after {limit_s:.0f} s, and is ended")
+            say(f"{command!r} did not finish within {limit_s:.0f} s, and is ended")
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             code = 124
@@ -60,7 +60,8 @@ def watched(command: str, cwd: Path, environment: Mapping[str, str], limit_s: fl
 
 
 def _show(pipe: int, wait_s: float) -> bool:
-    """Pass on what there is; whether there was something. At the end of the pipe it only waits."""
+    """Pass on the available output; returns whether there was any. At the pipe's end it only
+    waits."""
     if not select.select([pipe], [], [], wait_s)[0]:
         return False
     try:

@@ -1,10 +1,11 @@
-"""What a command leaves behind on a machine, found by looking before and after.
+"""Finds what a command leaves behind on a machine, by looking before and after.
 
-Processes are found in three ways. The watcher is a subreaper (prctl(2)): whatever its command
-started and did not wait for becomes its child, whichever session or name it took. An environment
-variable marks what was started at all, and a path tells who works in the stranger's directories.
-The rest is the difference of two listings: mounts, network interfaces and namespaces, the places
-where programs put directories, and everything that a Docker Engine holds, if one answers.
+It finds processes in three ways. The watcher is a subreaper (prctl(2)): every process that its
+command started and did not wait for becomes its child, whatever session or name it took. An
+environment variable marks everything that the command started, and a path reveals who works in the
+stranger's directories. The rest is the difference of two listings: mounts, network interfaces and
+namespaces, the places where programs put directories, and everything in a Docker Engine, if one
+answers.
 """
 
 import contextlib
@@ -75,9 +76,9 @@ def _line_of(pid: int) -> str:
 
 
 def processes(mark: str, place: Path) -> dict[int, str]:
-    """What carries `mark` in its environment, works in `place` or became our child, by process id.
+    """Processes with `mark` in their environment, in `place`, or adopted by us, by process id.
 
-    The caller and its ancestors are not among them, nor what has ended but was not waited for.
+    Leaves out the caller and its ancestors, and processes that ended but were not waited for.
     """
     mine = {os.getpid()}
     parent = os.getppid()
@@ -101,7 +102,7 @@ def processes(mark: str, place: Path) -> dict[int, str]:
 
 
 def end(mark: str, place: Path) -> None:
-    """Kill what `processes` finds, each by its id."""
+    """Kill everything that `processes` finds, each by its id."""
     for pid in processes(mark, place):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -111,7 +112,7 @@ def end(mark: str, place: Path) -> None:
 
 
 def _below(directory: Path, depth: int) -> set[str]:
-    """The names below a directory, down to `depth`; what cannot be read counts as empty."""
+    """The names below a directory, down to `depth`; an unreadable directory counts as empty."""
     found: set[str] = set()
     try:
         entries = list(os.scandir(directory))
@@ -125,7 +126,7 @@ def _below(directory: Path, depth: int) -> set[str]:
 
 
 def places() -> dict[Path, int]:
-    """Where programs leave directories, and how deep to look there."""
+    """The places where programs leave directories, and how deep to look there."""
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     named = {
         Path(os.environ[name])
@@ -168,7 +169,7 @@ class _Engine(http.client.HTTPConnection):
 
 
 def engine_holds(path: str) -> set[str]:
-    """Everything that the engine at a socket holds; empty where none answers."""
+    """Everything that the engine at a socket holds; empty if none answers."""
     found: set[str] = set()
     for kind, question in ENGINE_HOLDS.items():
         connection = _Engine(path)
@@ -196,11 +197,11 @@ def _engine_path() -> str | None:
 
 @dataclass
 class Traces:
-    """The machine as it was; `left` says what has come since."""
+    """A snapshot of the machine; `left` says what has been added since."""
 
     mark: str
     place: Path
-    """The stranger's directory: what is in it is judged by itself."""
+    """The stranger's directory: its content is judged separately."""
     mounts: set[str] = field(default_factory=set)
     networks: set[str] = field(default_factory=set)
     entries: set[str] = field(default_factory=set)
@@ -208,7 +209,7 @@ class Traces:
 
     @classmethod
     def now(cls, mark: str, place: Path) -> "Traces":
-        """Look around."""
+        """Take a snapshot."""
         found = cls(mark, place, _mounts())
         found.networks = {f"interface {name}" for name in _names("/sys/class/net")}
         found.networks |= {f"namespace {name}" for name in _names("/run/netns")}
@@ -233,7 +234,7 @@ class Traces:
         ]
 
     def left(self, within_s: float = GONE_WITHIN_S) -> list[str]:
-        """What is here now and was not before; what is going has `within_s` to be gone."""
+        """What is here now and was not before; what is about to go gets `within_s` to do so."""
         until = time.monotonic() + within_s
         while True:
             found = self._left_now()

@@ -1,11 +1,12 @@
-"""One agent: its parts put together, run, and ended in order.
+"""One agent: builds its parts, runs them, and shuts them down in order.
 
-Intuition: the core decides, drivers do. This module makes each driver, wires its outcomes into the
-loop and the loop's effects to it. It knows no rules of the pool.
+Intuition: the core decides, the drivers act. This module builds each driver, feeds its outcomes
+into the loop, and hands it the loop's effects. It knows no rules of the pool.
 
-Order of a start: the peer key is saved before anything else, the data directory is locked and read,
-then network, engine, chain and API begin together. Order of an end: leadership is handed on, then
-everything is cancelled; containers run on unless asked otherwise. Source: design, sections 3 and 4.
+Startup: the agent saves its peer key before anything else, locks and reads the data directory, then
+starts network, engine, chain and API together. Shutdown: it hands leadership on, then
+everything is cancelled; containers run on unless asked otherwise.
+Source: docs/ARCHITECTURE.md, "One step"; docs/design/identities.md, "Keys".
 """
 
 from collections.abc import Callable
@@ -34,10 +35,8 @@ from p2pool.api.server import ApiSettings, serve_api
 from p2pool.core.context import NodeConfig
 from p2pool.core.inputs import StopAsked
 from p2pool.core.node import Node
-from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
-from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
 from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.events import KnownPeer, NetConfig
@@ -57,17 +56,17 @@ log = get_logger(__name__)
 
 
 def topic(pool: PoolRef, channel: Channel) -> str:
-    """A gossip topic of a pool (design, section 5)."""
+    """A gossip topic of a pool (docs/design/protocol.md, "Channels")."""
     return f"/p2pool/1/{pool.chain_id}/{pool.contract.hex()}/{pool.pool_id}/{channel.value}"
 
 
 class Agent:
-    """An agent that is about to run."""
+    """An agent, built but not yet running."""
 
     def __init__(
         self, options: AgentOptions, seed: bytes, store: Store, runtime: ContainerRuntime
     ) -> None:
-        """Make all parts; nothing runs yet."""
+        """Build all parts; nothing runs yet."""
         config, restored = options.config, store.restored
         self.options, self.pool = options, config.pool_ref
         now = read_clock()
@@ -130,7 +129,7 @@ class Agent:
     # --- identity ---------------------------------------------------------------------------------
 
     def _bind(self) -> PeerBinding:
-        """A fresh binding of our two keys."""
+        """A fresh binding of this node's two keys."""
         now_s = read_clock().wall_ms // 1000
         binding = make_binding(self.pool, self.options.node, self.key, now_s)
         self.node.introduce(binding)
@@ -144,7 +143,7 @@ class Agent:
         return self.sealer.seal(hello, read_clock())[1]
 
     async def _renew_binding(self) -> None:
-        """Bind anew at half of a binding's life, and tell the connected peers."""
+        """Renew the binding halfway through its lifetime, and tell the connected peers."""
         while True:
             lifetime_s = self.binding.not_after_s - self.binding.not_before_s
             await trio.sleep(lifetime_s / 2)
@@ -168,21 +167,9 @@ class Agent:
     # --- life -------------------------------------------------------------------------------------
 
     async def run(self, token: str, started: Callable[[str], None]) -> None:
-        """Run until cancelled; `started` is told the API's URL."""
+        """Run until cancelled; `started` receives the API's URL."""
         config = self.options.config
-        at = config.chain.addresses
-        rpc = Rpc.to(config.chain.id, config.chain.endpoints)
-        chain = PoolContracts(
-            rpc,
-            Addresses(
-                network=at.network,
-                pool=at.pool,
-                registry=at.registry,
-                stakes=at.stake,
-                domains=at.domains,
-                token=at.token,
-            ),
-        )
+        chain = PoolContracts.of(config.chain)
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
         settings = ApiSettings(
             bind=config.api.bind,
@@ -217,7 +204,7 @@ class Agent:
             await trio.sleep_forever()
 
     async def retire(self) -> None:
-        """Before the end: hand leadership on, and stop the tasks where that was asked for."""
+        """Before shutdown: hand leadership on, and stop the tasks if the options ask for it."""
         with trio.move_on_after(limits.RETIRE_DEADLINE_MS / 1000):
             await self.loop.put(StopAsked())
             while (
@@ -243,7 +230,7 @@ async def _serve_api(
 async def run_agent(
     options: AgentOptions, stop: trio.Event, started: Callable[[str], None]
 ) -> None:
-    """Run an agent until `stop` is set. Raises what keeps it from starting: DataDirInUse,
+    """Run an agent until `stop` is set. Raises whatever prevents the start: DataDirInUse,
     PortTaken, Misconfigured, BadKey, StoreFailed."""
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
@@ -253,6 +240,6 @@ async def run_agent(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, started)
             await stop.wait()
-            log.info("agent ends")
+            log.info("agent stopping")
             await agent.retire()
             nursery.cancel_scope.cancel()

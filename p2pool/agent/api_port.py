@@ -1,4 +1,4 @@
-"""The agent as its API sees it: the newest view, questions, events, log lines and metrics."""
+"""The agent as its API sees it: the latest view, requests, events, log lines and metrics."""
 
 from collections.abc import AsyncIterator
 
@@ -31,12 +31,12 @@ class _Waiting:
 
 
 class AgentApi:
-    """`model.ports.AgentPort` of one agent."""
+    """`model.ports.agent.AgentPort` of one agent."""
 
     def __init__(
         self, loop: Loop, logs: LogStreams, metrics: Metrics, runtime: ContainerRuntime
     ) -> None:
-        """Everything of the pool's is asked of the loop's node, the machine's of its runtime."""
+        """Pool questions go to the loop's node, machine questions to its runtime."""
         self._runtime = runtime
         self._log_streams = logs
         self.event_hub = EventHub()
@@ -54,11 +54,11 @@ class AgentApi:
 
     @property
     def volumes(self) -> VolumeKeeper:
-        """What tasks keep on this machine."""
+        """The volumes that tasks keep on this machine."""
         return self._runtime.volumes
 
     async def runtime_info(self) -> RuntimeInfo:
-        """What runs containers here."""
+        """The runtime that runs containers here."""
         return await self._runtime.probe()
 
     @property
@@ -67,7 +67,7 @@ class AgentApi:
         return self._loop.node.context.config.pool
 
     def view(self) -> View:
-        """The newest view, built once for each revision."""
+        """The latest view, built once per revision."""
         if self._view is None or self._view.revision != self._loop.node.revision:
             self._view = self._loop.node.view(read_clock())
         return self._view
@@ -76,7 +76,7 @@ class AgentApi:
         """Have a request carried out, here or at the leader."""
         signers: Signers | None = None
         if isinstance(request, SubmitCommand):
-            # Recovered once already, by the API; a delegation says more than that.
+            # The API has already recovered the signers; a delegation says more than that.
             delegated = request.signed.delegation is not None
             signers = (
                 self._signers.signers(request.signed) if delegated else Signers(request.signer)
@@ -86,7 +86,7 @@ class AgentApi:
         return result
 
     async def log_ends(self, deadline_ms: int) -> LogEnds:
-        """Which logs are held, here and where we are connected."""
+        """The log ends known here: our own and those of connected peers."""
         result = await self._ask(LogEndsCommand(), None, deadline_ms)
         assert isinstance(result, LogEnds)
         return result
@@ -95,7 +95,7 @@ class AgentApi:
         self, request: Ask | LogEndsCommand, signers: Signers | None, deadline_ms: int
     ) -> Accepted | LogEnds:
         if len(self._waiting) >= limits.REQUESTS_IN_FLIGHT_MAX:
-            raise Overloaded("Too many requests are under way.", hint="Retry in a second.")
+            raise Overloaded("Too many requests are in progress.", hint="Retry in a second.")
         self._last += 1
         number, waiting = self._last, _Waiting()
         self._waiting[number] = waiting
@@ -108,18 +108,18 @@ class AgentApi:
         if isinstance(waiting.result, P2poolError):
             raise waiting.result
         if waiting.result is None:
-            raise Unavailable("The agent gave no answer in time.", hint="Send it again.")
+            raise Unavailable("The agent did not answer in time.", hint="Send the request again.")
         return waiting.result
 
     def reply(self, reply: Reply) -> None:
-        """The core's answer to a question."""
+        """Deliver the core's answer to a request."""
         waiting = self._waiting.get(reply.request_id)
         if waiting is not None:
             waiting.result = reply.result
             waiting.done.set()
 
     async def task_metrics(self, allocation: AllocationId) -> MetricsAnswered:
-        """What a copy last said of itself."""
+        """The latest metrics that a copy reported."""
         return await self._log_streams.metrics_of(allocation)
 
     def events(self, after: EventId | None) -> AsyncIterator[Event]:

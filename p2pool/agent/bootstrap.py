@@ -1,10 +1,11 @@
-"""A bootstrap node: it introduces peers to each other, and takes part in nothing else.
+"""A bootstrap node: it introduces peers to each other and does nothing else.
 
-Intuition: a newcomer needs one address to begin with. A bootstrap node has a peer key but no node
+Intuition: a newcomer needs one address to start from. A bootstrap node has a peer key but no node
 key: it says hello without a binding, keeps the bindings that agents show it (checked), and hands
-them out to whoever asks. It follows no chain, hears no gossip, votes on nothing and holds no state
-of the pool: it can lie by silence only, since bindings carry their own proof. What it knows is kept
-on disk, so that it is of use as soon as it is back. Source: design, sections 1, 5 and 11.
+them to anyone who asks. It follows no chain, receives no gossip, casts no vote and holds no pool
+state. Bindings carry their own proof, so it can lie only by staying silent. It keeps what it knows
+on disk, so that it is of use as soon as it is back.
+Source: docs/design/protocol.md, "Bootstrap nodes".
 """
 
 from collections.abc import Callable
@@ -37,10 +38,10 @@ log = get_logger(__name__)
 
 
 class Bootstrap:
-    """A bootstrap node that is about to run."""
+    """A bootstrap node, built but not yet running."""
 
     def __init__(self, options: BootstrapOptions, seed: bytes, store: Store) -> None:
-        """Take up the bindings that were kept."""
+        """Load the bindings that were kept."""
         self.store = store
         peer_key = peer_key_of(seed)
         self.peers = PeerBindings(
@@ -79,7 +80,7 @@ class Bootstrap:
         return self.sealer.seal(hello, read_clock())[1]
 
     async def run(self, started: Callable[[tuple[str, ...]], None]) -> None:
-        """Introduce peers until cancelled; `started` is told where it listens."""
+        """Introduce peers until cancelled; `started` receives the addresses it listens on."""
         async with self.network.running():
             log.info("bootstrap node started", addresses=list(self.network.addresses()))
             started(self.network.addresses())
@@ -109,7 +110,7 @@ class Bootstrap:
                 self._send(peer_key, Pong(message.request, False))
 
     async def _carry(self, effects: list[fx.Effect]) -> None:
-        """Keep bindings and judge peers; every agent is a guest here."""
+        """Keep bindings and admit peers; every agent is a guest here."""
         for effect in effects:
             match effect:
                 case fx.Persist():
@@ -129,7 +130,7 @@ class Bootstrap:
 async def run_bootstrap(
     options: BootstrapOptions, stop: trio.Event, started: Callable[[tuple[str, ...]], None]
 ) -> None:
-    """Run a bootstrap node until `stop` is set. Raises what keeps it from starting."""
+    """Run a bootstrap node until `stop` is set. Raises whatever prevents the start."""
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
     async with Store.open(options.directory, options.pool) as store:

@@ -1,4 +1,4 @@
-"""The two clocks of an agent, as integers."""
+"""An agent's two clocks, as integers."""
 
 import time
 
@@ -6,5 +6,5 @@ from p2pool.model.timing import Now
 
 
 def read_clock() -> Now:
-    """Now: a clock that never goes back, and the wall clock, both in milliseconds."""
+    """Now, by a monotonic clock and by the wall clock, both in milliseconds."""
     return Now(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)

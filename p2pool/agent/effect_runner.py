@@ -1,7 +1,6 @@
 """Effects to drivers: one table, and no decisions.
 
-Nothing here waits: a driver's queue that is full drops what the protocol sends again anyway, and
-counts it.
+Nothing here waits: a full driver queue drops and counts what the protocol sends again anyway.
 """
 
 from collections.abc import Callable
@@ -28,7 +27,7 @@ core_log = get_logger("p2pool.core")
 
 @attrs.frozen
 class Drivers:
-    """Who carries effects out, and the loop that takes what comes of them."""
+    """The drivers that carry effects out, and the loop that receives the outcomes."""
 
     sealer: Sealer
     network: Network
@@ -38,7 +37,7 @@ class Drivers:
 
 
 class EffectRunner:
-    """Who carries out what, for one agent."""
+    """Dispatches one agent's effects to its drivers."""
 
     def __init__(self, drivers: Drivers) -> None:
         """`handlers` has a row for each class of `core.effects.AnyEffect`."""
@@ -59,7 +58,7 @@ class EffectRunner:
         }
 
     def run(self, effect: AnyEffect) -> None:
-        """Carry out one effect of a step, after what it promises is durable."""
+        """Carry out one effect of a step, after whatever it promises is durable."""
         self.handlers[type(effect)](effect)
 
     def _on_persist(self, _: fx.Persist) -> None:
@@ -69,7 +68,7 @@ class EffectRunner:
         try:
             channel, data = self._drivers.sealer.seal(effect.message, read_clock())
         except Malformed as error:
-            # A message over its own bounds is our bug; the protocol goes on without it.
+            # A message over its own bounds is a bug of ours; the protocol goes on without it.
             log.error("a message was not sent", kind=type(effect.message).__name__, why=str(error))
             return
         self._drivers.network.send(effect.peer_key, channel, data)
@@ -79,7 +78,7 @@ class EffectRunner:
         self._drivers.network.publish(channel, data)
 
     def _on_seal(self, effect: fx.Seal) -> None:
-        # Where the queue is full it is lost, and what it was for is asked for again.
+        # A full queue loses the message; whoever needs it asks again.
         self._drivers.loop.offer(Sealed(self._drivers.sealer.sealed(effect.message, read_clock())))
 
     def _on_admit_peer(self, effect: fx.AdmitPeer) -> None:

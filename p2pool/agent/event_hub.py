@@ -1,4 +1,4 @@
-"""Events of the node, kept for those who watch by the API."""
+"""The node's recent events, kept for API watchers."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ EventId = tuple[int, int, int]
 
 
 class EventHub:
-    """The last events, and who listens to the next ones."""
+    """The latest events, and the listeners for the next ones."""
 
     def __init__(self) -> None:
         """Nobody listens yet."""
@@ -21,7 +21,7 @@ class EventHub:
         self._listeners: list[trio.MemorySendChannel[Event]] = []
 
     def emit(self, event: Event) -> None:
-        """Something happened; a listener that does not keep up is dropped."""
+        """Publish an event; a listener that does not keep up is dropped."""
         self.kept[event.epoch, event.index, event.number] = event
         for listener in tuple(self._listeners):
             try:

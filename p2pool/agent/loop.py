@@ -1,12 +1,12 @@
 """The one loop of an agent: inputs in, effects out, the disk in between.
 
-Intuition: one task owns the `Node`. It takes what is queued, steps once for all of it, waits until
-what the step wants kept is on the disk, then carries out the rest in order. While it waits for the
-disk, inputs queue up; so under load steps grow and writes are shared.
+Intuition: one task owns the `Node`. It takes all queued inputs, makes one step for all of them,
+waits until the step's writes are on disk, then carries out the rest in order. Inputs queue up while
+it waits for the disk, so under load steps grow and share writes.
 
-Invariants: nothing is sent before what it promises is durable; a queue that is full makes drivers
-wait (they have bounds of their own); when the loop itself was late, the core is told so.
-Source: design, section 3.
+Invariants: nothing is sent before what it promises is durable; a full queue makes drivers wait
+(they have bounds of their own); the core learns when the loop itself ran late.
+Source: docs/ARCHITECTURE.md, "One step".
 """
 
 from collections.abc import Callable
@@ -80,15 +80,16 @@ class Loop:
             await trio.lowlevel.checkpoint()
 
     async def _next_batch(self) -> list[AnyInput]:
-        """What is queued, or a tick when something has become due."""
+        """Everything queued, or a tick when something is due."""
         began_ms = read_clock().mono_ms
         due_ms = max(began_ms, self.node.next_wakeup_ms)
         wait_ms = due_ms - began_ms
         batch: list[AnyInput] = []
         with trio.move_on_after(wait_ms / 1000):
             batch.append(await self._receive.receive())
-        # Late is what comes after it was due, and also who was kept from looking: between two steps
-        # this task gives way once, and some other one may hold the loop for long.
+        # Two things count as late: inputs after the deadline, and a loop that was kept from
+        # looking. This task yields once between two steps, and another task may hold the scheduler
+        # for long.
         late_ms = max(began_ms - self._done_ms, read_clock().mono_ms - due_ms)
         while batch and len(batch) < limits.INPUTS_PER_STEP_MAX:
             try:
@@ -101,12 +102,12 @@ class Loop:
         return batch or [Ticked()]
 
     async def _persist(self, effects: list[AnyEffect]) -> list[AnyEffect]:
-        """Make the first effect durable, if it is to be; what is left to do then."""
+        """Make the first effect durable if it asks for that; return the effects that remain."""
         if not effects or not isinstance(effects[0], fx.Persist):
             return effects
         try:
             await self._store.write(effects[0].operations)
         except StoreFailed as error:
-            # Nothing of this step was promised: only what the node says of its failure goes out.
+            # The step promised nothing yet: only the node's report of the failure goes out.
             return self.node.step(PersistFailed(error.message), read_clock())
         return effects[1:]

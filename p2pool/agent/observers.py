@@ -1,4 +1,4 @@
-"""Tasks that look at the world for the core: the chain, the machine, the network's addresses."""
+"""Tasks that observe the world for the core: the chain, the machine, the network's addresses."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 
 async def follow_chain(follower: RosterFollower, loop: Loop, network: Network) -> None:
-    """Tell the core what the chain says, and the network where it says one may begin."""
+    """Tell the core what the chain says, and the network which bootstrap addresses it lists."""
     known: tuple[str, ...] = ()
     warned: str | None = None
     async for observed in follower.observations():
@@ -46,7 +46,7 @@ def _learn_bootstrap(addresses: tuple[str, ...], network: Network) -> None:
         try:
             peer = parse_full_address(text)
         except Misconfigured as error:
-            log.warning("a bootstrap address on the chain is none", reason=str(error))
+            log.warning("the chain lists a bad bootstrap address", reason=str(error))
         else:
             network.learn(peer.peer_key, peer.addresses)
 
@@ -54,7 +54,7 @@ def _learn_bootstrap(addresses: tuple[str, ...], network: Network) -> None:
 async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: Loop) -> None:
     """Tell the core what the machine offers, what is wrong with it, and how busy it is.
 
-    A machine with GPUs is asked about them each time: one that falls off the bus is told at once.
+    A machine with GPUs asks them each time: a card that falls off the bus is reported at once.
     """
     async with trio.open_nursery() as nursery:
         xids = XidWatch()
@@ -78,7 +78,7 @@ async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: 
                     said = warnings
                     for warning in warnings:
                         log.warning("hardware", warning=warning)
-                # Often where there are GPUs or were some: one that was lost is soon noticed.
+                # Often where there are GPUs or were some, so that a lost card is soon noticed.
                 rounds = 1 if cards.any else limits.HARDWARE_PROBE_EVERY
             else:
                 load = attrs.evolve(read_load(), gpus=load.gpus)
@@ -93,7 +93,7 @@ async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: 
 
 
 async def tell_addresses(config: AgentConfig, network: Network, loop: Loop) -> None:
-    """Tell the core where others can dial us, as often as that changes."""
+    """Tell the core where others can dial us, whenever that changes."""
     said: tuple[str, ...] = ()
     while True:
         found = config.network.announce or network.addresses()

@@ -1,4 +1,4 @@
-"""What an agent, or a bootstrap node, is started with."""
+"""The start options of an agent and of a bootstrap node."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class AgentOptions:
-    """What an agent is started with. `provider` None: this machine joins nothing by itself."""
+    """An agent's start options. `provider` None: this machine joins nothing by itself."""
 
     directory: Path
     config: AgentConfig
@@ -26,7 +26,7 @@ class AgentOptions:
 
 @attrs.frozen
 class BootstrapOptions:
-    """What a bootstrap node is started with."""
+    """A bootstrap node's start options."""
 
     directory: Path
     pool: PoolRef

@@ -1,6 +1,6 @@
-"""The application: routes over an agent's port, every error a problem document.
+"""Makes the application: routes over an agent's port, every error a problem document.
 
-`create_app` gives the bare application, for tests of routes; `server.serve_api` puts the gate
+`create_app` gives the bare application, for tests of routes; `server.serve_api` puts access control
 before it and listens.
 """
 
@@ -27,7 +27,7 @@ _log = structlog.get_logger("p2pool.api")
 
 _HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "malformed", 400: "malformed"}
 
-# In the order in which the OpenAPI document lists them.
+# In the order of the OpenAPI document.
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     *(nodes.nodes, nodes.node),
     *(tasks.tasks, tasks.task, tasks.task_metrics, tasks.requests),
@@ -44,7 +44,7 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
 
 
 def create_app(port: AgentPort, *, version: str = "", metrics: bool = True) -> Litestar:
-    """The application over a port; it knows nothing of tokens and sockets. `metrics`: whether
+    """The application over a port; it knows neither tokens nor sockets. `metrics`: whether
     `/metrics` answers."""
     return Litestar(
         route_handlers=ROUTES,
@@ -86,7 +86,7 @@ def _on_error(_: Request[Any, Any, Any], error: P2poolError) -> Response[bytes]:
 
 
 def _on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """The framework's refusals: no such route, a query that is not what the route takes."""
+    """The framework's refusals: no such route, or a query that the route does not take."""
     status = error.status_code
     if status >= 500:
         return _on_bug(_, error)
@@ -96,13 +96,13 @@ def _on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[
         for one in wrong
         if isinstance(one, dict)
     )
-    detail = "; ".join(found) or error.detail or "This cannot be answered."
-    hint = "The routes are listed at /v1/openapi.json." if status in (404, 405) else ""
+    detail = "; ".join(found) or error.detail or "The API cannot answer this request."
+    hint = "See the routes at /v1/openapi.json." if status in (404, 405) else ""
     return _answer(problem(_HTTP_CODES.get(status, "refused"), status, detail, hint, found))
 
 
 def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A failure of our own: told without its insides, which go to the log."""
+    """A failure of our own: the answer hides its insides, the log has them."""
     _log.error("api_route_failed", path=request.scope["path"], exc_info=error)
-    hint = "This is a defect of the agent; its log says more."
-    return _answer(problem("internal", 500, "The agent failed at this request.", hint))
+    hint = "This is a bug in the agent; its log says more."
+    return _answer(problem("internal", 500, "The agent failed to answer this request.", hint))

@@ -1,10 +1,10 @@
 """The listening side: anycorn's HTTP/1.1 on trio, behind a guard that no client can take down.
 
-One connection's failure, whatever it is, ends that connection: it is caught here, logged, and the
-others go on. Upgrades are not taken: no websockets and no HTTP/2, whose handling is where single
-requests were seen to stop whole servers (`Upgrade` may be ignored, RFC 9110 section 7.8). A send
-that the client does not read is given up after a while and is not shielded, so it can hold neither
-memory nor a shutdown for long. Without TLS only loopback is listened on.
+A failure, whatever it is, ends its own connection: the server catches and logs it, and the others
+go on. The server ignores upgrades, to websockets and HTTP/2 alike, because in their handling single
+requests were seen to stop whole servers (`Upgrade` may be ignored, RFC 9110 section 7.8). It gives
+up a send that the client does not read and never shields it, so that neither memory nor a shutdown
+hangs on a client for long. Without TLS it listens on loopback only.
 """
 
 import errno
@@ -48,9 +48,9 @@ _log = structlog.get_logger("p2pool.api")
 
 @attrs.frozen
 class ApiSettings:
-    """Where to listen. `bind` is HOST:PORT, port 0 for any. `hosts`: more names that the agent is
-    reached by. A certificate and its key (PEM) turn TLS on. `metrics`: whether
-    `/metrics` answers."""
+    """Where to listen. `bind` is HOST:PORT, port 0 for any. `hosts`: more names by which clients
+    reach the agent. A certificate and its key (PEM) turn TLS on. `metrics`: whether `/metrics`
+    answers."""
 
     bind: str = DEFAULT_BIND
     hosts: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class ApiSettings:
 
     @property
     def tls(self) -> bool:
-        """Whether TLS is spoken."""
+        """Whether the API speaks TLS."""
         return self.certificate is not None
 
 
@@ -75,7 +75,7 @@ async def serve_api(
 ) -> None:
     """Answer until cancelled; started with the URL once it is listening.
 
-    `token` is what everybody must bring, from `drivers.keys.load_or_make_token(directory)`. Writes
+    Every client must send `token`, from `drivers.keys.load_or_make_token(directory)`. Writes
     `api.url` to `directory`, so that this machine's commands find the agent, and removes it at the
     end. Raises `PortTaken` and `Misconfigured` before it starts.
     """
@@ -98,7 +98,7 @@ async def serve_api(
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Replace a file by one that only its owner can read; a reader never sees a part of it."""
+    """Replace a file by one that only its owner can read; a reader never sees half of it."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -110,20 +110,26 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def bind(settings: ApiSettings) -> socket.socket:
-    """A listening socket; `Misconfigured` where that would be unsafe, `PortTaken` where it cannot
-    be had."""
+    """A listening socket; `Misconfigured` if that would be unsafe, `PortTaken` if the system
+    refuses it."""
     host, number = _address(settings.bind)
     if (settings.certificate is None) is not (settings.private_key is None):
-        raise Misconfigured("TLS needs both a certificate and its private key.")
+        raise Misconfigured(
+            "TLS needs both a certificate and its private key.",
+            hint="Set both [api] tls_certificate and tls_key, or neither.",
+        )
     try:
         found = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise Misconfigured(f"The API cannot listen on {host!r}: {error}.") from error
+        raise Misconfigured(
+            f"The API cannot listen on {host!r}: {error}.",
+            hint="Set [api] bind to an address of this machine.",
+        ) from error
     family, kind, protocol, _, where = found[0]
     if not settings.tls and not ipaddress.ip_address(str(where[0]).partition("%")[0]).is_loopback:
         raise Misconfigured(
-            f"The API would listen on {settings.bind} without TLS, for everybody to read along.",
-            hint="Bind to 127.0.0.1, or set a certificate and a private key.",
+            f"The API would listen on {settings.bind} without TLS, where others can read along.",
+            hint="Set [api] bind to 127.0.0.1, or set tls_certificate and tls_key.",
         )
     listener = socket.socket(family, kind, protocol)
     try:
@@ -142,7 +148,9 @@ def bind(settings: ApiSettings) -> socket.socket:
 def _address(text: str) -> tuple[str, int]:
     number = text.rpartition(":")[2]
     if not (number.isascii() and number.isdigit() and int(number) <= limits.PORT_MAX):
-        raise Misconfigured(f"{text!r} is not HOST:PORT.", hint=f"For example {DEFAULT_BIND}.")
+        raise Misconfigured(
+            f"{text!r} is not HOST:PORT.", hint=f"Write [api] bind as {DEFAULT_BIND}."
+        )
     return host_name(text) or "127.0.0.1", int(number)
 
 
@@ -163,7 +171,10 @@ def _tls_context(settings: ApiSettings) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(settings.certificate, settings.private_key)
     except (OSError, ssl.SSLError) as error:
-        raise Misconfigured(f"The API's certificate cannot be used: {error}.") from error
+        raise Misconfigured(
+            f"The API cannot use its certificate: {error}.",
+            hint="Check the PEM files in [api] tls_certificate and tls_key.",
+        ) from error
     return context
 
 
@@ -171,7 +182,7 @@ def _tls_context(settings: ApiSettings) -> ssl.SSLContext | None:
 
 
 class _Connections:
-    """What all connections share, and how many there are."""
+    """What all connections share, and their number."""
 
     def __init__(self, gate: AccessControl, tls: ssl.SSLContext | None) -> None:
         self.app, self.tls, self.count = ASGIWrapper(gate), tls, 0
@@ -183,8 +194,8 @@ class _Connections:
         self.config.keep_alive_timeout = limits.API_IDLE_TIMEOUT_MS / 1000
 
     async def run(self, stream: anyio.abc.SocketStream) -> None:
-        """One connection from beginning to end. Its failure is logged and stops here: the next
-        client must not pay for what this one sent."""
+        """Serve one connection to its end. Its failure is logged and stops here: the next client
+        must not pay for what this one sent."""
         self.count += 1
         try:
             if self.tls is not None:
@@ -207,7 +218,7 @@ class _Connections:
 async def _serve(
     connections: _Connections, streams: Streams, listener: socket.socket, started: Started
 ) -> None:
-    """Accept until cancelled, then give what is in flight a short grace."""
+    """Accept until cancelled, then give open requests a short grace."""
     accepting = await anyio.abc.SocketListener.from_socket(listener)
     stopping = trio.Event()
     async with trio.open_nursery() as outer:
@@ -217,7 +228,7 @@ async def _serve(
             await _accept(accepting, connections, nursery)
         finally:
             streams.closing.set()
-            with trio.CancelScope(shield=True):  # sets an event, without waiting for anybody
+            with trio.CancelScope(shield=True):  # Sets an event and waits for nobody.
                 await connections.context.terminated.set()
             stopping.set()
 
@@ -236,8 +247,8 @@ async def _accept(accepting: Any, connections: _Connections, nursery: trio.Nurse
         try:
             stream = await accepting.accept()
         except OSError as error:
-            # A client that hung up while waiting is its own affair; for the rest, wait for some
-            # connection to end instead of stopping or spinning.
+            # A client may hang up before its turn. Without resources, wait for a connection to end
+            # instead of stopping or spinning.
             if error.errno in _NO_RESOURCES:
                 _log.warning("api_accept_failed", error=error.strerror)
                 await trio.sleep(_PATIENCE_S)

@@ -1,4 +1,4 @@
-"""`p2pool bootstrap`: a node that only introduces peers to each other."""
+"""`p2pool bootstrap`: runs a node that only introduces peers to each other."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from p2pool.cli.shared.process import (
 )
 
 
-@click.group(name="bootstrap", help="A node that only introduces peers to each other.")
+@click.group(name="bootstrap", help="Run a node that only introduces peers to each other.")
 def bootstrap() -> None:
     """The group."""
 
@@ -29,7 +29,7 @@ def bootstrap() -> None:
     "--listen",
     multiple=True,
     metavar="MULTIADDR",
-    help="Where to listen, instead of [network] listen. May be repeated.",
+    help="Where to listen, instead of [network] listen. Repeatable.",
 )
 @log_options
 @json_option
@@ -41,10 +41,11 @@ def run(
     log_format: str | None,
     as_json: bool,
 ) -> None:
-    """Run a bootstrap node, until SIGINT or SIGTERM.
+    """Run a bootstrap node until SIGINT or SIGTERM.
 
-    It needs no node key and no chain endpoint that answers; of the configuration it reads which
-    pool it is for, [network] and [log]. It prints the addresses to give to others, one a line.
+    It needs no node key and no chain endpoint that answers. From the configuration it reads [chain]
+    and [pool], which name its pool, [network] and [log]. It prints the addresses to give to others,
+    one a line.
     """
     from p2pool.agent.bootstrap import run_bootstrap
     from p2pool.agent.options import BootstrapOptions

@@ -1,4 +1,4 @@
-"""`p2pool dev`: a whole pool on this machine, to play with or to be shown."""
+"""`p2pool dev`: runs a whole pool on this machine, to play with or to watch."""
 
 import json
 from pathlib import Path
@@ -20,11 +20,11 @@ dir_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     envvar="P2POOL_DEV_DIR",
     metavar="DIR",
-    help="Where the pool is kept. Default: P2POOL_DEV_DIR, else this user's own.",
+    help="Directory of the pool. Default: P2POOL_DEV_DIR, else one of this user's own.",
 )
 
 
-@click.group(name="dev", help="A whole pool on this machine, on a development chain.")
+@click.group(name="dev", help="Run a whole pool on this machine, on a development chain.")
 def dev() -> None:
     """The group."""
 
@@ -37,21 +37,23 @@ def _directory(given: Path | None) -> Path:
 
 @dev.command("up")
 @dir_option
-@click.option("--nodes", type=click.IntRange(1, 16), default=3, show_default=True)
-@click.option("--keep", is_flag=True, help="Keep what runs when it fails, to be looked at.")
+@click.option(
+    "--nodes", type=click.IntRange(1, 16), default=3, show_default=True, help="How many agents."
+)
+@click.option("--keep", is_flag=True, help="If it fails, keep what runs, for you to look at.")
 @json_option
 def up(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
-    """Start a chain, the contracts, a bootstrap node and agents, all real and all here.
+    """Start a chain, the contracts, a bootstrap node and agents, all real and all on this machine.
 
-    It runs on in the background until `p2pool dev down`. What fails or is interrupted leaves
-    nothing behind but, where it failed, its logs.
+    The pool runs in the background until `p2pool dev down`. If the start fails or you interrupt it,
+    it leaves nothing behind; after a failure, only its logs.
     """
     from contextlib import nullcontext
 
     from p2pool.dev.state import look
 
     where = _directory(directory)
-    look(where)  # Before the rest is loaded, which takes seconds.
+    look(where)  # Before loading the rest, which takes seconds.
 
     from p2pool.dev.end import ended
     from p2pool.dev.narrator import Narrator
@@ -72,7 +74,7 @@ def up(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
 
 
 def _tell_pool(pool: "DevPool", directory: Path | None, as_json: bool) -> None:
-    """What there is now, and what can be done with it."""
+    """Say what runs now, and what to try with it."""
     keys = pool.directory / "keys"
     told: dict[str, Any] = {
         "directory": str(pool.directory),
@@ -109,7 +111,7 @@ def _tell_pool(pool: "DevPool", directory: Path | None, as_json: bool) -> None:
 @dir_option
 @json_option
 def down(directory: Path | None, as_json: bool) -> None:
-    """End the pool that `dev up` started, and remove all of it."""
+    """End the pool that `dev up` started, and remove everything of it."""
     from p2pool.dev.state import require
 
     where = _directory(directory)
@@ -134,11 +136,13 @@ def down(directory: Path | None, as_json: bool) -> None:
 
 @dev.command("demo")
 @dir_option
-@click.option("--nodes", type=click.IntRange(3, 16), default=3, show_default=True)
+@click.option(
+    "--nodes", type=click.IntRange(3, 16), default=3, show_default=True, help="How many agents."
+)
 @click.option("--keep", is_flag=True, help="Keep all logs afterwards.")
 @json_option
 def demo(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
-    """Show it all: a pool, a task, its logs, the master's death, the next master. 30 seconds."""
+    """Show a pool, a task, its logs, the master's death and the next master, in 30 seconds."""
     where = directory.expanduser().resolve() if directory is not None else None
 
     from p2pool.dev.demo import Demo

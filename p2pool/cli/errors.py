@@ -1,7 +1,7 @@
-"""From the error tree to exit codes and to what is printed, in one place.
+"""Turns errors of the tree into exit codes and sentences, in one place.
 
-A refusal is not an outage, and a script can tell by the exit code alone. What the world fails at
-(disks, rights, ports, other programs) is told in a sentence, too, wherever it comes up. Our own
+A refusal is not an outage, and a script can tell them apart by the exit code alone. Failures of the
+world (disks, rights, ports, other programs) end in a sentence too, wherever they come up. Our own
 bugs are not caught: they end with a traceback.
 """
 
@@ -28,7 +28,7 @@ UNAVAILABLE = 5
 MISCONFIGURED = 6
 INTERRUPTED = 130
 
-# The nearest class of an error's own line of descent counts.
+# The class nearest to the error in its own ancestry decides.
 EXIT_CODES: dict[type[P2poolError], int] = {
     P2poolError: FAILED,
     Refusal: REFUSED,
@@ -57,7 +57,7 @@ def exit_code(error: P2poolError) -> int:
 
 
 def print_error(error: P2poolError, as_json: bool) -> None:
-    """The sentence and what to do next, on standard error; with --json one JSON document."""
+    """Write the sentence and the hint to standard error; with --json one JSON document."""
     problems = list(getattr(error, "problems", ()))
     if as_json:
         told: dict[str, Any] = {"code": error.code, "message": error.message, "hint": error.hint}
@@ -74,21 +74,21 @@ def print_error(error: P2poolError, as_json: bool) -> None:
 
 
 def print_json_error(told: dict[str, Any]) -> None:
-    """One JSON document on standard error, so that standard output stays what was asked for."""
+    """Write one JSON document to standard error, so that standard output holds only the answer."""
     say(json.dumps({"error": told}, ensure_ascii=is_narrow(sys.stderr)))
 
 
 def say(text: str) -> None:
-    """A line on standard error, if it can be written to: an error has its exit code anyway."""
+    """Write a line to standard error where possible: the exit code tells of the error anyway."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 
 
 def is_narrow(stream: Any) -> bool:
-    """Whether a stream cannot take every character."""
+    """Whether a stream lacks some characters."""
     return not str(getattr(stream, "encoding", "") or "").lower().startswith("utf")
 
 
 def _shown(text: str) -> str:
-    """What peers say may be in a message: it does not write to the terminal."""
+    """The text without control characters: peers' words must not control the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,8 +1,8 @@
-"""The command `p2pool`: commands are imported when they are called, not to be listed.
+"""The command `p2pool`, which imports a command only when somebody calls it.
 
 `--help` answers in a tenth of a second, so this module imports nothing heavy and the table below
-carries each command's one line. Every command takes `--json`; errors are mapped to exit codes in
-`cli.errors` and nowhere else.
+carries each command's one line. Every command takes `--json`; `cli.errors` alone maps errors to
+exit codes.
 """
 
 import importlib
@@ -21,14 +21,14 @@ from p2pool.drivers import failures
 
 # Name: module and attribute of the click command, and its line in the list.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "agent": ("p2pool.cli.agent.group:agent", "The agent of this machine."),
+    "agent": ("p2pool.cli.agent.group:agent", "Run and inspect the agent of this machine."),
     "bootstrap": ("p2pool.cli.bootstrap:bootstrap", "Introduce peers to each other."),
-    "dev": ("p2pool.cli.dev:dev", "A whole pool on this machine."),
-    "node": ("p2pool.cli.node.group:node", "The nodes of the pool."),
-    "pool": ("p2pool.cli.pool.group:pool", "The pool."),
+    "dev": ("p2pool.cli.dev:dev", "Run a whole pool on this machine."),
+    "node": ("p2pool.cli.node.group:node", "List, drain and ban the pool's nodes."),
+    "pool": ("p2pool.cli.pool.group:pool", "Found, manage and recover a pool."),
     "task": ("p2pool.cli.task.group:task", "Run, watch and stop tasks."),
-    "verify": ("p2pool.cli.verify:verify", "Check what the pool's agents say."),
-    "volume": ("p2pool.cli.volume:volume", "What tasks keep on this machine."),
+    "verify": ("p2pool.cli.verify:verify", "Check proofs of who leads and who lied."),
+    "volume": ("p2pool.cli.volume:volume", "List, export and remove what tasks keep here."),
     "wallet": ("p2pool.cli.wallet:wallet", "Make and show key files."),
 }
 
@@ -73,12 +73,12 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """The console script: runs a command and ends the process with its exit code."""
+    """The console script: run a command and end the process with its exit code."""
     mend_streams()
     if os.environ.get("HOME") == "":
         del os.environ["HOME"]  # The same as none: else it would mean the root directory.
     code = run(sys.argv[1:] if args is None else args)
-    # What is left to do cannot be interrupted sensibly.
+    # From here on an interruption could only spoil the exit code.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     failed = flush_streams()
     sys.exit(_unwritten(failed) if failed and code == errors.OK else code)
@@ -90,7 +90,7 @@ def _unwritten(reason: str) -> int:
 
 
 def run(args: Sequence[str]) -> int:
-    """Run a command line and return its exit code; errors are printed, our bugs are raised."""
+    """Run a command line and return its exit code: prints known errors, raises our own bugs."""
     as_json = wants_json(args)
     try:
         result = cli.main(args=list(args), prog_name="p2pool", standalone_mode=False)
@@ -103,7 +103,7 @@ def run(args: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _interrupted(as_json)
     except BrokenPipeError:
-        # Who reads us has seen enough (`p2pool task ls | head -1`).
+        # Our reader has seen enough (`p2pool task ls | head -1`).
         drop(sys.stdout)
         return errors.FAILED
     except BaseExceptionGroup as group:
@@ -136,7 +136,7 @@ def wants_json(args: Sequence[str]) -> bool:
 
 
 def _run_group(group: BaseExceptionGroup[BaseException], as_json: bool) -> int:
-    """A nursery ended with errors: known ones are printed, each once, any other is our bug."""
+    """A nursery ended with errors: print each known one once, raise any other as our bug."""
     found = list(failures.leaves(group))
     if any(isinstance(error, KeyboardInterrupt) for error in found):
         return _interrupted(as_json)

@@ -1,7 +1,7 @@
-"""`p2pool verify`: check what the pool's agents say, from the chain and from signatures alone.
+"""`p2pool verify`: checks what agents say, from the chain and from signatures alone.
 
-Exit codes: 0 it is proven; 3 it is not, or a signature is no good; 5 what was shown is too old or
-lacks its certificate, so that asking again may help.
+Exit codes: 0 proven; 3 not proven, or a bad signature; 5 the proof is too old or lacks its
+certificate, so asking again may help.
 """
 
 import json
@@ -28,7 +28,7 @@ UINT63 = 2**63 - 1
 FILE_MAX_BYTES = 64 * 1024
 
 
-@click.group(name="verify", help="Check what the pool's agents say.")
+@click.group(name="verify", help="Check proofs of who leads and who lied, trusting no agent.")
 def verify() -> None:
     """The group."""
 
@@ -39,7 +39,7 @@ def verify() -> None:
     "urls",
     multiple=True,
     metavar="URL",
-    help="An endpoint of the chain; several must agree. Default: [chain] endpoints.",
+    help="RPC endpoint of the chain; several must agree. Default: [chain] endpoints.",
 )
 @click.option("--chain-id", type=click.IntRange(1, UINT63), help="Default: [chain] id.")
 @click.option(
@@ -52,7 +52,7 @@ def verify() -> None:
 @click.option(
     "--trust",
     metavar="HASH",
-    help="A committee's hash that you trust on other grounds: begin there.",
+    help="Begin at the committee with this hash, which you trust on other grounds.",
 )
 @agent_option
 @config_option
@@ -69,7 +69,7 @@ def leader(
 ) -> None:
     """Check who leads, from the chain's root record and the committee's signatures.
 
-    The agent hands the signatures over and is trusted for nothing.
+    The agent only hands over the signatures; the command trusts it for nothing.
     """
     from p2pool.wire.verification import verify_leader
 
@@ -78,7 +78,10 @@ def leader(
     root = _root_on_chain(pool, endpoints)
     answer = client.get("/v1/leader")["leader"].get("proof")
     if answer is None:
-        raise NotFound("The agent follows no log, so it has nothing to show.", hint="--agent")
+        raise NotFound(
+            "The agent follows no log, so it has no proof to show.",
+            hint="Ask another agent: --agent URL|DIR.",
+        )
     wall_ms = time.time_ns() // 1_000_000
     found = verify_leader(pool, root, read_proof(answer), wall_ms, trusted)
     certificate = found.certificate
@@ -112,7 +115,7 @@ def _which(
     number: int | None,
     config: Path | None,
 ) -> tuple[PoolRef, tuple[str, ...]]:
-    """The pool and the chain's endpoints: from the options, the rest from the configuration."""
+    """The pool and the chain's endpoints: from the options, or else from the configuration."""
     if urls and chain_id is not None and contract is not None and number is not None:
         return PoolRef(chain_id, contract, number), urls
     from p2pool.drivers.config.schema import load_chain, load_config
@@ -123,8 +126,8 @@ def _which(
         number = load_config(path).pool.id if number is None else number
     except Misconfigured as error:
         raise Misconfigured(
-            f"It is not known which pool is meant: {error.message}",
-            hint="--config FILE, or all of --rpc, --chain-id, --contract and --pool.",
+            f"No pool is named: {error.message}",
+            hint="Give --config FILE, or all of --rpc, --chain-id, --contract and --pool.",
         ) from error
     ref = PoolRef(chain_id or chain.id, contract or chain.addresses.pool, number)
     return ref, urls or chain.endpoints
@@ -140,7 +143,7 @@ def _trusted(text: str | None) -> Digest | None:
 
 
 def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
-    """The root record at the last final block, by the word of every endpoint."""
+    """The root record at the last final block, on which every endpoint agrees."""
     import trio
 
     from p2pool.codec.text.data_uri import read_root
@@ -161,12 +164,12 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
     if any(root != roots[0] for root in roots):
         raise ChainUnavailable(
             "The endpoints do not agree on the pool's root record.",
-            hint="One is behind or lies: ask again, or name other endpoints.",
+            hint="One of them lags or lies: ask again, or name other endpoints.",
         )
     if roots[0] is None:
         raise NotFound(
-            f"Pool {pool.pool_id} has no root record in a final block, so no log is founded.",
-            hint="Its creator or manager runs: p2pool pool start.",
+            f"Pool {pool.pool_id} has no root record in a final block, so it has no log yet.",
+            hint="Its creator or manager founds one: p2pool pool start.",
         )
     return roots[0]
 
@@ -175,9 +178,10 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def evidence(file: Path, as_json: bool) -> None:
-    """Check a proof that a voter signed for two in one term. FILE is of `p2pool pool evidence`.
+    """Check the proof that a voter signed for two nodes in one term.
 
-    Nothing is asked of anybody: the two signatures are all there is to it.
+    FILE comes from `p2pool pool evidence --out FILE`. The command asks nobody: the two signatures
+    are the whole proof.
     """
     from p2pool.proofs.certificates import equivocation
     from p2pool.wire.enclosures import open_one
@@ -206,10 +210,10 @@ def evidence(file: Path, as_json: bool) -> None:
         f"0x{found.second_for.node_id.hex()}."
     )
     click.echo(
-        f"- Both messages are signed by its peer key, for pool {pool.pool_id} of "
+        f"- Its peer key signed both messages, for pool {pool.pool_id} of "
         f"0x{pool.contract.hex()} on chain {pool.chain_id}; no honest voter signs both."
     )
-    click.echo("- Whether that key was a voter's at all, the chain of the committee shows.")
+    click.echo("- The committee's chain of changes shows whether that key was a voter's at all.")
 
 
 def _read_json(file: Path) -> Any:
@@ -217,19 +221,19 @@ def _read_json(file: Path) -> Any:
         with file.expanduser().open("rb") as opened:
             data = opened.read(FILE_MAX_BYTES + 1)
     except OSError as error:
-        raise Misconfigured(f"{file} cannot be read: {error.strerror}.") from error
+        raise Misconfigured(f"Cannot read {file}: {error.strerror}.") from error
     if len(data) > FILE_MAX_BYTES:
         raise Malformed(f"{file} is larger than a proof can be.")
     try:
         value = json.loads(data)
     except ValueError as error:
         raise Malformed(f"{file} is not JSON.") from error
-    # One proof, or what `p2pool pool evidence --json` writes with one in it.
+    # One proof, or the list that `p2pool pool evidence --json` writes with one proof in it.
     if isinstance(value, list):
         if len(value) != 1:
             raise Malformed(
-                f"{file} has {len(value)} proofs; this checks one.",
-                hint="p2pool pool evidence --out FILE writes one.",
+                f"{file} holds {len(value)} proofs; this command checks one.",
+                hint="Write one proof to a file: p2pool pool evidence --out FILE.",
             )
         value = value[0]
     return value.get("proof", value) if isinstance(value, dict) else value

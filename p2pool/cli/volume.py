@@ -1,7 +1,7 @@
 """`p2pool volume`: what tasks keep on an agent's machine.
 
-Volumes are the machine owner's affair: the agent that is asked answers for its own disk alone, to
-who has its token, and nothing is passed on to other agents.
+Volumes are the machine owner's affair: an agent answers for its own disk alone, to the holder of
+its token, and passes nothing on to other agents.
 """
 
 import sys
@@ -17,7 +17,7 @@ from p2pool.client.agent import AgentClient, Answer
 from p2pool.model.errors import Misconfigured
 
 
-@click.group(name="volume", help="What tasks keep on the machine of an agent.")
+@click.group(name="volume", help="List, export and remove what tasks keep on an agent's machine.")
 def volume() -> None:
     """The group."""
 
@@ -26,7 +26,7 @@ def volume() -> None:
 @agent_option
 @json_option
 def ls(client: AgentClient, as_json: bool) -> None:
-    """List the volumes on the agent's machine, with what they hold."""
+    """List the volumes on the agent's machine and their sizes."""
     found = client.volumes()
     if as_json:
         write_json(found)
@@ -52,7 +52,7 @@ def _ended(one: Answer) -> str:
 @agent_option
 @json_option
 def rm(names: tuple[str, ...], client: AgentClient, as_json: bool) -> None:
-    """Delete volumes with all that is in them. One that a container uses stays."""
+    """Delete volumes and everything in them. A volume that a container uses stays."""
     for name in names:
         client.remove_volume(name)
         if not as_json:
@@ -67,10 +67,12 @@ def rm(names: tuple[str, ...], client: AgentClient, as_json: bool) -> None:
 @agent_option
 @json_option
 def export(name: str, output: str | None, client: AgentClient, as_json: bool) -> None:
-    """Write what is in a volume as a tar archive: `p2pool volume export NAME | tar -xf -`."""
+    """Write a volume as a tar archive: `p2pool volume export NAME | tar -xf -`."""
     if output is None:
         if sys.stdout.isatty():
-            raise click.UsageError("An archive is not for a terminal: -o FILE, or | tar -xf -.")
+            raise click.UsageError(
+                "A terminal cannot show an archive: use -o FILE, or | tar -xf -."
+            )
         _write(client, name, sys.stdout.buffer)
         return
     aside = Path(f"{output}.part")
@@ -80,7 +82,7 @@ def export(name: str, output: str | None, client: AgentClient, as_json: bool) ->
             written = _write(client, name, file)
         aside.replace(output)
     except OSError as error:
-        raise Misconfigured(f"{output} cannot be written: {error.strerror}.") from error
+        raise Misconfigured(f"Cannot write {output}: {error.strerror}.") from error
     finally:
         aside.unlink(missing_ok=True)
     if as_json:

@@ -1,4 +1,4 @@
-"""`p2pool wallet`: key files of accounts, version 3 keystores as other wallets read them too."""
+"""`p2pool wallet`: key files of accounts, version 3 keystores that other wallets read too."""
 
 import os
 import sys
@@ -14,8 +14,8 @@ passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the passphrase is, in its first line. Default: P2POOL_PASSPHRASE_FILE, then"
-    " P2POOL_PASSPHRASE, else it is asked for.",
+    help="File whose first line is the passphrase. Default: P2POOL_PASSPHRASE_FILE, then"
+    " P2POOL_PASSPHRASE, then a prompt.",
 )
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -31,11 +31,9 @@ def wallet() -> None:
     "--from-private-key",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Take the private key (hex) in this file, - for standard input, instead of a new one.",
+    help="Import the private key (hex) in this file instead of making one; - reads standard input.",
 )
-@click.option(
-    "--light", is_flag=True, help="Encrypt quickly and weakly: for development chains only."
-)
+@click.option("--light", is_flag=True, help="Encrypt fast and weakly, for development chains only.")
 @passphrase_option
 @json_option
 def new(
@@ -45,13 +43,13 @@ def new(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a key and write it to FILE, encrypted; nothing is overwritten."""
+    """Make a key and write it to FILE, encrypted. Never overwrites a file."""
     from p2pool.drivers.keys import keystore
     from p2pool.model.errors import Conflict
 
     if file.exists():
-        # Said before a passphrase is asked for.
-        raise Conflict(f"The file {file} exists already.", hint="Name another.")
+        # Before asking for a passphrase in vain.
+        raise Conflict(f"The file {file} already exists.", hint="Name another file.")
     private_key = _private_key(from_private_key) if from_private_key else os.urandom(32)
     passphrase = keystore.read_passphrase(
         f"the new key {file.name}", file=passphrase_file, confirm=True
@@ -62,11 +60,11 @@ def new(
 
 @wallet.command("show")
 @file_argument
-@click.option("--check", is_flag=True, help="Open it too: prove that the passphrase is right.")
+@click.option("--check", is_flag=True, help="Also open the key, which proves the passphrase.")
 @passphrase_option
 @json_option
 def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -> None:
-    """Show the address of a key file; the private key is never shown."""
+    """Show the address of a key file, never the private key."""
     from p2pool.drivers.keys import keystore
 
     address = keystore.key_file_address(file)
@@ -74,7 +72,9 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
         passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
         opened = bytes.fromhex(keystore.load_account(file, passphrase).address[2:])
         if opened != address:
-            raise BadKey(f"The key in {file} is of 0x{opened.hex()}, not of 0x{address.hex()}.")
+            raise BadKey(
+                f"The key in {file} belongs to 0x{opened.hex()}, not to 0x{address.hex()}."
+            )
     _write(file, address, as_json)
 
 
@@ -82,7 +82,7 @@ def _private_key(file: Path) -> bytes:
     try:
         text = sys.stdin.read(256) if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadKey(f"The private key in {file} cannot be read.") from error
+        raise BadKey(f"Cannot read the private key in {file}.") from error
     try:
         key = bytes.fromhex(text.strip().removeprefix("0x"))
     except ValueError:

@@ -2,7 +2,7 @@
 
 Commands are short-lived, and importing an HTTP library costs more than most of them do. Every
 answer is a dictionary as the API describes it (`/v1/openapi.json`); every failure is an error of
-the tree. A signed request can be sent again safely: it is carried out once.
+the tree. Sending a signed request again is safe: the pool carries it out once.
 """
 
 import http.client
@@ -33,7 +33,7 @@ _PIECE_BYTES = 256 * 1024
 
 
 class AgentClient:
-    """One agent, by URL and token; nothing is sent before a method is called."""
+    """One agent, by URL and token; sends nothing before somebody calls a method."""
 
     def __init__(
         self, url: str, token: str, *, timeout_s: float = limits.CLIENT_TIMEOUT_MS / 1000
@@ -41,7 +41,9 @@ class AgentClient:
         """`timeout_s`: how long the agent may be silent."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Misconfigured(f"{url!r} is not the URL of an agent.", hint="http://HOST:PORT")
+            raise Misconfigured(
+                f"{url!r} is not the URL of an agent.", hint="Write it as http://HOST:PORT."
+            )
         self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
         self._host, self._port, self._tls = parts.hostname, parts.port, parts.scheme == "https"
 
@@ -69,7 +71,7 @@ class AgentClient:
         return dict(self.get(path, **_query(consistent))["task"])
 
     def task_metrics(self, task_id: str) -> list[Answer]:
-        """What a task says of itself, copy by copy."""
+        """The numbers that a task reports, copy by copy."""
         return list(self.get(f"/v1/tasks/{quote(task_id, safe='')}/metrics")["copies"])
 
     def pool(self) -> Answer:
@@ -77,7 +79,7 @@ class AgentClient:
         return dict(self.get("/v1/pool")["pool"])
 
     def pool_ref(self) -> PoolRef:
-        """Which pool the agent is in: what requests are signed for."""
+        """The agent's pool, for which requests are signed."""
         pool = self.pool()
         contract = unhex(str(pool["contract"]), ADDRESS_BYTES)
         assert contract is not None, "an agent says the contract's address"
@@ -88,7 +90,7 @@ class AgentClient:
         return self.get("/v1/logs-held")
 
     def ready(self) -> Answer:
-        """`{"ready": bool, "problems": [...]}`; no error where it is not ready."""
+        """`{"ready": bool, "problems": [...]}`; an agent that is not ready is no error."""
         status, body = self._exchange("GET", "/v1/readiness", None)
         document = _document(body)
         if status not in (200, 503) or "ready" not in document:
@@ -104,14 +106,15 @@ class AgentClient:
         patience_ms: int = limits.CLIENT_RETRY_MS,
         waiting: Callable[[P2poolError], None] = lambda _: None,
     ) -> Answer:
-        """Have a signed request carried out; answered when it is committed.
+        """Have a signed request carried out; returns once it is committed.
 
-        While there is no leader it is sent again, for `patience_ms` in all; `waiting` is told why.
+        While there is no leader it sends the request again, for `patience_ms` in all, and tells
+        `waiting` why.
         """
         return self._insist("/v1/requests", requests.request_json(signed), patience_ms, waiting)
 
     def invite(self, invite: Invite) -> Answer:
-        """Hand an invite to the agent, which keeps it for the node that it names."""
+        """Hand an invite to the agent, which keeps it for the invited node."""
         return self._json("POST", "/v1/invites", requests.invite_json(invite))
 
     def _insist(
@@ -132,8 +135,8 @@ class AgentClient:
     def logs(
         self, allocation: str, grant: SignedGrant, options: LogOptions
     ) -> Iterator[list[Answer]]:
-        """Chunks `{"stream", "at_ms", "text" or "base64"}` of one copy's log, until its end, as
-        many at a time as have come."""
+        """Chunks `{"stream", "at_ms", "text" or "base64"}` of one copy's log until its end, in
+        batches as they come."""
         path = f"/v1/allocations/{quote(allocation, safe='')}/logs"
         for lines in self._lines("POST", path, requests.logs_json(grant, options)):
             chunks: list[Answer] = []
@@ -149,7 +152,7 @@ class AgentClient:
                     chunks.append(value)
             if chunks:
                 yield chunks
-        raise Unavailable("The log stopped before its end.", hint="Ask again with --since.")
+        raise Unavailable("The log broke off before its end.", hint="Read on with --since.")
 
     def events(self, after: str | None = None) -> Iterator[Answer]:
         """Events `{"id", "at_ms", "kind", "subject", "text"}` from now on, or after an id."""
@@ -168,7 +171,7 @@ class AgentClient:
     # --- the agent's own machine ----------------------------------------------------------------
 
     def volumes(self) -> list[Answer]:
-        """The volumes on its machine, measured."""
+        """The volumes on its machine and their sizes."""
         return list(self.get("/v1/volumes")["volumes"])
 
     def remove_volume(self, volume_id: str) -> None:
@@ -176,11 +179,11 @@ class AgentClient:
         self._json("DELETE", "/v1/volumes?" + urlencode({"id": volume_id}), None)
 
     def runtime(self) -> Answer:
-        """What runs containers on its machine, and what it cannot do."""
+        """The container runtime of its machine, and what that cannot do."""
         return self.get("/v1/runtime")
 
     def export_volume(self, volume_id: str) -> Iterator[bytes]:
-        """What is in a volume, as a tar archive. `Unavailable` where it breaks off."""
+        """A volume as a tar archive. `Unavailable` if it breaks off."""
         connection = self._connection()
         try:
             path = "/v1/volumes/export?" + urlencode({"id": volume_id})
@@ -214,7 +217,7 @@ class AgentClient:
             connection.close()
 
     def _lines(self, method: str, path: str, body: Answer | None) -> Iterator[list[bytes]]:
-        """Lines of an answer, with their ends, as many at a time as have come."""
+        """Lines of an answer with their ends, in batches as they come."""
         connection = self._connection()
         try:
             response = self._ask(connection, method, path, body)
@@ -224,7 +227,10 @@ class AgentClient:
             while data := response.read1(_PIECE_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
                 if len(rest) >= _LINE_MAX_BYTES:
-                    raise Overloaded("The agent sent a line without an end.")
+                    raise Overloaded(
+                        f"The agent sent a line of more than {_LINE_MAX_BYTES} bytes.",
+                        hint="Ask another agent: --agent URL|DIR.",
+                    )
                 if lines:
                     yield [line + b"\n" for line in lines]
             if rest:
@@ -252,23 +258,32 @@ class AgentClient:
         try:
             connection.connect()
         except ssl.SSLError as error:
-            raise Misconfigured(f"The certificate of {self.url} is not good: {error}.") from error
+            raise Misconfigured(
+                f"The certificate of {self.url} cannot be trusted: {error}.",
+                hint="Check [api] tls_certificate of that agent, and that this machine trusts it.",
+            ) from error
         except OSError as error:
             raise _NoAgent(
                 f"No agent answers at {self.url} ({error}).",
-                hint="Is it running? Start it with 'p2pool agent run', or name another: --agent.",
+                hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
             ) from error
         connection.request(method, path, sent, headers)
         return connection.getresponse()
 
     def _gone(self, error: Exception) -> P2poolError:
         if isinstance(error, TimeoutError):
-            return Unavailable(f"The agent at {self.url} was silent for {self._timeout_s:g} s.")
-        return Unavailable(f"The connection to the agent at {self.url} broke ({error!r}).")
+            return Unavailable(
+                f"The agent at {self.url} was silent for {self._timeout_s:g} s.",
+                hint="Try again, or ask another agent: --agent URL|DIR.",
+            )
+        return Unavailable(
+            f"The connection to the agent at {self.url} broke ({error!r}).",
+            hint="Try again, or ask another agent: --agent URL|DIR.",
+        )
 
 
 class _NoAgent(Unavailable):
-    """Nothing listens there: asking again at once is no use."""
+    """Nothing listens there: asking again at once is useless."""
 
 
 def _query(consistent: bool) -> dict[str, str]:
@@ -276,7 +291,7 @@ def _query(consistent: bool) -> dict[str, str]:
 
 
 def _document(body: bytes) -> Answer:
-    """The JSON object in a body, empty where there is none."""
+    """The JSON object in a body, empty if the body holds no object."""
     try:
         value = json.loads(body)
     except ValueError:

@@ -1,9 +1,10 @@
 """Finds the agent that a command talks to: `--agent URL|DIR`, `P2POOL_AGENT`, else the default.
 
-An agent writes where it listens (`api.url`) and its token (`api.token`, for its owner only) to its
-data directory, so on the agent's own machine nothing needs to be told. For an agent given as a URL
-the token comes from the file that `P2POOL_TOKEN_FILE` names, from `P2POOL_TOKEN`, or from the
-default directory when its agent is the one at that URL. It is never an argument, where all see it.
+An agent writes its address (`api.url`) and its token (`api.token`, readable by its owner only) to
+its data directory, so on the agent's own machine a command needs no options. For an agent given as
+a URL the token comes from the file that `P2POOL_TOKEN_FILE` names, from `P2POOL_TOKEN`, or from the
+default directory if its agent listens at that URL. It is never an argument, which everybody could
+read.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ TOKEN_FILE_VARIABLE = "P2POOL_TOKEN_FILE"
 
 @attrs.frozen
 class FoundAgent:
-    """Where an agent's API is, and the token for it."""
+    """An agent's API: its URL and its token."""
 
     url: str
     token: str = attrs.field(repr=False)
@@ -32,7 +33,7 @@ def default_directory(environment: Mapping[str, str]) -> Path:
     """The data directory of this user's agent."""
     if given := environment.get(DIRECTORY_VARIABLE):
         return Path(given)
-    import platformdirs  # costs a little, and is seldom needed
+    import platformdirs  # Costs a little, and is seldom needed.
 
     found = platformdirs.user_data_path("p2pool")
     if not found.is_absolute():
@@ -44,13 +45,16 @@ def default_directory(environment: Mapping[str, str]) -> Path:
 
 
 def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
-    """The agent to talk to. Raises `Unavailable` where none runs there, `Misconfigured` where its
-    token cannot be had; both say what to do."""
+    """The agent to talk to. Raises `Unavailable` if none runs there, `Misconfigured` if its token
+    is missing; both say what to do."""
     text = given or environment.get(AGENT_VARIABLE) or ""
     if text.startswith(("http://", "https://")):
         return FoundAgent(text.rstrip("/"), _token_for(text.rstrip("/"), environment))
     if "://" in text:
-        raise Misconfigured(f"{text!r} is neither an http(s) URL nor a directory.")
+        raise Misconfigured(
+            f"{text!r} is neither an http(s) URL nor a directory.",
+            hint="Name an agent by one of the two: --agent URL|DIR.",
+        )
     return agent_in(Path(text).expanduser() if text else default_directory(environment))
 
 
@@ -64,7 +68,10 @@ def agent_in(directory: Path) -> FoundAgent:
         )
     token = _read(directory / API_TOKEN_FILE)
     if not token:
-        raise Misconfigured(f"There is no token in {directory / API_TOKEN_FILE}.")
+        raise Misconfigured(
+            f"There is no token in {directory / API_TOKEN_FILE}.",
+            hint="Restart the agent: it makes a token where there is none.",
+        )
     return FoundAgent(url, token)
 
 
@@ -73,7 +80,8 @@ def _token_for(url: str, environment: Mapping[str, str]) -> str:
         if token := _read(Path(path).expanduser()):
             return token
         raise Misconfigured(
-            f"There is no token in {path}.", hint=f"{TOKEN_FILE_VARIABLE} names it."
+            f"There is no token in {path}.",
+            hint=f"Set {TOKEN_FILE_VARIABLE} to a copy of the agent's {API_TOKEN_FILE}.",
         )
     if token := environment.get(TOKEN_VARIABLE, "").strip():
         return token
@@ -81,19 +89,19 @@ def _token_for(url: str, environment: Mapping[str, str]) -> str:
     if _read(directory / API_URL_FILE).rstrip("/") == url:
         return _read(directory / API_TOKEN_FILE)
     raise Misconfigured(
-        f"The token for {url} is not known.",
+        f"The token for {url} is unknown.",
         hint=f"Name the agent's data directory instead (--agent DIR), or put the path of a copy of"
         f" its {API_TOKEN_FILE} into {TOKEN_FILE_VARIABLE}.",
     )
 
 
 def _read(path: Path) -> str:
-    """The one line of a file, empty where there is none."""
+    """The one line of a file, empty if there is no file."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, ValueError) as error:
         raise Misconfigured(
-            f"{path} cannot be read: {error}.", hint="It is for the user who runs the agent."
+            f"Cannot read {path}: {error}.", hint="Run this as the user who runs the agent."
         ) from error

@@ -1,4 +1,4 @@
-"""Problem documents back into the error tree, by their code."""
+"""Turns problem documents back into errors of the tree, by their code."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from p2pool.model.errors import NotFound, P2poolError, Refusal, Unavailable, err
 
 
 def error_of(status: int, document: Any) -> P2poolError:
-    """The error that a problem document tells of; one by status where it is no such document."""
+    """The error that a problem document describes; by status for any other document."""
     if not isinstance(document, dict):
         document = {}
     problems = document.get("problems")

@@ -1,11 +1,11 @@
-"""What a recovery goes on from: chosen from the logs that agents say they hold, with reasons.
+"""Chooses the log that a recovery goes on from, among those that agents say they hold.
 
 Intuition: the longest log, by (last term, last index), of the newest epoch holds every entry that
 was committed and survives anywhere (`core.log.epoch_recovery` says why). Everything else here is
-about not doing it by mistake: while a quorum lives it mends itself, a record that was written a
-moment ago wants time, and a log that is not the longest loses what the longest has.
+about not doing it by mistake: a quorum that lives mends itself, a record written a moment ago needs
+time, and a log that is not the longest loses what the longest has.
 
-Pure: what the agents and the chain said goes in, a proposal or a refusal comes out.
+Pure: the words of agents and chain go in, a proposal or a refusal comes out.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from p2pool.model.log.raft import majority
 
 @attrs.frozen
 class Proposal:
-    """The record to write, who would found it, why, and what it loses or leaves open."""
+    """The record to write, its founder, the reasons, and what it loses or leaves open."""
 
     root: RootRecord
     founder: HeldLog
@@ -39,17 +39,17 @@ def propose(
     founder: str | None = None,
     force: bool = False,
 ) -> Proposal:
-    """The next epoch from the longest log that survives. Raises `Conflict` where that is not to be
-    done (unless forced, where it can be), `NotFound` for a founder that did not answer.
+    """The next epoch from the longest surviving log. Raises `Conflict` where that would do harm
+    (`force` overrides what it can), `NotFound` for a founder that did not answer.
 
-    `root`: the record that the chain has now; `founder`: the node that is to found instead.
+    `root`: the record on the chain now; `founder`: the node to found the epoch instead.
     """
     if root is None:
         raise Conflict("The pool was never founded.", hint="Found it: p2pool pool start.")
     holding = [h for h in holders if h.log_id is not None]
     if not holding:
         raise Conflict(
-            "No agent that answers holds a log, so there is nothing to go on from.",
+            "No agent that answers holds a log, so the next epoch has no base.",
             hint="Ask an agent that reaches others (--agent). If all logs are lost for good, found"
             " an empty one: --empty.",
         )
@@ -68,7 +68,7 @@ def propose(
         raise Conflict(
             f"The log of {chosen.node_id} ends at {chosen.last_index} (term {chosen.last_term}),"
             f" that of {longest.node_id} at {longest.last_index} (term {longest.last_term}):"
-            " what is between would be lost.",
+            " the entries in between would be lost.",
             hint=f"Let {longest.node_id} found, or accept the loss: --force.",
         )
     _check_agree(chosen, same)
@@ -76,17 +76,17 @@ def propose(
 
 
 def propose_empty(root: RootRecord | None, holders: Sequence[HeldLog], founder: str) -> Proposal:
-    """The next epoch from nothing; only where nobody that answers holds a log."""
+    """The next epoch from nothing; only if no agent that answers holds a log."""
     if root is None:
         raise Conflict("The pool was never founded.", hint="Found it: p2pool pool start.")
     for holder in holders:
         if holder.log_id is not None:
             raise Conflict(
                 f"{holder.node_id} holds a log of epoch {holder.epoch}, so not all is lost.",
-                hint="Go on from it: leave --empty out.",
+                hint="Go on from that log: leave out --empty.",
             )
     chosen = _named(founder, holders, holders)
-    lost = "all tasks, settings and revocations of the pool; containers that run are adopted"
+    lost = "all tasks, settings and revocations of the pool; running containers are adopted"
     reason = "no agent that answers holds a log"
     return Proposal(_empty(root, chosen), chosen, (reason,), (lost,))
 
@@ -98,7 +98,7 @@ def _check_needed(
     holders: Sequence[HeldLog],
     current: str,
 ) -> None:
-    """`Conflict` where a recovery would undo what is going to be well by itself."""
+    """`Conflict` where a recovery would undo what mends itself."""
     if longest.log_id == current:
         alive = [h.node_id for h in same if h.voter]
         quorum = majority(len(longest.voters))
@@ -107,14 +107,14 @@ def _check_needed(
                 f"{len(alive)} of {len(longest.voters)} voters answer, and {quorum} are a quorum:"
                 " they elect a leader by themselves.",
                 hint="Wait, and look at p2pool agent status. A recovery now would lose what they"
-                " accept meanwhile; to do it all the same: --force.",
+                " accept meanwhile; to do it anyway: --force.",
             )
         return
     by = f"0x{root.founder.hex()}"
     named = next((h for h in holders if h.node_id == by), None)
     if named is None or not named.refusal or named.followed_epoch != root.epoch:
         raise Conflict(
-            f"Epoch {root.epoch} is on the chain already, and {by} has not founded it yet.",
+            f"Epoch {root.epoch} is already on the chain, and {by} has not founded it yet.",
             hint="Wait until its block is final and its founder has read it. If the founder is gone"
             " for good, name another: --force.",
         )
@@ -127,16 +127,18 @@ def _named(founder: str, among: Sequence[HeldLog], holders: Sequence[HeldLog]) -
             return holder
     if any(holder.node_id == wanted for holder in holders):
         raise Conflict(f"{wanted} holds no log of the newest epoch.", hint="Name another founder.")
-    raise NotFound(f"{wanted} did not answer.", hint="See who does: p2pool pool recover --dry-run.")
+    raise NotFound(
+        f"{wanted} did not answer.", hint="See which nodes do: p2pool pool recover --dry-run."
+    )
 
 
 def _check_agree(chosen: HeldLog, same: Sequence[HeldLog]) -> None:
-    """Equal ends are equal states, or somebody's disk or program is wrong."""
+    """Equal ends mean equal states, or a disk or a program is wrong."""
     for holder in same:
         if holder.end == chosen.end and holder.state_digest != chosen.state_digest:
             raise Conflict(
-                f"{holder.node_id} and {chosen.node_id} hold logs that end alike, and states that"
-                " differ: one of them is wrong.",
+                f"{holder.node_id} and {chosen.node_id} hold logs with the same end and different"
+                " states: one of them is wrong.",
                 hint="Stop the agent that you trust less, and begin again.",
             )
 
@@ -144,15 +146,15 @@ def _check_agree(chosen: HeldLog, same: Sequence[HeldLog]) -> None:
 def _reasons(chosen: HeldLog, longest: HeldLog, same: Sequence[HeldLog]) -> tuple[str, ...]:
     committed = max(h.commit_index for h in same)
     said = [
-        f"its log ends at {chosen.last_index} in term {chosen.last_term}, and none that survives"
+        f"its log ends at {chosen.last_index} in term {chosen.last_term}, and no surviving log"
         " is longer"
         if chosen.end == longest.end
-        else f"it was named; the longest log ends at {longest.last_index}",
+        else f"you named it; the longest log ends at {longest.last_index}",
     ]
     if chosen.last_index > committed:
         said.append(
             f"entries {committed + 1} to {chosen.last_index} are kept: they may have been"
-            " acknowledged by voters that are lost"
+            " acknowledged by lost voters"
         )
     return tuple(said)
 
@@ -164,7 +166,7 @@ def _losses(chosen: HeldLog, longest: HeldLog, same: Sequence[HeldLog]) -> tuple
     here = [h.node_id for h in same if h.voter]
     lost = [voter for voter in longest.voters if voter not in here]
     if lost:
-        out.append(f"entries that only lost voters hold, if there are any: {', '.join(lost)}")
+        out.append(f"entries that only lost voters hold, if any: {', '.join(lost)}")
     return tuple(out)
 
 

@@ -1,4 +1,4 @@
-"""Requests and grants as they are made today, for whoever signs them."""
+"""Makes fresh requests and grants, ready to sign."""
 
 import secrets
 import time
@@ -14,7 +14,7 @@ REQUEST_LIFETIME_S = 600
 def request_for(
     pool: PoolRef, action: Action, target: str = "", spec_json: str = ""
 ) -> TaskRequest:
-    """A fresh request, in force from now on for ten minutes."""
+    """A fresh request, valid for ten minutes from now."""
     now_s = int(time.time())
     return TaskRequest(
         action=action,
@@ -28,6 +28,6 @@ def request_for(
 
 
 def grant_for(pool: PoolRef, task_id: str) -> LogGrant:
-    """A fresh right to read a task's logs, in force as long as one may be."""
+    """A fresh grant to read a task's logs, valid for as long as limits allow."""
     now_s = int(time.time())
     return LogGrant(pool.pool_id, task_id, now_s, now_s + limits.GRANT_LIFETIME_MAX_S)

@@ -1,7 +1,7 @@
 """The digests that name things: logs, tasks, committees, hardware.
 
-Digests are SHA-256 over canonical CBOR that begins with what is being named, so that no two kinds
-of thing share a digest. A task's id leaves the signature out: the same request signed twice is the
+Digests are SHA-256 over canonical CBOR that begins with the kind of the named thing, so no two
+kinds share a digest. A task's id leaves the signature out: the same request signed twice is the
 same task.
 """
 
@@ -22,7 +22,7 @@ def digest(data: bytes) -> Digest:
 
 
 def _named(purpose: str, *parts: canonical.Value) -> Digest:
-    """Digest of canonical bytes that begin with what is being named."""
+    """Digest of canonical bytes that begin with the kind of the named thing."""
     return digest(canonical.encode(["p2pool/1", purpose, *parts]))
 
 
@@ -37,7 +37,7 @@ def configuration_hash(configuration: Configuration) -> Digest:
 
 
 def committee_hash(voters: tuple[Voter, ...]) -> Digest:
-    """Digest of the voters alone, as certificates state it: learners count nowhere."""
+    """Digest of the voters alone, as certificates state it: learners do not count."""
     return configuration_hash(Configuration(voters))
 
 
@@ -47,5 +47,5 @@ def hardware_digest(hardware: Hardware) -> Digest:
 
 
 def task_id(pool: PoolRef, request: TaskRequest) -> TaskId:
-    """Name of the task (or other act) that a request asks for, whoever signed it, however often."""
+    """Name of the task (or other act) that a request asks for, regardless of its signatures."""
     return TaskId(_named("request", to_value(pool), to_value(request))[:TASK_ID_BYTES])

@@ -2,9 +2,9 @@
 
 The payload of an envelope is the array
     [type, version, node_id, incarnation, sequence, sent_at_ms, fields..., ext]
-where `ext` maps unsigned keys to values: a reader skips even keys that it does not know and refuses
-odd ones (they change the meaning). Number and version are what `model.messages` declares; the bytes
-of each message are pinned in `tests/golden/messages.json`.
+where `ext` maps unsigned keys to values: a reader skips unknown even keys and
+refuses unknown odd ones (they change the meaning). `model.messages` declares number and version;
+the bytes of each message are pinned in `tests/golden/messages.json`.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Payload:
 
 
 def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes:
-    """Payload bytes of a message; `Malformed` where it is over its own bounds."""
+    """Payload bytes of a message; `Malformed` if it exceeds its own bounds."""
     check_ext(ext)
     declared = DECLARATIONS[type(message)]
     return canonical.encode(
@@ -94,7 +94,7 @@ def head_of(value: canonical.Value) -> tuple[type[Message], NodeId]:
 
 
 def check_ext(ext: Mapping[int, canonical.Value]) -> None:
-    """Refuse too many extensions, and those that must be understood and are not."""
+    """Refuse too many extensions, and critical ones that this program does not know."""
     if len(ext) > limits.EXT_FIELDS_MAX:
         raise Malformed(f"A message has more than {limits.EXT_FIELDS_MAX} extensions.")
     unknown = sorted(key for key in ext if key % 2 and key not in KNOWN_EXT_KEYS)

@@ -6,7 +6,8 @@ the roster changes. A handler is called after its message and takes (message, se
 for the leader stands here and is handed on, because leaders come and go.
 
 Invariants: a guest reaches the lines that say so and nothing else; gossip counts only from members
-whose binding is known; a message that is not taken changes nothing. Source: design, section 5.
+whose binding is known; a message that is not taken changes nothing.
+Source: docs/design/messages.md, "Who may send".
 """
 
 from collections.abc import Callable, Mapping

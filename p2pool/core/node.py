@@ -5,7 +5,7 @@ A table says which part takes which input; after each step every part does what 
 The driver's contract: one task calls `step`, with every input that is queued; it awaits the
 `Persist` effect (the first one, if there is any) before it carries out the others, in their order;
 it calls again at `next_wakeup_ms` at latest. Where a write failed it says so by `PersistFailed`:
-from then on this node is silent, and says why. Source: design, section 3.
+from then on this node is silent, and says why. Source: docs/ARCHITECTURE.md, "One step".
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -247,7 +247,7 @@ class Node:
 
     def _check_store(self, now: Now) -> None:
         """A store that is given up for a new one leads no more."""
-        if self.parts.identity.tick(now) is not None:
+        if self.parts.identity.tick(now):
             self.parts.requests.deposed()
 
     def _compare_clocks(self, now: Now) -> None:

@@ -1,4 +1,5 @@
-"""The validator and the manager of a development pool: they admit whoever asks, by transactions."""
+"""The validator and manager of a development pool: they admit everyone who asks, by
+transactions."""
 
 import trio
 
@@ -14,7 +15,7 @@ INVITE_LIFETIME_S = 600
 async def admit(
     deployment: Deployment, manager: KeyManager, pool_id: int, agents: list[DevAgent]
 ) -> None:
-    """Whitelist, validate and invite until all are in the pool."""
+    """Whitelist, validate and invite until all nodes are in the pool."""
     invited: set[str] = set()
     waiting = {agent.node_id: agent for agent in agents}
     while waiting:
@@ -31,7 +32,7 @@ async def _bring_on(
     agent: DevAgent,
     invited: set[str],
 ) -> bool:
-    """The next thing that this node waits for; True once it is in the pool."""
+    """Do the next step that this node waits for; True once it is in the pool."""
     chain, node_id = deployment.chain, NodeId(bytes.fromhex(agent.node_id[2:]))
     provider = agent.provider
     if not await chain.whitelisted(provider):

@@ -23,11 +23,11 @@ class DevAgent:
 
     @property
     def name(self) -> str:
-        """Its name for people."""
+        """Its readable name."""
         return f"agent-{self.number}"
 
     def client(self) -> AgentClient:
-        """A client of its API. `Unavailable` when it does not run."""
+        """A client of its API. `Unavailable` if it does not run."""
         found = agent_in(self.directory)
         return AgentClient(found.url, found.token, timeout_s=15)
 

@@ -1,4 +1,4 @@
-"""The containers of an agent that is gone: found by their labels, ended and removed."""
+"""Removes the containers of an agent that is gone: finds them by their labels and ends them."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ GRACE_MS = 500
 
 
 def runtime_of(config_path: Path, directory: Path, node_id: str) -> ContainerRuntime:
-    """The runtime that an agent of this configuration and directory has."""
+    """The runtime of an agent with this configuration and directory."""
     config = load_config(config_path, {})
     scope = RuntimeScope(config.pool_ref, NodeId(bytes.fromhex(node_id.removeprefix("0x"))))
     containers = directory / "containers"
@@ -23,7 +23,7 @@ def runtime_of(config_path: Path, directory: Path, node_id: str) -> ContainerRun
 
 
 async def remove_containers(config_path: Path, directory: Path, node_id: str) -> None:
-    """End and remove all that an agent left running; an engine that is gone has none."""
+    """End and remove everything that an agent left running; an engine that is gone has nothing."""
     if not config_path.exists():
         return
     runtime = runtime_of(config_path, directory, node_id)

@@ -1,7 +1,8 @@
-"""The demonstration: a pool that loses its master and goes on, told as it happens.
+"""The demonstration: a pool that loses its master and carries on, narrated as it happens.
 
-Every step checks what it says. What fails ends the story with which step, why, and where the logs
-are; whatever happens, nothing is left behind: no process, container, image, network or directory.
+Every step checks what it says. A failure ends the story with the step, the reason, and the place of
+the logs. Whatever happens, nothing is left behind: no process, container, image, network or
+directory.
 """
 
 import shlex
@@ -46,8 +47,8 @@ Running = dict[str, tuple[int, int]]
 
 
 def next_steps() -> str:
-    """What to do after the demonstration; first, where a shell would not find `p2pool`, how it
-    does."""
+    """What to do after the demonstration; first, if a shell would not find `p2pool`, how to
+    make it do so."""
     activate = Path(sys.executable).parent / "activate"
     unknown = shutil.which("p2pool") is None and activate.exists()
     found = f"  source {shlex.quote(str(activate))}\n" if unknown else ""
@@ -80,7 +81,7 @@ class Demo:
     # --- the story --------------------------------------------------------------------------------
 
     async def run(self) -> Answer:
-        """Play it all; what was shown, as facts. Raises what went wrong, with the step."""
+        """Play it all; returns what was shown, as facts. Raises what went wrong, with the step."""
         directory = self._given or _temporary()
         self.pool = DevPool(directory, self._narrator)
         try:
@@ -91,7 +92,7 @@ class Demo:
                     told = await self._play()
         finally:
             if self._given is None:
-                with suppress(OSError):  # It is there still if no pool was made in it.
+                with suppress(OSError):  # It still exists if no pool was made in it.
                     directory.rmdir()
         told["seconds"] = round(self._narrator.passed_s, 1)
         self._close(told)
@@ -157,7 +158,7 @@ class Demo:
         return await trio.to_thread.run_sync(client.pool_ref)
 
     async def _submit(self, to: DevAgent, name: str, replicas: int, script: str) -> str:
-        """Sign a task and hand it to an agent; its id."""
+        """Sign a task and hand it to an agent; returns its id."""
         self._say(f"submitting the task {name!r} ({replicas} replicas) through {to.name}")
         spec = TaskSpec(
             name=name,
@@ -210,7 +211,7 @@ class Demo:
         return found
 
     def _close(self, told: Answer) -> None:
-        """What was shown, in numbers, and what to do next."""
+        """Show the results as numbers, and what to do next."""
         table = Table(title="p2pool demo", show_header=False)
         rows = [
             ("nodes", str(told["nodes"])),

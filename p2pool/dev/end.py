@@ -1,8 +1,8 @@
 """How a pool that was started for somebody ends: all of it, whatever happened, and not silently.
 
-Invariants: what began inside `ended` is gone after it, unless all went well and it is to stay;
-nothing cuts that short. What went wrong is one error that says at which step and where the logs are
-now; a bug of ours is called one.
+Invariants: everything that began inside `ended` is gone after it, unless all went well and the pool
+is to stay; nothing cuts that short. A failure is one error that names the step and the place of the
+logs now; a bug of ours is called one.
 """
 
 import math
@@ -29,9 +29,9 @@ SCARCE_BYTES = 4 * MB
 async def ended(
     pool: DevPool, narrator: Narrator, *, in_any_case: bool, keep_logs: bool = False
 ) -> AsyncIterator[None]:
-    """End the pool after this block: `in_any_case`, or where the block failed.
+    """End the pool after this block: `in_any_case`, or if the block failed.
 
-    Logs are kept where it failed and where they are asked for. What failed is raised as one
+    Keeps the logs if the block failed or the caller asks for them. Raises a failure as one
     P2poolError; bugs of ours as they are.
     """
     try:
@@ -56,7 +56,7 @@ async def ended(
 
 
 def _told(pool: DevPool, error: BaseException) -> P2poolError | None:
-    """What went wrong as one error; None: a bug of ours is among it."""
+    """The failure as one error; None if a bug of ours is among the causes."""
     group = isinstance(error, BaseExceptionGroup)
     found = list(leaves(error)) if isinstance(error, BaseExceptionGroup) else [error]
     known = [as_known(one) for one in found if not isinstance(one, trio.Cancelled)]
@@ -72,7 +72,7 @@ def _told(pool: DevPool, error: BaseException) -> P2poolError | None:
 
 
 def _placed(error: P2poolError, step: str, pool: DevPool, kept: Path | None) -> P2poolError:
-    """The error with the step where it happened, if any, and its paths where they are now."""
+    """The error with its step, if any, and with its paths where they are now."""
     message, hint = error.message, error.hint
     if kept is not None:
         new = str(kept)
@@ -87,7 +87,7 @@ def _placed(error: P2poolError, step: str, pool: DevPool, kept: Path | None) -> 
 
 
 async def _end(pool: DevPool, narrator: Narrator, *, keep_logs: bool) -> Path | None:
-    """End what runs and remove the directory; where the logs are kept."""
+    """End everything and remove the directory; returns where the logs are kept."""
     if not pool.claimed:
         return None
     kept: Path | None = None
@@ -104,7 +104,7 @@ async def _end(pool: DevPool, narrator: Narrator, *, keep_logs: bool) -> Path | 
 
 
 def _keep(pool: DevPool, narrator: Narrator) -> Path | None:
-    """Copy the logs aside; where to. None where there are none, or no room for them."""
+    """Copy the logs aside; returns where to. None without logs, or without room for them."""
     written = [path for name in WRITTEN for path in pool.directory.glob(f"{name}/*")]
     logs = [path for path in written if path.suffix in (".log", ".out") and path.stat().st_size]
     if not logs:

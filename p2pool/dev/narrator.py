@@ -1,10 +1,10 @@
 """Tells on standard error what happens while it happens.
 
-Intuition: who waits wants to know for what. On a terminal the last line shows that it goes on; in a
-file each step is a line with its time.
+Intuition: people who wait want to know what for. On a terminal the last line shows that work goes
+on; in a file each step is a line with its time.
 
-Invariants: telling never fails and never waits: a reader that has gone away ends no pool in the
-middle. It may be called from any thread.
+Invariants: telling never fails and never waits: a departed reader does not end a pool halfway. Any
+thread may call it.
 """
 
 import time
@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 
 class _Console(Console):
-    """One that ends no program because its reader has gone."""
+    """A console that ends no program because its reader has gone."""
 
     def on_broken_pipe(self) -> None:
         """Say nothing more."""
@@ -27,10 +27,10 @@ class _Console(Console):
 
 
 class Narrator:
-    """Called with what happens now, as in "starting agent-1"; `step` is the last of it."""
+    """Called with what happens now, as in "starting agent-1"; `step` is the latest."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        """The clock begins. `quiet`: say nothing, but know the step."""
+        """Starts the clock. `quiet`: say nothing, but know the step."""
         self._console = _Console(stderr=True, quiet=quiet, highlight=False)
         self._began_s = time.monotonic()
         self._status: Status | None = None
@@ -38,7 +38,7 @@ class Narrator:
 
     @property
     def passed_s(self) -> float:
-        """How long it has been."""
+        """Seconds since the start."""
         return time.monotonic() - self._began_s
 
     def __call__(self, text: str) -> None:
@@ -47,7 +47,7 @@ class Narrator:
         self.tell(text)
 
     def tell(self, text: str) -> None:
-        """Something on the way, no step of its own."""
+        """A remark on the way, not a step of its own."""
         if self._status is not None:
             self._status.update(Text(f"{self.step} ..."))
         self.show(Text.assemble((f"{self.passed_s:5.1f} s", "dim"), f"  {text}"))
@@ -61,7 +61,7 @@ class Narrator:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Show on a terminal that it goes on."""
+        """Show on a terminal that work goes on."""
         # A spinner of plain characters: any terminal has them.
         self._status = self._console.status(f"{self.step} ...", spinner="line")
         try:

@@ -1,7 +1,7 @@
-"""Where a user's things lie, and how much room there is.
+"""A user's directories, and how much room they have.
 
-Invariants: a home that is not known is said, not guessed; too little room is said with what is
-needed, before anything is written where it is known before.
+Invariants: an unknown home is reported, not guessed; too little room is reported with the amount
+needed, before anything is written if the amount is known.
 """
 
 import os
@@ -28,14 +28,14 @@ def _home_known() -> bool:
 
 
 def user_cache(*parts: str) -> Path | None:
-    """This user's cache, or a directory in it; None where there is no home to have one in."""
+    """This user's cache, or a directory in it; None without a home to have one in."""
     if not (os.environ.get("XDG_CACHE_HOME") or _home_known()):
         return None
     return platformdirs.user_cache_path(OWN).absolute().joinpath(*parts)
 
 
 def user_pool() -> Path:
-    """Where this user's development pool is, if no other place is named."""
+    """The place of this user's development pool, unless another is named."""
     if not (os.environ.get("XDG_DATA_HOME") or _home_known()):
         raise Misconfigured(
             "This user has no home directory to keep a pool in (HOME is not set).",
@@ -45,26 +45,26 @@ def user_pool() -> Path:
 
 
 def nearest(directory: Path) -> Path:
-    """What there is of a directory's path."""
+    """The part of a directory's path that exists."""
     return next(place for place in (directory, *directory.parents) if os.path.isdir(place))
 
 
 def free_bytes(directory: Path) -> int:
-    """How much can be written there, or above it where it is not there yet."""
+    """The bytes that can be written there, or above it if it does not exist yet."""
     return shutil.disk_usage(nearest(directory)).free
 
 
 def no_space(directory: Path, purpose: str, wanted_bytes: int, instead: str) -> DiskFull:
-    """There is no room in a directory for a purpose, "to fetch anvil"; `instead`: what else can be
-    done than to free some."""
+    """The error for a directory without room for a purpose, such as "to fetch anvil"; `instead`:
+    an alternative to freeing some."""
     place = nearest(directory)
     if os.statvfs(place).f_favail == 0:
         return DiskFull(
             f"No more files can be made in {place} {purpose} (its file system has no inodes left).",
-            hint=f"Remove some (which file system: df -i '{place}'), or {instead}.",
+            hint=f"Remove some (this shows the file system: df -i '{place}'), or {instead}.",
         )
     return DiskFull(
         f"There is no space in {place} {purpose}: {free_bytes(place) // MB} MB are free,"
         f" {wanted_bytes // MB} MB are needed.",
-        hint=f"Free some (what takes it: du -xh --max-depth=1 '{place}'), or {instead}.",
+        hint=f"Free some (this shows what takes it: du -xh --max-depth=1 '{place}'), or {instead}.",
     )

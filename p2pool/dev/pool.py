@@ -1,9 +1,8 @@
-"""A whole pool on one machine: chain, contracts, bootstrap node, agents, each a process of its own.
+"""A whole pool on one machine: chain, contracts, bootstrap node and agents, each its own process.
 
-Everything is real but the worth of the coins: transactions on a development chain, libp2p between
-processes, containers where an engine answers. All of it lies in one directory, with a file that
-says which processes belong to it (`dev.state`); `down` ends exactly those and leaves nothing
-behind.
+Everything is real except the worth of the coins: transactions on a development chain, libp2p
+between processes, containers if an engine answers. All of it lies in one directory, with a file
+that records its processes (`dev.state`); `down` ends exactly those and leaves nothing behind.
 """
 
 import os
@@ -55,7 +54,7 @@ POLL_S = 0.1
 
 @attrs.define
 class DevPool:
-    """A pool in a directory. `say` tells people what happens; `runtime` empty: what answers."""
+    """A pool in a directory. `say` reports progress; `runtime` empty: whichever answers."""
 
     directory: Path
     say: Say
@@ -66,7 +65,7 @@ class DevPool:
     agents: list[DevAgent] = attrs.field(factory=list)
     children: list[Child] = attrs.field(factory=list)
     claimed: bool = False
-    """Whether the directory is this pool's, to be removed with it."""
+    """Whether the directory belongs to this pool and is removed with it."""
     _starter: Child | None = None
     _deployment: Deployment | None = None
     _manager: Any = None
@@ -75,7 +74,7 @@ class DevPool:
     # --- up ---------------------------------------------------------------------------------------
 
     async def up(self, nodes: int) -> None:
-        """Start everything, one step after the other; see `wait_*` for when it is ready."""
+        """Start everything, one step after the other; `wait_*` says when it is ready."""
         await self._claim()
         if not self.runtime:
             self.runtime, self.image = await choose(self.directory, self.say)
@@ -106,7 +105,7 @@ class DevPool:
         return config
 
     async def start_chain(self, *arguments: str, port: int = 0) -> Anvil:
-        """Start (again) the chain, ended with the rest of the pool."""
+        """Start (or restart) the chain, which ends with the rest of the pool."""
 
         def born(anvil: Anvil) -> None:
             self._adopt(adopt("chain", anvil.pid, anvil.log))
@@ -141,15 +140,16 @@ class DevPool:
         return path
 
     async def _bootstrap(self) -> str:
-        """Start the bootstrap node; its address."""
+        """Start the bootstrap node; returns its address."""
         self.say("starting a bootstrap node")
-        # It needs the pool's number before the pool is there: the first one of fresh contracts.
+        # It needs the pool's number before the pool exists: fresh contracts give their first
+        # number.
         config = self._agent_config(ResourcesConfig(), ())
         write_config(config, self._config_path("bootstrap"))
         return await self.start_bootstrap(LOOPBACK[0])
 
     async def start_bootstrap(self, listen: str) -> str:
-        """Start (again) the bootstrap node at a multiaddr; its whole address."""
+        """Start (or restart) the bootstrap node at a multiaddr; returns its whole address."""
         directory = self.directory / "bootstrap"
         child, output = spawn(
             "bootstrap",
@@ -202,7 +202,7 @@ class DevPool:
             network=NetworkConfig(listen=LOOPBACK, bootstrap=bootstrap),
             api=ApiConfig(bind="127.0.0.1:0"),
             resources=resources,
-            # Said, for whoever ends the pool may have another DOCKER_HOST.
+            # Written down, because whoever ends the pool may have another DOCKER_HOST.
             runtime=RuntimeConfig(
                 kind=self.runtime, probe_image=self.image.name, docker_host=self.image.engine
             ),
@@ -228,7 +228,7 @@ class DevPool:
         await self.start_agent(agent)
 
     async def start_agent(self, agent: DevAgent) -> None:
-        """Start (again) an agent's process and wait for its API."""
+        """Start (or restart) an agent's process and wait for its API."""
         keys = self.directory / "keys"
         child, output = spawn(
             agent.name,
@@ -262,7 +262,7 @@ class DevPool:
         await start_pool(self._deployment.chain, writer, self.pool_id, root)
 
     async def _admit(self) -> None:
-        """Be validator and manager until all are in the pool."""
+        """Act as validator and manager until all agents are in the pool."""
         self.say("taking the agents through stake, whitelist, registration, validation and invite")
         assert self._deployment is not None
         with trio.move_on_after(WAIT_S) as scope:
@@ -275,11 +275,11 @@ class DevPool:
 
     @property
     def where_logs(self) -> str:
-        """Where to look."""
+        """The hint that names the logs."""
         return f"The logs are in {self.directory / 'logs'}."
 
     async def wait(self, what: str, done: Callable[[], Awaitable[Any]]) -> Any:
-        """Ask again and again until the answer is true; what failed is said at the deadline."""
+        """Poll until the answer is true; at the deadline the error names what failed."""
         self.say(f"waiting for {what}")
         last = ""
         with trio.move_on_after(WAIT_S):
@@ -294,7 +294,8 @@ class DevPool:
         raise Unavailable(f"There is still no {what}. {last}".strip(), hint=self.where_logs)
 
     async def wait_elected(self, of: list[DevAgent], after_term: int = 0) -> Answer:
-        """Wait until all of these agents follow one leader of a later term; its description."""
+        """Wait until all these agents follow one leader of a later term; returns its
+        description."""
 
         async def elected() -> Answer | None:
             seen = [(await agent.get("/v1/leader"))["leader"] for agent in of]
@@ -306,7 +307,7 @@ class DevPool:
         return dict(await self.wait("an elected master", elected))
 
     async def wait_heartbeats(self) -> None:
-        """Wait until each agent has heard every other."""
+        """Wait until each agent has heartbeats of every other."""
 
         async def heard() -> bool:
             for agent in self.agents:
@@ -319,7 +320,7 @@ class DevPool:
         await self.wait("heartbeats of all nodes", heard)
 
     async def wait_committee(self, voters: int) -> None:
-        """Wait until the committee has so many voters."""
+        """Wait until the committee has this many voters."""
 
         async def complete() -> bool:
             answer = await self.agents[0].get("/v1/committee")
@@ -335,7 +336,7 @@ class DevPool:
         self.save()
 
     def save(self) -> None:
-        """Write down what belongs to this pool."""
+        """Record everything that belongs to this pool."""
         agents = (AgentEntry(a.number, a.node_id, a.provider.hex()) for a in self.agents)
         saved.save(
             self.directory,
@@ -352,10 +353,17 @@ class DevPool:
 
     @classmethod
     def load(cls, directory: Path, say: Say) -> "DevPool":
-        """The pool that an earlier command left running; NotFound where there is none."""
+        """The pool that an earlier command left running; NotFound if there is none."""
         state = saved.require(directory)
         image = Image(**state.image) if state.image else NO_IMAGE
-        pool = cls(directory, say, state.runtime, image, state.rpc_url, state.pool_id)
+        pool = cls(
+            directory,
+            say,
+            state.runtime,
+            image,
+            rpc_url=state.rpc_url,
+            pool_id=state.pool_id,
+        )
         pool.children = list(state.children)
         pool.claimed = True
         by_name = {c.name: c for c in pool.children}
@@ -380,7 +388,7 @@ class DevPool:
             await remove_containers(self._config_path(agent.name), agent.directory, agent.node_id)
         await trio.to_thread.run_sync(remove_image, self.image)
         await _stop([c for c in self.children if c not in agents])
-        # Of a command that was killed between a start and its note of it.
+        # From a command that was killed after a start and before recording it.
         left = [adopt("left", pid, Path()) for pid in strays(self.directory)]
         await _stop(left)
 

@@ -1,8 +1,8 @@
 """Processes that outlive the command that started them, and are ended by their identity.
 
-A process id alone is no identity: it is used again. A child is (pid, start in ticks since this
-boot), written down at its birth; any other process of that number is somebody else's and is left
-alone. Ticks, not the time of day: clocks are set.
+A process id alone is no identity: the kernel reuses it. A child is (pid, start in ticks since this
+boot), recorded at its birth; any other process with that number is somebody else's and is left
+alone. Ticks, not the time of day: people set clocks.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 8.0
 POLL_S = 0.05
 TAIL_BYTES = 1500
-# Where a pool's processes write, below its directory.
+# The output directories of a pool's processes, below its own.
 WRITTEN = ("logs", "chain")
 
 
 @attrs.frozen
 class Child:
-    """A process: its name for people, its identity, where its output goes."""
+    """A process: its readable name, its identity, its log."""
 
     name: str
     pid: int
@@ -61,14 +61,14 @@ class Child:
                 os.close(file)
 
     def tail(self) -> str:
-        """The end of what it wrote."""
+        """The end of its log."""
         try:
             return Path(self.log).read_bytes()[-TAIL_BYTES:].decode(errors="replace").strip()
         except OSError:
             return ""
 
     def last_words(self) -> str:
-        """Why it ended, as it said itself; its last lines where it named no error."""
+        """Why it ended, in its own words; its last lines if it reported no error."""
         tail = self.tail()
         for line in reversed(tail.splitlines()):
             with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -77,9 +77,9 @@ class Child:
         return tail
 
     async def stop(self) -> None:
-        """End it: asked first, then killed; returns when it is gone."""
+        """End it: SIGTERM, then SIGKILL; returns when it is gone."""
         self.signal(signal.SIGTERM)
-        # One that stands still hears the first signal when it goes on.
+        # A stopped process receives the first signal only when it continues.
         self.signal(signal.SIGCONT)
         with trio.move_on_after(STOP_DEADLINE_S):
             await self.wait_gone()
@@ -96,8 +96,8 @@ class Child:
 
 
 def _reap(pid: int) -> int | None:
-    """Take in a child that has ended: its exit code, negative for a signal; None: not known."""
-    # It is not our child where a later command stops what an earlier one started.
+    """Reap a child that has ended: its exit code, negative for a signal; None: not known."""
+    # It is not our child if a later command stops what an earlier one started.
     with contextlib.suppress(ChildProcessError):
         ended, status = os.waitpid(pid, os.WNOHANG)
         return os.waitstatus_to_exitcode(status) if ended else None
@@ -131,8 +131,8 @@ def spawn(
     goes to the second result, its log lines to the child's log."""
     directory.mkdir(parents=True, exist_ok=True)
     log, output = directory / f"{name}.log", directory / f"{name}.out"
-    # A packed program is its own interpreter. Any other imports nothing from the directory that
-    # the user happens to be in (-P), where a trio.py of theirs would take the place of ours.
+    # A packed program is its own interpreter. Any other runs with -P: without it, a trio.py in the
+    # user's current directory would replace ours.
     packed = getattr(sys, "frozen", False)
     program = [sys.executable] if packed else [sys.executable, "-P", "-m", "p2pool"]
     with log.open("ab") as err, output.open("wb") as out:
@@ -150,7 +150,7 @@ def spawn(
 
 
 async def wait_line(child: Child, output: Path) -> Any:
-    """The JSON of the first line that a child writes. `Unavailable` with what it said last."""
+    """The JSON of the first line that a child writes. `Unavailable` with its last words."""
     with trio.move_on_after(START_DEADLINE_S) as scope:
         while child.alive:
             text = output.read_bytes()

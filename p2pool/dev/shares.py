@@ -1,4 +1,4 @@
-"""How several agents share one machine: an equal part of it each, and whole GPUs."""
+"""Several agents on one machine: each gets an equal share, and whole GPUs."""
 
 import psutil
 
@@ -11,7 +11,7 @@ CPU_MIN_MILLI = 1000
 
 
 async def shares(agents: int) -> list[ResourcesConfig]:
-    """The `[resources]` of each of so many agents."""
+    """One `[resources]` for each of this many agents."""
     cpu_milli = max(CPU_MIN_MILLI, (psutil.cpu_count() or 1) * 1000 // agents)
     memory_bytes = psutil.virtual_memory().total // agents
     gpus = [gpu.uuid for gpu in (await read_gpus()).gpus]

@@ -1,11 +1,11 @@
-"""What a development pool consists of, written down in its directory: `dev.json`.
+"""The parts of a development pool, recorded in its directory: `dev.json`.
 
 Intuition: the command that starts a pool ends, and another one, perhaps after a crash or a reboot,
-has to end all of it and nothing else. So the file is there before the first process is, and is the
+has to end all of it and nothing else. So the file exists before the first process does, and is the
 last to go.
 
-Invariants: a directory is ours only if the file is in it; two commands that start a pool in one
-directory do not both get it.
+Invariants: a directory is ours only if the file is in it; of two commands that start a pool in one
+directory, only one gets it.
 """
 
 import errno
@@ -26,7 +26,7 @@ from p2pool.model.ids import Address
 STATE_NAME = "dev.json"
 FORMAT = 2
 ROOM_BYTES = 100_000_000
-# SQLite opens no file with a path of more than 512.
+# SQLite opens no file whose path exceeds 512 bytes.
 PATH_MAX_BYTES = 440
 
 
@@ -41,7 +41,7 @@ class AgentEntry:
 
 @attrs.frozen
 class State:
-    """A pool as the file has it. `starter`: the command that is still starting it."""
+    """A pool as recorded in the file. `starter`: the command that is still starting it."""
 
     starter: Child | None = None
     rpc_url: str = ""
@@ -53,15 +53,15 @@ class State:
 
     @property
     def alive(self) -> list[Child]:
-        """Its processes that run."""
+        """Its running processes."""
         return [child for child in self.children if child.alive]
 
 
 def look(directory: Path) -> State | None:
-    """See that a pool can be started in a directory: the state of a dead one that is still there.
+    """Check that a pool can start in a directory; returns the state of a dead pool left there.
 
-    `Conflict`: a pool that lives, or other files are in it. `Misconfigured`, `DiskFull`: it cannot
-    be used.
+    `Conflict`: a live pool or other files are in it. `Misconfigured`, `DiskFull`: it cannot be
+    used.
     """
     if len(os.fsencode(directory)) > PATH_MAX_BYTES:
         raise Misconfigured(
@@ -73,7 +73,7 @@ def look(directory: Path) -> State | None:
         require(directory)
         if state.alive:
             raise Conflict(
-                f"There is a pool in {directory} already.",
+                f"There is already a pool in {directory}.",
                 hint=f"End it first: p2pool dev down --dir '{directory}'",
             )
         return state
@@ -88,13 +88,13 @@ def look(directory: Path) -> State | None:
             raise cannot_write(directory, OSError(number, os.strerror(number))) from None
     except NotADirectoryError as error:
         raise Misconfigured(
-            f"{directory} is no directory.", hint="Name another: --dir DIR."
+            f"{directory} is not a directory.", hint="Name another: --dir DIR."
         ) from error
     except OSError as error:
         raise cannot_write(directory, error) from error
     if held:
         raise Conflict(
-            f"{directory} has other files in it ({held[0]}), and a pool is removed with all that is"
+            f"{directory} has other files in it ({held[0]}), and removing a pool removes everything"
             " in its directory.",
             hint="Name one that is new or empty: --dir DIR.",
         )
@@ -108,7 +108,7 @@ def look(directory: Path) -> State | None:
 
 
 def claim(directory: Path, starter: Child) -> None:
-    """Make a directory that `look` found good this pool's.
+    """Make this pool the owner of a directory that `look` approved.
 
     `Conflict`: another command was faster. `Misconfigured`, `DiskFull`: it cannot be written.
     """
@@ -119,7 +119,7 @@ def claim(directory: Path, starter: Child) -> None:
             file.write(_text(State(starter)))
     except FileExistsError as error:
         raise Conflict(
-            f"Another command starts a pool in {directory} right now.",
+            f"Another command is starting a pool in {directory} right now.",
             hint="Wait for it, or name another directory: --dir DIR.",
         ) from error
     except OSError as error:
@@ -130,7 +130,7 @@ def claim(directory: Path, starter: Child) -> None:
 
 
 def save(directory: Path, state: State) -> None:
-    """Replace the file; who reads it never sees a part of it."""
+    """Replace the file; a reader never sees a part of it."""
     aside = directory / f".{STATE_NAME}"
     aside.write_text(_text(state), encoding="utf-8")
     aside.replace(directory / STATE_NAME)
@@ -141,7 +141,7 @@ def _text(state: State) -> str:
 
 
 def read(directory: Path) -> State | None:
-    """What the file says; None where there is none. `Misconfigured`: it cannot be understood."""
+    """The file's content; None without a file. `Misconfigured`: it cannot be understood."""
     path = directory / STATE_NAME
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -175,7 +175,7 @@ def read(directory: Path) -> State | None:
 
 
 def require(directory: Path) -> State:
-    """What the file says. `NotFound` where there is no pool, `Conflict` while one is started."""
+    """The file's content. `NotFound`: there is no pool. `Conflict`: one is being started."""
     state = read(directory)
     if state is None:
         running = " ".join(str(pid) for pid in strays(directory))
@@ -194,7 +194,7 @@ def require(directory: Path) -> State:
 
 
 def remove(directory: Path) -> None:
-    """Remove the directory, the file last: whoever ends in the middle goes on the next time."""
+    """Remove the directory, the file last: if interrupted, the next call continues."""
     failed: list[tuple[str, OSError]] = []
 
     def note(_: object, path: str, told: Any) -> None:
@@ -220,19 +220,19 @@ def remove(directory: Path) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        # An empty directory may stay: it is a mount point, or in one that is somebody else's.
+        # An empty directory may stay: it is a mount point, or its parent belongs to somebody else.
         if error.errno not in (errno.EBUSY, errno.EACCES, errno.EPERM):
             raise
 
 
 def no_space(directory: Path) -> DiskFull:
-    """There is no room for a pool."""
+    """The error for a directory without room for a pool."""
     instead = "name a directory on another disk: --dir DIR"
     return places.no_space(directory, "for a pool", ROOM_BYTES, instead)
 
 
 def cannot_write(directory: Path, error: OSError) -> Misconfigured | DiskFull:
-    """A directory that no pool can be made in."""
+    """The error for a directory that cannot hold a pool."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return no_space(directory)
     return Misconfigured(

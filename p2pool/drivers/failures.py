@@ -1,6 +1,6 @@
-"""What the world fails at (disks, rights, ports, other programs), as an error of the tree.
+"""Turns failures of the outside world (disks, permissions, ports, programs) into P2poolErrors.
 
-Our own bugs are no failures of the world: they end with a traceback."""
+Bugs of our own are not failures of the world: they end with a traceback."""
 
 import errno
 import io
@@ -19,7 +19,7 @@ from p2pool.model.errors import (
 
 
 def as_known(error: BaseException) -> P2poolError | None:
-    """What people are told of an error: a failure of the world as a sentence; None: a bug."""
+    """An error as people see it: a failure of the world becomes a sentence; None: it is a bug."""
     if isinstance(error, P2poolError):
         return error
     if isinstance(error, subprocess.TimeoutExpired):
@@ -41,8 +41,8 @@ def as_known(error: BaseException) -> P2poolError | None:
         )
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
         return Malformed(
-            f"{ascii(error.object)[:200]} is not text in UTF-8.",
-            hint="Give it in UTF-8; which encoding this terminal has says: locale",
+            f"{ascii(error.object)[:200]} is not UTF-8 text.",
+            hint="Give it in UTF-8; this shows the terminal's encoding: locale",
         )
     if isinstance(error, OSError) and not isinstance(error, io.UnsupportedOperation):
         return _of_system(error)
@@ -62,22 +62,22 @@ def _program(command: Any) -> str:
 
 
 def _of_system(error: OSError) -> P2poolError:
-    """A failure that the operating system told, with the file where it named one."""
+    """A failure that the operating system reported, with the file if it named one."""
     path = error.filename if isinstance(error.filename, str) else ""
     said = error.strerror or str(error) or type(error).__name__
     message = f"{path}: {said}." if path else f"{said}."
     if error.errno == errno.ENOENT and not path and not _somewhere():
-        return Misconfigured("The directory that this is called in is gone.", hint="Run: cd ~")
+        return Misconfigured("The current directory no longer exists.", hint="Run: cd ~")
     near = f" '{os.path.dirname(path) or '.'}'" if path else ""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return DiskFull(message, hint=f"Free some space; which disk is full says: df -h{near}")
+            return DiskFull(message, hint=f"Free some space; this shows the full disk: df -h{near}")
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return Misconfigured(message, hint=f"See whose it is: ls -ld '{path}'" if path else "")
+            return Misconfigured(message, hint=f"Check its owner: ls -ld '{path}'" if path else "")
         case errno.EMFILE:
-            return Unavailable(message, hint="Let it open more files: ulimit -n 4096")
+            return Unavailable(message, hint="Allow it more open files: ulimit -n 4096")
         case errno.ENFILE:
-            return Unavailable(message, hint="Let the system open more: sysctl fs.file-max")
+            return Unavailable(message, hint="Allow the system more open files: sysctl fs.file-max")
         case errno.EAGAIN | errno.ENOMEM:
             return Unavailable(message, hint="See what is short: free -h; ulimit -a")
         case errno.ENAMETOOLONG:

@@ -1,8 +1,8 @@
-"""Log lines on standard error: for people on a terminal, JSON elsewhere, never a secret.
+"""Log lines on standard error: readable on a terminal, JSON elsewhere, never with a secret.
 
-structlog makes the line; what libraries log through `logging` passes through the same processors.
-Redaction is the last processor before rendering, so nothing is added behind its back, and the
-rendered line is searched once more for registered values: an exception's text is data too.
+structlog makes the line; lines that libraries log through `logging` pass the same processors.
+Redaction is the last processor before rendering, so nothing is added after it, and the rendered
+line is searched once more for registered values: an exception's text is data too.
 """
 
 import logging
@@ -22,7 +22,7 @@ LEVELS = {
     "error": logging.ERROR,
 }
 FORMATS = ("auto", "pretty", "json")
-# Libraries that tell at `info` what only their developers want to know.
+# Libraries that log at `info` what only their developers want to know.
 LIBRARIES = (
     "libp2p",
     "web3",
@@ -47,8 +47,8 @@ def configure_logs(
 ) -> None:
     """Send all log lines to `stream` (default: standard error). May be called again.
 
-    `levels` are by logger name ("p2pool.drivers.net": "debug") and win over `level`, the longest
-    name first. `format` is one of FORMATS. Raises Misconfigured for names that do not exist.
+    `levels` are by logger name ("p2pool.drivers.net": "debug") and override `level`; the longest
+    matching name wins. `format` is one of FORMATS. Raises Misconfigured for unknown names.
     """
     out = sys.stderr if stream is None else stream
     if format not in FORMATS:
@@ -88,7 +88,7 @@ def get_logger(name: str) -> Any:
 
 
 def redact_event(_logger: Any, _method: str, event: Event) -> Event:
-    """Processor: every field rid of secrets by its name, every value of registered ones."""
+    """Processor: removes secrets from fields by their names, and registered values everywhere."""
     redacted: Event = redact(event)
     return redacted
 
@@ -107,7 +107,7 @@ class _Redacting(structlog.stdlib.ProcessorFormatter):
         super().__init__(foreign_pre_chain=shared, processors=processors)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, searched once more."""
+        """The rendered line, searched once more."""
         return redact_text(super().format(record))
 
 

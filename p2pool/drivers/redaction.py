@@ -1,10 +1,10 @@
 """What must never be printed: fields by their name, and values that were registered as secret.
 
-Whoever reads a key, token or passphrase registers it here, and from then on every log line is
-rid of it, wherever in the line it stands. Imports nothing heavy: the CLI reads keys too.
+Code that reads a key, token or passphrase registers it here; from then on no log line shows it,
+wherever in the line it stands. Imports nothing heavy: the CLI reads keys too.
 
-Invariant: redaction only ever removes. A value shorter than `SHORTEST` is not searched for, since
-it would black out half of every line; the names of fields cover it.
+Invariant: redaction only ever removes. Values shorter than `SHORTEST` are not searched for, since
+that would black out half of every line; the names of fields cover them.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ SECRET_NAMES = (
     "cookie",
     "mnemonic",
 )
-# Names that hold one of the words above and are no secret: a fencing token is public.
+# Names that contain one of the words above but hold no secret: a fencing token is public.
 PUBLIC_NAMES = frozenset({"token_epoch", "token_term", "token_index", "fencing_token"})
 REDACTED = "[redacted]"
 SHORTEST = 6
@@ -36,7 +36,7 @@ _registered: BoundedDict[str, None] = BoundedDict(SECRETS_MAX)
 
 
 def register_secret(value: str | bytes) -> None:
-    """Never print this value from now on. Bytes are hidden as hex, with and without 0x, and raw."""
+    """Never print this value from now on. Hides bytes as hex, with and without 0x, and raw."""
     forms: list[str]
     if isinstance(value, bytes):
         forms = [value.hex(), value.hex().upper(), value.decode("latin-1"), repr(value)[2:-1]]
@@ -62,9 +62,9 @@ def redact_text(text: str) -> str:
 
 
 def redact(value: Any, depth: int = 0) -> Any:
-    """The value without secrets, through mappings and sequences; anything else as its text."""
+    """The value without secrets, through mappings and sequences; other values become text."""
     if value is None or isinstance(value, bool | int | float):
-        # A secret may be all digits: it is one as a number too.
+        # A secret may be all digits: then the number is secret too.
         return value if redact_text(str(value)) == str(value) else REDACTED
     if isinstance(value, str):
         return redact_text(value)

@@ -1,5 +1,5 @@
 """The nouns of p2pool: identities, states, messages, limits, errors and the ports between layers.
 
-Nothing here does anything. Every other package speaks in these words, so this one imports none of
-them (and no third party but attrs).
+This package has no behaviour. Every other package uses these words, so it imports none of them (and
+no third party but attrs).
 """

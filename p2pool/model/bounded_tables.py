@@ -1,8 +1,8 @@
-"""Tables with a bound: what others may fill is never larger than it was meant to be.
+"""Tables with a bound: others may fill them, but only up to their limit.
 
-Anybody may connect, so each table that grows by what others send has a most, and the oldest row
-goes for the newest. And to open a frame or to pass a message on costs a check of a signature: what
-is more than a sender needs is refused before anything of it is looked at.
+Anybody may connect, so each table that grows with input from others has a maximum, and the newest
+row displaces the oldest. Opening a frame or passing a message on costs a signature check, so
+messages over a sender's rate are refused before any of that work.
 """
 
 from collections import OrderedDict
@@ -14,12 +14,12 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 UNITS = 1000
-"""What a message takes of a bucket: so a rate per second fills it by a whole number each
+"""A message's cost in a bucket: then a rate per second refills a whole number each
 millisecond."""
 
 
 class BoundedDict(OrderedDict[K, V]):
-    """At most `most` rows: where one more is set, the oldest goes.
+    """At most `most` rows: one more displaces the oldest.
 
     A row that is set again keeps its age, as in any dict; `renew` makes it the newest.
     """
@@ -37,16 +37,16 @@ class BoundedDict(OrderedDict[K, V]):
             self.popitem(last=False)
 
     def renew(self, key: K, value: V) -> None:
-        """Set a row that is the newest, whether or not it was there."""
+        """Set a row and make it the newest, whether or not it existed."""
         self[key] = value
         self.move_to_end(key)
 
 
 @attrs.define
 class TokenBuckets:
-    """How often each sender may speak: a bucket for each, which fills again with time.
+    """Limits how often each sender may send: one bucket per sender, refilled over time.
 
-    `per_s` messages a second of each sender, `burst` at once, of the `most` last heard."""
+    `per_s` messages a second per sender, `burst` at once, for the `most` latest senders."""
 
     per_s: int
     burst: int
@@ -56,7 +56,7 @@ class TokenBuckets:
     )
 
     def admit(self, sender: bytes, now_ms: int) -> bool:
-        """Whether a message of a sender is within its rate; it counts then. `now_ms`: monotonic."""
+        """Whether a sender's message is within its rate; if so, it counts. `now_ms`: monotonic."""
         full = UNITS * self.burst
         left, at_ms = self._left.get(sender, (full, now_ms))
         left = min(full, left + (now_ms - at_ms) * self.per_s)

@@ -1,40 +1,40 @@
-"""The tree of errors, by whose fault it is and what can be done.
+"""The tree of errors, by who is at fault and what can be done.
 
     P2poolError
-    |-- Refusal            somebody else's fault: bytes, a request or a right that is not good
+    |-- Refusal            somebody else's fault: invalid bytes, request or right
     |   |-- Malformed          not the canonical form, too long, unknown critical extension
     |   |-- BadSignature       a signature that does not verify, or by the wrong key
     |   |-- NotForUs           another chain, contract, pool, purpose or recipient
     |   |-- Stale              replayed, expired, or from the future
-    |   |-- TooMany            more messages than its sender may send
+    |   |-- TooMany            more messages than the sender may send
     |   |-- NotAllowed         well formed, but the signer has no right to it
-    |   |-- BadSpec            a task specification that cannot be meant
-    |   |-- Conflict           clashes with what exists already
+    |   |-- BadSpec            a task specification that makes no sense
+    |   |-- Conflict           clashes with something that exists
     |   |-- NotFound           names something that does not exist
     |   |   `-- ImageNotFound      the registry does not have the image
     |   |-- ImageRefused       this node takes no images from there
-    |   |-- RegistryDenied     the registry lets this node not read the image
+    |   |-- RegistryDenied     the registry does not let this node read the image
     |   |-- WrongPlatform      the image is not made for this node's processor
-    |   `-- CannotStart        a container that cannot be started as it is specified
-    |-- Unavailable        the world's failure, worth trying again
+    |   `-- CannotStart        a container that cannot start as specified
+    |-- Unavailable        a failure of the outside world, worth another try
     |   |-- NoLeader           no leader is known, or it did not answer in time
-    |   |-- ChainUnavailable   no endpoint answers, or none sensibly
+    |   |-- ChainUnavailable   no endpoint gives a usable answer
     |   |-- RuntimeUnavailable the container engine does not answer
     |   |-- RegistryUnavailable  the image's registry does not answer
     |   |-- DiskFull           no space for an image or a container
     |   |-- StoreFailed        the disk refuses to write
     |   `-- Overloaded         a bound was reached; try later
     `-- Misconfigured      the operator's fault: says what to change
-        |-- WrongChain         chain id or contract are not what the configuration says
-        |-- DataDirInUse       another agent holds the data directory, or it is of another pool
+        |-- WrongChain         chain id or contract differ from the configuration
+        |-- DataDirInUse       another agent holds the data directory, or it belongs to another pool
         |-- PortTaken          an address cannot be bound
         |-- NoGpuSupport       the container engine cannot hand out GPUs
         |-- BadKey             a key file that cannot be read, or its passphrase is wrong
         `-- TransactionFailed  the chain refused a transaction; the message says why
 
 Our own bugs are assertions and crash. Each error carries `code` (kebab-case, stable, shown by the
-API), a sentence for people, and `hint`, what to do next. Agents and clients name an error by its
-code; `error_for_code` gives it back.
+API), a sentence for people, and `hint`, the next step. Agents and clients identify an error by its
+code; `error_for_code` turns a code back into an error.
 """
 
 from collections.abc import Iterator
@@ -49,35 +49,35 @@ class P2poolError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        """Keep the sentence and what to do next."""
+        """Keep the sentence and the hint."""
         super().__init__(message)
         self.message = message
         self.hint = hint
 
     def __str__(self) -> str:
-        """The sentence, followed by what to do."""
+        """The sentence, followed by the hint."""
         return f"{self.message} {self.hint}".rstrip()
 
 
 class Refusal(P2poolError):
-    """Somebody else's fault: what they sent is not good."""
+    """Somebody else's fault: they sent something invalid."""
 
     code = "refused"
 
 
 class Malformed(Refusal):
-    """Bytes that are not the one canonical form of a message."""
+    """Bytes that are not in a message's one canonical form."""
 
     code = "malformed"
 
     def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
-        """Keep every problem found, where a reader finds all at once."""
+        """Keep every problem found, if a reader reports all at once."""
         super().__init__(message, hint=hint)
         self.problems = problems
 
 
 class BadSignature(Refusal):
-    """A signature that does not verify under the key that it must be by."""
+    """A signature that does not verify under the required key."""
 
     code = "bad-signature"
 
@@ -95,30 +95,30 @@ class Stale(Refusal):
 
 
 class TooMany(Refusal):
-    """More messages than its sender may send in that time."""
+    """More messages than the sender may send in that time."""
 
     code = "too-many"
 
 
 class NotAllowed(Refusal):
-    """The signer has no right to what is asked."""
+    """The signer has no right to this request."""
 
     code = "not-allowed"
 
 
 class BadSpec(Refusal):
-    """A task specification that cannot be meant; `problems` lists all that is wrong with it."""
+    """A task specification that makes no sense; `problems` lists everything wrong with it."""
 
     code = "bad-spec"
 
     def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
-        """Keep every problem found, so that one round trip is enough to mend them all."""
+        """Keep every problem found, so that one round trip is enough to fix them all."""
         super().__init__(message, hint=hint)
         self.problems = problems
 
 
 class Conflict(Refusal):
-    """Clashes with what exists already."""
+    """Clashes with something that exists."""
 
     code = "conflict"
 
@@ -136,7 +136,7 @@ class ImageNotFound(NotFound):
 
 
 class ImageRefused(Refusal):
-    """This node's owner lets no images in from there."""
+    """This node's owner accepts no images from there."""
 
     code = "image-refused"
 
@@ -154,13 +154,13 @@ class WrongPlatform(Refusal):
 
 
 class CannotStart(Refusal):
-    """A container that cannot be created or started as its task specifies it."""
+    """A container that cannot be created or started as its task specifies."""
 
     code = "cannot-start"
 
 
 class Unavailable(P2poolError):
-    """The world's failure: may pass if tried again."""
+    """A failure of the outside world: may pass if tried again."""
 
     code = "unavailable"
 
@@ -172,13 +172,13 @@ class NoLeader(Unavailable):
 
 
 class ChainUnavailable(Unavailable):
-    """No RPC endpoint answers, or none answers sensibly."""
+    """No RPC endpoint gives a usable answer."""
 
     code = "chain-unavailable"
 
 
 class RuntimeUnavailable(Unavailable):
-    """The container engine does not answer, or failed at what it was asked."""
+    """The container engine does not answer, or failed at a request."""
 
     code = "runtime-unavailable"
 
@@ -214,7 +214,7 @@ class Misconfigured(P2poolError):
 
 
 class WrongChain(Misconfigured):
-    """The endpoint's chain id, or the code at an address, is not what the configuration says."""
+    """The endpoint's chain id, or the code at an address, differs from the configuration."""
 
     code = "wrong-chain"
 
@@ -232,8 +232,8 @@ class PortTaken(Misconfigured):
 
     @classmethod
     def at(cls, where: str, port: int, reason: str, what: str = "") -> "PortTaken":
-        """`what` (empty: this program) cannot listen at an address: the system's `reason`; the hint
-        says how to find who holds the port."""
+        """`what` (empty: this program) cannot listen on an address, with the system's `reason`; the
+        hint says how to find the process that holds the port."""
         if "use" in reason or "taken" in reason:
             hint = (
                 f"See who listens there: sudo ss -ltnp 'sport = :{port}'. Stop it, or set another"
@@ -244,7 +244,7 @@ class PortTaken(Misconfigured):
         else:
             hint = "Set an address of this machine (see: ip address), or port 0 for a free port."
         who = f"{what} cannot" if what else "Cannot"
-        return cls(f"{who} listen at {where}: {reason}.", hint=hint)
+        return cls(f"{who} listen on {where}: {reason}.", hint=hint)
 
 
 class NoGpuSupport(Misconfigured):
@@ -273,8 +273,8 @@ def error_for_code(
     problems: tuple[str, ...] = (),
     unknown: type[P2poolError] = Unavailable,
 ) -> P2poolError:
-    """The error that somebody else named by its code; of class `unknown` where the code is none of
-    ours. `problems` go to the errors that list them."""
+    """The error with a code that another process reported; of class `unknown` if we do not know
+    the code. `problems` go to the errors that list them."""
     found = (cls for cls in _derived(P2poolError) if cls.code == code)
     cls = next(found, unknown)
     if issubclass(cls, BadSpec | Malformed):
@@ -283,7 +283,7 @@ def error_for_code(
 
 
 def _derived(root: type[P2poolError]) -> Iterator[type[P2poolError]]:
-    """All classes below one, each before those that have its code without saying so."""
+    """All subclasses, each before those that inherit its code."""
     for cls in root.__subclasses__():
         yield cls
         yield from _derived(cls)

@@ -1,11 +1,11 @@
-"""How long a field may be: said at its type, where a hint alone does not say it.
+"""The length limits of fields, declared at the type if the type hint alone does not imply one.
 
     command: Annotated[tuple[str, ...], bounded(items=limits.COMMAND_ARGUMENTS_MAX)] = ()
 
-Invariants: a class that travels or is kept on a disk bounds each of its byte strings and tuples
-(`codec.cbor.structs` takes no class that does not). Identities have the one length of their type, a
-text where nothing is said has `limits.TEXT_MAX_BYTES`. Bounds of what a tuple holds stand at its
-items, inside.
+Invariants: a class that travels or is stored bounds each of its byte strings and tuples
+(`codec.cbor.structs` takes no class that does not). Identities have the fixed length of their type;
+a text without a bound has `limits.TEXT_MAX_BYTES`. A tuple's items declare their bounds at their
+own type, inside.
 """
 
 from enum import StrEnum
@@ -17,7 +17,7 @@ from p2pool.model import limits
 
 
 class Unit(StrEnum):
-    """What is counted."""
+    """The unit of a length."""
 
     BYTES = "bytes"
     TEXT = "bytes of UTF-8"
@@ -26,7 +26,7 @@ class Unit(StrEnum):
 
 @attrs.frozen
 class Bound:
-    """Least and most length of a value."""
+    """The minimum and maximum length of a value."""
 
     unit: Unit
     least: int
@@ -40,8 +40,8 @@ def bounded(
     text: int | None = None,
     items: int | None = None,
 ) -> Bound:
-    """The bound of a byte string (at most so many bytes, or exactly), of a text (bytes of UTF-8 at
-    most) or of a tuple (items at most): one of them."""
+    """The bound of a byte string (a maximum, or an exact length), of a text (a maximum in bytes of
+    UTF-8) or of a tuple (a maximum of items): exactly one of them."""
     given = [
         Bound(Unit.BYTES, 0, bytes) if bytes is not None else None,
         Bound(Unit.BYTES, exact_bytes, exact_bytes) if exact_bytes is not None else None,
@@ -62,13 +62,13 @@ Addresses = Annotated[tuple[str, ...], bounded(items=limits.ADDRESSES_MAX)]
 """Multiaddrs of one peer."""
 
 AccountSignature = Annotated[bytes, bounded(bytes=limits.ACCOUNT_SIGNATURE_MAX_BYTES)]
-"""By an account: 65 bytes; a manager that is a contract takes longer ones (ERC-1271)."""
+"""An account's signature: 65 bytes; a contract as manager has longer ones (ERC-1271)."""
 
 SealedSignature = Annotated[bytes, bounded(bytes=limits.SEALED_SIGNATURE_MAX_BYTES)]
 """A sealed message that somebody else passes on as a signature."""
 
 SealedHeartbeat = Annotated[bytes, bounded(bytes=limits.GOSSIP_MESSAGE_MAX_BYTES)]
-"""A sealed message that is as long as a heartbeat may be."""
+"""A sealed message of up to a heartbeat's length."""
 
 SealedSignatures = Annotated[tuple[SealedSignature, ...], bounded(items=limits.VOTERS_MAX + 1)]
-"""One of each voter: one more than the limit while a change of them is under way."""
+"""One per voter: one more than the limit while a change of voters is in progress."""

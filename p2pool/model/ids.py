@@ -1,7 +1,7 @@
-"""Names of things, each with one length and one way to be written.
+"""Identities, each with one length and one written form.
 
-All identities are raw bytes inside the program and lower-case hex at its edges. The lengths are
-checked where bytes enter (codec, wire, configuration), not at each use.
+Identities are raw bytes inside the program and lower-case hex at its edges. Lengths are checked
+where bytes enter (codec, wire, configuration), not at each use.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ import attrs
 Address = NewType("Address", bytes)
 """An account or contract on the chain, 20 bytes."""
 NodeId = NewType("NodeId", bytes)
-"""Address of a node's on-chain key, 20 bytes: its name everywhere."""
+"""The address of a node's on-chain key, 20 bytes: the node's name everywhere."""
 PeerKey = NewType("PeerKey", bytes)
 """Ed25519 public key of a node's libp2p host, 32 bytes."""
 StoreId = NewType("StoreId", bytes)
-"""Random name of a data directory, 16 bytes, made with its first write."""
+"""The random name of a data directory, 16 bytes, made with its first write."""
 TaskId = NewType("TaskId", bytes)
 """First 16 bytes of the digest of the signed submission."""
 Digest = NewType("Digest", bytes)
@@ -38,12 +38,12 @@ LENGTHS: Mapping[object, int] = {
     TaskId: TASK_ID_BYTES,
     Digest: DIGEST_BYTES,
 }
-"""The one length of each identity, in bytes."""
+"""The fixed length of each identity, in bytes."""
 
 
 @attrs.frozen(order=True)
 class PoolRef:
-    """Which pool: the chain, the pool contract on it, and the pool's number there."""
+    """A pool: the chain, the pool contract on it, and the pool's number there."""
 
     chain_id: int
     contract: Address
@@ -58,13 +58,13 @@ class AllocationId:
     replica: int
 
     def __str__(self) -> str:
-        """As people write it: `<32 hex digits>.<replica>`."""
+        """Its written form: `<32 hex digits>.<replica>`."""
         return f"{self.task_id.hex()}.{self.replica}"
 
 
 @attrs.frozen(order=True)
 class Token:
-    """Fencing token: orders and reports are compared by (epoch, term, log index)."""
+    """Fencing token: orders and reports compare by (epoch, term, log index)."""
 
     epoch: int
     term: int

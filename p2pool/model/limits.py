@@ -327,14 +327,15 @@ assert GUEST_FRAMES_PER_S <= GUEST_FRAMES_BURST
 assert GUEST_CHAIN_LINKS_MAX <= CHAIN_LINKS_MAX
 assert HEARTBEAT_AIM_BYTES < GOSSIP_MESSAGE_MAX_BYTES
 assert ALLOCATIONS_PER_HEARTBEAT_MAX <= ALLOCATIONS_PER_NODE_MAX
-# An order names all copies of its node in one frame: their specifications, and the rest of each.
+# An order carries all copies of its node in one frame: their specifications, and the rest of each.
 assert ORDER_SPECS_MAX_BYTES + ALLOCATIONS_PER_NODE_MAX * ORDER_COPY_MAX_BYTES < (
     STREAM_FRAME_MAX_BYTES - ENVELOPE_OVERHEAD_MAX_BYTES
 )
 assert SPEC_JSON_MAX_BYTES < CLAIMS_MAX_BYTES < ORDER_SPECS_MAX_BYTES
 assert 2 * HEARTBEAT_MIN_INTERVAL_MS + ANNOUNCE_INTERVAL_MS < ADOPTION_WAIT_MS
-# A leader's certificate and the votes for it travel by gossip, in an order, and in one answer with
-# the whole chain, of which each link has a signature and a voter for each of the largest committee.
+# A leader's certificate and its votes travel by gossip, in an order, and in one answer with the
+# whole chain, each link of which has a signature and a voter for each seat of the largest
+# committee.
 assert (VOTERS_MAX + 1) * 2 * SEALED_SIGNATURE_MAX_BYTES < GOSSIP_MESSAGE_MAX_BYTES - 1024
 assert (
     ORDER_SPECS_MAX_BYTES
@@ -375,7 +376,8 @@ assert SNAPSHOT_KEEP_ENTRIES < SNAPSHOT_AFTER_ENTRIES
 assert LEARNER_CAUGHT_UP_ENTRIES < SNAPSHOT_KEEP_ENTRIES < SNAPSHOT_HOLD_ENTRIES_MAX
 assert ENTRY_MAX_BYTES < SNAPSHOT_KEEP_BYTES < SNAPSHOT_AFTER_BYTES
 assert ENTRY_MAX_BYTES < PROPOSALS_IN_FLIGHT_MAX_BYTES
-# Half of a peer's send queue at most is appends to it, so that what keeps authority gets through.
+# Appends fill at most half of a peer's send queue, so that the messages that keep authority get
+# through.
 assert APPEND_BATCH_MAX_BYTES < APPENDS_IN_FLIGHT_MAX_BYTES <= PEER_SEND_QUEUE_MAX_BYTES // 2
 assert CONFIRM_INTERVAL_MS < CONFIRM_LIFETIME_MS
 assert COMMITTEE_DEFAULT in COMMITTEE_SIZES

@@ -1,10 +1,10 @@
-"""Every state machine of a node and of an allocation, as tables from which the illegal is absent.
+"""The state machines of nodes and allocations, as tables that leave out every illegal transition.
 
-Three independent fields describe a node (design, section 8): membership (the chain's word),
-reachability (the pool's judgement) and intent (what its owner or the manager wants). Each table
-maps state -> {event -> next state}; an event that has no row in a state changes nothing there and
-is refused by `advance`. `*_DEADLINES` say how long a state may last before the named event is
-raised on its behalf, so that no state is without an exit.
+Three independent fields describe a node (docs/design/health.md, "Three fields"): membership (the
+chain's word), reachability (the pool's judgement) and intent (what its owner or the manager wants).
+Each table maps state -> {event -> next state}; an event without a row in a state changes nothing
+there and `advance` refuses it. `*_DEADLINES` say how long a state may last before the named event
+is raised on its behalf, so every state has an exit.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Standing(Enum):
 
 
 class Membership(IntEnum):
-    """What the chain says of a node, refined by whether it has been heard."""
+    """A node's standing on the chain, refined by whether anybody has heard it."""
 
     APPLICANT = 0
     INVITED = 1
@@ -37,7 +37,7 @@ class Membership(IntEnum):
 
 
 class MembershipEvent(IntEnum):
-    """What moves a node's membership."""
+    """Events that change a node's membership."""
 
     INVITE_SEEN = 0
     INVITE_EXPIRED = 1
@@ -71,7 +71,7 @@ MEMBERSHIP: Mapping[Membership, Mapping[MembershipEvent, Membership]] = {
 
 
 class ChainStanding(IntEnum):
-    """What a node concludes of another from its own finalized reads, at a block that it names."""
+    """A node's conclusion about another from its own finalized reads, at a block that it names."""
 
     UNKNOWN = 0
     IN = 1
@@ -88,7 +88,7 @@ class Reachability(IntEnum):
 
 
 class ReachabilityEvent(IntEnum):
-    """What moves the log's word on a node's reachability."""
+    """Events that change a node's reachability in the log."""
 
     HEARD = 0
     CONFIRMED_UNREACHABLE = 1
@@ -97,7 +97,7 @@ class ReachabilityEvent(IntEnum):
 
 REACHABILITY: Mapping[Reachability, Mapping[ReachabilityEvent, Reachability]] = {
     Reachability.HEALTHY: {ReachabilityEvent.CONFIRMED_UNREACHABLE: Reachability.UNREACHABLE},
-    # What an observer shows of a healthy node that it misses: no entry leads there, or on from it.
+    # An observer's display of a healthy node that it misses: no entry leads to it, or from it.
     Reachability.SUSPECT: {},
     Reachability.UNREACHABLE: {
         ReachabilityEvent.HEARD: Reachability.HEALTHY,
@@ -108,7 +108,7 @@ REACHABILITY: Mapping[Reachability, Mapping[ReachabilityEvent, Reachability]] = 
 
 
 class Intent(IntEnum):
-    """What a node's owner (drain) or the pool's manager (ban) wants of it."""
+    """The wish of a node's owner (drain) or of the pool's manager (ban)."""
 
     ELIGIBLE = 0
     DRAINING = 1
@@ -117,7 +117,7 @@ class Intent(IntEnum):
 
 
 class IntentEvent(IntEnum):
-    """What moves a node's intent. Only the manager lifts a ban; nothing overwrites it."""
+    """Events that change a node's intent. Only the manager lifts a ban; nothing overwrites it."""
 
     DRAIN_ASKED = 0
     DRAIN_FINISHED = 1
@@ -160,7 +160,7 @@ class AllocationState(IntEnum):
 
 
 class Health(IntEnum):
-    """What the check in a container's image (HEALTHCHECK) last said; none: it has no check."""
+    """The latest result of the image's health check (HEALTHCHECK); none: it has no check."""
 
     NONE = 0
     STARTING = 1
@@ -185,7 +185,7 @@ ALLOCATION: Mapping[AllocationState, frozenset[AllocationState]] = {
             _S.LOST,
         }
     ),
-    # Reports are samples: what was being pulled may run, or have run, when it is next heard of.
+    # Reports are samples: an image that was being pulled may have run by the next one.
     _S.PULLING: frozenset(
         {
             _S.STARTING,
@@ -198,13 +198,13 @@ ALLOCATION: Mapping[AllocationState, frozenset[AllocationState]] = {
         }
     ),
     _S.STARTING: frozenset({_S.RUNNING, _S.STOPPING, _S.STOPPED, _S.FAILED, _S.SUCCEEDED, _S.LOST}),
-    # A restart policy starts a container anew: running goes back to starting, never to pending.
+    # A restart policy restarts a container: running goes back to starting, never to pending.
     _S.RUNNING: frozenset({_S.STARTING, _S.STOPPING, _S.SUCCEEDED, _S.FAILED, _S.STOPPED, _S.LOST}),
     _S.STOPPING: frozenset({_S.STOPPED, _S.SUCCEEDED, _S.FAILED, _S.LOST}),
     _S.SUCCEEDED: frozenset(),
     _S.FAILED: frozenset(),
     _S.STOPPED: frozenset(),
-    # A lost copy that is seen again is what it says it is, as long as nothing replaced it.
+    # A lost copy that is seen again takes the state it reports, as long as nothing replaced it.
     _S.LOST: frozenset({_S.RUNNING, _S.STOPPING, _S.SUCCEEDED, _S.FAILED, _S.STOPPED}),
 }
 
@@ -232,7 +232,7 @@ MEMBERSHIP_DEADLINES: Mapping[Membership, tuple[MembershipEvent, int]] = {
     Membership.ONBOARDING: (MembershipEvent.ONBOARDING_EXPIRED, limits.ONBOARDING_STALL_MS),
 }
 """The event that ends a state, and after how many milliseconds. An invitation ends when its invite
-expires; the other states last as long as the chain, the owner or the node itself has them last."""
+expires; the chain, the owner or the node itself decides how long the other states last."""
 
 State = TypeVar("State", Membership, Reachability, Intent)
 Event = TypeVar("Event", bound=IntEnum)
@@ -241,7 +241,7 @@ Event = TypeVar("Event", bound=IntEnum)
 def advance(
     table: Mapping[State, Mapping[Event, State]], state: State, event: Event
 ) -> State | None:
-    """The next state of a table, or None where the event has no row in this state."""
+    """The next state in a table, or None if the event has no row in this state."""
     return table[state].get(event)
 
 

@@ -1,7 +1,7 @@
-"""Timing profiles of the election, and the two clocks that every decision is given.
+"""Timing profiles of elections, and the two clocks that every decision receives.
 
-A profile is a logged setting (design, section 7): the whole committee uses the same one. Timeouts
-are drawn uniformly from [min, max) anew for each election (Raft, section 5.2).
+A profile is a logged setting (docs/design/consensus.md, "Timing"): the whole committee uses the
+same one. Timeouts are drawn uniformly from [min, max) anew for each election (Raft, section 5.2).
 """
 
 from enum import IntEnum

@@ -1,1 +1,1 @@
-"""What a stranger can check from signatures alone: certificates, and the committees they name."""
+"""Checks that need signatures alone: certificates, and the committees they name."""

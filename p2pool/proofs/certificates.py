@@ -1,14 +1,14 @@
-"""What signed words of voters prove: pure checks of certificates, links, votes and equivocation.
+"""Pure checks of signed statements by voters: certificates, links, votes and equivocation.
 
-Intuition: whoever opens a sealed message knows which key signed it; here it is asked whether that
-key is a voter's, whether enough of them said the same, and whether it is of this log, this term and
-this time. The same checks are made by a node that is to obey, by a leader that collects, and by an
-outsider who trusts nothing but the chain.
+Intuition: whoever opens a sealed message knows which key signed it. The checks here ask whether
+that key is a voter's, whether enough voters said the same, and whether it is for this log, this
+term and this time. A node before it obeys, a leader that collects signatures, and an outsider who
+trusts nothing but the chain all run the same checks.
 
-Invariants: a signature counts for one voter only, whole (node id, peer key and store id), and each
-voter once; a quorum says the same thing, to the last field; what does not hold is refused with a
-sentence, by `Refusal`. Nothing here knows a curve: messages were opened before (`wire.enclosures`).
-Source: design, section 7; PBFT's certificates, Tendermint's evidence.
+Invariants: a signature counts for one whole voter only (node id, peer key and store id), and each
+voter counts once; a quorum says the same thing, to the last field; whatever fails is refused with a
+sentence, by `Refusal`. Nothing here needs a curve: messages were opened before (`wire.enclosures`).
+Source: docs/design/certificates.md; PBFT's certificates, Tendermint's evidence.
 """
 
 from collections.abc import Sequence
@@ -26,22 +26,22 @@ from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Verified
 
 Opened = Sequence[Verified | None]
-"""Sealed messages as they were opened; None where one is no good."""
+"""Sealed messages after opening; None for each invalid one."""
 
 
 def quorum_of(voters: Sequence[Voter]) -> int:
-    """How many voters are a majority."""
+    """The number of voters that make a majority."""
     return majority(len(voters))
 
 
 def said_by(verified: Verified, voter: Voter) -> bool:
-    """Whether a message was signed by exactly this voter's node and key."""
+    """Whether exactly this voter's node and key signed a message."""
     header = verified.header
     return (header.node_id, header.peer_key) == (voter.node_id, voter.peer_key)
 
 
 def _signers(opened: Opened, kind: type, voters: Sequence[Voter], log_id: Digest) -> list[Verified]:
-    """The messages, each by another of the voters, of this log; a refusal for any other."""
+    """The messages, each from a different voter, for this log; any other raises a refusal."""
     known = dict.fromkeys(voters)
     found: dict[Voter, Verified] = {}
     for verified in opened:
@@ -49,14 +49,14 @@ def _signers(opened: Opened, kind: type, voters: Sequence[Voter], log_id: Digest
             raise BadSignature("A signature in it does not verify for this pool.")
         message = verified.message
         if not isinstance(message, kind):
-            raise Malformed(f"A {type(message).__name__} in it is no {kind.__name__}.")
+            raise Malformed(f"It contains a {type(message).__name__} instead of a {kind.__name__}.")
         assert isinstance(message, CertificateSigned | ConfigurationSigned | VoteAnswered)
         if message.log_id != log_id:
-            raise NotForUs("It is of another log of this pool.")
+            raise NotForUs("It belongs to another log of this pool.")
         if message.voter not in known:
-            raise BadSignature("Somebody signed it who is no voter of that committee.")
+            raise BadSignature("A signer is not a voter of that committee.")
         if not said_by(verified, message.voter):
-            raise BadSignature("A voter's name is in it that did not sign it.")
+            raise BadSignature("It names a voter that did not sign it.")
         if message.voter in found:
             raise Malformed("One voter signed it twice.")
         found[message.voter] = verified
@@ -76,7 +76,7 @@ def _enough(count: int, voters: Sequence[Voter]) -> None:
 def leader_certificate(
     opened: Opened, voters: Sequence[Voter], log_id: Digest
 ) -> LeaderCertificate:
-    """The certificate that a quorum of these voters signed; its age is `check_fresh`'s matter."""
+    """The certificate that a quorum of these voters signed; `check_fresh` judges its age."""
     signed = _signers(opened, CertificateSigned, voters, log_id)
     _enough(len(signed), voters)
     words = [v.message for v in signed if isinstance(v.message, CertificateSigned)]
@@ -84,7 +84,7 @@ def leader_certificate(
     if any(attrs.evolve(word, voter=first.voter) != first for word in words):
         raise Malformed("Its voters did not sign the same.")
     if first.committee_hash != committee_hash(tuple(voters)):
-        raise NotForUs("It is of another committee.")
+        raise NotForUs("It belongs to another committee.")
     return LeaderCertificate(
         log_id=log_id,
         term=first.term,
@@ -98,7 +98,7 @@ def leader_certificate(
 
 
 def check_fresh(time_ms: int, wall_ms: int) -> None:
-    """`Stale` for a certificate that is older than two minutes, or dated in the future."""
+    """`Stale` if the certificate is older than two minutes, or dated in the future."""
     age_ms = wall_ms - time_ms
     if age_ms > limits.CERTIFICATE_LIFETIME_MS + limits.CLOCK_SKEW_MAX_MS:
         raise Stale(
@@ -114,7 +114,7 @@ def check_fresh(time_ms: int, wall_ms: int) -> None:
 
 
 def committee_named(opened: Opened) -> Digest | None:
-    """The committee whose certificate this claims to be, before anything of it is believed."""
+    """The committee that this certificate claims, before any of it is verified."""
     first = opened[0].message if opened and opened[0] is not None else None
     return first.committee_hash if isinstance(first, CertificateSigned) else None
 
@@ -125,7 +125,7 @@ def committee_named(opened: Opened) -> Digest | None:
 def link_signers(
     opened: Opened, link: Link, previous: Sequence[Voter], log_id: Digest
 ) -> tuple[Voter, ...]:
-    """The previous voters that signed a link; a refusal where a signature is not what it says."""
+    """The previous voters that signed a link; raises a refusal if any signature is wrong."""
     hashes = committee_hash(tuple(previous)), committee_hash(link.voters)
     wanted = (log_id, link.index, link.term, *hashes)
     signers: list[Voter] = []
@@ -133,7 +133,7 @@ def link_signers(
         m = verified.message
         assert isinstance(m, ConfigurationSigned)
         if (m.log_id, m.index, m.term, m.previous_hash, m.new_hash) != wanted:
-            raise NotForUs("A signature is over another change of the committee.")
+            raise NotForUs("A signature is for another change of the committee.")
         signers.append(m.voter)
     return tuple(signers)
 
@@ -144,7 +144,7 @@ def link_signers(
 def votes_for(
     opened: Opened, voters: Sequence[Voter], log_id: Digest, term: int, leader: Voter
 ) -> int:
-    """How many of the voters elected a leader; a refusal where a vote is not what it says."""
+    """How many of the voters elected a leader; raises a refusal if any vote is wrong."""
     for verified in _signers(opened, VoteAnswered, voters, log_id):
         m = verified.message
         assert isinstance(m, VoteAnswered)
@@ -157,10 +157,10 @@ def votes_for(
 
 
 def stance(verified: Verified) -> tuple[Digest, int, Voter, str, Voter] | None:
-    """What a message commits its voter to: (log, term, voter, kind, for whom), or None.
+    """The statement that a message commits its voter to: (log, term, voter, kind, for whom).
 
-    A vote and a certificate's signature are two kinds: to vote for one candidate and to follow
-    another who won is what every honest voter may do.
+    None for other messages. Votes and certificate signatures are two kinds: any honest voter may
+    vote for one candidate and then follow another who won.
     """
     m = verified.message
     if isinstance(m, VoteAnswered) and m.granted and not m.pre and said_by(verified, m.voter):
@@ -171,17 +171,17 @@ def stance(verified: Verified) -> tuple[Digest, int, Voter, str, Voter] | None:
 
 
 def equivocation(first: Verified | None, second: Verified | None) -> Evidence:
-    """The proof that two messages make: one voter, one term, two candidates (or two leaders)."""
+    """The proof in two messages: one voter, one term, two candidates (or two leaders)."""
     if first is None or second is None:
         raise BadSignature("A signature in it does not verify for this pool.")
     one, other = stance(first), stance(second)
     if one is None or other is None:
-        raise Malformed("It is not made of granted votes or of signatures over a leader.")
+        raise Malformed("It does not consist of granted votes or of signatures over a leader.")
     if one[:4] != other[:4]:
-        raise Malformed("Its two messages are not of one voter, log, term and kind.")
+        raise Malformed("Its two messages differ in voter, log, term or kind.")
     if one[4] == other[4]:
-        raise Malformed("Both of its messages are for the same: that proves nothing.")
-    # One form whichever way round it was found.
+        raise Malformed("Its two messages agree: that proves nothing.")
+    # One canonical order, whichever message was found first.
     if other[4] < one[4]:
         first, second, one, other = second, first, other, one
     log_id, term, voter, kind, named = one

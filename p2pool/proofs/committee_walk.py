@@ -1,12 +1,12 @@
-"""The walk along a chain of committees: from one that is trusted to today's, change by change.
+"""The walk along a chain of committees: from a trusted one to today's, change by change.
 
-Intuition: each change of the voters is signed by a quorum of the voters before it. So whoever knows
-one committee comes to know every later one, whoever hands the chain over. A node walks from the
-committee of its own log, an outsider from the root record on the chain; both walk here.
+Intuition: a quorum of the voters before each change signed it. So anyone who knows one committee
+can verify every later one, whoever hands the chain over. A node walks from the committee of its own
+log, an outsider from the root record on the chain; both walk here.
 
 Invariants: changes come in the order of the log, each after the one before it; a change without a
 quorum of the voters before it ends the walk, and nothing after it is believed.
-Source: design, section 7.
+Source: docs/design/certificates.md, "The chain of committees".
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,15 +19,15 @@ from p2pool.proofs.certificates import Opened, link_signers, quorum_of
 
 
 class Uncertified(BadSignature):
-    """A change of the committee that too few of the voters before it signed."""
+    """A committee change that too few of the voters before it signed."""
 
     def __init__(
         self, number: int, link: Link, before: Sequence[Voter], signers: Sequence[Voter]
     ) -> None:
-        """`number`: which change of the chain it is, counted from 1."""
+        """`number`: the change's position in the chain, counted from 1."""
         super().__init__(
-            f"The committee's change at {link.index} is signed by {len(signers)} of {len(before)} "
-            f"voters before it; {quorum_of(before)} are needed."
+            f"{len(signers)} of {len(before)} previous voters signed the committee's change at "
+            f"{link.index}; {quorum_of(before)} are needed."
         )
         self.number, self.link = number, link
         self.before, self.signers = before, signers
@@ -36,12 +36,11 @@ class Uncertified(BadSignature):
 def walk_links(
     chain: CommitteeChain, start: int, opened: Iterable[Opened], log_id: Digest
 ) -> Iterator[tuple[Voter, ...]]:
-    """The voters after each change, as soon as they are proven; the first `start` changes are not
-    looked at.
+    """The voters after each change, as soon as they are proven; skips the first `start` changes.
 
-    `opened`: the signatures of each change from `start` on. Raises `Uncertified` where a quorum
-    lacks, `NotForUs` for a change that is out of order or of another log, and what `link_signers`
-    raises.
+    `opened`: the signatures of each change from `start` on. Raises `Uncertified` without a
+    quorum, `NotForUs` for a change that is out of order or for another log, and whatever
+    `link_signers` raises.
     """
     before = chain.links[start - 1].voters if start else chain.base
     last_index = chain.links[start - 1].index if start else 0

@@ -1,10 +1,11 @@
-"""Peer bindings: a node key and a peer key, each vouching for the other (design, section 4).
+"""Peer bindings: a node key and a peer key, each vouching for the other.
 
 One EIP-712 digest over pool, node, peer key and times is signed by the node key (secp256k1) and by
-the peer key (Ed25519), so neither can be claimed by who holds only the other. A binding counts only
-when it comes from the peer that Noise authenticated as that key, or is passed on with its proof.
-Of two bindings of one node the newer wins; a tie between two peer keys voids both, since nobody can
-say which agent is the copy.
+the peer key (Ed25519), so the holder of one key cannot claim the other. A binding counts only if it
+comes from the peer that Noise authenticated as that key, or is passed on with its proof. Of two
+bindings of one node the newer wins; a tie between two peer keys voids both, since nobody can say
+which agent is the copy.
+Source: docs/design/identities.md, "Peer bindings".
 """
 
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ def make_binding(
     not_before_s: int,
     lifetime_s: int = limits.BINDING_LIFETIME_MAX_S,
 ) -> PeerBinding:
-    """A binding of our own two keys from `not_before_s` (Unix) on. Renew at half its life."""
+    """A binding of our own two keys from `not_before_s` (Unix) on. Renew it at half its life."""
     assert 0 < lifetime_s <= limits.BINDING_LIFETIME_MAX_S
     blank = PeerBinding(
         chain_id=pool.chain_id,
@@ -70,8 +71,8 @@ def check_binding(
 ) -> None:
     """Return if the binding is good for this pool and peer at `now_s` (Unix); raise otherwise.
 
-    `authenticated_peer_key`: what Noise proved, None for a binding that was passed on. Raises
-    `NotForUs`, `Malformed` (times), `Stale` (future, expired) or `BadSignature`.
+    `authenticated_peer_key`: the key that Noise proved, None for a binding that was passed on.
+    Raises `NotForUs`, `Malformed` (times), `Stale` (future, expired) or `BadSignature`.
     """
     if (binding.chain_id, binding.contract, binding.pool_id) != attrs.astuple(pool):
         raise NotForUs(
@@ -79,7 +80,7 @@ def check_binding(
             f"{binding.chain_id}."
         )
     if authenticated_peer_key is not None and binding.peer_key != authenticated_peer_key:
-        raise NotForUs("The binding is of another peer key than the connection's.")
+        raise NotForUs("The binding is for another peer key than the connection's.")
     check_binding_times(binding, now_s)
     digest = eip712.typed_digest(binding_typed_data(pool, binding))
     try:
@@ -94,7 +95,7 @@ def check_binding_times(binding: PeerBinding, now_s: int) -> None:
     """The part of `check_binding` that changes with time."""
     span_s = binding.not_after_s - binding.not_before_s
     if binding.not_before_s < 0 or not 0 < span_s <= limits.BINDING_LIFETIME_MAX_S:
-        raise Malformed(f"A binding lasts {limits.BINDING_LIFETIME_MAX_S} s at most.")
+        raise Malformed(f"A binding may last at most {limits.BINDING_LIFETIME_MAX_S} s.")
     if binding.not_before_s > now_s + limits.BINDING_FUTURE_MAX_S:
         raise Stale(
             f"The binding begins in {binding.not_before_s - now_s} s.",
@@ -105,7 +106,7 @@ def check_binding_times(binding: PeerBinding, now_s: int) -> None:
 
 
 def newer(a: PeerBinding, b: PeerBinding) -> PeerBinding | None:
-    """Which of two good bindings of one node counts; None: they tie and are both void."""
+    """The one of two good bindings of one node that counts; None: they tie, and both are void."""
     assert a.node_id == b.node_id
     if a.not_before_s != b.not_before_s:
         return a if a.not_before_s > b.not_before_s else b
@@ -115,7 +116,7 @@ def newer(a: PeerBinding, b: PeerBinding) -> PeerBinding | None:
 
 
 def binding_typed_data(pool: PoolRef, binding: PeerBinding) -> dict[str, Any]:
-    """The typed data of a binding; the signatures are no part of it."""
+    """The typed data of a binding, without the signatures."""
     data = {
         "poolId": binding.pool_id,
         "node": eip712.address_text(binding.node_id),

@@ -1,11 +1,11 @@
-"""EIP-712 typed data for p2pool: digests, signatures by accounts, and who made a signature.
+"""EIP-712 typed data for p2pool: digests, signatures by accounts, and signer recovery.
 
 The domain is {name "p2pool", version "1", chain id, pool contract}; the pool's number is a field of
-each type. A signature is r, s, v with v 27 or 28 and the lower s (EIP-2), so that nobody can make a
-second signature out of a first. eth-account costs a second to import, hence only inside functions.
+each type. A signature is r, s, v with v 27 or 28 and the lower s (EIP-2), so that nobody can derive
+a second signature from a first. eth-account costs a second to import, so only functions import it.
 
-Digests and recoveries are made here and not by eth-account, whose general encoder takes three times
-as long: each write of the pool waits for one. Every digest is compared with eth-account's in tests.
+Digests and recoveries are computed here and not by eth-account, whose general encoder takes three
+times as long: each write to the pool waits for one. Tests compare every digest with eth-account's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 def full_message(
     pool: PoolRef, primary: str, fields: Fields, data: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The typed data as a wallet takes them (`eth_signTypedData_v4`)."""
+    """The typed data in the form that wallets take (`eth_signTypedData_v4`)."""
     return {
         "types": {"EIP712Domain": _members(_DOMAIN), primary: _members(fields)},
         "primaryType": primary,
@@ -56,8 +56,8 @@ def _members(fields: Fields) -> list[dict[str, str]]:
 
 
 def typed_digest(message: dict[str, Any]) -> Digest:
-    """The 32 bytes that are signed (EIP-712, `hashStruct` under the domain); `Malformed` when a
-    value does not fit its type."""
+    """The 32 bytes to sign (EIP-712, `hashStruct` under the domain); `Malformed`: a value does
+    not fit its type."""
     types, primary = message["types"], message["primaryType"]
     domain = message["domain"]
     separator = _separator(domain["chainId"], domain["verifyingContract"])
@@ -69,14 +69,14 @@ def typed_digest(message: dict[str, Any]) -> Digest:
 
 
 def _hash_struct(primary: str, members: list[dict[str, str]], data: Mapping[str, Any]) -> bytes:
-    """Type hash and one word for each member: no type of ours holds another, nor a list."""
+    """Type hash and one word for each member: none of our types nests another, or a list."""
     kinds = ",".join(f"{member['type']} {member['name']}" for member in members)
     words = [_word(member["type"], data[member["name"]]) for member in members]
     return _keccak(_type_hash(f"{primary}({kinds})") + b"".join(words))
 
 
 def _word(kind: str, value: Any) -> bytes:
-    """A value as 32 bytes; ValueError, OverflowError where it does not fit."""
+    """A value as 32 bytes; ValueError, OverflowError if it does not fit."""
     if kind == "string":
         return _keccak(str(value).encode())
     if kind == "address":
@@ -97,7 +97,7 @@ def _type_hash(text: str) -> bytes:
 
 @lru_cache(maxsize=16)
 def _separator(chain_id: int, contract: str) -> bytes:
-    """The domain's hash: the same for all that is signed in a pool."""
+    """The domain's hash: the same for everything that is signed in a pool."""
     data = {
         "name": NAME,
         "version": VERSION,
@@ -117,14 +117,14 @@ def _keccak(data: bytes) -> bytes:
 
 
 def sign_digest(account: "LocalAccount", digest: Digest) -> bytes:
-    """65 bytes r, s, v. Only for digests made here of typed data: see `typed_digest`."""
+    """65 bytes r, s, v. Only for digests of typed data made here: see `typed_digest`."""
     from eth_typing import Hash32
 
     return bytes(account.unsafe_sign_hash(Hash32(digest)).signature)
 
 
 def recover(digest: Digest, signature: bytes) -> Address:
-    """The account that signed; `BadSignature` when the bytes are no signature in the one form.
+    """The account that signed; `BadSignature` if the bytes are not a signature in the one form.
 
     Any well-formed signature recovers to *some* account: the caller compares it with the right one.
     """
@@ -141,10 +141,10 @@ def recover(digest: Digest, signature: bytes) -> Address:
     try:
         key = PublicKey.from_signature_and_message(compact, digest, hasher=None)
     except ValueError as error:
-        raise BadSignature("The signature is not one of any account.") from error
+        raise BadSignature("The signature recovers to no account.") from error
     return Address(_keccak(key.format(compressed=False)[1:])[-20:])
 
 
 def address_text(address: bytes) -> str:
-    """An address as typed data take it."""
+    """An address in the form that typed data take."""
     return "0x" + address.hex()

@@ -1,8 +1,8 @@
-"""Sealed messages inside a message: opened once at entry, for a core that has no curves.
+"""Opens the sealed messages inside a message, once at entry, so that the core needs no curves.
 
 Certificates, votes and proofs travel as the sealed messages that their signers made, so anybody may
-hand them on. The agent opens them here and gives them to the core beside the message; the same ones
-come again and again, so what was opened is remembered, as many as `limits.ENCLOSED_CACHED_MAX`.
+hand them on. The agent opens them here and gives them to the core with the message. The same ones
+come again and again, so a cache keeps up to `limits.ENCLOSED_CACHED_MAX` of them.
 """
 
 import attrs
@@ -37,8 +37,8 @@ def enclosed_in(message: Message) -> tuple[bytes, ...]:
 
 
 def largest_in(message: Message) -> int:
-    """How long each sealed message inside a message may be: signatures are short, a heartbeat that
-    is shown again is as long as one may be."""
+    """The longest sealed message allowed inside a message: signatures are short, but a relayed
+    heartbeat may be as long as any heartbeat."""
     if isinstance(message, StoreSeenAnswered):
         return limits.GOSSIP_MESSAGE_MAX_BYTES
     return limits.SEALED_SIGNATURE_MAX_BYTES
@@ -47,7 +47,7 @@ def largest_in(message: Message) -> int:
 def open_one(
     pool: PoolRef, sealed: bytes, max_bytes: int = limits.SEALED_SIGNATURE_MAX_BYTES
 ) -> Verified | None:
-    """The message in an envelope of any channel, or None where it is no good for this pool."""
+    """The message in an envelope of any channel, or None if it is invalid for this pool."""
     try:
         return open_sealed(sealed, pool, max_bytes=max_bytes)
     except Refusal:
@@ -56,7 +56,7 @@ def open_one(
 
 @attrs.define
 class EnclosedCache:
-    """Opens sealed messages for one pool and remembers them; not for use by several threads."""
+    """Opens sealed messages for one pool and caches them; not thread-safe."""
 
     pool: PoolRef
     most: int = limits.ENCLOSED_CACHED_MAX
@@ -67,7 +67,7 @@ class EnclosedCache:
     def open(
         self, sealed: bytes, max_bytes: int = limits.SEALED_SIGNATURE_MAX_BYTES
     ) -> Verified | None:
-        """The message in these bytes, or None where they are no good."""
+        """The message in these bytes, or None if they are invalid."""
         if len(sealed) > max_bytes:
             return None
         if sealed in self._known:
@@ -82,5 +82,5 @@ class EnclosedCache:
         return tuple(self.open(sealed, most) for sealed in enclosed_in(message))
 
     def __len__(self) -> int:
-        """How many are remembered."""
+        """The number of cached messages."""
         return len(self._known)

@@ -4,12 +4,12 @@ An envelope is a COSE_Sign1 (RFC 9052, 4.2; without the tag) by the sender's pee
     [h'{1: -8, 4: peer key}', {}, payload, signature]
 EdDSA over the Sig_structure, whose external data are the canonical CBOR of
     ["p2pool/1", chain id, contract, pool id, node id, purpose]
-The purpose is declared with the message: the name of its class, or what that was at first. So a
+The purpose is declared with the message: the name of its class, or the name it first had. So a
 signature holds for one pool, one node and one kind of message, on whatever channel it travels;
 nothing signed elsewhere with the key can be taken for it. The payload is `codec.payloads`.
 
-Order of checks: size, canonical form, header, who and what, signature, and only then the fields:
-whoever is blamed for a bad field has signed it. What is not checked here: whether the key is that
+Order of checks: size, canonical form, header, sender and purpose, signature, and only then the
+fields: whoever is blamed for a bad field has signed it. Not checked here: whether the key is that
 node's (`wire.binding`), whether the message is new (`wire.replay`), whether its sender belongs.
 """
 
@@ -48,9 +48,9 @@ _CONTEXT = "Signature1"
 def seal(
     message: Message, header: Header, pool: PoolRef, signing_key: SigningKey, *, ext: Ext = NO_EXT
 ) -> bytes:
-    """Envelope bytes of a message by the peer key that `header` names.
+    """Seal a message into an envelope by the peer key that `header` names.
 
-    `Malformed` when the message is over its own bounds, or larger than its channel takes.
+    `Malformed`: the message exceeds its own bounds, or its channel's size limit.
     """
     assert bytes(signing_key.verify_key) == header.peer_key, "sealed by another key"
     payload = encode_payload(header, message, ext)
@@ -66,11 +66,11 @@ def seal(
 def open_sealed(
     data: bytes, pool: PoolRef, *, max_bytes: int, channel: Channel | None = None
 ) -> Verified:
-    """The message in an envelope, with form, size, purpose and signature found good.
+    """The message in an envelope, after checking form, size, purpose and signature.
 
-    `max_bytes`: what the caller's transport takes. `channel`: where it came from, None if it is
-    relayed or stored. Raises `Malformed`, `BadSignature` (also for a message of another pool:
-    which one it was meant for cannot be told) or `NotForUs` (wrong channel); nothing else.
+    `max_bytes`: the limit of the caller's transport. `channel`: where it came from, None if it is
+    relayed or stored. Raises `Malformed`, `BadSignature` (also for a message for another pool: the
+    signature does not tell which) or `NotForUs` (wrong channel); nothing else.
     """
     if len(data) > max_bytes:
         raise Malformed(f"A message of {len(data)} bytes; {max_bytes} at most.")
@@ -100,19 +100,19 @@ def open_sealed(
 
 
 def max_bytes(channel: Channel) -> int:
-    """Largest envelope that a channel takes."""
+    """The largest envelope that a channel takes."""
     if channel in GOSSIP_CHANNELS:
         return limits.GOSSIP_MESSAGE_MAX_BYTES
     return limits.STREAM_FRAME_MAX_BYTES
 
 
 def purpose_of(cls: type[Message]) -> str:
-    """What a signature over a message of this class is for."""
+    """The purpose of a signature over a message of this class."""
     return DECLARATIONS[cls].purpose
 
 
 def _protected(peer_key: PeerKey) -> bytes:
-    """The protected header: the only one taken."""
+    """The protected header: the only form accepted."""
     return canonical.encode({_ALGORITHM: _EDDSA, _KEY_ID: peer_key})
 
 

@@ -1,9 +1,9 @@
-"""Who signed the requests inside a message: found once at entry, for a core that has no curves.
+"""Recovers the signers of the requests inside a message, once at entry: the core has no curves.
 
-The core decides what an account may do, from accounts that it is given: the agent asks here for
-those behind a message's signed requests and hands them over with it. A leader sends the same
-requests again in every order, so answers are remembered, as many as `limits.SIGNERS_CACHED_MAX`.
-Requests inside log entries are not looked at: they were checked before they were proposed.
+The core decides what an account may do, from accounts that it is given. The agent recovers the
+accounts behind a message's signed requests here and hands them over with it. A leader sends the
+same requests again in every order, so a cache keeps up to `limits.SIGNERS_CACHED_MAX` answers.
+Requests inside log entries are skipped: they were checked before they were proposed.
 """
 
 import attrs
@@ -32,7 +32,7 @@ def requests_in(message: Message) -> tuple[SignedRequest, ...]:
 
 @attrs.define
 class SignerCache:
-    """Recovers signers for one pool and remembers them; not for use by several threads."""
+    """Recovers signers for one pool and caches them; not thread-safe."""
 
     pool: PoolRef
     most: int = limits.SIGNERS_CACHED_MAX
@@ -41,7 +41,7 @@ class SignerCache:
     )
 
     def signers(self, signed: SignedRequest) -> Signers | None:
-        """Who signed a request, or None where it is no good for this pool (any `Refusal`)."""
+        """A request's signers, or None if it is invalid for this pool (any `Refusal`)."""
         if signed in self._known:
             self._known.move_to_end(signed)
             return self._known[signed]
@@ -57,5 +57,5 @@ class SignerCache:
         return tuple(self.signers(signed) for signed in requests_in(message))
 
     def __len__(self) -> int:
-        """How many answers are remembered."""
+        """The number of cached answers."""
         return len(self._known)

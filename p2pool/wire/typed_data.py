@@ -1,11 +1,12 @@
-"""What accounts sign: requests, delegations and log grants as EIP-712 typed data (design, 9).
+"""What accounts sign: requests, delegations and log grants as EIP-712 typed data.
 
-A wallet shows every field in words; the specification is inside as text, so what is shown is what
-is signed. Each type names the pool, and the domain names chain and contract. Recovering tells who
-signed, nothing more: whether that account *may* is `core.fsm.permissions`, asked with the answer.
+A wallet shows every field in words; the specification is inside as text, so users sign exactly what
+they see. Each type names the pool, and the domain names chain and contract. Recovery yields the
+signer, nothing more: whether that account *may* is a question for `core.fsm.permissions`.
 
-Verification costs about a millisecond and is done once, where bytes enter; replay of the log and
-snapshots rely on the entry's having been checked then.
+Verification costs about a millisecond and happens once, where bytes enter; replay of the log and
+snapshots rely on that check.
+Source: docs/design/tasks.md, "Requests".
 """
 
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ _GRANT: eip712.Fields = (
 
 
 def request_typed_data(pool: PoolRef, request: TaskRequest) -> dict[str, Any]:
-    """A request as a wallet takes it (`eth_signTypedData_v4`)."""
+    """A request in the form that wallets take (`eth_signTypedData_v4`)."""
     _check_pool(pool, request.pool_id)
     _check_span(request.not_before_s, request.not_after_s, limits.REQUEST_LIFETIME_MAX_S)
     if len(request.request_id) != DIGEST_BYTES:
@@ -70,7 +71,7 @@ def request_typed_data(pool: PoolRef, request: TaskRequest) -> dict[str, Any]:
 
 
 def delegation_typed_data(pool: PoolRef, delegation: Delegation) -> dict[str, Any]:
-    """A delegation as a wallet takes it; the scope is a word."""
+    """A delegation in the form that wallets take; the scope is a word."""
     _check_pool(pool, delegation.pool_id)
     _check_span(delegation.not_before_s, delegation.not_after_s, None)
     data = {
@@ -84,7 +85,7 @@ def delegation_typed_data(pool: PoolRef, delegation: Delegation) -> dict[str, An
 
 
 def grant_typed_data(pool: PoolRef, grant: LogGrant) -> dict[str, Any]:
-    """A log grant (`ReadLogs`) as a wallet takes it."""
+    """A log grant (`ReadLogs`) in the form that wallets take."""
     _check_pool(pool, grant.pool_id)
     _check_span(grant.not_before_s, grant.not_after_s, limits.GRANT_LIFETIME_MAX_S)
     data = {
@@ -112,7 +113,7 @@ def sign_request(
 def sign_delegation(
     pool: PoolRef, account: "LocalAccount", delegation: Delegation
 ) -> SignedDelegation:
-    """The delegation signed by who gives it."""
+    """The delegation, signed by the account that gives it."""
     return SignedDelegation(delegation, _sign(account, delegation_typed_data(pool, delegation)))
 
 
@@ -130,16 +131,16 @@ def sign_grant(
 
 
 def recover_request(pool: PoolRef, signed: SignedRequest) -> Address:
-    """The account that signed a request, its delegation (if any) being good and made out to it.
+    """The account that signed a request, with a valid delegation (if any) made out to it.
 
-    Raises `NotForUs` (another pool), `Malformed` (times), `BadSignature`, `NotAllowed` (the
-    delegation is somebody else's). A request altered after signing recovers to another account.
+    Raises `NotForUs` (another pool), `Malformed` (times), `BadSignature`, `NotAllowed` (a
+    delegation to somebody else). A request altered after signing recovers to another account.
     """
     return recover_signers(pool, signed).signer
 
 
 def recover_signers(pool: PoolRef, signed: SignedRequest | SignedGrant) -> Signers:
-    """Who signed a request or grant, and who delegated to them; raises as `recover_request`."""
+    """A request's or grant's signer and, if any, the delegator; raises as `recover_request`."""
     if isinstance(signed, SignedRequest):
         message = request_typed_data(pool, signed.request)
     else:
@@ -149,7 +150,7 @@ def recover_signers(pool: PoolRef, signed: SignedRequest | SignedGrant) -> Signe
         return Signers(signer)
     if signed.delegation.delegation.delegate != signer:
         raise NotAllowed(
-            "The delegation is made out to another account than the one that signed.",
+            "The delegation names another account than the one that signed.",
             hint="Or the request was changed after it was signed.",
         )
     return Signers(signer, recover_delegation(pool, signed.delegation))
@@ -177,11 +178,11 @@ def check_times(signed: SignedRequest | SignedGrant | SignedDelegation, now_s: i
             hint="Compare the clocks of the two machines.",
         )
     if what.not_after_s < now_s:
-        raise Stale(f"The {name} expired {now_s - what.not_after_s} s ago.", hint="Sign it anew.")
+        raise Stale(f"The {name} expired {now_s - what.not_after_s} s ago.", hint="Sign it again.")
 
 
 def task_id(pool: PoolRef, signed: SignedRequest) -> TaskId:
-    """Name of the task that a signed request asks for (pure: `codec.digests.task_id`)."""
+    """The id of the task that a signed request creates (pure: `codec.digests.task_id`)."""
     return _task_id(pool, signed.request)
 
 
@@ -189,7 +190,7 @@ def task_id(pool: PoolRef, signed: SignedRequest) -> TaskId:
 
 
 def grant_of(opened: LogsOpened) -> SignedGrant:
-    """The grant that the first frame of a log stream carries; `Malformed` if it has none."""
+    """The grant in the first frame of a log stream; `Malformed` if it has none."""
     grant = LogGrant(
         opened.grant_pool_id,
         opened.grant_task,
@@ -221,6 +222,6 @@ def _check_pool(pool: PoolRef, pool_id: int) -> None:
 def _check_span(not_before_s: int, not_after_s: int, most_s: int | None) -> None:
     """Times in order and in range, and a span of `most_s` at most."""
     if not 0 <= not_before_s < not_after_s <= eip712.UINT64_MAX:
-        raise Malformed("The end of its time does not come after the beginning.")
+        raise Malformed("Its end does not come after its beginning.")
     if most_s is not None and not_after_s - not_before_s > most_s:
         raise Malformed(f"It is in force for longer than {most_s} s.")

@@ -1,13 +1,14 @@
-"""Who leads, checked from the chain and from signatures alone, and what that proves, in sentences.
+"""Verifies who leads, from the chain and signatures alone, and states in sentences what that
+proves.
 
-Intuition: the root record on the chain names the founder. Each change of the voters since is signed
-by a quorum of the voters before it; today's voters' quorum signed who leads. So whoever trusts the
-chain and none of the agents can walk from the one to the other, and needs an agent only to hand the
-signatures over.
+Intuition: the root record on the chain names the founder. A quorum of the voters before each change
+signed it; a quorum of today's voters signed who leads. So anyone who trusts the chain and none of
+the agents can walk from the one to the other, and needs an agent only to hand over the signatures.
 
-Invariants: nothing that an agent says is believed but what verifies; a link without a quorum breaks
-the walk, for anybody could have written it, unless a committee from there on is trusted by its hash
-on other grounds; what could not be shown is said. Source: design, section 7.
+Invariants: an agent's words count only as far as they verify; a link without a quorum breaks the
+walk, since anybody could have written it, unless the caller trusts a later committee by its hash on
+other grounds; what could not be shown is said.
+Source: docs/design/certificates.md, "What an outsider can check".
 """
 
 from collections.abc import Sequence
@@ -37,15 +38,15 @@ PROVES = (
 )
 DOES_NOT = (
     "It does not prove that the voters are honest: the log is crash-fault tolerant, so voters that "
-    "lie together can stop it or fork it (`p2pool pool evidence` shows whom that was proven of).",
-    "It does not prove that nobody leads since: a leader's word is good for "
+    "lie together can stop it or fork it (`p2pool pool evidence` shows the proven cases).",
+    "It does not prove that nobody leads since: a leader's certificate is valid for "
     f"{limits.CERTIFICATE_LIFETIME_MS // 60_000} minutes, and within them another may be elected.",
 )
 
 
 @attrs.frozen
 class LeaderVerdict:
-    """Who leads, by proof, and all that was found on the way, in sentences."""
+    """Who leads, by proof, and all findings on the way, in sentences."""
 
     certificate: LeaderCertificate
     voters: tuple[Voter, ...]
@@ -73,17 +74,17 @@ def verify_leader(
 ) -> LeaderVerdict:
     """Check a proof against the chain's root record.
 
-    `trusted`: the hash of a committee that is trusted on other grounds: the walk may begin there.
-    Raises `Refusal` for what does not hold, and `Unavailable` for a proof that lacks its
-    certificate or is too old, which may pass if it is asked for again.
+    `trusted`: the hash of a committee that the caller trusts on other grounds: the walk may begin
+    there. Raises `Refusal` if the proof does not hold, and `Unavailable` if it lacks its
+    certificate or is too old; asking again may help then.
     """
     walk = _Walk(pool, proof)
     name = log_id(pool, root)
     if proof.log_id != name:
         raise NotForUs(
-            f"The agent follows log {proof.log_id.hex()[:16]}, and the chain's root record founds "
+            f"The agent follows log {proof.log_id.hex()[:16]}, but the chain's root record founds "
             f"log {name.hex()[:16]}.",
-            hint="Ask an agent that has read the chain's last final blocks.",
+            hint="Ask an agent that has read the chain's latest finalized blocks.",
         )
     walk.say(
         f"The root record of epoch {root.epoch}, read from the chain, founds log "
@@ -92,7 +93,7 @@ def verify_leader(
     voters = _walk_chain(walk, root, trusted)
     if not proof.certificate:
         raise Unavailable(
-            "The agent holds no certificate of a leader in force: nobody is proven to lead.",
+            "The agent holds no leader certificate in force: nobody is proven to lead.",
             hint="Ask again in a few seconds, or ask another agent.",
         )
     found = leader_certificate(walk.open(proof.certificate), voters, name)
@@ -107,7 +108,7 @@ def verify_leader(
 
 
 def _walk_chain(walk: _Walk, root: RootRecord, trusted: Digest | None) -> tuple[Voter, ...]:
-    """The voters today, each change checked from the root (or from where it is trusted) on."""
+    """Today's voters, each change checked from the root (or from the trusted committee) on."""
     chain = walk.proof.chain
     start = _start(walk, chain, root, trusted)
     begun = chain.links[start - 1].voters if start else chain.base
@@ -128,22 +129,22 @@ def _walk_chain(walk: _Walk, root: RootRecord, trusted: Digest | None) -> tuple[
 
 
 def _start(walk: _Walk, chain: CommitteeChain, root: RootRecord, trusted: Digest | None) -> int:
-    """After how many links the walk begins."""
+    """The number of links before the walk begins."""
     if trusted is not None:
         groups = [chain.base, *(link.voters for link in chain.links)]
-        # The last one: a committee may have been the same before.
+        # The last match: the same committee may have existed before.
         for at in range(len(groups) - 1, -1, -1):
             if committee_hash(groups[at]) == trusted:
                 walk.say(
-                    f"The committee {trusted.hex()[:16]} is trusted because you name it: what went "
-                    "before it is not checked."
+                    f"The committee {trusted.hex()[:16]} is trusted because you name it: earlier "
+                    "changes are not checked."
                 )
                 return at
         raise NotForUs(f"The committee {trusted.hex()[:16]} is not in the agent's chain.")
     if chain.dropped:
         raise BadSignature(
-            f"The {chain.dropped} oldest changes of the committee are kept no more, so there is no "
-            "way back to the root record.",
+            f"The agent no longer keeps the {chain.dropped} oldest changes of the committee, so "
+            "there is no way back to the root record.",
             hint="Name a committee that you trust: --trust HASH.",
         )
     if chain.base != (Voter(root.founder, root.peer_key, root.store_id),):
@@ -162,7 +163,7 @@ def _uncertified(error: Uncertified) -> str:
     return (
         f"Change {error.number} of the committee (index {link.index}) is uncertified: "
         f"{len(signers)} of {len(before)} voters before it signed, {quorum_of(before)} are needed; "
-        f"{why}. Not signed by {silent}. Whoever leads since is not proven from the chain. If you "
+        f"{why}. Not signed by {silent}. The chain does not prove who leads since. If you "
         "know on other grounds that the change was right: "
         f"--trust {committee_hash(link.voters).hex()}"
     )
@@ -180,7 +181,8 @@ def _say_leader(
 
 
 def _count_votes(walk: _Walk, found: LeaderCertificate, voters: Sequence[Voter]) -> int:
-    """How many of the votes that elected it are shown: more than is needed, so a lack is said."""
+    """How many of the votes that elected it are shown; they are optional, so a lack is only
+    said."""
     try:
         opened = walk.open(walk.proof.votes)
         count = votes_for(opened, voters, found.log_id, found.term, found.leader)
@@ -188,7 +190,7 @@ def _count_votes(walk: _Walk, found: LeaderCertificate, voters: Sequence[Voter])
         walk.say(f"The votes that elected it are not shown ({error.message}).")
         return 0
     if count:
-        walk.say(f"{count} of the votes that elected it are shown, and are good.")
+        walk.say(f"{count} of the votes that elected it are shown, and they are valid.")
     else:
         walk.say("The votes that elected it are not shown.")
     return count

@@ -156,11 +156,20 @@ class FakeVolumes:
         """Each as large as its pieces."""
         return tuple(
             Volume(
-                name, MountKind.POOL, name.rpartition("/")[2], None, sum(map(len, pieces)), 0, -1,
-                1, 2, 0, name in self.used,
+                name,
+                MountKind.POOL,
+                name.rpartition("/")[2],
+                None,
+                sum(map(len, pieces)),
+                0,
+                -1,
+                1,
+                2,
+                0,
+                name in self.used,
             )
             for name, pieces in self.kept.items()
-        )  # fmt: skip
+        )
 
     async def remove(self, volume_id: str) -> None:
         """See the port."""

@@ -75,8 +75,11 @@ async def test_reads_say_what_the_agent_knows_and_from_when(served: Served) -> N
     assert [a["state"] for a in one["allocations"]] == ["running"]
     task = await thread(client.task, TASK_ID.hex())
     assert task["spec"] == {
-        "name": "train", "image": "busybox:1", "command": ["echo", "hi"], "env": {"LR": "0.1"},
-    }  # fmt: skip
+        "name": "train",
+        "image": "busybox:1",
+        "command": ["echo", "hi"],
+        "env": {"LR": "0.1"},
+    }
     assert (await thread(client.tasks)) == [task]
     allocation = f"{TASK_ID.hex()}.0"
     found = await thread(client.get, f"/v1/allocations/{allocation}")
@@ -117,9 +120,12 @@ async def test_a_signed_request_reaches_the_agent_with_its_signer(served: Served
     request = signed()
     accepted = await thread(served.client.send, request)
     assert accepted == {
-        "task_id": TASK_ID.hex(), "index": 13, "leader": ME, "replicated": True,
+        "task_id": TASK_ID.hex(),
+        "index": 13,
+        "leader": ME,
+        "replicated": True,
         "duplicate": False,
-    }  # fmt: skip
+    }
     (asked,) = served.port.asked
     assert asked == SubmitCommand(request, typed_data.recover_request(POOL, request))
 
@@ -227,7 +233,7 @@ async def test_an_agent_that_does_not_answer_is_not_waited_for(
     monkeypatch.setattr(type(served.port), "ask", never)
     monkeypatch.setattr(limits, "REQUEST_DEADLINE_MS", 50)
     monkeypatch.setattr(context, "ASK_SLACK_S", 0.05)
-    with pytest.raises(Unavailable, match="carried out once"):
+    with pytest.raises(Unavailable, match="carries it out once"):
         await thread(lambda: served.client.send(signed(), patience_ms=0))
 
 

@@ -174,10 +174,12 @@ async def test_log_lines_arrive_in_order_and_whole(served: Served) -> None:
     options = LogOptions(follow=True, tail_lines=3, since_ms=9)
     signed = grant()
     lines = await thread(lambda: list(served.client.logs(str(ALLOCATION), signed, options)))
-    assert lines == [[
-        {"stream": "stdout", "at_ms": 5, "text": "one\n"},
-        {"stream": "stderr", "at_ms": 6, "base64": "/wA="},
-    ]]  # fmt: skip
+    assert lines == [
+        [
+            {"stream": "stdout", "at_ms": 5, "text": "one\n"},
+            {"stream": "stderr", "at_ms": 6, "base64": "/wA="},
+        ]
+    ]
     assert served.port.logs.opened == [(ALLOCATION, options, signed)]
 
 

@@ -82,5 +82,5 @@ def test_a_certificate_that_is_none_is_told_at_once(
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
     settings = ApiSettings("127.0.0.1:0", certificate=wrong, private_key=certificate[1])
-    with pytest.raises(Misconfigured, match="certificate cannot be used"):
+    with pytest.raises(Misconfigured, match="cannot use its certificate"):
         trio.run(lambda: serve_api(FakePort(), settings, tmp_path, TOKEN))

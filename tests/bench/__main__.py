@@ -17,7 +17,7 @@ import attrs
 import trio
 from rich.console import Console
 
-from tests.bench import against_docker, against_etcd, against_serf, own
+from tests.bench import against_docker, against_etcd, against_serf, single_agent
 from tests.bench.rows import Row, show
 
 NO_ENGINE = "unix:///nonexistent"
@@ -33,7 +33,7 @@ class Suite:
 
 
 SUITES = {
-    own.SUITE: Suite(own.measure, ("docker", "dockerd"), engine=True),
+    single_agent.SUITE: Suite(single_agent.measure, ("docker", "dockerd"), engine=True),
     against_docker.SUITE: Suite(against_docker.measure, ("docker", "dockerd"), engine=True),
     against_etcd.SUITE: Suite(against_etcd.measure, ("etcd",)),
     against_serf.SUITE: Suite(against_serf.measure, ("serf",)),
@@ -58,9 +58,10 @@ def run(suite: Suite, say: Callable[[str], None]) -> list[Row]:
 def main() -> int:
     """0 when everything could be measured, whatever the figures are."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description=__doc__,
+        prog="python -m tests.bench",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--json", action="store_true", help="write JSON instead of a table")
     parser.add_argument(
         "--only", action="append", choices=sorted(SUITES), help="this suite; can be given again"

@@ -31,10 +31,11 @@ from p2pool.dev.engine.engine import Engine, import_busybox, running_engine
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.drivers.config.reader import Size
 from p2pool.drivers.config.schema import AgentConfig, ResourcesConfig
-from tests.bench import passes, plain_docker
-from tests.bench.figures import User
+from tests.bench import worker_passes
+from tests.bench.measurements import User
+from tests.bench.peers import plain_docker
 from tests.bench.rows import Row
-from tests.bench.until import wait_until
+from tests.bench.waiting import wait_until
 
 SUITE = "containers"
 AGENTS = 3
@@ -93,7 +94,7 @@ async def measure(directory: Path, say: Say) -> list[Row]:
             import_busybox(client, directory)
             client.close()
             figures = await _pool(engine, directory / "pool", say)
-            seen = await passes.measure(engine, directory / "passes", KNOWN, RUNNING, say)
+            seen = await worker_passes.measure(engine, directory / "passes", KNOWN, RUNNING, say)
         finally:
             del os.environ["DOCKER_HOST"]
     return _rows(figures, seen)
@@ -193,9 +194,19 @@ def _logs(engine: Engine, user: User, out: Figures) -> None:
 def _task_logs(user: User, agent: DevAgent, task: str) -> list[str]:
     keys = user.pool.directory / "keys"
     return [
-        sys.executable, "-m", "p2pool", "task", "logs", task, "--agent", str(agent.directory),
-        "--key", str(keys / "manager.json"), "--passphrase-file", str(keys / "passphrase"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "p2pool",
+        "task",
+        "logs",
+        task,
+        "--agent",
+        str(agent.directory),
+        "--key",
+        str(keys / "manager.json"),
+        "--passphrase-file",
+        str(keys / "passphrase"),
+    ]
 
 
 def _cpu(engine: Engine, user: User, out: Figures) -> None:
@@ -232,24 +243,47 @@ def _cores() -> int:
 # --- the table ----------------------------------------------------------------------------------
 
 
-def _rows(out: Figures, seen: passes.Passes) -> list[Row]:
+def _rows(out: Figures, seen: worker_passes.Passes) -> list[Row]:
     median = statistics.median
     ours, plain = median(out.ours), median(out.plain)
     here, there = median(out.log_here), median(out.log_there)
     listed = f"one list of the engine {median(seen.listed) * 1000:.0f} ms"
     by_docker = f"docker logs {median(out.log_plain) / MB:.0f} MB/s"
     return [
-        Row(SUITE, "submission to container running, median", ours, "s",
-            f"docker run {plain:.2f} s: {ours / plain:.1f} times", 1.2 * plain),
-        Row(SUITE, f"{MANY} tasks until all run, on one node", out.many, "s",
+        Row(
+            SUITE,
+            "submission to container running, median",
+            ours,
+            "s",
+            f"docker run {plain:.2f} s: {ours / plain:.1f} times",
+            1.2 * plain,
+        ),
+        Row(
+            SUITE,
+            f"{MANY} tasks until all run, on one node",
+            out.many,
+            "s",
             f"docker run one by one {out.many_serial:.0f} s, {AT_ONCE} at a time"
-            f" {out.many_together:.0f} s", out.many_together),
-        Row(SUITE, f"a pass over {seen.containers} containers, {seen.running} running",
-            median(seen.whole) * 1000, "ms", listed),
+            f" {out.many_together:.0f} s",
+            out.many_together,
+        ),
+        Row(
+            SUITE,
+            f"a pass over {seen.containers} containers, {seen.running} running",
+            median(seen.whole) * 1000,
+            "ms",
+            listed,
+        ),
         Row(SUITE, "of that, to judge them", median(seen.judged) * 1000, "ms"),
         Row(SUITE, "the first pass of an agent", seen.first * 1000, "ms"),
         Row(SUITE, "task logs, from the agent that ran it", here / MB, "MB/s", by_docker),
         Row(SUITE, "task logs, from another agent", there / MB, "MB/s", by_docker),
-        Row(SUITE, f"an agent with {RUNNING} containers, CPU", out.cpu_host, "% of a core",
-            f"its engine {out.cpu_engine:.1f} %, an agent with none {out.cpu_other:.1f} %", 5.0),
-    ]  # fmt: skip
+        Row(
+            SUITE,
+            f"an agent with {RUNNING} containers, CPU",
+            out.cpu_host,
+            "% of a core",
+            f"its engine {out.cpu_engine:.1f} %, an agent with none {out.cpu_other:.1f} %",
+            5.0,
+        ),
+    ]

@@ -22,9 +22,9 @@ from p2pool.client.discovery import agent_in
 from p2pool.codec.json import requests
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model.access.requests import Action
-from tests.bench import etcd
-from tests.bench.figures import User
 from tests.bench.load import Write, first_accepted, http_post, latencies, together
+from tests.bench.measurements import User
+from tests.bench.peers import etcd
 from tests.bench.rows import Row, p95
 
 SUITE = "etcd"
@@ -146,9 +146,16 @@ async def measure(directory: Path, say: Say) -> list[Row]:
     rows += _latency("by 1 client", ours.alone, theirs.alone, with_aim=True)
     rows += _latency("by 32 clients", ours.crowd, theirs.crowd, with_aim=False)
     rows.append(
-        Row(SUITE, "writes per second, 32 clients", ours.per_second, "/s",
-            f"etcd {theirs.per_second:.0f} /s", theirs.per_second / 2, more=True)
-    )  # fmt: skip
+        Row(
+            SUITE,
+            "writes per second, 32 clients",
+            ours.per_second,
+            "/s",
+            f"etcd {theirs.per_second:.0f} /s",
+            theirs.per_second / 2,
+            more=True,
+        )
+    )
     rows += _failover("default timing", ours_default, their_default)
     rows += _failover("equal timing (lan)", ours_equal, their_equal)
     return rows
@@ -167,9 +174,15 @@ def _latency(what: str, ours: list[float], theirs: list[float], *, with_aim: boo
     for name, of in (("median", statistics.median), ("95th of 100", p95)):
         mine, other = of(ours) * 1000, of(theirs) * 1000
         out.append(
-            Row(SUITE, f"durable write {what}, {name}", mine, "ms", f"etcd {other:.2f} ms",
-                other if with_aim else None)
-        )  # fmt: skip
+            Row(
+                SUITE,
+                f"durable write {what}, {name}",
+                mine,
+                "ms",
+                f"etcd {other:.2f} ms",
+                other if with_aim else None,
+            )
+        )
     return out
 
 
@@ -178,7 +191,13 @@ def _failover(timing: str, ours: list[float], theirs: list[float]) -> list[Row]:
     for name, of in (("median", statistics.median), (f"worst of {KILLS}", max)):
         mine, other = of(ours), of(theirs)
         out.append(
-            Row(SUITE, f"leader killed to next write, {timing}, {name}", mine, "s",
-                f"etcd {other:.2f} s", other)
-        )  # fmt: skip
+            Row(
+                SUITE,
+                f"leader killed to next write, {timing}, {name}",
+                mine,
+                "s",
+                f"etcd {other:.2f} s",
+                other,
+            )
+        )
     return out

@@ -22,9 +22,10 @@ from p2pool.client.discovery import agent_in
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
-from tests.bench import figures, serf
+from tests.bench import measurements
+from tests.bench.peers import serf
 from tests.bench.rows import Row
-from tests.bench.until import loaded, wait_until
+from tests.bench.waiting import loaded, wait_until
 
 SUITE = "serf"
 AGENTS, ROUNDS = 10, 5
@@ -57,7 +58,7 @@ def of_serf(directory: Path, say: Say) -> Figures:
     out = Figures()
     with serf.running(directory, AGENTS) as agents:
         pids = [agent.process.pid for agent in agents if agent.process is not None]
-        out.idle = figures.idle(pids, IDLE_S)
+        out.idle = measurements.idle(pids, IDLE_S)
         for number in range(ROUNDS):
             victim = agents[1 + number % (AGENTS - 1)]
             others = [agent for agent in agents if agent is not victim]
@@ -126,13 +127,15 @@ async def of_p2pool(directory: Path, say: Say) -> Figures:
         await pool.wait_heartbeats()
         await pool.wait_committee(3)
         await trio.sleep(limits.JUDGEMENT_GRACE_MS / 1000)
-        pids = figures.agent_pids(pool)
-        out.idle = await trio.to_thread.run_sync(figures.idle, pids, IDLE_S)
+        pids = measurements.agent_pids(pool)
+        out.idle = await trio.to_thread.run_sync(measurements.idle, pids, IDLE_S)
         listeners = {agent.name: Listener(agent) for agent in pool.agents}
         for number in range(ROUNDS):
             await _round(pool, listeners, number, out)
-            say(f"p2pool: killed, known to all after {out.failed[-1]:.2f} s, "
-                f"back, known to all after {out.known[-1]:.2f} s")  # fmt: skip
+            say(
+                f"p2pool: killed, known to all after {out.failed[-1]:.2f} s, "
+                f"back, known to all after {out.known[-1]:.2f} s"
+            )
         since_ms = int(time.time() * 1000)
         say(f"p2pool: {LOADED_S:g} s of load")
         with loaded():
@@ -194,18 +197,57 @@ async def measure(directory: Path, say: Say) -> list[Row]:
     ours = await of_p2pool(directory / "pool", say)
     median = statistics.median
     return [
-        Row(SUITE, f"newcomer known to all {AGENTS}, median", median(ours.known), "s",
-            f"serf {median(theirs.known):.2f} s", median(theirs.known)),
-        Row(SUITE, "start of its process, before that", median(ours.started), "s",
-            f"serf {median(theirs.started):.2f} s"),
-        Row(SUITE, f"SIGKILL known to all {AGENTS}, median", median(ours.failed), "s",
-            f"serf {median(theirs.failed):.2f} s", median(theirs.failed) / 2),
-        Row(SUITE, f"SIGKILL known to all, worst of {ROUNDS}", max(ours.failed), "s",
-            f"serf {max(theirs.failed):.2f} s", max(theirs.failed) / 2),
-        Row(SUITE, f"called dead though alive, {LOADED_S:g} s of load", ours.false, "verdicts",
-            f"serf {theirs.false}", 0),
-        Row(SUITE, f"idle agent of {AGENTS}, CPU", ours.idle[0], "% of a core",
-            f"serf {theirs.idle[0]:.1f} %"),
-        Row(SUITE, f"idle agent of {AGENTS}, resident memory", ours.idle[1] / MIB, "MiB",
-            f"serf {theirs.idle[1] / MIB:.0f} MiB"),
-    ]  # fmt: skip
+        Row(
+            SUITE,
+            f"newcomer known to all {AGENTS}, median",
+            median(ours.known),
+            "s",
+            f"serf {median(theirs.known):.2f} s",
+            median(theirs.known),
+        ),
+        Row(
+            SUITE,
+            "start of its process, before that",
+            median(ours.started),
+            "s",
+            f"serf {median(theirs.started):.2f} s",
+        ),
+        Row(
+            SUITE,
+            f"SIGKILL known to all {AGENTS}, median",
+            median(ours.failed),
+            "s",
+            f"serf {median(theirs.failed):.2f} s",
+            median(theirs.failed) / 2,
+        ),
+        Row(
+            SUITE,
+            f"SIGKILL known to all, worst of {ROUNDS}",
+            max(ours.failed),
+            "s",
+            f"serf {max(theirs.failed):.2f} s",
+            max(theirs.failed) / 2,
+        ),
+        Row(
+            SUITE,
+            f"called dead though alive, {LOADED_S:g} s of load",
+            ours.false,
+            "verdicts",
+            f"serf {theirs.false}",
+            0,
+        ),
+        Row(
+            SUITE,
+            f"idle agent of {AGENTS}, CPU",
+            ours.idle[0],
+            "% of a core",
+            f"serf {theirs.idle[0]:.1f} %",
+        ),
+        Row(
+            SUITE,
+            f"idle agent of {AGENTS}, resident memory",
+            ours.idle[1] / MIB,
+            "MiB",
+            f"serf {theirs.idle[1] / MIB:.0f} MiB",
+        ),
+    ]

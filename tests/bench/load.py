@@ -29,9 +29,14 @@ class Write:
 def http_post(url: str, path: str, body: bytes, *headers: str) -> Write:
     """A POST as it travels."""
     lines = [
-        f"POST {path} HTTP/1.1", f"Host: {urlsplit(url).netloc}",
-        "Content-Type: application/json", f"Content-Length: {len(body)}", *headers, "", "",
-    ]  # fmt: skip
+        f"POST {path} HTTP/1.1",
+        f"Host: {urlsplit(url).netloc}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *headers,
+        "",
+        "",
+    ]
     return Write(url, "\r\n".join(lines).encode() + body)
 
 

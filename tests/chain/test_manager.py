@@ -136,5 +136,5 @@ async def test_a_joining_waits_for_enough_members(world: World, managed: Managed
                 signer = managed.signer(*range(len(details)))
                 soon = await world.soon()
                 invites.append(signer.sign_invite(0, managed.pool_id, joining.node_id, soon))
-    assert ["not good" in detail for detail in details] == [False, True]
+    assert ["not valid" in detail for detail in details] == [False, True]
     assert await world.chain.in_pool(managed.pool_id, joining.node_id)

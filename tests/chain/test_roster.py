@@ -14,6 +14,7 @@ from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from tests.chain.conftest import World
+from tests.chain.rosters import ids, settle
 
 pytestmark = pytest.mark.chain
 
@@ -24,15 +25,6 @@ def follower(world: World) -> RosterFollower:
 
 async def latest(following: RosterFollower) -> ChainRoster:
     return (await following.observe()).latest
-
-
-def ids(roster: ChainRoster) -> set[NodeId]:
-    return {m.node_id for m in roster.members}
-
-
-async def settle(world: World, blocks: int = 3) -> None:
-    """Let the chain finalize what it has."""
-    await world.chain.rpc.request("anvil_mine", hex(blocks))
 
 
 async def test_a_join_is_seen_and_finalized(world: World) -> None:
@@ -71,9 +63,15 @@ async def test_a_silent_join_by_a_move_is_seen(world: World) -> None:
     invite = world.manager.sign_invite(0, other, node_id, await world.soon())
     move = function("ComputePool", "changeComputePool")
     await provider.send(
-        chain.at.pool, move, world.pool_id, other,
-        [node_id], [invite.nonce], [invite.expiration_s], [invite.signature],
-    )  # fmt: skip
+        chain.at.pool,
+        move,
+        world.pool_id,
+        other,
+        [node_id],
+        [invite.nonce],
+        [invite.expiration_s],
+        [invite.signature],
+    )
     assert ids(await latest(following)) == {node_id}
 
 

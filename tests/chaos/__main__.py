@@ -9,8 +9,8 @@ from pathlib import Path
 
 import trio
 
-from tests.chaos.ordeal import run_ordeal
 from tests.chaos.pool import chaos_pool
+from tests.chaos.run import run_chaos
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
     where = Path(tempfile.mkdtemp(prefix=f"p2chaos-{given.seed}-", dir="/tmp"))
     print(f"seed {given.seed}, {given.seconds:g} s, in {where}", flush=True)
     with chaos_pool(where / "pool") as pool:
-        report = trio.run(run_ordeal, pool, given.seed, given.seconds, where)
+        report = trio.run(run_chaos, pool, given.seed, given.seconds, where)
     print(report.text(where))
     if not report.problems and not given.keep:
         shutil.rmtree(where)

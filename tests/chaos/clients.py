@@ -18,8 +18,8 @@ from p2pool.client.discovery import agent_in
 from p2pool.dev.pool import DevAgent
 from p2pool.model.access.requests import Action, SignedRequest
 from p2pool.model.errors import Conflict, NotFound, P2poolError, Unavailable
-from tests.chaos.history import NOT_SENT, Event, History
-from tests.chaos.models import ABSENT, DONE, DRAINED, ELIGIBLE, LIVE, REFUSED, STOPPED
+from tests.chaos.history.events import NOT_SENT, Event, History
+from tests.chaos.history.models import ABSENT, DONE, DRAINED, ELIGIBLE, LIVE, REFUSED, STOPPED
 from tests.chaos.user import User
 
 TIMEOUT_S = 6.0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.fixtures import Scene
 from tests.chaos.pool import ChaosPool, chaos_pool
-from tests.chaos.scene import Scene
 from tests.chaos.user import User
 
 KEPT: list[Path] = []

@@ -24,8 +24,8 @@ from p2pool.dev.processes import Child
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.model.errors import P2poolError
 from p2pool.model.ports.runtime import ContainerState
-from tests.chaos.blocks import View
-from tests.chaos.links import Links, Proxies, direct, running_proxies
+from tests.chaos.faults.rpc_proxy import View
+from tests.chaos.faults.tcp_proxy import Links, Proxies, direct, running_proxies
 from tests.chaos.user import User
 
 PORTS = range(20_000, 32_000)
@@ -49,9 +49,13 @@ class ChaosPool(DevPool):
         """A chain that is there again after it was stopped, at the same port."""
         state = str(self.directory / "chain" / "state.json")
         anvil = await DevPool.start_chain(
-            self, "--state", state, "--preserve-historical-states", *arguments,
+            self,
+            "--state",
+            state,
+            "--preserve-historical-states",
+            *arguments,
             port=port or self.chain_port,
-        )  # fmt: skip
+        )
         self.chain_port = anvil.port
         return anvil
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.nemesis import KINDS, schedule
-from tests.chaos.ordeal import run_ordeal
+from tests.chaos.faults.nemesis import KINDS, schedule
 from tests.chaos.pool import ChaosPool
+from tests.chaos.run import run_chaos
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
 
@@ -18,7 +18,7 @@ async def test_a_minute_of_chaos(pool: ChaosPool) -> None:
     """What was acknowledged is there, once; every history has an order; all agree in the end."""
     where = pool.directory.parent / f"seed-{SEED}"
     where.mkdir()
-    report = await run_ordeal(pool, SEED, SECONDS, where)
+    report = await run_chaos(pool, SEED, SECONDS, where)
     assert not report.problems, report.text(where)
     assert report.figures["ok"] > 50, "the load was too thin to show anything"
     assert report.figures["faults"] > 2

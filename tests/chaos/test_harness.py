@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.chaos import verdict
-from tests.chaos.blocks import View, answer
-from tests.chaos.history import NOT_SENT, Event, History, operations, read, unanswered
-from tests.chaos.links import Proxies, apart, direct, owner, running_proxies
-from tests.chaos.models import DONE, REFUSED
-from tests.chaos.timeline import write_timeline
-from tests.chaos.watch import doubles
+from tests.chaos.faults.rpc_proxy import View, answer
+from tests.chaos.faults.tcp_proxy import Proxies, apart, direct, owner, running_proxies
+from tests.chaos.history import checks
+from tests.chaos.history.events import NOT_SENT, Event, History, operations, read, unanswered
+from tests.chaos.history.models import DONE, REFUSED
+from tests.chaos.history.timeline import write_timeline
+from tests.chaos.observer import doubles
 
 MOMENT_S = 0.3
 DEADLINE_S = 10
@@ -177,14 +177,20 @@ def _done(index: int) -> dict[str, Any]:
 def test_one_request_is_one_operation() -> None:
     """What was sent again after a time-out has one effect, from the first try to the answer."""
     events = _history(
-        ("submit", "r", "info", None), ("submit", "r", "ok", _done(5)),
-        ("submit", "r", "ok", _done(5)), ("stop", "s", "fail", NOT_SENT),
-        ("stop", "t", "fail", REFUSED), ("read", "", "ok", "live"), ("read", "", "fail", NOT_SENT),
-    )  # fmt: skip
+        ("submit", "r", "info", None),
+        ("submit", "r", "ok", _done(5)),
+        ("submit", "r", "ok", _done(5)),
+        ("stop", "s", "fail", NOT_SENT),
+        ("stop", "t", "fail", REFUSED),
+        ("read", "", "ok", "live"),
+        ("read", "", "fail", NOT_SENT),
+    )
     found = operations(events)["task/ab"]
     assert [(o.call.kind, o.result) for o in sorted(found, key=lambda o: o.invoked)] == [
-        ("submit", DONE), ("stop", REFUSED), ("read", "live"),
-    ]  # fmt: skip
+        ("submit", DONE),
+        ("stop", REFUSED),
+        ("read", "live"),
+    ]
     submit = min(found, key=lambda o: o.invoked)
     assert (submit.invoked, submit.returned) == (events[0].at_ns, events[3].at_ns)
     assert unanswered(events) == {}
@@ -209,21 +215,21 @@ def test_a_stale_read_is_found() -> None:
     """The whole way, from events to a sentence."""
     good = _history(("submit", "r", "ok", _done(5)), ("read", "", "ok", "live"))
     bad = _history(("submit", "r", "ok", _done(5)), ("read", "", "ok", "absent"))
-    assert verdict.not_linearizable(good) == []
-    assert "task/ab" in verdict.not_linearizable(bad)[0]
+    assert checks.not_linearizable(good) == []
+    assert "task/ab" in checks.not_linearizable(bad)[0]
 
 
 def test_what_is_lost_or_twice_is_found() -> None:
     """Acknowledged and gone, there twice, there unasked, applied at two indices."""
     events = _history(("submit", "r", "ok", _done(5)))
     there = {"task_id": "ab", "name": "a"}
-    assert verdict.miscounted(events, [there]) == []
-    assert "is gone" in verdict.miscounted(events, [])[0]
-    assert "2 times" in verdict.miscounted(events, [there, there])[0]
+    assert checks.miscounted(events, [there]) == []
+    assert "is gone" in checks.miscounted(events, [])[0]
+    assert "2 times" in checks.miscounted(events, [there, there])[0]
     stranger = {"task_id": "cd", "name": "b"}
-    assert "never asked for" in verdict.miscounted(events, [there, stranger])[0]
+    assert "never asked for" in checks.miscounted(events, [there, stranger])[0]
     again = _history(("submit", "r", "ok", _done(5)), ("submit", "r", "ok", _done(6)))
-    assert "more than one index" in verdict.miscounted(again, [there])[0]
+    assert "more than one index" in checks.miscounted(again, [there])[0]
 
 
 def test_copies_that_run_twice_are_found() -> None:
@@ -236,8 +242,8 @@ def test_complaints_in_logs_are_found(tmp_path: Path) -> None:
     """Tracebacks and errors; other lines, JSON or not, are none."""
     log = tmp_path / "agent-1.log"
     log.write_text("SIGTERM: stopping\n" + json.dumps({"level": "info", "event": "x"}) + "\n")
-    assert verdict.complaints([log]) == []
+    assert checks.complaints([log]) == []
     log.write_text(
         json.dumps({"level": "error", "event": "x"}) + "\nTraceback (most recent call last):\n"
     )
-    assert len(verdict.complaints([log])) == 2
+    assert len(checks.complaints([log])) == 2

@@ -11,8 +11,8 @@ import trio
 from p2pool.dev.pool import DevAgent
 from p2pool.model.access.requests import Action
 from p2pool.model.tasks.spec import Constraint, OnDisconnect
-from tests.chaos.links import apart
-from tests.chaos.scene import PATIENCE_S, POLL_S, Said, Scene
+from tests.chaos.faults.tcp_proxy import apart
+from tests.chaos.fixtures import PATIENCE_S, POLL_S, Said, Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
 
@@ -241,9 +241,11 @@ async def test_a_copy_that_stops_without_a_leader_never_runs_twice(scene: Scene)
     """Cut off it ends by itself; only then, and a while later, does another one begin elsewhere."""
     leader = await scene.leader()
     signed, task = scene.user.submission(
-        "never-twice", reconnect_window_s=5, on_disconnect=OnDisconnect.STOP,
+        "never-twice",
+        reconnect_window_s=5,
+        on_disconnect=OnDisconnect.STOP,
         constraints=(Constraint("node", leader.node_id, equals=False),),
-    )  # fmt: skip
+    )
     await scene.write(leader, signed)
     await scene.until("it running", lambda: scene.is_said(leader, task))
     (first,) = await scene.places(task)

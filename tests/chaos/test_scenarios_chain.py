@@ -11,7 +11,7 @@ from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.access.requests import Action
 from p2pool.model.ids import NodeId
-from tests.chaos.scene import Scene
+from tests.chaos.fixtures import Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
 

@@ -53,7 +53,7 @@ def test_a_broken_driver_is_a_warning_where_no_gpu_is_asked_for() -> None:
     bare = attrs.evolve(MACHINE, gpus=())
     broken = NvmlAnswer(reason="The NVIDIA driver is not loaded.")
     assert look("", bare, broken)["gpu"].verdict is Verdict.WARN
-    assert "Mend the driver" in look("gpu:count=1", bare, broken)["gpu"].todo
+    assert "Fix the driver" in look("gpu:count=1", bare, broken)["gpu"].todo
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_gpus_that_are_not_well_do_not_count() -> None:
     ill = attrs.evolve(CARDS[0], healthy=False, reason="GPU is lost")
     machine = attrs.evolve(MACHINE, gpus=(ill, *CARDS[1:]))
     check = look("gpu:count=8", machine)["gpu"]
-    assert (check.verdict, "1 not well" in check.found) == (Verdict.FAIL, True)
-    assert "Mend the GPUs" in check.todo
+    assert (check.verdict, "1 unhealthy" in check.found) == (Verdict.FAIL, True)
+    assert "Fix the unhealthy GPUs" in check.todo
 
 
 def test_caps_that_hide_what_is_there_are_the_thing_to_raise() -> None:

@@ -10,7 +10,7 @@ from p2pool.drivers.net.events import KnownPeer
 from p2pool.drivers.net.reachability.identify import observed_host
 from p2pool.model.ids import PeerKey
 from p2pool.model.machine.checks import Verdict
-from tests.net.hosts import Node, everyone_is_a_member
+from tests.net.harness.hosts import Node, everyone_is_a_member
 
 
 def test_a_port_that_is_taken_is_told_and_a_free_one_passes() -> None:

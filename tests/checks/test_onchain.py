@@ -28,9 +28,13 @@ def config_for(world: World, *endpoints: str, chain_id: int = 31337) -> AgentCon
     """The configuration of an agent of this pool."""
     at = world.chain.at
     addresses = ContractAddresses(
-        network=at.network, pool=at.pool, registry=at.registry, stake=at.stakes,
-        domains=at.domains, token=at.token,
-    )  # fmt: skip
+        network=at.network,
+        pool=at.pool,
+        registry=at.registry,
+        stake=at.stakes,
+        domains=at.domains,
+        token=at.token,
+    )
     return AgentConfig(
         chain=ChainConfig(id=chain_id, endpoints=endpoints, addresses=addresses),
         pool=PoolConfig(id=world.pool_id),

@@ -25,9 +25,13 @@ from tests.containers.conftest import docker_runtime, engine
 __all__ = ["docker_runtime", "engine"]
 
 INFO = RuntimeInfo(
-    RuntimeKind.DOCKER, "28.2.2", "1.50", gpu_support=True, storage_driver="overlay2",
+    RuntimeKind.DOCKER,
+    "28.2.2",
+    "1.50",
+    gpu_support=True,
+    storage_driver="overlay2",
     cgroup_version="2",
-)  # fmt: skip
+)
 GPU_PROBE_IMAGE = "p2pool-test/smi:1"
 
 
@@ -132,7 +136,7 @@ async def test_a_probe_that_does_not_end_is_cut_off_and_removed(
 
 async def test_an_engine_that_is_away_is_one_failed_check(tmp_path: Path) -> None:
     """With what to do."""
-    from tests.containers.conftest import SCOPE
+    from tests.containers.harness.plans import SCOPE
 
     away = DockerRuntime(SCOPE, tmp_path, base_url=f"unix://{tmp_path}/no.sock")
     (check,) = await software_checks(away, ())

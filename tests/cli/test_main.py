@@ -12,16 +12,10 @@ import pytest
 from p2pool import __version__
 from p2pool.cli import errors, main
 from p2pool.model import errors as tree
+from tests.cli.command_tree import every_leaf
+from tests.cli.shell import run
 
 HEAVY = ("trio", "libp2p", "web3", "rich", "eth_account", "httpx2", "docker", "structlog", "apsw")
-
-
-def run(*args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-    """The command in a process of its own."""
-    code = "from p2pool.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *args], input=stdin, capture_output=True, text=True
-    )
 
 
 @pytest.fixture
@@ -64,20 +58,9 @@ def test_help_lists_commands_and_exit_codes() -> None:
     assert listed == ["0", "1", "2", "3", "4", "5", "6", "130"]
 
 
-def _commands(group: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
-    if not isinstance(group, click.Group):
-        yield " ".join(path), group
-        return
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        yield from _commands(command, (*path, name))
-
-
 def test_every_command_exists_and_takes_json() -> None:
     """Whatever the table lists can be imported, has help, and speaks JSON."""
-    found = dict(_commands(main.cli, ()))
+    found = dict(every_leaf())
     assert "wallet new" in found
     for name, command in found.items():
         assert command.help, name

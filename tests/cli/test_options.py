@@ -11,9 +11,9 @@ import click
 import pytest
 
 import p2pool.cli
-from p2pool.cli.main import cli
 from p2pool.cli.shared.chain import Sender
 from p2pool.cli.shared.signing import Signer
+from tests.cli.command_tree import every_leaf
 
 SOURCES = [
     ast.parse(path.read_text(encoding="utf-8"))
@@ -29,18 +29,6 @@ KEYS = {
 ATTRIBUTES = {n.attr for s in SOURCES for n in ast.walk(s) if isinstance(n, ast.Attribute)}
 SHARED = {"client", "config"} | {f.name for kind in (Sender, Signer) for f in attrs.fields(kind)}
 """Options that a command is given as one record."""
-
-
-def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
-    """All commands below a group, by what is typed."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from commands(command, *path, name)
-        else:
-            yield " ".join((*path, name)), command
 
 
 def unread(command: click.Command) -> Iterator[str]:
@@ -64,7 +52,7 @@ def unread(command: click.Command) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize(("name", "command"), list(commands(cli)), ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(("name", "command"), list(every_leaf()), ids=lambda part: str(part)[:40])
 def test_every_option_is_read(name: str, command: click.Command) -> None:
     """An option that changes nothing is a promise that nobody keeps: read it, or drop it."""
     assert list(unread(command)) == [], f"p2pool {name} takes options that it does not read"

@@ -2,18 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
 import trio
-from click.testing import CliRunner, Result
-from eth_account import Account
 
-from p2pool.cli import errors, main
+from p2pool.cli import errors
 from p2pool.codec.text.data_uri import format_root, read_bootstrap, read_root, requirements
-from p2pool.codec.text.peer_id import peer_id
-from p2pool.dev.chain.contracts import fund, new_account
+from p2pool.dev.chain.contracts import fund
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model import limits
@@ -24,104 +20,27 @@ from p2pool.model.errors import (
     Misconfigured,
     NotAllowed,
     NotFound,
-    P2poolError,
     TransactionFailed,
     Unavailable,
 )
-from p2pool.model.ids import Address, PeerKey, PoolRef
+from p2pool.model.ids import Address, PoolRef
 from p2pool.model.states import PoolStatus
 from tests.api.conftest import Served
-from tests.chain.conftest import World
-from tests.cli.test_main import run as run_process
+from tests.cli.shell import (
+    FOUNDER,
+    NEEDS,
+    PEER,
+    Shell,
+    new_pool,
+    write_config,
+    write_key,
+)
+from tests.cli.shell import run as run_process
 
 pytestmark = pytest.mark.chain
 
-PASSPHRASE = "correct horse"
-PEER = peer_id(PeerKey(bytes(range(32))))
-FOUNDER = f"0x{'AB' * 20}/{PEER}/{'cd' * 16}"
 OTHER = f"0x{'ef' * 20}/{PEER}/{'cd' * 16}"
 BOOTSTRAP = f"/ip4/127.0.0.1/tcp/4001/p2p/{PEER}"
-NEEDS = "gpu:count=8;gpu:model=h100"
-
-
-@attrs.frozen
-class Shell:
-    """Commands with a configuration of the test's chain and the key file of a funded account."""
-
-    world: World
-    config: Path
-    key: Path
-    address: Address
-    environment: dict[str, str | None]
-
-    async def __call__(self, *words: str) -> Result:
-        """The result of `p2pool pool ...`; an error of the tree is its `exception`."""
-        return await trio.to_thread.run_sync(
-            lambda: CliRunner().invoke(main.cli, ["pool", *words], env=self.environment)
-        )
-
-    async def done(self, *words: str) -> Any:
-        """The JSON that a command wrote which has to succeed."""
-        result = await self(*words, "--json")
-        assert result.exit_code == 0, (result.output, result.exception)
-        return json.loads(result.stdout)
-
-    async def refused(self, *words: str) -> tuple[P2poolError, int]:
-        """The error of a command, and the exit code that it ends with."""
-        result = await self(*words)
-        assert result.exception is not None, result.output
-        assert isinstance(result.exception, P2poolError), result.exception
-        return result.exception, errors.exit_code(result.exception)
-
-    def account(self) -> Any:
-        """The account in the key file."""
-        return Account.from_key(Account.decrypt(json.loads(self.key.read_text()), PASSPHRASE))
-
-    async def nonce(self) -> int:
-        """How many transactions the account has sent."""
-        rpc = self.world.chain.rpc
-        return await rpc.quantity("eth_getTransactionCount", text_of(self.address), "latest")
-
-
-def write_key(directory: Path, name: str) -> tuple[Path, Address]:
-    """A key file of a new account."""
-    account = new_account()
-    path = directory / name
-    path.write_text(json.dumps(Account.encrypt(account.key, PASSPHRASE, "pbkdf2", 1)))
-    return path, Address(bytes.fromhex(account.address[2:]))
-
-
-def write_config(path: Path, world: World, url: str, pool: int | None = None) -> None:
-    """A configuration for the test's chain, with no pool unless one is given."""
-    at = world.chain.at
-    named = {"network": at.network, "pool": at.pool, "registry": at.registry, "stake": at.stakes}
-    named |= {"domains": at.domains, "token": at.token}
-    lines = [f"[chain]\nid = {world.chain.rpc.chain_id}\nendpoints = ['{url}']\n[chain.addresses]"]
-    lines += [f"{name} = '{text_of(address)}'" for name, address in named.items()]
-    lines += [] if pool is None else [f"[pool]\nid = {pool}"]
-    path.write_text("\n".join(lines))
-
-
-@pytest.fixture
-async def shell(world: World, tmp_path: Path) -> Shell:
-    """A creator's shell."""
-    key, address = write_key(tmp_path, "creator.json")
-    await fund(world.chain.rpc, address)
-    secret, config = tmp_path / "passphrase", tmp_path / "p2pool.toml"
-    secret.write_text(PASSPHRASE)
-    write_config(config, world, world.chain.rpc.endpoints[0].url)
-    environment: dict[str, str | None] = {
-        "P2POOL_CONFIG": str(config),
-        "P2POOL_KEY": str(key),
-        "P2POOL_PASSPHRASE_FILE": str(secret),
-        "P2POOL_AGENT": str(tmp_path / "no agent here"),
-    }
-    return Shell(world, config, key, address, environment)
-
-
-async def new_pool(shell: Shell, *words: str) -> int:
-    """A pool that is pending."""
-    return int((await shell.done("create", "--name", "mine", *words))["pool_id"])
 
 
 async def test_create_makes_a_pending_pool_as_it_is_told(shell: Shell) -> None:
@@ -213,7 +132,7 @@ async def test_another_founder_is_refused(shell: Shell) -> None:
     await shell.done("start", str(pool), "--founder", FOUNDER)
     error, code = await shell.refused("start", str(pool), "--founder", OTHER)
     assert (type(error), code) == (Conflict, errors.REFUSED)
-    assert "recovery" in str(error)
+    assert "recover the pool" in str(error)
     writer = KeyWriter(shell.world.chain.rpc, shell.account())
     pending = await new_pool(shell)
     later = f"p2pool:root=2/{'ab' * 20}/{PEER}/{'cd' * 16}"
@@ -230,7 +149,7 @@ async def test_a_root_that_nobody_can_read_is_replaced_with_a_warning(shell: She
     writer = KeyWriter(shell.world.chain.rpc, shell.account())
     await shell.world.chain.update_uri(writer, pool, f"{NEEDS};p2pool:root=1/nonsense")
     result = await shell("start", str(pool), "--founder", FOUNDER)
-    assert (result.exit_code, "it is replaced" in result.stderr) == (0, True), result.output
+    assert (result.exit_code, "Replaced a root record" in result.stderr) == (0, True), result.output
     uri = (await shell.world.chain.pool(pool)).data_uri
     assert (read_root(uri) is not None, requirements(uri)) == (True, NEEDS)
     await shell.world.chain.update_uri(writer, pool, "a:b=" + "x" * limits.DATA_URI_MAX_BYTES)

@@ -12,7 +12,7 @@ from p2pool.cli import main
 from p2pool.drivers.chain.addresses import text_of
 from p2pool.model.errors import NotAllowed, NotFound
 from tests.chain.conftest import World
-from tests.cli.test_pool_chain import PASSPHRASE, write_config, write_key
+from tests.cli.shell import PASSPHRASE, write_config, write_key
 
 pytestmark = pytest.mark.chain
 
@@ -30,9 +30,10 @@ async def test_a_manager_ejects_a_node_and_nobody_else_does(world: World, tmp_pa
 
     async def eject(key: Path, *words: str) -> Result:
         environment = {
-            "P2POOL_CONFIG": str(config), "P2POOL_KEY": str(key),
+            "P2POOL_CONFIG": str(config),
+            "P2POOL_KEY": str(key),
             "P2POOL_PASSPHRASE_FILE": str(secret),
-        }  # fmt: skip
+        }
         command = ["pool", "eject", text_of(node_id), *words]
         return await trio.to_thread.run_sync(
             lambda: CliRunner().invoke(main.cli, command, env=environment)

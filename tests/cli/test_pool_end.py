@@ -17,7 +17,7 @@ from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.errors import Conflict, NotAllowed, NotFound
 from p2pool.model.states import PoolStatus
 from tests.chain.conftest import World
-from tests.cli.test_pool_chain import PASSPHRASE, write_config, write_key
+from tests.cli.shell import PASSPHRASE, write_config, write_key
 
 pytestmark = pytest.mark.chain
 
@@ -32,9 +32,10 @@ class Desk:
     async def __call__(self, key: Path, *words: str, answer: str = "") -> Result:
         """The result of `p2pool pool ...`."""
         environment = {
-            "P2POOL_CONFIG": str(self.directory / "p2pool.toml"), "P2POOL_KEY": str(key),
+            "P2POOL_CONFIG": str(self.directory / "p2pool.toml"),
+            "P2POOL_KEY": str(key),
             "P2POOL_PASSPHRASE_FILE": str(self.directory / "passphrase"),
-        }  # fmt: skip
+        }
         return await trio.to_thread.run_sync(
             lambda: CliRunner().invoke(main.cli, ["pool", *words], env=environment, input=answer)
         )

@@ -14,8 +14,7 @@ from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.log.raft import LogEnd, Voter
 from p2pool.model.ports.agent import LogEnds, LogHolder
 from tests.api.conftest import Served
-from tests.cli.test_pool_chain import FOUNDER, NEEDS, Shell, new_pool, write_key
-from tests.cli.test_pool_chain import shell as shell  # A fixture of this module too.
+from tests.cli.shell import FOUNDER, NEEDS, Shell, new_pool, write_key
 
 pytestmark = pytest.mark.chain
 
@@ -99,7 +98,7 @@ async def test_who_does_not_say_yes_writes_nothing(lost: Lost) -> None:
     """Asked, and the default is no; a program has to say --yes."""
     before = await lost.uri()
     result = await lost.shell(*lost.words)
-    assert (result.exit_code, "Write this record?" in result.stdout) == (1, True)
+    assert (result.exit_code, "Write this record to the chain?" in result.stdout) == (1, True)
     result = await lost.shell(*lost.words, "--json")
     assert (result.exit_code, "--yes" in result.stderr) == (errors.USAGE, True)
     assert await lost.uri() == before
@@ -123,6 +122,6 @@ async def test_misuse_is_refused_with_a_sentence(lost: Lost) -> None:
     pending = attrs.evolve(lost.root, epoch=2)
     await lost.shell.world.chain.update_uri(writer, lost.pool.pool_id, with_root(before, pending))
     error, _ = await lost.shell.refused(*lost.words, "--yes")
-    assert "Epoch 2 is on the chain already" in str(error)
+    assert "Epoch 2 is already on the chain" in str(error)
     done = await lost.shell.done(*lost.words, "--yes", "--no-wait", "--force")
     assert done["epoch"] == 3

@@ -68,10 +68,19 @@ class Founded:
     async def verify(self, *more: str, urls: tuple[str, ...] = ()) -> Result:
         rpc = [word for url in urls or (self.url,) for word in ("--rpc", url)]
         return await run(
-            "verify", "leader", *rpc, "--chain-id", str(self.pool.chain_id),
-            "--contract", text_of(self.pool.contract), "--pool", str(self.pool.pool_id),
-            "--agent", str(self.served.directory), *more,
-        )  # fmt: skip
+            "verify",
+            "leader",
+            *rpc,
+            "--chain-id",
+            str(self.pool.chain_id),
+            "--contract",
+            text_of(self.pool.contract),
+            "--pool",
+            str(self.pool.pool_id),
+            "--agent",
+            str(self.served.directory),
+            *more,
+        )
 
 
 @pytest.fixture
@@ -188,7 +197,7 @@ async def test_without_a_pool_it_says_what_is_missing(served: Served, tmp_path: 
 async def test_evidence_is_shown_written_and_checked(served: Served, tmp_path: Path) -> None:
     """By anybody, without an agent."""
     nothing = await run("pool", "evidence", "--agent", str(served.directory))
-    assert (nothing.exit_code, "Nothing was proven" in nothing.stderr) == (0, True)
+    assert (nothing.exit_code, "There is no proof" in nothing.stderr) == (0, True)
     file = tmp_path / "proof.json"
     none = await run("pool", "evidence", "--out", str(file), "--agent", str(served.directory))
     assert refused(none) == (NotFound, errors.NOT_FOUND)
@@ -217,9 +226,12 @@ async def test_made_up_evidence_is_refused(changed: dict[str, Any], tmp_path: Pa
     """Of another pool, damaged, or none."""
     file = tmp_path / "proof.json"
     plain = {
-        "chain_id": POOL.chain_id, "contract": text_of(POOL.contract), "pool_id": POOL.pool_id,
-        "first": C.seal(vote(C, A)).hex(), "second": C.seal(vote(C, B)).hex(),
-    }  # fmt: skip
+        "chain_id": POOL.chain_id,
+        "contract": text_of(POOL.contract),
+        "pool_id": POOL.pool_id,
+        "first": C.seal(vote(C, A)).hex(),
+        "second": C.seal(vote(C, B)).hex(),
+    }
     file.write_text(json.dumps(plain))
     assert (await run("verify", "evidence", str(file))).exit_code == 0
     file.write_text(json.dumps(plain | changed))

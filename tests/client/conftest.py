@@ -12,6 +12,7 @@ import trio
 from click.testing import CliRunner, Result
 from eth_account import Account
 
+from p2pool.cli.main import cli
 from tests.api.conftest import Served, served
 from tests.wire.samples import ACCOUNT
 
@@ -45,7 +46,7 @@ class Commands:
         if not signs:
             environment |= {"P2POOL_KEY": None}
         return await trio.to_thread.run_sync(
-            lambda: CliRunner().invoke(command, words, env=environment)
+            lambda: CliRunner().invoke(command, words, env=environment, **cli.context_settings)
         )
 
 

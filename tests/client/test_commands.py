@@ -89,7 +89,7 @@ async def test_all_that_is_wrong_with_a_file_is_said_at_once(
     assert isinstance(error, BadSpec)
     assert len(error.problems) == 2
     assert "did you mean 'replicas'?" in str(error)
-    for text, said in (("{", "is not JSON"), ("[]", "not a table")):
+    for text, said in (("{", "is not JSON"), ("[]", "does not hold an object")):
         path.write_text(text)
         error = (await commands(task, "run", "-f", str(path))).exception
         assert isinstance(error, BadSpec)
@@ -138,7 +138,7 @@ async def test_a_dry_run_prints_the_typed_data_and_signs_nothing(
 async def test_waiting_ends_when_all_copies_run(served: Served, commands: Commands) -> None:
     """Exit code 0 with what runs; a task that failed gives 1; one that never runs gives up."""
     result = await commands(task, "run", "--image", "a", "--wait")
-    assert (result.exit_code, "It is running: 1/1 run." in result.stderr) == (0, True)
+    assert (result.exit_code, "The task is running: 1/1 copies run." in result.stderr) == (0, True)
     view = served.port.seen
     served.port.seen = attrs.evolve(view, tasks=(attrs.evolve(view.tasks[0], state="failed"),))
     assert (await commands(task, "run", "--image", "a", "--wait")).exit_code == 1
@@ -203,8 +203,10 @@ async def test_logs_are_whole_lines_under_a_grant_for_the_task(
 ) -> None:
     """Lines that arrive in parts are joined, and stderr stays stderr."""
     served.port.logs.chunks = [
-        LogChunk(1, 5, b"on"), LogChunk(2, 6, b"oops\n"), LogChunk(1, 7, b"e\ntwo"),
-    ]  # fmt: skip
+        LogChunk(1, 5, b"on"),
+        LogChunk(2, 6, b"oops\n"),
+        LogChunk(1, 7, b"e\ntwo"),
+    ]
     result = await commands(task, "logs", "train.0", "--tail", "5", "--since", "10m")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "one\ntwo\n", "oops\n")
     allocation, options, grant = served.port.logs.opened[0]
@@ -213,16 +215,18 @@ async def test_logs_are_whole_lines_under_a_grant_for_the_task(
     assert typed_data.recover_signers(POOL, grant).signer == Address(NODE_ID)
     result = await commands(task, "logs", ID[:8], "--json")
     assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [
-        "oops", "one", "two",
-    ]  # fmt: skip
+        "oops",
+        "one",
+        "two",
+    ]
 
 
 async def test_what_a_task_says_of_itself_is_a_table(commands: Commands) -> None:
-    """A line for each metric of each copy, and a word on lines that were not taken."""
+    """A line for each metric of each copy, and a word on lines that were dropped."""
     result = await commands(task, "metrics", "train")
     assert "loss" in result.stdout
     assert "0.25" in result.stdout
-    assert "3 lines were not taken" in result.stderr
+    assert "3 lines were dropped" in result.stderr
     found = json.loads((await commands(task, "metrics", "train", "--json")).stdout)
     assert found[0]["metrics"][0]["name"] == "loss"
 

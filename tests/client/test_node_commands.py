@@ -88,9 +88,13 @@ async def test_the_three_fields_and_the_reason_are_shown(
 ) -> None:
     """In the list and alone; those outside the pool only when they are asked for."""
     evolve(
-        served, OTHER_NODE, membership=Membership.STALLED, reachability=Reachability.UNREACHABLE,
-        intent=Intent.BANNED, reason="no heartbeat came",
-    )  # fmt: skip
+        served,
+        OTHER_NODE,
+        membership=Membership.STALLED,
+        reachability=Reachability.UNREACHABLE,
+        intent=Intent.BANNED,
+        reason="no heartbeat came",
+    )
     for words in (("ls",), ("show", OTHER)):
         out = (await commands(node, *words)).stdout
         for word in ("stalled", "unreachable", "banned", "no heartbeat came"):

@@ -28,9 +28,21 @@ VOTERS = (name(1), name(2), name(3))
 def holder(number: int, last_index: int = 10, last_term: int = 2, **also: Any) -> HeldLog:
     """An agent of a committee of three (1 to 3) with a log of epoch 1."""
     made = HeldLog(
-        name(number), peer_id(PeerKey(bytes([number]) * 32)), f"{number:02x}" * 16, LOG, 1, 1, "",
-        0, 8, last_index, last_term, "aa" * 32, VOTERS, number <= 3,
-    )  # fmt: skip
+        name(number),
+        peer_id(PeerKey(bytes([number]) * 32)),
+        f"{number:02x}" * 16,
+        LOG,
+        1,
+        1,
+        "",
+        0,
+        8,
+        last_index,
+        last_term,
+        "aa" * 32,
+        VOTERS,
+        number <= 3,
+    )
     return attrs.evolve(made, **also)
 
 
@@ -80,7 +92,7 @@ def test_a_voter_with_another_disk_does_not_make_a_quorum() -> None:
 def test_an_epoch_that_is_taken_is_waited_for() -> None:
     """A second recovery before the first was founded is refused, unless its founder refused it."""
     pending = attrs.evolve(ROOT, epoch=2, founder=NodeId(b"\x02" * 20))
-    with pytest.raises(Conflict, match="Epoch 2 is on the chain already"):
+    with pytest.raises(Conflict, match="Epoch 2 is already on the chain"):
         propose(POOL, pending, [holder(1), holder(2, followed_epoch=2)])
     refused = holder(2, followed_epoch=2, refusal="another state")
     assert propose(POOL, pending, [holder(1), refused]).root.epoch == 3
@@ -118,7 +130,7 @@ def test_states_that_differ_are_nobodys_base() -> None:
 
 def test_nothing_to_go_on_from() -> None:
     """No log that answers, or no pool that was founded; an empty log only where none is left."""
-    with pytest.raises(Conflict, match="holds a log, so there is nothing"):
+    with pytest.raises(Conflict, match="holds a log, so the next epoch has no base"):
         propose(POOL, ROOT, [without(1), without(2)])
     with pytest.raises(Conflict, match="never founded"):
         propose(POOL, None, [holder(1)])

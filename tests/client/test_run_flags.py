@@ -68,9 +68,14 @@ def test_a_pull_is_shown_by_the_tenth_where_there_is_no_terminal(
 ) -> None:
     """A log file gets a line for each tenth, a terminal a bar."""
     copy = {
-        "id": "a.0", "replica": 0, "state": "pulling", "node_id": "0x11", "reason": "",
-        "pulled_bytes": 0, "pull_total_bytes": 100 * 2**20,
-    }  # fmt: skip
+        "id": "a.0",
+        "replica": 0,
+        "state": "pulling",
+        "node_id": "0x11",
+        "reason": "",
+        "pulled_bytes": 0,
+        "pull_total_bytes": 100 * 2**20,
+    }
     one = {"state": "pending", "allocations": [copy], "spec": {"replicas": 1}}
     with progress.Waiting() as shown:
         for percent in range(101):
@@ -78,7 +83,7 @@ def test_a_pull_is_shown_by_the_tenth_where_there_is_no_terminal(
             shown.show(one)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
-    assert lines[5] == "pending: 0/1 run; image of copy 0 50% of 100 MiB"
+    assert lines[5] == "pending: 0/1 copies run; image of copy 0 50% of 100 MiB"
 
 
 def test_a_pull_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +97,14 @@ def test_a_pull_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     copy = {
-        "id": "a.0", "replica": 0, "state": "pulling", "node_id": "0x1122334455667788",
-        "reason": "", "pulled_bytes": 50 * 2**20, "pull_total_bytes": 100 * 2**20,
-    }  # fmt: skip
+        "id": "a.0",
+        "replica": 0,
+        "state": "pulling",
+        "node_id": "0x1122334455667788",
+        "reason": "",
+        "pulled_bytes": 50 * 2**20,
+        "pull_total_bytes": 100 * 2**20,
+    }
     with progress.Waiting() as shown:
         shown.show({"state": "pending", "allocations": [copy], "spec": {}})
     assert "50.0/100.0 MiB" in terminal.getvalue()

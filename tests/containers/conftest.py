@@ -1,24 +1,16 @@
 """One private Docker Engine for the tests of containers, with a stand-in for NVIDIA's hook."""
 
-import os
-import stat
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import docker
 import pytest
 
-from p2pool.dev.engine.engine import Engine, import_busybox, start_engine
+from p2pool.dev.engine.engine import Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
-from p2pool.model.errors import Misconfigured, RuntimeUnavailable
-from p2pool.model.ids import Address, NodeId, PoolRef
-from p2pool.model.ports.runtime import RuntimeScope
-
-SCOPE = RuntimeScope(PoolRef(31337, Address(b"\x11" * 20), 7), NodeId(b"\x22" * 20))
-OTHER = RuntimeScope(SCOPE.pool, NodeId(b"\x23" * 20))
-HOOK = "nvidia-container-runtime-hook"
+from tests.containers.harness.plans import OTHER, SCOPE
+from tests.containers.harness.private_engine import make_hook, private_engine
 
 
 @pytest.fixture(scope="package")
@@ -26,25 +18,11 @@ def engine() -> Iterator[Engine]:
     """A private engine that offers GPUs, since an executable of the hook's name is on its PATH."""
     directory = Path(tempfile.mkdtemp(prefix="p2c", dir="/tmp"))
     tools = directory / "tools"
-    tools.mkdir()
-    hook = tools / HOOK
     # What it is called for is kept: the container's state, as runc writes it to its hooks.
+    make_hook(tools, f'cat > "{tools}/called/$$.$1"')
     (tools / "called").mkdir()
-    hook.write_text(f'#!/bin/sh\ncat > "{tools}/called/$$.$1"\n')
-    hook.chmod(hook.stat().st_mode | stat.S_IXUSR)
-    try:
-        running = start_engine(directory, str(tools))
-    except (Misconfigured, RuntimeUnavailable) as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no private Docker Engine: {error}")
-    try:
-        client = docker.APIClient(base_url=running.url, version="auto")
-        import_busybox(client, directory)
-        client.close()
+    with private_engine(directory, tools) as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture

@@ -31,9 +31,9 @@ from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.states import AllocationState
 from p2pool.model.tasks.spec import RestartMode, RestartPolicy
-from tests.containers.conftest import SCOPE
-from tests.containers.faultproxy import Fault, FaultProxy, Kind
-from tests.containers.side import Disk, Side, running, short_limits, sweep, until
+from tests.containers.harness.fault_proxy import Fault, FaultProxy, Kind
+from tests.containers.harness.plans import SCOPE
+from tests.containers.harness.worker_side import Disk, Side, running, short_limits, sweep, until
 from tests.core.worker.workbench import desired
 
 pytestmark = pytest.mark.docker
@@ -68,9 +68,13 @@ class Copy:
             policy = RestartPolicy(RestartMode.ALWAYS, attempts=50, backoff_ms=1_000)
         command = ("sh", "-c", f"trap 'exit 0' TERM; {SCRIPTS[self.kind]}")
         return desired(
-            self.name, self.attempt, image=BUSYBOX_IMAGE, command=command, stop_grace_s=1,
+            self.name,
+            self.attempt,
+            image=BUSYBOX_IMAGE,
+            command=command,
+            stop_grace_s=1,
             restart=policy,
-        )  # fmt: skip
+        )
 
 
 class Life:
@@ -128,10 +132,15 @@ class Life:
     async def step(self) -> None:
         """Something happens, and then a little time passes."""
         acts = (
-            (5, self._begin), (3, self._stop), (2, self._again), (2, self._kill),
-            (2, self._remove), (2, self._restart_agent), (3, self._trouble),
+            (5, self._begin),
+            (3, self._stop),
+            (2, self._again),
+            (2, self._kill),
+            (2, self._remove),
+            (2, self._restart_agent),
+            (3, self._trouble),
             (1, self._restart_engine),
-        )  # fmt: skip
+        )
         (act,) = self.random.choices([a for _, a in acts], [w for w, _ in acts])
         await act()
         await trio.sleep(self.random.choice((0, 0.05, 0.3, 0.8)))
@@ -230,10 +239,14 @@ class Life:
         return {
             (c.desired.allocation, c.attempt): c
             for c in self.copies.values()
-            if not c.stopped and c.kind not in ENDS
-            and (c.kind == "sturdy" or not c.disturbed
-                 or (c.desired.allocation, c.attempt) not in over)
-        }  # fmt: skip
+            if not c.stopped
+            and c.kind not in ENDS
+            and (
+                c.kind == "sturdy"
+                or not c.disturbed
+                or (c.desired.allocation, c.attempt) not in over
+            )
+        }
 
     async def settle(self) -> None:
         """All is well again: wait for the state that the model says."""
@@ -299,8 +312,10 @@ def _shims(engine: Engine) -> int:
     """How many containers' processes the machine has of this engine."""
     found = subprocess.run(
         ["pgrep", "-fc", f"containerd-shim.*{engine.directory}/exec"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return int(found.stdout or 0)
 
 

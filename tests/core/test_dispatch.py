@@ -11,7 +11,7 @@ from p2pool.core.node import Node
 from p2pool.model import messages as m
 from p2pool.model.ids import PeerKey
 from p2pool.model.timing import Now
-from tests.sim.world import World
+from tests.sim.world.world import World
 
 FRAMES = {k for k, d in m.DECLARATIONS.items() if d.channel is m.Channel.RAFT} - {
     m.CertificateSigned,
@@ -54,9 +54,14 @@ def test_guests_reach_few(node: Node) -> None:
     """What somebody that is not in the pool may say is listed here a second time, on purpose."""
     guests = {k for k in node.dispatch.table if m.DECLARATIONS[k].senders is m.Senders.GUESTS}
     assert guests == {
-        m.Ping, m.Pong, m.BindingsRequested, m.BindingsAnswered,
-        m.InviteRequested, m.InviteAnswered, m.CertificatesRequested,
-    }  # fmt: skip
+        m.Ping,
+        m.Pong,
+        m.BindingsRequested,
+        m.BindingsAnswered,
+        m.InviteRequested,
+        m.InviteAnswered,
+        m.CertificatesRequested,
+    }
 
 
 def test_a_message_that_no_part_takes_is_said(node: Node) -> None:

@@ -13,7 +13,7 @@ from p2pool.core.node import Node
 from p2pool.core.parts import Parts
 from p2pool.model.errors import StoreFailed
 from p2pool.model.ports.agent import ReadIndexCommand
-from tests.sim.world import World
+from tests.sim.world.world import World
 
 
 @pytest.fixture

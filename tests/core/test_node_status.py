@@ -8,7 +8,7 @@ from p2pool.core.node import NEVER_MS, Node
 from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import messages as m
 from p2pool.model.ids import PeerKey, StoreId
-from tests.sim.world import World
+from tests.sim.world.world import World
 
 
 def running(size: int, ms: int) -> World:

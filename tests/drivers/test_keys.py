@@ -47,7 +47,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "node.json"
     make(path)
     before = path.read_bytes()
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(Conflict, match="already exists"):
         make(path)
     assert path.read_bytes() == before
 
@@ -61,9 +61,18 @@ def test_a_wrong_passphrase_is_told_as_such(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "{}", '{"version": 3}', '{"version": 3, "crypto": {}}',
-     '{"version": 3, "crypto": {"kdf": "scrypt", "kdfparams": 3}}', "[" * 60_000, "\x00"],
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"version": 3}',
+        '{"version": 3, "crypto": {}}',
+        '{"version": 3, "crypto": {"kdf": "scrypt", "kdfparams": 3}}',
+        "[" * 60_000,
+        "\x00",
+    ],
+)
 def test_what_is_no_keystore_is_told(tmp_path: Path, text: str) -> None:
     """Any file gives an account or BadKey, never a traceback."""
     (tmp_path / "k").write_text(text)

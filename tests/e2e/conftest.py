@@ -7,11 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
 
-from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine, import_busybox, start_engine
-from p2pool.model.errors import Misconfigured, RuntimeUnavailable
+from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
+from tests.containers.harness.private_engine import private_engine
 
 COMMAND_DEADLINE_S = 180
 
@@ -33,25 +32,9 @@ def p2pool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 def engine() -> Iterator[Engine]:
     """A private engine with busybox, in DOCKER_HOST for all processes; ended by its id."""
     directory = Path(tempfile.mkdtemp(prefix="p2e", dir="/tmp"))
-    try:
-        running = start_engine(directory)
-    except (Misconfigured, RuntimeUnavailable) as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no private Docker Engine: {error}")
-    before = os.environ.get("DOCKER_HOST")
-    os.environ["DOCKER_HOST"] = running.url
-    try:
-        client = docker.APIClient(base_url=running.url, version="auto")
-        import_busybox(client, directory)
-        client.close()
+    with private_engine(directory) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", running.url)
         yield running
-    finally:
-        if before is None:
-            del os.environ["DOCKER_HOST"]
-        else:
-            os.environ["DOCKER_HOST"] = before
-        running.stop()
 
 
 @pytest.fixture(scope="package")

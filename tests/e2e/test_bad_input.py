@@ -49,13 +49,18 @@ def anvil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
 def home(tmp_path: Path, anvil: Anvil) -> Path:
     """A directory with a key, its passphrase and a configuration that could be right."""
     (tmp_path / "passphrase").write_text("right\n")
-    import_key_file(tmp_path / "node.json", b"\x07" * 32, "right", light=True,
-                    note=lambda text: None)  # fmt: skip
+    import_key_file(
+        tmp_path / "node.json", b"\x07" * 32, "right", light=True, note=lambda text: None
+    )
     address = Address(b"\x01" * 20)
     contracts = ContractAddresses(
-        network=address, pool=address, registry=address, stake=address, domains=address,
+        network=address,
+        pool=address,
+        registry=address,
+        stake=address,
+        domains=address,
         token=address,
-    )  # fmt: skip
+    )
     config = AgentConfig(
         chain=ChainConfig(id=31337, endpoints=(anvil.url,), addresses=contracts),
         pool=PoolConfig(id=0),
@@ -70,9 +75,17 @@ def home(tmp_path: Path, anvil: Anvil) -> Path:
 def arguments(home: Path) -> list[str]:
     """The command line of an agent there."""
     return [
-        "agent", "run", "--data-dir", str(home / "data"), "--config", str(home / "config.toml"),
-        "--node-key", str(home / "node.json"), "--passphrase-file", str(home / "passphrase"),
-    ]  # fmt: skip
+        "agent",
+        "run",
+        "--data-dir",
+        str(home / "data"),
+        "--config",
+        str(home / "config.toml"),
+        "--node-key",
+        str(home / "node.json"),
+        "--passphrase-file",
+        str(home / "passphrase"),
+    ]
 
 
 def change(home: Path, **parts: Any) -> None:
@@ -96,8 +109,11 @@ def running(home: Path) -> Iterator["subprocess.Popen[str]"]:
     with (home / "agent.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "p2pool", *arguments(home), "--json"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     try:
         assert process.stdout is not None
         assert process.stdout.readline(), (home / "agent.log").read_text()
@@ -124,9 +140,10 @@ def test_a_port_that_is_taken(home: Path) -> None:
         change(home, network=NetworkConfig(listen=(f"/ip4/127.0.0.1/tcp/{port}",)))
         refused(home, str(port))
         change(
-            home, network=NetworkConfig(listen=("/ip4/127.0.0.1/tcp/0",)),
+            home,
+            network=NetworkConfig(listen=("/ip4/127.0.0.1/tcp/0",)),
             api=ApiConfig(bind=f"127.0.0.1:{port}"),
-        )  # fmt: skip
+        )
         refused(home, str(port))
 
 

@@ -22,11 +22,18 @@ DEADLINE_S = 120
 def checks_of(pool_directory: Path, *arguments: str, **environment: str) -> tuple[int, Any]:
     """Exit code and answer of the command, for the first agent of the pool."""
     done = p2pool(
-        "agent", "check", "--config", str(pool_directory / "agent-1.toml"),
-        "--data-dir", str(pool_directory / "agent-1"),
-        "--node-key", str(pool_directory / "keys" / "agent-1-node.json"),
-        "--json", *arguments, **environment,
-    )  # fmt: skip
+        "agent",
+        "check",
+        "--config",
+        str(pool_directory / "agent-1.toml"),
+        "--data-dir",
+        str(pool_directory / "agent-1"),
+        "--node-key",
+        str(pool_directory / "keys" / "agent-1-node.json"),
+        "--json",
+        *arguments,
+        **environment,
+    )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -45,9 +52,12 @@ def test_a_members_machine_passes(pool_directory: Path) -> None:
 def test_what_fails_makes_the_exit_code_and_says_what_to_do(pool_directory: Path) -> None:
     """An engine that is away, for one."""
     code, answer = checks_of(
-        pool_directory, "--only", "software",
-        P2POOL_RUNTIME__KIND="docker", P2POOL_RUNTIME__DOCKER_HOST="unix:///nowhere.sock",
-    )  # fmt: skip
+        pool_directory,
+        "--only",
+        "software",
+        P2POOL_RUNTIME__KIND="docker",
+        P2POOL_RUNTIME__DOCKER_HOST="unix:///nowhere.sock",
+    )
     (check,) = answer["checks"]
     assert (code, answer["verdict"], check["name"]) == (1, "fail", "docker")
     assert check["todo"]
@@ -56,9 +66,15 @@ def test_what_fails_makes_the_exit_code_and_says_what_to_do(pool_directory: Path
 def test_people_get_a_table(pool_directory: Path) -> None:
     """With the verdict of each check, and what to do under those that did not pass."""
     done = p2pool(
-        "agent", "check", "--config", str(pool_directory / "agent-1.toml"),
-        "--data-dir", str(pool_directory / "agent-1"), "--only", "chain",
-    )  # fmt: skip
+        "agent",
+        "check",
+        "--config",
+        str(pool_directory / "agent-1.toml"),
+        "--data-dir",
+        str(pool_directory / "agent-1"),
+        "--only",
+        "chain",
+    )
     assert done.returncode == 0, done.stderr
     assert "chain: endpoint" in done.stdout
     assert "-> " in done.stdout
@@ -70,9 +86,13 @@ def test_an_agent_on_a_machine_that_fails_stays_out_and_says_why(
 ) -> None:
     """A disk without the reserve: no transaction is sent, and the log names the check."""
     made = p2pool(
-        "wallet", "new", str(tmp_path / "node.json"), "--passphrase-file",
-        str(pool_directory / "keys" / "passphrase"), "--light",
-    )  # fmt: skip
+        "wallet",
+        "new",
+        str(tmp_path / "node.json"),
+        "--passphrase-file",
+        str(pool_directory / "keys" / "passphrase"),
+        "--light",
+    )
     assert made.returncode == 0, made.stderr
     environment = {
         **os.environ,
@@ -81,14 +101,29 @@ def test_an_agent_on_a_machine_that_fails_stays_out_and_says_why(
     }
     agent = subprocess.Popen(
         [
-            sys.executable, "-m", "p2pool", "agent", "run", "--log-format", "json",
-            "--config", str(pool_directory / "agent-1.toml"),
-            "--data-dir", str(tmp_path / "data"), "--node-key", str(tmp_path / "node.json"),
-            "--passphrase-file", str(pool_directory / "keys" / "passphrase"),
-            "--provider-key", str(pool_directory / "keys" / "agent-1-provider.json"),
+            sys.executable,
+            "-m",
+            "p2pool",
+            "agent",
+            "run",
+            "--log-format",
+            "json",
+            "--config",
+            str(pool_directory / "agent-1.toml"),
+            "--data-dir",
+            str(tmp_path / "data"),
+            "--node-key",
+            str(tmp_path / "node.json"),
+            "--passphrase-file",
+            str(pool_directory / "keys" / "passphrase"),
+            "--provider-key",
+            str(pool_directory / "keys" / "agent-1-provider.json"),
         ],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment,
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    )
     timer = threading.Timer(DEADLINE_S, agent.kill)
     timer.start()
     assert agent.stderr is not None

@@ -9,8 +9,8 @@ import pytest
 
 from p2pool.dev.engine.engine import Engine
 from tests.e2e.conftest import p2pool
-from tests.first_run import watch
-from tests.first_run.table import missing
+from tests.first_run.harness import trio_watch
+from tests.first_run.harness.call_coverage import missing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
@@ -33,7 +33,7 @@ def test_the_demo_succeeds_and_leaves_nothing(engine: Engine, tmp_path: Path) ->
     containers = len(client.containers(all=True))
     temporary, seen = tmp_path / "tmp", tmp_path / "seen"
     temporary.mkdir()
-    done = p2pool("dev", "demo", "--json", TMPDIR=str(temporary), **watch.environment(seen))
+    done = p2pool("dev", "demo", "--json", TMPDIR=str(temporary), **trio_watch.environment(seen))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["runtime"] == "docker"
@@ -46,6 +46,6 @@ def test_the_demo_succeeds_and_leaves_nothing(engine: Engine, tmp_path: Path) ->
     assert len(client.containers(all=True)) == containers
     assert (len(client.images()), len(client.networks())) == (images, networks)
     client.close()
-    watched = watch.read(seen)
+    watched = trio_watch.read(seen)
     assert not watched.misuses, "\n".join(watched.misuses)
     assert missing("demo", watched) == []

@@ -10,10 +10,10 @@ import trio
 
 from p2pool.client.agent import Answer
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
-from tests.containers.registry import running_registry
-from tests.e2e.actions import ENDLESS, Acting
+from tests.containers.harness.registry import running_registry
 from tests.e2e.conftest import p2pool
-from tests.e2e.slowly import slow_proxy
+from tests.e2e.harness.actions import ENDLESS, Acting
+from tests.e2e.harness.throttle_proxy import slow_proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
@@ -32,9 +32,23 @@ async def test_a_pull_is_seen_from_every_peer_and_its_digest_is_kept(
             image = f"{slow}/large:1"
             first = acting.agents[0]
             made = p2pool(
-                "task", "run", "--name", "large", "--image", image, "--cpus", "0.1", "--memory",
-                "64MiB", "--wait", "--", "sh", "-c", ENDLESS, **acting.environment(first),
-            )  # fmt: skip
+                "task",
+                "run",
+                "--name",
+                "large",
+                "--image",
+                image,
+                "--cpus",
+                "0.1",
+                "--memory",
+                "64MiB",
+                "--wait",
+                "--",
+                "sh",
+                "-c",
+                ENDLESS,
+                **acting.environment(first),
+            )
             assert made.returncode == 0, made.stderr
             assert "% of 12" in made.stderr, made.stderr
             task = made.stdout.strip()
@@ -58,9 +72,22 @@ async def test_another_peer_sees_how_far_it_is(
         with slow_proxy(engine, registry.host, MIB) as slow:
             first = acting.agents[0]
             made = acting.run(
-                first, "task", "run", "--name", "seen", "--image", f"{slow}/seen:1", "--cpus",
-                "0.1", "--memory", "64MiB", "--", "sh", "-c", ENDLESS,
-            )  # fmt: skip
+                first,
+                "task",
+                "run",
+                "--name",
+                "seen",
+                "--image",
+                f"{slow}/seen:1",
+                "--cpus",
+                "0.1",
+                "--memory",
+                "64MiB",
+                "--",
+                "sh",
+                "-c",
+                ENDLESS,
+            )
             task = made["task_id"]
 
             async def pulling() -> Answer | None:
@@ -90,9 +117,22 @@ async def test_a_task_that_is_stopped_waits_for_no_pull(
         registry.push("slow:1", mib=12)
         with slow_proxy(engine, registry.host, MIB // 100) as slow:
             made = acting.run(
-                first, "task", "run", "--name", "slow", "--image", f"{slow}/slow:1", "--cpus",
-                "0.1", "--memory", "64MiB", "--", "sh", "-c", ENDLESS,
-            )  # fmt: skip
+                first,
+                "task",
+                "run",
+                "--name",
+                "slow",
+                "--image",
+                f"{slow}/slow:1",
+                "--cpus",
+                "0.1",
+                "--memory",
+                "64MiB",
+                "--",
+                "sh",
+                "-c",
+                ENDLESS,
+            )
             await acting.wait_states(first, made["task_id"], "pulling")
             await acting.stop_task(first, made["task_id"])
             (copy,) = await acting.wait_states(first, made["task_id"], "stopped")
@@ -110,9 +150,16 @@ async def test_what_cannot_be_fetched_is_said_in_a_sentence(
     first = acting.agents[0]
     with running_registry(tmp_path / "registry", engine) as registry:
         made = acting.run(
-            first, "task", "run", "--image", f"{registry.host}/nothing:1", "--memory", "64MiB",
-            "--cpus", "0.1",
-        )  # fmt: skip
+            first,
+            "task",
+            "run",
+            "--image",
+            f"{registry.host}/nothing:1",
+            "--memory",
+            "64MiB",
+            "--cpus",
+            "0.1",
+        )
         (copy,) = await acting.wait_states(first, made["task_id"], "failed")
     assert "does not have the image" in copy["reason"]
 
@@ -183,9 +230,14 @@ async def test_a_volume_over_its_quota_ends_its_task(pool_directory: Path) -> No
     first = acting.agents[0]
     script = "dd if=/dev/zero of=/data/x bs=1M count=8; " + ENDLESS
     task = acting.submit(
-        first, "greedy", script, "--restart", "always", "--mount",
+        first,
+        "greedy",
+        script,
+        "--restart",
+        "always",
+        "--mount",
         "type=task,source=out,target=/data,size=4MiB,keep=0",
-    )  # fmt: skip
+    )
     (copy,) = await acting.wait_states(first, task, "failed")
     assert "volume out holds 8.0 MiB" in copy["reason"]
     here = next(a for a in acting.agents if a.node_id == copy["node_id"])

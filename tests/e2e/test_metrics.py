@@ -9,8 +9,8 @@ import trio
 
 from p2pool.client.discovery import agent_in
 from p2pool.dev.engine.engine import Engine
-from tests.containers.saying import make_say_image
-from tests.e2e.actions import Acting
+from tests.containers.harness.metrics_image import make_say_image
+from tests.e2e.harness.actions import Acting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
@@ -27,9 +27,24 @@ async def test_a_tasks_metrics_come_from_wherever_its_copies_run(
     acting = Acting.on(pool_directory)
     at = acting.agents[0]
     made = acting.run(
-        at, "task", "run", "--name", "says", "--image", image, "--replicas", "3", "--cpus", "0.1",
-        "--memory", "64MiB", "--", "sh", "-c", SAY,
-    )  # fmt: skip
+        at,
+        "task",
+        "run",
+        "--name",
+        "says",
+        "--image",
+        image,
+        "--replicas",
+        "3",
+        "--cpus",
+        "0.1",
+        "--memory",
+        "64MiB",
+        "--",
+        "sh",
+        "-c",
+        SAY,
+    )
     task = str(made["task_id"])
     copies = await acting.wait_states(at, task, "running", "running", "running")
 

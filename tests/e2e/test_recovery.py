@@ -18,8 +18,8 @@ import pytest
 from p2pool.dev.engine.engine import Engine
 from p2pool.dev.pool import DevAgent
 from p2pool.dev.processes import spawn, wait_line
-from tests.e2e.actions import ENDLESS, Acting
 from tests.e2e.conftest import IMAGE, p2pool
+from tests.e2e.harness.actions import ENDLESS, Acting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
@@ -45,9 +45,15 @@ def recover(acting: Acting, at: DevAgent, *options: str) -> tuple[int, Any]:
     """`p2pool pool recover` as the manager; exit code and what it said."""
     config = acting.pool.directory / f"{at.name}.toml"
     done = p2pool(
-        "pool", "recover", "--json", "--yes", "--config", str(config), *options,
+        "pool",
+        "recover",
+        "--json",
+        "--yes",
+        "--config",
+        str(config),
+        *options,
         **acting.environment(at),
-    )  # fmt: skip
+    )
     return done.returncode, json.loads(done.stdout or done.stderr)
 
 
@@ -178,12 +184,22 @@ async def test_of_two_agents_with_one_disk_one_gives_it_up_and_says_so(acting: A
     keys = acting.pool.directory / "keys"
     child, output = spawn(
         "copy",
-        ["agent", "run", "--data-dir", str(copy), "--json",
-         "--config", str(acting.pool.directory / f"{third.name}.toml"),
-         "--node-key", str(keys / f"{third.name}-node.json"),
-         "--passphrase-file", str(keys / "passphrase")],
-        acting.pool.directory / "logs", {},
-    )  # fmt: skip
+        [
+            "agent",
+            "run",
+            "--data-dir",
+            str(copy),
+            "--json",
+            "--config",
+            str(acting.pool.directory / f"{third.name}.toml"),
+            "--node-key",
+            str(keys / f"{third.name}-node.json"),
+            "--passphrase-file",
+            str(keys / "passphrase"),
+        ],
+        acting.pool.directory / "logs",
+        {},
+    )
     clone = attrs.evolve(third, directory=copy, child=child)
     try:
         await wait_line(child, output)
@@ -199,10 +215,12 @@ async def test_of_two_agents_with_one_disk_one_gives_it_up_and_says_so(acting: A
         await acting.pool.wait("one of the two that gives up", said)
         # On another node: what was placed on that one waits until the two are one again.
         wanted = {
-            "name": "meanwhile", "image": IMAGE, "command": ["true"],
+            "name": "meanwhile",
+            "image": IMAGE,
+            "command": ["true"],
             "resources": {"cpu_milli": 100, "memory_bytes": 64 * 2**20},
             "constraints": [{"attribute": "node", "value": first.node_id}],
-        }  # fmt: skip
+        }
         spec = acting.pool.directory / "meanwhile.json"
         spec.write_text(json.dumps(wanted))
         task = str(acting.run(first, "task", "run", "-f", str(spec))["task_id"])

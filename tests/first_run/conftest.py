@@ -1,44 +1,28 @@
 """One private engine and one fetched anvil for all tests of this directory, and strangers."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import docker
 import psutil
 import pytest
 import trio
 
 from p2pool.dev.chain.fetch.anvil import VERSION, find_anvil
-from p2pool.dev.engine.engine import Engine, import_busybox, start_engine
-from p2pool.model.errors import Misconfigured, RuntimeUnavailable
-from tests.first_run.strangers import Stranger
+from p2pool.dev.engine.engine import Engine
+from tests.containers.harness.private_engine import make_hook, private_engine
+from tests.first_run.harness.strangers import Stranger
 
 
 @pytest.fixture(scope="package")
 def engine() -> Iterator[Engine]:
     """A private engine with busybox, which offers GPUs; nothing points to it."""
     directory = Path(tempfile.mkdtemp(prefix="p2f", dir="/tmp"))
-    hook = directory / "tools" / "nvidia-container-runtime-hook"
-    hook.parent.mkdir()
-    hook.write_text("#!/bin/sh\ncat > /dev/null\n")
-    hook.chmod(0o755)
-    try:
-        running = start_engine(directory, str(hook.parent))
-    except (Misconfigured, RuntimeUnavailable) as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no private Docker Engine: {error}")
-    try:
-        client = docker.APIClient(base_url=running.url, version="auto")
-        import_busybox(client, directory)
-        client.close()
+    make_hook(directory / "tools")
+    with private_engine(directory, directory / "tools") as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture(scope="package")

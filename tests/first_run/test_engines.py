@@ -16,7 +16,7 @@ from p2pool.dev.engine import engine as engines
 from p2pool.dev.engine import runtime
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.engine.runtime import choose
-from tests.first_run.strangers import Stranger
+from tests.first_run.harness.strangers import Stranger
 
 Answers = Callable[[str], bytes | None]
 NOBODY = 65534
@@ -104,7 +104,7 @@ def forwarding(path: str) -> Iterator[str]:
         ("ssh://nobody@127.0.0.1", ("tasks run as processes",)),
         ("unix:///no/such/socket", ("DOCKER_HOST=unix:///no/such/socket", "unset DOCKER_HOST")),
         ("unix:///etc/passwd", ("No Docker Engine answers at /etc/passwd",)),
-        (f"unix:///{'long/' * 40}", ("cannot be asked", "too long")),
+        (f"unix:///{'long/' * 40}", ("does not answer", "too long")),
     ],
 )
 async def test_a_docker_host_that_leads_nowhere(
@@ -248,6 +248,9 @@ async def test_an_engine_that_runs_containers(
     monkeypatch.setenv("DOCKER_HOST", engine.url)
     kind, image = await choose(tmp_path, said.append)
     assert (kind, image.name, image.brought, image.engine) == (
-        "docker", BUSYBOX_IMAGE, False, engine.url
-    )  # fmt: skip
+        "docker",
+        BUSYBOX_IMAGE,
+        False,
+        engine.url,
+    )
     assert said[-1] == f"tasks run in containers of {BUSYBOX_IMAGE}"

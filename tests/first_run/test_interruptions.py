@@ -8,7 +8,7 @@ import docker
 import pytest
 
 from p2pool.dev.engine.engine import Engine
-from tests.first_run.strangers import DEADLINE_S, Stranger
+from tests.first_run.harness.strangers import DEADLINE_S, Stranger
 
 INTERRUPTED = 130
 
@@ -23,9 +23,7 @@ LOADED = ("_json.", "_socket.", "_cbor2")
 @pytest.fixture
 def chained(stranger: Stranger, cache: Path) -> Stranger:
     """Somebody who has the development chain already, and no engine."""
-    stranger.environment |= {
-        "XDG_CACHE_HOME": str(cache), "DOCKER_HOST": "unix:///no/such/socket"
-    }  # fmt: skip
+    stranger.environment |= {"XDG_CACHE_HOME": str(cache), "DOCKER_HOST": "unix:///no/such/socket"}
     return stranger
 
 

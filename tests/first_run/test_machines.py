@@ -10,8 +10,8 @@ import pytest
 
 from p2pool.dev import places
 from p2pool.drivers.config.schema import write_config
-from tests.first_run.strangers import DEADLINE_S, Completed, Stranger, latin1
-from tests.first_run.test_threads import config_of
+from tests.first_run.harness.configuration import config_of
+from tests.first_run.harness.strangers import DEADLINE_S, Completed, Stranger, latin1
 
 UNAVAILABLE, MISCONFIGURED = 5, 6
 NOBODY, UNKNOWN = 65534, 54321
@@ -66,10 +66,15 @@ def test_a_poor_machine(tmp_path: Path, stranger: Stranger, cache: Path) -> None
     os.chown(stranger.home, UNKNOWN, UNKNOWN)
     pool = stranger.home / UGLY
     stranger.environment |= {
-        **NO_ENGINE, **latin1(tmp_path), "XDG_CACHE_HOME": str(cache), "TMPDIR": "/no/such/place",
+        **NO_ENGINE,
+        **latin1(tmp_path),
+        "XDG_CACHE_HOME": str(cache),
+        "TMPDIR": "/no/such/place",
         # Of a company that lets nobody out: this machine's own addresses are not the proxy's.
-        "http_proxy": NOBODY_THERE, "HTTPS_PROXY": NOBODY_THERE, "ALL_PROXY": NOBODY_THERE,
-    }  # fmt: skip
+        "http_proxy": NOBODY_THERE,
+        "HTTPS_PROXY": NOBODY_THERE,
+        "ALL_PROXY": NOBODY_THERE,
+    }
     up = stranger.command("dev", "up", "--nodes", "1", "--dir", str(pool))
     shell = ["bash", "-c", '"$@" 2>&1 >out | head -1; exit ${PIPESTATUS[0]}', "bash"]
     done = stranger.run_any([*shell, *up], HOME=None)
@@ -79,15 +84,21 @@ def test_a_poor_machine(tmp_path: Path, stranger: Stranger, cache: Path) -> None
     assert "p2pool dev down --dir '" in told
     try:
         stranger.environment |= {
-            "P2POOL_AGENT": str(pool / "agent-1"), "P2POOL_KEY": str(pool / "keys/manager.json"),
-            "P2POOL_PASSPHRASE_FILE": str(pool / "keys/passphrase"), "PYTHONIOENCODING": "ascii",
-        }  # fmt: skip
+            "P2POOL_AGENT": str(pool / "agent-1"),
+            "P2POOL_KEY": str(pool / "keys/manager.json"),
+            "P2POOL_PASSPHRASE_FILE": str(pool / "keys/passphrase"),
+            "PYTHONIOENCODING": "ascii",
+        }
         say = ("--", "sh", "-c", "echo Grüße: ☃")
         for command in (
             ("task", "run", "--name", "hello", "--image", "none", "--wait", *say),
-            ("node", "ls"), ("task", "ls", "-a"), ("task", "show", "hello"), ("agent", "status"),
-            ("task", "show", "hello", "--json"), ("task", "logs", "hello"),
-        ):  # fmt: skip
+            ("node", "ls"),
+            ("task", "ls", "-a"),
+            ("task", "show", "hello"),
+            ("agent", "status"),
+            ("task", "show", "hello", "--json"),
+            ("task", "logs", "hello"),
+        ):
             done = stranger.run(*command, HOME=None)
             assert done.returncode == 0, (command, done.stderr)
         assert done.stdout
@@ -149,7 +160,7 @@ def test_paths_that_lead_nowhere(stranger: Stranger) -> None:
     sentence(done, MISCONFIGURED, "more than 480 bytes", "--data-dir")
     gone = ["bash", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "bash"]
     done = stranger.run_any([*gone, *stranger.command("dev", "up", "--dir", "x")])
-    sentence(done, MISCONFIGURED, "is called in is gone", "cd ~")
+    sentence(done, MISCONFIGURED, "no longer exists", "cd ~")
 
 
 def test_a_full_disk(stranger: Stranger) -> None:

@@ -9,7 +9,6 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import attrs
 import pytest
 import trio
 
@@ -23,12 +22,6 @@ from p2pool.dev.engine.runtime import WANTED, choose, remove_image
 from p2pool.drivers.chain.join_driver import find_in_file
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.config.schema import (
-    AgentConfig,
-    ApiConfig,
-    ChainConfig,
-    ContractAddresses,
-    NetworkConfig,
-    PoolConfig,
     RuntimeConfig,
 )
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
@@ -36,21 +29,18 @@ from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.store.store import Store
 from p2pool.model.errors import CannotStart
-from p2pool.model.ids import Address, TaskId
+from p2pool.model.ids import TaskId
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, PullProgress, RunningCopy
 from p2pool.model.ports.store import Put
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
-from tests.containers.conftest import SCOPE
-from tests.containers.plans import FOREVER, MIB, lines, plan, run_to_end
-from tests.containers.registry import running_registry
-from tests.first_run.sites import find_sites
-from tests.first_run.table import TABLE, missing
-from tests.first_run.watch import Watch, watching
-
-ADDRESS = Address(b"\x11" * 20)
-NOTHING_LISTENS = "http://127.0.0.1:1"
+from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
+from tests.containers.harness.registry import running_registry
+from tests.first_run.harness.call_coverage import TABLE, missing
+from tests.first_run.harness.call_sites import find_sites
+from tests.first_run.harness.configuration import config_of
+from tests.first_run.harness.trio_watch import Watch, watching
 
 
 @contextmanager
@@ -85,28 +75,16 @@ async def test_the_watch_sees_what_fails_and_what_only_might() -> None:
         await trio.to_thread.run_sync(touch)
     receive.close()
     names = [text.split()[0] for text in watch.misuses]
-    assert names == ["Event.set", "CancelScope.cancel", "MemorySendChannel.send_nowait",
-                     "trio.current_time"]  # fmt: skip
+    assert names == [
+        "Event.set",
+        "CancelScope.cancel",
+        "MemorySendChannel.send_nowait",
+        "trio.current_time",
+    ]
     with watching() as watch:
         await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(event.set))
         event.set()
     assert watch.misuses == []
-
-
-def config_of(**more: Any) -> AgentConfig:
-    """A configuration of a pool whose chain does not answer."""
-    contracts = ContractAddresses(
-        network=ADDRESS, pool=ADDRESS, registry=ADDRESS, stake=ADDRESS, domains=ADDRESS,
-        token=ADDRESS,
-    )  # fmt: skip
-    config = AgentConfig(
-        chain=ChainConfig(id=31337, endpoints=(NOTHING_LISTENS,), addresses=contracts),
-        pool=PoolConfig(id=0),
-        network=NetworkConfig(listen=("/ip4/127.0.0.1/tcp/0",)),
-        api=ApiConfig(bind="127.0.0.1:0"),
-        runtime=RuntimeConfig(kind="process"),
-    )
-    return attrs.evolve(config, **more)
 
 
 async def test_a_bootstrap_node(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_mig_instances_stand_in_the_place_of_their_card(library: Path) -> None:
         ("MIG-2", "GPU-a", 40),
     ]
     assert one["gpus"][1]["model"] == f"{H100} MIG 1g.10gb"
-    assert "GPU-b has MIG switched on and no instance" in one["problems"][0]
+    assert "GPU-b has MIG on but no instance" in one["problems"][0]
 
 
 def test_instances_of_a_card_that_is_not_well_are_not_well(library: Path) -> None:

@@ -90,7 +90,7 @@ def test_gpus_that_are_not_there_are_warned_of() -> None:
     assert (len(found), "gpus is 5, but there are 4" in said) == (4, True)
     found, said = uuids(ResourcesConfig(gpu_uuids=("GPU-x", "GPU-a", "GPU-x")))
     assert (found, said.count("GPU-x,")) == (["a"], 1)
-    assert "here are: GPU-a, GPU-b, GPU-c, GPU-d." in said
+    assert "it has: GPU-a, GPU-b, GPU-c, GPU-d." in said
 
 
 def test_a_gpu_that_falls_out_does_not_move_the_offer() -> None:

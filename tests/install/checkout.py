@@ -156,8 +156,9 @@ def lay_out(path: Path, tools: Path) -> Checkout:
         assert found is not None, name
         (tools / name).symlink_to(found)
     put_python(tools, "python3", f'exec "{base_python()}" "$@"')
-    made = Checkout(path, tools, {"PATH": str(tools), "PIP_NO_INDEX": "1",
-                             "PIP_CONFIG_FILE": os.devnull})  # fmt: skip
+    made = Checkout(
+        path, tools, {"PATH": str(tools), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    )
     made.requires("varint")
     return made
 

@@ -114,14 +114,23 @@ def test_the_wheel_holds_these_sources() -> None:
 def test_the_wheel_can_be_built_again(tmp_path: Path) -> None:
     """The command of its README makes the same wheel, to the last member and date."""
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps",
-         "--wheel-dir", str(tmp_path), str(SOURCES)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            str(tmp_path),
+            str(SOURCES),
+        ],
         env={**os.environ, "SOURCE_DATE_EPOCH": "1577836800"},
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert _members(tmp_path / WHEEL.name) == _members(WHEEL)
 

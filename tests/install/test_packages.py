@@ -46,7 +46,7 @@ def test_where_there_is_no_apt_get_they_are_named(bare: Checkout) -> None:
     done = packages(bare)
     assert done.returncode == 0, done.stderr
     assert "docker.io" in done.stdout
-    assert "what they are called here" in done.stdout
+    assert "their equivalents here" in done.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="apt-get is called by root only")
@@ -57,7 +57,7 @@ def test_what_apt_get_cannot_do_is_one_line_and_a_command(bare: Checkout, tmp_pa
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("installing system packages: docker.io")
-    assert lines[1] == "they could not be installed: E: Could not resolve deb.debian.org"
+    assert lines[1] == "the packages could not be installed: E: Could not resolve deb.debian.org"
     assert "sudo apt-get install docker.io" in lines[2]
     said = Path(lines[2].split(" is in ")[1].partition(";")[0])
     assert "W: much" in said.read_text()

@@ -58,13 +58,13 @@ def test_constraints_hold_here_too(begun: Checkout, tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}
     done = begun.make("setup", **environment, PIP_CONSTRAINT="/no/such/file")
     assert done.returncode != 0
-    assert "the file of constraints for pip cannot be read: /no/such/file" in done.stderr
+    assert "pip cannot read its constraints file: /no/such/file" in done.stderr
     assert "unset PIP_CONSTRAINT" in done.stderr
     constraints = tmp_path / "constraints.txt"
     constraints.write_text("varint==0.0.1\n")
     done = begun.make("setup", **environment, PIP_CONSTRAINT=str(constraints))
     assert done.returncode != 0
-    assert "constraints for pip forbid what p2pool requires: varint==0.0.1" in done.stderr
+    assert "pip's constraints forbid what p2pool requires: varint==0.0.1" in done.stderr
 
 
 def test_the_registry_of_a_file_is_asked(begun: Checkout, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_an_environment_that_lacks_something_is_not_called_installed(begun: Chec
     program.write_text(text.replace('"--prefer-binary",', '"--prefer-binary", "--no-deps",'))
     done = begun.make("setup")
     assert done.returncode != 0
-    assert "the environment is not whole: needed is not there" in done.stderr
+    assert "the environment is incomplete: needed is not there" in done.stderr
     program.write_text(text)
     assert begun.make("setup").returncode == 0
     assert "needed" in begun.packages()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.first_run.strangers import latin1
+from tests.first_run.harness.strangers import latin1
 from tests.install.checkout import DEADLINE_S, Checkout, base_python, put_wheel
 
 
@@ -91,7 +91,7 @@ def test_a_moved_or_copied_clone_heals_itself(begun: Checkout, tmp_path: Path) -
     (begun.path / "p2pool.py").write_text("raise SystemExit('this is the other clone')\n")
     healed = copy.make("setup")
     assert healed.returncode == 0, healed.stderr
-    assert f"making .venv anew: it was made for {begun.path}" in healed.stdout
+    assert f"making .venv again: it was made for {begun.path}" in healed.stdout
     ran = copy.run([str(copy.venv / "bin" / "p2pool")])
     assert ran.stdout == "p2pool runs\n", ran.stderr
     assert "tool" not in copy.packages()
@@ -106,7 +106,7 @@ def test_an_environment_that_cannot_be_used_is_made_anew(checkout: Checkout) -> 
     checkout.python.symlink_to("/usr/bin/python3.5")
     made = checkout.make("setup")
     assert made.returncode == 0, made.stderr
-    assert "making .venv anew: its Python does not run any more" in made.stdout
+    assert "making .venv again: its Python no longer runs" in made.stdout
     assert "varint" in checkout.packages()
 
 
@@ -145,7 +145,7 @@ def test_an_interrupted_installation_is_begun_again(begun: Checkout, tmp_path: P
     backend.write_text(whole)
     again = begun.make("setup")
     assert again.returncode == 0, again.stderr
-    assert "making .venv anew: the last installation was interrupted" in again.stdout
+    assert "making .venv again: the last installation was interrupted" in again.stdout
 
 
 def test_two_at_once_take_turns(begun: Checkout) -> None:
@@ -164,7 +164,7 @@ def test_two_at_once_take_turns(begun: Checkout) -> None:
     told = [process.communicate(timeout=DEADLINE_S) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], told
     lines = "".join(out for out, _ in told)
-    assert lines.count("another installation runs in this directory") == 1
+    assert lines.count("another installation is running in this directory") == 1
     assert lines.count("p2pool is installed in .venv") == 1
 
 
@@ -173,5 +173,5 @@ def test_an_environment_without_pip_is_made_anew(checkout: Checkout) -> None:
     subprocess.run([base_python(), "-m", "venv", "--without-pip", checkout.venv], check=True)
     made = checkout.make("setup")
     assert made.returncode == 0, made.stderr
-    assert "making .venv anew: it has no pip" in made.stdout
+    assert "making .venv again: it has no pip" in made.stdout
     assert "varint" in checkout.packages()

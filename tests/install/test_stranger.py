@@ -115,5 +115,5 @@ def test_a_command_that_says_nothing_is_seen_to_run(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "begun"
     assert any("still runs" in line for line in lines[1:-2])
-    assert "was not done after 2 s" in lines[-2]
+    assert "did not finish within 2 s" in lines[-2]
     assert lines[-1] == "code 124"

@@ -1,163 +1,107 @@
-"""Frames on real hosts: hello first, order kept, bounds held, standings obeyed."""
+"""Frames and queues by themselves: any cut of the bytes gives the same frames, bounds hold."""
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
-from p2pool.model.errors import Malformed, NotAllowed, NotFound
-from p2pool.model.limits import PEER_SEND_QUEUE_MAX, STREAM_FRAME_MAX_BYTES
-from p2pool.model.messages.registry import Channel
-from p2pool.model.states import Standing
-from tests.net.hosts import echo_lines, introduce, running, wait_members
-
-
-async def test_hello_both_ways_then_frames_both_ways_in_order() -> None:
-    """Two strangers greet each other, and what is sent then arrives in order, small and large."""
-    with trio.fail_after(30):
-        async with running(1) as one, running(2) as two:
-            introduce(one, two)
-            await wait_members(one, two)
-            assert one.frames(Channel.HELLO, two) == [b"hello 2"]
-            assert two.frames(Channel.HELLO, one) == [b"hello 1"]
-            sent = [b"%d" % number for number in range(100)] + [b"x" * STREAM_FRAME_MAX_BYTES]
-            for frame in sent:
-                assert one.network.send(two.key, Channel.RAFT, frame)
-                assert two.network.send(one.key, Channel.WORK, frame)
-            await two.wait(lambda: len(two.frames(Channel.RAFT, one)) == len(sent))
-            await one.wait(lambda: len(one.frames(Channel.WORK, two)) == len(sent))
-            assert two.frames(Channel.RAFT, one) == sent
-            assert one.frames(Channel.WORK, two) == sent
-
-
-async def test_nothing_but_hello_before_a_standing_is_set() -> None:
-    """Frames for a peer that nobody judged yet are dropped, and the peer is let go in time."""
-    with trio.fail_after(30):
-        async with running(1, judge=lambda hello: None) as one, running(2) as two:
-            introduce(one, two)
-            await two.wait(lambda: two.network.standing(one.key) is Standing.MEMBER)
-            await one.wait(lambda: one.frames(Channel.HELLO, two) == [b"hello 2"])
-            assert not one.network.send(two.key, Channel.RAFT, b"early")
-            assert one.network.counters["send_dropped_standing_raft"] == 1
-            assert two.network.send(one.key, Channel.RAFT, b"refused")
-            await one.wait(lambda: one.network.counters["hello_timeouts"] == 1)
-            await one.wait(lambda: one.comings(two) == ["+", "-"])
-            assert one.frames(Channel.RAFT, two) == []
-
-
-async def test_a_guest_gets_query_and_nothing_else() -> None:
-    """What a guest sends on other channels is refused, and what we would send it is dropped."""
-    with trio.fail_after(30):
-        async with running(1, judge=lambda hello: Standing.GUEST) as one, running(2) as two:
-            introduce(one, two)
-            await two.wait(lambda: two.network.standing(one.key) is not None)
-            await one.wait(lambda: one.network.standing(two.key) is not None)
-            two.network.send(one.key, Channel.RAFT, b"vote for me")
-            await one.wait(lambda: one.network.counters["streams_refused_raft"] > 0)
-            two.network.send(one.key, Channel.QUERY, b"who are you")
-            await one.wait(lambda: one.frames(Channel.QUERY, two) == [b"who are you"])
-            one.network.send(two.key, Channel.QUERY, b"a bootstrap node")
-            await two.wait(lambda: two.frames(Channel.QUERY, one) == [b"a bootstrap node"])
-            assert not one.network.send(two.key, Channel.WORK, b"order")
-            assert one.frames(Channel.RAFT, two) == []
-
-
-async def test_a_refused_peer_is_disconnected_and_left_alone() -> None:
-    """REFUSED ends the connection, and we do not dial that peer again soon."""
-    with trio.fail_after(30):
-        async with running(1, judge=lambda hello: Standing.REFUSED) as one, running(2) as two:
-            introduce(one, two)
-            await one.wait(lambda: one.comings(two) == ["+", "-"])
-            await two.wait(lambda: two.comings(one) == ["+", "-"])
-            await trio.sleep(1.5)
-            assert one.network.connected() == ()
-            assert one.network.counters["dials_connected"] == 1
-
-
-async def test_a_lowered_standing_closes_what_it_no_longer_permits() -> None:
-    """A member that becomes a guest can send no more Raft frames, though its stream was open."""
-    with trio.fail_after(30):
-        async with running(1) as one, running(2) as two:
-            introduce(one, two)
-            await wait_members(one, two)
-            two.network.send(one.key, Channel.RAFT, b"while a member")
-            await one.wait(lambda: one.frames(Channel.RAFT, two) == [b"while a member"])
-            one.network.set_standing(two.key, Standing.GUEST)
-            while not one.network.counters["streams_refused_raft"]:
-                two.network.send(one.key, Channel.RAFT, b"later")
-                await trio.sleep(0.05)
-            assert one.frames(Channel.RAFT, two) == [b"while a member"]
-
-
-@pytest.mark.parametrize(
-    ("frame", "written", "why"),
-    [
-        (b"x" * (STREAM_FRAME_MAX_BYTES + 1), b"\xff\xff\xff\x7f" + b"x" * 100, "over the limit"),
-        (b"", bytes(64 * 1024), "empty"),
-    ],
-    ids=["oversized", "empty"],
+from p2pool.drivers.net.events import KnownPeer
+from p2pool.drivers.net.peers.addresses import parse_full_address, peer_id_of, without_peer_id
+from p2pool.drivers.net.transport.frames import (
+    FRAMES_PER_TURN,
+    FrameReader,
+    SendQueue,
+    encode_frame,
 )
-async def test_a_frame_out_of_bounds_is_refused_on_both_sides(
-    frame: bytes, written: bytes, why: str
-) -> None:
-    """We do not send one; one that comes ends its stream, and nothing else."""
-    with trio.fail_after(30):
-        async with running(1) as one, running(2) as two:
-            introduce(one, two)
-            await wait_members(one, two)
-            with pytest.raises(Malformed, match=why):
-                one.network.send(two.key, Channel.RAFT, frame)
-            link = one.network._links[two.key]
-            stream = await link.open(Channel.RAFT)
-            await stream.write(written)
-            await two.wait(lambda: two.network.counters["frames_malformed_raft"] == 1)
-            one.network.send(two.key, Channel.RAFT, b"in bounds")
-            await two.wait(lambda: two.frames(Channel.RAFT, one) == [b"in bounds"])
+from p2pool.model.errors import Malformed, Misconfigured
+from p2pool.model.ids import PeerKey
+from p2pool.model.limits import STREAM_FRAME_MAX_BYTES
+from tests.net.harness.pieces import Pieces
 
 
-async def test_overflow_is_counted_never_awaited() -> None:
-    """A full queue, and a peer that is not there, make `send` false and a counter grow."""
-    with trio.fail_after(30):
-        async with running(1) as one, running(2) as two:
-            assert not one.network.send(two.key, Channel.RAFT, b"nobody there")
-            assert one.network.counters["send_dropped_unconnected_raft"] == 1
-            introduce(one, two)
-            await wait_members(one, two)
-            results = [
-                one.network.send(two.key, Channel.RAFT, b"x")
-                for _ in range(PEER_SEND_QUEUE_MAX + 5)
-            ]
-            assert results.count(False) == 5
-            assert one.network.counters["send_dropped_full_raft"] == 5
-            await two.wait(lambda: len(two.frames(Channel.RAFT, one)) == PEER_SEND_QUEUE_MAX)
+async def read_all(pieces: list[bytes]) -> list[bytes]:
+    """All frames to the end."""
+    reader = FrameReader(Pieces(pieces))
+    frames = []
+    while (frame := await reader.receive()) is not None:
+        frames.append(frame)
+    return frames
 
 
-async def test_an_agent_that_does_not_read_loses_frames_but_not_disconnections() -> None:
-    """When the queue of events is full frames are dropped and counted; who left is still told."""
-    with trio.fail_after(60):
-        async with running(1) as one:
-            async with running(2) as two:
-                introduce(one, two)
-                await wait_members(one, two)
-                # From here on nobody awaits while `one` fills up: its reader is kept from running
-                # by putting frames in directly.
-                for _ in range(5000):
-                    one.network._queue.put_frame(two.key, Channel.RAFT, b"x")
-                assert one.network.counters["events_dropped_raft"] > 0
-            await one.wait(lambda: one.comings(two) == ["+", "-"])
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=20), st.integers(1, 50))
+def test_however_the_bytes_are_cut_the_frames_are_the_same(frames: list[bytes], cut: int) -> None:
+    """Encoding, cutting into pieces and reading gives the frames back."""
+    joined = b"".join(encode_frame(frame) for frame in frames)
+    pieces = [joined[start : start + cut] for start in range(0, len(joined), cut)]
+    assert trio.run(read_all, pieces) == frames
 
 
-async def test_log_streams_carry_frames_both_ways_to_members_only() -> None:
-    """A member opens a log stream, asks, and reads to the end; a guest and a stranger cannot."""
-    with trio.fail_after(30):
-        async with running(1, accept_logs=echo_lines) as one, running(2) as two:
-            with pytest.raises(NotFound):
-                await two.network.open_stream(one.key, Channel.LOGS)
-            introduce(one, two)
-            await wait_members(one, two)
-            stream = await two.network.open_stream(one.key, Channel.LOGS)
-            await stream.send_frame(b"web.0")
-            lines = [await stream.receive_frame(5_000) for _ in range(4)]
-            await stream.aclose()
-            assert lines == [b"web.0 line 0", b"web.0 line 1", b"web.0 line 2", None]
-            two.network.set_standing(one.key, Standing.GUEST)
-            with pytest.raises(NotAllowed):
-                await two.network.open_stream(one.key, Channel.LOGS)
+@given(st.binary(max_size=200))
+def test_any_bytes_give_frames_or_a_refusal(data: bytes) -> None:
+    """Nothing but Malformed comes out of bytes that are no frames."""
+    pieces = [data] if data else []
+    try:
+        trio.run(read_all, pieces)
+    except Malformed:
+        return
+
+
+async def test_golden_bytes() -> None:
+    """The length is an unsigned varint, as in every libp2p protocol."""
+    assert encode_frame(b"ab") == b"\x02ab"
+    assert encode_frame(b"x" * 300)[:3] == b"\xac\x02x"
+    assert encode_frame(bytes(STREAM_FRAME_MAX_BYTES))[:3] == b"\x80\x80\x40"
+    with pytest.raises(Malformed):
+        encode_frame(bytes(STREAM_FRAME_MAX_BYTES + 1))
+    with pytest.raises(Malformed, match="empty"):
+        encode_frame(b"")
+    with pytest.raises(Malformed, match="empty"):
+        await read_all([b"\x02ab\x00"])
+    with pytest.raises(Malformed, match="inside a frame"):
+        await read_all([b"\x05abc"])
+
+
+async def test_other_tasks_run_between_frames_that_have_all_arrived() -> None:
+    """A buffer full of the smallest frames holds nobody up, however many there are."""
+    count, steps = 64 * FRAMES_PER_TURN, 0
+
+    async def step() -> None:
+        nonlocal steps
+        while True:
+            steps += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(step)
+        assert await read_all([encode_frame(b"x") * count]) == [b"x"] * count
+        assert steps >= count // FRAMES_PER_TURN - 1
+        nursery.cancel_scope.cancel()
+
+
+def test_a_queue_is_bounded_by_frames_and_by_bytes() -> None:
+    """What does not fit is refused; what was taken makes room."""
+    queue = SendQueue(max_frames=3, max_bytes=10)
+    assert [queue.put(b"abcd"), queue.put(b"abcd"), queue.put(b"abcd")] == [True, True, False]
+    assert queue.put(b"")
+    assert not queue.put(b"")
+    assert queue.take() == (3, b"abcdabcd")
+    assert queue.put(b"0123456789")
+    assert queue.clear() == 1
+    assert len(queue) == 0
+
+
+def test_addresses_are_read_strictly() -> None:
+    """A bootstrap address names its peer; what cannot be dialled is left out of a peer's."""
+    peer_key = PeerKey(
+        bytes.fromhex("8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c")
+    )
+    text = f"/ip4/10.0.0.1/tcp/4001/p2p/{peer_id_of(peer_key)}"
+    assert parse_full_address(text) == KnownPeer(peer_key, ("/ip4/10.0.0.1/tcp/4001",))
+    for bad in ("", "/ip4/10.0.0.1/tcp/4001", "/ip4/10.0.0.1/tcp/4001/p2p/nonsense"):
+        with pytest.raises(Misconfigured, match="Write it as"):
+            parse_full_address(bad)
+    given_ = (text, "/ip4/1.2.3/tcp/1", "/ip4/1.2.3.4/udp/1", "junk", "/dns4/example.org/tcp/70000")
+    assert without_peer_id((*given_, "/dns4/example.org/tcp/1")) == (
+        "/ip4/10.0.0.1/tcp/4001",
+        "/dns4/example.org/tcp/1",
+    )

@@ -12,7 +12,7 @@ from multiaddr import Multiaddr
 from p2pool.drivers.net.host.host import build_host
 from p2pool.drivers.net.peers.addresses import peer_id_of
 from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS
-from tests.net.hosts import running
+from tests.net.harness.hosts import running
 
 
 async def test_the_library_dials_nobody_by_itself() -> None:

@@ -20,7 +20,15 @@ from p2pool.drivers.net.mesh import HEARTBEAT_INTERVAL_S
 from p2pool.drivers.net.peers.addresses import peer_id_of
 from p2pool.model.limits import GOSSIP_PER_FORWARDER_PER_S
 from p2pool.model.messages.registry import Channel
-from tests.net.hosts import TOPICS, Node, introduce, publish_until, pubsub_of, running, wait_members
+from tests.net.harness.hosts import (
+    TOPICS,
+    Node,
+    introduce,
+    publish_until,
+    pubsub_of,
+    running,
+    wait_members,
+)
 
 BEAT = TOPICS["beat_topic"]
 SET: dict[str, Any] = {

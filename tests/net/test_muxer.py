@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from p2pool.drivers.net.transport.muxer import RAW_READ_BYTES, BufferedStream
 from p2pool.model.messages.registry import Channel
-from tests.net.hosts import Node, introduce, running, wait_members
-from tests.net.test_framing import Pieces
+from tests.net.harness.hosts import Node, introduce, running, wait_members
+from tests.net.harness.pieces import Pieces
 
 COUNTERS = (
     "_window_update_partial_slack",

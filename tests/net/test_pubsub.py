@@ -15,7 +15,7 @@ from p2pool.drivers.net.peers.addresses import peer_id_of
 from p2pool.model.limits import GOSSIP_MESSAGE_MAX_BYTES, GOSSIP_PER_ORIGIN_BURST
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
-from tests.net.hosts import introduce, publish_until, pubsub_of, running, wait_members
+from tests.net.harness.hosts import introduce, publish_until, pubsub_of, running, wait_members
 
 
 def guest_if_fourth(hello: bytes) -> Standing | None:

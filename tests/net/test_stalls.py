@@ -14,7 +14,7 @@ from p2pool.drivers.net.transport.frames import END_PATIENCE_MS, close_stream, r
 from p2pool.model.limits import HELLO_TIMEOUT_MS
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
-from tests.net.hosts import introduce, publish_until, running, wait_members
+from tests.net.harness.hosts import introduce, publish_until, running, wait_members
 
 PROTOCOL = "/test/held/1"
 

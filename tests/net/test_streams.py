@@ -16,7 +16,7 @@ from p2pool.drivers.net.transport.frames import reset_stream
 from p2pool.model.limits import STREAM_REOPEN_MIN_MS
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
-from tests.net.hosts import (
+from tests.net.harness.hosts import (
     LOOPBACK,
     Node,
     introduce,

@@ -68,7 +68,7 @@ def test_what_was_proven_before_a_fault_stays_proven() -> None:
     first, second = PROOF.chain.links
     chain = chain_of(first, attrs.evolve(second, signatures=second.signatures[:1]))
     known = LeaderCertificates()
-    with pytest.raises(Uncertified, match="1 of 2 voters"):
+    with pytest.raises(Uncertified, match="1 of 2 previous voters"):
         known.walk(chain, opened(chain), OURS, PROOF.log_id)  # type: ignore[arg-type]
     assert known.proven == (voters((A, B)),)
 

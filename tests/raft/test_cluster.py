@@ -3,22 +3,16 @@
 import pytest
 
 from p2pool.codec.digests import configuration_hash
-from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NoLeader
 from p2pool.model.log.raft import Configuration, EntryKind
 from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
-from tests.raft.cluster import LOG_ID, Cluster, voter
-from tests.raft.trouble import simulate
+from tests.raft.harness.cluster import LOG_ID, Cluster, voter
+from tests.raft.harness.elected import raft_of
+from tests.raft.harness.scenario import simulate
 
 SEEDS = 50
-
-
-def raft(cluster: Cluster, i: int) -> Raft:
-    found = cluster.rafts[i]
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -52,13 +46,13 @@ def test_a_vote_survives_a_crash() -> None:
         )
         for i in (0, 1)
     ]
-    out = raft(cluster, 2).receive(asked[0], voter(0).peer_key, cluster.now())
+    out = raft_of(cluster, 2).receive(asked[0], voter(0).peer_key, cluster.now())
     cluster.disks[2].begin(out.persist)
     cluster.disks[2].sync()
     first = out.send[0][1]
     cluster.crash(2)
     cluster.start(2)
-    out = raft(cluster, 2).receive(asked[1], voter(1).peer_key, cluster.now())
+    out = raft_of(cluster, 2).receive(asked[1], voter(1).peer_key, cluster.now())
     second = out.send[0][1]
     assert isinstance(first, VoteAnswered)
     assert isinstance(second, VoteAnswered)
@@ -72,7 +66,7 @@ def test_a_frame_from_another_peer_than_it_claims_is_dropped() -> None:
     asked = VoteRequested(
         LOG_ID, 9, voter(0), voter(2), 1, 1, configuration_hash(Configuration(())), False, True
     )
-    out = raft(cluster, 2).receive(asked, voter(1).peer_key, cluster.now())
+    out = raft_of(cluster, 2).receive(asked, voter(1).peer_key, cluster.now())
     assert (out.persist, out.send) == ([], [])
 
 
@@ -88,11 +82,11 @@ def test_a_leader_that_is_cut_off_steps_down_and_disturbs_nobody() -> None:
     new = cluster.leader()
     assert new is not None
     assert new != old
-    assert raft(cluster, old).state.role is not RaftRole.LEADER
-    term = raft(cluster, new).state.hard.term
+    assert raft_of(cluster, old).state.role is not RaftRole.LEADER
+    term = raft_of(cluster, new).state.hard.term
     cluster.cut = set()
     cluster.run(5_000)
-    assert (cluster.leader(), raft(cluster, new).state.hard.term) == (new, term)
+    assert (cluster.leader(), raft_of(cluster, new).state.hard.term) == (new, term)
 
 
 def test_a_follower_that_hears_but_is_not_heard_does_not_raise_the_term() -> None:
@@ -101,11 +95,11 @@ def test_a_follower_that_hears_but_is_not_heard_does_not_raise_the_term() -> Non
     cluster.run(5_000)
     leader = cluster.leader()
     assert leader is not None
-    term = raft(cluster, leader).state.hard.term
+    term = raft_of(cluster, leader).state.hard.term
     deaf = (leader + 1) % 5
     cluster.cut = {(i, deaf) for i in range(5)}
     cluster.run(20_000)
-    assert (cluster.leader(), raft(cluster, leader).state.hard.term) == (leader, term)
+    assert (cluster.leader(), raft_of(cluster, leader).state.hard.term) == (leader, term)
 
 
 def test_a_founder_alone_commits_by_itself() -> None:
@@ -114,7 +108,7 @@ def test_a_founder_alone_commits_by_itself() -> None:
     cluster.run(3_000)
     assert cluster.propose(b"x")
     cluster.run(10)
-    assert cluster.applied[0] == raft(cluster, 0).state.log.last_index
+    assert cluster.applied[0] == raft_of(cluster, 0).state.log.last_index
 
 
 def test_a_wiped_disk_is_another_voter() -> None:
@@ -132,19 +126,19 @@ def test_a_wiped_disk_is_another_voter() -> None:
     cluster.crash(next(i for i in range(3) if i not in (leader, wiped)))
     cluster.run(10_000)
     assert cluster.leader() is None
-    assert not raft(cluster, wiped).state.is_voter
+    assert not raft_of(cluster, wiped).state.is_voter
 
 
 def test_the_committee_changes_one_voter_at_a_time() -> None:
     """Not before an entry of the own term, not two at once, not while one is under way."""
     cluster = Cluster(5)
-    follower = raft(cluster, 0)
+    follower = raft_of(cluster, 0)
     with pytest.raises(NoLeader):
         follower.change(Configuration((voter(0),)), cluster.now())
     cluster.run(5_000)
     leader = cluster.leader()
     assert leader is not None
-    at = raft(cluster, leader)
+    at = raft_of(cluster, leader)
     with pytest.raises(Conflict, match="one voter"):
         at.change(Configuration(tuple(cluster.voters[:3])), cluster.now())
     four = tuple(v for i, v in enumerate(cluster.voters) if i != (leader + 1) % 5)
@@ -168,7 +162,7 @@ def test_a_follower_behind_a_compacted_log_gets_the_snapshot() -> None:
     for _ in range(30):
         cluster.propose(b"x")
         cluster.run(200)
-    assert raft(cluster, leader).state.log.base_index > 10
+    assert raft_of(cluster, leader).state.log.base_index > 10
     cluster.start(late)
     cluster.run(5_000)
-    assert cluster.applied[late] == raft(cluster, leader).state.commit_index
+    assert cluster.applied[late] == raft_of(cluster, leader).state.commit_index

@@ -9,8 +9,8 @@ from p2pool.model.errors import Overloaded
 from p2pool.model.log.raft import Entry, EntryKind
 from p2pool.model.messages.raft import AppendRequested, SnapshotAnswered, SnapshotSent
 from p2pool.model.timing import Now
-from tests.raft.cluster import LOG_ID, Cluster
-from tests.raft.test_leading import led
+from tests.raft.harness.cluster import LOG_ID, Cluster
+from tests.raft.harness.elected import led
 
 
 def fill(cluster: Cluster, count: int) -> None:

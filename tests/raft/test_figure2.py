@@ -12,8 +12,8 @@ from p2pool.model.log.raft import HardState
 from p2pool.model.messages.raft import AppendAnswered
 from p2pool.model.ports.store import AppendEntries, SaveHardState, TruncateFrom
 from p2pool.model.states import RaftRole
-from tests.raft.cluster import LOG_ID
-from tests.raft.figure2 import (
+from tests.raft.harness.cluster import LOG_ID
+from tests.raft.harness.figure2 import (
     ME,
     TIMING,
     A,

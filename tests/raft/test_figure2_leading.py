@@ -4,8 +4,8 @@ from p2pool.model.log.raft import Configuration, EntryKind, HardState
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested
 from p2pool.model.ports.store import AppendEntries, SaveHardState
 from p2pool.model.states import RaftRole
-from tests.raft.cluster import LOG_ID, voter
-from tests.raft.figure2 import (
+from tests.raft.harness.cluster import LOG_ID, voter
+from tests.raft.harness.figure2 import (
     ME,
     TIMING,
     A,

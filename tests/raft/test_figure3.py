@@ -1,10 +1,9 @@
 """Figure 3 of the Raft paper: its five properties hold in random runs, and each checker can fail.
 
-The checkers (`tests.raft.checks`) look from outside at everything that is sent, written and
+The checkers (`tests.raft.harness.checks`) look from outside at everything that is sent, written and
 applied. Each property has runs of its own, and a planted fault that must be told under its name.
 """
 
-from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -16,15 +15,13 @@ from p2pool.core.raft.state import RaftState
 from p2pool.model.log.raft import Configuration, Entry, HardState
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.timing import Now
-from tests.raft.checks import Checks, Violation
-from tests.raft.cluster import Cluster
-from tests.raft.disk import Disk
-from tests.raft.trouble import simulate
+from tests.raft.harness.checks import Checks, Violation
+from tests.raft.harness.cluster import Cluster
+from tests.raft.harness.disk import Disk
+from tests.raft.harness.scenario import simulate
 
 RUNS = 4
 PLANTED_RUNS_MAX = 80
-
-Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def hold(first: int) -> None:

@@ -13,8 +13,8 @@ from p2pool.model.messages.raft import (
     SnapshotSent,
 )
 from p2pool.model.timing import Now
-from tests.raft.cluster import LOG_ID, Cluster, voter
-from tests.raft.test_leading import led
+from tests.raft.harness.cluster import LOG_ID, Cluster, voter
+from tests.raft.harness.elected import led
 
 
 def test_entries_ahead_of_their_answers_travel_once() -> None:

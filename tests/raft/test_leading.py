@@ -3,24 +3,14 @@
 import pytest
 
 from p2pool.core.raft import confchange
-from p2pool.core.raft.raft import Raft
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, Overloaded
 from p2pool.model.log.raft import Configuration, EntryKind
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, TimeoutNow, VoteRequested
 from p2pool.model.ports.store import SaveHardState
 from p2pool.model.states import RaftRole
-from tests.raft.cluster import Cluster, voter
-
-
-def led(seed: int = 1, size: int = 3, spares: int = 0) -> tuple[Cluster, int, Raft]:
-    """A cluster that has a leader, whose first entry is committed."""
-    cluster = Cluster(seed, size, spares=spares)
-    cluster.run(5_000)
-    found = cluster.leading()
-    assert found is not None
-    return cluster, *found
-
+from tests.raft.harness.cluster import voter
+from tests.raft.harness.elected import led
 
 # --- reads --------------------------------------------------------------------------------------
 

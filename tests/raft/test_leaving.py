@@ -1,19 +1,12 @@
 """Who is removed from the committee learns of it, and who is promoted unawares can vote."""
 
 from p2pool.codec.digests import configuration_hash
-from p2pool.core.raft.raft import Raft
 from p2pool.model.log.raft import Configuration
 from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Profile
-from tests.raft.cluster import LOG_ID, Cluster
-from tests.raft.test_leading import led
-
-
-def raft_of(cluster: Cluster, i: int) -> Raft:
-    found = cluster.rafts[i]
-    assert found is not None
-    return found
+from tests.raft.harness.cluster import LOG_ID, Cluster
+from tests.raft.harness.elected import led, raft_of
 
 
 def without(cluster: Cluster, *gone: int) -> Configuration:
@@ -94,9 +87,17 @@ def test_one_voice_releases_nobody() -> None:
         asked = [m for _, m in late.tick(cluster.now()).send if isinstance(m, VoteRequested)]
     for count, m in enumerate(asked, 1):
         said = VoteAnswered(
-            LOG_ID, 1, m.candidate, m.voter, m.last_index, m.last_term,
-            m.configuration_hash, True, False, "a committed change removed it",
-        )  # fmt: skip
+            LOG_ID,
+            1,
+            m.candidate,
+            m.voter,
+            m.last_index,
+            m.last_term,
+            m.configuration_hash,
+            True,
+            False,
+            "a committed change removed it",
+        )
         late.receive(said, m.voter.peer_key, cluster.now())
         assert (late.state.role is RaftRole.IDLE) == (count >= 2)
 
@@ -158,9 +159,16 @@ def test_a_vote_is_asked_of_a_learner_and_kept() -> None:
     learner, other = raft_of(cluster, 3), cluster.voters[(leader + 1) % 3]
     s = learner.state
     ask = VoteRequested(
-        LOG_ID, s.hard.term + 1, other, new, s.log.last_index, s.log.last_term,
-        configuration_hash(s.configuration), False, True,
-    )  # fmt: skip
+        LOG_ID,
+        s.hard.term + 1,
+        other,
+        new,
+        s.log.last_index,
+        s.log.last_term,
+        configuration_hash(s.configuration),
+        False,
+        True,
+    )
     out = learner.receive(ask, other.peer_key, cluster.now())
     answer = out.send[0][1]
     assert isinstance(answer, VoteAnswered)

@@ -4,12 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.core.raft.quorum import VoteResult, committed, tally
-from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.log.raft import Configuration, Voter
-
-
-def voter(i: int) -> Voter:
-    return Voter(NodeId(bytes([i]) * 20), PeerKey(bytes([i]) * 32), StoreId(bytes([i]) * 16))
+from p2pool.model.ids import StoreId
+from p2pool.model.log.raft import Configuration
+from tests.raft.harness.cluster import voter
 
 
 def committee(voters: int, learners: int = 0) -> Configuration:
@@ -42,8 +39,17 @@ def test_a_vote_is_decided_as_soon_as_it_can_be(cast: list[bool | None]) -> None
 def test_a_vote_of_another_store_does_not_count() -> None:
     """A disk that was wiped is another voter, and a learner is none."""
     group = committee(3, 1)
-    assert tally(group, {StoreId(b"z" * 16): True, group.learners[0].store_id: True,
-                         group.voters[0].store_id: True}) is VoteResult.PENDING  # fmt: skip
+    assert (
+        tally(
+            group,
+            {
+                StoreId(b"z" * 16): True,
+                group.learners[0].store_id: True,
+                group.voters[0].store_id: True,
+            },
+        )
+        is VoteResult.PENDING
+    )
 
 
 def test_without_voters_nothing_is_ever_decided_in_favour() -> None:

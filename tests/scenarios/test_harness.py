@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from p2pool.model.errors import Conflict
-from tests.scenarios.harness import BadTranscript, Command, check, play
-from tests.scenarios.poolwords import span_ms
-from tests.scenarios.raftwords import RaftWords
+from tests.scenarios.harness.pool_commands import span_ms
+from tests.scenarios.harness.raft_commands import RaftCommands
+from tests.scenarios.harness.transcript import BadTranscript, Command, check, play
 
 GOOD = (
     "# Prose\n# of two lines.\n\nsay a b  # a comment\nsay c\n----\na b\nc\n\nnothing\n----\nok\n"
@@ -57,8 +57,8 @@ def test_what_cannot_be_read_is_no_transcript(text: str) -> None:
 
 def test_every_command_says_how_it_is_used() -> None:
     """The docstrings are the manual."""
-    for name in RaftWords().table():
-        method = getattr(RaftWords, f"do_{name.replace('-', '_')}")
+    for name in RaftCommands().table():
+        method = getattr(RaftCommands, f"do_{name.replace('-', '_')}")
         assert (method.__doc__ or "").startswith(f"`{name}"), name
 
 

@@ -23,8 +23,15 @@ from tests.session.accounts import (
 )
 
 PARTIAL = (
-    "keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "collectonly",
-)  # fmt: skip
+    "keyword",
+    "markexpr",
+    "deselect",
+    "ignore",
+    "ignore_glob",
+    "lf",
+    "stepwise",
+    "collectonly",
+)
 """Options of pytest by which not all tests are run."""
 
 

@@ -84,9 +84,12 @@ def start(tree: Path, *arguments: str) -> "subprocess.Popen[str]":
     """Begin a run; what it says comes by its standard output."""
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", "--basetemp=kept", *arguments],
-        cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=tree,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-    )  # fmt: skip
+    )
 
 
 def run(tree: Path, *arguments: str) -> tuple[int, str]:

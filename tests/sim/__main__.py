@@ -20,9 +20,9 @@ import attrs
 from rich.console import Console
 from rich.progress import track
 
-from tests.sim import elections, slow
-from tests.sim.planted import PLANTED, finds
-from tests.sim.trouble import Outcome, tell
+from tests.sim.faults.mutations import PLANTED, finds
+from tests.sim.faults.scenario import Outcome, tell
+from tests.sim.studies import elections, false_positives
 
 SEEDS_DEFAULT = {"mutations": 10, "elections": 3, "health": 2}
 NODES, SHARES = 20, (0.0, 0.05, 0.1)
@@ -135,8 +135,17 @@ def _elections(given: argparse.Namespace) -> dict[str, Any]:
         times.sort()
         p50, p99 = statistics.median(times), times[min(len(times) - 1, len(times) * 99 // 100)]
         thesis = elections.THESIS.get(name, "") if count == 5 else ""
-        rows.append({"timeouts": name, "voters": count, "elections": len(times), "p50_ms": p50,
-                     "p99_ms": p99, "max_ms": times[-1], "thesis": thesis})  # fmt: skip
+        rows.append(
+            {
+                "timeouts": name,
+                "voters": count,
+                "elections": len(times),
+                "p50_ms": p50,
+                "p99_ms": p99,
+                "max_ms": times[-1],
+                "thesis": thesis,
+            }
+        )
         lines.append(
             f"timeouts {name}, {count} voters, {len(times)} elections: p50 {p50:.0f} ms, "
             f"p99 {p99} ms, max {times[-1]} ms" + (f" (thesis: {thesis})" if thesis else "")
@@ -144,9 +153,9 @@ def _elections(given: argparse.Namespace) -> dict[str, Any]:
     return {"text": "\n".join(lines), "elections": rows, "violations": []}
 
 
-def _one_pool(work: tuple[float, float, int]) -> slow.Measure:
+def _one_pool(work: tuple[float, float, int]) -> false_positives.Measure:
     share, hours, seed = work
-    return slow.measure(seed, NODES, share, hours)
+    return false_positives.measure(seed, NODES, share, hours)
 
 
 def _health(given: argparse.Namespace) -> dict[str, Any]:
@@ -157,10 +166,13 @@ def _health(given: argparse.Namespace) -> dict[str, Any]:
     for number, share in enumerate(SHARES):
         of = found[number * given.seeds : (number + 1) * given.seeds]
         days, false = NODES * hours * len(of) / 24, sum(len(m.declared) for m in of)
-        rows.append({"slow_share": share, "node_days": days, "false": false,
-                     "per_node_day": false / days})  # fmt: skip
-        lines.append(f"{share:.0%} slow nodes: {false} false verdicts in {days:.2f} node-days, "
-                     f"{false / days:.2f} for each")  # fmt: skip
+        rows.append(
+            {"slow_share": share, "node_days": days, "false": false, "per_node_day": false / days}
+        )
+        lines.append(
+            f"{share:.0%} slow nodes: {false} false verdicts in {days:.2f} node-days, "
+            f"{false / days:.2f} for each"
+        )
     return {"text": "\n".join(lines), "health": rows, "violations": []}
 
 

@@ -34,9 +34,11 @@ def report(starts: Sequence[Start], busy_loops: int, nodes: int) -> str:
         "",
         "| | starts | came up | median | 95th | slowest | median load |",
         "| --- | --- | --- | --- | --- | --- | --- |",
-        *(_row(name, [s for s in starts if s.busy is busy])
-          for name, busy in (("quiet", False), (f"beside {busy_loops} busy loops", True))),
-    ]  # fmt: skip
+        *(
+            _row(name, [s for s in starts if s.busy is busy])
+            for name, busy in (("quiet", False), (f"beside {busy_loops} busy loops", True))
+        ),
+    ]
     failed = [start for start in starts if start.reason is not None]
     if failed:
         lines += ["", "## Starts that failed", ""]

@@ -184,7 +184,7 @@ def test_overhead_is_as_stated() -> None:
 
 
 def test_a_full_heartbeat_is_small() -> None:
-    """8 GPUs and 4 allocations in less than 600 bytes, sealed (design, 5)."""
+    """8 GPUs and 4 allocations in less than 600 bytes, sealed (docs/design/health.md)."""
     token = Token(3, 123_456, 98_765_432)
     beat = Heartbeat(
         agent_version="0.1.0",

@@ -1,1 +1,1 @@
-"""What the worker's effects do to the container engine, and what becomes of it."""
+"""Carries out the worker's effects on the container engine, and reports the outcomes."""

@@ -1,9 +1,8 @@
-"""What is done about containers' disk now and then: quotas looked at, and what is kept too long
-deleted.
+"""Periodic disk work for containers: check quotas, and delete what has outlived its keep time.
 
-A volume goes only when its task is known to have ended, by the replicated state: a state that is
-not there, or a task that is not in it yet, is not known to have ended. What fails is tried again at
-the next look; the tasks go on.
+A volume goes only when the replicated state says that its task has ended. A missing state, or a
+task that the state does not have yet, does not say so. Whatever fails is retried at the next look;
+tasks keep running meanwhile.
 """
 
 import time
@@ -25,15 +24,15 @@ log = get_logger(__name__)
 
 
 class DiskCollector:
-    """Looks after the disk of one agent."""
+    """Looks after one agent's disk."""
 
     def __init__(self, runtime: ContainerRuntime, loop: Loop, volumes: VolumesConfig) -> None:
-        """`volumes`: what the owner keeps."""
+        """`volumes`: what the owner keeps, and for how long."""
         self._runtime, self._loop = runtime, loop
         self._keep = Retention(volumes.keep_tasks, volumes.keep_for_s)
 
     async def run(self) -> None:
-        """Look again and again until cancelled."""
+        """Look periodically until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._quotas)
             nursery.start_soon(self._sweeps)
@@ -44,17 +43,17 @@ class DiskCollector:
             try:
                 await self.look()
             except P2poolError as error:
-                log.info("quotas cannot be looked at", reason=str(error))
+                log.info("cannot check quotas", reason=str(error))
 
     async def look(self) -> None:
-        """Tell the worker of every container that holds more than it asked for."""
+        """Report to the worker every container that holds more than it asked for."""
         held = self.held()
         for over in await self._runtime.overused(held) if held else ():
             log.warning("a quota is exceeded", allocation=str(over.allocation), reason=over.reason)
             await self._loop.put(ev.QuotaExceeded(over.allocation, over.attempt, over.reason))
 
     def held(self) -> tuple[RunningCopy, ...]:
-        """The copies that run here and said how much they would write."""
+        """The copies that run here and declared how much they would write."""
         return tuple(
             RunningCopy(item.allocation, item.attempt, item.spec)
             for item in self._loop.node.parts.worker.items.values()
@@ -69,11 +68,11 @@ class DiskCollector:
                 for what in await self._runtime.tidy(self.has_ended, self._keep):
                     log.info("deleted", what=what)
             except P2poolError as error:
-                log.info("the disk cannot be tidied", reason=str(error))
+                log.info("cannot clean up the disk", reason=str(error))
 
     def has_ended(self, task_id: TaskId, used_at_ms: int) -> bool:
-        """Whether a task is known to have ended. One that the state does not know (any more) has,
-        if nothing of it was started here for a while."""
+        """Whether a task is known to have ended. A task that the state does not know (any longer)
+        has ended if nothing of it has started here for a while."""
         node = self._loop.node
         if any(
             i.allocation.task_id == task_id and not i.ended

@@ -1,8 +1,8 @@
-"""Carrying out what the worker wants done with containers, each in a task of its own.
+"""Carries out the worker's container effects, each in a trio task of its own.
 
-Every effect comes back as exactly one input, whatever the engine does: that is what the worker
-waits for. What an error means is decided here by its place in the tree: the world's failures are
-worth another try, anybody's fault is not.
+Every effect comes back as exactly one input, whatever the engine does: the worker waits for it. An
+error's place in the class tree decides its meaning here: failures of the outside world are worth
+another try, somebody's mistake is not.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ Given = TypeVarTuple("Given")
 
 
 class Inbox(Protocol):
-    """Who is told what becomes of containers: the loop of an agent."""
+    """Receives the outcomes for containers: an agent's loop."""
 
     async def put(self, event: ev.WorkerInput | RuntimeObserved) -> None:
         """Queue an input; waits for room."""
@@ -58,7 +58,7 @@ class ContainerExecutor:
         task_metrics: TaskMetrics,
         metrics: Metrics,
     ) -> None:
-        """`loop` is told what becomes of things, `metrics` how long they took."""
+        """`loop` receives the outcomes, `metrics` how long each call took."""
         self.runtime = runtime
         self._said: RuntimeObserved | None = None
         self._listing = trio.Lock()
@@ -82,11 +82,11 @@ class ContainerExecutor:
 
     @property
     def kind(self) -> str:
-        """What runs containers here, as hardware records say it."""
+        """The runtime's kind, as hardware records name it."""
         return self.runtime.kind.value
 
     async def stop_all(self) -> None:
-        """End every container of this node, all at once, each within its own grace."""
+        """Stop every container of this node, all at once, each within its own grace period."""
         statuses = [s for s in await self.runtime.list() if not s.ended]
         async with trio.open_nursery() as nursery:
             for status in statuses:
@@ -94,7 +94,7 @@ class ContainerExecutor:
                 nursery.start_soon(self.runtime.stop, status.allocation, status.attempt, grace_ms)
 
     async def run(self) -> None:
-        """Carry out effects, watch the engine and whether it is well, until cancelled."""
+        """Carry out effects, and watch the engine and its health, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._observe)
@@ -104,28 +104,28 @@ class ContainerExecutor:
     # --- effects: each is begun, and goes on in a task of its own ---------------------------------
 
     def start_container(self, effect: ev.StartContainer) -> None:
-        """Fetch the image and start a container."""
+        """Pull the image and start a container."""
         self._begin(self._start, effect.plan)
 
     def cancel_pull(self, effect: ev.CancelPull) -> None:
-        """Stop fetching an image; nothing where it is not being fetched (any more)."""
+        """Stop pulling an image; does nothing if no pull is running (any longer)."""
         if (scope := self._pulls.get((effect.allocation, effect.attempt))) is not None:
             scope.cancel()
 
     def restart_container(self, effect: ev.RestartContainer) -> None:
-        """Start an ended container anew."""
+        """Start an ended container again."""
         self._begin(self._restart, effect.allocation, effect.attempt)
 
     def stop_container(self, effect: ev.StopContainer) -> None:
-        """End a container within its grace."""
+        """Stop a container within its grace period."""
         self._begin(self._stop, effect.allocation, effect.attempt, effect.grace_ms)
 
     def remove_container(self, effect: ev.RemoveContainer) -> None:
-        """Forget an ended container."""
+        """Remove an ended container."""
         self._begin(self._remove, effect.allocation, effect.attempt)
 
     def list_containers(self, _: ev.ListContainers) -> None:
-        """Look what is there."""
+        """List the containers that exist."""
         self._begin(self._list)
 
     def _begin(self, work: Callable[[Unpack[Given]], Awaitable[None]], *given: *Given) -> None:
@@ -150,7 +150,7 @@ class ContainerExecutor:
 
     @contextmanager
     def _begun(self, allocation: AllocationId, attempt: int) -> Iterator[None]:
-        """A start is under way, which a listing from before it does not show."""
+        """Mark a start as in progress: a listing from before it does not show the container."""
         key = (allocation, attempt)
         self._starting[key] = self._unlisted[key] = None
         try:
@@ -159,7 +159,7 @@ class ContainerExecutor:
             del self._starting[key]
 
     async def _pull(self, plan: ContainerPlan) -> None:
-        """Fetch the image, telling how far it is once a second at most."""
+        """Pull the image, reporting progress at most once a second."""
         said_s = 0.0
 
         def progressed(progress: PullProgress) -> None:
@@ -168,7 +168,7 @@ class ContainerExecutor:
                 said_s = trio.current_time()
                 self._loop.offer(ev.PullProgressed(plan.allocation, plan.attempt, progress))
 
-        # Only fetching can be cut off: a start that is under way is waited for, then stopped.
+        # Only the pull can be cut off: we wait for a start in progress, then stop the container.
         key = (plan.allocation, plan.attempt)
         with trio.move_on_after(limits.PULL_DEADLINE_MS / 1000) as scope:
             self._pulls[key] = scope
@@ -194,7 +194,7 @@ class ContainerExecutor:
     async def _failed(self, allocation: AllocationId, attempt: int, error: P2poolError) -> None:
         retry = isinstance(error, Unavailable)
         log.warning(
-            "a container did not start",
+            "a container failed to start",
             allocation=str(allocation),
             attempt=attempt,
             code=error.code,
@@ -228,14 +228,14 @@ class ContainerExecutor:
         try:
             await self.runtime.remove(allocation, attempt)
         except P2poolError as error:
-            log.info("a container stays", allocation=str(allocation), reason=str(error))
+            log.info("a container is not removed", allocation=str(allocation), reason=str(error))
         else:
             self._task_metrics.forget(allocation, attempt)
             self._removed[allocation, attempt] = None
             await self._loop.put(ev.ContainerRemoved(allocation, attempt))
 
     async def _list(self) -> None:
-        """List and tell, one at a time: what a later listing saw is told later."""
+        """List and report, one listing at a time, so reports come in the order of the listings."""
         async with self._listing:
             began_ms = read_clock().wall_ms
             self._removed.clear()
@@ -250,7 +250,7 @@ class ContainerExecutor:
                 await self._listed(statuses, began_ms)
 
     async def _listed(self, found: tuple[ContainerStatus, ...], began_ms: int) -> None:
-        # Told after its removal, a container would be taken for one that nobody has told of.
+        # Reported after its removal, a container would look like one that nobody has reported.
         statuses = tuple(s for s in found if (s.allocation, s.attempt) not in self._removed)
         judged = self._engine_restarts.judge(statuses, began_ms, read_clock().wall_ms)
         if judged.held and self._nursery is not None:
@@ -263,14 +263,14 @@ class ContainerExecutor:
         await self._loop.put(ev.ContainersListed(judged.statuses, judged.interrupted))
 
     async def _look_again(self) -> None:
-        """Somebody was killed a moment ago: see whether the engine is still there."""
+        """A container was killed a moment ago: see whether the engine is still there."""
         await trio.sleep(limits.KILLED_HOLD_MS / 1000)
         await self._list()
 
     # --- the engine itself ------------------------------------------------------------------------
 
     async def _observe(self) -> None:
-        """Say whether the engine answers, at once when that changes."""
+        """Report whether the engine answers, at once when that changes."""
         while True:
             try:
                 with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
@@ -284,7 +284,7 @@ class ContainerExecutor:
             await trio.sleep(limits.RUNTIME_PROBE_INTERVAL_MS / 1000)
 
     async def _observed(self, found: RuntimeObserved) -> None:
-        """Whoever asked the engine last knows whether it answers; the core hears of changes."""
+        """The latest call to the engine decides whether it answers; the core hears of changes."""
         said, self._said = self._said, found
         if not found.well:
             self._engine_restarts.went_away(read_clock().wall_ms)
@@ -297,13 +297,13 @@ class ContainerExecutor:
         await self._loop.put(found)
 
     async def _watch(self) -> None:
-        """Look again whenever the engine hints that something happened."""
+        """List again whenever an engine event hints that something happened."""
         while True:
             try:
                 async for _ in self.runtime.watch():
                     await self._list()
             except P2poolError as error:
                 log.debug("the engine's events ended", reason=str(error))
-                # It may have been back before anybody asked.
+                # The engine may have gone and come back before anybody asked.
                 self._engine_restarts.went_away(read_clock().wall_ms)
             await trio.sleep(limits.RECONCILE_INTERVAL_MS / 1000)

@@ -1,7 +1,7 @@
-"""Which runtime an agent uses: a Docker Engine, or local processes on development chains.
+"""Chooses an agent's runtime: a Docker Engine, or local processes on development chains.
 
-`[runtime] kind`: `docker`, `process`, or `auto`: the engine where one answers, else processes on a
-development chain, else the engine all the same, which the agent then waits for.
+`[runtime] kind` is `docker`, `process` or `auto`. `auto` takes the engine if one answers, else
+processes on a development chain, else the engine after all; the agent then waits for it.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 
 async def open_runtime(options: AgentOptions) -> ContainerRuntime:
-    """The runtime of an agent. Misconfigured: processes on a chain where others pay for work."""
+    """The agent's runtime. Misconfigured: processes on a chain where others pay for work."""
     node_id = NodeId(bytes.fromhex(options.node.address[2:]))
     docker = docker_runtime(options.config, options.directory, node_id)
     if await runs_processes(options.config, docker):
@@ -33,7 +33,7 @@ async def open_runtime(options: AgentOptions) -> ContainerRuntime:
 
 
 def docker_runtime(config: AgentConfig, directory: Path, node_id: NodeId) -> DockerRuntime:
-    """The engine as an agent of this configuration would use it; nothing is asked of it yet."""
+    """The engine as an agent with this configuration would use it; makes no call yet."""
     return DockerRuntime(
         RuntimeScope(config.pool_ref, node_id),
         directory / "containers",
@@ -43,8 +43,8 @@ def docker_runtime(config: AgentConfig, directory: Path, node_id: NodeId) -> Doc
 
 
 async def runs_processes(config: AgentConfig, docker: DockerRuntime) -> bool:
-    """Whether tasks run as plain processes here, for want of an engine or because it was asked
-    for. Misconfigured: asked for on a chain where others pay for work."""
+    """Whether tasks run as plain processes here, because no engine answers or the configuration
+    says so. Misconfigured: it says so on a chain where others pay for work."""
     development = config.chain.id == DEVELOPMENT_CHAIN_ID
     if config.runtime.kind == "process":
         if not development:
@@ -60,7 +60,7 @@ async def runs_processes(config: AgentConfig, docker: DockerRuntime) -> bool:
 
 
 def settings_of(config: RuntimeConfig, directory: Path) -> Settings:
-    """What the owner decided about containers, for the runtime."""
+    """The owner's decisions about containers, for the runtime."""
     return Settings(
         registries=config.registries,
         bind_directories=config.bind_directories,

@@ -1,1 +1,1 @@
-"""How this machine gets into the pool: its qualification, then the chain."""
+"""This machine's way into the pool: its qualification, then the chain."""

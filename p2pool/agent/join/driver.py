@@ -1,9 +1,10 @@
-"""An agent's own way into its pool: what it does by itself, and what it says that it waits for.
+"""An agent's own way into its pool: the steps it takes itself, and the ones it reports waiting for.
 
-With the provider's key the agent walks the whole way (stake, registration, joining); without it, it
-says what the provider, the validator and the manager have to do. Either way it goes on as soon as
-somebody did it. An invite comes by the API, from a peer that keeps one, or in `invite.json` of the
-data directory. Source: `design/chain.md` (flow of a node into a pool).
+With the provider's key the agent takes every step (stake, registration, joining). Without it, the
+agent says what the provider, the validator and the manager have to do. Either way it continues as
+soon as somebody has done it. An invite comes by the API, from a peer that keeps one, or in the data
+directory's `invite.json`.
+Source: docs/design/chain.md, "Joining".
 """
 
 from p2pool.agent.effect_runner import EffectRunner
@@ -31,9 +32,9 @@ async def join_pool(
     chain: PoolContracts,
     runtime: ContainerRuntime,
 ) -> None:
-    """Walk into the pool, saying each step once; returns when the node is in it.
+    """Walk into the pool, logging each step once; return when the node is in it.
 
-    A machine that does not qualify does not set out, unless it was asked to all the same.
+    A machine that does not qualify stays out, unless its owner asked to join all the same.
     """
     node = loop.node
     while node.parts.machine.hardware is None:

@@ -1,10 +1,10 @@
-"""An agent looks at its own machine before it joins: nobody stakes for one that does not qualify.
+"""Checks an agent's own machine before it joins: nobody stakes for one that does not qualify.
 
-Intuition: hardware and software are checked as `p2pool agent check` does. While something fails the
-node does not set out; it says what, and looks again, so that whoever mends it needs to do nothing
-else. What is only worth knowing is said once. A node that is in the pool already is never held up:
-what it cannot do any more, its heartbeats say. The chain needs no check here, since joining itself
-says what it waits for.
+Intuition: the same hardware and software checks as `p2pool agent check`. While one fails, the node
+does not start joining; it logs what fails and checks again, so the owner only has to fix the
+problem. Warnings are logged once. A node that is already in the pool is never held up: its
+heartbeats report what it can no longer do. The chain needs no check here, since joining itself
+reports what it waits for.
 """
 
 import trio

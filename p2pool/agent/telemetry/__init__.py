@@ -1,1 +1,1 @@
-"""What an agent tells of its tasks and of itself: log lines, metrics."""
+"""An agent's reports on its tasks and on itself: log lines, metrics."""

@@ -1,14 +1,14 @@
-"""Log lines and metrics of any allocation, from any peer; lines under a grant that the serving node
+"""Log lines and metrics of any allocation, from any peer; lines need a grant that the serving node
 checks itself.
 
-Intuition: whoever wants to read signs a grant. The agent that is asked finds out where the copy
-runs; if that is elsewhere it opens a stream to that node, passes the grant on and hands the lines
-through. Passing on gives no right to anything.
+Intuition: a reader signs a grant. The agent it asks finds the node where the copy runs; if that is
+another node, the agent opens a stream to it, passes the grant on and relays the lines. Relaying
+gives the agent no rights.
 
 Invariants: the node that has the lines judges the grant, from its own roster and state, before it
-reads one; every frame is sealed; a reader that goes away ends the stream at the engine. Metrics are
-as public within the pool as a task's specification is: members alone can ask, and need no grant.
-Source: design, section 9 (Logs, Metrics).
+reads a single line; every frame is sealed; a reader that goes away ends the engine's stream too.
+Metrics are as public within the pool as task specifications: any member, and nobody else, may ask.
+Source: docs/design/api.md, "Log lines and metrics".
 """
 
 from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ log = get_logger(__name__)
 DIAL_PATIENCE_S = 5.0
 DIAL_PAUSE_S = 0.25
 PULSE = LogsRead(())
-"""Sent when there is nothing to send, so that a silent log is not taken for a dead peer."""
+"""Sent on an idle stream, so that a silent log does not look like a dead peer."""
 
 
 class LogStreams:
@@ -82,7 +82,7 @@ class LogStreams:
     async def open(
         self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
     ) -> AsyncIterator[LogChunks]:
-        """Chunks in order, from wherever the copy is; see `model.ports.Logs`."""
+        """Chunks in order, from wherever the copy runs; see `model.ports.agent.Logs`."""
         where, attempt = self._find(allocation)
         if where == self._node.context.me:
             self._judge(allocation, grant)
@@ -94,14 +94,14 @@ class LogStreams:
                 yield chunks
 
     def _find(self, allocation: AllocationId) -> tuple[NodeId, int]:
-        """Node and attempt of a copy, as the committed state has it."""
+        """A copy's node and attempt, from the committed state."""
         state = self._node.context.pool_log.state
         copy = state.allocation(allocation) if state is not None else None
         if copy is None:
             raise NotFound(f"There is no allocation {allocation}.", hint="See `p2pool task show`.")
         if copy.node_id is None:
             raise NotFound(
-                f"{allocation} was not placed yet: {copy.reason}", hint="Read again once it runs."
+                f"{allocation} is not placed yet: {copy.reason}", hint="Read again once it runs."
             )
         return copy.node_id, copy.attempt
 
@@ -126,7 +126,7 @@ class LogStreams:
     async def _read(
         self, allocation: AllocationId, attempt: int, options: LogOptions
     ) -> AsyncIterator[LogChunks]:
-        """Lines of a container of ours; waits for one that is about to start, when following."""
+        """Lines of a local container; when following, waits for one that is about to start."""
         batches = self._runtime.logs(
             allocation,
             attempt,
@@ -171,7 +171,7 @@ class LogStreams:
                         raise error_for_code(message.code, message.message)
                     return
                 if not isinstance(message, LogsRead):
-                    raise Unavailable("The node that has these lines answered something else.")
+                    raise Unavailable("The node that has these lines sent an unexpected answer.")
                 if message.chunks:
                     yield message.chunks
         finally:
@@ -192,14 +192,14 @@ class LogStreams:
             await trio.sleep(DIAL_PAUSE_S)
 
     async def metrics_of(self, allocation: AllocationId) -> MetricsAnswered:
-        """What a copy last said of itself, from wherever it runs. NotFound: it runs nowhere;
-        Unavailable: its node gives no answer in time."""
+        """The latest metrics of a copy, from wherever it runs. NotFound: it runs nowhere;
+        Unavailable: its node does not answer in time."""
         where, attempt = self._find(allocation)
         if where == self._node.context.me:
             return self._metrics.told(allocation, attempt)
         key = self._node.context.bindings.key_of(where)
         if key is None:
-            raise Unavailable("The node that runs it is not known yet.", hint="Retry.")
+            raise Unavailable("The node that runs the copy is not known yet.", hint="Retry.")
         with trio.move_on_after(limits.METRICS_ASK_DEADLINE_MS / 1000):
             stream = await self._dial(key)
             try:
@@ -212,7 +212,7 @@ class LogStreams:
                 return told
             if isinstance(told, LogsClosed) and told.code:
                 raise error_for_code(told.code, told.message)
-        raise Unavailable("The node that runs it gave no answer in time.", hint="Retry.")
+        raise Unavailable("The node that runs the copy did not answer in time.", hint="Retry.")
 
     # --- for other agents -------------------------------------------------------------------------
 
@@ -235,17 +235,17 @@ class LogStreams:
         if isinstance(opened, MetricsRequested):
             where, attempt = self._find(opened.allocation)
             if where != self._node.context.me:
-                raise NotFound("The copy is not here (any more).", hint="Ask again.")
+                raise NotFound("The copy is not on this node (any longer).", hint="Ask again.")
             await self._send(stream, self._metrics.told(opened.allocation, attempt))
             return
         if not isinstance(opened, LogsOpened):
-            raise Malformed("A log stream begins with what is to be read.")
+            raise Malformed("A log stream must start with a request to read.")
         self._judge(opened.allocation, grant_of(opened))
         where, attempt = self._find(opened.allocation)
         if where != self._node.context.me:
-            raise NotFound("The copy is not here (any more).", hint="Ask again.")
+            raise NotFound("The copy is not on this node (any longer).", hint="Ask again.")
         options = LogOptions(opened.follow, opened.tail_lines, opened.since_ms)
-        # One batch is read while another is sent.
+        # Reads one batch while another is being sent.
         send, receive = trio.open_memory_channel[LogsRead](1)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pump, opened.allocation, attempt, options, send)
@@ -276,7 +276,7 @@ class LogStreams:
         await stream.send_frame(data)
 
     async def _receive(self, stream: FrameStream, key: PeerKey) -> Message:
-        """The next message, by the peer at the other end."""
+        """The next message, sealed by the peer at the other end."""
         data = await stream.receive_frame(3 * limits.LOG_PULSE_MS)
         if data is None:
             raise Unavailable("The node that has these lines hung up.", hint="Read again.")
@@ -288,9 +288,9 @@ class LogStreams:
                 channel=Channel.LOGS,
             )
         except Refusal as error:
-            raise Unavailable(f"A frame of log lines is not good: {error.message}") from error
+            raise Unavailable(f"A frame of log lines is bad: {error.message}") from error
         if verified.header.peer_key != key:
-            raise BadSignature("A frame of log lines by another peer.")
+            raise BadSignature("Another peer sealed this frame of log lines.")
         return verified.message
 
 
@@ -303,6 +303,6 @@ async def _next(receive: trio.MemoryReceiveChannel[LogsRead]) -> LogsRead | None
 
 
 def first_error(group: BaseExceptionGroup[P2poolError]) -> P2poolError:
-    """The first error of a group, which a nursery may have made of a single one."""
+    """The first error of a group; a nursery wraps even a single error in one."""
     first = group.exceptions[0]
     return first_error(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, taken from the view and the counters at the moment they are asked for."""
+"""Prometheus metrics, taken from the view and the counters at scrape time."""
 
 import time
 from collections import Counter
@@ -23,7 +23,7 @@ class Metrics:
     """The metrics of one agent."""
 
     def __init__(self, steps: Callable[[], int], queued: Callable[[], int]) -> None:
-        """`steps`, `queued`: of the loop."""
+        """`steps`, `queued`: the loop's step count and queue length."""
         self._steps, self._queued = steps, queued
         self._sources: list[tuple[str, Counters]] = []
         self._view: View | None = None
@@ -33,26 +33,26 @@ class Metrics:
         self.tasks: TaskValues = lambda: iter(())
         self._seconds = Histogram(
             "p2pool_container_seconds",
-            "How long the container engine took.",
+            "Duration of container engine calls.",
             ["call"],
             buckets=SECONDS,
             registry=self._registry,
         )
         self._failures = PrometheusCounter(
             "p2pool_container_failures",
-            "Calls of the container engine that failed.",
+            "Container engine calls that failed.",
             ["call"],
             registry=self._registry,
         )
         ProcessCollector(registry=self._registry)
 
     def add(self, name: str, counters: Counters) -> None:
-        """Counters of a driver, by what was counted."""
+        """Add a driver's counters, by event."""
         self._sources.append((name, counters))
 
     @contextmanager
     def timed(self, call: str) -> Iterator[None]:
-        """Note how long a call of the container engine took, or that it failed."""
+        """Record how long a container engine call took, or that it failed."""
         began_s = time.monotonic()
         try:
             yield
@@ -69,10 +69,10 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
         yield CounterMetricFamily("p2pool_steps", "Steps of the core.", value=self._steps())
-        yield GaugeMetricFamily("p2pool_inputs_queued", "Inputs that wait.", value=self._queued())
+        yield GaugeMetricFamily("p2pool_inputs_queued", "Queued inputs.", value=self._queued())
         for name, counters in self._sources:
             family = CounterMetricFamily(
-                f"p2pool_{name}", f"What {name} counted.", labels=["event"]
+                f"p2pool_{name}", f"Events counted by {name}.", labels=["event"]
             )
             for event, count in sorted(counters().items()):
                 family.add_metric([event], count)
@@ -85,7 +85,7 @@ class Metrics:
         yield kept
         said = GaugeMetricFamily(
             "p2pool_task_metric",
-            "What tasks on this node say of themselves.",
+            "Values that tasks on this node report.",
             labels=["allocation", "name"],
         )
         for allocation, name, value in self.tasks():
@@ -97,7 +97,7 @@ class Metrics:
 
 
 def _of_machine(view: View) -> Iterator[Metric]:
-    """What this node has, what of it is free, and how its GPUs are."""
+    """This node's capacity, how much of it is free, and the health of its GPUs."""
     me = view.node(view.node_id)
     if me is None or me.hardware is None:
         return
@@ -108,8 +108,8 @@ def _of_machine(view: View) -> Iterator[Metric]:
         ("disk_bytes", "Disk", has.disk_bytes, free.disk_bytes if free else 0),
         ("gpus", "GPUs", len(has.gpus), free.gpus if free else 0),
     ):
-        yield GaugeMetricFamily(f"p2pool_node_{name}", f"{text} that is offered.", value=total)
-        yield GaugeMetricFamily(f"p2pool_node_{name}_free", f"{text} that is free.", value=left)
+        yield GaugeMetricFamily(f"p2pool_node_{name}", f"{text} offered.", value=total)
+        yield GaugeMetricFamily(f"p2pool_node_{name}_free", f"{text} free.", value=left)
     fields = ("temperature_c", "busy_percent", "memory_used_mib", "processes", "ecc_errors", "xid")
     loads = list(zip(has.gpus, me.load.gpus, strict=False))
     for field in fields if loads else ():
@@ -123,11 +123,11 @@ def _of_view(view: View) -> Iterator[Metric]:
     gauges = {
         "term": ("Raft term.", view.term),
         "commit_index": ("Index up to which the log is committed.", view.commit_index),
-        "applied_index": ("Index up to which it is applied.", view.applied_index),
+        "applied_index": ("Index up to which the log is applied.", view.applied_index),
         "is_leader": ("Whether this agent leads.", int(view.role is RaftRole.LEADER)),
         "has_leader": ("Whether a leader is known.", int(view.leader is not None)),
         "ready": ("Whether this agent takes part.", int(view.ready)),
-        "roster_age_seconds": ("How old the roster is.", view.roster_age_ms / 1000),
+        "roster_age_seconds": ("Age of the roster.", view.roster_age_ms / 1000),
         "peers_connected": ("Connected peers.", view.peers_connected),
         "members": ("Nodes in the pool.", len(view.nodes)),
     }

@@ -1,13 +1,13 @@
-"""A unix socket in each container, by which a task says numbers of itself (loss, step, tokens/s).
+"""A Unix socket in each container, through which a task reports numbers (loss, step, tokens/s).
 
-Intuition: a task that trains knows best how it is getting on. It writes lines of JSON to the socket
-that P2POOL_METRICS_SOCKET names; the last value of each name is kept and shown by the API, by
+Intuition: a training task knows its own progress best. It writes lines of JSON to the socket that
+P2POOL_METRICS_SOCKET names; the agent keeps the last value of each name and shows it in the API, in
 `p2pool task metrics` and to Prometheus. The socket lies in a directory of the allocation's own that
-is mounted into its container, so it can be made anew when the agent restarts.
+is mounted into its container, so the agent can make the socket anew after a restart.
 
-Invariants: names, their number, lines, their length and their rate are bounded for each copy, and
-what is over is counted and dropped; whatever a task writes, nothing is raised and no other task
-notices. Values are kept for as long as the copy's container is.
+Invariants: each copy has bounds on names, their number, lines, their length and their rate; the
+agent counts and drops whatever exceeds them. Nothing that a task writes raises an error or affects
+another task. Values live as long as the copy's container.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ Key = tuple[AllocationId, int]
 
 @attrs.define
 class Copy:
-    """What one attempt of a copy has said, and the budget of what it may still say."""
+    """What one attempt of a copy has reported, and how much more it may report."""
 
     directory: Path
     values: OrderedDict[str, tuple[float, int]] = attrs.field(factory=OrderedDict)
@@ -49,7 +49,7 @@ class Copy:
     scope: trio.CancelScope | None = None
 
     def take(self, line: bytes, now_s: float, now_ms: int) -> str | None:
-        """Take a line; why not, where it is not taken."""
+        """Take a line; returns why not, if it is refused."""
         passed_s, self.budget_s = now_s - self.budget_s, now_s
         per_s = limits.METRIC_LINES_PER_S
         self.budget = min(per_s, self.budget + passed_s * per_s)
@@ -76,7 +76,7 @@ class TaskMetrics:
     """The sockets and values of all copies of one node."""
 
     def __init__(self, directory: Path) -> None:
-        """`directory`: of the agent; what is in it from before belongs to earlier containers."""
+        """`directory`: the agent's; whatever it holds already belongs to earlier containers."""
         self.counters: Counter[str] = Counter()
         self._directory = directory / "metrics"
         self._copies: dict[Key, Copy] = {}
@@ -85,13 +85,13 @@ class TaskMetrics:
     # --- life -------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Listen at every socket, until cancelled."""
+        """Listen on every socket until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await trio.sleep_forever()
 
     def open(self, allocation: AllocationId, attempt: int) -> str:
-        """Listen for a copy; the directory to mount into its container, "" where there is none."""
+        """Listen for a copy; returns the directory to mount into its container, "" on failure."""
         if self._nursery is None:
             return ""
         key = (allocation, attempt)
@@ -109,7 +109,7 @@ class TaskMetrics:
         return str(copy.directory)
 
     def keep(self, running: Iterable[Key], there: Iterable[Key]) -> None:
-        """After a listing: listen for what runs, forget what has no container any more."""
+        """After a listing: listen for running copies, forget those without a container."""
         for allocation, attempt in running:
             if self._place((allocation, attempt)).is_dir():
                 self.open(allocation, attempt)
@@ -118,7 +118,7 @@ class TaskMetrics:
             self.forget(*key)
 
     def forget(self, allocation: AllocationId, attempt: int) -> None:
-        """Its container is gone."""
+        """The copy's container is gone."""
         copy = self._copies.pop((allocation, attempt), None)
         if copy is None:
             return
@@ -127,7 +127,7 @@ class TaskMetrics:
         shutil.rmtree(copy.directory, ignore_errors=True)
 
     def _place(self, key: Key) -> Path:
-        """Short, since a socket's path may have 107 bytes; its own, since tasks do not share."""
+        """Short, since a socket's path has at most 107 bytes; its own, since tasks do not share."""
         name = hashlib.sha256(f"{key[0]}.{key[1]}".encode()).hexdigest()[:16]
         return self._directory / name
 
@@ -145,7 +145,7 @@ class TaskMetrics:
                     try:
                         stream = await listener.accept()
                     except OSError:
-                        # Out of file descriptors, most likely: some will be closed again.
+                        # Most likely out of file descriptors: some will be closed again.
                         await trio.sleep(limits.METRIC_ACCEPT_PAUSE_MS / 1000)
                         continue
                     if copy.connections >= limits.METRIC_CONNECTIONS_MAX:
@@ -156,7 +156,7 @@ class TaskMetrics:
                     nursery.start_soon(self._read, copy, stream)
 
     async def _read(self, copy: Copy, stream: trio.SocketStream) -> None:
-        """Lines until the end; a line over its bound ends the connection that sent it."""
+        """Read lines until the end; a line over its bound ends its connection."""
         rest = b""
         try:
             async with stream:
@@ -182,7 +182,7 @@ class TaskMetrics:
     # --- what is read -----------------------------------------------------------------------------
 
     def told(self, allocation: AllocationId, attempt: int) -> MetricsAnswered:
-        """The last values of a copy; none where it said nothing."""
+        """The last values of a copy; empty if it reported nothing."""
         copy = self._copies.get((allocation, attempt))
         if copy is None:
             return MetricsAnswered(allocation, (), 0)
@@ -199,7 +199,7 @@ class TaskMetrics:
 
 
 async def _bind(directory: Path) -> trio.SocketListener:
-    """A listener at the directory's socket that any user inside the container may write to."""
+    """A listener on the directory's socket, which any user inside the container may write to."""
     with suppress(FileNotFoundError):
         (directory / SOCKET_NAME).unlink()
     made = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
@@ -216,7 +216,7 @@ async def _bind(directory: Path) -> trio.SocketListener:
 
 @contextmanager
 def _short(directory: Path) -> Iterator[str]:
-    """The directory by a path that is short enough for a socket's address, however deep it is."""
+    """A path to the directory that is short enough for a socket address, however deep it lies."""
     number = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{number}"

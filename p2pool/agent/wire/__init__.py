@@ -1,1 +1,1 @@
-"""Between the network and the loop: what arrives is opened and judged, what leaves is sealed."""
+"""Between the network and the loop: opens and judges what arrives, seals what leaves."""

@@ -1,16 +1,16 @@
-"""The one way in and the one way out for bytes: sealed bytes to inputs, messages to sealed bytes.
+"""The one way in for bytes: opens sealed bytes and turns them into inputs of the core.
 
-Intuition: whatever a peer sends is opened here, once: size, form, signature, purpose, the
-connection that it came over, the binding of its sender, its newness, its clock. What passes is an
-input of the core, with the accounts found that signed requests inside it, and with the sealed
-messages inside it opened. What does not pass is counted by why, and dropped; no bytes whatever
-raise anything.
+Intuition: every peer's bytes are opened here, once. The checks: size, form, signature, purpose, the
+connection it came over, the sender's binding, freshness, the sender's clock. What passes becomes an
+input of the core, with the accounts that signed the requests inside it, and with the sealed
+messages inside it opened. What fails is dropped and counted by reason; no input bytes, however
+hostile, raise an error.
 
-Invariants: frames count only from the peer that Noise proved; bindings and relayed heartbeats are
-taken on their own proof; nothing is sealed but a message that this agent's core made. What costs
-most comes last: accounts are recovered, and heartbeats and chains that were handed over are
-opened, only where the core says that the message is worth it; a guest may say little at all.
-Source: design, sections 3 to 5.
+Invariants: a frame counts only if it comes from the peer that Noise proved; bindings and relayed
+heartbeats stand on their own proof. The most expensive work comes last: accounts are recovered, and
+relayed heartbeats and certificates opened, only if the core says that the message is worth it. A
+guest may say little at all.
+Source: docs/design/protocol.md, "The way in".
 """
 
 from collections import Counter
@@ -51,14 +51,14 @@ OPENED_KEPT_MAX = 1024
 BINDINGS_CHECKED_MAX = 4096
 
 WorthVerifying = Callable[[Verified, tuple[Verified | None, ...], Now], bool]
-"""Whether the signed requests in a message, with the sealed messages in it, are worth a look."""
+"""Whether the signed requests in a message, with its sealed messages, are worth verifying."""
 
 Opened = Received | StrangerHeard | OutdatedHeard | ClockDiffered
 Taken = list[Opened]
 
 
 class Ingress:
-    """Opens what comes in, for one pool."""
+    """Opens incoming bytes, for one pool."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Ingress:
         member: Callable[[NodeId], bool] = lambda node_id: False,
     ) -> None:
         """`key_of`: the peer key that the core knows to be bound to a node id. `member`: whether a
-        node is in the pool or its committee; whoever is not is a guest."""
+        node is in the pool or its committee; any other node is a guest."""
         self.pool = pool
         self.counters: Counter[str] = Counter()
         self._key_of = key_of
@@ -88,7 +88,7 @@ class Ingress:
     # --- gossip -----------------------------------------------------------------------------------
 
     def check_gossip(self, channel: Channel, data: bytes) -> bool:
-        """Whether gossip may be passed on: size, form and signature alone, no roster."""
+        """Whether gossip may be passed on: size, form and signature only, no roster."""
         try:
             verified = open_sealed(data, self.pool, max_bytes=max_bytes(channel), channel=channel)
         except Refusal as error:
@@ -121,7 +121,7 @@ class Ingress:
     # --- frames -----------------------------------------------------------------------------------
 
     def frame(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Taken:
-        """A frame of a stream of a connected peer."""
+        """A frame from a connected peer's stream."""
         try:
             shown = self._shown.get(peer_key)
             guest = shown is None or not self._member(shown)
@@ -168,7 +168,7 @@ class Ingress:
         return [Received(verified, peer_key, signers, enclosed)]
 
     def _outdated(self, verified: Verified) -> Taken:
-        """A message of an earlier incarnation than one that was heard."""
+        """Report a message from an earlier incarnation than the latest one seen."""
         header = verified.header
         known = self._guard.incarnation(header.peer_key)
         if known is None or header.incarnation >= known:
@@ -187,25 +187,25 @@ class Ingress:
         ]
 
     def _check_sender(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
-        """The sender is the peer at the other end, under the node id that is bound to its key."""
+        """The sender is the peer at the other end, under the node id bound to its key."""
         header, message = verified.header, verified.message
         if header.peer_key != peer_key:
-            raise Malformed("A frame by another key than that of its connection.")
+            raise Malformed("Another key than the connection's sealed this frame.")
         if isinstance(message, Hello):
             named = message.binding.node_id if message.binding is not None else NOBODY
             if header.node_id != named:
-                raise Malformed("A hello by another node than its binding names.")
+                raise Malformed("Another node than the one in its binding sent this hello.")
             if message.binding is not None:
                 check_binding(message.binding, self.pool, peer_key, now.wall_ms // 1000)
             self._shown.renew(peer_key, named)
         elif self._shown.get(peer_key) != header.node_id:
-            raise Malformed("A frame of a peer that has not shown who it is.")
+            raise Malformed("This peer sent a frame before its hello.")
         else:
-            # Whoever is heard stays: hellos of many strangers push out silent peers alone.
+            # An active peer stays: hellos of many strangers push out only silent peers.
             self._shown.move_to_end(peer_key)
 
     def _relayed(self, message: HeartbeatsAnswered, now: Now) -> Taken:
-        """Heartbeats of others carry their own proof."""
+        """Heartbeats of other nodes, each with its own proof."""
         taken: Taken = []
         for data in message.sealed[: limits.BEATS_PER_ANSWER_MAX]:
             try:
@@ -219,10 +219,10 @@ class Ingress:
         return taken
 
     def _good_ones(self, message: BindingsAnswered, now: Now) -> tuple[PeerKnown, ...]:
-        """The bindings that are good; signatures are checked once, times each time.
+        """The valid bindings; signatures are checked once, times each time.
 
-        Whoever hands bindings on checked them before, so the first forgery ends the reading: a
-        guest's lie costs one check of signatures, not as many as fit into a frame.
+        An honest peer checks bindings before it hands them on, so the first forgery ends the
+        reading: a guest's lie costs one signature check, not as many as fit into a frame.
         """
         now_s = now.wall_ms // 1000
         good: list[PeerKnown] = []
@@ -251,7 +251,7 @@ async def pump(
     ingress: Ingress,
     put: Callable[[PeerConnected | PeerDisconnected | Opened], Awaitable[None]],
 ) -> None:
-    """Open what the network tells and give it to the core, until cancelled."""
+    """Open what the network delivers and give it to the core, until cancelled."""
     async for event in events:
         match event:
             case net.PeerConnected():

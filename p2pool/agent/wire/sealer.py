@@ -11,7 +11,7 @@ from p2pool.wire.envelope import seal
 
 @attrs.define
 class Sealer:
-    """Seals this agent's messages; one counter for each channel."""
+    """Seals this agent's messages, with one sequence counter per channel."""
 
     pool: PoolRef
     node_id: NodeId
@@ -21,7 +21,7 @@ class Sealer:
     sequences: dict[Channel, int] = attrs.field(factory=dict)
 
     def seal(self, message: Message, now: Now) -> tuple[Channel, bytes]:
-        """Channel and bytes of a message. `Malformed`: it is over its own bounds."""
+        """A message's channel and sealed bytes. `Malformed`: it exceeds its own bounds."""
         made = self.sealed(message, now)
         return made.channel, made.sealed
 

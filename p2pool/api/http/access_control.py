@@ -1,9 +1,9 @@
-"""What stands before the framework: who may speak to this agent at all.
+"""Decides, before the framework sees a request, whether its client may speak to this agent.
 
-A page in a browser can make it send requests to loopback, even under a name of its own (DNS
-rebinding), so the `Host` header has to be one of ours, and nothing is ever answered to CORS. The
-bearer token is asked of everything but health; it is compared in constant time. A body that says
-that it is too long is not read.
+A page can make a browser send requests to loopback, even under a name of its own (DNS rebinding).
+So the `Host` header must be one of ours, and CORS never gets an answer. Every route but health
+needs the bearer token, compared in constant time. A body that announces too great a length stays
+unread.
 """
 
 import hmac
@@ -21,10 +21,10 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class AccessControl:
-    """An ASGI application that passes on what may pass."""
+    """An ASGI application that passes on allowed requests."""
 
     def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str], any_ip: bool) -> None:
-        """`hosts`: names that this agent is reached by beside loopback; `any_ip`: it listens on
+        """`hosts`: names by which clients reach this agent beside loopback; `any_ip`: it listens on
         all addresses, and a page cannot make a browser send a number that is not ours."""
         assert len(token) >= 32, "a token that can be guessed"
         self._app, self._any_ip = app, any_ip
@@ -40,14 +40,14 @@ class AccessControl:
             await self._app(scope, receive, send)
 
     def _refusal(self, scope: Any) -> Problem | None:
-        """Why a request may not pass."""
+        """Why a request may not pass, None if it may."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         hosts = [value for name, value in headers if name.lower() == b"host"]
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            hint = "Use 127.0.0.1, localhost, or a name in the agent's api.hosts."
+            hint = "Use 127.0.0.1, localhost, or a name in [api] hosts of the agent."
             return problem("not-for-us", 421, "The Host header names another machine.", hint)
         if scope["path"] not in OPEN_PATHS and not self._has_token(headers):
-            hint = "Send 'Authorization: Bearer TOKEN'; the token is in api.token of the agent."
+            hint = "Send 'Authorization: Bearer TOKEN'; api.token in its data directory holds it."
             return problem("not-allowed", 401, "The token is missing or wrong.", hint)
         most = limits.API_BODY_MAX_BYTES
         for name, value in headers:

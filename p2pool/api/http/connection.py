@@ -1,9 +1,9 @@
-"""A connection of the listening side: anycorn's, hardened, and without what requests cost in vain.
+"""A connection of the listening side: anycorn's, hardened and cheaper.
 
-Hardened: an upgrade that is asked for is ignored, a send that the client does not read is given up.
-Cheaper, since a write of the pool spends half of its time here: one task watches a connection that
-idles for all of its life, where the base starts and cancels one for each request; and the head of
-an answer goes out together with its body where that follows at once.
+Hardened: it ignores requests to upgrade, and gives up a send that the client does not read.
+Cheaper, because a write of the pool spends half of its time here: one task watches an idle
+connection for all of its life, where the base starts and cancels one for each request; and the head
+of an answer goes out together with its body if that follows at once.
 """
 
 import math
@@ -24,7 +24,7 @@ from p2pool.model import limits
 
 
 class Connection(TCPServer):  # type: ignore[misc]  # anycorn is read without types
-    """A connection of anycorn's, with sends that end."""
+    """A connection of anycorn's whose sends end."""
 
     def __init__(self, *arguments: Any) -> None:
         """As the base."""
@@ -49,15 +49,15 @@ class Connection(TCPServer):  # type: ignore[misc]  # anycorn is read without ty
                 await self.protocol.initiate()
                 group.spawn(self._watch)
                 await self._read_data()
-                # Nothing more can be asked: what is being answered ends, nobody watches.
+                # The client can ask no more: open answers end, nobody watches.
                 self._watching.cancel()
         except OSError:
-            pass  # the client is gone
+            pass  # The client is gone.
         finally:
             await self._close()
 
     async def protocol_send(self, event: Any) -> None:
-        """As the base does, but what a client does not read is given up."""
+        """As the base, but gives up what a client does not read."""
         if isinstance(event, Updated):
             self._busy = not event.idle
             self._idling.deadline = self._idle_until()
@@ -75,30 +75,30 @@ class Connection(TCPServer):  # type: ignore[misc]  # anycorn is read without ty
             await self.protocol.handle(Closed())
 
     def _idle_until(self) -> float:
-        """When a connection that idles from now on is closed."""
+        """When to close a connection that idles from now on."""
         return math.inf if self._busy else anyio.current_time() + self.config.keep_alive_timeout
 
     async def _watch(self) -> None:
-        """Close a connection on which nothing is asked, or on which nothing more can be."""
+        """Close a connection that idles too long, or that the ending server takes no more from."""
         with self._watching:
             while True:
                 with anyio.CancelScope(deadline=self._idle_until()) as self._idling:
                     await self.context.terminated.wait()
                 if not self._busy:
                     break
-                # The server ends: what is being answered goes first.
+                # The server ends: open answers go first.
                 self._rested = anyio.Event()
                 await self._rested.wait()
             await self._initiate_server_close()
 
 
 class _Http11(H11Protocol):  # type: ignore[misc]
-    """HTTP/1.1 that stays HTTP/1.1: an upgrade that is asked for is ignored."""
+    """HTTP/1.1 that ignores requests to upgrade."""
 
     _head = b""
 
     async def _send_h11_event(self, event: Any) -> None:
-        """As the base, but a head waits for its body where that has a length, so follows."""
+        """As the base, but a head waits for its body if that has a length, and so follows."""
         try:
             data = self.connection.send(event)
         except h11.LocalProtocolError:

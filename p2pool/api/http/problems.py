@@ -1,10 +1,10 @@
-"""Errors as RFC 9457 problem documents, with their HTTP status in one table.
+"""Turns errors into RFC 9457 problem documents, with their HTTP status in one table.
 
     {"type": "urn:p2pool:error:no-leader", "title": "No leader", "status": 503, "code": "no-leader",
      "detail": "No leader is known.", "hint": "...", "problems": [...]}
 
-`code` is stable and tells a client which error of the tree it was (`client.errors` turns it back).
-A failure of our own is told as such, without its insides: those go to the agent's log.
+`code` is stable and names the error of the tree (`client.errors` turns it back). The document of a
+failure of our own hides its insides: the agent's log has them.
 """
 
 import json
@@ -29,7 +29,7 @@ from p2pool.model.errors import (
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 
-# The first class that fits counts, so a class comes before what it derives from.
+# The first class that fits counts, so a class stands before its bases.
 STATUS: tuple[tuple[type[P2poolError], int], ...] = (
     (BadSignature, 403),
     (NotAllowed, 403),
@@ -62,7 +62,7 @@ def problem_of(error: P2poolError) -> Problem:
 def problem(
     code: str, status: int, detail: str, hint: str = "", problems: tuple[str, ...] = ()
 ) -> Problem:
-    """A problem document; `problems` lists everything wrong with what was sent."""
+    """A problem document; `problems` lists everything wrong with the request."""
     document: Problem = {
         "type": f"urn:p2pool:error:{code}",
         "title": code.replace("-", " ").capitalize(),
@@ -87,4 +87,4 @@ def headers_of(document: Problem) -> Mapping[str, str]:
 
 def body_of(document: Problem) -> bytes:
     """The document as it is sent."""
-    return json.dumps(document).encode()  # ASCII, so that any text can be told of
+    return json.dumps(document).encode()  # ASCII, so that any text survives.

@@ -1,8 +1,8 @@
-"""Answers without an end: log lines as NDJSON and events as SSE.
+"""Streams answers without an end: log lines as NDJSON and events as SSE.
 
-A stream says something every few seconds (a ping) so that a reader who is gone is noticed, and
-ends as soon as its connection does. What goes wrong before the first byte is an ordinary problem
-document; afterwards it is the last thing in the stream. The number of streams is bounded.
+A stream sends a ping every few seconds, which shows whether its reader is still there, and ends as
+soon as its connection does. An error before the first byte becomes an ordinary problem document; a
+later one is the last piece of the stream. The number of streams is bounded.
 """
 
 import base64
@@ -30,10 +30,10 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Streams:
-    """How many streams are open, and whether they are to end."""
+    """The number of open streams, and whether they must end."""
 
     def __init__(self) -> None:
-        """None are."""
+        """No stream is open."""
         self.open = 0
         self.closing = trio.Event()
 
@@ -50,14 +50,14 @@ class StreamAnswer:
         failed: Callable[[P2poolError], bytes] | None,
     ) -> None:
         """`failed` writes an error as the last piece; without it, the connection breaks off.
-        `ping` None: nothing may stand between the pieces."""
+        `ping` None: nothing may come between the pieces."""
         self._streams, self._pieces, self._failed = streams, pieces, failed
         self._media_type, self._ping = media_type, ping
         self._started = False
         self._lock = trio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send all pieces; raises what failed before the first."""
+        """Send all pieces; raises an error that comes before the first."""
         if self._streams.open >= limits.API_STREAMS_MAX:
             raise Overloaded("Too many streams are open.", hint="Close one, or try later.")
         self._streams.open += 1
@@ -75,7 +75,7 @@ class StreamAnswer:
             raise error
 
     async def _pump(self, send: Send) -> P2poolError | None:
-        """Send until the end; gives the error that nobody has been told of yet."""
+        """Send until the end; returns an error that the reader has not seen."""
         try:
             async for piece in self._pieces:
                 await self._send(send, piece)
@@ -95,7 +95,7 @@ class StreamAnswer:
         scope.cancel()
 
     async def _end(self, scope: trio.CancelScope) -> None:
-        """Stop when the server does: readers come back, to another agent or later."""
+        """Stop when the server does: readers come back later, or to another agent."""
         await self._streams.closing.wait()
         scope.cancel()
 
@@ -139,7 +139,7 @@ async def _log_lines(batches: AsyncIterator[LogChunks]) -> AsyncGenerator[bytes,
 
 
 def chunk_line(chunk: LogChunk) -> Line:
-    """A chunk as JSON: as text where it is text."""
+    """A chunk as JSON: text if it is UTF-8, else base64."""
     name = "stderr" if chunk.stream == LogStream.STDERR else "stdout"
     line: Line = {"stream": name, "at_ms": chunk.at_ms}
     try:
@@ -160,7 +160,7 @@ def _line(value: Line) -> bytes:
 
 
 def event_answer(streams: Streams, events: AsyncIterator[Event]) -> StreamAnswer:
-    """Events as server-sent events, whose ids `EPOCH.INDEX.NUMBER` a reader can resume after."""
+    """Events as server-sent events; a reader can resume after any id `EPOCH.INDEX.NUMBER`."""
     return StreamAnswer(streams, _sse(events), "text/event-stream", b": ping\n\n", _failed_sse)
 
 
@@ -172,7 +172,7 @@ async def _sse(events: AsyncIterator[Event]) -> AsyncGenerator[bytes, None]:
 
 
 def event_id(event: Event) -> str:
-    """The id that a reader resumes after."""
+    """The id after which a reader resumes."""
     return f"{event.epoch}.{event.index}.{event.number}"
 
 

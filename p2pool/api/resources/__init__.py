@@ -1,1 +1,1 @@
-"""What the API answers, topic by topic: the route, its answer, and how a view becomes it."""
+"""The API, topic by topic: routes, their answers, and how a view becomes an answer."""

@@ -1,4 +1,4 @@
-"""One agent itself: whether it takes part, its metrics, and what runs containers on its machine."""
+"""The agent itself: whether it takes part, its metrics, and its machine's container runtime."""
 
 import attrs
 from litestar import Response, get
@@ -35,7 +35,7 @@ class AgentAnswer:
 
 @attrs.frozen
 class Readiness:
-    """Whether this agent takes part, and what keeps it from it."""
+    """Whether this agent takes part, and what prevents it."""
 
     ready: bool
     problems: tuple[str, ...]
@@ -50,7 +50,7 @@ class Health:
 
 @attrs.frozen
 class Lack:
-    """Something that tasks may ask for and do not get here, and why."""
+    """Something that tasks may ask for and this machine lacks, and why."""
 
     feature: str
     reason: str
@@ -58,7 +58,7 @@ class Lack:
 
 @attrs.frozen
 class Runtime:
-    """What runs containers here."""
+    """The container runtime of this machine."""
 
     kind: str
     version: str
@@ -89,11 +89,11 @@ def agent_of(view: View) -> Agent:
 
 
 def problems_of(view: View) -> tuple[str, ...]:
-    """What keeps this agent from taking part, in sentences."""
+    """What prevents this agent from taking part, in sentences."""
     if view.problems:
         return view.problems
     if view.roster is None:
-        return ("The chain has not been read yet, so nobody is known to belong.",)
+        return ("The agent has not read the chain yet, so it knows no member of the pool.",)
     return () if view.leader is not None else ("No leader is known.",)
 
 
@@ -107,7 +107,7 @@ async def agent(state: State) -> AgentAnswer:
     return AgentAnswer(meta_of(view), agent_of(view))
 
 
-@get("/v1/health", summary="The process answers; needs no token", security=[])
+@get("/v1/health", summary="Whether the process answers; needs no token", security=[])
 async def health() -> Health:
     """Alive."""
     return Health("ok")
@@ -126,16 +126,16 @@ async def metrics(state: State) -> Response[bytes]:
     """Metrics."""
     if not state.metrics:
         raise NotFound(
-            "This agent tells no metrics: they are turned off.",
-            hint="Set [metrics] enabled = true in its configuration, and start it again.",
+            "This agent serves no metrics: they are turned off.",
+            hint="Set [metrics] enabled = true in its configuration, and restart it.",
         )
     text = port_of(state).metrics()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@get("/v1/runtime", summary="What runs containers on this machine, and what it cannot do")
+@get("/v1/runtime", summary="The container runtime of this machine, and what it cannot do")
 async def runtime(state: State) -> Runtime:
-    """The container engine's own word; 503 while it does not answer."""
+    """What the container engine says of itself; 503 while it does not answer."""
     info = await port_of(state).runtime_info()
     return Runtime(
         kind=info.kind.value,

@@ -1,8 +1,8 @@
-"""What the routes of every topic share: the agent behind them, its view, and names as text.
+"""What all routes share: the agent behind them, its view, and names as text.
 
 Accounts, contracts and node ids are `0x` and 40 hex digits; other names are hex. Times are Unix
-milliseconds, 0 for never. States are lower-case words. Each answer carries `meta`: what it was read
-from, so that a reader can tell how old it is.
+milliseconds, 0 for never. States are lower-case words. Each answer carries `meta`, which names the
+view that it was read from, so that a reader can tell its age.
 """
 
 from enum import IntEnum
@@ -22,7 +22,7 @@ from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey
 from p2pool.model.ports.agent import Accepted, AgentPort, Ask, ReadIndexCommand
 from p2pool.model.ports.view import View
 
-# How much longer than it was given the agent may take to say that it did not make it.
+# How long past its deadline an agent may take to say that it missed it.
 ASK_SLACK_S = 1.0
 
 AnyRequest = Request[Any, Any, Any]
@@ -31,25 +31,25 @@ AnyRequest = Request[Any, Any, Any]
 
 
 def port_of(state: State) -> AgentPort:
-    """The agent that the application was made for."""
+    """The agent behind the application."""
     return cast(AgentPort, state.port)
 
 
 async def view_of(state: State, consistent: bool) -> View:
-    """The newest view, after catching up with the leader where that is asked for."""
+    """The newest view; if `consistent`, after catching up with the leader."""
     if consistent:
         await ask_agent(state, ReadIndexCommand())
     return port_of(state).view()
 
 
 async def ask_agent(state: State, asked: Ask) -> Accepted:
-    """Ask the agent, and do not wait longer than the deadline whatever it does."""
+    """Ask the agent, and whatever it does wait no longer than the deadline."""
     deadline_ms = limits.REQUEST_DEADLINE_MS
     with trio.move_on_after(deadline_ms / 1000 + ASK_SLACK_S):
         return await port_of(state).ask(asked, deadline_ms)
     raise Unavailable(
         f"The agent gave no answer within {deadline_ms // 1000} s.",
-        hint="Ask again with the same request: it is carried out once however often it is sent.",
+        hint="Send the same request again: the pool carries it out once, however often it comes.",
     )
 
 
@@ -57,16 +57,16 @@ async def ask_agent(state: State, asked: Ask) -> Accepted:
 
 
 async def json_body(request: AnyRequest) -> Any:
-    """The JSON that was sent; `Malformed` where it is none, or comes too slowly."""
+    """The JSON in the body; `Malformed` if it is not JSON or comes too slowly."""
     with trio.move_on_after(limits.API_BODY_TIMEOUT_MS / 1000):
         return jsonform.load(await request.body())
-    raise Malformed("The body did not arrive in time.", hint="Send it at once.")
+    raise Malformed("The body did not arrive in time.", hint="Send it without pauses.")
 
 
 def node_id_of(text: str) -> NodeId:
-    """A node id in a path; `Malformed` where it is none."""
+    """A node id in a path; `Malformed` if it is not one."""
     if (found := unhex(text, ADDRESS_BYTES)) is None:
-        raise Malformed(f"{text[:64]!r} is not a node id.", hint="It is 0x and 40 hex digits.")
+        raise Malformed(f"{text[:64]!r} is not a node id.", hint="Write 0x and 40 hex digits.")
     return NodeId(found)
 
 
@@ -75,7 +75,7 @@ def node_id_of(text: str) -> NodeId:
 
 @attrs.frozen
 class Meta:
-    """Which view an answer was read from, and how much of the log and chain it had seen."""
+    """The view behind an answer, and how much of the log and the chain it had seen."""
 
     as_of_ms: int
     revision: int
@@ -90,7 +90,7 @@ class Meta:
 
 
 def meta_of(view: View) -> Meta:
-    """What the view had seen."""
+    """How much a view had seen."""
     return Meta(
         as_of_ms=view.as_of_ms,
         revision=view.revision,
@@ -116,5 +116,5 @@ def node_text(node_id: NodeId | None) -> str | None:
 
 
 def peer_text(key: PeerKey | None) -> str:
-    """A peer id as text, empty where no key is known."""
+    """A peer id as text, empty if the key is unknown."""
     return "" if key is None else peer_id(key)

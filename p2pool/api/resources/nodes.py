@@ -1,4 +1,4 @@
-"""Nodes, and the invites that make a machine one."""
+"""Nodes, and the invites that let them in."""
 
 import attrs
 from litestar import get, post
@@ -29,7 +29,7 @@ from p2pool.model.ports.view import NodeView, View
 
 @attrs.frozen
 class Node:
-    """One node: the chain's word (membership), the pool's (reachability), its owner's (intent)."""
+    """One node: membership (the chain's word), reachability (the pool's), intent (its owner's)."""
 
     node_id: str
     provider: str
@@ -113,12 +113,14 @@ async def node(
     wanted = node_id_of(node_id)
     view = await view_of(state, consistent)
     if (seen := view.node(wanted)) is None:
-        raise NotFound(f"There is no node {node_id}.", hint="See the nodes: p2pool node ls")
+        raise NotFound(f"There is no node {node_id}.", hint="List the nodes: p2pool node ls.")
     return NodeAnswer(meta_of(view), node_of(view, seen), allocations_of(view, wanted))
 
 
-@post("/v1/invites", status_code=200, summary="An invite for a node, signed by the manager")
+@post(
+    "/v1/invites", status_code=200, summary="Hand over an invite for a node, signed by the manager"
+)
 async def invites(state: State, request: AnyRequest) -> Accepted:
-    """Keep an invite and hand it to the node that it names."""
+    """Keep an invite and hand it to the invited node."""
     invite = jsonform.read_invite(await json_body(request))
     return accepted_of(await ask_agent(state, InviteOffered(invite)))

@@ -1,4 +1,4 @@
-"""The pool as a whole: its roster, its committee, the logs that are held, what happens."""
+"""The pool as a whole: its roster, its committee, the logs that agents hold, its events."""
 
 from collections import Counter
 from typing import cast
@@ -39,7 +39,7 @@ OUTSIDE = (Membership.APPLICANT, Membership.INVITED, Membership.LEFT)
 
 @attrs.frozen
 class Pool:
-    """The pool: its name on the chain, who runs it, what it has."""
+    """The pool: its name on the chain, its keepers, its resources."""
 
     chain_id: int
     contract: str
@@ -92,7 +92,7 @@ class Roster:
 
 @attrs.frozen
 class RosterAnswer:
-    """Answer of `/v1/roster`; null: the chain has not been read yet, which is not *empty*."""
+    """Answer of `/v1/roster`; null: the agent has not read the chain yet, unlike *empty*."""
 
     meta: Meta
     roster: Roster | None
@@ -100,7 +100,7 @@ class RosterAnswer:
 
 @attrs.frozen
 class CommitteeMember:
-    """A voter or learner: the node, the key and the data directory that it votes with."""
+    """A voter or learner: its node, and the key and data directory that it votes with."""
 
     node_id: str
     peer_id: str
@@ -168,7 +168,7 @@ def _is_healthy(node: NodeView) -> bool:
 
 
 def roster_of(view: View) -> Roster | None:
-    """The roster, or None while the chain has not been read."""
+    """The roster, None until the agent has read the chain."""
     known = view.roster
     if known is None:
         return None
@@ -236,7 +236,7 @@ async def pool(state: State, consistent: FromQuery[bool] = False) -> PoolAnswer:
     return PoolAnswer(meta_of(view), pool_of(view))
 
 
-@get("/v1/logs-held", summary="Which log each agent holds that can be reached from here")
+@get("/v1/logs-held", summary="Which log each reachable agent holds")
 async def logs_held(state: State) -> LogsHeldAnswer:
     """What a recovery could go on from."""
     deadline_ms = limits.REQUEST_DEADLINE_MS
@@ -250,7 +250,7 @@ async def logs_held(state: State) -> LogsHeldAnswer:
 
 @get(
     "/v1/events",
-    summary="What happens, as server-sent events",
+    summary="Events of the pool, as server-sent events",
     responses={200: ResponseSpec(str, description="SSE", media_type="text/event-stream")},
 )
 async def events(state: State, request: AnyRequest, after: FromQuery[str | None] = None) -> ASGIApp:
@@ -263,6 +263,6 @@ async def events(state: State, request: AnyRequest, after: FromQuery[str | None]
 def _event_id(text: str) -> tuple[int, int, int]:
     parts = text.split(".")
     if len(parts) != 3 or not all(p.isascii() and p.isdigit() and len(p) < 20 for p in parts):
-        hint = "It is EPOCH.INDEX.NUMBER, as in the last event that was read."
+        hint = "Copy the id of the last event that you read: EPOCH.INDEX.NUMBER."
         raise Malformed(f"{text[:64]!r} is not the id of an event.", hint=hint)
     return int(parts[0]), int(parts[1]), int(parts[2])

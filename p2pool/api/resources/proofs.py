@@ -1,4 +1,4 @@
-"""What a stranger can check: who leads, and who signed for two in one term."""
+"""Proofs that a stranger can check: who leads, and who signed for two in one term."""
 
 from typing import Any
 
@@ -34,11 +34,11 @@ class Certificate:
 
 @attrs.frozen
 class Leader:
-    """Who leads. `node_id` null: nobody is known to.
+    """Who leads. `node_id` null: this agent knows no leader.
 
-    `certificate` null: nobody is certified now. `proof` holds all that leads from the chain's root
-    record to that: the changes of the committee, the certificate and the votes as their signers
-    sealed them (`p2pool verify leader` checks it); null: this agent follows no log.
+    `certificate` null: no leader is certified now. `proof` holds all that leads from the chain's
+    root record to that: the changes of the committee, the certificate and the votes as their
+    signers sealed them (`p2pool verify leader` checks it); null: this agent follows no log.
     """
 
     node_id: str | None
@@ -151,7 +151,7 @@ async def leader(state: State, consistent: FromQuery[bool] = False) -> LeaderAns
     return LeaderAnswer(meta_of(view), leader_of(view))
 
 
-@get("/v1/evidence", summary="Voters that were proven to have signed for two in one term")
+@get("/v1/evidence", summary="Voters that provably signed for two in one term")
 async def evidence(state: State) -> EvidenceAnswer:
     """Proofs of equivocation."""
     view = port_of(state).view()

@@ -44,8 +44,8 @@ from p2pool.wire import typed_data
 class Allocation:
     """One copy of a task; `id` is `<task id>.<replica>`.
 
-    `health`: what the image's check says (none, starting, healthy, unhealthy). `pulled_bytes` of
-    `pull_total_bytes` of its image are here, while it is being fetched; else both are 0.
+    `health`: what the image's check says (none, starting, healthy, unhealthy). During a pull
+    `pulled_bytes` of `pull_total_bytes` of its image are here; else both are 0.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Allocation:
 
 @attrs.frozen
 class Task:
-    """A task, its specification as it was signed, and its copies."""
+    """A task, its signed specification, and its copies."""
 
     task_id: str
     name: str
@@ -115,7 +115,7 @@ class AllocationAnswer:
 
 @attrs.frozen
 class Metric:
-    """The last value of something that a task says of itself."""
+    """The last value of a number that a task reports."""
 
     name: str
     value: float
@@ -124,9 +124,9 @@ class Metric:
 
 @attrs.frozen
 class CopyMetrics:
-    """What one copy said. `problem`: why its node was not heard, empty where it was.
+    """What one copy reported. `problem`: why its node gave no answer, empty if it did.
 
-    `refused_lines`: lines that were not taken, being no JSON, too many or too fast.
+    `refused_lines`: dropped lines, which were not JSON, too many or too fast.
     """
 
     allocation: str
@@ -138,7 +138,7 @@ class CopyMetrics:
 
 @attrs.frozen
 class MetricsAnswer:
-    """What a task says of itself, copy by copy."""
+    """The numbers that a task reports, copy by copy."""
 
     meta: Meta
     copies: tuple[CopyMetrics, ...]
@@ -146,7 +146,7 @@ class MetricsAnswer:
 
 @attrs.frozen
 class Accepted:
-    """A request is committed; `duplicate`: the same one was already."""
+    """A request is committed; `duplicate`: it was committed before."""
 
     task_id: str
     index: int
@@ -208,7 +208,7 @@ def allocations_of(view: View, on: NodeId | None = None) -> tuple[Allocation, ..
 def metrics_of(
     copy: AllocationView, told: MetricsAnswered | None, problem: str = ""
 ) -> CopyMetrics:
-    """What a copy said, or why its node was not heard."""
+    """What a copy reported, or why its node gave no answer."""
     values = told.metrics if told is not None else ()
     return CopyMetrics(
         allocation=str(copy.allocation),
@@ -220,7 +220,7 @@ def metrics_of(
 
 
 def _number(text: str) -> float:
-    """A number that another node wrote: 0 where it is none."""
+    """A number that another node wrote, 0 if it is not finite or not a number."""
     try:
         value = float(text)
     except ValueError:
@@ -262,15 +262,15 @@ async def task(
 def _task(view: View, text: str) -> TaskView:
     found = unhex(text, TASK_ID_BYTES)
     if found is None:
-        raise Malformed(f"{text[:64]!r} is not a task id.", hint="It has 32 hex digits.")
+        raise Malformed(f"{text[:64]!r} is not a task id.", hint="Write 32 hex digits.")
     if (seen := view.task(TaskId(found))) is None:
-        raise NotFound(f"There is no task {text}.", hint="See the tasks: p2pool task ls --all")
+        raise NotFound(f"There is no task {text}.", hint="List the tasks: p2pool task ls --all.")
     return seen
 
 
-@get("/v1/tasks/{task_id:str}/metrics", summary="What a task says of itself, copy by copy")
+@get("/v1/tasks/{task_id:str}/metrics", summary="The numbers that a task reports, copy by copy")
 async def task_metrics(state: State, task_id: FromPath[str]) -> MetricsAnswer:
-    """The last values from every node that runs the task, asked side by side."""
+    """The last values from every node that runs the task, all asked at once."""
     view = port_of(state).view()
     copies = _task(view, task_id).allocations
     found: dict[AllocationId, CopyMetrics] = {}
@@ -291,9 +291,11 @@ async def task_metrics(state: State, task_id: FromPath[str]) -> MetricsAnswer:
     return MetricsAnswer(meta_of(view), tuple(found[copy.allocation] for copy in copies))
 
 
-@post("/v1/requests", status_code=200, summary="A signed request: submit, stop, drain, ...")
+@post(
+    "/v1/requests", status_code=200, summary="Carry out a signed request: submit, stop, drain, ..."
+)
 async def requests(state: State, request: AnyRequest) -> Accepted:
-    """Carry out a signed request; answered when it is committed."""
+    """Carry out a signed request; answers once it is committed."""
     signed = jsonform.read_request(await json_body(request))
     signer = typed_data.recover_request(port_of(state).pool, signed)
     typed_data.check_times(signed, int(time.time()))
@@ -319,7 +321,9 @@ async def allocation(
     for one in allocations_of(view):
         if one.id == str(wanted):
             return AllocationAnswer(meta_of(view), one)
-    raise NotFound(f"There is no allocation {wanted}.", hint="See p2pool task show TASK.")
+    raise NotFound(
+        f"There is no allocation {wanted}.", hint="List its copies: p2pool task show TASK."
+    )
 
 
 @post(
@@ -338,6 +342,6 @@ async def logs(state: State, request: AnyRequest, allocation_id: FromPath[str]) 
 
 def _allocation_id(text: str) -> Any:
     if (found := jsonform.read_allocation(text)) is None:
-        hint = "It is a task id, a dot and a number: <32 hex digits>.0"
+        hint = "Write a task id, a dot and a number: <32 hex digits>.0"
         raise Malformed(f"{text[:64]!r} is not an allocation id.", hint=hint)
     return found

@@ -1,7 +1,7 @@
-"""Volumes of the machine, for its owner: what tasks keep here, measured, exported, deleted.
+"""Volumes of the machine, for its owner: lists, exports and deletes what tasks keep here.
 
-The routes answer for this machine alone, to who holds the agent's token, and are never forwarded. A
-volume is named by a query, as its name has slashes.
+The routes answer for this machine alone, to the holder of the agent's token, and no agent forwards
+them. A query names the volume, because its name has slashes.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -40,14 +40,14 @@ class Volume:
 
 @attrs.frozen
 class VolumesAnswer:
-    """Answer of `/v1/volumes`: of this machine alone, so that no view stands behind it."""
+    """Answer of `/v1/volumes`: this machine alone, so there is no view and no `meta`."""
 
     volumes: tuple[Volume, ...]
 
 
 @attrs.frozen
 class Removed:
-    """It is gone."""
+    """The volume is gone."""
 
     id: str
 
@@ -74,7 +74,7 @@ def _volume(seen: ports.Volume) -> Volume:
 # --- routes -------------------------------------------------------------------------------------
 
 
-@get("/v1/volumes", summary="What tasks keep on this agent's machine, measured")
+@get("/v1/volumes", summary="The volumes of this agent's machine and their sizes")
 async def volumes(state: State) -> VolumesAnswer:
     """All volumes of this machine."""
     found = await port_of(state).volumes.list()
@@ -90,11 +90,11 @@ async def remove(state: State, id: FromQuery[str]) -> Removed:
 
 @get(
     "/v1/volumes/export",
-    summary="What is in a volume of this machine, as a tar archive: `?id=`",
+    summary="A volume of this machine as a tar archive: `?id=`",
     responses={200: ResponseSpec(bytes, description="tar", media_type="application/x-tar")},
 )
 async def export(state: State, id: FromQuery[str]) -> ASGIApp:
-    """An archive that breaks off is none: the connection ends before its end."""
+    """If the export fails, the connection breaks off before the archive's end."""
     pieces = _pieces(port_of(state).volumes.export(id))
     return StreamAnswer(
         cast(Streams, state.streams), pieces, "application/x-tar", ping=None, failed=None

@@ -1,4 +1,4 @@
-"""`p2pool agent check`: does this machine qualify, and what has to be done where it does not."""
+"""`p2pool agent check`: says whether this machine qualifies, and what to do if not."""
 
 import sys
 from pathlib import Path
@@ -33,8 +33,8 @@ MARKS = {
     "--node-key",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The key file of the node, for its address alone. Default: node.json in the data"
-    " directory, if it is there.",
+    help="Key file of the node, read for its address only. Default: node.json in the data"
+    " directory, if there is one.",
 )
 @click.option("--node", type=AddressType(), help="The node's address, instead of its key file.")
 @click.option("--provider", type=AddressType(), help="The address of the provider who stakes.")
@@ -43,7 +43,7 @@ MARKS = {
     "only",
     multiple=True,
     type=click.Choice([g.value for g in Group]),
-    help="Look at this group alone; may be repeated.",
+    help="Check only this group. Repeatable.",
 )
 @json_option
 @click.pass_context
@@ -57,10 +57,10 @@ def check(
     only: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Check whether this machine can join the pool, and say what to do where it cannot.
+    """Check whether this machine can join the pool, and say what to do if it cannot.
 
-    No passphrase is asked for and nothing is sent. A container is run once, to see that one starts
-    and which GPUs it sees. Exit code 0: nothing failed; 1: something did.
+    The command asks for no passphrase and sends nothing. It runs one container, to see that one
+    starts and which GPUs it sees. Exit code 0: nothing failed; 1: something did.
     """
     directory, settings = read_settings(data_dir, config)
     named = node_key or directory / NODE_KEY_FILE
@@ -107,12 +107,12 @@ def _look(
             groups,
         )
 
-    with Console(stderr=True).status("looking at hardware, software, network and chain"):
+    with Console(stderr=True).status("checking hardware, software, network and chain"):
         return trio.run(look)
 
 
 def write_checks(checks: list[Check]) -> None:
-    """A table; what to do stands under each check that did not pass."""
+    """Write a table, with what to do under each check that did not pass."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -130,7 +130,7 @@ def write_checks(checks: list[Check]) -> None:
     Console(width=wide, highlight=False).print(table)
     failed = sum(one.verdict is Verdict.FAIL for one in checks)
     warned = sum(one.verdict is Verdict.WARN for one in checks)
-    click.echo(f"\n{len(checks)} checks: {failed} failed, {warned} to know of.")
+    click.echo(f"\n{len(checks)} checks: {failed} failed, {warned} warned.")
 
 
 def _plain(one: Check) -> dict[str, str]:

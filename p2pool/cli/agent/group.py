@@ -1,4 +1,4 @@
-"""`p2pool agent`: the agent of this machine."""
+"""`p2pool agent`: runs and inspects the agent of this machine."""
 
 import click
 
@@ -9,7 +9,7 @@ from p2pool.cli.shared.output import age, write_json, write_pairs
 from p2pool.client.agent import AgentClient
 
 
-@click.group(name="agent", help="The agent of this machine.")
+@click.group(name="agent", help="Run and inspect the agent of this machine.")
 def agent() -> None:
     """The group."""
 
@@ -23,9 +23,9 @@ agent.add_command(check)
 @json_option
 @click.pass_context
 def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
-    """Show whether the agent takes part in the pool, and what keeps it from it.
+    """Show whether the agent takes part in the pool, and what prevents it.
 
-    Exit code 0 when it does, 1 when it does not.
+    Exit code 0: it takes part; 1: it does not.
     """
     answer = client.get("/v1/agent")
     one, meta = answer["agent"], answer["meta"]
@@ -41,7 +41,7 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
                 ("peer", one["peer_id"]),
                 ("store", one["store_id"]),
                 ("role", one["role"]),
-                ("leader", meta["leader"] or "none is known"),
+                ("leader", meta["leader"] or "unknown"),
                 ("term", str(meta["term"])),
                 ("log", f"committed {meta['commit_index']}, applied {meta['applied_index']}"),
                 ("chain", heard if block is not None else "not read yet"),

@@ -1,4 +1,4 @@
-"""`p2pool agent run`: be a node of a pool, until stopped."""
+"""`p2pool agent run`: makes this machine a node of a pool until somebody stops it."""
 
 import json
 import sys
@@ -33,33 +33,33 @@ if TYPE_CHECKING:
     "--node-key",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The key file of the node. Default: {NODE_KEY_FILE} in the data directory.",
+    help=f"Key file of the node. Default: {NODE_KEY_FILE} in the data directory.",
 )
 @click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the node key's passphrase is. Default: P2POOL_PASSPHRASE_FILE, else it is asked"
-    " for.",
+    help="File with the node key's passphrase. Default: P2POOL_PASSPHRASE_FILE, then"
+    " P2POOL_PASSPHRASE, then a prompt.",
 )
 @click.option(
     "--provider-key",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The key file of the provider: with it the agent stakes, registers and joins by itself.",
+    help="Key file of the provider. With it the agent stakes, registers and joins by itself.",
 )
 @click.option(
     "--provider-passphrase-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the provider key's passphrase is. Default: as for the node key.",
+    help="File with the provider key's passphrase. Default: as for the node key.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what joining the pool would send, and end.")
-@click.option("--stop-tasks", is_flag=True, help="End this node's tasks when the agent ends.")
+@click.option("--dry-run", is_flag=True, help="Show what joining the pool would send, and exit.")
+@click.option("--stop-tasks", is_flag=True, help="Stop this node's tasks when the agent ends.")
 @click.option(
     "--skip-checks",
     is_flag=True,
-    help="Join even where `p2pool agent check` finds that the machine does not qualify.",
+    help="Join even if `p2pool agent check` finds that the machine does not qualify.",
 )
 @log_options
 @json_option
@@ -77,9 +77,9 @@ def run(
     log_format: str | None,
     as_json: bool,
 ) -> None:
-    """Run the agent of this machine, until SIGINT or SIGTERM.
+    """Run the agent of this machine until SIGINT or SIGTERM.
 
-    Its containers run on when it ends, and are found again when it is back. With --json the first
+    Its containers run on when it ends, and it finds them when it is back. With --json the first
     line on standard output says where the API listens; log lines go to standard error.
     """
     directory, settings = read_settings(data_dir, config)
@@ -91,7 +91,7 @@ def run(
         provider = _account(provider_key, file, "the provider key")
         if provider.address == node.address:
             raise Misconfigured(
-                "The node key and the provider key are one key.",
+                "The node key and the provider key are the same key.",
                 hint="Give the node a key of its own: p2pool wallet new.",
             )
     if dry_run:
@@ -130,7 +130,7 @@ def _say_what_joining_would_do(
     """The next step into the pool, and the transactions that it would send; none is sent."""
     import trio
 
-    from p2pool.cli.shared.chain import open_chain
+    from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.join_steps import Joining, JoinStep
     from p2pool.drivers.chain.writer import DryWriter
     from p2pool.model.ids import Address
@@ -140,7 +140,7 @@ def _say_what_joining_would_do(
         if provider is not None:
             writer = DryWriter(Address(bytes.fromhex(provider.address[2:])))
         joining = Joining(
-            chain=open_chain(settings.chain),
+            chain=PoolContracts.of(settings.chain),
             pool_id=settings.pool.id,
             node=node,
             units=1,

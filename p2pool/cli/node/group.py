@@ -1,4 +1,4 @@
-"""`p2pool node`: the nodes of the pool, as an agent knows them."""
+"""`p2pool node`: lists and manages the pool's nodes, as an agent knows them."""
 
 import click
 
@@ -11,7 +11,7 @@ from p2pool.client.agent import AgentClient, Answer
 OUTSIDE = ("applicant", "invited", "left")
 
 
-@click.group(name="node", help="Nodes of the pool.")
+@click.group(name="node", help="List, drain and ban the pool's nodes.")
 def node() -> None:
     """The group."""
 
@@ -21,12 +21,12 @@ for _command in (drain, resume, ban, unban):
 
 
 @node.command("ls")
-@click.option("-a", "--all", "everything", is_flag=True, help="Also those that left, or may come.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Also nodes that left or may come.")
 @agent_option
 @consistent_option
 @json_option
 def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -> None:
-    """List the nodes: what the chain says of each, whether it is heard, what is wanted of it."""
+    """List the nodes: membership on the chain, reachability, and what the pool wants of each."""
     nodes = client.nodes(consistent=consistent)
     shown = [one for one in nodes if everything or one["membership"] not in OUTSIDE]
     if as_json:
@@ -36,7 +36,7 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
         *("NODE", "MEMBERSHIP", "REACHABILITY", "INTENT", "ROLE", "TASKS"),
         *("GPUS FREE", "MEMORY FREE", "HEARD", "WHY"),
     )
-    write_table(columns, (_row(one) for one in shown), "No node is known yet.")
+    write_table(columns, (_row(one) for one in shown), "This agent knows no node yet.")
 
 
 def _row(one: Answer) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def show(node_id: str, client: AgentClient, as_json: bool) -> None:
 
 
 def _gpu_load(load: Answer) -> str:
-    """How a GPU is, in one line; errors only where there are any."""
+    """The state of a GPU in one line; errors only if it has any."""
     parts = [
         f"{load['busy_percent']}% busy",
         f"{size(load['memory_used_mib'] << 20)} used",
@@ -97,7 +97,7 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
     pairs = [
         ("node", one["node_id"]),
         ("provider", one["provider"]),
-        ("peer", one["peer_id"] or "unknown: it has not been heard"),
+        ("peer", one["peer_id"] or "unknown: never heard"),
         ("membership", one["membership"]),
         ("reachability", one["reachability"]),
         ("intent", one["intent"] if one["eligible"] else f"{one['intent']}, not eligible"),

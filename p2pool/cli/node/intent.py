@@ -1,8 +1,8 @@
-"""`p2pool node drain, resume, ban, unban`: what is wanted of a node, as a signed request.
+"""`p2pool node drain, resume, ban, unban`: signs what the pool wants of a node.
 
 A provider may drain and resume its own nodes; the pool's creator, its manager and a delegate with
-the scope admin may do so with any node, and ban it. A ban is lifted by creator or manager alone.
-A node that is already as it is asked to be is left alone, and nothing is signed.
+the scope admin may drain, resume and ban any node. Only creator and manager lift a ban. For a node
+that already has the wanted intent the command signs nothing.
 """
 
 import time
@@ -26,8 +26,8 @@ _WAIT_DEFAULT = "15m"
 
 @attrs.frozen
 class Wish:
-    """What is asked for, and the intents that show that it is so already. `reached`: the intent
-    that it comes to in the end, where that can be waited for."""
+    """The request, and the intents that make it needless. `reached`: the intent that a node comes
+    to in the end, where a command can wait for it."""
 
     action: Action
     already: tuple[str, ...]
@@ -39,11 +39,11 @@ class Wish:
 DRAIN = Wish(
     Action.DRAIN,
     already=("draining", "drained"),
-    done="is being drained: its copies move elsewhere.",
+    done="is draining: its copies move elsewhere.",
     help="""Take a node out of work, as its provider or the pool's manager.
 
-    Its copies are stopped, each with its grace, and placed elsewhere; leadership is handed on. It
-    stays a member and a voter. NODE is its id or the beginning of it.
+    Its copies stop, each with its grace, and start elsewhere; if it leads, it hands leadership on.
+    It stays a member and a voter. NODE is its id or the beginning of it.
     """,
     reached="drained",
 )
@@ -51,28 +51,28 @@ RESUME = Wish(
     Action.RESUME,
     already=("eligible",),
     done="is eligible for tasks again.",
-    help="Put a node that was drained back to work. NODE is its id or the beginning of it.",
+    help="Put a drained node back to work. NODE is its id or the beginning of it.",
 )
 BAN = Wish(
     Action.BAN,
     already=("banned",),
-    done="is banned: its copies are stopped, and none is placed on it.",
-    help="""Have a node do nothing for the pool until the manager lifts it: no task, no vote.
+    done="is banned: its copies stop, and it gets no more.",
+    help="""Ban a node from all work until the manager lifts the ban: no task, no vote.
 
-    The chain still has it as a member; `p2pool pool eject` takes it out there. NODE is its id or
-    the beginning of it.
+    On the chain it stays a member; `p2pool pool eject` takes it out there. NODE is its id or the
+    beginning of it.
     """,
 )
 UNBAN = Wish(
     Action.UNBAN,
     already=("eligible",),
-    done="is not banned any more.",
+    done="is no longer banned.",
     help="Lift a ban, as the pool's creator or manager. NODE is its id or the beginning of it.",
 )
 
 
 def _command(wish: Wish) -> click.Command:
-    """The command that asks for it; `--wait` where it can be waited for."""
+    """The command for a wish; with `--wait` where it can wait."""
 
     @click.command(wish.action.value, help=wish.help)
     @click.argument("node_id", metavar="NODE")
@@ -94,9 +94,13 @@ def _command(wish: Wish) -> click.Command:
 
 def _wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
-        "--timeout", type=types.Span(), default=_WAIT_DEFAULT, help="Of --wait."
+        "--timeout",
+        type=types.Span(),
+        default=_WAIT_DEFAULT,
+        show_default=True,
+        help="How long --wait waits.",
     )(command)
-    return click.option("--wait", is_flag=True, help="Until nothing runs there any more.")(command)
+    return click.option("--wait", is_flag=True, help="Wait until nothing runs there.")(command)
 
 
 def _no_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,13 +111,13 @@ drain, resume, ban, unban = (_command(wish) for wish in (DRAIN, RESUME, BAN, UNB
 
 
 def _ask(signer: Signer, wish: Wish, name: str, as_json: bool) -> Answer:
-    """Sign what is wished, unless it is so already; the node as it was before."""
+    """Sign the wish, unless it is needless; the node as it was before."""
     one = find_node(signer.client, name)
     if one["intent"] in wish.already:
         if as_json or signer.dry_run:
             write_json({"node_id": one["node_id"], "intent": one["intent"], "changed": False})
         else:
-            click.echo(f"{short(one['node_id'])} is {one['intent']} already: nothing is signed.")
+            click.echo(f"{short(one['node_id'])} is already {one['intent']}: nothing to sign.")
         return one
     answer = signer.send(wish.action, one["node_id"].removeprefix("0x"))
     if answer is None:
@@ -126,7 +130,7 @@ def _ask(signer: Signer, wish: Wish, name: str, as_json: bool) -> Answer:
 
 
 def _wait_reached(client: AgentClient, wish: Wish, node_id: str, timeout_s: int) -> Answer:
-    """The node once it is as was wished. Raises `Unavailable` after `timeout_s`; it goes on."""
+    """The node once it is as wished. Raises `Unavailable` after `timeout_s`; the drain goes on."""
     end, said = time.monotonic() + timeout_s, -1
     while True:
         one = dict(client.node(node_id)["node"])
@@ -134,11 +138,11 @@ def _wait_reached(client: AgentClient, wish: Wish, node_id: str, timeout_s: int)
             return one
         if one["allocations"] != said:
             said = one["allocations"]
-            click.echo(f"{one['intent']}: {said} copies are still there.", err=True)
+            click.echo(f"{one['intent']}: {said} copies left.", err=True)
         if time.monotonic() + _POLL_S > end:
             raise Unavailable(
                 f"The node {node_id} is not {wish.reached} after {timeout_s} s; the"
                 f" {wish.action.value} goes on.",
-                hint=f"See what holds it: p2pool node show {short(node_id)}.",
+                hint=f"See what still runs there: p2pool node show {short(node_id)}.",
             )
         time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""`p2pool pool create`: a pool comes to be on the chain, pending until it is started."""
+"""`p2pool pool create`: creates a pool on the chain, pending until somebody starts it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,24 +21,32 @@ if TYPE_CHECKING:
 
 
 def first_uri(data_uri: str, bootstrap: tuple[str, ...]) -> str:
-    """The data URI that a new pool begins with; `Malformed` says what is wrong with it."""
+    """The data URI of a new pool; `Malformed` says what is wrong with it."""
     if len(data_uri.encode()) > limits.DATA_URI_MAX_BYTES:
-        raise Malformed(f"A data URI has at most {limits.DATA_URI_MAX_BYTES} bytes.")
+        raise Malformed(
+            f"The data URI is longer than {limits.DATA_URI_MAX_BYTES} bytes.", hint="Shorten it."
+        )
     pairs = [pair for pair in data_uri.split(";") if pair]
     for pair in pairs:
         if "=" not in pair or not pair.isprintable():
-            raise Malformed(f"{pair!r} is no pair.", hint="Write key:sub=value;key:sub=value.")
+            raise Malformed(f"{pair!r} is not a pair.", hint="Write key:sub=value;key:sub=value.")
         if pair.partition("=")[0] == ROOT_KEY:
-            raise Malformed(f"{ROOT_KEY} is written by 'p2pool pool start'.")
+            raise Malformed(
+                f"The data URI of a new pool cannot hold {ROOT_KEY}.",
+                hint="Leave it out: p2pool pool start writes it.",
+            )
     if len(bootstrap) > limits.PEER_LIST_MAX:
-        raise Malformed(f"There are at most {limits.PEER_LIST_MAX} bootstrap addresses.")
+        raise Malformed(
+            f"{len(bootstrap)} bootstrap addresses are more than {limits.PEER_LIST_MAX}.",
+            hint="Name fewer.",
+        )
     return with_bootstrap(data_uri, bootstrap) if bootstrap else data_uri
 
 
 def check_bootstrap(
     _: click.Context, __: click.Parameter, value: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Each is a full multiaddr with the peer's id, or wrong usage."""
+    """Full multiaddrs, each with the peer's id; anything else is wrong usage."""
     if value:
         from p2pool.drivers.net.peers.addresses import parse_full_address
 
@@ -51,27 +59,33 @@ def check_bootstrap(
 
 
 @click.command("create")
-@click.option("--name", required=True, help="What people call it.")
-@click.option("--domain", type=click.IntRange(0, UINT256), default=0, show_default=True)
+@click.option("--name", required=True, help="Name of the pool, for people.")
+@click.option(
+    "--domain",
+    type=click.IntRange(0, UINT256),
+    default=0,
+    show_default=True,
+    help="Number of the domain on the chain.",
+)
 @click.option(
     "--manager",
     type=AddressType(),
     metavar="ADDRESS",
-    help="Who invites nodes. Default: the creator, whose key --key is.",
+    help="Account that manages the pool and invites nodes. Default: the creator, that is --key.",
 )
 @click.option(
     "--compute-limit",
     type=click.IntRange(0, UINT256),
     default=0,
-    help="The most compute units of all nodes together. Default: no limit.",
+    help="Most compute units of all nodes together. Default: no limit.",
 )
-@click.option("--data-uri", default="", help="What the pool asks of hardware: key:sub=value;...")
+@click.option("--data-uri", default="", help="Hardware that the pool requires: key:sub=value;...")
 @click.option(
     "--bootstrap",
     multiple=True,
     metavar="MULTIADDR",
     callback=check_bootstrap,
-    help="Where agents find the first others: /ip4/.../tcp/4001/p2p/12D3... Repeatable.",
+    help="Address of a peer that agents dial first: /ip4/.../tcp/4001/p2p/12D3... Repeatable.",
 )
 @sender_options
 def create(
@@ -83,9 +97,9 @@ def create(
     bootstrap: tuple[str, ...],
     sender: Sender,
 ) -> None:
-    """Create a pool on the chain, and print its number. It is pending until it is started."""
+    """Create a pool on the chain and print its number. It is pending until `p2pool pool start`."""
     if not name.strip() or len(name.encode()) > limits.NAME_MAX_BYTES:
-        raise click.UsageError(f"--name is to have 1 to {limits.NAME_MAX_BYTES} bytes.")
+        raise click.UsageError(f"--name needs 1 to {limits.NAME_MAX_BYTES} bytes.")
     uri = first_uri(data_uri, bootstrap)
 
     async def act(chain: "PoolContracts", writer: "Writer") -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""`p2pool pool end`: a pool ends by its keepers' word.
+"""`p2pool pool end`: ends a pool, as its creator or manager.
 
-It is a transaction, for the chain alone says whether a pool runs. It reads first, so whoever may
-not, and whatever is done already, is told in a sentence and costs no coin. An ended pool never
-comes back.
+It is a transaction, because only the chain says whether a pool runs. The command reads first, so
+that an account without the right, or a pool that has ended, costs a sentence and no coin. An ended
+pool never comes back.
 """
 
 from typing import TYPE_CHECKING
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 
 async def check_may_end(chain: "PoolContracts", pool_id: int, account: Address) -> None:
-    """`NotAllowed` for who does not keep the pool, `Conflict` for a pool that does not run."""
+    """`NotAllowed` for other accounts than creator and manager, `Conflict` if it does not run."""
     info = await chain.pool(pool_id)
     check_keeper(info, account)
     if info.status is PoolStatus.COMPLETED:
-        raise Conflict(f"Pool {pool_id} has ended already: nothing is sent.")
+        raise Conflict(f"Pool {pool_id} has already ended: nothing to send.")
     if info.status is PoolStatus.PENDING:
         raise Conflict(
-            f"Pool {pool_id} was never started, so there is nothing to end.",
+            f"Pool {pool_id} was never started, so it cannot end.",
             hint=f"Start it (p2pool pool start {pool_id}), or leave it as it is.",
         )
 
 
 @click.command("end")
 @click.argument("pool_id", metavar="POOL", type=click.IntRange(0, UINT256))
-@click.option("--yes", is_flag=True, help="Do not ask; needed with --json.")
+@click.option("--yes", is_flag=True, help="Do not ask; --json needs this.")
 @sender_options
 def end(pool_id: int, yes: bool, sender: Sender) -> None:
     """End a pool on the chain for good, as its creator or manager. POOL is its number.
 
-    Once the block is final every agent stops the pool's tasks and takes no more. It cannot be
-    started again, so it is asked for first, and the number has to be given.
+    Once the block is final every agent stops the pool's tasks and takes no more. No pool starts a
+    second time, so the command needs the number and asks first.
     """
     asks = not (yes or sender.dry_run)
     if sender.as_json and asks:
-        raise click.UsageError("With --json nobody is asked: say --yes.")
+        raise click.UsageError("--json cannot ask: add --yes.")
 
     async def act(chain: "PoolContracts", writer: "Writer") -> "Sent":
         await check_may_end(chain, pool_id, writer.address)

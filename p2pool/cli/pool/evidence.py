@@ -1,4 +1,4 @@
-"""`p2pool pool evidence`: voters that were proven to have signed for two in one term."""
+"""`p2pool pool evidence`: shows voters that provably signed for two nodes in one term."""
 
 import json
 from pathlib import Path
@@ -16,13 +16,13 @@ from p2pool.model.errors import Misconfigured, NotFound
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write one proof there, as `p2pool verify evidence` takes it: the newest, or --voter's.",
+    help="Write one proof to FILE, for `p2pool verify evidence`: the newest, or --voter's.",
 )
-@click.option("--voter", metavar="NODE", help="Only this node's.")
+@click.option("--voter", metavar="NODE", help="Only proofs against this node.")
 @agent_option
 @json_option
 def evidence(out: Path | None, voter: str | None, client: AgentClient, as_json: bool) -> None:
-    """Show whom it was proven of that it signed for two candidates, or two leaders, in one term.
+    """Show voters that provably signed for two candidates, or two leaders, in one term.
 
     Anybody can check a proof without an agent: `p2pool verify evidence FILE`.
     """
@@ -31,13 +31,16 @@ def evidence(out: Path | None, voter: str | None, client: AgentClient, as_json: 
         found = [one for one in found if one["voter"]["node_id"].startswith(voter.lower())]
     if out is not None:
         if not found:
-            raise NotFound("Nothing was proven of any voter.", hint="See p2pool pool evidence.")
+            raise NotFound(
+                "There is no such proof, so nothing was written.",
+                hint="See all proofs: p2pool pool evidence.",
+            )
         try:
             out.expanduser().write_text(
                 json.dumps(found[-1]["proof"], indent=2) + "\n", encoding="utf-8"
             )
         except OSError as error:
-            raise Misconfigured(f"{out} cannot be written: {error.strerror}.") from error
+            raise Misconfigured(f"Cannot write {out}: {error.strerror}.") from error
     if as_json:
         write_json(found)
         return
@@ -52,4 +55,4 @@ def evidence(out: Path | None, voter: str | None, client: AgentClient, as_json: 
         for one in found
     )
     columns = ("VOTER", "TERM", "SIGNED", "FOR", "AND FOR")
-    write_table(columns, rows, "Nothing was proven of any voter.")
+    write_table(columns, rows, "There is no proof against any voter.")

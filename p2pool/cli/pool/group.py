@@ -1,4 +1,4 @@
-"""`p2pool pool`: the pool as a whole, and invitations into it."""
+"""`p2pool pool`: shows and manages the pool as a whole, and invites nodes into it."""
 
 import time
 
@@ -24,7 +24,7 @@ from p2pool.model.ids import ADDRESS_BYTES, NodeId
 _INVITE_DEFAULT = "1h"
 
 
-@click.group(name="pool", help="The pool.")
+@click.group(name="pool", help="Found, manage and recover a pool.")
 def pool() -> None:
     """The group."""
 
@@ -43,7 +43,7 @@ pool.add_command(evidence)
 @agent_option
 @json_option
 def show(client: AgentClient, as_json: bool) -> None:
-    """Show the pool: who runs it, what it has, what it does."""
+    """Show the pool: its keepers, members, GPUs, tasks and settings."""
     one = client.pool()
     if as_json:
         write_json(one)
@@ -57,23 +57,29 @@ def show(client: AgentClient, as_json: bool) -> None:
             ("status", one["status"]),
             ("creator", one["creator"] or "not known yet"),
             ("manager", one["manager"] or "not known yet"),
-            ("leader", one["leader"] or "none is known"),
-            ("members", f"{one['members']}, of which {one['nodes_healthy']} are healthy"),
+            ("leader", one["leader"] or "unknown"),
+            ("members", f"{one['members']}, {one['nodes_healthy']} healthy"),
             ("gpus", f"{one['gpus_free']} of {one['gpus']} free"),
             ("tasks", tasks or "none"),
-            ("settings", settings or "all are the defaults"),
+            ("settings", settings or "all defaults"),
         ]
     )
 
 
 @pool.command("invite")
 @click.argument("node_id", metavar="NODE")
-@click.option("--expires", type=Span(), default=_INVITE_DEFAULT, show_default=True)
+@click.option(
+    "--expires",
+    type=Span(),
+    default=_INVITE_DEFAULT,
+    show_default=True,
+    help="How long the invite is valid; 24h at most.",
+)
 @signer_options
 def invite(node_id: str, expires: int, signer: Signer) -> None:
     """Invite a node into the pool, as its manager. NODE is the node's address.
 
-    The invite is signed with --key and handed to the agent, which keeps it for the node.
+    The command signs the invite with --key and hands it to the agent, which keeps it for the node.
     """
     from p2pool.drivers.chain.consent import INVITE_LIFETIME_MAX_S, KeyManager
 
@@ -81,10 +87,13 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
     if node is None:
         raise click.UsageError(f"{node_id!r} is not a node id: 0x and 40 hex digits.")
     if not 0 < expires <= INVITE_LIFETIME_MAX_S:
-        raise click.UsageError(f"--expires is to be {INVITE_LIFETIME_MAX_S // 3600} h at most.")
+        raise click.UsageError(f"--expires takes {INVITE_LIFETIME_MAX_S // 3600} h at most.")
     one = signer.client.pool()
     if one["manager"] is None:
-        raise Misconfigured("The agent has not read the chain yet, so the pool is not known.")
+        raise Misconfigured(
+            "The agent has not read the chain yet, so it does not know the pool's manager.",
+            hint="Try again in a moment. See what keeps it: p2pool agent status.",
+        )
     expiration_s = int(time.time()) + expires
     if signer.dry_run:
         sentence = {"domain_id": one["domain_id"], "pool_id": one["pool_id"], "node_id": node_id}
@@ -93,7 +102,8 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
     manager = KeyManager(signer.account)
     if "0x" + manager.address.hex() != one["manager"]:
         raise Misconfigured(
-            f"The key is of 0x{manager.address.hex()}; the pool's manager is {one['manager']}.",
+            f"The key belongs to 0x{manager.address.hex()}; the pool's manager is"
+            f" {one['manager']}.",
             hint="Sign with the manager's key.",
         )
     made = manager.sign_invite(one["domain_id"], one["pool_id"], NodeId(node), expiration_s)

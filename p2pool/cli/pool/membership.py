@@ -1,9 +1,8 @@
-"""`p2pool pool leave` and `p2pool pool eject`: a node goes.
+"""`p2pool pool leave` and `p2pool pool eject`: take a node out of the pool.
 
-It leaves by its provider's word, and is put out by the creator's or manager's. Both are
-transactions, for the chain alone says who belongs. They read first, so whoever may not, and
-whatever is done already, is told in a sentence and costs no coin. A node comes back by a new
-invite.
+Its provider makes it leave; creator and manager eject it. Both are transactions, because only the
+chain says who belongs. The commands read first, so that an account without the right, or a node
+that is out already, costs a sentence and no coin. A node comes back by a new invite.
 """
 
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
-from p2pool.cli.shared.types import AddressType, in_uint256
+from p2pool.cli.shared.types import AddressType
 from p2pool.drivers.chain.founding import check_keeper
 from p2pool.model.errors import NotAllowed, NotFound
 from p2pool.model.ids import Address, NodeId
@@ -24,24 +23,24 @@ if TYPE_CHECKING:
 async def check_may_leave(
     chain: "PoolContracts", pool_id: int, node_id: NodeId, provider: Address
 ) -> None:
-    """`NotFound` where the node is not in the pool, `NotAllowed` for whose it is not."""
+    """`NotFound` if the node is not in the pool, `NotAllowed` if it has another provider."""
     await chain.pool(pool_id)
     await check_in_pool(chain, pool_id, node_id)
     info = await chain.node(node_id)
     if info is not None and info.provider != provider:
         raise NotAllowed(
-            f"The node 0x{node_id.hex()} is of provider 0x{info.provider.hex()}, and the key is of"
-            f" 0x{provider.hex()}.",
-            hint="Use its provider's key; creator and manager have: p2pool pool eject.",
+            f"The node 0x{node_id.hex()} belongs to the provider 0x{info.provider.hex()}, and the"
+            f" key to 0x{provider.hex()}.",
+            hint="Use its provider's key; creator and manager use: p2pool pool eject.",
         )
 
 
 async def check_in_pool(chain: "PoolContracts", pool_id: int, node_id: NodeId) -> None:
-    """`NotFound` where the node is not in the pool."""
+    """`NotFound` if the node is not in the pool."""
     if not await chain.in_pool(pool_id, node_id):
         raise NotFound(
-            f"The node 0x{node_id.hex()} is not in pool {pool_id}: nothing is sent.",
-            hint="See: p2pool node ls.",
+            f"The node 0x{node_id.hex()} is not in pool {pool_id}: nothing to send.",
+            hint="List the nodes: p2pool node ls.",
         )
 
 
@@ -52,8 +51,8 @@ async def check_in_pool(chain: "PoolContracts", pool_id: int, node_id: NodeId) -
 def leave(node: Address, pool_id: int | None, sender: Sender) -> None:
     """Take a node out of the pool on the chain, as its provider. NODE is its address.
 
-    Its tasks are stopped and placed anew elsewhere once the block is final; `p2pool node drain
-    --wait` before it lets them go first. Stop the agent, or it waits for a new invite.
+    Once the block is final its tasks stop and start anew elsewhere; run `p2pool node drain --wait`
+    before to let them go first. Then stop the agent, or it waits for a new invite.
     """
     number, node_id, text = sender.pool(pool_id).pool_id, NodeId(node), "0x" + node.hex()
 
@@ -66,19 +65,13 @@ def leave(node: Address, pool_id: int | None, sender: Sender) -> None:
 
 @click.command("eject")
 @click.argument("node", metavar="NODE", type=AddressType())
-@click.option(
-    "--pool",
-    "pool_id",
-    type=int,
-    callback=in_uint256,
-    help="Default: [pool] id of the configuration.",
-)
+@pool_option
 @sender_options
 def eject(node: Address, pool_id: int | None, sender: Sender) -> None:
     """Put a node out of the pool on the chain, as its creator or manager. NODE is its address.
 
-    It stops the pool's tasks and gives up its seat on the committee once the block is final. It can
-    come back by a new invite.
+    Once the block is final it stops the pool's tasks and gives up its seat on the committee. A new
+    invite lets it back in.
     """
     number, node_id, text = sender.pool(pool_id).pool_id, NodeId(node), "0x" + node.hex()
 

@@ -1,9 +1,9 @@
-"""`p2pool pool recover`: the manager founds the next epoch when a majority is gone for good.
+"""`p2pool pool recover`: founds the next epoch when a majority is gone for good.
 
-The command asks an agent which logs are held where it reaches, proposes to go on from the longest,
-says why and what that loses, asks, and writes the record into the pool's data URI. What is refused,
-and why, is decided in `client.recovery`; the chain is read again after the record was written,
-since another account may have written one at the same time.
+The command asks an agent which logs it can reach, proposes to go on from the longest, says why and
+what that loses, asks, and writes the record into the pool's data URI. `client.recovery` decides
+what to refuse, and why. After writing, the command reads the chain again, because another account
+may have written a record at the same time.
 """
 
 import time
@@ -32,10 +32,13 @@ POLL_S = 1.0
 async def write_root(
     chain: "PoolContracts", writer: "Writer", pool_id: int, before: str, proposal: Proposal
 ) -> None:
-    """Write the record where nothing else was written since `before` was read. `Conflict`."""
+    """Write the record; `Conflict` if somebody wrote another since `before` was read."""
     info = await chain.pool(pool_id)
     if read_root(info.data_uri) != read_root(before):
-        raise Conflict("Another root record was written meanwhile.", hint="Look, and begin again.")
+        raise Conflict(
+            "Somebody else wrote a root record meanwhile.",
+            hint="See what it does, then begin again: p2pool pool recover --dry-run.",
+        )
     sent = await chain.update_uri(writer, pool_id, with_root(info.data_uri, proposal.root))
     if sent.block_number < 0:
         return  # A dry run.
@@ -43,16 +46,18 @@ async def write_root(
     if now != proposal.root:
         stands = "none" if now is None else format_root(now)
         raise Conflict(
-            f"Another root record was written at the same time, and stands: {stands}.",
-            hint="Of two the later one stands. Wait for its leader, or begin again.",
+            f"Somebody else wrote a root record at the same time, and theirs stands: {stands}.",
+            hint="The later of two stands. Wait for its leader, or begin again.",
         )
 
 
 @click.command("recover")
 @click.argument("pool_id", metavar="[POOL]", required=False, type=click.IntRange(0, UINT256))
-@click.option("--founder", metavar="NODE", help="Who founds it. Default: who holds the most.")
-@click.option("--empty", is_flag=True, help="All logs are lost: begin an empty one.")
-@click.option("--force", is_flag=True, help="Even where a quorum lives, or something is lost.")
+@click.option(
+    "--founder", metavar="NODE", help="Node that founds it. Default: the one with the longest log."
+)
+@click.option("--empty", is_flag=True, help="Begin an empty log, because all logs are lost.")
+@click.option("--force", is_flag=True, help="Go on even if a quorum lives or something is lost.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the new epoch's leader.")
 @click.option(
@@ -74,14 +79,14 @@ def recover(
 ) -> None:
     """Found the pool's next epoch when a majority of its committee is gone for good.
 
-    It goes on from the longest log that an agent still holds; containers that run are untouched.
-    POOL is the pool's number; default: [pool] id of the configuration. --key is its creator's or
-    its manager's. While a majority can come back, let it: only then is nothing lost.
+    The epoch goes on from the longest log that an agent still holds; running containers stay
+    untouched. POOL is the pool's number; default: [pool] id of the configuration. --key is its
+    creator's or manager's. While a majority can come back, let it: only then is nothing lost.
     """
     pool = sender.pool(pool_id)
     asks = not (yes or sender.dry_run)
     if sender.as_json and asks:
-        raise click.UsageError("--json does not ask: say --yes or --dry-run with it.")
+        raise click.UsageError("--json cannot ask: add --yes or --dry-run.")
     client = client_in(pool, agent, "Name an agent of this pool: --agent.")
     asked = client.logs_held()
     holders = [read_held_log(one) for one in asked["logs"]]
@@ -97,7 +102,7 @@ def recover(
         if not sender.as_json:
             show(holders, asked["silent"], proposal)
         if asks:
-            click.confirm("Write this record?", abort=True)
+            click.confirm("Write this record to the chain?", abort=True)
         await write_root(chain, writer, pool.pool_id, info.data_uri, proposal)
         return proposal
 
@@ -115,7 +120,7 @@ def recover(
 
 
 def wait_leader(client: AgentClient, proposal: Proposal) -> str:
-    """Wait until the agent follows a leader of the new epoch. `Unavailable` says what is wrong."""
+    """Wait until the agent follows a leader of the new epoch; `Unavailable` says what is wrong."""
     click.echo("Waiting until the record is final and its founder leads.", err=True)
     end = time.monotonic() + WAIT_S
     said = ""
@@ -130,13 +135,13 @@ def wait_leader(client: AgentClient, proposal: Proposal) -> str:
             said = str(error)
         time.sleep(POLL_S)
     raise Unavailable(
-        f"The record is written, and epoch {proposal.root.epoch} has no leader yet. {said}",
-        hint="See p2pool agent status; the founder has to run: " + proposal.founder.node_id,
+        f"The record is on the chain, but epoch {proposal.root.epoch} has no leader yet. {said}",
+        hint="See p2pool agent status. The founder must run: " + proposal.founder.node_id,
     )
 
 
 def show(holders: list[HeldLog], silent: list[str], proposal: Proposal) -> None:
-    """Who holds what, what is proposed, why, and what is lost."""
+    """Show the logs, the proposal, its reasons and its losses."""
     rows = [
         [
             one.node_id,
@@ -150,7 +155,7 @@ def show(holders: list[HeldLog], silent: list[str], proposal: Proposal) -> None:
     ]
     rows += [[node_id, "no answer", "", "", "", ""] for node_id in silent]
     columns = ("node", "epoch (log)", "last entry", "committed", "voter", "")
-    write_table(columns, rows, "Nobody answers.")
+    write_table(columns, rows, "No agent answers.")
     click.echo()
     pairs = [("founds", proposal.founder.node_id), ("epoch", str(proposal.root.epoch))]
     pairs += [("because" if n == 0 else "", text) for n, text in enumerate(proposal.reasons)]

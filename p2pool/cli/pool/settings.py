@@ -1,4 +1,4 @@
-"""`p2pool pool set`: a setting is a signed request, kept in the pool's log."""
+"""`p2pool pool set`: signs a change of a setting, which the pool's log keeps."""
 
 import json
 
@@ -17,13 +17,13 @@ def set_setting(name: str, value: str, signer: Signer) -> None:
     """Change a setting of the pool, as its creator or manager.
 
     \b
-      committee      how many voters there are to be: 3, 5 or 7; default 5, as far as there are
-                     members. Five survive the loss of two, three that of one.
-      timing         of the election: lan, default or wan.
-      eject-stalled  after how long a member that was never heard is to be ejected: never (the
-                     default), 1h, 6h, 1d or 7d. It is then listed and told as an event; the
-                     manager ejects it with `p2pool pool eject`.
-      eject-dead     the same for a member that is dead.
+      committee      the number of voters: 3, 5 (the default) or 7, as far as there are members.
+                     Five survive the loss of two, three the loss of one.
+      timing         of elections: lan, default or wan.
+      eject-stalled  after how long to propose ejecting a member that was never heard: never (the
+                     default), 1h, 6h, 1d or 7d. The pool lists it and reports an event; the manager
+                     ejects it with `p2pool pool eject`.
+      eject-dead     the same for a dead member.
     """
     spec = json.dumps({"value": value}, separators=(",", ":"))
     answer = signer.send(Action.SET, name, spec)

@@ -1,4 +1,4 @@
-"""`p2pool pool start`: a pool that was created gets its root, and begins."""
+"""`p2pool pool start`: starts a created pool and names the founder of its log."""
 
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,8 @@ def check_founder(_: click.Context, __: click.Parameter, value: str | None) -> R
 
 
 def running_founder(agent: str | None, pool: PoolRef) -> RootRecord:
-    """The agent that runs here as founder; `Misconfigured` where it is in another pool."""
-    client = client_in(pool, agent, "Name another agent (--agent), or who founds it (--founder).")
+    """The agent of this machine as founder; `Misconfigured` if it is in another pool."""
+    client = client_in(pool, agent, "Name another agent (--agent), or the founder (--founder).")
     one = client.get("/v1/agent")["agent"]
     return founder_of(f"{one['node_id']}/{one['peer_id']}/{one['store_id']}")
 
@@ -41,7 +41,7 @@ def running_founder(agent: str | None, pool: PoolRef) -> RootRecord:
     "--founder",
     callback=check_founder,
     metavar="NODE_ID/PEER_ID/STORE_ID",
-    help="The agent that begins the pool's log. Default: the one that runs here.",
+    help="Agent that founds the pool's log. Default: the one that --agent names.",
 )
 @click.option(
     "--agent",
@@ -56,10 +56,10 @@ def start(
     agent: str | None,
     sender: Sender,
 ) -> None:
-    """Start a pool on the chain, and name the agent that founds it. It can be repeated.
+    """Start a pool on the chain, and name the agent that founds its log. Safe to repeat.
 
     POOL is the pool's number; default: [pool] id of the configuration. --key is its creator's or
-    its manager's.
+    manager's.
     """
     pool = sender.pool(pool_id)
     root = founder or running_founder(agent, pool)
@@ -69,7 +69,7 @@ def start(
 
     done, said = sender.run(act)
     if done.replaced:
-        warn("The data URI had a root record that nobody can read; it is replaced.")
+        warn("Replaced a root record in the data URI that nobody can read.")
     if sender.dry_run:
         write_dry(said, sender.as_json)
     else:
@@ -77,7 +77,7 @@ def start(
 
 
 def write_started(done: Started, as_json: bool) -> None:
-    """What was done, and what was there already."""
+    """Report what the command did, and what it found done."""
     told = {
         "pool_id": done.pool_id,
         "started": done.started,
@@ -91,8 +91,8 @@ def write_started(done: Started, as_json: bool) -> None:
     write_pairs(
         [
             ("pool", str(done.pool_id)),
-            ("status", "started" if done.started else "was active already"),
-            ("root", "written" if done.root_written else "was there already"),
+            ("status", "started" if done.started else "already active"),
+            ("root", "written" if done.root_written else "already there"),
             ("founder", str(told["founder"])),
         ]
     )

@@ -1,8 +1,8 @@
-"""What commands that talk to the chain share: the configuration, the contracts, who signs.
+"""What commands that talk to the chain share: the configuration, the contracts, the signer.
 
 The chain is the one of `[chain]` in the agent's configuration (`--config`, else `P2POOL_CONFIG`,
-else the file in the data directory). With `--dry-run` no passphrase is asked for: the account's
-address is written in its key file, and nothing is signed.
+else the file in the data directory). `--dry-run` needs no passphrase: the key file states the
+account's address, and nothing is signed.
 """
 
 import functools
@@ -34,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 CONFIG_VARIABLE = "P2POOL_CONFIG"
 
 dry_send_option = click.option(
-    "--dry-run", is_flag=True, help="Say which transactions would be sent, and send none."
+    "--dry-run", is_flag=True, help="Show the transactions that would be sent, and send none."
 )
 
 
@@ -51,41 +51,26 @@ def config_option(command: F) -> F:
 
 
 def config_path(given: Path | None) -> Path:
-    """The configuration that is meant."""
+    """The path of the configuration to read."""
     from p2pool.drivers.config.schema import CONFIG_NAME, default_directory
 
     return given.expanduser() if given else default_directory() / CONFIG_NAME
 
 
-def open_chain(config: "ChainConfig") -> "PoolContracts":
-    """The contracts; nothing is asked of an endpoint yet. Call it inside trio."""
-    from p2pool.drivers.chain.addresses import Addresses
-    from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.rpc import Rpc
-
-    at = config.addresses
-    addresses = Addresses(
-        network=at.network,
-        pool=at.pool,
-        registry=at.registry,
-        stakes=at.stake,
-        domains=at.domains,
-        token=at.token,
-    )
-    return PoolContracts(Rpc.to(config.id, config.endpoints), addresses)
-
-
 def writer_maker(
     key: str | None, passphrase_file: str | None, dry_run: bool
 ) -> "Callable[[PoolContracts], KeyWriter | DryWriter]":
-    """Opens the key now, so that a passphrase is asked for before anything waits on the chain."""
+    """Open the key now, so that the passphrase prompt comes before any wait for the chain."""
     from p2pool.drivers.chain.writer import DryWriter, KeyWriter
 
     if dry_run:
         from p2pool.drivers.keys.keystore import key_file_address
 
         if not key:
-            raise Misconfigured("Whose transactions? No key is given.", hint="--key FILE")
+            raise Misconfigured(
+                "No key is given, so the sender is unknown.",
+                hint="Name the key file of the account that sends: --key FILE or P2POOL_KEY.",
+            )
         address = key_file_address(Path(key).expanduser())
         return lambda _: DryWriter(address)
     account = account_of(key, passphrase_file)
@@ -102,10 +87,10 @@ pool_option = click.option(
 
 @attrs.frozen
 class Sender:
-    """Whose transactions a command sends, to which chain, and how it says so.
+    """Whose transactions a command sends, to which chain, and how it reports them.
 
-    `chain_config` and `pool_number` read the configuration; `run` opens the key before anything is
-    asked of the chain.
+    `chain_config` and `pool` read the configuration; `run` opens the key before it asks the chain
+    anything.
     """
 
     path: Path
@@ -122,7 +107,7 @@ class Sender:
         return load_chain(self.path)
 
     def pool(self, given: int | None) -> PoolRef:
-        """The pool that is meant: the one given, else that of the configuration."""
+        """The given pool, else the configuration's."""
         from p2pool.drivers.config.schema import load_config
 
         chain = self.chain_config
@@ -130,16 +115,17 @@ class Sender:
         return PoolRef(chain.id, chain.addresses.pool, number)
 
     def run(self, act: "Callable[[PoolContracts, Writer], Awaitable[T]]") -> tuple[T, list[str]]:
-        """What comes of it, and what would have been sent: nothing unless in a dry run."""
+        """The result, and the transactions that a dry run would have sent (else none)."""
         import trio
 
+        from p2pool.drivers.chain.contracts import PoolContracts
         from p2pool.drivers.chain.writer import DryWriter
 
         config = self.chain_config
         make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run)
 
         async def main() -> tuple[T, list[str]]:
-            chain = open_chain(config)
+            chain = PoolContracts.of(config)
             writer = make_writer(chain)
             done = await act(chain, writer)
             return done, writer.said if isinstance(writer, DryWriter) else []
@@ -152,14 +138,14 @@ class Sender:
         told: dict[str, Any],
         sentence: str,
     ) -> None:
-        """One transaction, and what is said of it: `sentence` by its hash, or `told` as JSON."""
+        """Send one transaction and report it: `sentence` with its hash, or `told` as JSON."""
         sent, said = self.run(act)
         if self.dry_run:
             write_dry(said, self.as_json)
         elif self.as_json:
             write_json({**told, "transaction": sent.transaction_hash})
         else:
-            click.echo(f"{sentence} by {sent.transaction_hash}.")
+            click.echo(f"{sentence} by transaction {sent.transaction_hash}.")
 
 
 def sender_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -189,7 +175,7 @@ def sender_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def client_in(pool: PoolRef, agent: str | None, hint: str) -> AgentClient:
-    """A client of an agent of this pool; `Misconfigured` with this hint where it is in another."""
+    """A client of an agent in this pool; `Misconfigured` with this hint for another pool's."""
     found = find_agent(agent, os.environ)
     client = AgentClient(found.url, found.token)
     theirs = client.pool_ref()

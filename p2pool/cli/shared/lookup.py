@@ -1,4 +1,4 @@
-"""A task or node by what a person types: a name, an id, the beginning of one."""
+"""Finds a task or node by what a person types: a name, an id, the beginning of one."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _LISTED = 5
 
 
 def find_task(client: AgentClient, text: str) -> Answer:
-    """A task by id, the beginning of its id, or its name; the living one where several have it."""
+    """A task by id, the beginning of its id, or its name; of several, the living one."""
     tasks = client.tasks()
     wanted = text.lower().removeprefix("0x")
     found = [task for task in tasks if task["task_id"] == wanted]
@@ -39,8 +39,8 @@ LIVING = ("pending", "running", "stopping")
 
 def _only(found: Sequence[Answer], what: str, key: str, where: str) -> Answer:
     if not found:
-        raise NotFound(f"There is no {what}.", hint=f"See: {where}.")
+        raise NotFound(f"There is no {what}.", hint=f"List them: {where}.")
     if len(found) > 1:
         ids = ", ".join(str(one[key]) for one in found[:_LISTED])
-        raise Conflict(f"There are {len(found)} of {what}: {ids}.", hint="Use a longer id.")
+        raise Conflict(f"{len(found)} match {what}: {ids}.", hint="Type more of the id.")
     return found[0]

@@ -1,4 +1,4 @@
-"""What commands that talk to an agent share: its options, and the key that signs."""
+"""What commands that talk to an agent share: options that name the agent and the signing key."""
 
 import os
 from collections.abc import Callable
@@ -22,7 +22,7 @@ consistent_option = click.option(
 
 
 def agent_option(command: F) -> F:
-    """`--agent`, given to the command as a client."""
+    """`--agent`, which the command gets as a client."""
 
     def connect(_: click.Context, __: click.Parameter, value: str | None) -> AgentClient:
         found = find_agent(value, os.environ)
@@ -43,8 +43,8 @@ def key_options(command: F) -> F:
     command = click.option(
         "--passphrase-file",
         metavar="FILE",
-        help="Where the key's passphrase is. Default: P2POOL_PASSPHRASE_FILE, else it is asked"
-        " for.",
+        help="File with the key's passphrase. Default: P2POOL_PASSPHRASE_FILE, then"
+        " P2POOL_PASSPHRASE, then a prompt.",
     )(command)
     return click.option(
         "--key",

@@ -1,7 +1,7 @@
 """How commands write: tables for people, JSON for programs, warnings aside.
 
-What peers say of themselves is shown without control characters, so that no node can write to the
-terminal of who lists it. The table library is imported only where a table is written.
+Peers' words lose their control characters, so that no node can write to the terminal of a person
+who lists it. Only a command that writes a table imports the table library.
 """
 
 import json
@@ -25,7 +25,7 @@ def write_json(value: Any) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-    """A table; `empty` is said instead of one without rows."""
+    """Write a table, or the sentence `empty` where it has no rows."""
     listed = [[clean(cell) for cell in row] for row in rows]
     if not listed:
         click.echo(empty, err=True)
@@ -43,7 +43,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: st
 
 
 def write_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Names and values, one a line."""
+    """Write names and values, one pair a line."""
     listed = [(name, clean(value)) for name, value in pairs]
     width = max((len(name) for name, _ in listed), default=0)
     for name, value in listed:
@@ -51,12 +51,12 @@ def write_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def warn(text: str) -> None:
-    """Something to know that stops nothing."""
+    """Warn on standard error, and go on."""
     click.echo(f"warning: {clean(text)}", err=True)
 
 
 def clean(text: str) -> str:
-    """Text without what a terminal would obey."""
+    """Text without characters that a terminal would obey."""
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
@@ -69,7 +69,7 @@ def size(count: int) -> str:
 
 
 def age(at_ms: int, now_ms: int | None = None) -> str:
-    """How long ago a time was, for people; a dash for never."""
+    """How long ago a time was, for people; a dash means never."""
     if not at_ms:
         return "-"
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
@@ -88,8 +88,8 @@ def short(name: str | None) -> str:
 
 
 def write_dry(said: list[str], as_json: bool) -> None:
-    """The transactions of a dry run."""
+    """Write the transactions of a dry run."""
     if as_json:
         write_json({"dry_run": True, "would_send": said})
     else:
-        click.echo("\n".join(said) if said else "There is nothing to send.")
+        click.echo("\n".join(said) if said else "Nothing to send.")

@@ -1,4 +1,4 @@
-"""What commands that run until they are stopped share: options, signals, log settings."""
+"""What long-running commands share: options, signals, log settings."""
 
 import signal
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,8 @@ def directory_option(command: F) -> F:
         type=click.Path(path_type=Path, file_okay=False),
         envvar="P2POOL_DATA_DIR",
         metavar="DIR",
-        help="Where it keeps its keys and state. Default: P2POOL_DATA_DIR, else this user's own.",
+        help="Directory of its keys and state. Default: P2POOL_DATA_DIR, else one of this user's"
+        " own.",
     )(command)
 
 
@@ -43,14 +44,14 @@ def log_options(command: F) -> F:
 
 
 def data_directory(given: Path | None) -> Path:
-    """The data directory that is meant."""
+    """The given data directory, else the default."""
     from p2pool.drivers.config.schema import default_directory
 
     return given.expanduser() if given else default_directory()
 
 
 def read_settings(data_dir: Path | None, config: Path | None) -> "tuple[Path, AgentConfig]":
-    """The data directory that is meant; and the configuration that is given, else the one there."""
+    """The data directory, and the given configuration, else the one in that directory."""
     from p2pool.drivers.config.schema import CONFIG_NAME, load_config
 
     directory = data_directory(data_dir)
@@ -58,7 +59,7 @@ def read_settings(data_dir: Path | None, config: Path | None) -> "tuple[Path, Ag
 
 
 def begin_logs(settings: "AgentConfig", level: str | None, form: str | None) -> "AgentConfig":
-    """Write logs as the configuration and the command line say; the configuration with both."""
+    """Set up logs as the configuration and the command line say; returns both merged."""
     from p2pool.drivers.logs import configure_logs
 
     log = settings.log
@@ -71,13 +72,13 @@ Main = Callable[[Any], Awaitable[None]]
 
 
 def _ending_signals() -> list[signal.Signals]:
-    """What asks this process to end; not what its starter keeps from it (`nohup`, `&`)."""
+    """Signals that ask this process to end, without those its starter ignores (`nohup`, `&`)."""
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def run_until_signal(main: Main) -> None:
-    """Run `main(stop)`; SIGINT, SIGTERM or SIGHUP sets `stop`, a second one ends at once."""
+    """Run `main(stop)`; SIGINT, SIGTERM or SIGHUP sets `stop`, a second one cancels it."""
     import trio
 
     async def listen(stop: trio.Event, scope: trio.CancelScope) -> None:
@@ -100,8 +101,8 @@ def run_until_signal(main: Main) -> None:
 
 
 def run_unless_interrupted(main: Callable[[], Awaitable[T]]) -> T:
-    """Run `main()` for its result; SIGINT, SIGTERM or SIGHUP cancels it, and KeyboardInterrupt is
-    raised when it has ended. What it shields goes on meanwhile, however often somebody asks."""
+    """Run `main()` for its result; SIGINT, SIGTERM or SIGHUP cancels it, and it raises
+    KeyboardInterrupt once it has ended. Shielded parts finish, however often somebody asks."""
     import trio
 
     results: list[T] = []

@@ -1,4 +1,4 @@
-"""Requests that a command signs and has carried out, or only shows."""
+"""Signs a command's request and has it carried out, or only shows it."""
 
 import functools
 from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Signer:
-    """Whom a command asks, and with whose key; in a dry run it shows what would be signed."""
+    """The agent that a command asks, and the key that signs; a dry run only shows the request."""
 
     client: AgentClient
     key: str | None
@@ -31,11 +31,11 @@ class Signer:
 
     @property
     def account(self) -> "LocalAccount":
-        """The account that signs, its passphrase read or asked for."""
+        """The account that signs; reads its passphrase or prompts for it."""
         return account_of(self.key, self.passphrase_file)
 
     def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
-        """Sign a request and have it carried out, saying what is waited for. None: a dry run."""
+        """Sign a request and have it carried out, saying what it waits for. None: a dry run."""
         pool = self.client.pool_ref()
         request = request_for(pool, action, target, spec_json)
         if self.dry_run:
@@ -83,10 +83,10 @@ def signer_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":
-    """The account in a key file, its passphrase read or asked for."""
+    """The account in a key file; reads its passphrase or prompts for it."""
     if not key:
         raise Misconfigured(
-            "This has to be signed, and no key is given.",
+            "This needs a signature, and no key is given.",
             hint="Name a key file: --key FILE or P2POOL_KEY. Make one: p2pool wallet new.",
         )
     from p2pool.drivers.keys.keystore import load_account, read_passphrase

@@ -1,7 +1,7 @@
-"""The three standard streams, whatever they are connected to: a terminal, a file, nothing.
+"""Makes the three standard streams usable: connected to a terminal, a file, or nothing.
 
 Intuition: a sentence for people must not fail on the way to them. Closed streams lead to /dev/null
-before an opened file gets their number; what a stream cannot take is written as escapes.
+before an opened file gets their number; characters that a stream lacks become escapes.
 """
 
 import os
@@ -24,11 +24,10 @@ def mend_streams() -> None:
 
 
 def flush_streams() -> str:
-    """Write what is waiting; why what was asked for could not be written, empty where it was or
-    where its reader has seen enough.
+    """Flush both; why standard output failed, empty if it did not or its reader has seen enough.
 
-    A stream that cannot be written to leads nowhere afterwards, so that the interpreter's own flush
-    at its end does not complain once more.
+    A stream that failed leads nowhere afterwards, so that the interpreter's own flush at its end
+    does not complain again.
     """
     failed = ""
     for stream in (sys.stdout, sys.stderr):

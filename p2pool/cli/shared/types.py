@@ -1,7 +1,6 @@
 """Types of arguments: sizes, spans, processors, addresses.
 
-People write `--memory 2GiB` and `--cpus 1.5`; what is signed has whole bytes and thousandths of a
-processor.
+People write `--memory 2GiB` and `--cpus 1.5`; they sign whole bytes and thousandths of a processor.
 """
 
 import re
@@ -11,11 +10,6 @@ from typing import Any
 import click
 
 from p2pool.model.ids import ADDRESS_BYTES, Address
-
-
-def in_uint256(context: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
-    """A number that the contracts can take, or wrong usage."""
-    return None if value is None else click.IntRange(0, UINT256).convert(value, parameter, context)
 
 
 class AddressType(click.ParamType[Address]):
@@ -47,7 +41,7 @@ _SPAN_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Size(click.ParamType[int]):
-    """`512MiB`, `2g`, `1.5GiB`: units are powers of 1024, as docker has them."""
+    """`512MiB`, `2g`, `1.5GiB`: units are powers of 1024, as in docker."""
 
     name = "SIZE"
 

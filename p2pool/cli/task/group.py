@@ -1,7 +1,7 @@
-"""`p2pool task`: run containers in the pool, look at them, stop them.
+"""`p2pool task`: runs containers in the pool, shows them, stops them.
 
-What runs is what the owner signs: every change is a request signed with `--key`, which any agent
-passes on to the leader. It is named by its task id, which is derived from what was signed.
+The owner's signature decides what runs: every change is a request signed with `--key`, which any
+agent passes on to the leader. The task id is derived from the signed bytes.
 """
 
 import time
@@ -26,8 +26,16 @@ from p2pool.model.errors import NotFound, Unavailable
 _POLL_S = 0.5
 _WAIT_DEFAULT = "5m"
 
+wait_timeout = click.option(
+    "--timeout",
+    type=types.Span(),
+    default=_WAIT_DEFAULT,
+    show_default=True,
+    help="How long --wait waits.",
+)
 
-@click.group(name="task", help="Tasks: containers that run in the pool.")
+
+@click.group(name="task", help="Run, watch and stop tasks: containers in the pool.")
 def task() -> None:
     """The group."""
 
@@ -39,18 +47,18 @@ task.add_command(metrics)
 @task.command("run", context_settings={"ignore_unknown_options": False})
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 @flags.run_options
-@click.option("--wait", is_flag=True, help="Until all copies run, or the task has ended.")
-@click.option("--timeout", type=types.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@click.option("--wait", is_flag=True, help="Wait until all copies run or the task has ended.")
+@wait_timeout
 @signer_options
 @click.pass_context
 def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
-    """Run a task from flags, or from a file whose keys flags replace.
+    """Run a task from flags, or from a file whose keys the flags replace.
 
     \b
       p2pool task run --image busybox --replicas 3 --wait -- sh -c 'echo hello'
       p2pool task run -f train.toml --gpus 2
 
-    A file has the keys that the signed specification has:
+    A file has the keys of the signed specification:
 
     \b
       {"name": "train", "image": "pytorch:2", "command": ["python", "t.py"],
@@ -73,7 +81,7 @@ def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
     else:
         click.echo(accepted["task_id"])
         if one is not None:
-            click.echo(f"It is {one['state']}: {copies_text(one)} run.", err=True)
+            click.echo(f"The task is {one['state']}: {copies_text(one)} copies run.", err=True)
     if one is not None and one["state"] not in ("running", "succeeded"):
         context.exit(1)
 
@@ -82,7 +90,7 @@ def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
 
 
 def _settled(one: Answer) -> bool:
-    """All copies run, or nothing more will."""
+    """Whether all copies run, or none will any more."""
     if one["state"] not in LIVING:
         return True
     states = [copy["state"] for copy in one["allocations"]]
@@ -96,19 +104,19 @@ def _ended(one: Answer) -> bool:
 
 
 def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answer:
-    """The task when it is over what is waited for. Raises `Unavailable` after `timeout_s`; the
-    task goes on."""
+    """The task once `over` holds for it. Raises `Unavailable` after `timeout_s`; the task goes
+    on."""
     end = time.monotonic() + timeout_s
     with Waiting() as shown:
         while True:
-            with suppress(NotFound):  # committed at the leader, and not yet applied by this agent
+            with suppress(NotFound):  # Committed at the leader, not yet applied by this agent.
                 one = client.task(task_id)
                 if over(one):
                     return one
                 shown.show(one)
             if time.monotonic() + _POLL_S > end:
                 raise Unavailable(
-                    f"The task {task_id} is not there after {timeout_s} s; it goes on.",
+                    f"After {timeout_s} s the task {task_id} is not there yet; it goes on.",
                     hint=f"See why: p2pool task show {task_id}.",
                 )
             time.sleep(_POLL_S)
@@ -118,7 +126,7 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
 
 
 @task.command("ls")
-@click.option("-a", "--all", "everything", is_flag=True, help="Also those that have ended.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Also ended tasks.")
 @agent_option
 @consistent_option
 @json_option
@@ -136,7 +144,7 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
         )
         for one in shown
     )
-    empty = "No task runs." if everything or not tasks else "No task runs; see ended ones: --all."
+    empty = "No task runs." if everything or not tasks else "No task runs; --all shows ended ones."
     write_table(("TASK", "NAME", "STATE", "RUNNING", "IMAGE", "AGE"), rows, empty)
 
 
@@ -155,7 +163,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
         [
             ("task", one["task_id"]),
             ("name", one["name"]),
-            ("state", one["state"] + (", to be stopped" if one["stop_requested"] else "")),
+            ("state", one["state"] + (", stopping" if one["stop_requested"] else "")),
             ("image", one["image"]),
             ("digest", ", ".join(_digests(one)) or "not known yet"),
             ("command", command or "the image's"),
@@ -177,12 +185,12 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
 
 
 def _digests(one: Answer) -> list[str]:
-    """What the image's name stood for: one digest, or several where it has been moved."""
+    """The digests that the image's name stood for: several if the name has moved meanwhile."""
     return sorted({copy["image_digest"] for copy in one["allocations"] if copy["image_digest"]})
 
 
 def _state(copy: Answer) -> str:
-    """A copy's state, with what its image's check says where there is one."""
+    """A copy's state, with its health if its image has a check."""
     return f"{copy['state']} ({copy['health']})" if copy["health"] != "none" else str(copy["state"])
 
 
@@ -191,8 +199,8 @@ def _reason(copy: Answer) -> str:
     if copy["pull_total_bytes"]:
         parts.append(pull_text(copy))
     if copy["oom_killed"]:
-        whose = "a process of it was" if copy["exit_code"] == 0 else "it was"
-        parts.append(f"{whose} killed for using more memory than it has")
+        whose = "one of its processes" if copy["exit_code"] == 0 else "it"
+        parts.append(f"{whose} used more memory than it has, and was killed")
     if copy["exit_code"] is not None:
         parts.append(f"exit code {copy['exit_code']}")
     return "; ".join(parts) or "-"
@@ -203,8 +211,8 @@ def _reason(copy: Answer) -> str:
 
 @task.command("stop")
 @click.argument("name", metavar="TASK")
-@click.option("--wait", is_flag=True, help="Until nothing of it runs.")
-@click.option("--timeout", type=types.Span(), default=_WAIT_DEFAULT, help="Of --wait.")
+@click.option("--wait", is_flag=True, help="Wait until no copy runs.")
+@wait_timeout
 @signer_options
 def stop(name: str, wait: bool, timeout: int, signer: Signer) -> None:
     """Stop a task. TASK is its id, the beginning of it, or its name."""
@@ -217,4 +225,4 @@ def stop(name: str, wait: bool, timeout: int, signer: Signer) -> None:
     if signer.as_json:
         write_json(answer)
     else:
-        click.echo(f"{one['name']} {'has stopped' if wait else 'is being stopped'}.")
+        click.echo(f"{one['name']} {'has stopped' if wait else 'is stopping'}.")

@@ -1,9 +1,9 @@
-"""`p2pool task logs`: the lines of a task's copies, wherever they run.
+"""`p2pool task logs`: writes the lines of a task's copies, wherever they run.
 
-Reading is a right too: a grant for this one task is signed with `--key`, and the node that has the
-lines checks it itself. Several copies are read by a thread each, which put what they read into one
-bounded queue, so that a slow terminal slows the readers down and nothing is lost. What comes at the
-same time is written at the same time, and then shown.
+Reading is a right too: the command signs a grant for this one task with `--key`, and the node that
+has the lines checks it. One thread reads each copy and puts what it reads into one bounded queue,
+so that a slow terminal slows the readers down and loses nothing. Lines that come together are
+written together, with one flush.
 """
 
 import base64
@@ -36,7 +36,7 @@ _COPIES_MAX = 32
 
 @attrs.frozen
 class _Piece:
-    """Chunks of one copy's log; none: it has ended, well or with an error."""
+    """Chunks of one copy's log; no chunks: the log has ended, well or with an error."""
 
     replica: int
     chunks: list[Answer]
@@ -45,10 +45,12 @@ class _Piece:
 
 @click.command("logs")
 @click.argument("name", metavar="TASK[.REPLICA]")
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
-@click.option("-n", "--tail", type=click.IntRange(0, limits.LOG_TAIL_MAX_LINES), help="Last lines.")
+@click.option("-f", "--follow", is_flag=True, help="Follow: write lines as they come.")
+@click.option(
+    "-n", "--tail", type=click.IntRange(0, limits.LOG_TAIL_MAX_LINES), help="Only the last lines."
+)
 @click.option("--since", type=Span(), help="Only lines of the last TIME, such as 10m.")
-@click.option("-t", "--timestamps", is_flag=True, help="When each line was written.")
+@click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
 @signer_options
 def logs(
     name: str,
@@ -58,7 +60,7 @@ def logs(
     timestamps: bool,
     signer: Signer,
 ) -> None:
-    """Write the log of a task, or of one copy: TASK.0. With --json, one object a line."""
+    """Write the log of a task, or of one copy: TASK.0. With --json one object a line."""
     one, copies = _copies(signer.client, name)
     pool = signer.client.pool_ref()
     grant = grant_for(pool, one["task_id"])
@@ -78,27 +80,33 @@ def logs(
 
 
 def _copies(client: AgentClient, name: str) -> tuple[Answer, list[Answer]]:
-    """The task, and those of its copies whose log is asked for."""
+    """The task, and the copies whose log to read."""
     head, dot, tail = name.rpartition(".")
     if dot and tail.isascii() and tail.isdigit():
         try:
             one = find_task(client, head)
         except NotFound:
-            pass  # a name may have a dot and digits itself
+            pass  # A task's name may end in a dot and digits itself.
         else:
             found = [copy for copy in one["allocations"] if copy["replica"] == int(tail)]
             if not found:
-                raise NotFound(f"{one['name']} has no copy {tail}.")
+                raise NotFound(
+                    f"{one['name']} has no copy {tail}.",
+                    hint=f"List its copies: p2pool task show {one['task_id']}.",
+                )
             return one, found
     one = find_task(client, name)
     copies = [copy for copy in one["allocations"] if copy["node_id"] is not None]
     if not copies:
         raise NotFound(
-            f"No copy of {one['name']} has been started yet.",
+            f"No copy of {one['name']} has started yet.",
             hint=f"See why: p2pool task show {one['task_id']}.",
         )
     if len(copies) > _COPIES_MAX:
-        raise Conflict(f"{one['name']} has {len(copies)} copies.", hint="Choose one: TASK.REPLICA.")
+        raise Conflict(
+            f"{one['name']} has {len(copies)} copies; this command reads {_COPIES_MAX} at most.",
+            hint="Choose one: TASK.REPLICA.",
+        )
     return one, copies
 
 
@@ -109,10 +117,10 @@ def _read_all(
     options: LogOptions,
     writer: "_Writer",
 ) -> None:
-    """Write what all copies say; raises the first error after the others have ended."""
+    """Write the lines of all copies; raises the first error after all have ended."""
     pieces: queue.Queue[_Piece] = queue.Queue(_QUEUE_MAX)
     for copy in copies:
-        # Daemons: when this command is interrupted there is nobody left to read for.
+        # Daemons: an interrupted command must not wait for its readers.
         threading.Thread(
             target=_read, args=(client, copy, grant, options, pieces), daemon=True
         ).start()
@@ -136,7 +144,7 @@ def _read(
     options: LogOptions,
     pieces: "queue.Queue[_Piece]",
 ) -> None:
-    """Read one copy's log into the queue, ending with its end."""
+    """Read one copy's log into the queue, then a piece without chunks."""
     replica, error = copy["replica"], None
     try:
         for chunks in client.logs(copy["id"], grant, options):
@@ -147,7 +155,7 @@ def _read(
 
 
 class _Writer:
-    """Writes chunks as whole lines, with what is asked for before each."""
+    """Writes chunks as whole lines, each with its copy and time where asked for."""
 
     def __init__(self, several: bool, timestamps: bool, as_json: bool) -> None:
         self._several, self._timestamps, self._json = several, timestamps, as_json
@@ -156,7 +164,7 @@ class _Writer:
         self._out: list[bytes] = []
 
     def write(self, replica: int, chunks: list[Answer]) -> None:
-        """Write the lines that are whole now."""
+        """Write the lines that are complete."""
         for chunk in chunks:
             stream, at_ms = chunk["stream"], chunk["at_ms"]
             if "base64" in chunk:
@@ -174,7 +182,7 @@ class _Writer:
         self._show()
 
     def end(self, replica: int) -> None:
-        """Write what a copy left without a line end."""
+        """Write the last lines of a copy, which lack a line end."""
         for stream in ("stdout", "stderr"):
             if rest := self._partial.pop((replica, stream), b""):
                 self._line(replica, stream, 0, rest)
@@ -193,7 +201,7 @@ class _Writer:
         self._add(stream, head.encode() + line)
 
     def _add(self, stream: str, line: bytes) -> None:
-        # Both streams may lead to one terminal: what came first is shown first.
+        # Both streams may lead to one terminal: show first what came first.
         if stream != self._stream:
             self._show()
             self._stream = stream

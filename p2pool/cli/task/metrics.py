@@ -1,4 +1,4 @@
-"""`p2pool task metrics`: what the copies of a task say of themselves."""
+"""`p2pool task metrics`: shows the numbers that a task's copies report."""
 
 import click
 
@@ -33,12 +33,14 @@ def metrics(task_name: str, client: AgentClient, as_json: bool) -> None:
         for copy in copies
         for one in copy["metrics"]
     ]
-    write_table(("COPY", "NODE", "METRIC", "VALUE", "SAID"), rows, "It said nothing yet.")
+    write_table(
+        ("COPY", "NODE", "METRIC", "VALUE", "REPORTED"), rows, "The task has reported nothing yet."
+    )
     for copy in copies:
         if copy["problem"]:
             warn(f"copy {copy['allocation'].rpartition('.')[2]}: {copy['problem']}")
         if copy["refused_lines"]:
             warn(
                 f"copy {copy['allocation'].rpartition('.')[2]}: {copy['refused_lines']} lines were"
-                " not taken (no JSON with numbers, too many names, or too fast)."
+                " dropped (not JSON with numbers, too many names, or too fast)."
             )

@@ -1,8 +1,7 @@
-"""What is shown while a task is waited for: how many copies run, why others do not, and how far
-their images are.
+"""Shows a task while a command waits for it: copies that run, why others do not, images.
 
-On a terminal a bar for each image that is being fetched; elsewhere a line whenever something
-changed, for pulls by the tenth, so that a log file stays short.
+On a terminal each image that is being fetched has a bar; elsewhere every change writes a line, and
+a pull one for each tenth, so that a log file stays short.
 """
 
 import sys
@@ -27,7 +26,7 @@ def copies_text(one: Answer) -> str:
 
 
 def pull_text(copy: Answer) -> str:
-    """How far a copy's image is: `12 MiB of 80 MiB (15%)`."""
+    """How much of a copy's image is here: `12 MiB of 80 MiB (15%)`."""
     done, total = copy["pulled_bytes"], copy["pull_total_bytes"]
     return f"fetching: {size(done)} of {size(total)} ({100 * done // max(1, total)}%)"
 
@@ -64,7 +63,7 @@ class Waiting:
         """Say what is new since the last time."""
         reasons = sorted({copy["reason"] for copy in one["allocations"] if copy["reason"]})
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        now = clean(f"{one['state']}: {copies_text(one)} run{why}")
+        now = clean(f"{one['state']}: {copies_text(one)} copies run{why}")
         fetched = pulls(one)
         if not self._fancy and fetched:
             now += "; " + ", ".join(_tenths(copy) for copy in fetched)
@@ -81,7 +80,7 @@ class Waiting:
             click.echo(text, err=True)
 
     def _draw(self, fetched: list[Answer]) -> None:
-        """A bar for each image; one that is there is full."""
+        """Draw a bar for each image that is being fetched."""
         if self._progress is None:
             if not fetched:
                 return

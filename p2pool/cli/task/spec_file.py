@@ -1,4 +1,4 @@
-"""A task's specification from flags and files, as a mapping that `codec.spec` judges.
+"""Reads a task's specification from flags and a file, as a mapping that `codec.spec` judges.
 
 Flags win over the file.
 """
@@ -16,12 +16,12 @@ from p2pool.model.errors import BadSpec
 
 
 def from_file(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON or TOML file; `BadSpec` where it is neither."""
+    """The mapping in a JSON or TOML file; `BadSpec` if it is neither."""
     try:
         with path.open("rb") as file:
             data = file.read(limits.SPEC_JSON_MAX_BYTES * 4 + 1)
     except OSError as error:
-        raise BadSpec(f"{path} cannot be read: {error.strerror}.") from error
+        raise BadSpec(f"Cannot read {path}: {error.strerror}.") from error
     if len(data) > limits.SPEC_JSON_MAX_BYTES * 4:
         raise BadSpec(f"{path} is too long for a task specification.")
     try:
@@ -31,12 +31,14 @@ def from_file(path: Path) -> dict[str, Any]:
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise BadSpec(f"{path} is not {kind}: {error}.") from error
     if not isinstance(value, dict):
-        raise BadSpec(f"{path} is not a table of keys.", hint="See p2pool task run --help.")
+        raise BadSpec(
+            f"{path} does not hold an object with keys.", hint="See: p2pool task run --help."
+        )
     return value
 
 
 def merged(base: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """The mapping with what flags say in its place; a flag that is not given changes nothing."""
+    """The file's mapping with the flags' values; a flag that is not given changes nothing."""
     spec = dict(base)
     for key, value in flags.items():
         old = spec.get(key)
@@ -49,7 +51,7 @@ def merged(base: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment(given: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE` pairs; a value is never taken from this shell's own environment."""
+    """`NAME=VALUE` pairs; never takes a value from the shell's own environment."""
     found: dict[str, str] = {}
     for one in given:
         name, equals, value = one.partition("=")
@@ -60,6 +62,6 @@ def environment(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def default_name(image: str) -> str:
-    """A task's name where none is given: the image's, as `docker run` has none to offer."""
+    """The name of a task without one: its image's."""
     last = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
     return re.sub(r"[^a-z0-9._-]", "-", last.lower()).strip(".-_")[:63] or "task"

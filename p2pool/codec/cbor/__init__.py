@@ -1,1 +1,1 @@
-"""Classes of attrs as canonical bytes, and back."""
+"""attrs classes as canonical bytes, and back."""

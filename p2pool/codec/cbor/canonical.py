@@ -1,14 +1,14 @@
-"""Canonical CBOR: one value, one encoding, and nothing that this program has no use for.
+"""Canonical CBOR: one value, one encoding, and nothing that this program does not need.
 
 Intuition: two peers that sign, hash or compare bytes must agree on them, so only the deterministic
-form of RFC 8949 (section 4.2.1) is taken, and of that only null, booleans, 64-bit integers, byte
+form of RFC 8949 (section 4.2.1) counts, and of that only null, booleans, 64-bit integers, byte
 strings, UTF-8 text, arrays, and maps with unsigned keys. Tags, floats, indefinite lengths,
 duplicate keys and trailing bytes are refused *before* a value is built: `_scan` walks the heads of
 the items without making anything, because a general decoder makes objects of tags (numbers of a
 billion digits, mail messages) and reserves memory for lengths that the bytes do not have.
 
-Invariant: `decode(b)` either raises `Malformed` or gives a value with `encode(value) == b`; that is
-proven on each call by encoding again.
+Invariant: `decode(b)` either raises `Malformed` or gives a value with `encode(value) == b`; each
+call proves it by encoding again.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _LITERALS = frozenset({20, 21, 22})  # false, true, null
 
 
 def encode(value: Value) -> bytes:
-    """The canonical bytes of a value; `Malformed` when it has none (floats, large numbers)."""
+    """The canonical bytes of a value; `Malformed` if it has none (floats, large numbers)."""
     _check(value, 0)
     try:
         return cbor2.dumps(value, canonical=True)
@@ -39,7 +39,7 @@ def encode(value: Value) -> bytes:
 
 
 def join(items: Sequence[bytes]) -> bytes:
-    """The array of values of which the canonical bytes are at hand."""
+    """The array of values whose canonical bytes are at hand."""
     count = len(items)
     if count < 24:
         head = bytes([_ARRAY << 5 | count])
@@ -62,7 +62,7 @@ def decode(data: bytes) -> Value:
 
 
 def _check(value: object, depth: int) -> None:
-    """Refuse what the canonical form has no place for."""
+    """Refuse values that have no canonical form."""
     if depth > limits.CBOR_MAX_DEPTH:
         raise Malformed(f"Nested deeper than {limits.CBOR_MAX_DEPTH}.")
     kind = type(value)
@@ -85,9 +85,9 @@ def _check(value: object, depth: int) -> None:
 
 
 def _scan(data: bytes) -> None:
-    """Walk the items' heads once, in memory that depends on nothing but the allowed depth."""
+    """Walk the items' heads once, in memory that depends only on the allowed depth."""
     position = 0
-    open_items = [1]  # how many items are still wanted at each depth
+    open_items = [1]  # how many items are still missing at each depth
     while open_items:
         if open_items[-1] == 0:
             open_items.pop()
@@ -116,15 +116,15 @@ def _head(data: bytes, position: int) -> tuple[int, int, int]:
     major, info = data[position] >> 5, data[position] & 31
     position += 1
     if major == _TAG:
-        raise Malformed("CBOR tags are not taken.")
+        raise Malformed("CBOR tags are not allowed.")
     if major == _SIMPLE:
         if info not in _LITERALS:
-            raise Malformed("Floats and simple values but null, true and false are not taken.")
+            raise Malformed("Floats, and simple values but null, true and false, are not allowed.")
         return major, 0, position
     if info < 24:
         return major, info, position
     if info > 27:
-        raise Malformed("Indefinite lengths and reserved heads are not taken.")
+        raise Malformed("Indefinite lengths and reserved heads are not allowed.")
     width = 1 << (info - 24)
     if position + width > len(data):
         _truncated()

@@ -4,10 +4,10 @@ A class is the array of its fields in order. A field's hint decides its form: `i
 `bytes`, `str`, an enum (its value), `X | None` (null), `tuple[X, ...]` and `tuple[X, Y]` (arrays),
 another attrs class (its array), a `NewType` of bytes (its one length). Lengths are bounded where a
 field is declared (`model.field_bounds`). A codec is compiled once for each class, as a pair of
-functions; for a class with a byte string or a tuple that is not bounded there is none.
+functions; a class with an unbounded byte string or tuple has none.
 
-Invariant: `from_value(cls, to_value(x)) == x`, and both directions check the same bounds, so that
-what one agent may send is what another takes. Any value that does not fit raises `Malformed`
+Invariant: `from_value(cls, to_value(x)) == x`, and both directions check the same bounds, so
+what one agent may send, another accepts. Any value that does not fit raises `Malformed`
 with the path of the field.
 """
 
@@ -54,7 +54,7 @@ def to_value(obj: object) -> list[canonical.Value]:
 
 
 def from_value(cls: type[T], value: canonical.Value) -> T:
-    """The object of `cls` that an array describes; `Malformed` when it does not."""
+    """The object of `cls` that an array describes; `Malformed` if it describes none."""
     return cast(T, form_of(cls).read(value))
 
 
@@ -70,10 +70,10 @@ def decode_struct(cls: type[T], data: bytes) -> T:
 
 @attrs.define(eq=False)
 class Pieces:
-    """Encodes one large object of a class again and again, of which little changes in between.
+    """Encodes one large object again and again, while little of it changes in between.
 
-    `encode` gives the bytes of `encode_struct`; those of each frozen item of its lists are kept
-    for as long as that very item is in it. What is held is what the object holds, once as bytes.
+    `encode` gives the bytes of `encode_struct`; it keeps those of each frozen item of a list
+    for as long as that very item is in the list, so it holds the object's items once as bytes.
     """
 
     cls: type
@@ -99,7 +99,8 @@ class Pieces:
             raise Malformed(f"{self.cls.__name__}.{name} has {len(items)} items, {most} at most.")
         held, now = self._held.get(name, {}), {}
         for item in items:
-            known = held.get(id(item))  # An id is of one object for as long as that is held.
+            # An id names one object as long as something holds that object.
+            known = held.get(id(item))
             if known is None:
                 known = (item, encode_struct(item))
             now[id(item)] = known
@@ -128,7 +129,7 @@ def form_of(cls: type[Any]) -> Form:
 
 
 def fields_of(cls: type) -> list[tuple[str, Any]]:
-    """Name and hint of each field, in wire order, with the bounds that are said in it."""
+    """Name and hint of each field, in wire order, with the bounds that stand in it."""
     hints = get_type_hints(cls, include_extras=True)
     return [(field.name, hints[field.name]) for field in attrs.fields(cls)]
 
@@ -178,12 +179,12 @@ def _form(hint: Any, place: str) -> Form:
         return _integer(place)
     if issubclass(hint, Enum):
         return _enum(place, hint)
-    # Looked up when used, so that a class may hold another that is declared later.
+    # Looked up on use, so that a class may hold another that is declared later.
     return Form(lambda obj: form_of(hint).write(obj), lambda value: form_of(hint).read(value))
 
 
 def _parted(hint: Any) -> tuple[Any, Bound | None]:
-    """A hint and the bound that is said with it."""
+    """A hint and the bound that stands with it."""
     if get_origin(hint) is not Annotated:
         return hint, None
     bare, bound = get_args(hint)
@@ -249,7 +250,7 @@ def _enum(place: str, kind: type[Enum]) -> Form:
         return member.value
 
     def read(value: Any) -> Any:
-        # The type is compared too: True is 1 for a dict, and not on the wire.
+        # The type is compared too: a dict takes True for 1, the wire does not.
         if type(value) not in (int, str) or value not in plain:
             raise Malformed(f"{place} is not a known {kind.__name__}.")
         return plain[value]

@@ -1,1 +1,1 @@
-"""What clients send and are sent."""
+"""The JSON that clients send and receive."""

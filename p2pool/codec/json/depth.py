@@ -13,7 +13,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
 
 def too_deep(text: str, most: int = limits.JSON_MAX_DEPTH) -> bool:
     """Whether arrays and objects are nested deeper than `most`. Brackets in strings do not count;
-    of a text that is not JSON anything may be said."""
+    for text that is not JSON the answer means nothing."""
     if text.count("[") + text.count("{") <= most:
         return False
     depth = 0

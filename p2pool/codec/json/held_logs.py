@@ -1,4 +1,4 @@
-"""The JSON of `/v1/logs-held`: which agent holds which log, for who recovers from one."""
+"""The JSON of `/v1/logs-held`: which agent holds which log, for whoever recovers a pool."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ from p2pool.model.ports.agent import LogHolder
 
 @attrs.frozen
 class HeldLog:
-    """The log that a node says it holds; `log_id` null: none. What a recovery can go on from.
+    """The log that a node says it holds; `log_id` is null if it holds none.
 
-    `followed_epoch` is that of the root record it follows, `refusal` why it does not found it.
+    `followed_epoch` is the epoch of the root record that it follows; `refusal` says why it does not
+    found that epoch.
     """
 
     node_id: str
@@ -60,6 +61,6 @@ def held_log(holder: LogHolder) -> HeldLog:
 
 
 def read_held_log(answer: dict[str, Any]) -> HeldLog:
-    """A held log in the API's answer; what a newer agent says beyond that is passed over."""
+    """A held log in the API's answer; keys that only newer agents write are ignored."""
     named = {field.name: answer[field.name] for field in attrs.fields(HeldLog)}
     return HeldLog(**named | {"voters": tuple(named["voters"])})

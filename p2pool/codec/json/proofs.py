@@ -1,12 +1,12 @@
-"""The JSON in which proofs of who leads, and of who lied, travel from an API to who checks them.
+"""The JSON in which proofs of who leads, and of who lied, travel from an API to a verifier.
 
     {"log_id": "<64 hex>", "root": "1/<node id>/<peer id>/<store id>", "dropped": 0,
      "base": [{"node_id": "0x...", "peer_id": "12D3...", "store_id": "<32 hex>"}],
      "links": [{"index": 7, "term": 2, "at_ms": 1, "voters": [...], "signatures": ["<hex>"]}],
      "certificate": ["<hex>"], "votes": ["<hex>"]}
 
-What is proven stands in the sealed messages alone, as hex; the rest says how they belong together,
-and a lie in it makes the proof fail. More keys may stand there for people, and are not read.
+Only the sealed messages, in hex, prove anything; the rest says how they belong together, and a lie
+in it makes the proof fail. Further keys may be there for people; readers ignore them.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def voter_json(voter: Voter) -> dict[str, Any]:
 
 
 def proof_json(proof: LeaderProof) -> dict[str, Any]:
-    """All that an agent holds of who leads."""
+    """All the evidence that an agent holds of who leads."""
     chain = proof.chain
     return {
         "log_id": proof.log_id.hex(),
@@ -111,7 +111,7 @@ def read_proof(value: Any) -> LeaderProof:
 
 
 def read_evidence(value: Any) -> tuple[PoolRef, bytes, bytes]:
-    """Which pool a proof of equivocation is of, and its two messages; `Malformed` else."""
+    """The pool of a proof of equivocation, and its two messages; `Malformed` otherwise."""
     table = _table(value, "evidence")
     pool = PoolRef(
         _number(table.get("chain_id"), "chain_id"),

@@ -1,8 +1,8 @@
 """Reads a table of JSON values key by key and collects every problem instead of stopping at one.
 
 A method for each kind of value takes the key out of the table, checks it, and gives the value or
-something harmless of the right type where it is not good; the caller looks at `problems` at the
-end. Keys that nobody took are unknown, and the nearest known one is suggested.
+something harmless of the right type if it is bad; the caller looks at `problems` at the end. Keys
+that no method took are unknown, and the reader suggests the nearest known one.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,14 +19,14 @@ _SHOWN = 64
 _UNKNOWN_MAX = 16
 
 Rule = Callable[[str], str]
-"""Gives what is wrong with a text, or an empty string."""
+"""Returns what is wrong with a text, or an empty string."""
 
 
 class Reader:
     """One table at `path`, with the list that problems are added to."""
 
     def __init__(self, value: Any, path: str, problems: list[str]) -> None:
-        """Anything but a table is a problem, and read as an empty one."""
+        """Anything but a table is a problem, and reads as an empty one."""
         self.path, self.problems = path, problems
         self.known: list[str] = []
         self.broken = not isinstance(value, dict)
@@ -40,7 +40,7 @@ class Reader:
         self.problems.append(f"{place} {sentence}")
 
     def finish(self) -> None:
-        """Complain of keys that nobody asked for."""
+        """Report keys that no method took."""
         unknown = sorted(str(key)[:_SHOWN] for key in self.left)
         for key in unknown[:_UNKNOWN_MAX]:  # a hostile table may have thousands
             near = get_close_matches(key, self.known, n=1)
@@ -55,12 +55,12 @@ class Reader:
         return self.left.pop(key, None)
 
     def missing(self, key: str) -> None:
-        """A key without which nothing can be done."""
+        """A key that has to be there."""
         if not self.broken:
             self.problem(key, "is missing")
 
     def text(self, key: str, default: str | None = None, *, rule: Rule) -> str:
-        """A text that a rule finds nothing wrong with; no default: it must be there."""
+        """A text that passes a rule; without a default it has to be there."""
         value = self.take(key)
         if value is None:
             if default is None:
@@ -79,7 +79,7 @@ class Reader:
         return value
 
     def number(self, key: str, default: int | None, least: int, most: int) -> int:
-        """An integer from `least` to `most`; no default: it must be there."""
+        """An integer from `least` to `most`; without a default it has to be there."""
         value = self.take(key)
         if value is None:
             if default is None:
@@ -190,12 +190,12 @@ class Reader:
 
 
 def _kind(value: Any) -> str:
-    """What a JSON value is, for people."""
+    """The kind of a JSON value, in words for people."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
     names |= {int: "a number", float: "a number with a fraction", type(None): "null"}
     return names.get(type(value), type(value).__name__)
 
 
 def _short(value: int) -> str:
-    """A number that is no longer than a line."""
+    """A number, cut to fit a line."""
     return str(value) if abs(value) < 10**20 else "absurdly large"

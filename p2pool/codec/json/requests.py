@@ -38,7 +38,7 @@ _SCOPES = tuple(scope.name.lower() for scope in Scope)
 
 
 def read_allocation(text: str) -> AllocationId | None:
-    """`<32 hex digits>.<replica>`, or None where it is not that."""
+    """`<32 hex digits>.<replica>`, or None if the text has another form."""
     head, dot, tail = text.partition(".")
     task = unhex(head, TASK_ID_BYTES)
     if task is None or not dot or not re.fullmatch(r"0|[1-9][0-9]{0,8}", tail):
@@ -47,7 +47,7 @@ def read_allocation(text: str) -> AllocationId | None:
 
 
 def load(body: bytes) -> Any:
-    """The JSON value of a body; `Malformed` where it is none."""
+    """The JSON value of a body; `Malformed` if the text is not JSON."""
     try:
         text = body.decode("utf-8")
         if too_deep(text):
@@ -131,7 +131,7 @@ def grant_json(signed: SignedGrant) -> dict[str, Any]:
 
 
 def logs_json(signed: SignedGrant, options: LogOptions) -> dict[str, Any]:
-    """What is posted to read a log: the grant, and which part of the log."""
+    """What is posted to read a log: the grant, and which part of the log to read."""
     return grant_json(signed) | {
         "follow": options.follow,
         "tail_lines": options.tail_lines,
@@ -171,7 +171,7 @@ def _grant(r: Reader) -> LogGrant:
 
 
 def invite_json(invite: Invite) -> dict[str, Any]:
-    """An invite as plain JSON values: what a manager hands to who is to join."""
+    """An invite as plain JSON values: what a manager hands to a future member."""
     return {
         "domain_id": invite.domain_id,
         "pool_id": invite.pool_id,
@@ -183,8 +183,8 @@ def invite_json(invite: Invite) -> dict[str, Any]:
 
 
 def read_invite(value: Any) -> Invite:
-    """The invite in a JSON value; `Malformed` with all `problems`. `nonce` may be a text, since
-    it does not fit a JavaScript number."""
+    """The invite in a JSON value; `Malformed` with all `problems`. `nonce` may be text, because
+    JavaScript's numbers cannot hold it."""
     problems: list[str] = []
     r = Reader(value, "invite", problems)
     nonce = r.left.get("nonce")

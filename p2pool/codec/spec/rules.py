@@ -1,8 +1,8 @@
-"""What the texts of a specification may be, and which of its parts contradict each other.
+"""The rules for a specification's texts, and the contradictions between its parts.
 
 A rule gives the rest of a sentence that begins with the key's path, or an empty string. They guard
-the places where a text becomes something else on a node: a path, an image reference, a name of a
-variable. What a node refuses by its own policy (bind mounts, registries) is decided there.
+the places where text turns into something else on a node: a path, an image reference, the name of a
+variable. What a node refuses by its own policy (bind mounts, registries), the node decides.
 """
 
 import re
@@ -34,7 +34,7 @@ def name_rule(text: str) -> str:
 
 
 def image_rule(text: str) -> str:
-    """References of images, as Docker takes them. Bounded, since the pattern can backtrack."""
+    """References of images, as Docker takes them. Bounded, because the pattern can backtrack."""
     if 0 < len(text) <= _IMAGE_MAX and _IMAGE.fullmatch(text):
         return ""
     return "is not an image reference such as registry.example/name:tag or name@sha256:..."
@@ -55,7 +55,7 @@ def env_name_rule(text: str) -> str:
 
 
 def label_name_rule(text: str) -> str:
-    """Names of labels; ours are not to be forged."""
+    """Names of labels; nobody may forge the agent's own."""
     if not _LABEL_NAME.fullmatch(text):
         return "is not the name of a label: a-z, 0-9, '.', '_', '/', '-'"
     return "is reserved: p2pool.* labels are set by the agent" if text.startswith("p2pool") else ""
@@ -65,7 +65,7 @@ def gpu_model_rule(text: str) -> str:
     """Part of a GPU's model name."""
     if len(text) > limits.NAME_MAX_BYTES:
         return f"is longer than {limits.NAME_MAX_BYTES} characters"
-    return "" if text == text.lower() else "is to be in lower case"
+    return "" if text == text.lower() else "must be in lower case"
 
 
 def target_rule(text: str) -> str:
@@ -76,7 +76,7 @@ def target_rule(text: str) -> str:
         return "would cover the whole container"
     for place in FORBIDDEN_TARGETS:
         if text == place or text.startswith(place + "/"):
-            return f"would cover {place}, which a container needs as it is"
+            return f"would cover {place}, which a container needs unchanged"
     return ""
 
 
@@ -99,14 +99,14 @@ def _path(text: str) -> str:
 
 
 def contradictions(spec: TaskSpec) -> Iterator[str]:
-    """What is wrong between the parts of a specification whose parts are good."""
+    """Contradictions between parts that are each good by themselves."""
     if spec.system and spec.replicas != 1:
         yield "replicas cannot be set with system: a system task has one on every node"
     if spec.system and spec.gang:
         yield "gang cannot be set with system: a system task grows with the pool"
     gpu = spec.resources.gpu
     if gpu.count == 0 and (gpu.model or gpu.memory_min_bytes):
-        yield "resources.gpu.count is 0, and a model or memory of GPUs is asked for"
+        yield "resources.gpu.count is 0, but a GPU model or GPU memory is required"
     yield from _mount_contradictions(spec.mounts)
     ports = [(port.host, port.protocol) for port in spec.ports if port.host]
     if len(set(ports)) != len(ports):
@@ -120,14 +120,14 @@ def _mount_contradictions(mounts: tuple[Mount, ...]) -> Iterator[str]:
     targets = [mount.target for mount in mounts]
     if len(set(targets)) != len(targets):
         yield "mounts name a target twice"
-    # What lies in a volume is the tasks' own: a mount in it could be led astray by a link there.
+    # Tasks own what lies in a volume: a link there could lead a mount inside it astray.
     for number, target in enumerate(targets):
         if any(target.startswith(f"{other}/") for other in targets):
             yield f"mounts[{number}].target lies in another mount: give each its own place"
     for number, mount in enumerate(mounts):
         place = f"mounts[{number}]"
         if mount.kind is MountKind.BIND and not mount.source.startswith("/"):
-            yield f"{place}.source is to be an absolute path of the host for bind"
+            yield f"{place}.source must be an absolute path of the host for bind"
         elif mount.kind is MountKind.TMPFS and mount.source:
             yield f"{place}.source cannot be set for tmpfs"
         elif mount.kind in (MountKind.TASK, MountKind.POOL):
@@ -136,8 +136,8 @@ def _mount_contradictions(mounts: tuple[Mount, ...]) -> Iterator[str]:
             elif mount.source.startswith("/"):
                 yield f"{place}.source is a path; a {mount.kind.value} volume has a name"
         if mount.kind is MountKind.BIND and not mount.read_only:
-            yield f"{place}.read_only is to be true: the host's directories are not written to"
+            yield f"{place}.read_only must be true: tasks never write to the host's directories"
         if mount.size_bytes and (mount.kind is MountKind.BIND or mount.read_only):
-            yield f"{place}.size_bytes can be set for what the task can write only"
+            yield f"{place}.size_bytes can only be set for mounts that the task can write to"
         if mount.keep_s != -1 and mount.kind is not MountKind.TASK:
-            yield f"{place}.keep_s can be set for task volumes only"
+            yield f"{place}.keep_s can only be set for task volumes"

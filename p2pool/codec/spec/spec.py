@@ -1,15 +1,15 @@
 """Task specifications: RFC 8785 JSON as it was signed <-> `TaskSpec`.
 
 The text is part of what an account signs, so there is one form of it: the canonical JSON of
-RFC 8785, with absent keys meaning their defaults. `parse_spec` takes that form only and finds
-everything wrong with a specification at once; `spec_json` makes the form from a `TaskSpec`, or
+RFC 8785, with absent keys meaning their defaults. `parse_spec` takes only that form and finds
+all problems of a specification at once; `spec_json` makes the form from a `TaskSpec`, or
 from a mapping that a user wrote. The hash is over the text, never over an expansion of it.
 
 Keys are those of the example in `p2pool task run --help`:
     {"name": "train", "image": "pytorch:2", "command": ["python", "t.py"], "env": {"LR": "0.1"},
      "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}},
      "replicas": 2, "restart": {"mode": "on-failure"}, "labels": {"team": "a"}}
-Times and sizes are integers with the unit last, so that there are no floats in what is signed.
+Times and sizes are integers with the unit last, so accounts never sign floats.
 """
 
 import json
@@ -48,8 +48,8 @@ _MAPPINGS = frozenset({"environment", "labels"})
 def parse_spec(spec_json: str) -> TaskSpec:
     """The specification in a text of RFC 8785 form.
 
-    Raises `BadSpec` whose `problems` list everything that is wrong, one sentence each with the
-    path of the key.
+    Raises `BadSpec`; its `problems` list all that is wrong, one sentence each with the path of
+    the key.
     """
     value = _load(spec_json)
     if _canonical(value) != spec_json:
@@ -58,9 +58,9 @@ def parse_spec(spec_json: str) -> TaskSpec:
 
 
 def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
-    """The canonical text of a specification, defaults left out; `BadSpec` when it is not good.
+    """The canonical text of a specification, defaults left out; `BadSpec` if it is bad.
 
-    A mapping is what a user wrote: the same keys, in any order, with defaults spelled out or not.
+    A mapping is the user's form: the same keys, in any order, with or without defaults.
     """
     parsed = spec if isinstance(spec, TaskSpec) else _spec(spec)
     text = _canonical(spec_dict(parsed))
@@ -135,7 +135,7 @@ def _canonical(value: Any) -> str:
 
 
 def _spec(value: Any) -> TaskSpec:
-    """The specification in a JSON value, with all problems found before any is told."""
+    """The specification in a JSON value, which reports all problems together."""
     problems: list[str] = []
     reader = Reader(value, "", problems)
     spec = _task(reader)
@@ -169,7 +169,7 @@ def _task(r: Reader) -> TaskSpec:
         restart=r.table("restart", _restart, d.restart),
         deadline_s=r.number("deadline_s", d.deadline_s, 0, limits.TASK_TIME_MAX_S),
         stop_grace_s=r.number("stop_grace_s", d.stop_grace_s, 0, limits.STOP_GRACE_MAX_S),
-        # -1: wait for a lost node for ever.
+        # -1: wait for a lost node forever.
         reconnect_window_s=r.number(
             "reconnect_window_s", d.reconnect_window_s, -1, limits.TASK_TIME_MAX_S
         ),
@@ -223,7 +223,7 @@ def _mount(r: Reader) -> Mount:
         source=r.text("source", "", rule=rules.source_rule),
         read_only=r.flag("read_only", False),
         size_bytes=r.number("size_bytes", 0, 0, limits.RESOURCE_MAX_BYTES),
-        # -1: as the node's owner keeps them.
+        # -1: as long as the node's owner keeps them.
         keep_s=r.number("keep_s", -1, -1, limits.VOLUME_KEEP_MAX_S),
     )
 

@@ -1,1 +1,1 @@
-"""Forms of one line."""
+"""Texts of one line: peer ids, data URIs, requirements, metrics."""

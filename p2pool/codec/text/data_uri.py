@@ -1,8 +1,8 @@
 """The pool's data URI: requirement pairs, with p2pool's root record and bootstrap addresses.
 
 The form is that of the network's requirement strings, `key:sub=value;key:sub=value;...`. p2pool
-reads and writes `p2pool:root` and `p2pool:bootstrap` (once for each address); every other pair is
-kept as it stands, in its place, when the URI is rewritten. A root record is
+reads and writes `p2pool:root` and `p2pool:bootstrap` (once for each address); a rewrite
+keeps every other pair as it stands, in its place. A root record is
     <epoch>/<node id>/<peer id>/<store id>[/<previous log id>/<base index>/<state digest>]
 with hex for all but the peer id, which is written as libp2p does.
 """
@@ -51,9 +51,9 @@ def format_root(root: RootRecord) -> str:
 
 
 def read_root(uri: str) -> RootRecord | None:
-    """The root record of a data URI, or None where there is none or it cannot be read.
+    """The root record of a data URI, or None if it is absent or cannot be read.
 
-    A record that cannot be read founds nothing: the same as none, which is what status shows.
+    An unreadable record founds nothing, as if it were absent, and status says so.
     """
     values = _values(uri, ROOT_KEY)
     if len(values) != 1:
@@ -70,7 +70,7 @@ def read_bootstrap(uri: str) -> tuple[str, ...]:
 
 
 def requirements(uri: str) -> str:
-    """The data URI without p2pool's own pairs: what the pool asks of hardware."""
+    """The data URI without p2pool's own pairs: the pool's requirements for hardware."""
     return ";".join(p for p in _pairs(uri) if not p.startswith("p2pool:"))
 
 

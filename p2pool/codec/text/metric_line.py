@@ -1,9 +1,9 @@
-"""What a task says of itself: one line of JSON with numbers in it.
+"""A task's own metrics: one line of JSON with numbers in it.
 
     {"loss": 0.41, "step": 1200}            names and numbers
-    {"label": "loss", "value": 0.41}        one of them, as other networks' tools write it
+    {"label": "loss", "value": 0.41}        the form that other networks' tools write
 
-A line is taken whole or not at all, so that a reader never sees half of what belongs together.
+A line counts whole or not at all, so a reader never sees half of what belongs together.
 Numbers are finite; on the wire they travel as the shortest decimal text that gives them back.
 """
 
@@ -20,7 +20,7 @@ _HINT = 'Write {"name": 1.5} and a newline.'
 
 
 def parse_line(line: bytes) -> tuple[tuple[str, float], ...]:
-    """Names and numbers of one line, in its order; `Malformed` says what is wrong with it."""
+    """The names and numbers of one line, in its order; `Malformed` says what is wrong."""
     if len(line) > limits.METRIC_LINE_MAX_BYTES:
         most = limits.METRIC_LINE_MAX_BYTES
         raise Malformed(f"A line of metrics has {most} bytes at most.", hint=_HINT)

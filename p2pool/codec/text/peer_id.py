@@ -1,8 +1,8 @@
 """A peer key and its libp2p peer id: two spellings of one Ed25519 public key.
 
 A peer id of a short key is the identity multihash (0x00, length 36) of libp2p's protobuf of the
-key (type Ed25519, 32 bytes), in base58: it always begins with `12D3KooW`. So the key can be read
-back from the id and nothing has to be looked up (libp2p specs, peer-ids).
+key (type Ed25519, 32 bytes), in base58: it always begins with `12D3KooW`. So the id itself
+contains the key, and nothing has to be looked up (libp2p specs, peer-ids).
 """
 
 import base58
@@ -21,7 +21,7 @@ def peer_id(peer_key: PeerKey) -> str:
 
 
 def peer_key_of(text: str) -> PeerKey:
-    """The key in a peer id; `Malformed` when it is none, or not of an Ed25519 key."""
+    """The key in a peer id; `Malformed` for any other text, or another kind of key."""
     try:
         # Base58 costs the square of its length: bounded before it is read.
         data = base58.b58decode(text) if len(text) <= _TEXT_MAX else b""

@@ -1,8 +1,8 @@
 """Requirement strings of pools: `gpu:count=8;gpu:model=h100,h200;ram_mb=64000;storage_gb=1000`.
 
 The form is the one that the network's tools write. A second `gpu:count` begins another
-alternative. Keys that are not known are kept aside, so that a pool of a newer version can still be
-judged by the rest; a value that is no number is told with its key.
+alternative. Unknown keys are kept apart, so the rest can still be judged for a pool of a newer
+version; an error names the key whose value is not a number.
 """
 
 import attrs
@@ -57,13 +57,13 @@ def parse_requirements(text: str) -> Requirements:
     if problems:
         raise Malformed(
             f"The pool's requirements cannot be read: {'; '.join(problems)}.",
-            hint="Its creator or manager mends them in the pool's data URI.",
+            hint="Ask its creator or manager to correct them in the pool's data URI.",
         )
     return Requirements(gpus=tuple(gpus), unknown=tuple(dict.fromkeys(unknown)), **plain)
 
 
 def names_model(model: str, wanted: str) -> bool:
-    """Whether a GPU's model is what a requirement calls it: `h100` names `NVIDIA H100 80GB`."""
+    """Whether a GPU's model matches a requirement: `h100` matches `NVIDIA H100 80GB`."""
     return wanted in _plain_name(model)
 
 
@@ -77,7 +77,7 @@ def _number(text: str) -> int | None:
 
 
 def _count(gpus: list[GpuRequirement], count: int) -> None:
-    """A count begins an alternative, unless the one that is under way has none yet."""
+    """A count begins an alternative, unless the current one has none yet."""
     if gpus and gpus[-1].count is None:
         _change(gpus, count=count)
     else:

@@ -11,7 +11,7 @@ word of the leader itself, if most members of the pool say that they follow that
 
 Invariants: only a node that is no participant believes announcements (a participant has Raft); the
 last believed term never falls. Guests are answered: outsiders may check who leads.
-Source: design, sections 5 and 7.
+Source: docs/design/certificates.md, "Certificates on their way".
 """
 
 import attrs

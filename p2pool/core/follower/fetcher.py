@@ -7,7 +7,7 @@ that is connected, and keeps it: so every peer answers queries, and says how old
 Invariants: only entries that follow on what is held are taken, in order and without gaps; one
 fetch is under way at a time and has a deadline; an answer to nothing that was asked is dropped; a
 snapshot is taken only whole. "Follower replica" is not a Raft learner: it never counts.
-Source: design, section 7.
+Source: docs/design/consensus.md, "Follower replicas".
 """
 
 from random import Random

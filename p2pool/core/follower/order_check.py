@@ -4,7 +4,7 @@ A leader is who a quorum of the committee certifies, by signatures that came wit
 sender's being on the committee is not enough, and neither is having led once. And a bad leader can
 place work badly, never invent it: the submission that an order carries has to be signed by an
 account with the right to it, and to be the one that the task is named after.
-Source: design, sections 7 and 9.
+Source: docs/design/certificates.md, "Leader certificates"; docs/design/tasks.md, "Rights".
 """
 
 import attrs

@@ -12,7 +12,8 @@ and a replica that had another one there starts anew (`voter.signatures`). So a 
 changes nothing here, and a leader that lies is found out within a minute.
 
 Invariants: nothing here is applied, kept on the disk or shown; what waits is of one peer, follows
-on what is committed here, is bounded in bytes and in time. Source: design, section 7.
+on what is committed here, is bounded in bytes and in time.
+Source: docs/design/consensus.md, "Follower replicas".
 """
 
 import attrs

@@ -5,7 +5,7 @@ taken goes into the same log and the same state as a voter's, through the log's 
 
 Invariants: the log knows no follower. The replica notices by itself, before it does anything, that
 the log is another one or was begun anew; then nothing counts that was asked or said of the last.
-Source: design, section 7.
+Source: docs/design/consensus.md, "Follower replicas".
 """
 
 from random import Random

@@ -8,7 +8,8 @@ the task up again, and the copy with its attempt and its GPUs, as if it had neve
 Invariants: a copy is adopted where its task is unknown, or where its attempt is later than the one
 that is known, which an earlier log must have given up; nothing is adopted onto a GPU that another
 copy holds in this state (its node may still have to report that one's end: it claims again). What
-this log has ended or replaced itself is stopped as always. Source: design, section 7 ("Root").
+this log has ended or replaced itself is stopped as always.
+Source: docs/design/tasks.md, "Adoption".
 """
 
 from enum import Enum

@@ -7,7 +7,7 @@ replica refuses alike, so a leader that planned on an older state does no harm.
 Invariants: only the entry is read, `proposed_at_ms` is the only time; a placement is applied whole
 or not at all; no GPU gets a second holder; allocation states follow `states.ALLOCATION`, where a
 new attempt is a new machine; kinds that are not known apply as nothing.
-Source: design, sections 3, 7 and 9.
+Source: docs/design/consensus.md, "The log and the state".
 """
 
 from collections.abc import Callable, Mapping

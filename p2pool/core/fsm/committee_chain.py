@@ -12,7 +12,7 @@ link that was given up can still be completed later, and never loses signatures.
 then nobody can go back to the root record from here and verification says so.
 
 The signatures are not verified here (the core has no curves): the leader checks what it writes, and
-outsiders check what they are given. Source: design, section 7.
+outsiders check what they are given. Source: docs/design/certificates.md, "The chain of committees".
 """
 
 import attrs

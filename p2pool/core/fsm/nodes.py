@@ -7,7 +7,7 @@ state lasts is log time, which goes on whoever leads.
 
 Invariants: a node that left keeps nothing but its ban; of nodes that left a bounded number is
 remembered; what ejection is due for is forgotten with the state that it was due for.
-Source: design, section 8.
+Source: docs/design/health.md, "What the log says of a node".
 """
 
 import attrs

@@ -10,7 +10,7 @@ is not done here (`wire.typed_data`): `Signers` is trusted to fit the signatures
 
 What is judged at which time is the caller's: a submission that is in the log is judged at the time
 at which it was applied, so that a delegation's expiry later does not undo what was begun.
-Source: design, section 9.
+Source: docs/design/tasks.md, "Rights".
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,7 @@ one out keeps what it saw.
 Invariants: a GPU has one holder at most (`holders`); an allocation that was lost keeps its GPUs
 until it is replaced, and the copy it left behind (`Stray`) until its node says that it is gone.
 The order of every table is that of the log, and survives a snapshot: equal logs give equal bytes.
-Source: design, sections 7 to 9.
+Source: docs/design/consensus.md, "The log and the state".
 """
 
 from collections.abc import Iterator

@@ -9,7 +9,8 @@ Anybody can make keys, and bindings of them. So those of guests are few, are kep
 of members, and are written down by a bootstrap node alone, to which everybody is a guest.
 
 Invariants: one binding for a node id; a newer `not_before` wins and a tie between two keys voids
-both (design, section 4). The signatures of a binding were checked before it came here.
+both (docs/design/identities.md, "Peer bindings"). The signatures of a binding were checked before
+it came here.
 """
 
 from collections import OrderedDict

@@ -7,7 +7,7 @@ committee's voters differ from us by more than messages may, it is our clock tha
 
 Invariants: only frames of connections count, which cannot be old ones that somebody kept; after our
 own loop was late nothing that was measured counts; of a committee of two neither is the wrong one,
-which is said by both. Source: design, section 5.
+which is said by both. Source: docs/design/health.md, "Clocks".
 """
 
 import attrs

@@ -7,7 +7,7 @@ once a second, so that a task that flaps does not flood the pool.
 Invariants: for each node only the newest (incarnation, sequence) is kept; a heartbeat is kept with
 the bytes it was sealed in, so that a newcomer can be handed it with its proof. The hardware record
 travels when it changed and to who asks; the digest always.
-Source: design, section 5.
+Source: docs/design/health.md, "Heartbeats".
 """
 
 from collections import OrderedDict

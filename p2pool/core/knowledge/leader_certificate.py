@@ -6,7 +6,8 @@ keeps the certificate until its log has caught up. The committee just before the
 taken too, until its certificates have expired: a change makes no leader's word void at once.
 
 Invariants: only a certificate of a known committee, of this log, not expired, counts; a later term
-or a later time replaces an earlier one, never the other way. Source: design, section 7.
+or a later time replaces an earlier one, never the other way.
+Source: docs/design/certificates.md, "Leader certificates".
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ disk, so that a restart without the chain stands on it too.
 
 Invariants: unknown never means gone; membership moves only along `states.MEMBERSHIP`; a node that
 was once in and is finally out is remembered as left, which is what stops its tasks.
-Source: design, sections 6 and 8.
+Source: docs/design/chain.md, "The roster"; docs/design/health.md, "Membership".
 """
 
 import attrs

@@ -9,7 +9,8 @@ Invariants: only what agrees with the leader's own state to the last field count
 another digest at the same index is named loudly, for one of the two states is wrong. A change that
 the previous voters do not certify within `limits.VOTER_REPLACE_AFTER_MS` of log time is written
 down as it is, so that a committee whose old voters are gone for good is not stuck with itself;
-outsiders are told so by `p2pool verify leader`. Source: design, section 7.
+outsiders are told so by `p2pool verify leader`.
+Source: docs/design/certificates.md, "Leader certificates".
 """
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ would move on the word of an endpoint that lies. Where nobody can take it, it le
 Invariants: no change before an entry of this term is committed, nor before the last one is; a
 transfer that failed is tried with another voter, then not for a while. How long a voter has been
 silent is counted on from the log where it was judged unreachable, whoever led then.
-Source: design, section 7; thesis, 3.10 and 4.
+Source: docs/design/consensus.md, "The committee"; thesis, 3.10 and 4.
 """
 
 import attrs

@@ -2,7 +2,7 @@
 
 Each function reads and returns records to propose; whether they still fit is judged again when they
 are applied. Deadlines are in log time, the leader's clock made monotone, so that a new leader goes
-on where the last one was. Source: design, sections 6, 8 and 9.
+on where the last one was. Source: docs/design/consensus.md, "What a leader does".
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -12,7 +12,7 @@ be dialled back is judged by the first.
 Invariants: any sign of life ends a suspicion; every suspicion ends by itself; nobody is judged
 until a while after a change of leader, nor by a node whose own loop lagged. What peers hint costs
 little: so many hints of one peer in a while, and one suspicion of a node on their word.
-Source: design, section 8; Lifeguard (local health).
+Source: docs/design/health.md, "Detecting failure"; Lifeguard (local health).
 """
 
 from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ holds nothing that another leader could not find again from the log and from wha
 
 Invariants: it decides only on a state in which its own earlier decisions are applied, so no GPU is
 planned twice; what it proposes is judged again when applied; orders leave only after commit.
-Source: design, sections 7 to 9.
+Source: docs/design/consensus.md, "What a leader does".
 """
 
 from random import Random
@@ -71,12 +71,12 @@ class Leader:
         )
         failure_detector = FailureDetector(rng, now.mono_ms + grace_ms)
         return cls(
-            context,
-            eligibility,
-            context.pool_log.term,
-            now.mono_ms,
-            failure_detector,
-            Orders(context),
+            context=context,
+            eligibility=eligibility,
+            term=context.pool_log.term,
+            since_ms=now.mono_ms,
+            failure_detector=failure_detector,
+            orders=Orders(context),
         )
 
     def __attrs_post_init__(self) -> None:

@@ -7,7 +7,7 @@ pool does is to say for whom it is due, and why, once the time has passed that a
 
 Invariants: each step is a row of `states.MEMBERSHIP`; a transition is proposed once, as it is
 proposed only where the committed state differs; so many in one entry as an entry takes.
-Source: design, section 8.
+Source: docs/design/health.md, "Membership".
 """
 
 from collections.abc import Iterator

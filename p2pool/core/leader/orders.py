@@ -8,7 +8,7 @@ It leaves with the leader's certificate, and is held back until there is one.
 
 Invariants: orders are of committed entries only; a copy that a node reports and the state does not
 know is stopped only where it is of this epoch (another epoch's are adopted or left).
-Source: design, section 9.
+Source: docs/design/tasks.md, "Orders and reports".
 """
 
 import attrs

@@ -10,7 +10,7 @@ the provider with the most is given up after it.
 
 Invariants: a voter is (node id, peer key, store id), so a node with another disk is not the voter
 that it was; no provider holds a quorum where there is a choice; nothing is removed that would cost
-the quorum. Source: design, section 7; thesis, 4.
+the quorum. Source: docs/design/consensus.md, "The committee"; thesis, 4.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,7 +8,8 @@ After a recovery a node also claims copies that this log does not know: those ar
 as they are where they cannot be; only what this log knows and does not want is stopped.
 
 Invariants: a report counts only under a token of this term, so the node has obeyed us since we
-lead; an outcome is proposed once while its entry is under way. Source: design, section 9.
+lead; an outcome is proposed once while its entry is under way.
+Source: docs/design/tasks.md, "Orders and reports".
 """
 
 from collections.abc import Callable

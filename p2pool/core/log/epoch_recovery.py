@@ -14,7 +14,7 @@ signed submissions (`core.fsm.adoption`).
 
 Invariants: a log that is held is given up only for the first entries of the next one, so a record
 that nobody can found loses nothing; where the record does not fit, the founder refuses and says
-why. Source: design, section 7.
+why. Source: docs/design/consensus.md, "Epochs".
 """
 
 import attrs

@@ -10,7 +10,7 @@ only when it begins it. The log of an earlier record is `previous_epoch` until t
 one is here: it takes part in nothing, is shown as what was known last, and stays on the disk, so
 that a record that nobody can found loses nothing. How far the log was known to be committed is
 written along with whatever else is written, so that a restart does not begin with an old state.
-Source: design, section 7.
+Source: docs/design/consensus.md, "Epochs".
 """
 
 from random import Random

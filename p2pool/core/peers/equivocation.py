@@ -10,7 +10,7 @@ Invariants: only what verifies is compared, only of this log, and only of who is
 a vote for one and a certificate's signature for another are no pair; for each voter and term one
 proof is kept, a few for each node, and what is remembered is bounded for each node, so that none
 pushes another's out: a store is a name that its node makes up, and a liar makes up many. What is
-forgotten goes from the disk too. Source: design, section 7.
+forgotten goes from the disk too. Source: docs/design/certificates.md, "Equivocation".
 """
 
 from collections import OrderedDict

@@ -5,7 +5,7 @@ asks the first members that it meets for what they know, and anybody asks a rand
 then.
 
 Invariants: no question here needs an answer; guests get bindings, nothing else; what is kept of
-strangers is bounded. Source: design, sections 5 and 8.
+strangers is bounded. Source: docs/design/messages.md, "What peers exchange".
 """
 
 import attrs

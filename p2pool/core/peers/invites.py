@@ -3,8 +3,8 @@
 Intuition: an invite carries its own proof and is of use to nobody but the node that it names, so
 anybody may keep it; a node that is not in the pool asks its peers for its own.
 
-Invariants: guests may ask; what is kept is bounded, and goes when it expires. Source: design,
-sections 5 and 6.
+Invariants: guests may ask; what is kept is bounded, and goes when it expires.
+Source: docs/design/chain.md, "Joining".
 """
 
 import attrs

@@ -5,7 +5,8 @@ watches (`peers.watch`), and for a leader that suspects somebody it probes indir
 whether it reaches the node, on the leader's behalf.
 
 Invariants: each probe has a deadline; who was late itself answers for nobody for a while; what is
-asked for others is bounded. Source: design, section 8; SWIM, 3.1; Lifeguard (local health).
+asked for others is bounded.
+Source: docs/design/health.md, "Detecting failure"; SWIM, 3.1; Lifeguard (local health).
 """
 
 import attrs

@@ -7,7 +7,7 @@ does not pass for alive. A node watches its next neighbours in the ring of node 
 watching costs does not grow with the pool.
 
 Invariants: every probe has a deadline; a hint is given at most once in `SUSPICION_MS` for a node.
-Source: design, section 8; SWIM, 3.1.
+Source: docs/design/health.md, "Detecting failure"; SWIM, 3.1.
 """
 
 import attrs

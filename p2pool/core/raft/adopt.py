@@ -5,7 +5,8 @@ keeps them in the same log that a voter keeps. When the leader makes it a learne
 on from there; when it is removed from the committee, it goes on the other way.
 
 Invariants: never done by a voter or learner, who take entries from the leader alone; what was
-committed here is never cut; an entry that leaves a gap is not taken. Source: design, section 7.
+committed here is never cut; an entry that leaves a gap is not taken.
+Source: docs/design/consensus.md, "Follower replicas".
 """
 
 from p2pool.codec.entries import decode_snapshot

@@ -208,7 +208,7 @@ class Raft:
         return self._done()
 
     def read(self, number: int, now: Now) -> Ready:
-        """Ask for an index at which a read is consistent: `Out.readable`, or `Out.unreadable`.
+        """Ask for an index at which a read is consistent: `Ready.readable` or `Ready.unreadable`.
 
         It is answered once a majority has answered a round that was sent after it, or dropped when
         this leader steps down, which one without a majority does within two election timeouts.
@@ -239,7 +239,7 @@ class Raft:
         """Propose another configuration: one voter more or less, or learners.
 
         Raises `NoLeader` when we do not lead, and `Conflict` for a change that may not be made, or
-        not now (`membership.check` says which).
+        not now (`confchange.check` says which).
         """
         s = self.state
         if not s.leads:
@@ -262,7 +262,7 @@ class Raft:
         return self._done()
 
     def own_vote(self, vote: VoteAnswered, sealed: bytes) -> None:
-        """Our own vote, as we sealed it (`Out.seal`)."""
+        """Our own vote, as we sealed it (`Ready.seal`)."""
         election.own_vote(self.state, vote, sealed)
 
     def followers(self) -> tuple[confchange.FollowerProgress, ...]:

@@ -7,7 +7,7 @@ it is proposed. A forwarder has no right of its own: the leader judges the inner
 Invariants: each request is answered exactly once, by its deadline; an accepted one is committed,
 and a refused one was refused by a state that a quorum had confirmed to be the newest; a
 reader who asked here finds here what was accepted, as far as this node catches up in time.
-Source: design, sections 9 and 10; Raft, section 8 (clients).
+Source: docs/design/consensus.md, "Requests and consistent reads"; Raft, section 8 (clients).
 """
 
 from collections.abc import Iterator

@@ -7,7 +7,7 @@ Invariants: nothing is taken that is not free (what a node offers may shrink bel
 it); a GPU that is held or not well is not in `gpus`; every
 refusal is a sentence's part for people that says what was wanted and what is there.
 Shared memory and tmpfs count inside a container's memory limit, so they take nothing of their own.
-Source: design, section 9.
+Source: docs/design/tasks.md, "Placement".
 """
 
 import attrs

@@ -8,7 +8,7 @@ Invariants: pure and deterministic, whatever the order of the offers; nothing th
 moved; a gang is placed whole, in an entry of its own, or not at all; every waiting copy has a
 placement or a reason; every entry fits `ENTRY_MAX_BYTES` and can be applied to this state by
 `core.fsm.apply`, in the plan's order.
-Source: design, section 9.
+Source: docs/design/tasks.md, "Placement".
 """
 
 from itertools import count

@@ -12,7 +12,8 @@ minute, one of them campaigns although a leader is heard. Where the two of a com
 read the opposite of each other nobody can tell who is lied to: that is said, and nothing is done.
 
 Invariants: nothing here keeps a voter from following, acknowledging or voting; reluctance ends by
-itself; a leader is overruled at most every ten seconds, through PreVote. Source: design, section 7.
+itself; a leader is overruled at most every ten seconds, through PreVote.
+Source: docs/design/consensus.md, "Who should lead".
 """
 
 import attrs

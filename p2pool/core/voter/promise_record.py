@@ -7,7 +7,8 @@ envelope that it signed. So the word of a peer is never taken for it, only its o
 (`voter.store_check` judges what is shown).
 
 Invariants: kept for participants of the log that this node holds, and for no other; written down
-now and then, so that a peer that restarted remembers too. Source: design, sections 4 and 7.
+now and then, so that a peer that restarted remembers too.
+Source: docs/design/identities.md, "Checking the store".
 """
 
 from enum import IntEnum
@@ -93,47 +94,18 @@ class PromiseRecord:
             return
         match frame:
             case VoteAnswered(granted=True, pre=False):
-                self._note(
-                    Promise(
-                        store_id=frame.voter.store_id,
-                        kind=Kind.VOTE,
-                        term=frame.term,
-                        index=0,
-                        sealed=sealed,
-                    )
-                )
+                voter, kind, index = frame.voter, Kind.VOTE, 0
             case VoteRequested(pre=False):
-                self._note(
-                    Promise(
-                        store_id=frame.candidate.store_id,
-                        kind=Kind.VOTE,
-                        term=frame.term,
-                        index=0,
-                        sealed=sealed,
-                    )
-                )
+                voter, kind, index = frame.candidate, Kind.VOTE, 0
             case AppendRequested():
-                index = frame.previous_index
-                self._note(
-                    Promise(
-                        store_id=frame.leader.store_id,
-                        kind=Kind.ACK,
-                        term=frame.term,
-                        index=index,
-                        sealed=sealed,
-                    )
-                )
+                voter, kind, index = frame.leader, Kind.ACK, frame.previous_index
             case AppendAnswered(ok=True):
-                index = frame.match_index
-                self._note(
-                    Promise(
-                        store_id=frame.follower.store_id,
-                        kind=Kind.ACK,
-                        term=frame.term,
-                        index=index,
-                        sealed=sealed,
-                    )
-                )
+                voter, kind, index = frame.follower, Kind.ACK, frame.match_index
+            case _:
+                return
+        self._note(
+            Promise(store_id=voter.store_id, kind=kind, term=frame.term, index=index, sealed=sealed)
+        )
 
     def note_heartbeat(self, verified: Verified) -> None:
         """A heartbeat, as its sender sealed it."""

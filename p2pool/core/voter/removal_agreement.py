@@ -7,7 +7,8 @@ committee of two that is the other one alone; in a committee of one there is nob
 
 Invariants: an answer counts for a while only, and only from a finalized block that is at least the
 one at which the asker saw it; who has not read that far says "unknown", which counts as neither.
-What is asked and kept is bounded by the committee's size. Source: design, section 7.
+What is asked and kept is bounded by the committee's size.
+Source: docs/design/consensus.md, "Removal on account of the chain".
 """
 
 import attrs

@@ -9,7 +9,7 @@ Invariants: in one log and term a voter confirms one leader only, and remembers 
 before it says so: a member that lies about leading cannot make an honest voter look like one that
 lies. It signs no time that its own clock does not agree with. Where its state is another than the
 leader's, its signature says so, and the leader tells; and every node compares what it had at that
-index with what the committee certified. Source: design, sections 3, 4 and 7.
+index with what the committee certified. Source: docs/design/certificates.md, "Leader certificates".
 """
 
 import attrs

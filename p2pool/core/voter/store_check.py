@@ -18,7 +18,7 @@ two agents that are started from one disk may both act for the seconds until one
 
 Invariants: nothing of the log is answered and nobody campaigns before the answers of as many voters
 as make a quorum with us, or after a while of any; a message counts only by its own signature, under
-our own keys. Source: design, sections 4 and 7.
+our own keys. Source: docs/design/identities.md, "Checking the store".
 """
 
 import attrs

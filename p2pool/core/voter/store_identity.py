@@ -4,7 +4,8 @@ Intuition: a voter is (node, peer key, store). A disk that is not what it was ca
 it can stop being that store: it takes a new name, forgets its votes, keeps the entries that it has
 (they are an honest, older copy of the log), and begins anew as one that never promised anything.
 The leader then gives it a seat as it would any other. Where the disk refuses to write, nothing is
-said any more, except that a leader hands its office on. Source: design, sections 3 and 7.
+said any more, except that a leader hands its office on.
+Source: docs/design/identities.md, "The store".
 """
 
 from collections.abc import Mapping
@@ -21,13 +22,6 @@ from p2pool.model.log.raft import Voter
 from p2pool.model.messages.raft import TimeoutNow
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
-
-
-@attrs.frozen
-class Renewed:
-    """The store was given up for a new one, and why."""
-
-    why: str
 
 
 class StoreIdentity:
@@ -53,12 +47,14 @@ class StoreIdentity:
         else:
             self.store_check.end()  # We founded it just now.
 
-    def tick(self, now: Now) -> Renewed | None:
-        """What is due; and where the disk is lost, begin anew, and say so."""
+    def tick(self, now: Now) -> bool:
+        """What is due; and where the disk is lost, begin anew: True."""
         self.store_check.tick(now)
         self.promise_record.tick(now)
         why = self.store_check.lost
-        return self._renew(why, now) if why is not None else None
+        if why is not None:
+            self._renew(why, now)
+        return why is not None
 
     def wakeup_ms(self) -> int | None:
         """When something is due next; the record of promises is written along with others."""
@@ -72,7 +68,7 @@ class StoreIdentity:
             self.store_check.lost = why
         return discarded
 
-    def _renew(self, why: str, now: Now) -> Renewed:
+    def _renew(self, why: str, now: Now) -> None:
         """Be another store from now on."""
         self.store_check.lost = None
         context = self.context
@@ -89,7 +85,6 @@ class StoreIdentity:
             old=old.store_id.hex(),
             new=me.store_id.hex(),
         )
-        return Renewed(why)
 
     @property
     def note(self) -> str | None:

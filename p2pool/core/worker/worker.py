@@ -8,7 +8,7 @@ Invariants: one high-water token, durable before an order is answered, and no ol
 an item is on disk before its container starts; rights are judged here before anything starts; a GPU
 is handed on only when whoever held it here is gone; an older attempt ends before a newer begins;
 an outcome is told until it is settled. While the engine is away nothing is known to have ended.
-Source: design, section 9; Nomad's client, kubelet's reconciliation.
+Source: docs/design/tasks.md, "The worker"; Nomad's client, kubelet's reconciliation.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,1 +1,1 @@
-"""The chain of a development pool: anvil, and the contracts on it."""
+"""A development pool's chain: anvil, and the contracts on it."""

@@ -1,8 +1,8 @@
 """A development chain: anvil, started and stopped by its process id.
 
-The binary is found or fetched by `fetch`. Settings are those of `design/chain.md`: transactions
-mine at once, and blocks go on when idle, so that finality moves. It takes a free port by itself and
-says which, so no two chains race for one.
+`fetch` finds or downloads the binary. The settings follow `docs/design/chain.md`: transactions are
+mined at once, and blocks continue when idle, so that finality advances. anvil itself picks a free
+port and reports it, so no two chains race for one.
 """
 
 import os
@@ -36,7 +36,7 @@ def _silent(_: str) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens at now."""
+    """A TCP port of loopback that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -62,15 +62,15 @@ class Anvil:
         return Rpc.to(DEV_CHAIN_ID, [self.url])
 
     def pause(self) -> None:
-        """Make it silent without ending it."""
+        """Stop it from answering without ending it (SIGSTOP)."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Let it answer again."""
+        """Let it answer again (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
 
     async def stop(self) -> None:
-        """End it: asked first, killed after five seconds."""
+        """End it: SIGTERM first, SIGKILL after five seconds."""
         self.process.terminate()
         for _ in range(100):
             if self.process.poll() is not None:
@@ -87,10 +87,10 @@ async def start_anvil(
     arguments: Sequence[str] = (),
     born: Callable[["Anvil"], None] = lambda anvil: None,
 ) -> Anvil:
-    """Start a chain of its own on loopback; waits for its first answer. `port` 0: a free one.
+    """Start a new chain on loopback, and wait for its first answer. `port` 0: a free one.
 
-    `born` is told of the process as soon as there is one. Raises `PortTaken`, or `ChainUnavailable`
-    with the end of its log when no answer comes in time.
+    `born` receives the process as soon as there is one. Raises `PortTaken`, or `ChainUnavailable`
+    with the end of its log if no answer comes in time.
     """
     directory.mkdir(parents=True, exist_ok=True)
     binary = await find_anvil(say, directory)
@@ -132,7 +132,7 @@ def _failure(anvil: Anvil, port: int) -> P2poolError:
 
 
 async def _wait_listening(anvil: Anvil) -> None:
-    """Until it says at which port it listens."""
+    """Wait until it reports its port."""
     while (found := LISTENING.search(anvil.log.read_text(errors="replace"))) is None:
         if anvil.process.poll() is not None:
             raise ChainUnavailable("It ended.")

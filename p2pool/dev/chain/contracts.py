@@ -1,7 +1,7 @@
-"""All contracts on a development chain, with the roles wired: one call.
+"""Deploys all contracts on a development chain, with their roles, in one call.
 
-For chain id 31337 alone: the accounts are random keys made for this chain and funded from anvil's
-own, so nothing here can be mistaken for a key that is worth something.
+For chain id 31337 only: the accounts are random keys made for this chain and funded from anvil's
+own, so nobody can mistake a key here for one of value.
 """
 
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ UNBONDING_S = 60
 
 @attrs.define
 class Deployment:
-    """Everything on the development chain that a pool needs."""
+    """A pool's contracts and accounts on the development chain."""
 
     chain: PoolContracts
     federator: KeyWriter
@@ -60,8 +60,8 @@ async def fund_tokens(deployment: Deployment, account: Address, wei: int = TOKEN
 def _only_dev(rpc: Rpc) -> None:
     if rpc.chain_id != DEV_CHAIN_ID:
         raise WrongChain(
-            f"Chain {rpc.chain_id} is no development chain.",
-            hint=f"p2pool dev works on chain id {DEV_CHAIN_ID} alone.",
+            f"Chain {rpc.chain_id} is not a development chain.",
+            hint=f"p2pool dev works only on chain id {DEV_CHAIN_ID}.",
         )
 
 

@@ -1,9 +1,9 @@
-"""A Docker Engine: the one that is there, or a private one for tests, ended by its process id.
+"""A Docker Engine: the machine's, or a private one for tests, ended by its process id.
 
 A private engine has a directory of its own for everything (images, containers, sockets, settings),
-and a network, a process table and a mount table of its own (`dev.engine.namespaces`), so that it
-neither sees nor disturbs another one on this machine: their bridges are both called docker0. It is
-reached by its socket; what it reaches by TCP, such as a registry, has to be inside:
+and a network, a process table and a mount table of its own (`dev.engine.namespaces`), so it neither
+sees nor disturbs another engine on this machine: their bridges are both called docker0. Clients
+reach it by its socket; services that it reaches by TCP, such as a registry, have to be inside:
 
     with engine.namespaces.entered():
         server = socket.create_server(("127.0.0.1", 0))
@@ -65,7 +65,7 @@ def find_engine(base_url: str = "") -> Found:
 
 @attrs.define
 class Engine:
-    """A private engine. `url` is for DOCKER_HOST. `path_prefix` is before PATH in it."""
+    """A private engine. `url` is for DOCKER_HOST. `path_prefix` goes before its PATH."""
 
     directory: Path
     url: str
@@ -81,7 +81,7 @@ class Engine:
         return self.process.pid
 
     def halt(self) -> None:
-        """End it, with its containers, and keep its directory and network: `go_on` starts it
+        """End it, with its containers, but keep its directory and network: `go_on` starts it
         again."""
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -104,7 +104,7 @@ class Engine:
         _wait_answering(self)
 
     def stop(self) -> None:
-        """End it and all that is in its own namespaces, and remove its directory."""
+        """End it and everything in its namespaces, and remove its directory."""
         self.halt()
         if not self.shares_namespaces:
             self.namespaces.close()
@@ -120,11 +120,11 @@ def start_engine(
     inside: Namespaces | None = None,
 ) -> Engine:
     """Start a private engine in a directory; `path_prefix` goes before PATH (stand-in hooks),
-    `arguments` behind the engine's own. It stands in namespaces of its own, or `inside` others,
-    which may have only one engine and outlive it.
+    `arguments` after the engine's own. It runs in namespaces of its own, or `inside` others,
+    which may hold only one engine and outlive it.
 
-    Misconfigured: not root, no dockerd, or a kernel that gives no namespaces. RuntimeUnavailable:
-    it does not come up in time.
+    Misconfigured: not root, no dockerd, or a kernel without namespaces. RuntimeUnavailable: it
+    does not come up in time.
     """
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         raise Misconfigured(
@@ -167,8 +167,8 @@ def _spawn(
     arguments: tuple[str, ...],
 ) -> "subprocess.Popen[bytes]":
     path = os.environ.get("PATH", "")
-    # Of an engine that was killed: its successor refuses to start while this file is there and
-    # some other process has got its number.
+    # A killed engine leaves this file: its successor refuses to start while the file exists and
+    # another process has got its number.
     (directory / "pid").unlink(missing_ok=True)
     with (directory / "dockerd.log").open("ab") as log, namespaces.entered():
         return subprocess.Popen(
@@ -178,7 +178,8 @@ def _spawn(
                 *("--exec-root", f"{directory}/exec", "--pidfile", f"{directory}/pid"),
                 # The machine's own engine has its settings in the usual place.
                 *("--config-file", f"{directory}/{SETTINGS}"),
-                # systemd, asked for a cgroup, would take a process id of inside for one of its own.
+                # systemd, asked for a cgroup, would take a process id from inside for one of its
+                # own.
                 *("--exec-opt", "native.cgroupdriver=cgroupfs"),
                 *("--cgroup-parent", f"/{_cgroup(directory)}"),
                 *arguments,
@@ -190,7 +191,7 @@ def _spawn(
             env={
                 **os.environ,
                 "PATH": f"{path_prefix}:{path}" if path_prefix else path,
-                # A containerd that answers late is made to write its stacks down there.
+                # A containerd that answers late has to write its stacks down there.
                 "TMPDIR": str(directory),
             },
         )
@@ -216,8 +217,8 @@ def running_engine(directory: Path, path_prefix: str = "") -> Iterator[Engine]:
 
 
 def _wait_gone(file: Path, namespaces: Namespaces) -> None:
-    """Until the containerd of a killed engine, which dies with it, is gone: an engine that found
-    it in its last moments would wait for it in vain."""
+    """Wait until the containerd of a killed engine, which dies with it, is gone: an engine that
+    found it in its last moments would wait for it in vain."""
     try:
         pid = int(file.read_text())
     except (FileNotFoundError, ValueError):
@@ -234,14 +235,14 @@ def _wait_gone(file: Path, namespaces: Namespaces) -> None:
 
 
 def _kill_below(directory: Path) -> None:
-    """End what a killed engine left: its containerd, shims and containers, all known by paths of
-    its own directory in their arguments, and the shims' children."""
+    """End what a killed engine left: its containerd, shims and containers, all recognised by paths
+    of its own directory in their arguments, and the shims' children."""
     mark = f"{directory}/exec".encode()
     ours: list[int] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        # A process may end while it is looked at.
+        # A process may end while it is inspected.
         with suppress(OSError):
             if mark in (entry / "cmdline").read_bytes():
                 for children in entry.glob("task/*/children"):
@@ -253,13 +254,13 @@ def _kill_below(directory: Path) -> None:
 
 
 def _cgroup(directory: Path) -> str:
-    """The cgroup above those of an engine's containers."""
+    """The parent of the cgroups of an engine's containers."""
     return f"p2pool-engine-{hashlib.sha256(bytes(directory)).hexdigest()[:12]}"
 
 
 def remove_cgroups(directory: Path) -> None:
-    """Remove what containers that were killed from outside leave: empty cgroups, in the one
-    hierarchy of version 2 or in each of version 1."""
+    """Remove the empty cgroups of containers that were killed from outside, in the one hierarchy
+    of version 2 or in each of version 1."""
     for root in (CGROUPS, *CGROUPS.glob("*/")):
         for at, _, _ in os.walk(root / _cgroup(directory), topdown=False):
             # Two names of one hierarchy: cpu and cpuacct.
@@ -270,7 +271,7 @@ def remove_cgroups(directory: Path) -> None:
 def import_busybox(client: Any, directory: Path, image: str = BUSYBOX_IMAGE) -> None:
     """Make an image of this machine's static busybox: no registry is needed.
 
-    `client` is a `docker.APIClient`. Misconfigured: there is no static busybox here.
+    `client` is a `docker.APIClient`. Misconfigured: this machine has no static busybox.
     """
     if not BUSYBOX.exists():
         raise Misconfigured(

@@ -1,10 +1,10 @@
 """Linux namespaces for a private engine: a network, a process table and a mount table of its own.
 
-Intuition: a machine inside this one, which shares its files, clock and kernel. Whatever starts in
-it finds a loopback and nothing else: no link, no route, no iptables rule, no foreign process. Its
-first process, the holder, reads a pipe whose other end belongs to this process. When this process
-ends, in whatever way, the holder ends too; the kernel then kills everything inside, undoes its
-mounts, and deletes its links and rules. So nobody has to look for leftovers.
+Intuition: a machine inside this one, which shares its files, clock and kernel. A process that
+starts in it finds a loopback and nothing else: no link, no route, no iptables rule, no foreign
+process. Its first process, the holder, reads a pipe whose other end belongs to this process. When
+this process ends, in whatever way, the holder ends too; the kernel then kills everything inside,
+undoes its mounts, and deletes its links and rules. So nobody has to clean up.
 
 Invariants:
 - Nothing outside changes: links, routes, iptables and mounts are those of before.
@@ -33,13 +33,13 @@ from p2pool.model.errors import Misconfigured, RuntimeUnavailable
 END_DEADLINE_S = 20.0
 HIDDEN = Path("/run")
 
-# Of linux/sched.h and linux/sockios.h; `os.setns` is there from Python 3.12 on.
+# From linux/sched.h and linux/sockios.h; Python has `os.setns` only from 3.12 on.
 CLONE_NEWNET, CLONE_NEWPID = 0x40000000, 0x20000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
-# A sysfs shows the network of whoever mounts it. Only its links are wanted: what is mounted below
-# /sys (cgroups, AppArmor's profiles) stays in sight. The holder ignores SIGCHLD so that orphans
-# inside, which become its children, leave no zombies.
+# A sysfs shows the network of the process that mounts it. We want only its links: whatever is
+# mounted below /sys (cgroups, AppArmor's profiles) stays visible. The holder ignores SIGCHLD so
+# that orphans inside, which become its children, leave no zombies.
 SETUP = """
 mount -t tmpfs -o mode=755 none /run
 mount -t sysfs none /sys/class/net
@@ -51,7 +51,7 @@ exec env --ignore-signal=CHLD cat
 
 @attrs.define
 class Namespaces:
-    """What `create` made. `holder` is the process id of its first process, as seen from here."""
+    """The namespaces that `create` made. `holder`: their first process, as numbered outside."""
 
     _process: "subprocess.Popen[bytes]"
     holder: int
@@ -91,9 +91,9 @@ class Namespaces:
     def entered(self) -> Iterator[None]:
         """For the length of a block, this thread's new sockets and processes belong inside.
 
-        They stay inside after the block; everything else, files included, is as outside. Mounts
-        made inside need `mounts`. No thread can be started in the block, and no task of trio may
-        be awaited: it would come along.
+        They stay inside after the block; everything else, files included, is as outside. Processes
+        that need the mounts of inside need `mounts` too. Do not start a thread in the block or
+        await a trio task: it would come along.
         """
         with (
             _opened("/proc/thread-self/ns") as before,
@@ -107,13 +107,13 @@ class Namespaces:
 
     @property
     def mounts(self) -> tuple[str, ...]:
-        """What goes before a command so that it has the mounts of inside, too; its working
-        directory is the root then."""
+        """The words before a command that give it the mounts of inside, too; its working
+        directory is then the root."""
         return ("nsenter", f"--mount=/proc/{self.holder}/ns/mnt", "--")
 
     @property
     def processes(self) -> Path:
-        """The /proc of inside, with the process ids that are known there."""
+        """The /proc of inside, with the process ids of inside."""
         return Path(f"/proc/{self.holder}/root/proc")
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class Namespaces:
 
 
 def _wait_echo(process: "subprocess.Popen[bytes]") -> None:
-    """Until the holder answers, which it does when all is set up."""
+    """Wait for the holder's answer, which comes once everything is set up."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -138,7 +138,7 @@ def _wait_echo(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Close the holder's pipe, and wait until the kernel has ended what is inside."""
+    """Close the holder's pipe, and wait until the kernel has ended everything inside."""
     assert process.stdin is not None
     with suppress(BrokenPipeError):
         process.stdin.close()
@@ -147,7 +147,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         raise RuntimeUnavailable(
             f"Processes of a private Docker Engine do not end; {process.pid} waits for them.",
-            hint="Look for one that hangs, or that nobody has waited for: ps axf.",
+            hint="Look for one that hangs, or that nobody has reaped: ps axf.",
         ) from None
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
@@ -159,7 +159,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def _opened(directory: str) -> Iterator[tuple[int, int]]:
-    """The network and the process table that a thread gives its children, as descriptors."""
+    """The network and process table that a thread's children get, as descriptors."""
     network = os.open(f"{directory}/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         table = os.open(f"{directory}/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,11 +1,11 @@
-"""Where the tasks of a development pool run: in a Docker Engine, or as processes, and why.
+"""Chooses where a development pool's tasks run, in a Docker Engine or as processes, and says why.
 
-Intuition: a pool shall come up on any machine, and in containers where that can be. An engine is
-taken only if it has just run a container of the image that tasks will get: one that answers may
-still have no image, no room, or no kernel that it needs.
+Intuition: a pool should come up on any machine, with containers wherever possible. An engine is
+used only if it has just run a container of the tasks' image: one that answers may still lack an
+image, room, or kernel support.
 
-Invariants: nothing here waits longer than its deadline; an image that was brought is removed with
-the pool; whoever is left without containers is told why, and what to do about it.
+Invariants: nothing here waits longer than its deadline; the pool's end removes an image that it
+brought; a user without containers learns why, and what to do about it.
 """
 
 import errno
@@ -46,9 +46,9 @@ NOBODY = RuntimeScope(PoolRef(DEVELOPMENT_CHAIN_ID, Address(bytes(20)), 0), Node
 
 @attrs.frozen
 class Image:
-    """An image's name, and whether it is to be removed because it was not here before.
+    """An image's name, and whether to remove it because it was not here before.
 
-    `engine`: where its engine is asked, empty for the usual place.
+    `engine`: the address of its engine, empty for the usual one.
     """
 
     name: str
@@ -60,8 +60,8 @@ NO_IMAGE = Image("none")
 
 
 async def choose(directory: Path, say: Say) -> tuple[str, Image]:
-    """The kind of runtime, and the image that its tasks get. It never fails, but says why tasks do
-    not run in containers."""
+    """The kind of runtime, and the image of its tasks. Never fails, but says why tasks do not
+    run in containers."""
     say("looking for a Docker Engine")
     try:
         await _look(os.environ.get("DOCKER_HOST", "") or DEFAULT_URL)
@@ -76,7 +76,7 @@ async def choose(directory: Path, say: Say) -> tuple[str, Image]:
 
 
 async def _look(url: str) -> None:
-    """Say in plain words what an engine's client says in its own: nobody answers there."""
+    """Put a client's error into plain words: no engine answers there."""
     named = f" (DOCKER_HOST={url})" if os.environ.get("DOCKER_HOST") else ""
     try:
         parts = urlsplit(url)
@@ -118,7 +118,7 @@ def _silent_engine() -> RuntimeUnavailable:
 
 
 def _no_engine(path: Path, named: str, error: OSError | ValueError) -> RuntimeUnavailable:
-    """Why a socket cannot be connected to."""
+    """The error for a socket that refuses the connection."""
     number = error.errno if isinstance(error, OSError) else 0
     if number == errno.ENOENT and not named:
         return RuntimeUnavailable(
@@ -142,13 +142,13 @@ def _no_engine(path: Path, named: str, error: OSError | ValueError) -> RuntimeUn
         )
     why = getattr(error, "strerror", "") or str(error)
     return RuntimeUnavailable(
-        f"The Docker Engine at {path}{named} cannot be asked: {why}.",
+        f"The Docker Engine at {path}{named} does not answer: {why}.",
         hint="docker info says more.",
     )
 
 
 def _group_of(path: Path) -> str:
-    """The group that may talk to an engine."""
+    """The group whose members may talk to an engine."""
     with suppress(OSError, KeyError):
         name = grp.getgrgid(path.stat().st_gid).gr_name
         if name != "root":
@@ -160,7 +160,7 @@ async def _image(directory: Path, say: Say) -> Image:
     """An image with a shell that this engine has just run: its own busybox, else one made of this
     machine's, else the registry's."""
     url = os.environ.get("DOCKER_HOST", "")
-    engine = url if url.startswith(LOCAL) else ""  # One over TCP wants the environment's keys too.
+    engine = url if url.startswith(LOCAL) else ""  # TCP needs the environment's keys too.
     runtime = DockerRuntime(NOBODY, directory / "engine", base_url=engine)
     found = None
     with trio.move_on_after(ENGINE_DEADLINE_S) as scope:
@@ -198,7 +198,7 @@ async def _image(directory: Path, say: Say) -> Image:
 
 
 async def _why_not_made(runtime: DockerRuntime, directory: Path, image: Image) -> str:
-    """Make an image of this machine's busybox that runs; why not, where it cannot be."""
+    """Make an image of this machine's busybox that runs; returns why not, if it cannot."""
 
     def make() -> None:
         import_busybox(runtime.client(), directory, image.name)
@@ -209,7 +209,7 @@ async def _why_not_made(runtime: DockerRuntime, directory: Path, image: Image) -
     except Misconfigured as error:
         return error.message
     except (DockerException, RequestException, OSError, subprocess.SubprocessError) as error:
-        return f"None could be made of this machine's busybox: {str(error)[:160]}."
+        return f"This machine's busybox gave none either: {str(error)[:160]}."
     return ""
 
 
@@ -222,7 +222,7 @@ async def _try(runtime: DockerRuntime, image: str, timeout_ms: int) -> None:
 
 
 def remove_image(image: Image) -> None:
-    """Take an image away that was brought; an engine that is gone has none."""
+    """Remove an image that the pool brought; an engine that is gone has none."""
     if not image.brought:
         return
     with suppress(DockerException, RequestException, OSError):

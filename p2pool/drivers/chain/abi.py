@@ -1,9 +1,9 @@
-"""The contracts' interface: one loader, and calls as bytes.
+"""The contracts' interface: one ABI loader, and calls encoded as bytes.
 
-The ABI files are `abi/*.json` of the repository; a wheel carries them as `p2pool/abi`, an editable
-install finds them in the repository. Calls are encoded by eth_abi from a full signature such as
-`joinComputePool(uint256,address,address,uint256,uint256,bytes)`: overloads need no guessing, and a
-call costs a tenth of what it does through a web3 contract object.
+The ABI files are the repository's `abi/*.json`; a wheel carries them as `p2pool/abi`, an editable
+install finds them in the repository. eth_abi encodes calls from a full signature such as
+`joinComputePool(uint256,address,address,uint256,uint256,bytes)`: overloads are unambiguous, and a
+call costs a tenth of one through a web3 contract object.
 """
 
 import json
@@ -52,7 +52,7 @@ class Function:
         return keccak(text=self.signature)[:4] + abi_encode(self.inputs, arguments)
 
     def answer(self, data: bytes) -> Any:
-        """The decoded answer: the value itself where there is one, else a tuple."""
+        """The decoded answer: a single value as itself, else a tuple."""
         values = abi_decode(self.outputs, data)
         return values[0] if len(values) == 1 else values
 
@@ -83,13 +83,13 @@ def _functions(contract: str) -> Mapping[str, Function]:
             signature = f"{item['name']}({','.join(inputs)})"
             made = Function(contract, signature, inputs, _types(item["outputs"]))
             found[signature] = made
-            # A name alone is enough where it is not overloaded; the longest overload loses.
+            # The bare name finds a function; of overloads, the first in the ABI keeps the name.
             found.setdefault(item["name"], made)
     return found
 
 
 def function(contract: str, signature: str) -> Function:
-    """A function by its full signature, or by its name where there is only one."""
+    """A function by its full signature, or by its name if it has no overloads."""
     return _functions(contract)[signature]
 
 
@@ -114,8 +114,8 @@ def _errors() -> Mapping[bytes, tuple[str, tuple[str, ...], tuple[str, ...]]]:
     return found
 
 
-def error_for_code(data: bytes) -> tuple[str, dict[str, Any]] | None:
-    """Name and arguments of a custom error, or None for one that no contract of ours has."""
+def error_of(data: bytes) -> tuple[str, dict[str, Any]] | None:
+    """Name and arguments of a custom error, or None if none of our contracts declares it."""
     if data[:4] == keccak(text="Error(string)")[:4]:
         return "Error", {"reason": abi_decode(("string",), data[4:])[0]}
     known = _errors().get(data[:4])

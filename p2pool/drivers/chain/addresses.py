@@ -1,4 +1,4 @@
-"""Where the contracts are: one record, from configuration, never compiled in."""
+"""The contracts' addresses: one record, from the configuration, never compiled in."""
 
 import attrs
 

@@ -1,8 +1,8 @@
-"""What is signed on the chain's behalf: a node's consent and a manager's invite.
+"""Signatures that the contracts check: a node's consent and a manager's invite.
 
 Both are EIP-191 signatures over a keccak digest whose layout the contracts fix, and neither binds
-chain or contract. So they are made only from values that the signer derived itself from its own
-configuration, never from bytes that a peer sent; invites carry a random nonce and a short expiry.
+chain or contract. So the signer makes them only from values of its own configuration, never from
+bytes that a peer sent; invites carry a random nonce and expire soon.
 """
 
 import secrets
@@ -39,7 +39,7 @@ def invite_digest(
 
 
 def personal_hash(digest: bytes) -> bytes:
-    """What EIP-191 makes of a 32-byte digest: the hash that contracts check signatures of."""
+    """EIP-191's hash of a 32-byte digest; the contracts check signatures of this hash."""
     return keccak(b"\x19Ethereum Signed Message:\n32" + digest)
 
 
@@ -55,10 +55,10 @@ def sign_consent(node: "LocalAccount", provider: Address) -> bytes:
 
 
 class ManagerSigner(Protocol):
-    """Whoever signs for the manager: a key file, or the members of a contract (ERC-1271).
+    """Signs for the manager: a key file, or the members of a contract (ERC-1271).
 
-    `invite_signer` tells the signer of a single key's invite alone; whether a contract stands
-    behind one is asked on the chain (`Chain.invited_by`).
+    `invite_signer` only recovers the signer of a single key's invite; whether a contract accepts
+    an invite, only the chain can say (`PoolContracts.invited_by`).
     """
 
     @property
@@ -69,15 +69,15 @@ class ManagerSigner(Protocol):
     def sign_invite(
         self, domain_id: int, pool_id: int, node_id: NodeId, expiration_s: int
     ) -> Invite:
-        """A fresh invite of one node."""
+        """A fresh invite for one node."""
         ...
 
 
 class KeyManager:
-    """A manager that is one key."""
+    """A manager with a single key."""
 
     def __init__(self, account: "LocalAccount") -> None:
-        """Keep the account; its key never leaves it."""
+        """Keep the account; its key never leaves this object."""
         self._account = account
 
     @property
@@ -103,7 +103,7 @@ class KeyManager:
 
 
 def countersign(member: "LocalAccount", invite: Invite) -> bytes:
-    """One member's signature, 65 bytes, of an invite that another member of a contract made."""
+    """One contract member's signature, 65 bytes, of an invite that another member made."""
     digest = invite_digest(
         invite.domain_id, invite.pool_id, invite.node_id, invite.nonce, invite.expiration_s
     )
@@ -111,7 +111,7 @@ def countersign(member: "LocalAccount", invite: Invite) -> bytes:
 
 
 def invite_signer(invite: Invite) -> Address:
-    """The account that signed an invite; `BadSignature` when it is none."""
+    """The account that signed an invite; `BadSignature` if the signature is invalid."""
     from eth_account import Account
     from eth_account.messages import encode_defunct
     from eth_keys.exceptions import BadSignature as BadKeySignature
@@ -125,5 +125,5 @@ def invite_signer(invite: Invite) -> Address:
             encode_defunct(primitive=digest), signature=invite.signature
         )
     except (BadKeySignature, ValidationError, ValueError, TypeError) as bad:
-        raise BadSignature("The invite's signature is not one.") from bad
+        raise BadSignature("The invite's signature is invalid.") from bad
     return Address(bytes.fromhex(found[2:]))

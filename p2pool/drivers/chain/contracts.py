@@ -1,7 +1,7 @@
-"""What people do on the chain, one function each: reads first, then transactions.
+"""The chain operations that people perform, one function each: reads first, then transactions.
 
-Reads answer with what the contracts say at the latest block. A custom error that means "there is
-none" is an answer here (`None`, False), never an outage.
+Reads return what the contracts say at the latest block. A custom error that means "there is none"
+is an answer here (`None`, False), never an outage.
 """
 
 from typing import TYPE_CHECKING
@@ -31,6 +31,8 @@ from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+
+    from p2pool.drivers.config.schema import ChainConfig
 
 JOIN = "joinComputePool(uint256,address,address,uint256,uint256,bytes)"
 LEAVE = "leaveComputePool(uint256,address,address)"
@@ -76,10 +78,25 @@ class PoolContracts:
     rpc: Rpc
     at: Addresses
 
+    @classmethod
+    def of(cls, config: "ChainConfig") -> "PoolContracts":
+        """The contracts of a configuration; nothing is asked of an endpoint yet. Call it inside
+        trio."""
+        at = config.addresses
+        addresses = Addresses(
+            network=at.network,
+            pool=at.pool,
+            registry=at.registry,
+            stakes=at.stake,
+            domains=at.domains,
+            token=at.token,
+        )
+        return cls(Rpc.to(config.id, config.endpoints), addresses)
+
     # --- reads --------------------------------------------------------------------------------
 
     async def pool(self, pool_id: int, block: object = "latest") -> PoolInfo:
-        """The pool of that number; `NotFound` where there is none."""
+        """The pool with this number; `NotFound` if there is none."""
         get = function("ComputePool", "getComputePool")
         try:
             v = await self.rpc.call(self.at.pool, get, pool_id, block=block)
@@ -120,13 +137,13 @@ class PoolContracts:
         return bool(await self.rpc.call(self.at.registry, check, provider, block=block))
 
     async def stake(self, provider: Address) -> int:
-        """What a provider has staked, in wei."""
+        """A provider's stake, in wei."""
         return int(
             await self.rpc.call(self.at.stakes, function("StakeManager", "getStake"), provider)
         )
 
     async def stake_needed(self, provider: Address, new_units: int) -> int:
-        """What a provider must have staked to add so many units, in wei."""
+        """The stake that a provider needs in all to add this many units, in wei."""
         needed = function("PrimeNetwork", "calculateMinimumStake")
         return int(await self.rpc.call(self.at.network, needed, provider, new_units))
 
@@ -136,9 +153,9 @@ class PoolContracts:
         return bool(await self.rpc.call(self.at.pool, check, pool_id, node_id))
 
     async def invited_by(self, manager: Address, invite: Invite) -> bool:
-        """Whether an invite is the manager's: by its key, or where it is a contract, by its word.
+        """Whether the manager made this invite: by its key's signature, or by its contract's word.
 
-        What the pool's contract asks when the node joins (SignatureChecker).
+        The pool's contract makes the same test when the node joins (SignatureChecker).
         """
         if await self.rpc.request("eth_getCode", text_of(manager), "latest") == "0x":
             try:
@@ -153,7 +170,7 @@ class PoolContracts:
         try:
             said = await self.rpc.call(manager, IS_VALID, digest, invite.signature)
         except (Reverted, WrongChain):
-            # A contract that signs nothing reverts, or answers with something else.
+            # A contract that did not sign reverts, or answers with something else.
             return False
         return bool(said == IS_VALID_MAGIC)
 
@@ -168,31 +185,31 @@ class PoolContracts:
         return int(await self.rpc.call(self.at.token, check, owner))
 
     async def time_s(self) -> int:
-        """The time of the newest block, in Unix seconds: what the contracts take for now."""
+        """The latest block's time in Unix seconds, which the contracts take for now."""
         block = await self.rpc.request("eth_getBlockByNumber", "latest", False)
         try:
             return int(str(block["timestamp"]), 16)
         except (KeyError, TypeError, ValueError):
-            raise ChainUnavailable("An endpoint answers with no block.") from None
+            raise ChainUnavailable("An endpoint sent no valid block.") from None
 
     async def balance_wei(self, account: Address) -> int:
-        """The chain's own coin of an account, in wei."""
+        """An account's balance of the chain's own coin, in wei."""
         return await self.rpc.quantity("eth_getBalance", text_of(account), "latest")
 
     # --- a provider ---------------------------------------------------------------------------
 
     async def approve(self, writer: Writer, amount_wei: int) -> Sent:
-        """Let the network take so many tokens."""
+        """Let the network take this many tokens."""
         approve = function("AIToken", "approve")
         return await writer.send(self.at.token, approve, self.at.network, amount_wei)
 
     async def register_provider(self, writer: Writer, stake_wei: int) -> Sent:
-        """Register the writer as a provider with a stake that was approved."""
+        """Register the writer as a provider, with a stake approved before."""
         register = function("PrimeNetwork", "registerProvider")
         return await writer.send(self.at.network, register, stake_wei)
 
     async def increase_stake(self, writer: Writer, amount_wei: int) -> Sent:
-        """Stake more, approved before."""
+        """Add to the stake, with tokens approved before."""
         increase = function("PrimeNetwork", "increaseStake")
         return await writer.send(self.at.network, increase, amount_wei)
 
@@ -248,9 +265,9 @@ class PoolContracts:
         uri: str = "",
         compute_limit: int = 0,
     ) -> int:
-        """Create a pool; its number, -1 in a dry run. `compute_limit` in units, 0: none.
+        """Create a pool; returns its number, -1 in a dry run. `compute_limit` in units, 0: none.
 
-        `TransactionFailed` if the chain hides what it made.
+        `TransactionFailed` if the receipt does not name the pool.
         """
         create = function("ComputePool", "createComputePool")
         sent = await writer.send(self.at.pool, create, domain_id, manager, name, uri, compute_limit)
@@ -262,10 +279,10 @@ class PoolContracts:
                 if str(log["address"]).lower() == text_of(self.at.pool):
                     return int(str(log["topics"][1]), 16)
         except (KeyError, IndexError, TypeError, ValueError):
-            pass  # No receipt at all is told like one that says nothing.
+            pass  # A missing receipt is reported like one that names no pool.
         raise TransactionFailed(
             f"The pool was created by {sent.transaction_hash}, but the receipt does not name it.",
-            hint="Look the transaction up; do not create another before.",
+            hint="Look the transaction up before you create another.",
         )
 
     async def start_pool(self, writer: Writer, pool_id: int) -> Sent:
@@ -282,7 +299,7 @@ class PoolContracts:
         return await writer.send(self.at.pool, update, pool_id, uri)
 
     async def eject(self, writer: Writer, pool_id: int, node_id: NodeId) -> Sent:
-        """Put a node out of the pool."""
+        """Eject a node from the pool."""
         return await writer.send(
             self.at.pool, function("ComputePool", "ejectNode"), pool_id, node_id
         )

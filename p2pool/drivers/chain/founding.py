@@ -1,9 +1,9 @@
-"""How a pool gets its root: it is started on the chain, and its data URI names who founds the log.
+"""How a pool gets its root: the chain starts it, and its data URI names the founder of its log.
 
 A pool is created pending, started once, and founded by the root record of epoch 1 in its data URI,
-which names the one agent that may begin the log (design, section 7). `start_pool` reads first and
-does what is missing, so it can be repeated; whoever is founder already stays it. A founder that is
-lost is replaced by a recovery, which is another epoch, never by a second start.
+which names the one agent that may begin the log (docs/design/chain.md, "The root record").
+`start_pool` reads first and does whatever is missing, so it can be repeated; a founder stays the
+founder. A recovery, in a new epoch, replaces a lost founder; a second start never does.
 """
 
 from typing import TYPE_CHECKING
@@ -32,18 +32,19 @@ EPOCH = 1
 
 
 def founder_of(text: str) -> RootRecord:
-    """The root record of epoch 1 for `NODE_ID/PEER_ID/STORE_ID`; `Malformed` names the part."""
+    """The root record of epoch 1 for `NODE_ID/PEER_ID/STORE_ID`; `Malformed` names the bad part."""
     if text.count("/") != 2:
-        raise Malformed("A founder is NODE_ID/PEER_ID/STORE_ID, as 'p2pool agent status' says.")
+        raise Malformed("A founder is NODE_ID/PEER_ID/STORE_ID, as `p2pool agent status` shows.")
     node, peer, store = (part.strip() for part in text.split("/"))
     hexes = [part.lower().removeprefix("0x") for part in (node, store)]
     return parse_root(f"{EPOCH}/{hexes[0]}/{peer}/{hexes[1]}")
 
 
 def rooted_uri(uri: str, wanted: RootRecord) -> str | None:
-    """The data URI with this root, or None where it has it. `Conflict` where another founds it.
+    """The data URI with this root, or None if it has it already. `Conflict`: another founds the
+    pool.
 
-    `Malformed` for a URI that is too long to be read: rewriting it would lose what is there.
+    `Malformed` for a URI that is too long to read: rewriting it would lose part of it.
     """
     if len(uri.encode()) > limits.DATA_URI_MAX_BYTES:
         raise Malformed(
@@ -55,16 +56,16 @@ def rooted_uri(uri: str, wanted: RootRecord) -> str | None:
         return None
     if there is not None:
         raise Conflict(
-            f"The pool has a root record of epoch {there.epoch} already, by another identity:"
+            f"The pool already has a root record of epoch {there.epoch}, by another identity:"
             f" {format_root(there)}. Yours is {format_root(wanted)}.",
-            hint="One identity founds a pool, once. If its data is lost, that is a recovery: a new"
-            " epoch, not a new start.",
+            hint="One identity founds a pool, once. If its data is lost, recover the pool in a new"
+            " epoch instead of starting it again.",
         )
     return with_root(uri, wanted)
 
 
 def check_may_start(info: "PoolInfo", account: Address) -> None:
-    """`Conflict` for a pool that has ended, `NotAllowed` for who does not keep it."""
+    """`Conflict` if the pool has ended, `NotAllowed` if the account does not manage it."""
     if info.status is PoolStatus.COMPLETED:
         raise Conflict(
             f"Pool {info.pool_id} has ended.", hint="Create another: p2pool pool create."
@@ -73,7 +74,7 @@ def check_may_start(info: "PoolInfo", account: Address) -> None:
 
 
 def check_keeper(info: "PoolInfo", account: Address) -> None:
-    """`NotAllowed` for who is neither the pool's creator nor its manager."""
+    """`NotAllowed` if the account is neither the pool's creator nor its manager."""
     if account not in (info.creator, info.manager):
         raise NotAllowed(
             f"0x{account.hex()} is neither the creator (0x{info.creator.hex()}) nor the manager"
@@ -84,7 +85,7 @@ def check_keeper(info: "PoolInfo", account: Address) -> None:
 
 @attrs.frozen
 class Started:
-    """What `start_pool` found and did. `replaced`: a root record that nobody can read was there."""
+    """What `start_pool` found and did. `replaced`: it replaced an unreadable root record."""
 
     pool_id: int
     root: RootRecord
@@ -96,10 +97,10 @@ class Started:
 async def start_pool(
     chain: "PoolContracts", writer: "Writer", pool_id: int, root: RootRecord
 ) -> Started:
-    """Do what is missing, checked as a whole before anything is sent.
+    """Do whatever is missing, after checking all of it.
 
-    Raises `Conflict`, `NotAllowed`, `NotFound`, `TransactionFailed` or `ChainUnavailable`; after
-    any of them it may be called again.
+    Raises `Conflict`, `NotAllowed`, `NotFound`, `TransactionFailed` or `ChainUnavailable`; it is
+    safe to call again after any of them.
     """
     info = await chain.pool(pool_id)
     check_may_start(info, writer.address)
@@ -112,7 +113,7 @@ async def start_pool(
     if uri is not None:
         sent = await chain.update_uri(writer, pool_id, uri)
     if sent is not None and sent.block_number >= 0:
-        # Somebody else may have written between our reading and our writing.
+        # Somebody else may have written between our read and our write.
         rooted_uri((await chain.pool(pool_id)).data_uri, root)
     return Started(
         pool_id=pool_id, root=root, started=pending, root_written=uri is not None, replaced=replaced

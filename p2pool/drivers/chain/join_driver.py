@@ -1,11 +1,11 @@
-"""Driving a node's way into a pool until it is in, for an agent that has other things to do.
+"""Drives a node's way into a pool to its end, for an agent that has other work to do.
 
 Intuition: most of the way is waiting for people (a validator, a manager, somebody who sends coin).
-So nothing that a person can mend ends the driving: it is told once, looked at again ever more
-rarely up to a cap, and at once when `wake` returns, as when an invite comes by the API.
+So nothing that a person can fix stops the driver: it reports the wait once and looks again at
+growing intervals up to a cap, or at once when `wake` returns, as when an invite comes by the API.
 
-Invariants: a wait is told when it begins, not at each look; between two looks there is a pause,
-unless something was done in between; cancelling loses nothing, because every step reads first.
+Invariants: a wait is reported when it begins, not at each look; two looks have a pause between
+them unless a step was done; cancelling loses nothing, because every step reads first.
 """
 
 import json
@@ -36,10 +36,10 @@ async def drive_joining(
     poll_ms: int = limits.JOIN_POLL_MIN_MS,
     wake: Wake | None = None,
 ) -> None:
-    """Walk until the node is in the pool; `on_step` hears of each step, and of each wait once.
+    """Take steps until the node is in the pool; `on_step` receives each step, and each wait once.
 
-    A wait is looked at again after `poll_ms`, then twice that, up to JOIN_POLL_MAX_MS; `wake`
-    returns when looking again is worth it sooner. Raises `Conflict` alone: the pool has ended.
+    It looks at a wait again after `poll_ms`, then twice that, up to JOIN_POLL_MAX_MS; `wake`
+    returns when an earlier look is worth it. Raises only `Conflict`: the pool has ended.
     """
     told: JoinStep | None = None
     pause_ms = poll_ms
@@ -51,7 +51,7 @@ async def drive_joining(
             on_step(step)
         if step.name == "joined" and step.progress is Progress.DONE:
             return
-        # The same transaction twice means that what it did is not seen yet: that is a wait too.
+        # The same transaction twice: the effect of the first is not visible yet, so wait for it.
         again = told is not None and step.name == told.name
         told = step
         if step.progress is Progress.WAITING or again:
@@ -60,7 +60,7 @@ async def drive_joining(
 
 
 async def _next(joining: Joining) -> JoinStep:
-    """One step; what a person has to mend is a wait for that person."""
+    """One step; a problem that a person has to fix becomes a wait for that person."""
     try:
         return await joining.next_step()
     except Reverted as reverted:
@@ -71,7 +71,7 @@ async def _next(joining: Joining) -> JoinStep:
 
 
 def _key(step: JoinStep) -> JoinStep:
-    """What makes a wait another one: endpoints fail in many words, but it is one outage."""
+    """Identifies a wait: endpoints fail in many words, but it is one outage."""
     return attrs.evolve(step, detail="") if step.name == "chain" else step
 
 
@@ -84,9 +84,9 @@ async def _pause(pause_ms: int, wake: Wake | None) -> None:
 
 
 async def find_in_file(path: Path) -> Invite | None:
-    """The invite in a file, as `p2pool pool invite --json` writes it; None where there is none.
+    """The invite in a file, as `p2pool pool invite --json` writes it; None if there is none.
 
-    A file that is none (half written, say) is no invite: the way goes on when it is one.
+    A malformed file (half written, say) counts as no invite, until it becomes one.
     """
     try:
         data = await trio.to_thread.run_sync(_read_bounded, path)

@@ -1,8 +1,8 @@
-"""A node's way into a pool, told step by step: what is done, what is waited for, and on whom.
+"""A node's way into a pool, step by step: what it does, what it waits for, and on whom.
 
-Every step is idempotent: it reads first and does only what is missing, so the way can be walked
-again at any time, after a crash or from another machine with the same keys. Without the provider's
-account nothing is sent: the steps that need it are then waited for on the provider.
+Every step is idempotent: it reads first and does only what is missing, so the way can be repeated
+at any time, after a crash or from another machine with the same keys. Without the provider's
+account the node sends nothing: the steps that need the account wait for the provider.
 
 stake -> registered -> whitelisted -> node registered -> node validated -> invited -> joined
 """
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 POLL_S = 1.0
 BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
-"""Refusals that a new invite mends."""
+"""Refusals that a new invite resolves."""
 
 FindInvite = Callable[[], Awaitable[Invite | None]]
-"""Looks for an invite of this node: kept, given, or asked for among peers."""
+"""Finds an invite for this node: stored, given, or requested from peers."""
 
 
 class Progress(StrEnum):
-    """How a step stands."""
+    """A step's progress."""
 
     DONE = "done"
     DOING = "doing"
@@ -44,7 +44,7 @@ class Progress(StrEnum):
 
 @attrs.frozen
 class JoinStep:
-    """One step: its name, how it stands, what was found, and who has to act if it waits."""
+    """One step: its name, its progress, the finding, and who has to act if it waits."""
 
     name: str
     progress: Progress
@@ -70,10 +70,10 @@ class Joining:
         return NodeId(bytes.fromhex(self.node.address[2:]))
 
     async def steps(self) -> AsyncIterator[JoinStep]:
-        """Walk the way; ends once the node is in the pool.
+        """Take the steps in order; ends once the node is in the pool.
 
-        A step that waits is said once and looked at again every `poll_s`; the chain being out of
-        reach is waited for too. Raises what `next_step` raises: `joining.drive_joining` goes on.
+        A waiting step is yielded once and looked at again every `poll_s`; an unreachable chain is a
+        wait too. Raises what `next_step` raises: `drive_joining` goes on.
         """
         said: JoinStep | None = None
         while True:
@@ -87,10 +87,10 @@ class Joining:
                 await trio.sleep(self.poll_s)
 
     async def next_step(self) -> JoinStep:
-        """Do the next thing, or say what is waited for; the chain out of reach is a wait too.
+        """Take the next step, or report a wait; an unreachable chain is a wait too.
 
-        Raises `TransactionFailed` and `Reverted` for what the chain refuses, `NotFound` and
-        `WrongChain` for what is not there, `Conflict` once the pool has ended.
+        Raises `TransactionFailed` and `Reverted` for a refusal by the chain, `NotFound` and
+        `WrongChain` for what does not exist, `Conflict` once the pool has ended.
         """
         try:
             return await self._walk()
@@ -98,10 +98,10 @@ class Joining:
             return JoinStep("chain", Progress.WAITING, error.message, "an RPC endpoint")
 
     async def _walk(self) -> JoinStep:
-        """Do the first thing that is missing, or say what is waited for."""
+        """Take the first missing step, or report a wait."""
         if await self.chain.in_pool(self.pool_id, self.node_id):
             return JoinStep("joined", Progress.DONE, f"{text_of(self.node_id)} is in the pool")
-        # Before anything is staked: nobody pays for a pool that is not there, or no more.
+        # Before any stake: nobody pays for a pool that does not exist, or no longer does.
         pool = await self.chain.pool(self.pool_id)
         if pool.status is PoolStatus.COMPLETED:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
@@ -138,7 +138,7 @@ class Joining:
         )
 
     async def _register(self, writer: Writer) -> JoinStep:
-        """Provider and node; one transaction a call."""
+        """Register provider and node; one transaction per call."""
         chain, provider = self.chain, writer.address
         registered = await chain.provider_exists(provider)
         missing_wei = await chain.stake_needed(provider, self.units) - await chain.stake(provider)
@@ -183,7 +183,7 @@ class Joining:
         if invite is None:
             return self._uninvited(pool, f"no invite for {text_of(self.node_id)} is known")
         if not await self._good(invite, pool):
-            return self._uninvited(pool, "the invite that is known is not good")
+            return self._uninvited(pool, "the known invite is not valid")
         try:
             sent = await self.chain.join_pool(writer, self.pool_id, invite)
         except TransactionFailed as refused:
@@ -202,7 +202,7 @@ class Joining:
         )
 
     async def _good(self, invite: Invite, pool: PoolInfo) -> bool:
-        """Whether an invite is worth a transaction: for us, not past, and by the manager."""
+        """Whether an invite is worth a transaction: for us, not expired, and from the manager."""
         wanted = (pool.domain_id, self.pool_id, self.node_id)
         if (invite.domain_id, invite.pool_id, invite.node_id) != wanted:
             return False

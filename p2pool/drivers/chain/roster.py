@@ -1,19 +1,20 @@
-"""Following the roster: a full read, then logs for each block, and a full read on any doubt.
+"""Follows the roster: a full read, then events of each block, and a full read on any doubt.
 
-Intuition: who belongs changes rarely, and the chain says when. After one full read at a block's
-hash, each new block is looked through for events of the contracts; what they touch is read again.
-Doubts that cost a full read: a parent hash that is not ours (a reorganisation), a `ComputePoolLeft`
-of any pool (a silent join of a moved node always comes with one), a purge, a gap in the blocks, and
-time (`CHAIN_FULL_READ_INTERVAL_MS`).
+Intuition: membership changes rarely, and the chain says when. After one full read at a block's
+hash, the follower looks through each new block for the contracts' events and reads again what they
+touch. Doubts that cost a full read: a parent hash that is not ours (a reorganisation), a
+`ComputePoolLeft` of any pool (a silent join of a moved node always comes with one), a purge, a gap
+in the blocks, and time (`CHAIN_FULL_READ_INTERVAL_MS`).
 
-Several endpoints are compared where it matters: a finalized block takes rights away, so its hash
-is asked of all of them, and it is taken only if none that answers says another. Until then the
-last finalized roster stands, with a warning; joins are still seen at the latest block.
+It compares several endpoints where it matters: a finalized block takes rights away, so it asks all
+of them for that block's hash, and takes the block only if no answer contradicts it. Until then the
+last finalized roster stands, with a warning; joins still show at the latest block.
 
-Invariants: an observation is complete or is not sent; every read of it is at one block hash;
-*unknown is never gone*: with the chain out of reach the follower says so and sends nothing else;
+Invariants: the follower sends complete observations or none; all reads of one are at one block
+hash; *unknown is never gone*: with the chain out of reach the follower says so and sends nothing
+else;
 the finalized block only ever moves on, to its own descendants.
-Source: design, section 6; `design/chain.md`, following.
+Source: docs/design/chain.md, "Following the chain".
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -63,7 +64,7 @@ class RosterReader:
     pool_id: int
 
     async def block(self, at: object) -> Block:
-        """A block by number or name; `ChainUnavailable` where the endpoint has it not."""
+        """A block by number or name; `ChainUnavailable` if the endpoint does not have it."""
         tag = hex(at) if isinstance(at, int) else at
         found = await self.chain.rpc.request("eth_getBlockByNumber", tag, False)
         if not isinstance(found, dict):
@@ -76,7 +77,7 @@ class RosterReader:
         )
 
     async def read(self, block: Block) -> ChainRoster:
-        """The whole roster, every part of it at this block's hash."""
+        """The whole roster, every part read at this block's hash."""
         at = {"blockHash": block.hash, "requireCanonical": True}
         pool = await self.chain.pool(self.pool_id, at)
         node_ids = await self._node_ids(at)
@@ -88,7 +89,7 @@ class RosterReader:
             async with room:
                 found[node_id] = await self._member(node_id, at, whitelisted)
 
-        # One at a time first: a failure then is the plain error, not a group of them.
+        # One alone first: a failure is then a plain error, not a group of them.
         for node_id in node_ids[:1]:
             await one(node_id)
         try:
@@ -154,7 +155,7 @@ class RosterReader:
 
 @attrs.define
 class RosterFollower:
-    """Observations of one pool, for as long as it is asked for them."""
+    """Observes one pool for as long as its observations are consumed."""
 
     reader: RosterReader
     confirmations: int = 2
@@ -165,9 +166,9 @@ class RosterFollower:
     kept: dict[str, ChainRoster] = attrs.field(factory=dict)
 
     async def observations(self) -> AsyncIterator[ChainObserved | ChainUnreachable]:
-        """One for each change, one a minute at least, and one for each way of being unreachable.
+        """One observation per change, at least one a minute, and one per way of being unreachable.
 
-        Never raises for the chain's sake: what fails is tried again at the next poll.
+        The chain never makes it raise: whatever fails is tried again at the next poll.
         """
         said: ChainObserved | ChainUnreachable | None = None
         while True:
@@ -187,7 +188,8 @@ class RosterFollower:
             await trio.sleep(self.poll_ms / 1000)
 
     async def observe(self) -> ChainObserved:
-        """The roster at latest minus k, and at the last finalized block that nobody disputes."""
+        """The roster at latest minus k, and at the last finalized block that no endpoint
+        disputes."""
         head = await self.reader.block("latest")
         near = await self.reader.block(max(0, head.number - self.confirmations))
         final = await self.reader.block("finalized")
@@ -205,9 +207,9 @@ class RosterFollower:
         return ChainObserved(self.latest.roster, self.final.roster, doubt)
 
     def _behind(self, near: Block, final: Block, latest: _Read, finalized: _Read) -> str | None:
-        """What to say when an endpoint has less of the chain than was seen already.
+        """The warning for an endpoint that has less of the chain than was seen already.
 
-        Its roster would put out who joined since. Where a lower head lasts, the chain itself went
+        Its roster would drop nodes that joined since. If a lower head lasts, the chain itself went
         back; a lower finalized block is never taken.
         """
         lasting_s = trio.current_time() - latest.taken_at_s
@@ -220,7 +222,7 @@ class RosterFollower:
         return f"{self.reader.chain.rpc.name()} is behind: it says {less}, and {seen}."
 
     async def _dispute(self, final: Block) -> str | None:
-        """Why a finalized block is not taken; None when it is."""
+        """Why a finalized block is refused; None if it is not."""
         rpc = self.reader.chain.rpc
         if self.final is not None:
             old = self.final.block
@@ -229,18 +231,18 @@ class RosterFollower:
             if (await self.reader.block(old.number)).hash != old.hash:
                 return (
                     f"{rpc.name()} has another block {old.number} than the one that was final."
-                    " Nobody is held to be out by it; correct [chain] endpoints, or start the"
-                    " agent anew if this endpoint is right."
+                    " Its block removes nobody; correct [chain] endpoints, or restart the agent"
+                    " if this endpoint is right."
                 )
         others = await rpc.others("eth_getBlockByNumber", hex(final.number), False)
-        # An endpoint that has not got the block yet says nothing about it.
+        # An endpoint that does not have the block yet says nothing about it.
         hashes = [(name, str(block["hash"])) for name, block in others if _is_block(block)]
         if all(text == final.hash for _, text in hashes):
             return None
         said = ", ".join(f"{name} {text[:14]}" for name, text in hashes)
         return (
             f"The RPC endpoints disagree on the finalized block {final.number}: {rpc.name()} says"
-            f" {final.hash[:14]}, {said}. Nobody is held to be out until they agree."
+            f" {final.hash[:14]}, {said}. Nobody is removed until they agree."
         )
 
     async def _advance(self, old: _Read | None, block: Block) -> _Read:
@@ -262,7 +264,7 @@ class RosterFollower:
         return _Read(block, moved, old.read_at_s, now_s)
 
     async def _doubt(self, old: Block, new: Block) -> bool:
-        """Whether anything between two blocks could have changed what was read."""
+        """Whether anything between two blocks could have changed the roster."""
         if new.number <= old.number or new.number - old.number > limits.PEER_LIST_MAX:
             return True
         parent = old.hash
@@ -276,7 +278,7 @@ class RosterFollower:
         return False
 
     async def _touched(self, block: Block) -> bool:
-        """Whether an event of the block concerns the roster."""
+        """Whether an event of the block touches the roster."""
         at = self.reader.chain.at
         query = {
             "blockHash": block.hash,

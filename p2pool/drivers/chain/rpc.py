@@ -1,13 +1,13 @@
 """JSON-RPC endpoints: several, tried in turn, each call with a deadline.
 
-Calls are made by web3's HTTP provider in worker threads of their own limiter. Its own retries are
-switched off (they blocked for seconds and ignored trio's cancel; raw transactions were on the retry
-list): here a call goes to the next endpoint when one fails, and the caller decides about trying
-again. An answer that is an error of the chain (a revert) is an answer, never an outage.
-Each endpoint has threads of its own, so one that drips its answers keeps no other from being asked.
+web3's HTTP provider makes the calls, in worker threads with a limiter of their own. Its retries are
+switched off: they blocked for seconds, ignored trio's cancel, and covered raw transactions. Here a
+failed call goes to the next endpoint, and the caller decides about trying again. A chain error (a
+revert) is an answer, never an outage. Each endpoint has threads of its own, so one that drips its
+answers does not block another.
 
-Invariants: no answer is believed from an endpoint whose chain id is not the configured one; a call
-ends after `2 * timeout_ms` for each endpoint at the latest, whatever they do.
+Invariants: an endpoint whose chain id is not the configured one is never believed; a call ends
+after `2 * timeout_ms` for each endpoint at the latest, whatever they do.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ from requests.exceptions import RequestException
 from web3 import HTTPProvider
 from web3.exceptions import Web3Exception
 
-from p2pool.drivers.chain.abi import Function, error_for_code
+from p2pool.drivers.chain.abi import Function, error_of
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain
 from p2pool.model.ids import Address
@@ -32,13 +32,13 @@ THREADS = 8
 
 
 class Reverted(Exception):
-    """The chain's answer to a call: no. `name` is the custom error, empty where unknown."""
+    """The chain refused a call. `name` is the custom error, empty if unknown."""
 
     def __init__(self, message: str, data: bytes) -> None:
-        """Decode the custom error, where it is one of ours."""
+        """Decode the custom error, if it is one of ours."""
         super().__init__(message)
         self.data = data
-        found = error_for_code(data)
+        found = error_of(data)
         self.name, self.arguments = found if found else ("", {})
 
 
@@ -50,23 +50,24 @@ class _Endpoint:
     deadline_s: float
     checked: bool = False
     quiet_until_s: float = 0.0
-    """After a call without an answer: not asked for a second opinion before this."""
+    """Set by a call without an answer: no second opinion from this endpoint before this time."""
 
     @property
     def shown(self) -> str:
-        """Scheme, host and port: a provider's key is often in the path, or before the host."""
+        """Scheme, host and port only: the path, or the part before the host, often holds a
+        secret."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def without_secrets(self, text: str) -> str:
-        """A library's message with what follows the host left out."""
+        """A library's message without whatever follows the host."""
         path = self.url.rpartition("://")[2].partition("/")[2]
         return text.replace(self.url, self.shown).replace(f"/{path}", "/...") if path else text
 
 
 def direct(url: str) -> dict[str, Any]:
-    """What keeps a request to this very machine from a proxy that the environment names: it is for
-    the world outside, and knows another 127.0.0.1."""
+    """Options that keep a request to this machine away from the environment's proxy, which is for
+    the outside world and has another 127.0.0.1."""
     host = urlsplit(url).hostname or ""
     try:
         own = host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -77,7 +78,7 @@ def direct(url: str) -> dict[str, Any]:
 
 @attrs.define
 class Rpc:
-    """The chain, by whichever endpoint answers. One object may be shared by many tasks."""
+    """The chain, through whichever endpoint answers. Many tasks may share one object."""
 
     chain_id: int
     endpoints: list[_Endpoint]
@@ -86,10 +87,10 @@ class Rpc:
 
     @classmethod
     def to(cls, chain_id: int, urls: Sequence[str], timeout_ms: int | None = None) -> "Rpc":
-        """Endpoints by their URLs; `Misconfigured` where there are none.
+        """Endpoints by their URLs; `Misconfigured` if there are none.
 
-        `timeout_ms` bounds the silence within an answer, twice that the whole of it; default:
-        CHAIN_CALL_TIMEOUT_MS.
+        `timeout_ms` bounds the silence within an answer, twice that bounds the whole answer;
+        default: CHAIN_CALL_TIMEOUT_MS.
         """
         timeout_s = (timeout_ms or limits.CHAIN_CALL_TIMEOUT_MS) / 1000
         if not urls:
@@ -112,15 +113,15 @@ class Rpc:
         return cls(chain_id, made)
 
     async def request(self, method: str, *params: object) -> Any:
-        """One call, at the endpoint that answered last, then at the others.
+        """One call, to the endpoint that answered last, then to the others.
 
-        Raises `Reverted` (an answer), `WrongChain` (every endpoint is of another chain) or
-        `ChainUnavailable` (none answers sensibly; names each and why).
+        Raises `Reverted` (an answer), `WrongChain` (every endpoint is on another chain) or
+        `ChainUnavailable` (no usable answer; names each endpoint and why).
         """
         reasons: list[str] = []
         wrong: WrongChain | None = None
         wrongs = 0
-        # Kept, because other tasks move `first` while this one waits.
+        # A copy, because other tasks move `first` while this one waits.
         first = self.first
         for step in range(len(self.endpoints)):
             at = (first + step) % len(self.endpoints)
@@ -141,14 +142,14 @@ class Rpc:
             raise wrong
         raise ChainUnavailable(
             f"No RPC endpoint answers: {'; '.join(reasons)}",
-            hint="Check [chain] endpoints and the network; the last roster stands meanwhile.",
+            hint="Check [chain] endpoints and the network; until then the last roster stands.",
         )
 
     async def others(self, method: str, *params: object) -> list[tuple[str, Any]]:
-        """What the endpoints besides the first answer to the same call, with their names.
+        """The answers of all endpoints but the first to the same call, with their names.
 
-        A second opinion, asked of all at once: one that does not answer within
-        CHAIN_COMPARE_TIMEOUT_MS, is of another chain or has failed lately is left out, and delays
+        A second opinion, asked of all at once. An endpoint that does not answer within
+        CHAIN_COMPARE_TIMEOUT_MS, is on another chain or failed lately is left out, and delays
         nobody.
         """
         now_s = trio.current_time()
@@ -173,7 +174,7 @@ class Rpc:
         return [(e.shown, answers[e.url]) for e in asked if e.url in answers]
 
     def name(self) -> str:
-        """The endpoint that is asked first, as it may be shown."""
+        """The endpoint that is asked first, in a form that is safe to show."""
         return self.endpoints[self.first].shown
 
     def pass_over(self) -> None:
@@ -187,7 +188,7 @@ class Rpc:
         found = _quantity(endpoint.shown, answer)
         if found != self.chain_id:
             raise WrongChain(
-                f"{endpoint.shown} is of chain {found}, not {self.chain_id}.",
+                f"{endpoint.shown} is on chain {found}, not {self.chain_id}.",
                 hint="Correct [chain] id or endpoints.",
             )
         endpoint.checked = True
@@ -207,11 +208,11 @@ class Rpc:
             said = endpoint.without_secrets(_short(broken))
             raise ChainUnavailable(f"{endpoint.shown}: {said}") from broken
         except (json.JSONDecodeError, UnicodeDecodeError) as broken:
-            raise ChainUnavailable(f"{endpoint.shown} answers no JSON") from broken
+            raise ChainUnavailable(f"{endpoint.shown} did not answer with JSON") from broken
         if scope.cancelled_caught:
             raise ChainUnavailable(f"{endpoint.shown} did not answer {method} in {deadline_s:g} s")
         if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
-            raise ChainUnavailable(f"{endpoint.shown} answers no JSON-RPC to {method}")
+            raise ChainUnavailable(f"{endpoint.shown} did not answer {method} with JSON-RPC")
         error = answer.get("error")
         if error is not None:
             raise _error(endpoint.shown, method, error)
@@ -231,13 +232,13 @@ class Rpc:
             return function.answer(raw)
         except (DecodingError, UnicodeDecodeError, OverflowError) as other:
             raise WrongChain(
-                f"What is at 0x{to.hex()} on chain {self.chain_id} is no {function.contract}: it"
-                f" answers {function.name} with {len(raw)} bytes of something else.",
+                f"The code at 0x{to.hex()} on chain {self.chain_id} is not a {function.contract}:"
+                f" it answers {function.name} with {len(raw)} bytes of something else.",
                 hint="Correct the addresses in [chain.addresses].",
             ) from other
 
     async def quantity(self, method: str, *params: object) -> int:
-        """A call whose answer is a number."""
+        """A call that returns a number."""
         return _quantity(method, await self.request(method, *params))
 
 

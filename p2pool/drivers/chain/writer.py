@@ -1,11 +1,11 @@
-"""Transactions of one account, one after the other, each told as a sentence when it is refused.
+"""One account's transactions, one after the other; a refusal becomes a sentence.
 
-Parallel transactions of one account collide on their nonces (a lesson of earlier systems): all of
-an account's go through one lock, in order. A transaction is first asked about (`eth_estimateGas`),
-so one that would revert costs nothing and its reason is told. One that was sent and does not show
-up in time is reported as such, with its hash: it may still come. The hash is our own reckoning, so
-a transaction whose sending had no answer is looked up before it is called lost. A call to an
-address without code would succeed and do nothing: that there is code is asked once for each.
+Parallel transactions of one account collide on their nonces (a lesson of earlier systems), so all
+of an account's go through one lock, in order. `eth_estimateGas` tests each transaction first: one
+that would revert costs nothing, and its reason is reported. A transaction that is sent and does not
+show up in time is reported with its hash: it may still be mined. We compute the hash ourselves, so
+a transaction without an answer is looked up before it is called lost. A call to an address without
+code would succeed and do nothing, so each address is checked for code once.
 
 `DryWriter` has the same interface and sends nothing: it records what would have been sent.
 """
@@ -31,27 +31,27 @@ RECEIPT_POLL_S = 0.1
 
 SENTENCES: Mapping[str, tuple[str, str]] = {
     "StakeBelowMinimum": ("The stake is too small: {staked} of {needed} wei.", "Stake more."),
-    "ProviderExists": ("The provider is registered already.", ""),
+    "ProviderExists": ("The provider is already registered.", ""),
     "NoSuchProvider": ("The provider is not registered.", "Register it first: stake and register."),
     "NodeExists": (
-        "The node key is registered already, by this or another provider.",
+        "The node key is already registered, by this or another provider.",
         "Use another node key, or have its provider remove it.",
     ),
-    "NotWhitelisted": ("The provider is not whitelisted.", "Ask the network's validator for it."),
+    "NotWhitelisted": ("The provider is not whitelisted.", "Ask the network's validator."),
     "ProviderNotWhitelisted": (
         "The provider is not whitelisted.",
-        "Ask the network's validator for it.",
+        "Ask the network's validator.",
     ),
     "BadNodeConsent": ("The node key did not consent to this provider.", "Check the node key."),
-    "NodeNotValidated": ("The node is not validated.", "Ask the network's validator for it."),
-    "NodeInAPool": ("The node is in a pool already.", "Leave that pool first."),
+    "NodeNotValidated": ("The node is not validated.", "Ask the network's validator."),
+    "NodeInAPool": ("The node is already in a pool.", "Leave that pool first."),
     "NodeNotInPool": ("The node is not in the pool.", ""),
     "NoSuchDomain": ("There is no domain {domainId}.", "Ask the network's federator for one."),
     "NoSuchPool": ("There is no pool {poolId}.", "Check [pool] id."),
-    "PoolNotActive": ("The pool is not active.", "Its creator or manager starts it."),
-    "PoolNotPending": ("The pool was started before.", ""),
+    "PoolNotActive": ("The pool is not active.", "Ask its creator or manager to start it."),
+    "PoolNotPending": ("The pool has been started before.", ""),
     "InviteExpired": ("The invite has expired.", "Ask the pool's manager for a new one."),
-    "InviteUsed": ("The invite was used before.", "Ask the pool's manager for a new one."),
+    "InviteUsed": ("The invite has been used before.", "Ask the pool's manager for a new one."),
     "BadInviteSignature": (
         "The invite is not signed by the pool's manager.",
         "Ask the pool's manager for one for this node and pool.",
@@ -69,9 +69,9 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "Send it tokens.",
     ),
     "ERC20InsufficientAllowance": ("The token is not approved for this.", "Approve it first."),
-    "AccessControlUnauthorizedAccount": ("The account has not the role for this.", ""),
+    "AccessControlUnauthorizedAccount": ("The account lacks the role for this.", ""),
 }
-"""Custom errors of the contracts as sentences, with what to do."""
+"""The contracts' custom errors as sentences, each with a hint."""
 
 
 @attrs.frozen
@@ -99,7 +99,7 @@ class Writer(Protocol):
 
 
 def refusal(what: str, reverted: Reverted) -> TransactionFailed:
-    """A revert as a sentence, with what to do where it is known."""
+    """A revert as a sentence, with a hint if one is known."""
     known = SENTENCES.get(reverted.name)
     if known is not None:
         sentence = known[0].format(**reverted.arguments)
@@ -110,10 +110,10 @@ def refusal(what: str, reverted: Reverted) -> TransactionFailed:
 
 
 class KeyWriter:
-    """The writer of an account whose key is here."""
+    """The writer of an account whose key is on this machine."""
 
     def __init__(self, rpc: Rpc, account: "LocalAccount") -> None:
-        """One writer for each account, shared by all who send for it."""
+        """One writer per account, shared by all its senders."""
         self._rpc = rpc
         self._account = account
         self._order = trio.Lock()
@@ -125,7 +125,7 @@ class KeyWriter:
         return Address(bytes.fromhex(self._account.address[2:]))
 
     async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
-        """Call a function and wait until it is in a block; `WrongChain` where nothing is there."""
+        """Call a function and wait until it is mined; `WrongChain` if the address has no code."""
         data = function.call(*arguments)
         if to not in self._with_code:
             if await self._rpc.request("eth_getCode", text_of(to), "latest") == "0x":
@@ -134,7 +134,7 @@ class KeyWriter:
         return await self._send(function.name, to, data)
 
     async def deploy(self, name: str, bytecode: bytes) -> Sent:
-        """Create a contract from its bytecode with encoded arguments behind it."""
+        """Create a contract from its bytecode with the encoded arguments appended."""
         return await self._send(f"creating {name}", None, bytecode)
 
     async def _send(self, what: str, to: Address | None, data: bytes) -> Sent:
@@ -158,12 +158,12 @@ class KeyWriter:
         return _sent(what, transaction_hash, receipt)
 
     async def _submit(self, what: str, raw: str, transaction_hash: str) -> None:
-        """Hand it to an endpoint; no answer is no proof that it was not taken."""
+        """Hand it to an endpoint; a missing answer does not prove that the endpoint refused it."""
         try:
             told = await self._rpc.request("eth_sendRawTransaction", raw)
             if told == transaction_hash:
                 return
-            problem = f"an endpoint answers {str(told)[:80]!r}"
+            problem = f"an endpoint answered {str(told)[:80]!r}"
         except ChainUnavailable as error:
             problem = error.message
         try:
@@ -172,7 +172,7 @@ class KeyWriter:
             found = None
         if not isinstance(found, dict):
             raise ChainUnavailable(
-                f"{what} may have been sent as {transaction_hash}; that is not known: {problem}",
+                f"{what} may have been sent as {transaction_hash}; nobody confirmed it: {problem}",
                 hint="Look it up before you send it again.",
             )
 
@@ -207,19 +207,19 @@ class KeyWriter:
                 await trio.sleep(RECEIPT_POLL_S)
         raise ChainUnavailable(
             f"{what} was sent as {transaction_hash} and is in no block yet.",
-            hint="It may still come: look it up before you send it again.",
+            hint="It may still be mined: look it up before you send it again.",
         )
 
 
 def _sent(what: str, transaction_hash: str, receipt: Mapping[str, Any]) -> Sent:
-    """A receipt as we keep it; one that is none is the endpoint's fault."""
+    """A receipt as a record; a malformed one is the endpoint's fault."""
     try:
         status, block = int(str(receipt["status"]), 16), int(str(receipt["blockNumber"]), 16)
         gas_used, created = int(str(receipt["gasUsed"]), 16), receipt.get("contractAddress")
         address = Address(bytes.fromhex(str(created)[2:])) if created else None
     except (KeyError, ValueError) as error:
         raise ChainUnavailable(
-            f"{what} was sent as {transaction_hash}; an endpoint's receipt of it is none.",
+            f"{what} was sent as {transaction_hash}; an endpoint's receipt of it is malformed.",
             hint="Look it up before you send it again.",
         ) from error
     if status != 1:
@@ -235,13 +235,13 @@ def _sent(what: str, transaction_hash: str, receipt: Mapping[str, Any]) -> Sent:
 
 @attrs.define
 class DryWriter:
-    """Sends nothing; `said` is what would have been sent, in order."""
+    """Sends nothing; `said` lists the calls it would have sent, in order."""
 
     address: Address
     said: list[str] = attrs.field(factory=list)
 
     async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
-        """Record the call as people read it."""
+        """Record the call in readable form."""
         function.call(*arguments)
         shown = ", ".join(text_of(a) if isinstance(a, bytes) else repr(a) for a in arguments)
         self.said.append(

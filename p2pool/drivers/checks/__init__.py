@@ -1,1 +1,1 @@
-"""Does this machine qualify: hardware, software, network and chain, looked at before joining."""
+"""Whether this machine qualifies: hardware, software, network and chain, checked before joining."""

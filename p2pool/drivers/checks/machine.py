@@ -1,9 +1,8 @@
-"""Whether the hardware is what the pool asks for: pure judgements on what was read.
+"""Whether the hardware meets the pool's requirements: pure judgements on what the probe read.
 
 Intuition: the pool's data URI says what a machine needs, the probe says what this one offers after
-the caps of `[resources]`. What is asked for and not there is a failure with the difference in it;
-what nobody asked for is only shown. A machine without a GPU is told so, and joins any pool that
-asks for none.
+the caps of `[resources]`. A missing requirement is a failure that names the difference; resources
+that nobody asked for are only shown. A machine without a GPU may join any pool that asks for none.
 """
 
 from collections import Counter
@@ -26,7 +25,7 @@ NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.ssh
 
 @attrs.frozen
 class Facts:
-    """What only checks look at: processor flags, and the file system of the data directory."""
+    """Facts for the checks alone: processor flags, and the data directory's file system."""
 
     cpu_cores: int
     cpu_flags: tuple[str, ...]
@@ -37,7 +36,7 @@ class Facts:
 
 
 def read_facts(directory: Path) -> Facts:
-    """Read them. Raises Misconfigured when the directory's disk cannot be looked at."""
+    """Read them. Raises Misconfigured if the directory's disk cannot be inspected."""
     free_bytes = disk_free_bytes(directory)
     place = directory.absolute()
     while not place.exists():
@@ -71,7 +70,7 @@ def _flags(cpuinfo: Path) -> tuple[str, ...]:
 def machine_checks(
     hardware: Hardware, facts: Facts, nvml: NvmlAnswer, wanted: Requirements, reserve_bytes: int
 ) -> list[Check]:
-    """All of the group `hardware`."""
+    """All checks of the group `hardware`."""
     checks = [
         _processor(hardware, facts, wanted),
         _memory(hardware, wanted),
@@ -86,7 +85,7 @@ def machine_checks(
                 "requirements",
                 Verdict.WARN,
                 ", ".join(wanted.unknown),
-                todo="The pool asks for what this version cannot judge: ask its manager.",
+                todo="This version cannot judge some of the pool's requirements: ask its manager.",
             )
         )
     return checks
@@ -101,14 +100,12 @@ def _processor(hardware: Hardware, facts: Facts, wanted: Requirements) -> Check:
     found = f"{hardware.cpu_model}, {hardware.cpu_milli / 1000:g} of {facts.cpu_cores} CPUs{flags}"
     if wanted.cpu_cores is None or hardware.cpu_milli >= wanted.cpu_cores * 1000:
         needed = f"{wanted.cpu_cores} CPUs" if wanted.cpu_cores is not None else ""
-        return Check(
-            group=Group.HARDWARE, name="processor", verdict=Verdict.PASS, found=found, needed=needed
-        )
+        return Check(Group.HARDWARE, "processor", Verdict.PASS, found, needed=needed)
     return Check(
-        group=Group.HARDWARE,
-        name="processor",
-        verdict=Verdict.FAIL,
-        found=found,
+        Group.HARDWARE,
+        "processor",
+        Verdict.FAIL,
+        found,
         needed=f"{wanted.cpu_cores} CPUs",
         todo=_offer_more(facts.cpu_cores >= wanted.cpu_cores, "cpu_milli"),
     )
@@ -119,14 +116,12 @@ def _memory(hardware: Hardware, wanted: Requirements) -> Check:
     found = f"{_gib(hardware.memory_bytes)} of {_gib(total_bytes)}"
     if wanted.memory_bytes is None or hardware.memory_bytes >= wanted.memory_bytes:
         needed = _gib(wanted.memory_bytes) if wanted.memory_bytes is not None else ""
-        return Check(
-            group=Group.HARDWARE, name="memory", verdict=Verdict.PASS, found=found, needed=needed
-        )
+        return Check(Group.HARDWARE, "memory", Verdict.PASS, found, needed=needed)
     return Check(
-        group=Group.HARDWARE,
-        name="memory",
-        verdict=Verdict.FAIL,
-        found=found,
+        Group.HARDWARE,
+        "memory",
+        Verdict.FAIL,
+        found,
         needed=_gib(wanted.memory_bytes),
         todo=_offer_more(total_bytes >= wanted.memory_bytes, "memory_bytes"),
     )
@@ -142,10 +137,10 @@ def _disk(hardware: Hardware, facts: Facts, wanted: Requirements, reserve_bytes:
     offered_bytes = hardware.disk_bytes if wanted.disk_bytes else facts.disk_free_bytes
     if offered_bytes < needed_bytes or facts.disk_free_bytes < reserve_bytes:
         return Check(
-            group=Group.HARDWARE,
-            name="disk",
-            verdict=Verdict.FAIL,
-            found=found,
+            Group.HARDWARE,
+            "disk",
+            Verdict.FAIL,
+            found,
             needed=needed,
             todo=_offer_more(facts.disk_free_bytes >= needed_bytes, "disk_bytes")
             if facts.disk_free_bytes >= needed_bytes
@@ -153,16 +148,14 @@ def _disk(hardware: Hardware, facts: Facts, wanted: Requirements, reserve_bytes:
         )
     if facts.file_system in NETWORK_FILE_SYSTEMS:
         return Check(
-            group=Group.HARDWARE,
-            name="disk",
-            verdict=Verdict.WARN,
-            found=found,
+            Group.HARDWARE,
+            "disk",
+            Verdict.WARN,
+            found,
             needed=f"{needed}, on a local file system",
             todo="A log on a network file system is slow and may lose writes: use a local disk.",
         )
-    return Check(
-        group=Group.HARDWARE, name="disk", verdict=Verdict.PASS, found=found, needed=needed
-    )
+    return Check(Group.HARDWARE, "disk", Verdict.PASS, found, needed=needed)
 
 
 def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
@@ -172,55 +165,39 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
     if not wanted.gpus:
         if nvml.reason is not None and not nvml.absent:
             return Check(
-                group=Group.HARDWARE,
-                name="gpu",
-                verdict=Verdict.WARN,
-                found=found,
-                needed="",
-                todo="Tasks that need GPUs pass it by.",
+                Group.HARDWARE,
+                "gpu",
+                Verdict.WARN,
+                found,
+                todo="The scheduler gives this node no task that needs GPUs.",
             )
-        return Check(
-            group=Group.HARDWARE,
-            name="gpu",
-            verdict=Verdict.PASS,
-            found=found,
-            needed="none is asked for",
-        )
+        return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, needed="none is asked for")
     exact, enough = False, False
     for option in wanted.gpus:
         count = _most_of_a_model(well, option)
         exact = exact or (count is not None and option.count in (None, count))
         enough = enough or count is not None
     if exact:
-        return Check(
-            group=Group.HARDWARE, name="gpu", verdict=Verdict.PASS, found=found, needed=needed
-        )
+        return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, needed=needed)
     if enough:
         return Check(
-            group=Group.HARDWARE,
-            name="gpu",
-            verdict=Verdict.WARN,
-            found=found,
+            Group.HARDWARE,
+            "gpu",
+            Verdict.WARN,
+            found,
             needed=needed,
-            todo="More than was asked for: validators may want just that many: [resources] gpus.",
+            todo="More than required: validators may want exactly that many. Set [resources] gpus.",
         )
     todo = "This machine cannot join this pool; look for one that asks for less."
     if nvml.reason is not None and not nvml.absent:
-        todo = "Mend the driver, then check again."
+        todo = "Fix the driver, then check again."
     elif any(not gpu.healthy for gpu in hardware.gpus):
-        todo = "Mend the GPUs that are not well, then check again."
-    return Check(
-        group=Group.HARDWARE,
-        name="gpu",
-        verdict=Verdict.FAIL,
-        found=found,
-        needed=needed,
-        todo=todo,
-    )
+        todo = "Fix the unhealthy GPUs, then check again."
+    return Check(Group.HARDWARE, "gpu", Verdict.FAIL, found, needed=needed, todo=todo)
 
 
 def _most_of_a_model(gpus: list[Gpu], option: GpuRequirement) -> int | None:
-    """How many GPUs of one model satisfy an alternative, at best; None where none does."""
+    """The most GPUs of one model that satisfy an alternative; None if no model does."""
     by_model: dict[str, list[Gpu]] = {}
     for gpu in gpus:
         if _fits(gpu, option):
@@ -253,11 +230,11 @@ def _fits(gpu: Gpu, option: GpuRequirement) -> bool:
 
 
 def _counted(gpus: tuple[Gpu, ...]) -> str:
-    """`2 x Tesla T4 (15 GiB), 1 not well`."""
+    """`2 x Tesla T4 (15 GiB), 1 unhealthy`."""
     kinds = Counter((gpu.model, gpu.memory_bytes) for gpu in gpus)
     parts = [f"{count} x {model} ({_gib(size)})" for (model, size), count in kinds.items()]
     ill = sum(not gpu.healthy for gpu in gpus)
-    return ", ".join([*parts, *([f"{ill} not well"] if ill else [])])
+    return ", ".join([*parts, *([f"{ill} unhealthy"] if ill else [])])
 
 
 def _offer_more(there: bool, key: str) -> str:

@@ -1,10 +1,10 @@
 """Whether others can reach this machine, and whether its clock is right.
 
-What is found out without asking anybody: whether the ports are free, which addresses would be told
-to others, and whether these are private ones behind a router. From whom we dial, a peer says as
-which address it sees us (libp2p's identify); whether a dial back would come through, only a peer
-that tries can tell, and a running agent sees by who connects. The clock is compared with the dates
-that the chain's endpoints put on their answers.
+Some of it needs nobody's help: whether the ports are free, which addresses the agent would
+announce, and whether these are private ones behind a router. A peer that we dial says as which
+address it sees us (libp2p's identify). Only a peer that dials back can tell whether that works; a
+running agent learns it from inbound connections. The clock is compared with the dates in the
+answers of the chain's endpoints.
 """
 
 import ipaddress
@@ -30,7 +30,7 @@ CLOCK_WARN_MS = 5_000
 
 
 def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
-    """Whether what the agent listens at is free."""
+    """Whether the agent's listen ports are free."""
     checks = []
     for address in listen:
         try:
@@ -38,10 +38,10 @@ def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
         except (PortTaken, Misconfigured) as error:
             checks.append(
                 Check(
-                    group=Group.NETWORK,
-                    name="port",
-                    verdict=Verdict.FAIL,
-                    found=error.message,
+                    Group.NETWORK,
+                    "port",
+                    Verdict.FAIL,
+                    error.message,
                     needed=address,
                     todo=error.hint,
                 )
@@ -55,23 +55,14 @@ def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
         check_listen_addresses((address,))
     except (PortTaken, Misconfigured) as error:
         found = f"{api_bind} for the API: {error.message}"
-        checks.append(
-            Check(
-                group=Group.NETWORK,
-                name="api port",
-                verdict=Verdict.FAIL,
-                found=found,
-                needed="",
-                todo=error.hint,
-            )
-        )
+        checks.append(Check(Group.NETWORK, "api port", Verdict.FAIL, found, todo=error.hint))
     else:
         checks.append(Check(Group.NETWORK, "api port", Verdict.PASS, f"{api_bind} is free"))
     return checks
 
 
 def address_check(listen: tuple[str, ...], announce: tuple[str, ...], observed: str) -> Check:
-    """As which address others would dial this machine. `observed`: as a peer sees us, or ""."""
+    """The address under which others would dial us. `observed`: as a peer sees us, or ""."""
     told = announce or expand_wildcards(listen)
     hosts = [split[1] for text in told if (split := host_and_port(text)) is not None]
     public = [host for host in hosts if not _is_private(host)]
@@ -81,23 +72,23 @@ def address_check(listen: tuple[str, ...], announce: tuple[str, ...], observed: 
     if announce or public:
         if observed and observed not in hosts and not _is_private(observed):
             return Check(
-                group=Group.NETWORK,
-                name="address",
-                verdict=Verdict.WARN,
-                found=found,
+                Group.NETWORK,
+                "address",
+                Verdict.WARN,
+                found,
                 needed=f"others dial {observed}",
                 todo="Behind a router? Forward the port and set [network] announce ="
                 f' ["/ip4/{observed}/tcp/<port>"].',
             )
         return Check(Group.NETWORK, "address", Verdict.PASS, found)
     return Check(
-        group=Group.NETWORK,
-        name="address",
-        verdict=Verdict.WARN,
-        found=found,
+        Group.NETWORK,
+        "address",
+        Verdict.WARN,
+        found,
         needed="an address that others can dial",
         todo="All of these are private: members elsewhere reach this machine only while it keeps"
-        " its own connections. Forward the port, and say it in [network] announce.",
+        " its own connections. Forward the port, and announce it in [network] announce.",
     )
 
 
@@ -105,13 +96,13 @@ def _is_private(host: str) -> bool:
     try:
         return not ipaddress.ip_address(host).is_global
     except ValueError:
-        return False  # A name: whoever gave it one means it to be found.
+        return False  # A name: whoever assigned it wants it to be found.
 
 
 async def clock_check(endpoints: Sequence[str]) -> Check:
     """This machine's clock against the dates of the endpoints' answers, which have whole seconds.
 
-    The middle one counts, so that one endpoint that lives in the past accuses nobody.
+    The median counts, so one endpoint with a wrong clock accuses nobody.
     """
     offsets_ms: list[int] = []
 
@@ -128,48 +119,32 @@ async def clock_check(endpoints: Sequence[str]) -> Check:
 
 
 def judge_clock(offsets_ms: Sequence[int]) -> Check:
-    """What offsets (others' clocks minus ours) mean."""
+    """Judge offsets (others' clocks minus ours)."""
     most_ms = limits.CLOCK_SKEW_MAX_MS
     needed = f"within {most_ms // 1000} s of others"
     if not offsets_ms:
         return Check(
-            group=Group.NETWORK,
-            name="clock",
-            verdict=Verdict.WARN,
-            found="no endpoint dates its answers",
+            Group.NETWORK,
+            "clock",
+            Verdict.WARN,
+            "no endpoint dates its answers",
             needed=needed,
-            todo="See that the clock is kept by NTP: timedatectl.",
+            todo="Check that NTP keeps the clock: timedatectl.",
         )
     offset_ms = int(median(offsets_ms))
     ahead = "behind" if offset_ms > 0 else "ahead"
     found = f"{abs(offset_ms) / 1000:.1f} s {ahead}" if offset_ms else "right"
     if abs(offset_ms) >= most_ms:
-        todo = "Members refuse what is dated so: set the clock, timedatectl set-ntp true."
-        return Check(
-            group=Group.NETWORK,
-            name="clock",
-            verdict=Verdict.FAIL,
-            found=found,
-            needed=needed,
-            todo=todo,
-        )
+        todo = "Members refuse messages with such times. Set the clock: timedatectl set-ntp true."
+        return Check(Group.NETWORK, "clock", Verdict.FAIL, found, needed=needed, todo=todo)
     if abs(offset_ms) >= CLOCK_WARN_MS:
-        todo = "See that the clock is kept by NTP: timedatectl."
-        return Check(
-            group=Group.NETWORK,
-            name="clock",
-            verdict=Verdict.WARN,
-            found=found,
-            needed=needed,
-            todo=todo,
-        )
-    return Check(
-        group=Group.NETWORK, name="clock", verdict=Verdict.PASS, found=found, needed=needed
-    )
+        todo = "Check that NTP keeps the clock: timedatectl."
+        return Check(Group.NETWORK, "clock", Verdict.WARN, found, needed=needed, todo=todo)
+    return Check(Group.NETWORK, "clock", Verdict.PASS, found, needed=needed)
 
 
 def _offset_ms(url: str) -> int | None:
-    """How much later an endpoint's clock is than ours, None where it does not say."""
+    """How far an endpoint's clock is ahead of ours, None if it does not say."""
     body = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
     before_ms = time.time_ns() // 1_000_000
     try:
@@ -181,6 +156,6 @@ def _offset_ms(url: str) -> int | None:
     except (requests.RequestException, KeyError, ValueError, TypeError):
         return None
     middle_ms = (before_ms + time.time_ns() // 1_000_000) // 2
-    # A date has no part of a second: on average it is half a second late.
+    # A date has no fraction of a second: on average it is half a second late.
     offset_ms = int(dated.timestamp() * 1000) + 500 - middle_ms
     return 0 if abs(offset_ms) <= 500 else offset_ms

@@ -1,14 +1,14 @@
-"""Whether the chain answers, is the right one, and how far this node's way into the pool is.
+"""Whether the chain answers, is the right one, and how far this node has come into the pool.
 
-Each endpoint is asked by itself, so that one that is silent or of another chain is named. Money is
-looked at only as far as something is still to be paid: a member needs none.
+Each endpoint is checked on its own, so a silent one, or one on another chain, is named. Money is
+checked only as far as something is still to be paid: a member needs none.
 """
 
 import trio
 
 from p2pool.codec.text.data_uri import requirements as requirements_of
 from p2pool.codec.text.requirements import parse_requirements
-from p2pool.drivers.chain.addresses import Addresses, text_of
+from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.config.schema import AgentConfig
@@ -29,36 +29,17 @@ UNITS_PER_GPU = 1000
 COIN = 10**18
 
 
-def chain_of(config: AgentConfig, endpoints: tuple[str, ...] | None = None) -> PoolContracts:
-    """The contracts of a configuration, by all of its endpoints or by some."""
-    at = config.chain.addresses
-    addresses = Addresses(
-        network=at.network,
-        pool=at.pool,
-        registry=at.registry,
-        stakes=at.stake,
-        domains=at.domains,
-        token=at.token,
-    )
-    return PoolContracts(Rpc.to(config.chain.id, endpoints or config.chain.endpoints), addresses)
-
-
 async def read_pool(config: AgentConfig) -> tuple[PoolInfo | None, Requirements, list[Check]]:
-    """The pool, what it asks of machines, and what kept either from being read."""
+    """The pool, its requirements for machines, and the checks for whatever could not be read."""
     try:
-        pool = await chain_of(config).pool(config.pool.id)
+        pool = await PoolContracts.of(config.chain).pool(config.pool.id)
     except (P2poolError, Reverted) as error:
         return None, Requirements(), [_failed("pool", error)]
     try:
         return pool, parse_requirements(requirements_of(pool.data_uri)), []
     except Malformed as error:
         told = Check(
-            group=Group.CHAIN,
-            name="requirements",
-            verdict=Verdict.WARN,
-            found=error.message,
-            needed="",
-            todo=error.hint or "Mend it.",
+            Group.CHAIN, "requirements", Verdict.WARN, error.message, todo=error.hint or "Fix it."
         )
         return pool, Requirements(), [told]
 
@@ -66,18 +47,11 @@ async def read_pool(config: AgentConfig) -> tuple[PoolInfo | None, Requirements,
 def _failed(name: str, error: P2poolError | Reverted) -> Check:
     hint = error.hint if isinstance(error, P2poolError) else ""
     todo = hint or "See [chain] in the configuration."
-    return Check(
-        group=Group.CHAIN,
-        name=name,
-        verdict=Verdict.FAIL,
-        found=str(error).removesuffix(hint).strip(),
-        needed="",
-        todo=todo,
-    )
+    return Check(Group.CHAIN, name, Verdict.FAIL, str(error).removesuffix(hint).strip(), todo=todo)
 
 
 async def endpoint_checks(config: AgentConfig) -> list[Check]:
-    """Every endpoint by itself, all at once."""
+    """Every endpoint on its own, all at once."""
     found: dict[str, Check] = {}
 
     async def ask(url: str) -> None:
@@ -91,29 +65,20 @@ async def endpoint_checks(config: AgentConfig) -> list[Check]:
             verdict = Verdict.FAIL if len(config.chain.endpoints) == 1 else Verdict.WARN
             todo = "Name another endpoint in [chain] endpoints."
             found[url] = Check(
-                group=Group.CHAIN,
-                name="endpoint",
-                verdict=verdict,
-                found=f"{error}",
-                needed=needed,
-                todo=todo,
+                Group.CHAIN, "endpoint", verdict, f"{error}", needed=needed, todo=todo
             )
         except trio.TooSlowError:
             found[url] = Check(
-                group=Group.CHAIN,
-                name="endpoint",
-                verdict=Verdict.WARN,
-                found=f"{shown} is silent",
+                Group.CHAIN,
+                "endpoint",
+                Verdict.WARN,
+                f"{shown} is silent",
                 needed=needed,
                 todo="Name another endpoint in [chain] endpoints.",
             )
         else:
             found[url] = Check(
-                group=Group.CHAIN,
-                name="endpoint",
-                verdict=Verdict.PASS,
-                found=f"{shown}, block {block}",
-                needed=needed,
+                Group.CHAIN, "endpoint", Verdict.PASS, f"{shown}, block {block}", needed=needed
             )
 
     async with trio.open_nursery() as nursery:
@@ -123,23 +88,23 @@ async def endpoint_checks(config: AgentConfig) -> list[Check]:
     if all(check.verdict is not Verdict.PASS for check in checks):
         checks.append(
             Check(
-                group=Group.CHAIN,
-                name="endpoints",
-                verdict=Verdict.FAIL,
-                found="none answers for this chain",
+                Group.CHAIN,
+                "endpoints",
+                Verdict.FAIL,
+                "none answers for this chain",
                 needed=f"chain {config.chain.id}",
-                todo="Name others in [chain] endpoints, or mend its id.",
+                todo="Name other endpoints in [chain] endpoints, or correct [chain] id.",
             )
         )
     elif len(checks) == 1:
         checks.append(
             Check(
-                group=Group.CHAIN,
-                name="endpoints",
-                verdict=Verdict.WARN,
-                found="one",
+                Group.CHAIN,
+                "endpoints",
+                Verdict.WARN,
+                "one",
                 needed="two or more",
-                todo="With a second endpoint an outage, or a lie, of one is noticed.",
+                todo="Only a second endpoint reveals an outage, or a lie, of the first.",
             )
         )
     return checks
@@ -152,13 +117,13 @@ async def chain_checks(
     provider: Address | None,
     gpus: int,
 ) -> list[Check]:
-    """All of the group `chain`. `gpus`: how many this machine offers (units to stake for)."""
+    """All checks of the group `chain`; `gpus` is how many this machine offers, and stakes for."""
     checks = await endpoint_checks(config)
     if pool is None:
         return checks
     checks.append(_pool(pool))
     try:
-        checks += await _standing(chain_of(config), pool, node_id, provider, gpus)
+        checks += await _standing(PoolContracts.of(config.chain), pool, node_id, provider, gpus)
     except (P2poolError, Reverted) as error:
         checks.append(_failed("standing", error))
     return checks
@@ -167,26 +132,12 @@ async def chain_checks(
 def _pool(pool: PoolInfo) -> Check:
     found = f"{pool.pool_id} ({pool.name or 'no name'}), {pool.status.name.lower()}"
     if pool.status is PoolStatus.ACTIVE:
-        return Check(
-            group=Group.CHAIN, name="pool", verdict=Verdict.PASS, found=found, needed="active"
-        )
+        return Check(Group.CHAIN, "pool", Verdict.PASS, found, needed="active")
     if pool.status is PoolStatus.PENDING:
-        todo = "Its creator or manager starts it: p2pool pool start."
-        return Check(
-            group=Group.CHAIN,
-            name="pool",
-            verdict=Verdict.WARN,
-            found=found,
-            needed="active",
-            todo=todo,
-        )
+        todo = "Ask its creator or manager to start it: p2pool pool start."
+        return Check(Group.CHAIN, "pool", Verdict.WARN, found, needed="active", todo=todo)
     return Check(
-        group=Group.CHAIN,
-        name="pool",
-        verdict=Verdict.FAIL,
-        found=found,
-        needed="active",
-        todo="Choose another pool.",
+        Group.CHAIN, "pool", Verdict.FAIL, found, needed="active", todo="Choose another pool."
     )
 
 
@@ -197,19 +148,10 @@ async def _standing(
     provider: Address | None,
     gpus: int,
 ) -> list[Check]:
-    """How far the node and its provider are."""
+    """How far the node and its provider have come."""
     if node_id is None:
         todo = "Name it: --node-key FILE, or --node ADDRESS."
-        return [
-            Check(
-                group=Group.CHAIN,
-                name="node",
-                verdict=Verdict.WARN,
-                found="no node key is named",
-                needed="",
-                todo=todo,
-            )
-        ]
+        return [Check(Group.CHAIN, "node", Verdict.WARN, "no node key is named", todo=todo)]
     name = text_of(node_id)
     if await chain.in_pool(pool.pool_id, node_id):
         return [Check(Group.CHAIN, "node", Verdict.PASS, f"{name} is in the pool")]
@@ -219,16 +161,7 @@ async def _standing(
         provider = node.provider
     if provider is None:
         todo = "Name it: --provider ADDRESS, or run the agent with --provider-key."
-        checks.append(
-            Check(
-                group=Group.CHAIN,
-                name="provider",
-                verdict=Verdict.WARN,
-                found="none is named",
-                needed="",
-                todo=todo,
-            )
-        )
+        checks.append(Check(Group.CHAIN, "provider", Verdict.WARN, "none is named", todo=todo))
         return checks
     return checks + await _provider(chain, provider, node is None, gpus)
 
@@ -237,46 +170,46 @@ def _registered(name: str, registered: bool, validated: bool) -> Check:
     if not registered:
         todo = "The agent registers it with its provider's key: agent run --provider-key FILE."
         return Check(
-            group=Group.CHAIN,
-            name="node",
-            verdict=Verdict.WARN,
-            found=f"{name} is not registered",
+            Group.CHAIN,
+            "node",
+            Verdict.WARN,
+            f"{name} is not registered",
             needed="in the pool",
             todo=todo,
         )
     if not validated:
         return Check(
-            group=Group.CHAIN,
-            name="node",
-            verdict=Verdict.WARN,
-            found=f"{name} is registered, and not validated",
+            Group.CHAIN,
+            "node",
+            Verdict.WARN,
+            f"{name} is registered, but not validated",
             needed="validated",
             todo="Ask the network's validator.",
         )
     return Check(
-        group=Group.CHAIN,
-        name="node",
-        verdict=Verdict.WARN,
-        found=f"{name} is validated, and not in the pool",
+        Group.CHAIN,
+        "node",
+        Verdict.WARN,
+        f"{name} is validated, but not in the pool",
         needed="invited",
-        todo=f"The manager invites it: p2pool pool invite {name}.",
+        todo=f"Ask the manager to invite it: p2pool pool invite {name}.",
     )
 
 
 async def _provider(
     chain: PoolContracts, provider: Address, to_stake: bool, gpus: int
 ) -> list[Check]:
-    """Whether the provider can pay for what is still to be done."""
+    """Whether the provider can pay for the remaining steps."""
     name = text_of(provider)
     coin_wei = await chain.balance_wei(provider)
     checks = []
     if coin_wei == 0:
         checks.append(
             Check(
-                group=Group.CHAIN,
-                name="provider's coin",
-                verdict=Verdict.FAIL,
-                found=f"{name} has none",
+                Group.CHAIN,
+                "provider's coin",
+                Verdict.FAIL,
+                f"{name} has none",
                 needed="enough for gas",
                 todo=f"Send it some of the chain's coin: {name}.",
             )
@@ -291,10 +224,10 @@ async def _provider(
     else:
         checks.append(
             Check(
-                group=Group.CHAIN,
-                name="whitelist",
-                verdict=Verdict.WARN,
-                found=f"{name} is not whitelisted",
+                Group.CHAIN,
+                "whitelist",
+                Verdict.WARN,
+                f"{name} is not whitelisted",
                 needed="whitelisted",
                 todo="Ask the network's validator, after staking.",
             )
@@ -310,25 +243,16 @@ async def _stake(chain: PoolContracts, provider: Address, gpus: int) -> Check:
     found = f"{staked_wei / COIN:.4f} staked, {held_wei / COIN:.4f} tokens held"
     needed = f"{needed_wei / COIN:.4f} staked for {units} units"
     if staked_wei >= needed_wei:
-        return Check(
-            group=Group.CHAIN, name="stake", verdict=Verdict.PASS, found=found, needed=needed
-        )
+        return Check(Group.CHAIN, "stake", Verdict.PASS, found, needed=needed)
     if staked_wei + held_wei >= needed_wei:
         todo = "The agent stakes it with its provider's key: agent run --provider-key FILE."
-        return Check(
-            group=Group.CHAIN,
-            name="stake",
-            verdict=Verdict.WARN,
-            found=found,
-            needed=needed,
-            todo=todo,
-        )
+        return Check(Group.CHAIN, "stake", Verdict.WARN, found, needed=needed, todo=todo)
     missing = (needed_wei - staked_wei - held_wei) / COIN
     return Check(
-        group=Group.CHAIN,
-        name="stake",
-        verdict=Verdict.FAIL,
-        found=found,
+        Group.CHAIN,
+        "stake",
+        Verdict.FAIL,
+        found,
         needed=needed,
         todo=f"Send {missing:.4f} more tokens to {text_of(provider)}.",
     )

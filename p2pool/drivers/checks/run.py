@@ -1,8 +1,8 @@
-"""All checks of a machine, group by group, side by side, each with a deadline of its own.
+"""All checks of a machine, the groups concurrently, each with a deadline of its own.
 
-What a group needs from another is read once: the pool's requirements come from the chain, the GPUs
-that a container should see from the hardware. A group that cannot be looked at is a failed check
-with the reason, never an exception.
+Groups share what they need: the pool's requirements come from the chain, the GPUs that a container
+should see from the hardware. A group that cannot be checked is a failed check with the reason,
+never an exception.
 """
 
 from pathlib import Path
@@ -27,9 +27,9 @@ ALL = (Group.HARDWARE, Group.SOFTWARE, Group.NETWORK, Group.CHAIN)
 
 @attrs.frozen
 class Subject:
-    """Whose machine is looked at. `runtime` None: tasks run as processes, on a development chain.
+    """The machine to check. `runtime` None: tasks run as processes, on a development chain.
 
-    `node_id`, `provider`: None where they are not named.
+    `node_id`, `provider`: None if they are not named.
     """
 
     config: AgentConfig
@@ -40,23 +40,14 @@ class Subject:
 
 
 async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[Check]:
-    """Look at everything; in the order of the groups."""
+    """Run all checks; results in the order of the groups."""
     config, found = subject.config, dict[Group, list[Check]]()
     pool, wanted, trouble = await onchain.read_pool(config)
     try:
         host = await trio.to_thread.run_sync(read_host, subject.directory)
         facts = await trio.to_thread.run_sync(machine.read_facts, subject.directory)
     except P2poolError as error:
-        return [
-            Check(
-                group=Group.HARDWARE,
-                name="disk",
-                verdict=Verdict.FAIL,
-                found=error.message,
-                needed="",
-                todo=error.hint,
-            )
-        ]
+        return [Check(Group.HARDWARE, "disk", Verdict.FAIL, error.message, todo=error.hint)]
     nvml = NvmlAnswer() if config.resources.gpus == 0 else await read_gpus()
     kind = RuntimeKind.DOCKER if subject.runtime is not None else RuntimeKind.PROCESS
     hardware, warnings = offer(config.resources, host, nvml, kind.value)
@@ -84,24 +75,14 @@ async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[
 
 
 def _told(warnings: tuple[str, ...], nvml: NvmlAnswer) -> list[Check]:
-    """What is wrong with `[resources]`; what NVML said is told by the GPUs' own check."""
+    """Problems with `[resources]`; the GPUs' own check reports what NVML said."""
     own = [
         text
         for text in warnings
         if text not in nvml.problems and (nvml.reason is None or nvml.reason not in text)
     ]
-    todo = "Mend [resources] in the configuration."
-    return [
-        Check(
-            group=Group.HARDWARE,
-            name="resources",
-            verdict=Verdict.WARN,
-            found=text,
-            needed="",
-            todo=todo,
-        )
-        for text in own
-    ]
+    todo = "Correct [resources] in the configuration."
+    return [Check(Group.HARDWARE, "resources", Verdict.WARN, text, todo=todo) for text in own]
 
 
 async def _software(subject: Subject, hardware: Hardware) -> list[Check]:
@@ -109,14 +90,7 @@ async def _software(subject: Subject, hardware: Hardware) -> list[Check]:
         todo = "Development chains only: install Docker for any other."
         found = "tasks run as plain processes"
         return [
-            Check(
-                group=Group.SOFTWARE,
-                name="docker",
-                verdict=Verdict.WARN,
-                found=found,
-                needed="Docker Engine",
-                todo=todo,
-            )
+            Check(Group.SOFTWARE, "docker", Verdict.WARN, found, needed="Docker Engine", todo=todo)
         ]
     gpus = tuple(gpu.uuid for gpu in hardware.gpus if gpu.healthy)
     image = subject.config.runtime.probe_image
@@ -134,28 +108,14 @@ async def _network(config: AgentConfig) -> list[Check]:
         peers = tuple(parse_full_address(text) for text in config.network.bootstrap)
     except P2poolError as error:
         checks.append(
-            Check(
-                group=Group.NETWORK,
-                name="bootstrap",
-                verdict=Verdict.FAIL,
-                found=error.message,
-                needed="",
-                todo=error.hint,
-            )
+            Check(Group.NETWORK, "bootstrap", Verdict.FAIL, error.message, todo=error.hint)
         )
         peers = ()
     seen, why = await observed_host(peers) if peers else ("", "")
     if peers and not seen:
-        todo = "Name others in [network] bootstrap; whoever knows a member needs none."
+        todo = "Name others in [network] bootstrap; a node that knows a member needs none."
         checks.append(
-            Check(
-                group=Group.NETWORK,
-                name="bootstrap",
-                verdict=Verdict.WARN,
-                found=why,
-                needed="one answers",
-                todo=todo,
-            )
+            Check(Group.NETWORK, "bootstrap", Verdict.WARN, why, needed="one answers", todo=todo)
         )
     checks.append(network.address_check(config.network.listen, config.network.announce, seen))
     checks.append(await network.clock_check(config.chain.endpoints))

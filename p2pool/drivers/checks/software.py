@@ -1,8 +1,8 @@
-"""Whether what runs containers is there, new enough, and gives them the GPUs.
+"""Whether the container engine is there, new enough, and gives containers the GPUs.
 
-The engine's own word first (version, API, cgroups, storage driver), then a probe inside a container
-(`docker.probe`). A probe that cannot be made, for want of an image, is a warning: tasks bring
-images of their own.
+First the engine's own report (version, API, cgroups, storage driver), then a probe inside a
+container (`docker.probe`). A probe that fails because the image is missing is only a warning: tasks
+bring images of their own.
 """
 
 from p2pool.drivers.containers.docker.probe import Probed, probe_container
@@ -14,7 +14,7 @@ from p2pool.model.ports.runtime import RuntimeInfo
 DOCKER_MIN = (20, 10)
 CDI_MIN = (25, 0)
 PLAIN_IMAGE, GPU_IMAGE = "busybox:latest", "ubuntu:24.04"
-# Without a quota of the driver's, what is written is measured; CDI is one of two ways to GPUs.
+# Without quotas in the driver we measure what is written; CDI is one of two ways to give GPUs.
 OPTIONAL = frozenset({"disk-quota", "cdi"})
 SLOW_STORAGE = frozenset({"vfs", "devicemapper", "aufs"})
 NO_DRIVER = "could not select device driver"
@@ -27,16 +27,16 @@ TOOLKIT = (
 async def software_checks(
     runtime: DockerRuntime, gpus: tuple[str, ...], probe_image: str = ""
 ) -> list[Check]:
-    """All of the group `software`; `gpus`: UUIDs of those that this machine offers."""
+    """All checks of the group `software`; `gpus`: UUIDs of the GPUs that this machine offers."""
     try:
         info = await runtime.probe()
     except P2poolError as error:
         return [
             Check(
-                group=Group.SOFTWARE,
-                name="docker",
-                verdict=Verdict.FAIL,
-                found=error.message,
+                Group.SOFTWARE,
+                "docker",
+                Verdict.FAIL,
+                error.message,
                 needed=f"Docker Engine {_dotted(DOCKER_MIN)} or later",
                 todo=error.hint or "Start it.",
             )
@@ -45,22 +45,22 @@ async def software_checks(
     if gpus:
         checks.append(toolkit_check(info))
     image = probe_image or (GPU_IMAGE if gpus else PLAIN_IMAGE)
-    # Even where the engine announces no way to give GPUs: with the toolkit's hook alone it does.
+    # Even if the engine announces no GPU support: the toolkit's hook alone is enough.
     checks.append(container_check(await probe_container(runtime, image, gpus), image, gpus))
     return checks
 
 
 def engine_checks(info: RuntimeInfo) -> list[Check]:
-    """What the engine says of itself."""
+    """The engine's own report."""
     version = _parts(info.version)
     good = version >= DOCKER_MIN
     cdi = "" if version >= CDI_MIN else "; GPUs by CDI name need 25.0"
     checks = [
         Check(
-            group=Group.SOFTWARE,
-            name="docker",
-            verdict=Verdict.PASS if good else Verdict.FAIL,
-            found=f"{info.version}, API {info.api_version}{cdi}",
+            Group.SOFTWARE,
+            "docker",
+            Verdict.PASS if good else Verdict.FAIL,
+            f"{info.version}, API {info.api_version}{cdi}",
             needed=f"Docker Engine {_dotted(DOCKER_MIN)} or later",
             todo="" if good else "Upgrade Docker.",
         ),
@@ -69,29 +69,23 @@ def engine_checks(info: RuntimeInfo) -> list[Check]:
     if info.storage_driver in SLOW_STORAGE:
         checks.append(
             Check(
-                group=Group.SOFTWARE,
-                name="storage",
-                verdict=Verdict.WARN,
-                found=info.storage_driver,
+                Group.SOFTWARE,
+                "storage",
+                Verdict.WARN,
+                info.storage_driver,
                 needed="overlay2",
-                todo="Images take much space and time so: set Docker's storage-driver to overlay2.",
+                todo="Images take much space and time: set Docker's storage-driver to overlay2.",
             )
         )
     else:
         checks.append(Check(Group.SOFTWARE, "storage", Verdict.PASS, info.storage_driver))
     checks += [
-        Check(
-            group=Group.SOFTWARE,
-            name=one.feature,
-            verdict=Verdict.WARN,
-            found=one.reason,
-            needed="as tasks ask for it",
-        )
+        Check(Group.SOFTWARE, one.feature, Verdict.WARN, one.reason, needed="as tasks ask for it")
         for one in info.unsupported
         if one.feature not in OPTIONAL
     ]
     checks += [
-        Check(Group.SOFTWARE, "docker says", Verdict.WARN, text, todo="Limits on tasks may lack.")
+        Check(Group.SOFTWARE, "docker says", Verdict.WARN, text, todo="Some limits may not apply.")
         for text in info.warnings
     ]
     return checks
@@ -102,74 +96,50 @@ def toolkit_check(info: RuntimeInfo) -> Check:
     needed = "NVIDIA toolkit or CDI"
     if info.gpu_support:
         return Check(
-            group=Group.SOFTWARE,
-            name="gpu toolkit",
-            verdict=Verdict.PASS,
-            found="the engine hands out GPUs",
-            needed=needed,
+            Group.SOFTWARE, "gpu toolkit", Verdict.PASS, "the engine hands out GPUs", needed=needed
         )
     found = "the engine announces neither the NVIDIA runtime nor CDI"
-    return Check(
-        group=Group.SOFTWARE,
-        name="gpu toolkit",
-        verdict=Verdict.WARN,
-        found=found,
-        needed=needed,
-        todo=TOOLKIT,
-    )
+    return Check(Group.SOFTWARE, "gpu toolkit", Verdict.WARN, found, needed=needed, todo=TOOLKIT)
 
 
 def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
-    """What the probe inside a container came to."""
+    """The outcome of the probe inside a container."""
     name = "gpus in a container" if gpus else "a container"
     needed = f"{len(gpus)} GPUs are seen inside" if gpus else "one starts and ends"
     if NO_DRIVER in (probed.reason or ""):
         found = "the engine hands out no GPUs"
-        return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=Verdict.FAIL,
-            found=found,
-            needed=needed,
-            todo=TOOLKIT,
-        )
+        return Check(Group.SOFTWARE, name, Verdict.FAIL, found, needed=needed, todo=TOOLKIT)
     if not probed.ran:
         return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=Verdict.WARN,
-            found=f"not tried: {probed.reason}",
+            Group.SOFTWARE,
+            name,
+            Verdict.WARN,
+            f"not tried: {probed.reason}",
             needed=needed,
             todo=f"Make {image} available to Docker, or name another: [runtime] probe_image.",
         )
     if probed.exit_code != 0:
         verdict = Verdict.FAIL
         todo = TOOLKIT if gpus else "Look at Docker's log: journalctl -u docker."
-        return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=verdict,
-            found=probed.reason or f"it ended with {probed.exit_code}",
-            needed=needed,
-            todo=todo,
-        )
+        found = probed.reason or f"it ended with {probed.exit_code}"
+        return Check(Group.SOFTWARE, name, verdict, found, needed=needed, todo=todo)
     missing = [uuid for uuid in gpus if uuid not in probed.gpus]
     if missing:
         return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=Verdict.FAIL,
-            found=f"not seen inside: {', '.join(missing)}",
+            Group.SOFTWARE,
+            name,
+            Verdict.FAIL,
+            f"not seen inside: {', '.join(missing)}",
             needed=needed,
             todo="Restart Docker; after 'systemctl daemon-reload' containers can lose their GPUs.",
         )
     extra = [uuid for uuid in probed.gpus if uuid not in gpus]
     if extra:
         return Check(
-            group=Group.SOFTWARE,
-            name=name,
-            verdict=Verdict.FAIL,
-            found=f"seen inside, and not given: {', '.join(extra)}",
+            Group.SOFTWARE,
+            name,
+            Verdict.FAIL,
+            f"seen inside, but not given: {', '.join(extra)}",
             needed=needed,
             todo="Containers see GPUs that they were not given: check the toolkit's settings.",
         )

@@ -1,7 +1,7 @@
-"""How configuration classes are read from tables, strictly, and written as TOML.
+"""Reads configuration classes from tables, strictly, and writes them as TOML.
 
-cattrs turns values as they come into what a class asks for (`1` into `"1"`, `"no"` into True);
-here each hook takes one type and says so. Everything that is wrong is gathered, not only the first.
+cattrs by itself converts values to whatever a class asks for (`1` into `"1"`, `"no"` into True);
+here each hook takes one type and says so. The reader collects every problem, not only the first.
 """
 
 import difflib
@@ -111,9 +111,9 @@ def _tuple_of(item: Any, converter: cattrs.Converter) -> Any:
 
 
 def _section_of(cls: Any, converter: cattrs.Converter) -> Any:
-    """Read a class field by field, with its validator where its place is known.
+    """Read a class field by field, and run each validator where its field's place is known.
 
-    Left to construction, the validators would stop at the first problem and not name the field.
+    During construction the validators would stop at the first problem and not name the field.
     """
 
     def field_hook(field: "attrs.Attribute[Any]") -> Any:
@@ -152,7 +152,7 @@ def _shown(value: Any) -> str:
 
 
 def _gather(error: Exception, place: str, problems: list[str]) -> None:
-    """Add every leaf of cattrs's tree of errors, with the path to it."""
+    """Add every leaf of cattrs's error tree, with its path."""
     if isinstance(error, ClassValidationError):
         with_notes, without = error.group_exceptions()
         for inner, note in with_notes:
@@ -180,7 +180,7 @@ def _unknown(key: str, known: list[str], place: str) -> str:
 
 
 def _override(cls: type, tables: dict[str, Any], env: Mapping[str, str], prefix: str) -> list[str]:
-    """Put what the environment says into the tables; returns the names that mean nothing."""
+    """Put the environment's values into the tables; returns a problem for each unknown name."""
     problems = []
     for name in sorted(env):
         if name.startswith(prefix) and "__" in name:
@@ -206,12 +206,12 @@ def _put(cls: Any, table: dict[str, Any], path: list[str], text: str) -> str:
     if not rest:
         return f"{key} is a section; name a key in it"
     inner = table.setdefault(key, {})
-    # A section that is no table is told when the whole is read.
+    # A section that is not a table is reported when the whole is read.
     return _put(wanted, inner, rest, text) if isinstance(inner, dict) else ""
 
 
 def _from_text(text: str, wanted: Any) -> Any:
-    """An environment's text as the value that a file would have; texts as they are."""
+    """An environment value as the value that a file would have; text as it is."""
     kinds = get_args(wanted) if get_origin(wanted) in (Union, types.UnionType) else (wanted,)
     if str in kinds or Path in kinds or Address in kinds:
         return text
@@ -255,5 +255,5 @@ def _value(value: Any) -> str:
         return f'"0x{value.hex()}"'
     if isinstance(value, tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
-    # JSON's escapes are TOML's too, but for DEL, which TOML wants escaped.
+    # JSON's escapes are TOML's too, except that TOML wants DEL escaped.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,7 +1,7 @@
 """The agent's configuration: one TOML file, overridden by P2POOL_SECTION__KEY in the environment.
 
-Strict: an unknown key, a wrong type or an absurd number is refused, all problems of a file are told
-at once, each with its place and, for a misspelt key, the one that was probably meant.
+Strict: an unknown key, a wrong type or an absurd number is refused. All problems of a file are
+reported at once, each with its place and, for a misspelt key, the key that was probably meant.
 Secrets are not configuration: keys and passphrases have files of their own (`drivers.keys`).
 """
 
@@ -15,40 +15,13 @@ import attrs
 import platformdirs
 
 from p2pool.drivers.config.reader import Size, read_section_tables, toml_text
+from p2pool.drivers.config.validators import LEVELS, Between, OneOf, known_levels, not_empty
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import Address, PoolRef
 
 CONFIG_NAME = "config.toml"
 PREFIX = "P2POOL_"
-LEVELS = ("debug", "info", "warning", "error")
-
-
-def _one_of(*allowed: str) -> Any:
-    def check(_self: Any, _field: Any, value: str) -> None:
-        if value not in allowed:
-            raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
-
-    return check
-
-
-def _between(least: int, most: int) -> Any:
-    def check(_self: Any, _field: Any, value: int | None) -> None:
-        if value is not None and not least <= value <= most:
-            raise ValueError(f"{value} is not between {least} and {most}")
-
-    return check
-
-
-def _some(_self: Any, _field: Any, value: tuple[Any, ...]) -> None:
-    if not value:
-        raise ValueError("at least one is needed")
-
-
-def _known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:
-    for name, level in value.items():
-        if level not in LEVELS:
-            raise ValueError(f"level {level!r} of {name} is not one of {', '.join(LEVELS)}")
 
 
 @attrs.frozen(kw_only=True)
@@ -56,133 +29,164 @@ class ContractAddresses:
     """`[chain.addresses]`: the contracts, as 0x and 40 hex digits."""
 
     network: Address
+    """The PrimeNetwork contract: providers register and stake through it."""
     pool: Address
+    """The ComputePool contract: it says which nodes are in the pool."""
     registry: Address
+    """The ComputeRegistry contract: it knows providers and their nodes."""
     stake: Address
+    """The StakeManager contract: it holds what providers have staked."""
     domains: Address
+    """The DomainRegistry contract: a pool belongs to one of its domains."""
     token: Address
+    """The AIToken contract: stakes are paid in it."""
 
 
 @attrs.frozen(kw_only=True)
 class ChainConfig:
     """`[chain]`: which chain, through which RPC endpoints, how many confirmations deep."""
 
-    id: int = attrs.field(validator=_between(1, 2**63 - 1))
-    endpoints: tuple[str, ...] = attrs.field(validator=_some)
+    id: int = attrs.field(validator=Between(1, 2**63 - 1))
+    """The chain's id; an endpoint of another chain is refused."""
+    endpoints: tuple[str, ...] = attrs.field(validator=not_empty)
+    """URLs of RPC endpoints, the preferred one first; several of them check each other."""
     addresses: ContractAddresses
-    confirmations: int = attrs.field(default=2, validator=_between(0, 1000))
+    confirmations: int = attrs.field(default=2, validator=Between(0, 1000))
+    """How many blocks below the newest one a join counts. A removal waits for the chain's own
+    finality."""
 
 
 @attrs.frozen(kw_only=True)
 class PoolConfig:
-    """`[pool]`: the pool's number in the pool contract."""
+    """`[pool]`: which pool of the chain's pool contract."""
 
-    id: int = attrs.field(validator=_between(0, 2**63 - 1))
+    id: int = attrs.field(validator=Between(0, 2**63 - 1))
+    """The pool's number in the pool contract."""
 
 
 @attrs.frozen(kw_only=True)
 class NetworkConfig:
-    """`[network]`: multiaddrs to listen on, to start from, and to tell others (default: found)."""
+    """`[network]`: where to listen, whom to dial first, and which addresses to announce."""
 
-    listen: tuple[str, ...] = attrs.field(default=("/ip4/0.0.0.0/tcp/4001",), validator=_some)
+    listen: tuple[str, ...] = attrs.field(default=("/ip4/0.0.0.0/tcp/4001",), validator=not_empty)
+    """Multiaddrs to listen on; port 0 takes a free one."""
     bootstrap: tuple[str, ...] = ()
+    """Multiaddrs, each with `/p2p/<peer id>`, of peers to begin with, beside those that the
+    pool names on the chain."""
     announce: tuple[str, ...] = ()
+    """Multiaddrs at which others reach this agent; none named: those of its interfaces."""
 
 
 @attrs.frozen(kw_only=True)
 class ApiConfig:
-    """`[api]`: `host:port`; any host but loopback needs a TLS certificate and key."""
+    """`[api]`: where the local API listens, and by which names it may be called."""
 
     bind: str = "127.0.0.1:8470"
+    """`host:port` of the local API; any host but loopback needs a TLS certificate and key."""
     hosts: tuple[str, ...] = ()
+    """Names by which the API may be called, beside the address it listens on."""
     tls_certificate: Path | None = None
+    """The API's certificate, a PEM file."""
     tls_key: Path | None = None
+    """The certificate's key, a PEM file."""
 
 
 @attrs.frozen(kw_only=True)
 class ResourcesConfig:
-    """`[resources]`: the most that the agent offers; nothing said: all that the machine has.
+    """`[resources]`: caps on what the agent offers; without them, all that the machine has."""
 
-    `gpus` caps their number; `gpu_uuids` names the ones to offer. With less than
-    `disk_reserve_bytes` free for the data directory, the node takes no more tasks.
-    """
-
-    cpu_milli: int | None = attrs.field(default=None, validator=_between(0, limits.CPU_MILLI_MAX))
+    cpu_milli: int | None = attrs.field(default=None, validator=Between(0, limits.CPU_MILLI_MAX))
+    """The most processor time to offer, in thousandths of a processor; unset: all of it."""
     memory_bytes: Size | None = attrs.field(
-        default=None, validator=_between(0, limits.RESOURCE_MAX_BYTES)
+        default=None, validator=Between(0, limits.RESOURCE_MAX_BYTES)
     )
+    """The most memory to offer; unset: all of it."""
     disk_bytes: Size | None = attrs.field(
-        default=None, validator=_between(0, limits.RESOURCE_MAX_BYTES)
+        default=None, validator=Between(0, limits.RESOURCE_MAX_BYTES)
     )
-    gpus: int | None = attrs.field(default=None, validator=_between(0, limits.GPUS_PER_NODE_MAX))
+    """The most disk space to offer; unset: all that is free."""
+    gpus: int | None = attrs.field(default=None, validator=Between(0, limits.GPUS_PER_NODE_MAX))
+    """The most GPUs to offer; unset: all of them."""
     gpu_uuids: tuple[str, ...] = ()
+    """The GPUs to offer, by UUID; none named: any."""
     disk_reserve_bytes: Size = attrs.field(
-        default=Size(limits.DISK_RESERVE_BYTES), validator=_between(0, limits.RESOURCE_MAX_BYTES)
+        default=Size(limits.DISK_RESERVE_BYTES), validator=Between(0, limits.RESOURCE_MAX_BYTES)
     )
+    """With less than this free on the data directory's disk, the node takes no more tasks."""
 
 
 @attrs.frozen(kw_only=True)
 class RuntimeConfig:
-    """`[runtime]`: what runs containers. `bind_directories` may be mounted read-only, nothing else
-    of the host may.
+    """`[runtime]`: what runs containers, and what of this machine they may use."""
 
-    `registries` are those that images may come from; none named: any. `gpus`: how containers get
-    them. `images_max_bytes`: images that the agent fetched and nothing uses go when they take
-    more. `disk_reserve_bytes` stay free on the engine's disk: no image is fetched into them.
-    `probe_image` is run once by checks; it needs nvidia-smi's C library where there are GPUs.
-    `ended_keep_s`: how long containers that ended are kept, for their log lines.
-    """
-
-    kind: str = attrs.field(default="auto", validator=_one_of("auto", "docker", "process"))
+    kind: str = attrs.field(default="auto", validator=OneOf(("auto", "docker", "process")))
+    """What runs containers; auto: Docker where it answers, else plain processes, on development
+    chains only."""
     docker_host: str = ""
+    """The Docker Engine's address; empty: DOCKER_HOST, else the usual socket."""
     bind_directories: tuple[Path, ...] = ()
+    """Directories that tasks may mount, read-only; nothing else of the host is ever mounted."""
     registries: tuple[str, ...] = ()
+    """Registries, or parts of them, that images may come from; none named: any."""
     probe_image: str = ""
+    """The image that checks run once, in place of the usual one; where there are GPUs it needs the
+    C library that nvidia-smi wants."""
     ended_keep_s: int = attrs.field(
-        default=limits.ENDED_KEEP_DEFAULT_S, validator=_between(0, limits.TASK_TIME_MAX_S)
+        default=limits.ENDED_KEEP_DEFAULT_S, validator=Between(0, limits.TASK_TIME_MAX_S)
     )
-    gpus: str = attrs.field(default="auto", validator=_one_of("auto", "toolkit", "cdi"))
+    """How long containers that ended are kept, for their log lines."""
+    gpus: str = attrs.field(default="auto", validator=OneOf(("auto", "toolkit", "cdi")))
+    """How containers get GPUs: NVIDIA's toolkit, or names of the Container Device Interface."""
     images_max_bytes: Size | None = attrs.field(
-        default=None, validator=_between(0, limits.RESOURCE_MAX_BYTES)
+        default=None, validator=Between(0, limits.RESOURCE_MAX_BYTES)
     )
+    """Images that the agent fetched and nothing uses go when they take more, those unused for
+    longest first; unset or 0: they stay."""
     disk_reserve_bytes: Size = attrs.field(
         default=Size(limits.DISK_RESERVE_DEFAULT_BYTES),
-        validator=_between(0, limits.RESOURCE_MAX_BYTES),
+        validator=Between(0, limits.RESOURCE_MAX_BYTES),
     )
+    """This much stays free on the engine's disk: no image is fetched into it."""
 
 
 @attrs.frozen(kw_only=True)
 class VolumesConfig:
-    """`[volumes]`: what of tasks' volumes is kept after they ended: those of so many tasks, and for
-    so long. A task may ask for less. Pool volumes stay until they are removed.
-    """
+    """`[volumes]`: which volumes of ended tasks are kept. Pool volumes stay until somebody
+    removes them."""
 
-    keep_tasks: int = attrs.field(default=20, validator=_between(0, 100_000))
+    keep_tasks: int = attrs.field(default=20, validator=Between(0, 100_000))
+    """The volumes of so many ended tasks are kept, those of the latest."""
     keep_for_s: int = attrs.field(
-        default=7 * 24 * 3600, validator=_between(0, limits.VOLUME_KEEP_MAX_S)
+        default=7 * 24 * 3600, validator=Between(0, limits.VOLUME_KEEP_MAX_S)
     )
+    """How long the volumes of an ended task are kept; a task may ask for less."""
 
 
 @attrs.frozen(kw_only=True)
 class LogConfig:
-    """`[log]`: level, levels by module, and pretty, json or auto (pretty on a terminal)."""
+    """`[log]`: what is logged, and in which form."""
 
-    level: str = attrs.field(default="info", validator=_one_of(*LEVELS))
-    levels: Mapping[str, str] = attrs.field(factory=dict, validator=_known_levels)
-    format: str = attrs.field(default="auto", validator=_one_of("auto", "pretty", "json"))
+    level: str = attrs.field(default="info", validator=OneOf(LEVELS))
+    """The least level that is logged."""
+    levels: Mapping[str, str] = attrs.field(factory=dict, validator=known_levels)
+    """Levels of single modules, by their dotted names."""
+    format: str = attrs.field(default="auto", validator=OneOf(("auto", "pretty", "json")))
+    """The form of log lines; auto: pretty on a terminal, else json."""
 
 
 @attrs.frozen(kw_only=True)
 class MetricsConfig:
-    """`[metrics]`: whether `/metrics` answers, and how often the machine is sampled."""
+    """`[metrics]`: what the agent tells Prometheus, and how often it looks at the machine."""
 
     enabled: bool = True
-    sample_interval_ms: int = attrs.field(default=5_000, validator=_between(500, 3_600_000))
+    """Whether `/metrics` answers."""
+    sample_interval_ms: int = attrs.field(default=5_000, validator=Between(500, 3_600_000))
+    """How often the machine's load is sampled."""
 
 
 @attrs.frozen(kw_only=True)
 class AgentConfig:
-    """All of it. Only `[chain]` and `[pool]` have to be there."""
+    """The whole configuration. Only `[chain]` and `[pool]` are required."""
 
     chain: ChainConfig
     pool: PoolConfig
@@ -196,7 +200,7 @@ class AgentConfig:
 
     @property
     def pool_ref(self) -> PoolRef:
-        """Which pool: what data directory, envelopes and bindings are bound to."""
+        """The pool to which data directory, envelopes and bindings are bound."""
         return PoolRef(self.chain.id, self.chain.addresses.pool, self.pool.id)
 
 
@@ -215,17 +219,17 @@ def default_directory(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def load_config(path: Path, env: Mapping[str, str] | None = None) -> AgentConfig:
-    """Read a file and what the environment overrides (default: os.environ).
+    """Read a file, with the environment's overrides (default: os.environ).
 
-    Raises Misconfigured with every problem, one a line, each at its place (`chain.id`).
+    Raises Misconfigured with every problem, one per line, each at its place (`chain.id`).
     """
     return _structured(path, _tables(path), env)
 
 
 def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
-    """As `load_config`, for who has no pool yet: `[pool]` may be missing from the file.
+    """As `load_config`, before there is a pool: `[pool]` may be missing from the file.
 
-    With no file there either, the environment alone can say `P2POOL_CHAIN__ID` and the others.
+    Without a file, the environment alone can set `P2POOL_CHAIN__ID` and the others.
     """
     environ = os.environ if env is None else env
     alone = not path.exists() and any(name.startswith(f"{PREFIX}CHAIN__") for name in environ)
@@ -265,9 +269,9 @@ def _structured(path: Path, tables: dict[str, Any], env: Mapping[str, str] | Non
 
 
 def write_config(cfg: AgentConfig, path: Path) -> None:
-    """Write a file that `load_config` reads back as the same; replaces one that is there.
+    """Write a file that `load_config` reads back unchanged; replaces an existing one.
 
-    Defaults are written too, so that a later version's defaults change nothing.
+    Writes defaults too, so a later version's defaults change nothing.
     """
     aside = path.with_name(f".{path.name}.new")
     try:

@@ -1,8 +1,8 @@
-"""Files of timestamped lines and of whole records: standard library only, the shim uses it too.
+"""Files of timestamped lines and of whole records; standard library only, since the shim uses it.
 
-An entry is `<unix ms> <stream> <F|P> <bytes>` and a line feed. F: the line ends here. P: it goes
-on in its stream's next entry, or its stream ended without a line feed. Files are numbered and
-never renamed, so a reader keeps its place; the oldest go when there are too many.
+An entry is `<unix ms> <stream> <F|P> <bytes>` and a line feed. F: the line ends here. P: it goes on
+in its stream's next entry, or its stream ended without a line feed. Files are numbered and never
+renamed, so a reader keeps its place; the oldest go when there are too many.
 """
 
 import json
@@ -14,10 +14,10 @@ STREAMS = (1, 2)
 
 
 class LineFiles:
-    """Writes such files. An entry that a full disk cuts is taken back, and lost."""
+    """Writes such files. An entry that a full disk cuts off is removed, and lost."""
 
     def __init__(self, directory: Path, file_max: int, files_max: int, line_max: int) -> None:
-        """Go on after what an earlier run wrote."""
+        """Continue after the output of an earlier run."""
         self.directory, self.file_max, self.files_max = directory, file_max, files_max
         self.line_max = line_max
         self.rest = dict.fromkeys(STREAMS, b"")
@@ -32,7 +32,7 @@ class LineFiles:
         return file, size
 
     def take(self, stream: int, data: bytes) -> None:
-        """Write the lines that are whole, keep the rest."""
+        """Write all whole lines, keep the rest."""
         *lines, rest = (self.rest[stream] + data).split(b"\n")
         now_ms = time.time_ns() // 1_000_000
         entries = []
@@ -48,7 +48,7 @@ class LineFiles:
             self._write(entry)
 
     def finish(self, stream: int) -> None:
-        """Write what had no line feed."""
+        """Write the rest that had no line feed."""
         rest, self.rest[stream] = self.rest[stream], b""
         if rest:
             self._write(b"%d %d P %b\n" % (time.time_ns() // 1_000_000, stream, rest))
@@ -74,7 +74,7 @@ class LineFiles:
 
 
 def write_whole(path: Path, value: object) -> None:
-    """Replace a file by JSON, whole or not at all, also if the machine stops."""
+    """Replace a file by JSON, whole or not at all, even if the machine stops."""
     aside = path.with_name(f".{path.name}.new")
     file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -87,7 +87,7 @@ def write_whole(path: Path, value: object) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make names in a directory durable."""
+    """Make a directory's names durable."""
     file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)

@@ -1,10 +1,10 @@
-"""Trees that somebody hostile writes to while we read, measure or delete them.
+"""Trees that a hostile writer changes while we read, measure or delete them.
 
 A container can plant links, swap a directory for a link between two looks, nest a thousand deep or
-make a pipe that blocks whoever opens it. So nothing here goes by path: each step opens one name
-below a directory that is held open, without following links (`openat`, O_NOFOLLOW), and what is
-opened is looked at before it is used. Depth and number of what is looked at are bounded.
-Source: openat(2); CVE-2021-30465 shows what a path that is resolved twice is worth.
+make a pipe that blocks its opener. So nothing here goes by path: each step opens one name below a
+directory that is held open, without following links (`openat`, O_NOFOLLOW), and inspects what it
+opened before using it. Depth and number of inspected entries are bounded.
+Source: openat(2); CVE-2021-30465 shows the danger of resolving a path twice.
 """
 
 import errno
@@ -21,7 +21,7 @@ from p2pool.model.errors import Conflict
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# It is gone, is no directory (any more), is a link, or cannot be read: the tree's owner's affair.
+# It is gone, no longer a directory, a link, or unreadable: the tree's owner's affair.
 MOVED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO)
 BLOCK = 512
 READ_BYTES = 256 * 1024
@@ -30,7 +30,7 @@ END = b"\0" * (2 * BLOCK)
 
 @attrs.frozen
 class Measured:
-    """How much is in a tree; `whole` False: there is more than was counted."""
+    """The size of a tree; `whole` False: there is more than was counted."""
 
     used_bytes: int
     whole: bool
@@ -50,7 +50,7 @@ def opened(name: str, parent: int | None = None, *, make: bool = False) -> Itera
 
 
 def measure(directory: int) -> Measured:
-    """What a tree takes of the disk, each file once, however many names it has."""
+    """The disk space that a tree takes; each file counts once, however many names it has."""
     seen: set[tuple[int, int]] = set()
     used, count = 0, 0
     for _, _, status in _walk(directory):
@@ -69,8 +69,8 @@ Found = tuple[str, int, os.stat_result | None]
 
 
 def _walk(directory: int, path: str = "", depth: int = 0) -> Iterator[Found]:
-    """Everything in a tree: its path, the descriptor of the directory that it is in, its status.
-    No status: it is nested deeper than is looked at."""
+    """Everything in a tree: its path, the descriptor of its directory, its status.
+    No status: it is nested too deep to be inspected."""
     for name in _names(directory):
         try:
             status = os.lstat(name, dir_fd=directory)
@@ -100,7 +100,7 @@ def _names(directory: int) -> list[str]:
 
 @contextmanager
 def suppress_moved() -> Iterator[None]:
-    """Let pass what went away or became something else between two looks."""
+    """Ignore entries that disappeared or changed type between two looks."""
     try:
         yield
     except OSError as error:
@@ -112,8 +112,8 @@ def suppress_moved() -> Iterator[None]:
 
 
 def clear(directory: int) -> None:
-    """Delete all that is in a directory. What is nested too deep is moved up first, so that no
-    depth is too deep. Raises PermissionError for what this user may not delete."""
+    """Delete a directory's contents. Deeply nested parts are moved up first, so no depth is too
+    deep. Raises PermissionError for what this user may not delete."""
     _clear(directory, directory, [0], 0)
 
 
@@ -153,8 +153,8 @@ def _is_directory(name: str, directory: int) -> bool:
 def archive(directory: int) -> Iterator[bytes]:
     """A tree as a tar archive, piece by piece: files, directories and links as they are.
 
-    Pipes, sockets and devices are left out. A file that shrinks while it is read is filled up with
-    zeros, one that grows is cut: the archive stays one. Conflict: it is nested too deep for one.
+    Pipes, sockets and devices are left out. A file that shrinks during the read is padded with
+    zeros, one that grows is cut, so the archive stays valid. Conflict: it is nested too deep.
     """
     for path, inside, status in _walk(directory):
         if status is None:

@@ -1,4 +1,4 @@
-"""What a node's owner decides about containers on this machine, as the runtime is given it."""
+"""The owner's decisions about containers on this machine, in the form the runtime takes."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,12 +8,12 @@ import attrs
 from p2pool.model import limits
 
 TOOLKIT = "nvidia"
-"""The runtime by which NVIDIA's toolkit hands GPUs to containers, as the engine lists it."""
+"""The runtime through which NVIDIA's toolkit gives GPUs to containers, as the engine lists it."""
 
 
 class GpuPath(StrEnum):
-    """How GPUs get into a container: by NVIDIA's toolkit, or by names of the Container Device
-    Interface."""
+    """How GPUs get into a container: through NVIDIA's toolkit, or by Container Device Interface
+    names."""
 
     AUTO = "auto"
     TOOLKIT = "toolkit"
@@ -22,12 +22,12 @@ class GpuPath(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """`registries` are those that images may come from; none named: any. `bind_directories` may be
+    """`registries`: where images may come from; empty: anywhere. `bind_directories` may be
     mounted, read-only; no other place of the host may. `images_max_bytes` 0: no limit.
 
-    `docker_config` is the directory of the Docker configuration with the logins of registries;
-    None: DOCKER_CONFIG, else `~/.docker` of the agent's user. `agent_directory` holds the agent's
-    keys: nothing that it is in is ever mounted.
+    `docker_config` is the directory of the Docker configuration with the registry logins;
+    None: DOCKER_CONFIG, else `~/.docker` of the agent's user. `agent_directory` holds the
+    agent's keys: no directory that contains it is ever mounted.
     """
 
     registries: tuple[str, ...] = ()

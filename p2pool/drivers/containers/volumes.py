@@ -3,12 +3,13 @@
     <directory>/volumes/pool/<name>/             volume.json   data/
     <directory>/volumes/task/<allocation>/<name>/  volume.json   data/
 
-Only `data` is ever mounted. All above it can be entered by the agent's user alone, so no container
-can swap a part of its path for a link; `data` itself is open to every user of a container, since
-images run as users of their own. What is below `data` is hostile: see `safetree`.
+Only `data` is ever mounted. Only the agent's user can enter the directories above it, so no
+container can replace a part of its path with a link; `data` itself is open to every user of a
+container, since images run as users of their own. Everything below `data` is hostile: see
+`safe_tree`.
 
-A quota is measured, not enforced by the kernel: whoever is over it between two looks has written
-already, and is ended then. A tmpfs's size is the kernel's, and holds at once.
+A quota is measured, not enforced by the kernel: a copy that exceeds it between two looks has
+already written, and is stopped then. A tmpfs's size is the kernel's, and holds at once.
 """
 
 import json
@@ -42,15 +43,15 @@ class Volumes:
     """The volumes of one agent. Methods that are not `async` block: call them in a thread."""
 
     def __init__(self, directory: Path) -> None:
-        """Nothing is made before the first volume."""
+        """Makes nothing before the first volume."""
         self.root = directory / NAME
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     # --- making -----------------------------------------------------------------------------------
 
     def make(self, allocation: AllocationId, mount: Mount) -> Path:
-        """The directory to mount, made if it is not there. `CannotStart` for a name that is none,
-        `DiskFull` where nothing more can be made."""
+        """The directory to mount, made if missing. `CannotStart`: the name is invalid.
+        `DiskFull`: nothing more can be made."""
         if not mount.source or name_rule(mount.source):
             raise CannotStart(f"The volume {mount.source!r} leads out of the agent's directory.")
         parts = parts_of(allocation, mount)
@@ -69,7 +70,7 @@ class Volumes:
         return self.root.joinpath(*parts, DATA)
 
     def _note(self, parts: Parts, mount: Mount) -> None:
-        """Keep what the task says of its volume, and that it is used now."""
+        """Record the task's settings for its volume, and that it is in use now."""
         record = self._read(parts)
         now_ms = _now_ms()
         record.setdefault("made_at_ms", now_ms)
@@ -83,7 +84,7 @@ class Volumes:
 
     @contextmanager
     def _open(self, parts: Parts, *, make: bool = False) -> Iterator[int]:
-        """The directory of a volume, each part of it opened below the last."""
+        """A volume's directory, each part of it opened below the last."""
         with ExitStack() as stack:
             place = stack.enter_context(safe_tree.opened(str(self.root)))
             for part in parts:
@@ -112,7 +113,7 @@ class Volumes:
         return found
 
     def used_bytes(self, parts: Parts) -> safe_tree.Measured:
-        """What a volume holds. A volume that is not there holds nothing."""
+        """The size of a volume; 0 if it does not exist."""
         try:
             with self._open((*parts, DATA)) as data:
                 return safe_tree.measure(data)
@@ -120,7 +121,7 @@ class Volumes:
             return safe_tree.Measured(0, True)
 
     def look(self, parts: Parts, in_use: bool) -> Volume:
-        """A volume as its owner is shown it."""
+        """A volume in the form its owner sees."""
         record = self._read(parts)
         return Volume(
             id="/".join(parts),
@@ -138,7 +139,7 @@ class Volumes:
     # --- deleting ---------------------------------------------------------------------------------
 
     def delete(self, parts: Parts) -> None:
-        """Delete a volume with all that is in it, whatever that is. `NotFound`."""
+        """Delete a volume with all its contents. Raises `NotFound`."""
         try:
             with self._open(parts) as place:
                 with suppress(FileNotFoundError), safe_tree.opened(DATA, place) as data:
@@ -157,7 +158,7 @@ class Volumes:
             ) from error
 
     def sweep(self, over: TaskEnded, in_use: frozenset[Parts], keep: Retention) -> list[str]:
-        """Delete volumes of ended tasks that are kept no longer; the names of those deleted."""
+        """Delete volumes of ended tasks whose keep time is over; returns their names."""
         ended: dict[TaskId, list[tuple[Parts, dict[str, Any]]]] = {}
         now_ms = _now_ms()
         for parts in self.all_parts():
@@ -189,7 +190,7 @@ class Volumes:
         return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)
 
     async def export(self, parts: Parts) -> AsyncIterator[bytes]:
-        """What is in a volume, as a tar archive. See the port."""
+        """A volume's contents as a tar archive. See the port."""
         stack = ExitStack()
         try:
             data = stack.enter_context(self._open((*parts, DATA)))
@@ -213,7 +214,7 @@ def parts_of(allocation: AllocationId, mount: Mount) -> Parts:
 
 
 def read_id(text: str) -> Parts:
-    """The parts of a volume's name as people write it. `NotFound` where it is none."""
+    """The parts of a volume's name as people write it. `NotFound`: it is not a volume's name."""
     parts = tuple(text.split("/"))
     good = {("pool", 2), ("task", 3)}
     if (parts[0], len(parts)) in good and not name_rule(parts[-1]):
@@ -222,20 +223,20 @@ def read_id(text: str) -> Parts:
         allocation = read_allocation(parts[1])
         if allocation is not None:
             return ("task", str(allocation), parts[-1])
-    raise NotFound(f"{text[:200]!r} is no volume.", hint="See: p2pool volume ls.")
+    raise NotFound(f"{text[:200]!r} is not a volume.", hint="See: p2pool volume ls.")
 
 
 def not_found(parts: Parts) -> NotFound:
-    """There is no such volume here."""
+    """The error for a volume that does not exist here."""
     return NotFound(
         f"There is no volume {'/'.join(parts)} on this node.", hint="See: p2pool volume ls."
     )
 
 
 def used(parts: Parts) -> Conflict:
-    """A volume that is mounted now."""
+    """The error for a volume that is mounted now."""
     return Conflict(
-        f"The volume {'/'.join(parts)} is used by a container that runs.",
+        f"A running container uses the volume {'/'.join(parts)}.",
         hint="Stop the task first: p2pool task stop.",
     )
 
@@ -252,7 +253,7 @@ def _now_ms() -> int:
 
 
 class NoVolumes:
-    """The volumes of a runtime that has none."""
+    """The volumes of a runtime without volumes."""
 
     async def list(self) -> tuple[Volume, ...]:
         """None."""

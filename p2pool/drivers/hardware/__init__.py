@@ -1,1 +1,1 @@
-"""The machine: processors, memory, disk and GPUs, cut to what the operator lets it offer."""
+"""The machine: processors, memory, disk and GPUs, within what the operator lets it offer."""

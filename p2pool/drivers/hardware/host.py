@@ -1,8 +1,8 @@
-"""The machine but for its GPUs: processors, memory, disk, and how busy it is.
+"""The machine without its GPUs: processors, memory, disk, and how busy it is.
 
-Everything is of the whole machine, not of this process: containers are the engine's children, and
-a limit that is set on the agent's service is none of theirs. Architectures are named as images
-name them (`amd64`, `arm64`).
+Everything describes the whole machine, not this process: containers are the engine's children, and
+a limit on the agent's service does not apply to them. Architectures have the names that images use
+(`amd64`, `arm64`).
 """
 
 import os
@@ -27,7 +27,7 @@ MIB = 1024 * 1024
 
 @attrs.frozen
 class Host:
-    """What the machine has. `disk_bytes`: free for the data directory, in whole steps."""
+    """The machine's capacity. `disk_bytes`: free for the data directory, in whole steps."""
 
     cpu_model: str
     cpu_milli: int
@@ -39,7 +39,7 @@ class Host:
 def read_host(directory: Path) -> Host:
     """Read it all; `directory` need not exist yet.
 
-    Raises Misconfigured when the file system that it is on cannot be looked at.
+    Raises Misconfigured if its file system cannot be inspected.
     """
     machine = platform.machine().lower()
     return Host(
@@ -52,9 +52,9 @@ def read_host(directory: Path) -> Host:
 
 
 def read_load() -> Load:
-    """How busy the machine is: processors as the average of the last minute, memory now.
+    """How busy the machine is: processors averaged over the last minute, memory now.
 
-    An average of the system's own needs no earlier sample, and does not jump with each beat.
+    The system's own average needs no earlier sample, and does not jump with each heartbeat.
     """
     memory = psutil.virtual_memory()
     busy, cpus = psutil.getloadavg()[0], os.cpu_count() or 1
@@ -65,7 +65,7 @@ def read_load() -> Load:
 
 
 def permille(part: float, whole: int) -> int:
-    """Thousandths, from 0 to 1000: a machine that has more to do than it can is full."""
+    """Thousandths, from 0 to 1000: an overloaded machine counts as full."""
     return max(0, min(PERMILLE, int(part * PERMILLE / whole))) if whole > 0 else 0
 
 
@@ -75,7 +75,7 @@ def whole_steps(count: int) -> int:
 
 
 def disk_free_bytes(directory: Path) -> int:
-    """What a user may still write where the directory is, or will be."""
+    """The bytes that a user may still write where the directory is, or will be."""
     place = directory.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -83,13 +83,13 @@ def disk_free_bytes(directory: Path) -> int:
         return int(psutil.disk_usage(str(place)).free)
     except OSError as error:
         raise Misconfigured(
-            f"The disk of {directory} cannot be looked at: {error.strerror}.",
+            f"The disk of {directory} cannot be inspected: {error.strerror}.",
             hint="Name another data directory.",
         ) from error
 
 
 def disk_trouble(directory: Path, reserve_bytes: int = limits.DISK_RESERVE_BYTES) -> str | None:
-    """Why no work should come, the disk being nearly full; None while the reserve is free."""
+    """Why no work should come because the disk is nearly full; None while the reserve is free."""
     try:
         free_bytes = disk_free_bytes(directory)
     except Misconfigured as error:
@@ -97,11 +97,11 @@ def disk_trouble(directory: Path, reserve_bytes: int = limits.DISK_RESERVE_BYTES
     if free_bytes >= reserve_bytes:
         return None
     free, needed = free_bytes // MIB, reserve_bytes // MIB
-    return f"The disk of {directory} is nearly full: {free} MiB are free, {needed} are kept free."
+    return f"The disk of {directory} is nearly full: {free} MiB are free, {needed} are reserved."
 
 
 def cpu_model(cpuinfo: Path) -> str:
-    """The processor's name as the kernel has it, else its architecture."""
+    """The processor's name from the kernel, else its architecture."""
     try:
         with cpuinfo.open(errors="replace") as file:
             lines = file.read(CPUINFO_MAX_BYTES).splitlines()
@@ -113,7 +113,7 @@ def cpu_model(cpuinfo: Path) -> str:
         if value.strip():
             said.setdefault(name.strip().lower(), " ".join(value.split()))
     for field in MODEL_FIELDS:
-        # x86 has a number in "model", which is no name.
+        # On x86 "model" is a number, not a name.
         if field in said and not said[field].isdigit():
             return said[field].encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore")
     return platform.processor() or platform.machine() or "unknown"

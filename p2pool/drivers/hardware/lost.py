@@ -1,8 +1,8 @@
-"""Which GPUs are lost: told by NVML several times over, and never for want of an answer.
+"""Decides which GPUs are lost: NVML says so several times over; a missing answer never counts.
 
 Intuition: a driver that hangs, is being upgraded or does not answer says nothing about any card, so
-nothing that runs is ended for it. A card that NVML itself calls lost or broken, or leaves out while
-it answers, time after time, will not come back by itself. Pure.
+nothing that runs is stopped because of it. A card that NVML itself repeatedly calls lost or broken,
+or leaves out of its answers, will not come back by itself. Pure.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from p2pool.model.machine.hardware import Gpu
 
 
 class LostGpus:
-    """The GPUs of one machine over time."""
+    """One machine's GPUs over time."""
 
     def __init__(self) -> None:
-        """None is known yet."""
+        """No GPU is known yet."""
         self._missed: dict[str, int] = {}
 
     @property
     def any(self) -> bool:
-        """Whether the machine was ever seen to have one."""
+        """Whether the machine has ever shown a GPU."""
         return bool(self._missed)
 
     def read(self, gpus: Sequence[Gpu], answered: bool) -> tuple[str, ...]:
-        """Take a reading; the UUIDs of those that are lost by now, sorted.
+        """Take a reading; returns the UUIDs of the GPUs that are lost by now, sorted.
 
-        `answered`: NVML said something; `gpus` is then all that it sees.
+        `answered`: NVML answered, and `gpus` is everything that it sees.
         """
         if answered:
             well = {gpu.uuid for gpu in gpus if gpu.healthy}

@@ -1,12 +1,12 @@
 """The machine's GPUs as NVML, NVIDIA's management library, reports them.
 
-Intuition: NVML is a C library that comes with the driver; a machine without GPUs does not have it.
-Whatever it says, or fails to say, is an answer with a reason: the agent runs on without GPUs.
+Intuition: NVML is a C library that comes with the driver; a machine without NVIDIA GPUs does not
+have it. Any failure of NVML becomes an answer with a reason: the agent runs on without GPUs.
 
-Invariants: one GPU that does not answer hides no other; a GPU is named by its UUID, never by its
-index (`nvmlgpu`). NVML is initialised anew for each reading, so that a driver that came or went is
-seen. A call that hangs in the driver cannot be ended: it holds its thread, and the one place for
-such threads.
+Invariants: one GPU that does not answer hides no other; a GPU is identified by its UUID, never by
+its index (`nvmlgpu`). Each reading initialises NVML anew, so it notices a driver that came or went.
+A call that hangs in the driver cannot be ended: it keeps its thread, and the only slot for such
+threads.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ _THREADS = trio.CapacityLimiter(1)
 
 @attrs.frozen
 class NvmlAnswer:
-    """What NVML said. `gpus` are sorted by UUID, those that do not answer `healthy=False`; `loads`
-    are in the same order.
+    """NVML's answer. `gpus` are sorted by UUID, unresponsive ones `healthy=False`; `loads` are
+    in the same order.
 
-    `reason` is why there is no answer at all, None where there is one. `absent`: NVML is not
-    installed, as on every machine without an NVIDIA driver. `problems` are sentences on single
-    GPUs.
+    `reason` says why there is no answer at all, None if there is one. `absent`: NVML is not
+    installed, as on every machine without an NVIDIA driver. `problems` are sentences about
+    single GPUs.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -44,7 +44,7 @@ class NvmlAnswer:
 async def read_gpus(
     timeout_ms: int = limits.NVML_TIMEOUT_MS, xids: Mapping[str, int] | None = None
 ) -> NvmlAnswer:
-    """All GPUs of the machine; never raises for what the driver does.
+    """All GPUs of the machine; the driver never makes it raise.
 
     `xids`: the last Xid error of each card by UUID, as `xid.XidWatch` keeps them.
     """
@@ -52,7 +52,7 @@ async def read_gpus(
     with trio.move_on_after(timeout_ms / 1000):
         return await trio.to_thread.run_sync(_read, seen, abandon_on_cancel=True, limiter=_THREADS)
     return NvmlAnswer(
-        reason=f"The NVIDIA driver did not answer within {timeout_ms} ms; look at nvidia-smi."
+        reason=f"The NVIDIA driver did not answer within {timeout_ms} ms; check with nvidia-smi."
     )
 
 
@@ -70,7 +70,7 @@ def _read(xids: Mapping[str, int]) -> NvmlAnswer:
 
 
 def _none(error: pynvml.NVMLError) -> NvmlAnswer:
-    """Why there is no NVML, and what to do."""
+    """Why there is no NVML, and what to do about it."""
     if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
         why = "No NVIDIA driver is installed (there is no libnvidia-ml.so.1)."
         return NvmlAnswer(reason=why, absent=True)
@@ -81,7 +81,7 @@ def _none(error: pynvml.NVMLError) -> NvmlAnswer:
         )
     if error.value == pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
         return NvmlAnswer(
-            reason="The NVIDIA driver that is loaded is of another version than its library:"
+            reason="The loaded NVIDIA driver has another version than its library:"
             " reboot after the driver's update."
         )
     return NvmlAnswer(reason=f"NVML does not start: {said(error)}.")
@@ -108,6 +108,6 @@ def _read_all(xids: Mapping[str, int]) -> NvmlAnswer:
         short(version or ""),
         problems=tuple(problems),
         loads=tuple(one.load for one in seen),
-        # NVML says 12040 for CUDA 12.4.
+        # NVML reports 12040 for CUDA 12.4.
         cuda_version=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else "",
     )

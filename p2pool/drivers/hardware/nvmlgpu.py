@@ -1,12 +1,12 @@
-"""One GPU as NVML tells it: what it is, how it is, and the MIG instances that it is cut into.
+"""One GPU as NVML reports it: its identity, its health, and the MIG instances that it is cut into.
 
-Intuition: a card is asked field by field, and what one field fails to say hides no other. With MIG
-switched on a card runs nothing itself: its instances are what tasks get, each by its own UUID, so
-they stand in the list in its place.
+Intuition: each field of a card is asked for separately, so a field that fails hides no other. With
+MIG switched on a card runs nothing itself: tasks get its instances, each by its own UUID, so the
+instances take the card's place in the list.
 
-Invariants: a card without a UUID is a problem that is told and no GPU that is offered. A card is
-not well after an uncorrected ECC error or an Xid that is the hardware's; what a task itself did
-wrong (`OF_TASKS`, as the Kubernetes device plugin has them) speaks against no card.
+Invariants: a card without a UUID is reported as a problem and not offered. A card is unhealthy
+after an uncorrected ECC error or an Xid of the hardware; errors that a task itself causes
+(`OF_TASKS`, the list of the Kubernetes device plugin) do not count against a card.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,12 +23,12 @@ T = TypeVar("T")
 UNSAID = "unknown"
 MIB = 2**20
 OF_TASKS = frozenset({13, 31, 43, 45, 68, 109})
-"""Xid errors that a program brings about by itself."""
+"""Xid errors that programs themselves cause."""
 
 
 @attrs.frozen
 class Seen:
-    """A GPU with its load, and a sentence where something is wrong with it."""
+    """A GPU with its load, and a sentence if something is wrong with it."""
 
     gpu: Gpu
     load: GpuLoad
@@ -36,7 +36,7 @@ class Seen:
 
 
 def read_card(index: int, xids: Mapping[str, int]) -> tuple[list[Seen], str | None]:
-    """What stands for one card: itself, or its MIG instances; a sentence where there is nothing.
+    """The entries for one card: itself, or its MIG instances; a sentence if there is none.
 
     `xids`: the last Xid of each card, by UUID.
     """
@@ -53,12 +53,12 @@ def read_card(index: int, xids: Mapping[str, int]) -> tuple[list[Seen], str | No
         return [card], card.problem
     parts = _instances(handle, card, xids.get(uuid, 0))
     if not parts:
-        return [], f"The GPU {uuid} has MIG switched on and no instance: nvidia-smi mig makes some."
+        return [], f"The GPU {uuid} has MIG on but no instance: nvidia-smi mig creates one."
     return parts, card.problem
 
 
 def _instances(handle: Any, card: Seen, xid: int) -> list[Seen]:
-    """The MIG instances of a card; they are as well as the card is."""
+    """The MIG instances of a card; they are as healthy as the card is."""
     parts: list[Seen] = []
     for number in range(tried(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
         try:
@@ -83,27 +83,27 @@ def _read(handle: Any, uuid: str, xid: int, parent: str) -> Seen:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     except pynvml.NVMLError as error:
         if error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
-            # A GPU that shares the machine's memory has none of its own to tell.
-            problem = f"The GPU {uuid} does not tell how much memory it has."
+            # A GPU that shares the machine's memory has none of its own to report.
+            problem = f"The GPU {uuid} does not report how much memory it has."
             return Seen(Gpu(uuid, model, 0, parent=parent), load, problem)
-        return _ill(Gpu(uuid, model, 0, parent=parent), load, f"{said(error)}; look at nvidia-smi")
+        return _ill(Gpu(uuid, model, 0, parent=parent), load, f"{said(error)}; check nvidia-smi")
     load = attrs.evolve(load, memory_used_mib=int(memory.used) // MIB)
     gpu = Gpu(uuid, model, int(memory.total), parent=parent)
     if xid and xid not in OF_TASKS:
-        return _ill(gpu, load, f"Xid {xid}; look at dmesg, and reset it by nvidia-smi -r")
+        return _ill(gpu, load, f"Xid {xid}; check dmesg, and reset it with nvidia-smi -r")
     if load.ecc_errors:
         count = f"{load.ecc_errors} uncorrected ECC error{'' if load.ecc_errors == 1 else 's'}"
-        return _ill(gpu, load, f"{count}; reset it by nvidia-smi -r, or replace it")
+        return _ill(gpu, load, f"{count}; reset it with nvidia-smi -r, or replace it")
     return Seen(gpu, load)
 
 
 def _ill(gpu: Gpu, load: GpuLoad, reason: str) -> Seen:
     gpu = attrs.evolve(gpu, healthy=False, reason=reason)
-    return Seen(gpu, load, f"The GPU {gpu.uuid} is not well: {reason}.")
+    return Seen(gpu, load, f"The GPU {gpu.uuid} is unhealthy: {reason}.")
 
 
 def _load(handle: Any, xid: int) -> GpuLoad:
-    """How it is now; what it does not tell is 0."""
+    """Its current state; fields that it does not report are 0."""
     rates = tried(pynvml.nvmlDeviceGetUtilizationRates, handle)
     errors = tried(
         pynvml.nvmlDeviceGetTotalEccErrors,
@@ -123,7 +123,7 @@ def _load(handle: Any, xid: int) -> GpuLoad:
 
 
 def tried(call: Callable[..., T], *arguments: object) -> T | None:
-    """The answer, or None where this one call fails: what it tells is not needed."""
+    """The answer, or None if this one call fails: the field is optional."""
     try:
         return call(*arguments)
     except (pynvml.NVMLError, UnicodeDecodeError):
@@ -132,7 +132,7 @@ def tried(call: Callable[..., T], *arguments: object) -> T | None:
 
 def said(error: Exception) -> str:
     """NVML's own words, without a full stop."""
-    text = "its answer is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+    text = "its answer is not text" if isinstance(error, UnicodeDecodeError) else str(error)
     return text.rstrip(".") or "unknown error"
 
 

@@ -1,9 +1,9 @@
-"""What this agent offers: what the machine has, cut to the caps of `[resources]`.
+"""What this agent offers: the machine's hardware, cut to the caps of `[resources]`.
 
-Caps are what lets several agents share one machine: each offers only its part. A cap never makes
-more of a machine: what is above it is cut, with a warning for the operator. Which GPUs are meant
-is best said by UUID; a number takes the first so many by UUID, whether they are well or not, so
-that a GPU that falls out does not move the offer to one that another agent may have.
+Caps let several agents share one machine: each offers only its part. A cap above the machine's own
+capacity is cut to it, with a warning for the operator. UUIDs are the best way to choose GPUs; a
+number takes the first GPUs by UUID, healthy or not, so that a failing GPU does not move the offer
+to one that another agent may have.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,10 +32,10 @@ async def probe_hardware(
 ) -> tuple[Hardware, Load, tuple[str, ...]]:
     """What to offer, how busy the machine is, and warnings for people.
 
-    `directory` is the data directory, `runtime` what runs containers ("docker", "process").
-    GPUs are not looked for where `resources.gpus` is 0. Raises Misconfigured when the directory's
-    file system cannot be read; what the GPUs' driver does is never an error. `answered` is told
-    what NVML said before the caps.
+    `directory` is the data directory, `runtime` the kind of runtime ("docker", "process"). With
+    `resources.gpus` 0, no GPU is looked for. Raises Misconfigured if the directory's file system
+    cannot be read; a failing GPU driver is never an error. `answered` receives NVML's answer
+    before the caps.
     """
     host = await trio.to_thread.run_sync(read_host, directory)
     nvml = NvmlAnswer() if resources.gpus == 0 else await read_gpus(timeout_ms, xids)
@@ -49,7 +49,7 @@ async def probe_hardware(
 def offer(
     resources: ResourcesConfig, host: Host, nvml: NvmlAnswer, runtime: str
 ) -> tuple[Hardware, tuple[str, ...]]:
-    """Cut what there is to the caps; pure."""
+    """Cut the hardware to the caps; pure."""
     warnings: list[str] = []
     wanted = bool(resources.gpus or resources.gpu_uuids)
     if nvml.reason is not None and (wanted or not nvml.absent):
@@ -74,7 +74,7 @@ def _capped(name: str, cap: int | None, has: int, warnings: list[str]) -> int:
         return has
     if cap > has:
         warnings.append(
-            f"[resources] {name} is {cap}, but this machine has {has}: {has} is offered."
+            f"[resources] {name} is {cap}, but this machine has {has}: it offers {has}."
         )
     return min(cap, has)
 
@@ -92,7 +92,7 @@ def _chosen(
             if uuid not in here:
                 warnings.append(
                     f"[resources] gpu_uuids names {uuid}, which is not on this machine;"
-                    f" here are: {_listed(found)}."
+                    f" it has: {_listed(found)}."
                 )
         chosen = tuple(gpu for gpu in found if gpu.uuid in resources.gpu_uuids)
     if resources.gpus is not None and resources.gpus > len(chosen):

@@ -1,11 +1,11 @@
-"""Xid errors: what the NVIDIA driver tells of a card at the moment when it goes wrong.
+"""Xid errors: the NVIDIA driver's reports about a card, at the moment it fails.
 
-Intuition: NVML remembers no Xid; whoever waits for it hears it. So one thread waits for as long as
-the agent runs, a few seconds at a time, and the last Xid of each card is kept until the agent ends:
-a card that was reset by hand is well again after a restart of the agent, which needs no root.
+Intuition: NVML remembers no Xid; only a listener hears it. So one thread listens for as long as the
+agent runs, a few seconds at a time, and keeps the last Xid of each card until the agent ends. After
+a reset by hand, a restart of the agent makes the card healthy again, and needs no root.
 
-Invariants: a driver that is not there, or that tells no events, is tried again now and then and
-costs nothing else; the thread ends within one wait of the agent's end.
+Invariants: a driver that is missing, or that reports no events, is retried periodically and costs
+nothing else; the thread ends within one wait of the agent's end.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ class XidWatch:
     """The last Xid of each card, by UUID, in `seen`."""
 
     def __init__(self) -> None:
-        """Nothing was heard yet."""
+        """No event has arrived yet."""
         self.seen: dict[str, int] = {}
         self._ended = False
 
@@ -39,7 +39,7 @@ class XidWatch:
             self._ended = True
 
     def _listen(self) -> None:
-        """Hear events for as long as the driver tells them."""
+        """Receive events for as long as the driver reports them."""
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError:
@@ -54,7 +54,7 @@ class XidWatch:
             finally:
                 tried(pynvml.nvmlEventSetFree, events)
         except pynvml.NVMLError:
-            return  # A lost card, or a driver that is being taken out: begin anew later.
+            return  # A lost card, or a driver that is being unloaded: start again later.
         finally:
             tried(pynvml.nvmlShutdown)
 

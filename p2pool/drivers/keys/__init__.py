@@ -1,1 +1,1 @@
-"""Keys on the disk."""
+"""Keys on disk."""

@@ -1,12 +1,12 @@
 """Key files: the accounts' keystores, the peer key's seed and the API's token.
 
 An account's key (node, provider, manager) is a version 3 keystore as geth writes it, opened with a
-passphrase from a file, the environment or a prompt, never from argv, where all can read it. The
-peer key's seed and the token are raw files that only their owner may read.
+passphrase from a file, the environment or a prompt, never from argv, where everybody can read it.
+The peer key's seed and the token are raw files that only their owner may read.
 
-Invariants: no file is ever overwritten; one that is there is whole (written aside, synced, linked);
-each secret read or made here is registered, so that no log line shows it. eth-account takes more
-than a second to import: only what needs a curve imports it.
+Invariants: no file is ever overwritten; an existing file is complete (written aside, synced,
+linked); each secret read or made here is registered, so that no log line shows it. eth-account
+takes more than a second to import: only code that needs a curve imports it.
 """
 
 import getpass
@@ -38,7 +38,7 @@ Note = Callable[[str], None]
 
 
 def note_on_stderr(text: str) -> None:
-    """Where progress goes unless the caller says otherwise."""
+    """The default sink for progress notes."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -53,11 +53,11 @@ def read_passphrase(
     prompt: Callable[[str], str] | None = None,
     confirm: bool = False,
 ) -> str:
-    """The passphrase for `purpose` ("the node key"), from the first that is there of: `file`,
+    """The passphrase for `purpose` ("the node key"), from the first of these that exists: `file`,
     P2POOL_PASSPHRASE_FILE, P2POOL_PASSPHRASE, a prompt on the terminal.
 
-    `confirm` asks twice, for a key that is being made. Raises BadKey when there is none to be had,
-    or the two differ.
+    `confirm` asks twice, for a new key. Raises BadKey if there is no passphrase, or the two
+    differ.
     """
     env = os.environ if environ is None else environ
     if file is None and env.get(PASSPHRASE_FILE_VARIABLE):
@@ -103,8 +103,8 @@ def new_key_file(
 ) -> Address:
     """Make a random account, write its keystore (0600) and return its address.
 
-    `light` is for development chains only: a cheap scrypt. Raises Conflict when `path` exists,
-    BadKey for an empty passphrase, Misconfigured when it cannot be written.
+    `light` is for development chains only: a cheap scrypt. Raises Conflict if `path` exists,
+    BadKey for an empty passphrase, Misconfigured if it cannot be written.
     """
     return import_key_file(path, secrets.token_bytes(32), passphrase, light=light, note=note)
 
@@ -152,7 +152,7 @@ def key_file_address(path: Path) -> Address:
 
 
 def load_account(path: Path, passphrase: str, *, note: Note = note_on_stderr) -> "LocalAccount":
-    """Open a keystore. Raises BadKey: no such file, not a keystore, or a wrong passphrase."""
+    """Open a keystore. Raises BadKey: missing file, not a keystore, or wrong passphrase."""
     register_secret(passphrase)
     keystore = _keystore(path)
     crypto = keystore["crypto"]
@@ -205,7 +205,7 @@ def load_or_make_peer_seed(directory: Path) -> bytes:
     """The 32-byte Ed25519 seed of the peer key, made and synced if there is none yet.
 
     Called before anything else at a first start. Two agents that start at once get the same seed.
-    Raises BadKey when the file has another length or others can read it.
+    Raises BadKey if the file has another length or others can read it.
     """
     path = directory / PEER_SEED_NAME
     seed = _load_or_make(path, secrets.token_bytes(32))
@@ -238,7 +238,7 @@ def load_or_make_token(directory: Path) -> str:
 def _checked_token(path: Path, data: bytes) -> str:
     token = data.decode("ascii", "replace").strip()
     if len(token) < 32 or not token.isprintable() or not token.isascii():
-        raise BadKey(f"The token file {path} holds no token.", hint="Remove it and start anew.")
+        raise BadKey(f"The token file {path} holds no token.", hint="Remove it and restart.")
     register_secret(token)
     return token
 
@@ -247,7 +247,7 @@ def _load_or_make(path: Path, made: bytes) -> bytes:
     try:
         _write_new(path, made)
     except Conflict:
-        pass  # It is there already: that is the one.
+        pass  # It exists already: use that one.
     else:
         return made
     data = _read(path, 4096, "key file")
@@ -271,7 +271,7 @@ def _read(path: Path, most: int, what: str) -> bytes:
 
 
 def _exists(path: Path) -> Conflict:
-    return Conflict(f"The file {path} exists already.", hint="Name another; it is not overwritten.")
+    return Conflict(f"The file {path} already exists.", hint="Name another; it is not overwritten.")
 
 
 def _write_new(path: Path, data: bytes) -> None:

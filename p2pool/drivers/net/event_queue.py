@@ -1,7 +1,7 @@
-"""The bounded queue of what the network tells the agent.
+"""The bounded queue from the network to the agent.
 
-Frames and gossip are dropped, and counted, when the agent does not keep up: all that they carry is
-sent again. That a peer came or went is not: a part of the queue is kept for it.
+When the agent does not keep up, frames and gossip are dropped and counted: everything they carry is
+sent again. Connects and disconnects are never dropped: a part of the queue is reserved for them.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ ROOM_FOR_TRAFFIC = INPUT_QUEUE_MAX - 2 * CONNECTIONS_MAX
 
 
 class EventQueue:
-    """Many put, one task receives from `events`."""
+    """Many producers put; one task receives from `events`."""
 
     def __init__(self, counters: Counter[str]) -> None:
         """Empty; counts into `counters`."""
@@ -36,7 +36,7 @@ class EventQueue:
         self.put_traffic(FrameReceived(peer_key, channel, data))
 
     def put_traffic(self, event: FrameReceived | GossipReceived) -> None:
-        """Queue a frame or gossip while there is room for them."""
+        """Queue a frame or gossip while there is room for traffic."""
         kind = event.channel.value
         if self._send.statistics().current_buffer_used >= ROOM_FOR_TRAFFIC:
             self._counters[f"events_dropped_{kind}"] += 1

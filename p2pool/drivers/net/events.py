@@ -1,6 +1,6 @@
-"""What the network is told at its start, and what it tells: plain values, no libp2p in here.
+"""The network's configuration and its events: plain values, no libp2p in here.
 
-Frames and gossip are opaque bytes: envelopes are sealed and opened by `wire`, never by the network.
+Frames and gossip are opaque bytes: `wire` seals and opens envelopes, the network never does.
 Importing this module costs nothing; importing `p2pool.drivers.net.network` costs libp2p's 2.5 s.
 """
 
@@ -17,11 +17,11 @@ PERMITTED: dict[Standing, frozenset[Channel]] = {
     ),
     Standing.REFUSED: frozenset(),
 }
-"""Channels that a standing opens, in both directions: those of a message that it may send. Hello is
-open to all."""
+"""The channels that a standing opens, in both directions: those of messages that it may send.
+Hello is open to all."""
 
 BYSTANDER_CHANNELS = PERMITTED[Standing.GUEST]
-"""All that a node without gossip (a bootstrap node) takes part in, whatever a peer's standing."""
+"""All channels of a node without gossip (a bootstrap node), whatever a peer's standing."""
 
 
 @attrs.frozen
@@ -37,9 +37,9 @@ class NetConfig:
     """How to build a host. `seed` is the 32-byte Ed25519 seed of the peer key.
 
     `listen` are multiaddrs (`/ip4/0.0.0.0/tcp/4001`; port 0: any free one). `bootstrap` are full
-    multiaddrs ending in `/p2p/<peer id>`; `peers`: whom the pool knew last time.
-    Without `gossip` the node takes part in nothing but hello and query. `random_seed` seeds the
-    jitter of redials.
+    multiaddrs ending in `/p2p/<peer id>`; `peers`: the peers that the pool knew last time.
+    Without `gossip` the node takes part in hello and query only. `random_seed` seeds the jitter
+    of redials.
     """
 
     seed: bytes = attrs.field(repr=False)
@@ -52,17 +52,17 @@ class NetConfig:
     random_seed: int = 0
 
     def __attrs_post_init__(self) -> None:
-        """A wrong length or a missing topic is our own bug: configuration is checked before."""
+        """A wrong length or a missing topic is our own bug: configuration is checked earlier."""
         assert len(self.seed) == PEER_KEY_BYTES, "an Ed25519 seed has 32 bytes"
         assert not self.gossip or (self.beat_topic and self.announce_topic), "topics needed"
 
 
 @attrs.frozen
 class PeerConnected:
-    """The first connection to a peer stands, authenticated by Noise as this key.
+    """The first connection to a peer is up; Noise authenticated it as this key.
 
-    `addresses` is where this connection comes from or went to; an inbound one's port is not one
-    that the peer listens at.
+    `addresses` is where this connection comes from or went to; the peer does not listen on an
+    inbound connection's port.
     """
 
     peer_key: PeerKey
@@ -79,7 +79,7 @@ class PeerDisconnected:
 
 @attrs.frozen
 class FrameReceived:
-    """One frame of a stream: HELLO from anybody, the other channels as far as standing permits."""
+    """One frame of a stream: HELLO from anybody, other channels as the standing permits."""
 
     peer_key: PeerKey
     channel: Channel
@@ -88,11 +88,11 @@ class FrameReceived:
 
 @attrs.frozen
 class GossipReceived:
-    """One gossip message that passed `check_gossip`; who sent it is said inside its envelope."""
+    """One gossip message that passed `check_gossip`; its envelope names the sender."""
 
     channel: Channel
     data: bytes
 
 
 NetEvent = PeerConnected | PeerDisconnected | FrameReceived | GossipReceived
-"""Anything that comes out of `Network.events`."""
+"""Everything that `Network.events` yields."""

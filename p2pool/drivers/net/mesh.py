@@ -1,37 +1,37 @@
-"""The gossipsub router with the settings of a pool: 3 to 10,000 members, maybe behind one address.
+"""The gossipsub router, tuned for a pool: 3 to 10,000 members, perhaps behind one address.
 
-The library's defaults are for open networks of strangers. What we set, and why:
+The library's defaults suit open networks of strangers. Our settings, and why:
 
 ===========================  ======  ===========================================================
-protocols                    1.1     what js-libp2p speaks too; 1.2 to 2.0 add nothing we use
+protocols                    1.1     js-libp2p speaks it too; 1.2 to 2.0 add nothing we use
 degree, low, high            6,4,12  the specification's; forwarding costs a node 6 copies
-heartbeat_interval           1 s     default 120: a mesh would hardly ever be mended
+heartbeat_interval           1 s     default 120: a mesh would hardly ever be repaired
 adaptive_gossip_enabled      off     default on: takes a mesh of three for a sick one (degree below
-                                     6) and stretches the heartbeat to 60 s, with it all repair and
-                                     the window in which messages are told of
-scorer                       none    its weights are all 0 by default, so that it judges nobody, yet
-                                     it makes every node graft two more peers a second ("equally
-                                     good ones") up to `high`, then prune the surplus, and so on
+                                     6) and stretches the heartbeat to 60 s, and with it all repair
+                                     and the window in which messages are announced
+scorer                       none    its weights are all 0 by default, so it judges nobody, yet it
+                                     makes every node graft two more peers a second ("equally good
+                                     ones") up to `high`, then prune the surplus, and so on
 eclipse_protection_enabled   off     wants 3 addresses in a mesh: a pool may have one (loopback, one
-                                     NAT). Members are on a chain; a roster is our protection
+                                     NAT). The chain lists the members: the roster protects us
 spam_protection_enabled      on      GOSSIP_PER_FORWARDER_PER_S; default 10 a second for each peer,
                                      which 100 members exceed; `PoolPubsub` limits each origin
-do_px                        off     addresses come with hellos, and are dialled by the peer book
+do_px                        off     addresses come with hellos, and the peer book dials them
 prune_back_off               10 s    default 60: in a star (one member with an open port, the rest
-                                     behind NAT) the centre prunes all over `high`, and these have
-                                     no other peer to hear it from
+                                     behind NAT) the centre prunes every peer over `high`, and these
+                                     have no other source
 unsubscribe_back_off         1 s     default 10: an agent that restarts is back sooner
 ===========================  ======  ===========================================================
 
-What we leave, because it suits: gossip_window and gossip_history (3 and 5 heartbeats: with 1 s
-those of the specification), heartbeat_initial_delay, graft_flood_threshold (10 s, no more than
-prune_back_off), 10 IHAVE and 10 IWANT a second from each peer (two topics give 2),
-max_pending_messages_per_peer (100 for 30 s, fewer than a queue takes; never set 0, which means no
-bound). Without a part here: time_to_live (of topics one is not in), direct peers, px_peers_count,
-max_idontwant_messages, extensions (of 1.2 and later).
-Of `Pubsub`: seen_ttl (120 s; envelopes older than 30 s are refused anyway), strict_signing,
-max_inbound_rpc_size (1 MiB; a message of ours has 16 KiB), validation_cache_ttl (why a verdict
-must not depend on the roster), and bounds on subscriptions, of which there are two, suit as well.
+Defaults that suit us: gossip_window and gossip_history (3 and 5 heartbeats, with 1 s as in the
+specification), heartbeat_initial_delay, graft_flood_threshold (10 s, not above prune_back_off), 10
+IHAVE and 10 IWANT a second from each peer (two topics give 2), max_pending_messages_per_peer (100
+for 30 s, fewer than a queue takes; never set 0, which means no bound). Unused here: time_to_live
+(of topics that a node is not in), direct peers, px_peers_count, max_idontwant_messages, extensions
+(of 1.2 and later). Of `Pubsub` these suit too: seen_ttl (120 s; envelopes older than 30 s are
+refused anyway), strict_signing, max_inbound_rpc_size (1 MiB; our messages have 16 KiB),
+validation_cache_ttl (which is why a verdict must not depend on the roster), and bounds on
+subscriptions (we have two).
 """
 
 import random
@@ -50,7 +50,7 @@ UNSUBSCRIBE_BACK_OFF_S = 1
 
 
 class PoolRouter(GossipSub):  # type: ignore[misc]
-    """The library's router, set for a pool; what is our own always leaves."""
+    """The library's router, tuned for a pool; our own messages always leave."""
 
     def __init__(self) -> None:
         """As the table above says."""
@@ -77,10 +77,10 @@ class PoolRouter(GossipSub):  # type: ignore[misc]
         origin: ID,
         msg_id: bytes | None = None,
     ) -> Iterable[ID]:
-        """The mesh; a message of our own goes to others too while the mesh is small.
+        """The mesh; while it is small, a message of our own goes to other subscribers too.
 
-        One that every peer of it pruned would be silent until the back-off ends: nobody is in its
-        mesh, and the library tells peers that are backed off from of no message either.
+        A node that every peer pruned would otherwise be silent until the back-off ends: its mesh is
+        empty, and the library does not announce messages to peers in back-off either.
         """
         topics = tuple(topic_ids)
         chosen = set(super()._get_peers_to_send(topics, msg_forwarder, origin, msg_id))
@@ -90,7 +90,7 @@ class PoolRouter(GossipSub):  # type: ignore[misc]
         return chosen
 
     def _beside_mesh(self, topic: str) -> list[ID]:
-        """Subscribers that are not in a mesh of fewer than DEGREE_LOW, to make it up to DEGREE."""
+        """Subscribers outside a mesh of fewer than DEGREE_LOW, to fill it up to DEGREE."""
         mesh = self.mesh.get(topic, set())
         if len(mesh) >= self.degree_low:
             return []
@@ -98,4 +98,4 @@ class PoolRouter(GossipSub):  # type: ignore[misc]
         return random.sample(others, min(len(others), self.degree - len(mesh)))
 
     async def _do_px(self, px_peers: list[Any]) -> None:
-        """Nothing: who is dialled is the peer book's to say, not a peer's that prunes us."""
+        """Does nothing: the peer book decides who is dialled, not a peer that prunes us."""

@@ -1,9 +1,9 @@
 """The network as the agent sees it: peers come and go, frames and gossip go in and come out.
 
 One task of the agent reads `events`, a bounded channel, and calls the synchronous methods, none of
-which blocks. Invariants: connections are told before anything of them, and never dropped for lack
-of room while frames and gossip are (a part of the channel is kept for them); until `set_standing`
-a peer can do nothing but say hello, and within HELLO_TIMEOUT_MS it is judged or disconnected.
+which blocks. Invariants: a connection is reported before anything from it, and that report is never
+dropped for lack of room, while frames and gossip are (a part of the channel is reserved). Until
+`set_standing` a peer can only say hello; within HELLO_TIMEOUT_MS it is judged or disconnected.
 """
 
 import random
@@ -61,7 +61,7 @@ LogAcceptor = Callable[[PeerKey, FrameStream], Awaitable[None]]
 
 
 class Network:
-    """One libp2p host with its peers. Made once, run once."""
+    """One libp2p host with its peers. Create it once, run it once."""
 
     def __init__(
         self,
@@ -72,11 +72,11 @@ class Network:
         accept_logs: LogAcceptor | None = None,
         muxer: str = DEFAULT_MUXER,
     ) -> None:
-        """Nothing is opened yet. Misconfigured: a bootstrap address that is none.
+        """Opens nothing yet. Misconfigured: an invalid bootstrap address.
 
-        `hello_bytes` gives the sealed hello for each connection; `check_gossip` says from size,
-        form and signature alone whether a message may be passed on; `accept_logs` is run for each
-        inbound log stream of a member, in a task of its own, and may take as long as it likes.
+        `hello_bytes` returns the sealed hello for each connection; `check_gossip` decides from
+        size, form and signature alone whether a message may be passed on; `accept_logs` runs for
+        each inbound log stream of a member, in a task of its own, and may take as long as it likes.
         """
         self.counters: Counter[str] = Counter()
         self._config = config
@@ -129,12 +129,12 @@ class Network:
         return tuple(sorted(self._links))
 
     def standing(self, peer_key: PeerKey) -> Standing | None:
-        """What was decided about a connected peer; None when undecided or not connected."""
+        """The decision about a connected peer; None if it is undecided or not connected."""
         link = self._links.get(peer_key)
         return None if link is None else link.standing
 
     def set_standing(self, peer_key: PeerKey, standing: Standing) -> bool:
-        """Decide what a connected peer may do; False when it is not connected (any more)."""
+        """Decide what a connected peer may do; False if it is not connected (any longer)."""
         link = self._links.get(peer_key)
         if link is None:
             return False
@@ -154,7 +154,7 @@ class Network:
         return True
 
     def send(self, peer_key: PeerKey, channel: Channel, frame: bytes) -> bool:
-        """Queue a frame for a peer; never blocks. False, and counted, when it was dropped.
+        """Queue a frame for a peer; never blocks. False, and counted, if it was dropped.
 
         For RAFT, WORK and QUERY. Malformed: longer than STREAM_FRAME_MAX_BYTES. A known peer that
         is not connected is dialled, whatever the number of connections.
@@ -170,7 +170,7 @@ class Network:
         return link.send(channel, encoded)
 
     def publish(self, channel: Channel, data: bytes) -> bool:
-        """Queue a gossip message (BEAT or ANNOUNCE); False, and counted, when it was dropped."""
+        """Queue a gossip message (BEAT or ANNOUNCE); False, and counted, if it was dropped."""
         assert self._config.gossip, "a node without gossip publishes nothing"
         assert len(data) <= GOSSIP_MESSAGE_MAX_BYTES, len(data)
         try:
@@ -185,7 +185,7 @@ class Network:
     ) -> FrameStream:
         """A dedicated stream of frames (LOGS) to a connected member.
 
-        NotFound: not connected. NotAllowed: no member. Unavailable: could not be opened in time.
+        NotFound: not connected. NotAllowed: not a member. Unavailable: could not be opened in time.
         """
         assert channel is Channel.LOGS, channel
         link = self._links.get(peer_key)
@@ -196,13 +196,13 @@ class Network:
         return await link.open_frames(channel, deadline_ms)
 
     def greet(self, peer_key: PeerKey) -> None:
-        """Send our hello again, because the binding in it was renewed."""
+        """Send our hello again, because its binding was renewed."""
         link = self._links.get(peer_key)
         if link is not None:
             link.spawn(link.send_hello, self._hello_bytes)
 
     def learn(self, peer_key: PeerKey, addresses: tuple[str, ...]) -> bool:
-        """Addresses (with or without `/p2p/...`) at which a peer says it is; False: not kept."""
+        """Take a peer's own addresses (with or without `/p2p/...`); False: not kept."""
         learnt = self._book.learn(peer_key, without_peer_id(addresses))
         if peer_key in self._links:
             self._book.connected(peer_key)
@@ -213,7 +213,7 @@ class Network:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Network"]:
-        """Run within a block. PortTaken, Misconfigured: an address to listen at."""
+        """Run within a block. PortTaken, Misconfigured: a listen address."""
         check_listen_addresses(self._config.listen)
         async with trio.open_nursery() as nursery:
             await nursery.start(self.run)
@@ -268,13 +268,13 @@ class Network:
     # --- connections -----------------------------------------------------------------------------
 
     def _opened(self, conn: Any) -> None:
-        """A connection stands: link it, and say hello on it."""
+        """A connection is up: link it, and say hello on it."""
         link = self._link(conn.muxed_conn.peer_id)
         if link is not None:
             link.spawn(link.send_hello, self._hello_bytes)
 
     def _link(self, peer_id: ID) -> PeerLink | None:
-        """The link of a connected peer, made and told when it is new; None when not connected."""
+        """A connected peer's link, created and reported if it is new; None if not connected."""
         key = peer_key_of(peer_id)
         if key is None or self._nursery is None:
             return None
@@ -300,7 +300,7 @@ class Network:
         return link
 
     async def _watch_standing(self, link: PeerLink) -> None:
-        """Disconnect a peer about which nothing was decided in time: it said no good hello."""
+        """Disconnect a peer without a decision in time: it sent no good hello."""
         await wait_awake(HELLO_TIMEOUT_MS)
         if link.standing is None:
             self.counters["hello_timeouts"] += 1
@@ -343,7 +343,7 @@ class Network:
         return handle
 
     async def _handle_logs(self, stream: Any) -> None:
-        """An inbound log stream: members only, a bounded number in all."""
+        """An inbound log stream: members only, with a bound on all together."""
         link = self._link(stream.muxed_conn.peer_id)
         if link is None or self._accept_logs is None or not await link.wait_permitted(Channel.LOGS):
             self.counters["streams_refused_logs"] += 1
@@ -373,7 +373,7 @@ class Network:
         return link is not None and await link.wait_permitted(Channel.BEAT)
 
     async def _keep_gossip(self, link: PeerLink) -> None:
-        """A member's gossip stream from our side, opened after both hellos, kept while a member."""
+        """Our gossip stream to a member: opened after both hellos, kept while it is a member."""
         await link.wait_open()
         pubsub = self._service.pubsub
         if pubsub is not None and link.standing is Standing.MEMBER:

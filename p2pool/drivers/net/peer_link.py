@@ -1,11 +1,11 @@
-"""All that belongs to one connected peer: standing, send queues, and the streams either way.
+"""Everything about one connected peer: its standing, send queues, and the streams either way.
 
-For each channel one long-lived stream that only we write, opened when there is something to send
-and again, after a growing wait, when it broke; the peer has its own to us. So frames keep their
-order while a stream lives; what was being written when it broke is lost and counted, and whoever
-sent it tries again (Raft, orders and reports all do).
-Invariants: nothing but hello is opened before the standing is decided and our own hello is sent;
-what a lowered standing no longer permits is closed; a link's tasks end with it.
+Each channel has one long-lived stream that only we write. It opens when there is something to send,
+and again, after a growing wait, when it breaks; the peer has its own streams to us. So frames keep
+their order while a stream lives; the frames being written when it breaks are lost and counted, and
+their sender tries again (Raft, orders and reports all do).
+Invariants: only hello is opened before the standing is decided and our own hello is sent; streams
+that a lowered standing no longer permits are closed; a link's tasks end with it.
 """
 
 from collections import Counter
@@ -46,7 +46,7 @@ SENDABLE = tuple(channel for channel in FRAME_CHANNELS if channel is not Channel
 
 
 class PeerLink:
-    """One connected peer, however many connections there are to it."""
+    """One connected peer, however many connections it has."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class PeerLink:
                 self._scopes.discard(scope)
 
     def close(self) -> None:
-        """The last connection is gone: end all tasks, drop and count what waited."""
+        """The last connection is gone: end all tasks; drop and count the queued frames."""
         self.closed = True
         for scope in [*self._scopes, *self._readers.values()]:
             scope.cancel()
@@ -100,7 +100,7 @@ class PeerLink:
         self._decided.set()
 
     def permits(self, channel: Channel) -> bool:
-        """Whether the standing, and what this node takes part in, open a channel."""
+        """Whether the standing, and this node's own part, open a channel."""
         if self.closed or self.standing is None:
             return False
         if not self._gossip and channel not in BYSTANDER_CHANNELS:
@@ -108,7 +108,7 @@ class PeerLink:
         return channel in PERMITTED[self.standing]
 
     def set_standing(self, standing: Standing) -> None:
-        """Take a decision, first or changed; close what it no longer permits."""
+        """Take a decision, first or changed; close streams that it no longer permits."""
         self.standing = standing
         self._decided.set()
         for channel, scope in self._readers.items():
@@ -125,16 +125,17 @@ class PeerLink:
         return self.permits(channel)
 
     async def wait_open(self) -> None:
-        """Until both hellos are through: the peer's was judged, ours was written."""
+        """Wait until both hellos are through: the peer's was judged, ours was written."""
         await self._decided.wait()
         await self._hello_sent.wait()
 
     # --- sending ---------------------------------------------------------------------------------
 
     async def send_hello(self, hello_bytes: Callable[[], bytes]) -> None:
-        """Write our hello on a stream of its own; again until it is written or the peer is gone.
+        """Write our hello on a stream of its own; retry until it is written or the peer is gone.
 
-        Without it nothing else is opened, and the peer, if it got it all the same, would wait.
+        Until then nothing else is opened, and the peer, if it got the hello all the same, would
+        wait.
         """
         wait_ms = STREAM_REOPEN_MIN_MS
         while True:
@@ -152,7 +153,7 @@ class PeerLink:
             return
 
     async def open(self, channel: Channel) -> Any:
-        """A new stream of `channel`, within DIAL_TIMEOUT_MS; STREAM_ERRORS when it fails."""
+        """A new stream of `channel`, within DIAL_TIMEOUT_MS; STREAM_ERRORS if it fails."""
         with trio.fail_after(DIAL_TIMEOUT_MS / 1000):
             return await self._host.new_stream(self.peer_id, [PROTOCOLS[channel]])
 
@@ -170,7 +171,7 @@ class PeerLink:
             ) from error
 
     def send(self, channel: Channel, encoded: bytes) -> bool:
-        """Queue an encoded frame; False, and counted, when not permitted or the queue is full."""
+        """Queue an encoded frame; False, and counted, if not permitted or the queue is full."""
         if not self.permits(channel):
             self._counters[f"send_dropped_standing_{channel.value}"] += 1
             return False
@@ -184,7 +185,7 @@ class PeerLink:
         return True
 
     async def _write_channel(self, channel: Channel, queue: SendQueue) -> None:
-        """Write what is queued, over one stream for as long as it lives, then over the next."""
+        """Write queued frames, over one stream for as long as it lives, then over the next."""
         await self.wait_open()
         wait_ms = STREAM_REOPEN_MIN_MS
         while True:
@@ -222,7 +223,7 @@ class PeerLink:
     async def read_frames(
         self, channel: Channel, stream: Any, emit: Callable[[PeerKey, Channel, bytes], None]
     ) -> None:
-        """Read an inbound stream to its end; a newer one of the channel takes its place.
+        """Read an inbound stream to its end; a newer one of the same channel replaces it.
 
         A hello stream carries one frame. A frame that is too long ends the stream.
         """

@@ -1,22 +1,22 @@
-"""Gossipsub among members alone, with a guard for every trap that was measured.
+"""Gossipsub among members alone, with a guard for every trap that we measured.
 
-Streams. Each member writes on one stream of its own and reads one of the other's. Whoever writes
-looks after it: `keep_stream` opens it, says there what we subscribe to, reads it to its end (only
-its end comes on it, so a refusal is seen without a write) and opens the next. That a peer is listed
-proves nothing. What a peer subscribed to, and its place in our meshes, came on its stream and lasts
-exactly as long: the library forgets both when *ours* ends, and the peer, which knows nothing of
-that, would never say them again. A member whose stream is missing for long may take a dead one for
-alive (a reset that was never written): ours is opened anew, and a new stream from a peer makes us
-open ours anew too unless it is new itself; so both start over, once.
+Streams. Each member writes on a stream of its own and reads one of the other's. The writer looks
+after it: `keep_stream` opens it, announces our subscriptions on it, reads it to its end (nothing
+else arrives on it, so a refusal shows without a write) and opens the next. A stream in the
+library's list may still be dead. A peer's subscriptions, and its place in our meshes, came on its
+stream and live exactly as long: the library forgets both when *ours* ends, and the peer, unaware of
+that, would never repeat them. A member whose stream stays missing may take a dead one for alive (a
+reset that was never written): then we reopen ours, and a new stream from a peer makes us reopen
+ours too unless it is new itself; so both start over, once.
 
-- Streams are opened to, and accepted from, peers with a member's standing only; an inbound one that
-  comes before its peer's standing is decided waits for that.
+- Streams are opened to, and accepted from, peers with a member's standing only; an inbound stream
+  that arrives before its peer's standing is decided waits for the decision.
 - Message ids stay `from` + sequence number (so that js-libp2p and we name messages alike), but the
   counter starts at `time_ns`: after a restart no id is used again, however busy the node was.
-- What arrives goes straight to the sink, what leaves waits in a queue of GOSSIP_PEER_QUEUE_MAX; the
-  library's queues of 32, which drop the rest of any burst, are not in the way. One task writes each
+- Inbound messages go straight to the sink; outbound ones wait in a queue of GOSSIP_PEER_QUEUE_MAX.
+  The library's queues of 32, which drop the rest of any burst, are bypassed. One task writes each
   stream: the library replays past the queue, and two writers may interleave.
-- The verdict of a validator is kept for minutes, so it rests on size, form and signature alone
+- A validator's verdict is kept for minutes, so it rests on size, form and signature alone
   (`check_gossip`), never on a roster; and on a rate per origin.
 - A peer's signed record is verified when it changes, not twice with every message.
 - Frames are read through a buffer, and messages handled in the order of their stream.
@@ -59,13 +59,13 @@ from p2pool.model.messages.registry import Channel
 logger = logging.getLogger(__name__)
 
 MISSED_CHECK_S = 3.0
-"""Above STREAM_REOPEN_MAX_MS: a stream that is absent at two looks in a row will not come."""
+"""Above STREAM_REOPEN_MAX_MS: a stream absent at two looks in a row will not come."""
 
 YOUNG_S = 5.0
-"""A stream of ours this young is no answer to be given again."""
+"""A stream of ours this young need not be reopened in answer to a peer's new one."""
 
 REOPEN_GROWTH = 2
-"""How much longer each wait for a peer that refuses us is than the one before."""
+"""The factor by which each wait for a peer that refuses us exceeds the one before."""
 
 
 @attrs.define(eq=False)
@@ -113,7 +113,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
             self.set_topic_validator(topic, self._validate, False)
 
     def _validate(self, forwarder: ID, message: Any) -> bool:
-        """Whether a message may be passed on; asked after its signature was verified."""
+        """Whether a message may be passed on; called after its signature was verified."""
         if len(message.topicIDs) != 1 or len(message.data) > GOSSIP_MESSAGE_MAX_BYTES:
             self._counters["gossip_refused_form"] += 1
             return False
@@ -128,7 +128,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         return True
 
     def notify_subscriptions(self, publish_message: Any) -> None:
-        """Deliver a new and valid message, our own excepted."""
+        """Deliver a new and valid message, except our own."""
         channel = self._topics.get(publish_message.topicIDs[0])
         if channel is not None and publish_message.from_id != self.my_id.to_bytes():
             self._deliver(channel, publish_message.data)
@@ -156,7 +156,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
             await reset_stream(stream)
 
     def _forget_inbound(self, peer_id: ID) -> None:
-        """End a peer's stream, and with it what was said on it."""
+        """End a peer's stream, and forget everything that came on it."""
         scope = self._inbound.pop(peer_id, None)
         if scope is not None:
             scope.cancel()
@@ -193,8 +193,9 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
     def _check_record(self, rpc: Any, peer_id: ID) -> bool:
         """Verify a sender's record unless it is the one verified last; the router need not.
 
-        It is not put into the library's peer store: addresses come with hellos, and the store
-        refuses a record older than one it has, all gossip of a peer whose clock was put back.
+        It does not go into the library's peer store: addresses come with hellos, and the store
+        refuses a record older than its own, and with it all gossip of a peer whose clock was set
+        back.
         """
         if rpc.HasField("senderRecord"):
             record = bytes(rpc.senderRecord)
@@ -219,12 +220,12 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
     # --- our streams -----------------------------------------------------------------------------
 
     async def keep_stream(self, peer_id: ID) -> None:
-        """See to it that a peer has a live stream of ours for as long as it is a member.
+        """Make sure that a peer has a live stream of ours for as long as it is a member.
 
-        One that refuses us is asked again after STREAM_REOPEN_MIN_MS, then after twice that, up to
-        STREAM_REOPEN_MAX_MS; at once when it opens its own, though only once in as long: else who
-        resets our stream and opens its own each time would have us open one after another. Of two
-        keepers the later one stays.
+        A peer that refuses us is retried after STREAM_REOPEN_MIN_MS, then after twice that, up to
+        STREAM_REOPEN_MAX_MS. It is retried at once when it opens its own stream, but only once in
+        that time: else a peer that resets our stream and opens its own each time could make us open
+        one after another. Of two keepers the later one stays.
         """
         self._end_keeper(peer_id)
         with trio.CancelScope() as scope:
@@ -281,7 +282,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
                 await reset_stream(stream)
 
     async def _register(self, peer_id: ID, outbound: _Outbound) -> None:
-        """Let the library know of a stream, and send what was kept for its peer."""
+        """Register a stream with the library, and send what was kept for its peer."""
         self.router.add_peer(peer_id, outbound.stream.get_protocol())
         self._outbound[peer_id] = outbound
         self.peers[peer_id], self.peer_queues[peer_id] = outbound.stream, outbound.queue
@@ -300,7 +301,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         self.router.remove_peer(peer_id)
 
     async def _miss_inbound(self, peer_id: ID, outbound: _Outbound) -> None:
-        """A peer that reads our stream opens its own; where it does not, ours is opened anew."""
+        """A peer that reads our stream opens its own; if it does not, ours is reopened."""
         looks = 0
         while looks < 2:
             await trio.sleep(MISSED_CHECK_S)
@@ -313,7 +314,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         try:
             while (rpc := await outbound.queue.pop()) is not None:
                 if rpc.ByteSize():
-                    # An empty one says nothing, and an empty frame would end the stream.
+                    # An empty RPC says nothing, and an empty frame would end the stream.
                     await outbound.stream.write(_encode(rpc))
         except Exception as error:
             # A task of the library's service, which any exception would end; only Cancelled may.
@@ -323,14 +324,14 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         outbound.reading.cancel()
 
     async def write_msg(self, stream: Any, rpc_msg: Any) -> bool:
-        """Queue what the library would write past the queue; False when it is not sent."""
+        """Queue what the library would write past the queue; False if it is not sent."""
         outbound = self._outbound.get(stream.muxed_conn.peer_id)
         if outbound is None or outbound.stream is not stream:
             return False
         return bool(outbound.queue.push(rpc_msg))
 
     def expel(self, peer_id: ID) -> None:
-        """No member any more, or gone: end its gossip both ways, at once."""
+        """The peer is no longer a member, or gone: end its gossip both ways, at once."""
         outbound = self._outbound.get(peer_id)
         if outbound is not None:
             self._drop(peer_id, outbound)
@@ -339,7 +340,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         self._forget_inbound(peer_id)
 
     def _end_keeper(self, peer_id: ID) -> None:
-        """Cancel the task that keeps a stream; it resets the stream itself."""
+        """Cancel the task that keeps a stream; that task resets the stream itself."""
         keeper = self._keepers.pop(peer_id, None)
         if keeper is not None:
             keeper.cancel()
@@ -347,10 +348,10 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
     # --- what the library would do by itself -----------------------------------------------------
 
     async def _handle_new_peer_with_retry(self, peer_id: ID, timeout: float | None = None) -> None:
-        """Nothing: who connects is no member yet, and `keep_stream` opens what is to be open."""
+        """Does nothing: a new peer is not a member yet, and `keep_stream` opens the streams."""
 
     def _handle_dead_peer(self, peer_id: ID) -> None:
-        """Nothing: each stream's end is seen by the task that reads it."""
+        """Does nothing: the task that reads a stream sees its end."""
 
 
 def _is_record_of(record: bytes, peer_id: ID) -> bool:
@@ -363,13 +364,13 @@ def _is_record_of(record: bytes, peer_id: ID) -> bool:
 
 
 def _encode(rpc: Any) -> bytes:
-    """An RPC behind its length."""
+    """An RPC with its length prefix."""
     encoded: bytes = encode_varint_prefixed(rpc.SerializeToString())
     return encoded
 
 
 async def _read_to_end(stream: Any) -> None:
-    """Until a stream of ours was closed or reset; what a peer says on it is thrown away."""
+    """Wait until our stream is closed or reset; discard whatever the peer sends on it."""
     try:
         while await read_some(stream, READ_BYTES):
             pass

@@ -1,8 +1,8 @@
-"""One operation of the core as SQL: a table from operation to statement.
+"""Applies one operation of the core as SQL: a table from operation to statement.
 
-Runs in the connection's thread, inside the group's transaction. What breaks an invariant of
-`ports.store` is our bug and an assertion: the transaction is rolled back and the agent ends,
-rather than that a voter goes on with a log that has a hole.
+Runs in the connection's thread, inside the group's transaction. A violated invariant of
+`ports.store` is a bug of ours and an assertion: the transaction rolls back and the agent ends, so
+no voter continues with a hole in its log.
 """
 
 from collections.abc import Callable
@@ -30,12 +30,12 @@ class Applier:
     """Applies operations to one connection, and counts the rows of each named table."""
 
     def __init__(self, db: apsw.Connection) -> None:
-        """Count what is there once; the store is the only writer."""
+        """Count the existing rows once; the store is the only writer."""
         self._db = db
         self._rows = dict.fromkeys(TABLES, 0)
         for table, count in db.execute("SELECT tbl, count(*) FROM rows GROUP BY tbl"):
             self._rows[table] = count
-        # Each handler takes exactly the class that it stands next to, which a dict cannot say.
+        # Each handler takes exactly the class beside it, which the type of a dict cannot express.
         self._handlers: dict[type, Callable[..., None]] = {
             Put: self._put,
             Delete: self._delete,
@@ -60,7 +60,7 @@ class Applier:
 
     def _put(self, put: Put) -> None:
         self._remove(put.table, put.key)
-        # A new row even for a known key: `seq` is then the order of writing, oldest first.
+        # A new row even for a known key, so `seq` is the order of writing, oldest first.
         self._db.execute(
             "INSERT INTO rows (tbl, key, value) VALUES (?, ?, ?)", (put.table, put.key, put.value)
         )

@@ -1,6 +1,6 @@
 """A data directory: private to its owner, and held by one agent at a time.
 
-The lock is `flock(2)` on a file inside: the kernel lets go of it when the process ends, however it
+The lock is `flock(2)` on a file inside: the kernel releases it when the process ends, however it
 ends, so no stale lock survives a crash. The process id in the file is only there for the message.
 """
 
@@ -13,14 +13,14 @@ from p2pool.model.errors import DataDirInUse, Misconfigured
 
 LOCK_NAME = "lock"
 DIRECTORY_MODE = 0o700
-# SQLite opens no file with a path of more than 512, and adds to ours.
+# SQLite opens no file whose path exceeds 512 bytes, and appends to ours.
 PATH_MAX_BYTES = 480
 
 
 def prepare_directory(path: Path) -> None:
-    """Make the directory with mode 0700, or check that nobody else can read the one that is there.
+    """Make the directory with mode 0700, or check that nobody else can read the existing one.
 
-    Raises Misconfigured. An empty directory of ours is made private; one with files in it is left
+    Raises Misconfigured. An empty directory of ours is made private; one with files in it stays
     as it is, since it may be somebody's home.
     """
     if len(os.fsencode(path.absolute())) > PATH_MAX_BYTES:
@@ -54,10 +54,10 @@ def prepare_directory(path: Path) -> None:
 
 
 class DataDirLock:
-    """Holds a data directory for this process while it is entered; raises DataDirInUse."""
+    """Holds a data directory for this process inside a `with` block; raises DataDirInUse."""
 
     def __init__(self, path: Path) -> None:
-        """Nothing is opened before it is entered."""
+        """Opens nothing before it is entered."""
         self.path = path
         self._file: int | None = None
 
@@ -83,7 +83,7 @@ class DataDirLock:
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         except OSError:
-            pass  # A full disk keeps nobody from holding the lock; the id is for people only.
+            pass  # A full disk does not prevent the lock; the id is for people only.
         self._file = file
         return self
 
@@ -93,7 +93,7 @@ class DataDirLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of it; the file stays, since removing it would race with the next holder."""
+        """Release it; the file stays, since removing it would race with the next holder."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

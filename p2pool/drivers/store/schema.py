@@ -1,9 +1,9 @@
-"""The database's tables: made, bound to one pool, and read whole at a start.
+"""The database's tables: created, bound to one pool, and read whole at each start.
 
-Everything here is synchronous and runs in the thread of the connection. `user_version` is the
-version of the schema: a newer one is refused, an older one would be brought up to date here.
-WAL with synchronous=FULL: a commit returns after the WAL was synced, and SQLite's checksums make a
-frame that was torn by a crash as if it had never been written (sqlite.org/wal.html).
+Everything here is synchronous and runs in the connection's thread. `user_version` is the version of
+the schema: a newer one is refused, an older one would be migrated here. WAL with synchronous=FULL:
+a commit returns after the WAL was synced, and SQLite's checksums discard a frame that a crash tore,
+as if it had never been written (sqlite.org/wal.html).
 """
 
 import secrets
@@ -44,7 +44,7 @@ CREATE TABLE rows (
 
 
 def configure(db: apsw.Connection) -> None:
-    """Set what makes a commit durable, and what keeps the files small."""
+    """Set the pragmas that make a commit durable and keep the files small."""
     db.set_busy_timeout(1_000)
     db.pragma("journal_mode", "WAL")
     db.pragma("synchronous", "FULL")
@@ -55,8 +55,8 @@ def configure(db: apsw.Connection) -> None:
 def open_schema(db: apsw.Connection, path: Path, pool: PoolRef, wall_ms: int) -> Restored:
     """Make or check the tables, count this start, and read everything back.
 
-    Raises DataDirInUse when the store is of another pool, Misconfigured when a newer version wrote
-    it, StoreFailed when it is damaged.
+    Raises DataDirInUse if the store belongs to another pool, Misconfigured if a newer version
+    wrote it, StoreFailed if it is damaged.
     """
     version = db.pragma("user_version")
     fresh = version == 0 and not one(db, "SELECT count(*) FROM sqlite_schema")
@@ -72,7 +72,7 @@ def open_schema(db: apsw.Connection, path: Path, pool: PoolRef, wall_ms: int) ->
 
 
 def one(db: apsw.Connection, sql: str, bindings: Sequence[Any] = ()) -> Any:
-    """The first row's only column, or None where there is no row."""
+    """The first row's only column, or None without a row."""
     return db.execute(sql, bindings).get
 
 
@@ -127,7 +127,7 @@ def _identity(db: apsw.Connection, path: Path, pool: PoolRef) -> tuple[StoreId, 
             f"The data directory {path} belongs to pool {pool_id} of contract "
             f"0x{contract.hex()} on chain {chain_id}, not to pool {pool.pool_id} of "
             f"0x{pool.contract.hex()} on chain {pool.chain_id}.",
-            hint="Name another directory with --data-dir, or mend [chain] and [pool].",
+            hint="Name another directory with --data-dir, or correct [chain] and [pool].",
         )
     return StoreId(store_id), incarnation
 
@@ -144,7 +144,7 @@ def _read(db: apsw.Connection, store_id: StoreId, incarnation: int) -> Restored:
         raise StoreFailed("The store is damaged: entries of the log are missing.")
     tables: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
     for table, key, value in db.execute("SELECT tbl, key, value FROM rows ORDER BY seq"):
-        # A table that only another version knows stays on disk and is not ours to read.
+        # A table that only another version knows stays on disk; we do not read it.
         if table in tables:
             tables[table][key] = value
     return Restored(

@@ -1,12 +1,12 @@
-"""The store: batches go in, and a `write` that returned survives any crash.
+"""The store: batches go in, and once a `write` has returned, its batch survives any crash.
 
-One task owns the connection (apsw.aio gives it a thread): two tasks that share a connection share
-its transaction, and one's rollback takes the other's rows with it. Whatever queues up while a
+One task owns the connection (apsw.aio gives it a thread): tasks that share a connection share its
+transaction, and one task's rollback takes the other's rows with it. Whatever queues up while a
 commit waits for the disk becomes durable with the next one (group commit), in order.
 
-Invariant: after the first failure nothing is written again. What a failed sync left on the disk is
-unknown until the file is opened anew, so a store that failed once refuses (`fsync` errors are told
-once only; Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
+Invariant: after the first failure nothing is written again. The effect of a failed sync on the disk
+is unknown until the file is opened anew, so a store that failed once refuses (the kernel reports an
+`fsync` error only once; Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
 """
 
 import time
@@ -34,7 +34,7 @@ RESTART_HINT = "Look at the disk (space, health), then start the agent again."
 
 @attrs.define(eq=False)
 class _Waiting:
-    """A batch and who waits for it."""
+    """A batch and the task that waits for it."""
 
     batch: Batch
     done: trio.Event = attrs.field(factory=trio.Event)
@@ -42,7 +42,7 @@ class _Waiting:
 
 
 class Store:
-    """An open store. `restored` is what it held at its opening; it does not change with writes."""
+    """An open store. `restored` is its content at opening; writes do not change it."""
 
     def __init__(self, db: Any, applier: Applier, restored: Restored) -> None:
         """Used by `open` only. `db` is an apsw.AsyncConnection."""
@@ -66,11 +66,11 @@ class Store:
         wall_ms: int | None = None,
         vfs: str | None = None,
     ) -> AsyncIterator["Store"]:
-        """Lock the data directory, make or open its store for `pool`, and run its writer.
+        """Lock the data directory, open or create its store for `pool`, and run its writer.
 
         `wall_ms` is the wall clock (default: now), `vfs` names an SQLite VFS (for tests). Raises
         DataDirInUse, Misconfigured (a directory that others read, a newer schema), StoreFailed.
-        Leaving drains what was written so far; leaving by cancellation may lose unawaited writes.
+        Leaving the block drains all writes; leaving by cancellation may lose unawaited ones.
         """
         await trio.to_thread.run_sync(prepare_directory, path)
         with DataDirLock(path):
@@ -96,10 +96,10 @@ class Store:
                     await _close(db)
 
     async def write(self, batch: Batch) -> None:
-        """Make a batch durable; it is when this returns. All of it is, or nothing.
+        """Make a batch durable, all of it or nothing; it is when this returns.
 
-        Waits for room when the queue is full. Raises StoreFailed when the disk refuses, and from
-        then on always. Cancelled while it waits, the batch may be written or not.
+        Waits for room when the queue is full. Raises StoreFailed if the disk refuses, and always
+        from then on. If cancelled while it waits, the batch may be written or not.
         """
         if self._failed is not None:
             raise StoreFailed(self._failed, hint=RESTART_HINT)
@@ -126,7 +126,7 @@ class Store:
         if self._failed is None:
             batches = [waiting.batch for waiting in group]
             try:
-                # A cancelled commit would be neither done nor not done: let it end.
+                # A cancelled commit would be neither done nor undone: let it end.
                 with trio.CancelScope(shield=True):
                     await self._db.async_run(self._applier.commit, batches)
                 self.commits += 1
@@ -141,9 +141,9 @@ class Store:
 
 
 async def _connect(file: Path, vfs: str | None) -> Any:
-    """Open the database in a thread of its own. The mode is 0600 whatever the umask is."""
+    """Open the database in a thread of its own. Its mode is 0600 whatever the umask is."""
     await trio.to_thread.run_sync(lambda: file.touch(mode=0o600))
-    # Said, not guessed: apsw would look for the framework among all that is imported.
+    # Named explicitly: apsw would otherwise search all imported modules for the framework.
     token = apsw.async_controller.set(apsw.aio.Trio)  # type: ignore[arg-type]
     try:
         # Shielded: a connection that nobody holds would keep its thread for ever.

@@ -1,1 +1,1 @@
-"""What accounts sign: requests, delegations, grants."""
+"""Statements that accounts sign: requests, delegations, grants."""

@@ -1,4 +1,4 @@
-"""What an account lets another do in its name."""
+"""Delegations: one account lets another act in its name."""
 
 from enum import IntEnum
 

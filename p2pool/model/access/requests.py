@@ -1,4 +1,4 @@
-"""What accounts ask of a pool, and sign."""
+"""Requests that accounts sign and send to a pool."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -12,7 +12,7 @@ from p2pool.model.ids import DIGEST_BYTES, Address
 
 
 class Action(StrEnum):
-    """What a signed request asks for. The value is what is signed and shown by a wallet."""
+    """The action of a signed request. Accounts sign the value, and wallets show it."""
 
     SUBMIT = "submit"
     STOP = "stop"
@@ -48,7 +48,7 @@ class TaskRequest:
 
 @attrs.frozen
 class SignedRequest:
-    """A request with its 65-byte signature, and the delegation it relies on, if any."""
+    """A request with its 65-byte signature, and its delegation, if any."""
 
     request: TaskRequest
     signature: AccountSignature
@@ -58,12 +58,12 @@ class SignedRequest:
 @attrs.frozen
 class Signers:
     """Who signed a request or grant, as recovered (`wire.typed_data`), and on whose behalf:
-    `grantor` signed the delegation that it relies on, None without one."""
+    `grantor` signed its delegation, None without one."""
 
     signer: Address
     grantor: Address | None = None
 
     @property
     def principal(self) -> Address:
-        """The account whose rights count: the grantor's where there is a delegation."""
+        """The account whose rights count: the grantor's if there is a delegation."""
         return self.signer if self.grantor is None else self.grantor

@@ -1,4 +1,4 @@
-"""EVM networks that p2pool tells apart."""
+"""EVM networks that p2pool distinguishes."""
 
 DEVELOPMENT_CHAIN_ID = 31337
-"""The chain id of development chains: nothing on one is worth anything."""
+"""The chain id of development chains: nothing on them has value."""

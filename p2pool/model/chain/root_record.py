@@ -1,4 +1,4 @@
-"""The root record of a pool's log, as its data URI on the chain names it."""
+"""The root record of a pool's log, as the data URI on the chain states it."""
 
 import attrs
 
@@ -7,7 +7,7 @@ from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 
 @attrs.frozen
 class PreviousLog:
-    """For a recovery: the log that went before and the state that the new one starts from."""
+    """For a recovery: the previous log, and the state that the new one starts from."""
 
     log_id: Digest
     base_index: int

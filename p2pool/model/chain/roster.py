@@ -1,4 +1,4 @@
-"""What the chain says: roster, root record, invites. Frozen facts, each at a named block.
+"""The chain's facts: roster, root record, invites. Frozen, each at a named block.
 
 A roster is complete or absent: *unknown* is the absence of a newer roster, never an empty one.
 """
@@ -27,7 +27,7 @@ class ChainMember:
 
 @attrs.frozen
 class ChainRoster:
-    """Who belongs at one block. `members` are sorted by node id."""
+    """The members at one block, sorted by node id."""
 
     block_number: int
     block_hash: Digest
@@ -43,5 +43,5 @@ class ChainRoster:
     bootstrap: Annotated[tuple[str, ...], bounded(items=limits.PEER_LIST_MAX)] = ()
 
     def member(self, node_id: NodeId) -> ChainMember | None:
-        """The member of that id, or None when it is not in the pool at this block."""
+        """The member with this id, or None if it is not in the pool at this block."""
         return next((m for m in self.members if m.node_id == node_id), None)

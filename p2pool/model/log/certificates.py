@@ -1,11 +1,12 @@
-"""What makes a committee accountable: signed words on who leads and who votes, and proofs.
+"""The records that make a committee accountable: signed statements on leaders and voters, and
+proofs.
 
-Intuition: a voter's word is worth something to others only when it is signed. A quorum's signed
-words over one leader are a certificate, which expires; a quorum's signed words over the voters that
-follow on them are a link, and the links make a chain from the root record to today's committee.
+Intuition: others can rely on a voter's statement only if it is signed. A quorum's signatures over
+one leader form a certificate, which expires; a quorum's signatures over the voters that succeed it
+form a link, and the links make a chain from the root record to today's committee.
 
 Only voters are certified: learners count nowhere, so a change of learners alone needs no link.
-Checking all of these is `proofs.certificates`. Source: design, section 7.
+Checking all of these is `proofs.certificates`. Source: docs/design/certificates.md.
 """
 
 from typing import Annotated
@@ -21,10 +22,10 @@ from p2pool.model.log.raft import Voter, Voters
 
 @attrs.frozen
 class Link:
-    """One change of the voters: since the entry at `index` they are these.
+    """One change of the voters: from the entry at `index` on they are these.
 
-    `signatures` are sealed `ConfigurationSigned` by voters of the committee before. `given_up`: the
-    leader wrote down that a quorum of them did not answer in time; more may still come later.
+    `signatures` are sealed `ConfigurationSigned` by voters of the previous committee. `given_up`:
+    the leader recorded that a quorum of them did not answer in time; more may still come later.
     """
 
     index: int
@@ -39,8 +40,8 @@ class Link:
 class CommitteeChain:
     """The voters of a log since its founding (or since its oldest links were dropped).
 
-    `base` are the voters before the first link. Of the root record's epoch; one of another epoch
-    is a log's that went before.
+    `base` are the voters before the first link. The chain belongs to the root record's epoch; one
+    of another epoch belongs to an earlier log.
     """
 
     epoch: int = 0
@@ -50,7 +51,7 @@ class CommitteeChain:
 
     @property
     def voters(self) -> tuple[Voter, ...]:
-        """The voters now."""
+        """The current voters."""
         return self.links[-1].voters if self.links else self.base
 
     def before(self, link: Link) -> tuple[Voter, ...]:
@@ -61,7 +62,7 @@ class CommitteeChain:
 
 @attrs.frozen
 class LeaderCertificate:
-    """A quorum's signed word on who leads; `signatures` are the sealed messages themselves."""
+    """A quorum's signed statement on who leads; `signatures` are the sealed messages themselves."""
 
     log_id: Digest
     term: int
@@ -75,8 +76,8 @@ class LeaderCertificate:
 
 @attrs.frozen
 class LeaderProof:
-    """All that an agent shows of who leads, for whoever checks it: nothing of it is to be believed
-    but what verifies. `root` is the record as the agent has read it, for people."""
+    """An agent's evidence for who leads, for anyone to check: believe only what verifies. `root`
+    is the record as the agent has read it, for people."""
 
     log_id: Digest
     root: RootRecord | None
@@ -87,7 +88,7 @@ class LeaderProof:
 
 @attrs.frozen
 class Evidence:
-    """A proof of equivocation as it is kept: who, where, for whom and for whom else."""
+    """A stored proof of equivocation: the voter, the log and term, and both candidates."""
 
     log_id: Digest
     term: int

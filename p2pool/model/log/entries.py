@@ -1,7 +1,7 @@
-"""Bodies of the log's entries, one class for each `EntryKind`.
+"""Bodies of log entries, one class per `EntryKind`.
 
-Only these change replicated state, and only through the table in `core.fsm.apply`. Heartbeats,
-metrics, log lines and secrets in the clear are never here.
+Only these change replicated state, and only through the table in `core.fsm.apply`. They never
+contain heartbeats, metrics, log lines or unencrypted secrets.
 """
 
 from typing import Annotated
@@ -18,7 +18,7 @@ from p2pool.model.states import AllocationState, Intent, Membership, Reachabilit
 
 @attrs.frozen
 class Noop:
-    """A new leader's first entry: commits what went before it (Raft, section 5.4.2)."""
+    """A new leader's first entry: commits everything before it (Raft, section 5.4.2)."""
 
     leader: NodeId
 
@@ -27,9 +27,9 @@ class Noop:
 class RequestApplied:
     """A signed request, applied once by its task id and request id.
 
-    `via` is the node that took it from its account: only for display, never for rights. `signer`
-    and `grantor` are what the leader recovered from the signatures (`access.requests.Signers`);
-    each node recovers them again before it starts anything.
+    `via` is the node that took it from the account: for display only, never for rights. `signer`
+    and `grantor` are the accounts that the leader recovered from the signatures
+    (`access.requests.Signers`); each node recovers them again before it starts anything.
     """
 
     signed: SignedRequest
@@ -40,7 +40,7 @@ class RequestApplied:
 
 @attrs.frozen
 class Placed:
-    """One replica given to a node, with the GPUs that it holds by UUID."""
+    """One replica assigned to a node, with its GPUs by UUID."""
 
     allocation: AllocationId
     attempt: int
@@ -50,14 +50,14 @@ class Placed:
 
 @attrs.frozen
 class Placement:
-    """A plan that the leader decided on; a gang's replicas stand in one entry."""
+    """A placement that the leader decided; a gang's replicas share one entry."""
 
     placed: Annotated[tuple[Placed, ...], bounded(items=limits.REPLICAS_MAX)]
 
 
 @attrs.frozen
 class Outcome:
-    """How an allocation stands or ended. `exit_code` is None where there was none."""
+    """An allocation's state or end. `exit_code` is None if there was none."""
 
     allocation: AllocationId
     attempt: int
@@ -69,12 +69,12 @@ class Outcome:
 
 
 Outcomes = Annotated[tuple[Outcome, ...], bounded(items=limits.ALLOCATIONS_PER_NODE_MAX)]
-"""What became of copies of one node."""
+"""Outcomes of one node's copies."""
 
 
 @attrs.frozen
 class ReportApplied:
-    """Outcomes that the leader took over from a node's reports, or decided itself (lost)."""
+    """Outcomes that the leader took from a node's reports, or decided itself (lost)."""
 
     node_id: NodeId
     outcomes: Outcomes
@@ -92,8 +92,8 @@ class NodeChanged:
 
 @attrs.frozen
 class NodeMoved:
-    """A node's membership as chain and heartbeats have it now. `eject`: it stays what it is, and
-    has been for so long that it is to be ejected (`reason` says what for)."""
+    """A node's new membership, from chain and heartbeats. `eject`: its membership stays, but has
+    lasted so long that the node is to be ejected (`reason` says what for)."""
 
     node_id: NodeId
     membership: Membership
@@ -103,15 +103,15 @@ class NodeMoved:
 
 @attrs.frozen
 class NodesMoved:
-    """Transitions of memberships, as the leader read the chain and heard heartbeats."""
+    """Membership transitions, from the leader's reads of the chain and from heartbeats."""
 
     moves: Annotated[tuple[NodeMoved, ...], bounded(items=limits.MOVES_PER_ENTRY_MAX)]
 
 
 @attrs.frozen
 class ReplacementHeld:
-    """So many nodes vanished at once that none of their copies is replaced until a time, in log
-    time; 0: that is over."""
+    """Many nodes vanished at once, so none of their copies is replaced until a time, in log time;
+    0: that is over."""
 
     until_ms: int
     reason: str = ""
@@ -137,9 +137,9 @@ class Revocation:
 
 @attrs.frozen
 class Adopted:
-    """A copy that runs by the orders of an earlier log, of which this one did not know.
+    """A copy that runs by an earlier log's orders, and that this log did not know.
 
-    `signer` and `grantor` are what the leader recovered from the submission's signatures.
+    `signer` and `grantor` are the accounts that the leader recovered from the submission.
     """
 
     node_id: NodeId
@@ -153,9 +153,9 @@ class Adopted:
 
 @attrs.frozen
 class Certify:
-    """A leader asks the voters to confirm it: who applies this entry signs what its state is there.
+    """A leader asks the voters to confirm it: each voter that applies this entry signs its state.
 
-    `at_ms` is the leader's own clock, not made monotone: voters compare it with theirs.
+    `at_ms` is the leader's own clock, not made monotonic: voters compare it with theirs.
     """
 
     leader: Voter
@@ -166,7 +166,7 @@ class Certify:
 class ChangeCertified:
     """Signatures of the previous voters over a change of the voters (`log.certificates.Link`).
 
-    Fewer than a quorum of them: the leader has waited long enough, and says so.
+    With fewer than a quorum the leader has waited long enough, and records that.
     """
 
     index: int

@@ -1,8 +1,9 @@
-"""The log's nouns: voters, configurations, entries, what is kept on disk, snapshots.
+"""The log's nouns: voters, configurations, entries, the stored state, snapshots.
 
 A voter is (node id, peer key, store id): another store id is another voter, so a disk that was
-wiped, cloned or restored is never taken for the one that voted (design, section 7). An entry keeps
-the bytes it was written with, so one that a newer version wrote survives an older one.
+wiped, cloned or restored is never taken for the one that voted (docs/design/identities.md, "The
+store"). An entry keeps the bytes it was written with, so one that a newer version wrote survives an
+older one.
 """
 
 from enum import IntEnum
@@ -17,7 +18,7 @@ from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 
 @attrs.frozen(order=True)
 class Voter:
-    """A participant in the log, as fixed in its configuration entry."""
+    """A participant in the log, as its configuration entry fixes it."""
 
     node_id: NodeId
     peer_key: PeerKey
@@ -25,11 +26,11 @@ class Voter:
 
 
 Voters = Annotated[tuple[Voter, ...], bounded(items=limits.VOTERS_MAX + 1)]
-"""Voters of one log: one more than the limit while a change is under way."""
+"""Voters of one log: one more than the limit while a change is in progress."""
 
 
 def majority(count: int) -> int:
-    """How many of so many voters are a quorum: any two quorums have a voter in common."""
+    """The size of a quorum of `count` voters: any two quorums have a voter in common."""
     return count // 2 + 1
 
 
@@ -47,7 +48,7 @@ class Configuration:
 
 
 class EntryKind(IntEnum):
-    """What an entry is. A kind that is not known is kept, counted and applied as nothing."""
+    """The kind of an entry. An unknown kind is kept, counted, and applied without effect."""
 
     NOOP = 0
     CONFIGURATION = 1
@@ -68,7 +69,7 @@ class EntryKind(IntEnum):
 class Entry:
     """One entry of the log. `body` is the canonical CBOR of the kind's record (`log.entries`).
 
-    `proposed_at_ms` is the leader's wall clock made monotone: the only time replicated state knows.
+    `proposed_at_ms` is the leader's wall clock made monotonic: replicated state has no other time.
     """
 
     index: int
@@ -87,11 +88,11 @@ SnapshotChunk = Annotated[bytes, bounded(bytes=limits.SNAPSHOT_CHUNK_BYTES)]
 
 @attrs.frozen
 class LogEnd:
-    """Which log a node holds and how far, committed or not. `log_id` None: it holds none.
+    """The log that a node holds and its end, committed or not. `log_id` None: it holds none.
 
-    `followed_epoch`: the epoch whose root record it follows, which may not have begun here;
-    `refusal`: why it does not found that epoch's log, where it is named to. `state_digest` is of
-    the state at `last_index`.
+    `followed_epoch`: the epoch whose root record the node follows; its log may not have begun here.
+    `refusal`: why the node does not found that epoch's log, although the record names it.
+    `state_digest` is that of the state at `last_index`.
     """
 
     store_id: StoreId
@@ -109,7 +110,7 @@ class LogEnd:
 
 @attrs.frozen
 class HardState:
-    """What a voter must not forget: its term and whom it voted for (a store id) in it."""
+    """A voter's durable promises: its term, and its vote (a store id) in that term."""
 
     term: int = 0
     voted_for: StoreId | None = None

@@ -1,1 +1,1 @@
-"""What a machine has, and what it must have."""
+"""A machine's resources, and a pool's requirements."""

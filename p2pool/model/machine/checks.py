@@ -1,7 +1,7 @@
-"""The result of looking at a machine: one line for each thing that a pool depends on.
+"""The result of checking a machine: one line for each thing that a pool depends on.
 
-A check says what was found, what is needed and, unless it passed, what to do. `fail` keeps a node
-out of a pool or its tasks from running; `warn` is worth knowing and stops nothing.
+A check says what it found, what is needed and, unless it passed, what to do. `fail` keeps a node
+out of a pool, or its tasks from running; `warn` informs and stops nothing.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ import attrs
 
 
 class Verdict(IntEnum):
-    """How a check came out; the larger, the worse."""
+    """A check's result; larger is worse."""
 
     PASS = 0
     WARN = 1
@@ -19,7 +19,7 @@ class Verdict(IntEnum):
 
 
 class Group(StrEnum):
-    """What a check looks at."""
+    """The subject of a check."""
 
     HARDWARE = "hardware"
     SOFTWARE = "software"
@@ -29,7 +29,7 @@ class Group(StrEnum):
 
 @attrs.frozen
 class Check:
-    """One thing that was looked at. `todo` is what to do, empty where it passed."""
+    """One check. `todo` is the next step, empty if it passed."""
 
     group: Group
     name: str
@@ -40,5 +40,5 @@ class Check:
 
 
 def worst(checks: Iterable[Check]) -> Verdict:
-    """The worst verdict among them; none at all passes."""
+    """The worst verdict among them; no checks count as passed."""
     return max((check.verdict for check in checks), default=Verdict.PASS)

@@ -1,4 +1,4 @@
-"""What a machine has and what of it is free. Units are in the names."""
+"""A machine's resources, total and free. Units are in the names."""
 
 from typing import Annotated
 
@@ -12,8 +12,8 @@ from p2pool.model.field_bounds import Name, bounded
 class Gpu:
     """One GPU as NVML reports it; identified by its UUID, never by its index.
 
-    A MIG instance is a GPU of its own, with its own UUID and memory; `parent` is the card that it
-    is a part of, empty for a whole card.
+    A MIG instance is a GPU of its own, with its own UUID and memory; `parent` is its card, empty
+    for a whole card.
     """
 
     uuid: Name
@@ -26,7 +26,7 @@ class Gpu:
 
 @attrs.frozen
 class Hardware:
-    """What an agent offers to the pool, after the caps of `[resources]` in its configuration."""
+    """An agent's offer to the pool, after the caps of `[resources]` in its configuration."""
 
     cpu_model: str
     cpu_milli: int
@@ -41,7 +41,7 @@ class Hardware:
 
 @attrs.frozen
 class FreeResources:
-    """What is not taken by allocations."""
+    """The resources that no allocation holds."""
 
     cpu_milli: int
     memory_bytes: int
@@ -51,9 +51,9 @@ class FreeResources:
 
 @attrs.frozen
 class GpuLoad:
-    """How one GPU is at the moment. `ecc_errors`: uncorrected ones since the driver was loaded;
-    `xid`: the last Xid error that the driver told while the agent ran, 0 for none. What a GPU does
-    not tell is 0."""
+    """One GPU's current state. `ecc_errors`: uncorrected ones since the driver was loaded; `xid`:
+    the last Xid error that the driver reported while the agent ran, 0 for none. A value that the
+    GPU does not report is 0."""
 
     temperature_c: int = 0
     busy_percent: int = 0
@@ -65,7 +65,7 @@ class GpuLoad:
 
 @attrs.frozen
 class Load:
-    """Load of a machine in thousandths of what it has; `gpus` in the order of `Hardware.gpus`."""
+    """A machine's load in thousandths of its capacity; `gpus` in the order of `Hardware.gpus`."""
 
     cpu_permille: int = 0
     memory_permille: int = 0

@@ -1,8 +1,8 @@
-"""What a pool asks of a machine, as its data URI says it.
+"""A pool's requirements for machines, from its data URI.
 
-Alternatives of GPUs are meant as "any of these": a machine needs to satisfy one of them, with GPUs
-of one model. Units are those of the network's requirement strings made plain: MiB as bytes, GiB as
-bytes. A field that is None is not asked for.
+GPU alternatives mean "any of these": a machine has to satisfy one of them, with GPUs of one model.
+The network's requirement strings use MiB and GiB; here both are bytes. A field that is None is not
+required.
 """
 
 import attrs
@@ -22,7 +22,7 @@ class GpuRequirement:
     total_memory_max_bytes: int | None = None
 
     def __str__(self) -> str:
-        """As people say it: `8 GPUs, h100, at least 80 GiB each`."""
+        """Its readable form: `8 GPUs, h100, at least 80 GiB each`."""
         many = "GPUs" if self.count is None else f"{self.count} GPU{'' if self.count == 1 else 's'}"
         parts = [many]
         if self.models:
@@ -41,7 +41,7 @@ class GpuRequirement:
 
 @attrs.frozen
 class Requirements:
-    """All of it. `unknown`: keys that this version cannot judge."""
+    """All requirements. `unknown`: keys that this version cannot judge."""
 
     gpus: tuple[GpuRequirement, ...] = ()
     cpu_cores: int | None = None

@@ -1,6 +1,6 @@
-"""What agents say to each other. Importing this declares every message (`messages.registry`).
+"""The messages between agents. Importing this declares every message (`messages.registry`).
 
-A new module of messages needs its line here; a message in one of these needs none.
+A new module of messages needs its line here; a message in an existing module needs none.
 """
 
 from p2pool.model.messages.certificates import *  # noqa: F403

@@ -14,8 +14,8 @@ from p2pool.model.messages.registry import Channel, Message, Senders, message
 class CertificateSigned(Message):
     """A voter confirms a leader: at `commit_index` of its term the state has this digest.
 
-    `committee_hash` is that of the voters in force at that index. `time_ms` is what the leader's
-    clock said; a voter signs it only where its own clock agrees.
+    `committee_hash` is that of the voters in force at that index. `time_ms` is the leader's clock;
+    a voter signs it only if its own clock agrees.
     """
 
     log_id: Digest
@@ -45,7 +45,7 @@ class ConfigurationSigned(Message):
 @message(4, Channel.ANNOUNCE, senders=Senders.GOSSIP)
 @attrs.frozen
 class EquivocationProven(Message):
-    """Two sealed messages by one voter that no honest voter signs both of (gossip)."""
+    """Two sealed messages by one voter, of which an honest voter signs at most one (gossip)."""
 
     first: SealedSignature
     second: SealedSignature
@@ -54,7 +54,7 @@ class EquivocationProven(Message):
 @message(50, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
 class CertificatesRequested(Message):
-    """Anybody asks a peer for what it holds of the committee's certificates."""
+    """Asks a peer for the committee's certificates that it holds; anybody may ask."""
 
     request: int
 
@@ -62,7 +62,7 @@ class CertificatesRequested(Message):
 @message(51, Channel.QUERY)
 @attrs.frozen
 class CertificatesAnswered(Message):
-    """The chain, the newest leader certificate and the votes that its leader was elected by."""
+    """The chain, the latest leader certificate, and the votes that elected its leader."""
 
     request: int
     log_id: Digest

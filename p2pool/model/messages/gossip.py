@@ -1,6 +1,6 @@
-"""Hello and gossip: who a peer is, and what members say of themselves to all.
+"""Hello and gossip: a peer's identity, and what members tell everyone about themselves.
 
-Source: design, sections 4 and 5.
+Source: docs/design/identities.md, "Peer bindings"; docs/design/health.md, "Heartbeats".
 """
 
 from typing import Annotated
@@ -47,7 +47,7 @@ class PeerBinding:
 @message(1, Channel.HELLO, senders=Senders.ANYBODY)
 @attrs.frozen
 class Hello(Message):
-    """First frame both ways on a connection. A bootstrap node has no binding (None)."""
+    """The first frame each way on a connection. A bootstrap node has no binding (None)."""
 
     agent_version: Name
     binding: PeerBinding | None
@@ -60,7 +60,7 @@ class Hello(Message):
 class AllocationStatus:
     """One allocation in a heartbeat: state, attempt, and the token of the order it obeys.
 
-    While its image is being fetched: how much of it is here, of how much as far as that is known.
+    During an image pull: how much has arrived, of how much as far as that is known.
     """
 
     allocation: AllocationId
@@ -100,11 +100,11 @@ class Heartbeat(Message):
 @message(3, Channel.ANNOUNCE, senders=Senders.GOSSIP)
 @attrs.frozen
 class Announcement(Message):
-    """A leader says that it leads, and how far the committed state is.
+    """A leader announces itself, and how far the committed state is.
 
     Its certificate and the votes that elected it (sealed messages) come along when they are new,
-    and now and then: whoever holds the certificate knows that the leader is one. `history`: over
-    all entries up to the commit index, so that they may come from anybody.
+    and periodically: whoever holds the certificate knows that the leader is legitimate. `history`
+    covers all entries up to the commit index, so that they may come from anybody.
     """
 
     log_id: Digest

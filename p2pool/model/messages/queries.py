@@ -1,7 +1,7 @@
 """Questions and answers between any two agents, correlated by `request`.
 
-The asker keeps a deadline for each; an answer to nothing that was asked is dropped.
-Source: design, sections 5 and 8.
+The asker sets a deadline for each; an answer without a question is dropped.
+Source: docs/design/messages.md.
 """
 
 from typing import Annotated
@@ -49,7 +49,7 @@ class ProbeRequested(Message):
 @message(33, Channel.QUERY)
 @attrs.frozen
 class ProbeAnswered(Message):
-    """What the witness saw: reachable, or not; `known` is False when it has no connection."""
+    """The witness's result: reachable, or not; `known` is False if it has no connection."""
 
     request: int
     node_id: NodeId
@@ -79,7 +79,7 @@ class StateRequested(Message):
 @message(36, Channel.QUERY)
 @attrs.frozen
 class StateAnswered(Message):
-    """Committed entries from `from_index` + 1 on, or a chunk of a snapshot where compacted."""
+    """Committed entries after `from_index`, or a chunk of a snapshot if they are compacted."""
 
     request: int
     log_id: Digest
@@ -93,7 +93,7 @@ class StateAnswered(Message):
 @message(37, Channel.QUERY)
 @attrs.frozen
 class SnapshotRequested(Message):
-    """Next chunk of the snapshot that a StateAnswered began."""
+    """Asks for the next chunk of the snapshot that a StateAnswered began."""
 
     request: int
     log_id: Digest
@@ -103,7 +103,7 @@ class SnapshotRequested(Message):
 @message(38, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
 class BindingsRequested(Message):
-    """Which bindings belong to these peer keys (empty: all known, up to a bound)."""
+    """Asks for the bindings of these peer keys (empty: all known, up to a bound)."""
 
     request: int
     peer_keys: Annotated[tuple[PeerKey, ...], bounded(items=limits.PEER_LIST_MAX)]
@@ -120,7 +120,7 @@ class PeerKnown:
 @message(39, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
 class BindingsAnswered(Message):
-    """Known bindings with addresses: also how peers are exchanged."""
+    """Known bindings with addresses: this is also how peers are exchanged."""
 
     request: int
     peers: Annotated[tuple[PeerKnown, ...], bounded(items=limits.PEER_LIST_MAX)]
@@ -129,8 +129,8 @@ class BindingsAnswered(Message):
 @message(40, Channel.QUERY, purpose="BeatsRequested")
 @attrs.frozen
 class HeartbeatsRequested(Message):
-    """A newcomer asks for the last heartbeat that a peer heard from each member, and for
-    hardware records (digest -> record) that it lacks."""
+    """A newcomer asks a peer for the latest heartbeat of each member, and for hardware records
+    (digest -> record) that it lacks."""
 
     request: int
 
@@ -138,7 +138,7 @@ class HeartbeatsRequested(Message):
 @message(41, Channel.QUERY, purpose="BeatsAnswered")
 @attrs.frozen
 class HeartbeatsAnswered(Message):
-    """Sealed heartbeats, as they were received, that carry their own proof."""
+    """Sealed heartbeats, as received; each carries its own proof."""
 
     request: int
     sealed: Annotated[tuple[SealedHeartbeat, ...], bounded(items=limits.BEATS_PER_ANSWER_MAX)]
@@ -147,7 +147,7 @@ class HeartbeatsAnswered(Message):
 @message(42, Channel.QUERY)
 @attrs.frozen
 class HardwareRequested(Message):
-    """Ask a node for the hardware record behind the digest in its heartbeat."""
+    """Asks a node for the hardware record behind the digest in its heartbeat."""
 
     request: int
 
@@ -174,7 +174,8 @@ class RequestForwarded(Message):
 @message(45, Channel.QUERY)
 @attrs.frozen
 class ForwardAnswered(Message):
-    """What became of it: `code` empty when accepted, else the code of `model.errors`."""
+    """The result of a forwarded request: `code` empty if accepted, else a code of
+    `model.errors`."""
 
     request: int
     task_id: TaskId
@@ -224,7 +225,7 @@ class InviteAnswered(Message):
 @message(52, Channel.QUERY, senders=Senders.VOTERS)
 @attrs.frozen
 class RemovalConfirmRequested(Message):
-    """Asks a voter what it read itself of another one, which is to go because the chain says so.
+    """Asks a voter for its own reading of another voter, which the chain has removed.
 
     `block`: the finalized block at which the asker first read that.
     """
@@ -237,7 +238,7 @@ class RemovalConfirmRequested(Message):
 @message(53, Channel.QUERY, senders=Senders.VOTERS)
 @attrs.frozen
 class RemovalConfirmed(Message):
-    """What it read: `OUT`, `IN`, or `UNKNOWN` where it has not read as far as that block."""
+    """Its reading: `OUT`, `IN`, or `UNKNOWN` if it has not read as far as that block."""
 
     request: int
     node_id: NodeId
@@ -248,7 +249,7 @@ class RemovalConfirmed(Message):
 @message(56, Channel.QUERY)
 @attrs.frozen
 class LogEndRequested(Message):
-    """Which log does a node hold, and how far? Asked before a recovery."""
+    """Asks which log a node holds, and its end. Sent before a recovery."""
 
     request: int
 
@@ -265,7 +266,7 @@ class LogEndAnswered(Message):
 @message(58, Channel.QUERY)
 @attrs.frozen
 class StoreSeenRequested(Message):
-    """A node that started asks what is remembered of its store in a log."""
+    """A node that started asks what peers remember of its store in a log."""
 
     request: int
     log_id: Digest
@@ -275,8 +276,8 @@ class StoreSeenRequested(Message):
 @message(59, Channel.QUERY)
 @attrs.frozen
 class StoreSeenAnswered(Message):
-    """What the store said when it was furthest, as it sealed it: a vote, an acknowledgement, a
-    heartbeat. `log_id` is of the log that the answering node holds, None for none."""
+    """The store's furthest statement, as it sealed it: a vote, an acknowledgement, a heartbeat.
+    `log_id` is the log that the answering node holds, None for none."""
 
     request: int
     log_id: Digest | None

@@ -1,7 +1,7 @@
 """Raft's frames: each names the log, the term and both participants.
 
-Frames between other participants than the named ones are ignored, so a disk that was replaced is
-never taken for the old voter. Source: Raft, figures 2 and 13; thesis, 3.10, 4.2 and 9.6.
+Frames with other participants than these are ignored, so a replaced disk is never taken for the old
+voter. Source: Raft, figures 2 and 13; thesis, 3.10, 4.2 and 9.6.
 """
 
 import attrs
@@ -30,7 +30,7 @@ class VoteRequested(Message):
 @message(11, Channel.RAFT)
 @attrs.frozen
 class VoteAnswered(Message):
-    """Answer to VoteRequested. A granted one is the signed vote that certificates are made of."""
+    """Answer to VoteRequested. Granted ones are the signed votes that certificates contain."""
 
     log_id: Digest
     term: int
@@ -64,7 +64,7 @@ class AppendRequested(Message):
 @message(13, Channel.RAFT)
 @attrs.frozen
 class AppendAnswered(Message):
-    """Answer: `match_index` when ok; otherwise where to go on (fast back-up on conflict)."""
+    """Answer: `match_index` if ok; otherwise where to continue (fast back-up on conflict)."""
 
     log_id: Digest
     term: int
@@ -96,7 +96,7 @@ class SnapshotSent(Message):
 @message(15, Channel.RAFT)
 @attrs.frozen
 class SnapshotAnswered(Message):
-    """Answer: how many bytes of it are there; equal to the total once it is installed."""
+    """Answer: how many bytes have arrived; equal to the total once it is installed."""
 
     log_id: Digest
     term: int

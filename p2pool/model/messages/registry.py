@@ -1,6 +1,7 @@
-"""How a message between agents is declared, and what travels around every message.
+"""Declares the messages between agents, and the header that travels with each.
 
-A message is an attrs class whose field order is its wire order, under one line that says the rest:
+A message is an attrs class whose field order is its wire order, under one line with everything
+else:
 
     @message(30, Channel.QUERY, senders=Senders.GUESTS)
     @attrs.frozen
@@ -10,9 +11,9 @@ On the wire it is the CBOR array
     [number, version, node_id, incarnation, sequence, sent_at_ms, fields..., ext]
 inside a COSE_Sign1 envelope (`wire.envelope`).
 
-Invariants: a number, once given, is never used again; a changed field list is a new version. The
-purpose is signed, so a vote is a vote wherever it travels: a class that is renamed keeps its
-purpose. This module imports no message; importing `p2pool.model.messages` declares them all.
+Invariants: a number is never reused; a changed field list is a new version. The purpose is signed,
+so a vote is a vote wherever it travels: a renamed class keeps its purpose. This module imports no
+message; importing `p2pool.model.messages` declares them all.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from p2pool.model.ids import NodeId, PeerKey
 
 
 class Channel(StrEnum):
-    """Where a message travels (design, section 5)."""
+    """Where a message travels (docs/design/protocol.md, "Channels")."""
 
     BEAT = "beat"
     ANNOUNCE = "announce"
@@ -37,22 +38,22 @@ class Channel(StrEnum):
 
 
 GOSSIP_CHANNELS = frozenset({Channel.BEAT, Channel.ANNOUNCE})
-"""Channels on which anybody passes a message on; on the others it comes from its sender."""
+"""Channels on which anybody passes messages on; on the others they come from their sender."""
 
 
 class Senders(StrEnum):
     """Who may send a message. From anybody else it changes nothing."""
 
     ANYBODY = "anybody"
-    """Whoever connects, before it was judged."""
+    """Any connected peer, before it is judged."""
     GUESTS = "guests"
-    """Peers of any standing but refused."""
+    """Peers of any standing except refused."""
     MEMBERS = "members"
     """Members of the pool, and participants in its log."""
     VOTERS = "voters"
     """Voters of the committee in force."""
     CERTIFIERS = "certifiers"
-    """Members, and whoever was a voter before the committee's last change."""
+    """Members, and those who were voters before the committee's last change."""
     GOSSIP = "gossip"
     """Members whose peer key is known, through whoever passes it on."""
 
@@ -65,7 +66,7 @@ class Message:
 
 @attrs.frozen
 class Declaration:
-    """What is said of a message beside its fields. `purpose`: what its signature is for."""
+    """A message's properties besides its fields. `purpose`: the purpose of its signature."""
 
     number: int
     channel: Channel
@@ -75,10 +76,10 @@ class Declaration:
 
 
 TYPES: dict[int, type[Message]] = {}
-"""The class of each number on the wire."""
+"""The class for each number on the wire."""
 
 DECLARATIONS: dict[type[Message], Declaration] = {}
-"""What was declared of each class."""
+"""The declaration of each class."""
 
 M = TypeVar("M", bound=Message)
 
@@ -91,8 +92,8 @@ def message(
     version: int = 1,
     purpose: str = "",
 ) -> Callable[[type[M]], type[M]]:
-    """Declare a class as a message. `purpose` (empty: the name of the class): what it was called
-    when its first signature was made."""
+    """Declare a class as a message. `purpose`: the class name when it was first signed (empty: its
+    name now)."""
 
     def declare(cls: type[M]) -> type[M]:
         declared = Declaration(
@@ -131,9 +132,9 @@ class Header:
 
 @attrs.frozen
 class Verified:
-    """A message whose bytes, form, signature and purpose are good. `sealed` are those bytes.
+    """A message whose bytes, form, signature and purpose are valid. `sealed` are those bytes.
 
-    What is not said here: whether the sender belongs, and whether it is new (core decides both).
+    The core decides separately whether the sender belongs, and whether the message is new.
     """
 
     header: Header

@@ -1,6 +1,6 @@
-"""Frames of the dedicated streams that carry log lines.
+"""Frames of the dedicated streams for log lines.
 
-The serving node checks the grant itself; whoever passes the lines on has no right of its own.
+The serving node checks the grant itself; a node that relays the lines has no rights of its own.
 """
 
 from enum import Enum
@@ -14,15 +14,15 @@ from p2pool.model.ids import AllocationId
 from p2pool.model.messages.registry import Channel, Message, message
 
 DELEGATION_MAX_BYTES = limits.ACCOUNT_SIGNATURE_MAX_BYTES + limits.TEXT_MAX_BYTES
-"""Of a signed delegation, encoded."""
+"""The limit for an encoded signed delegation."""
 
 
 @message(60, Channel.LOGS)
 @attrs.frozen
 class LogsOpened(Message):
-    """First frame of a log stream: which allocation, under which grant, from where.
+    """The first frame of a log stream: which allocation, under which grant, from where.
 
-    `tail_lines` -1: all; `since_ms` 0: from the start. The grant is checked by the serving node.
+    `tail_lines` -1: all; `since_ms` 0: from the start. The serving node checks the grant.
     """
 
     allocation: AllocationId
@@ -54,13 +54,13 @@ class LogChunk:
 
 
 LogChunks = Annotated[tuple[LogChunk, ...], bounded(items=limits.LOG_BATCH_MAX_CHUNKS)]
-"""Some chunks that follow each other: as many as were there when somebody looked."""
+"""Consecutive chunks: as many as were available at the read."""
 
 
 @message(61, Channel.LOGS)
 @attrs.frozen
 class LogsRead(Message):
-    """The next chunks; none where there are none for now."""
+    """The next chunks; empty if there are none for now."""
 
     chunks: LogChunks
 
@@ -68,7 +68,7 @@ class LogsRead(Message):
 @message(62, Channel.LOGS)
 @attrs.frozen
 class LogsClosed(Message):
-    """Last frame: `code` empty at the end of the log, else why it stopped."""
+    """The last frame: `code` empty at the end of the log, else why it stopped."""
 
     code: str
     message: str
@@ -77,14 +77,14 @@ class LogsClosed(Message):
 @message(63, Channel.LOGS, purpose="MetricsAsked")
 @attrs.frozen
 class MetricsRequested(Message):
-    """First and only frame of a stream that asks a node for what a copy says of itself."""
+    """The only frame of a stream that asks a node for the metrics of a copy."""
 
     allocation: AllocationId
 
 
 @attrs.frozen
 class TaskMetric:
-    """The last value of one metric of a task: a decimal number as text, and when it came."""
+    """The last value of one metric of a task: a decimal number as text, and when it arrived."""
 
     name: Name
     value: Name
@@ -94,7 +94,7 @@ class TaskMetric:
 @message(64, Channel.LOGS, purpose="MetricsTold")
 @attrs.frozen
 class MetricsAnswered(Message):
-    """The answer. `refused_lines`: how many were not taken (not JSON, too many, too fast)."""
+    """The answer. `refused_lines`: lines that were refused (not JSON, too many, too fast)."""
 
     allocation: AllocationId
     metrics: Annotated[tuple[TaskMetric, ...], bounded(items=limits.METRICS_PER_TASK_MAX)]

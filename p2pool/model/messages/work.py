@@ -1,7 +1,8 @@
-"""What passes between the leader and the nodes that run allocations.
+"""Messages between the leader and the nodes that run allocations.
 
-Every order carries one fencing token; a node obeys only newer ones, and no answer, an error or an
-empty answer is never an order to stop. Source: design, section 9.
+Every order carries one fencing token; a node obeys only newer ones. Silence, an error or an
+empty answer is never an order to stop.
+Source: docs/design/tasks.md, "Orders and reports".
 """
 
 from typing import Annotated
@@ -18,8 +19,8 @@ from p2pool.model.messages.registry import Channel, Message, message
 
 @attrs.frozen
 class Desired:
-    """One allocation that the node is to run: the signed submission itself, so that the node can
-    check the account's right, the attempt and the GPUs leased to it."""
+    """One allocation that the node should run: the signed submission itself, so that the node can
+    check the account's right; the attempt; and its leased GPUs."""
 
     allocation: AllocationId
     attempt: int
@@ -30,7 +31,7 @@ class Desired:
 @attrs.frozen(order=True)
 class Stop:
     """An explicit stop: this allocation's attempts up to this one are to end. A node that never
-    had it says that it is stopped: nobody has to guess whether an order ever came."""
+    had it reports it as stopped, so nobody has to guess whether an order ever arrived."""
 
     allocation: AllocationId
     attempt: int
@@ -39,10 +40,10 @@ class Stop:
 @message(20, Channel.WORK)
 @attrs.frozen
 class Order(Message):
-    """The node's complete desired set, and what is to be stopped by name, under one token.
+    """The node's complete desired set, and the allocations to stop by name, under one token.
 
-    `certificate`: sealed `CertificateSigned` of a quorum for the leader who orders; without a valid
-    one nothing is done.
+    `certificate`: sealed `CertificateSigned` of a quorum for the ordering leader; without a valid
+    one the node does nothing.
     """
 
     node_id: NodeId
@@ -66,10 +67,10 @@ class OrderAnswered(Message):
 @message(22, Channel.WORK)
 @attrs.frozen
 class Report(Message):
-    """What became of allocations, sent until the leader answers. `token` is the order obeyed.
+    """Outcomes of allocations, sent until the leader answers. `token` is the order obeyed.
 
-    `claims`: copies that run here by the orders of an earlier log, and that no order of this one
-    has named: each with its signed submission, so that the pool can adopt them.
+    `claims`: copies that run here by an earlier log's orders, and that no order of this log has
+    named: each with its signed submission, so that the pool can adopt them.
     """
 
     token: Token
@@ -80,9 +81,9 @@ class Report(Message):
 @message(23, Channel.WORK)
 @attrs.frozen
 class ReportAnswered(Message):
-    """These outcomes are in the log, or not wanted: they need not be reported again.
+    """These outcomes are in the log, or not wanted: the node need not report them again.
 
-    They stand here whole, so that a late answer to an older outcome settles no newer one.
+    They stand here in full, so that a late answer to an older outcome settles no newer one.
     """
 
     token: Token

@@ -1,7 +1,7 @@
-"""The doors between layers: what the API may ask of an agent, as protocols.
+"""The ports between layers: what the API may ask of an agent, as protocols.
 
 The API never touches the core: it reads a frozen view, asks with a deadline, and opens log streams
-under a grant. Errors are those of `model.errors`; a deadline that passes is `Unavailable`.
+under a grant. Errors are those of `model.errors`; a missed deadline is `Unavailable`.
 """
 
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from p2pool.model.ports.volumes import VolumeKeeper
 
 @attrs.frozen
 class SubmitCommand:
-    """A signed request of any action, with the account its signature was recovered to."""
+    """A signed request of any action, with the account recovered from its signature."""
 
     signed: SignedRequest
     signer: Address
@@ -30,12 +30,12 @@ class SubmitCommand:
 
 @attrs.frozen
 class ReadIndexCommand:
-    """Wait until this agent has applied what was committed at the leader when asked."""
+    """Wait until this agent has applied what the leader had committed at the time of asking."""
 
 
 @attrs.frozen
 class InviteOffered:
-    """An invite to be kept and handed to the node it names; checked against the manager's key."""
+    """An invite to keep and hand to the node it names; checked against the manager's key."""
 
     invite: Invite
 
@@ -45,7 +45,7 @@ Ask = SubmitCommand | ReadIndexCommand | InviteOffered
 
 @attrs.frozen
 class LogEndsCommand:
-    """Which logs the agents hold that can be reached from here."""
+    """Asks which logs the agents within reach hold."""
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ class LogHolder:
 
 @attrs.frozen
 class LogEnds:
-    """The logs that are held, by node id, and connected members that did not answer in time."""
+    """The held logs, by node id, and the connected members that did not answer in time."""
 
     found: tuple[LogHolder, ...]
     silent: tuple[NodeId, ...]
@@ -67,7 +67,7 @@ class LogEnds:
 
 @attrs.frozen
 class Accepted:
-    """A request is committed: at which index, and whether its acknowledgement is replicated."""
+    """A request is committed: its index, and whether its acknowledgement is replicated."""
 
     task_id: TaskId
     index: int
@@ -78,7 +78,7 @@ class Accepted:
 
 @attrs.frozen
 class LogOptions:
-    """What part of a log: `tail_lines` -1 for all, `since_ms` 0 from the start."""
+    """The requested part of a log: `tail_lines` -1 for all, `since_ms` 0 from the start."""
 
     follow: bool = False
     tail_lines: int = -1
@@ -91,13 +91,13 @@ class Logs(Protocol):
     def open(
         self, allocation: AllocationId, options: LogOptions, grant: SignedGrant
     ) -> AsyncIterator[LogChunks]:
-        """Chunks in order, as many at a time as are there. Raises NotAllowed, NotFound or
+        """Chunks in order, as many at a time as are available. Raises NotAllowed, NotFound or
         Unavailable before the first."""
         ...
 
 
 class AgentPort(Protocol):
-    """What the API needs of an agent."""
+    """The API's requirements of an agent."""
 
     @property
     def logs(self) -> Logs:
@@ -106,19 +106,19 @@ class AgentPort(Protocol):
 
     @property
     def volumes(self) -> VolumeKeeper:
-        """What tasks keep on this agent's machine."""
+        """The volumes that tasks keep on this agent's machine."""
         ...
 
     async def runtime_info(self) -> RuntimeInfo:
-        """What runs containers here. Raises RuntimeUnavailable while nothing answers."""
+        """The runtime of this agent's containers. RuntimeUnavailable: it does not answer."""
 
     @property
     def pool(self) -> PoolRef:
-        """Which pool the agent is in."""
+        """The agent's pool."""
         ...
 
     def view(self) -> View:
-        """The newest view, made for who looks; what a write does not need."""
+        """The latest view, built on demand: writes do not need one."""
         ...
 
     async def ask(self, request: Ask, deadline_ms: int) -> Accepted:
@@ -126,7 +126,7 @@ class AgentPort(Protocol):
         ...
 
     async def log_ends(self, deadline_ms: int) -> LogEnds:
-        """The logs that can be reached from here: what a recovery could go on from."""
+        """The logs within reach: candidates for a recovery to continue from."""
         ...
 
     def events(self, after: tuple[int, int, int] | None) -> AsyncIterator[Event]:
@@ -134,7 +134,7 @@ class AgentPort(Protocol):
         ...
 
     async def task_metrics(self, allocation: AllocationId) -> MetricsAnswered:
-        """What a copy last said of itself, wherever it runs. Raises NotFound or Unavailable."""
+        """The latest metrics of a copy, wherever it runs. Raises NotFound or Unavailable."""
         ...
 
     def metrics(self) -> bytes:

@@ -1,12 +1,13 @@
-"""The port to what runs containers: a Docker Engine, or local processes on development chains.
+"""The port to a container runtime: a Docker Engine, or local processes on development chains.
 
-A runtime is built for one scope (pool and node) and an agent's data directory. It only ever sees
-and touches containers that carry the whole label set of its scope, so several agents share an
-engine without meeting. Listing is the truth; `watch` only hints that a listing is worth making.
+A runtime is built for one scope (pool and node) and an agent's data directory. It sees and touches
+only containers with the whole label set of its scope, so several agents can share an engine. The
+listing is the truth; `watch` only hints that a new listing is worthwhile.
 
 Invariants: `start` is idempotent by (allocation, attempt) and never runs a second copy of it; an
-attempt that ended stays ended until `restart` or `remove`; cancelling any call leaves the engine
-working and a repeated call does the rest. Restart policies are the agent's, never the engine's.
+attempt that ended stays ended until `restart` or `remove`; cancelling any call leaves the engine in
+a working state and a repeated call does the rest. Restart policies are the agent's, never the
+engine's.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,14 +24,14 @@ from p2pool.model.tasks.spec import PullPolicy, TaskSpec
 
 
 class RuntimeKind(StrEnum):
-    """What runs the containers."""
+    """The kinds of runtimes."""
 
     DOCKER = "docker"
     PROCESS = "process"
 
 
 class ContainerState(StrEnum):
-    """Where a container stands. `dead`: it is gone without having told how it ended."""
+    """A container's state. `dead`: it is gone, and its end is unknown."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -43,7 +44,7 @@ ENDED_STATES = frozenset({ContainerState.EXITED, ContainerState.DEAD})
 
 @attrs.frozen
 class RuntimeScope:
-    """Whose containers these are: all of chain id, contract, pool and node id."""
+    """The owner of a set of containers: chain id, contract, pool and node id together."""
 
     pool: PoolRef
     node_id: NodeId
@@ -59,8 +60,8 @@ class Unsupported:
 
 @attrs.frozen
 class RuntimeInfo:
-    """What a runtime says of itself. `warnings` are sentences for the operator; `unsupported` is
-    what a task may ask for and does not get here."""
+    """A runtime's report on itself. `warnings` are sentences for the operator; `unsupported` lists
+    what a task may ask for but cannot get here."""
 
     kind: RuntimeKind
     version: str
@@ -76,11 +77,11 @@ class RuntimeInfo:
 
 @attrs.frozen
 class ContainerPlan:
-    """What is to run: one attempt of one allocation, under the token of the order that said so.
+    """One attempt of one allocation to run, under the token of the order for it.
 
     `environment` are the reserved `P2POOL_*` names, added after hashing; they win over the spec's.
-    `gpus` are the UUIDs leased to this allocation, exactly these are visible inside.
-    `metrics_directory`: of this machine, with a socket in it for what the task says of itself.
+    `gpus` are the UUIDs leased to this allocation; exactly these are visible inside.
+    `metrics_directory`: on this machine, with a socket for the task's own metrics.
     """
 
     allocation: AllocationId
@@ -95,10 +96,10 @@ class ContainerPlan:
 
 @attrs.frozen
 class ContainerStatus:
-    """A container as it was found. `token` is the one it was started under.
+    """A container as found. `token` is the one it was started under.
 
-    `exit_code` is None while it runs and where nobody knows it; 128 + signal if a signal ended it.
-    `image_digest` is `sha256:...` (the registry's where there is one, else the engine's id).
+    `exit_code` is None while it runs and if it is unknown; 128 + signal if a signal ended it.
+    `image_digest` is `sha256:...` (the registry's if there is one, else the engine's id).
     Times are Unix milliseconds, 0: not yet. `error` is a sentence of the engine's.
     """
 
@@ -124,7 +125,7 @@ class ContainerStatus:
 
 @attrs.frozen
 class PullProgress:
-    """How far a pull is. `total_bytes` is an estimate while not every layer's size is known."""
+    """A pull's progress. `total_bytes` is an estimate until every layer's size is known."""
 
     done_bytes: int
     total_bytes: int
@@ -132,7 +133,7 @@ class PullProgress:
 
 @attrs.frozen
 class RuntimeChanged:
-    """A hint: something happened to this attempt's container, a listing says what."""
+    """A hint: something happened to this attempt's container; a listing says what."""
 
     allocation: AllocationId
     attempt: int
@@ -140,7 +141,7 @@ class RuntimeChanged:
 
 @attrs.frozen
 class RunningCopy:
-    """A copy that runs here, and what it asked for."""
+    """A copy that runs here, and the disk that it asked for."""
 
     allocation: AllocationId
     attempt: int
@@ -149,7 +150,7 @@ class RunningCopy:
 
 @attrs.frozen
 class Overuse:
-    """A copy that takes more of the disk than it asked for; `reason` says what, in a sentence."""
+    """A copy that takes more of the disk than it asked for; `reason` says so in a sentence."""
 
     allocation: AllocationId
     attempt: int
@@ -169,11 +170,11 @@ class ContainerRuntime(Protocol):
 
     @property
     def kind(self) -> RuntimeKind:
-        """What runs the containers."""
+        """The kind of this runtime."""
         ...
 
     async def probe(self) -> RuntimeInfo:
-        """What runs here. Raises RuntimeUnavailable with what to do when nothing answers."""
+        """Probe the runtime. RuntimeUnavailable, with a hint: it does not answer."""
         ...
 
     async def list(self) -> tuple[ContainerStatus, ...]:
@@ -186,7 +187,7 @@ class ContainerRuntime(Protocol):
         on_progress: OnProgress | None = None,
         policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
     ) -> str:
-        """Make the image local, as the policy says, and return its digest.
+        """Make the image local as the policy says, and return its digest.
 
         Raises ImageNotFound, ImageRefused, WrongPlatform, RegistryDenied, DiskFull or
         RegistryUnavailable.
@@ -197,15 +198,15 @@ class ContainerRuntime(Protocol):
         """Start the attempt, or return the container that it already has, even an ended one.
 
         Raises CannotStart (spec: bad command, port taken, mount refused), ImageNotFound,
-        NoGpuSupport, DiskFull, or Conflict when the attempt's container has another spec hash.
-        Nothing is left behind by a start that raised one of these.
+        NoGpuSupport, DiskFull, or Conflict if the attempt's container has another spec hash.
+        A start that raised one of these leaves nothing behind.
         """
         ...
 
     async def restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
-        """Start an ended container anew, keeping its files and log lines. Raises NotFound.
+        """Start an ended container again, keeping its files and log lines. Raises NotFound.
 
-        A container that runs is returned as it is. Other errors are those of `start`.
+        Returns a running container as it is. Other errors are those of `start`.
         """
         ...
 
@@ -214,7 +215,7 @@ class ContainerRuntime(Protocol):
         ...
 
     async def remove(self, allocation: AllocationId, attempt: int) -> None:
-        """Forget an ended container and its log lines. Unknown: does nothing.
+        """Remove an ended container and its log lines. Unknown: does nothing.
 
         Raises Conflict while it runs: stop it first.
         """
@@ -222,17 +223,17 @@ class ContainerRuntime(Protocol):
 
     @property
     def volumes(self) -> VolumeKeeper:
-        """What tasks keep on this machine."""
+        """The volumes that tasks keep on this machine."""
         ...
 
     async def overused(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
-        """Which of these copies hold more of the disk than they asked for."""
+        """The copies that hold more of the disk than they asked for."""
         ...
 
     async def tidy(self, over: TaskEnded, keep: Retention) -> tuple[str, ...]:
-        """Delete what is kept no longer: volumes of ended tasks, images over the owner's limit.
+        """Delete what has outlived its keep time: volumes of ended tasks, images over the limit.
 
-        What went, by name.
+        Returns the names of what it deleted.
         """
         ...
 
@@ -249,7 +250,7 @@ class ContainerRuntime(Protocol):
         tail_lines: int = -1,
         since_ms: int = 0,
     ) -> AsyncIterator[LogChunks]:
-        """Log lines in order, as `model.ports.LogOptions` says, as many at a time as are there.
+        """Log lines in order, as `LogOptions` says, as many at a time as are available.
 
         Raises NotFound. Following ends when the container ends. Reads on demand: a slow reader
         delays nobody.

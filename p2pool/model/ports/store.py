@@ -1,6 +1,6 @@
-"""What is kept on disk, as the core sees it: operations that go in, and what comes back at a start.
+"""The core's view of the disk: operations to write, and the state restored at a start.
 
-The core emits operations, the store makes a batch of them durable as one: all or none, in their
+The core emits operations, and the store makes a batch of them durable as one: all or none, in
 order. One store holds one log at a time (`ResetLog` begins another) and a few small named tables.
 
 Invariants: entries are contiguous; a table never has more rows than its rule says. A table that
@@ -18,7 +18,7 @@ from p2pool.model.log.raft import Entry, HardState
 
 @attrs.frozen
 class TableRule:
-    """How many rows a table may have, and whether it is a cache that drops its oldest."""
+    """A table's maximum of rows, and whether it is a cache that drops its oldest."""
 
     max_rows: int
     evicts: bool = False
@@ -44,7 +44,7 @@ class Put:
     value: bytes
 
     def __attrs_post_init__(self) -> None:
-        """A wrong table or a value that has no bound is our own bug."""
+        """A wrong table or a value without a bound is our own bug."""
         assert self.table in TABLES, self.table
         assert len(self.key) <= limits.STORE_KEY_MAX_BYTES
         assert len(self.value) <= limits.STORE_VALUE_MAX_BYTES
@@ -52,7 +52,7 @@ class Put:
 
 @attrs.frozen
 class Delete:
-    """Remove a key of a named table; one that is not there is no matter."""
+    """Remove a key from a named table; a missing key is no error."""
 
     table: str
     key: bytes
@@ -64,21 +64,21 @@ class Delete:
 
 @attrs.frozen
 class AppendEntries:
-    """Append entries to the log, the first right after the last one kept (any, if none is)."""
+    """Append entries to the log, the first right after the last one held (any, if none is)."""
 
     entries: tuple[Entry, ...]
 
 
 @attrs.frozen
 class TruncateFrom:
-    """Drop the entries from this index on, itself included: they conflict with the leader's."""
+    """Drop the entries from this index on, inclusive: they conflict with the leader's."""
 
     index: int
 
 
 @attrs.frozen
 class CompactTo:
-    """Drop the entries up to this index, itself included: a snapshot covers them.
+    """Drop the entries up to this index, inclusive: a snapshot covers them.
 
     Some that it covers may stay, for followers that are not far behind.
     """
@@ -88,7 +88,7 @@ class CompactTo:
 
 @attrs.frozen
 class SaveHardState:
-    """Remember term and vote in a log, which must be the one held (or the first one)."""
+    """Save term and vote in a log, which must be the one held (or the first one)."""
 
     log_id: Digest
     hard_state: HardState
@@ -96,18 +96,18 @@ class SaveHardState:
 
 @attrs.frozen
 class SaveSnapshot:
-    """Replace the snapshot by these canonical bytes."""
+    """Replace the snapshot with these canonical bytes."""
 
     snapshot: bytes
 
     def __attrs_post_init__(self) -> None:
-        """A snapshot over its bound is our own bug: the tables it is made of are bounded."""
+        """A snapshot over its bound is our own bug: the tables in it are bounded."""
         assert len(self.snapshot) <= limits.SNAPSHOT_MAX_BYTES
 
 
 @attrs.frozen
 class RenewStore:
-    """Give the store another name: what was promised under the old one is not to be relied on."""
+    """Give the store another name: promises made under the old one no longer count."""
 
     store_id: StoreId
 
@@ -138,10 +138,10 @@ Batch = tuple[PersistOp, ...]
 
 @attrs.frozen
 class Restored:
-    """What the store held at its opening. `tables` have all names, rows oldest-written first.
+    """The store's content at opening. `tables` have all names, rows oldest-written first.
 
-    `incarnation` is this start's own: greater than that of any start before, at least the wall
-    clock in milliseconds, and durable already. `log_id` is None as long as no log was begun.
+    `incarnation` is this start's own: greater than that of any earlier start, at least the wall
+    clock in milliseconds, and already durable. `log_id` is None until a log begins.
     """
 
     store_id: StoreId

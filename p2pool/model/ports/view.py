@@ -1,8 +1,8 @@
-"""What one agent knows, frozen: the answer to every read of the local API.
+"""One agent's knowledge, frozen: the answer to every read of the local API.
 
-A view is built from the core at one revision and never changes afterwards. It says how old what it
-says is: the roster's block, the leader's term, the applied index. Times are wall clock milliseconds
-since the Unix epoch; 0 means never.
+A view is built from the core at one revision and never changes afterwards. It states its own age:
+the roster's block, the leader's term, the applied index. Times are wall clock milliseconds since
+the Unix epoch; 0 means never.
 """
 
 import attrs
@@ -57,9 +57,9 @@ class NodeView:
 
 @attrs.frozen
 class AllocationView:
-    """One copy of a task on one node, with the reason for where it stands.
+    """One copy of a task on one node, with the reason for its state.
 
-    Health and how far its image is come from its node's last heartbeat, the rest from the log.
+    Health and pull progress come from its node's last heartbeat, the rest from the log.
     """
 
     allocation: AllocationId
@@ -105,7 +105,7 @@ class Event:
 
 @attrs.frozen
 class View:
-    """All that one agent knows at a revision."""
+    """Everything that one agent knows at a revision."""
 
     revision: int
     as_of_ms: int
@@ -136,13 +136,13 @@ class View:
 
     @property
     def ready(self) -> bool:
-        """Whether this agent takes part: a roster, a leader, and nothing that stops it."""
+        """Whether this agent takes part: it has a roster and a leader, and nothing stops it."""
         return self.roster is not None and self.leader is not None and not self.problems
 
     def task(self, task_id: TaskId) -> TaskView | None:
-        """The task of that id, or None."""
+        """The task with this id, or None."""
         return next((t for t in self.tasks if t.task_id == task_id), None)
 
     def node(self, node_id: NodeId) -> NodeView | None:
-        """The node of that id, or None."""
+        """The node with this id, or None."""
         return next((n for n in self.nodes if n.node_id == node_id), None)

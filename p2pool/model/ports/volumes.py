@@ -1,8 +1,8 @@
-"""Volumes: directories of an agent's that tasks write to, and the door to them for its owner.
+"""Volumes: an agent's directories that tasks write to, and the port to them for its owner.
 
-A task's volume belongs to one of its copies (task id and replica) on this node, and is there again
-for the next attempt; a pool's volume is shared by all tasks here that name it. They stay on the
-machine that they are on. Names: `task/<task id>.<replica>/<name>` and `pool/<name>`.
+A task's volume belongs to one of its copies (task id and replica) on this node, and the next
+attempt finds it again; all tasks here that name a pool's volume share it. Volumes never leave their
+machine. Names: `task/<task id>.<replica>/<name>` and `pool/<name>`.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -16,10 +16,10 @@ from p2pool.model.tasks.spec import MountKind
 
 @attrs.frozen
 class Volume:
-    """One volume. `ended_at_ms`: since when its task is known to have ended, 0 while it has not.
+    """One volume. `ended_at_ms`: since when its task is known to have ended, 0 until then.
 
-    `keep_s` is what the task asked for (-1: nothing), `quota_bytes` what it last said it would hold
-    at most (0: nothing). `used_bytes` is measured; with more than can be counted, a lower bound.
+    `keep_s` is the task's request (-1: none), `quota_bytes` the size that it last declared (0:
+    none). `used_bytes` is measured; if there is more than can be counted, it is a lower bound.
     """
 
     id: str
@@ -37,15 +37,15 @@ class Volume:
 
 @attrs.frozen
 class Retention:
-    """What an owner keeps of ended tasks: of so many that ended last, and for no longer than so
-    many seconds."""
+    """What an owner keeps of ended tasks: those of the tasks that ended last, up to a number, and
+    for a maximum of seconds."""
 
     keep_tasks: int
     keep_for_s: int
 
 
 TaskEnded = Callable[[TaskId, int], bool]
-"""Whether a task is known to have ended, by when something of it was last started here."""
+"""Whether a task is known to have ended, given when something of it last started here."""
 
 
 class VolumeKeeper(Protocol):
@@ -56,9 +56,9 @@ class VolumeKeeper(Protocol):
         ...
 
     async def remove(self, volume_id: str) -> None:
-        """Delete one. Raises NotFound, or Conflict while a container uses it."""
+        """Delete a volume. Raises NotFound, or Conflict while a container uses it."""
         ...
 
     def export(self, volume_id: str) -> AsyncIterator[bytes]:
-        """What is in one, as a tar archive. Raises NotFound before the first piece."""
+        """A volume's contents as a tar archive. Raises NotFound before the first piece."""
         ...

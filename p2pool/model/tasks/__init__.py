@@ -1,1 +1,1 @@
-"""What a task is, and how its copies end."""
+"""A task's specification, and how its copies end."""

@@ -1,9 +1,10 @@
-"""How a copy of a task can end, or not end, whatever happens: one row for each case.
+"""How a copy of a task can end, or survive: one row for each case.
 
-The rows are the promise to users; each names the test that shows it on a real engine, and
-`python -m p2pool.model.tasks.endings` prints them as the table in the README. "Placed anew" means
-another attempt, on any node that suits; the old one ends before the new one gets its GPUs.
-Source: design, section 9 (Endings).
+The rows are the promise to users; each names the test that proves it on a real engine, and
+`python -m p2pool.model.tasks.endings` prints them as the table in `docs/containers.md`. "Placed
+anew" means another attempt, on any suitable node; the old one ends before the new one gets its
+GPUs.
+Source: docs/design/tasks.md, "Endings".
 """
 
 import attrs
@@ -11,8 +12,8 @@ import attrs
 
 @attrs.frozen
 class Ending:
-    """One case: what becomes of the copy, and what the pool does then. `state`: how it is shown,
-    empty where it runs on. `shown_by`: the test."""
+    """One case: what happens to the copy, and what the pool does then. `state`: the state shown,
+    empty if it runs on. `shown_by`: the test."""
 
     case: str
     state: str
@@ -58,7 +59,7 @@ ENDINGS = (
         shown_by="test_out_of_memory_is_told_apart",
     ),
     Ending(
-        case="its image is not to be had",
+        case="its image is not available",
         state="failed",
         copy="never began; the registry's own words",
         pool="nothing",
@@ -138,7 +139,7 @@ ENDINGS = (
         case="the pool ends on the chain",
         state="stopped",
         copy="as a stop, once final blocks say so",
-        pool="takes no task any more",
+        pool="accepts no more tasks",
         shown_by="test_the_end_of_the_pool_ends_all",
     ),
     Ending(
@@ -175,7 +176,7 @@ COLUMNS = ("What happens", "State", "The copy", "The pool")
 
 
 def markdown() -> str:
-    """The table as the README has it."""
+    """The table as `docs/containers.md` has it."""
     rows = [COLUMNS, tuple("---" for _ in COLUMNS)]
     rows += [(e.case, e.state or "(goes on)", e.copy, e.pool) for e in ENDINGS]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

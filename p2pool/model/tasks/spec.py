@@ -1,4 +1,4 @@
-"""What a task is, as its owner states it.
+"""A task's specification, as its owner states it.
 
 A specification is JSON in RFC 8785 form inside a signed `access.requests.TaskRequest`, so that a
 wallet shows what is signed. Parsing it is `codec.spec`, signing is `wire.typed_data`.
@@ -13,14 +13,14 @@ from p2pool.model import limits
 from p2pool.model.field_bounds import bounded
 
 SpecText = Annotated[str, bounded(text=limits.SPEC_JSON_MAX_BYTES)]
-"""A text that only the specification as a whole bounds."""
+"""A text bounded only by the specification as a whole."""
 
 Arguments = Annotated[tuple[SpecText, ...], bounded(items=limits.COMMAND_ARGUMENTS_MAX)]
 """The words of a command."""
 
 
 class RestartMode(StrEnum):
-    """When a container that ended is started again."""
+    """When an ended container is started again."""
 
     NEVER = "never"
     ON_FAILURE = "on-failure"
@@ -28,7 +28,7 @@ class RestartMode(StrEnum):
 
 
 class PullPolicy(StrEnum):
-    """When an image is fetched: only if it is not here, at each start, or never."""
+    """When an image is pulled: only if it is missing, at each start, or never."""
 
     IF_NOT_PRESENT = "if-not-present"
     ALWAYS = "always"
@@ -46,7 +46,7 @@ class OnDisconnect(StrEnum):
 class RestartPolicy:
     """Restart policy with a cap on attempts; back-off doubles from min to max (limits).
 
-    `on_unhealthy`: a container whose image's check fails is ended, and has failed.
+    `on_unhealthy`: a container whose image's health check fails is ended, and counts as failed.
     """
 
     mode: RestartMode = RestartMode.NEVER
@@ -66,9 +66,9 @@ class GpuRequest:
 
 @attrs.frozen
 class Resources:
-    """What one replica is given. A limit as well as a reservation.
+    """The resources of one replica, as a limit and as a reservation.
 
-    `swap_bytes` comes on top of the memory; `disk_bytes` is what it may write outside its mounts.
+    `swap_bytes` comes on top of the memory; `disk_bytes` is the limit for writes outside mounts.
     """
 
     cpu_milli: int = 1000
@@ -81,7 +81,7 @@ class Resources:
 
 
 class MountKind(StrEnum):
-    """Where a mount's data live."""
+    """Where a mount's data lives."""
 
     TASK = "task"
     POOL = "pool"
@@ -93,8 +93,8 @@ class MountKind(StrEnum):
 class Mount:
     """A directory inside the container. `source`: name of a volume, or a host path for bind.
 
-    `size_bytes`: the size of a tmpfs, the quota of a volume; 0: none said. `keep_s`: for how long
-    a task's volume is kept after the task has ended; -1: as the node's owner keeps them.
+    `size_bytes`: the size of a tmpfs, the quota of a volume; 0: none given. `keep_s`: how long
+    a task's volume is kept after the task has ended; -1: as the node's owner decides.
     """
 
     kind: MountKind
@@ -116,7 +116,7 @@ class PublishedPort:
 
 @attrs.frozen
 class Constraint:
-    """A node is used only if its attribute equals (or differs from) the value.
+    """The scheduler uses a node only if its attribute equals (or differs from) the value.
 
     `attribute`: node, provider, gpu.model, cpu.model, runtime, architecture.
     """
@@ -128,7 +128,7 @@ class Constraint:
 
 @attrs.frozen
 class TaskSpec:
-    """What to run. Defaults are those of an absent key."""
+    """A task to run. Defaults are those of an absent key."""
 
     name: str
     image: str

@@ -18,9 +18,15 @@ def status(
     """A container that runs, or ended."""
     state = ContainerState.EXITED if finished_ms else ContainerState.RUNNING
     return ContainerStatus(
-        COPY, 1, Token(1, 1, 1), Digest(b"h" * 32), state, exit_code=code,
-        started_at_ms=started_ms, finished_at_ms=finished_ms,
-    )  # fmt: skip
+        COPY,
+        1,
+        Token(1, 1, 1),
+        Digest(b"h" * 32),
+        state,
+        exit_code=code,
+        started_at_ms=started_ms,
+        finished_at_ms=finished_ms,
+    )
 
 
 def after_a_listing() -> EngineRestarts:

@@ -121,9 +121,10 @@ def test_a_message_of_another_channel_is_refused(gate: Ingress, peer: Peer) -> N
 def test_oversized_bytes_are_refused(gate: Ingress, peer: Peer) -> None:
     """Before anything is looked at."""
     assert not gate.check_gossip(Channel.BEAT, bytes(limits.GOSSIP_MESSAGE_MAX_BYTES + 1))
-    assert gate.frame(
-        Channel.QUERY, peer.peer_key, bytes(limits.STREAM_FRAME_MAX_BYTES + 1), NOW
-    ) == []  # fmt: skip
+    assert (
+        gate.frame(Channel.QUERY, peer.peer_key, bytes(limits.STREAM_FRAME_MAX_BYTES + 1), NOW)
+        == []
+    )
 
 
 def test_gossip_of_an_unknown_node_asks_who_it_is(gate: Ingress) -> None:

@@ -221,11 +221,11 @@ def test_sources_that_escape(source: str) -> None:
         ({"resources": {"pids": 0}}, "resources.pids is 0"),
         (
             {"mounts": [{"kind": "bind", "target": "/a", "source": "/b"}]},
-            "mounts[0].read_only is to be true",
+            "mounts[0].read_only must be true",
         ),
         (
             {"mounts": [{"kind": "pool", "target": "/a", "source": "b", "keep_s": 5}]},
-            "mounts[0].keep_s can be set for task volumes only",
+            "mounts[0].keep_s can only be set for task volumes",
         ),
         (
             {

@@ -12,8 +12,8 @@ from p2pool.model.ids import PeerKey
 from p2pool.model.messages.queries import StateAnswered
 from p2pool.model.ports.store import ResetLog
 from p2pool.model.timing import Now
-from tests.core.log.test_timing import POOL, ROOT, founded, setting
-from tests.raft.cluster import voter
+from tests.core.log.founded_log import POOL, ROOT, founded, setting
+from tests.raft.harness.cluster import voter
 
 GIVER = PeerKey(b"g" * 32)
 
@@ -24,11 +24,11 @@ def at(ms: int) -> Now:
 
 def waiting() -> FollowerReplica:
     """One that was given entries for which nobody vouches yet, and has a question under way."""
-    ledger = founded()
+    pool_log = founded()
     for _ in range(4):
-        ledger.propose(*setting("wan"), at(11_000))
-    assert ledger.raft is not None
-    entries = tuple(ledger.raft.state.log.entries)
+        pool_log.propose(*setting("wan"), at(11_000))
+    assert pool_log.raft is not None
+    entries = tuple(pool_log.raft.state.log.entries)
     log = PoolLog(voter(2), POOL, Random(3))
     log.follow_root(ROOT, at(0))
     replica = FollowerReplica.of(log)

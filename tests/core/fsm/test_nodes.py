@@ -15,7 +15,7 @@ from p2pool.model.states import (
     Reachability,
     advance,
 )
-from tests.core.fsm.test_state import NODE, POOL, feed
+from tests.core.fsm.records import NODE, POOL, feed
 
 
 def judged(old: NodeRecord, reachability: Reachability, intent: Intent) -> NodeRecord:

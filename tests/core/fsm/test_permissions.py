@@ -24,14 +24,25 @@ CREATOR, MANAGER, PROVIDER, FRIEND, STRANGER, ZERO = (
 NODE, FOREIGN = NodeId(b"n" * 20), NodeId(b"f" * 20)
 THEIRS, OWN = TaskId(b"t" * 16), TaskId(b"o" * 16)
 ROSTER = ChainRoster(
-    1, Digest(b"b" * 32), 0, (ChainMember(NODE, PROVIDER, True),), CREATOR, MANAGER,
-    PoolStatus.ACTIVE, None,
-)  # fmt: skip
+    1,
+    Digest(b"b" * 32),
+    0,
+    (ChainMember(NODE, PROVIDER, True),),
+    CREATOR,
+    MANAGER,
+    PoolStatus.ACTIVE,
+    None,
+)
 TARGETS = {
-    Action.SUBMIT: "", Action.STOP: THEIRS.hex(), Action.DRAIN: NODE.hex(),
-    Action.RESUME: NODE.hex(), Action.BAN: NODE.hex(), Action.UNBAN: NODE.hex(),
-    Action.SET: "timing", Action.REVOKE: FRIEND.hex(),
-}  # fmt: skip
+    Action.SUBMIT: "",
+    Action.STOP: THEIRS.hex(),
+    Action.DRAIN: NODE.hex(),
+    Action.RESUME: NODE.hex(),
+    Action.BAN: NODE.hex(),
+    Action.UNBAN: NODE.hex(),
+    Action.SET: "timing",
+    Action.REVOKE: FRIEND.hex(),
+}
 GOOD = Delegation(7, FRIEND, Scope.ADMIN, NOW_S - 100, NOW_S + 100)
 BY_MANAGER = Signers(FRIEND, MANAGER)
 
@@ -70,10 +81,15 @@ def test_creator_and_manager_may_do_everything(action: Action, account: Address)
 
 
 LEAST = {
-    Action.SUBMIT: Scope.SUBMIT, Action.STOP: Scope.ADMIN, Action.DRAIN: Scope.ADMIN,
-    Action.RESUME: Scope.ADMIN, Action.BAN: Scope.ADMIN, Action.UNBAN: None, Action.SET: None,
+    Action.SUBMIT: Scope.SUBMIT,
+    Action.STOP: Scope.ADMIN,
+    Action.DRAIN: Scope.ADMIN,
+    Action.RESUME: Scope.ADMIN,
+    Action.BAN: Scope.ADMIN,
+    Action.UNBAN: None,
+    Action.SET: None,
     Action.REVOKE: None,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("action", list(Action))
@@ -202,9 +218,14 @@ targets = st.one_of(
     known=st.booleans(),
 )
 def test_nobody_without_a_relation_to_the_pool_is_ever_allowed(
-    action: Action, signer: Address, grantor: Address | None, delegation: Delegation | None,
-    target: str, at_s: int, known: bool,
-) -> None:  # fmt: skip
+    action: Action,
+    signer: Address,
+    grantor: Address | None,
+    delegation: Delegation | None,
+    target: str,
+    at_s: int,
+    known: bool,
+) -> None:
     """Whatever they ask for, whenever, under whatever a non-manager signed; nor may they read."""
     state, signers = pool() if known else None, Signers(signer, grantor)
     roster = attrs.evolve(ROSTER, manager=ZERO)

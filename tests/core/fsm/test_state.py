@@ -8,22 +8,20 @@ from hypothesis import strategies as st
 from p2pool.codec.cbor import structs
 from p2pool.codec.cbor.structs import Pieces, encode_struct
 from p2pool.codec.digests import task_id
-from p2pool.codec.entries import Record, encode_body
+from p2pool.codec.entries import encode_body
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import PoolSnapshot, PoolState, from_bytes
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
-from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, TaskId
+from p2pool.model.ids import Address, AllocationId, NodeId, TaskId
 from p2pool.model.log.entries import Outcome, Placed, Placement, ReportApplied, RequestApplied
 from p2pool.model.log.raft import Entry
 from p2pool.model.states import AllocationState
 from tests.codec.samples import instances
+from tests.core.fsm.records import NODE, NOW_S, OTHER, POOL, feed
 
-POOL = PoolRef(31337, Address(b"c" * 20), 0)
-NODE, OTHER = NodeId(b"n" * 20), NodeId(b"o" * 20)
 MANAGER = Address(b"m" * 20)
-NOW_S = 1_700_000_000
 GPU = "GPU-1"
 
 
@@ -31,11 +29,6 @@ def request(action: Action, number: int, target: str = "", gpus: int = 0) -> Tas
     spec = {"name": "t", "image": "busybox:1", "resources": {"gpu": {"count": gpus}}}
     text = {Action.SUBMIT: spec_json(spec), Action.SET: '{"value":"lan"}'}.get(action, "")
     return TaskRequest(action, 0, target, text, bytes([number]) * 32, NOW_S, NOW_S + 600)
-
-
-def feed(state: PoolState, record: Record) -> None:
-    kind, body = encode_body(record)
-    apply_entry(state, Entry(state.applied_index + 1, 1, kind, NOW_S * 1000, body))
 
 
 def ask(state: PoolState, wanted: TaskRequest) -> TaskId:

@@ -6,8 +6,10 @@ from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Voter
 from p2pool.model.timing import Now
 
-V = [Voter(NodeId(bytes([n]) * 20), PeerKey(bytes([n]) * 32), StoreId(bytes([n]) * 16))
-     for n in range(5)]  # fmt: skip
+V = [
+    Voter(NodeId(bytes([n]) * 20), PeerKey(bytes([n]) * 32), StoreId(bytes([n]) * 16))
+    for n in range(5)
+]
 OFF_MS = limits.CLOCK_SKEW_MAX_MS + 1_000
 
 

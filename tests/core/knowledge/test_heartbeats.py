@@ -28,9 +28,23 @@ def beat(
     digest: bytes = hardware_digest(HARDWARE), hardware: Hardware | None = HARDWARE
 ) -> Heartbeat:
     return Heartbeat(
-        "0.1.0", (), StoreId(b"s" * 16), Intent.ELIGIBLE, RaftRole.IDLE, None, 1, 1, 5,
-        Digest(digest), hardware, FreeResources(1, 1, 1, 0), (), Load(), True, "",
-    )  # fmt: skip
+        "0.1.0",
+        (),
+        StoreId(b"s" * 16),
+        Intent.ELIGIBLE,
+        RaftRole.IDLE,
+        None,
+        1,
+        1,
+        5,
+        Digest(digest),
+        hardware,
+        FreeResources(1, 1, 1, 0),
+        (),
+        Load(),
+        True,
+        "",
+    )
 
 
 def verified(sequence: int, message: Heartbeat, incarnation: int = 1) -> Verified:
@@ -101,9 +115,13 @@ def test_a_pull_is_told_by_the_tenth() -> None:
     told = 0
     for percent in range(101):
         status = AllocationStatus(
-            allocation, 1, AllocationState.PULLING, ZERO_TOKEN, pulled_bytes=percent,
+            allocation,
+            1,
+            AllocationState.PULLING,
+            ZERO_TOKEN,
+            pulled_bytes=percent,
             pull_total_bytes=100,
-        )  # fmt: skip
+        )
         content = attrs.evolve(beat(), allocations=(status,))
         beats.offer(content)
         if beats.changed:

@@ -12,9 +12,9 @@ from p2pool.model.log.entries import Outcome
 from p2pool.model.states import AllocationState, Intent, Reachability
 from p2pool.model.tasks.spec import OnDisconnect, TaskSpec
 from p2pool.model.timing import Now
-from tests.sim.checks import Checks
-from tests.sim.trouble import Story
-from tests.sim.world import World
+from tests.sim.faults.scenario import Story
+from tests.sim.invariants.checks import Checks
+from tests.sim.world.world import World
 
 S = AllocationState
 R = Reachability

@@ -4,8 +4,10 @@ from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_chang
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Voter
 
-V = [Voter(NodeId(bytes([n]) * 20), PeerKey(bytes([n]) * 32), StoreId(bytes([n]) * 16))
-     for n in range(6)]  # fmt: skip
+V = [
+    Voter(NodeId(bytes([n]) * 20), PeerKey(bytes([n]) * 32), StoreId(bytes([n]) * 16))
+    for n in range(6)
+]
 P, Q = Address(b"p" * 20), Address(b"q" * 20)
 READY, SILENT, OUT = Seat(caught_up=True), Seat(silent=True), Seat(out=True)
 
@@ -120,15 +122,17 @@ def test_a_provider_gives_up_its_quorum_where_others_could_serve() -> None:
     r = Address(b"r" * 20)
     assert balanced("012", "", "34", {"0": P, "1": P, "2": P, "3": Q, "4": r}) == ("034", "")
     assert balanced("012", "", "345", {"0": P, "1": Q, "2": Q, "3": Q, "4": Q, "5": r}) == (
-        "015", "",
-    )  # fmt: skip
+        "015",
+        "",
+    )
 
 
 def test_two_providers_have_no_such_choice() -> None:
     """One of them holds two of three seats whatever is done: nothing moves for ever."""
     assert balanced("012", "", "345", {"0": P, "1": P, "2": Q, "3": Q, "4": P, "5": Q}) == (
-        "012", "",
-    )  # fmt: skip
+        "012",
+        "",
+    )
     assert balanced("012", "", "34", {"0": P, "1": P, "2": P, "3": Q, "4": Q}) == ("013", "")
 
 

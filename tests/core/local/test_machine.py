@@ -2,7 +2,7 @@
 
 from p2pool.core import inputs
 from p2pool.model.machine.hardware import Gpu, Hardware, Load
-from tests.sim.world import World
+from tests.sim.world.world import World
 
 HARDWARE = Hardware("cpu", 8000, 2**34, 2**38, (Gpu("GPU-a", "t4", 2**34),), "1", "docker", "amd64")
 

@@ -6,7 +6,6 @@ from p2pool.codec.entries import encode_body
 from p2pool.core.log.pool_log import META_TABLE, PoolLog
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.entries import Setting
 from p2pool.model.log.raft import Entry, HardState
 from p2pool.model.ports.store import (
@@ -19,38 +18,22 @@ from p2pool.model.ports.store import (
     SaveSnapshot,
 )
 from p2pool.model.timing import TIMINGS, Now, Profile
-from tests.raft.cluster import voter
-
-ME = voter(1)
-POOL = PoolRef(31337, Address(b"c" * 20), 1)
-ROOT = RootRecord(1, ME.node_id, ME.peer_key, ME.store_id)
+from tests.core.log.founded_log import ME, POOL, ROOT, founded, setting
+from tests.raft.harness.cluster import voter
 
 
-def founded() -> PoolLog:
-    """The only voter of a log, which leads."""
-    ledger = PoolLog(ME, POOL, Random(1))
-    ledger.follow_root(ROOT, Now(0, 0))
-    ledger.tick(Now(10_000, 10_000))
-    assert ledger.leads
-    return ledger
-
-
-def setting(value: str) -> tuple[int, bytes]:
-    return encode_body(Setting("timing", value))
-
-
-def timing(ledger: PoolLog) -> Profile:
-    assert ledger.raft is not None
-    found = [p for p, t in TIMINGS.items() if t == ledger.raft.state.timing]
+def timing(pool_log: PoolLog) -> Profile:
+    assert pool_log.raft is not None
+    found = [p for p, t in TIMINGS.items() if t == pool_log.raft.state.timing]
     return found[0]
 
 
-def written(ledger: PoolLog) -> Restored:
-    """What the disk holds after everything that the ledger wrote, in the order of writing."""
+def written(pool_log: PoolLog) -> Restored:
+    """What the disk holds after everything that the log wrote, in the order of writing."""
     hard, snapshot, log_id = HardState(), None, None
     entries: dict[int, Entry] = {}
     tables: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
-    for op in ledger.take_persist():
+    for op in pool_log.take_persist():
         match op:
             case SaveHardState():
                 hard, log_id = op.hard_state, op.log_id
@@ -72,30 +55,30 @@ def written(ledger: PoolLog) -> Restored:
 
 def test_a_setting_is_in_force_when_it_is_applied() -> None:
     """And the next one after it; a value that this version does not know changes nothing."""
-    ledger = founded()
-    assert timing(ledger) is Profile.DEFAULT
+    pool_log = founded()
+    assert timing(pool_log) is Profile.DEFAULT
     for value, wanted in (("lan", Profile.LAN), ("wan", Profile.WAN), ("mars", Profile.WAN)):
-        ledger.propose(*setting(value), Now(11_000, 11_000))
-        assert timing(ledger) is wanted
+        pool_log.propose(*setting(value), Now(11_000, 11_000))
+        assert timing(pool_log) is wanted
 
 
 def test_a_setting_is_in_force_after_a_restart() -> None:
     """From the entries of the log."""
-    ledger = founded()
-    ledger.propose(*setting("lan"), Now(11_000, 11_000))
+    pool_log = founded()
+    pool_log.propose(*setting("lan"), Now(11_000, 11_000))
     again = PoolLog(ME, POOL, Random(2))
-    again.restore(written(ledger), Now(0, 20_000))
+    again.restore(written(pool_log), Now(0, 20_000))
     assert timing(again) is Profile.LAN
 
 
 def test_a_setting_in_a_snapshot_is_in_force() -> None:
     """After a restart, and at a node that takes the snapshot from a peer."""
-    ledger = founded()
-    ledger.propose(*setting("wan"), Now(11_000, 11_000))
+    pool_log = founded()
+    pool_log.propose(*setting("wan"), Now(11_000, 11_000))
     for _ in range(limits.SNAPSHOT_AFTER_ENTRIES):
-        ledger.propose(*encode_body(Setting("committee", "3")), Now(12_000, 12_000))
-    assert ledger.raft is not None
-    s = ledger.raft.state
+        pool_log.propose(*encode_body(Setting("committee", "3")), Now(12_000, 12_000))
+    assert pool_log.raft is not None
+    s = pool_log.raft.state
     assert s.snapshot is not None
     assert s.log.base_index > limits.SNAPSHOT_AFTER_ENTRIES - limits.SNAPSHOT_KEEP_ENTRIES - 10
     peer = PoolLog(voter(2), POOL, Random(3))
@@ -103,16 +86,16 @@ def test_a_setting_in_a_snapshot_is_in_force() -> None:
     peer.absorb(peer.raft.adopt_snapshot(s.snapshot))  # type: ignore[union-attr]
     assert timing(peer) is Profile.WAN
     again = PoolLog(ME, POOL, Random(2))
-    again.restore(written(ledger), Now(0, 20_000))
+    again.restore(written(pool_log), Now(0, 20_000))
     assert timing(again) is Profile.WAN
-    assert again.commit_index == ledger.commit_index
+    assert again.commit_index == pool_log.commit_index
 
 
 def test_another_log_begins_with_the_default() -> None:
     """What the former one was set to is not its own."""
-    ledger = founded()
-    ledger.propose(*setting("lan"), Now(11_000, 11_000))
+    pool_log = founded()
+    pool_log.propose(*setting("lan"), Now(11_000, 11_000))
     other = voter(9)
     later = RootRecord(2, other.node_id, other.peer_key, other.store_id)
-    assert ledger.follow_root(later, Now(12_000, 12_000), block=9)
-    assert timing(ledger) is Profile.DEFAULT
+    assert pool_log.follow_root(later, Now(12_000, 12_000), block=9)
+    assert timing(pool_log) is Profile.DEFAULT

@@ -43,9 +43,14 @@ def offer(
     """A node of that number; each has a provider of its own unless one is given."""
     owner = Address((1000 + (provider or number)).to_bytes(20, "big"))
     hardware = Hardware(
-        "Ryzen", cpu_milli, memory_mib * MIB, disk_mib * MIB, gpus, runtime="docker",
+        "Ryzen",
+        cpu_milli,
+        memory_mib * MIB,
+        disk_mib * MIB,
+        gpus,
+        runtime="docker",
         architecture="x86_64",
-    )  # fmt: skip
+    )
     return NodeOffer(node_id(number), owner, hardware, eligible, reason)
 
 

@@ -62,9 +62,11 @@ def test_gpus_are_chosen_by_model_memory_and_health_the_smallest_first() -> None
     """A mixed machine gives exactly the cards that were asked for."""
     pool = Pool()
     cards = (
-        card("big", "NVIDIA H100", 80), card("ill", "NVIDIA H100", 80, healthy=False),
-        card("old", "Tesla T4", 16), card("mid", "NVIDIA A100", 40),
-    )  # fmt: skip
+        card("big", "NVIDIA H100", 80),
+        card("ill", "NVIDIA H100", 80, healthy=False),
+        card("old", "Tesla T4", 16),
+        card("mid", "NVIDIA A100", 40),
+    )
     h100 = pool.submit(resources=gpus(1, model="h100"))
     small = pool.submit(resources=gpus(1, memory_min_bytes=20 * 1024 * MIB))
     picked = pool.submit(resources=gpus(1), constraints=only("gpu.model", "tesla t4"))
@@ -194,9 +196,12 @@ def test_the_reasons_of_all_nodes_are_summed_up() -> None:
     task = pool.submit(resources={"memory_bytes": 8192 * MIB})
     pool.drain(5)
     offers = (
-        offer(1), offer(2), offer(3, eligible=False, reason="its provider is blacklisted"),
-        offer(4, eligible=False, reason="its runtime: no"), offer(5),
-    )  # fmt: skip
+        offer(1),
+        offer(2),
+        offer(3, eligible=False, reason="its provider is blacklisted"),
+        offer(4, eligible=False, reason="its runtime: no"),
+        offer(5),
+    )
     assert reason(pool.run(*offers), task) == (
         "2 nodes: not enough memory (wants 8192 MiB, 4096 MiB free); "
         "1 node: draining; 1 node: its provider is blacklisted; "

@@ -1,1 +1,1 @@
-"""What the development chain needs and a machine may lack: fetched, checked, kept in a cache."""
+"""Programs that the development chain needs and a machine may lack: fetched, checked, cached."""

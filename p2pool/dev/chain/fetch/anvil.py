@@ -1,10 +1,11 @@
-"""The anvil binary: on PATH, in the cache, or fetched; in any case one that runs.
+"""The anvil binary: from PATH, from the cache, or fetched; in any case one that runs.
 
-Intuition: the native binary lies in npm's platform package and needs no node to run, so it alone is
-kept. It is fetched into a scratch directory and put into its place by one rename: whoever is ended
-in the middle leaves nothing that looks whole, and two that fetch at once do not meet.
+Intuition: npm's platform package contains the native binary, which needs no node to run, so we keep
+only the binary. It is fetched into a scratch directory and renamed into place in one step: a killed
+fetch leaves nothing that looks complete, and concurrent fetches do not collide.
 
-Invariants: what is returned has said its version on this machine; what does not run is taken away.
+Invariants: the returned binary has printed its version on this machine; one that does not run is
+removed.
 """
 
 import errno
@@ -29,7 +30,7 @@ VERSION = "1.7.1"
 NAME = "anvil"
 SCRATCH = ".fetch-"
 CHECK_DEADLINE_S = 60
-# A scratch directory that nobody holds is left from somebody who was killed, once it is this old.
+# A scratch directory without a holder, once it is this old, is left over from a killed process.
 SCRATCH_AGE_S = 60.0
 ROOM_BYTES = 150_000_000
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -37,10 +38,10 @@ BY_HAND = "Or put anvil on PATH: curl -L https://foundry.paradigm.xyz | bash && 
 
 
 async def find_anvil(say: Say, spare: Path) -> Path:
-    """An anvil that runs here; fetched where this machine has none.
+    """An anvil that runs here; fetched if this machine has none.
 
-    `spare`: a directory to keep it in where the user's cache cannot be used. Raises `DiskFull`,
-    `Unavailable` or `Misconfigured`, with the command to run, when it cannot be had.
+    `spare`: a directory to keep it in if the user's cache cannot be used. Raises `DiskFull`,
+    `Unavailable` or `Misconfigured`, with the command to run, if there is no way to get one.
     """
     on_path = shutil.which(NAME)
     if on_path is not None:
@@ -53,7 +54,7 @@ async def find_anvil(say: Say, spare: Path) -> Path:
         binary = place / NAME if place is not None else None
         if place is None or binary is None:
             continue
-        # Not Path.exists, which raises where the way to it may not be searched.
+        # Not Path.exists, which raises if the path may not be searched.
         if os.path.exists(binary):
             broken = await _why_broken(binary)
             if not broken:
@@ -67,12 +68,12 @@ async def find_anvil(say: Say, spare: Path) -> Path:
         say(f"anvil cannot be kept in {place}: {why}")
     raise Misconfigured(
         f"There is no directory to keep anvil in. {unfit}".rstrip(),
-        hint="Set XDG_CACHE_HOME to one where programs can be written and run.",
+        hint="Set XDG_CACHE_HOME to a directory where programs can be written and run.",
     )
 
 
 def _why_unfit(place: Path) -> str:
-    """Why a program cannot be written there and run; empty where it can."""
+    """Why a program cannot be written and run there; empty if it can."""
     try:
         place.mkdir(parents=True, exist_ok=True)
         if os.statvfs(place).f_flag & os.ST_NOEXEC:
@@ -115,12 +116,12 @@ async def _fetch(binary: Path, say: Say) -> None:
 
 @contextmanager
 def _scratch_in(place: Path) -> Iterator[Path]:
-    """A directory to fetch into, held as long as we live, and gone afterwards."""
+    """A directory to fetch into, held while this process lives, and removed afterwards."""
     _sweep(place)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=place))
     held = os.open(scratch, os.O_RDONLY)
     try:
-        with suppress(OSError):  # Some file systems know no locks: then only its age protects it.
+        with suppress(OSError):  # Some file systems have no locks: then only its age protects it.
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield scratch
     finally:
@@ -129,7 +130,7 @@ def _scratch_in(place: Path) -> Iterator[Path]:
 
 
 def _sweep(place: Path) -> None:
-    """Remove what those left who were killed while they fetched."""
+    """Remove the directories of processes that were killed during a fetch."""
     for left in place.glob(f"{SCRATCH}*"):
         try:
             if time.time() - left.stat().st_mtime < SCRATCH_AGE_S:
@@ -147,7 +148,7 @@ def _sweep(place: Path) -> None:
 
 
 async def _why_broken(binary: Path) -> str:
-    """Why a program does not say its version; empty where it does."""
+    """Why a program does not print its version; empty if it does."""
     try:
         done = await run_command([str(binary), "--version"], deadline_s=CHECK_DEADLINE_S)
     except OSError as error:

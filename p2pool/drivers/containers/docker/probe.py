@@ -1,10 +1,11 @@
 """A probe inside a container: does the engine start one here, and which GPUs does it see?
 
 Intuition: a driver on the host and a toolkit in the package list prove little; what counts is what
-a container is given. So one is started as tasks' are, asked for its GPUs, and taken away again.
+a container gets. So the probe starts one as tasks' containers are started, asks it for its GPUs,
+and removes it.
 
-Invariants: nothing of it is left, whatever happens; it never outlives its deadline by more than the
-engine needs to kill it; its name is its own, so two probes do not meet.
+Invariants: it leaves nothing behind, whatever happens; it outlives its deadline only by the time
+the engine needs to kill it; its name is unique, so two probes do not meet.
 """
 
 import re
@@ -27,9 +28,9 @@ OUTPUT_MAX_BYTES = 64 * 1024
 
 @attrs.frozen
 class Probed:
-    """What came of it. `ran`: a container was started; `reason` says why not, or what failed.
+    """The probe's outcome. `ran`: a container was started; `reason` says why not, or what failed.
 
-    `gpus`: UUIDs of the GPUs that were seen inside, sorted; `exit_code` is that of the command.
+    `gpus`: UUIDs of the GPUs seen inside, sorted; `exit_code` is the command's.
     """
 
     ran: bool
@@ -44,7 +45,7 @@ async def probe_container(
     gpus: tuple[str, ...],
     timeout_ms: int = limits.CHECK_PROBE_TIMEOUT_MS,
 ) -> Probed:
-    """Run one container of an image, fetched where it is not here, with exactly these GPUs."""
+    """Run one container of an image, pulled if necessary, with exactly these GPUs."""
     try:
         with trio.fail_after(timeout_ms / 1000):
             await runtime.pull(image)
@@ -71,7 +72,7 @@ def _in_thread(
     runtime: DockerRuntime, name: str, image: str, request: dict[str, Any] | None
 ) -> Probed:
     command = ["nvidia-smi", "-L"] if request else ["true"]
-    if request and "Capabilities" in request:  # The toolkit's: what brings nvidia-smi in.
+    if request and "Capabilities" in request:  # The toolkit's request: it brings nvidia-smi in.
         request |= {"Capabilities": [["gpu", "utility"]]}
     with engine_errors():
         client = runtime.client()
@@ -103,4 +104,4 @@ def _remove(runtime: DockerRuntime, name: str) -> None:
         with engine_errors():
             runtime.client().remove_container(name, force=True)
     except (APIError, P2poolError):
-        return  # It was never made, or the engine is away and its restart finds it by its label.
+        return  # It never existed, or the engine is away and its restart finds it by its label.

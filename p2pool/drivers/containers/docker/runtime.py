@@ -1,11 +1,12 @@
-"""The Docker Engine as a `ContainerRuntime`, by the docker SDK in threads.
+"""The Docker Engine as a `ContainerRuntime`, through the docker SDK in threads.
 
 Intuition: every call is one or two requests to the engine's socket, made in a thread and safe to
-repeat: a container has one name for its attempt, so a start that was interrupted finds what it
-began. Containers without the whole label set of the scope are not seen and not touched.
+repeat: an attempt's container has a unique name, so a start that was interrupted finds what it
+began. Containers without the scope's whole label set are neither seen nor touched.
 
-Invariants: nothing of a failed start is left; an engine that is away is `RuntimeUnavailable`, never
-an empty list. Source: Docker Engine API 1.41 to 1.51; `shared/notes/docker-here.md`.
+Invariants: a failed start leaves nothing behind; an engine that is away is `RuntimeUnavailable`,
+never an empty list.
+Source: Docker Engine API 1.41 to 1.51; docs/design/containers.md.
 """
 
 import resource
@@ -60,7 +61,7 @@ CREATE_TRIES = 6
 
 
 class DockerRuntime:
-    """Containers of one scope on one engine. `directory` is where its volumes are."""
+    """Containers of one scope on one engine. `directory` holds its volumes."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class DockerRuntime:
         base_url: str = "",
         settings: Settings | None = None,
     ) -> None:
-        """`base_url` empty: DOCKER_HOST, else the usual socket. Nothing is asked of it yet."""
+        """`base_url` empty: DOCKER_HOST, else the usual socket. Makes no call yet."""
         self._scope = scope
         self._directory = directory
         self._settings = settings or Settings()
@@ -84,7 +85,7 @@ class DockerRuntime:
 
     @property
     def scope(self) -> RuntimeScope:
-        """Whose containers these are."""
+        """The scope of these containers."""
         return self._scope
 
     @property
@@ -97,17 +98,17 @@ class DockerRuntime:
         return self._engine.client()
 
     async def gpu_request(self, gpus: tuple[str, ...]) -> dict[str, Any]:
-        """How this engine is asked for these GPUs. `NoGpuSupport` where it cannot be."""
+        """The device request for these GPUs on this engine. `NoGpuSupport` if there is no way."""
         return gpu_request(await self._engine.support(), self._settings.gpus, gpus)
 
     # --- the engine -------------------------------------------------------------------------------
 
     async def probe(self) -> RuntimeInfo:
-        """What answers. RuntimeUnavailable: nothing does, or it is too old."""
+        """Probe the engine. RuntimeUnavailable: it does not answer, or it is too old."""
         return (await self._engine.support(fresh=True)).info()
 
     async def list(self) -> tuple[ContainerStatus, ...]:
-        """All containers of the scope. Only those that changed are looked at closely."""
+        """All containers of the scope. Only those that changed are inspected."""
         labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
         try:
             rows = await self._ask(lambda c: c.containers(all=True, filters={"label": labels}))
@@ -120,11 +121,11 @@ class DockerRuntime:
         return tuple(sorted(statuses, key=lambda s: (s.allocation, s.attempt)))
 
     async def _look(self, row: dict[str, Any]) -> ContainerStatus | None:
-        """The status behind a row of a listing; what runs or ended before is remembered."""
+        """The status behind a row of a listing; running and ended containers are cached."""
         if read_labels(self._scope, row.get("Labels")) is None:
             return None
         name, state = str(row["Id"]), str(row.get("State"))
-        # A listing tells health in a text for people only: `Up 5 minutes (healthy)`.
+        # A listing reports health only as readable text: `Up 5 minutes (healthy)`.
         health = str(row.get("Status")).partition("(")[2] if state == "running" else ""
         shown = f"{state} {health}"
         kept = self._ended.get(name)
@@ -162,19 +163,19 @@ class DockerRuntime:
         on_progress: OnProgress | None = None,
         policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
     ) -> str:
-        """Make the image local, as the policy says; its digest. See the port."""
+        """Make the image local as the policy says; returns its digest. See the port."""
         return await self.images.pull(image, on_progress, policy)
 
     # --- one container ----------------------------------------------------------------------------
 
     async def start(self, plan: ContainerPlan) -> ContainerStatus:
-        """Start the attempt, or find what it already has. See the port."""
+        """Start the attempt, or return its existing container. See the port."""
         record = await self._inspect(plan.allocation, plan.attempt)
         if record is None:
             record = await self._create(plan)
         status = self._status(record)
         if status.spec_hash != plan.spec_hash:
-            raise Conflict("This attempt has a container of another specification.")
+            raise Conflict("This attempt already has a container with another specification.")
         if record["State"]["Status"] == "created":
             return await self._run(status, str(record["Id"]), created=True)
         return status
@@ -183,7 +184,7 @@ class DockerRuntime:
         """Find the image, and make the directories that are mounted."""
         local = await self.images.find(plan.spec.image)
         if local is None:
-            raise ImageNotFound(f"The image {plan.spec.image} is not on this node (any more).")
+            raise ImageNotFound(f"The image {plan.spec.image} is not on this node (any longer).")
         await self.images.used(plan.spec.image)
         settings, agent = self._settings, self._settings.agent_directory or self._directory
         allowed, url = settings.bind_directories, self._engine.address
@@ -217,8 +218,8 @@ class DockerRuntime:
                     continue
                 if error.status_code != 409:
                     raise start_error(error) from error
-            # A name that is taken was taken by a start of the same attempt, now or before; the
-            # engine takes the name a little before it knows the container.
+            # A taken name belongs to a start of the same attempt, now or before; the engine
+            # reserves the name slightly before it knows the container.
             record = await self._inspect(plan.allocation, plan.attempt)
             if record is not None:
                 return record
@@ -227,7 +228,7 @@ class DockerRuntime:
         raise Conflict(f"The name {wanted['name']} is taken on this engine.")
 
     async def _run(self, of: ContainerStatus, name: str, *, created: bool) -> ContainerStatus:
-        """Start a container, one with GPUs only while nothing else has them."""
+        """Start a container; one with GPUs only while no other container holds them."""
         try:
             async with self._gpus_free(of):
                 await self._ask(lambda c: c.start(name))
@@ -244,8 +245,8 @@ class DockerRuntime:
 
     @asynccontextmanager
     async def _gpus_free(self, of: ContainerStatus) -> AsyncGenerator[None, None]:
-        """Hold the door while a container with GPUs starts: whoever has them is told, be it of
-        another agent of this machine."""
+        """Hold a lock while a container with GPUs starts. Raises if another container holds them,
+        even another agent's on this machine."""
         if not of.gpus:
             yield
             return
@@ -262,17 +263,17 @@ class DockerRuntime:
             yield
 
     async def restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
-        """Start an ended container anew. See the port."""
+        """Start an ended container again. See the port."""
         record = await self._inspect(allocation, attempt)
         if record is None:
-            raise NotFound("There is no container of this attempt.")
+            raise NotFound("This attempt has no container.")
         self._ended.pop(str(record["Id"]), None)
         if record["State"].get("Running"):
             return self._status(record)
         return await self._run(self._status(record), str(record["Id"]), created=False)
 
     async def stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
-        """End it, by force after the grace. See the port."""
+        """Stop the container, by force after the grace period. See the port."""
         record = await self._inspect(allocation, attempt)
         if record is None or not record["State"].get("Running"):
             return
@@ -311,12 +312,12 @@ class DockerRuntime:
             wait_ms = min(2 * wait_ms, limits.STOP_POLL_MAX_MS)
 
     async def remove(self, allocation: AllocationId, attempt: int) -> None:
-        """Forget an ended container. See the port."""
+        """Remove an ended container. See the port."""
         record = await self._inspect(allocation, attempt)
         if record is None:
             return
         if record["State"].get("Running"):
-            raise Conflict("The container runs: stop it first.")
+            raise Conflict("The container is running: stop it first.")
         name = str(record["Id"])
         try:
             await self._ask(lambda c: c.remove_container(name, v=True))
@@ -329,22 +330,22 @@ class DockerRuntime:
 
     @property
     def volumes(self) -> Keeper:
-        """What tasks keep on this machine."""
+        """The volumes that tasks keep on this machine."""
         return self._keeper
 
     async def overused(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
-        """Which of these hold more of the disk than they asked for. See the port."""
+        """The copies that hold more of the disk than they asked for. See the port."""
         return await self._keeper.overused(held)
 
     async def tidy(self, over: TaskEnded, keep: Retention) -> tuple[str, ...]:
-        """Delete what is kept no longer. See the port."""
+        """Delete whatever has outlived its keep time. See the port."""
         gone = await self._keeper.sweep(over, keep)
         return (*gone, *await self.images.collect())
 
     # --- streams ----------------------------------------------------------------------------------
 
     async def watch(self) -> AsyncGenerator[RuntimeChanged, None]:
-        """Hints, as long as the engine is there."""
+        """Yields hints for as long as the engine is there."""
         labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
         filters = {"type": "container", "event": list(EVENTS), "label": labels}
         async with aclosing(
@@ -367,7 +368,7 @@ class DockerRuntime:
         """Log lines in order. See the port."""
         record = await self._inspect(allocation, attempt)
         if record is None:
-            raise NotFound("There is no container of this attempt.", hint="It may be gone.")
+            raise NotFound("This attempt has no container.", hint="It may be gone.")
         params = {
             "stdout": 1,
             "stderr": 1,

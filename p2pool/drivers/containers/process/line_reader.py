@@ -1,8 +1,8 @@
-"""Reads the files of lines that a shim writes, while it writes them.
+"""Reads the line files of a shim while the shim writes them.
 
-Only whole entries are taken: what follows the last line feed is still being written, or was cut by
-a crash and will be taken back. A reader that is slower than the writer keeps the file it has open,
-and goes on with the oldest that is there.
+The reader takes only whole entries: whatever follows the last line feed is still being written, or
+a crash cut it and it will be removed. A reader slower than the writer keeps its open file, and
+continues with the oldest that is left.
 """
 
 import os
@@ -15,23 +15,23 @@ from p2pool.model.messages.task_streams import LogChunk, LogStream
 
 
 class LineReader:
-    """A place in the lines of one run. Blocks for a short while: call it in a thread."""
+    """A position in the lines of one run. Blocks for a short while: call it in a thread."""
 
     def __init__(self, directory: Path) -> None:
-        """Before the first line."""
+        """Starts before the first line."""
         self.directory = directory
         self.number = 0
         self.file: int | None = None
         self.offset = 0
 
     def close(self) -> None:
-        """Give the file back; closing twice does nothing."""
+        """Close the file; closing twice does nothing."""
         file, self.file = self.file, None
         if file is not None:
             os.close(file)
 
     def seek_tail(self, tail_lines: int, since_ms: int) -> None:
-        """Go to the last so many lines that are not older than `since_ms`."""
+        """Go to the last `tail_lines` lines that are not older than `since_ms`."""
         starts: deque[tuple[int, int]] = deque(maxlen=min(tail_lines, limits.LOG_TAIL_MAX_LINES))
         between = dict.fromkeys(LogStream, True)
         while entries := self._entries():
@@ -47,7 +47,7 @@ class LineReader:
             self.offset = at
 
     def read(self, since_ms: int) -> list[LogChunk] | None:
-        """The next chunks, perhaps none of them recent enough; None: there is no more now."""
+        """The next chunks, perhaps none of them recent enough; None: no more for now."""
         entries = self._entries()
         if not entries:
             return None
@@ -69,9 +69,9 @@ class LineReader:
         return min((number for number in numbers if number > self.number), default=None)
 
     def _entries(self) -> list[tuple[int, LogChunk]]:
-        """At most a batch of entries with their places in the file that is open, none at the end.
+        """At most a batch of entries with their positions in the open file; empty at its end.
 
-        That a newer file is there is asked first: the older one is whole by then.
+        Looks for a newer file first: if there is one, the older file is complete.
         """
         for _ in range(limits.CONTAINER_LOG_FILES_MAX + 1):
             newer = self._next_number()

@@ -1,7 +1,7 @@
-"""Processes as /proc shows them: standard library only, the shim uses it too.
+"""Processes as /proc shows them; standard library only, since the shim uses it.
 
-A process is known by its number *and* its start time, in ticks since a boot: numbers are used
-again. Zombies are gone: they run nothing, and who does not collect them is not our affair.
+A process is identified by its number *and* its start time, in ticks since a boot, because numbers
+are reused. Zombies count as gone: they run nothing, and reaping them is their parent's business.
 """
 
 import contextlib
@@ -11,9 +11,9 @@ from pathlib import Path
 
 
 def read_stat(pid: int) -> tuple[str, int, int, int] | None:
-    """State, parent, session and start time (ticks since boot) of a process; None: there is none.
+    """State, parent, session and start time (ticks since boot) of a process; None: no such process.
 
-    The name in parentheses may hold anything, so fields count from its last parenthesis.
+    The name in parentheses may contain anything, so fields count from its last parenthesis.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -23,7 +23,7 @@ def read_stat(pid: int) -> tuple[str, int, int, int] | None:
 
 
 def all_stats() -> dict[int, tuple[str, int, int, int]]:
-    """Every process that is there and not a zombie."""
+    """Every process except zombies."""
     found = {}
     for name in os.listdir("/proc"):
         stat = read_stat(int(name)) if name.isdigit() else None
@@ -33,12 +33,12 @@ def all_stats() -> dict[int, tuple[str, int, int, int]]:
 
 
 def boot_id() -> str:
-    """Which boot start times are of."""
+    """The id of the boot that start times count from."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def descendants(root: int) -> list[int]:
-    """All that came from a process, without it, parents first."""
+    """All descendants of a process, without it, parents first."""
     children: dict[int, list[int]] = {}
     for pid, stat in all_stats().items():
         children.setdefault(stat[1], []).append(pid)
@@ -49,7 +49,7 @@ def descendants(root: int) -> list[int]:
 
 
 def has_variable(pid: int, variable: str) -> bool:
-    """Whether `NAME=value` was in a process's environment when it became what it is."""
+    """Whether a process's environment had `NAME=value` when it called exec."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -58,7 +58,7 @@ def has_variable(pid: int, variable: str) -> bool:
 
 
 def own_memory_bytes(pid: int) -> int:
-    """What a process holds in memory and shares with nobody."""
+    """The memory that a process holds and shares with nobody."""
     try:
         _, resident, shared = Path(f"/proc/{pid}/statm").read_bytes().split()[:3]
     except (OSError, ValueError):

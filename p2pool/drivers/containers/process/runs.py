@@ -1,13 +1,13 @@
 """Runs of the process runtime on disk: one directory for each attempt of an allocation.
 
     <root>/<chain>-<contract>-<pool>-<node>/<task>.<replica>.<attempt>/
-        plan.json   what is to run, written once, before the directory has its name
-        run.json    which processes run it, written by the shim before the command starts
+        plan.json   the command and its settings, written once, before the directory has its name
+        run.json    the processes that run it, written by the shim before the command starts
         exit.json   how the run that it names ended
-        lines/      what it said    files/  where it works
+        lines/      its output      files/  its working directory
 
-Without `run.json` nothing ran: a start that was cut off is as though it had not been made, and a
-repeated one goes on from there. Whoever changes a run holds its lock, a file beside it.
+Without `run.json` nothing ran: a start that was cut off then counts as never made, and a repeated
+start continues from there. Whoever changes a run holds its lock, a file beside it.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ RUNTIME_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @attrs.frozen
 class Processes:
-    """Who runs a command: numbers and start times, of one boot."""
+    """The processes of a command: numbers and start times, of one boot."""
 
     boot: str
     shim: tuple[int, ...]
@@ -51,9 +51,9 @@ class Processes:
 
 
 def orphans(path: Path) -> list[tuple[int, int]]:
-    """What a run whose shim was killed left: processes with its mark, and their start times.
+    """What a killed shim left behind: processes with its mark, and their start times.
 
-    A session's number may be used again by then; the mark in the environment is never another's.
+    A session's number may have been reused; the mark in the environment is unique.
     """
     mark = f"{shim.MARK}={path}"
     stats = procfs.all_stats()
@@ -62,7 +62,7 @@ def orphans(path: Path) -> list[tuple[int, int]]:
 
 @attrs.frozen
 class Found:
-    """A run as it was found: `run` counts its starts from 1."""
+    """A run as found on disk: `run` counts its starts from 1."""
 
     status: ContainerStatus
     run: int
@@ -75,14 +75,14 @@ def _is_alive(process: tuple[int, ...]) -> bool:
 
 
 def world_failure(what: str, error: OSError) -> P2poolError:
-    """The error of a disk that refuses."""
+    """The error for a disk that refuses."""
     if error.errno in NO_SPACE:
         return DiskFull(f"{what}: the disk is full.", hint="Make space in the data directory.")
     return RuntimeUnavailable(f"{what}: {error.strerror or error}.")
 
 
 def scope_name(scope: RuntimeScope) -> str:
-    """The directory of a scope: all four parts of it."""
+    """A scope's directory name: all four parts of it."""
     pool = scope.pool
     return f"{pool.chain_id}-{pool.contract.hex()}-{pool.pool_id}-{scope.node_id.hex()}"
 
@@ -91,19 +91,19 @@ class Runs:
     """All runs of one scope. Every method blocks for a short while: call it in a thread."""
 
     def __init__(self, scope: RuntimeScope, root: Path) -> None:
-        """Nothing is made before the first start."""
+        """Makes nothing before the first start."""
         self.directory = root.absolute() / scope_name(scope)
 
     def path(self, allocation: AllocationId, attempt: int) -> Path:
-        """The directory of a run, there or not."""
+        """A run's directory, whether it exists or not."""
         return self.directory / f"{allocation}.{attempt}"
 
     @contextlib.contextmanager
     def locked(self, allocation: AllocationId, attempt: int, wait_ms: int) -> Iterator[int]:
         """Hold a run's lock; yields its file, for a shim to inherit.
 
-        It is let go by closing, never by unlocking: a shim that inherited it holds it still.
-        Raises RuntimeUnavailable when it is not free in time.
+        Closing the file releases the lock, never an unlock: a shim that inherited it still holds
+        it. Raises RuntimeUnavailable if the lock is not free in time.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.directory / f".lock-{allocation}.{attempt}"
@@ -111,7 +111,7 @@ class Runs:
         while (file := _try_lock(path)) is None:
             if time.monotonic() > deadline:
                 raise RuntimeUnavailable(
-                    f"Allocation {allocation} is being started or removed for {wait_ms} ms already."
+                    f"Allocation {allocation} has been starting or being removed for {wait_ms} ms."
                 )
             time.sleep(LOCK_POLL_S)
         try:
@@ -122,7 +122,7 @@ class Runs:
             os.close(file)
 
     def all(self) -> list[Found]:
-        """What ran or runs, sorted by (allocation, attempt)."""
+        """All runs, past and present, sorted by (allocation, attempt)."""
         try:
             names = [name for name in os.listdir(self.directory) if not name.startswith(".")]
         except FileNotFoundError:
@@ -134,15 +134,15 @@ class Runs:
         )
 
     def find(self, allocation: AllocationId, attempt: int) -> Found | None:
-        """One run, None where it never ran."""
+        """One run, None if it never ran."""
         return self._find(self.path(allocation, attempt))
 
     def _find(self, path: Path) -> Found | None:
-        # A run that was started anew or removed between two reads is read again.
+        # Read again a run that was restarted or removed between two reads.
         while (run := _read(path / shim.RUN)) is not None:
             plan = _read(path / shim.PLAN)
             processes = Processes(run["boot"], tuple(run["shim"]), tuple(run["main"]))
-            # Asked before: a shim that is gone has written the end by then, if it ever will.
+            # Asked first: a shim that is gone has written the end by then, if it ever will.
             alive = processes.shim_lives()
             ended = _read(path / shim.EXIT)
             if ended is not None and ended["run"] != run["run"]:
@@ -153,10 +153,10 @@ class Runs:
         return None
 
     def make(self, plan: ContainerPlan, record: dict[str, Any]) -> Path:
-        """Make the directory of a run, whole or not at all; the lock is held. Returns its path.
+        """Make a run's directory, whole or not at all; the lock is held. Returns its path.
 
-        One that is there is of a start that was cut off before anything ran: it may have been of
-        an older order, so it goes.
+        An existing directory belongs to a start that was cut off before anything ran: it may have
+        been for an older order, so it goes.
         """
         path = self.path(plan.allocation, plan.attempt)
         self.discard(plan.allocation, plan.attempt)
@@ -171,7 +171,7 @@ class Runs:
         return path
 
     def discard(self, allocation: AllocationId, attempt: int) -> None:
-        """Forget a run; the lock is held. It is gone at once, its files soon after."""
+        """Delete a run; the lock is held. Its name goes at once, its files soon after."""
         path = self.path(allocation, attempt)
         aside = self.directory / f".gone-{path.name}"
         shutil.rmtree(aside, ignore_errors=True)
@@ -181,11 +181,11 @@ class Runs:
 
 
 def _try_lock(path: Path) -> int | None:
-    """The lock's file, or None while somebody else has it."""
+    """The lock's file, or None while somebody else holds it."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The one before may have taken the name away: then this file locks nothing.
+        # The previous holder may have removed the name: then this file locks nothing.
         if os.fstat(file).st_ino == path.stat().st_ino:
             return file
     except (BlockingIOError, FileNotFoundError):
@@ -198,7 +198,7 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A record, None where there is none. Records are written whole, so a torn one is trouble."""
+    """A record, None if there is none. Records are written whole, so a torn one is damage."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -214,7 +214,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def record_of(plan: ContainerPlan, scope: RuntimeScope, home: Path) -> dict[str, Any]:
-    """What the shim and later agents need to know of a run."""
+    """The facts that the shim and later agents need about a run."""
     gpus = ",".join(plan.gpus)
     environment = {"PATH": RUNTIME_PATH, "HOME": str(home)}
     environment |= dict(plan.spec.environment)
@@ -235,7 +235,7 @@ def record_of(plan: ContainerPlan, scope: RuntimeScope, home: Path) -> dict[str,
         "argv": [*plan.spec.entrypoint, *plan.spec.command],
         "environment": environment,
         "memory_bytes": plan.spec.resources.memory_bytes,
-        # Memory is measured and held from outside; this stops one that grows between two looks.
+        # The shim measures and enforces memory; this stops a process that grows between two looks.
         "limits": {
             "CORE": 0,
             "NOFILE": limits.PROCESS_FILES_MAX,

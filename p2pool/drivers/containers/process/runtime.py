@@ -1,12 +1,12 @@
-"""The process runtime: tasks as local processes, on development chains, where no engine answers.
+"""The process runtime: tasks as local processes, on development chains without an engine.
 
-Intuition: each attempt has a directory (`runs`) and a shim of its own (`shim`), which the agent
-starts and then only reads about, so that an agent can die and its successor finds everything.
-The image is ignored, and nothing keeps a task from the files of the agent's user: that is why it
-refuses every chain but the development chain.
+Intuition: each attempt has a directory (`runs`) and a shim of its own (`shim`). The agent starts
+the shim and afterwards only reads about it, so an agent can die and its successor finds everything.
+The image is ignored, and nothing keeps a task away from the files of the agent's user; so the
+runtime refuses every chain but the development chain.
 
-Invariants: of the agent's environment a task gets nothing. A process is signalled only while it is
-known to be the one meant: by its number, its start time and a pidfd.
+Invariants: a task gets nothing of the agent's environment. A process is signalled only while its
+number, its start time and a pidfd prove that it is the one meant.
 """
 
 import contextlib
@@ -69,23 +69,23 @@ BOOT = (
     " from p2pool.drivers.containers.process.shim import main; main()"
 )
 WARNINGS = (
-    "Tasks run as plain processes of this user, with its files in reach: for development only.",
-    "Images are ignored; a task's command has to be a program of this machine.",
-    "Memory is looked at every second, processor time is not limited, ports are the machine's.",
-    "Swap, shared memory, disk, process counts and read-only files are not limited; there is no"
-    " health.",
+    "Tasks run as plain processes of this user and can reach its files: for development only.",
+    "Images are ignored; a task's command must be a program on this machine.",
+    "Memory is checked every second, processor time is not limited, ports are the machine's.",
+    "Swap, shared memory, disk, process counts and read-only files are not limited; health is"
+    " not checked.",
 )
 
 
 class NoAnswerYet(RuntimeUnavailable):
-    """A shim was started and is slow: what comes of it a listing will show."""
+    """A shim was started and is slow: a later listing will show the outcome."""
 
 
 class ProcessRuntime:
-    """Implements `model.runtime.ContainerRuntime` with local processes below `directory`."""
+    """Implements `model.ports.runtime.ContainerRuntime` with local processes below `directory`."""
 
     def __init__(self, scope: RuntimeScope, directory: Path) -> None:
-        """Nothing is made or started here."""
+        """Makes and starts nothing yet."""
         self._scope = scope
         self._runs = Runs(scope, directory)
         self._threads = trio.CapacityLimiter(limits.ENGINE_CALLS_IN_FLIGHT_MAX)
@@ -101,7 +101,7 @@ class ProcessRuntime:
         return RuntimeKind.PROCESS
 
     async def probe(self) -> RuntimeInfo:
-        """What it is, with what it cannot do as warnings. Raises Misconfigured on a real chain."""
+        """The runtime, with its limitations as warnings. Raises Misconfigured on a real chain."""
         self._require_development()
         return RuntimeInfo(
             kind=RuntimeKind.PROCESS,
@@ -123,22 +123,22 @@ class ProcessRuntime:
         on_progress: OnProgress | None = None,
         policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
     ) -> str:
-        """There are no images here, and no digest of one."""
+        """Does nothing: there are no images here, and no digest of one."""
         return ""
 
     async def start(self, plan: ContainerPlan) -> ContainerStatus:
-        """Start the attempt in a directory of its own, or return the run that it has."""
+        """Start the attempt in a directory of its own, or return its existing run."""
         self._require_development()
         _refuse_what_processes_cannot(plan.spec)
         return await self._in_thread(lambda: self._start(plan))
 
     async def restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
-        """Run its command again, in the same directory, after the lines that are there."""
+        """Run its command again, in the same directory, appending to its lines."""
         self._require_development()
         return await self._in_thread(lambda: self._restart(allocation, attempt))
 
     async def stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
-        """SIGTERM to its session, after the grace SIGKILL to everything that it started."""
+        """SIGTERM to its session; after the grace period SIGKILL to everything that it started."""
         found = await self._in_thread(lambda: self._settled(allocation, attempt))
         if found is None or found.status.ended:
             return
@@ -149,7 +149,7 @@ class ProcessRuntime:
             if not await self._wait_ended(allocation, attempt, limits.KILL_DEADLINE_MS):
                 raise RuntimeUnavailable(
                     f"Allocation {allocation} was killed and does not end.",
-                    hint="The kernel may be waiting for a device or a disk of it.",
+                    hint="The kernel may be waiting for one of its devices or disks.",
                 )
 
     async def remove(self, allocation: AllocationId, attempt: int) -> None:
@@ -162,7 +162,7 @@ class ProcessRuntime:
         return NoVolumes()
 
     async def overused(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
-        """Nothing of the disk is measured."""
+        """Measures nothing of the disk."""
         return ()
 
     async def tidy(self, over: TaskEnded, keep: Retention) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ class ProcessRuntime:
         return ()
 
     async def watch(self) -> AsyncIterator[RuntimeChanged]:
-        """Hints, by looking at what the directories say of the runs."""
+        """Hints, from polling the directories of the runs."""
         known = {_key(one): one for one in await self.list()}
         while True:
             await trio.sleep(limits.STOP_POLL_MAX_MS / 1000)
@@ -198,7 +198,7 @@ class ProcessRuntime:
             if tail_lines >= 0:
                 await self._in_thread(lambda: reader.seek_tail(tail_lines, since_ms))
             while True:
-                # Asked before reading: an ended one writes no more, so what is read then is all.
+                # Asked before reading: an ended run writes no more, so this read is complete.
                 found = await self._in_thread(lambda: self._runs.find(allocation, attempt))
                 while (chunks := await self._in_thread(lambda: reader.read(since_ms))) is not None:
                     if chunks:
@@ -216,7 +216,7 @@ class ProcessRuntime:
         try:
             return await trio.to_thread.run_sync(call, limiter=self._threads)
         except OSError as error:
-            raise world_failure("The process runtime's files cannot be used", error) from error
+            raise world_failure("The process runtime cannot use its files", error) from error
 
     def _start(self, plan: ContainerPlan) -> ContainerStatus:
         with self._runs.locked(
@@ -234,7 +234,7 @@ class ProcessRuntime:
             try:
                 _run_shim(path, 1, lock)
             except P2poolError as error:
-                # A shim that did not answer may come to it yet, and holds the lock until then.
+                # A shim that did not answer may still do so, and holds the lock until then.
                 if not isinstance(error, NoAnswerYet) and not (path / RUN).exists():
                     self._runs.discard(plan.allocation, plan.attempt)
                 raise
@@ -268,7 +268,7 @@ class ProcessRuntime:
     def _status(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
         found = self._runs.find(allocation, attempt)
         if found is None:
-            raise RuntimeUnavailable(f"The files of allocation {allocation} were taken away.")
+            raise RuntimeUnavailable(f"Somebody removed the files of allocation {allocation}.")
         return found.status
 
     async def _wait_ended(self, allocation: AllocationId, attempt: int, within_ms: int) -> bool:
@@ -296,14 +296,14 @@ def _key(status: ContainerStatus) -> tuple[AllocationId, int]:
 
 
 def _not_found(allocation: AllocationId, attempt: int) -> NotFound:
-    return NotFound(f"Attempt {attempt} of allocation {allocation} is not here.")
+    return NotFound(f"Attempt {attempt} of allocation {allocation} is not on this node.")
 
 
 def _refuse_what_processes_cannot(spec: TaskSpec) -> None:
-    """Say what a process cannot be given, rather than run without it."""
+    """Refuse whatever a process cannot have, rather than run without it."""
     if not spec.entrypoint and not spec.command:
         raise CannotStart(
-            "The process runtime knows no image's own command.", hint="Give the task a command."
+            "The process runtime cannot read an image's command.", hint="Give the task a command."
         )
     if spec.mounts:
         raise CannotStart(
@@ -313,12 +313,12 @@ def _refuse_what_processes_cannot(spec: TaskSpec) -> None:
         if port.host not in (0, port.container):
             raise CannotStart(
                 f"The process runtime cannot publish port {port.container} as {port.host}.",
-                hint="Let the command listen on the port that is wanted.",
+                hint="Let the command listen on the published port itself.",
             )
 
 
 def _run_shim(path: Path, run: int, lock: int) -> None:
-    """Start a shim and wait for its word. Raises CannotStart or what the machine failed at."""
+    """Start a shim and wait for its answer. Raises CannotStart, or the machine's failure."""
     arguments = [sys.executable, "-I", "-S", "-c", BOOT, str(PACKAGE_PARENT), str(path), str(run)]
     with (path / "shim.errors").open("ab") as errors:
         process = subprocess.Popen(
@@ -348,7 +348,7 @@ def _run_shim(path: Path, run: int, lock: int) -> None:
 
 
 def _signal(path: Path, processes: Processes, number: signal.Signals) -> None:
-    """Tell the shim; without one, what it left: SIGUSR1 stands for SIGKILL then."""
+    """Signal the shim, or without one, what it left: there SIGUSR1 stands for SIGKILL."""
     if processes.shim_lives():
         _send(processes.shim, number)
         return
@@ -357,7 +357,7 @@ def _signal(path: Path, processes: Processes, number: signal.Signals) -> None:
 
 
 def _send(process: tuple[int, ...], number: signal.Signals) -> None:
-    """Signal this process and no other that got its number."""
+    """Signal this process, but no other that got its number."""
     with contextlib.suppress(ProcessLookupError):
         file = os.pidfd_open(process[0])
         try:

@@ -3,16 +3,16 @@
     python -I -S -c BOOT PACKAGE_PARENT RUN_DIRECTORY RUN_NUMBER LOCK_FD
 
 It runs on the standard library alone and starts in 40 ms. It leaves the agent's session, makes
-itself the reaper of all that its command starts, writes down who it is *before* the command runs
-(`run.json`), and how that ended when all of it is gone (`exit.json`). A command whose directory
-was taken away is killed: nobody could ever find it again. The starter's lock is inherited and held
-until the first of these is written, so a starter that is killed midway is not followed by a second
-copy.
+itself the reaper of everything that its command starts, records its identity *before* the command
+runs (`run.json`), and records the end when all of it is gone (`exit.json`). If somebody removes the
+run's directory, the shim kills the command: nobody could ever find it again. It inherits the
+starter's lock and holds it until `run.json` is written, so no second copy starts after a starter is
+killed halfway.
 
-Signals: SIGTERM is passed on to the command's session, SIGUSR1 kills the command and everything
-that it started. When the command ends, what it left behind is killed, as in a container.
-On its standard output it answers once with JSON: `{}`, `{"refused": ..., "errno": ...}` where the
-command cannot be run as it is, `{"error": ..., "errno": ...}` where the machine fails.
+Signals: SIGTERM goes on to the command's session, SIGUSR1 kills the command and everything that it
+started. When the command ends, the shim kills whatever it left behind, as in a container.
+The shim answers once on its standard output, with JSON: `{}`, `{"refused": ..., "errno": ...}` if
+the command cannot be run as given, `{"error": ..., "errno": ...}` if the machine fails.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 def become(
     directory: Path, plan: dict[str, Any], shim: int, gate: int, streams: tuple[int, int]
 ) -> NoReturn:
-    """In the child: wait at the gate, then turn into the command. Raises where that fails."""
+    """In the child: wait at the gate, then exec the command. Raises if that fails."""
     os.setsid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != shim or os.read(gate, 1) != b"1":
@@ -80,7 +80,7 @@ def prctl(option: int, value: int) -> None:
 
 
 class Command:
-    """The running command: its pipes, its lines, and what is asked of it by signals."""
+    """The running command: its pipes, its lines, and the requests that signals make."""
 
     def __init__(self, directory: Path, plan: dict[str, Any], run: int) -> None:
         """Nothing runs yet."""
@@ -100,7 +100,7 @@ class Command:
         )
 
     def start(self) -> str | None:
-        """Run it; returns None, or JSON of why it cannot be: then nothing of it is left."""
+        """Run it; returns None, or JSON that says why not: then nothing of it is left."""
         pipes = [os.pipe() for _ in STREAMS]
         gate, opened = os.pipe()
         failure, failed = os.pipe()
@@ -134,7 +134,7 @@ class Command:
         return None
 
     def _write_run(self, shim: int) -> None:
-        # The end is written over bytes that the disk has given already: a full disk hides none.
+        # The end overwrites bytes that the disk has already allocated, so a full disk hides none.
         reserve = os.open(self.directory / RESERVE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.write(reserve, b" " * RESERVE_BYTES)
         os.close(reserve)
@@ -151,7 +151,7 @@ class Command:
         write_whole(self.directory / RUN, record)
 
     def attend(self) -> None:
-        """Until the command and all that it started is gone; then write how it ended."""
+        """Wait until the command and everything it started are gone; then write how it ended."""
         with selectors.DefaultSelector() as selector:
             for file in (*self.pipes, self.waking):
                 os.set_blocking(file, False)
@@ -174,7 +174,7 @@ class Command:
         self._write_exit()
 
     def _read(self, file: int) -> bytes | None:
-        """Take what is there; empty at the end, None where there is nothing now."""
+        """Take the available output; empty at the end, None if there is none now."""
         try:
             data = os.read(file, READ_BYTES)
         except BlockingIOError:
@@ -204,7 +204,7 @@ class Command:
                 self._kill()
 
     def _reap(self) -> bool:
-        """Collect who ended; once the command did, kill what it left. False: nobody is left."""
+        """Reap ended processes; once the command is among them, kill the rest. False: none left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -259,7 +259,7 @@ def main() -> None:
         problem = command.start()
     except OSError as error:
         problem = json.dumps({"error": str(error), "errno": error.errno})
-    # A starter that was killed reads no answer, and the command runs on.
+    # A starter that was killed reads no answer; the command runs on.
     with contextlib.suppress(BrokenPipeError):
         os.write(1, (problem or "{}").encode())
     nothing = os.open(os.devnull, os.O_RDWR)

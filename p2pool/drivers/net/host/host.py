@@ -1,21 +1,23 @@
 """The libp2p host: TCP, Noise and nothing else, with the library's sharp edges covered.
 
-Built by hand instead of with `libp2p.new_host`, which cannot do without plaintext and secio as
-fall-backs, retries dials by itself, and blocks a peer for a minute after one failed dial.
-What the subclasses add, each for something seen in py-libp2p 0.8.1:
+Built by hand instead of with `libp2p.new_host`, which insists on plaintext and secio as fallbacks,
+retries dials by itself, and blocks a peer for a minute after one failed dial. Each addition of the
+subclasses answers something seen in py-libp2p 0.8.1:
 
-- a stream handler that raises takes its whole connection down: every one is wrapped here, at the
-  one place where the swarm hands streams over, and a peer has at most STREAMS_PER_PEER_MAX of them;
-- an inbound connection keeps its slot until the swarm stops, even when it is long closed, so that a
-  node would accept only so many connections in its life: the upgrade waits for the end instead;
+- a stream handler that raises takes its whole connection down: every handler is wrapped here, in
+  the one place where the swarm hands streams over, and a peer has at most STREAMS_PER_PEER_MAX
+  streams;
+- an inbound connection keeps its slot until the swarm stops, even when it is long closed, so a node
+  would accept only a fixed number of connections in its life: the upgrade waits for the end
+  instead;
 - an auto-connector dials up to half of `high_watermark` peers out of the peer store, which any peer
   can fill through identify, whatever `low_watermark` says: there is none here;
-- opening a stream to a peer that is just gone dials the addresses that it told identify, which are
-  those it listens at, not those it announces: only the peer book dials;
+- opening a stream to a peer that has just gone dials the addresses that it gave identify, which are
+  those it listens on, not those it announces: only the peer book dials;
 - only peers with Ed25519 keys are let in: no agent has another kind;
-- what each small message would cost for nothing is left out (`economy`);
+- wasted work for each small message is left out (`transport.muxer`);
 - our own addresses are computed once, not for every message that carries our peer record;
-- importing it cuts its loggers off from ours, so that their lines would pass by redaction.
+- importing it detaches its loggers from ours, so their lines would bypass redaction.
 """
 
 import logging
@@ -46,20 +48,20 @@ from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS, STREAMS_PER_PE
 
 logger = logging.getLogger(__name__)
 logging.getLogger("libp2p").propagate = True
-# A stream that the other side refuses is an error to it; to us it is counted, and tried again.
+# When the other side refuses a stream, the library logs an error; we count it and try again.
 logging.getLogger("libp2p.host.basic_host").setLevel(logging.CRITICAL)
 
 MUXERS = {"yamux": {YAMUX_PROTOCOL_ID: PoolYamux}, "mplex": {MPLEX_PROTOCOL_ID: Mplex}}
 DEFAULT_MUXER = "yamux"
-"""Yamux, because it holds back each stream by itself. With Mplex one stream that its reader leaves
-alone stops its whole connection for five seconds: whoever follows a log slowly would hold up Raft.
-What was measured is in the docstring of the package."""
+"""Yamux, because it holds back each stream on its own. With Mplex one stream that its reader
+neglects stops the whole connection for five seconds: a slow log reader would hold up Raft. The
+package's docstring has the measurements."""
 
 StreamHandler = Callable[[Any], Awaitable[None]]
 
 
 class _NoAutoConnector(AutoConnector):  # type: ignore[misc]
-    """Dials nobody: who is dialled is the peer book's to say."""
+    """Dials nobody: the peer book decides who is dialled."""
 
     async def run_background_task(self, nursery: Any) -> None:
         """Start nothing."""
@@ -72,7 +74,7 @@ class _NoAutoConnector(AutoConnector):  # type: ignore[misc]
 
 
 class PoolSwarm(Swarm):  # type: ignore[misc]
-    """The library's swarm with guarded handlers and inbound connections that end."""
+    """The library's swarm with guarded handlers, and with inbound connections that end."""
 
     def __init__(self, *args: Any, counters: Counter[str], **kwargs: Any) -> None:
         """As the library's, counting into `counters`."""
@@ -82,7 +84,7 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         self.auto_connector = _NoAutoConnector(swarm=self)
 
     def set_stream_handler(self, stream_handler: StreamHandler) -> None:
-        """Take the host's handler of all inbound streams, guarded."""
+        """Take the host's handler for all inbound streams, guarded."""
 
         async def guarded(stream: Any) -> None:
             await self._handle_guarded(stream_handler, stream)
@@ -92,8 +94,8 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
     async def _handle_guarded(self, handler: StreamHandler, stream: Any) -> None:
         """Run a handler; whatever a remote makes it raise ends this stream and nothing else.
 
-        The library's code is under it, with bytes that a remote chose: any exception may come out.
-        Cancelled is none, and goes through.
+        Below it runs library code on bytes that a remote chose: any exception may come out.
+        Cancelled is not one of these, and passes.
         """
         peer_id = stream.muxed_conn.peer_id
         if self._inbound_streams[peer_id] >= STREAMS_PER_PEER_MAX:
@@ -116,14 +118,14 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
                 del self._inbound_streams[peer_id]
 
     async def dial_peer(self, peer_id: ID) -> Any:
-        """The connections that there are. SwarmException: there is none, and none is made."""
+        """The existing connections. SwarmException: there is none, and none is made."""
         found = [c for c in self.get_connections(peer_id) if not c.is_closed]
         if not found:
             raise SwarmException("the peer is not connected")
         return found
 
     async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
-        """Let an authenticated connection in, unless its key is of another kind than ours."""
+        """Let an authenticated connection in, unless its key is not Ed25519."""
         if peer_key_of(muxed_conn.peer_id) is None:
             self.pool_counters["connections_refused_key"] += 1
             await muxed_conn.close()
@@ -133,7 +135,7 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
     async def upgrade_outbound_raw_conn(
         self, raw_conn: Any, peer_id: ID, pre_scope: Any = None
     ) -> Any:
-        """Upgrade a connection that is read through a buffer."""
+        """Upgrade a connection, reading it through a buffer."""
         raw_conn.stream = BufferedStream(raw_conn.stream)
         return await super().upgrade_outbound_raw_conn(raw_conn, peer_id, pre_scope)
 
@@ -149,10 +151,10 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
 
 
 class PoolPeerStore(PeerStore):  # type: ignore[misc]
-    """The library's store of what peers said of themselves, which never forgets who we are.
+    """The library's store of peers' claims about themselves, which never forgets our own.
 
     It takes 1,000 peers (more than CONNECTIONS_MAX) and then drops those without addresses first:
-    ourselves, with the key that signs our gossip, after 1,000 strangers came and went.
+    after 1,000 strangers that would be ourselves, with the key that signs our gossip.
     """
 
     def __init__(self, own: ID) -> None:
@@ -180,7 +182,7 @@ class PoolHost(BasicHost):  # type: ignore[misc]
         return list(super().get_addrs())
 
     def fix_addresses(self) -> None:
-        """Listening has begun: the addresses will not change any more."""
+        """Listening has begun: the addresses no longer change."""
         self._pool_addresses = list(super().get_addrs())
 
 
@@ -188,10 +190,10 @@ def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) 
     """A host that is not running yet. `seed`: 32 bytes; `muxer`: a key of MUXERS.
 
     Of the library's `ConnectionConfig` we set the number of connections (default 300), that none
-    is made or pruned below it (default: dial until 100), and one time for all steps of a dial.
-    The rest suits: 3 connections to one peer (two that dial each other make 2), streams on the
-    oldest direct one with most streams, nobody let in or kept out by address (a pool may have one
-    address; who is in it is said by the chain), no probes of health (the core has its own).
+    is made or pruned below it (default: dial until 100), and one timeout for all steps of a dial.
+    The other defaults suit us: 3 connections to one peer (two peers that dial each other make 2),
+    streams on the oldest direct one with most streams, no address allowed or blocked (a pool may
+    have one address; the chain says who is in it), no health probes (the core has its own).
     """
     key_pair = create_new_key_pair(seed)
     peer_id = ID.from_pubkey(key_pair.public_key)

@@ -1,8 +1,8 @@
-"""Runs the library: swarm, router and pubsub go up in this order, and down in the other.
+"""Runs the library: starts swarm, router and pubsub in this order, and stops them in reverse.
 
-It runs in a task shielded from cancellation, so that it can be shut down in its order, within a
-bound, while everything around it is being cancelled. Torn down at random the library raises
-`Nursery is closed to new arrivals` from tasks that it starts for each message.
+It runs in a task shielded from cancellation, so that it can shut down in order and within a bound
+while everything around it is being cancelled. Torn down in random order, the library raises
+`Nursery is closed to new arrivals` from the tasks that it starts for each message.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ StreamHandler = Callable[[Any], Awaitable[None]]
 
 
 class _Notifee(INotifee):  # type: ignore[misc]
-    """Tells the network of connections; all other notices are of no use here."""
+    """Reports connections to the network; we ignore all other notices."""
 
     def __init__(self, opened: Callable[[Any], None], ended: Callable[[ID], None]) -> None:
         """Both are called from the library's task, and must not block."""
@@ -32,7 +32,7 @@ class _Notifee(INotifee):  # type: ignore[misc]
         self._ended = ended
 
     async def connected(self, network: Any, conn: Any) -> None:
-        """A connection stands."""
+        """A connection is up."""
         self._opened(conn)
 
     async def disconnected(self, network: Any, conn: Any) -> None:
@@ -40,20 +40,20 @@ class _Notifee(INotifee):  # type: ignore[misc]
         self._ended(conn.muxed_conn.peer_id)
 
     async def opened_stream(self, network: Any, stream: Any) -> None:
-        """Of no use."""
+        """Ignored."""
 
     async def closed_stream(self, network: Any, stream: Any) -> None:
-        """Of no use."""
+        """Ignored."""
 
     async def listen(self, network: Any, multiaddr: Any) -> None:
-        """Of no use."""
+        """Ignored."""
 
     async def listen_close(self, network: Any, multiaddr: Any) -> None:
-        """Of no use."""
+        """Ignored."""
 
 
 class HostLifecycle:
-    """A host on its way up, running, and down."""
+    """A host starting, running and stopping."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class HostLifecycle:
         handlers: Mapping[str, StreamHandler],
         make_pubsub: Callable[[], PoolPubsub] | None,
     ) -> None:
-        """`opened`, `ended`: told of connections. `handlers`: inbound streams by protocol."""
+        """`opened`, `ended`: called for connections. `handlers`: inbound streams by protocol."""
         self.ready = trio.Event()
         self.pubsub: PoolPubsub | None = None
         self._host = host
@@ -77,12 +77,13 @@ class HostLifecycle:
         self._scope = trio.CancelScope(shield=True)
 
     def stop(self, deadline_ms: int) -> None:
-        """Begin to shut down; after `deadline_ms` what is left is cut off."""
+        """Begin to shut down; after `deadline_ms` whatever is left is cut off."""
         self._scope.deadline = trio.current_time() + deadline_ms / 1000
         self._stopping.set()
 
     async def run(self, listen: tuple[Any, ...]) -> None:
-        """Until `stop`, whatever is cancelled around it. PortTaken: lost a race for the port."""
+        """Run until `stop`, whatever is cancelled around it. PortTaken: another process was
+        faster."""
         with self._scope:
             async with AsyncExitStack() as stack:
                 await self._start(stack, listen)
@@ -93,7 +94,7 @@ class HostLifecycle:
             self._counters["shutdown_cut_off"] += 1
 
     async def _start(self, stack: AsyncExitStack, listen: tuple[Any, ...]) -> None:
-        """Everything is wired before the first connection is let in."""
+        """Wire everything before the first connection is let in."""
         swarm = self._host.get_network()
         swarm.register_notifee(self._notifee)
         for protocol, handler in self._handlers.items():
@@ -110,7 +111,7 @@ class HostLifecycle:
         await swarm.listen(*listen)
         for address in listen:
             if str(address) not in swarm.listeners:
-                raise port_taken(str(address), "it was taken a moment ago")
+                raise port_taken(str(address), "another process has just taken it")
         self._host.fix_addresses()
 
     async def _stop(self) -> None:

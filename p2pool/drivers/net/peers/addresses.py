@@ -1,8 +1,8 @@
-"""Keys, peer ids and multiaddrs: from one to the other, and whether an address can be listened at.
+"""Converts between keys, peer ids and multiaddrs, and checks listen addresses.
 
-A peer id of an Ed25519 key contains the key (identity multihash), so nothing needs to be looked up.
-The library listens with SO_REUSEPORT: two agents of one user could listen at the same port and
-share its connections at random, without an error. So a port is tried first with a plain socket.
+The peer id of an Ed25519 key contains the key (identity multihash), so nothing needs a look-up. The
+library listens with SO_REUSEPORT: two agents of one user could listen on the same port and share
+its connections at random, without an error. So we try a port with a plain socket first.
 """
 
 import ipaddress
@@ -24,12 +24,12 @@ _EXAMPLE = "/ip4/0.0.0.0/tcp/4001"
 
 
 def peer_id_of(peer_key: PeerKey) -> ID:
-    """The libp2p name of a key."""
+    """A key's libp2p peer id."""
     return ID.from_pubkey(Ed25519PublicKey.from_bytes(peer_key))
 
 
 def peer_key_of(peer_id: ID) -> PeerKey | None:
-    """The Ed25519 key in a peer id; None when it is of another kind, which no agent has."""
+    """The Ed25519 key in a peer id; None for another kind of key, which no agent has."""
     try:
         key = peer_id.extract_public_key()
     except ValueError:
@@ -57,7 +57,7 @@ def parse_full_address(text: str) -> KnownPeer:
 
 
 def without_peer_id(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """Addresses as the peer book keeps them; what is no multiaddr with TCP is left out."""
+    """Addresses as the peer book keeps them; anything but a multiaddr with TCP is left out."""
     kept = []
     for text in addresses[: 2 * ADDRESSES_MAX]:
         address = text.partition("/p2p/")[0]
@@ -86,13 +86,13 @@ def host_and_port(address: str) -> tuple[str, str, int] | None:
 
 
 def check_listen_addresses(addresses: tuple[str, ...]) -> tuple[Multiaddr, ...]:
-    """Multiaddrs to listen at. Misconfigured when malformed, PortTaken when one is in use."""
+    """Multiaddrs to listen on. Misconfigured: malformed. PortTaken: one is in use."""
     parsed = []
     for address in addresses:
         split = host_and_port(address)
         if split is None or split[0] not in ("ip4", "ip6"):
             raise Misconfigured(
-                f"{address!r} is not an address to listen at.", hint=f"Write it as {_EXAMPLE}."
+                f"{address!r} is not an address to listen on.", hint=f"Write it as {_EXAMPLE}."
             )
         _try_to_bind(address, *split)
         parsed.append(Multiaddr(address))
@@ -100,7 +100,7 @@ def check_listen_addresses(addresses: tuple[str, ...]) -> tuple[Multiaddr, ...]:
 
 
 def _try_to_bind(address: str, kind: str, host: str, port: int) -> None:
-    """Bind and let go, without SO_REUSEPORT (see above)."""
+    """Bind and release, without SO_REUSEPORT (see above)."""
     family = socket.AF_INET if kind == "ip4" else socket.AF_INET6
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,7 +112,7 @@ def _try_to_bind(address: str, kind: str, host: str, port: int) -> None:
 
 
 def port_taken(address: str, reason: str) -> PortTaken:
-    """The error for an address that cannot be listened at."""
+    """The error for an address on which this node cannot listen."""
     split = host_and_port(address)
     return PortTaken.at(address, split[2] if split else 0, reason)
 
@@ -120,7 +120,7 @@ def port_taken(address: str, reason: str) -> PortTaken:
 def expand_wildcards(addresses: tuple[str, ...]) -> tuple[str, ...]:
     """Addresses that others can dial: 0.0.0.0 and :: become those of the interfaces.
 
-    Loopback comes last, link-local not at all; at most ADDRESSES_MAX.
+    Loopback comes last, link-local addresses are left out; at most ADDRESSES_MAX.
     """
     expanded: list[str] = []
     for address in addresses:
@@ -148,7 +148,7 @@ def _interface_addresses(kind: str) -> list[str]:
 
 
 async def resolve(address: str) -> tuple[Multiaddr, ...]:
-    """An address as those that TCP can dial: names are looked up. OSError: no such name."""
+    """An address as addresses that TCP can dial, with names looked up. OSError: no such name."""
     split = host_and_port(address)
     if split is None:
         return ()

@@ -1,9 +1,9 @@
-"""Keeps trying to be connected: dials what the peer book says is due, a few at a time.
+"""Keeps the node connected: dials the peers that the peer book says are due, a few at a time.
 
-Addresses of a peer are tried one after the other through `dial_addr`, each DIAL_TIMEOUT_MS at most:
-the library's `dial_peer` would pick one address of each transport, leave out loopback when there is
-any other, and refuse the peer for a minute once that failed.
-When two peers dial each other at the same time both connections stand and count as one peer.
+It tries a peer's addresses one after the other through `dial_addr`, each for DIAL_TIMEOUT_MS at
+most: the library's `dial_peer` would pick one address per transport, leave out loopback if there is
+any other, and refuse the peer for a minute after a failure. When two peers dial each other at the
+same time both connections stay and count as one peer.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ class Dialler:
     def __init__(
         self, host: Any, book: PeerBook, counters: Counter[str], connections: Callable[[], int]
     ) -> None:
-        """`connections` tells the number of connected peers."""
+        """`connections` returns the number of connected peers."""
         self._host = host
         self._book = book
         self._counters = counters
@@ -41,7 +41,7 @@ class Dialler:
         return int(trio.current_time() * 1000)
 
     def wake(self) -> None:
-        """Something changed in the book."""
+        """The book changed."""
         self._changed.set()
 
     async def run(self) -> None:
@@ -69,7 +69,7 @@ class Dialler:
                 self._counters["dials_connected"] += 1
                 self._book.connected(peer.peer_key)
             else:
-                # Nobody answered, or the peer hung up at once, which is no better.
+                # Nobody answered, or the peer disconnected at once, which is no better.
                 self._counters["dials_failed"] += 1
                 self._book.dial_failed(peer.peer_key, self.now_ms())
         finally:

@@ -1,10 +1,12 @@
-"""The peer book: who is known, at which addresses, and who is to be dialled when.
+"""The peer book: the known peers, their addresses, and when to dial whom.
 
-Pure: time is an argument, jitter comes from a seeded generator, dialling itself is `dialling`'s.
-Invariants: at most PEER_BOOK_MAX peers and ADDRESSES_MAX addresses each; our own key never enters;
-a peer that cannot be reached is tried again after a wait that doubles from DIAL_BACKOFF_MIN_MS to
-DIAL_BACKOFF_MAX_MS, half of it jitter, so that a pool coming back does not dial in step; a peer
-is never forgotten for being away, only displaced when the book is full.
+Pure: time is an argument, jitter comes from a seeded generator, and `peers.dialer` does the
+dialling.
+
+Invariants: at most PEER_BOOK_MAX peers and ADDRESSES_MAX addresses each; our own key never enters.
+An unreachable peer is tried again after a wait that doubles from DIAL_BACKOFF_MIN_MS to
+DIAL_BACKOFF_MAX_MS, half of it jitter, so that a pool coming back does not dial in step. Absence
+never removes a peer; only a full book displaces one.
 """
 
 import random
@@ -53,9 +55,9 @@ class PeerBook:
     def learn(
         self, peer_key: PeerKey, addresses: tuple[str, ...], *, bootstrap: bool = False
     ) -> bool:
-        """Put `addresses` before those known; False when there is no room or nothing to learn.
+        """Put `addresses` before those known; False if there is no room or nothing to learn.
 
-        A new address makes the peer due at once: what failed so far says nothing about it.
+        A new address makes the peer due at once: earlier failures say nothing about it.
         """
         if peer_key == self._own or not addresses:
             return False
@@ -71,7 +73,7 @@ class PeerBook:
         return True
 
     def _displace(self) -> bool:
-        """Drop the disconnected peer that failed most, the longest known first."""
+        """Drop the disconnected peer that failed most; among equals, the longest known."""
         idle = [e for e in self._entries.values() if not (e.connected or e.bootstrap or e.dialling)]
         if not idle:
             return False
@@ -79,12 +81,12 @@ class PeerBook:
         return True
 
     def addresses(self, peer_key: PeerKey) -> tuple[str, ...]:
-        """Where a peer was said to be; empty when it is not known."""
+        """A peer's known addresses; empty if it is not known."""
         entry = self._entries.get(peer_key)
         return () if entry is None else entry.addresses
 
     def want(self, peer_key: PeerKey) -> None:
-        """Somebody has something to say to this peer: dial it even beyond the usual number."""
+        """Somebody has a message for this peer: dial it even beyond the usual number."""
         entry = self._entries.get(peer_key)
         if entry is not None:
             entry.wanted = True
@@ -92,7 +94,7 @@ class PeerBook:
     def due(self, now_ms: int, room: int, slots: int) -> tuple[KnownPeer, ...]:
         """Up to `slots` peers to dial now, wanted ones first; others only while there is `room`.
 
-        They count as being dialled until `connected`, `dial_failed` or `disconnected` is told.
+        They count as being dialled until `connected`, `dial_failed` or `disconnected` is called.
         """
         ready = [
             entry
@@ -110,7 +112,7 @@ class PeerBook:
         return tuple(chosen)
 
     def next_due_ms(self) -> int | None:
-        """When the next dial is due, None when there is nobody to dial."""
+        """When the next dial is due, None if there is nobody to dial."""
         times = [
             entry.next_dial_ms
             for entry in self._entries.values()
@@ -119,13 +121,13 @@ class PeerBook:
         return min(times, default=None)
 
     def connected(self, peer_key: PeerKey) -> None:
-        """A connection stands, whoever dialled."""
+        """A connection is up, whoever dialled."""
         entry = self._entries.get(peer_key)
         if entry is None:
             return
         entry.dialling = False
         if not entry.connected:
-            # Told twice, it must not undo the wait that a refusal in between asked for.
+            # A second report must not undo the wait that a refusal in between asked for.
             entry.connected, entry.failures, entry.next_dial_ms = True, 0, 0
 
     def disconnected(self, peer_key: PeerKey, now_ms: int) -> None:
@@ -148,7 +150,7 @@ class PeerBook:
         entry.next_dial_ms = now_ms + self._jittered(wait_ms)
 
     def judged(self, peer_key: PeerKey) -> None:
-        """It said hello, and is wanted here."""
+        """The peer said hello, and is wanted here."""
         entry = self._entries.get(peer_key)
         if entry is not None:
             entry.silences = 0
@@ -163,7 +165,7 @@ class PeerBook:
             entry.next_dial_ms = now_ms + self._jittered(wait_ms)
 
     def refused(self, peer_key: PeerKey, now_ms: int) -> None:
-        """We do not want this peer for now: leave it alone for long."""
+        """We do not want this peer for now: leave it alone for a long time."""
         entry = self._entries.get(peer_key)
         if entry is not None:
             entry.dialling, entry.wanted = False, False

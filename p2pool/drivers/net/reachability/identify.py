@@ -1,7 +1,7 @@
-"""As which address others see this machine: asked of a bootstrap node, before an agent runs.
+"""The address under which others see this machine: asked of a bootstrap node, before an agent runs.
 
-Intuition: a host with a key of the moment dials out, and libp2p's identify says from where. Where
-that address is none of this machine's, there is a router in between. Source: libp2p identify spec.
+Intuition: a host with a throwaway key dials out, and libp2p's identify says from where. If that is
+not an address of this machine, there is a router in between. Source: libp2p identify spec.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ ANSWER_MAX_BYTES = 64 * 1024
 
 
 async def observed_host(peers: tuple[KnownPeer, ...]) -> tuple[str, str]:
-    """The host that the first peer which answers sees us as, else "" and why none answered."""
+    """The host that the first peer to answer sees us as, else "" and why none answered."""
     reasons: list[str] = []
     host = build_host(random(32), Counter())
     service = HostLifecycle(

@@ -1,13 +1,13 @@
-"""Length-prefixed frames on a libp2p stream, and the bounded queue of those that wait to be sent.
+"""Length-prefixed frames on a libp2p stream, and the bounded queue of frames to send.
 
-A frame is its length as an unsigned varint and then its bytes, as all libp2p protocols do it.
+A frame is its length as an unsigned varint and then its bytes, as in all libp2p protocols.
 Invariants: the length is checked before a byte of the body is kept; a stream that ends inside a
-frame is an error, one that ends between two is not; no frame is empty, as no message is (a byte
-each, they would be the cheapest way to keep us busy); other tasks run between frames, however many
-have arrived already; a queue holds at most so many frames and bytes.
-The library's own `read_exactly` gives up after 100 partial reads, which a frame of 1 MiB in Mplex's
-slices of 4 KiB exceeds, and reads a varint byte by byte, for each of which Yamux sends a window
-update; so reading goes through a buffer here.
+frame is an error, one that ends between two is not; no frame is empty, since no message is (at a
+byte each, empty frames would be the cheapest way to keep us busy); other tasks run between frames,
+however many have arrived already; a queue's frames and bytes are bounded. The library's own
+`read_exactly` gives up after 100 partial reads, which a frame of 1 MiB in Mplex's slices of 4 KiB
+exceeds, and reads a varint byte by byte, with a Yamux window update for each; so reads go through a
+buffer here.
 """
 
 from collections import deque
@@ -33,7 +33,7 @@ LENGTH_MAX_BYTES = 4
 END_PATIENCE_MS = 1_000
 BATCH_BYTES = 64 * 1024
 FRAMES_PER_TURN = 16
-"""So many frames out of the buffer, then other tasks have their turn."""
+"""After this many frames from the buffer, other tasks get a turn."""
 
 STREAM_ERRORS = (
     BaseLibp2pError,
@@ -46,13 +46,13 @@ STREAM_ERRORS = (
     trio.ClosedResourceError,
     trio.TooSlowError,
 )
-"""What opening, reading, writing or closing a stream raises when the other side or the connection
+"""The errors of opening, reading, writing or closing a stream when the other side or the connection
 fails. KeyError (Yamux: a stream's event is gone), ValueError and RuntimeError (Mplex: could not
 close) are the library's ways to say so. Never trio.Cancelled, never an assertion."""
 
 
 def encode_frame(frame: bytes) -> bytes:
-    """`frame` behind its length. Malformed: empty, or longer than STREAM_FRAME_MAX_BYTES."""
+    """`frame` with its length prefix. Malformed: empty, or longer than STREAM_FRAME_MAX_BYTES."""
     size = len(frame)
     if not size:
         raise Malformed("A frame is empty.", hint="Send a message in it, or none.")
@@ -70,7 +70,7 @@ def encode_frame(frame: bytes) -> bytes:
 
 
 def decode_length(buffer: bytearray) -> tuple[int, int] | None:
-    """(length, bytes of the prefix), None when more bytes are needed; Malformed when too long."""
+    """(length, bytes of the prefix), None if more bytes are needed; Malformed if too long."""
     length = 0
     for position in range(LENGTH_MAX_BYTES):
         if position >= len(buffer):
@@ -93,7 +93,7 @@ class FrameReader:
         self._taken = 0
 
     def _take(self) -> bytes | None:
-        """The next whole frame out of the buffer, if one is there."""
+        """The next whole frame from the buffer, if there is one."""
         decoded = decode_length(self._buffer)
         if decoded is None:
             return None
@@ -112,7 +112,7 @@ class FrameReader:
         """The next frame; None at an orderly end. Malformed: their fault. STREAM_ERRORS: ended."""
         if self._taken >= FRAMES_PER_TURN:
             self._taken = 0
-            # Before a frame is taken: cancelled here, none is lost.
+            # Before a frame is taken: a cancellation here loses none.
             await trio.lowlevel.checkpoint()
         while True:
             frame = self._take()
@@ -131,7 +131,7 @@ class FrameReader:
 
 
 class SendQueue:
-    """Frames that wait for one stream, first in first out, bounded by count and by bytes."""
+    """Frames waiting for one stream, first in first out, bounded by count and by bytes."""
 
     def __init__(
         self,
@@ -146,11 +146,11 @@ class SendQueue:
         self._filled = trio.Event()
 
     def __len__(self) -> int:
-        """How many frames wait."""
+        """The number of waiting frames."""
         return len(self._frames)
 
     def put(self, frame: bytes) -> bool:
-        """Append an encoded frame; False when a bound is reached."""
+        """Append an encoded frame; False if a bound is reached."""
         if len(self._frames) >= self._max_frames or self._bytes + len(frame) > self._max_bytes:
             return False
         self._frames.append(frame)
@@ -159,14 +159,14 @@ class SendQueue:
         return True
 
     def clear(self) -> int:
-        """Drop all; how many they were."""
+        """Drop all frames; returns their number."""
         count = len(self._frames)
         self._frames.clear()
         self._bytes = 0
         return count
 
     async def wait_filled(self) -> None:
-        """Until a frame waits."""
+        """Wait until there is a frame."""
         while not self._frames:
             self._filled = trio.Event()
             await self._filled.wait()
@@ -212,7 +212,7 @@ class FrameStream:
             raise Unavailable("The stream to the peer broke.", hint="Open it again.") from error
 
     async def end(self) -> None:
-        """Say that nothing more will be sent; frames can still be received."""
+        """Announce the end of our frames; frames can still be received."""
         try:
             with trio.fail_after(STREAM_WRITE_TIMEOUT_MS / 1000):
                 await self._stream.close_write()
@@ -220,23 +220,23 @@ class FrameStream:
             raise Unavailable("The stream to the peer broke.", hint="Open it again.") from error
 
     async def aclose(self) -> None:
-        """Close both directions; never raises for what the other side did."""
+        """Close both directions; the other side never makes it raise."""
         await close_stream(self._stream)
 
 
 async def close_stream(stream: Any) -> None:
-    """Close in an orderly way, whatever state the stream is in; reset it where that fails."""
+    """Close a stream in an orderly way, in any state; reset it if that fails."""
     if not await _end(stream.close):
         await reset_stream(stream)
 
 
 async def reset_stream(stream: Any) -> None:
-    """Drop a stream at once; failing to say so to the other side is no error."""
+    """Drop a stream at once; failing to tell the other side is no error."""
     await _end(stream.reset)
 
 
 async def _end(ending: Callable[[], Awaitable[None]]) -> bool:
-    """Run it whatever is cancelled, for END_PATIENCE_MS at most; False when it failed."""
+    """Run it despite any cancellation, for END_PATIENCE_MS at most; False if it failed."""
     failed = False
     with trio.CancelScope(shield=True) as scope:
         async with trio.open_nursery() as nursery:
@@ -250,6 +250,6 @@ async def _end(ending: Callable[[], Awaitable[None]]) -> bool:
 
 
 async def _lose_patience(scope: trio.CancelScope) -> None:
-    """Cancel what takes too long, though not because this process was held up meanwhile."""
+    """Cancel what takes too long, unless it is this process that was stalled meanwhile."""
     await wait_awake(END_PATIENCE_MS)
     scope.cancel()

@@ -1,15 +1,15 @@
-"""What each small message would cost in the library for nothing, left out.
+"""Removes the library's wasted work for each small message.
 
-A frame of Raft's is a few hundred bytes, and a write of the pool waits for four of them, so what
-py-libp2p 0.8.1 does for every one of them counts:
+A Raft frame is a few hundred bytes, and a write to the pool waits for four of them, so py-libp2p
+0.8.1's work for each one counts:
 
-- Noise reads the two bytes of a message's length and then its body, each a system call of its own:
-  `BufferedStream` reads what is there at once;
+- Noise reads the two bytes of a message's length and then its body, each with a system call of its
+  own: `BufferedStream` reads everything available at once;
 - Yamux answers each read of a stream with a window update, a frame that costs about as much as the
   one that was read: `read_some` gives credit once half of the window is used, as go-yamux does;
-- Yamux describes each frame that it writes for a log that nobody reads: `PoolYamux` does not.
+- Yamux describes each frame that it writes in a log that nobody reads: `PoolYamux` does not.
 
-Together a message costs a third less (tests/net/test_muxer.py counts the frames).
+Together this saves a third per message (tests/net/test_muxer.py counts the frames).
 """
 
 from typing import Any
@@ -23,10 +23,10 @@ RAW_READ_BYTES = 64 * 1024
 
 
 class BufferedStream(ReadWriteCloser):  # type: ignore[misc]
-    """A connection's bytes, read as many as there are, given out as few as are asked for."""
+    """A connection's bytes: reads as many as are available, returns as few as are asked for."""
 
     def __init__(self, stream: ReadWriteCloser) -> None:
-        """Takes the place of `stream` for its one reader."""
+        """Takes the place of `stream` for its only reader."""
         self._stream = stream
         self._buffer = bytearray()
 
@@ -39,7 +39,7 @@ class BufferedStream(ReadWriteCloser):  # type: ignore[misc]
         return data
 
     async def write(self, data: bytes) -> None:
-        """As they are."""
+        """Write the bytes unchanged."""
         await self._stream.write(data)
 
     async def close(self) -> None:
@@ -47,13 +47,13 @@ class BufferedStream(ReadWriteCloser):  # type: ignore[misc]
         await self._stream.close()
 
     def get_remote_address(self) -> tuple[str, int] | None:
-        """Of the other side."""
+        """The other side's address."""
         address: tuple[str, int] | None = self._stream.get_remote_address()
         return address
 
 
 class PoolYamux(Yamux):  # type: ignore[misc]
-    """The library's muxer, silent. One that is written to by many is written to in turn."""
+    """The library's muxer, silent. Concurrent writers take turns."""
 
     async def _write_frame(self, data: bytes) -> None:
         async with self._write_lock:
@@ -62,9 +62,9 @@ class PoolYamux(Yamux):  # type: ignore[misc]
 
 
 async def read_some(stream: Any, most: int) -> bytes:
-    """What has arrived on a libp2p stream, `most` bytes at most, waiting for one; none at its end.
+    """The bytes that have arrived on a libp2p stream, 1 to `most`; none at its end.
 
-    Raises what reading a stream raises (`frames.STREAM_ERRORS`).
+    Raises whatever reading a stream raises (`frames.STREAM_ERRORS`).
     """
     muxed = getattr(stream, "muxed_stream", None)
     if not isinstance(muxed, YamuxStream):

@@ -1,7 +1,7 @@
-"""Labels and names of containers: whose they are, and which attempt of what.
+"""Labels and names of containers: their owner, and which attempt of which allocation they are.
 
-A container is ours only with the whole set of its scope: chain, contract, pool and node. The name
-is made of the same, so that a second start of an attempt finds the first one, however they race.
+A container is ours only if it carries the whole label set of its scope: chain, contract, pool and
+node. Its name has the same parts, so a second start of an attempt always finds the first one.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Labelled:
 
 
 def scope_labels(scope: RuntimeScope) -> dict[str, str]:
-    """The labels by which a node knows its own."""
+    """The labels by which a node recognises its own containers."""
     return {
         f"{PREFIX}.chain": str(scope.pool.chain_id),
         f"{PREFIX}.contract": scope.pool.contract.hex(),
@@ -59,7 +59,7 @@ def labels_of(scope: RuntimeScope, plan: ContainerPlan, digest: str = "") -> dic
 
 
 def read_labels(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Labelled | None:
-    """What labels say, or None for a container that is not (wholly) of this scope."""
+    """The contents of the labels, or None for a container that is not (wholly) of this scope."""
     given = labels or {}
     if any(given.get(key) != value for key, value in scope_labels(scope).items()):
         return None
@@ -85,12 +85,12 @@ def read_labels(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Labell
 
 
 def gpus_of(labels: Mapping[str, str] | None) -> tuple[str, ...]:
-    """The GPUs that a container was given, by whichever agent."""
+    """The GPUs that a container was given, by any agent."""
     return tuple(uuid for uuid in (labels or {}).get(GPUS, "").split(",") if uuid)
 
 
 def name_of(scope: RuntimeScope, allocation: AllocationId, attempt: int) -> str:
-    """The one name of an attempt's container on an engine."""
+    """The unique name of an attempt's container on an engine."""
     pool = f"{scope.pool.chain_id}-{scope.pool.contract.hex()[:8]}-{scope.pool.pool_id}"
     node = scope.node_id.hex()[:12]
     task = allocation.task_id.hex()

@@ -1,10 +1,9 @@
-"""Which directory of the host is behind a mount: a volume of the agent's, or a place its owner
-allows.
+"""Finds the host directory behind a mount: a volume of the agent's, or a place its owner allows.
 
 A volume's directory is made here, below directories that only the agent's user can enter, so no
-container can put anything in the way of its path; what is below it is the containers' own, and
-nobody follows links there. A bind mount is read-only and lies below one of the owner's directories
-once its links are followed; what could give a task the machine is refused even there.
+container can redirect its path. Everything inside the volume belongs to the containers, and nobody
+follows links there. A bind mount is read-only and, once its links are resolved, lies below one of
+the owner's directories; a path that could give a task control of the machine is refused even there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +21,9 @@ SOCKETS = ("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/p
 def mount_sources(
     plan: ContainerPlan, volumes: Volumes, allowed: Sequence[Path], agent: Path, engine_url: str
 ) -> Mapping[Mount, Path]:
-    """The host's directory of each mount that has one; volumes are made where they are not there.
+    """The host directory of each mount that has one; missing volumes are made.
 
-    Blocks for a short while. `CannotStart` for what a task may not have.
+    Blocks for a short while. `CannotStart`: a task may not have this mount.
     """
     sources: dict[Mount, Path] = {}
     for mount in plan.spec.mounts:
@@ -36,15 +35,15 @@ def mount_sources(
 
 
 def bind_source(mount: Mount, allowed: Sequence[Path], agent: Path, engine_url: str) -> Path:
-    """The directory behind a bind mount, links followed."""
+    """The directory behind a bind mount, links resolved."""
     source = Path(mount.source).resolve()
     if not any(source.is_relative_to(Path(one).resolve()) for one in allowed):
         raise CannotStart(
             f"This node does not let tasks mount {mount.source}.",
-            hint="Its operator allows directories in [runtime] bind_directories.",
+            hint="Its operator can allow the directory in [runtime] bind_directories.",
         )
     if not source.is_dir():
-        raise CannotStart(f"{mount.source} is no directory on this node.")
+        raise CannotStart(f"{mount.source} is not a directory on this node.")
     sockets = (
         [*SOCKETS, engine_url.removeprefix(LOCAL)] if engine_url.startswith(LOCAL) else SOCKETS
     )
@@ -52,7 +51,7 @@ def bind_source(mount: Mount, allowed: Sequence[Path], agent: Path, engine_url: 
         secret = place.resolve()
         if secret.is_relative_to(source) or source.is_relative_to(secret):
             raise CannotStart(
-                f"{mount.source} holds what no task may have: {place}.",
-                hint="Allow directories of data only in [runtime] bind_directories.",
+                f"{mount.source} contains what no task may have: {place}.",
+                hint="Allow only directories of data in [runtime] bind_directories.",
             )
     return source

@@ -1,9 +1,9 @@
-"""From a plan to what the Docker Engine is asked for: pure, hardened, and without surprises.
+"""Turns a plan into a Docker Engine request: pure, hardened, and without surprises.
 
-Nothing of a specification reaches the engine but by a line here. No privilege, no host namespaces,
-no restart policy of the engine's, limits on everything that can be limited, the engine's own
-seccomp and AppArmor profiles left on, and directories of the host only where the agent's own data
-or its configuration allow it.
+Every part of a specification that reaches the engine has a line here. No privilege, no host
+namespaces, no restart policy of the engine's; limits on everything that can have one; the engine's
+own seccomp and AppArmor profiles stay on; and host directories only where the agent's own data or
+its configuration allow them.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
 from p2pool.model.tasks.spec import Mount, MountKind
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
-"""What a container's root may do, of all that Docker would give it."""
+"""The capabilities of a container's root, out of all that Docker would grant."""
 NANO_PER_MILLI = 1_000_000
 METRICS_VARIABLE = "P2POOL_METRICS_SOCKET"
 METRICS_TARGET, METRICS_SOCKET = "/run/p2pool", "metrics.sock"
@@ -28,9 +28,9 @@ METRICS_TARGET, METRICS_SOCKET = "/run/p2pool", "metrics.sock"
 
 @attrs.frozen
 class Prepared:
-    """What was found out before the engine is asked: which image the name stands for, the
-    directory of the host behind each mount that has one, how many files may be open at most (an
-    engine refuses more than its own limit)."""
+    """Facts collected before the engine is asked: the image that the name stands for, the host
+    directory behind each mount that has one, and the limit on open files (an engine refuses more
+    than its own limit)."""
 
     image: str
     digest: str
@@ -42,8 +42,8 @@ class Prepared:
 def container_config(
     scope: RuntimeScope, plan: ContainerPlan, prepared: Prepared, support: EngineSupport
 ) -> dict[str, Any]:
-    """The body of `POST /containers/create`, and its `name`. `NoGpuSupport` for GPUs by CDI where
-    there is none."""
+    """The body of `POST /containers/create`, and its `name`. `NoGpuSupport`: GPUs by CDI, on an
+    engine without CDI."""
     spec = plan.spec
     environment = dict(spec.environment) | dict(plan.environment)
     if plan.metrics_directory:
@@ -77,7 +77,7 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
         "PidsLimit": wanted.pids,
         "NanoCpus": wanted.cpu_milli * NANO_PER_MILLI,
         "Memory": wanted.memory_bytes,
-        # Memory and swap together: without swap asked for, a limit is one.
+        # Memory and swap together: without swap in the plan, one number limits both.
         "MemorySwap": wanted.memory_bytes + wanted.swap_bytes,
         "ShmSize": wanted.shm_bytes,
         "Ulimits": [_ulimit("nofile", prepared.files_max), _ulimit("core", 0)],
@@ -133,7 +133,7 @@ def _mount(mount: Mount, prepared: Prepared) -> dict[str, Any]:
         "Source": str(prepared.sources[mount]),
         "Target": mount.target,
         "ReadOnly": mount.read_only or mount.kind is MountKind.BIND,
-        # What the host mounts below that directory was not allowed with it, and would stay
-        # writable in a read-only mount of engines before 25.
+        # Host mounts below that directory were not allowed with it, and engines before 25 would
+        # leave them writable inside a read-only mount.
         "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
     }

@@ -1,4 +1,4 @@
-"""What the engine's record of a container says, as a `ContainerStatus`. Pure."""
+"""Turns the engine's record of a container into a `ContainerStatus`. Pure."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def status_of(scope: RuntimeScope, record: dict[str, Any]) -> ContainerStatus | 
         exit_code=int(given.get("ExitCode", 0)) if ended else None,
         oom_killed=bool(given.get("OOMKilled")) if ended else False,
         started_at_ms=started_ms,
-        # The engine notes the start after it, so the end of a short run can have come before.
+        # The engine records the start after the fact, so a short run's end can come before it.
         finished_at_ms=max(started_ms, at_ms(given.get("FinishedAt", ""))) if ended else 0,
         image_digest=said.image_digest or str(record.get("Image", "")),
         gpus=said.gpus,

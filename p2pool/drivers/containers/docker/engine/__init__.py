@@ -1,1 +1,1 @@
-"""How an engine is talked to."""
+"""Communication with a Docker Engine."""

@@ -1,8 +1,8 @@
-"""What an engine can do, from what it says of itself: pure.
+"""An engine's capabilities, from its own report: pure.
 
-An engine is asked for what it supports, never guessed at by its version where it says more. What a
-task may ask for and does not get here has a name and a reason, which an operator can read and act
-on: disk quotas want a storage driver that has them, CDI an engine that knows it.
+The engine's report decides, and its version only where the report is silent. Each thing that a task
+may ask for and cannot get here has a name and a reason, which an operator can read and act on: disk
+quotas need a storage driver that has them, CDI an engine that knows it.
 """
 
 import re
@@ -25,7 +25,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686":
 
 @attrs.frozen
 class EngineSupport:
-    """What is known of an engine. Reasons are empty where something is supported."""
+    """Known facts about an engine. A reason is empty if the feature is supported."""
 
     version: str
     api: tuple[int, ...]
@@ -42,7 +42,7 @@ class EngineSupport:
     warnings: tuple[str, ...]
 
     def info(self) -> RuntimeInfo:
-        """The same as the port tells it. RuntimeUnavailable: it is too old."""
+        """The same in the port's form. RuntimeUnavailable: the engine is too old."""
         api = ".".join(str(part) for part in self.api)
         if self.api < API_VERSION_MIN:
             raise RuntimeUnavailable(
@@ -66,8 +66,8 @@ class EngineSupport:
 def support_of(
     version: Mapping[str, Any], info: Mapping[str, Any], quota_refused: str | None = None
 ) -> EngineSupport:
-    """From the answers to `/version` and `/info`, and from what it said when it was asked for a
-    disk quota: overlay2 over xfs has them only if it was mounted with them."""
+    """From the answers to `/version` and `/info`, and from an earlier refusal of a disk quota:
+    overlay2 over xfs has quotas only if xfs was mounted with them."""
     told = API_VERSION.match(str(version.get("ApiVersion")))
     api = (int(told[1]), int(told[2])) if told else (0, 0)
     toolkit = TOOLKIT in (info.get("Runtimes") or {})
@@ -99,7 +99,7 @@ def _no_cdi(api: tuple[int, ...], info: Mapping[str, Any]) -> str | None:
     if not info.get("CDISpecDirs"):
         return 'CDI is off: set "features": {"cdi": true} in the daemon.json of Docker 25 to 28.1'
     devices = info.get("DiscoveredDevices")
-    if devices is not None:  # Docker 28.2 and later tell which there are.
+    if devices is not None:  # Docker 28.2 and later list the devices.
         names = [str(one.get("ID", "")) for one in devices if one.get("Source") == "cdi"]
         if not any(name.startswith(f"{CDI_KIND}=GPU-") for name in names):
             return (
@@ -110,7 +110,7 @@ def _no_cdi(api: tuple[int, ...], info: Mapping[str, Any]) -> str | None:
 
 
 def _no_disk_quota(info: Mapping[str, Any]) -> str | None:
-    """Why a container's own files cannot have a quota, or None where they can or may."""
+    """Why a container's own files cannot have a quota, or None if they can or may."""
     driver = str(info.get("Driver", ""))
     if driver in QUOTA_DRIVERS:
         return None
@@ -136,21 +136,21 @@ def _unsupported(
         ("PidsLimit", "pids-limit"),
     ):
         if info.get(key) is False:
-            yield Unsupported(feature, "the engine or its kernel says that it has none")
+            yield Unsupported(feature, "the engine or its kernel reports no support")
     options = [str(option) for option in info.get("SecurityOptions") or ()]
     if not any(option.startswith("name=seccomp") for option in options):
         yield Unsupported("seccomp", "the engine runs containers without a seccomp profile")
 
 
 def gpu_request(support: EngineSupport, path: GpuPath, uuids: tuple[str, ...]) -> dict[str, Any]:
-    """The device request for these GPUs. `NoGpuSupport` where the way that is asked for is none."""
+    """The device request for these GPUs. `NoGpuSupport`: the engine lacks the requested path."""
     cdi = path is GpuPath.CDI or (path is GpuPath.AUTO and not support.toolkit)
     if cdi and support.no_cdi is None:
         return {"Driver": "cdi", "DeviceIDs": [f"{CDI_KIND}={uuid}" for uuid in uuids]}
     if path is GpuPath.CDI:
         raise NoGpuSupport(
-            f"GPUs cannot be given by CDI: {support.no_cdi}.",
-            hint='Or let the toolkit give them: [runtime] gpus = "toolkit".',
+            f"CDI cannot give GPUs here: {support.no_cdi}.",
+            hint='Or use the NVIDIA toolkit: [runtime] gpus = "toolkit".',
         )
-    # The toolkit's hook works without its runtime too, which the engine does not tell: it is asked.
+    # The toolkit's hook also works without its runtime, which the engine does not report: try it.
     return {"Driver": "", "DeviceIDs": list(uuids), "Capabilities": [["gpu"]]}

@@ -1,8 +1,8 @@
-"""The connection to a Docker Engine: the SDK's blocking client, called in threads of a bounded
-number.
+"""The connection to a Docker Engine: the SDK's blocking client, called in a bounded number of
+threads.
 
-Invariants: an engine that is away is `RuntimeUnavailable`, whatever the SDK raises; an answer of
-the engine's own (APIError) goes to the caller, who knows what it means.
+Invariants: an engine that is away is `RuntimeUnavailable`, whatever the SDK raises; an error that
+the engine itself returns (APIError) goes to the caller, who knows what it means.
 """
 
 import os
@@ -27,12 +27,12 @@ DEFAULT_URL = "unix:///var/run/docker.sock"
 
 
 def fields(answer: object, *needed: str) -> Mapping[str, Any]:
-    """An answer that has to be an object with these texts in it. RuntimeUnavailable: it is not, so
-    whatever answers is no engine."""
+    """An answer that must be an object with these keys. RuntimeUnavailable: it is not, so
+    whatever answers is not an engine."""
     if not isinstance(answer, Mapping) or not all(isinstance(answer.get(n), str) for n in needed):
         raise RuntimeUnavailable(
-            "What answers there is no Docker Engine, or a proxy that changes its answers.",
-            hint="Look at what it says: docker version",
+            "The answer is not a Docker Engine's, or a proxy changed it.",
+            hint="See what it says: docker version",
         )
     return answer
 
@@ -41,7 +41,7 @@ class DockerClient:
     """One engine, by `base_url`; empty: DOCKER_HOST, else the usual socket."""
 
     def __init__(self, base_url: str = "") -> None:
-        """Nothing is asked of it yet."""
+        """Makes no call to the engine yet."""
         self.url = base_url
         self._made: Any = None
         self._calls = trio.CapacityLimiter(limits.ENGINE_CALLS_IN_FLIGHT_MAX)
@@ -64,7 +64,7 @@ class DockerClient:
         return self._made
 
     async def ask(self, ask: Callable[[Any], T]) -> T:
-        """Ask the engine in a thread. APIError: it answered that it does not want to."""
+        """Ask the engine in a thread. APIError: the engine refused."""
         timeout_s = limits.ENGINE_CALL_TIMEOUT_MS / 1000
 
         def call() -> T:
@@ -74,7 +74,8 @@ class DockerClient:
         return await trio.to_thread.run_sync(call, limiter=self._calls, abandon_on_cancel=True)
 
     async def support(self, *, fresh: bool = False) -> EngineSupport:
-        """What it can do, as it said a short while ago. RuntimeUnavailable: it says nothing."""
+        """The engine's capabilities, from a recent report. RuntimeUnavailable: it does not
+        answer."""
         if self._support is None or fresh or trio.current_time() >= self._support_due_s:
             try:
                 version = await self.ask(lambda c: c.version())
@@ -86,16 +87,16 @@ class DockerClient:
         return self._support
 
     def refused_quota(self, said: str) -> None:
-        """The engine turned out to have no disk quotas, where it could have had them."""
+        """Record that the engine has no disk quotas, although it could have had them."""
         self._quota_refused, self._support = said, None
 
     @property
     def address(self) -> str:
-        """Where the engine is asked."""
+        """The engine's address."""
         return self.url or os.environ.get("DOCKER_HOST", "") or DEFAULT_URL
 
     async def data_root(self) -> Path | None:
-        """Where the engine keeps images, if that can be looked at from here."""
+        """The engine's image directory, if it can be inspected from here."""
         support = await self.support()
         root = Path(support.data_root) if support.data_root else None
         return (

@@ -1,7 +1,7 @@
-"""What the Docker Engine says when it refuses, as errors of the tree: whose fault, worth a retry?
+"""Maps the Docker Engine's refusals to errors of the tree: whose fault, and worth a retry?
 
-The engine answers most failures with status 500 and a sentence; the sentences below are those of
-engines 20.10 to 28. What is not recognised is taken for the engine's failure and tried again.
+The engine reports most failures as status 500 and a sentence; the sentences below are those of
+engines 20.10 to 28. An unknown sentence counts as the engine's failure and is retried.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ ENGINE_FAULTS = (
     "resource temporarily unavailable",
     "too many open files",
 )
-"""What may pass by itself, also where it is said in the words of a refused specification."""
+"""Failures that may pass by themselves, even when worded like a refused specification."""
 SPEC_FAULTS = (
     "OCI runtime create failed",
     "executable file not found",
@@ -83,12 +83,12 @@ AWAY = (
 
 @contextmanager
 def engine_errors() -> Iterator[None]:
-    """Failures to talk to the engine at all become `RuntimeUnavailable`; its answers pass."""
+    """A failure to talk to the engine at all becomes `RuntimeUnavailable`; its answers pass."""
     try:
         yield
     except APIError:
         raise
-    # A stream that breaks off in the middle of an event is an error outside the SDK's own tree.
+    # A stream that breaks off inside an event raises an error outside the SDK's own tree.
     except (DockerException, StreamParseError, RequestException, HTTPError, OSError) as error:
         raise RuntimeUnavailable(
             f"No Docker Engine answers: {_short(error)}.", hint=START_HINT
@@ -106,7 +106,7 @@ def start_error(error: APIError) -> P2poolError:
     if "no space left" in text:
         return DiskFull(f"No space is left for the container: {text}.")
     if isinstance(error, NoImage) or "No such image" in text:
-        return ImageNotFound(f"The image is not here: {text}.")
+        return ImageNotFound(f"The image is not on this node: {text}.")
     if "exec format error" in text:
         return WrongPlatform(f"The image is for another processor than this node's: {text}.")
     if any(part in text for part in ENGINE_FAULTS):
@@ -117,16 +117,15 @@ def start_error(error: APIError) -> P2poolError:
 
 
 def pull_error(image: str, text: str) -> P2poolError:
-    """Why an image could not be fetched."""
+    """Why an image could not be pulled."""
     if "no space left" in text:
         return DiskFull(f"No space is left for the image {image}.")
     if any(part in text for part in WRONG_PLATFORM):
         return WrongPlatform(
             f"The image {image} is not made for this node's platform: {text}.",
-            hint="Build it for this platform too, or ask for another by a constraint on"
-            " architecture.",
+            hint="Build it for this platform too, or constrain the task to another architecture.",
         )
-    # A name of Docker's own registry that is not there is answered like one that needs a login.
+    # Docker Hub answers for a missing repository as for one that needs a login.
     if any(part in text for part in NO_LOGIN):
         return RegistryDenied(
             f"The registry does not let this node read the image {image}: {text}.",
@@ -141,9 +140,9 @@ def pull_error(image: str, text: str) -> P2poolError:
     if any(part in text for part in AWAY):
         return RegistryUnavailable(
             f"The registry of the image {image} does not answer: {text}.",
-            hint="It is tried again.",
+            hint="The agent will try again.",
         )
-    return RegistryUnavailable(f"The image {image} could not be fetched: {text}.")
+    return RegistryUnavailable(f"The image {image} could not be pulled: {text}.")
 
 
 def other_error(error: APIError) -> P2poolError:

@@ -1,9 +1,9 @@
-"""An engine's unix socket on which a whole answer has a deadline, not each piece of it.
+"""A Unix socket to an engine with a deadline for a whole answer, not for each piece of it.
 
-The SDK's timeout is for one read: an engine whose answer comes byte by byte would hold a call, and
-one of the few threads for calls, for as long as it likes. Here the thread that makes a call says
-until when, and every read of it waits no longer. Streams (events, log lines, pulls) say nothing,
-and wait as ever. Not for engines over TCP or SSH: there each read has the SDK's timeout alone.
+The SDK's timeout covers one read: an engine that answers byte by byte could hold a call, and one of
+the few threads for calls, for ever. Here the calling thread sets a deadline, and none of its reads
+waits longer. Streams (events, log lines, pulls) set none, and wait as before. Engines over TCP or
+SSH are not covered: there each read has only the SDK's timeout.
 """
 
 import socket
@@ -22,7 +22,7 @@ _call = threading.local()
 
 @contextmanager
 def answered_within(timeout_s: float) -> Iterator[None]:
-    """In the thread of a call: what it reads of the engine has to be there by then."""
+    """In a call's thread: whatever it reads from the engine must arrive by then."""
     _call.end_s = time.monotonic() + timeout_s
     try:
         yield
@@ -32,7 +32,7 @@ def answered_within(timeout_s: float) -> Iterator[None]:
 
 class _Socket(socket.socket):
     def recv_into(self, *args: Any, **options: Any) -> int:
-        """Read, until the end of this thread's call at most."""
+        """Read, but no longer than this thread's call may take."""
         end_s: float | None = getattr(_call, "end_s", None)
         if end_s is None:
             return super().recv_into(*args, **options)
@@ -75,11 +75,11 @@ class _Adapter(UnixHTTPAdapter):  # type: ignore[misc]
 
 
 def make_client(timeout_s: float, **options: Any) -> Any:
-    """The SDK's client, in the version that the engine speaks: asks it for that."""
+    """The SDK's client, with the API version that the engine negotiates."""
     client = docker.APIClient(
         version=docker.constants.MINIMUM_DOCKER_API_VERSION, timeout=timeout_s, **options
     )
-    usual = getattr(client, "_custom_adapter", None)  # One over TCP has none.
+    usual = getattr(client, "_custom_adapter", None)  # A client over TCP has none.
     if isinstance(usual, UnixHTTPAdapter):
         own = _Adapter(
             f"http+unix://{usual.socket_path}", timeout_s, max_pool_size=usual.max_pool_size

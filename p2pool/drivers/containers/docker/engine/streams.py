@@ -1,8 +1,8 @@
-"""Streams of the engine (events, log lines) as async iterators over a thread each.
+"""The engine's streams (events, log lines) as async iterators, each over a thread.
 
 The SDK blocks while it waits for the next item. Closing its socket from another thread ends the
-wait at once, which is how a reader that goes away frees the thread. A bounded queue between the
-two makes a slow reader slow the engine's writer, and nobody else.
+wait at once; so a departing reader frees the thread. The bounded queue between thread and reader
+lets a slow reader slow down only the engine's writer.
 """
 
 import socket
@@ -28,7 +28,7 @@ SECONDS_CACHED = 64
 
 
 class _Stream:
-    """One blocking stream; `open` gives (items, close)."""
+    """One blocking stream; `open` returns (items, close)."""
 
     def __init__(self, open_it: Callable[[], tuple[Iterator[Any], Callable[[], None]]]) -> None:
         self._open = open_it
@@ -36,7 +36,7 @@ class _Stream:
         self._cancelled = False
 
     def pump(self, put: Callable[[Any], None]) -> None:
-        """In a thread: hand every item on until it ends or is cancelled."""
+        """In a thread: pass every item on until the stream ends or is cancelled."""
         try:
             with engine_errors():
                 items, self._close = self._open()
@@ -47,7 +47,7 @@ class _Stream:
         except APIError as error:
             raise other_error(error) from error
         except (RuntimeUnavailable, ValueError, AttributeError):
-            # A socket that is closed under the SDK's feet fails in many ways.
+            # A socket that is closed under the SDK fails in many ways.
             if not self._cancelled:
                 raise
         except Gone:
@@ -64,7 +64,7 @@ class _Stream:
 async def _iterate(
     stream: _Stream, limiter: trio.CapacityLimiter, size: Callable[[Any], int] = lambda item: 0
 ) -> AsyncGenerator[list[Any], None]:
-    """What comes, as much at a time as has come."""
+    """Yields items, as many at a time as have arrived."""
     handover = Handover[Any](size)
     failed: list[P2poolError] = []
 
@@ -78,8 +78,8 @@ async def _iterate(
         finally:
             handover.end()
 
-    # No nursery: a generator that its reader leaves in the middle must not hold one open. The
-    # task ends with its thread, and that ends when the stream is cancelled.
+    # No nursery: a generator that its reader leaves halfway must not hold one open. The task
+    # ends with its thread, which ends when the stream is cancelled.
     trio.lowlevel.spawn_system_task(work)
     try:
         while taken := await handover.take():
@@ -94,7 +94,7 @@ async def _iterate(
 async def follow_events(
     client: Client, filters: dict[str, Any], limiter: trio.CapacityLimiter
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """Events of the engine as it writes them. RuntimeUnavailable when it goes away."""
+    """The engine's events as it writes them. RuntimeUnavailable when the engine goes away."""
 
     def open_it() -> tuple[Iterator[Any], Callable[[], None]]:
         stream = client().events(decode=True, filters=filters)
@@ -110,11 +110,11 @@ async def follow_events(
 async def follow_logs(
     client: Client, name: str, params: dict[str, Any], limiter: trio.CapacityLimiter
 ) -> AsyncGenerator[LogChunks, None]:
-    """Log lines of a container, each with its stream and time.
+    """A container's log lines, each with its stream and time.
 
-    When a container ends, the engine ends the streams of those who follow its log, wherever they
-    are in it (seen with 20.10: a slow reader lost the last 4,000 of 20,000 lines). So what comes
-    after the last line that was given is read once more, without following.
+    When a container ends, the engine cuts off everyone who follows its log, however far they
+    have read (seen with 20.10: a slow reader lost the last 4,000 of 20,000 lines). So whatever
+    comes after the last delivered line is read once more, without following.
     """
     last, given = b"", 0
     async with aclosing(_stamped(client, name, params, limiter)) as batches:
@@ -133,7 +133,7 @@ async def follow_logs(
             new = []
             for line in lines:
                 if line.stamp == last and given:
-                    given -= 1  # Given before.
+                    given -= 1  # Already delivered.
                 else:
                     new.append(line.chunk())
             if new:
@@ -141,14 +141,14 @@ async def follow_logs(
 
 
 def _unix_time(stamp: bytes) -> str:
-    """A time of the engine's, to the nanosecond, as its API takes it: seconds.fraction."""
+    """An engine timestamp, to the nanosecond, in the form its API takes: seconds.fraction."""
     text = stamp.decode("ascii", "replace")
     whole, _, fraction = text.rstrip("Z").partition(".")
     return f"{at_ms(whole + 'Z') // 1000}.{fraction or '0'}"
 
 
 class _Line(NamedTuple):
-    """A line as the engine gives it: the number of its stream, its time, its bytes."""
+    """A line as the engine sends it: its stream's number, its time, its bytes."""
 
     stream: int
     stamp: bytes
@@ -159,7 +159,7 @@ class _Line(NamedTuple):
 
 
 def _line_ms(stamp: bytes) -> int:
-    """Unix milliseconds of a line's time, which has its second in common with many others."""
+    """Unix milliseconds of a line's time; many lines share the same second."""
     text = stamp.decode("ascii", "replace")
     whole, _, fraction = text.partition(".")
     if not text.endswith("Z"):
@@ -175,7 +175,7 @@ def _second_ms(text: str) -> int:
 async def _stamped(
     client: Client, name: str, params: dict[str, Any], limiter: trio.CapacityLimiter
 ) -> AsyncGenerator[list[_Line], None]:
-    """Lines, as many at a time as have come."""
+    """Lines, as many at a time as have arrived."""
 
     def open_it() -> tuple[Iterator[Any], Callable[[], None]]:
         # The SDK's own `logs` does not say which stream a line came from.
@@ -196,8 +196,8 @@ async def _stamped(
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[_Line]:
-    """The lines in what the engine multiplexes, each behind 1 byte stream, 3 bytes nothing, 4 bytes
-    length. It writes one at a time, so a piece is most often a whole line."""
+    """Lines in the engine's multiplexed output: 1 byte stream, 3 bytes unused, 4 bytes length, then
+    the line. The engine writes one frame at a time, so a piece is usually a whole line."""
     rest = b""
     for piece in pieces:
         data, at = rest + piece if rest else piece, 0
@@ -214,12 +214,12 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[_Line]:
 
 def shut(api: Any, response: Any) -> None:
     """End a read that waits in another thread: closing alone does not wake it."""
-    # One that has ended by itself has no socket any more.
+    # A stream that ended by itself no longer has a socket.
     with suppress(OSError, AttributeError, ValueError):
         _socket_of(api._get_raw_response_socket(response)).shutdown(socket.SHUT_RDWR)
     response.close()
 
 
 def _socket_of(wrapped: Any) -> Any:
-    """The socket inside what the SDK hands out, which differs by transport."""
+    """The socket inside the SDK's object, which differs by transport."""
     return wrapped if hasattr(wrapped, "shutdown") else wrapped._sock

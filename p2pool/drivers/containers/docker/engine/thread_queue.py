@@ -1,10 +1,10 @@
-"""From a thread that reads to a task that waits: what has come is taken all at once.
+"""From a reading thread to a waiting task: the task takes everything that has arrived at once.
 
-Intuition: to wake the task costs as much as to read fifty lines of a log. So the thread wakes it
-once, for whatever will have come until it looks: one item where little comes, many where much does.
+Intuition: waking the task costs as much as reading fifty log lines. So the thread wakes it once,
+for everything that arrives before it runs: one item on a quiet stream, many on a busy one.
 
 Invariants: at most `LOG_BATCH_MAX_CHUNKS` items and `LOG_BATCH_MAX_BYTES` bytes wait, or one larger
-item, then the thread waits for the task; a task that goes away frees the thread at once.
+item; then the thread waits for the task. A departing task frees the thread at once.
 """
 
 import threading
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Gone(Exception):
-    """Nobody takes what is handed over any more."""
+    """Raised in the thread: no reader is left."""
 
 
 class Handover(Generic[T]):
-    """Made in trio's thread. `size` says how many bytes an item takes."""
+    """Create it in trio's thread. `size` returns an item's size in bytes."""
 
     def __init__(self, size: Callable[[T], int] = lambda item: 0) -> None:
         """Nothing waits."""
@@ -37,11 +37,11 @@ class Handover(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """How many items wait."""
+        """The number of waiting items."""
         return len(self._items)
 
     def put(self, item: T) -> None:
-        """From the thread: hand an item over, waiting for room. Gone: nobody wants it."""
+        """From the thread: hand an item over, waiting for room. Gone: no reader is left."""
         size = self._size(item)
         with self._changed:
             while not self._gone and self._full(size):
@@ -71,14 +71,14 @@ class Handover(Generic[T]):
         self._filled.set()
 
     def leave(self) -> None:
-        """From the task's side: nobody takes anything any more."""
+        """From the task: stop taking items for good."""
         with self._changed:
             self._gone = True
             self._items.clear()
             self._changed.notify()
 
     async def take(self) -> list[T]:
-        """All that waits, as soon as something does; nothing at the end."""
+        """Everything that waits, as soon as something does; empty at the end."""
         while True:
             with self._changed:
                 taken, self._items, self._bytes = self._items, [], 0

@@ -1,10 +1,10 @@
-"""Times as the engine writes them."""
+"""The engine's timestamps."""
 
 from datetime import UTC, datetime
 
 
 def at_ms(text: str) -> int:
-    """Unix milliseconds of the engine's times (RFC 3339, nanoseconds); 0 for none or nonsense."""
+    """Unix milliseconds of an engine timestamp (RFC 3339, nanoseconds); 0 if empty or invalid."""
     if not text or text.startswith("0001-"):
         return 0
     head, _, rest = text.partition(".")

@@ -1,1 +1,1 @@
-"""How images are found, pulled and kept."""
+"""Images: found, pulled and kept."""

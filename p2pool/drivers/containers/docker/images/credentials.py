@@ -1,7 +1,7 @@
-"""Logins of registries, from the Docker configuration of the agent's user (`docker login`).
+"""Registry logins from the Docker configuration of the agent's user (`docker login`).
 
-The file is read before each pull, so that a login counts at once. What is found goes to the engine
-in a header and nowhere else: not into a specification, an error, a log line or the disk.
+The file is read before each pull, so a new login takes effect at once. The credentials go to the
+engine in a header and nowhere else: not into a specification, an error, a log line or the disk.
 Source: docker's `config.json`: `auths`, `credsStore`, `credHelpers`.
 """
 
@@ -19,28 +19,28 @@ CONFIG = "config.json"
 
 
 def registry_of(image: str) -> str:
-    """The registry that an image's name leads to, as `docker login` names it."""
+    """The registry of an image's name, as `docker login` names it."""
     first, slash, _ = image.partition("/")
     named = bool(slash) and ("." in first or ":" in first or first == "localhost")
     return first if named else "docker.io"
 
 
 def auth_header(image: str, directory: Path | None) -> bytes | None:
-    """The header to pull an image with, or None where nobody is logged in to its registry.
+    """The header for pulling an image, or None without a login for its registry.
 
-    Runs a credential helper where the file names one, so call it in a thread. RegistryDenied: the
-    file or its helper is not good.
+    Runs a credential helper if the file names one, so call it in a thread. RegistryDenied: the
+    file is damaged or its helper failed.
     """
     path = (directory or _default_directory()) / CONFIG
     if not path.exists():
         return None
     registry = registry_of(image)
     try:
-        json.loads(path.read_bytes())  # The SDK takes a file that is damaged for an empty one.
+        json.loads(path.read_bytes())  # The SDK treats a damaged file as empty.
         config = auth.load_config(str(path), credstore_env=dict(os.environ))
         found: dict[str, Any] | None = config.resolve_authconfig(registry)
     except (DockerException, ValueError, KeyError, TypeError, AttributeError, OSError):
-        # What a helper says can hold a secret: it is not passed on.
+        # A helper's output can hold a secret: it is not passed on.
         raise RegistryDenied(
             f"The login for the registry {registry} could not be read from {path}.",
             hint=f"Log in again as the agent's user: docker login {registry}.",

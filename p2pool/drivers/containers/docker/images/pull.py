@@ -1,8 +1,8 @@
-"""Fetching an image: one blocking stream of progress in a thread, summed up over the layers.
+"""Pulls an image: one blocking progress stream in a thread, summed up over the layers.
 
-A registry that falls silent in the middle is noticed by the read's own deadline: an engine that
-fetches or unpacks says so several times a second. Whoever stops waiting closes the connection, and
-the engine then stops fetching.
+The read deadline catches a registry that falls silent: an engine that downloads or unpacks reports
+several times a second. A caller that stops waiting closes the connection, and the engine then stops
+pulling.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ LAYER_FETCHED = ("Verifying Checksum", "Download complete", "Extracting", *LAYER
 
 @attrs.frozen
 class Layer:
-    """One layer: how much of it is here, of how much (0: not known yet)."""
+    """One layer: how much of it has arrived, of how much (0: not known yet)."""
 
     done_bytes: int = 0
     total_bytes: int = 0
@@ -44,7 +44,7 @@ class Layers:
         self._layers: dict[str, Layer] = {}
 
     def take(self, line: dict[str, Any]) -> bool:
-        """A line of the engine's; True when it was about a layer."""
+        """Take a line of the engine's; True if it was about a layer."""
         name, status = line.get("id"), str(line.get("status", ""))
         if not name or status.startswith("Pulling from"):
             return False
@@ -61,7 +61,7 @@ class Layers:
         return True
 
     def sum(self) -> PullProgress:
-        """How far all is. Layers of unknown size count as the mean of the others."""
+        """Overall progress. Layers of unknown size count as the mean of the others."""
         layers = list(self._layers.values())
         sizes = [layer.total_bytes for layer in layers if layer.total_bytes]
         unknown = sum(not layer.total_bytes and not layer.fetched for layer in layers)
@@ -73,7 +73,7 @@ class Layers:
 
 
 class Pull:
-    """One image on its way. `guard` is asked now and then whether to go on, and raises if not."""
+    """One pull in progress. `guard` is called periodically and raises to stop the pull."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Pull:
         self._cancelled = False
 
     async def run(self, limiter: trio.CapacityLimiter) -> None:
-        """Fetch it. Raises the errors of `pull_error`, of the guard, or RuntimeUnavailable."""
+        """Pull the image. Raises errors of `pull_error` or of the guard, or RuntimeUnavailable."""
         try:
             await trio.to_thread.run_sync(self._fetch, limiter=limiter, abandon_on_cancel=True)
         finally:
@@ -151,6 +151,6 @@ class Pull:
 
     def _stalled(self) -> RegistryUnavailable:
         return RegistryUnavailable(
-            f"Fetching the image {self._image} stood still for {self._stall_s:g} s.",
-            hint="Its registry, or the way to it, may be slow; it is tried again.",
+            f"Pulling the image {self._image} stood still for {self._stall_s:g} s.",
+            hint="Its registry, or the network to it, may be slow; the agent will try again.",
         )

@@ -1,12 +1,12 @@
-"""Images on an engine: found, fetched, and those that this agent fetched deleted again.
+"""Images on an engine: found, pulled, and deleted again if this agent pulled them.
 
-Intuition: a name is resolved to a digest once, and that is what runs and is told. Before an image
-is fetched there has to be room, with a reserve that is left for what runs; while it is fetched the
-room is looked at again.
+Intuition: a name is resolved to a digest once, and that digest is what runs and what is reported. A
+pull needs room first, beyond a reserve for running tasks; the guard checks the room again during
+the pull.
 
-Invariants: only names that were not there before our own pull are ever deleted, and never by force:
-the engine itself refuses to delete what a container uses, and an image that somebody gave another
-name stays under that. What was fetched is remembered on disk (`images.json`).
+Invariants: only names that did not exist before our own pull are ever deleted, and never by force:
+the engine itself refuses to delete an image that a container uses, and an image that somebody gave
+another name stays under that. The list of pulled images is on disk (`images.json`).
 """
 
 import json
@@ -39,8 +39,8 @@ MIB = 1024 * 1024
 
 @attrs.frozen
 class Local:
-    """An image on the engine. `pinned` is what to create a container of: by digest where there is
-    one, so that a name that is moved meanwhile changes nothing."""
+    """An image on the engine. `pinned` is the reference to create a container from: by digest if
+    there is one, so that a name that moves meanwhile changes nothing."""
 
     id: str
     digest: str
@@ -50,7 +50,7 @@ class Local:
 
 @attrs.frozen
 class Fetched:
-    """A name that this agent brought: which image it meant, and when a container last began."""
+    """A name that this agent pulled: the image it meant, and when a container last started."""
 
     id: str
     size_bytes: int
@@ -58,17 +58,17 @@ class Fetched:
 
 
 class Images:
-    """The images of one engine, as one agent uses them."""
+    """One agent's view of one engine's images."""
 
     def __init__(self, engine: DockerClient, directory: Path, settings: Settings) -> None:
-        """Nothing is asked of the engine yet."""
+        """Makes no call to the engine yet."""
         self._engine, self._settings = engine, settings
         self._path = directory / RECORD
         self._lock = trio.Lock()
         self._fetching: dict[str, trio.Lock] = {}
 
     async def find(self, image: str) -> Local | None:
-        """The local image of a name, or None."""
+        """The local image behind a name, or None."""
         try:
             record = fields(await self._engine.ask(lambda c: c.inspect_image(image)), "Id")
         except NoImage:
@@ -85,21 +85,21 @@ class Images:
         )
 
     async def pull(self, image: str, on_progress: OnProgress | None, policy: PullPolicy) -> str:
-        """Make an image local as the policy says; its digest. See the port."""
+        """Make an image local as the policy says; returns its digest. See the port."""
         if self._settings.registries and not _from_one_of(image, self._settings.registries):
             raise ImageRefused(
-                f"This node takes no images from where {image} is.",
+                f"This node takes no images from the registry of {image}.",
                 hint=f"It takes them from {', '.join(self._settings.registries)}.",
             )
         local = await self.find(image)
-        # A digest means one image for ever: there is nothing newer to look for.
+        # A digest means the same image for ever: there is nothing newer to look for.
         keeps = policy is not PullPolicy.ALWAYS or "@" in image
         if local is not None and keeps:
             return local.digest
         if policy is PullPolicy.NEVER:
             raise ImageNotFound(
-                f"The image {image} is not on this node, and its task lets none be fetched.",
-                hint=f"Fetch it there (docker pull {image}), or leave --pull never out.",
+                f"The image {image} is not on this node, and its task forbids pulling it.",
+                hint=f"Pull it there (docker pull {image}), or leave out --pull never.",
             )
         async with self._one_of(image):
             local = await self.find(image)
@@ -108,7 +108,7 @@ class Images:
             await self._fetch(image, on_progress)
             fetched = await self.find(image)
             if fetched is None:
-                raise ImageNotFound(f"The image {image} is not there after it was fetched.")
+                raise ImageNotFound(f"The image {image} is missing after its pull.")
             async with self._lock:
                 self._remember(image, local, fetched)
         await self.collect()
@@ -116,7 +116,7 @@ class Images:
 
     @asynccontextmanager
     async def _one_of(self, image: str) -> AsyncGenerator[None, None]:
-        """Of several that want one image, one fetches it."""
+        """Of several tasks that want one image, one pulls it."""
         lock = self._fetching.setdefault(image, trio.Lock())
         try:
             async with lock:
@@ -137,7 +137,7 @@ class Images:
         await pull.run(self._engine.pulls)
 
     async def _make_room(self, image: str) -> Path | None:
-        """See that there is more free than the reserve, deleting our own unused images if not."""
+        """Ensure more free space than the reserve, deleting our own unused images if necessary."""
         root = await self._engine.data_root()
         reserve = self._settings.disk_reserve_bytes
         if root is None:
@@ -150,7 +150,8 @@ class Images:
     # --- what we brought --------------------------------------------------------------------------
 
     def _remember(self, image: str, before: Local | None, after: Local) -> None:
-        """A name that was not there before is ours; so is what a name of ours meant before."""
+        """A name that did not exist before is ours; so is the image that a name of ours had
+        before."""
         known = self._known()
         if before is None:
             known[image] = Fetched(after.id, after.size_bytes, _now_ms())
@@ -161,7 +162,7 @@ class Images:
         self._keep(known)
 
     async def used(self, image: str) -> None:
-        """A container of this image begins."""
+        """A container of this image is starting."""
         async with self._lock:
             known = self._known()
             if image in known:
@@ -169,8 +170,8 @@ class Images:
                 self._keep(known)
 
     async def collect(self, enough: Callable[[], bool] | None = None) -> list[str]:
-        """Delete what we brought and no container uses, least recently used first, until the rest
-        fits the limit (or until there is `enough`). The names that went."""
+        """Delete pulled images that no container uses, least recently used first, until the rest
+        fits the limit (or until there is `enough`). Returns the deleted names."""
         most = self._settings.images_max_bytes
         gone: list[str] = []
         if enough is None and not most:
@@ -198,13 +199,13 @@ class Images:
         except (NoImage, NoSuch):
             return True
         except APIError as error:
-            if error.status_code == 409:  # Something uses it after all.
+            if error.status_code == 409:  # A container uses it after all.
                 return False
             raise other_error(error) from error
         return True
 
     async def _still_there(self, known: dict[str, Fetched]) -> dict[str, Fetched]:
-        """Without what somebody else deleted, or gave the name to another image."""
+        """Without names that somebody else deleted, or moved to another image."""
         kept = {}
         for image, fetched in known.items():
             local = await self.find(image)
@@ -224,7 +225,7 @@ class Images:
             rows = json.loads(self._path.read_bytes())
             return {str(name): Fetched(*row) for name, row in rows.items()}
         except (FileNotFoundError, ValueError, TypeError, AttributeError):
-            return {}  # Nothing is ours that we do not know to be.
+            return {}  # Without a record, no image counts as ours.
 
     def _keep(self, known: dict[str, Fetched]) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -232,36 +233,36 @@ class Images:
 
 
 class _Guard:
-    """Looks at the free space of the engine's disk, once a second at most."""
+    """Checks the free space of the engine's disk, at most once a second."""
 
     def __init__(self, root: Path | None, reserve_bytes: int, image: str) -> None:
         self._root, self._reserve, self._image = root, reserve_bytes, image
         self._looked_s = time.monotonic()
 
     def check(self) -> None:
-        """DiskFull: what is being fetched eats the reserve."""
+        """DiskFull: the pull eats into the reserve."""
         if time.monotonic() - self._looked_s >= 1:
             self.look()
 
     def look(self) -> None:
-        """Look now."""
+        """Check now."""
         self._looked_s = time.monotonic()
         if self._root is not None and (free := free_bytes(self._root)) < self._reserve:
             raise DiskFull(
                 f"There is no room for the image {self._image}: {free // MIB} MiB are free where"
-                f" the engine keeps images, {self._reserve // MIB} MiB are to stay free.",
+                f" the engine keeps images, and {self._reserve // MIB} MiB must stay free.",
                 hint="Make room (docker system prune), or set [runtime] disk_reserve_bytes.",
             )
 
 
 def free_bytes(path: Path) -> int:
-    """What may still be written where a path is."""
+    """Free bytes on the path's file system."""
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
 
 
 def _digest_of(image: str, repo_digests: list[str]) -> str:
-    """The registry's digest of a name: that of its own repository where there are several."""
+    """The registry's digest of a name; of several, that of the name's own repository."""
     asked = image.partition("@")[2]
     name = _familiar(parse_repository_tag(image)[0])
     found = [text.rpartition("@") for text in repo_digests]
@@ -272,7 +273,7 @@ def _digest_of(image: str, repo_digests: list[str]) -> str:
 
 
 def _familiar(repository: str) -> str:
-    """A repository as the engine writes it: Docker's own registry goes without saying."""
+    """A repository as the engine writes it: without the prefix of Docker Hub."""
     for prefix in ("index.docker.io/", "docker.io/", "library/"):
         repository = repository.removeprefix(prefix)
     return repository

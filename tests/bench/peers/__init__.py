@@ -1,0 +1,1 @@
+"""What p2pool is measured against: etcd, Serf and plain docker."""

@@ -1,0 +1,1 @@
+"""The nemesis, and the proxies through which it reaches agents and chain."""

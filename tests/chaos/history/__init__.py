@@ -1,0 +1,1 @@
+"""What clients asked and were told, and the checks of it."""

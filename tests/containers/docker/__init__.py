@@ -1,0 +1,1 @@
+"""What the Docker runtime alone promises."""

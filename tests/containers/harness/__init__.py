@@ -1,0 +1,1 @@
+"""What the tests of containers share: plans, proxies, registries and images."""

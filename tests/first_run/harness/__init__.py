@@ -1,0 +1,1 @@
+"""Strangers with empty homes, and a watch over what they call in threads."""

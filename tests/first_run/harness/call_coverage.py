@@ -1,0 +1,132 @@
+"""Which test of `test_threads` runs each site that hands something to a thread.
+
+`demo` is `p2pool dev demo` on an engine, in `tests/e2e/test_demo.py`.
+"""
+
+from tests.first_run.harness.call_sites import find_sites
+from tests.first_run.harness.trio_watch import Watch
+
+TABLE: dict[str, tuple[str, ...]] = {
+    "bootstrap": (
+        "agent/bootstrap.py run_bootstrap prepare_directory",
+        "agent/bootstrap.py run_bootstrap load_or_make_peer_seed",
+    ),
+    "agent": (
+        "agent/agent.py run_agent prepare_directory",
+        "agent/agent.py run_agent load_or_make_peer_seed",
+        "agent/agent.py run_agent load_or_make_token",
+        "drivers/chain/rpc.py Rpc._ask lambda: provider.make_request(method, params)",
+        "drivers/hardware/nvml.py read_gpus _read",
+        "drivers/hardware/probe.py probe_hardware read_host",
+        "drivers/hardware/xid.py XidWatch.run self._listen",
+        "drivers/store/store.py Store.open prepare_directory",
+        "drivers/store/store.py Store.open configure",
+        "drivers/store/store.py Store.open open_schema",
+        "drivers/store/store.py Store.open Applier",
+        "drivers/store/store.py _connect lambda: file.touch(mode=384)",
+    ),
+    "files": (
+        "drivers/chain/join_driver.py find_in_file _read_bounded",
+        "drivers/store/store.py Store._commit self._applier.commit",
+    ),
+    "checks": (
+        "drivers/checks/network.py clock_check.ask _offset_ms",
+        "drivers/checks/run.py run_checks read_host",
+        "drivers/checks/run.py run_checks machine.read_facts",
+        "drivers/checks/run.py _network network.port_checks",
+        "drivers/containers/docker/probe.py _run _in_thread",
+        "drivers/containers/docker/probe.py _run _remove",
+    ),
+    "logs": ("cli/task/logs.py _read_all _read",),
+    "processes": (
+        "drivers/containers/process/runtime.py ProcessRuntime.list self._runs.all",
+        "drivers/containers/process/runtime.py ProcessRuntime.start lambda: self._start(plan)",
+        "drivers/containers/process/runtime.py ProcessRuntime.restart"
+        " lambda: self._restart(allocation, attempt)",
+        "drivers/containers/process/runtime.py ProcessRuntime.stop"
+        " lambda: self._settled(allocation, attempt)",
+        "drivers/containers/process/runtime.py ProcessRuntime.stop"
+        " lambda: _signal(path, found.processes, signal.SIGTERM)",
+        "drivers/containers/process/runtime.py ProcessRuntime.stop"
+        " lambda: _signal(path, found.processes, signal.SIGUSR1)",
+        "drivers/containers/process/runtime.py ProcessRuntime.remove"
+        " lambda: self._remove(allocation, attempt)",
+        "drivers/containers/process/runtime.py ProcessRuntime.logs"
+        " lambda: self._runs.find(allocation, attempt)",
+        "drivers/containers/process/runtime.py ProcessRuntime.logs"
+        " lambda: reader.seek_tail(tail_lines, since_ms)",
+        "drivers/containers/process/runtime.py ProcessRuntime.logs lambda: reader.read(since_ms)",
+        "drivers/containers/process/runtime.py ProcessRuntime._in_thread call",
+        "drivers/containers/process/runtime.py ProcessRuntime._wait_ended"
+        " lambda: self._runs.find(allocation, attempt)",
+    ),
+    "containers": (
+        "drivers/containers/docker/runtime.py DockerRuntime.list"
+        " lambda c: c.containers(all=True, filters={'label': labels})",
+        "drivers/containers/docker/runtime.py DockerRuntime._look"
+        " lambda c: c.inspect_container(name)",
+        "drivers/containers/docker/runtime.py DockerRuntime._inspect"
+        " lambda c: c.inspect_container(name)",
+        "drivers/containers/docker/runtime.py DockerRuntime._prepare mount_sources",
+        "drivers/containers/docker/runtime.py DockerRuntime._create"
+        " lambda c: c.create_container_from_config(wanted['body'], wanted['name'])",
+        "drivers/containers/docker/runtime.py DockerRuntime._run lambda c: c.start(name)",
+        "drivers/containers/docker/runtime.py DockerRuntime._run"
+        " lambda c: c.remove_container(name, v=True, force=True)",
+        "drivers/containers/docker/runtime.py DockerRuntime._gpus_free"
+        " lambda c: c.containers(filters={'label': [GPUS]})",
+        "drivers/containers/docker/runtime.py DockerRuntime._kill lambda c: c.kill(name, signal)",
+        "drivers/containers/docker/runtime.py DockerRuntime._wait_ended"
+        " lambda c: c.inspect_container(name)",
+        "drivers/containers/docker/runtime.py DockerRuntime.remove"
+        " lambda c: c.remove_container(name, v=True)",
+        "drivers/containers/docker/engine/client.py DockerClient.ask call",
+        "drivers/containers/docker/engine/client.py DockerClient.support lambda c: c.version()",
+        "drivers/containers/docker/engine/client.py DockerClient.support lambda c: c.info()",
+        "drivers/containers/docker/engine/streams.py _iterate.work stream.pump",
+        "drivers/containers/docker/images/store.py Images.find lambda c: c.inspect_image(image)",
+        "drivers/containers/docker/disk_usage.py Keeper.list look",
+        "drivers/containers/docker/disk_usage.py Keeper.remove lambda: self._store.delete(parts)",
+        "drivers/containers/docker/disk_usage.py Keeper._rows"
+        " lambda c: c.containers(all=True, size=sizes, filters=filters)",
+        "drivers/containers/docker/disk_usage.py Keeper.sweep"
+        " lambda: self._store.sweep(over, mounted, keep)",
+        "drivers/containers/docker/disk_usage.py Keeper.overused"
+        " lambda: list(self._over_volumes(held))",
+        "drivers/containers/volumes.py Volumes.in_thread call",
+        "drivers/containers/volumes.py Volumes.export next",
+    ),
+    "images": (
+        "drivers/containers/docker/images/store.py Images._fetch auth_header",
+        "drivers/containers/docker/images/store.py Images._delete"
+        " lambda c: c.remove_image(image, force=False, noprune=False)",
+        "drivers/containers/docker/images/store.py Images._used_ids"
+        " lambda c: c.containers(all=True)",
+        "drivers/containers/docker/images/pull.py Pull.run self._fetch",
+        "dev/engine/runtime.py _image remove_image",
+        "dev/engine/runtime.py _why_not_made make",
+    ),
+    "demo": (
+        "dev/admission.py _bring_on lambda: agent.client().invite(invite)",
+        "dev/agent.py DevAgent.get lambda: self.client().get(path, **query)",
+        "dev/demo.py Demo._play"
+        " lambda: load_account(keys / 'manager.json', passphrase, note=lambda text: None)",
+        "dev/demo.py Demo._pool_ref client.pool_ref",
+        "dev/demo.py Demo._submit lambda: to.client().send(signed)",
+        "dev/demo.py Demo._line_from_elsewhere first_line",
+        "dev/pool.py DevPool.stop remove_image",
+        "dev/pool.py DevPool.remove saved.remove",
+    ),
+}
+
+
+def missing(exercise: str, watch: Watch) -> list[str]:
+    """The sites of an exercise that it did not reach."""
+    wanted = set(TABLE[exercise])
+    reached = {
+        site.name
+        for site in find_sites()
+        for path, line in watch.lines
+        if path == site.path and site.first <= line <= site.last
+    }
+    return sorted(wanted - reached)

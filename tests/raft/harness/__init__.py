@@ -1,0 +1,1 @@
+"""Participants in virtual time, their disks, and the properties that must hold."""

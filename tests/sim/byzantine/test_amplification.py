@@ -1,0 +1,142 @@
+"""What a member or a guest can make another node work for nothing: as little as can be."""
+
+import attrs
+import pytest
+
+from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
+from p2pool.model.ids import AllocationId, TaskId, Token
+from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
+from p2pool.model.messages.queries import HeartbeatsAnswered
+from p2pool.model.messages.registry import Message
+from p2pool.model.messages.work import Desired, Order, Report
+from p2pool.wire import signers
+from p2pool.wire.typed_data import sign_request
+from tests.sim.harness.pool import Pool, formed
+from tests.sim.world.machine import Machine
+from tests.sim.world.world import MANAGER, POOL
+
+FORGED = 50
+
+
+@attrs.define
+class Recovered:
+    """How many accounts were recovered from signatures."""
+
+    count: int = 0
+
+    def recover(self, pool: object, signed: SignedRequest) -> Signers:
+        self.count += 1
+        return Signers(bytes(20))  # type: ignore[arg-type]
+
+
+def forged() -> tuple[Desired, ...]:
+    """Submissions that nobody signed, each another one."""
+    made = TaskRequest(Action.SUBMIT, 1, "", "{}", b"r" * 32, 1, 2)
+    signed = sign_request(POOL, MANAGER, made)
+    return tuple(
+        Desired(
+            AllocationId(TaskId(bytes(16)), n),
+            1,
+            attrs.evolve(signed, signature=bytes([n]) * 65),
+            (),
+        )
+        for n in range(FORGED)
+    )
+
+
+def recovered(pool: Pool, by: Machine, to: Machine, told: Message) -> int:
+    """How many accounts a machine recovers for a message that it is sent."""
+    found = Recovered()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signers, "recover_signers", found.recover)
+        pool.world.said(by, to, told)
+        pool.world.run(50)
+    return found.count
+
+
+def follower(pool: Pool) -> Machine:
+    """A member that does not lead, and is not the first such."""
+    return next(m for m in pool.world.machines if m not in (pool.leader(), pool.other()))
+
+
+def test_who_does_not_lead_has_nothing_recovered_for_its_orders() -> None:
+    """It is asked first whether a quorum's word stands behind the order; the leader's is looked
+    at, and so is the one of another that is shown the leader's own certificate, in vain."""
+    pool = formed()
+    liar, victim, leader = pool.other(), follower(pool), pool.leader()
+    assert leader.node is not None
+    known = leader.node.context.leader_certificates.known
+    assert known is not None
+    token = Token(1, leader.node.context.pool_log.term, 10**6)
+    order = Order(victim.node_id, token, forged(), ())
+    assert recovered(pool, liar, victim, order) == 0
+    stolen = attrs.evolve(order, certificate=known.signatures)
+    assert recovered(pool, liar, victim, stolen) == 0
+    assert recovered(pool, leader, victim, stolen) == FORGED
+
+
+def test_who_does_not_lead_recovers_nothing_of_a_report() -> None:
+    """Its claims are the leader's to look at."""
+    pool = formed()
+    liar, victim, leader = pool.other(), follower(pool), pool.leader()
+    assert leader.node is not None
+    token = leader.node.context.pool_log.state
+    assert token is not None
+    report = Report(Token(1, leader.node.context.pool_log.term, 1), (), forged())
+    assert recovered(pool, liar, victim, report) == 0
+    assert recovered(pool, liar, leader, report) == FORGED
+
+
+def test_a_guest_has_nothing_recovered() -> None:
+    """Whoever is in neither the pool nor its committee is not looked at."""
+    pool = formed(4)
+    pool_log = pool.node(pool.leader().number).context.pool_log
+    voters = [v.node_id for v in pool_log.configuration.voters]
+    guest = next(m for m in pool.world.machines if m.node_id not in voters)
+    pool.world.members.remove(guest.number)
+    pool.world.run(10_000)
+    report = Report(Token(1, pool_log.term, 1), (), forged())
+    assert recovered(pool, guest, pool.leader(), report) == 0
+
+
+def test_a_guest_is_told_the_newest_changes_and_not_often() -> None:
+    """Anybody may ask who leads, and may not make others talk for nothing."""
+    pool = formed(4)
+    asked = pool.leader()
+    assert asked.node is not None
+    pool_log = asked.node.context.pool_log
+    voters = [v.node_id for v in pool_log.configuration.voters]
+    guest = next(m for m in pool.world.machines if m.node_id not in voters)
+    pool.world.members.remove(guest.number)
+    pool.world.run(10_000)
+    state = pool_log.state
+    assert state is not None
+    first, count = state.chain, limits.GUEST_CHAIN_LINKS_MAX + 5
+    links = tuple(attrs.evolve(first.links[-1], index=1_000 + n) for n in range(count))
+    state.chain = attrs.evolve(first, links=links)
+    told: list[CertificatesAnswered] = []
+    pool.world.on_send.append(
+        lambda m, to, said: (
+            told.append(said) if to is guest and isinstance(said, CertificatesAnswered) else None
+        )
+    )
+    for number in range(10):
+        pool.world.said(guest, asked, CertificatesRequested(number))
+    pool.world.run(100)
+    state.chain = first
+    (answer,) = told
+    assert answer.chain.links == links[5:]
+    assert answer.chain.dropped == first.dropped + 5
+
+
+def test_heartbeats_are_taken_of_whom_they_were_asked() -> None:
+    """Once: a second answer, and one that nobody asked for, is not even opened."""
+    pool = formed()
+    one, other = pool.leader(), pool.other()
+    assert one.gate is not None
+    before = one.gate.counters["not-looked-at"]
+    pool.world.said(other, one, HeartbeatsAnswered(10**6, (b"x",) * 100))
+    pool.world.run(100)
+    assert one.gate.counters["not-looked-at"] == before + 1
+    assert one.gate.counters["malformed"] == 0

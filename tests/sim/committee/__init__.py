@@ -1,0 +1,1 @@
+"""Scenarios of the committee: its voters, leaders, certificates and epochs."""

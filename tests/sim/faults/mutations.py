@@ -1,0 +1,378 @@
+"""Bugs planted on purpose: what cannot fail shows nothing, so the simulator has to find each.
+
+A bug is a patch of one function (or two, where one alone would be caught by the other's own rule),
+under a name. `python -m tests.sim --mutations --seeds N` tells in how many of N seeds each is
+found; the tests run each until it is found once. A seed finds a bug by a check from outside, by an
+assertion of the product's own, or because the pool does not come to rest.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import attrs
+
+from p2pool.codec.digests import task_id
+from p2pool.core.fsm import requests
+from p2pool.core.fsm.state import PoolState
+from p2pool.core.inputs import Received
+from p2pool.core.knowledge.roster import Roster
+from p2pool.core.leader import orders
+from p2pool.core.node import Node
+from p2pool.core.raft import confchange, election, quorum, read_index, replication
+from p2pool.core.raft import snapshot as snapshots
+from p2pool.core.raft.log import RaftLog
+from p2pool.core.raft.state import RaftState
+from p2pool.core.requests.client_requests import ClientRequests, PendingRequest
+from p2pool.core.voter.signatures import VoterSignatures
+from p2pool.core.worker import reconcile
+from p2pool.core.worker.worker import Worker
+from p2pool.model import limits
+from p2pool.model.ids import ZERO_TOKEN
+from p2pool.model.log.raft import HardState
+from p2pool.model.ports.agent import Accepted
+from p2pool.model.ports.store import SaveHardState
+from p2pool.model.states import AllocationState
+from tests.sim.faults import faults
+from tests.sim.faults.scenario import Shape, tell
+from tests.sim.world.disk import Disk
+from tests.sim.world.loop import Loops
+
+Patch = tuple[object, str, object]
+
+
+# --- votes and terms ------------------------------------------------------------------------------
+
+
+def vote_not_persisted() -> list[Patch]:
+    """Term and vote are remembered, but not on the disk."""
+
+    def save_hard(s: RaftState, term: int, voted_for: Any) -> None:
+        s.hard = HardState(term, voted_for)
+
+    return [(RaftState, "save_hard", save_hard)]
+
+
+def votes_twice() -> list[Patch]:
+    """Who asks second in a term gets a vote too."""
+    asked = election.requested
+
+    def requested(s: RaftState, m: Any, now: Any) -> None:
+        if not m.pre and m.term == s.hard.term:
+            s.hard = HardState(s.hard.term, None)
+        asked(s, m, now)
+
+    return [(election, "requested", requested)]
+
+
+def votes_for_any_log() -> list[Patch]:
+    """A vote for a candidate whose log is behind."""
+    return [(RaftLog, "is_up_to_date", lambda self, last_index, last_term: True)]
+
+
+def _is_heard(event: object) -> bool:
+    return isinstance(event, Received)
+
+
+def timer_reset_by_anything() -> list[Patch]:
+    """Whatever a node hears from anybody puts off its election."""
+    step = Node.step
+
+    def stepped(self: Node, events: Any, now: Any) -> Any:
+        raft = self.context.pool_log.raft
+        if raft is not None and isinstance(events, list) and any(map(_is_heard, events)):
+            raft.state.restart_election_timer(now)
+        return step(self, events, now)
+
+    return [(Node, "step", stepped)]
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+
+def half_is_a_majority() -> list[Patch]:
+    """Half of the voters are taken for a quorum."""
+    return [(quorum, "size", lambda configuration: max(1, len(configuration.voters) // 2))]
+
+
+def commits_alone() -> list[Patch]:
+    """An entry is committed as soon as the leader has it."""
+    return [(replication, "advance_commit", lambda s: s.commit_to(s.log.last_index))]
+
+
+def commits_old_terms() -> list[Patch]:
+    """Entries of older terms are counted for commitment (figure 8)."""
+
+    def advance_commit(s: RaftState) -> None:
+        matched = {store: p.match_index for store, p in s.progress.items()}
+        matched[s.me.store_id] = s.log.last_index
+        s.commit_to(quorum.committed(s.configuration, matched))
+
+    return [(replication, "advance_commit", advance_commit)]
+
+
+def match_off_by_one() -> list[Patch]:
+    """A follower is taken to hold one entry more than it says."""
+    answered = replication.answered
+
+    def generous(s: RaftState, m: Any, now: Any) -> None:
+        more = min(m.match_index + 1, s.log.last_index)
+        answered(s, attrs.evolve(m, match_index=more if m.ok else m.match_index), now)
+
+    return [(replication, "answered", generous)]
+
+
+def cuts_what_follows() -> list[Patch]:
+    """A follower cuts its log after what an append brought, conflict or not."""
+    requested = replication.requested
+
+    def cutting(s: RaftState, m: Any, now: Any) -> None:
+        requested(s, m, now)
+        end = m.previous_index + len(m.entries) + 1
+        if s.log.base_index < end <= s.log.last_index and not s.leads:
+            s.commit_index = min(s.commit_index, end - 1)
+            s.cut_from(end)
+
+    return [(replication, "requested", cutting)]
+
+
+def reads_without_a_round() -> list[Patch]:
+    """A leader answers reads because it believes to lead."""
+    return [(read_index, "_confirmed", lambda s, read: True)]
+
+
+def acknowledges_at_once() -> list[Patch]:
+    """A request is acknowledged when it is proposed, not when it is committed."""
+    propose = ClientRequests._propose
+
+    def eager(self: ClientRequests, item: PendingRequest, signed: Any, now: Any) -> Any:
+        done = propose(self, item, signed, now)
+        if done is not None or not item.index:
+            return done
+        name = task_id(self.context.config.pool, signed.request)
+        return Accepted(name, item.index, self.context.me)
+
+    return [(ClientRequests, "_propose", eager)]
+
+
+def snapshot_forgets_the_vote() -> list[Patch]:
+    """A snapshot is installed, and term and vote go with the log that it replaces."""
+    put = snapshots.put_in_place
+
+    def careless(s: RaftState, snapshot: Any, data: bytes) -> None:
+        put(s, snapshot, data)
+        s.out.persist.append(SaveHardState(s.log_id, HardState()))
+
+    return [(snapshots, "put_in_place", careless)]
+
+
+def snapshot_not_installed() -> list[Patch]:
+    """A snapshot is answered for, but not installed."""
+    return [(snapshots, "put_in_place", lambda s, snapshot, data: None)]
+
+
+# --- the committee --------------------------------------------------------------------------------
+
+
+def changes_at_any_time() -> list[Patch]:
+    """The committee changes as soon as it might, the last change under way or not, and before an
+    entry of the term."""
+    return [
+        (limits, "COMMITTEE_INTERVAL_MS", 1),
+        (confchange, "check", lambda s, wanted, now: None),
+        ("p2pool.core.log.pool_log", "open_link", lambda chain: None),
+    ]
+
+
+def changes_before_certification() -> list[Patch]:
+    """The voters change although nobody certified the last change. Signing takes no time where
+    nothing is wrong, so the voters are slow to sign as well."""
+    return [
+        (VoterSignatures, "_sign_link", lambda self, link, now: None),
+        ("p2pool.core.log.pool_log", "open_link", lambda chain: None),
+    ]
+
+
+def store_id_ignored() -> list[Patch]:
+    """A wiped disk is taken for the old one: its store goes by the name of its node."""
+    return [(faults, "renamed", lambda store_id, wiped: store_id)]
+
+
+# --- disks ----------------------------------------------------------------------------------------
+
+
+def speaks_first() -> list[Patch]:
+    """An agent sends what its write allows before that is durable."""
+    return [(Loops, "speaks_first", True)]
+
+
+def torn_batches() -> list[Patch]:
+    """A store keeps any part of a batch that was not synced."""
+    return [(Disk, "tears", True)]
+
+
+# --- tasks ----------------------------------------------------------------------------------------
+
+
+def token_not_checked() -> list[Patch]:
+    """A node obeys whatever order comes, however old."""
+    obey = Worker.obey
+
+    def obedient(self: Worker, order: Any, signers: Any, now: Any) -> Any:
+        if order.token < self.high_water:
+            self.high_water = ZERO_TOKEN
+        return obey(self, order, signers, now)
+
+    return [(Worker, "obey", obedient)]
+
+
+def absence_is_a_stop() -> list[Patch]:
+    """What an order does not name is ended."""
+    obey = Worker.obey
+
+    def eager(self: Worker, order: Any, signers: Any, now: Any) -> Any:
+        answer = obey(self, order, signers, now)
+        named = [d.allocation for d in order.desired]
+        for item in self.items.values():
+            if answer.ok and item.allocation not in named[1:]:
+                self._stop(item)
+        return answer
+
+    return [(Worker, "obey", eager)]
+
+
+def gpus_released_too_early() -> list[Patch]:
+    """GPUs are free once a copy is told to stop, in the log and on the node."""
+    holders = PoolState.holders
+
+    def ended(self: PoolState, node_id: Any) -> Any:
+        copies = {c.allocation: c for c in self.on_node(node_id)}
+        stopping = (AllocationState.STOPPING, AllocationState.LOST)
+        return tuple(
+            h
+            for h in holders(self, node_id)
+            if h.allocation in copies and copies[h.allocation].state not in stopping
+        )
+
+    return [(PoolState, "holders", ended), (reconcile, "blocked", lambda item, items: False)]
+
+
+def stops_left_out() -> list[Patch]:
+    """Nodes are never told to stop what was replaced, so it runs on in the end."""
+    compose = orders.compose
+
+    def without(*given: Any) -> Any:
+        return attrs.evolve(compose(*given), stops=())
+
+    return [(orders, "compose", without)]
+
+
+def requests_applied_again() -> list[Patch]:
+    """A submission that was applied is proposed again, and counts as often as it is in the log."""
+    apply_request = requests.apply_request
+
+    def again(changes: Any, record: Any) -> None:
+        changes.state.applied.pop(record.signed.request.request_id, None)
+        apply_request(changes, record)
+
+    return [
+        ("p2pool.core.requests.client_requests", "find_applied", lambda state, request: None),
+        ("p2pool.core.fsm.apply", "apply_request", again),
+    ]
+
+
+def unknown_is_gone() -> list[Patch]:
+    """A chain that cannot be read is taken for an empty pool."""
+    unreachable = Roster.unreachable
+
+    def emptied(self: Roster, reason: str) -> None:
+        unreachable(self, reason)
+        self._in_latest, self._in_final = {}, {}
+
+    return [(Roster, "unreachable", emptied)]
+
+
+PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
+    bug.__name__.replace("_", "-"): bug
+    for bug in (
+        vote_not_persisted,
+        votes_twice,
+        votes_for_any_log,
+        timer_reset_by_anything,
+        half_is_a_majority,
+        commits_alone,
+        commits_old_terms,
+        match_off_by_one,
+        cuts_what_follows,
+        reads_without_a_round,
+        acknowledges_at_once,
+        snapshot_forgets_the_vote,
+        snapshot_not_installed,
+        changes_at_any_time,
+        changes_before_certification,
+        store_id_ignored,
+        speaks_first,
+        torn_batches,
+        token_not_checked,
+        absence_is_a_stop,
+        gpus_released_too_early,
+        stops_left_out,
+        requests_applied_again,
+        unknown_is_gone,
+    )
+}
+"""All of them by name."""
+
+FOCUS: Mapping[str, tuple[str, ...]] = {
+    "votes-twice": ("kill-leader", "lossy"),
+    "votes-for-any-log": ("kill-leader", "one-way", "cut-leader-off"),
+    "commits-old-terms": ("kill-leader", "cut-leader-off", "slow-disk"),
+    "cuts-what-follows": ("cut-leader-off", "flap"),
+    "reads-without-a-round": ("cut-leader-off",),
+    "acknowledges-at-once": ("cut-leader-off", "kill-leader"),
+    "snapshot-forgets-the-vote": ("hold", "crash"),
+    "snapshot-not-installed": ("hold", "crash"),
+    "changes-at-any-time": ("wipe", "slow-disk", "one-way"),
+    "store-id-ignored": ("wipe", "crash"),
+    "torn-batches": ("crash-in-step", "kill-leader", "retire"),
+    "token-not-checked": ("cut-leader-off",),
+    "gpus-released-too-early": ("engine-away", "one-way"),
+    "stops-left-out": ("one-way", "cut-leader-off"),
+    "requests-applied-again": ("lossy", "wipe", "crash"),
+    "unknown-is-gone": ("chain-away",),
+}
+"""Faults that bring a bug out soon; a test looks with these, the report with the whole mix."""
+
+
+def finds(name: str, seed: int, *, focused: bool = False) -> str:
+    """What a seed says of a pool with this bug, or "" where it finds nothing."""
+    shape = Shape.of(seed)
+    if focused and name in FOCUS:
+        shape = shape.focused(*FOCUS[name])
+    try:
+        with plant(name):
+            tell(seed, shape)
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {error}"  # Whatever a seed dies of is a finding.
+    return ""
+
+
+@contextmanager
+def plant(name: str) -> Iterator[None]:
+    """Have a bug for a while."""
+    with ExitStack() as stack:
+        for place, attribute, bug in PLANTED[name]():
+            stack.enter_context(_patched(place, attribute, bug))
+        yield
+
+
+@contextmanager
+def _patched(place: Any, attribute: str, bug: object) -> Iterator[None]:
+    if isinstance(place, str):
+        place = __import__(place, fromlist=["x"])
+    sound = getattr(place, attribute)
+    setattr(place, attribute, bug)
+    try:
+        yield
+    finally:
+        setattr(place, attribute, sound)

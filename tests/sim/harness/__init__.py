@@ -1,0 +1,1 @@
+"""Pools that named scenarios start from."""

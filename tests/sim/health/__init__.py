@@ -1,0 +1,1 @@
+"""Scenarios of the failure detector, and of what follows from its verdicts."""

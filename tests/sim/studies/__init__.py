@@ -1,0 +1,1 @@
+"""Measurements over many seeds: elections, false positives of the failure detector."""

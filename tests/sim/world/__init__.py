@@ -1,0 +1,1 @@
+"""Machines, disks, engines, a network and a chain in virtual time."""

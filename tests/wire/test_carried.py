@@ -1,0 +1,55 @@
+"""What others signed inside a message is opened on entry, whichever message carries it."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, NewType, get_args, get_origin
+
+import attrs
+import pytest
+
+from p2pool.codec.cbor.structs import fields_of
+from p2pool.model.access.requests import SignedRequest
+from p2pool.model.field_bounds import SealedHeartbeat, SealedSignature
+from p2pool.model.messages.queries import HeartbeatsAnswered
+from p2pool.model.messages.registry import TYPES, Message
+from p2pool.model.messages.task_streams import LogsRead
+from p2pool.wire.enclosures import enclosed_in
+from p2pool.wire.signers import requests_in
+from tests.codec.samples import example
+
+SEALED = (SealedSignature, SealedHeartbeat)
+BY_ITSELF = {HeartbeatsAnswered}
+"""Whose envelopes are gossip of others: `agent.wire.ingress` takes each as such."""
+
+
+def carried(cls: type) -> Iterator[Any]:
+    """The types of all fields in a record, and of those inside them."""
+    for _, hint in fields_of(cls):
+        yield from _inside(hint)
+
+
+def _inside(hint: Any) -> Iterator[Any]:
+    yield hint
+    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if isinstance(bare, NewType):
+        return
+    for one in get_args(bare):
+        yield from _inside(one)
+    if attrs.has(bare):
+        yield from carried(bare)
+
+
+LINES = {LogsRead}
+"""Bytes that are no envelopes, though as long as one may be."""
+
+
+@pytest.mark.parametrize("cls", TYPES.values(), ids=lambda cls: cls.__name__)
+def test_envelopes_inside_are_opened(cls: type[Message]) -> None:
+    """Add the message to `enclosed_in`: the core has no curves, and would believe nothing of it."""
+    has = any(hint == sealed for hint in carried(cls) for sealed in SEALED)
+    assert bool(enclosed_in(example(cls))) is (has and cls not in BY_ITSELF | LINES)
+
+
+@pytest.mark.parametrize("cls", TYPES.values(), ids=lambda cls: cls.__name__)
+def test_signers_of_requests_inside_are_found(cls: type[Message]) -> None:
+    """Add the message to `requests_in`: a request without its signers has no right to anything."""
+    assert bool(requests_in(example(cls))) is (SignedRequest in carried(cls))
