@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import attrs
 
 from p2pool.codec.digests import task_id
+from p2pool.codec.json.hex import address_text
 from p2pool.core.fsm.requests import target_node
 from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
@@ -130,7 +131,7 @@ def _principal_wrong(
         return NotAllowed(
             "The delegation and who signed it do not belong together.", hint="Sign it anew."
         )
-    who = f"0x{signers.principal.hex()}"
+    who = address_text(signers.principal)
     if not _rules_the_pool(roster, signers.principal):
         if delegation is None:
             return NotAllowed(
@@ -143,8 +144,9 @@ def _principal_wrong(
         )
     if delegation is not None and delegation.delegate != signers.signer:
         return NotAllowed(
-            f"The delegation is made out to 0x{delegation.delegate.hex()}, not to the account "
-            f"that signed, 0x{signers.signer.hex()}.",
+            f"The delegation is made out to {address_text(delegation.delegate)}, not to"
+            " the account "
+            f"that signed, {address_text(signers.signer)}.",
             hint="Sign with the account that the delegation names.",
         )
     return None

@@ -12,6 +12,7 @@ Source: docs/design/health.md, "Membership".
 
 from collections.abc import Iterator
 
+from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.fsm.requests import EJECT_AFTER_MS
 from p2pool.core.fsm.state import NodeRecord, PoolState
@@ -76,7 +77,10 @@ def _eject_because(state: PoolState, node: NodeRecord, at_ms: int) -> str | None
         after = state.settings.get(name, "never")
         after_ms = EJECT_AFTER_MS[after]
         if holds and after_ms is not None and at_ms - since_ms >= after_ms:
-            return f"{what} for {after}: to be ejected (`p2pool pool eject 0x{node.node_id.hex()}`)"
+            return (
+                f"{what} for {after}: to be ejected (`p2pool pool eject"
+                f" {address_text(node.node_id)}`)"
+            )
     return None
 
 

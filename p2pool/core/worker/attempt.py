@@ -12,6 +12,7 @@ end of each run of its container counts once (`counted_ms` is when the last one 
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.spec.spec import parse_spec, spec_hash
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
@@ -196,7 +197,7 @@ class Attempt:
             "P2POOL_REPLICA": str(self.allocation.replica),
             "P2POOL_REPLICAS": str(self.spec.replicas),
             "P2POOL_ATTEMPT": str(self.attempt),
-            "P2POOL_NODE_ID": f"0x{node_id.hex()}",
+            "P2POOL_NODE_ID": address_text(node_id),
             "P2POOL_POOL_ID": str(pool.pool_id),
             "P2POOL_GPUS": ",".join(self.gpus),
         }

@@ -23,10 +23,10 @@ from typing import Any
 import attrs
 import trio
 
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.data_uri import read_bootstrap, read_root, requirements
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.drivers.chain.abi import function, topic
-from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model import limits
@@ -116,7 +116,7 @@ class RosterReader:
     async def _node_ids(self, at: Mapping[str, object]) -> list[NodeId]:
         """Members by slicing words: a list of thousands decodes in milliseconds."""
         call = function("ComputePool", "getComputePoolNodes").call(self.pool_id)
-        transaction = {"to": text_of(self.chain.at.pool), "data": "0x" + call.hex()}
+        transaction = {"to": address_text(self.chain.at.pool), "data": "0x" + call.hex()}
         raw = await self.chain.rpc.request("eth_call", transaction, at)
         data = bytes.fromhex(str(raw)[2:])
         count = int.from_bytes(data[WORD : 2 * WORD], "big")
@@ -282,14 +282,14 @@ class RosterFollower:
         at = self.reader.chain.at
         query = {
             "blockHash": block.hash,
-            "address": [text_of(at.pool), text_of(at.registry), text_of(at.network)],
+            "address": [address_text(at.pool), address_text(at.registry), address_text(at.network)],
         }
         logs: Any = await self.reader.chain.rpc.request("eth_getLogs", query)
         left = "0x" + topic("ComputePool", "ComputePoolLeft").hex()
         mine = "0x" + self.reader.pool_id.to_bytes(WORD, "big").hex()
         for log in logs:
             topics = log["topics"]
-            of_pool = str(log["address"]).lower() == text_of(at.pool)
+            of_pool = str(log["address"]).lower() == address_text(at.pool)
             if not of_pool or topics[0] == left or topics[1] == mine:
                 return True
         return False
