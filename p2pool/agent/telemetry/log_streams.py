@@ -224,7 +224,8 @@ class LogStreams:
                 await self._serve(peer_key, stream)
             except* P2poolError as group:
                 error = first_error(group)
-                closed = LogsClosed(error.code, str(error)[: limits.NAME_MAX_BYTES])
+                text = str(error).encode()[: limits.TEXT_MAX_BYTES].decode(errors="ignore")
+                closed = LogsClosed(error.code, text)
             await self._send(stream, closed)
             await stream.end()
         except (Unavailable, trio.BrokenResourceError, trio.ClosedResourceError):
