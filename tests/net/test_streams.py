@@ -10,12 +10,12 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.pubsub.pb import rpc_pb2
 
 from p2pool.drivers.net import pubsub as gossip
-from p2pool.drivers.net.events import Standing
 from p2pool.drivers.net.peers.addresses import peer_id_of
 from p2pool.drivers.net.pubsub import MISSED_CHECK_S
 from p2pool.drivers.net.transport.frames import reset_stream
 from p2pool.model.limits import STREAM_REOPEN_MIN_MS
 from p2pool.model.messages.registry import Channel
+from p2pool.model.states import Standing
 from tests.net.harness.hosts import (
     LOOPBACK,
     Node,

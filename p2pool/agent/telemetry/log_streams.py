@@ -143,7 +143,7 @@ class LogStreams:
     async def _fetch(
         self, where: NodeId, allocation: AllocationId, options: LogOptions, grant: SignedGrant
     ) -> AsyncIterator[LogChunks]:
-        key = self._node.context.peers.key_of(where)
+        key = self._node.context.bindings.key_of(where)
         if key is None:
             raise Unavailable("The node that has these lines is not known yet.", hint="Retry.")
         stream = await self._dial(key)
@@ -197,7 +197,7 @@ class LogStreams:
         where, attempt = self._find(allocation)
         if where == self._node.context.me:
             return self._metrics.told(allocation, attempt)
-        key = self._node.context.peers.key_of(where)
+        key = self._node.context.bindings.key_of(where)
         if key is None:
             raise Unavailable("The node that runs the copy is not known yet.", hint="Retry.")
         with trio.move_on_after(limits.METRICS_ASK_DEADLINE_MS / 1000):
@@ -224,7 +224,8 @@ class LogStreams:
                 await self._serve(peer_key, stream)
             except* P2poolError as group:
                 error = first_error(group)
-                closed = LogsClosed(error.code, str(error)[: limits.NAME_MAX_BYTES])
+                text = str(error).encode()[: limits.TEXT_MAX_BYTES].decode(errors="ignore")
+                closed = LogsClosed(error.code, text)
             await self._send(stream, closed)
             await stream.end()
         except (Unavailable, trio.BrokenResourceError, trio.ClosedResourceError):

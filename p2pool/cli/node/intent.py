@@ -33,7 +33,7 @@ class Wish:
     already: tuple[str, ...]
     done: str
     help: str
-    reached: str = ""
+    reached: str | None = None
 
 
 DRAIN = Wish(

@@ -16,7 +16,7 @@ from p2pool.cli.shared.output import short, write_json, write_pairs
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.shared.types import Span
 from p2pool.client.agent import AgentClient, Answer
-from p2pool.codec.json.hex import unhex
+from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.requests import invite_json
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import ADDRESS_BYTES, NodeId
@@ -118,7 +118,7 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
     manager = KeyManager(signer.account)
     if "0x" + manager.address.hex() != one["manager"]:
         raise Misconfigured(
-            f"The key belongs to 0x{manager.address.hex()}; the pool's manager is"
+            f"The key belongs to {address_text(manager.address)}; the pool's manager is"
             f" {one['manager']}.",
             hint="Sign with the manager's key.",
         )

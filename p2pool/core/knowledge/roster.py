@@ -10,13 +10,12 @@ was once in and is finally out is remembered as left, which is what stops its ta
 Source: docs/design/chain.md, "The roster"; docs/design/health.md, "Membership".
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.rows import encode_record
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import Malformed
@@ -42,7 +41,7 @@ NO_BLOCK = Digest(bytes(DIGEST_BYTES))
 
 
 @attrs.frozen
-class Standing:
+class MembershipSince:
     """A node's membership and since when, on the monotonic clock."""
 
     membership: Membership
@@ -59,10 +58,14 @@ class Roster:
     problem: str | None = None
     asked: bool = False
     tick_due_ms: int = 0
-    standings: "OrderedDict[NodeId, Standing]" = attrs.field(factory=OrderedDict)
+    standings: BoundedDict[NodeId, MembershipSince] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEERS_TRACKED_MAX)
+    )
     _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _in_final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
-    _gone: "OrderedDict[NodeId, ChainMember]" = attrs.field(factory=OrderedDict)
+    _gone: BoundedDict[NodeId, ChainMember] = attrs.field(
+        factory=lambda: BoundedDict(limits.LEFT_KEPT_MAX)
+    )
     _kept: ChainRoster | None = None
 
     # --- what the chain says ----------------------------------------------------------------------
@@ -80,11 +83,11 @@ class Roster:
         self.problem = "the chain was not read since the start"
 
     def observe(
-        self, latest: ChainRoster, final: ChainRoster, now: Now, warning: str = ""
+        self, latest: ChainRoster, final: ChainRoster, now: Now, warning: str | None = None
     ) -> list[PersistOp]:
         """Take what the chain says; what of it to keep on disk."""
         self._take(latest, final, now)
-        self.observed_ms, self.problem, self.asked = now.mono_ms, warning or None, True
+        self.observed_ms, self.problem, self.asked = now.mono_ms, warning, True
         if self._kept is not None and _content(self._kept) == _content(final):
             return []
         self._kept = final
@@ -109,10 +112,6 @@ class Roster:
                 self._move(node_id, MembershipEvent.LEFT_POOL, now)
                 if node_id in before:
                     self._gone[node_id] = before[node_id]
-        while len(self._gone) > limits.LEFT_KEPT_MAX:
-            self._gone.popitem(last=False)
-        while len(self.standings) > limits.PEERS_TRACKED_MAX:
-            self.standings.popitem(last=False)
 
     # --- what a node hears ------------------------------------------------------------------------
 
@@ -143,10 +142,10 @@ class Roster:
         return None
 
     def _move(self, node_id: NodeId, event: MembershipEvent, now: Now) -> None:
-        old = self.standings.get(node_id) or Standing(Membership.APPLICANT, now.mono_ms)
+        old = self.standings.get(node_id) or MembershipSince(Membership.APPLICANT, now.mono_ms)
         new = advance(MEMBERSHIP, old.membership, event)
         if new is not None:
-            self.standings[node_id] = Standing(new, now.mono_ms)
+            self.standings[node_id] = MembershipSince(new, now.mono_ms)
 
     # --- what it means ----------------------------------------------------------------------------
 
@@ -219,10 +218,11 @@ class Roster:
         shown = (Membership.INVITED, Membership.LEFT)
         names = sorted(n for n, s in self.standings.items() if s.membership in shown)
         return tuple(
-            attrs.evolve(self._gone[n], eligible=False) if n in self._gone
+            attrs.evolve(self._gone[n], eligible=False)
+            if n in self._gone
             else ChainMember(n, NOBODY, False)
             for n in names[: limits.LEFT_KEPT_MAX]
-        )  # fmt: skip
+        )
 
     def size(self) -> int:
         """How many members the pool has."""

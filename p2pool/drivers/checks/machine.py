@@ -163,7 +163,7 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
     well = [gpu for gpu in hardware.gpus if gpu.healthy]
     found = _counted(hardware.gpus) or (nvml.reason or "none")
     if not wanted.gpus:
-        if nvml.reason and not nvml.absent:
+        if nvml.reason is not None and not nvml.absent:
             return Check(
                 Group.HARDWARE,
                 "gpu",
@@ -189,7 +189,7 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
             todo="More than required: validators may want exactly that many. Set [resources] gpus.",
         )
     todo = "This machine cannot join this pool; look for one that asks for less."
-    if nvml.reason and not nvml.absent:
+    if nvml.reason is not None and not nvml.absent:
         todo = "Fix the driver, then check again."
     elif any(not gpu.healthy for gpu in hardware.gpus):
         todo = "Fix the unhealthy GPUs, then check again."

@@ -88,14 +88,14 @@ def disk_free_bytes(directory: Path) -> int:
         ) from error
 
 
-def disk_trouble(directory: Path, reserve_bytes: int = limits.DISK_RESERVE_BYTES) -> str:
-    """Why no work should come because the disk is nearly full; "" while the reserve is free."""
+def disk_trouble(directory: Path, reserve_bytes: int = limits.DISK_RESERVE_BYTES) -> str | None:
+    """Why no work should come because the disk is nearly full; None while the reserve is free."""
     try:
         free_bytes = disk_free_bytes(directory)
     except Misconfigured as error:
         return error.message
     if free_bytes >= reserve_bytes:
-        return ""
+        return None
     free, needed = free_bytes // MIB, reserve_bytes // MIB
     return f"The disk of {directory} is nearly full: {free} MiB are free, {needed} are reserved."
 

@@ -34,7 +34,7 @@ class Probed:
     """
 
     ran: bool
-    reason: str = ""
+    reason: str | None = None
     gpus: tuple[str, ...] = ()
     exit_code: int | None = None
 
@@ -95,7 +95,7 @@ def _in_thread(
             return Probed(False, explanation(error))
     text = said.decode(errors="replace")
     seen = tuple(sorted(dict.fromkeys(LISTED.findall(text))))
-    reason = "" if code == 0 else f"{' '.join(command)} ended with {code}: {text.strip()[:200]}"
+    reason = None if code == 0 else f"{' '.join(command)} ended with {code}: {text.strip()[:200]}"
     return Probed(True, reason, seen, code)
 
 
