@@ -34,7 +34,6 @@ from p2pool.model.timing import Now
 
 META_TABLE = "meta"
 ROSTER_KEY = b"roster.final"
-TICK_MS = 1_000
 ROW_MAX_BYTES = limits.STORE_VALUE_MAX_BYTES
 NOBODY = Address(bytes(ADDRESS_BYTES))
 NO_BLOCK = Digest(bytes(DIGEST_BYTES))
@@ -130,7 +129,7 @@ class Roster:
         """End the states that lasted too long; looked at once a second."""
         if now.mono_ms < self.tick_due_ms:
             return
-        self.tick_due_ms = now.mono_ms + TICK_MS
+        self.tick_due_ms = now.mono_ms + limits.ROSTER_TICK_MS
         for node_id, standing in tuple(self.standings.items()):
             rule = MEMBERSHIP_DEADLINES.get(standing.membership)
             if rule is not None and now.mono_ms >= standing.since_ms + rule[1]:

@@ -40,9 +40,6 @@ from p2pool.proofs.certificates import (
 )
 
 Propose = Callable[[Record, Now], int]
-POINTS_KEPT = 4
-PATIENCE = 3
-"""After how many questions without an answer it is said."""
 
 
 @attrs.define
@@ -88,7 +85,7 @@ class Certification:
         wait_ms = limits.CERTIFY_RETRY_MIN_MS << min(self.unanswered, 8)
         self.due_ms = now.mono_ms + min(wait_ms, limits.CERTIFY_RETRY_MAX_MS)
         self.unanswered += 1
-        if self.unanswered > PATIENCE:
+        if self.unanswered > limits.CERTIFY_UNANSWERED_MAX:
             self.context.leader_certificates.problem = (
                 "Too few voters confirm this leader, so no node takes orders from it: are their "
                 "clocks and its own set, and are they up?"
@@ -119,7 +116,7 @@ class Certification:
             return
         pool_log.broadcast_commit(now)
         self.questions[point.index] = Gathering(point)
-        while len(self.questions) > POINTS_KEPT:
+        while len(self.questions) > limits.CERTIFY_QUESTIONS_KEPT_MAX:
             self.questions.popitem(last=False)
 
     def add(self, verified: Verified, now: Now) -> None:

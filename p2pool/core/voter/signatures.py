@@ -32,7 +32,6 @@ from p2pool.model.ports.store import Put
 from p2pool.model.timing import Now
 
 META_TABLE = "meta"
-POINTS_KEPT = 8
 CONFIRMED_KEY = b"certificate.confirmed"
 
 
@@ -95,7 +94,7 @@ class VoterSignatures:
             )
             self._say(point.asked.leader, word)
         self.digests[point.index] = point.state_digest
-        while len(self.digests) > POINTS_KEPT:
+        while len(self.digests) > limits.CERTIFICATION_POINTS_KEPT_MAX:
             self.digests.popitem(last=False)
 
     def compare(self, now: Now) -> Diverged | None:
