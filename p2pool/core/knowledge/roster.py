@@ -6,7 +6,7 @@ lying endpoint ejects nobody. Without the chain the last roster stands and grows
 disk, so that a restart without the chain stands on it too.
 
 Invariants: unknown never means gone; membership moves only along `states.MEMBERSHIP`; a node that
-was once in and is finally out is remembered as left, which is what stops its tasks.
+was once in and is finally out is remembered as left. What stops its tasks is `out_finally`.
 Source: docs/design/chain.md, "The roster"; docs/design/health.md, "Membership".
 """
 
