@@ -18,6 +18,7 @@ from p2pool.cli.shared.types import AddressType
 from p2pool.client.agent import AgentClient
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
+from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, Malformed, Misconfigured, NotFound
 from p2pool.model.ids import DIGEST_BYTES, Address, Digest, PoolRef
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from p2pool.model.chain.root_record import RootRecord
 
 UINT63 = 2**63 - 1
-FILE_MAX_BYTES = 64 * 1024
 
 
 @click.group(name="verify", help="Check proofs of who leads and who lied, trusting no agent.")
@@ -221,10 +221,10 @@ def evidence(file: Path, as_json: bool) -> None:
 def _read_json(file: Path) -> Any:
     try:
         with file.expanduser().open("rb") as opened:
-            data = opened.read(FILE_MAX_BYTES + 1)
+            data = opened.read(limits.PROOF_FILE_MAX_BYTES + 1)
     except OSError as error:
         raise Misconfigured(f"Cannot read {file}: {error.strerror}.") from error
-    if len(data) > FILE_MAX_BYTES:
+    if len(data) > limits.PROOF_FILE_MAX_BYTES:
         raise Malformed(f"{file} is larger than a proof can be.")
     try:
         value = json.loads(data)

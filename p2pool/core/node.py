@@ -59,6 +59,7 @@ from p2pool.core.voter.signatures import CONFIRMED_KEY, VoterSignatures
 from p2pool.core.voter.store_identity import StoreIdentity
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
+from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
 from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import EntryKind
@@ -75,8 +76,6 @@ from p2pool.model.timing import Now
 
 AnyInput = inputs.Input | WorkerInput
 NEVER_MS = 2**53
-SETTLE_ROUNDS = 16
-"""How often the parts of a node may set each other going within one step."""
 
 
 class Node:
@@ -175,7 +174,7 @@ class Node:
             return self._silenced_effects(silence, now)
         # First who was judged, answered, committed: nobody decides on what the log has overtaken.
         self.settle(now)
-        for _ in range(SETTLE_ROUNDS):
+        for _ in range(limits.STEP_ROUNDS_MAX):
             self.advance(now)
             if not self.settle(now):
                 break
@@ -375,7 +374,7 @@ class Node:
         """What a leader says to the worker of its own node does not travel: it is handed over here,
         within the step, so that a node that leads obeys itself by the same rules as any other."""
         mine = self.context.config.me.peer_key
-        for _ in range(SETTLE_ROUNDS):
+        for _ in range(limits.STEP_ROUNDS_MAX):
             effects, self.context.effects = self.context.effects, []
             to_me: list[SendTo] = []
             for effect in effects:

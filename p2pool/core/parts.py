@@ -4,7 +4,8 @@ Intuition: whoever needs one part is given that one; whoever needs many (the con
 of messages) is given this record. Nobody is given the node, so what a part depends on stands in its
 constructor.
 
-Invariants: made once, by `core.node`; the leader alone comes and goes.
+Invariants: made once, by `core.node`; the leader alone comes and goes. The order of the fields
+means nothing: a step goes through the parts as `Node._in_order` has them.
 """
 
 from collections.abc import Callable

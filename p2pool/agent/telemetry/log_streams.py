@@ -53,8 +53,6 @@ from p2pool.wire.typed_data import check_times, delegation_bytes, grant_of, reco
 
 log = get_logger(__name__)
 
-DIAL_PATIENCE_S = 5.0
-DIAL_PAUSE_S = 0.25
 PULSE = LogsRead(())
 """Sent on an idle stream, so that a silent log does not look like a dead peer."""
 
@@ -180,7 +178,7 @@ class LogStreams:
 
     async def _dial(self, key: PeerKey) -> FrameStream:
         """A stream to a node; a peer that is not connected is dialled, for a while."""
-        deadline = trio.current_time() + DIAL_PATIENCE_S
+        deadline = trio.current_time() + limits.LOG_DIAL_PATIENCE_MS / 1000
         while True:
             try:
                 return await self._network.open_stream(key, Channel.LOGS)
@@ -189,7 +187,7 @@ class LogStreams:
                     raise Unavailable(
                         "The node that has these lines cannot be reached.", hint="Retry later."
                     ) from error
-            await trio.sleep(DIAL_PAUSE_S)
+            await trio.sleep(limits.LOG_DIAL_PAUSE_MS / 1000)
 
     async def metrics_of(self, allocation: AllocationId) -> MetricsAnswered:
         """The latest metrics of a copy, from wherever it runs. NotFound: it runs nowhere;

@@ -18,6 +18,7 @@ from p2pool.cli.shared.types import Span
 from p2pool.client.agent import AgentClient, Answer
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.requests import invite_json
+from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import ADDRESS_BYTES, NodeId
 
@@ -97,13 +98,13 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
 
     The command signs the invite with --key and hands it to the agent, which keeps it for the node.
     """
-    from p2pool.drivers.chain.consent import INVITE_LIFETIME_MAX_S, KeyManager
+    from p2pool.drivers.chain.consent import KeyManager
 
     node = unhex(node_id, ADDRESS_BYTES)
     if node is None:
         raise click.UsageError(f"{node_id!r} is not a node id: 0x and 40 hex digits.")
-    if not 0 < expires <= INVITE_LIFETIME_MAX_S:
-        raise click.UsageError(f"--expires takes {INVITE_LIFETIME_MAX_S // 3600} h at most.")
+    if not 0 < expires <= limits.INVITE_LIFETIME_MAX_S:
+        raise click.UsageError(f"--expires takes {limits.INVITE_LIFETIME_MAX_S // 3600} h at most.")
     one = signer.client.pool()
     if one["manager"] is None:
         raise Misconfigured(

@@ -1,4 +1,4 @@
-"""Who may do what: one pure function, asked at the API, by the leader and by every node.
+"""Who may do what: one pure function, asked by the leader and by every node.
 
 Intuition: a right comes from the chain alone. The pool's creator and manager may do everything; an
 account that one of them signed a delegation for may do what its scope says; a provider may take its

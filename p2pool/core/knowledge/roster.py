@@ -6,7 +6,7 @@ lying endpoint ejects nobody. Without the chain the last roster stands and grows
 disk, so that a restart without the chain stands on it too.
 
 Invariants: unknown never means gone; membership moves only along `states.MEMBERSHIP`; a node that
-was once in and is finally out is remembered as left, which is what stops its tasks.
+was once in and is finally out is remembered as left. What stops its tasks is `out_finally`.
 Source: docs/design/chain.md, "The roster"; docs/design/health.md, "Membership".
 """
 
@@ -34,7 +34,6 @@ from p2pool.model.timing import Now
 
 META_TABLE = "meta"
 ROSTER_KEY = b"roster.final"
-TICK_MS = 1_000
 ROW_MAX_BYTES = limits.STORE_VALUE_MAX_BYTES
 NOBODY = Address(bytes(ADDRESS_BYTES))
 NO_BLOCK = Digest(bytes(DIGEST_BYTES))
@@ -131,7 +130,7 @@ class Roster:
         """End the states that lasted too long; looked at once a second."""
         if now.mono_ms < self.tick_due_ms:
             return
-        self.tick_due_ms = now.mono_ms + TICK_MS
+        self.tick_due_ms = now.mono_ms + limits.ROSTER_TICK_MS
         for node_id, standing in tuple(self.standings.items()):
             rule = MEMBERSHIP_DEADLINES.get(standing.membership)
             if rule is not None and now.mono_ms >= standing.since_ms + rule[1]:

@@ -40,9 +40,6 @@ from p2pool.proofs.certificates import (
 )
 
 Propose = Callable[[Record, Now], int]
-POINTS_KEPT = 4
-PATIENCE = 3
-"""After how many questions without an answer it is said."""
 
 
 @attrs.define
@@ -63,7 +60,9 @@ class Certification:
     due_ms: int = 0
     unanswered: int = 0
     certified_voters: tuple[Voter, ...] = ()
-    questions: BoundedDict[int, Gathering] = attrs.field(factory=lambda: BoundedDict(POINTS_KEPT))
+    questions: BoundedDict[int, Gathering] = attrs.field(
+        factory=lambda: BoundedDict(limits.CERTIFY_QUESTIONS_KEPT_MAX)
+    )
     links: dict[int, dict[Voter, Verified]] = attrs.field(factory=dict)
     written: dict[int, bool] = attrs.field(factory=dict)
     fresh: bool = False
@@ -88,7 +87,7 @@ class Certification:
         wait_ms = limits.CERTIFY_RETRY_MIN_MS << min(self.unanswered, 8)
         self.due_ms = now.mono_ms + min(wait_ms, limits.CERTIFY_RETRY_MAX_MS)
         self.unanswered += 1
-        if self.unanswered > PATIENCE:
+        if self.unanswered > limits.CERTIFY_UNANSWERED_MAX:
             self.context.leader_certificates.problem = (
                 "Too few voters confirm this leader, so no node takes orders from it: are their "
                 "clocks and its own set, and are they up?"

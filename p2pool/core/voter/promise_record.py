@@ -1,4 +1,4 @@
-"""What a node remembers of each participant's store, to be shown to whoever starts from it.
+"""What a node remembers of the others' stores, to be shown to whoever starts from one of them.
 
 Intuition: a disk that was restored from a backup, or a copy of one, does not know what was promised
 since. Those to whom it was promised do: the newest vote that it granted or asked for, the newest

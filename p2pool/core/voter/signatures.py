@@ -31,7 +31,6 @@ from p2pool.model.messages.certificates import CertificateSigned, ConfigurationS
 from p2pool.model.timing import Now
 
 META_TABLE = "meta"
-POINTS_KEPT = 8
 CONFIRMED_KEY = b"certificate.confirmed"
 
 
@@ -66,7 +65,9 @@ class VoterSignatures:
         self.context = context
         self.confirmed: Confirmed | None = None
         self.signed: tuple[int, int, NodeId | None] = (0, 0, None)
-        self.digests: BoundedDict[int, StateDigest] = BoundedDict(POINTS_KEPT)
+        self.digests: BoundedDict[int, StateDigest] = BoundedDict(
+            limits.CERTIFICATION_POINTS_KEPT_MAX
+        )
         if kept is not None:
             try:
                 self.confirmed = decode_struct(Confirmed, kept)

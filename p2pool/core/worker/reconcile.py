@@ -19,7 +19,6 @@ from p2pool.model.timing import Now
 
 S = AllocationState
 Mark = Callable[[Attempt], None]
-MISSING_LISTINGS = 2
 INTERRUPTED = "its engine or its machine was restarted"
 
 
@@ -51,7 +50,7 @@ def listed(items: dict[Key, Attempt], event: ev.ContainersListed, mark: Mark, no
         elif item.container is not None or item.state in (S.RUNNING, S.STARTING, S.STOPPING):
             # A listing may be older than a start that it does not show: believe the second one.
             item.missing += 1
-            if item.missing >= MISSING_LISTINGS:
+            if item.missing >= limits.MISSING_LISTINGS:
                 vanished(item, mark, now)
 
 

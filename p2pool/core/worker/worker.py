@@ -144,7 +144,7 @@ class Worker:
             self.dirty[item.key] = None
 
     def led(self, led: bool, now: Now) -> None:
-        """Whether a leader is heard here and hears us. Copies whose task says so (`onDisconnect`
+        """Whether a leader is heard here and hears us. Copies whose task says so (`on_disconnect`
         stop, an advance order that its submitter signed) end by themselves once that was not for
         their whole window; the leader waits longer before it replaces them."""
         self.unled_due_ms = None

@@ -18,6 +18,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
+from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import ChainUnavailable, Conflict, TransactionFailed
 from p2pool.model.ids import NodeId
@@ -26,7 +27,6 @@ from p2pool.model.states import PoolStatus
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-POLL_S = 1.0
 BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
 """Refusals that a new invite resolves."""
 
@@ -62,7 +62,7 @@ class Joining:
     units: int
     find_invite: FindInvite
     writer: Writer | None = None
-    poll_s: float = POLL_S
+    poll_s: float = limits.JOIN_STEP_POLL_MS / 1000
 
     @property
     def node_id(self) -> NodeId:

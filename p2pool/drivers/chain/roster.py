@@ -34,7 +34,6 @@ from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import ChainUnavailable, NotFound, WrongChain
 from p2pool.model.ids import Address, Digest, NodeId
 
-CONCURRENT_READS = 8
 WORD = 32
 
 
@@ -83,7 +82,7 @@ class RosterReader:
         node_ids = await self._node_ids(at)
         found: dict[NodeId, ChainMember] = {}
         whitelisted: dict[Address, tuple[bool, bool]] = {}
-        room = trio.CapacityLimiter(CONCURRENT_READS)
+        room = trio.CapacityLimiter(limits.CHAIN_READS_IN_FLIGHT_MAX)
 
         async def one(node_id: NodeId) -> None:
             async with room:

@@ -29,8 +29,6 @@ from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain
 from p2pool.model.ids import Address
 
-THREADS = 8
-
 
 class Reverted(Exception):
     """The chain refused a call. `name` is the custom error, empty if unknown."""
@@ -106,7 +104,7 @@ class Rpc:
                     request_kwargs={"timeout": timeout_s, **direct(url)},
                     exception_retry_configuration=None,
                 ),
-                trio.CapacityLimiter(THREADS),
+                trio.CapacityLimiter(limits.CHAIN_CALLS_IN_FLIGHT_MAX),
                 2 * timeout_s,
             )
             for url in dict.fromkeys(urls)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 GAS_MARGIN_PERCENT = 25
-RECEIPT_POLL_S = 0.1
 
 SENTENCES: Mapping[str, tuple[str, str]] = {
     "StakeBelowMinimum": ("The stake is too small: {staked} of {needed} wei.", "Stake more."),
@@ -204,7 +203,7 @@ class KeyWriter:
                     found = None
                 if isinstance(found, dict):
                     return found
-                await trio.sleep(RECEIPT_POLL_S)
+                await trio.sleep(limits.RECEIPT_POLL_MS / 1000)
         raise ChainUnavailable(
             f"{what} was sent as {transaction_hash} and is in no block yet.",
             hint="It may still be mined: look it up before you send it again.",

@@ -23,7 +23,6 @@ from p2pool.model.errors import P2poolError
 
 LABEL = "p2pool.probe"
 LISTED = re.compile(r"UUID:\s*([A-Za-z0-9-]+)")
-OUTPUT_MAX_BYTES = 64 * 1024
 
 
 @attrs.frozen
@@ -90,7 +89,9 @@ def _in_thread(
             )
             client.start(name)
             code = int(client.wait(name)["StatusCode"])
-            said = client.logs(name, stdout=True, stderr=True, tail=200)[:OUTPUT_MAX_BYTES]
+            said = client.logs(name, stdout=True, stderr=True, tail=200)[
+                : limits.CHECK_OUTPUT_MAX_BYTES
+            ]
         except APIError as error:
             return Probed(False, explanation(error))
     text = said.decode(errors="replace")
