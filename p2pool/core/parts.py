@@ -1,11 +1,11 @@
 """The parts of one node, by name, and what the conductor asks of each.
 
-Intuition: whoever needs one part is given that one; whoever needs many (the conductor, the dispatch
-of messages) is given this record. Nobody is given the node, so what a part depends on stands in its
-constructor.
+Intuition: code that needs one part gets that part; code that needs many (the conductor, the
+dispatch of messages) gets this record. No part gets the node, so a part's constructor shows what it
+depends on.
 
-Invariants: made once, by `core.node`; the leader alone comes and goes. The order of the fields
-means nothing: a step goes through the parts as `Node._in_order` has them.
+Invariants: `core.node` makes it once; only the leader comes and goes. The order of the fields means
+nothing: a step goes through the parts in the order of `Node._in_order`.
 """
 
 from collections.abc import Callable
@@ -34,13 +34,13 @@ from p2pool.model.timing import Now
 
 
 class Part(Protocol):
-    """Something that does by itself what has become due."""
+    """Something that does its own work when it is due."""
 
     def tick(self, now: Now) -> None:
         """Do what is due."""
 
     def wakeup_ms(self) -> int | None:
-        """When something is due next, on the monotonic clock; None: when others are next."""
+        """When something is due next, on the monotonic clock; None: it keeps no time of its own."""
 
 
 def _no_time_of_its_own() -> int | None:
@@ -49,7 +49,7 @@ def _no_time_of_its_own() -> int | None:
 
 @attrs.frozen
 class Between:
-    """What the conductor itself does between two parts, in the form of a part."""
+    """What the conductor itself does between two parts, shaped as a part."""
 
     act: Callable[[Now], None]
     due_ms: Callable[[], int | None] = _no_time_of_its_own
@@ -65,7 +65,7 @@ class Between:
 
 @attrs.define
 class Parts:
-    """The parts of one node. `leader`: for as long as this node leads."""
+    """The parts of one node. `leader`: while this node leads."""
 
     context: Context
     replica: FollowerReplica
@@ -87,5 +87,5 @@ class Parts:
 
     @property
     def leading(self) -> Leader | None:
-        """The leader, once it has applied an entry of its own term: before, it decides nothing."""
+        """The leader, once an entry of its own term is applied: before, it decides nothing."""
         return self.leader if self.context.pool_log.leads else None

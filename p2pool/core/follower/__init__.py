@@ -1,1 +1,1 @@
-"""What a node does that only follows: fetch the log, check it, heed its orders."""
+"""What every node does with a log it does not lead: fetch it, check it, obey its orders."""

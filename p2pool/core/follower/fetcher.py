@@ -1,12 +1,12 @@
-"""Follower replicas: how a peer that is not a voter comes by the committed state.
+"""The fetcher of a follower replica: how a node without a seat gets the committed log.
 
-Intuition: the leader announces how far the log is committed. A peer that is behind waits a little
-(longer in a larger pool, so that not all ask at once), then fetches what it misses from any member
-that is connected, and keeps it: so every peer answers queries, and says how old its answer is.
+Intuition: the leader announces how far the log is committed. A node that is behind waits a little
+(longer in a larger pool, so that not all ask at once), then fetches what it lacks from any
+connected member and keeps it: so every node answers queries, and says how old its answer is.
 
-Invariants: only entries that follow on what is held are taken, in order and without gaps; one
-fetch is under way at a time and has a deadline; an answer to nothing that was asked is dropped; a
-snapshot is taken only whole. "Follower replica" is not a Raft learner: it never counts.
+Invariants: the fetcher accepts only entries that extend the log, in order and without gaps; one
+fetch is in flight at a time, with a deadline; an answer to no question is dropped; a snapshot is
+accepted only whole. A follower replica is no Raft learner: it never counts.
 Source: docs/design/consensus.md, "Follower replicas".
 """
 
@@ -26,7 +26,7 @@ FETCH_TIMEOUT_MS = limits.FORWARD_DEADLINE_MS
 
 @attrs.frozen
 class Fetch:
-    """A question under way: its number, whom it was put to, until when it may be answered."""
+    """A question in flight: its number, the peer asked, and when its time is up."""
 
     request: int
     peer_key: PeerKey
@@ -35,7 +35,7 @@ class Fetch:
 
 @attrs.frozen
 class Ask:
-    """Put this question to that peer."""
+    """Send this question to that peer."""
 
     peer_key: PeerKey
     message: StateRequested | SnapshotRequested
@@ -43,21 +43,21 @@ class Ask:
 
 @attrs.frozen
 class Entries:
-    """Committed entries that follow on what is held."""
+    """Entries that extend the log and, so the peer says, are committed."""
 
     entries: tuple[Entry, ...]
 
 
 @attrs.frozen
 class Whole:
-    """An encoded snapshot that takes the place of what is held."""
+    """An encoded snapshot that replaces the log."""
 
     snapshot: bytes
 
 
 @attrs.define
 class LogFetcher:
-    """What is held of a log, and the fetch under way. `held_index` is moved by the owner."""
+    """How far the log reaches, and the fetch in flight. The owner moves `held_index`."""
 
     rng: Random
     log_id: Digest | None = None
@@ -75,10 +75,10 @@ class LogFetcher:
     def announced(
         self, announcement: Announcement, members: int, now: Now, sender: PeerKey | None = None
     ) -> None:
-        """An announcement of the log's leader: plan a fetch if we are behind.
+        """The log's leader announced its commit index: plan a fetch if we are behind.
 
-        Anybody may be asked first; whoever turns out to have no more than we had no time to fetch
-        it either, and the leader is asked next.
+        The first question may go to any peer; if that one has no more than we do, the next goes to
+        the leader.
         """
         if announcement.log_id != self.log_id:
             return
@@ -86,10 +86,10 @@ class LogFetcher:
         self.want(announcement.commit_index, members, now)
 
     def want(self, index: int, members: int, now: Now, holder: PeerKey | None = None) -> None:
-        """What is committed up to an index is wanted: plan a fetch if we are behind.
+        """Plan a fetch of what is committed up to an index, if we are behind.
 
-        `holder` is known to have it, and somebody waits: it is asked at once, and by us alone, so
-        nothing has to be spread.
+        `holder` has it, and somebody waits: ask it at once. Only we do, so the load needs no
+        spreading.
         """
         self.target_index = max(self.target_index, index)
         self._plan(members, now)
@@ -99,11 +99,11 @@ class LogFetcher:
             self.holder = holder
 
     def fetch_now(self, now: Now) -> None:
-        """What is missing is asked for in this step."""
+        """Ask for what is missing in this step."""
         self.fetch_at_ms = now.mono_ms
 
     def turn_to(self, holder: PeerKey | None, now: Now) -> None:
-        """Only this peer will do, connected or not; nobody: wait until there is one."""
+        """Ask only this peer next, connected or not; if None, wait a while."""
         self._give_up(None)
         self.holder, self.insists = holder, holder is not None
         self.fetch_at_ms = now.mono_ms + (0 if self.insists else limits.PROBE_INTERVAL_MS)
@@ -115,18 +115,18 @@ class LogFetcher:
         self.fetch_at_ms = now.mono_ms + self.rng.randrange(spread_ms + 1)
 
     def wakeup_ms(self) -> int | None:
-        """When something has to be done next, on the monotonic clock."""
+        """When the fetcher has work next, on the monotonic clock."""
         return self.fetch.deadline_ms if self.fetch else self.fetch_at_ms
 
     def tick(self, request: int, peers: tuple[PeerKey, ...], members: int, now: Now) -> Ask | None:
-        """Start a planned fetch, or give up one that was not answered and plan another."""
+        """Start a planned fetch, or give up an unanswered one and plan another."""
         if self.fetch is not None and now.mono_ms >= self.fetch.deadline_ms:
             self._give_up(self.fetch.peer_key)
             self._plan(members, now)
         due = self.fetch_at_ms is not None and now.mono_ms >= self.fetch_at_ms
         if not due or self.fetch is not None or self.log_id is None:
             return None
-        # Whoever failed us last is asked again only where there is nobody else.
+        # Ask the peer that failed last only if there is no other.
         others = tuple(p for p in peers if p != self.failed_with) or peers
         if self.insists and self.holder is not None:
             others = (self.holder,)
@@ -148,8 +148,8 @@ class LogFetcher:
         now: Now,
         leader: PeerKey | None = None,
     ) -> Entries | Whole | Ask | None:
-        """Take an answer: entries, a whole snapshot, or the next question. A snapshot is taken of
-        the certified leader alone, who is asked for it."""
+        """Handle an answer: it gives entries, a whole snapshot, or the next question. Only the
+        certified leader may send a snapshot; where another peer offers one, ask the leader."""
         fetch = self.fetch
         if fetch is None or (answer.request, peer_key) != (fetch.request, fetch.peer_key):
             return None
@@ -203,12 +203,12 @@ class LogFetcher:
         self.parts, self.parts_total = bytearray(), 0
 
     def distrust(self, peer_key: PeerKey, now: Now) -> None:
-        """What a peer gave is no good: it is asked again only where there is nobody else."""
+        """A peer's answer was bad: ask it again only if there is no other."""
         self._give_up(peer_key)
         self.fetch_at_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
 
     def follow(self, log_id: Digest, held_index: int) -> None:
-        """Follow another log from an index; what was under way is dropped."""
+        """Follow another log from an index; drop the fetch in flight."""
         self._give_up(None)
         self.log_id, self.held_index, self.target_index = log_id, held_index, held_index
         self.fetch_at_ms, self.holder, self.insists = None, None, False

@@ -6,7 +6,7 @@ from p2pool.model.timing import Now
 
 
 def leader_proof(context: Context, now: Now) -> LeaderProof | None:
-    """What this node can show of who leads; None where it knows no log."""
+    """What this node can show of who leads; None if it knows no log."""
     pool_log, certified = context.pool_log, context.leader_certificates
     if pool_log.log_id is None:
         return None

@@ -1,18 +1,18 @@
-"""What a follower replica may take of what its peers hand it: what a certified leader vouches for.
+"""The quarantine of a follower replica: fetched entries wait until a certified leader vouches.
 
-Intuition: any member may be asked for committed entries, and any may lie. So each announcement of a
-leader with a certificate in force carries the log's history: a hash over every entry up to its
-commit index. What a peer gives waits here, unread, until a history that was told covers it and is
-the one that it makes; then it is taken. One that makes another was not what is committed: it is
-thrown away, and its giver is not asked again for a while. What the leader itself gives is its own
-word, and is taken at once; a snapshot, whose content no history names, is taken of it alone.
+Intuition: a replica may ask any member for committed entries, and any may lie. So a leader with a
+certificate in force announces the log's history: a hash over every entry up to its commit index.
+Entries from a peer wait here, unread, until an announced history covers them. If they hash to it,
+the replica accepts them; if not, they are not what is committed: it drops them and does not ask
+that peer for a while. Entries from the leader itself need no other word; a snapshot, whose content
+no history names, comes from the leader alone.
 
-A quorum's word comes after: every minute its certificate names the digest of the state at an index,
-and a replica that had another one there starts anew (`voter.signatures`). So a member that lies
-changes nothing here, and a leader that lies is found out within a minute.
+A quorum's word comes later: every minute its certificate names the digest of the state at an index,
+and a replica whose digest differs there starts over (`voter.signatures`). So a lying member changes
+nothing here, and a lying leader is found out within a minute.
 
-Invariants: nothing here is applied, kept on the disk or shown; what waits is of one peer, follows
-on what is committed here, is bounded in bytes and in time.
+Invariants: nothing here is applied, stored on disk or shown; what waits comes from one peer,
+extends what is committed here, and is bounded in bytes and in time.
 Source: docs/design/consensus.md, "Follower replicas".
 """
 
@@ -29,7 +29,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class UnverifiedEntries:
-    """Entries that one peer gave and nobody has vouched for yet."""
+    """Entries from one peer that nobody has vouched for yet."""
 
     peer_key: PeerKey
     since_ms: int
@@ -39,7 +39,7 @@ class UnverifiedEntries:
 
 @attrs.define
 class Quarantine:
-    """What waits, what was vouched for (a hash at an index), and who has lied, until when."""
+    """What waits, the histories vouched for by index, and how long to distrust which peer."""
 
     fetcher: LogFetcher
     vouched_history: BoundedDict[int, Digest] = attrs.field(
@@ -51,16 +51,16 @@ class Quarantine:
     )
 
     def clear(self) -> None:
-        """Another log, or the same one anew: nothing that was said of the last one counts."""
+        """The log was replaced or begun anew: forget what was vouched for."""
         self.vouched_history.clear()
         self.waiting = None
 
     def drop(self) -> None:
-        """Give up what waits."""
+        """Drop what waits."""
         self.waiting = None
 
     def place(self, commit_index: int) -> None:
-        """What is committed here, and what waits behind it, is held and not asked for again."""
+        """Count what is committed here and what waits behind it as held, so we ask beyond it."""
         found = self.waiting
         if found is not None and found.entries and found.entries[0].index != commit_index + 1:
             found = self.waiting = None
@@ -70,12 +70,12 @@ class Quarantine:
     # --- asking -----------------------------------------------------------------------------------
 
     def peers(self, connected: tuple[PeerKey, ...], now: Now) -> tuple[PeerKey, ...]:
-        """Whom to ask: while something waits the one that gave it, and nobody who has lied."""
+        """Whom to ask: while something waits, its sender; otherwise any peer that has not lied."""
         fetch, found = self.fetcher.fetch, self.waiting
         if fetch is not None and now.mono_ms >= fetch.deadline_ms:
             found = self.waiting = None
         if found is not None and now.mono_ms - found.since_ms >= limits.FETCH_WHOLE_MAX_MS:
-            # Nobody vouched for it, or it comes by drops; it is begun anew with somebody else.
+            # Nobody vouched for it, or it trickles in: start over with another peer.
             self.waiting = None
             self.fetcher.distrust(found.peer_key, now)
         elif found is not None and found.peer_key in connected:
@@ -84,14 +84,14 @@ class Quarantine:
         return tuple(key for key in connected if self.distrusted.get(key, 0) <= now.mono_ms)
 
     def wanted_of(self, holder: PeerKey | None) -> None:
-        """Somebody waits, and this peer is known to have it: what another gave need not wait."""
+        """A caller waits for what this peer has: drop what waits from another."""
         if self.waiting is not None and holder not in (None, self.waiting.peer_key):
             self.waiting = None
 
-    # --- taking -----------------------------------------------------------------------------------
+    # --- accepting --------------------------------------------------------------------------------
 
     def add(self, entries: tuple[Entry, ...], peer_key: PeerKey, now: Now) -> None:
-        """Let what a peer gave wait."""
+        """Let a peer's entries wait."""
         found = self.waiting
         if found is None or found.peer_key != peer_key:
             found = self.waiting = UnverifiedEntries(peer_key, now.mono_ms)
@@ -101,16 +101,16 @@ class Quarantine:
             self._lied(peer_key, now)
 
     def release(self) -> tuple[Entry, ...]:
-        """All that waits, without a further word: its giver is the leader."""
+        """Release all that waits, unproven: it came from the leader."""
         found, self.waiting = self.waiting, None
         return tuple(found.entries) if found is not None else ()
 
     def vouch(self, index: int, history: Digest) -> None:
-        """A certified leader says what the history is at an index."""
+        """Note the history at an index that a certified leader announced."""
         self.vouched_history.renew(index, history)
 
     def prove(self, history: Digest, now: Now) -> tuple[Entry, ...]:
-        """What of the waiting entries is vouched for, given the history before the first."""
+        """Release the entries that a history vouches for, given the one before the first."""
         found, good = self.waiting, 0
         if found is None:
             return ()
@@ -128,7 +128,7 @@ class Quarantine:
         return entries[:good]
 
     def _lied(self, peer_key: PeerKey, now: Now) -> None:
-        """It is not asked for a while; the leader is asked next, for perhaps it was not its lie."""
+        """Distrust a peer for a while; drop its entries."""
         self.waiting = None
         self.fetcher.distrust(peer_key, now)
         self.distrusted.renew(peer_key, now.mono_ms + limits.DISTRUSTED_MS)

@@ -1,10 +1,10 @@
-"""The follower replica: how a node that is no participant catches up with the pool's log.
+"""The follower replica: how a node without a seat catches up with the pool's log.
 
-Intuition: whom to ask when is decided by the fetcher, what may be taken by the quarantine. What is
-taken goes into the same log and the same state as a voter's, through the log's own methods.
+Intuition: the fetcher decides whom to ask when, the quarantine what to accept. Accepted entries go
+into the same log and the same state as a voter's, through the log's own methods.
 
-Invariants: the log knows no follower. The replica notices by itself, before it does anything, that
-the log is another one or was begun anew; then nothing counts that was asked or said of the last.
+Invariants: the log does not know the replica. Before it does anything, the replica checks whether
+the log was replaced or begun anew; if so, it forgets what it asked and heard about the last one.
 Source: docs/design/consensus.md, "Follower replicas".
 """
 
@@ -24,7 +24,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class FollowerReplica:
-    """Fetcher and quarantine of one node, above its log. `followed`: which beginning of the log
+    """Fetcher and quarantine of one node, above its log. `followed`: the beginning of the log that
     both belong to."""
 
     log: PoolLog
@@ -35,18 +35,18 @@ class FollowerReplica:
 
     @classmethod
     def of(cls, log: PoolLog) -> "FollowerReplica":
-        """A replica of its own chance, drawn before the log draws any, so that fetching does not
-        move elections."""
+        """A replica with its own random source, seeded before the log draws from its own, so that
+        fetching does not move elections."""
         fetcher = LogFetcher(Random(log.rng.randrange(2**32)))
         return cls(log, fetcher, Quarantine(fetcher))
 
     def wakeup_ms(self) -> int | None:
-        """When `ask` is wanted next, on the monotonic clock."""
+        """When to call `ask` next, on the monotonic clock."""
         self._follow()
         return self.fetcher.wakeup_ms() if self.log.fetches else None
 
     def want(self, index: int, holder: PeerKey | None, members: int, now: Now) -> None:
-        """Somebody here waits for what is committed up to an index, which `holder` has."""
+        """A caller here waits for what is committed up to an index, and `holder` has it."""
         self._follow()
         self.quarantine.wanted_of(holder)
         self.quarantine.place(self.log.commit_index)
@@ -55,12 +55,12 @@ class FollowerReplica:
     def ask(
         self, request: int, connected: tuple[PeerKey, ...], members: int, now: Now
     ) -> Ask | None:
-        """The question to put to a peer now, if any."""
+        """The question to send to a peer now, if any."""
         self._follow()
         if not self.log.fetches:
             return None
         if self.fetcher.insists:
-            self.quarantine.drop()  # What waits is of another than who is asked next.
+            self.quarantine.drop()  # What waits comes from another peer than we ask next.
         peers = self.quarantine.peers(connected, now)
         self.quarantine.place(self.log.commit_index)
         return self.fetcher.tick(request, peers, members, now)
@@ -68,7 +68,7 @@ class FollowerReplica:
     def announced(
         self, announcement: Announcement, members: int, sender: PeerKey | None, now: Now
     ) -> None:
-        """An announcement of a certified leader: what it vouches for, and how far it is."""
+        """A certified leader announced how far the log is, and vouches for its history."""
         self._follow()
         if not self.log.fetches or announcement.log_id != self.log.log_id:
             return
@@ -85,8 +85,8 @@ class FollowerReplica:
         leader: PeerKey | None,
         now: Now,
     ) -> Ask | None:
-        """A peer's answer; the next question, where one follows at once. `leader`: by a certificate
-        in force, whose own word needs no other."""
+        """Handle a peer's answer; give the next question, if one follows at once. `leader` holds a
+        certificate in force, so its entries need no other word."""
         self._follow()
         if not self.log.fetches:
             return None
@@ -98,14 +98,14 @@ class FollowerReplica:
                 self.log.adopt(self.quarantine.release())
             self._prove(now)
             if self.quarantine.waiting is not None and self.fetcher.holder not in (None, peer):
-                self.quarantine.drop()  # Somebody waits, and another can vouch for it.
+                self.quarantine.drop()  # A caller waits, and `holder` has what it needs.
                 self.fetcher.fetch_now(now)
         elif isinstance(taken, Whole) and not self.log.adopt_snapshot(taken.snapshot, peer):
             self.fetcher.distrust(peer, now)
         return taken if isinstance(taken, Ask) else None
 
     def discard(self, now: Now) -> bool:
-        """Throw away what is held, being no participant, and fetch it anew; not too often."""
+        """Discard the log, unless this node has a seat, and fetch it anew; not too often."""
         last_ms = self.discarded_ms
         soon = last_ms is not None and now.mono_ms - last_ms < limits.DISCARD_PAUSE_MS
         if soon or not self.log.discard(now):
@@ -114,7 +114,7 @@ class FollowerReplica:
         return True
 
     def _follow(self) -> None:
-        """Another log, or the same one anew: nothing that was said of the last one counts."""
+        """Start over if the log was replaced or begun anew."""
         name = self.log.log_id
         if name is None or self.followed == self.log.beginnings:
             return
@@ -123,7 +123,7 @@ class FollowerReplica:
         self.quarantine.clear()
 
     def _prove(self, now: Now) -> None:
-        """Take what waits, as far as somebody vouches for it."""
+        """Adopt the waiting entries that a history vouches for."""
         proven = self.quarantine.prove(self.log.history, now)
         if proven:
             self.log.adopt(proven)

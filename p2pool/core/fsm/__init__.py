@@ -1,1 +1,1 @@
-"""The replicated state machine: what entries decide, and who may ask for what."""
+"""The replicated state machine: what entries change, and who may ask for what."""

@@ -1,4 +1,4 @@
-"""The state while one entry is applied to it: what it touched, and the events to tell."""
+"""The changes of one entry while it is applied: the tasks it touched, and the events."""
 
 import attrs
 
@@ -17,7 +17,7 @@ class Changes:
     touched: dict[TaskId, None] = attrs.field(factory=dict)
 
     def tell(self, kind: str, subject: str, text: str) -> None:
-        """Something happened."""
+        """Record an event."""
         state = self.state
         number = len(self.events)
         self.events.append(
@@ -33,7 +33,7 @@ class Changes:
         )
 
     def set(self, copy: Allocation) -> None:
-        """Store a copy; tell where its state changed."""
+        """Store a copy; record an event if its state or attempt changed."""
         old = self.state.allocation(copy.allocation)
         moved = old is None or (old.state, old.attempt) != (copy.state, copy.attempt)
         if moved:
@@ -47,7 +47,7 @@ class Changes:
             self.tell("allocation", str(copy.allocation), text)
 
     def set_node(self, node: NodeRecord, because: str) -> None:
-        """Store what is judged of a node, and tell it."""
+        """Store a node's record, and record the event."""
         self.state.nodes[node.node_id] = node
         fields = (node.membership, node.reachability, node.intent)
         why = f": {because}" if because else ""

@@ -1,18 +1,17 @@
 """The committee's chain in the replicated state: each change of the voters, and who signed it.
 
-Intuition: the voters are the log's to change and the outsiders' to check. Whoever was a voter
-before a change signs it once it is committed; the leader writes the signatures into the log, so
-that every replica and every next leader has them. The root record certifies the founder, and needs
-no link.
+Intuition: the log changes the voters, and outsiders must be able to check that. The voters before a
+change sign it once it is committed; the leader writes their signatures into the log, so that every
+replica and every later leader has them. The root record certifies the founder, which needs no link.
 
 Invariants: a link *closes* when a quorum of the previous voters has signed it, or when the leader
-writes down that it waited long enough (`given_up`): until then the voters do not change again. A
-link that was given up can still be completed later, and never loses signatures. At most
-`limits.CHAIN_LINKS_MAX` links are kept: the oldest is dropped, and how many were is remembered, for
-then nobody can go back to the root record from here and verification says so.
+records that it waited long enough (`given_up`); until then the voters do not change again. A link
+that was given up can still complete later, and never loses signatures. The chain keeps at most
+`limits.CHAIN_LINKS_MAX` links: it drops the oldest and counts them, because nobody can then walk
+back to the root record from here, and verification says so.
 
-The signatures are not verified here (the core has no curves): the leader checks what it writes, and
-outsiders check what they are given. Source: docs/design/certificates.md, "The chain of committees".
+The core has no curves, so nothing here verifies signatures: the leader checks what it writes, and
+outsiders check what they get. Source: docs/design/certificates.md, "The chain of committees".
 """
 
 import attrs
@@ -27,7 +26,7 @@ from p2pool.proofs.certificates import quorum_of
 def extended(
     chain: CommitteeChain, epoch: int, voters: tuple[Voter, ...], index: int, term: int, at_ms: int
 ) -> CommitteeChain:
-    """The chain after a configuration entry; the same one where the voters stay."""
+    """The chain after a configuration entry; unchanged if the voters stay."""
     if chain.epoch != epoch:
         return CommitteeChain(epoch, voters)
     if chain.voters == voters:
@@ -37,7 +36,7 @@ def extended(
 
 
 def newest(chain: CommitteeChain, most: int) -> CommitteeChain:
-    """The chain with its last links alone, as if the others had been dropped."""
+    """The chain with only its newest links, the others counted as dropped."""
     over = len(chain.links) - most
     if over <= 0:
         return chain
@@ -46,7 +45,7 @@ def newest(chain: CommitteeChain, most: int) -> CommitteeChain:
 
 
 def certified(chain: CommitteeChain, record: ChangeCertified) -> CommitteeChain:
-    """The chain after signatures came; a record that brings nothing more changes nothing."""
+    """The chain after a record of signatures; a record that adds nothing changes nothing."""
     for at, link in enumerate(chain.links):
         if link.index != record.index:
             continue
@@ -60,12 +59,12 @@ def certified(chain: CommitteeChain, record: ChangeCertified) -> CommitteeChain:
 
 
 def complete(chain: CommitteeChain, link: Link) -> bool:
-    """Whether a quorum of the voters before it has signed a link."""
+    """Whether a quorum of the voters before a link has signed it."""
     return len(link.signatures) >= quorum_of(chain.before(link))
 
 
 def open_link(chain: CommitteeChain) -> Link | None:
-    """The link that waits to be certified, if there is one: always the last."""
+    """The link that waits for its quorum, if any: always the last."""
     last = chain.links[-1] if chain.links else None
     if last is None or last.given_up or complete(chain, last):
         return None
@@ -73,6 +72,6 @@ def open_link(chain: CommitteeChain) -> Link | None:
 
 
 def incomplete(chain: CommitteeChain) -> tuple[Link, ...]:
-    """The newest links that lack signatures, given up or not: those still asked for."""
+    """The newest links that lack a quorum, given up or not: those to collect signatures for."""
     lacking = [link for link in chain.links if not complete(chain, link)]
     return tuple(lacking[-limits.RECENT_LINKS_SIGNED_MAX :])

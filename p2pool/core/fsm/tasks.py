@@ -1,7 +1,7 @@
-"""The life of tasks and their copies as entries move it: placed, reported, stopped, finished.
+"""The life cycle of tasks and their copies, as entries drive it: placed, reported, stopped, ended.
 
-A gang stands and falls as one: when a copy of it fails, the rest is stopped and fails too; when
-one is lost or has to move, the rest is stopped so that all are placed anew with one attempt more.
+A gang stands and falls as one: when one copy fails, the rest stops and fails too; when one is lost
+or has to move, the rest stops, so that the scheduler places all of them anew as a new attempt.
 """
 
 import attrs
@@ -19,7 +19,7 @@ ENDED = (S.SUCCEEDED, S.FAILED)
 
 
 def add(changes: Changes, record: TaskRecord, task: Task) -> None:
-    """A new task; its copies wait to be placed (a system task's come with their nodes)."""
+    """Add a task; its copies wait for a place (a system task's appear with their nodes)."""
     changes.state.tasks[record.task_id] = task
     changes.tell("task", record.task_id.hex(), f"{task.spec.name} was submitted")
     if task.spec.system:
@@ -49,7 +49,7 @@ def gang_failed(state: PoolState, task: Task) -> bool:
 
 
 def should_run(state: PoolState, copy: Allocation) -> bool:
-    """Whether its node is to run this copy; where it holds and is not, it is to be stopped."""
+    """Whether its node should run this copy; if not, and it still holds resources, it must stop."""
     task = state.tasks[copy.allocation.task_id]
     if copy.state is S.LOST:
         return not (task.stop_requested or task.finished or task.spec.gang)
@@ -57,7 +57,7 @@ def should_run(state: PoolState, copy: Allocation) -> bool:
 
 
 def place(changes: Changes, placed: Placed, token: Token) -> None:
-    """Begin a new attempt. A lost copy that it replaces is left behind as a stray."""
+    """Start a new attempt. A lost copy that it replaces stays behind as a stray."""
     state = changes.state
     old = state.allocation(placed.allocation)
     if old is not None and old.state is S.LOST:
@@ -74,7 +74,7 @@ def place(changes: Changes, placed: Placed, token: Token) -> None:
 
 
 def take_outcome(changes: Changes, copy: Allocation, o: Outcome) -> None:
-    """Take over news that fit; what a copy is being stopped for stays its reason."""
+    """Apply an outcome; a stopping copy keeps the reason why it stops."""
     task = changes.state.tasks[copy.allocation.task_id]
     into, reason, failing = o.state, o.reason, copy.failing
     if copy.state is S.STOPPING:
@@ -100,13 +100,13 @@ def take_outcome(changes: Changes, copy: Allocation, o: Outcome) -> None:
 
 
 def past_deadline(task: Task, copy: Allocation, at_ms: int) -> bool:
-    """Whether a copy has had all the time that its task gives it, counted from its placement."""
+    """Whether a copy has used up its task's time, counted from its placement."""
     deadline_ms = task.spec.deadline_s * 1000
     return deadline_ms > 0 and copy.node_id is not None and at_ms >= copy.placed_at_ms + deadline_ms
 
 
 def _follow(changes: Changes, task: Task, first: Allocation) -> None:
-    """The rest of a gang follows a member that failed, was lost or has to stop."""
+    """Make the rest of a gang follow a copy that failed, was lost or has to stop."""
     if first.state not in (S.FAILED, S.LOST, S.STOPPING, S.STOPPED):
         return
     failing = first.failing or first.state is S.FAILED
@@ -124,7 +124,7 @@ def _follow(changes: Changes, task: Task, first: Allocation) -> None:
 
 
 def stop(changes: Changes, task_id: TaskId, reason: str) -> None:
-    """Somebody asked for a task's end: what waits is stopped, what runs is being stopped."""
+    """Stop a task on request: waiting copies are stopped at once, placed ones start stopping."""
     state = changes.state
     task = state.tasks[task_id]
     if task.stop_requested or task.finished:
@@ -140,7 +140,7 @@ def stop(changes: Changes, task_id: TaskId, reason: str) -> None:
 
 
 def finish(changes: Changes) -> None:
-    """Mark the touched tasks that have ended, and forget the oldest of too many ended ones."""
+    """Mark the touched tasks that have ended; forget the oldest ended ones beyond the limit."""
     state = changes.state
     ended = False
     for task_id in changes.touched:
@@ -160,7 +160,7 @@ def finish(changes: Changes) -> None:
 
 
 def _ended(state: PoolState, task: Task) -> bool:
-    """Whether nothing of a task is left to do."""
+    """Whether a task has nothing left to do."""
     copies = state.of_task(task.task_id)
     if task.stop_requested or gang_failed(state, task):
         return all(c.terminal for c in copies)

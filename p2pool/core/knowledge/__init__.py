@@ -1,1 +1,1 @@
-"""What this node knows of others: plain books with rules, which ask nobody."""
+"""What this node knows of others: plain tables with rules, which do no I/O."""

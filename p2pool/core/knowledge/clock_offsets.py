@@ -1,13 +1,13 @@
-"""How far the voters' clocks are from ours: who disagrees with most of them is itself wrong.
+"""How far the voters' clocks are from ours: a node that differs from most of them is the wrong one.
 
-Intuition: every envelope says when it was sent. What arrives over a connection was delayed by a
-little and never early, so the largest difference of the last seconds is nearest to the truth. A
-node cannot tell a right clock from a wrong one, but it can count: when more than half of the
-committee's voters differ from us by more than messages may, it is our clock that nobody takes.
+Intuition: every envelope says when it was sent. A frame arrives a little late and never early, so
+the largest difference of the last seconds is nearest to the truth. A node cannot tell a right clock
+from a wrong one, but it can count: when a majority of the committee's voters differs from us by
+more than a message's time may, our clock is the wrong one.
 
-Invariants: only frames of connections count, which cannot be old ones that somebody kept; after our
-own loop was late nothing that was measured counts; of a committee of two neither is the wrong one,
-which is said by both. Source: docs/design/health.md, "Clocks".
+Invariants: only frames on connections count, because nobody can replay those; after our own loop
+was late, its measurements do not count; in a committee of two neither clock is the wrong one, and
+both say so. Source: docs/design/health.md, "Clocks".
 """
 
 import attrs
@@ -20,9 +20,9 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class ClockOffsets:
-    """Differences by voter: for each second of the last few, the largest (second, difference).
+    """Offsets by voter: for each of the last few seconds, (second, largest offset).
 
-    `wrong`: what is wrong with our own clock, or None; `differing`: what cannot be decided.
+    `wrong`: what is wrong with our own clock, if anything; `differing`: what nobody can decide.
     """
 
     me: NodeId
@@ -41,11 +41,11 @@ class ClockOffsets:
         del slices[: -limits.CLOCK_WINDOW_MS // limits.CLOCK_SLICE_MS]
 
     def lagged(self) -> None:
-        """Our loop was late: what was measured is how late we read it."""
+        """Our loop was late, so the offsets measure our own delay: drop them."""
         self.seen.clear()
 
     def offset_ms(self, node_id: NodeId, now: Now) -> int | None:
-        """How far a node's clock is ahead of ours, as far as that was measured of late."""
+        """How far a node's clock is ahead of ours, if lately measured."""
         first = (now.mono_ms - limits.CLOCK_WINDOW_MS) // limits.CLOCK_SLICE_MS
         return max((o for second, o in self.seen.get(node_id, ()) if second >= first), default=None)
 

@@ -1,12 +1,12 @@
 """Heartbeats: when ours is due, and what the newest one of each member said.
 
 Intuition: gossip costs a node about the same at any size of pool, so the interval grows with the
-roster: max(5 s, members / 20 s), a tenth of it jitter. A change is told at once, but not more than
-once a second, so that a task that flaps does not flood the pool.
+roster: max(5 s, members / 20 s), a tenth of it jitter. A change goes out at once, but at most once
+a second, so that a flapping task does not flood the pool.
 
-Invariants: for each node only the newest (incarnation, sequence) is kept; a heartbeat is kept with
-the bytes it was sealed in, so that a newcomer can be handed it with its proof. The hardware record
-travels when it changed and to who asks; the digest always.
+Invariants: only the newest (incarnation, sequence) of each node is kept, with its sealed bytes, so
+that a newcomer gets it with its proof. The hardware record travels when it changes and on request;
+its digest always.
 Source: docs/design/health.md, "Heartbeats".
 """
 
@@ -27,7 +27,7 @@ from p2pool.model.timing import Now
 
 @attrs.frozen
 class ReceivedHeartbeat:
-    """The newest heartbeat of a node, when it was heard, and its sealed bytes."""
+    """A node's newest heartbeat, when it arrived, and its sealed bytes."""
 
     heartbeat: Heartbeat
     incarnation: int
@@ -39,7 +39,7 @@ class ReceivedHeartbeat:
 
 @attrs.define
 class Heartbeats:
-    """The newest heartbeat of each member, and the timer of our own."""
+    """The newest heartbeat of each member, and the timer for our own."""
 
     rng: Random
     newest: "OrderedDict[NodeId, ReceivedHeartbeat]" = attrs.field(factory=OrderedDict)
@@ -63,7 +63,7 @@ class Heartbeats:
         return min(soonest, self.next_due_ms)
 
     def offer(self, content: Heartbeat) -> None:
-        """Compare what we would say with what we said last; load alone is no change."""
+        """Compare what we would send with what we sent last; load alone is no change."""
         said = self.sent_content
         if said is None:
             self.changed = True
@@ -72,7 +72,7 @@ class Heartbeats:
             self.changed = True
 
     def take_due(self, content: Heartbeat, members: int, now: Now) -> Heartbeat | None:
-        """Our heartbeat if it is due, with the hardware record when its digest is new."""
+        """Our heartbeat if it is due, with the hardware record if its digest is new."""
         if now.mono_ms < self.wakeup_ms():
             return None
         said = self.sent_content
@@ -87,7 +87,7 @@ class Heartbeats:
         return content
 
     def hear(self, verified: Verified, now: Now) -> bool:
-        """Keep a member's heartbeat if it is newer than what is known; True when it is."""
+        """Keep a member's heartbeat if it is newer than the last; True if so."""
         beat = verified.message
         assert isinstance(beat, Heartbeat)
         header = verified.header
@@ -112,7 +112,7 @@ class Heartbeats:
         return True
 
     def hear_own(self, me: NodeId, content: Heartbeat, incarnation: int, now: Now) -> None:
-        """What we say counts here like what others say; it is handed on by those who heard it."""
+        """Keep our own heartbeat among the others'; unsealed, as only its receivers pass it on."""
         self.newest[me] = ReceivedHeartbeat(
             heartbeat=content,
             incarnation=incarnation,
@@ -125,7 +125,7 @@ class Heartbeats:
             self.hardware[me] = (content.hardware_digest, content.hardware)
 
     def hardware_of(self, node_id: NodeId) -> Hardware | None:
-        """The record behind the digest of a node's newest heartbeat, if it is known."""
+        """The record behind the digest in a node's newest heartbeat, if we hold it."""
         beat = self.newest.get(node_id)
         record = self.hardware.get(node_id)
         if beat is None or record is None or record[0] != beat.heartbeat.hardware_digest:
@@ -133,7 +133,7 @@ class Heartbeats:
         return record[1]
 
     def take_hardware(self, node_id: NodeId, hardware: Hardware) -> bool:
-        """Keep a record that was asked for, if its digest is what the node's heartbeat says."""
+        """Keep a requested record if its digest is the one in the node's heartbeat."""
         beat = self.newest.get(node_id)
         named = hardware_digest(hardware)
         if beat is None or beat.heartbeat.hardware_digest != named:
@@ -142,7 +142,7 @@ class Heartbeats:
         return True
 
     def lacks_hardware(self, node_id: NodeId) -> bool:
-        """Whether a node was heard whose hardware record must be asked for."""
+        """Whether we have a node's heartbeat but must ask for its hardware record."""
         return node_id in self.newest and self.hardware_of(node_id) is None
 
     def sealed(self) -> tuple[bytes, ...]:
@@ -166,8 +166,8 @@ _NEWS = attrgetter(
 
 
 def _told_at_once(heartbeat: Heartbeat) -> tuple[object, ...]:
-    """A heartbeat without what changes all the time and can wait for the interval. How far an
-    image is is told by the tenth: a pull costs the pool ten heartbeats at most."""
+    """A heartbeat without what changes all the time and can wait for the interval. Pull progress
+    counts in tenths, so a pull costs the pool at most ten heartbeats."""
     allocations = tuple(_by_tenths(status) for status in heartbeat.allocations)
     return (*_NEWS(heartbeat), allocations)
 

@@ -1,12 +1,12 @@
 """Which leader this node may obey: the newest leader certificate that it has checked.
 
-Intuition: not who sends an order makes it one, but a quorum's signed word that the sender leads. A
-node checks that against the voters of its own log; of a committee that it does not know yet it
-keeps the certificate until its log has caught up. The committee just before the last change is
-taken too, until its certificates have expired: a change makes no leader's word void at once.
+Intuition: an order counts not for who sends it, but for a quorum's signed word that the sender
+leads. A node checks that word against the voters of its own log; if it does not know the committee
+yet, it keeps the certificate until its log catches up. The committee before the last change counts
+too, until its certificates expire: a change does not void the leader's word at once.
 
-Invariants: only a certificate of a known committee, of this log, not expired, counts; a later term
-or a later time replaces an earlier one, never the other way.
+Invariants: a certificate counts only if it is from a known committee, for this log, and not
+expired; a later term or time replaces an earlier one, never the reverse.
 Source: docs/design/certificates.md, "Leader certificates".
 """
 
@@ -33,7 +33,7 @@ from p2pool.proofs.committee_walk import walk_links
 
 
 class UnknownCommittee(NotForUs):
-    """A certificate of a committee that this node's log does not show (yet)."""
+    """A certificate from a committee that this node's log does not show (yet)."""
 
     code = "unknown-committee"
 
@@ -42,9 +42,9 @@ class UnknownCommittee(NotForUs):
 class LeaderCertificates:
     """What one node knows of who leads, with proof.
 
-    `problem`: why a leader has none; `disagreement`: which voter disagrees with a leader;
-    `diverged`: that this node's own state is not the one that was certified. `proven`: committees
-    that the log here does not show yet, and that were come to by a walk along signed links.
+    `problem`: why a leader has no certificate; `disagreement`: which voter disagrees with a leader;
+    `diverged`: this node's own state is not the certified one. `proven`: committees that the log
+    here does not show yet, reached by a walk along signed links.
     """
 
     known: LeaderCertificate | None = None
@@ -56,12 +56,12 @@ class LeaderCertificates:
     proven: tuple[tuple[Voter, ...], ...] = ()
     _hashes: dict[tuple[Voter, ...], Digest] = attrs.field(factory=dict)
 
-    # --- taking -----------------------------------------------------------------------------------
+    # --- accepting --------------------------------------------------------------------------------
 
     def judge(
         self, opened: Opened, chain: CommitteeChain, log_id: Digest | None, now: Now
     ) -> LeaderCertificate:
-        """The certificate that these signatures make, kept where it is newer; or a `Refusal`."""
+        """The certificate that these signatures make, kept if newer; or a `Refusal`."""
         try:
             found = self.check(opened, chain, log_id, now)
         except UnknownCommittee:
@@ -81,13 +81,13 @@ class LeaderCertificates:
             raise UnknownCommittee("This node knows no log of the pool yet.")
         voters = self._committee(opened, chain)
         if voters is None:
-            raise UnknownCommittee("It is certified by a committee that is not known here (yet).")
+            raise UnknownCommittee("This node does not know the certificate's committee (yet).")
         found = leader_certificate(opened, voters, log_id)
         check_fresh(found.time_ms, now.wall_ms)
         return found
 
     def hold(self, found: LeaderCertificate) -> None:
-        """Keep a checked certificate where it is newer than what is known."""
+        """Keep a checked certificate if it is newer than the one we have."""
         old = self.known
         newer = old is None or old.log_id != found.log_id or _age(old) < _age(found)
         if newer:
@@ -96,7 +96,7 @@ class LeaderCertificates:
             self.known = found
 
     def elected(self, opened: Opened, chain: CommitteeChain) -> None:
-        """Keep the votes that the known leader was elected by, where they are good."""
+        """Keep the votes that elected the known leader, if they check out."""
         known = self.known
         if known is None or not opened or len(opened) <= len(self.votes):
             return
@@ -109,39 +109,39 @@ class LeaderCertificates:
             return
 
     def again(self, chain: CommitteeChain, log_id: Digest | None, now: Now) -> None:
-        """The log has moved on: judge anew what could not be judged before."""
+        """The log has moved on: judge the certificate that had to wait."""
         if self.waiting and self._committee(self.waiting, chain) is not None:
             waiting, self.waiting = self.waiting, ()
             try:
                 self.judge(waiting, chain, log_id, now)
             except Refusal:
-                return  # It was no good, and its committee is known now: nothing is lost.
+                return  # Its committee is known now and it is bad: nothing is lost.
 
     def forget(self) -> None:
-        """Another log was founded: who led the last one leads nothing."""
+        """A new log was founded: the last one's leader leads nothing."""
         self.known, self.votes, self.waiting, self.proven = None, (), (), ()
 
     # --- committees -------------------------------------------------------------------------------
 
     def knows(self, opened: Opened, chain: CommitteeChain) -> bool:
-        """Whether the committee that a certificate names is known here."""
+        """Whether this node knows the committee that a certificate names."""
         return self._committee(opened, chain) is not None
 
     def walk(
         self, theirs: CommitteeChain, opened: Sequence[Opened], ours: CommitteeChain, log_id: Digest
     ) -> None:
-        """Come to know what a chain leads to from the last committee in it that is known here;
-        `opened` are the signatures of each link. A `Refusal` where it does not hold."""
+        """Walk a chain from the last committee in it that we know, and learn those after it;
+        `opened` are the signatures of each link. A `Refusal` if a link does not hold."""
         groups = [theirs.base, *(link.voters for link in theirs.links)]
         known = self._known(ours)
         start = max((n for n, group in enumerate(groups) if group in known), default=None)
         if start is None:
-            raise UnknownCommittee("It shows no committee that is known here.")
+            raise UnknownCommittee("This node knows no committee in the chain.")
         for voters in walk_links(theirs, start, opened[start:], log_id):
             self.prove(voters)
 
     def prove(self, voters: tuple[Voter, ...]) -> None:
-        """A committee that is known from now on, although the log here does not show it yet."""
+        """Know a committee from now on, although the log here does not show it yet."""
         if voters not in self.proven:
             self.proven = (*self.proven, voters)[-limits.COMMITTEES_PROVEN_MAX :]
 
@@ -158,24 +158,24 @@ class LeaderCertificates:
         return self.known
 
     def leads(self, node_id: NodeId, term: int, now: Now) -> bool:
-        """Whether a node is known, by a certificate in force, to lead in a term."""
+        """Whether a certificate in force says that a node leads in a term."""
         known = self.fresh(now)
         return known is not None and (known.leader.node_id, known.term) == (node_id, term)
 
     def leader(self, now: Now) -> Voter | None:
-        """Who leads by a certificate in force."""
+        """The leader by a certificate in force."""
         known = self.fresh(now)
         return known.leader if known is not None else None
 
     # --- inside -----------------------------------------------------------------------------------
 
     def _known(self, chain: CommitteeChain) -> tuple[tuple[Voter, ...], ...]:
-        """The committees that are known here: of the log, and those that were proven."""
+        """The committees that this node knows: those of the log, and the proven ones."""
         return (*_committees(chain), *self.proven)
 
     def _committee(self, opened: Opened, chain: CommitteeChain) -> tuple[Voter, ...] | None:
-        """The voters that a certificate names, if they are the committee now or just before, or
-        one that was proven to come after."""
+        """The voters that a certificate names, if they are the current or the previous committee,
+        or one proven to come after."""
         named = committee_named(opened)
         for voters in self._known(chain):
             if self._hash(voters) == named:
@@ -191,7 +191,7 @@ class LeaderCertificates:
 
 
 def _committees(chain: CommitteeChain) -> tuple[tuple[Voter, ...], ...]:
-    """The committee now, and the one before the last change."""
+    """The current committee, and the one before the last change."""
     if not chain.links:
         return (chain.base,)
     return (chain.voters, chain.before(chain.links[-1]))

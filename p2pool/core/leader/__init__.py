@@ -1,1 +1,1 @@
-"""What the leader does: judge nodes, keep the committee, give orders."""
+"""What the leader does: judge nodes, keep the committee whole, give orders."""

@@ -1,1 +1,1 @@
-"""The machine that this node stands for."""
+"""The machine that this node runs on."""

@@ -1,1 +1,1 @@
-"""The log of the pool as this node holds it: consensus, state and snapshots."""
+"""The pool's log as this node holds it: consensus, state and snapshots."""

@@ -1,1 +1,1 @@
-"""What peers exchange whatever their role: bindings, probes, suspicions."""
+"""What peers exchange in any role: bindings, probes, suspicions."""

@@ -1,12 +1,12 @@
-"""Watching a few connected peers: probes through the core, and what they answered.
+"""Watching a few connected peers: probes that the peer's core must answer.
 
-Intuition: a peer that we hear from is alive. One that was silent for a probe's interval is asked;
-three misses in a row make a hint, and so does a connection that is gone and was not dialled back.
-Whoever answers our probe answers it in its own core, so a process that hangs behind a living socket
-does not pass for alive. A node watches its next neighbours in the ring of node ids only, so what
-watching costs does not grow with the pool.
+Intuition: a peer that we hear from is alive. One that is silent for a probe interval gets a probe;
+three misses in a row make a hint, and so does a lost connection that nobody restores in time. The
+peer's core answers the probe, so a process that hangs behind a live socket does not pass for alive.
+A node watches only its next neighbours in the ring of node ids, so the cost of watching does not
+grow with the pool.
 
-Invariants: every probe has a deadline; a hint is given at most once in `SUSPICION_MS` for a node.
+Invariants: every probe has a deadline; a node draws at most one hint in `SUSPICION_MS`.
 Source: docs/design/health.md, "Detecting failure"; SWIM, 3.1.
 """
 
@@ -19,7 +19,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class Watched:
-    """One watched node: when it was last heard, the probe under way, the misses so far."""
+    """One watched node: when we last heard it, the probe in flight, the misses so far."""
 
     heard_ms: int
     due_ms: int
@@ -37,7 +37,7 @@ class Watch:
     watched: dict[NodeId, Watched] = attrs.field(factory=dict)
 
     def choose(self, members: tuple[NodeId, ...], connected: tuple[NodeId, ...], now: Now) -> None:
-        """Watch the next few members after us in the ring that were ever connected to us."""
+        """Watch the next few peers in the ring after us, of those that were ever connected."""
         ring = sorted(connected)
         after = [n for n in ring if n > self.me] + [n for n in ring if n < self.me]
         wanted = dict.fromkeys(after[: limits.WATCHED_MAX])
@@ -51,33 +51,33 @@ class Watch:
                 self.watched[node_id] = Watched(now.mono_ms, now.mono_ms + limits.PROBE_INTERVAL_MS)
 
     def heard(self, node_id: NodeId, now: Now) -> None:
-        """Anything came from the node itself, over our connection or signed anew."""
+        """The node itself sent something, over our connection or freshly signed."""
         entry = self.watched.get(node_id)
         if entry is not None:
             entry.heard_ms, entry.misses, entry.request = now.mono_ms, 0, 0
             entry.due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
 
     def connected(self, node_id: NodeId) -> None:
-        """Its connection stands (again)."""
+        """Its connection is up (again)."""
         entry = self.watched.get(node_id)
         if entry is not None:
             entry.lost_ms = None
 
     def lost(self, node_id: NodeId, now: Now) -> None:
-        """Its connection is gone: a hint follows unless it is dialled back soon."""
+        """Its connection is gone: a hint follows unless it soon comes back."""
         entry = self.watched.get(node_id)
         if entry is not None and entry.lost_ms is None:
             entry.lost_ms = now.mono_ms
             entry.due_ms = min(entry.due_ms, now.mono_ms + limits.LOST_HINT_MS)
 
     def lagged(self, now: Now) -> None:
-        """Our own loop was late: what seemed silence was ours. All are watched from now on anew."""
+        """Our own loop was late, so the silence may be ours: start all watches over."""
         for entry in self.watched.values():
             entry.heard_ms, entry.misses, entry.request = now.mono_ms, 0, 0
             entry.due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
 
     def suspects(self, now: Now) -> dict[NodeId, str]:
-        """Whom we miss: hinted at of late, and not heard since."""
+        """The nodes that we miss: a recent hint, and nothing heard since."""
         return {
             node_id: "its neighbours miss it"
             for node_id, w in self.watched.items()
@@ -87,11 +87,11 @@ class Watch:
         }
 
     def due(self, now: Now) -> tuple[NodeId, ...]:
-        """Nodes for which something has to be done now."""
+        """Nodes that need a step now."""
         return tuple(n for n, w in self.watched.items() if now.mono_ms >= w.due_ms)
 
     def step(self, node_id: NodeId, request: int, now: Now) -> tuple[bool, str | None]:
-        """Do what is due for a node: (whether to send a probe of this number, a hint or None)."""
+        """Do a node's due step: (whether to send a probe of this number, a hint or None)."""
         entry = self.watched[node_id]
         if entry.request or entry.lost_ms is not None:
             entry.misses += 1

@@ -1,11 +1,11 @@
-"""Taking over what is known to be committed: how a follower replica keeps the same log as voters.
+"""Adopting committed entries: how a follower replica keeps the same log as the voters.
 
-Intuition: a peer that is no voter fetches committed entries from others (`follower.replica`) and
-keeps them in the same log that a voter keeps. When the leader makes it a learner one day, it goes
-on from there; when it is removed from the committee, it goes on the other way.
+Intuition: a node without a seat fetches committed entries from its peers (`follower.replica`) and
+appends them to the same log that a voter keeps. If the leader makes it a learner one day, it goes
+on from there; a voter that leaves the committee goes on the other way.
 
-Invariants: never done by a voter or learner, who take entries from the leader alone; what was
-committed here is never cut; an entry that leaves a gap is not taken.
+Invariants: a voter or learner never adopts, it accepts entries from the leader alone; nothing
+committed here is ever cut; an entry that would leave a gap is ignored.
 Source: docs/design/consensus.md, "Follower replicas".
 """
 
@@ -18,8 +18,8 @@ from p2pool.model.states import RaftRole
 
 
 def adopt_entries(s: RaftState, entries: tuple[Entry, ...]) -> None:
-    """Take committed entries that follow on what is held; what does not is left."""
-    assert s.role is RaftRole.IDLE, "a participant takes entries from its leader"
+    """Append committed entries that extend the log; ignore the rest."""
+    assert s.role is RaftRole.IDLE, "a participant accepts entries from its leader"
     for entry in entries:
         if entry.index <= s.commit_index:
             continue
@@ -37,8 +37,8 @@ def adopt_entries(s: RaftState, entries: tuple[Entry, ...]) -> None:
 
 
 def adopt_snapshot(s: RaftState, data: bytes) -> None:
-    """Let a committed snapshot take the place of a log that ends before it; any other is left."""
-    assert s.role is RaftRole.IDLE, "a participant takes snapshots from its leader"
+    """Replace a log that ends before a committed snapshot by it; ignore any other snapshot."""
+    assert s.role is RaftRole.IDLE, "a participant accepts snapshots from its leader"
     try:
         snapshot = decode_snapshot(data)
     except Malformed:
@@ -48,5 +48,5 @@ def adopt_snapshot(s: RaftState, data: bytes) -> None:
 
 
 def recommit(s: RaftState, index: int) -> None:
-    """After a restart: what was known to be committed before it, as far as it is still held."""
+    """After a restart: commit what was committed before it, as far as the log still reaches."""
     s.commit_to(min(index, s.log.last_index))

@@ -1,14 +1,14 @@
-"""Changes of the committee: which configuration may follow on which, and what a leader sees.
+"""Changes of the committee: which configuration may follow which, and what a leader sees.
 
 Intuition: two majorities of voter sets that differ by one voter always meet, so one voter more or
-less at a time needs no joint consensus. A newcomer is a learner first: it counts nowhere while it
-fetches the log, so that it costs the committee nothing.
+less at a time needs no joint consensus. A newcomer starts as a learner: it never counts while it
+catches up, so it costs the committee nothing.
 
-Invariants: one change under way at a time, and none before an entry of the leader's own term is
-committed (the correction of 2015: without it two leaders could each commit a change to the same old
-configuration). None either where most of the new voters were not heard lately: they have to commit
-it themselves (etcd's strict reconfiguration check). Only a learner that has caught up becomes a
-voter. No node, peer key or store is in a configuration twice. Source: thesis, 4.1 to 4.2.2.
+Invariants: one change is in flight at a time, and none before the leader has committed an entry of
+its own term (the correction of 2015: without it two leaders could each commit a change to the same
+old configuration). None either unless a majority of the new voters answered lately: they have to
+commit it themselves (etcd's strict reconfiguration check). Only a caught-up learner becomes a
+voter. A configuration names no node, peer key or store twice. Source: thesis, 4.1 to 4.2.2.
 """
 
 import attrs
@@ -26,7 +26,7 @@ from p2pool.model.timing import Now
 
 @attrs.frozen
 class FollowerProgress:
-    """A follower as its leader sees it. `heard_ms`: its last answer, by the monotone clock."""
+    """A follower as its leader sees it. `heard_ms`: its last answer, on the monotonic clock."""
 
     voter: Voter
     match_index: int
@@ -36,7 +36,7 @@ class FollowerProgress:
 
 
 def followers(s: RaftState) -> tuple[FollowerProgress, ...]:
-    """All other participants, voters first; empty where this one does not lead."""
+    """All other participants, voters first; empty unless this one leads."""
     if not s.leads:
         return ()
     seen = []
@@ -66,9 +66,9 @@ def caught_up(s: RaftState, voter: Voter) -> bool:
 
 
 def last_removal_ms(s: RaftState) -> int | None:
-    """When a voter was last removed, in log time, as far as the log is held; None for never.
+    """When the log last removed a voter, in log time, as far back as it reaches; None for never.
 
-    The oldest change that is held may have been a removal: what went before it is not held.
+    The oldest change in the log counts as a removal: the one before it is compacted away.
     """
     before: Configuration | None = None
     at_ms: int | None = None
@@ -86,9 +86,9 @@ def last_removal_ms(s: RaftState) -> int | None:
 
 
 def check(s: RaftState, wanted: Configuration, now: Now) -> None:
-    """Raise `Conflict` where this leader may not propose a configuration now."""
+    """Raise `Conflict` if this leader may not propose a configuration now."""
     if s.transfer is not None:
-        raise Conflict("Leadership is being handed on.", hint="Retry in a few seconds.")
+        raise Conflict("A leadership transfer is under way.", hint="Retry in a few seconds.")
     if s.configuration_index > s.commit_index:
         raise Conflict("The last change of the committee is not committed yet.", hint="Retry.")
     if s.log.term_at(s.commit_index) != s.hard.term:
@@ -97,20 +97,20 @@ def check(s: RaftState, wanted: Configuration, now: Now) -> None:
     gone = [v for v in old.voters if v not in wanted.voters]
     come = [v for v in wanted.voters if v not in old.voters]
     if len(gone) + len(come) > 1 or not wanted.voters:
-        raise Conflict("The committee changes by one voter at a time, and keeps one.")
+        raise Conflict("A committee changes by one voter at a time and keeps at least one.")
     for voter in come:
         if voter not in old.learners:
-            raise Conflict("A new voter is a learner first.", hint="Add it as a learner.")
+            raise Conflict("A new voter starts as a learner.", hint="Add it as a learner.")
         if not caught_up(s, voter):
             raise Conflict("The learner has not caught up yet.", hint="Retry when it has.")
     if (gone or come) and not _carried(s, wanted, now):
-        raise Conflict("Most of the new committee was not heard lately.", hint="Retry.")
+        raise Conflict("No majority of the new committee answered lately.", hint="Retry.")
     _well_formed(wanted)
 
 
 def _carried(s: RaftState, wanted: Configuration, now: Now) -> bool:
-    """Whether a majority of a configuration answers now: it has to commit itself, and one that
-    cannot would end the log for good where those who are silent do not come back."""
+    """Whether a majority of a configuration answers now: it has to commit itself. One that cannot
+    would end the log for good unless its silent voters come back."""
     votes: dict[StoreId, bool] = {s.me.store_id: True}
     for store, progress in s.progress.items():
         heard_ms = progress.heard_ms
@@ -127,11 +127,11 @@ def _well_formed(wanted: Configuration) -> None:
         ("store", {v.store_id: v for v in everybody}),
     ):
         if len(found) < len(everybody):
-            raise Conflict(f"A {name} is in the committee once only.")
-    # One more than the largest size is a step on the way when a voter is replaced.
+            raise Conflict(f"A {name} may be in the committee only once.")
+    # Replacing a voter passes through one more than the largest size.
     if len(wanted.voters) > limits.VOTERS_MAX + 1 or len(wanted.learners) > limits.LEARNERS_MAX:
         bounds = f"{limits.VOTERS_MAX} voters and {limits.LEARNERS_MAX} learners"
-        raise Conflict(f"A committee has {bounds} at most.")
+        raise Conflict(f"A committee has at most {bounds}.")
     for group in (wanted.voters, wanted.learners):
         if list(group) != sorted(group):
-            raise Conflict("Voters and learners are sorted by node id.")
+            raise Conflict("Voters and learners must be sorted by node id.")

@@ -1,14 +1,14 @@
-"""Election: PreVote first, then a vote that was made durable before it is told.
+"""Election: PreVote first, then a vote that is durable before it is sent.
 
 A candidate asks whether it could win before it raises its term (thesis, 9.6), so one that was cut
-off disturbs nobody when it comes back. Who has heard a leader within the shortest timeout answers
-no (4.2.3). A lost connection starts nothing: only the timer does.
+off disturbs nobody when it comes back. A voter that heard a leader within the shortest timeout
+answers no (4.2.3). A lost connection starts no election: only the timer does.
 
-One that was removed from the committee while it was down campaigns in vain for ever. Who holds the
-committed change that removed it says so; by the word of most of the others it is released: it rests
-as one that is no participant, and takes the log from its peers like any of those, until a leader
-speaks to it. So does a learner that no leader speaks to any more. Only entries that are committed
-are taken this way, and votes already given stay on the disk.
+A voter removed from the committee while it was down would campaign in vain for ever. Peers that
+hold the committed removal say so; once most of the other voters have, it is released: it goes idle
+and adopts the log from its peers like any follower replica, until a leader contacts it. So does a
+learner that no leader contacts any more. An idle node adopts only committed entries, and the votes
+it has given stay on its disk.
 """
 
 from p2pool.core.raft import quorum
@@ -23,7 +23,7 @@ REMOVED = "a committed change removed it"
 
 
 def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
-    """Ask for votes; True when our own is enough (a committee of one)."""
+    """Ask for votes; True if our own is enough (a committee of one)."""
     assert s.is_voter
     s.leader, s.forcing = None, transfer
     s.restart_election_timer(now)
@@ -67,12 +67,12 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
 
 
 def defers_campaign(s: RaftState, now: Now) -> bool:
-    """Whether one that had better not lead gives the others more time to elect somebody."""
+    """Whether a reluctant voter gives the others more time to elect a leader."""
     return now.mono_ms - s.led_ms < s.patience_ms
 
 
 def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
-    """Answer a candidate; a vote is persisted in the same step."""
+    """Answer a candidate; the same step persists a granted vote."""
     if m.voter != s.me or not _plausible(s, m.candidate):
         return
     if _is_removed(s, m):
@@ -81,7 +81,7 @@ def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
     heard = s.leader_heard_ms
     fresh_ms = s.timing.election_timeout_min_ms
     led = heard is not None and now.mono_ms - heard < fresh_ms
-    # Only a leader's own voter campaigns over it when told to.
+    # Only a voter of our own configuration may campaign over a leader, on purpose.
     forces = m.transfer and m.candidate in s.configuration.voters
     if (led or s.role is RaftRole.LEADER) and not forces and m.term > s.hard.term:
         _answer(s, m, False, "a leader is heard")
@@ -104,10 +104,10 @@ def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
 
 
 def answered(s: RaftState, m: VoteAnswered, now: Now, sealed: bytes = b"") -> bool:
-    """Count an answer; True when it makes us leader.
+    """Count an answer; True if it makes us leader.
 
-    A granted vote is kept in its envelope for as long as we lead: of these, and of our own
-    (`own_vote`), the proof is made that we were elected.
+    We keep a granted vote in its envelope as long as we lead: together with our own (`own_vote`),
+    these prove that we were elected.
     """
     if m.candidate != s.me or m.voter not in s.configuration.voters:
         return False
@@ -127,28 +127,28 @@ def answered(s: RaftState, m: VoteAnswered, now: Now, sealed: bytes = b"") -> bo
 
 
 def leaderless_timeout(s: RaftState, now: Now) -> None:
-    """A learner that no leader has spoken to for long looks for the log elsewhere."""
+    """A learner that no leader has contacted for long fetches the log from its peers."""
     if s.role is RaftRole.LEARNER and now.mono_ms >= s.leaderless_ms:
         s.released_at = s.configuration_index
         s.role = s.resting_role()
 
 
 def _is_removed(s: RaftState, m: VoteRequested) -> bool:
-    """Whether a candidate is in our committed configuration no more, and cannot know that.
+    """Whether our committed configuration lacks a candidate that cannot know it.
 
-    Its log is behind that entry, so by the rule of section 5.4.1 it gets no vote here anyhow.
+    Its log ends before that entry, so by section 5.4.1 it would get no vote here anyway.
     """
     index, group = s.configuration_index, s.configuration.everybody
     if not group or m.candidate in group or index > s.commit_index:
         return False
     term = s.log.term_at(index)
-    # Where it is compacted away, a log that ends before ours begins is behind it in any case.
+    # If that entry is compacted away, a log that ends before our base is behind it in any case.
     end = (term, index) if term is not None else (s.log.base_term, s.log.base_index)
     return (m.last_term, m.last_index) < end
 
 
 def _released(s: RaftState, m: VoteAnswered) -> None:
-    """Count who says that we were removed; most of the others are believed."""
+    """Count the voters that say we were removed; believe most of the others."""
     if s.leads or not s.is_voter or m.last_index != s.log.last_index:
         return
     s.releases[m.voter.store_id] = True
@@ -159,7 +159,7 @@ def _released(s: RaftState, m: VoteAnswered) -> None:
 
 
 def own_vote(s: RaftState, m: VoteAnswered, sealed: bytes) -> None:
-    """Our own vote for ourselves came back sealed: keep it with the others' while it counts."""
+    """Our own vote came back sealed: keep it with the others while it counts."""
     counts = (m.candidate, m.voter, m.term) == (s.me, s.me, s.hard.term)
     if counts and s.role in (RaftRole.CANDIDATE, RaftRole.LEADER):
         s.grants[s.me.store_id] = sealed
@@ -186,7 +186,7 @@ def _count(s: RaftState, now: Now) -> bool:
 
 
 def _answer(s: RaftState, m: VoteRequested, granted: bool, reason: str) -> None:
-    """A grant names the term that was asked for; a refusal the term that we are in."""
+    """A grant names the candidate's term, a refusal our own."""
     term = m.term if granted else s.hard.term
     s.tell(
         m.candidate,
@@ -208,7 +208,7 @@ def _answer(s: RaftState, m: VoteRequested, granted: bool, reason: str) -> None:
 def _plausible(s: RaftState, candidate: Voter) -> bool:
     """Not a participant that we know under another store or peer key.
 
-    One that we do not know at all may be of a newer configuration than ours, and is answered.
+    A stranger may belong to a newer configuration than ours, so it gets an answer.
     """
     group = s.configuration.everybody
     return all(v == candidate for v in group if v.node_id == candidate.node_id)

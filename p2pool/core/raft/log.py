@@ -1,11 +1,11 @@
 """The log in memory: entries after a base, with the checks of Raft's figure 2.
 
-Indexes begin at 1. What lies at or below `base_index` is in a snapshot; of it only the index and
-the term of the last entry are known here. The snapshot may reach further than the base: some
-entries that it covers stay, so that a follower that is a little behind is served entries.
+Indexes begin at 1. The snapshot covers everything up to `base_index`; of that the log keeps only
+the index and term of the last entry. The snapshot may reach past the base: some entries that it
+covers stay, so a follower that is a little behind still gets entries.
 
-Invariants: indexes are without gaps, terms never fall, and nothing at or below what is committed is
-ever cut off (our own bug: assert).
+Invariants: indexes have no gaps, terms never fall, and a committed entry is never cut off (that
+would be our own bug: assert).
 """
 
 from bisect import bisect_left, bisect_right
@@ -26,7 +26,7 @@ class RaftLog:
 
     @property
     def last_index(self) -> int:
-        """Index of the last entry, or of the snapshot where there is none after it."""
+        """Index of the last entry, or of the base if the log holds none."""
         return self.base_index + len(self.entries)
 
     @property
@@ -35,7 +35,7 @@ class RaftLog:
         return self.entries[-1].term if self.entries else self.base_term
 
     def term_at(self, index: int) -> int | None:
-        """Term of the entry at an index; None where it is compacted away or not there yet."""
+        """Term of the entry at an index; None if it is compacted away or not there yet."""
         if index == self.base_index:
             return self.base_term
         if index < self.base_index or index > self.last_index:
@@ -43,13 +43,13 @@ class RaftLog:
         return self.entries[index - self.base_index - 1].term
 
     def at(self, index: int) -> Entry:
-        """The entry at an index that is held."""
+        """The entry at an index that the log holds."""
         assert self.base_index < index <= self.last_index, index
         return self.entries[index - self.base_index - 1]
 
     def after(self, index: int) -> tuple[Entry, ...]:
-        """Entries after an index, as many as one frame takes (at least one, if there is any)."""
-        assert index >= self.base_index, "what is compacted travels as a snapshot"
+        """Entries after an index, as many as fit one frame (at least one, if there is any)."""
+        assert index >= self.base_index, "compacted entries travel as a snapshot"
         start, size = index - self.base_index, 0
         batch: list[Entry] = []
         for entry in self.entries[start : start + limits.APPEND_BATCH_MAX_ENTRIES]:
@@ -64,11 +64,11 @@ class RaftLog:
         return tuple(self.entries[first - self.base_index - 1 : last - self.base_index])
 
     def bytes_after(self, index: int) -> int:
-        """How much the entries after an index weigh."""
+        """The size of the entries after an index."""
         return sum(len(e.body) for e in self.entries[max(0, index - self.base_index) :])
 
     def append(self, entries: tuple[Entry, ...]) -> None:
-        """Add entries that follow on the last one."""
+        """Add entries that follow the last one."""
         for entry in entries:
             assert entry.index == self.last_index + 1, "an entry leaves a gap"
             assert entry.term >= self.last_term, "a term fell"
@@ -80,16 +80,16 @@ class RaftLog:
         del self.entries[index - self.base_index - 1 :]
 
     def compact(self, index: int, term: int) -> None:
-        """Let a snapshot at an index stand for all up to it."""
+        """Drop the entries up to an index that a snapshot covers."""
         if index <= self.base_index:
             return
         keep = self.entries[index - self.base_index :] if self.term_at(index) == term else []
         self.base_index, self.base_term, self.entries = index, term, keep
 
     def restore(self, index: int, term: int, entries: tuple[Entry, ...]) -> None:
-        """Take what a disk held beside a snapshot at an index (0 without one).
+        """Restore the entries that a disk held beside a snapshot at an index (0 without one).
 
-        Where the entries begin within the snapshot, the first of them tells the term at the base.
+        If the entries begin within the snapshot, the first of them is the base.
         """
         self.base_index, self.base_term, self.entries = index, term, []
         if entries and entries[0].index <= index:
@@ -99,7 +99,7 @@ class RaftLog:
         assert self.term_at(index) == term, "the disk holds a log of another history"
 
     def tail_before(self, index: int, most: int) -> int:
-        """Where a tail of entries up to an index begins: `most` of them, and a bound of bytes."""
+        """Where a tail of entries up to an index begins: `most` entries, in a bound of bytes."""
         begin, size = index, 0
         while begin > self.base_index and index - begin < most:
             size += len(self.at(begin).body)
@@ -113,7 +113,7 @@ class RaftLog:
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
     def first_of_term(self, index: int) -> tuple[int, int]:
-        """For fast back-up: the first index held of the term at an index, and that term."""
+        """For fast back-up: the first index in the log of the term at an index, and that term."""
         term = self.term_at(index)
         assert term is not None
         if index == self.base_index:
@@ -121,7 +121,7 @@ class RaftLog:
         return self.base_index + 1 + bisect_left(self.entries, term, key=_term), term
 
     def last_up_to(self, term: int) -> int:
-        """The last index held of a term, or of an earlier one where there is none of it."""
+        """The last index in the log with a term, or an earlier one if no entry has it."""
         return self.base_index + bisect_right(self.entries, term, key=_term)
 
 

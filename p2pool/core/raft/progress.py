@@ -1,7 +1,7 @@
 """What a leader knows of each follower, and how it sends to it.
 
-Intuition: a leader that does not know where a follower's log parts from its own asks with one
-append at a time; once they agree it streams; where the log begins after what the follower lacks, it
+Intuition: a leader that does not know where a follower's log diverges from its own probes with one
+append at a time; once they agree it streams; if it has compacted away what the follower lacks, it
 sends a snapshot first. As in etcd's `Progress`:
 
                                  agreed
@@ -17,11 +17,11 @@ sends a snapshot first. As in etcd's `Progress`:
                 |                 SNAPSHOT                |
                 +-----------------------------------------+
 
-Unlike etcd's, a follower goes from SNAPSHOT to REPLICATE at once: its answer says that it holds all
-of the snapshot, so it is known where the logs agree.
+Unlike in etcd, a follower goes from SNAPSHOT to REPLICATE at once: its answer says that it holds
+the whole snapshot, so the leader knows where the logs agree.
 
-Invariants: `TRANSITIONS` is what runs, and nothing else changes the state; there is a snapshot
-under way in SNAPSHOT alone; whoever goes back forgets what is under way.
+Invariants: only `TRANSITIONS` changes the state; a snapshot is in flight in SNAPSHOT and in no
+other state; every step back clears the appends in flight.
 """
 
 from collections import deque
@@ -37,9 +37,9 @@ from p2pool.model.log.raft import Voter
 
 @attrs.define
 class Sending:
-    """A snapshot on its way to one follower: the same one to its end, whatever is made meanwhile.
+    """A snapshot on its way to one follower: the same one to the end, though newer ones are made.
 
-    `waited`: the append intervals since the part at `offset` was sent.
+    `waited`: append intervals since the part at `offset` went out.
     """
 
     index: int
@@ -53,7 +53,7 @@ class ProgressState(Enum):
     """How a leader sends to a follower. `TRANSITIONS` says what leads where."""
 
     PROBE = "probe"
-    """Where the logs agree is not known: one append waits for the answer to the last."""
+    """The leader does not know where the logs agree: it sends one append per answer."""
     REPLICATE = "replicate"
     """They agree up to `match_index`: appends go out ahead of their answers."""
     SNAPSHOT = "snapshot"
@@ -64,20 +64,20 @@ class ProgressEvent(Enum):
     """What moves a follower's progress."""
 
     AGREED = "agreed"
-    """It took an append, so its log is ours up to there."""
+    """It accepted an append, so its log matches ours up to there."""
     REFUSED = "refused"
-    """It refused an append: the logs part further back."""
+    """It refused an append: the logs diverge further back."""
     COMPACTED = "compacted"
-    """The log begins after what it lacks next."""
+    """The log begins after the entry that it needs next."""
     INSTALLED = "installed"
-    """It holds the snapshot, or all that is in it."""
+    """It holds the snapshot, or everything in it."""
 
 
 _S, _E = ProgressState, ProgressEvent
 TRANSITIONS: Mapping[ProgressState, Mapping[ProgressEvent, ProgressState]] = {
     _S.PROBE: {_E.AGREED: _S.REPLICATE, _E.REFUSED: _S.PROBE, _E.COMPACTED: _S.SNAPSHOT},
     _S.REPLICATE: {_E.AGREED: _S.REPLICATE, _E.REFUSED: _S.PROBE, _E.COMPACTED: _S.SNAPSHOT},
-    # Answers to the appends beside it say nothing, until one says that it holds the snapshot.
+    # Answers to the appends beside it mean nothing, until one shows that it holds the snapshot.
     _S.SNAPSHOT: {_E.INSTALLED: _S.REPLICATE},
 }
 
@@ -86,9 +86,9 @@ TRANSITIONS: Mapping[ProgressState, Mapping[ProgressEvent, ProgressState]] = {
 class Progress:
     """What a leader knows of one follower. `answered_round`: the newest frame that it answered.
 
-    `in_flight`: the last index and the bytes of each append that was not answered yet.
+    `in_flight`: the last index and the size of each append without an answer.
     `told_commit`: the commit index in the last frame to it, which may be lost.
-    `sending`: the snapshot under way, in SNAPSHOT and in no other state.
+    `sending`: the snapshot in flight, in SNAPSHOT and in no other state.
     """
 
     next_index: int
@@ -111,15 +111,15 @@ class Progress:
         return room and len(self.in_flight) < most
 
     def sent(self, last_index: int, size: int) -> None:
-        """An append with entries is under way."""
+        """An append with entries is in flight."""
         self.in_flight.append((last_index, size))
         self.in_flight_bytes += size
         if self.state is ProgressState.REPLICATE:
-            # Ahead of the answer: each entry travels once, unless the follower says it is lost.
+            # Optimistic: each entry travels once, unless the follower's refusal shows a loss.
             self.next_index = last_index + 1
 
     def agreed(self, match_index: int) -> None:
-        """Its log is ours up to an index; what ends there or before is not under way any more."""
+        """Its log matches ours up to an index; appends that end there or before have landed."""
         self._move(ProgressEvent.AGREED)
         while self.in_flight and self.in_flight[0][0] <= match_index:
             self.in_flight_bytes -= self.in_flight.popleft()[1]
@@ -132,13 +132,13 @@ class Progress:
         self._go_on_from(next_index)
 
     def compacted(self, sending: Sending) -> None:
-        """What it lacks is not in the log any more: it gets a snapshot first."""
+        """What it lacks is compacted away: it gets a snapshot first."""
         self._move(ProgressEvent.COMPACTED)
         self._go_on_from(self.match_index + 1)
         self.sending = sending
 
     def installed(self, index: int) -> None:
-        """It is known to hold all up to an index, and goes on with entries from there."""
+        """It holds everything up to an index, and goes on with entries from there."""
         self._move(ProgressEvent.INSTALLED)
         self.match_index = max(self.match_index, index)
         self._go_on_from(self.match_index + 1)
@@ -150,7 +150,7 @@ class Progress:
         self.state = moved
 
     def _go_on_from(self, next_index: int) -> None:
-        """What is under way is forgotten: it follows on something lacking."""
+        """Forget the appends in flight: they follow entries that the follower lacks."""
         self.next_index = next_index
         self.in_flight.clear()
         self.in_flight_bytes = 0
@@ -158,7 +158,7 @@ class Progress:
 
 @attrs.frozen
 class Leaving:
-    """One that a change removed: told so by its leader, until it holds that or time is up."""
+    """A removed participant: its leader sends it the change until it holds it or time is up."""
 
     voter: Voter
     index: int
@@ -167,7 +167,7 @@ class Leaving:
 
 @attrs.define
 class Receiving:
-    """The parts of one snapshot from one leader in one term, as far as they have come."""
+    """The parts received so far of one snapshot from one leader in one term."""
 
     name: tuple[int, StoreId, int, int, int] | None = None
     data: bytearray = attrs.field(factory=bytearray)

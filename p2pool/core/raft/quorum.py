@@ -1,7 +1,7 @@
 """Majorities: what a quorum of voters has, and how a vote stands.
 
-Only voters count, never learners. With no voters there is no quorum at all: nothing commits and
-nobody wins.
+Only voters count, never learners. Without voters there is no quorum: nothing commits and nobody
+wins.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def size(configuration: Configuration) -> int:
 
 
 def committed(configuration: Configuration, matched: Mapping[StoreId, int]) -> int:
-    """The highest index that a majority of the voters has; 0 where there are no voters."""
+    """The highest index that a majority of the voters has; 0 without voters."""
     if not configuration.voters:
         return 0
     indexes = sorted((matched.get(v.store_id, 0) for v in configuration.voters), reverse=True)

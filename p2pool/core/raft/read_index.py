@@ -1,10 +1,10 @@
 """ReadIndex: reads that are consistent without a write.
 
-Intuition: a leader that hears a majority after it was asked was still the leader when
-it was asked, so all that was committed then is at or below its commit index. No clock is trusted.
+Intuition: a leader that hears from a majority after a read began was still the leader when it
+began, so everything committed by then is at or below its commit index. No clock is trusted.
 
-Invariants: a read is answered only once an entry of the leader's own term is committed (8); it is
-given up, and said so, when the leader steps down. Source: Raft, section 8; thesis, 6.4.
+Invariants: the leader answers a read only once an entry of its own term is committed (8); when it
+steps down, it reports its open reads as failed. Source: Raft, section 8; thesis, 6.4.
 """
 
 from p2pool.core.raft import quorum
@@ -13,17 +13,17 @@ from p2pool.model.ids import StoreId
 
 
 def begin(s: RaftState, number: int) -> bool:
-    """Remember a read; True when nothing is on its way that other reads wait for.
+    """Remember a read; True if no round is out that other reads wait for.
 
-    Reads that come while a round is out wait for the next one, so any number of them costs two
-    rounds at most.
+    Reads that come while a round is out wait for the next one, so any number of them costs at most
+    two rounds.
     """
     s.reads.append(PendingRead(number, s.round))
     return len(s.reads) == 1
 
 
 def confirm(s: RaftState) -> bool:
-    """Answer the reads that a majority has confirmed; True when others need a round of theirs."""
+    """Answer the reads that a majority has confirmed; True if others need another round."""
     if not s.reads or s.log.term_at(s.commit_index) != s.hard.term:
         return False
     answered = 0

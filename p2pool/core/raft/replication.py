@@ -1,13 +1,13 @@
 """Replication: the leader's appends, the followers' checks, and what that commits.
 
-The leader sends batches ahead of their answers, up to a number and a weight for each follower; a
-refusal says where the follower's conflicting term begins, so a long divergence costs one round for
-each term (Raft, 5.3). What is under way is only given up by an answer: an append that follows on a
-lost one is refused. So a follower that answers nothing gets one empty append for each interval, and
-no flood. Only entries of the leader's own term are counted for commitment (5.4.2, figure 8).
+The leader pipelines batches, bounded by number and bytes for each follower; a refusal says where
+the follower's conflicting term begins, so a long divergence costs one round for each term (Raft,
+5.3). Only an answer clears an append in flight: a follower refuses whatever follows a lost one. So
+a follower that answers nothing gets one empty append for each interval, and no flood. Only entries
+of the leader's own term count for commitment (5.4.2, figure 8).
 
-To a follower that gets a snapshot, authority is kept by appends that follow on nothing, which fit
-any log. CheckQuorum: a leader that has not heard a majority for the longest timeout steps down.
+While a follower receives a snapshot, the leader keeps its authority with appends at index 0, which
+fit any log. CheckQuorum: a leader that hears no majority for the longest timeout steps down.
 """
 
 from p2pool.core.raft import quorum, snapshot
@@ -41,14 +41,14 @@ def replicate(s: RaftState) -> None:
 
 
 def tell_commit(s: RaftState, to: tuple[NodeId, ...]) -> None:
-    """An append, empty if need be, to those of these participants that were not told yet."""
+    """Append, empty if need be, to those of these participants that lack the commit index."""
     for voter in s.others():
         if voter.node_id in to and s.progress[voter.store_id].told_commit < s.commit_index:
             send(s, voter, even_empty=True)
 
 
 def read_round(s: RaftState) -> None:
-    """One frame to each voter now, whose answers confirm the reads that were asked before it."""
+    """Send one frame to each voter now; the answers confirm the reads that began before it."""
     s.last_read_round = s.round
     for voter in s.others():
         if voter in s.configuration.voters:
@@ -56,9 +56,9 @@ def read_round(s: RaftState) -> None:
 
 
 def send(s: RaftState, to: Voter, even_empty: bool) -> None:
-    """One append, or a part of the snapshot where what it lacks is compacted away.
+    """Send one append, or a part of the snapshot if the log no longer holds what it lacks.
 
-    An empty one goes out even to a follower that has no room for more entries.
+    An empty append goes out even to a follower that has no room for more entries.
     """
     progress = s.progress[to.store_id]
     previous = progress.next_index - 1
@@ -83,8 +83,8 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
 def _append(
     s: RaftState, to: Voter, previous: int, previous_term: int, entries: tuple[Entry, ...]
 ) -> None:
-    # One counter for all followers and for the whole term: a follower that is removed and comes
-    # back in it cannot confirm a read by an answer from before.
+    # One counter for all followers and the whole term: a follower that leaves and comes back within
+    # it cannot confirm a read by an answer from before.
     s.round += 1
     s.progress[to.store_id].told_commit = s.commit_index
     s.tell(
@@ -104,7 +104,7 @@ def _append(
 
 
 def notify_removed(s: RaftState, old: Configuration, now: Now) -> None:
-    """After a change: who is in it no more is told so, for a while; then it is forgotten."""
+    """After a change: keep sending to the removed for a while, then forget them."""
     group = s.others()
     deadline_ms = now.mono_ms + 2 * s.timing.election_timeout_max_ms
     gone = [v for v in old.everybody if v not in group and v != s.me]
@@ -115,7 +115,7 @@ def notify_removed(s: RaftState, old: Configuration, now: Now) -> None:
 
 
 def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
-    """A leader's append: check, take, commit, answer (figure 2, AppendEntries)."""
+    """A leader's append: check, append, commit, answer (figure 2, AppendEntries)."""
     if m.follower != s.me or not _coherent(m):
         return
     if m.term < s.hard.term:
@@ -126,7 +126,7 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
     s.follow(m.term, m.leader, now)
     known = s.log.term_at(m.previous_index)
     if m.previous_index < s.log.base_index:
-        # All of that is committed and in our snapshot: say how far we are.
+        # Our snapshot covers that, so it is committed: say how far we are.
         _answer(s, m, True, s.commit_index, 0, 0)
         return
     if known is None:
@@ -155,7 +155,7 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
 
 
 def _coherent(m: AppendRequested) -> bool:
-    """Whether the entries follow on what the frame says, without gaps or falling terms."""
+    """Whether the entries follow the frame's previous one, without gaps or falling terms."""
     index, term = m.previous_index, m.previous_term
     for entry in m.entries:
         if entry.index != index + 1 or not term <= entry.term <= m.term:
@@ -197,7 +197,7 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
     progress.active, progress.heard_ms = True, now.mono_ms
     progress.answered_round = max(progress.answered_round, m.round)
     if not m.ok:
-        # One that refuses where it agreed before is asked again at the next interval, not at once.
+        # One that refuses where it agreed before gets the next append at the next interval.
         if progress.state is not ProgressState.SNAPSHOT and _backed_up(s, m, progress):
             send(s, m.follower, even_empty=True)
         return
@@ -208,7 +208,7 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
 
 
 def _agreed(s: RaftState, match_index: int, progress: Progress) -> None:
-    """A follower's log is ours up to an index; one that gets a snapshot may lack it still."""
+    """A follower's log matches ours up to an index; in SNAPSHOT that may prove nothing yet."""
     if not progress.match_index <= match_index <= s.log.last_index:
         return
     sending = progress.sending
@@ -221,7 +221,7 @@ def _agreed(s: RaftState, match_index: int, progress: Progress) -> None:
 
 
 def _let_go(s: RaftState, m: AppendAnswered) -> bool:
-    """One that was removed holds that now, and is told last that it is committed."""
+    """A removed participant holds its removal: send it the commit index last, and forget it."""
     known = min(m.match_index, s.commit_index)
     done = [one for one in s.leaving if one.voter == m.follower and one.index <= known]
     for one in done:
@@ -236,10 +236,10 @@ def _forget(s: RaftState, one: Leaving) -> None:
 
 
 def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
-    """Fast back-up: to our last entry of the follower's term, else past all of later terms, for
-    before the conflict the follower has none of those.
+    """Fast back-up: to our last entry of the follower's term, else past all later terms, because
+    the follower has none of those before the conflict.
 
-    False where that is no step back: a refusal that comes late, or a second time.
+    False if that is no step back: the refusal came late, or twice.
     """
     wanted = m.conflict_index
     if m.conflict_term:
@@ -254,7 +254,7 @@ def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
 
 
 def advance_commit(s: RaftState) -> None:
-    """Commit what a majority has, if it ends in an entry of our own term."""
+    """Commit what a majority holds, if it ends in an entry of our own term."""
     matched = {store: p.match_index for store, p in s.progress.items()}
     matched[s.me.store_id] = s.log.last_index
     index = quorum.committed(s.configuration, matched)
@@ -263,9 +263,9 @@ def advance_commit(s: RaftState) -> None:
 
 
 def step_down_if_removed(s: RaftState, now: Now) -> None:
-    """A leader that is no voter any more leads until its removal is committed (thesis, 4.2.2)."""
+    """A leader that is no longer a voter leads until its removal commits (thesis, 4.2.2)."""
     if s.leads and not s.is_voter and s.configuration_index <= s.commit_index:
-        # The others learn of it now; one that has it all need not wait before it campaigns.
+        # The others learn of it now; one that holds the whole log may campaign at once.
         broadcast(s, now)
         for voter in s.configuration.voters:
             if s.progress[voter.store_id].match_index == s.log.last_index:
@@ -276,7 +276,7 @@ def step_down_if_removed(s: RaftState, now: Now) -> None:
 
 
 def check_quorum(s: RaftState, now: Now) -> None:
-    """Step down when a majority has been silent since the last check (thesis, 6.2)."""
+    """Step down unless a majority answered since the last check (thesis, 6.2)."""
     if now.mono_ms < s.quorum_check_ms:
         return
     s.quorum_check_ms = now.mono_ms + s.timing.election_timeout_max_ms
@@ -291,7 +291,7 @@ def check_quorum(s: RaftState, now: Now) -> None:
 
 
 def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
-    """A follower has so much of the snapshot: send the next part, or go on with entries."""
+    """A follower holds this much of the snapshot: send the next part, or go on with entries."""
     if m.leader != s.me:
         return
     if m.term > s.hard.term:
@@ -303,13 +303,13 @@ def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
     progress.active, progress.heard_ms = True, now.mono_ms
     sending = progress.sending
     if sending is None or m.last_index != sending.index:
-        return  # Of a snapshot that is done or gone: the next interval says what is lacking.
+        return  # That snapshot is done or gone: the next interval shows what is missing.
     if m.received_bytes >= len(sending.data):
         progress.installed(sending.index)
         advance_commit(s)
         send(s, m.follower, even_empty=False)
         return
-    # Nothing new: an answer that came twice must not make two streams of parts.
+    # A repeated answer must not start a second stream of parts.
     moved = m.received_bytes > sending.offset
     sending.offset = m.received_bytes
     if moved:

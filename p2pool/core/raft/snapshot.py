@@ -1,14 +1,14 @@
-"""Snapshots: made of applied state, sent in parts by a leader, put in the place of a log.
+"""Snapshots: made from applied state, sent in parts by a leader, installed in place of a log.
 
-Intuition: a follower that lacks what the leader has compacted away gets the state itself. Parts of
-one snapshot, by one leader in one term, are put together in order; a part of any other begins anew.
-A few entries stay in the log behind a snapshot, so that one who is little behind needs none; and
-what follows on a snapshot that is on its way stays too, so that it is not in vain.
+Intuition: a follower that lacks what the leader has compacted away gets the state itself. It joins
+the parts of one snapshot, by one leader in one term, in order; a part of another one starts over.
+A tail of entries stays behind a snapshot, so a follower that is a little behind needs none; entries
+after a snapshot in flight stay too, or the follower could not go on from it.
 
-Invariants: a snapshot is answered for as received in full only once it is installed (or everything
-in it was committed here already), for the leader counts that as a match. Nothing committed is lost
-by it. One that is not what it says, or holds no state that can be taken, is refused before anything
-of it is kept, and for a while its leader's next ones are not listened to.
+Invariants: a follower acknowledges a whole snapshot only once it is installed (or everything in it
+was committed here already), because the leader counts that as a match. Installing one loses nothing
+committed. A snapshot that is not what it says, or whose state does not load, is refused before
+anything of it is kept, and for a while the follower ignores that leader's next ones.
 Source: Raft, section 7 and figure 13.
 """
 
@@ -24,9 +24,9 @@ from p2pool.model.timing import Now
 
 
 def make(s: RaftState, state: bytes, index: int) -> None:
-    """Let an encoded state at an applied index stand for the log up to it, but for a tail."""
+    """Replace the log up to an applied index, except for a tail, by the encoded state there."""
     term = s.log.term_at(index)
-    assert term is not None, "only what is held and applied is compacted"
+    assert term is not None, "only held and applied entries are compacted"
     assert s.snapshot_index <= index <= s.commit_index
     at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.last_proposed_at_ms
     configuration = _configuration_at(s, index)
@@ -50,7 +50,7 @@ def make(s: RaftState, state: bytes, index: int) -> None:
 
 
 def _configuration_at(s: RaftState, index: int) -> Configuration:
-    """The configuration in force at an index that is held, from the last snapshot on."""
+    """The configuration in force at an index in the log."""
     for entry in reversed(s.log.between(s.log.base_index + 1, index)):
         if entry.kind == EntryKind.CONFIGURATION:
             record = decode_body(entry.kind, entry.body)
@@ -68,7 +68,7 @@ def _tail_begin(s: RaftState, index: int) -> int:
 
 
 def load(s: RaftState, data: bytes) -> Snapshot:
-    """Let a snapshot that is on the disk (or about to be) stand for what is in it."""
+    """Adopt a snapshot that is on the disk, or about to be."""
     snapshot = decode_snapshot(data)
     s.snapshot, s.base_configuration = data, snapshot.configuration
     s.snapshot_index, s.snapshot_term = snapshot.index, snapshot.term
@@ -78,20 +78,20 @@ def load(s: RaftState, data: bytes) -> Snapshot:
 
 
 def weigh(s: RaftState) -> None:
-    """Count the bytes anew after the log was put together from a disk or a snapshot."""
+    """Recount the bytes after a restore or an installed snapshot."""
     s.grown_bytes = s.log.bytes_after(s.snapshot_index)
     s.uncommitted_bytes = s.log.bytes_after(s.commit_index)
 
 
 def begin(s: RaftState, progress: Progress) -> None:
-    """A follower lacks what is compacted away: it gets the newest snapshot."""
+    """Start sending the newest snapshot to a follower that lacks compacted entries."""
     assert s.snapshot is not None, "a compacted log has a snapshot"
     due = limits.SNAPSHOT_RESEND_AFTER_APPENDS
     progress.compacted(Sending(s.snapshot_index, s.snapshot_term, s.snapshot, waited=due))
 
 
 def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
-    """The part that the follower lacks next."""
+    """Send the part that the follower needs next."""
     sending.waited = 0
     begin, end = sending.offset, sending.offset + limits.SNAPSHOT_CHUNK_BYTES
     part = sending.data[begin:end]
@@ -112,7 +112,7 @@ def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
 
 
 def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
-    """A part of a snapshot from the leader; installed once it is whole."""
+    """A part of a snapshot from the leader; the last part installs it."""
     if m.follower != s.me or m.total_bytes > limits.SNAPSHOT_MAX_BYTES:
         return
     if m.term < s.hard.term:
@@ -145,14 +145,14 @@ def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
 
 
 def _is_refused(s: RaftState, m: SnapshotSent, now: Now) -> bool:
-    """Whether this leader sent a bad one a while ago: the next waits, and so does its answer."""
+    """Whether this leader sent a bad one a while ago: its next ones get no answer."""
     assert s.refused is not None
     term, store_id, until_ms = s.refused
     return (term, store_id) == (m.term, m.leader.store_id) and now.mono_ms < until_ms
 
 
 def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
-    """Put it in the place of the log, as far as it goes; False where it is not what was said."""
+    """Install it in place of the log up to its index; False if it is not what it said."""
     try:
         snapshot = decode_snapshot(data)
     except Malformed:
@@ -166,8 +166,8 @@ def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
 
 
 def put_in_place(s: RaftState, snapshot: Snapshot, data: bytes) -> None:
-    """Install a committed snapshot that ends after what is committed here (figure 13, 6 to 8)."""
-    assert snapshot.index > s.commit_index, "what is committed is not replaced"
+    """Install a snapshot that ends after our commit index (figure 13, 6 to 8)."""
+    assert snapshot.index > s.commit_index, "a snapshot may not replace committed entries"
     keeps = s.log.term_at(snapshot.index) == snapshot.term
     if not keeps and s.log.entries:
         s.out.persist.append(TruncateFrom(s.log.base_index + 1))

@@ -1,12 +1,12 @@
 """What a participant of the log knows, and the few ways in which that changes.
 
-Kept on disk: the hard state (term, vote), the log and the snapshot. All else is forgotten at a
-restart. A step collects what is to be persisted, sent and applied in `Ready`; the driver makes
-`persist` durable before it does anything else of the step, so a leader may count itself at once.
+The disk keeps the hard state (term, vote), the log and the snapshot; a restart forgets all else. A
+step collects in `Ready` what to persist, send and apply; the driver makes `persist` durable before
+it does anything else of the step, so a leader may count itself at once.
 
-Identity: a participant is (node id, peer key, store id). `me` of another store is another voter.
-One that was removed from the committee while it did not hear may believe to be a voter for ever; it
-is released from that by the word of most of the others (`released_at`, `core.raft.election`).
+Identity: a participant is (node id, peer key, store id); `me` with another store is another voter.
+A node removed from the committee while it was cut off may believe for ever that it is a voter; most
+of the other voters together release it (`released_at`, `core.raft.election`).
 Source: Raft, figure 2; thesis, 4.2 and 9.6.
 """
 
@@ -28,15 +28,15 @@ from p2pool.model.timing import Now, Timing
 
 ConfigurationHash = Callable[[Configuration], Digest]
 SnapshotValidator = Callable[[Snapshot], bool]
-"""Whether a snapshot holds a state that can be taken, as its index, term and configuration say."""
+"""Whether a snapshot's state loads and matches its index, term and configuration."""
 
 
 @attrs.define
 class Ready:
     """What a step wants done: make durable, then send and apply, in order.
 
-    `seal`: our own words that we keep as others would receive them (a candidate's vote for itself).
-    `refused`: whose snapshot was no good.
+    `seal`: our own messages that we keep as others would get them (a candidate's vote for itself).
+    `refused`: the leaders whose snapshot was bad.
     """
 
     persist: list[PersistOp] = attrs.field(factory=list)
@@ -51,7 +51,7 @@ class Ready:
 
 @attrs.frozen
 class PendingRead:
-    """A read that waits until a majority has answered a round sent after it was asked."""
+    """A read that waits until a majority has answered a round sent after it began."""
 
     number: int
     after_round: int
@@ -59,7 +59,7 @@ class PendingRead:
 
 @attrs.frozen
 class Transfer:
-    """Leadership that is being handed on; `told`: it was asked to campaign."""
+    """A leadership transfer under way; `told`: `to` was asked to campaign."""
 
     to: Voter
     deadline_ms: int
@@ -70,9 +70,9 @@ class Transfer:
 class RaftState:
     """One participant.
 
-    `patience_ms`: for how long without a leader it leaves campaigning to others, since `led_ms`.
-    `forcing`: it campaigns although a leader is heard. `refused`: whose snapshot was no good, in
-    which term, until when no other one is taken of it.
+    `patience_ms`: how long without a leader, since `led_ms`, it leaves campaigning to others.
+    `forcing`: it campaigns although it hears a leader. `refused`: the term and leader of a bad
+    snapshot, and until when to ignore its next ones.
     """
 
     me: Voter
@@ -127,12 +127,12 @@ class RaftState:
 
     @property
     def leads(self) -> bool:
-        """Whether it leads, as far as it knows."""
+        """Whether it leads, to its knowledge."""
         return self.role is RaftRole.LEADER
 
     @property
     def campaigns(self) -> bool:
-        """Whether it campaigns when it hears no leader: a voter, as far as it knows."""
+        """Whether it campaigns when it hears no leader: a voter, to its knowledge."""
         return self.is_voter and self.role is not RaftRole.IDLE
 
     def others(self) -> tuple[Voter, ...]:
@@ -140,7 +140,7 @@ class RaftState:
         return tuple(v for v in self.configuration.everybody if v != self.me)
 
     def audience(self) -> tuple[Voter, ...]:
-        """All that a leader sends to: the others, and who has to learn that it is none any more."""
+        """All that a leader sends to: the others, and those that must learn of their removal."""
         return (*self.others(), *(one.voter for one in self.leaving))
 
     def progress_of(self, follower: Voter) -> Progress | None:
@@ -148,7 +148,7 @@ class RaftState:
         return self.progress.get(follower.store_id) if follower in self.audience() else None
 
     def resting_role(self) -> RaftRole:
-        """The role of one that neither leads nor campaigns."""
+        """The role of a participant that neither leads nor campaigns."""
         if self.released_at == self.configuration_index:
             return RaftRole.IDLE
         if self.is_voter:
@@ -158,7 +158,7 @@ class RaftState:
     # --- changes ------------------------------------------------------------------------------
 
     def save_hard(self, term: int, voted_for: StoreId | None) -> None:
-        """Persist term and vote where they changed; terms never fall, votes never change."""
+        """Persist term and vote if they changed; terms never fall, votes never change."""
         new = HardState(term, voted_for)
         if new == self.hard:
             return
@@ -167,7 +167,7 @@ class RaftState:
         self.out.persist.append(SaveHardState(self.log_id, new))
 
     def follow(self, term: int, leader: Voter | None, now: Now) -> None:
-        """Rest in a term, under a leader if one is known."""
+        """Rest in a term, under its leader if known."""
         if term > self.hard.term:
             self.save_hard(term, None)
         if leader is not None:
@@ -184,7 +184,7 @@ class RaftState:
         self.restart_election_timer(now)
 
     def restart_election_timer(self, now: Now) -> None:
-        """Draw a timeout anew (Raft, 5.2)."""
+        """Draw a new timeout (Raft, 5.2)."""
         timing = self.timing
         span_ms = timing.election_timeout_max_ms - timing.election_timeout_min_ms
         wait_ms = timing.election_timeout_min_ms + self.rng.randrange(span_ms)
@@ -194,7 +194,7 @@ class RaftState:
         )
 
     def append(self, entries: tuple[Entry, ...]) -> None:
-        """Add entries to the log; a configuration counts from when it is in the log."""
+        """Add entries to the log; a configuration counts as soon as it is in the log."""
         if not entries:
             return
         self.log.append(entries)
@@ -206,8 +206,8 @@ class RaftState:
             self.find_configuration()
 
     def cut_from(self, index: int) -> None:
-        """Drop entries that a leader's log contradicts, and a configuration among them."""
-        assert index > self.commit_index, "a committed entry was to be cut"
+        """Drop entries that conflict with a leader's log, and a configuration among them."""
+        assert index > self.commit_index, "a cut would drop a committed entry"
         size = self.log.bytes_after(index - 1)
         self.log.cut_from(index)
         self.grown_bytes -= size
@@ -217,7 +217,7 @@ class RaftState:
             self.find_configuration()
 
     def find_configuration(self) -> None:
-        """Take the latest configuration of the log, committed or not (thesis, 4.1)."""
+        """Use the latest configuration in the log, committed or not (thesis, 4.1)."""
         for entry in reversed(self.log.entries):
             if entry.kind == EntryKind.CONFIGURATION:
                 record = decode_body(entry.kind, entry.body)
@@ -228,7 +228,7 @@ class RaftState:
         self.configuration_index = self.log.base_index
 
     def commit_to(self, index: int) -> None:
-        """Hand out what became committed, in order, once."""
+        """Hand out newly committed entries, in order, once."""
         if index <= self.commit_index:
             return
         assert index <= self.log.last_index, "commits beyond the log"

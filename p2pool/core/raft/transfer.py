@@ -1,9 +1,9 @@
-"""Leadership transfer: a leader hands on what it is, on purpose.
+"""Leadership transfer: a leader hands over on purpose.
 
-Intuition: a leader that wants to rest brings one voter up to date and tells it to campaign at once,
-without PreVote and past the others' stickiness.
+Intuition: a leader that wants to step down brings one voter up to date and tells it to campaign at
+once, without PreVote and past the others' stickiness.
 
-Invariants: a transfer has one election timeout to succeed; while it goes on nothing is proposed.
+Invariants: a transfer has one election timeout to succeed; meanwhile the leader proposes nothing.
 Source: Raft thesis, 3.10.
 """
 
@@ -17,19 +17,19 @@ from p2pool.model.timing import Now
 
 
 def transfer(s: RaftState, to: Voter, now: Now) -> None:
-    """Begin to hand leadership to a voter. Raises `Conflict` where that cannot be."""
+    """Start a transfer to a voter, or raise `Conflict`."""
     if to == s.me or to not in s.configuration.voters:
-        raise Conflict("Leadership goes to another voter only.")
+        raise Conflict("Leadership can go only to another voter.")
     if s.transfer is not None:
-        raise Conflict("Leadership is being handed on already.", hint="Retry in a few seconds.")
+        raise Conflict("A leadership transfer is under way.", hint="Retry in a few seconds.")
     s.transfer = Transfer(to, now.mono_ms + s.timing.election_timeout_max_ms)
     push(s)
 
 
 def push(s: RaftState, again: bool = False) -> None:
-    """Tell the voter to campaign once it holds all that we hold; `again` if that may be lost.
+    """Tell the voter to campaign once it holds our whole log; `again` in case that got lost.
 
-    It acts on it in our term only, so it campaigns once however often it is told.
+    It acts on it in our term only, so it campaigns once however often we tell it.
     """
     wanted = s.transfer
     if wanted is None or (wanted.told and not again):
@@ -41,6 +41,6 @@ def push(s: RaftState, again: bool = False) -> None:
 
 
 def give_up(s: RaftState, now: Now) -> None:
-    """A transfer that took too long is off: this leader goes on."""
+    """Drop a transfer that took too long: this leader goes on."""
     if s.transfer is not None and now.mono_ms >= s.transfer.deadline_ms:
         s.transfer = None

@@ -1,1 +1,1 @@
-"""What clients ask of this node, until they have their answer."""
+"""Client requests at this node, from arrival to answer."""

@@ -1,13 +1,13 @@
-"""The scheduler: from the replicated state and what nodes offer to a plan of placements.
+"""The scheduler: from the replicated state and the nodes' offers to a plan of placements.
 
-Intuition: the leader asks whenever something changed. Tasks are taken by priority, then age; each
-copy that waits goes to the node that `NodeRanking` names, and what it takes there is gone for those
-after it. A copy that finds no place gets a sentence that says why each node refused.
+Intuition: the leader asks whenever something changed. Tasks go by priority, then age; each waiting
+copy goes to the node that `NodeRanking` names, and what it takes there is gone for the next. A copy
+that finds no place gets a sentence that says why each node refused.
 
-Invariants: pure and deterministic, whatever the order of the offers; nothing that has a place is
-moved; a gang is placed whole, in an entry of its own, or not at all; every waiting copy has a
-placement or a reason; every entry fits `ENTRY_MAX_BYTES` and can be applied to this state by
-`core.fsm.apply`, in the plan's order.
+Invariants: pure and deterministic, whatever the order of the offers; no placed copy moves; a gang
+is placed whole, in an entry of its own, or not at all; every waiting copy gets a placement or a
+reason; every entry fits `ENTRY_MAX_BYTES`, and `core.fsm.apply` can apply them to this state in the
+plan's order.
 Source: docs/design/tasks.md, "Placement".
 """
 
@@ -24,18 +24,18 @@ from p2pool.model.ids import AllocationId, NodeId
 from p2pool.model.log.entries import Placed, Placement
 
 PLACED_BYTES = 96
-"""More than a `Placed` takes as bytes, its GPUs apart."""
+"""More than a `Placed` takes in bytes, without its GPUs."""
 GPU_BYTES = 5
-"""More than the name of a GPU takes besides its own text."""
+"""More than a GPU's name takes besides its own text."""
 NEXT_TIME = "waits to be placed"
-"""Of copies beyond what one plan places: as a new copy's, so that it is no news to the log."""
+"""For copies beyond one plan: a new copy's reason, so that nothing changes in the log."""
 
 
 @attrs.frozen
 class Plan:
     """What the leader proposes, and why the copies that still wait found no place.
 
-    Of copies that do not exist yet (a system task's on nodes that refuse it) nothing is said.
+    Copies that do not exist yet (a system task's on nodes that refuse it) get no reason.
     """
 
     placements: tuple[Placement, ...]
@@ -43,8 +43,8 @@ class Plan:
 
 
 def plan(state: PoolState, offers: tuple[NodeOffer, ...]) -> Plan:
-    """Place what waits. At most `PLACEMENTS_PER_PLAN_MAX` copies (a gang may go beyond): ask again
-    once these entries are applied."""
+    """Place at most `PLACEMENTS_PER_PLAN_MAX` waiting copies (a gang may go beyond): ask again once
+    these entries are applied."""
     by_name = sorted(offers, key=lambda offer: offer.node_id)
     planner = _Planner(state, {offer.node_id: room_of(state, offer) for offer in by_name})
     for task in sorted(state.tasks.values(), key=_turn):
@@ -59,14 +59,14 @@ def _turn(task: Task) -> tuple[int, int, bytes]:
 
 @attrs.define
 class _Entries:
-    """Collects placements into entries that are not too large."""
+    """Batches placements into entries of bounded size."""
 
     done: list[Placement] = attrs.field(factory=list)
     batch: list[Placed] = attrs.field(factory=list)
     size: int = PLACED_BYTES
 
     def add(self, placed: Placed) -> None:
-        """One copy, with others of its kind."""
+        """Add one copy to the current entry."""
         size = _size(placed)
         if self.size + size > limits.ENTRY_MAX_BYTES or len(self.batch) >= limits.REPLICAS_MAX:
             self.flush()
@@ -74,12 +74,12 @@ class _Entries:
         self.size += size
 
     def add_whole(self, gang: tuple[Placed, ...]) -> None:
-        """A gang, in an entry of its own."""
+        """Add a gang, in an entry of its own."""
         self.flush()
         self.done.append(Placement(gang))
 
     def flush(self) -> None:
-        """Close the entry at hand."""
+        """Close the current entry."""
         if self.batch:
             self.done.append(Placement(tuple(self.batch)))
         self.batch, self.size = [], PLACED_BYTES
@@ -92,7 +92,7 @@ class _Entries:
 
 @attrs.define
 class _Planner:
-    """A plan being made. `hopeless`: shapes of needs that no node takes in this plan any more."""
+    """A plan in the making. `hopeless`: shapes of needs that no node fits any more."""
 
     state: PoolState
     rooms: dict[NodeId, NodeCapacity]
@@ -102,7 +102,7 @@ class _Planner:
     placed: int = 0
 
     def place(self, task: Task) -> None:
-        """Place all that waits of one task."""
+        """Place a task's waiting copies."""
         if task.finished or task.stop_requested:
             return
         if task.spec.system:
@@ -122,7 +122,7 @@ class _Planner:
             self._place_each(waiting, need)
 
     def _waiting(self, task: Task) -> tuple[Allocation, ...]:
-        """The copies that want a place; of a gang either all or none."""
+        """The copies that want a place; of a gang, all or none."""
         copies = self.state.of_task(task.task_id)
         if task.spec.gang:
             whole = bool(copies) and wants_copy(self.state, task, copies[0].allocation.replica)
@@ -144,7 +144,7 @@ class _Planner:
             self.placed += 1
 
     def _place_gang(self, waiting: tuple[Allocation, ...], need: Demand) -> None:
-        """Equal copies on independent nodes: taking greedily finds a place for all if there is."""
+        """Copies are equal and nodes independent, so greedy choice places all if anything does."""
         lineup = NodeRanking(self.rooms.values(), need)
         taken: list[tuple[NodeCapacity, tuple[str, ...]]] = []
         for _ in waiting:
@@ -168,7 +168,7 @@ class _Planner:
         self._wait(waiting, reason)
 
     def _place_system(self, task: Task, need: Demand) -> None:
-        """One copy on each node that has none and takes it, by its old number where it had one."""
+        """Place a copy on each node that has none and fits it, under its old number if any."""
         copies = self.state.of_task(task.task_id)
         there = {c.node_id: c for c in copies if c.holds or not self._wants(task, c)}
         before = {c.node_id: c for c in reversed(copies) if c.node_id not in there}
@@ -193,7 +193,7 @@ class _Planner:
         return wants_copy(self.state, task, copy.allocation.replica)
 
     def _at_home(self, copy: Allocation, need: Demand) -> str:
-        """Why a copy of a system task does not go back to the node that it was on."""
+        """Why a system task's copy does not go back to its node."""
         room = self.rooms.get(copy.node_id) if copy.node_id is not None else None
         if room is None:
             return "its node is not in the pool"
@@ -201,15 +201,15 @@ class _Planner:
         return f"its node refuses it: {refusal}" if refusal is not None else NEXT_TIME
 
     def _give_up(self, need: Demand) -> str:
-        """Why no node takes it. What is left only shrinks, so equal needs are as hopeless, unless
-        it was an older copy of this very task that stood in the way."""
+        """Why no node fits it. Free room only shrinks, so equal needs are as hopeless, unless an
+        older copy of this very task stood in the way."""
         reason = self._refusals(need)
         if not any(need.task_id in room.leaving for room in self.rooms.values()):
             self.hopeless[need.shape] = reason
         return reason
 
     def _refusals(self, need: Demand) -> str:
-        """What each node says, the most common first, within the length of a text."""
+        """The nodes' refusals, the most common first, within the length of a text."""
         said: dict[str, int] = {}
         for room in self.rooms.values():
             refusal = room.refusal(need)
@@ -236,7 +236,7 @@ def _placed(copy: Allocation, room: NodeCapacity, gpus: tuple[str, ...]) -> Plac
 
 
 def _size(placed: Placed) -> int:
-    """An upper bound of its bytes in an entry."""
+    """An upper bound on its bytes in an entry."""
     return PLACED_BYTES + sum(len(uuid.encode()) + GPU_BYTES for uuid in placed.gpus)
 
 

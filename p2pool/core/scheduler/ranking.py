@@ -1,10 +1,10 @@
-"""The nodes that take a copy of one task, in the order in which they are to be asked.
+"""The nodes that fit a copy of one task, best first.
 
 Order: the provider with the fewest copies of the task, its node with the fewest, the tightest fit,
-the node's name. Among providers with equally many copies the best node decides.
+the node's name. Between providers with equally many copies, the best node decides.
 
-Invariants: every node in line takes a copy; a node changes only when it is taken from, so one heap
-of providers over one heap of nodes each is exact, and a copy costs the logarithm of the nodes.
+Invariants: every node in line fits a copy; a node changes only when a copy takes room on it, so one
+heap of providers over one heap of nodes each is exact, and a copy costs the logarithm of the nodes.
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from p2pool.core.scheduler.capacity import Demand, NodeCapacity
 from p2pool.model.ids import Address, NodeId
 
 Rank = tuple[int, tuple[int, int, NodeId]]
-"""Copies of the task on the node, and how tight it fits."""
+"""Copies of the task on the node, and how tight the fit is."""
 
 
 class NodeRanking:
-    """Who takes the next copy of one task."""
+    """Picks the node for each next copy of one task."""
 
     def __init__(self, rooms: Iterable[NodeCapacity], need: Demand) -> None:
         """Line up the rooms that do not refuse."""
@@ -38,7 +38,7 @@ class NodeRanking:
         heapify(self._providers)
 
     def take(self) -> tuple[NodeCapacity, tuple[str, ...]] | None:
-        """Take room for one more copy: where, and its GPUs; None when nobody takes it."""
+        """Take room for one more copy: the node and its GPUs; None if no node fits."""
         if not self._providers:
             return None
         copies, (_, (_, _, node_id)), provider = heappop(self._providers)

@@ -1,1 +1,1 @@
-"""What a voter does besides Raft: sign, promise, and vouch for its store."""
+"""What a voter does besides Raft: sign, record promises, and vouch for its store."""

@@ -1,18 +1,18 @@
-"""Who had better not lead, and what becomes of a leader that must not and does not know it.
+"""Which voters should not lead, and how the others overrule a leader that is out unknowingly.
 
 Intuition: the log says who counts, the chain only who should lead. A voter that is out of the pool
-by its own finalized reads, that is drained or banned, or whose clock is wrong, serves like any
-other: it follows, acknowledges, votes. But it leaves campaigning to the others, for half a minute
-without a leader; if by then nobody leads, nobody else could, and it does. So a log whose voters are
-all out goes on.
+by its own finalized reads, drained or banned, or wrong of clock still serves like any other: it
+follows, acknowledges, votes. But it leaves campaigning to the others for half a minute without a
+leader; if nobody leads by then, nobody else could, and it does. So a log whose voters are all out
+goes on.
 
-A leader that is out hands leadership on (`leader.committee`). One whose endpoint stands still or
-lies does not know that it is out: when a majority of the other voters has read so, and for half a
-minute, one of them campaigns although a leader is heard. Where the two of a committee of two have
-read the opposite of each other nobody can tell who is lied to: that is said, and nothing is done.
+A leader that is out hands leadership on (`leader.committee`). One whose endpoint is stuck or lies
+does not know that it is out: once a majority of the other voters has read so, and for half a
+minute, one of them campaigns although it hears a leader. If both voters of a committee of two read
+opposite things, nobody can tell which endpoint lies: this node says so and does nothing.
 
 Invariants: nothing here keeps a voter from following, acknowledging or voting; reluctance ends by
-itself; a leader is overruled at most every ten seconds, through PreVote.
+itself; a voter overrules a leader at most every ten seconds, through PreVote.
 Source: docs/design/consensus.md, "Who should lead".
 """
 
@@ -37,7 +37,7 @@ class LeaderEligibility:
     overrule_due_ms: int | None = None
 
     def tick(self, now: Now) -> None:
-        """Look at ourselves, and at whom we follow."""
+        """Check ourselves, and the leader that we follow."""
         pool_log = self.context.pool_log
         self.removal_agreement.tick(now)
         if pool_log.raft is None:
@@ -50,11 +50,11 @@ class LeaderEligibility:
         self._look_at_leader(now)
 
     def wakeup_ms(self) -> int | None:
-        """Nothing wakes a node for this alone: it is looked at in each step."""
+        """Nothing wakes a node for this alone: every step checks it."""
         return None
 
     def _why_ineligible(self) -> str | None:
-        """Why this node had better not lead, or None."""
+        """Why this node should not lead, or None."""
         context = self.context
         if context.status.silent:
             return "another agent uses its node key"
@@ -67,7 +67,7 @@ class LeaderEligibility:
         return context.clocks.wrong
 
     def _look_at_leader(self, now: Now) -> None:
-        """Overrule a leader that is out, once that is sure."""
+        """Overrule a leader once it is certainly out."""
         context = self.context
         raft = context.pool_log.raft
         assert raft is not None
@@ -86,8 +86,8 @@ class LeaderEligibility:
             word = self.removal_agreement.own_answer(leader.node_id, now)
             if word is ChainStanding.IN:
                 self.disputed = (
-                    f"The chain's endpoints disagree whether the leader {leader.node_id.hex()} is "
-                    "in the pool, and there is no third voter: compare the endpoints of both."
+                    f"The chain endpoints disagree whether the leader {leader.node_id.hex()} is in "
+                    "the pool, and there is no third voter: compare the endpoints of both."
                 )
             if word in (None, ChainStanding.IN):
                 return
@@ -95,12 +95,12 @@ class LeaderEligibility:
             self._overrule(now)
 
     def _overrule(self, now: Now) -> None:
-        # Several voters come to this at once: a moment of each one's own keeps votes together.
+        # Several voters get here at once: a random delay for each keeps the vote from splitting.
         if self.overrule_due_ms is None:
             spread_ms = limits.COMMITTEE_INTERVAL_MS
             self.overrule_due_ms = now.mono_ms + self.context.rng.randrange(spread_ms)
         if now.mono_ms < self.overrule_due_ms:
             return
         self.overrule_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
-        self.context.log(Level.WARNING, "the leader is out of the pool: it is overruled")
+        self.context.log(Level.WARNING, "the leader is out of the pool: overruling it")
         self.context.pool_log.force_campaign(now)

@@ -1,1 +1,1 @@
-"""The part of a node that runs its share of containers."""
+"""The part of a node that runs its share of the containers."""
