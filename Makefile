@@ -19,18 +19,18 @@ setup: ## make the environment and install p2pool into it
 setup-dev: ## the same, with the packages that the tests need
 	$(SETUP) --dev
 
-demo: setup ## set up, then show a pool on this machine lose its master and carry on
+demo: setup ## set up, then show a pool on this machine lose its leader and carry on
 	$(PY) -m p2pool dev demo
 
 test: setup-dev ## set up, then run the tests
 	bash .ci/packages test
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-check: setup-dev ## format, lint, types, layers and the pure tests: about a minute
+check: setup-dev ## format, lint, types, layers, pure tests and five seeds: a few minutes
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q tests/test_layers.py tests/model tests/codec tests/proofs tests/core
+	$(PY) -m pytest -q tests/test_layers.py tests/model tests/codec tests/proofs tests/core tests/wire
 	$(PY) -m tests.sim --seeds 5
 
 SEEDS ?= 50

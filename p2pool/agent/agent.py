@@ -32,6 +32,7 @@ from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.ingress import Ingress, pump
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.api.server import ApiSettings, serve_api
+from p2pool.codec.json.hex import address_text
 from p2pool.core.context import NodeConfig
 from p2pool.core.inputs import StopAsked
 from p2pool.core.node import Node
@@ -84,7 +85,7 @@ class Agent:
         dispatch = self.node.dispatch
         self.ingress = Ingress(
             self.pool,
-            self.node.context.peers.key_of,
+            self.node.context.bindings.key_of,
             dispatch.worth_verifying,
             dispatch.is_participant_or_member,
         )
@@ -153,7 +154,7 @@ class Agent:
 
     def _net_config(self, seed: bytes) -> NetConfig:
         config = self.options.config.network
-        known = self.node.context.peers.known.values()
+        known = self.node.context.bindings.known.values()
         return NetConfig(
             seed=seed,
             listen=config.listen,
@@ -196,7 +197,7 @@ class Agent:
             )
             log.info(
                 "agent started",
-                node=f"0x{self.node.context.me.hex()}",
+                node=address_text(self.node.context.me),
                 api=url,
                 addresses=list(self.network.addresses()),
             )

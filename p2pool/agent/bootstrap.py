@@ -116,7 +116,7 @@ class Bootstrap:
                 case fx.Persist():
                     await self.store.write(effect.operations)
                 case fx.AdmitPeer():
-                    self.network.set_standing(effect.peer_key, net.Standing(effect.standing))
+                    self.network.set_standing(effect.peer_key, effect.standing)
                 case fx.LearnPeer():
                     self.network.learn(effect.peer_key, effect.addresses)
                 case fx.Log():

@@ -17,7 +17,6 @@ from p2pool.core import effects as fx
 from p2pool.core.effects import AnyEffect
 from p2pool.core.inputs import Sealed
 from p2pool.drivers.logs import get_logger
-from p2pool.drivers.net.events import Standing
 from p2pool.drivers.net.network import Network
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed
@@ -83,7 +82,7 @@ class EffectRunner:
         self._drivers.loop.offer(Sealed(self._drivers.sealer.sealed(effect.message, read_clock())))
 
     def _on_admit_peer(self, effect: fx.AdmitPeer) -> None:
-        self._drivers.network.set_standing(effect.peer_key, Standing(effect.standing))
+        self._drivers.network.set_standing(effect.peer_key, effect.standing)
 
     def _on_learn_peer(self, effect: fx.LearnPeer) -> None:
         self._drivers.network.learn(effect.peer_key, effect.addresses)

@@ -26,7 +26,7 @@ log = get_logger(__name__)
 async def follow_chain(follower: RosterFollower, loop: Loop, network: Network) -> None:
     """Tell the core what the chain says, and the network which bootstrap addresses it lists."""
     known: tuple[str, ...] = ()
-    warned = ""
+    warned: str | None = None
     async for observed in follower.observations():
         if isinstance(observed, ChainUnreachable):
             log.warning("the chain cannot be read", reason=observed.reason)
@@ -66,7 +66,7 @@ async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: 
 
         def answered(nvml: NvmlAnswer) -> None:
             nonlocal lost
-            lost = cards.read(nvml.gpus, not nvml.reason)
+            lost = cards.read(nvml.gpus, nvml.reason is None)
 
         rounds = 0
         while True:

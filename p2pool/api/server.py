@@ -37,8 +37,6 @@ from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.ports.agent import AgentPort
 
 DEFAULT_BIND = "127.0.0.1:8650"
-BACKLOG = 128
-_PATIENCE_S = 0.1
 _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 Started = Callable[[], None]
@@ -135,7 +133,7 @@ def bind(settings: ApiSettings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(where)
-        listener.listen(BACKLOG)
+        listener.listen(limits.API_BACKLOG_MAX)
         listener.setblocking(False)
     except OSError as error:
         listener.close()
@@ -251,7 +249,7 @@ async def _accept(accepting: Any, connections: _Connections, nursery: trio.Nurse
             # instead of stopping or spinning.
             if error.errno in _NO_RESOURCES:
                 _log.warning("api_accept_failed", error=error.strerror)
-                await trio.sleep(_PATIENCE_S)
+                await trio.sleep(limits.API_ACCEPT_PAUSE_MS / 1000)
             continue
         if connections.count >= limits.API_CONNECTIONS_MAX:
             await anyio.aclose_forcefully(stream)

@@ -16,8 +16,9 @@ from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.cli.shared.types import AddressType
 from p2pool.client.agent import AgentClient
-from p2pool.codec.json.hex import unhex
+from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
+from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, Malformed, Misconfigured, NotFound
 from p2pool.model.ids import DIGEST_BYTES, Address, Digest, PoolRef
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from p2pool.model.chain.root_record import RootRecord
 
 UINT63 = 2**63 - 1
-FILE_MAX_BYTES = 64 * 1024
 
 
 @click.group(name="verify", help="Check proofs of who leads and who lied, trusting no agent.")
@@ -103,7 +103,9 @@ def leader(
             }
         )
         return
-    click.echo(f"Proven: 0x{certificate.leader.node_id.hex()} leads, in term {certificate.term}.")
+    click.echo(
+        f"Proven: {address_text(certificate.leader.node_id)} leads, in term {certificate.term}."
+    )
     for sentence in found.sentences:
         click.echo(f"- {clean(sentence)}")
 
@@ -205,13 +207,13 @@ def evidence(file: Path, as_json: bool) -> None:
         return
     did = "voted for" if found.kind == "vote" else "confirmed as leaders"
     click.echo(
-        f"Proven: 0x{found.voter.node_id.hex()} {did} two nodes in term {found.term} of log "
-        f"{found.log_id.hex()[:16]}: 0x{found.first_for.node_id.hex()} and "
-        f"0x{found.second_for.node_id.hex()}."
+        f"Proven: {address_text(found.voter.node_id)} {did} two nodes in term {found.term} of log "
+        f"{found.log_id.hex()[:16]}: {address_text(found.first_for.node_id)} and "
+        f"{address_text(found.second_for.node_id)}."
     )
     click.echo(
         f"- Its peer key signed both messages, for pool {pool.pool_id} of "
-        f"0x{pool.contract.hex()} on chain {pool.chain_id}; no honest voter signs both."
+        f"{address_text(pool.contract)} on chain {pool.chain_id}; no honest voter signs both."
     )
     click.echo("- The committee's chain of changes shows whether that key was a voter's at all.")
 
@@ -219,10 +221,10 @@ def evidence(file: Path, as_json: bool) -> None:
 def _read_json(file: Path) -> Any:
     try:
         with file.expanduser().open("rb") as opened:
-            data = opened.read(FILE_MAX_BYTES + 1)
+            data = opened.read(limits.PROOF_FILE_MAX_BYTES + 1)
     except OSError as error:
         raise Misconfigured(f"Cannot read {file}: {error.strerror}.") from error
-    if len(data) > FILE_MAX_BYTES:
+    if len(data) > limits.PROOF_FILE_MAX_BYTES:
         raise Malformed(f"{file} is larger than a proof can be.")
     try:
         value = json.loads(data)

@@ -8,6 +8,7 @@ import click
 
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json, write_pairs
+from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import BadKey
 
 passphrase_option = click.option(
@@ -73,7 +74,8 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
         opened = bytes.fromhex(keystore.load_account(file, passphrase).address[2:])
         if opened != address:
             raise BadKey(
-                f"The key in {file} belongs to 0x{opened.hex()}, not to 0x{address.hex()}."
+                f"The key in {file} belongs to {address_text(opened)}, not to"
+                f" {address_text(address)}."
             )
     _write(file, address, as_json)
 

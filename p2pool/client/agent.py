@@ -27,8 +27,6 @@ from p2pool.model.ports.agent import LogOptions
 
 Answer = dict[str, Any]
 
-_LINE_MAX_BYTES = 4 * 1024 * 1024
-_RETRY_PAUSE_S = 0.5
 _PIECE_BYTES = 256 * 1024
 
 
@@ -125,10 +123,13 @@ class AgentClient:
             try:
                 return self._json("POST", path, body)
             except Unavailable as error:
-                if isinstance(error, _NoAgent) or time.monotonic() + _RETRY_PAUSE_S > end:
+                if (
+                    isinstance(error, _NoAgent)
+                    or time.monotonic() + limits.CLIENT_RETRY_PAUSE_MS / 1000 > end
+                ):
                     raise
                 waiting(error)
-            time.sleep(_RETRY_PAUSE_S)
+            time.sleep(limits.CLIENT_RETRY_PAUSE_MS / 1000)
 
     # --- streams --------------------------------------------------------------------------------
 
@@ -226,9 +227,9 @@ class AgentClient:
             rest = b""
             while data := response.read1(_PIECE_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
-                if len(rest) >= _LINE_MAX_BYTES:
+                if len(rest) >= limits.CLIENT_LINE_MAX_BYTES:
                     raise Overloaded(
-                        f"The agent sent a line of more than {_LINE_MAX_BYTES} bytes.",
+                        f"The agent sent a line of more than {limits.CLIENT_LINE_MAX_BYTES} bytes.",
                         hint="Ask another agent: --agent URL|DIR.",
                     )
                 if lines:

@@ -14,6 +14,7 @@ import attrs
 
 from p2pool.codec.digests import log_id
 from p2pool.codec.json.held_logs import HeldLog
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound
@@ -111,7 +112,7 @@ def _check_needed(
                 " accept meanwhile; to do it anyway: --force.",
             )
         return
-    by = f"0x{root.founder.hex()}"
+    by = address_text(root.founder)
     named = next((h for h in holders if h.node_id == by), None)
     if named is None or not named.refusal or named.followed_epoch != root.epoch:
         raise Conflict(

@@ -8,8 +8,6 @@ from p2pool.model.access.grants import LogGrant
 from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.ids import DIGEST_BYTES, PoolRef
 
-REQUEST_LIFETIME_S = 600
-
 
 def request_for(
     pool: PoolRef, action: Action, target: str = "", spec_json: str = ""
@@ -23,7 +21,7 @@ def request_for(
         spec_json=spec_json,
         request_id=secrets.token_bytes(DIGEST_BYTES),
         not_before_s=now_s,
-        not_after_s=now_s + REQUEST_LIFETIME_S,
+        not_after_s=now_s + limits.REQUEST_LIFETIME_S,
     )
 
 

@@ -9,15 +9,17 @@ from random import Random
 import attrs
 
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
+from p2pool.core.knowledge.announced_leader import AnnouncedLeader
 from p2pool.core.knowledge.bindings import PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.heartbeats import Heartbeats
+from p2pool.core.knowledge.judgements import Judgements
 from p2pool.core.knowledge.leader_certificate import LeaderCertificates
-from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.knowledge.roster import Roster
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import features, limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Voter
@@ -48,34 +50,28 @@ class NodeConfig:
 class Context:
     """State that the parts of a node share.
 
-    `judged_ms`: when the log's last word on a node's reachability was applied here. `suspects`:
-    whom this node itself misses at the moment, and why. `duplicate_identities`: with whose keys
-    two agents run: the later one's incarnation, and until when that is believed. `store_failure`:
-    why nothing can be kept any more.
+    `suspects`: whom this node itself misses at the moment, and why. `duplicate_identities`: with
+    whose keys two agents run: the later one's incarnation, and until when that is believed.
+    `store_failure`: why nothing can be kept any more.
     """
 
     config: NodeConfig
     rng: Random
     pool_log: PoolLog
     roster: Roster
-    peers: PeerBindings
+    bindings: PeerBindings
     heartbeats: Heartbeats
     clocks: ClockOffsets
     leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
     store_failure: str | None = None
     effects: list[Effect] = attrs.field(factory=list)
     last_request: int = 0
-    started_ms: int = 0
-    announced_by: NodeId | None = None
-    announced_ms: int | None = None
-    announced_term: int = 0
-    asked_certificates_ms: int | None = None
-    proofs_awaited: PendingAnswers = attrs.field(
-        factory=lambda: PendingAnswers(limits.PROOFS_AWAITED_MAX)
-    )
-    judged_ms: dict[NodeId, int] = attrs.field(factory=dict)
+    announced: AnnouncedLeader = attrs.field(factory=AnnouncedLeader)
+    judgements: Judgements = attrs.field(factory=Judgements)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
-    duplicate_identities: dict[NodeId, tuple[int, int]] = attrs.field(factory=dict)
+    duplicate_identities: BoundedDict[NodeId, tuple[int, int]] = attrs.field(
+        factory=lambda: BoundedDict(limits.MEMBERS_MAX)
+    )
 
     @property
     def me(self) -> NodeId:
@@ -87,8 +83,8 @@ class Context:
         """What this node may do: the first that applies, worst first."""
         if self.store_failure is not None:
             return Status(NodeStatus.STORE_FAILED, self.store_failure)
-        if self.peers.superseded is not None:
-            return Status(NodeStatus.SUPERSEDED, self.peers.superseded)
+        if self.bindings.superseded is not None:
+            return Status(NodeStatus.SUPERSEDED, self.bindings.superseded)
         if self.pool_log.too_old is not None:
             return Status(NodeStatus.TOO_OLD, str(self.pool_log.too_old))
         if self.pool_log.doubted:
@@ -106,7 +102,7 @@ class Context:
 
     def send(self, node_id: NodeId, message: Message) -> bool:
         """Send to a node by the peer key bound to it; False where none is known."""
-        key = self.peers.key_of(node_id)
+        key = self.bindings.key_of(node_id)
         if key is None:
             return False
         self.tell(key, message)
@@ -128,18 +124,13 @@ class Context:
         """Who leads: a participant follows its log, any other believes fresh announcements."""
         if self.pool_log.role is not RaftRole.IDLE:
             return self.pool_log.leader
-        if self.announced_ms is None:
-            return None
-        fresh = now.mono_ms - self.announced_ms <= 3 * limits.ANNOUNCE_INTERVAL_MS
-        return self.announced_by if fresh else None
+        return self.announced.fresh(now)
 
     def note_duplicate(self, node_id: NodeId, later: int, sent_at_ms: int, now: Now) -> None:
         """An earlier start of a node was heard; where it spoke after the later one had begun (an
         incarnation is the time of a start), two agents run with its keys."""
         if sent_at_ms > later + limits.CLONE_MARGIN_MS:
             self.duplicate_identities[node_id] = (later, now.mono_ms + limits.DOUBLED_MS)
-            while len(self.duplicate_identities) > limits.MEMBERS_MAX:
-                del self.duplicate_identities[next(iter(self.duplicate_identities))]
 
     def duplicates_now(self, now: Now) -> tuple[NodeId, ...]:
         """Nodes with whose keys two agents run, as far as is known; a later start ends it."""
@@ -153,8 +144,8 @@ class Context:
         """The log has judged somebody's reachability: a sign of life counts from now on."""
         state = self.pool_log.state
         gone = (Reachability.UNREACHABLE, Reachability.DEAD)
-        names = [n.node_id for n in state.nodes.values() if n.reachability in gone] if state else []
-        self.judged_ms = {n: self.judged_ms.get(n, now.mono_ms) for n in names}
+        nodes = state.nodes.values() if state is not None else ()
+        self.judgements.note((n.node_id for n in nodes if n.reachability in gone), now)
 
     def heard_ms(self, node_id: NodeId) -> int | None:
         """When a node's newest heartbeat was heard, on the monotonic clock."""

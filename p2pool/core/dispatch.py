@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from p2pool.core.effects import AdmitPeer, Level
-from p2pool.core.follower.certificate_exchange import ask_proof
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.inputs import Received, Sealed, Sender
@@ -23,6 +22,7 @@ from p2pool.core.raft.raft import Frame
 from p2pool.model import messages as m
 from p2pool.model.access.requests import Signers
 from p2pool.model.ids import NodeId
+from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
 Handler = Callable[[Any, Sender, Now], None]
@@ -119,7 +119,7 @@ class Dispatch:
         """Whether what somebody says is taken for its own, and it may say this kind of thing."""
         if senders is m.Senders.GOSSIP:
             member = self.context.roster.belongs(sender.node_id)
-            return member and self.context.peers.key_of(sender.node_id) == sender.peer_key
+            return member and self.context.bindings.key_of(sender.node_id) == sender.peer_key
         if event.peer_key != sender.peer_key:
             return False
         if senders is m.Senders.GUESTS or self.is_participant_or_member(sender.node_id):
@@ -210,18 +210,22 @@ class Dispatch:
         if event.peer_key is None:
             return
         context = self.context
-        context.effects += context.peers.greet(hello, event.peer_key, context.roster.belongs)
-        node_id = context.peers.node_of(event.peer_key)
+        context.effects += context.bindings.greet(hello, event.peer_key, context.roster.belongs)
+        node_id = context.bindings.node_of(event.peer_key)
         if node_id is not None:
             self.parts.probes.watch.connected(node_id)
 
     def admitted(self, effect: AdmitPeer, now: Now) -> None:
         """A peer was judged: get to know it."""
-        if effect.standing == "refused":
+        if effect.standing is Standing.REFUSED:
             return
         self.parts.exchange.met(effect.peer_key, now)
-        node_id = self.context.peers.node_of(effect.peer_key)
-        if effect.standing == "member" and node_id is not None and self.parts.leader is not None:
+        node_id = self.context.bindings.node_of(effect.peer_key)
+        if (
+            effect.standing is Standing.MEMBER
+            and node_id is not None
+            and self.parts.leader is not None
+        ):
             self.parts.leader.orders.came(node_id, now)
 
     # --- gossip -----------------------------------------------------------------------------------
@@ -243,7 +247,7 @@ class Dispatch:
         parts.certificate_exchange.on_announcement(message, sender, now)
         if not context.leader_certificates.leads(sender.node_id, message.term, now):
             return  # It may say so; it is no leader to us without proof.
-        key = context.peers.key_of(sender.node_id)
+        key = context.bindings.key_of(sender.node_id)
         parts.replica.announced(message, context.roster.size(), key, now)
         state = pool_log.state
         same = state is not None and state.applied_index == message.commit_index
@@ -289,7 +293,7 @@ class Dispatch:
         if known is not None and (known.leader, known.term) == (frame.leader, frame.term):
             return True
         if frame.log_id == context.pool_log.log_id:
-            ask_proof(context, sender.peer_key, now)
+            self.parts.certificate_exchange.ask_proof(sender.peer_key, now)
         return False
 
     # --- signatures -------------------------------------------------------------------------------

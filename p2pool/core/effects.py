@@ -16,6 +16,7 @@ from p2pool.model.messages.registry import Message
 from p2pool.model.ports.agent import Accepted, LogEnds
 from p2pool.model.ports.store import PersistOp
 from p2pool.model.ports.view import Event
+from p2pool.model.states import Standing
 
 
 @attrs.frozen
@@ -53,7 +54,7 @@ class AdmitPeer:
     """What a connected peer may do from now on: member, guest or refused."""
 
     peer_key: PeerKey
-    standing: str
+    standing: Standing
 
 
 @attrs.frozen
@@ -104,9 +105,7 @@ class Log:
     fields: tuple[tuple[str, str | int], ...] = ()
 
 
-Effect = (
-    Persist | SendTo | Publish | Seal | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
-)  # fmt: skip
+Effect = Persist | SendTo | Publish | Seal | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
 """Any effect of the node but the worker's own."""
 
 

@@ -111,12 +111,12 @@ class PeerDisconnected:
 class ChainObserved:
     """The roster at the latest block minus k, and at the last finalized block.
 
-    `warning`: what is wrong with the endpoints although they answer; empty when nothing is.
+    `warning`: what is wrong with the endpoints although they answer; None when nothing is.
     """
 
     latest: ChainRoster
     final: ChainRoster
-    warning: str = ""
+    warning: str | None = None
 
 
 @attrs.frozen
@@ -137,17 +137,17 @@ class HardwareObserved:
 
     hardware: Hardware
     load: Load
-    trouble: str = ""
+    trouble: str | None = None
     notes: tuple[str, ...] = ()
     lost_gpus: tuple[str, ...] = ()
 
 
 @attrs.frozen
 class RuntimeObserved:
-    """Whether the container engine answers."""
+    """Whether the container engine answers, and why it does not."""
 
     well: bool
-    reason: str = ""
+    reason: str | None = None
 
 
 @attrs.frozen
@@ -190,9 +190,22 @@ class StopAsked:
 
 
 Input = (
-    Ticked | Received | Sealed | StrangerHeard | OutdatedHeard | ClockDiffered
-    | PeerConnected | PeerDisconnected
-    | ChainObserved | ChainUnreachable | HardwareObserved | RuntimeObserved | AddressesObserved
-    | Asked | LoopLagged | PersistFailed | StopAsked
-)  # fmt: skip
+    Ticked
+    | Received
+    | Sealed
+    | StrangerHeard
+    | OutdatedHeard
+    | ClockDiffered
+    | PeerConnected
+    | PeerDisconnected
+    | ChainObserved
+    | ChainUnreachable
+    | HardwareObserved
+    | RuntimeObserved
+    | AddressesObserved
+    | Asked
+    | LoopLagged
+    | PersistFailed
+    | StopAsked
+)
 """Any input of the node but the worker's own."""

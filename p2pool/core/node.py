@@ -59,6 +59,7 @@ from p2pool.core.voter.signatures import CONFIRMED_KEY, VoterSignatures
 from p2pool.core.voter.store_identity import StoreIdentity
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
+from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
 from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import EntryKind
@@ -75,8 +76,6 @@ from p2pool.model.timing import Now
 
 AnyInput = inputs.Input | WorkerInput
 NEVER_MS = 2**53
-SETTLE_ROUNDS = 16
-"""How often the parts of a node may set each other going within one step."""
 
 
 class Node:
@@ -84,7 +83,7 @@ class Node:
 
     def __init__(self, config: NodeConfig, restored: Restored, seed: int, now: Now) -> None:
         """Come back from the disk. `TooOld`: a newer program has written there."""
-        self.context = _context(config, Random(seed), now)
+        self.context = _context(config, Random(seed))
         try:
             self.parts = _parts(self.context, restored)
         except Refusal:
@@ -101,7 +100,7 @@ class Node:
 
     def _restore(self, restored: Restored, now: Now) -> None:
         context, meta = self.context, restored.tables["meta"]
-        context.peers.restore(
+        context.bindings.restore(
             decode_struct(PeerKnown, row) for row in restored.tables[BINDINGS_TABLE].values()
         )
         context.roster.restore(meta.get(ROSTER_KEY), now)
@@ -141,7 +140,7 @@ class Node:
             inputs.OutdatedHeard: parts.exchange.on_outdated_heard,
             inputs.StrangerHeard: parts.exchange.on_stranger_heard,
             inputs.ClockDiffered: lambda e, now: context.clocks.heard(e.node_id, e.sent_at_ms, now),
-            inputs.PeerConnected: lambda e, now: context.peers.connect(e.peer_key),
+            inputs.PeerConnected: lambda e, now: context.bindings.connect(e.peer_key),
             inputs.PeerDisconnected: self._on_peer_disconnected,
             inputs.ChainObserved: self._on_chain_observed,
             inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),
@@ -157,7 +156,7 @@ class Node:
     def introduce(self, binding: PeerBinding) -> None:
         """Our own binding, new or renewed: it is handed out with those of others."""
         known = PeerKnown(binding, self.parts.machine.addresses)
-        self.context.effects += self.context.peers.learn(known)
+        self.context.effects += self.context.bindings.learn(known)
 
     # --- a step -----------------------------------------------------------------------------------
 
@@ -175,7 +174,7 @@ class Node:
             return self._silenced_effects(silence, now)
         # First who was judged, answered, committed: nobody decides on what the log has overtaken.
         self.settle(now)
-        for _ in range(SETTLE_ROUNDS):
+        for _ in range(limits.STEP_ROUNDS_MAX):
             self.advance(now)
             if not self.settle(now):
                 break
@@ -235,7 +234,7 @@ class Node:
     def _say_refused(self) -> None:
         refused, self.context.pool_log.refused = self.context.pool_log.refused, []
         for peer_key in refused:
-            by = self.context.peers.node_of(peer_key) or self.context.me
+            by = self.context.bindings.node_of(peer_key) or self.context.me
             self.context.log(Level.WARNING, "a snapshot is no good, and is not taken", by=by.hex())
 
     def _say_too_old(self) -> None:
@@ -251,7 +250,7 @@ class Node:
         context, pool_log, parts = self.context, self.context.pool_log, self.parts
         if not pool_log.follow_root(context.roster.root, now, context.roster.root_block):
             return
-        context.announced_by, context.announced_ms, context.announced_term = None, None, 0
+        context.announced.forget()
         context.leader_certificates.forget()
         parts.requests.deposed()
         parts.worker.another_log(pool_log.epoch, now)
@@ -306,7 +305,7 @@ class Node:
     def _fetch(self, now: Now) -> None:
         """Catch up with the log, being no participant."""
         context = self.context
-        peers = tuple(key for key, _ in context.peers.connected_members())
+        peers = tuple(key for key, _ in context.bindings.connected_members())
         number, members = context.last_request + 1, context.roster.size()
         ask = self.parts.replica.ask(number, peers, members, now)
         if ask is not None:
@@ -375,7 +374,7 @@ class Node:
         """What a leader says to the worker of its own node does not travel: it is handed over here,
         within the step, so that a node that leads obeys itself by the same rules as any other."""
         mine = self.context.config.me.peer_key
-        for _ in range(SETTLE_ROUNDS):
+        for _ in range(limits.STEP_ROUNDS_MAX):
             effects, self.context.effects = self.context.effects, []
             to_me: list[SendTo] = []
             for effect in effects:
@@ -429,8 +428,8 @@ class Node:
     # --- inputs -----------------------------------------------------------------------------------
 
     def _on_peer_disconnected(self, event: inputs.PeerDisconnected, now: Now) -> None:
-        node_id = self.context.peers.node_of(event.peer_key)
-        self.context.peers.disconnect(event.peer_key)
+        node_id = self.context.bindings.node_of(event.peer_key)
+        self.context.bindings.disconnect(event.peer_key)
         if node_id is not None:
             self.parts.probes.watch.lost(node_id, now)
 
@@ -439,7 +438,7 @@ class Node:
         kept = context.roster.observe(event.latest, event.final, now, event.warning)
         if kept:
             context.effects.append(Persist(tuple(kept)))
-        context.effects += context.peers.rejudge(context.roster.belongs)
+        context.effects += context.bindings.rejudge(context.roster.belongs)
 
     def _on_asked(self, event: inputs.Asked, now: Now) -> None:
         if isinstance(event.request, InviteOffered):
@@ -491,32 +490,31 @@ def _hands_on(effect: Effect) -> bool:
     return isinstance(effect, SendTo) and isinstance(effect.message, TimeoutNow)
 
 
-def _context(config: NodeConfig, rng: Random, now: Now) -> Context:
+def _context(config: NodeConfig, rng: Random) -> Context:
     """What the parts of a node share, as it is before anything was taken up from the disk."""
     pool_log = PoolLog(
         config.me, config.pool, Random(rng.randrange(2**32)), newest_level=config.newest_level
     )
-    peers = PeerBindings(config.me.node_id, config.me.peer_key)
+    bindings = PeerBindings(config.me.node_id, config.me.peer_key)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
-    context = Context(
+    return Context(
         config=config,
         rng=rng,
         pool_log=pool_log,
         roster=Roster(),
-        peers=peers,
+        bindings=bindings,
         heartbeats=beats,
         clocks=clocks,
     )
-    context.started_ms = now.mono_ms
-    return context
 
 
 def _parts(context: Context, restored: Restored) -> Parts:
     """The parts of a node, with what each of them takes up from the disk by itself."""
     config, tables = context.config, restored.tables
     replica = FollowerReplica.of(context.pool_log)
-    order_check = OrderCheck(context)
+    certificate_exchange = CertificateExchange(context)
+    order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
     worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
     invites = Invites(context)
@@ -537,7 +535,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         log_survey=LogSurvey(context),
         eligibility=eligibility,
         signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
-        certificate_exchange=CertificateExchange(context),
+        certificate_exchange=certificate_exchange,
         equivocation=equivocation,
         machine=machine,
         heartbeat=HeartbeatSender(context, worker, machine),

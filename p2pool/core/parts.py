@@ -4,7 +4,8 @@ Intuition: code that needs one part gets that part; code that needs many (the co
 dispatch of messages) gets this record. No part gets the node, so a part's constructor shows what it
 depends on.
 
-Invariants: `core.node` makes it once; only the leader comes and goes.
+Invariants: `core.node` makes it once; only the leader comes and goes. The order of the fields means
+nothing: a step goes through the parts in the order of `Node._in_order`.
 """
 
 from collections.abc import Callable

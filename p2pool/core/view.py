@@ -75,7 +75,7 @@ def _reachability(context: Context, node_id: NodeId, judged: NodeRecord | None) 
 
 
 def _peer_key(context: Context, node_id: NodeId) -> PeerKey | None:
-    return context.config.me.peer_key if node_id == context.me else context.peers.key_of(node_id)
+    return context.config.me.peer_key if node_id == context.me else context.bindings.key_of(node_id)
 
 
 def _role(context: Context, node_id: NodeId, said: Heartbeat | None, now: Now) -> RaftRole:
@@ -186,7 +186,7 @@ def build_view(
         tasks=tuple(task_view(state, task, live) for task in tasks if state is not None),
         problems=problems,
         settings=tuple(state.settings.items()) if state is not None else (),
-        peers_connected=len(context.peers.connected),
+        peers_connected=len(context.bindings.connected),
         proof=leader_proof(context, now),
         certificate=context.leader_certificates.fresh(now),
         evidence=evidence,

@@ -10,6 +10,7 @@ that would black out half of every line; the names of fields cover them.
 from collections.abc import Mapping
 from typing import Any
 
+from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 
 SECRET_NAMES = (
@@ -29,10 +30,8 @@ SECRET_NAMES = (
 PUBLIC_NAMES = frozenset({"token_epoch", "token_term", "token_index", "fencing_token"})
 REDACTED = "[redacted]"
 SHORTEST = 6
-DEPTH_MAX = 8
-SECRETS_MAX = 1024
 
-_registered: BoundedDict[str, None] = BoundedDict(SECRETS_MAX)
+_registered: BoundedDict[str, None] = BoundedDict(limits.SECRETS_REGISTERED_MAX)
 
 
 def register_secret(value: str | bytes) -> None:
@@ -70,7 +69,7 @@ def redact(value: Any, depth: int = 0) -> Any:
         return redact_text(value)
     if isinstance(value, bytes | bytearray):
         return redact_text(bytes(value).hex())
-    if depth >= DEPTH_MAX:
+    if depth >= limits.REDACTION_DEPTH_MAX:
         return REDACTED
     if isinstance(value, Mapping):
         return {

@@ -15,6 +15,7 @@
     |   |   `-- ImageNotFound      the registry does not have the image
     |   |-- ImageRefused       this node takes no images from there
     |   |-- RegistryDenied     the registry does not let this node read the image
+    |   |-- UnknownCommittee   a certificate of a committee that our log does not show (`core`)
     |   |-- WrongPlatform      the image is not made for this node's processor
     |   `-- CannotStart        a container that cannot start as specified
     |-- Unavailable        a failure of the outside world, worth another try

@@ -18,9 +18,9 @@ PeerKey = NewType("PeerKey", bytes)
 StoreId = NewType("StoreId", bytes)
 """The random name of a data directory, 16 bytes, made with its first write."""
 TaskId = NewType("TaskId", bytes)
-"""First 16 bytes of the digest of the signed submission."""
+"""First 16 bytes of a digest of pool and request, without signatures."""
 Digest = NewType("Digest", bytes)
-"""SHA-256 of canonical bytes, 32 bytes. A log id is the digest of its root record."""
+"""SHA-256 of canonical bytes, 32 bytes. A log id is the digest of pool and root record."""
 StateDigest = NewType("StateDigest", bytes)
 """Digest of the replicated state, 33 bytes: one names the algorithm (`log.state_digests`)."""
 

@@ -1,7 +1,8 @@
 """Every bound in the system, in one place, with the relations between them asserted.
 
-A queue, loop, retry, message or table that grows without a name in this file is a bug. Values are
-integers with their unit last in the name.
+A queue, loop, retry, message or table that grows without a name in this file is a bug; what
+`p2pool.dev` waits for its own children is there. Values are integers with their unit last in the
+name.
 """
 
 # --- bytes on the wire -------------------------------------------------------------------------
@@ -22,6 +23,8 @@ JSON_MAX_DEPTH = 32
 ACCOUNT_SIGNATURE_MAX_BYTES = 1024
 DATA_URI_MAX_BYTES = 16 * 1024
 HEARTBEAT_AIM_BYTES = 600
+IDENTIFY_MAX_BYTES = 64 * 1024
+PEER_ID_MAX_BYTES = 64
 
 # --- counts ------------------------------------------------------------------------------------
 ADDRESSES_MAX = 8
@@ -58,6 +61,8 @@ HISTORIES_KEPT_MAX = 64
 FINISHED_TASKS_KEPT = 1000
 LEFT_KEPT_MAX = 1000
 MOVES_PER_ENTRY_MAX = 200
+OPENED_KEPT_MAX = 1024
+BINDINGS_CHECKED_MAX = 4096
 
 # --- certificates ------------------------------------------------------------------------------
 SEALED_SIGNATURE_MAX_BYTES = 768
@@ -78,6 +83,10 @@ CERTIFICATE_TELL_TIMES = 3
 CERTIFICATE_TELL_INTERVAL_MS = 15_000
 CERTIFICATE_ASK_MS = 2_000
 EVIDENCE_REPEAT_MS = 120_000
+CERTIFY_QUESTIONS_KEPT_MAX = 4
+# After more questions without an answer the leader says so.
+CERTIFY_UNANSWERED_MAX = 3
+CERTIFICATION_POINTS_KEPT_MAX = 8
 
 # --- planning ----------------------------------------------------------------------------------
 ORDER_SPECS_MAX_BYTES = 768 * 1024
@@ -98,6 +107,7 @@ RESTART_ATTEMPTS_MAX = 1000
 TASK_PIDS_DEFAULT = 4096
 TASK_PIDS_MAX = 32_768
 VOLUME_KEEP_MAX_S = 365 * 24 * 3600
+IMAGE_NAME_MAX_BYTES = 512
 
 # --- queues ------------------------------------------------------------------------------------
 INPUT_QUEUE_MAX = 4096
@@ -121,6 +131,14 @@ GOSSIP_PER_FORWARDER_PER_S = 1_000
 GOSSIP_PEER_QUEUE_MAX = 256
 GOSSIP_PER_ORIGIN_PER_S = 20
 GOSSIP_PER_ORIGIN_BURST = 100
+# How often the parts of a node may set each other going within one step.
+STEP_ROUNDS_MAX = 16
+# After this many frames from the buffer, other tasks get a turn.
+FRAMES_PER_TURN_MAX = 16
+# Frames are joined into one write up to here.
+FRAMES_PER_WRITE_MAX_BYTES = 64 * 1024
+CHAIN_READS_IN_FLIGHT_MAX = 8
+CHAIN_CALLS_IN_FLIGHT_MAX = 8
 
 # --- time --------------------------------------------------------------------------------------
 CLOCK_SKEW_MAX_MS = 30_000
@@ -215,6 +233,21 @@ STREAM_REOPEN_MIN_MS = 50
 STREAM_REOPEN_MAX_MS = 2_000
 SHUTDOWN_DEADLINE_MS = 5_000
 RETIRE_DEADLINE_MS = 3_000
+FETCH_SPREAD_PER_MEMBER_MS = 2
+ROSTER_TICK_MS = 1_000
+CLOCK_SLICE_MS = 1_000
+# What the command line asks for.
+REQUEST_LIFETIME_S = 600
+# A stream absent at two looks in a row will not come.
+STREAM_CHECK_MS = 3_000
+# A stream of ours this young need not be reopened in answer to a peer's new one.
+STREAM_YOUNG_MS = 5_000
+DIAL_IDLE_MS = 1_000
+STREAM_END_PATIENCE_MS = 1_000
+JOIN_STEP_POLL_MS = 1_000
+RECEIPT_POLL_MS = 100
+INVITE_LIFETIME_MAX_S = 24 * 3600
+CLOCK_WARN_MS = 5_000
 
 # --- disk --------------------------------------------------------------------------------------
 STORE_QUEUE_MAX_BATCHES = 1024
@@ -224,6 +257,11 @@ STORE_KEY_MAX_BYTES = 256
 STORE_VALUE_MAX_BYTES = 1024 * 1024
 STORE_BACKUPS_MAX = 16
 CONFIG_MAX_BYTES = 1024 * 1024
+# SQLite opens no file whose path exceeds 512 bytes, and appends to ours.
+DATA_PATH_MAX_BYTES = 480
+CPUINFO_MAX_BYTES = 64 * 1024
+PASSPHRASE_FILE_MAX_BYTES = 4096
+KEYSTORE_MAX_BYTES = 64 * 1024
 
 # --- Raft --------------------------------------------------------------------------------------
 COMMITTEE_DEFAULT = 5
@@ -239,6 +277,8 @@ LEARNER_CAUGHT_UP_ENTRIES = 10
 APPENDS_IN_FLIGHT_MAX = 16
 APPENDS_IN_FLIGHT_MAX_BYTES = 2 * 1024 * 1024
 READS_PENDING_MAX = 1_024
+# After so many of the longest timeouts without a leader a learner looks for the log elsewhere.
+LEADERLESS_TIMEOUTS = 5
 
 # --- replay windows ----------------------------------------------------------------------------
 GOSSIP_REPLAY_WINDOW = 64
@@ -249,6 +289,12 @@ LOG_LINE_MAX_BYTES = 16 * 1024
 LOG_STREAMS_PER_AGENT_MAX = 64
 LOG_PULSE_MS = 10_000
 LOG_TAIL_MAX_LINES = 100_000
+# How long a reader's agent tries to reach the node that has the lines.
+LOG_DIAL_PATIENCE_MS = 5_000
+LOG_DIAL_PAUSE_MS = 250
+LOG_SECONDS_CACHED_MAX = 64
+REDACTION_DEPTH_MAX = 8
+SECRETS_REGISTERED_MAX = 1024
 
 # --- what tasks say of themselves --------------------------------------------------------------
 METRIC_LINE_MAX_BYTES = 4 * 1024
@@ -297,6 +343,15 @@ CHECK_PROBE_TIMEOUT_MS = 60_000
 CHECK_RETRY_MS = 60_000
 CLOCK_CHECK_TIMEOUT_MS = 5_000
 HARDWARE_PROBE_EVERY = 12
+# After so many listings without it a container is gone: one may be older than its start.
+MISSING_LISTINGS = 2
+RUN_LOCK_POLL_MS = 20
+# How often a plain process's memory is measured.
+SHIM_SAMPLE_MS = 1_000
+SHIM_WRITE_TRIES_MAX = 600
+CREATE_TRIES_MAX = 6
+PULL_CONNECT_TIMEOUT_MS = 10_000
+CHECK_OUTPUT_MAX_BYTES = 64 * 1024
 
 # --- local API ---------------------------------------------------------------------------------
 API_BODY_MAX_BYTES = 256 * 1024
@@ -309,6 +364,21 @@ API_STREAM_PING_MS = 15_000
 API_SHUTDOWN_GRACE_MS = 2_000
 CLIENT_TIMEOUT_MS = 30_000
 CLIENT_RETRY_MS = 15_000
+# How long a stream waits for its first piece, which may be an error, before it says 200.
+API_FIRST_WAIT_MS = 1_000
+API_RETRY_AFTER_S = 1
+# How long past its deadline an agent may take to say that it missed it.
+API_ASK_SLACK_MS = 1_000
+API_BACKLOG_MAX = 128
+API_ACCEPT_PAUSE_MS = 100
+CLIENT_POLL_MS = 500
+CLIENT_LOG_QUEUE_MAX = 16
+CLIENT_LOG_COPIES_MAX = 32
+RECOVERY_WAIT_MS = 120_000
+RECOVERY_POLL_MS = 1_000
+PROOF_FILE_MAX_BYTES = 64 * 1024
+CLIENT_LINE_MAX_BYTES = 4 * 1024 * 1024
+CLIENT_RETRY_PAUSE_MS = 500
 
 # Relations that must hold whatever the values are set to.
 assert GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES
@@ -367,7 +437,7 @@ assert CHAIN_POLL_INTERVAL_MS < CHAIN_CALL_TIMEOUT_MS
 assert JOIN_POLL_MIN_MS < JOIN_POLL_MAX_MS
 assert CHAIN_COMPARE_TIMEOUT_MS < CHAIN_CALL_TIMEOUT_MS < CHAIN_COMPARE_PAUSE_MS
 assert DIAL_BACKOFF_MIN_MS < DIAL_BACKOFF_MAX_MS
-assert STREAM_REOPEN_MIN_MS < STREAM_REOPEN_MAX_MS
+assert STREAM_REOPEN_MIN_MS < STREAM_REOPEN_MAX_MS < STREAM_CHECK_MS
 assert CONNECTIONS_AIM < CONNECTIONS_MAX < PEER_BOOK_MAX
 assert 4 * CONNECTIONS_MAX <= INPUT_QUEUE_MAX
 assert GOSSIP_PER_ORIGIN_BURST < GOSSIP_PEER_QUEUE_MAX

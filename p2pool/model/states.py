@@ -8,10 +8,21 @@ is raised on its behalf, so every state has an exit.
 """
 
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import TypeVar
 
 from p2pool.model import limits
+
+
+class Standing(Enum):
+    """What a connected peer may do here; decided by the agent from its hello, changed at any time.
+
+    MEMBER: gossip, raft, work, query, logs. GUEST: query alone. REFUSED: is disconnected.
+    """
+
+    MEMBER = "member"
+    GUEST = "guest"
+    REFUSED = "refused"
 
 
 class Membership(IntEnum):

@@ -14,6 +14,7 @@ import attrs
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+from p2pool.codec.json.hex import address_text
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
 from p2pool.model.ids import (
@@ -76,7 +77,8 @@ def check_binding(
     """
     if (binding.chain_id, binding.contract, binding.pool_id) != attrs.astuple(pool):
         raise NotForUs(
-            f"The binding is for pool {binding.pool_id} of 0x{binding.contract.hex()} on chain "
+            f"The binding is for pool {binding.pool_id} of"
+            f" {address_text(binding.contract)} on chain "
             f"{binding.chain_id}."
         )
     if authenticated_peer_key is not None and binding.peer_key != authenticated_peer_key:
@@ -119,7 +121,7 @@ def binding_typed_data(pool: PoolRef, binding: PeerBinding) -> dict[str, Any]:
     """The typed data of a binding, without the signatures."""
     data = {
         "poolId": binding.pool_id,
-        "node": eip712.address_text(binding.node_id),
+        "node": address_text(binding.node_id),
         "peerKey": binding.peer_key,
         "notBefore": binding.not_before_s,
         "notAfter": binding.not_after_s,

@@ -143,8 +143,3 @@ def recover(digest: Digest, signature: bytes) -> Address:
     except ValueError as error:
         raise BadSignature("The signature recovers to no account.") from error
     return Address(_keccak(key.format(compressed=False)[1:])[-20:])
-
-
-def address_text(address: bytes) -> str:
-    """An address in the form that typed data take."""
-    return "0x" + address.hex()

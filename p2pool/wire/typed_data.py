@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.digests import task_id as _task_id
+from p2pool.codec.json.hex import address_text
 from p2pool.model import limits
 from p2pool.model.access.delegations import Delegation, SignedDelegation
 from p2pool.model.access.grants import LogGrant, SignedGrant
@@ -76,7 +77,7 @@ def delegation_typed_data(pool: PoolRef, delegation: Delegation) -> dict[str, An
     _check_span(delegation.not_before_s, delegation.not_after_s, None)
     data = {
         "poolId": delegation.pool_id,
-        "delegate": eip712.address_text(delegation.delegate),
+        "delegate": address_text(delegation.delegate),
         "scope": delegation.scope.name.lower(),
         "notBefore": delegation.not_before_s,
         "notAfter": delegation.not_after_s,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import attrs
 
 from p2pool.codec.digests import committee_hash, log_id
+from p2pool.codec.json.hex import address_text
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import BadSignature, NotForUs, Refusal, Stale, Unavailable
@@ -88,7 +89,7 @@ def verify_leader(
         )
     walk.say(
         f"The root record of epoch {root.epoch}, read from the chain, founds log "
-        f"{name.hex()[:16]} with node 0x{root.founder.hex()} as its first voter."
+        f"{name.hex()[:16]} with node {address_text(root.founder)} as its first voter."
     )
     voters = _walk_chain(walk, root, trusted)
     if not proof.certificate:
@@ -154,7 +155,7 @@ def _start(walk: _Walk, chain: CommitteeChain, root: RootRecord, trusted: Digest
 
 def _uncertified(error: Uncertified) -> str:
     link, before, signers = error.link, error.before, error.signers
-    silent = ", ".join(f"0x{v.node_id.hex()}" for v in before if v not in signers)
+    silent = ", ".join(address_text(v.node_id) for v in before if v not in signers)
     why = (
         "the others did not answer in time, and the leader went on without them"
         if link.given_up
@@ -175,7 +176,7 @@ def _say_leader(
     age_s = (wall_ms - found.time_ms) // 1000
     walk.say(
         f"{len(found.signatures)} of the {len(voters)} voters signed that node "
-        f"0x{found.leader.node_id.hex()} leads in term {found.term}: {age_s} s ago, at index "
+        f"{address_text(found.leader.node_id)} leads in term {found.term}: {age_s} s ago, at index "
         f"{found.commit_index}, with state {found.state_digest.hex()[:16]}."
     )
 

@@ -10,7 +10,6 @@ import attrs
 import pytest
 import trio
 
-from p2pool.api.resources import context
 from p2pool.api.server import ApiSettings
 from p2pool.codec.json import requests
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
@@ -255,7 +254,7 @@ async def test_an_agent_that_does_not_answer_is_not_waited_for(
 
     monkeypatch.setattr(type(served.port), "ask", never)
     monkeypatch.setattr(limits, "REQUEST_DEADLINE_MS", 50)
-    monkeypatch.setattr(context, "ASK_SLACK_S", 0.05)
+    monkeypatch.setattr(limits, "API_ASK_SLACK_MS", 50)
     with pytest.raises(Unavailable, match="carries it out once"):
         await thread(lambda: served.client.send(signed(), patience_ms=0))
 

@@ -93,7 +93,7 @@ def _worker(count: int, running: int) -> Worker:
     """A worker that was ordered to run so many, the first of which do not end by themselves."""
     worker = Worker(SCOPE, lambda desired, signers, at_s: None, {name: {} for name in TABLES})
     worker.member(True)
-    worker.runtime(True, "")
+    worker.runtime(True)
     desired = tuple(_desired(n, "sleep 1000" if n < running else "true") for n in range(count))
     order = Order(SCOPE.node_id, Token(1, 1, 1), desired, ())
     assert worker.obey(order, (None,) * count, _now()).ok

@@ -6,7 +6,8 @@ import trio
 
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.drivers.chain.abi import function
-from p2pool.drivers.chain.rpc import THREADS, Rpc
+from p2pool.drivers.chain.rpc import Rpc
+from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain
 from p2pool.model.ids import Address
 from tests.chain.conftest import World
@@ -70,7 +71,7 @@ async def test_a_dripping_endpoint_is_left_and_keeps_no_thread_of_others(anvil: 
         rpc = Rpc.to(31337, [url, anvil.url], timeout_ms=300)
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
-                for _ in range(3 * THREADS):
+                for _ in range(3 * limits.CHAIN_CALLS_IN_FLIGHT_MAX):
                     nursery.start_soon(rpc.quantity, "eth_blockNumber")
         assert rpc.first == 1
 

@@ -72,7 +72,7 @@ def test_gpus_without_the_toolkit_fail_with_what_to_install() -> None:
 
 def test_a_container_must_see_exactly_what_it_was_given() -> None:
     """One card fewer or more is a failure; an image that is not to be had is not."""
-    seen = Probed(True, "", ("GPU-a", "GPU-b"), 0)
+    seen = Probed(True, None, ("GPU-a", "GPU-b"), 0)
     assert container_check(seen, "i", ("GPU-a", "GPU-b")).verdict is Verdict.PASS
     assert "not seen inside: GPU-c" in container_check(seen, "i", ("GPU-a", "GPU-c")).found
     assert "not given: GPU-b" in container_check(seen, "i", ("GPU-a",)).found
@@ -119,7 +119,7 @@ async def test_the_gpus_inside_a_real_container_are_those_it_was_given(
 ) -> None:
     """By the engine's own device requests."""
     probed = await probe_container(docker_runtime, GPU_PROBE_IMAGE, ("GPU-a", "GPU-b"))
-    assert probed == Probed(True, "", ("GPU-a", "GPU-b"), 0)
+    assert probed == Probed(True, None, ("GPU-a", "GPU-b"), 0)
 
 
 @pytest.mark.docker
@@ -129,7 +129,7 @@ async def test_a_probe_that_does_not_end_is_cut_off_and_removed(
     """An image without nvidia-smi fails at once; one that hangs fails by the deadline."""
     probed = await probe_container(docker_runtime, BUSYBOX_IMAGE, ("GPU-a",))
     assert probed.ran is False
-    assert "nvidia-smi" in probed.reason
+    assert "nvidia-smi" in (probed.reason or "")
     left = docker_runtime.client().containers(all=True, filters={"label": [LABEL]})
     assert left == []
 

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from eth_account import Account
 
 from p2pool.cli import errors, main
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.peer_id import peer_id
 from p2pool.dev.chain.contracts import new_account
-from p2pool.drivers.chain.addresses import text_of
 from p2pool.model.errors import (
     P2poolError,
 )
@@ -69,7 +69,7 @@ class Shell:
     async def nonce(self) -> int:
         """How many transactions the account has sent."""
         rpc = self.world.chain.rpc
-        return await rpc.quantity("eth_getTransactionCount", text_of(self.address), "latest")
+        return await rpc.quantity("eth_getTransactionCount", address_text(self.address), "latest")
 
 
 def write_key(directory: Path, name: str) -> tuple[Path, Address]:
@@ -86,7 +86,7 @@ def write_config(path: Path, world: World, url: str, pool: int | None = None) ->
     named = {"network": at.network, "pool": at.pool, "registry": at.registry, "stake": at.stakes}
     named |= {"domains": at.domains, "token": at.token}
     lines = [f"[chain]\nid = {world.chain.rpc.chain_id}\nendpoints = ['{url}']\n[chain.addresses]"]
-    lines += [f"{name} = '{text_of(address)}'" for name, address in named.items()]
+    lines += [f"{name} = '{address_text(address)}'" for name, address in named.items()]
     lines += [] if pool is None else [f"[pool]\nid = {pool}"]
     path.write_text("\n".join(lines))
 

@@ -5,8 +5,8 @@ import pytest
 import trio
 
 from p2pool.cli import errors
+from p2pool.codec.json.hex import address_text
 from p2pool.dev.chain.anvil import Anvil
-from p2pool.drivers.chain.addresses import text_of
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, NotFound, TransactionFailed, WrongChain
 from p2pool.model.ids import Address
@@ -55,7 +55,7 @@ async def test_no_contract_at_the_address_says_so(shell: Shell, words: tuple[str
     configure(shell, url(shell), pool=NOWHERE)
     error, code = await shell.refused(*words)
     assert (type(error), code) == (WrongChain, errors.MISCONFIGURED)
-    assert f"no ComputePool at {text_of(NOWHERE)} on chain 31337" in str(error)
+    assert f"no ComputePool at {address_text(NOWHERE)} on chain 31337" in str(error)
     assert "[chain.addresses]" in error.hint
     assert await shell.nonce() == 0
 

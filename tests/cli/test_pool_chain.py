@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from p2pool.cli import errors
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.data_uri import format_root, read_bootstrap, read_root, requirements
 from p2pool.dev.chain.contracts import fund
-from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
@@ -46,13 +46,13 @@ BOOTSTRAP = f"/ip4/127.0.0.1/tcp/4001/p2p/{PEER}"
 async def test_create_makes_a_pending_pool_as_it_is_told(shell: Shell) -> None:
     """Each option is on the chain, and the number is printed."""
     manager = Address(b"\x11" * 20)
-    words = ("--manager", text_of(manager), "--compute-limit", "5000", "--data-uri", NEEDS)
+    words = ("--manager", address_text(manager), "--compute-limit", "5000", "--data-uri", NEEDS)
     made = await shell.done("create", "--name", "big", *words, "--bootstrap", BOOTSTRAP)
     info = await shell.world.chain.pool(made["pool_id"])
     assert (info.name, info.creator, info.manager) == ("big", shell.address, manager)
     assert (info.status, info.compute_limit, info.domain_id) == (PoolStatus.PENDING, 5000, 0)
     assert (requirements(info.data_uri), read_bootstrap(info.data_uri)) == (NEEDS, (BOOTSTRAP,))
-    assert (made["manager"], made["data_uri"]) == (text_of(manager), info.data_uri)
+    assert (made["manager"], made["data_uri"]) == (address_text(manager), info.data_uri)
     plain = await shell("create", "--name", "next")
     assert plain.stdout.splitlines()[0].split() == ["pool_id", str(made["pool_id"] + 1)]
     assert f"p2pool pool start {made['pool_id'] + 1}" in plain.stderr
@@ -161,11 +161,11 @@ async def test_only_creator_and_manager_start(shell: Shell, tmp_path: Path) -> N
     """The manager may; a stranger is told who could; nothing of theirs is sent."""
     manager_key, manager = write_key(tmp_path, "manager.json")
     await fund(shell.world.chain.rpc, manager)
-    pool = await new_pool(shell, "--manager", text_of(manager))
+    pool = await new_pool(shell, "--manager", address_text(manager))
     stranger_key, _ = write_key(tmp_path, "stranger.json")
     words = ("start", str(pool), "--founder", FOUNDER, "--key")
     error, code = await shell.refused(*words, str(stranger_key))
-    assert (type(error), code, text_of(manager) in str(error)) == (NotAllowed, 3, True)
+    assert (type(error), code, address_text(manager) in str(error)) == (NotAllowed, 3, True)
     done = await shell.done(*words, str(manager_key))
     assert done["started"]
 
@@ -205,7 +205,7 @@ async def test_the_running_agent_is_the_founder(shell: Shell, served: Served) ->
     seen = served.port.seen
     root = read_root((await shell.world.chain.pool(pool)).data_uri)
     assert root == RootRecord(1, seen.node_id, seen.peer_key, seen.store_id)
-    assert done["founder"] == text_of(seen.node_id)
+    assert done["founder"] == address_text(seen.node_id)
 
 
 # --- both ---------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ async def test_the_environment_alone_says_which_chain(shell: Shell, tmp_path: Pa
     at = shell.world.chain.at
     addresses = (at.network, at.pool, at.registry, at.stakes, at.domains, at.token)
     names = ("NETWORK", "POOL", "REGISTRY", "STAKE", "DOMAINS", "TOKEN")
-    said = {f"ADDRESSES__{n}": text_of(a) for n, a in zip(names, addresses, strict=True)}
+    said = {f"ADDRESSES__{n}": address_text(a) for n, a in zip(names, addresses, strict=True)}
     said["ID"], said["ENDPOINTS"] = "31337", shell.world.chain.rpc.endpoints[0].url
     shell.environment.update({f"P2POOL_CHAIN__{name}": text for name, text in said.items()})
     shell.environment["P2POOL_CONFIG"] = str(tmp_path / "none.toml")

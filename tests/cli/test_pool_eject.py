@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from eth_account import Account
 
 from p2pool.cli import main
-from p2pool.drivers.chain.addresses import text_of
+from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import NotAllowed, NotFound
 from tests.chain.conftest import World
 from tests.cli.shell import PASSPHRASE, write_config, write_key
@@ -34,7 +34,7 @@ async def test_a_manager_ejects_a_node_and_nobody_else_does(world: World, tmp_pa
             "P2POOL_KEY": str(key),
             "P2POOL_PASSPHRASE_FILE": str(secret),
         }
-        command = ["pool", "eject", text_of(node_id), *words]
+        command = ["pool", "eject", address_text(node_id), *words]
         return await trio.to_thread.run_sync(
             lambda: CliRunner().invoke(main.cli, command, env=environment)
         )
@@ -44,6 +44,6 @@ async def test_a_manager_ejects_a_node_and_nobody_else_does(world: World, tmp_pa
     assert "ejectNode" in dry.stdout
     assert await world.chain.in_pool(world.pool_id, node_id)
     done = await eject(manager, "--json")
-    assert json.loads(done.stdout)["node_id"] == text_of(node_id)
+    assert json.loads(done.stdout)["node_id"] == address_text(node_id)
     assert not await world.chain.in_pool(world.pool_id, node_id)
     assert isinstance((await eject(manager)).exception, NotFound)

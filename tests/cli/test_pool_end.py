@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from eth_account import Account
 
 from p2pool.cli import errors, main
-from p2pool.drivers.chain.addresses import text_of
+from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.errors import Conflict, NotAllowed, NotFound
@@ -64,16 +64,16 @@ async def test_a_provider_takes_its_node_out_and_nobody_else_does(desk: Desk) ->
     """The manager is told of eject; dry nothing is sent; a second time there is nothing to do."""
     provider, node_id = await desk.world.member()
     own, manager = desk.key_of(provider, "own.json"), desk.key_of(desk.world.manager, "m.json")
-    words = ("leave", text_of(node_id))
+    words = ("leave", address_text(node_id))
     refused = (await desk(manager, *words)).exception
     assert isinstance(refused, NotAllowed)
     assert "p2pool pool eject" in str(refused.hint)
-    assert text_of(provider.address) in str(refused)
+    assert address_text(provider.address) in str(refused)
     dry = await desk(own, *words, "--dry-run", "--json")
     assert "leaveComputePool" in json.loads(dry.stdout)["would_send"][0]
     assert await desk.world.chain.in_pool(desk.world.pool_id, node_id)
     done = await desk(own, *words, "--json")
-    assert json.loads(done.stdout)["node_id"] == text_of(node_id)
+    assert json.loads(done.stdout)["node_id"] == address_text(node_id)
     assert not await desk.world.chain.in_pool(desk.world.pool_id, node_id)
     assert isinstance((await desk(own, *words)).exception, NotFound)
     assert isinstance((await desk(own, *words, "--pool", "999")).exception, NotFound)

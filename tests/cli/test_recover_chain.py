@@ -5,8 +5,8 @@ import pytest
 
 from p2pool.cli import errors
 from p2pool.codec.digests import log_id
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.data_uri import format_root, read_root, requirements, with_root
-from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, Misconfigured, NotAllowed
@@ -114,7 +114,7 @@ async def test_misuse_is_refused_with_a_sentence(lost: Lost) -> None:
     key, account = write_key(lost.served.directory, "stranger.json")
     error, code = await lost.shell.refused(*lost.words, "--yes", "--key", str(key))
     assert (type(error), code) == (NotAllowed, errors.REFUSED)
-    assert text_of(account) in str(error)
+    assert address_text(account) in str(error)
     error, _ = await lost.shell.refused("recover", "999", *lost.words[2:], "--yes")
     assert isinstance(error, Misconfigured)
     assert await lost.uri() == before

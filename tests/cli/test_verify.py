@@ -12,8 +12,8 @@ import trio
 from click.testing import CliRunner, Result
 
 from p2pool.cli import errors, main
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.data_uri import with_root
-from p2pool.drivers.chain.addresses import text_of
 from p2pool.model.errors import (
     BadSignature,
     ChainUnavailable,
@@ -74,7 +74,7 @@ class Founded:
             "--chain-id",
             str(self.pool.chain_id),
             "--contract",
-            text_of(self.pool.contract),
+            address_text(self.pool.contract),
             "--pool",
             str(self.pool.pool_id),
             "--agent",
@@ -227,7 +227,7 @@ async def test_made_up_evidence_is_refused(changed: dict[str, Any], tmp_path: Pa
     file = tmp_path / "proof.json"
     plain = {
         "chain_id": POOL.chain_id,
-        "contract": text_of(POOL.contract),
+        "contract": address_text(POOL.contract),
         "pool_id": POOL.pool_id,
         "first": C.seal(vote(C, A)).hex(),
         "second": C.seal(vote(C, B)).hex(),

@@ -11,6 +11,7 @@ import pytest
 from p2pool.drivers import redaction
 from p2pool.drivers.keys import keystore
 from p2pool.drivers.logs import configure_logs, get_logger
+from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Misconfigured
 
@@ -20,7 +21,7 @@ SECRET = "hunter2-hunter2"
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Secrets of a test are its own, and so are its handlers."""
-    monkeypatch.setattr(redaction, "_registered", BoundedDict(redaction.SECRETS_MAX))
+    monkeypatch.setattr(redaction, "_registered", BoundedDict(limits.SECRETS_REGISTERED_MAX))
     before = logging.getLogger().handlers[:]
     yield
     logging.getLogger().handlers[:] = before

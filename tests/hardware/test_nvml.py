@@ -94,7 +94,7 @@ def test_a_machine_without_the_library_has_a_reason(tmp_path: Path) -> None:
 def test_none_some_and_mixed_models(library: Path) -> None:
     """GPUs come by UUID, sorted, with name and memory, whatever their index is."""
     none = read(library)
-    assert (none["gpus"], none["reason"], none["driver_version"]) == ([], "", "550.54.15")
+    assert (none["gpus"], none["reason"], none["driver_version"]) == ([], None, "550.54.15")
     machine = "\n".join([gpu("GPU-b", 80 << 30, H100), gpu("GPU-a", 15 << 30, T4)])
     mixed = read(library, machine)
     assert [(one["uuid"], one["model"], one["memory_bytes"]) for one in mixed["gpus"]] == [

@@ -1,8 +1,9 @@
 """Which channels have streams, and whom they are open to, follows from what messages declare."""
 
-from p2pool.drivers.net.events import BYSTANDER_CHANNELS, PERMITTED, Standing
+from p2pool.drivers.net.events import BYSTANDER_CHANNELS, PERMITTED
 from p2pool.drivers.net.peer_link import FRAME_CHANNELS, PROTOCOLS, SENDABLE
 from p2pool.model.messages.registry import Channel
+from p2pool.model.states import Standing
 
 
 def test_the_network_permits_what_is_declared() -> None:

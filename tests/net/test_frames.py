@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from p2pool.drivers.net.events import KnownPeer
 from p2pool.drivers.net.peers.addresses import parse_full_address, peer_id_of, without_peer_id
 from p2pool.drivers.net.transport.frames import (
-    FRAMES_PER_TURN,
     FrameReader,
     SendQueue,
     encode_frame,
 )
 from p2pool.model.errors import Malformed, Misconfigured
 from p2pool.model.ids import PeerKey
-from p2pool.model.limits import STREAM_FRAME_MAX_BYTES
+from p2pool.model.limits import FRAMES_PER_TURN_MAX, STREAM_FRAME_MAX_BYTES
 from tests.net.harness.pieces import Pieces
 
 
@@ -63,7 +62,7 @@ async def test_golden_bytes() -> None:
 
 async def test_other_tasks_run_between_frames_that_have_all_arrived() -> None:
     """A buffer full of the smallest frames holds nobody up, however many there are."""
-    count, steps = 64 * FRAMES_PER_TURN, 0
+    count, steps = 64 * FRAMES_PER_TURN_MAX, 0
 
     async def step() -> None:
         nonlocal steps
@@ -74,7 +73,7 @@ async def test_other_tasks_run_between_frames_that_have_all_arrived() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(step)
         assert await read_all([encode_frame(b"x") * count]) == [b"x"] * count
-        assert steps >= count // FRAMES_PER_TURN - 1
+        assert steps >= count // FRAMES_PER_TURN_MAX - 1
         nursery.cancel_scope.cancel()
 
 

@@ -12,12 +12,13 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
-from p2pool.drivers.net.events import FrameReceived, KnownPeer, Standing
+from p2pool.drivers.net.events import FrameReceived, KnownPeer
 from p2pool.drivers.net.peer_link import PROTOCOLS
 from p2pool.drivers.net.peers.addresses import host_and_port, peer_id_of, without_peer_id
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.limits import SHUTDOWN_DEADLINE_MS
 from p2pool.model.messages.registry import Channel
+from p2pool.model.states import Standing
 from tests.net.harness.hosts import (
     Node,
     echo_lines,

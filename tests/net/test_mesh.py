@@ -171,7 +171,7 @@ async def test_a_mesh_that_is_full_is_left_as_it_is(monkeypatch: pytest.MonkeyPa
 async def test_who_lost_its_stream_is_in_no_mesh_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its place came on that stream. The peer forgot ours, and has peers enough to graft nobody: we
     would send it everything and get nothing, were it still in our mesh and so not grafted anew."""
-    monkeypatch.setattr(gossip, "YOUNG_S", 600.0)
+    monkeypatch.setattr(gossip, "STREAM_YOUNG_MS", 600_000)
     with trio.fail_after(60):
         async with running(1) as one, running(2) as two:
             introduce(one, two)

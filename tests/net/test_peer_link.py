@@ -3,10 +3,10 @@
 import pytest
 import trio
 
-from p2pool.drivers.net.events import Standing
 from p2pool.model.errors import Malformed, NotAllowed, NotFound
 from p2pool.model.limits import PEER_SEND_QUEUE_MAX, STREAM_FRAME_MAX_BYTES
 from p2pool.model.messages.registry import Channel
+from p2pool.model.states import Standing
 from tests.net.harness.hosts import echo_lines, introduce, running, wait_members
 
 

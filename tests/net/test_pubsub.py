@@ -11,10 +11,10 @@ from libp2p.peer.id import ID
 from libp2p.peer.peer_record import PeerRecord
 from libp2p.pubsub.pb import rpc_pb2
 
-from p2pool.drivers.net.events import Standing
 from p2pool.drivers.net.peers.addresses import peer_id_of
 from p2pool.model.limits import GOSSIP_MESSAGE_MAX_BYTES, GOSSIP_PER_ORIGIN_BURST
 from p2pool.model.messages.registry import Channel
+from p2pool.model.states import Standing
 from tests.net.harness.hosts import introduce, publish_until, pubsub_of, running, wait_members
 
 

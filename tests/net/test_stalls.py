@@ -8,12 +8,12 @@ import pytest
 import trio
 from libp2p.network.stream.exceptions import StreamReset
 
-from p2pool.drivers.net.events import Standing
 from p2pool.drivers.net.peer_link import PROTOCOLS
 from p2pool.drivers.net.peers.addresses import peer_id_of
-from p2pool.drivers.net.transport.frames import END_PATIENCE_MS, close_stream, reset_stream
-from p2pool.model.limits import HELLO_TIMEOUT_MS
+from p2pool.drivers.net.transport.frames import close_stream, reset_stream
+from p2pool.model.limits import HELLO_TIMEOUT_MS, STREAM_END_PATIENCE_MS
 from p2pool.model.messages.registry import Channel
+from p2pool.model.states import Standing
 from tests.net.harness.hosts import introduce, publish_until, running, wait_members
 
 PROTOCOL = "/test/held/1"
@@ -22,7 +22,7 @@ PROTOCOL = "/test/held/1"
 async def stall() -> None:
     """Hold up the whole loop, time and again, as a loaded machine does."""
     for _ in range(3):
-        time.sleep(END_PATIENCE_MS / 1000 + 0.1)  # noqa: ASYNC251
+        time.sleep(STREAM_END_PATIENCE_MS / 1000 + 0.1)  # noqa: ASYNC251
         await trio.lowlevel.checkpoint()
 
 

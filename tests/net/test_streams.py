@@ -10,12 +10,11 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.pubsub.pb import rpc_pb2
 
 from p2pool.drivers.net import pubsub as gossip
-from p2pool.drivers.net.events import Standing
 from p2pool.drivers.net.peers.addresses import peer_id_of
-from p2pool.drivers.net.pubsub import MISSED_CHECK_S
 from p2pool.drivers.net.transport.frames import reset_stream
-from p2pool.model.limits import STREAM_REOPEN_MIN_MS
+from p2pool.model.limits import STREAM_CHECK_MS, STREAM_REOPEN_MIN_MS
 from p2pool.model.messages.registry import Channel
+from p2pool.model.states import Standing
 from tests.net.harness.hosts import (
     LOOPBACK,
     Node,
@@ -220,7 +219,7 @@ async def test_a_stream_whose_end_was_never_told_is_missed() -> None:
         # Starting over is done once: what one does because of the other ends there.
         pair = (pubsub_of(one), pubsub_of(two))
         streams = [list(pubsub.peers.values()) for pubsub in pair]
-        await trio.sleep(2 * MISSED_CHECK_S + 1)
+        await trio.sleep(2 * STREAM_CHECK_MS / 1000 + 1)
         assert [list(pubsub.peers.values()) for pubsub in pair] == streams
 
 

@@ -53,8 +53,6 @@ from p2pool.wire.typed_data import check_times, delegation_bytes, grant_of, reco
 
 log = get_logger(__name__)
 
-DIAL_PATIENCE_S = 5.0
-DIAL_PAUSE_S = 0.25
 PULSE = LogsRead(())
 """Sent on an idle stream, so that a silent log does not look like a dead peer."""
 
@@ -143,7 +141,7 @@ class LogStreams:
     async def _fetch(
         self, where: NodeId, allocation: AllocationId, options: LogOptions, grant: SignedGrant
     ) -> AsyncIterator[LogChunks]:
-        key = self._node.context.peers.key_of(where)
+        key = self._node.context.bindings.key_of(where)
         if key is None:
             raise Unavailable("The node that has these lines is not known yet.", hint="Retry.")
         stream = await self._dial(key)
@@ -180,7 +178,7 @@ class LogStreams:
 
     async def _dial(self, key: PeerKey) -> FrameStream:
         """A stream to a node; a peer that is not connected is dialled, for a while."""
-        deadline = trio.current_time() + DIAL_PATIENCE_S
+        deadline = trio.current_time() + limits.LOG_DIAL_PATIENCE_MS / 1000
         while True:
             try:
                 return await self._network.open_stream(key, Channel.LOGS)
@@ -189,7 +187,7 @@ class LogStreams:
                     raise Unavailable(
                         "The node that has these lines cannot be reached.", hint="Retry later."
                     ) from error
-            await trio.sleep(DIAL_PAUSE_S)
+            await trio.sleep(limits.LOG_DIAL_PAUSE_MS / 1000)
 
     async def metrics_of(self, allocation: AllocationId) -> MetricsAnswered:
         """The latest metrics of a copy, from wherever it runs. NotFound: it runs nowhere;
@@ -197,7 +195,7 @@ class LogStreams:
         where, attempt = self._find(allocation)
         if where == self._node.context.me:
             return self._metrics.told(allocation, attempt)
-        key = self._node.context.peers.key_of(where)
+        key = self._node.context.bindings.key_of(where)
         if key is None:
             raise Unavailable("The node that runs the copy is not known yet.", hint="Retry.")
         with trio.move_on_after(limits.METRICS_ASK_DEADLINE_MS / 1000):
@@ -224,7 +222,8 @@ class LogStreams:
                 await self._serve(peer_key, stream)
             except* P2poolError as group:
                 error = first_error(group)
-                closed = LogsClosed(error.code, str(error)[: limits.NAME_MAX_BYTES])
+                text = str(error).encode()[: limits.TEXT_MAX_BYTES].decode(errors="ignore")
+                closed = LogsClosed(error.code, text)
             await self._send(stream, closed)
             await stream.end()
         except (Unavailable, trio.BrokenResourceError, trio.ClosedResourceError):

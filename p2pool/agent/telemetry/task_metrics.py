@@ -48,7 +48,7 @@ class Copy:
     connections: int = 0
     scope: trio.CancelScope | None = None
 
-    def take(self, line: bytes, now_s: float, now_ms: int) -> str:
+    def take(self, line: bytes, now_s: float, now_ms: int) -> str | None:
         """Take a line; returns why not, if it is refused."""
         passed_s, self.budget_s = now_s - self.budget_s, now_s
         per_s = limits.METRIC_LINES_PER_S
@@ -65,7 +65,7 @@ class Copy:
             return self._refuse("too many names")
         for name, value in found:
             self.values[name] = (value, now_ms)
-        return ""
+        return None
 
     def _refuse(self, why: str) -> str:
         self.refused_lines += 1
@@ -177,7 +177,7 @@ class TaskMetrics:
         if not line.strip():
             return
         refused = copy.take(line, trio.current_time(), read_clock().wall_ms)
-        self.counters[f"lines_{refused.replace(' ', '_') or 'taken'}"] += 1
+        self.counters[f"lines_{(refused or 'taken').replace(' ', '_')}"] += 1
 
     # --- what is read -----------------------------------------------------------------------------
 

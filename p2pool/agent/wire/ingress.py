@@ -47,8 +47,6 @@ from p2pool.wire.signers import SignerCache, requests_in
 
 NOBODY = NodeId(bytes(ADDRESS_BYTES))
 """The sender of a peer without a node key: a bootstrap node."""
-OPENED_KEPT_MAX = 1024
-BINDINGS_CHECKED_MAX = 4096
 
 WorthVerifying = Callable[[Verified, tuple[Verified | None, ...], Now], bool]
 """Whether the signed requests in a message, with its sealed messages, are worth verifying."""
@@ -82,8 +80,8 @@ class Ingress:
         self._enclosed = EnclosedCache(pool)
         self._shown: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)
         self._hellos: BoundedDict[PeerKey, bytes] = BoundedDict(limits.CONNECTIONS_MAX)
-        self._opened: BoundedDict[bytes, Verified] = BoundedDict(OPENED_KEPT_MAX)
-        self._good: BoundedDict[PeerBinding, None] = BoundedDict(BINDINGS_CHECKED_MAX)
+        self._opened: BoundedDict[bytes, Verified] = BoundedDict(limits.OPENED_KEPT_MAX)
+        self._good: BoundedDict[PeerBinding, None] = BoundedDict(limits.BINDINGS_CHECKED_MAX)
 
     # --- gossip -----------------------------------------------------------------------------------
 

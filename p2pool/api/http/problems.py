@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from p2pool.model import limits
 from p2pool.model.errors import (
     BadSignature,
     BadSpec,
@@ -27,7 +28,6 @@ from p2pool.model.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 1
 
 # The first class that fits counts, so a class stands before its bases.
 STATUS: tuple[tuple[type[P2poolError], int], ...] = (
@@ -81,7 +81,7 @@ def headers_of(document: Problem) -> Mapping[str, str]:
     if document["status"] == 401:
         return {"www-authenticate": 'Bearer realm="p2pool"'}
     if document["status"] == 503:
-        return {"retry-after": str(RETRY_AFTER_S)}
+        return {"retry-after": str(limits.API_RETRY_AFTER_S)}
     return {}
 
 

@@ -20,9 +20,6 @@ from p2pool.model.errors import Overloaded, P2poolError
 from p2pool.model.messages.task_streams import LogChunk, LogChunks, LogStream
 from p2pool.model.ports.view import Event
 
-# How long a stream waits for its first piece, which may be an error, before it says 200.
-FIRST_WAIT_S = 1.0
-
 Line = dict[str, Any]
 
 # Made once: `json.dumps` makes an encoder for each line.
@@ -100,7 +97,7 @@ class StreamAnswer:
         scope.cancel()
 
     async def _keep_alive(self, send: Send) -> None:
-        await trio.sleep(FIRST_WAIT_S)
+        await trio.sleep(limits.API_FIRST_WAIT_MS / 1000)
         while self._ping is not None:
             await self._send(send, self._ping)
             await trio.sleep(limits.API_STREAM_PING_MS / 1000)

@@ -22,9 +22,6 @@ from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey
 from p2pool.model.ports.agent import Accepted, AgentPort, Ask, ReadIndexCommand
 from p2pool.model.ports.view import View
 
-# How long past its deadline an agent may take to say that it missed it.
-ASK_SLACK_S = 1.0
-
 AnyRequest = Request[Any, Any, Any]
 
 # --- the agent -------------------------------------------------------------------------------
@@ -45,7 +42,7 @@ async def view_of(state: State, consistent: bool) -> View:
 async def ask_agent(state: State, asked: Ask) -> Accepted:
     """Ask the agent, and whatever it does wait no longer than the deadline."""
     deadline_ms = limits.REQUEST_DEADLINE_MS
-    with trio.move_on_after(deadline_ms / 1000 + ASK_SLACK_S):
+    with trio.move_on_after((deadline_ms + limits.API_ASK_SLACK_MS) / 1000):
         return await port_of(state).ask(asked, deadline_ms)
     raise Unavailable(
         f"The agent gave no answer within {deadline_ms // 1000} s.",

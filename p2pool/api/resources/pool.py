@@ -13,7 +13,6 @@ from litestar.types import ASGIApp
 
 from p2pool.api.http.streams import Streams, event_answer
 from p2pool.api.resources.context import (
-    ASK_SLACK_S,
     AnyRequest,
     Meta,
     meta_of,
@@ -257,7 +256,7 @@ async def pool(state: State, consistent: FromQuery[bool] = False) -> PoolAnswer:
 async def logs_held(state: State) -> LogsHeldAnswer:
     """What a recovery could go on from."""
     deadline_ms = limits.REQUEST_DEADLINE_MS
-    with trio.move_on_after(deadline_ms / 1000 + ASK_SLACK_S):
+    with trio.move_on_after((deadline_ms + limits.API_ASK_SLACK_MS) / 1000):
         ends = await port_of(state).log_ends(deadline_ms)
         meta = meta_of(port_of(state).view())
         silent = tuple(address_text(node_id) for node_id in ends.silent)

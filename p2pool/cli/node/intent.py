@@ -17,10 +17,10 @@ from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.client.agent import AgentClient, Answer
+from p2pool.model import limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import Unavailable
 
-_POLL_S = 0.5
 _WAIT_DEFAULT = "15m"
 
 
@@ -33,7 +33,7 @@ class Wish:
     already: tuple[str, ...]
     done: str
     help: str
-    reached: str = ""
+    reached: str | None = None
 
 
 DRAIN = Wish(
@@ -139,10 +139,10 @@ def _wait_reached(client: AgentClient, wish: Wish, node_id: str, timeout_s: int)
         if one["allocations"] != said:
             said = one["allocations"]
             click.echo(f"{one['intent']}: {said} copies left.", err=True)
-        if time.monotonic() + _POLL_S > end:
+        if time.monotonic() + limits.CLIENT_POLL_MS / 1000 > end:
             raise Unavailable(
                 f"The node {node_id} is not {wish.reached} after {timeout_s} s; the"
                 f" {wish.action.value} goes on.",
                 hint=f"See what still runs there: p2pool node show {short(node_id)}.",
             )
-        time.sleep(_POLL_S)
+        time.sleep(limits.CLIENT_POLL_MS / 1000)

@@ -16,8 +16,9 @@ from p2pool.cli.shared.output import short, write_json, write_pairs
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.shared.types import Span
 from p2pool.client.agent import AgentClient, Answer
-from p2pool.codec.json.hex import unhex
+from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.requests import invite_json
+from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import ADDRESS_BYTES, NodeId
 
@@ -97,13 +98,13 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
 
     The command signs the invite with --key and hands it to the agent, which keeps it for the node.
     """
-    from p2pool.drivers.chain.consent import INVITE_LIFETIME_MAX_S, KeyManager
+    from p2pool.drivers.chain.consent import KeyManager
 
     node = unhex(node_id, ADDRESS_BYTES)
     if node is None:
         raise click.UsageError(f"{node_id!r} is not a node id: 0x and 40 hex digits.")
-    if not 0 < expires <= INVITE_LIFETIME_MAX_S:
-        raise click.UsageError(f"--expires takes {INVITE_LIFETIME_MAX_S // 3600} h at most.")
+    if not 0 < expires <= limits.INVITE_LIFETIME_MAX_S:
+        raise click.UsageError(f"--expires takes {limits.INVITE_LIFETIME_MAX_S // 3600} h at most.")
     one = signer.client.pool()
     if one["manager"] is None:
         raise Misconfigured(
@@ -118,7 +119,7 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
     manager = KeyManager(signer.account)
     if "0x" + manager.address.hex() != one["manager"]:
         raise Misconfigured(
-            f"The key belongs to 0x{manager.address.hex()}; the pool's manager is"
+            f"The key belongs to {address_text(manager.address)}; the pool's manager is"
             f" {one['manager']}.",
             hint="Sign with the manager's key.",
         )

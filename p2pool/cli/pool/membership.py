@@ -11,6 +11,7 @@ import click
 
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
 from p2pool.cli.shared.types import AddressType
+from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.founding import check_keeper
 from p2pool.model.errors import NotAllowed, NotFound
 from p2pool.model.ids import Address, NodeId
@@ -29,8 +30,9 @@ async def check_may_leave(
     info = await chain.node(node_id)
     if info is not None and info.provider != provider:
         raise NotAllowed(
-            f"The node 0x{node_id.hex()} belongs to the provider 0x{info.provider.hex()}, and the"
-            f" key to 0x{provider.hex()}.",
+            f"The node {address_text(node_id)} belongs to the provider"
+            f" {address_text(info.provider)}, and the"
+            f" key to {address_text(provider)}.",
             hint="Use its provider's key; creator and manager use: p2pool pool eject.",
         )
 
@@ -39,7 +41,7 @@ async def check_in_pool(chain: "PoolContracts", pool_id: int, node_id: NodeId) -
     """`NotFound` if the node is not in the pool."""
     if not await chain.in_pool(pool_id, node_id):
         raise NotFound(
-            f"The node 0x{node_id.hex()} is not in pool {pool_id}: nothing to send.",
+            f"The node {address_text(node_id)} is not in pool {pool_id}: nothing to send.",
             hint="List the nodes: p2pool node ls.",
         )
 

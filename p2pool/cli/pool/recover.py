@@ -19,14 +19,12 @@ from p2pool.client.recovery import Proposal, propose, propose_empty
 from p2pool.codec.json.held_logs import HeldLog, read_held_log
 from p2pool.codec.text.data_uri import format_root, read_root, with_root
 from p2pool.drivers.chain.founding import check_may_start
+from p2pool.model import limits
 from p2pool.model.errors import Conflict, P2poolError, Unavailable
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.writer import Writer
-
-WAIT_S = 120.0
-POLL_S = 1.0
 
 
 async def write_root(
@@ -122,7 +120,7 @@ def recover(
 def wait_leader(client: AgentClient, proposal: Proposal) -> str:
     """Wait until the agent follows a leader of the new epoch; `Unavailable` says what is wrong."""
     click.echo("Waiting until the record is final and its founder leads.", err=True)
-    end = time.monotonic() + WAIT_S
+    end = time.monotonic() + limits.RECOVERY_WAIT_MS / 1000
     said = ""
     while time.monotonic() < end:
         try:
@@ -133,7 +131,7 @@ def wait_leader(client: AgentClient, proposal: Proposal) -> str:
             said = " ".join(client.ready()["problems"])
         except P2poolError as error:
             said = str(error)
-        time.sleep(POLL_S)
+        time.sleep(limits.RECOVERY_POLL_MS / 1000)
     raise Unavailable(
         f"The record is on the chain, but epoch {proposal.root.epoch} has no leader yet. {said}",
         hint="See p2pool agent status. The founder must run: " + proposal.founder.node_id,

@@ -20,6 +20,7 @@ from p2pool.cli.shared.signing import account_of
 from p2pool.cli.shared.types import UINT256
 from p2pool.client.agent import AgentClient
 from p2pool.client.discovery import find_agent
+from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import PoolRef
 
@@ -181,8 +182,10 @@ def client_in(pool: PoolRef, agent: str | None, hint: str) -> AgentClient:
     theirs = client.pool_ref()
     if theirs != pool:
         raise Misconfigured(
-            f"The agent at {client.url} is in pool {theirs.pool_id} of 0x{theirs.contract.hex()} on"
-            f" chain {theirs.chain_id}, not in pool {pool.pool_id} of 0x{pool.contract.hex()} on"
+            f"The agent at {client.url} is in pool {theirs.pool_id} of"
+            f" {address_text(theirs.contract)} on"
+            f" chain {theirs.chain_id}, not in pool {pool.pool_id} of"
+            f" {address_text(pool.contract)} on"
             f" chain {pool.chain_id}.",
             hint=hint,
         )

@@ -20,10 +20,10 @@ from p2pool.cli.task.logs import logs
 from p2pool.cli.task.metrics import metrics
 from p2pool.cli.task.progress import Waiting, copies_text, pull_text
 from p2pool.client.agent import AgentClient, Answer
+from p2pool.model import limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import NotFound, Unavailable
 
-_POLL_S = 0.5
 _WAIT_DEFAULT = "5m"
 
 wait_timeout = click.option(
@@ -114,12 +114,12 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
                 if over(one):
                     return one
                 shown.show(one)
-            if time.monotonic() + _POLL_S > end:
+            if time.monotonic() + limits.CLIENT_POLL_MS / 1000 > end:
                 raise Unavailable(
                     f"After {timeout_s} s the task {task_id} is not there yet; it goes on.",
                     hint=f"See why: p2pool task show {task_id}.",
                 )
-            time.sleep(_POLL_S)
+            time.sleep(limits.CLIENT_POLL_MS / 1000)
 
 
 # --- looking ------------------------------------------------------------------------------------

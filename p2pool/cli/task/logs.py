@@ -30,9 +30,6 @@ from p2pool.model.ports.agent import LogOptions
 if TYPE_CHECKING:
     from p2pool.model.access.grants import SignedGrant
 
-_QUEUE_MAX = 16
-_COPIES_MAX = 32
-
 
 @attrs.frozen
 class _Piece:
@@ -102,9 +99,10 @@ def _copies(client: AgentClient, name: str) -> tuple[Answer, list[Answer]]:
             f"No copy of {one['name']} has started yet.",
             hint=f"See why: p2pool task show {one['task_id']}.",
         )
-    if len(copies) > _COPIES_MAX:
+    if len(copies) > limits.CLIENT_LOG_COPIES_MAX:
         raise Conflict(
-            f"{one['name']} has {len(copies)} copies; this command reads {_COPIES_MAX} at most.",
+            f"{one['name']} has {len(copies)} copies; this command reads"
+            f" {limits.CLIENT_LOG_COPIES_MAX} at most.",
             hint="Choose one: TASK.REPLICA.",
         )
     return one, copies
@@ -118,7 +116,7 @@ def _read_all(
     writer: "_Writer",
 ) -> None:
     """Write the lines of all copies; raises the first error after all have ended."""
-    pieces: queue.Queue[_Piece] = queue.Queue(_QUEUE_MAX)
+    pieces: queue.Queue[_Piece] = queue.Queue(limits.CLIENT_LOG_QUEUE_MAX)
     for copy in copies:
         # Daemons: an interrupted command must not wait for its readers.
         threading.Thread(

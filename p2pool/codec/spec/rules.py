@@ -23,7 +23,6 @@ _HOST = r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{1,5})?/)?"
 _IMAGE = re.compile(
     rf"{_HOST}{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?"
 )
-_IMAGE_MAX = 512
 
 
 def name_rule(text: str) -> str:
@@ -35,7 +34,7 @@ def name_rule(text: str) -> str:
 
 def image_rule(text: str) -> str:
     """References of images, as Docker takes them. Bounded, because the pattern can backtrack."""
-    if 0 < len(text) <= _IMAGE_MAX and _IMAGE.fullmatch(text):
+    if 0 < len(text) <= limits.IMAGE_NAME_MAX_BYTES and _IMAGE.fullmatch(text):
         return ""
     return "is not an image reference such as registry.example/name:tag or name@sha256:..."
 

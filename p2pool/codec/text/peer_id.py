@@ -7,11 +7,11 @@ contains the key, and nothing has to be looked up (libp2p specs, peer-ids).
 
 import base58
 
+from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import PEER_KEY_BYTES, PeerKey
 
 _PREFIX = bytes.fromhex("002408011220")  # identity multihash, type Ed25519, 32 bytes
-_TEXT_MAX = 64
 
 
 def peer_id(peer_key: PeerKey) -> str:
@@ -24,9 +24,11 @@ def peer_key_of(text: str) -> PeerKey:
     """The key in a peer id; `Malformed` for any other text, or another kind of key."""
     try:
         # Base58 costs the square of its length: bounded before it is read.
-        data = base58.b58decode(text) if len(text) <= _TEXT_MAX else b""
+        data = base58.b58decode(text) if len(text) <= limits.PEER_ID_MAX_BYTES else b""
     except ValueError as error:
-        raise Malformed(f"{text[:_TEXT_MAX]!r} is not a peer id: not base58.") from error
+        raise Malformed(
+            f"{text[: limits.PEER_ID_MAX_BYTES]!r} is not a peer id: not base58."
+        ) from error
     if len(data) != len(_PREFIX) + PEER_KEY_BYTES or not data.startswith(_PREFIX):
         raise Malformed(
             "Not the peer id of an Ed25519 key.", hint="It begins with 12D3KooW and has 52 letters."

@@ -21,6 +21,7 @@ from p2pool.core.effects import Level
 from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.committee_chain import newest
 from p2pool.core.inputs import Sender
+from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
@@ -31,34 +32,37 @@ from p2pool.model.timing import Now
 from p2pool.proofs.certificates import Opened
 
 
-def ask_proof(context: Context, peer_key: PeerKey, now: Now) -> None:
-    """Ask a peer for proof of who leads, not too often."""
-    asked_ms = context.asked_certificates_ms
-    if asked_ms is not None and now.mono_ms - asked_ms < limits.CERTIFICATE_ASK_MS:
-        return
-    context.asked_certificates_ms = now.mono_ms
-    number = context.request()
-    context.proofs_awaited.ask(peer_key, number)
-    context.tell(peer_key, CertificatesRequested(number))
-
-
 @attrs.define
 class CertificateExchange:
     """What one node takes and gives of certificates."""
 
     context: Context
     guests_due_ms: int = 0
+    asked_ms: int | None = None
+    proofs_awaited: PendingAnswers = attrs.field(
+        factory=lambda: PendingAnswers(limits.PROOFS_AWAITED_MAX)
+    )
+
+    def ask_proof(self, peer_key: PeerKey, now: Now) -> None:
+        """Ask a peer for proof of who leads, not too often."""
+        if self.asked_ms is not None and now.mono_ms - self.asked_ms < limits.CERTIFICATE_ASK_MS:
+            return
+        self.asked_ms = now.mono_ms
+        number = self.context.request()
+        self.proofs_awaited.ask(peer_key, number)
+        self.context.tell(peer_key, CertificatesRequested(number))
 
     def on_announcement(self, message: Announcement, sender: Sender, now: Now) -> None:
         """Somebody says that it leads: believe it where there is proof, else ask for that."""
         context = self.context
         self._take(message.certificate, sender.enclosed, now)
         if context.leader_certificates.leads(sender.node_id, message.term, now):
-            if message.term >= context.announced_term:
-                context.announced_by, context.announced_ms = sender.node_id, now.mono_ms
-                context.announced_term = message.term
-        elif context.pool_log.fetches and (key := context.peers.key_of(sender.node_id)) is not None:
-            ask_proof(context, key, now)
+            context.announced.note(sender.node_id, message.term, now)
+        elif (
+            context.pool_log.fetches
+            and (key := context.bindings.key_of(sender.node_id)) is not None
+        ):
+            self.ask_proof(key, now)
 
     def _take(self, certificate: tuple[bytes, ...], enclosed: Opened, now: Now) -> None:
         context, pool_log = self.context, self.context.pool_log
@@ -77,7 +81,7 @@ class CertificateExchange:
 
     def awaits(self, peer_key: PeerKey, answer: CertificatesAnswered) -> bool:
         """Whether this was asked for, so that it is worth opening what is in it."""
-        asked = self.context.proofs_awaited.has(peer_key, answer.request)
+        asked = self.proofs_awaited.has(peer_key, answer.request)
         return asked and answer.log_id == self.context.pool_log.log_id
 
     def on_certificates_answered(
@@ -86,7 +90,7 @@ class CertificateExchange:
         """A peer's certificates; they prove themselves, whoever sends them."""
         if not self.awaits(sender.peer_key, message):
             return
-        self.context.proofs_awaited.take(sender.peer_key, message.request)
+        self.proofs_awaited.take(sender.peer_key, message.request)
         count = len(message.certificate) + len(message.votes)
         opened = sender.enclosed
         if not self.context.leader_certificates.knows(opened, self.context.pool_log.chain):
@@ -108,9 +112,12 @@ class CertificateExchange:
         except Refusal as error:
             trusted = self._named_by_most(sender)
             context.log(
-                Level.WARNING, "the committee's chain does not hold", by=sender.hex(),
-                why=error.message, taken="by most members' word" if trusted else "no",
-            )  # fmt: skip
+                Level.WARNING,
+                "the committee's chain does not hold",
+                by=sender.hex(),
+                why=error.message,
+                taken="by most members' word" if trusted else "no",
+            )
             if trusted:
                 context.leader_certificates.prove(chain.voters)
 
@@ -129,7 +136,7 @@ class CertificateExchange:
         """Hand out what we hold: to a member all of it, to a guest the newest changes, and to all
         guests together not often, for anybody may ask and the answer is long."""
         context = self.context
-        proof, node_id = leader_proof(context, now), context.peers.node_of(sender.peer_key)
+        proof, node_id = leader_proof(context, now), context.bindings.node_of(sender.peer_key)
         if proof is None:
             return
         chain = proof.chain

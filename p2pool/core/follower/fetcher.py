@@ -22,7 +22,6 @@ from p2pool.model.messages.queries import SnapshotRequested, StateAnswered, Stat
 from p2pool.model.timing import Now
 
 FETCH_TIMEOUT_MS = limits.FORWARD_DEADLINE_MS
-SPREAD_PER_MEMBER_MS = 2
 
 
 @attrs.frozen
@@ -112,7 +111,7 @@ class LogFetcher:
     def _plan(self, members: int, now: Now) -> None:
         if self.held_index >= self.target_index or self.fetch or self.fetch_at_ms is not None:
             return
-        spread_ms = members * SPREAD_PER_MEMBER_MS
+        spread_ms = members * limits.FETCH_SPREAD_PER_MEMBER_MS
         self.fetch_at_ms = now.mono_ms + self.rng.randrange(spread_ms + 1)
 
     def wakeup_ms(self) -> int | None:

@@ -9,12 +9,11 @@ Source: docs/design/certificates.md, "Leader certificates"; docs/design/tasks.md
 
 import attrs
 
-from p2pool.codec.digests import task_id
 from p2pool.core.context import Context
-from p2pool.core.follower.certificate_exchange import ask_proof
-from p2pool.core.fsm.permissions import may
+from p2pool.core.follower.certificate_exchange import CertificateExchange
+from p2pool.core.fsm.permissions import may_start
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
-from p2pool.model.access.requests import Action, Signers
+from p2pool.model.access.requests import Signers
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages.work import Desired, Order
@@ -27,6 +26,7 @@ class OrderCheck:
     """The judgement of one node on what it is ordered to run."""
 
     context: Context
+    certificate_exchange: CertificateExchange
 
     def refusal(
         self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now
@@ -44,7 +44,7 @@ class OrderCheck:
             check_fresh(known.time_ms, now.wall_ms)
         except UnknownCommittee as error:
             if pool_log.fetches:  # Perhaps we are behind: let it prove it; the order comes again.
-                ask_proof(self.context, by[1], now)
+                self.certificate_exchange.ask_proof(by[1], now)
             return error.message
         except Refusal as error:
             return error.message
@@ -69,17 +69,6 @@ class OrderCheck:
         return (found.leader.node_id, found.leader.peer_key) == by
 
     def judge(self, desired: Desired, signers: Signers | None, at_s: int) -> str | None:
-        """Why this must not be started here, or None. It is judged as of its submission, so that a
-        delegation that expired since does not undo what was begun under it."""
+        """Why this must not be started here, or None; judged as of its submission."""
         roster, state = self.context.roster.latest, self.context.pool_log.state
-        request = desired.signed.request
-        if signers is None:
-            return "its submission is not signed well"
-        if roster is None:
-            return "the pool's roster is not known here"
-        if request.action is not Action.SUBMIT:
-            return "what it was ordered by is no submission"
-        if desired.allocation.task_id != task_id(self.context.config.pool, request):
-            return "it is not named after its submission"
-        denied = may(roster, state, signers, desired.signed, min(at_s, request.not_after_s))
-        return denied.message if denied is not None else None
+        return may_start(self.context.config.pool, roster, state, desired, signers, at_s)

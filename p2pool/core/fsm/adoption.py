@@ -31,7 +31,7 @@ from p2pool.model.tasks.spec import TaskSpec
 REASON = "adopted after a recovery"
 
 
-class Standing(Enum):
+class ClaimVerdict(Enum):
     """What a claimed copy is to this state."""
 
     ADOPT = "adopt"
@@ -39,29 +39,31 @@ class Standing(Enum):
     LEAVE = "leave"
 
 
-def standing(
+def judge_claim(
     state: PoolState,
     node_id: NodeId,
     name: AllocationId,
     attempt: int,
     signed: SignedRequest,
     gpus: tuple[str, ...],
-) -> Standing:
+) -> ClaimVerdict:
     """Whether a copy that a node claims is to be adopted, is for the state to judge as any other
     (known), or runs on as it is (leave)."""
     spec = _spec(state, name, signed)
     if spec is None or attempt < 1 or not (spec.system or name.replica < spec.replicas):
-        return Standing.LEAVE
+        return ClaimVerdict.LEAVE
     task = state.tasks.get(name.task_id)
     if task is None:
         used = signed.request.request_id in state.applied
-        return Standing.LEAVE if used or _held(state, node_id, name, gpus) else Standing.ADOPT
+        return (
+            ClaimVerdict.LEAVE if used or _held(state, node_id, name, gpus) else ClaimVerdict.ADOPT
+        )
     copy = state.allocation(name)
     if task.finished or task.stop_requested or (copy is not None and copy.attempt >= attempt):
-        return Standing.KNOWN
+        return ClaimVerdict.KNOWN
     if (name, attempt) in state.strays:
-        return Standing.KNOWN
-    return Standing.LEAVE if _held(state, node_id, name, gpus) else Standing.ADOPT
+        return ClaimVerdict.KNOWN
+    return ClaimVerdict.LEAVE if _held(state, node_id, name, gpus) else ClaimVerdict.ADOPT
 
 
 def _spec(state: PoolState, name: AllocationId, signed: SignedRequest) -> TaskSpec | None:
@@ -83,8 +85,8 @@ def _held(state: PoolState, node_id: NodeId, name: AllocationId, gpus: tuple[str
 def adopt(changes: Changes, record: Adopted) -> None:
     """Take a copy up, and its task where it is not known; one that no longer fits is let be."""
     state, name = changes.state, record.allocation
-    found = standing(state, record.node_id, name, record.attempt, record.signed, record.gpus)
-    if found is not Standing.ADOPT:
+    found = judge_claim(state, record.node_id, name, record.attempt, record.signed, record.gpus)
+    if found is not ClaimVerdict.ADOPT:
         return
     if name.task_id not in state.tasks:
         _add_task(changes, record)

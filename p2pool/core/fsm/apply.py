@@ -70,9 +70,13 @@ def _configuration(changes: Changes, record: Configuration) -> None:
     changes.tell("committee", "committee", f"has {count} voter{'' if count == 1 else 's'}")
     state = changes.state
     state.chain = committee_chain.extended(
-        state.chain, state.epoch, record.voters, changes.index, state.applied_term,
+        state.chain,
+        state.epoch,
+        record.voters,
+        changes.index,
+        state.applied_term,
         state.log_time_ms,
-    )  # fmt: skip
+    )
 
 
 def _certify(changes: Changes, record: entries.Certify) -> None:

@@ -35,9 +35,12 @@ def judge(changes: Changes, record: NodeChanged) -> None:
     new = old
     if record.reachability in REACHABILITY[old.reachability].values():
         new = attrs.evolve(
-            new, reachability=record.reachability, reason=record.reason,
-            changed_at_ms=state.log_time_ms, eject="",
-        )  # fmt: skip
+            new,
+            reachability=record.reachability,
+            reason=record.reason,
+            changed_at_ms=state.log_time_ms,
+            eject="",
+        )
     if record.intent is advance(INTENT, old.intent, IntentEvent.DRAIN_FINISHED):
         new = attrs.evolve(new, intent=record.intent)
     if new != old:
@@ -60,15 +63,22 @@ def _move(changes: Changes, moved: NodeMoved) -> None:
     if moved.membership not in MEMBERSHIP[old.membership].values():
         return
     new = attrs.evolve(
-        old, membership=moved.membership, membership_reason=moved.reason,
-        membership_at_ms=state.log_time_ms, eject="",
-    )  # fmt: skip
+        old,
+        membership=moved.membership,
+        membership_reason=moved.reason,
+        membership_at_ms=state.log_time_ms,
+        eject="",
+    )
     if moved.membership is Membership.ONBOARDING and old.intent is not Intent.BANNED:
         # It comes anew: what was wanted or judged of it before it left is no matter.
         new = attrs.evolve(
-            new, intent=Intent.ELIGIBLE, intent_reason="", reachability=Reachability.HEALTHY,
-            reason="", changed_at_ms=0,
-        )  # fmt: skip
+            new,
+            intent=Intent.ELIGIBLE,
+            intent_reason="",
+            reachability=Reachability.HEALTHY,
+            reason="",
+            changed_at_ms=0,
+        )
     changes.set_node(new, moved.reason)
     if moved.membership is Membership.LEFT:
         _forget(changes)
@@ -78,9 +88,10 @@ def _forget(changes: Changes) -> None:
     """The nodes that left longest ago, beyond what is kept; a ban is never forgotten."""
     state = changes.state
     left = [
-        n for n in state.nodes.values()
+        n
+        for n in state.nodes.values()
         if n.membership is Membership.LEFT and n.intent is not Intent.BANNED
-    ]  # fmt: skip
+    ]
     left.sort(key=lambda n: (n.membership_at_ms, n.node_id))
     for node in left[: max(0, len(left) - limits.LEFT_KEPT_MAX)]:
         del state.nodes[node.node_id]

@@ -1,4 +1,4 @@
-"""Who may do what: one pure function, asked at the API, by the leader and by every node.
+"""Who may do what: one pure function, asked by the leader and by every node.
 
 Intuition: a right comes from the chain alone. The pool's creator and manager may do everything; an
 account that one of them signed a delegation for may do what its scope says; a provider may take its
@@ -17,6 +17,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from p2pool.codec.digests import task_id
+from p2pool.codec.json.hex import address_text
 from p2pool.core.fsm.requests import target_node
 from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
@@ -24,7 +26,8 @@ from p2pool.model.access.delegations import Delegation, Scope
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.errors import Malformed, NotAllowed
-from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, TaskId
+from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, PoolRef, TaskId
+from p2pool.model.messages.work import Desired
 
 NOBODY = Address(bytes(ADDRESS_BYTES))
 """The zero address: what the chain says where there is no account."""
@@ -128,7 +131,7 @@ def _principal_wrong(
         return NotAllowed(
             "The delegation and who signed it do not belong together.", hint="Sign it anew."
         )
-    who = f"0x{signers.principal.hex()}"
+    who = address_text(signers.principal)
     if not _rules_the_pool(roster, signers.principal):
         if delegation is None:
             return NotAllowed(
@@ -141,8 +144,9 @@ def _principal_wrong(
         )
     if delegation is not None and delegation.delegate != signers.signer:
         return NotAllowed(
-            f"The delegation is made out to 0x{delegation.delegate.hex()}, not to the account "
-            f"that signed, 0x{signers.signer.hex()}.",
+            f"The delegation is made out to {address_text(delegation.delegate)}, not to"
+            " the account "
+            f"that signed, {address_text(signers.signer)}.",
             hint="Sign with the account that the delegation names.",
         )
     return None
@@ -167,6 +171,29 @@ def _delegation_wrong(
             "The delegation was revoked.", hint="Ask the pool's manager for a new one."
         )
     return None
+
+
+def may_start(
+    pool: PoolRef,
+    roster: ChainRoster | None,
+    state: PoolState | None,
+    desired: Desired,
+    signers: Signers | None,
+    at_s: int,
+) -> str | None:
+    """Why a copy must not be started, or None. It is judged as of its submission, so that a
+    delegation that expired since does not undo what was begun under it."""
+    request = desired.signed.request
+    if signers is None:
+        return "its submission is not signed well"
+    if roster is None:
+        return "the pool's roster is not known here"
+    if request.action is not Action.SUBMIT:
+        return "what it was ordered by is no submission"
+    if desired.allocation.task_id != task_id(pool, request):
+        return "it is not named after its submission"
+    denied = may(roster, state, signers, desired.signed, min(at_s, request.not_after_s))
+    return denied.message if denied is not None else None
 
 
 def _revoked(state: PoolState | None, delegation: Delegation) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.codec import digests
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
@@ -162,7 +163,9 @@ def _submit(changes: Changes, record: RequestApplied, name: TaskId) -> None:
 
 
 def _stop(changes: Changes, record: RequestApplied, name: TaskId) -> None:
-    tasks.stop(changes, target_task(record.signed.request), f"stop by 0x{record.signer.hex()}")
+    tasks.stop(
+        changes, target_task(record.signed.request), f"stop by {address_text(record.signer)}"
+    )
 
 
 def _intent(changes: Changes, record: RequestApplied, name: TaskId) -> None:
@@ -170,7 +173,7 @@ def _intent(changes: Changes, record: RequestApplied, name: TaskId) -> None:
     node = changes.state.node(target_node(request))
     intent = advance(INTENT, node.intent, INTENT_OF[request.action])
     assert intent is not None
-    reason = f"{request.action.value} by 0x{record.signer.hex()}"
+    reason = f"{request.action.value} by {address_text(record.signer)}"
     changes.set_node(attrs.evolve(node, intent=intent, intent_reason=reason), reason)
 
 

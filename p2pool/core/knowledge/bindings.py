@@ -21,10 +21,12 @@ import attrs
 from p2pool.codec.rows import put_record
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Level, Log, Persist
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.messages.gossip import Hello, PeerBinding
 from p2pool.model.messages.queries import PeerKnown
 from p2pool.model.ports.store import Delete
+from p2pool.model.states import Standing
 
 BINDINGS_TABLE = "bindings"
 
@@ -36,7 +38,7 @@ Belongs = Callable[[NodeId], bool]
 class Connected:
     """A connected peer and what it has shown."""
 
-    standing: str = ""
+    standing: Standing | None = None
     node_id: NodeId | None = None
     store_id: StoreId | None = None
 
@@ -52,7 +54,7 @@ class PeerBindings:
     known: "OrderedDict[NodeId, PeerKnown]" = attrs.field(factory=OrderedDict)
     guests: "OrderedDict[NodeId, bool]" = attrs.field(factory=OrderedDict)
     """Those of `known` that the roster did not have, oldest first; and whether they are on disk."""
-    voided: "OrderedDict[NodeId, int]" = attrs.field(factory=OrderedDict)
+    voided: BoundedDict[NodeId, int] = attrs.field(factory=lambda: BoundedDict(limits.MEMBERS_MAX))
     connected: "OrderedDict[PeerKey, Connected]" = attrs.field(factory=OrderedDict)
     superseded: str | None = None
 
@@ -83,14 +85,14 @@ class PeerBindings:
         """Whether a member's connection to that node stands."""
         key = self.key_of(node_id)
         entry = self.connected.get(key) if key else None
-        return entry is not None and entry.standing == "member"
+        return entry is not None and entry.standing is Standing.MEMBER
 
     def connected_members(self) -> tuple[tuple[PeerKey, NodeId], ...]:
         """Connected members in the order in which they came."""
         return tuple(
             (key, entry.node_id)
             for key, entry in self.connected.items()
-            if entry.standing == "member" and entry.node_id is not None
+            if entry.standing is Standing.MEMBER and entry.node_id is not None
         )
 
     def connect(self, peer_key: PeerKey) -> None:
@@ -110,8 +112,8 @@ class PeerBindings:
         effects: list[Effect] = []
         if hello.binding is not None:
             if hello.binding.peer_key != peer_key:
-                entry.standing = "refused"
-                return [AdmitPeer(peer_key, "refused")]
+                entry.standing = Standing.REFUSED
+                return [AdmitPeer(peer_key, Standing.REFUSED)]
             member = belongs(hello.binding.node_id)
             effects += self.learn(PeerKnown(hello.binding, hello.addresses), member=member)
             if self.key_of(hello.binding.node_id) == peer_key:
@@ -122,7 +124,7 @@ class PeerBindings:
         """Judge every connected peer again, after the roster changed."""
         effects: list[Effect] = []
         for peer_key, entry in tuple(self.connected.items()):
-            if entry.standing in ("member", "guest"):
+            if entry.standing in (Standing.MEMBER, Standing.GUEST):
                 effects += self._admit(peer_key, entry, belongs)
         for node_id in tuple(self.guests):
             if belongs(node_id):
@@ -131,7 +133,7 @@ class PeerBindings:
 
     def _admit(self, peer_key: PeerKey, entry: Connected, belongs: Belongs) -> list[Effect]:
         member = entry.node_id is not None and belongs(entry.node_id)
-        standing = "member" if member else "guest"
+        standing = Standing.MEMBER if member else Standing.GUEST
         if standing == entry.standing:
             return []
         entry.standing = standing
@@ -148,13 +150,14 @@ class PeerBindings:
                 return []
             if binding.not_before_s == old.binding.not_before_s:
                 self.voided[binding.node_id] = binding.not_before_s
-                while len(self.voided) > limits.MEMBERS_MAX:
-                    self.voided.popitem(last=False)
                 return [
                     *self._drop(binding.node_id),
-                    Log(Level.WARNING, "two bindings with one time: both are void",
-                        (("node", binding.node_id.hex()),)),
-                ]  # fmt: skip
+                    Log(
+                        Level.WARNING,
+                        "two bindings with one time: both are void",
+                        (("node", binding.node_id.hex()),),
+                    ),
+                ]
         if binding.not_before_s <= self.voided.get(binding.node_id, -1):
             return []
         if old is not None and binding.not_before_s < old.binding.not_before_s:

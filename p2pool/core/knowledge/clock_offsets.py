@@ -17,8 +17,6 @@ from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import Configuration, majority
 from p2pool.model.timing import Now
 
-SLICE_MS = 1_000
-
 
 @attrs.define
 class ClockOffsets:
@@ -34,13 +32,13 @@ class ClockOffsets:
 
     def heard(self, node_id: NodeId, sent_at_ms: int, now: Now) -> None:
         """A frame came over a node's own connection."""
-        offset_ms, second = sent_at_ms - now.wall_ms, now.mono_ms // SLICE_MS
+        offset_ms, second = sent_at_ms - now.wall_ms, now.mono_ms // limits.CLOCK_SLICE_MS
         slices = self.seen.setdefault(node_id, [])
         if slices and slices[-1][0] == second:
             slices[-1] = (second, max(slices[-1][1], offset_ms))
             return
         slices.append((second, offset_ms))
-        del slices[: -limits.CLOCK_WINDOW_MS // SLICE_MS]
+        del slices[: -limits.CLOCK_WINDOW_MS // limits.CLOCK_SLICE_MS]
 
     def lagged(self) -> None:
         """Our loop was late, so the offsets measure our own delay: drop them."""
@@ -48,7 +46,7 @@ class ClockOffsets:
 
     def offset_ms(self, node_id: NodeId, now: Now) -> int | None:
         """How far a node's clock is ahead of ours, if lately measured."""
-        first = (now.mono_ms - limits.CLOCK_WINDOW_MS) // SLICE_MS
+        first = (now.mono_ms - limits.CLOCK_WINDOW_MS) // limits.CLOCK_SLICE_MS
         return max((o for second, o in self.seen.get(node_id, ()) if second >= first), default=None)
 
     def tick(self, committee: Configuration, now: Now) -> None:

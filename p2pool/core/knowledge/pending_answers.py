@@ -6,6 +6,7 @@ Invariants: of a peer the last question counts; the oldest of more than `most` a
 
 import attrs
 
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import PeerKey
 
 
@@ -14,13 +15,13 @@ class PendingAnswers:
     """The last question to each peer that was not answered."""
 
     most: int
-    _numbers: dict[PeerKey, int] = attrs.field(factory=dict)
+    _numbers: BoundedDict[PeerKey, int] = attrs.Factory(
+        lambda self: BoundedDict(self.most), takes_self=True
+    )
 
     def ask(self, peer_key: PeerKey, number: int) -> None:
         """A question went out."""
         self._numbers[peer_key] = number
-        while len(self._numbers) > self.most:
-            del self._numbers[next(iter(self._numbers))]
 
     def has(self, peer_key: PeerKey, number: int) -> bool:
         """Whether an answer of this number is awaited of a peer."""

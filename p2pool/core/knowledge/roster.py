@@ -6,17 +6,16 @@ lying endpoint ejects nobody. Without the chain the last roster stands and grows
 disk, so that a restart without the chain stands on it too.
 
 Invariants: unknown never means gone; membership moves only along `states.MEMBERSHIP`; a node that
-was once in and is finally out is remembered as left, which is what stops its tasks.
+was once in and is finally out is remembered as left. What stops its tasks is `out_finally`.
 Source: docs/design/chain.md, "The roster"; docs/design/health.md, "Membership".
 """
-
-from collections import OrderedDict
 
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.rows import encode_record
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import Malformed
@@ -35,14 +34,13 @@ from p2pool.model.timing import Now
 
 META_TABLE = "meta"
 ROSTER_KEY = b"roster.final"
-TICK_MS = 1_000
 ROW_MAX_BYTES = limits.STORE_VALUE_MAX_BYTES
 NOBODY = Address(bytes(ADDRESS_BYTES))
 NO_BLOCK = Digest(bytes(DIGEST_BYTES))
 
 
 @attrs.frozen
-class Standing:
+class MembershipSince:
     """A node's membership and since when, on the monotonic clock."""
 
     membership: Membership
@@ -59,10 +57,14 @@ class Roster:
     problem: str | None = None
     asked: bool = False
     tick_due_ms: int = 0
-    standings: "OrderedDict[NodeId, Standing]" = attrs.field(factory=OrderedDict)
+    standings: BoundedDict[NodeId, MembershipSince] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEERS_TRACKED_MAX)
+    )
     _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _in_final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
-    _gone: "OrderedDict[NodeId, ChainMember]" = attrs.field(factory=OrderedDict)
+    _gone: BoundedDict[NodeId, ChainMember] = attrs.field(
+        factory=lambda: BoundedDict(limits.LEFT_KEPT_MAX)
+    )
     _kept: ChainRoster | None = None
 
     # --- what the chain says ----------------------------------------------------------------------
@@ -80,11 +82,11 @@ class Roster:
         self.problem = "the chain was not read since the start"
 
     def observe(
-        self, latest: ChainRoster, final: ChainRoster, now: Now, warning: str = ""
+        self, latest: ChainRoster, final: ChainRoster, now: Now, warning: str | None = None
     ) -> list[PersistOp]:
         """Take what the chain says; what of it to keep on disk."""
         self._take(latest, final, now)
-        self.observed_ms, self.problem, self.asked = now.mono_ms, warning or None, True
+        self.observed_ms, self.problem, self.asked = now.mono_ms, warning, True
         if self._kept is not None and _content(self._kept) == _content(final):
             return []
         self._kept = final
@@ -109,10 +111,6 @@ class Roster:
                 self._move(node_id, MembershipEvent.LEFT_POOL, now)
                 if node_id in before:
                     self._gone[node_id] = before[node_id]
-        while len(self._gone) > limits.LEFT_KEPT_MAX:
-            self._gone.popitem(last=False)
-        while len(self.standings) > limits.PEERS_TRACKED_MAX:
-            self.standings.popitem(last=False)
 
     # --- what a node hears ------------------------------------------------------------------------
 
@@ -132,7 +130,7 @@ class Roster:
         """End the states that lasted too long; looked at once a second."""
         if now.mono_ms < self.tick_due_ms:
             return
-        self.tick_due_ms = now.mono_ms + TICK_MS
+        self.tick_due_ms = now.mono_ms + limits.ROSTER_TICK_MS
         for node_id, standing in tuple(self.standings.items()):
             rule = MEMBERSHIP_DEADLINES.get(standing.membership)
             if rule is not None and now.mono_ms >= standing.since_ms + rule[1]:
@@ -143,10 +141,10 @@ class Roster:
         return None
 
     def _move(self, node_id: NodeId, event: MembershipEvent, now: Now) -> None:
-        old = self.standings.get(node_id) or Standing(Membership.APPLICANT, now.mono_ms)
+        old = self.standings.get(node_id) or MembershipSince(Membership.APPLICANT, now.mono_ms)
         new = advance(MEMBERSHIP, old.membership, event)
         if new is not None:
-            self.standings[node_id] = Standing(new, now.mono_ms)
+            self.standings[node_id] = MembershipSince(new, now.mono_ms)
 
     # --- what it means ----------------------------------------------------------------------------
 
@@ -219,10 +217,11 @@ class Roster:
         shown = (Membership.INVITED, Membership.LEFT)
         names = sorted(n for n, s in self.standings.items() if s.membership in shown)
         return tuple(
-            attrs.evolve(self._gone[n], eligible=False) if n in self._gone
+            attrs.evolve(self._gone[n], eligible=False)
+            if n in self._gone
             else ChainMember(n, NOBODY, False)
             for n in names[: limits.LEFT_KEPT_MAX]
-        )  # fmt: skip
+        )
 
     def size(self) -> int:
         """How many members the pool has."""

@@ -13,7 +13,6 @@ outsiders are told so by `p2pool verify leader`.
 Source: docs/design/certificates.md, "Leader certificates".
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 import attrs
@@ -25,6 +24,7 @@ from p2pool.core.effects import Level
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Conflict, NoLeader, Overloaded, Refusal
 from p2pool.model.log.certificates import LeaderCertificate, Link
 from p2pool.model.log.entries import Certify, ChangeCertified
@@ -40,9 +40,6 @@ from p2pool.proofs.certificates import (
 )
 
 Propose = Callable[[Record, Now], int]
-POINTS_KEPT = 4
-PATIENCE = 3
-"""After how many questions without an answer it is said."""
 
 
 @attrs.define
@@ -63,7 +60,9 @@ class Certification:
     due_ms: int = 0
     unanswered: int = 0
     certified_voters: tuple[Voter, ...] = ()
-    questions: "OrderedDict[int, Gathering]" = attrs.field(factory=OrderedDict)
+    questions: BoundedDict[int, Gathering] = attrs.field(
+        factory=lambda: BoundedDict(limits.CERTIFY_QUESTIONS_KEPT_MAX)
+    )
     links: dict[int, dict[Voter, Verified]] = attrs.field(factory=dict)
     written: dict[int, bool] = attrs.field(factory=dict)
     fresh: bool = False
@@ -88,7 +87,7 @@ class Certification:
         wait_ms = limits.CERTIFY_RETRY_MIN_MS << min(self.unanswered, 8)
         self.due_ms = now.mono_ms + min(wait_ms, limits.CERTIFY_RETRY_MAX_MS)
         self.unanswered += 1
-        if self.unanswered > PATIENCE:
+        if self.unanswered > limits.CERTIFY_UNANSWERED_MAX:
             self.context.leader_certificates.problem = (
                 "Too few voters confirm this leader, so no node takes orders from it: are their "
                 "clocks and its own set, and are they up?"
@@ -119,8 +118,6 @@ class Certification:
             return
         pool_log.broadcast_commit(now)
         self.questions[point.index] = Gathering(point)
-        while len(self.questions) > POINTS_KEPT:
-            self.questions.popitem(last=False)
 
     def add(self, verified: Verified, now: Now) -> None:
         """A voter's signed word."""
@@ -210,9 +207,11 @@ class Certification:
         if link.index in self.written:
             return
         self.context.log(
-            Level.WARNING, "a change of the committee stays without a quorum's signatures",
-            index=link.index, signatures=len(self.links.get(link.index, {})),
-        )  # fmt: skip
+            Level.WARNING,
+            "a change of the committee stays without a quorum's signatures",
+            index=link.index,
+            signatures=len(self.links.get(link.index, {})),
+        )
         self._write(link, False, now)
 
     # --- telling ----------------------------------------------------------------------------------

@@ -57,9 +57,13 @@ class CommitteeManager:
         self.due_ms = now.mono_ms + limits.COMMITTEE_INTERVAL_MS
         members = {m.node_id: m.provider for m in self.context.roster.members()}
         wanted = next_change(
-            pool_log.configuration, pool_log.me, self._seats(now), self._candidates(),
-            self._aims(now), members,
-        )  # fmt: skip
+            pool_log.configuration,
+            pool_log.me,
+            self._seats(now),
+            self._candidates(),
+            self._aims(now),
+            members,
+        )
         if wanted is None:
             return
         try:
@@ -67,9 +71,11 @@ class CommitteeManager:
         except P2poolError:
             return  # The last change is not committed yet, or we lead no more: come to it again.
         self.context.log(
-            Level.INFO, "the committee changes",
-            voters=len(wanted.voters), learners=len(wanted.learners),
-        )  # fmt: skip
+            Level.INFO,
+            "the committee changes",
+            voters=len(wanted.voters),
+            learners=len(wanted.learners),
+        )
 
     # --- what is wanted ---------------------------------------------------------------------------
 
@@ -95,9 +101,10 @@ class CommitteeManager:
             voter = seen.voter
             silent = self._silent(voter.node_id, seen.heard_ms, now)
             goes = self._banned(voter.node_id) or (
-                self._put_out(voter, now) if voter in voters
+                self._put_out(voter, now)
+                if voter in voters
                 else self.context.roster.barred(voter.node_id)
-            )  # fmt: skip
+            )
             out[voter] = Seat(silent, seen.caught_up and not silent, goes)
         return out
 
@@ -143,7 +150,7 @@ class CommitteeManager:
         those that have a seat, whatever is judged of them, to see which disk they show."""
         context, found = self.context, []
         seated = dict.fromkeys(v.node_id for v in context.pool_log.configuration.everybody)
-        for peer_key, node_id in context.peers.connected_members():
+        for peer_key, node_id in context.bindings.connected_members():
             beat = context.heartbeats.newest.get(node_id)
             member = context.roster.member(node_id)
             if beat is None or member is None or not context.roster.eligible(node_id):
@@ -196,9 +203,10 @@ class CommitteeManager:
         context, removal_agreement = self.context, self.eligibility.removal_agreement
         seats = self._seats(now)
         transferees = [
-            v for v in context.pool_log.configuration.voters
+            v
+            for v in context.pool_log.configuration.voters
             if v in seats and seats[v].caught_up and self._may_lead(v.node_id, now)
-        ]  # fmt: skip
+        ]
         if context.roster.barred(context.me) and self._intent(context.me) is Intent.ELIGIBLE:
             removal_agreement.ask(context.me, now)
             agreeing = removal_agreement.agreeing(context.me, now)
@@ -218,9 +226,11 @@ class CommitteeManager:
         except P2poolError:
             return False
         self.context.log(
-            Level.INFO, "leadership is handed on",
-            to=voter.node_id.hex(), reason=self.eligibility.ineligible_reason or "this agent ends",
-        )  # fmt: skip
+            Level.INFO,
+            "leadership is handed on",
+            to=voter.node_id.hex(),
+            reason=self.eligibility.ineligible_reason or "this agent ends",
+        )
         return True
 
     def retire(self, now: Now) -> bool:

@@ -103,11 +103,12 @@ def vanished(context: Context, state: PoolState, at_ms: int) -> list[int]:
     any time of the last ten, and is not back; else nothing. More likely the network than the nodes.
     """
     times = sorted(
-        n.changed_at_ms for n in state.nodes.values()
+        n.changed_at_ms
+        for n in state.nodes.values()
         if n.reachability is Reachability.UNREACHABLE
         and context.roster.belongs(n.node_id)
         and at_ms - n.changed_at_ms < limits.MASS_LOSS_HOLD_MS
-    )  # fmt: skip
+    )
     most: list[int] = []
     for first in times:
         together = [t for t in times if first <= t <= first + limits.MASS_LOSS_WINDOW_MS]
@@ -199,7 +200,7 @@ def _reachability_event(
 def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:
     """A heartbeat that is fresh, by our clock and by its sender's, and came after the judgement."""
     beat = context.heartbeats.newest.get(node.node_id)
-    judged_ms = context.judged_ms.get(node.node_id)
+    judged_ms = context.judgements.since_ms.get(node.node_id)
     if beat is None or judged_ms is None or beat.heard_at.mono_ms <= judged_ms:
         return False  # None: the judgement was applied in this very step.
     fresh_ms = 2 * context.heartbeats.interval_ms(context.roster.size())
@@ -259,8 +260,8 @@ def _unusable_because(
         return node.reachability.name.lower()
     if node.intent is not Intent.ELIGIBLE:
         return node.intent.name.lower()
-    if (former := _former_because(context, state, beat.heartbeat)) is not None:
-        return former
+    if (earlier := _earlier_epoch_because(context, state, beat.heartbeat)) is not None:
+        return earlier
     if not beat.heartbeat.healthy:
         return beat.heartbeat.reason or "it says that it is not well"
     if member.node_id == context.me:
@@ -270,12 +271,12 @@ def _unusable_because(
         return "no fresh heartbeat"
     # In a pool that is small enough for all to be connected, a lost connection is told first.
     small = context.roster.size() <= limits.CONNECTIONS_AIM
-    if small and not context.peers.is_connected(member.node_id):
+    if small and not context.bindings.is_connected(member.node_id):
         return "its connection was lost"
     return None
 
 
-def _former_because(context: Context, state: PoolState, said: Heartbeat) -> str | None:
+def _earlier_epoch_because(context: Context, state: PoolState, said: Heartbeat) -> str | None:
     """Whether a node is still at an earlier epoch, or holds copies of one that nobody judged: its
     GPUs may be taken by what this log does not know."""
     epoch = context.pool_log.epoch

@@ -15,13 +15,13 @@ little: so many hints of one peer in a while, and one suspicion of a node on the
 Source: docs/design/health.md, "Detecting failure"; Lifeguard (local health).
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from random import Random
 
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.messages.queries import ProbeAnswered
 from p2pool.model.timing import Now
@@ -74,25 +74,22 @@ class FailureDetector:
     rng: Random
     not_before_ms: int
     suspicions: dict[NodeId, Suspicion] = attrs.field(factory=dict)
-    told_ms: "OrderedDict[NodeId, int]" = attrs.field(factory=OrderedDict)
-    hints: "OrderedDict[NodeId, tuple[int, int]]" = attrs.field(factory=OrderedDict)
+    told_ms: BoundedDict[NodeId, int] = attrs.field(factory=lambda: BoundedDict(limits.MEMBERS_MAX))
+    hints: BoundedDict[NodeId, tuple[int, int]] = attrs.field(
+        factory=lambda: BoundedDict(limits.MEMBERS_MAX)
+    )
 
     def may_report(self, by: NodeId, of: NodeId, now: Now) -> bool:
         """Whether a peer's hint is taken: not too many of one peer, nor of one node."""
         began_ms, count = self.hints.get(by, (now.mono_ms, 0))
         if now.mono_ms - began_ms >= limits.SUSPICION_MS:
             began_ms, count = now.mono_ms, 0
-        self.hints[by] = (began_ms, count + 1)
-        self.hints.move_to_end(by)
+        self.hints.renew(by, (began_ms, count + 1))
         last_ms = self.told_ms.get(of)
         soon = last_ms is not None and now.mono_ms - last_ms < limits.HINT_PAUSE_MS
         if count >= limits.HINTS_PER_PEER_MAX or soon:
             return False
-        self.told_ms[of] = now.mono_ms
-        self.told_ms.move_to_end(of)
-        for table in (self.hints, self.told_ms):
-            while len(table) > limits.MEMBERS_MAX:
-                table.popitem(last=False)
+        self.told_ms.renew(of, now.mono_ms)
         return True
 
     def suspected(self) -> dict[NodeId, str]:

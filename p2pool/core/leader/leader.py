@@ -133,7 +133,7 @@ class Leader:
                 self.suspect(node_id, "no heartbeat came", now)
         members = tuple(
             (node_id, member.provider)
-            for _, node_id in context.peers.connected_members()
+            for _, node_id in context.bindings.connected_members()
             if (member := context.roster.member(node_id)) is not None
         )
         for act in self.failure_detector.tick(members, context.request, now):
@@ -167,9 +167,11 @@ class Leader:
         if becomes is None:
             return  # The log says so already.
         self.context.log(
-            Level.WARNING, "a node is unreachable",
-            node=node.node_id.hex(), reason=verdict.reason,
-        )  # fmt: skip
+            Level.WARNING,
+            "a node is unreachable",
+            node=node.node_id.hex(),
+            reason=verdict.reason,
+        )
         record = NodeChanged(node.node_id, becomes, node.intent, verdict.reason)
         self._try(record, now)
 

@@ -12,6 +12,7 @@ Source: docs/design/health.md, "Membership".
 
 from collections.abc import Iterator
 
+from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.fsm.requests import EJECT_AFTER_MS
 from p2pool.core.fsm.state import NodeRecord, PoolState
@@ -60,9 +61,9 @@ def _is_heard(context: Context, node_id: NodeId, now: Now) -> bool:
 
 def _why_stalled(context: Context, node_id: NodeId) -> str:
     minutes = limits.ONBOARDING_STALL_MS // 60_000
-    if context.peers.is_connected(node_id):
+    if context.bindings.is_connected(node_id):
         return f"no heartbeat came in {minutes} min, though it is connected: see its agent's log"
-    if context.peers.key_of(node_id) is not None:
+    if context.bindings.key_of(node_id) is not None:
         return f"no heartbeat came in {minutes} min: its agent was met, and cannot be reached"
     return f"no heartbeat came in {minutes} min: its agent was never met; is it running?"
 
@@ -76,7 +77,10 @@ def _eject_because(state: PoolState, node: NodeRecord, at_ms: int) -> str | None
         after = state.settings.get(name, "never")
         after_ms = EJECT_AFTER_MS[after]
         if holds and after_ms is not None and at_ms - since_ms >= after_ms:
-            return f"{what} for {after}: to be ejected (`p2pool pool eject 0x{node.node_id.hex()}`)"
+            return (
+                f"{what} for {after}: to be ejected (`p2pool pool eject"
+                f" {address_text(node.node_id)}`)"
+            )
     return None
 
 

@@ -105,16 +105,17 @@ class Orders:
         for node_id, sent in self.sent.items():
             if not (sent.answered or sent.held) and now.mono_ms >= sent.due_ms:
                 sent.due_ms = now.mono_ms + limits.ORDER_RESEND_MS
-                if self.context.peers.is_connected(node_id):
+                if self.context.bindings.is_connected(node_id):
                     self._send(node_id, sent, now)
 
     def undelivered(self, now: Now) -> list[NodeId]:
         """Nodes that were given an order a while ago and have not said that they heard it."""
         patience_ms = limits.ORDER_RESEND_MS
         return [
-            node_id for node_id, sent in self.sent.items()
+            node_id
+            for node_id, sent in self.sent.items()
             if not (sent.answered or sent.held) and now.mono_ms - sent.since_ms >= patience_ms
-        ]  # fmt: skip
+        ]
 
     def came(self, node_id: NodeId, now: Now) -> None:
         """A node connected: it may have restarted since it heard us."""

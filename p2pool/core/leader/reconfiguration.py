@@ -41,7 +41,8 @@ class Seat:
 
 @attrs.frozen
 class Aims:
-    """What is wanted: so many voters. `leaving`: the leader itself is to go, so it needs an heir.
+    """What is wanted: so many voters. `leaving`: the leader itself is to go, so it needs a
+    transferee.
     `lone`: two voters have waited long enough for a third."""
 
     size: int
@@ -105,8 +106,8 @@ def _sized(
         return _without(now_is, seats_of.first_to_go(me))
     room = len(learners) < limits.LEARNERS_MAX
     if len(voters) < size:
-        heir = aims.leaving and len(voters) == 1
-        if ready and (len(voters) % 2 == 0 or len(ready) > 1 or heir):
+        transferee = aims.leaving and len(voters) == 1
+        if ready and (len(voters) % 2 == 0 or len(ready) > 1 or transferee):
             return _promoted(now_is, seats_of.fairest(ready))
         if free and room and len(voters) + len(learners) < size:
             return _joined(now_is, _Seats(voters + learners, providers).fairest(free))

@@ -17,9 +17,9 @@ from collections.abc import Callable
 import attrs
 
 from p2pool.core.context import Context
-from p2pool.core.follower.order_check import OrderCheck
-from p2pool.core.fsm.adoption import Standing, standing
+from p2pool.core.fsm.adoption import ClaimVerdict, judge_claim
 from p2pool.core.fsm.apply import GONE, REPORTABLE
+from p2pool.core.fsm.permissions import may_start
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.leader.orders import Orders
 from p2pool.model import limits
@@ -63,8 +63,9 @@ class Reports:
         if not self._counts(report.token):
             self.orders.give(node_id, now, even_same=True)
             return
-        under_way = {o: None for w in self.waiting.values() if w.node_id == node_id
-                     for o in w.outcomes}  # fmt: skip
+        under_way = {
+            o: None for w in self.waiting.values() if w.node_id == node_id for o in w.outcomes
+        }
         settled: list[Outcome] = []
         news: list[Outcome] = []
         let_be = self._claims(state, node_id, report, signers, now)
@@ -105,14 +106,14 @@ class Reports:
         let_be: dict[Stop, None] = {}
         for number, claim in enumerate(report.claims):
             name = Stop(claim.allocation, claim.attempt)
-            found = standing(
+            found = judge_claim(
                 state, node_id, claim.allocation, claim.attempt, claim.signed, claim.gpus
             )
-            if found is Standing.KNOWN:
+            if found is ClaimVerdict.KNOWN:
                 continue
             let_be[name] = None
             by = signers[number] if number < len(signers) else None
-            if found is Standing.ADOPT and name not in self.adopting and by is not None:
+            if found is ClaimVerdict.ADOPT and name not in self.adopting and by is not None:
                 self._adopt(node_id, name, claim, by, now)
         return let_be
 
@@ -122,7 +123,10 @@ class Reports:
         recovered = root is not None and root.previous is not None
         if not recovered:
             return
-        if OrderCheck(self.context).judge(claim, by, now.wall_ms // 1000) is not None:
+        context = self.context
+        roster, state = context.roster.latest, context.pool_log.state
+        at_s = now.wall_ms // 1000
+        if may_start(context.config.pool, roster, state, claim, by, at_s) is not None:
             return
         record = Adopted(
             node_id=node_id,

@@ -48,7 +48,7 @@ class HeartbeatSender:
 
     def last_word(self, now: Now) -> Heartbeat | None:
         """Once, as this node falls silent for another that runs with its keys: it takes no work."""
-        if self.said_last or self.context.peers.superseded is None:
+        if self.said_last or self.context.bindings.superseded is None:
             return None
         self.said_last = True
         return self._content(now)

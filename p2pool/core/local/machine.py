@@ -40,13 +40,13 @@ class Machine:
             self.digest = hardware_digest(event.hardware)
         self.hardware = self.exchange.hardware = event.hardware
         self.load = event.load
-        self.hardware_trouble, self.notes = event.trouble or None, event.notes
+        self.hardware_trouble, self.notes = event.trouble, event.notes
         self.worker.gpus_lost(event.lost_gpus)
 
     def on_runtime_observed(self, event: inputs.RuntimeObserved, now: Now) -> None:
         """Whether containers can be run."""
         self.runtime_reason = None if event.well else event.reason or "it does not answer"
-        self.worker.runtime(event.well, event.reason)
+        self.worker.runtime(event.well)
 
     def on_addresses_observed(self, event: inputs.AddressesObserved, now: Now) -> None:
         """Where others can dial this agent."""

@@ -1,5 +1,6 @@
 """What keeps this node from taking part, in sentences for its people: who has to do what."""
 
+from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.local.machine import Machine
 from p2pool.core.voter.eligibility import LeaderEligibility
@@ -56,7 +57,8 @@ def _why_no_leader(context: Context) -> str:
     if root is None or not unbegun:
         return _no_quorum(context) or "The pool has no leader now."
     return (
-        f"Epoch {root.epoch} of the log has not begun here: node 0x{root.founder.hex()} founds "
+        f"Epoch {root.epoch} of the log has not begun here: node"
+        f" {address_text(root.founder)} founds "
         "it, and has to run and be reached. If it is gone for good, the manager names another: "
         "`p2pool pool recover`."
     )
@@ -64,13 +66,13 @@ def _why_no_leader(context: Context) -> str:
 
 def _no_quorum(context: Context) -> str | None:
     """Which voters are missing, where too few of them are connected; else None."""
-    voters, peers = context.pool_log.configuration.voters, context.peers
+    voters, peers = context.pool_log.configuration.voters, context.bindings
     away = [v.node_id for v in voters if v.node_id != context.me]
     away = [node_id for node_id in away if not peers.is_connected(node_id)]
     needed = majority(len(voters))
     if not voters or len(voters) - len(away) >= needed:
         return None
-    named = ", ".join(f"0x{node_id.hex()}" for node_id in away)
+    named = ", ".join(address_text(node_id) for node_id in away)
     return (
         f"The pool has no quorum here: {len(voters) - len(away)} of {len(voters)} voters are "
         f"connected, and {needed} are needed. What runs goes on, and so do reads; nothing is "

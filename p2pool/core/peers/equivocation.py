@@ -24,6 +24,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Malformed, Refusal
 from p2pool.model.ids import Digest, NodeId, StoreId
 from p2pool.model.log.certificates import Evidence
@@ -46,7 +47,9 @@ class EquivocationLog:
     """What one node has seen of the voters' words, and the proofs that it holds."""
 
     context: Context
-    seen: "OrderedDict[NodeId, OrderedDict[Statement, Verified]]" = attrs.field(factory=OrderedDict)
+    seen: BoundedDict[NodeId, BoundedDict[Statement, Verified]] = attrs.field(
+        factory=lambda: BoundedDict(limits.VOTERS_SEEN_MAX)
+    )
     proofs: "OrderedDict[Name, Evidence]" = attrs.field(factory=OrderedDict)
     repeat_due_ms: int = 0
     turn: int = 0
@@ -75,14 +78,9 @@ class EquivocationLog:
 
     def _remember(self, voter: Voter, name: Statement, verified: Verified) -> Verified:
         """The first word of a voter in a term: this one, where there was none."""
-        words = self.seen.setdefault(voter.node_id, OrderedDict())
+        words = self.seen.setdefault(voter.node_id, BoundedDict(limits.WORDS_SEEN_PER_VOTER_MAX))
         self.seen.move_to_end(voter.node_id)
-        first = words.setdefault(name, verified)
-        while len(words) > limits.WORDS_SEEN_PER_VOTER_MAX:
-            words.popitem(last=False)
-        while len(self.seen) > limits.VOTERS_SEEN_MAX:
-            self.seen.popitem(last=False)
-        return first
+        return words.setdefault(name, verified)
 
     def _matters(self, log_id: Digest, voter: Voter) -> bool:
         """Whether it is a word in our log by somebody of the pool, or of the committee."""
@@ -125,11 +123,14 @@ class EquivocationLog:
         forgotten = (Delete(EVIDENCE_TABLE, _key(one)) for one in gone)
         self.context.effects.append(Persist((kept, *forgotten)))
         self.context.log(
-            Level.WARNING, "a voter is proven to have signed for two in one term",
-            voter=evidence.voter.node_id.hex(), term=evidence.term, kind=evidence.kind,
+            Level.WARNING,
+            "a voter is proven to have signed for two in one term",
+            voter=evidence.voter.node_id.hex(),
+            term=evidence.term,
+            kind=evidence.kind,
             first_for=evidence.first_for.node_id.hex(),
             second_for=evidence.second_for.node_id.hex(),
-        )  # fmt: skip
+        )
         return True
 
     def _put(self, evidence: Evidence) -> list[Name]:

@@ -8,8 +8,6 @@ Invariants: no question here needs an answer; guests get bindings, nothing else;
 strangers is bounded. Source: docs/design/messages.md, "What peers exchange".
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.core.context import Context
@@ -18,6 +16,7 @@ from p2pool.core.inputs import OutdatedHeard, Sender, StrangerHeard
 from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.peers.invites import Invites
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.queries import (
@@ -29,6 +28,7 @@ from p2pool.model.messages.queries import (
     HeartbeatsRequested,
     StoreSeenAnswered,
 )
+from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
 
@@ -39,8 +39,12 @@ class PeerExchange:
     context: Context
     invites: Invites
     hardware: Hardware | None = None
-    asked_who_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
-    told_outdated_ms: "OrderedDict[PeerKey, int]" = attrs.field(factory=OrderedDict)
+    asked_who_ms: BoundedDict[PeerKey, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
+    )
+    told_outdated_ms: BoundedDict[PeerKey, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
+    )
     heartbeats_awaited: PendingAnswers = attrs.field(
         factory=lambda: PendingAnswers(limits.BEATS_AWAITED_MAX)
     )
@@ -54,7 +58,7 @@ class PeerExchange:
         """A peer said hello: ask it for whom it knows, and a member for what it heard."""
         context = self.context
         context.tell(peer_key, BindingsRequested(context.request(), ()))
-        node_id = context.peers.node_of(peer_key)
+        node_id = context.bindings.node_of(peer_key)
         if node_id is not None and context.roster.belongs(node_id):
             number = context.request()
             self.heartbeats_awaited.ask(peer_key, number)
@@ -70,20 +74,18 @@ class PeerExchange:
         if neighbour is None:
             return
         self.asked_who_ms[peer_key] = now.mono_ms
-        while len(self.asked_who_ms) > limits.PEER_BOOK_MAX:
-            self.asked_who_ms.popitem(last=False)
         self.context.tell(neighbour, BindingsRequested(self.context.request(), (peer_key,)))
 
     def on_bindings_requested(self, message: BindingsRequested, sender: Sender, now: Now) -> None:
         """Hand out bindings: they are public and carry their proof."""
-        found = self.context.peers.exchange(message.peer_keys)
+        found = self.context.bindings.exchange(message.peer_keys)
         self.context.tell(sender.peer_key, BindingsAnswered(message.request, found))
 
     def on_bindings_answered(self, message: BindingsAnswered, sender: Sender, now: Now) -> None:
         """Take bindings whose signatures were checked on entry."""
         for known in message.peers[: limits.PEER_LIST_MAX]:
             if self.context.roster.belongs(known.binding.node_id):
-                self.context.effects += self.context.peers.learn(known)
+                self.context.effects += self.context.bindings.learn(known)
 
     # --- what was heard ---------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ class PeerExchange:
 
     def on_outdated_heard(self, event: OutdatedHeard, now: Now) -> None:
         """Somebody speaks as a node did before its last start: show it a later word of its own."""
-        if self.context.peers.key_of(event.node_id) == event.peer_key:
+        if self.context.bindings.key_of(event.node_id) == event.peer_key:
             self.context.note_duplicate(event.node_id, event.later, event.sent_at_ms, now)
         told_ms = self.told_outdated_ms.get(event.peer_key)
         beat = self.context.heartbeats.newest.get(event.node_id)
@@ -114,8 +116,6 @@ class PeerExchange:
         if recently or not any(shown):
             return
         self.told_outdated_ms[event.peer_key] = now.mono_ms
-        while len(self.told_outdated_ms) > limits.PEER_BOOK_MAX:
-            self.told_outdated_ms.popitem(last=False)
         words = tuple(word for word in shown if word)
         self.context.tell(event.peer_key, StoreSeenAnswered(0, None, words))
 
@@ -126,14 +126,14 @@ class PeerExchange:
 
     def on_hardware_answered(self, message: HardwareAnswered, sender: Sender, now: Now) -> None:
         """Keep a node's hardware where it is the record that its heartbeat names."""
-        node_id = self.context.peers.node_of(sender.peer_key)
+        node_id = self.context.bindings.node_of(sender.peer_key)
         if node_id is not None:
             self.context.heartbeats.take_hardware(node_id, message.hardware)
 
     def addresses(self, node_id: NodeId, addresses: tuple[str, ...]) -> None:
         """A heartbeat says where its sender listens."""
-        key = self.context.peers.key_of(node_id)
-        if key is not None and addresses and key not in self.context.peers.connected:
+        key = self.context.bindings.key_of(node_id)
+        if key is not None and addresses and key not in self.context.bindings.connected:
             self.context.effects.append(LearnPeer(key, addresses))
 
     # --- now and then -----------------------------------------------------------------------------
@@ -155,13 +155,13 @@ class PeerExchange:
 
     def _lacks_somebody(self) -> bool:
         """Whether there is a member that we do not know how to reach."""
-        key_of = self.context.peers.key_of
+        key_of = self.context.bindings.key_of
         return any(key_of(member.node_id) is None for member in self.context.roster.members())
 
     def _ask_hardware(self, now: Now) -> None:
         """Ask connected members for the record behind their heartbeat, a few at a time."""
         asked = 0
-        for key, node_id in self.context.peers.connected_members():
+        for key, node_id in self.context.bindings.connected_members():
             last_ms = self.asked_hardware_ms.get(node_id)
             recently = last_ms is not None and now.mono_ms - last_ms < limits.HARDWARE_ASK_MS
             if asked >= limits.HARDWARE_ASKS_MAX or recently:
@@ -172,8 +172,10 @@ class PeerExchange:
                 self.context.tell(key, HardwareRequested(self.context.request()))
 
     def _any_peer(self) -> PeerKey | None:
-        known = [k for k, c in self.context.peers.connected.items() if c.standing]
-        known = [k for k in known if self.context.peers.connected[k].standing != "refused"]
+        known = [k for k, c in self.context.bindings.connected.items() if c.standing]
+        known = [
+            k for k in known if self.context.bindings.connected[k].standing is not Standing.REFUSED
+        ]
         return known[self.context.rng.randrange(len(known))] if known else None
 
     def wakeup_ms(self) -> int:

@@ -7,14 +7,13 @@ Invariants: guests may ask; what is kept is bounded, and goes when it expires.
 Source: docs/design/chain.md, "Joining".
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import TakeInvite
 from p2pool.core.inputs import Sender
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages.queries import InviteAnswered, InviteRequested
@@ -26,7 +25,9 @@ class Invites:
     """The invites that one node keeps for others."""
 
     context: Context
-    kept: "OrderedDict[NodeId, Invite]" = attrs.field(factory=OrderedDict)
+    kept: BoundedDict[NodeId, Invite] = attrs.field(
+        factory=lambda: BoundedDict(limits.INVITES_KEPT_MAX)
+    )
     round_due_ms: int = 0
 
     def keep(self, invite: Invite, now: Now) -> None:
@@ -35,11 +36,8 @@ class Invites:
         if invite.node_id == context.me:
             context.effects.append(TakeInvite(invite))
             return
-        self.kept[invite.node_id] = invite
-        self.kept.move_to_end(invite.node_id)
+        self.kept.renew(invite.node_id, invite)
         context.roster.invited(invite.node_id, now)
-        while len(self.kept) > limits.INVITES_KEPT_MAX:
-            self.kept.popitem(last=False)
 
     def on_invite_requested(self, message: InviteRequested, sender: Sender, now: Now) -> None:
         """An applicant asks whether we keep an invite for it."""

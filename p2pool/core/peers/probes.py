@@ -78,13 +78,13 @@ class Probes:
 
     def on_probe_requested(self, message: ProbeRequested, sender: Sender, now: Now) -> None:
         """The leader wants to know whether we reach a node."""
-        known = self.context.peers.key_of(message.node_id) is not None
+        known = self.context.bindings.key_of(message.node_id) is not None
         if not known or self.busy or len(self.indirect) >= limits.SUSPICIONS_MAX:
             answer = ProbeAnswered(message.request, message.node_id, False, False)
             self.context.tell(sender.peer_key, answer)
             return
         # Where a connection stands the node may only be slow; without one, it is dialled once.
-        stands = self.context.peers.is_connected(message.node_id)
+        stands = self.context.bindings.is_connected(message.node_id)
         patience_ms = limits.WITNESS_PATIENCE_MS if stands else limits.PROBE_TIMEOUT_MS
         deadline_ms = now.mono_ms + patience_ms
         self.indirect.append(
@@ -104,7 +104,7 @@ class Probes:
     def watched(self, now: Now) -> list[tuple[NodeId, str]]:
         """Probe the watched nodes; those of which somebody should be told, and why."""
         context, hints = self.context, []
-        connected = tuple(node_id for _, node_id in context.peers.connected_members())
+        connected = tuple(node_id for _, node_id in context.bindings.connected_members())
         members = tuple(self.context.roster.standings)
         self.watch.choose(members, connected, now)
         for node_id in self.watch.due(now):

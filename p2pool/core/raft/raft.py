@@ -32,9 +32,14 @@ from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now, Timing
 
 Frame = (
-    VoteRequested | VoteAnswered | AppendRequested | AppendAnswered
-    | SnapshotSent | SnapshotAnswered | TimeoutNow
-)  # fmt: skip
+    VoteRequested
+    | VoteAnswered
+    | AppendRequested
+    | AppendAnswered
+    | SnapshotSent
+    | SnapshotAnswered
+    | TimeoutNow
+)
 
 
 @attrs.frozen

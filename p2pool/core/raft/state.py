@@ -26,9 +26,6 @@ from p2pool.model.ports.store import AppendEntries, PersistOp, SaveHardState, Tr
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now, Timing
 
-LEADERLESS_TIMEOUTS = 5
-"""After so many longest timeouts without a leader, a learner fetches the log from its peers."""
-
 ConfigurationHash = Callable[[Configuration], Digest]
 SnapshotValidator = Callable[[Snapshot], bool]
 """Whether a snapshot's state loads and matches its index, term and configuration."""
@@ -192,7 +189,9 @@ class RaftState:
         span_ms = timing.election_timeout_max_ms - timing.election_timeout_min_ms
         wait_ms = timing.election_timeout_min_ms + self.rng.randrange(span_ms)
         self.election_deadline_ms = now.mono_ms + wait_ms
-        self.leaderless_ms = now.mono_ms + LEADERLESS_TIMEOUTS * timing.election_timeout_max_ms
+        self.leaderless_ms = (
+            now.mono_ms + limits.LEADERLESS_TIMEOUTS * timing.election_timeout_max_ms
+        )
 
     def append(self, entries: tuple[Entry, ...]) -> None:
         """Add entries to the log; a configuration counts as soon as it is in the log."""

@@ -126,7 +126,7 @@ class ClientRequests:
         self, message: ReadIndexRequested, sender: Sender, now: Now
     ) -> None:
         """A peer wants to know how far it has to read to be up to date."""
-        node_id = self.context.peers.node_of(sender.peer_key) or self.context.me
+        node_id = self.context.bindings.node_of(sender.peer_key) or self.context.me
         self._remote(sender.peer_key, message.request, node_id, None, None, now)
 
     def _remote(
@@ -144,8 +144,10 @@ class ClientRequests:
         new = PendingRequest(
             number=number, origin=origin, deadline_ms=deadline_ms, signed=signed, signers=signers
         )
-        held = sum(isinstance(p.origin, Remote) and p.origin.peer_key == peer_key
-                   for p in self.pending.values())  # fmt: skip
+        held = sum(
+            isinstance(p.origin, Remote) and p.origin.peer_key == peer_key
+            for p in self.pending.values()
+        )
         if held >= limits.FORWARDS_PER_PEER_MAX:
             self._finish(new, Overloaded("Too many requests came from one peer.", hint="Retry."))
         elif not self._will_lead():
@@ -331,7 +333,7 @@ class ClientRequests:
         item = self.pending.get(number)
         if item is None or item.sent_to is None or item.result is not None:
             return None
-        return item if self.context.peers.node_of(peer_key) == item.sent_to else None
+        return item if self.context.bindings.node_of(peer_key) == item.sent_to else None
 
     # --- answers ----------------------------------------------------------------------------------
 
@@ -355,7 +357,7 @@ class ClientRequests:
         item.wait_until_ms = item.deadline_ms
         if item.signed is not None:
             item.wait_until_ms = min(item.deadline_ms, now.mono_ms + limits.CATCH_UP_WAIT_MS)
-        holder = self.context.peers.key_of(done.leader) if done.leader is not None else None
+        holder = self.context.bindings.key_of(done.leader) if done.leader is not None else None
         self.replica.want(done.index, holder, self.context.roster.size(), now)
 
     def _caught_up(self, index: int) -> bool:
@@ -389,7 +391,7 @@ class ClientRequests:
         leader = me if pool_log.leads else pool_log.leader
         good = result if isinstance(result, Accepted) else None
         error = result if isinstance(result, P2poolError) else None
-        waits = self.context.peers.node_of(origin.peer_key)
+        waits = self.context.bindings.node_of(origin.peer_key)
         if good is not None and waits is not None:
             pool_log.tell(waits)  # Its own reader is answered once it has applied this.
         answer: ForwardAnswered | ReadIndexAnswered

@@ -77,7 +77,7 @@ class LogSurvey:
             context.effects.append(Reply(asked.request_id, error))
             return
         me = context.config.me
-        awaited = dict(context.peers.connected_members())
+        awaited = dict(context.bindings.connected_members())
         wait_ms = min(asked.deadline_ms, limits.LOG_ENDS_WAIT_MS)
         item = Asking(asked.request_id, now.mono_ms + wait_ms, awaited)
         item.found.append(LogHolder(context.me, me.peer_key, self.mine()))

@@ -35,7 +35,6 @@ class NodeOffer:
     hardware: Hardware
     eligible: bool
     reason: str | None = None
-    well: bool = True
 
 
 @attrs.frozen
@@ -208,8 +207,6 @@ def _closed(state: PoolState, offer: NodeOffer) -> str | None:
         return node.reachability.name.lower()
     if not offer.eligible:
         return _clip(offer.reason or "") or "not eligible"
-    if not offer.well:
-        return _clip(offer.reason or "") or "its container runtime does not answer"
     return None
 
 

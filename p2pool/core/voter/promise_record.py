@@ -1,4 +1,4 @@
-"""The promises of each participant's store, to show to an agent that starts from that store.
+"""The promises of the others' stores, to show to an agent that starts from one of them.
 
 Intuition: a disk restored from a backup, or a copy of one, does not know what it promised since.
 The peers that got those promises do: the newest vote that it granted or asked for, the newest

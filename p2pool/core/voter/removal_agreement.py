@@ -101,10 +101,11 @@ class RemovalAgreement:
         if poll is None:
             return ()
         return tuple(
-            v for v in self.context.pool_log.configuration.voters
+            v
+            for v in self.context.pool_log.configuration.voters
             if v.node_id != node_id
             and (v.node_id == me or poll.says(v.node_id, now) is ChainStanding.OUT)
-        )  # fmt: skip
+        )
 
     def confirmed(self, node_id: NodeId, now: Now) -> bool:
         """Whether a majority of the other voters read that it is out, and we do."""

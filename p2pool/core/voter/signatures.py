@@ -12,8 +12,6 @@ leader's, its signature says so, and the leader tells; and every node compares w
 index with what the committee certified. Source: docs/design/certificates.md, "Leader certificates".
 """
 
-from collections import OrderedDict
-
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
@@ -24,6 +22,7 @@ from p2pool.core.effects import Level, Persist, Seal
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, NodeId, StateDigest
 from p2pool.model.log.certificates import Link
@@ -32,7 +31,6 @@ from p2pool.model.messages.certificates import CertificateSigned, ConfigurationS
 from p2pool.model.timing import Now
 
 META_TABLE = "meta"
-POINTS_KEPT = 8
 CONFIRMED_KEY = b"certificate.confirmed"
 
 
@@ -67,7 +65,9 @@ class VoterSignatures:
         self.context = context
         self.confirmed: Confirmed | None = None
         self.signed: tuple[int, int, NodeId | None] = (0, 0, None)
-        self.digests: OrderedDict[int, StateDigest] = OrderedDict()
+        self.digests: BoundedDict[int, StateDigest] = BoundedDict(
+            limits.CERTIFICATION_POINTS_KEPT_MAX
+        )
         if kept is not None:
             try:
                 self.confirmed = decode_struct(Confirmed, kept)
@@ -95,8 +95,6 @@ class VoterSignatures:
             )
             self._say(point.asked.leader, word)
         self.digests[point.index] = point.state_digest
-        while len(self.digests) > POINTS_KEPT:
-            self.digests.popitem(last=False)
 
     def compare(self, now: Now) -> Diverged | None:
         """Is what the committee certified the state that this node had there, voter or not?"""
@@ -110,9 +108,10 @@ class VoterSignatures:
             context.leader_certificates.diverged = None
             return None
         context.log(
-            Level.ERROR, "this node's state is not what the committee certifies",
+            Level.ERROR,
+            "this node's state is not what the committee certifies",
             index=known.commit_index,
-        )  # fmt: skip
+        )
         return Diverged(known.commit_index)
 
     def sign_changes(self, now: Now, *, asked: bool) -> None:
@@ -141,17 +140,21 @@ class VoterSignatures:
         offset_ms = asked.at_ms - now.wall_ms
         if abs(offset_ms) > limits.CLOCK_SKEW_MAX_MS:
             self.context.log(
-                Level.WARNING, "the leader's clock is not ours: it is not confirmed",
-                leader=asked.leader.node_id.hex(), offset_ms=offset_ms,
-            )  # fmt: skip
+                Level.WARNING,
+                "the leader's clock is not ours: it is not confirmed",
+                leader=asked.leader.node_id.hex(),
+                offset_ms=offset_ms,
+            )
             return False
         new = Confirmed(raft.state.log_id, point.term, asked.leader)
         old = self.confirmed
         if old is not None and (old.log_id, old.term) == (new.log_id, new.term) and old != new:
             self.context.log(
-                Level.WARNING, "two members say that they lead in one term: the second is refused",
-                first=old.leader.node_id.hex(), second=new.leader.node_id.hex(),
-            )  # fmt: skip
+                Level.WARNING,
+                "two members say that they lead in one term: the second is refused",
+                first=old.leader.node_id.hex(),
+                second=new.leader.node_id.hex(),
+            )
             return False
         if old != new:
             self.confirmed = new

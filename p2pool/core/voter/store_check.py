@@ -27,6 +27,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.inputs import Sender
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import HardState, majority
 from p2pool.model.messages.gossip import Heartbeat
@@ -55,19 +56,23 @@ class StoreCheck:
     ask_due_ms: int = 0
     lost: str | None = None
     earlier: EarlierRun | None = None
-    requests: dict[int, PeerKey] = attrs.field(factory=dict)
+    requests: BoundedDict[int, PeerKey] = attrs.field(
+        factory=lambda: BoundedDict(limits.REQUESTS_IN_FLIGHT_MAX)
+    )
     answered: dict[NodeId, None] = attrs.field(factory=dict)
 
     def begin(self, now: Now) -> None:
         """Doubt: the log was taken up from the disk, or is another one than before."""
         self.context.pool_log.doubted = True
         self.since_ms = self.ask_due_ms = now.mono_ms
-        self.requests, self.answered = {}, {}
+        self.requests.clear()
+        self.answered.clear()
 
     def end(self) -> None:
         """Nothing can have been promised before: we found this log, or a store, just now."""
         self.context.pool_log.doubted = False
-        self.requests, self.answered = {}, {}
+        self.requests.clear()
+        self.answered.clear()
 
     # --- asking -----------------------------------------------------------------------------------
 
@@ -83,7 +88,7 @@ class StoreCheck:
             self._ask()
 
     def _ask(self) -> None:
-        pool_log, peers = self.context.pool_log, self.context.peers
+        pool_log, peers = self.context.pool_log, self.context.bindings
         if pool_log.log_id is None:
             return
         voters = dict.fromkeys(v.node_id for v in pool_log.configuration.voters)
@@ -94,8 +99,6 @@ class StoreCheck:
             number = self.context.request()
             self.requests[number] = peer_key
             self.context.tell(peer_key, StoreSeenRequested(number, pool_log.log_id, store_id))
-        while len(self.requests) > limits.REQUESTS_IN_FLIGHT_MAX:
-            del self.requests[next(iter(self.requests))]
 
     def _enough(self, now: Now) -> bool:
         """Whether enough have answered; the chain too, since it may name another log by now."""
@@ -162,7 +165,7 @@ class StoreCheck:
         return False
 
     def _superseded(self) -> None:
-        peers = self.context.peers
+        peers = self.context.bindings
         if peers.superseded is None:
             peers.superseded = "another agent runs with this one's keys, and started later"
             self.context.log(Level.ERROR, peers.superseded, node=self.context.me.hex())

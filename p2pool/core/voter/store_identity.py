@@ -79,9 +79,12 @@ class StoreIdentity:
         self.store_check.end()
         self.renewed = f"This data directory begins anew as a learner, for {why}."
         context.log(
-            Level.WARNING, "this store is given up for a new one", why=why,
-            old=old.store_id.hex(), new=me.store_id.hex(),
-        )  # fmt: skip
+            Level.WARNING,
+            "this store is given up for a new one",
+            why=why,
+            old=old.store_id.hex(),
+            new=me.store_id.hex(),
+        )
 
     @property
     def note(self) -> str | None:

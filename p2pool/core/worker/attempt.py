@@ -3,7 +3,7 @@
 It is made when an order names the attempt, or when a listing shows a container that no order is
 known for (after a disk was lost): such a one is reported, never touched unless an order stops it.
 What must survive a restart is in `StoredAttempt`; the container itself is found again by a listing.
-`former`: it was begun under an earlier log, and no order of this one has named it.
+`previous_epoch`: it was begun under an earlier log, and no order of this one has named it.
 
 Invariants: states follow `states.ALLOCATION`; one effect is under way for an item at a time; the
 end of each run of its container counts once (`counted_ms` is when the last one that did began).
@@ -12,6 +12,7 @@ end of each run of its container counts once (`counted_ms` is when the last one 
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.spec.spec import parse_spec, spec_hash
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Signers
@@ -42,7 +43,7 @@ class StoredAttempt:
     oom_killed: bool
     image_digest: str
     settled: bool
-    former: bool
+    previous_epoch: bool
     signers: Signers | None
     counted_ms: int
 
@@ -75,7 +76,7 @@ class Attempt:
     fetching: bool = False
     counted_ms: int = 0
     stop_reason: str = ""
-    former: bool = False
+    previous_epoch: bool = False
     signers: Signers | None = None
 
     # --- reading ----------------------------------------------------------------------------------
@@ -104,12 +105,12 @@ class Attempt:
     def claimed(self) -> bool:
         """Whether it began under an earlier log and the pool is to adopt it."""
         begun = self.desired is not None and self.container is not None
-        return self.former and begun and not (self.ended or self.stop_wanted)
+        return self.previous_epoch and begun and not (self.ended or self.stop_wanted)
 
     @property
     def unclaimable(self) -> bool:
         """Whether it runs since an earlier log and nobody here knows its submission."""
-        return self.former and self.desired is None and not self.ended
+        return self.previous_epoch and self.desired is None and not self.ended
 
     @property
     def gpus(self) -> tuple[str, ...]:
@@ -196,7 +197,7 @@ class Attempt:
             "P2POOL_REPLICA": str(self.allocation.replica),
             "P2POOL_REPLICAS": str(self.spec.replicas),
             "P2POOL_ATTEMPT": str(self.attempt),
-            "P2POOL_NODE_ID": f"0x{node_id.hex()}",
+            "P2POOL_NODE_ID": address_text(node_id),
             "P2POOL_POOL_ID": str(pool.pool_id),
             "P2POOL_GPUS": ",".join(self.gpus),
         }
@@ -227,7 +228,7 @@ class Attempt:
             oom_killed=self.oom_killed,
             image_digest=self.image_digest,
             settled=self.settled == self.outcome(),
-            former=self.former,
+            previous_epoch=self.previous_epoch,
             signers=self.signers,
             counted_ms=self.counted_ms,
         )
@@ -249,7 +250,7 @@ def item_of(row: bytes) -> Attempt:
     item.counted_ms = kept.counted_ms
     item.image_digest = kept.image_digest
     item.settled = item.outcome() if kept.settled else None
-    item.former, item.signers = kept.former, kept.signers
+    item.previous_epoch, item.signers = kept.previous_epoch, kept.signers
     return item
 
 

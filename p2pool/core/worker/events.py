@@ -85,9 +85,15 @@ class QuotaExceeded:
 
 
 WorkerInput = (
-    ContainersListed | PullProgressed | ContainerStarted | StartFailed
-    | ContainerStopped | StopFailed | ContainerRemoved | QuotaExceeded
-)  # fmt: skip
+    ContainersListed
+    | PullProgressed
+    | ContainerStarted
+    | StartFailed
+    | ContainerStopped
+    | StopFailed
+    | ContainerRemoved
+    | QuotaExceeded
+)
 
 # --- effects ------------------------------------------------------------------------------------
 
@@ -139,6 +145,10 @@ class ListContainers:
 
 
 WorkerEffect = (
-    StartContainer | CancelPull | RestartContainer | StopContainer | RemoveContainer
+    StartContainer
+    | CancelPull
+    | RestartContainer
+    | StopContainer
+    | RemoveContainer
     | ListContainers
-)  # fmt: skip
+)

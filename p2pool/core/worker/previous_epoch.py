@@ -18,14 +18,14 @@ from p2pool.model.messages.work import Desired
 def another_log(items: Mapping[Key, Attempt]) -> None:
     """All items are of an earlier log now, and what was settled in it may be forgotten."""
     for item in items.values():
-        item.former, item.settled = True, None
+        item.previous_epoch, item.settled = True, None
 
 
 def found(items: Mapping[Key, Attempt], high_water: Token) -> None:
     """A container that was found, and whose label is of an earlier epoch, is of an earlier log."""
     for item in items.values():
         if item.desired is None and item.token.epoch < high_water.epoch:
-            item.former = True
+            item.previous_epoch = True
 
 
 def reportable(items: Mapping[Key, Attempt]) -> tuple[list[Attempt], tuple[Desired, ...]]:

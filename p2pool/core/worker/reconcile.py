@@ -19,7 +19,6 @@ from p2pool.model.timing import Now
 
 S = AllocationState
 Mark = Callable[[Attempt], None]
-MISSING_LISTINGS = 2
 INTERRUPTED = "its engine or its machine was restarted"
 
 
@@ -51,7 +50,7 @@ def listed(items: dict[Key, Attempt], event: ev.ContainersListed, mark: Mark, no
         elif item.container is not None or item.state in (S.RUNNING, S.STARTING, S.STOPPING):
             # A listing may be older than a start that it does not show: believe the second one.
             item.missing += 1
-            if item.missing >= MISSING_LISTINGS:
+            if item.missing >= limits.MISSING_LISTINGS:
                 vanished(item, mark, now)
 
 
@@ -113,8 +112,12 @@ def over(
         item.restarts += 1
         item.retry_ms = now.mono_ms + item.backoff_ms()
         move(item, S.RUNNING, "", mark)
-        move(item, S.STARTING, f"restart {item.restarts}: {_because(exit_code, oom_killed, why)}",
-             mark)  # fmt: skip
+        move(
+            item,
+            S.STARTING,
+            f"restart {item.restarts}: {_because(exit_code, oom_killed, why)}",
+            mark,
+        )
     elif exit_code == 0:
         end(item, S.SUCCEEDED, "", mark)
     else:
@@ -221,7 +224,7 @@ def drive(
         return ev.StopContainer(item.allocation, item.attempt, item.grace_ms)
     if item.runs or item.desired is None or not is_member or blocked(item, items):
         return None
-    if item.former and item.container is None:
+    if item.previous_epoch and item.container is None:
         return None  # An earlier log wanted it begun; whether this one does is for its orders.
     item.busy = True
     if item.container is not None and item.container.ended and item.restarts:
@@ -268,10 +271,11 @@ def to_drop(items: Mapping[Key, Attempt], keep_ms: int, now: Now) -> list[Attemp
     over_items = [i for i in items.values() if i.ended and not i.news]
     # One whose start or stop failed may have a container that only the next listing shows.
     bare = [
-        i for i in over_items
+        i
+        for i in over_items
         if (i.container is None and not i.failures)
         or (i.container is not None and not (i.runs or i.container.ended))
-    ]  # fmt: skip
+    ]
     kept = [i for i in over_items if i.container is not None and i.container.ended]
     kept.sort(key=lambda i: (i.container.finished_at_ms if i.container else 0, i.key))
     over = max(0, len(kept) - limits.ENDED_CONTAINERS_KEPT)

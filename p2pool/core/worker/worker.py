@@ -108,8 +108,8 @@ class Worker:
         key = (desired.allocation, desired.attempt)
         item = self.items.get(key)
         if item is not None and item.desired is not None:
-            if item.former:
-                item.former, item.token = False, token
+            if item.previous_epoch:
+                item.previous_epoch, item.token = False, token
                 self.dirty[key] = None
             return
         if item is None and len(self.items) >= limits.ITEMS_PER_NODE_MAX:
@@ -122,7 +122,7 @@ class Worker:
         if item is not None:
             # Found running here before its order was known: it is this copy.
             item.desired, item.spec, item.token = desired, new.spec, token
-            item.former, new = False, item
+            item.previous_epoch, new = False, item
         elif denied is not None:
             new.become(S.FAILED, f"not allowed: {denied}")
         new.signers = by
@@ -144,7 +144,7 @@ class Worker:
             self.dirty[item.key] = None
 
     def led(self, led: bool, now: Now) -> None:
-        """Whether a leader is heard here and hears us. Copies whose task says so (`onDisconnect`
+        """Whether a leader is heard here and hears us. Copies whose task says so (`on_disconnect`
         stop, an advance order that its submitter signed) end by themselves once that was not for
         their whole window; the leader waits longer before it replaces them."""
         self.unled_due_ms = None
@@ -265,7 +265,7 @@ class Worker:
         self.reported.pop(key, None)
         self.persist.append(Delete(ITEMS_TABLE, row_key(key)))
 
-    def runtime(self, well: bool, reason: str) -> None:
+    def runtime(self, well: bool) -> None:
         """The engine answers, or does not: then states stand as they are."""
         if well and not self.well:
             self.list_due_ms = 0

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import attrs
 from eth_abi.abi import encode as abi_encode
 
+from p2pool.codec.json.hex import address_text
 from p2pool.dev.chain.anvil import DEV_CHAIN_ID
 from p2pool.drivers.chain.abi import artifact, function
-from p2pool.drivers.chain.addresses import Addresses, text_of
+from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
@@ -48,7 +49,7 @@ def new_account() -> "LocalAccount":
 async def fund(rpc: Rpc, account: Address, coin_wei: int = COIN_WEI) -> None:
     """Give an account coin on a development chain."""
     _only_dev(rpc)
-    await rpc.request("anvil_setBalance", text_of(account), hex(coin_wei))
+    await rpc.request("anvil_setBalance", address_text(account), hex(coin_wei))
 
 
 async def fund_tokens(deployment: Deployment, account: Address, wei: int = TOKENS_WEI) -> None:

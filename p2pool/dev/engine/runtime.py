@@ -217,7 +217,8 @@ async def _try(runtime: DockerRuntime, image: str, timeout_ms: int) -> None:
     """Run a container of an image. Misconfigured: it did not run, and why."""
     probed = await probe_container(runtime, image, (), timeout_ms)
     if not probed.ran or probed.exit_code:
-        raise Misconfigured(f"A container of {image} does not run: {probed.reason.rstrip('.')}.")
+        reason = (probed.reason or f"it ended with {probed.exit_code}").rstrip(".")
+        raise Misconfigured(f"A container of {image} does not run: {reason}.")
 
 
 def remove_image(image: Image) -> None:

@@ -89,7 +89,7 @@ def _functions(contract: str) -> Mapping[str, Function]:
 
 
 def function(contract: str, signature: str) -> Function:
-    """A function by its full signature, or by its name if it has no overloads."""
+    """A function by its full signature, or by its name: of overloads, the first in the ABI."""
     return _functions(contract)[signature]
 
 

@@ -15,8 +15,3 @@ class Addresses:
     stakes: Address
     domains: Address
     token: Address
-
-
-def text_of(address: bytes) -> str:
-    """An address as people and RPC endpoints write it, without checksum."""
-    return "0x" + address.hex()

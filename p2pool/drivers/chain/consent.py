@@ -17,8 +17,6 @@ from p2pool.model.ids import Address, NodeId
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-INVITE_LIFETIME_MAX_S = 24 * 3600
-
 
 def consent_digest(provider: Address, node_id: NodeId) -> bytes:
     """keccak256(provider ++ node)."""

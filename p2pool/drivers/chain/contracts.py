@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.abi import Function, function
-from p2pool.drivers.chain.addresses import Addresses, text_of
+from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import (
     invite_digest,
     invite_signer,
@@ -157,7 +158,7 @@ class PoolContracts:
 
         The pool's contract makes the same test when the node joins (SignatureChecker).
         """
-        if await self.rpc.request("eth_getCode", text_of(manager), "latest") == "0x":
+        if await self.rpc.request("eth_getCode", address_text(manager), "latest") == "0x":
             try:
                 return invite_signer(invite) == manager
             except BadSignature:
@@ -194,7 +195,7 @@ class PoolContracts:
 
     async def balance_wei(self, account: Address) -> int:
         """An account's balance of the chain's own coin, in wei."""
-        return await self.rpc.quantity("eth_getBalance", text_of(account), "latest")
+        return await self.rpc.quantity("eth_getBalance", address_text(account), "latest")
 
     # --- a provider ---------------------------------------------------------------------------
 
@@ -276,7 +277,7 @@ class PoolContracts:
         receipt = await self.rpc.request("eth_getTransactionReceipt", sent.transaction_hash)
         try:
             for log in receipt["logs"]:
-                if str(log["address"]).lower() == text_of(self.at.pool):
+                if str(log["address"]).lower() == address_text(self.at.pool):
                     return int(str(log["topics"][1]), 16)
         except (KeyError, IndexError, TypeError, ValueError):
             pass  # A missing receipt is reported like one that names no pool.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.data_uri import (
     ROOT_KEY,
     format_root,
@@ -77,8 +78,9 @@ def check_keeper(info: "PoolInfo", account: Address) -> None:
     """`NotAllowed` if the account is neither the pool's creator nor its manager."""
     if account not in (info.creator, info.manager):
         raise NotAllowed(
-            f"0x{account.hex()} is neither the creator (0x{info.creator.hex()}) nor the manager"
-            f" (0x{info.manager.hex()}) of pool {info.pool_id}.",
+            f"{address_text(account)} is neither the creator"
+            f" ({address_text(info.creator)}) nor the manager"
+            f" ({address_text(info.manager)}) of pool {info.pool_id}.",
             hint="Use the key of one of them.",
         )
 

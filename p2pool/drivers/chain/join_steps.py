@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from p2pool.drivers.chain.addresses import text_of
+from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
+from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import ChainUnavailable, Conflict, TransactionFailed
 from p2pool.model.ids import NodeId
@@ -26,7 +27,6 @@ from p2pool.model.states import PoolStatus
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-POLL_S = 1.0
 BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
 """Refusals that a new invite resolves."""
 
@@ -62,7 +62,7 @@ class Joining:
     units: int
     find_invite: FindInvite
     writer: Writer | None = None
-    poll_s: float = POLL_S
+    poll_s: float = limits.JOIN_STEP_POLL_MS / 1000
 
     @property
     def node_id(self) -> NodeId:
@@ -100,7 +100,7 @@ class Joining:
     async def _walk(self) -> JoinStep:
         """Take the first missing step, or report a wait."""
         if await self.chain.in_pool(self.pool_id, self.node_id):
-            return JoinStep("joined", Progress.DONE, f"{text_of(self.node_id)} is in the pool")
+            return JoinStep("joined", Progress.DONE, f"{address_text(self.node_id)} is in the pool")
         # Before any stake: nobody pays for a pool that does not exist, or no longer does.
         pool = await self.chain.pool(self.pool_id)
         if pool.status is PoolStatus.COMPLETED:
@@ -111,7 +111,7 @@ class Joining:
         provider = self.writer.address
         if node is not None and node.provider != provider:
             raise TransactionFailed(
-                f"The node is registered by the provider {text_of(node.provider)}.",
+                f"The node is registered by the provider {address_text(node.provider)}.",
                 hint="Use that provider's key, or another node key.",
             )
         if node is None:
@@ -134,7 +134,7 @@ class Joining:
             "joined",
             Progress.WAITING,
             "the node is in no pool",
-            f"its provider {text_of(node.provider)}",
+            f"its provider {address_text(node.provider)}",
         )
 
     async def _register(self, writer: Writer) -> JoinStep:
@@ -148,7 +148,7 @@ class Joining:
             return JoinStep(
                 "whitelisted",
                 Progress.WAITING,
-                f"the provider {text_of(provider)} is not whitelisted",
+                f"the provider {address_text(provider)} is not whitelisted",
                 "the validator",
             )
         sent = await chain.add_compute_node(writer, self.node, self.units)
@@ -170,7 +170,7 @@ class Joining:
                 "pool started",
                 Progress.WAITING,
                 "the pool is not active",
-                f"its creator {text_of(pool.creator)}",
+                f"its creator {address_text(pool.creator)}",
             )
         if not await self.chain.whitelisted(writer.address):
             return JoinStep(
@@ -181,7 +181,7 @@ class Joining:
             )
         invite = await self.find_invite()
         if invite is None:
-            return self._uninvited(pool, f"no invite for {text_of(self.node_id)} is known")
+            return self._uninvited(pool, f"no invite for {address_text(self.node_id)} is known")
         if not await self._good(invite, pool):
             return self._uninvited(pool, "the known invite is not valid")
         try:
@@ -198,7 +198,8 @@ class Joining:
             "invited",
             Progress.WAITING,
             why,
-            f"the manager {text_of(pool.manager)}: `p2pool pool invite {text_of(self.node_id)}`",
+            f"the manager {address_text(pool.manager)}: `p2pool pool invite"
+            f" {address_text(self.node_id)}`",
         )
 
     async def _good(self, invite: Invite, pool: PoolInfo) -> bool:

@@ -23,10 +23,10 @@ from typing import Any
 import attrs
 import trio
 
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.data_uri import read_bootstrap, read_root, requirements
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.drivers.chain.abi import function, topic
-from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model import limits
@@ -34,7 +34,6 @@ from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import ChainUnavailable, NotFound, WrongChain
 from p2pool.model.ids import Address, Digest, NodeId
 
-CONCURRENT_READS = 8
 WORD = 32
 
 
@@ -83,7 +82,7 @@ class RosterReader:
         node_ids = await self._node_ids(at)
         found: dict[NodeId, ChainMember] = {}
         whitelisted: dict[Address, tuple[bool, bool]] = {}
-        room = trio.CapacityLimiter(CONCURRENT_READS)
+        room = trio.CapacityLimiter(limits.CHAIN_READS_IN_FLIGHT_MAX)
 
         async def one(node_id: NodeId) -> None:
             async with room:
@@ -116,7 +115,7 @@ class RosterReader:
     async def _node_ids(self, at: Mapping[str, object]) -> list[NodeId]:
         """Members by slicing words: a list of thousands decodes in milliseconds."""
         call = function("ComputePool", "getComputePoolNodes").call(self.pool_id)
-        transaction = {"to": text_of(self.chain.at.pool), "data": "0x" + call.hex()}
+        transaction = {"to": address_text(self.chain.at.pool), "data": "0x" + call.hex()}
         raw = await self.chain.rpc.request("eth_call", transaction, at)
         data = bytes.fromhex(str(raw)[2:])
         count = int.from_bytes(data[WORD : 2 * WORD], "big")
@@ -195,18 +194,18 @@ class RosterFollower:
         final = await self.reader.block("finalized")
         if self.latest is not None and self.final is not None:
             behind = self._behind(near, final, self.latest, self.final)
-            if behind:
+            if behind is not None:
                 self.reader.chain.rpc.pass_over()
                 return ChainObserved(self.latest.roster, self.final.roster, behind)
         doubt = await self._dispute(final)
-        if not doubt:
+        if doubt is None:
             self.final = await self._advance(self.final, final)
         elif self.final is None:
             raise ChainUnavailable(doubt)
         self.latest = await self._advance(self.latest, near)
         return ChainObserved(self.latest.roster, self.final.roster, doubt)
 
-    def _behind(self, near: Block, final: Block, latest: _Read, finalized: _Read) -> str:
+    def _behind(self, near: Block, final: Block, latest: _Read, finalized: _Read) -> str | None:
         """The warning for an endpoint that has less of the chain than was seen already.
 
         Its roster would drop nodes that joined since. If a lower head lasts, the chain itself went
@@ -218,16 +217,16 @@ class RosterFollower:
         elif near.number < latest.block.number and lasting_s < limits.CHAIN_BEHIND_MAX_MS / 1000:
             less, seen = near.number, f"block {latest.block.number} was seen"
         else:
-            return ""
+            return None
         return f"{self.reader.chain.rpc.name()} is behind: it says {less}, and {seen}."
 
-    async def _dispute(self, final: Block) -> str:
-        """Why a finalized block is refused; empty if it is not."""
+    async def _dispute(self, final: Block) -> str | None:
+        """Why a finalized block is refused; None if it is not."""
         rpc = self.reader.chain.rpc
         if self.final is not None:
             old = self.final.block
             if final.hash == old.hash:
-                return ""
+                return None
             if (await self.reader.block(old.number)).hash != old.hash:
                 return (
                     f"{rpc.name()} has another block {old.number} than the one that was final."
@@ -238,7 +237,7 @@ class RosterFollower:
         # An endpoint that does not have the block yet says nothing about it.
         hashes = [(name, str(block["hash"])) for name, block in others if _is_block(block)]
         if all(text == final.hash for _, text in hashes):
-            return ""
+            return None
         said = ", ".join(f"{name} {text[:14]}" for name, text in hashes)
         return (
             f"The RPC endpoints disagree on the finalized block {final.number}: {rpc.name()} says"
@@ -282,14 +281,14 @@ class RosterFollower:
         at = self.reader.chain.at
         query = {
             "blockHash": block.hash,
-            "address": [text_of(at.pool), text_of(at.registry), text_of(at.network)],
+            "address": [address_text(at.pool), address_text(at.registry), address_text(at.network)],
         }
         logs: Any = await self.reader.chain.rpc.request("eth_getLogs", query)
         left = "0x" + topic("ComputePool", "ComputePoolLeft").hex()
         mine = "0x" + self.reader.pool_id.to_bytes(WORD, "big").hex()
         for log in logs:
             topics = log["topics"]
-            of_pool = str(log["address"]).lower() == text_of(at.pool)
+            of_pool = str(log["address"]).lower() == address_text(at.pool)
             if not of_pool or topics[0] == left or topics[1] == mine:
                 return True
         return False

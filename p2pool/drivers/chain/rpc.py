@@ -23,12 +23,11 @@ from requests.exceptions import RequestException
 from web3 import HTTPProvider
 from web3.exceptions import Web3Exception
 
+from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.abi import Function, error_of
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain
 from p2pool.model.ids import Address
-
-THREADS = 8
 
 
 class Reverted(Exception):
@@ -105,7 +104,7 @@ class Rpc:
                     request_kwargs={"timeout": timeout_s, **direct(url)},
                     exception_retry_configuration=None,
                 ),
-                trio.CapacityLimiter(THREADS),
+                trio.CapacityLimiter(limits.CHAIN_CALLS_IN_FLIGHT_MAX),
                 2 * timeout_s,
             )
             for url in dict.fromkeys(urls)
@@ -232,7 +231,8 @@ class Rpc:
             return function.answer(raw)
         except (DecodingError, UnicodeDecodeError, OverflowError) as other:
             raise WrongChain(
-                f"The code at 0x{to.hex()} on chain {self.chain_id} is not a {function.contract}:"
+                f"The code at {address_text(to)} on chain {self.chain_id} is not a"
+                f" {function.contract}:"
                 f" it answers {function.name} with {len(raw)} bytes of something else.",
                 hint="Correct the addresses in [chain.addresses].",
             ) from other
@@ -245,7 +245,7 @@ class Rpc:
 def no_contract(name: str, at: Address, chain_id: int) -> WrongChain:
     """The error for an address without code."""
     return WrongChain(
-        f"There is no {name} at 0x{at.hex()} on chain {chain_id}.",
+        f"There is no {name} at {address_text(at)} on chain {chain_id}.",
         hint="Correct the addresses in [chain.addresses], or [chain] id and endpoints.",
     )
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import trio
 
+from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.abi import Function
-from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.rpc import Reverted, Rpc, no_contract
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, TransactionFailed
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 GAS_MARGIN_PERCENT = 25
-RECEIPT_POLL_S = 0.1
 
 SENTENCES: Mapping[str, tuple[str, str]] = {
     "StakeBelowMinimum": ("The stake is too small: {staked} of {needed} wei.", "Stake more."),
@@ -128,7 +127,7 @@ class KeyWriter:
         """Call a function and wait until it is mined; `WrongChain` if the address has no code."""
         data = function.call(*arguments)
         if to not in self._with_code:
-            if await self._rpc.request("eth_getCode", text_of(to), "latest") == "0x":
+            if await self._rpc.request("eth_getCode", address_text(to), "latest") == "0x":
                 raise no_contract(function.contract, to, self._rpc.chain_id)
             self._with_code.add(to)
         return await self._send(function.name, to, data)
@@ -150,7 +149,7 @@ class KeyWriter:
             except ChainUnavailable as error:
                 if "insufficient funds" in error.message.lower():
                     raise TransactionFailed(
-                        f"{what}: the account {text_of(self.address)} cannot pay for gas.",
+                        f"{what}: the account {address_text(self.address)} cannot pay for gas.",
                         hint="Send it some of the chain's own coin.",
                     ) from error
                 raise
@@ -177,10 +176,10 @@ class KeyWriter:
             )
 
     async def _prepare(self, to: Address | None, data: bytes) -> dict[str, Any]:
-        rpc, me = self._rpc, text_of(self.address)
+        rpc, me = self._rpc, address_text(self.address)
         call: dict[str, Any] = {"from": me, "data": "0x" + data.hex()}
         if to is not None:
-            call["to"] = text_of(to)
+            call["to"] = address_text(to)
         gas = await rpc.quantity("eth_estimateGas", call)
         price = await rpc.quantity("eth_gasPrice")
         prepared: dict[str, Any] = {
@@ -204,7 +203,7 @@ class KeyWriter:
                     found = None
                 if isinstance(found, dict):
                     return found
-                await trio.sleep(RECEIPT_POLL_S)
+                await trio.sleep(limits.RECEIPT_POLL_MS / 1000)
         raise ChainUnavailable(
             f"{what} was sent as {transaction_hash} and is in no block yet.",
             hint="It may still be mined: look it up before you send it again.",
@@ -243,9 +242,9 @@ class DryWriter:
     async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
         """Record the call in readable form."""
         function.call(*arguments)
-        shown = ", ".join(text_of(a) if isinstance(a, bytes) else repr(a) for a in arguments)
+        shown = ", ".join(address_text(a) if isinstance(a, bytes) else repr(a) for a in arguments)
         self.said.append(
-            f"{text_of(self.address)} would call {function.contract}.{function.name}({shown})"
-            f" at {text_of(to)}"
+            f"{address_text(self.address)} would call {function.contract}.{function.name}({shown})"
+            f" at {address_text(to)}"
         )
         return Sent(function.name, "", -1, 0)

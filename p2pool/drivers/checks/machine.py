@@ -12,8 +12,9 @@ import attrs
 import psutil
 
 from p2pool.codec.text.requirements import names_model
-from p2pool.drivers.hardware.host import CPUINFO, CPUINFO_MAX_BYTES, disk_free_bytes
+from p2pool.drivers.hardware.host import CPUINFO, disk_free_bytes
 from p2pool.drivers.hardware.nvml import NvmlAnswer
+from p2pool.model import limits
 from p2pool.model.machine.checks import Check, Group, Verdict
 from p2pool.model.machine.hardware import Gpu, Hardware
 from p2pool.model.machine.requirements import GpuRequirement, Requirements
@@ -56,7 +57,7 @@ def read_facts(directory: Path) -> Facts:
 def _flags(cpuinfo: Path) -> tuple[str, ...]:
     try:
         with cpuinfo.open(errors="replace") as file:
-            text = file.read(CPUINFO_MAX_BYTES)
+            text = file.read(limits.CPUINFO_MAX_BYTES)
     except OSError:
         return ()
     for line in text.splitlines():
@@ -163,7 +164,7 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
     well = [gpu for gpu in hardware.gpus if gpu.healthy]
     found = _counted(hardware.gpus) or (nvml.reason or "none")
     if not wanted.gpus:
-        if nvml.reason and not nvml.absent:
+        if nvml.reason is not None and not nvml.absent:
             return Check(
                 Group.HARDWARE,
                 "gpu",
@@ -189,7 +190,7 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
             todo="More than required: validators may want exactly that many. Set [resources] gpus.",
         )
     todo = "This machine cannot join this pool; look for one that asks for less."
-    if nvml.reason and not nvml.absent:
+    if nvml.reason is not None and not nvml.absent:
         todo = "Fix the driver, then check again."
     elif any(not gpu.healthy for gpu in hardware.gpus):
         todo = "Fix the unhealthy GPUs, then check again."

@@ -26,8 +26,6 @@ from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.machine.checks import Check, Group, Verdict
 
-CLOCK_WARN_MS = 5_000
-
 
 def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
     """Whether the agent's listen ports are free."""
@@ -137,7 +135,7 @@ def judge_clock(offsets_ms: Sequence[int]) -> Check:
     if abs(offset_ms) >= most_ms:
         todo = "Members refuse messages with such times. Set the clock: timedatectl set-ntp true."
         return Check(Group.NETWORK, "clock", Verdict.FAIL, found, needed=needed, todo=todo)
-    if abs(offset_ms) >= CLOCK_WARN_MS:
+    if abs(offset_ms) >= limits.CLOCK_WARN_MS:
         todo = "Check that NTP keeps the clock: timedatectl."
         return Check(Group.NETWORK, "clock", Verdict.WARN, found, needed=needed, todo=todo)
     return Check(Group.NETWORK, "clock", Verdict.PASS, found, needed=needed)

@@ -6,9 +6,9 @@ checked only as far as something is still to be paid: a member needs none.
 
 import trio
 
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.data_uri import requirements as requirements_of
 from p2pool.codec.text.requirements import parse_requirements
-from p2pool.drivers.chain.addresses import text_of
 from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.config.schema import AgentConfig
@@ -152,7 +152,7 @@ async def _standing(
     if node_id is None:
         todo = "Name it: --node-key FILE, or --node ADDRESS."
         return [Check(Group.CHAIN, "node", Verdict.WARN, "no node key is named", todo=todo)]
-    name = text_of(node_id)
+    name = address_text(node_id)
     if await chain.in_pool(pool.pool_id, node_id):
         return [Check(Group.CHAIN, "node", Verdict.PASS, f"{name} is in the pool")]
     node = await chain.node(node_id)
@@ -200,7 +200,7 @@ async def _provider(
     chain: PoolContracts, provider: Address, to_stake: bool, gpus: int
 ) -> list[Check]:
     """Whether the provider can pay for the remaining steps."""
-    name = text_of(provider)
+    name = address_text(provider)
     coin_wei = await chain.balance_wei(provider)
     checks = []
     if coin_wei == 0:
@@ -254,5 +254,5 @@ async def _stake(chain: PoolContracts, provider: Address, gpus: int) -> Check:
         Verdict.FAIL,
         found,
         needed=needed,
-        todo=f"Send {missing:.4f} more tokens to {text_of(provider)}.",
+        todo=f"Send {missing:.4f} more tokens to {address_text(provider)}.",
     )

@@ -76,7 +76,11 @@ async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[
 
 def _told(warnings: tuple[str, ...], nvml: NvmlAnswer) -> list[Check]:
     """Problems with `[resources]`; the GPUs' own check reports what NVML said."""
-    own = [text for text in warnings if text not in nvml.problems and nvml.reason not in text]
+    own = [
+        text
+        for text in warnings
+        if text not in nvml.problems and (nvml.reason is None or nvml.reason not in text)
+    ]
     todo = "Correct [resources] in the configuration."
     return [Check(Group.HARDWARE, "resources", Verdict.WARN, text, todo=todo) for text in own]
 

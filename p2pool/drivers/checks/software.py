@@ -106,7 +106,7 @@ def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
     """The outcome of the probe inside a container."""
     name = "gpus in a container" if gpus else "a container"
     needed = f"{len(gpus)} GPUs are seen inside" if gpus else "one starts and ends"
-    if NO_DRIVER in probed.reason:
+    if NO_DRIVER in (probed.reason or ""):
         found = "the engine hands out no GPUs"
         return Check(Group.SOFTWARE, name, Verdict.FAIL, found, needed=needed, todo=TOOLKIT)
     if not probed.ran:
@@ -121,7 +121,8 @@ def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
     if probed.exit_code != 0:
         verdict = Verdict.FAIL
         todo = TOOLKIT if gpus else "Look at Docker's log: journalctl -u docker."
-        return Check(Group.SOFTWARE, name, verdict, probed.reason, needed=needed, todo=todo)
+        found = probed.reason or f"it ended with {probed.exit_code}"
+        return Check(Group.SOFTWARE, name, verdict, found, needed=needed, todo=todo)
     missing = [uuid for uuid in gpus if uuid not in probed.gpus]
     if missing:
         return Check(

@@ -17,7 +17,6 @@ from p2pool.model.errors import Misconfigured
 from p2pool.model.machine.hardware import Load
 
 CPUINFO = Path("/proc/cpuinfo")
-CPUINFO_MAX_BYTES = 64 * 1024
 MODEL_FIELDS = ("model name", "cpu model", "model", "hardware")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 DISK_STEP_BYTES = 256 * 1024 * 1024
@@ -88,14 +87,14 @@ def disk_free_bytes(directory: Path) -> int:
         ) from error
 
 
-def disk_trouble(directory: Path, reserve_bytes: int = limits.DISK_RESERVE_BYTES) -> str:
-    """Why no work should come because the disk is nearly full; "" while the reserve is free."""
+def disk_trouble(directory: Path, reserve_bytes: int = limits.DISK_RESERVE_BYTES) -> str | None:
+    """Why no work should come because the disk is nearly full; None while the reserve is free."""
     try:
         free_bytes = disk_free_bytes(directory)
     except Misconfigured as error:
         return error.message
     if free_bytes >= reserve_bytes:
-        return ""
+        return None
     free, needed = free_bytes // MIB, reserve_bytes // MIB
     return f"The disk of {directory} is nearly full: {free} MiB are free, {needed} are reserved."
 
@@ -104,7 +103,7 @@ def cpu_model(cpuinfo: Path) -> str:
     """The processor's name from the kernel, else its architecture."""
     try:
         with cpuinfo.open(errors="replace") as file:
-            lines = file.read(CPUINFO_MAX_BYTES).splitlines()
+            lines = file.read(limits.CPUINFO_MAX_BYTES).splitlines()
     except OSError:
         lines = []
     said: dict[str, str] = {}

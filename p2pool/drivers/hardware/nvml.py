@@ -27,14 +27,14 @@ class NvmlAnswer:
     """NVML's answer. `gpus` are sorted by UUID, unresponsive ones `healthy=False`; `loads` are
     in the same order.
 
-    `reason` says why there is no answer at all, empty if there is one. `absent`: NVML is not
+    `reason` says why there is no answer at all, None if there is one. `absent`: NVML is not
     installed, as on every machine without an NVIDIA driver. `problems` are sentences about
     single GPUs.
     """
 
     gpus: tuple[Gpu, ...] = ()
     driver_version: str = ""
-    reason: str = ""
+    reason: str | None = None
     absent: bool = False
     problems: tuple[str, ...] = ()
     loads: tuple[GpuLoad, ...] = ()
@@ -96,7 +96,7 @@ def _read_all(xids: Mapping[str, int]) -> NvmlAnswer:
     for index in range(count):
         cards, problem = read_card(index, xids)
         found |= {seen.gpu.uuid: seen for seen in cards}
-        if problem:
+        if problem is not None:
             problems.append(problem)
     seen = [found[uuid] for uuid in sorted(found)]
     if len(seen) > limits.GPUS_PER_NODE_MAX:

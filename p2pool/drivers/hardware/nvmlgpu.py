@@ -32,10 +32,10 @@ class Seen:
 
     gpu: Gpu
     load: GpuLoad
-    problem: str = ""
+    problem: str | None = None
 
 
-def read_card(index: int, xids: Mapping[str, int]) -> tuple[list[Seen], str]:
+def read_card(index: int, xids: Mapping[str, int]) -> tuple[list[Seen], str | None]:
     """The entries for one card: itself, or its MIG instances; a sentence if there is none.
 
     `xids`: the last Xid of each card, by UUID.

@@ -52,7 +52,7 @@ def offer(
     """Cut the hardware to the caps; pure."""
     warnings: list[str] = []
     wanted = bool(resources.gpus or resources.gpu_uuids)
-    if nvml.reason and (wanted or not nvml.absent):
+    if nvml.reason is not None and (wanted or not nvml.absent):
         warnings.append(f"No GPU is offered. {nvml.reason}")
     warnings += nvml.problems
     hardware = Hardware(
@@ -60,7 +60,7 @@ def offer(
         cpu_milli=_capped("cpu_milli", resources.cpu_milli, host.cpu_milli, warnings),
         memory_bytes=_capped("memory_bytes", resources.memory_bytes, host.memory_bytes, warnings),
         disk_bytes=_capped("disk_bytes", resources.disk_bytes, host.disk_bytes, warnings),
-        gpus=() if nvml.reason else _chosen(resources, nvml.gpus, warnings),
+        gpus=() if nvml.reason is not None else _chosen(resources, nvml.gpus, warnings),
         driver_version=nvml.driver_version,
         cuda_version=nvml.cuda_version,
         runtime=runtime,

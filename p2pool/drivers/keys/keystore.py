@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pool.drivers.redaction import register_secret
+from p2pool.model import limits
 from p2pool.model.data_dir import API_TOKEN_FILE
 from p2pool.model.errors import BadKey, Conflict, Misconfigured, P2poolError
 from p2pool.model.ids import ADDRESS_BYTES, PEER_KEY_BYTES, Address, PeerKey
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 PEER_SEED_NAME = "peer.key"
 PASSPHRASE_VARIABLE = "P2POOL_PASSPHRASE"
 PASSPHRASE_FILE_VARIABLE = "P2POOL_PASSPHRASE_FILE"
-PASSPHRASE_FILE_MAX_BYTES = 4096
-KEYSTORE_MAX_BYTES = 64 * 1024
 SCRYPT_N = 262_144
 SCRYPT_N_LIGHT = 4_096
 
@@ -73,7 +72,7 @@ def read_passphrase(
 
 
 def _first_line(file: Path) -> str:
-    text = _read(file, PASSPHRASE_FILE_MAX_BYTES, "passphrase file")
+    text = _read(file, limits.PASSPHRASE_FILE_MAX_BYTES, "passphrase file")
     try:
         return text.decode().split("\n", 1)[0].rstrip("\r")
     except UnicodeDecodeError as error:
@@ -180,7 +179,7 @@ def load_account(path: Path, passphrase: str, *, note: Note = note_on_stderr) ->
 
 def _keystore(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(_read(path, KEYSTORE_MAX_BYTES, "key file"))
+        value = json.loads(_read(path, limits.KEYSTORE_MAX_BYTES, "key file"))
     except (ValueError, RecursionError) as error:
         raise _not_keystore(path) from error
     if not isinstance(value, dict):

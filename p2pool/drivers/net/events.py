@@ -4,24 +4,11 @@ Frames and gossip are opaque bytes: `wire` seals and opens envelopes, the networ
 Importing this module costs nothing; importing `p2pool.drivers.net.network` costs libp2p's 2.5 s.
 """
 
-from enum import Enum
-
 import attrs
 
 from p2pool.model.ids import PEER_KEY_BYTES, PeerKey
 from p2pool.model.messages.registry import DECLARATIONS, Channel, Senders
-
-
-class Standing(Enum):
-    """What a connected peer may do here; the agent decides it from the hello and may change it.
-
-    MEMBER: gossip, raft, work, query, logs. GUEST: query alone. REFUSED: is disconnected.
-    """
-
-    MEMBER = "member"
-    GUEST = "guest"
-    REFUSED = "refused"
-
+from p2pool.model.states import Standing
 
 PERMITTED: dict[Standing, frozenset[Channel]] = {
     Standing.MEMBER: frozenset(Channel) - {Channel.HELLO},

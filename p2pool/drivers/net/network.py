@@ -23,7 +23,6 @@ from p2pool.drivers.net.events import (
     NetEvent,
     PeerConnected,
     PeerDisconnected,
-    Standing,
 )
 from p2pool.drivers.net.host.host import DEFAULT_MUXER, build_host
 from p2pool.drivers.net.host.lifecycle import HostLifecycle
@@ -56,6 +55,7 @@ from p2pool.model.limits import (
     SHUTDOWN_DEADLINE_MS,
 )
 from p2pool.model.messages.registry import Channel
+from p2pool.model.states import Standing
 
 LogAcceptor = Callable[[PeerKey, FrameStream], Awaitable[None]]
 

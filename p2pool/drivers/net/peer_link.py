@@ -15,7 +15,7 @@ from typing import Any
 import trio
 from libp2p.peer.id import ID
 
-from p2pool.drivers.net.events import BYSTANDER_CHANNELS, PERMITTED, Standing
+from p2pool.drivers.net.events import BYSTANDER_CHANNELS, PERMITTED
 from p2pool.drivers.net.transport.frames import (
     STREAM_ERRORS,
     FrameReader,
@@ -35,6 +35,7 @@ from p2pool.model.limits import (
     STREAM_WRITE_TIMEOUT_MS,
 )
 from p2pool.model.messages.registry import GOSSIP_CHANNELS, Channel
+from p2pool.model.states import Standing
 
 PROTOCOLS = {
     channel: f"/p2pool/{channel.value}/1" for channel in Channel if channel not in GOSSIP_CHANNELS

@@ -51,18 +51,15 @@ from p2pool.model.limits import (
     GOSSIP_PER_ORIGIN_BURST,
     GOSSIP_PER_ORIGIN_PER_S,
     MEMBERS_MAX,
+    STREAM_CHECK_MS,
     STREAM_REOPEN_MAX_MS,
     STREAM_REOPEN_MIN_MS,
+    STREAM_YOUNG_MS,
 )
 from p2pool.model.messages.registry import Channel
 
 logger = logging.getLogger(__name__)
 
-MISSED_CHECK_S = 3.0
-"""Above STREAM_REOPEN_MAX_MS: a stream absent at two looks in a row will not come."""
-
-YOUNG_S = 5.0
-"""A stream of ours this young need not be reopened in answer to a peer's new one."""
 
 REOPEN_GROWTH = 2
 """The factor by which each wait for a peer that refuses us exceeds the one before."""
@@ -171,7 +168,10 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         if called is not None:
             called.set()
         outbound = self._outbound.get(peer_id)
-        if outbound is not None and trio.current_time() - outbound.opened_s > YOUNG_S:
+        if (
+            outbound is not None
+            and trio.current_time() - outbound.opened_s > STREAM_YOUNG_MS / 1000
+        ):
             self._counters["gossip_streams_started_over"] += 1
             outbound.reading.cancel()
 
@@ -304,7 +304,7 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         """A peer that reads our stream opens its own; if it does not, ours is reopened."""
         looks = 0
         while looks < 2:
-            await trio.sleep(MISSED_CHECK_S)
+            await trio.sleep(STREAM_CHECK_MS / 1000)
             looks = 0 if peer_id in self._inbound else looks + 1
         self._counters["gossip_streams_missed"] += 1
         outbound.reading.cancel()

@@ -9,12 +9,11 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from p2pool.model import limits
 from p2pool.model.errors import DataDirInUse, Misconfigured
 
 LOCK_NAME = "lock"
 DIRECTORY_MODE = 0o700
-# SQLite opens no file whose path exceeds 512 bytes, and appends to ours.
-PATH_MAX_BYTES = 480
 
 
 def prepare_directory(path: Path) -> None:
@@ -23,9 +22,10 @@ def prepare_directory(path: Path) -> None:
     Raises Misconfigured. An empty directory of ours is made private; one with files in it stays
     as it is, since it may be somebody's home.
     """
-    if len(os.fsencode(path.absolute())) > PATH_MAX_BYTES:
+    if len(os.fsencode(path.absolute())) > limits.DATA_PATH_MAX_BYTES:
         raise Misconfigured(
-            f"The path of the data directory {path} has more than {PATH_MAX_BYTES} bytes.",
+            f"The path of the data directory {path} has more than"
+            f" {limits.DATA_PATH_MAX_BYTES} bytes.",
             hint="Name one with a shorter path with --data-dir.",
         )
     try:

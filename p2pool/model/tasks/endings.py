@@ -1,9 +1,9 @@
 """How a copy of a task can end, or survive: one row for each case.
 
 The rows are the promise to users; each names the test that proves it on a real engine, and
-`python -m p2pool.model.tasks.endings` prints them as the table in `docs/containers.md`. "Placed
-anew" means another attempt, on any suitable node; the old one ends before the new one gets its
-GPUs.
+`python -m p2pool.model.tasks.endings` prints them as the table in `docs/containers.md`.
+"Rescheduled" means another attempt, on any suitable node; the old one ends before the new one gets
+its GPUs.
 Source: docs/design/tasks.md, "Endings".
 """
 
@@ -38,7 +38,7 @@ ENDINGS = (
         shown_by="test_exit_codes_decide",
     ),
     Ending(
-        case="its owner stops the task",
+        case="the pool's creator or manager, or its submitter, stops the task",
         state="stopped",
         copy="SIGTERM, after the grace SIGKILL",
         pool="nothing",
@@ -47,7 +47,7 @@ ENDINGS = (
     Ending(
         case="its deadline passes",
         state="failed",
-        copy="as a stop",
+        copy="stopped with its grace period",
         pool="nothing",
         shown_by="test_a_deadline_ends_it",
     ),
@@ -82,8 +82,8 @@ ENDINGS = (
     Ending(
         case="its GPU is lost",
         state="stopped",
-        copy="as a stop",
-        pool="placed anew on another GPU",
+        copy="stopped with its grace period",
+        pool="rescheduled on another GPU",
         shown_by="test_a_lost_gpu_moves_it",
     ),
     Ending(
@@ -104,49 +104,49 @@ ENDINGS = (
         case="the engine restarts, without live-restore",
         state="stopped",
         copy="ended by the engine; started again here if its restart policy says so",
-        pool="placed anew",
+        pool="rescheduled",
         shown_by="test_what_ended_with_the_engine_is_placed_anew",
     ),
     Ending(
         case="its host reboots",
         state="stopped",
         copy="as a restart of the engine",
-        pool="placed anew",
+        pool="rescheduled",
         shown_by="test_what_ended_with_the_engine_is_placed_anew",
     ),
     Ending(
         case="its node is drained",
         state="stopped",
-        copy="as a stop",
-        pool="placed anew elsewhere",
+        copy="stopped with its grace period",
+        pool="rescheduled on another node",
         shown_by="test_a_drain_moves_it",
     ),
     Ending(
-        case="its node is banned",
+        case="its node is banned, or it or its provider blacklisted",
         state="stopped",
-        copy="as a stop",
-        pool="placed anew elsewhere",
+        copy="stopped with its grace period",
+        pool="rescheduled on another node",
         shown_by="test_a_ban_moves_it",
     ),
     Ending(
-        case="its node leaves the pool, is ejected or blacklisted",
-        state="stopped",
-        copy="as a stop, once final blocks say so",
-        pool="placed anew elsewhere",
+        case="its node leaves the pool or is ejected",
+        state="lost",
+        copy="stopped with its grace period, once final blocks say so",
+        pool="rescheduled on another node",
         shown_by="test_who_leaves_the_pool_ends_its_tasks",
     ),
     Ending(
         case="the pool ends on the chain",
         state="stopped",
-        copy="as a stop, once final blocks say so",
+        copy="stopped with its grace period, once final blocks say so",
         pool="accepts no more tasks",
         shown_by="test_the_end_of_the_pool_ends_all",
     ),
     Ending(
-        case="the master changes",
+        case="the leader changes",
         state="",
         copy="runs on",
-        pool="the next one goes on from the log",
+        pool="the next one carries on from the log",
         shown_by="test_a_change_of_master_touches_nothing",
     ),
     Ending(
@@ -160,14 +160,14 @@ ENDINGS = (
         case="its node is unreachable for longer",
         state="lost",
         copy="runs on; stopped when it is heard again",
-        pool="placed anew elsewhere",
+        pool="rescheduled on another node",
         shown_by="test_back_too_late_the_older_copy_ends",
     ),
     Ending(
-        case="the same, with onDisconnect = stop",
+        case="the same, with on_disconnect = stop",
         state="stopped",
         copy="ends by itself at the end of the window",
-        pool="placed anew 30 s after that",
+        pool="rescheduled 30 s after that",
         shown_by="test_it_ends_once_its_window_is_over",
     ),
 )

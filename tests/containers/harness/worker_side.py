@@ -113,7 +113,7 @@ class Side:
                 event = await self._receive.receive()
                 if isinstance(event, RuntimeObserved):
                     self.observed.append(event)
-                    self.worker.runtime(event.well, event.reason)
+                    self.worker.runtime(event.well)
                 else:
                     self.worker.step(event, read_clock())
             self._turn()

@@ -37,7 +37,7 @@ def nobody(_: NodeId) -> bool:
 
 
 def standings(effects: list[Effect]) -> list[str]:
-    return [e.standing for e in effects if isinstance(e, AdmitPeer)]
+    return [e.standing.value for e in effects if isinstance(e, AdmitPeer)]
 
 
 def test_a_bound_peer_of_the_roster_is_a_member() -> None:

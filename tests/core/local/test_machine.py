@@ -16,7 +16,7 @@ def test_a_full_disk_keeps_work_away_and_a_lost_gpu_is_only_told() -> None:
     node = machine.node
     assert node is not None
     lost = "The GPU GPU-b is not well: GPU is lost."
-    world.give(machine, inputs.HardwareObserved(HARDWARE, Load(), "", (lost,)))
+    world.give(machine, inputs.HardwareObserved(HARDWARE, Load(), None, (lost,)))
     world.run(2_000)
     said = node.context.heartbeats.newest[machine.node_id].heartbeat
     assert (said.healthy, said.reason) == (True, lost)

@@ -97,11 +97,11 @@ def test_while_the_engine_is_away_nothing_is_known_to_have_ended(bench: Bench) -
     one, two = desired("a"), desired("b")
     bench.order(one)
     bench.turn()
-    bench.worker.runtime(False, "away")
+    bench.worker.runtime(False)
     bench.order(one, two)
     assert bench.turn(1_000) == []
     assert bench.state(one) is S.RUNNING
-    bench.worker.runtime(True, "")
+    bench.worker.runtime(True)
     assert [type(e) for e in bench.turn()] == [ev.StartContainer]
 
 

@@ -57,7 +57,7 @@ class Bench:
         """(Re)start the worker from its disk."""
         self.worker = Worker(RuntimeScope(POOL, ME), lambda d, s, t: self.refused, self.rows)
         self.worker.member(True)
-        self.worker.runtime(True, "")
+        self.worker.runtime(True)
 
     def now(self) -> Now:
         return Now(self.at_ms, 1_700_000_000_000 + self.at_ms)

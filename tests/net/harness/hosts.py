@@ -14,13 +14,13 @@ from p2pool.drivers.net.events import (
     NetEvent,
     PeerConnected,
     PeerDisconnected,
-    Standing,
 )
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.net.pubsub import PoolPubsub
 from p2pool.drivers.net.transport.frames import FrameStream
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages.registry import Channel
+from p2pool.model.states import Standing
 
 TOPICS: dict[str, Any] = {
     "beat_topic": "/p2pool/1/31337/t/1/beat",

@@ -59,7 +59,7 @@ def test_a_peer_that_missed_the_certificate_asks_for_it() -> None:
     idle = next(m for m in pool.world.machines if m.node and m.node.context.pool_log.fetches)
     node = pool.node(idle.number)
     node.context.leader_certificates.forget()
-    node.context.announced_ms = None
+    node.context.announced.forget()
     assert node.context.leader(pool.world.now()) is None
     asked: list[Message] = []
     pool.world.on_send.append(

@@ -2,8 +2,8 @@
 
 It promises what `drivers.store` does, and nothing kinder: a batch is one transaction, so after a
 crash all of it is there or none, and later ones never without earlier ones; a cache drops its
-oldest row; what contradicts the store is an assertion. `tests.sim.test_disk` holds it against the
-real one. `tears` is a planted fault: a store that keeps any part of what was not synced.
+oldest row; what contradicts the store is an assertion. `tears` is a planted fault: a store that
+keeps any part of what was not synced.
 """
 
 from random import Random

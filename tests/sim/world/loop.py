@@ -15,6 +15,7 @@ from p2pool.core import inputs
 from p2pool.core.effects import AnyEffect
 from p2pool.core.node import AnyInput
 from p2pool.model import limits
+from p2pool.model.states import Standing
 from tests.sim.world.machine import CrashPoint, Machine, Slowness
 from tests.sim.world.violation import Violation
 
@@ -195,7 +196,7 @@ class Loops:
                 )
                 if effect.level is fx.Level.ERROR and not allowed:
                     raise Violation(f"node {m.number}: {effect.event} {effect.fields}")
-            case fx.AdmitPeer(standing="refused"):
+            case fx.AdmitPeer(standing=Standing.REFUSED):
                 refused = world.by_key.get(effect.peer_key)
                 if refused is not None:
                     world.network.reset(m, refused)

@@ -97,7 +97,7 @@ class Network:
         """Whom a machine has not judged by now it disconnects, and dials again."""
         if self.up.get(_pair(a, b)) != generation or a.node is None:
             return
-        entry = a.node.context.peers.connected.get(b.peer_key)
+        entry = a.node.context.bindings.connected.get(b.peer_key)
         if entry is None or not entry.standing:
             self.reset(a, b)
 

@@ -156,7 +156,7 @@ class World:
         m.refuses, m.dies = False, None
         m.gate = SharedGate(
             POOL,
-            node.context.peers.key_of,
+            node.context.bindings.key_of,
             node.dispatch.worth_verifying,
             node.dispatch.is_participant_or_member,
         )

@@ -102,7 +102,7 @@ class Keeper:
         limited: dict[tuple[AllocationId, int], RunningCopy] = {
             (one.allocation, one.attempt): one for one in held if one.spec.resources.disk_bytes
         }
-        if not limited or not (await self._engine.support()).no_disk_quota:
+        if not limited or (await self._engine.support()).no_disk_quota is None:
             return ()
         found = []
         for row in await self._rows(True):

@@ -23,7 +23,6 @@ from p2pool.model.errors import P2poolError
 
 LABEL = "p2pool.probe"
 LISTED = re.compile(r"UUID:\s*([A-Za-z0-9-]+)")
-OUTPUT_MAX_BYTES = 64 * 1024
 
 
 @attrs.frozen
@@ -34,7 +33,7 @@ class Probed:
     """
 
     ran: bool
-    reason: str = ""
+    reason: str | None = None
     gpus: tuple[str, ...] = ()
     exit_code: int | None = None
 
@@ -90,12 +89,14 @@ def _in_thread(
             )
             client.start(name)
             code = int(client.wait(name)["StatusCode"])
-            said = client.logs(name, stdout=True, stderr=True, tail=200)[:OUTPUT_MAX_BYTES]
+            said = client.logs(name, stdout=True, stderr=True, tail=200)[
+                : limits.CHECK_OUTPUT_MAX_BYTES
+            ]
         except APIError as error:
             return Probed(False, explanation(error))
     text = said.decode(errors="replace")
     seen = tuple(sorted(dict.fromkeys(LISTED.findall(text))))
-    reason = "" if code == 0 else f"{' '.join(command)} ended with {code}: {text.strip()[:200]}"
+    reason = None if code == 0 else f"{' '.join(command)} ended with {code}: {text.strip()[:200]}"
     return Probed(True, reason, seen, code)
 
 

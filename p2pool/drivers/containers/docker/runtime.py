@@ -57,7 +57,6 @@ from p2pool.model.tasks.spec import PullPolicy
 
 EVENTS = ("start", "die", "oom", "health_status")
 TERM = "SIGTERM"
-CREATE_TRIES = 6
 
 
 class DockerRuntime:
@@ -206,7 +205,7 @@ class DockerRuntime:
         support = await self._engine.support()
         wanted = container_config(self._scope, plan, await self._prepare(plan), support)
         wait_ms = limits.STOP_POLL_MIN_MS
-        for _ in range(CREATE_TRIES):
+        for _ in range(limits.CREATE_TRIES_MAX):
             try:
                 await self._ask(
                     lambda c: c.create_container_from_config(wanted["body"], wanted["name"])

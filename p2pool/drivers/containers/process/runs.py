@@ -31,7 +31,6 @@ from p2pool.model.ids import AllocationId, Digest, TaskId, Token
 from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus, RuntimeScope
 
 VERSION = 1
-LOCK_POLL_S = 0.02
 DATA_MIN_BYTES = 64 * 1024 * 1024
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 RUNTIME_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -113,7 +112,7 @@ class Runs:
                 raise RuntimeUnavailable(
                     f"Allocation {allocation} has been starting or being removed for {wait_ms} ms."
                 )
-            time.sleep(LOCK_POLL_S)
+            time.sleep(limits.RUN_LOCK_POLL_MS / 1000)
         try:
             yield file
         finally:

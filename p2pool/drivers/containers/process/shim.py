@@ -36,13 +36,12 @@ from p2pool.drivers.containers.process.procfs import (
     read_stat,
     send,
 )
+from p2pool.model import limits
 
 PLAN, RUN, LINES, FILES = "plan.json", "run.json", "lines", "files"
 EXIT, RESERVE = "exit.json", "exit.reserved"
 RESERVE_BYTES = 4096
 READ_BYTES = 64 * 1024
-SAMPLE_S = 1.0
-WRITE_TRIES = 600
 MARK = "P2POOL_RUN_DIRECTORY"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -158,7 +157,7 @@ class Command:
                 selector.register(file, selectors.EVENT_READ)
             next_sample = 0.0
             while self._reap():
-                for key, _ in selector.select(SAMPLE_S):
+                for key, _ in selector.select(limits.SHIM_SAMPLE_MS / 1000):
                     if self._read(key.fd) == b"":
                         selector.unregister(key.fd)
                 self._obey()
@@ -166,7 +165,7 @@ class Command:
                     self._hold_memory()
                     if not (self.directory / RUN).exists():
                         self._kill()
-                    next_sample = time.monotonic() + SAMPLE_S
+                    next_sample = time.monotonic() + limits.SHIM_SAMPLE_MS / 1000
         for file, stream in self.pipes.items():
             while self._read(file):
                 pass
@@ -227,7 +226,7 @@ class Command:
             "oom_killed": self.oom_killed,
             "finished_at_ms": time.time_ns() // 1_000_000,
         }
-        for _ in range(WRITE_TRIES):
+        for _ in range(limits.SHIM_WRITE_TRIES_MAX):
             try:
                 file = os.open(self.directory / RESERVE, os.O_WRONLY | os.O_CREAT, 0o600)
                 os.pwrite(file, json.dumps(record).encode(), 0)
@@ -239,7 +238,7 @@ class Command:
             except FileNotFoundError:
                 return
             except OSError:
-                time.sleep(SAMPLE_S)
+                time.sleep(limits.SHIM_SAMPLE_MS / 1000)
 
 
 def main() -> None:

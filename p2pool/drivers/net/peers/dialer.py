@@ -16,9 +16,7 @@ from p2pool.drivers.net.events import KnownPeer
 from p2pool.drivers.net.peers.addresses import peer_id_of, resolve
 from p2pool.drivers.net.peers.peer_book import PeerBook
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
-from p2pool.model.limits import CONNECTIONS_AIM, DIAL_TIMEOUT_MS, DIALS_IN_FLIGHT_MAX
-
-IDLE_MS = 1_000
+from p2pool.model.limits import CONNECTIONS_AIM, DIAL_IDLE_MS, DIAL_TIMEOUT_MS, DIALS_IN_FLIGHT_MAX
 
 
 class Dialler:
@@ -55,7 +53,9 @@ class Dialler:
                     self._in_flight += 1
                     nursery.start_soon(self._dial, peer)
                 due_ms = self._book.next_due_ms()
-                wait_ms = IDLE_MS if due_ms is None else min(due_ms - self.now_ms(), IDLE_MS)
+                wait_ms = (
+                    DIAL_IDLE_MS if due_ms is None else min(due_ms - self.now_ms(), DIAL_IDLE_MS)
+                )
                 with trio.move_on_after(max(wait_ms, 20) / 1000):
                     await self._changed.wait()
 

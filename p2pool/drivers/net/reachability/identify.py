@@ -23,8 +23,6 @@ from p2pool.drivers.net.peers.addresses import peer_id_of, resolve
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
 from p2pool.model import limits
 
-ANSWER_MAX_BYTES = 64 * 1024
-
 
 async def observed_host(peers: tuple[KnownPeer, ...]) -> tuple[str, str]:
     """The host that the first peer to answer sees us as, else "" and why none answered."""
@@ -66,9 +64,9 @@ async def _ask(host: Any, peer: KnownPeer) -> str:
 
 async def _read_to_end(stream: Any) -> bytes:
     data = b""
-    while len(data) < ANSWER_MAX_BYTES:
+    while len(data) < limits.IDENTIFY_MAX_BYTES:
         try:
-            part = await stream.read(ANSWER_MAX_BYTES)
+            part = await stream.read(limits.IDENTIFY_MAX_BYTES)
         except StreamEOF:
             break
         if not part:

@@ -22,18 +22,17 @@ from p2pool.drivers.net.patience import wait_awake
 from p2pool.drivers.net.transport.muxer import read_some
 from p2pool.model.errors import Malformed, Unavailable
 from p2pool.model.limits import (
+    FRAMES_PER_TURN_MAX,
+    FRAMES_PER_WRITE_MAX_BYTES,
     PEER_SEND_QUEUE_MAX,
     PEER_SEND_QUEUE_MAX_BYTES,
+    STREAM_END_PATIENCE_MS,
     STREAM_FRAME_MAX_BYTES,
     STREAM_WRITE_TIMEOUT_MS,
 )
 
 READ_BYTES = 64 * 1024
 LENGTH_MAX_BYTES = 4
-END_PATIENCE_MS = 1_000
-BATCH_BYTES = 64 * 1024
-FRAMES_PER_TURN = 16
-"""After this many frames from the buffer, other tasks get a turn."""
 
 STREAM_ERRORS = (
     BaseLibp2pError,
@@ -110,7 +109,7 @@ class FrameReader:
 
     async def receive(self) -> bytes | None:
         """The next frame; None at an orderly end. Malformed: their fault. STREAM_ERRORS: ended."""
-        if self._taken >= FRAMES_PER_TURN:
+        if self._taken >= FRAMES_PER_TURN_MAX:
             self._taken = 0
             # Before a frame is taken: a cancellation here loses none.
             await trio.lowlevel.checkpoint()
@@ -172,10 +171,10 @@ class SendQueue:
             await self._filled.wait()
 
     def take(self) -> tuple[int, bytes]:
-        """(number, bytes) of the next frames, joined up to BATCH_BYTES: one write for many."""
+        """(number, bytes) of the next frames, joined up to a bound: one write for many."""
         count, size = 0, 0
         for frame in self._frames:
-            if count and size + len(frame) > BATCH_BYTES:
+            if count and size + len(frame) > FRAMES_PER_WRITE_MAX_BYTES:
                 break
             count, size = count + 1, size + len(frame)
         joined = b"".join(self._frames.popleft() for _ in range(count))
@@ -236,7 +235,7 @@ async def reset_stream(stream: Any) -> None:
 
 
 async def _end(ending: Callable[[], Awaitable[None]]) -> bool:
-    """Run it despite any cancellation, for END_PATIENCE_MS at most; False if it failed."""
+    """Run it despite any cancellation, for STREAM_END_PATIENCE_MS at most; False if it failed."""
     failed = False
     with trio.CancelScope(shield=True) as scope:
         async with trio.open_nursery() as nursery:
@@ -251,5 +250,5 @@ async def _end(ending: Callable[[], Awaitable[None]]) -> bool:
 
 async def _lose_patience(scope: trio.CancelScope) -> None:
     """Cancel what takes too long, unless it is this process that was stalled meanwhile."""
-    await wait_awake(END_PATIENCE_MS)
+    await wait_awake(STREAM_END_PATIENCE_MS)
     scope.cancel()

@@ -101,7 +101,7 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
         },
         "Mounts": [_mount(mount, prepared) for mount in plan.spec.mounts],
     }
-    if wanted.disk_bytes and not support.no_disk_quota:
+    if wanted.disk_bytes and support.no_disk_quota is None:
         host["StorageOpt"] = {"size": str(wanted.disk_bytes)}
     if plan.metrics_directory:
         # Read-only: a task may write to the socket in it, and make nothing beside it.

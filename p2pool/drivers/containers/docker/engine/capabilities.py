@@ -36,8 +36,8 @@ class EngineSupport:
     data_root: str
     gpu_support: bool
     toolkit: bool
-    no_disk_quota: str
-    no_cdi: str
+    no_disk_quota: str | None
+    no_cdi: str | None
     unsupported: tuple[Unsupported, ...]
     warnings: tuple[str, ...]
 
@@ -64,7 +64,7 @@ class EngineSupport:
 
 
 def support_of(
-    version: Mapping[str, Any], info: Mapping[str, Any], quota_refused: str = ""
+    version: Mapping[str, Any], info: Mapping[str, Any], quota_refused: str | None = None
 ) -> EngineSupport:
     """From the answers to `/version` and `/info`, and from an earlier refusal of a disk quota:
     overlay2 over xfs has quotas only if xfs was mounted with them."""
@@ -83,7 +83,7 @@ def support_of(
         storage_driver=str(info.get("Driver", "")),
         cgroup_version=str(info.get("CgroupVersion", "")),
         data_root=str(info.get("DockerRootDir", "")),
-        gpu_support=toolkit or not no_cdi,
+        gpu_support=toolkit or no_cdi is None,
         toolkit=toolkit,
         no_disk_quota=no_quota,
         no_cdi=no_cdi,
@@ -92,8 +92,8 @@ def support_of(
     )
 
 
-def _no_cdi(api: tuple[int, ...], info: Mapping[str, Any]) -> str:
-    """Why GPUs cannot be named by CDI, or ""."""
+def _no_cdi(api: tuple[int, ...], info: Mapping[str, Any]) -> str | None:
+    """Why GPUs cannot be named by CDI, or None."""
     if api < CDI_API_VERSION_MIN:
         return "the engine is older than Docker 25, which brought CDI"
     if not info.get("CDISpecDirs"):
@@ -106,26 +106,28 @@ def _no_cdi(api: tuple[int, ...], info: Mapping[str, Any]) -> str:
                 "no CDI specification names GPUs by UUID: nvidia-ctk cdi generate"
                 " --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml"
             )
-    return ""
+    return None
 
 
-def _no_disk_quota(info: Mapping[str, Any]) -> str:
-    """Why a container's own files cannot have a quota, or "" if they can or may."""
+def _no_disk_quota(info: Mapping[str, Any]) -> str | None:
+    """Why a container's own files cannot have a quota, or None if they can or may."""
     driver = str(info.get("Driver", ""))
     if driver in QUOTA_DRIVERS:
-        return ""
+        return None
     pairs = [pair for pair in info.get("DriverStatus") or () if len(pair) == 2]
     backing = {str(name): str(value) for name, value in pairs}.get("Backing Filesystem", "")
     if driver == "overlay2" and backing == "xfs":
-        return ""
+        return None
     over = f" over {backing}" if backing else ""
     return f"the storage driver {driver}{over} has no quotas; overlay2 over xfs with pquota has"
 
 
-def _unsupported(info: Mapping[str, Any], no_quota: str, no_cdi: str) -> Iterator[Unsupported]:
-    if no_quota:
+def _unsupported(
+    info: Mapping[str, Any], no_quota: str | None, no_cdi: str | None
+) -> Iterator[Unsupported]:
+    if no_quota is not None:
         yield Unsupported("disk-quota", f"{no_quota}; what is written is measured instead")
-    if no_cdi:
+    if no_cdi is not None:
         yield Unsupported("cdi", no_cdi)
     for key, feature in (
         ("MemoryLimit", "memory-limit"),
@@ -143,7 +145,7 @@ def _unsupported(info: Mapping[str, Any], no_quota: str, no_cdi: str) -> Iterato
 def gpu_request(support: EngineSupport, path: GpuPath, uuids: tuple[str, ...]) -> dict[str, Any]:
     """The device request for these GPUs. `NoGpuSupport`: the engine lacks the requested path."""
     cdi = path is GpuPath.CDI or (path is GpuPath.AUTO and not support.toolkit)
-    if cdi and not support.no_cdi:
+    if cdi and support.no_cdi is None:
         return {"Driver": "cdi", "DeviceIDs": [f"{CDI_KIND}={uuid}" for uuid in uuids]}
     if path is GpuPath.CDI:
         raise NoGpuSupport(

@@ -51,7 +51,7 @@ class DockerClient:
         )
         self._support: EngineSupport | None = None
         self._support_due_s = 0.0
-        self._quota_refused = ""
+        self._quota_refused: str | None = None
 
     def client(self) -> Any:
         """The SDK's client, made at first use. Call it in a thread, inside `engine_errors`."""

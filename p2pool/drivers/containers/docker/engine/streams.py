@@ -18,13 +18,13 @@ from docker.errors import APIError
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, other_error
 from p2pool.drivers.containers.docker.engine.thread_queue import Gone, Handover
 from p2pool.drivers.containers.docker.engine.timestamps import at_ms
+from p2pool.model import limits
 from p2pool.model.errors import P2poolError, RuntimeUnavailable
 from p2pool.model.messages.task_streams import LogChunk, LogChunks
 
 Client = Callable[[], Any]
 HEADER = struct.Struct(">BxxxL")
 READ_BYTES = 64 * 1024
-SECONDS_CACHED = 64
 
 
 class _Stream:
@@ -167,7 +167,7 @@ def _line_ms(stamp: bytes) -> int:
     return _second_ms(whole.rstrip("Z") + "Z") + int((fraction[:-1] + "000")[:3])
 
 
-@lru_cache(maxsize=SECONDS_CACHED)
+@lru_cache(maxsize=limits.LOG_SECONDS_CACHED_MAX)
 def _second_ms(text: str) -> int:
     return at_ms(text)
 

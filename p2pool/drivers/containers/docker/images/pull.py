@@ -19,10 +19,10 @@ from urllib3.exceptions import ReadTimeoutError
 
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation, pull_error
 from p2pool.drivers.containers.docker.engine.streams import shut
+from p2pool.model import limits
 from p2pool.model.errors import RegistryUnavailable
 from p2pool.model.ports.runtime import OnProgress, PullProgress
 
-CONNECT_TIMEOUT_S = 10
 LAYER_DONE = ("Pull complete", "Already exists")
 LAYER_FETCHED = ("Verifying Checksum", "Download complete", "Extracting", *LAYER_DONE)
 
@@ -137,7 +137,7 @@ class Pull:
             params={"fromImage": name, "tag": tag or "latest"},
             headers={"X-Registry-Auth": self._header} if self._header else {},
             stream=True,
-            timeout=(CONNECT_TIMEOUT_S, self._stall_s),
+            timeout=(limits.PULL_CONNECT_TIMEOUT_MS / 1000, self._stall_s),
         )
         self._close = lambda: shut(api, response)
         if self._cancelled:
