@@ -1,7 +1,7 @@
 """What the parts of a node share: who it is, what it knows, and what it wants done.
 
-One `Context` belongs to one `Node`, which alone steps it. Parts read what they need and leave their
-effects here in the order in which they are to be carried out.
+One `Context` belongs to one `Node`, which alone steps it. Parts read what they need and append
+their effects here in the order in which the agent must carry them out.
 """
 
 from random import Random
@@ -50,9 +50,9 @@ class NodeConfig:
 class Context:
     """State that the parts of a node share.
 
-    `suspects`: whom this node itself misses at the moment, and why. `duplicate_identities`: with
-    whose keys two agents run: the later one's incarnation, and until when that is believed.
-    `store_failure`: why nothing can be kept any more.
+    `suspects`: the nodes that this one misses right now, and why. `duplicate_identities`: nodes
+    whose keys two agents use: the later one's incarnation, and until when we believe it.
+    `store_failure`: why the store can no longer write.
     """
 
     config: NodeConfig
@@ -96,12 +96,12 @@ class Context:
         return Status(NodeStatus.PARTICIPANT)
 
     def request(self) -> int:
-        """A number for a question that this node asks."""
+        """The number for this node's next question."""
         self.last_request += 1
         return self.last_request
 
     def send(self, node_id: NodeId, message: Message) -> bool:
-        """Send to a node by the peer key bound to it; False where none is known."""
+        """Send to a node by the peer key bound to it; False if none is known."""
         key = self.bindings.key_of(node_id)
         if key is None:
             return False
@@ -117,23 +117,23 @@ class Context:
         self.effects.append(Publish(message))
 
     def log(self, level: Level, event: str, **fields: str | int) -> None:
-        """A line for the log."""
+        """Write a log line."""
         self.effects.append(Log(level, event, tuple(fields.items())))
 
     def leader(self, now: Now) -> NodeId | None:
-        """Who leads: a participant follows its log, any other believes fresh announcements."""
+        """The leader: a participant asks Raft, any other node believes fresh announcements."""
         if self.pool_log.role is not RaftRole.IDLE:
             return self.pool_log.leader
         return self.announced.fresh(now)
 
     def note_duplicate(self, node_id: NodeId, later: int, sent_at_ms: int, now: Now) -> None:
-        """An earlier start of a node was heard; where it spoke after the later one had begun (an
+        """We heard an earlier start of a node; if it spoke after the later one had begun (an
         incarnation is the time of a start), two agents run with its keys."""
         if sent_at_ms > later + limits.CLONE_MARGIN_MS:
             self.duplicate_identities[node_id] = (later, now.mono_ms + limits.DOUBLED_MS)
 
     def duplicates_now(self, now: Now) -> tuple[NodeId, ...]:
-        """Nodes with whose keys two agents run, as far as is known; a later start ends it."""
+        """Nodes whose keys two agents use, to our knowledge; a still later start ends it."""
         for node_id, (later, until_ms) in tuple(self.duplicate_identities.items()):
             beat = self.heartbeats.newest.get(node_id)
             if now.mono_ms >= until_ms or (beat is not None and beat.incarnation > later):
@@ -141,13 +141,13 @@ class Context:
         return tuple(self.duplicate_identities)
 
     def note_judged(self, now: Now) -> None:
-        """The log has judged somebody's reachability: a sign of life counts from now on."""
+        """Note the nodes that the log judges gone: a sign of life counts only from now on."""
         state = self.pool_log.state
         gone = (Reachability.UNREACHABLE, Reachability.DEAD)
         nodes = state.nodes.values() if state is not None else ()
         self.judgements.note((n.node_id for n in nodes if n.reachability in gone), now)
 
     def heard_ms(self, node_id: NodeId) -> int | None:
-        """When a node's newest heartbeat was heard, on the monotonic clock."""
+        """When a node's newest heartbeat arrived, on the monotonic clock."""
         beat = self.heartbeats.newest.get(node_id)
         return beat.heard_at.mono_ms if beat is not None else None

@@ -1,12 +1,12 @@
-"""Messages from peers: who may send which, and which part takes it.
+"""Messages from peers: who may send which, and which part handles it.
 
-Intuition: one table, from a message to its handler; who may send it is declared with the message.
-Standing is what connected peers were judged to be; it is looked up again for each message, because
-the roster changes. A handler is called after its message and takes (message, sender, now). What is
-for the leader stands here and is handed on, because leaders come and go.
+Intuition: one table maps a message to its handler; each message's declaration says who may send it.
+The roster changes, so every message checks its sender's rights anew. A handler bears its message's
+name and takes (message, sender, now). Handlers for the leader stand here and pass the message on,
+because leaders come and go.
 
-Invariants: a guest reaches the lines that say so and nothing else; gossip counts only from members
-whose binding is known; a message that is not taken changes nothing.
+Invariants: a guest reaches only handlers declared for guests; gossip counts only from members whose
+binding is known; a rejected message changes nothing.
 Source: docs/design/messages.md, "Who may send".
 """
 
@@ -90,7 +90,7 @@ class Dispatch:
     # --- the door ---------------------------------------------------------------------------------
 
     def on_received(self, event: Received, now: Now) -> None:
-        """Take a verified message, if its sender may send it."""
+        """Handle a verified message, if its sender may send it."""
         header, message = event.verified.header, event.verified.message
         if event.peer_key is not None:
             self.context.clocks.heard(header.node_id, header.sent_at_ms, now)
@@ -103,7 +103,7 @@ class Dispatch:
         handler = self.table.get(type(message))
         if handler is None:
             kind = type(message).__name__
-            self.context.log(Level.ERROR, "a message came that no part takes", message=kind)
+            self.context.log(Level.ERROR, "no part handles this message", message=kind)
             return
         senders = m.DECLARATIONS[type(message)].senders
         sender = Sender(event.verified, event.signers, event.enclosed)
@@ -116,7 +116,7 @@ class Dispatch:
             handler(message, sender, now)
 
     def _is_heard(self, senders: m.Senders, sender: Sender, event: Received) -> bool:
-        """Whether what somebody says is taken for its own, and it may say this kind of thing."""
+        """Whether the message is the sender's own, and the sender may send this kind."""
         if senders is m.Senders.GOSSIP:
             member = self.context.roster.belongs(sender.node_id)
             return member and self.context.bindings.key_of(sender.node_id) == sender.peer_key
@@ -127,30 +127,29 @@ class Dispatch:
         return senders is m.Senders.CERTIFIERS and self._was_voter(sender.node_id)
 
     def _is_voter(self, sender: Sender) -> bool:
-        """Whether a sender is a voter, peer key and all."""
+        """Whether the sender is a voter, peer key included."""
         voters = self.context.pool_log.configuration.voters
         named = (sender.node_id, sender.peer_key)
         return any((v.node_id, v.peer_key) == named for v in voters)
 
     def _was_voter(self, node_id: NodeId) -> bool:
-        """Who was a voter before the last change certifies it, whatever it is now."""
+        """Whether a node was a voter before the open change, which it certifies even if removed."""
         link = open_link(self.context.pool_log.chain)
         if link is None:
             return False
         return any(v.node_id == node_id for v in self.context.pool_log.chain.before(link))
 
     def is_participant_or_member(self, node_id: NodeId) -> bool:
-        """A member by the roster; or one of the committee, which the log and not the roster says
-        who is in (a voter that is out serves until its removal commits)."""
+        """Whether a node is a member by the roster, or in the committee by the log (a voter that is
+        out of the pool serves until its removal commits)."""
         group = self.context.pool_log.configuration.everybody
         return any(v.node_id == node_id for v in group) or self.context.roster.belongs(node_id)
 
     def worth_verifying(
         self, verified: m.Verified, enclosed: tuple[m.Verified | None, ...], now: Now
     ) -> bool:
-        """Whether it is worth finding who signed the requests in a message, or the many links of a
-        chain: that costs more than all else of it, so it is asked first whether its sender may say
-        it, and to us."""
+        """Whether to recover the signers of a message's requests, or of the many links of a chain:
+        that costs more than the rest, so first check that the sender may send it, and to us."""
         header, message = verified.header, verified.message
         if not self.is_participant_or_member(header.node_id):
             return False
@@ -164,7 +163,7 @@ class Dispatch:
         return not isinstance(message, m.Report) or self.context.pool_log.leads
 
     def _alive(self, event: Received, now: Now) -> None:
-        """Whatever comes from a node itself is a sign of its life; gossip only where it is new."""
+        """Anything from the node itself is a sign of life; gossip only if it is new."""
         node_id = event.verified.header.node_id
         if event.peer_key is None and not self._is_new(event):
             return
@@ -173,14 +172,14 @@ class Dispatch:
             self.parts.leader.failure_detector.heard(node_id)
 
     def _is_new(self, event: Received) -> bool:
-        """Whether gossip is newer than what was heard; a relayed heartbeat may be an old one."""
+        """Whether gossip is newer than the last; a relayed heartbeat may be old."""
         header = event.verified.header
         beat = self.context.heartbeats.newest.get(header.node_id)
         stamp = (header.incarnation, header.sent_at_ms)
         return beat is None or stamp > (beat.incarnation, beat.sent_at_ms)
 
     def from_myself(self, message: m.Message, now: Now) -> None:
-        """What this node as leader says to itself as worker, and back; it needs no seal."""
+        """A message from this node as leader to itself as worker, or back; it needs no seal."""
         handler = self.table.get(type(message))
         senders = m.DECLARATIONS[type(message)].senders
         if handler is None or senders in (m.Senders.GUESTS, m.Senders.GOSSIP):
@@ -199,7 +198,7 @@ class Dispatch:
         handler(message, sender, now)
 
     def _signers_of(self, desired: m.Desired) -> Signers | None:
-        """Who signed a submission of the log: recovered before it was proposed."""
+        """Who signed a submission in the log: recovered before it was proposed."""
         state = self.context.pool_log.state
         task = state.tasks.get(desired.allocation.task_id) if state is not None else None
         return Signers(task.record.signer, task.record.grantor) if task is not None else None
@@ -216,7 +215,7 @@ class Dispatch:
             self.parts.probes.watch.connected(node_id)
 
     def admitted(self, effect: AdmitPeer, now: Now) -> None:
-        """A peer was judged: get to know it."""
+        """A peer was admitted: get to know it."""
         if effect.standing is Standing.REFUSED:
             return
         self.parts.exchange.met(effect.peer_key, now)
@@ -231,14 +230,14 @@ class Dispatch:
     # --- gossip -----------------------------------------------------------------------------------
 
     def on_heartbeat(self, message: m.Heartbeat, sender: Sender, now: Now) -> None:
-        """A member says how it is; what is newer than we knew is a promise of its store as well."""
+        """A member's heartbeat; if it is newer, it is also a promise of the member's store."""
         if self.context.heartbeats.hear(sender.verified, now):
             self.parts.identity.promise_record.note_heartbeat(sender.verified)
             self.context.roster.heard(sender.node_id, now)
             self.parts.exchange.addresses(sender.node_id, message.addresses)
 
     def on_announcement(self, message: m.Announcement, sender: Sender, now: Now) -> None:
-        """Somebody says that it leads, and how far: believed as far as it has proof."""
+        """A node announces that it leads, and how far: believe what it proves."""
         context, pool_log, parts = self.context, self.context.pool_log, self.parts
         parts.equivocation.saw(sender.enclosed, now)
         raft = pool_log.raft
@@ -246,7 +245,7 @@ class Dispatch:
             return
         parts.certificate_exchange.on_announcement(message, sender, now)
         if not context.leader_certificates.leads(sender.node_id, message.term, now):
-            return  # It may say so; it is no leader to us without proof.
+            return  # Without proof it is no leader to us.
         key = context.bindings.key_of(sender.node_id)
         parts.replica.announced(message, context.roster.size(), key, now)
         state = pool_log.state
@@ -261,31 +260,31 @@ class Dispatch:
     # --- raft -------------------------------------------------------------------------------------
 
     def on_raft_frame(self, message: Frame, sender: Sender, now: Now) -> None:
-        """A frame of Raft's: what it promises is remembered for its sender's store."""
+        """A Raft frame: remember what it promises for its sender's store."""
         self.parts.identity.promise_record.note_frame(message, sender.verified.sealed)
         self.context.pool_log.receive(message, sender.peer_key, now, sender.verified.sealed)
 
     def on_vote_answered(self, message: m.VoteAnswered, sender: Sender, now: Now) -> None:
-        """A vote: where it is given, it is compared with others of its voter."""
+        """A vote; if granted, compare it with the voter's others."""
         if message.granted:
             self.parts.equivocation.saw((sender.verified,), now)
         self.on_raft_frame(message, sender, now)
 
     def on_append_requested(self, message: m.AppendRequested, sender: Sender, now: Now) -> None:
-        """Entries of a leader."""
+        """Entries from a leader."""
         if self._is_led_by(message, sender, now):
             self.on_raft_frame(message, sender, now)
 
     def on_snapshot_sent(self, message: m.SnapshotSent, sender: Sender, now: Now) -> None:
-        """A part of a leader's snapshot."""
+        """A part of a snapshot from a leader."""
         if self._is_led_by(message, sender, now):
             self.on_raft_frame(message, sender, now)
 
     def _is_led_by(
         self, frame: m.AppendRequested | m.SnapshotSent, sender: Sender, now: Now
     ) -> bool:
-        """Whether somebody that says that it leads does: a participant knows its leader by Raft,
-        but who is none would take any member's log for the pool's, so it wants a certificate."""
+        """Whether a claimed leader leads. A participant knows its leader by Raft; any other node
+        would accept any member's log as the pool's, so it requires a certificate."""
         context = self.context
         if not context.pool_log.fetches:
             return True
@@ -311,7 +310,7 @@ class Dispatch:
         self._certify(sender.verified, now)
 
     def on_sealed(self, event: Sealed, now: Now) -> None:
-        """Our own word, sealed: it counts as that of any other voter."""
+        """Our own message, sealed: it counts like any other voter's."""
         message, raft = event.verified.message, self.context.pool_log.raft
         if not isinstance(message, m.VoteAnswered):
             self._certify(event.verified, now)
@@ -325,17 +324,17 @@ class Dispatch:
     # --- state ------------------------------------------------------------------------------------
 
     def on_state_requested(self, message: m.StateRequested, sender: Sender, now: Now) -> None:
-        """A peer that is no participant asks for committed entries."""
+        """A follower replica asks for committed entries."""
         if (answer := self.context.pool_log.answer(message)) is not None:
             self.context.tell(sender.peer_key, answer)
 
     def on_snapshot_requested(self, message: m.SnapshotRequested, sender: Sender, now: Now) -> None:
-        """Or for the next part of a snapshot."""
+        """A follower replica asks for the next part of a snapshot."""
         if (answer := self.context.pool_log.answer(message)) is not None:
             self.context.tell(sender.peer_key, answer)
 
     def on_state_answered(self, message: m.StateAnswered, sender: Sender, now: Now) -> None:
-        """What a peer holds of the log; the next question follows at once, if there is one."""
+        """A peer's part of the log; the next question, if any, follows at once."""
         context = self.context
         number = context.last_request + 1
         leader = context.leader_certificates.leader(now)
@@ -348,37 +347,35 @@ class Dispatch:
     # --- work -------------------------------------------------------------------------------------
 
     def on_order(self, message: m.Order, sender: Sender, now: Now) -> None:
-        """Obey a leader with a certificate in force; tell any other why it is not obeyed."""
+        """Obey a leader with a certificate in force; tell any other why we refuse."""
         context, worker = self.context, self.parts.worker
         if message.node_id != context.me or not context.roster.known:
             return
         by = (sender.node_id, sender.peer_key)
         refused = self.parts.order_check.refusal(message, by, sender.enclosed, now)
         if refused is not None:
-            context.log(
-                Level.WARNING, "an order is not obeyed", by=sender.node_id.hex(), why=refused
-            )
+            context.log(Level.WARNING, "an order is refused", by=sender.node_id.hex(), why=refused)
             answer = m.OrderAnswered(message.token, worker.high_water, False, refused)
         elif len(sender.signers) != len(message.desired):
-            return  # Its leader was none yet when it came in: it sends the order again.
+            return  # Its leader had no certificate yet when it arrived: the order comes again.
         else:
             answer = worker.obey(message, sender.signers, now)
         context.tell(sender.peer_key, answer)
 
     def on_order_answered(self, message: m.OrderAnswered, sender: Sender, now: Now) -> None:
-        """A node heard an order of ours."""
+        """A node answered an order of ours."""
         if self.parts.leader is not None:
             self.parts.leader.orders.on_order_answered(message, sender, now)
 
     def on_report(self, message: m.Report, sender: Sender, now: Now) -> None:
         """A node reports to its leader."""
-        # Who led not yet when a report came in did not look at its claims: they come again.
+        # A report that came before we led has unverified claims: it comes again.
         looked = len(sender.signers) == len(message.claims)
         if (leading := self.parts.leading) is not None and looked:
             leading.reports.take(sender.node_id, message, sender.signers, now)
 
     def on_report_answered(self, message: m.ReportAnswered, sender: Sender, now: Now) -> None:
-        """What is answered is not told again, so a leader has to have said it."""
+        """A node does not repeat what a leader answered, so only a leader's answer counts."""
         known = self.context.leader_certificates.known
         certified = known.leader.node_id if known is not None else None
         if sender.node_id in (self.context.leader(now), certified):
@@ -387,7 +384,7 @@ class Dispatch:
     # --- who is alive -----------------------------------------------------------------------------
 
     def on_probe_answered(self, message: m.ProbeAnswered, sender: Sender, now: Now) -> None:
-        """A member that we asked to probe a node says whether it reaches it."""
+        """A witness says whether it reaches a node."""
         if self.parts.leader is not None:
             self.parts.leader.failure_detector.take_answer(message)
 

@@ -1,7 +1,7 @@
 """What a node wants done: the effects of `Node.step`, each an imperative.
 
-The agent awaits the `Persist` effects of a step before it carries out any other, and these in
-order. Effects of the worker (containers) are in `core.worker.events`.
+The agent awaits a step's `Persist` effects before it carries out any other, and keeps their order.
+The worker's effects (containers) are in `core.worker.events`.
 """
 
 from enum import Enum
@@ -21,7 +21,7 @@ from p2pool.model.states import Standing
 
 @attrs.frozen
 class Persist:
-    """Make these operations durable before anything else of this step is done."""
+    """Make these operations durable before any other effect of this step."""
 
     operations: tuple[PersistOp, ...]
 
@@ -43,7 +43,7 @@ class Publish:
 
 @attrs.frozen
 class Seal:
-    """Seal a message as if it were to be sent, and give it back as `Sealed`: our own signature
+    """Seal a message without sending it, and return it as `Sealed`: our own signature, to stand
     among those of others."""
 
     message: Message
@@ -51,7 +51,7 @@ class Seal:
 
 @attrs.frozen
 class AdmitPeer:
-    """What a connected peer may do from now on: member, guest or refused."""
+    """Admit a connected peer as member or guest, or refuse it, from now on."""
 
     peer_key: PeerKey
     standing: Standing
@@ -59,7 +59,7 @@ class AdmitPeer:
 
 @attrs.frozen
 class LearnPeer:
-    """A peer is worth dialling at these addresses."""
+    """Note these addresses of a peer for dialling."""
 
     peer_key: PeerKey
     addresses: tuple[str, ...]
@@ -67,7 +67,7 @@ class LearnPeer:
 
 @attrs.frozen
 class Reply:
-    """The answer to `Asked`: accepted, or an error of the tree."""
+    """Answer an `Asked`: with a result, or with an error."""
 
     request_id: int
     result: Accepted | LogEnds | P2poolError
@@ -75,14 +75,14 @@ class Reply:
 
 @attrs.frozen
 class Emit:
-    """An event for whoever listens."""
+    """Emit an event to all listeners."""
 
     event: Event
 
 
 @attrs.frozen
 class TakeInvite:
-    """An invite for this node was handed to it: join with it."""
+    """Join with this invite, which a peer handed to this node."""
 
     invite: Invite
 
@@ -98,7 +98,7 @@ class Level(Enum):
 
 @attrs.frozen
 class Log:
-    """A log line: an event name and its fields. Never a secret."""
+    """Write a log line: an event and its fields. Never a secret."""
 
     level: Level
     event: str
@@ -106,7 +106,7 @@ class Log:
 
 
 Effect = Persist | SendTo | Publish | Seal | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
-"""Any effect of the node but the worker's own."""
+"""Any effect of the node except the worker's."""
 
 
 AnyEffect = Effect | WorkerEffect

@@ -1,10 +1,10 @@
-"""Which feature levels the participants know: what lets the pool's level rise, and who does not.
+"""Which feature levels the participants know: whether the pool's level may rise, or who lags.
 
-Intuition: a level may be used once whoever takes part in the log can apply it. Each agent says in
-its heartbeat what it knows, signed by itself; the last fresh one of each voter and learner counts,
-and it has to be by the agent that holds the seat, not by another disk of the same node.
+Intuition: the pool may use a level once every participant of the log can apply it. Each agent
+announces its level in its signed heartbeat; the newest fresh one of each voter and learner counts,
+and only from the agent that holds the seat, not from another disk of the same node.
 
-Invariants: only the configuration is walked, which is small; nothing here changes anything.
+Invariants: these functions walk only the configuration, which is small, and change nothing.
 """
 
 from p2pool.core.context import Context
@@ -15,17 +15,17 @@ from p2pool.model.ports.view import LaggingView
 from p2pool.model.timing import Now
 
 INTERVALS_FRESH = 3
-"""A heartbeat counts for so many intervals: then its node would be suspected anyway."""
+"""A heartbeat counts for so many intervals; by then its node is under suspicion anyway."""
 
 
 def pool_level(context: Context) -> FeatureLevel:
-    """The level of the log that is followed here."""
+    """The level of the log that this node follows."""
     state = context.pool_log.state
     return state.level if state is not None else BASE_LEVEL
 
 
 def announced(context: Context, voter: Voter, now: Now) -> FeatureLevel | None:
-    """What the program of a participant knows, or None where it was not heard of late."""
+    """The level that a participant's program knows, or None without a fresh heartbeat."""
     if voter == context.config.me:
         return context.config.newest_level
     beat = context.heartbeats.newest.get(voter.node_id)
@@ -38,7 +38,7 @@ def announced(context: Context, voter: Voter, now: Now) -> FeatureLevel | None:
 
 
 def next_level(context: Context, now: Now) -> FeatureLevel | None:
-    """The level after the pool's, where every participant knows it; else None."""
+    """The level after the pool's if every participant knows it, else None."""
     wanted = FeatureLevel(pool_level(context) + 1)
     if context.config.newest_level < wanted:
         return None
@@ -50,7 +50,7 @@ def next_level(context: Context, now: Now) -> FeatureLevel | None:
 
 
 def lagging(context: Context, now: Now) -> tuple[LaggingView, ...]:
-    """Participants that keep the pool from its next level; nobody where none of them knows one."""
+    """Participants that keep the pool from its next level; empty if none of them knows it."""
     wanted = pool_level(context) + 1
     known = {v: announced(context, v, now) for v in context.pool_log.configuration.everybody}
     if all((level or BASE_LEVEL) < wanted for level in known.values()):
@@ -63,7 +63,7 @@ def lagging(context: Context, now: Now) -> tuple[LaggingView, ...]:
 
 
 def too_old(context: Context, node_id: NodeId) -> str | None:
-    """Why a node may have no seat for what its program does not know, or None where it may."""
+    """Why a node's program is too old for a seat, or None if it is not."""
     beat = context.heartbeats.newest.get(node_id)
     level = pool_level(context)
     if beat is None or beat.heartbeat.feature_level >= level:

@@ -1,7 +1,7 @@
 """What can happen to a node: the inputs of `Node.step`, each a past participle.
 
-Drivers turn the world into these. Nothing returns by callback: the outcome of an effect comes back
-as one of these too. Inputs of the worker are in `core.worker.events`.
+Drivers turn the world into these. Nothing returns by callback: an effect's outcome comes back as an
+input too. The worker's inputs are in `core.worker.events`.
 """
 
 import attrs
@@ -24,10 +24,10 @@ class Ticked:
 class Received:
     """A verified message. `peer_key` is the connection it came over; None for gossip.
 
-    Its sender's binding is known, it is no replay, and where its kind has a clock, that agrees.
-    `signers` are those recovered from the signed requests inside it, in their order (None where a
-    signature does not verify): elliptic curves are not the core's business. Nor are the sealed
-    messages inside it: `enclosed` are they, opened, in their order (None where one is no good).
+    We know its sender's binding, it is no replay, and its time agrees with our clock if its kind
+    demands that. Drivers do the cryptography: `signers` are recovered from the signed requests in
+    it, in order (None if a signature is bad); `enclosed` are the sealed messages in it, opened, in
+    order (None if one is bad).
     """
 
     verified: Verified
@@ -38,8 +38,8 @@ class Received:
 
 @attrs.frozen
 class Sender:
-    """Who sent a message, and with what: the message as it was opened, and the signers and the
-    enclosed messages of `Received`."""
+    """Who sent a message, and with what: the verified message, and the signers and the enclosed
+    messages of `Received`."""
 
     verified: Verified = attrs.field(repr=False)
     signers: tuple[Signers | None, ...] = ()
@@ -52,20 +52,20 @@ class Sender:
 
     @property
     def peer_key(self) -> PeerKey:
-        """The key that it signed with."""
+        """The key that signed it."""
         return self.verified.header.peer_key
 
 
 @attrs.frozen
 class Sealed:
-    """A message of our own, sealed as `Seal` asked for."""
+    """A message of our own, sealed by a `Seal`."""
 
     verified: Verified
 
 
 @attrs.frozen
 class StrangerHeard:
-    """Good bytes by a node whose binding is not known here: who is it?"""
+    """A well-formed message came from a node whose binding we do not know: who is it?"""
 
     node_id: NodeId
     peer_key: PeerKey
@@ -73,7 +73,7 @@ class StrangerHeard:
 
 @attrs.frozen
 class ClockDiffered:
-    """A good frame of a connected node was refused because its clock and ours do not agree."""
+    """A connected node's valid frame was refused because its clock and ours disagree."""
 
     node_id: NodeId
     sent_at_ms: int
@@ -81,9 +81,9 @@ class ClockDiffered:
 
 @attrs.frozen
 class OutdatedHeard:
-    """Good bytes of a node that were older than what was heard of it: of an earlier start of its,
-    or another agent uses its keys. `beat`: they were this heartbeat, as it was sealed; `hello`: the
-    later start's, as it was sealed, where it said hello to us. `later`: its incarnation."""
+    """A valid message from an earlier start of a node than we know, or from another agent with its
+    keys. `beat`: the message, if a heartbeat, as sealed; `hello`: the later start's hello to us, if
+    any, as sealed. `later`: that start's incarnation."""
 
     node_id: NodeId
     peer_key: PeerKey
@@ -95,7 +95,7 @@ class OutdatedHeard:
 
 @attrs.frozen
 class PeerConnected:
-    """A peer's first connection stands; who it is follows with its hello."""
+    """A peer's first connection is up; its hello will say who it is."""
 
     peer_key: PeerKey
 
@@ -111,7 +111,7 @@ class PeerDisconnected:
 class ChainObserved:
     """The roster at the latest block minus k, and at the last finalized block.
 
-    `warning`: what is wrong with the endpoints although they answer; None when nothing is.
+    `warning`: what is wrong with the endpoints although they answer, if anything.
     """
 
     latest: ChainRoster
@@ -121,7 +121,7 @@ class ChainObserved:
 
 @attrs.frozen
 class ChainUnreachable:
-    """No endpoint answers sensibly: the last roster stands."""
+    """No endpoint gives a usable answer: the last roster stands."""
 
     reason: str
 
@@ -130,9 +130,9 @@ class ChainUnreachable:
 class HardwareObserved:
     """What this machine offers, and how loaded it is.
 
-    `trouble`: why no work should come (its disk is full). `notes`: what is wrong with parts of it
-    that are not offered or not well, which stops nothing else (a GPU that was lost).
-    `lost_gpus`: UUIDs that are gone, or not well, for good; never for want of an answer.
+    `trouble`: why no work should come (its disk is full). `notes`: faults of single parts, which
+    stop nothing else (a GPU that was lost). `lost_gpus`: UUIDs that are gone or broken for good;
+    never because a tool did not answer.
     """
 
     hardware: Hardware
@@ -144,7 +144,7 @@ class HardwareObserved:
 
 @attrs.frozen
 class RuntimeObserved:
-    """Whether the container engine answers, and why it does not."""
+    """Whether the container engine answers, and if not, why."""
 
     well: bool
     reason: str | None = None
@@ -152,9 +152,9 @@ class RuntimeObserved:
 
 @attrs.frozen
 class Asked:
-    """A request of the local API, answered by `Reply` with the same number before the deadline.
+    """A request from the local API; a `Reply` with its number answers it before the deadline.
 
-    `signers`: who signed the request in it, where there is one.
+    `signers`: who signed the request in it, if there is one.
     """
 
     request_id: int
@@ -179,14 +179,14 @@ class LoopLagged:
 
 @attrs.frozen
 class PersistFailed:
-    """The disk refused: from now on this node promises nothing."""
+    """A write to disk failed: from now on this node promises nothing."""
 
     reason: str
 
 
 @attrs.frozen
 class StopAsked:
-    """The agent is about to end in an orderly way."""
+    """The agent is about to stop in an orderly way."""
 
 
 Input = (
@@ -208,4 +208,4 @@ Input = (
     | PersistFailed
     | StopAsked
 )
-"""Any input of the node but the worker's own."""
+"""Any input of the node except the worker's."""

@@ -1,11 +1,11 @@
-"""The conductor: one node's decisions, driven by inputs, answering with what to do.
+"""The conductor: one node's decisions, driven by inputs, answering with effects.
 
-A table says which part takes which input; after each step every part does what has become due.
+A table says which part handles which input; after each input every part does what is due.
 
-The driver's contract: one task calls `step`, with every input that is queued; it awaits the
-`Persist` effect (the first one, if there is any) before it carries out the others, in their order;
-it calls again at `next_wakeup_ms` at latest. Where a write failed it says so by `PersistFailed`:
-from then on this node is silent, and says why. Source: docs/ARCHITECTURE.md, "One step".
+The driver's contract: one task calls `step`, with every queued input; it awaits the `Persist`
+effect (the first, if any) before it carries out the others, in order; it calls again at
+`next_wakeup_ms` at the latest. It reports a failed write by `PersistFailed`: from then on this node
+is silent, and says why. Source: docs/ARCHITECTURE.md, "One step".
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -82,12 +82,12 @@ class Node:
     """One node of a pool."""
 
     def __init__(self, config: NodeConfig, restored: Restored, seed: int, now: Now) -> None:
-        """Come back from the disk. `TooOld`: a newer program has written there."""
+        """Restore a node from its disk. `TooOld` if a newer program wrote there."""
         self.context = _context(config, Random(seed))
         try:
             self.parts = _parts(self.context, restored)
         except Refusal:
-            # What cannot be read may be a newer program's: then the log says so.
+            # A newer program may have written what we cannot read: then the log says so.
             self.context.pool_log.restore(restored, now)
             raise
         self.dispatch = Dispatch(self.parts)
@@ -105,7 +105,7 @@ class Node:
         )
         context.roster.restore(meta.get(ROSTER_KEY), now)
         context.pool_log.restore(restored, now)
-        context.pool_log.events.clear()  # What was applied before the restart was told then.
+        context.pool_log.events.clear()  # Events from before the restart went out then.
         self.parts.identity.restore(meta, now)
 
     def _in_order(self) -> tuple[Part, ...]:
@@ -154,14 +154,14 @@ class Node:
         }
 
     def introduce(self, binding: PeerBinding) -> None:
-        """Our own binding, new or renewed: it is handed out with those of others."""
+        """Learn our own binding, new or renewed, to give it out with those of others."""
         known = PeerKnown(binding, self.parts.machine.addresses)
         self.context.effects += self.context.bindings.learn(known)
 
     # --- a step -----------------------------------------------------------------------------------
 
     def step(self, events: AnyInput | Iterable[AnyInput], now: Now) -> list[AnyEffect]:
-        """Take inputs, all at this moment, and give what is to be done, `Persist` first."""
+        """Handle inputs, all at this moment, and return the effects, `Persist` first."""
         self.revision += 1
         for event in events if isinstance(events, Iterable) else (events,):
             handler = self._handlers.get(type(event))
@@ -172,7 +172,7 @@ class Node:
         silence = self.silence()
         if silence is not None:
             return self._silenced_effects(silence, now)
-        # First who was judged, answered, committed: nobody decides on what the log has overtaken.
+        # First what was applied, read or refused: no part may decide on an outdated log.
         self.settle(now)
         for _ in range(limits.STEP_ROUNDS_MAX):
             self.advance(now)
@@ -187,16 +187,16 @@ class Node:
 
     @property
     def next_wakeup_ms(self) -> int:
-        """When `step` is wanted next, on the monotonic clock; a silent node waits to be asked."""
+        """When to call `step` next, on the monotonic clock; a silent node waits for input."""
         if self.context.status.silent:
             return NEVER_MS
-        # The heartbeat is no part of a round: it is said once a step, at its end.
+        # The heartbeat is no part of a round: it goes out once, at the end of a step.
         dues = [part.wakeup_ms() for part in self._order]
         dues.append(self.parts.heartbeat.wakeup_ms())
         return min(due for due in dues if due is not None)
 
     def settle(self, now: Now) -> bool:
-        """Tell the parts what the log did; True when there was anything, so that they go on."""
+        """Tell the parts what the log did; True if there was anything, so that they go on."""
         pool_log = self.context.pool_log
         applied, pool_log.applied = pool_log.applied, []
         readable, pool_log.readable = pool_log.readable, []
@@ -217,7 +217,7 @@ class Node:
         return bool(applied or readable or unreadable)
 
     def _certify(self, now: Now) -> None:
-        """Questions of a leader were applied: show each to who asked it, and to who signs it."""
+        """Show each applied question of a leader to the leader and to our voter; sign changes."""
         context, parts = self.context, self.parts
         points, context.pool_log.points = context.pool_log.points, []
         for point in points:
@@ -235,7 +235,7 @@ class Node:
         refused, self.context.pool_log.refused = self.context.pool_log.refused, []
         for peer_key in refused:
             by = self.context.bindings.node_of(peer_key) or self.context.me
-            self.context.log(Level.WARNING, "a snapshot is no good, and is not taken", by=by.hex())
+            self.context.log(Level.WARNING, "a bad snapshot is refused", by=by.hex())
 
     def _say_too_old(self) -> None:
         too_old = self.context.pool_log.too_old
@@ -246,7 +246,7 @@ class Node:
     # --- between the parts ------------------------------------------------------------------------
 
     def _follow_root(self, now: Now) -> None:
-        """The chain founded another log: what was said under the last one counts no more."""
+        """Follow a newly final root record: nothing said under the last log counts any more."""
         context, pool_log, parts = self.context, self.context.pool_log, self.parts
         if not pool_log.follow_root(context.roster.root, now, context.roster.root_block):
             return
@@ -260,7 +260,7 @@ class Node:
             context.log(Level.WARNING, "this node founds no log", reason=pool_log.refusal)
 
     def _check_store(self, now: Now) -> None:
-        """A store that is given up for a new one leads no more."""
+        """A store that is given up for a new one no longer leads."""
         if self.parts.identity.tick(now):
             self.parts.requests.deposed()
 
@@ -273,7 +273,7 @@ class Node:
         if parts.leader is not None and (not leads or parts.leader.term != pool_log.term):
             parts.leader = None
             parts.requests.deposed()
-            self.context.log(Level.INFO, "this node leads no more", term=pool_log.term)
+            self.context.log(Level.INFO, "this node no longer leads", term=pool_log.term)
         if leads and parts.leader is None:
             self.context.note_judged(now)
             parts.leader = Leader.begin(self.context, parts.eligibility, now)
@@ -292,7 +292,7 @@ class Node:
         return leading.wakeup_ms() if leading is not None else None
 
     def _suspect(self, now: Now) -> None:
-        """Whom this node misses itself: the leader is told, who may be this very node."""
+        """Report the nodes that this one misses to the leader, which may be this very node."""
         parts = self.parts
         for node_id, reason in parts.probes.missed(now):
             if (leading := parts.leading) is not None:
@@ -303,7 +303,7 @@ class Node:
         }
 
     def _fetch(self, now: Now) -> None:
-        """Catch up with the log, being no participant."""
+        """Catch up with the log as a follower replica."""
         context = self.context
         peers = tuple(key for key, _ in context.bindings.connected_members())
         number, members = context.last_request + 1, context.roster.size()
@@ -316,7 +316,7 @@ class Node:
         return self.parts.replica.wakeup_ms()
 
     def _work(self, now: Now) -> None:
-        """The worker's part, and what it has to report to the leader."""
+        """Run the worker, and report to the leader."""
         context, worker = self.context, self.parts.worker
         worker.member(context.roster.belongs(context.me) and not context.roster.ended)
         if context.roster.out_finally(context.me):
@@ -340,7 +340,7 @@ class Node:
     # --- the end of a step ------------------------------------------------------------------------
 
     def collect(self, now: Now) -> list[AnyEffect]:
-        """What is to be made durable first, as one effect, then what that allows to say."""
+        """The step's effects: first one `Persist`, then everything that relies on it."""
         context, pool_log = self.context, self.context.pool_log
         self.parts.heartbeat.send(now)
         self._deliver_to_self(now)
@@ -352,7 +352,7 @@ class Node:
         work, worker_effects = self.parts.worker.take()
         operations: list[PersistOp] = [*pool_log.take_persist(), *work]
         rest: list[AnyEffect] = []
-        for effect in context.effects:  # It may grow on the way: who is admitted is asked at once.
+        for effect in context.effects:  # It may grow: we query an admitted peer at once.
             if isinstance(effect, Persist):
                 operations += effect.operations
                 continue
@@ -365,14 +365,14 @@ class Node:
         return [*first, *said, *worker_effects, *events]
 
     def _comes_later(self, effect: AnyEffect) -> bool:
-        """Whether it says what came with a later level than the pool's: nobody counts on it yet."""
+        """Whether an effect sends a message of a later level than the pool's: hold it back."""
         if not isinstance(effect, SendTo | Publish | Seal):
             return False
         return since_of(type(effect.message)) > pool_level(self.context)
 
     def _deliver_to_self(self, now: Now) -> None:
-        """What a leader says to the worker of its own node does not travel: it is handed over here,
-        within the step, so that a node that leads obeys itself by the same rules as any other."""
+        """Deliver messages between this node's leader and its worker here, within the step: a node
+        that leads obeys itself by the same rules as any other."""
         mine = self.context.config.me.peer_key
         for _ in range(limits.STEP_ROUNDS_MAX):
             effects, self.context.effects = self.context.effects, []
@@ -392,7 +392,7 @@ class Node:
     # --- silence ----------------------------------------------------------------------------------
 
     def silence(self) -> P2poolError | None:
-        """Why this node says nothing any more, or None."""
+        """Why this node has fallen silent, or None."""
         status = self.context.status
         if status.value is NodeStatus.STORE_FAILED:
             return StoreFailed(
@@ -401,18 +401,18 @@ class Node:
             )
         if status.value is NodeStatus.SUPERSEDED:
             return Unavailable(
-                f"This agent takes part in nothing any more: {status.reason}.",
-                hint="Stop one of the two. Each agent needs a node key and a data directory of its"
-                " own; never copy either.",
+                f"This agent has withdrawn from the pool: {status.reason}.",
+                hint="Stop one of the two. Each agent needs its own node key and data directory;"
+                " never copy either.",
             )
         if status.value is NodeStatus.TOO_OLD:
             return self.context.pool_log.too_old
         return None
 
     def _silenced_effects(self, error: P2poolError, now: Now) -> list[AnyEffect]:
-        """Nothing is promised any more: callers are told why, peers hear nothing. A leader may hand
-        its office on, which promises nothing, and who was superseded says once that no work is to
-        come."""
+        """The effects of a silent node: callers learn why, peers hear nothing. A leader may still
+        hand on leadership, which promises nothing, and a superseded node says once that it takes no
+        work."""
         told: list[AnyEffect] = []
         last = self.parts.heartbeat.last_word(now)
         if last is not None:
@@ -458,7 +458,7 @@ class Node:
         self.context.log(Level.WARNING, "the loop was late", lag_ms=event.lag_ms)
 
     def _on_stop_asked(self, event: inputs.StopAsked, now: Now) -> None:
-        """This agent is about to end: hand leadership on, so that nobody has to wait for it."""
+        """This agent is about to stop: hand leadership on, so that nobody waits for a timeout."""
         if self.parts.leader is not None:
             self.parts.leader.committee.retire(now)
 
@@ -469,7 +469,7 @@ class Node:
         self.context.log(Level.ERROR, "the disk refuses to write: silent", reason=event.reason)
 
     def view(self, now: Now) -> View:
-        """All that this node knows, frozen."""
+        """Everything this node knows, frozen."""
         return build_view(
             self.context,
             self.revision,
@@ -491,7 +491,7 @@ def _hands_on(effect: Effect) -> bool:
 
 
 def _context(config: NodeConfig, rng: Random) -> Context:
-    """What the parts of a node share, as it is before anything was taken up from the disk."""
+    """What the parts of a node share, before the disk is read."""
     pool_log = PoolLog(
         config.me, config.pool, Random(rng.randrange(2**32)), newest_level=config.newest_level
     )
@@ -510,7 +510,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
 
 
 def _parts(context: Context, restored: Restored) -> Parts:
-    """The parts of a node, with what each of them takes up from the disk by itself."""
+    """The parts of a node, each with what it restores from the disk by itself."""
     config, tables = context.config, restored.tables
     replica = FollowerReplica.of(context.pool_log)
     certificate_exchange = CertificateExchange(context)

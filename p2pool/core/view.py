@@ -1,7 +1,7 @@
-"""What a node says of itself: to the pool in its heartbeat, to its own API in a view.
+"""The view that a node gives its own API: the pool, its nodes and tasks as this node knows them.
 
-A view is built when somebody looks, from what the node holds at that moment, and is frozen.
-Nothing here changes anything.
+A view is built on request, from what the node holds at that moment, and is frozen. Nothing here
+changes anything.
 """
 
 from p2pool.core.context import Context
@@ -50,7 +50,7 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
 
 
 def _why(context: Context, member: ChainMember, judged: NodeRecord | None) -> str:
-    """Why a node is as it is: the chain's word, the pool's, and whether we miss it ourselves."""
+    """Why a node is in its state: by the chain, by the log, and by our own suspicion."""
     membership = _membership(context, member.node_id, judged)
     parts = [member.reason, view_reason(judged, membership) if judged is not None else ""]
     if _reachability(context, member.node_id, judged) is Reachability.SUSPECT:
@@ -60,7 +60,7 @@ def _why(context: Context, member: ChainMember, judged: NodeRecord | None) -> st
 
 
 def _membership(context: Context, node_id: NodeId, judged: NodeRecord | None) -> Membership:
-    """What finalized blocks and our own ears say counts at once; else what the log says."""
+    """Our own view from finalized blocks and heartbeats counts at once; else the log's."""
     own = context.roster.membership(node_id)
     logged = judged.membership if judged is not None else Membership.APPLICANT
     told = logged in (Membership.ONBOARDING, Membership.STALLED, Membership.MEMBER)
@@ -68,7 +68,7 @@ def _membership(context: Context, node_id: NodeId, judged: NodeRecord | None) ->
 
 
 def _reachability(context: Context, node_id: NodeId, judged: NodeRecord | None) -> Reachability:
-    """The log's word; a suspicion is our own."""
+    """The log's judgement; a suspicion is our own."""
     told = judged.reachability if judged is not None else Reachability.HEALTHY
     suspect = told is Reachability.HEALTHY and node_id in context.suspects
     return Reachability.SUSPECT if suspect else told
@@ -79,7 +79,7 @@ def _peer_key(context: Context, node_id: NodeId) -> PeerKey | None:
 
 
 def _role(context: Context, node_id: NodeId, said: Heartbeat | None, now: Now) -> RaftRole:
-    """Our own role as it is; another's as it last said, but there is one leader only."""
+    """Our own role; another's by its last heartbeat, but only one node leads."""
     if node_id == context.me:
         return context.pool_log.role
     role = said.role if said is not None else RaftRole.IDLE
@@ -101,7 +101,7 @@ Live = dict[tuple[NodeId, AllocationId, int], AllocationStatus]
 
 
 def live_statuses(context: Context) -> Live:
-    """What heartbeats say of copies that the log does not: health, and how far an image is."""
+    """What heartbeats, not the log, say of copies: health, and the progress of a pull."""
     return {
         (node_id, status.allocation, status.attempt): status
         for node_id, beat in context.heartbeats.newest.items()
@@ -128,7 +128,7 @@ def _copy_view(copy: Allocation, live: Live) -> AllocationView:
     said = None
     if copy.node_id is not None and copy.holds:
         said = live.get((copy.node_id, copy.allocation, copy.attempt))
-    # The log may be ahead of a heartbeat: what runs is being fetched no more.
+    # The log may be ahead of a heartbeat: what runs no longer pulls.
     fetches = copy.state in (AllocationState.ASSIGNED, AllocationState.PULLING)
     return AllocationView(
         allocation=copy.allocation,
@@ -155,7 +155,7 @@ def build_view(
     evidence: tuple[Evidence, ...],
     now: Now,
 ) -> View:
-    """All that this node knows now."""
+    """Everything this node knows now."""
     pool_log, roster, me = context.pool_log, context.roster, context.config.me
     state = pool_log.state
     tasks = state.tasks.values() if state is not None else ()

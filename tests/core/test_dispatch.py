@@ -70,5 +70,5 @@ def test_a_message_that_no_part_takes_is_said(node: Node) -> None:
     verified = m.Verified(header, m.Channel.LOGS, m.LogsClosed("", ""), b"")
     out = node.step(Received(verified, header.peer_key), Now(2_000, 2_000))
     (said,) = [e for e in out if isinstance(e, fx.Log) and e.level is fx.Level.ERROR]
-    assert said.event == "a message came that no part takes"
+    assert said.event == "no part handles this message"
     assert dict(said.fields) == {"message": "LogsClosed"}

@@ -1,16 +1,16 @@
-"""Certificates that travel: believed from announcements, asked of peers, handed to anybody.
+"""The exchange of certificates: read from announcements, requested from peers, given to anybody.
 
-Intuition: a certificate carries its own proof, so it does not matter who hands it on. A leader's
-announcement that comes without one, from a leader that this node cannot tell to be one, is answered
-by a question, a few seconds apart at most.
+Intuition: a certificate proves itself, so it does not matter who passes it on. If an announcement
+comes from a leader that this node cannot verify, the node asks it for proof, with a few seconds
+between questions.
 
-A node that knows an older committee, or the founder alone, walks from there to today's by the links
-that come with the answer, each signed by a quorum of the voters before it. Where a link has no
-quorum's signatures (its voters were gone for good) nobody can prove what follows; then it takes the
-word of the leader itself, if most members of the pool say that they follow that one.
+A node that knows an older committee, or only the founder, walks from there to the current one along
+the links in the answer, each signed by a quorum of the voters before it. If a link lacks a quorum
+(its voters were gone for good), nobody can prove what follows; then the node accepts the word of
+the leader itself, if most members of the pool say that they follow it.
 
-Invariants: only a node that is no participant believes announcements (a participant has Raft); the
-last believed term never falls. Guests are answered: outsiders may check who leads.
+Invariants: only a node without a seat believes announcements (a participant has Raft); the last
+believed term never falls. Guests get answers: outsiders may check who leads.
 Source: docs/design/certificates.md, "Certificates on their way".
 """
 
@@ -34,7 +34,7 @@ from p2pool.proofs.certificates import Opened
 
 @attrs.define
 class CertificateExchange:
-    """What one node takes and gives of certificates."""
+    """The certificates that one node accepts and gives."""
 
     context: Context
     guests_due_ms: int = 0
@@ -53,7 +53,7 @@ class CertificateExchange:
         self.context.tell(peer_key, CertificatesRequested(number))
 
     def on_announcement(self, message: Announcement, sender: Sender, now: Now) -> None:
-        """Somebody says that it leads: believe it where there is proof, else ask for that."""
+        """A node announces that it leads: believe it if it has proof, else ask for proof."""
         context = self.context
         self._take(message.certificate, sender.enclosed, now)
         if context.leader_certificates.leads(sender.node_id, message.term, now):
@@ -74,20 +74,20 @@ class CertificateExchange:
                 signatures, pool_log.chain, pool_log.log_id, now
             )
         except Refusal as error:
-            context.log(Level.DEBUG, "a leader's certificate is not taken", why=error.message)
+            context.log(Level.DEBUG, "a leader's certificate is refused", why=error.message)
             return
         if found == context.leader_certificates.known:
             context.leader_certificates.elected(votes, pool_log.chain)
 
     def awaits(self, peer_key: PeerKey, answer: CertificatesAnswered) -> bool:
-        """Whether this was asked for, so that it is worth opening what is in it."""
+        """Whether we asked for this, so that its contents are worth opening."""
         asked = self.proofs_awaited.has(peer_key, answer.request)
         return asked and answer.log_id == self.context.pool_log.log_id
 
     def on_certificates_answered(
         self, message: CertificatesAnswered, sender: Sender, now: Now
     ) -> None:
-        """A peer's certificates; they prove themselves, whoever sends them."""
+        """A peer's certificates: they prove themselves, whoever sends them."""
         if not self.awaits(sender.peer_key, message):
             return
         self.proofs_awaited.take(sender.peer_key, message.request)
@@ -98,7 +98,7 @@ class CertificateExchange:
         self._take(message.certificate, opened[:count], now)
 
     def _walk(self, answer: CertificatesAnswered, sender: NodeId, opened: Opened) -> None:
-        """Come to know today's committee by the links from one that is known."""
+        """Walk the links from a committee that we know to the current one."""
         context, chain = self.context, answer.chain
         assert context.pool_log.log_id is not None
         signed, at = [], 0
@@ -122,7 +122,7 @@ class CertificateExchange:
                 context.leader_certificates.prove(chain.voters)
 
     def _named_by_most(self, node_id: NodeId) -> bool:
-        """Whether most members but us say in their heartbeats that they follow a node."""
+        """Whether most other members say in their heartbeats that they follow a node."""
         context = self.context
         others = [m.node_id for m in context.roster.members() if m.node_id != context.me]
         said = [b.heartbeat for n in others if (b := context.heartbeats.newest.get(n)) is not None]
@@ -133,8 +133,8 @@ class CertificateExchange:
     def on_certificates_requested(
         self, message: CertificatesRequested, sender: Sender, now: Now
     ) -> None:
-        """Hand out what we hold: to a member all of it, to a guest the newest changes, and to all
-        guests together not often, for anybody may ask and the answer is long."""
+        """Give a member all that we hold, a guest the newest changes; limit the rate for all guests
+        together, because anybody may ask and the answer is long."""
         context = self.context
         proof, node_id = leader_proof(context, now), context.bindings.node_of(sender.peer_key)
         if proof is None:

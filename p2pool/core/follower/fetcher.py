@@ -149,7 +149,7 @@ class LogFetcher:
         leader: PeerKey | None = None,
     ) -> Entries | Whole | Ask | None:
         """Handle an answer: it gives entries, a whole snapshot, or the next question. Only the
-        certified leader may send a snapshot; where another peer offers one, ask the leader."""
+        certified leader may send a snapshot; if another peer offers one, ask the leader."""
         fetch = self.fetch
         if fetch is None or (answer.request, peer_key) != (fetch.request, fetch.peer_key):
             return None

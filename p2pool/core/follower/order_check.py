@@ -1,9 +1,9 @@
-"""What a node checks itself before it obeys an order or starts anything, whoever ordered it.
+"""What a node checks itself before it obeys an order or starts a copy, whoever ordered it.
 
-A leader is who a quorum of the committee certifies, by signatures that came with the order: the
-sender's being on the committee is not enough, and neither is having led once. And a bad leader can
-place work badly, never invent it: the submission that an order carries has to be signed by an
-account with the right to it, and to be the one that the task is named after.
+Only a quorum of the committee makes a leader, by signatures that come with the order: a seat in the
+committee is not enough, and neither is having led once. And a bad leader can place work badly but
+never invent it: an account with the right to do so must have signed the submission in the order,
+and the task's id must be its digest.
 Source: docs/design/certificates.md, "Leader certificates"; docs/design/tasks.md, "Rights".
 """
 
@@ -23,7 +23,7 @@ from p2pool.proofs.certificates import Opened, check_fresh
 
 @attrs.define
 class OrderCheck:
-    """The judgement of one node on what it is ordered to run."""
+    """One node's check of what it is ordered to run."""
 
     context: Context
     certificate_exchange: CertificateExchange
@@ -31,19 +31,19 @@ class OrderCheck:
     def refusal(
         self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now
     ) -> str | None:
-        """Why an order is not obeyed, or None. `enclosed`: its certificate's signatures, opened."""
+        """Why to refuse an order, or None. `enclosed`: its certificate's signatures, opened."""
         pool_log, certified = self.context.pool_log, self.context.leader_certificates
         if order.token.epoch != pool_log.epoch:
             return f"it is of epoch {order.token.epoch}, and this node follows {pool_log.epoch}"
         try:
             known = certified.known
-            # What was found good before is: the same bytes, of the same log.
+            # The same bytes for the same log were verified before.
             same = known is not None and known.signatures == order.certificate
             if known is None or not same or known.log_id != pool_log.log_id:
                 known = certified.judge(enclosed, pool_log.chain, pool_log.log_id, now)
             check_fresh(known.time_ms, now.wall_ms)
         except UnknownCommittee as error:
-            if pool_log.fetches:  # Perhaps we are behind: let it prove it; the order comes again.
+            if pool_log.fetches:  # We may be behind: ask for proof; the order comes again.
                 self.certificate_exchange.ask_proof(by[1], now)
             return error.message
         except Refusal as error:
@@ -57,8 +57,8 @@ class OrderCheck:
     def worth_verifying(
         self, order: Order, by: tuple[NodeId, PeerKey], enclosed: Opened, now: Now
     ) -> bool:
-        """Whether an order is by a leader with a certificate in force, so that it is worth finding
-        who signed what is in it. Nothing is kept of it."""
+        """Whether an order comes from a leader with a certificate in force, so that its submissions
+        are worth verifying. Keeps nothing."""
         pool_log, certified = self.context.pool_log, self.context.leader_certificates
         if order.node_id != self.context.me or order.token.epoch != pool_log.epoch:
             return False
@@ -69,6 +69,6 @@ class OrderCheck:
         return (found.leader.node_id, found.leader.peer_key) == by
 
     def judge(self, desired: Desired, signers: Signers | None, at_s: int) -> str | None:
-        """Why this must not be started here, or None; judged as of its submission."""
+        """Why this copy must not start here, or None; judged as of its submission."""
         roster, state = self.context.roster.latest, self.context.pool_log.state
         return may_start(self.context.config.pool, roster, state, desired, signers, at_s)

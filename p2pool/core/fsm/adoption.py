@@ -1,14 +1,14 @@
-"""Adoption: copies that run by the orders of an earlier log, of which this one knows nothing.
+"""Adoption: taking over copies that an earlier log ordered and this log does not know.
 
-Intuition: after a recovery the state is as old as the log that survived. What was submitted and
-placed by entries that are lost still runs, and its node still has the submission, signed by an
-account with the right to it: that signature, not any log, is what made it a task. So the pool takes
-the task up again, and the copy with its attempt and its GPUs, as if it had never forgotten them.
+Intuition: after a recovery the state is as old as the log that survived. Copies that lost entries
+placed still run, and their nodes still have the submissions, each signed by an account with the
+right to it: that signature, not any log, made it a task. So the pool takes up the task again, and
+the copy with its attempt and its GPUs, as if it had never forgotten them.
 
-Invariants: a copy is adopted where its task is unknown, or where its attempt is later than the one
-that is known, which an earlier log must have given up; nothing is adopted onto a GPU that another
-copy holds in this state (its node may still have to report that one's end: it claims again). What
-this log has ended or replaced itself is stopped as always.
+Invariants: the pool adopts a copy if it does not know the task, or if the attempt is later than the
+one it knows, which an earlier log must have given up; it adopts none onto a GPU that another copy
+holds in this state (the node may still have to report that one's end: it claims again). Copies that
+this log itself ended or replaced stop as always.
 Source: docs/design/tasks.md, "Adoption".
 """
 
@@ -32,7 +32,7 @@ REASON = "adopted after a recovery"
 
 
 class ClaimVerdict(Enum):
-    """What a claimed copy is to this state."""
+    """What this state makes of a claimed copy."""
 
     ADOPT = "adopt"
     KNOWN = "known"
@@ -47,8 +47,8 @@ def judge_claim(
     signed: SignedRequest,
     gpus: tuple[str, ...],
 ) -> ClaimVerdict:
-    """Whether a copy that a node claims is to be adopted, is for the state to judge as any other
-    (known), or runs on as it is (leave)."""
+    """Whether to adopt a copy that a node claims, to judge it by the state like any other (known),
+    or to let it run on (leave)."""
     spec = _spec(state, name, signed)
     if spec is None or attempt < 1 or not (spec.system or name.replica < spec.replicas):
         return ClaimVerdict.LEAVE
@@ -76,14 +76,14 @@ def _spec(state: PoolState, name: AllocationId, signed: SignedRequest) -> TaskSp
 
 
 def _held(state: PoolState, node_id: NodeId, name: AllocationId, gpus: tuple[str, ...]) -> bool:
-    """Whether another copy holds one of these GPUs, as far as this state knows."""
+    """Whether another copy holds one of these GPUs in this state."""
     wanted = dict.fromkeys(gpus)
     others = (h for h in state.holders(node_id) if h.allocation != name)
     return any(uuid in wanted for holder in others for uuid in holder.gpus)
 
 
 def adopt(changes: Changes, record: Adopted) -> None:
-    """Take a copy up, and its task where it is not known; one that no longer fits is let be."""
+    """Adopt a copy, and its task if unknown; ignore one that no longer fits."""
     state, name = changes.state, record.allocation
     found = judge_claim(state, record.node_id, name, record.attempt, record.signed, record.gpus)
     if found is not ClaimVerdict.ADOPT:
@@ -115,7 +115,7 @@ def _add_task(changes: Changes, record: Adopted) -> None:
         index=changes.index,
         submitted_at_ms=state.log_time_ms,
     )
-    # Whoever sends the same submission again, because its answer was lost, is told that it is here.
+    # A client that lost its answer may send the same submission again: it learns that it is here.
     state.note_applied(
         AppliedRequest(request.request_id, kept.task_id, changes.index, request.not_after_s)
     )

@@ -1,13 +1,13 @@
-"""How each kind of log entry changes the replicated state: a table, and nothing beside it.
+"""How each kind of log entry changes the replicated state: one table, and nothing beside it.
 
-Intuition: an entry is a wish that a leader wrote down. Whatever no longer fits when it is applied
-(a GPU that is held, a copy that was replaced, a state that cannot follow) changes nothing: every
-replica refuses alike, so a leader that planned on an older state does no harm.
+Intuition: an entry is a leader's wish. If it no longer fits when it is applied (another copy holds
+the GPU, the copy was replaced, the state cannot follow), it changes nothing: every replica refuses
+alike, so a leader that planned on an older state does no harm.
 
-Invariants: only the entry is read, `proposed_at_ms` is the only time; a placement is applied whole
-or not at all; no GPU gets a second holder; allocation states follow `states.ALLOCATION`, where a
-new attempt is a new machine; what the log's feature level does not have (kinds, fields, keys of a
-specification) applies as nothing, whatever the program that applies it knows.
+Invariants: applying reads only the entry, and `proposed_at_ms` is the only time; a placement
+applies whole or not at all; no GPU gets a second holder; allocation states follow
+`states.ALLOCATION`, where a new attempt is a new machine; whatever the log's feature level lacks
+(kinds, fields, keys of a specification) applies as nothing, even if the program knows it.
 Source: docs/design/consensus.md, "The log and the state".
 """
 
@@ -46,7 +46,7 @@ def apply_entry(state: PoolState, entry: Entry) -> tuple[Event, ...]:
 
 
 def apply(state: PoolState, entry: Entry, record: Record | None) -> tuple[Event, ...]:
-    """Change the state by the next entry and tell what happened.
+    """Change the state by the next entry and return the events.
 
     Entries come without a gap. `record` is the entry's decoded body, None for an unknown kind.
     """
@@ -80,7 +80,7 @@ def _configuration(changes: Changes, record: Configuration) -> None:
 
 
 def _certify(changes: Changes, record: entries.Certify) -> None:
-    """What the state is here is what the voters sign: it changes nothing."""
+    """The voters sign the state as it is here; nothing changes."""
 
 
 def _certificate(changes: Changes, record: entries.ChangeCertified) -> None:
@@ -93,7 +93,7 @@ def _certificate(changes: Changes, record: entries.ChangeCertified) -> None:
 
 
 def _placement(changes: Changes, record: entries.Placement) -> None:
-    """All of it, or nothing where one part no longer fits."""
+    """Place all copies, or none if one no longer fits."""
     state = changes.state
     taken: dict[tuple[bytes, str], None] = {}
     for placed in record.placed:
@@ -112,7 +112,7 @@ def _placement(changes: Changes, record: entries.Placement) -> None:
 
 
 def _fits(state: PoolState, placed: entries.Placed) -> bool:
-    """Whether the pool, as it is now, can give this copy to this node."""
+    """Whether the pool can now place this copy on this node."""
     task = state.tasks.get(placed.allocation.task_id)
     if task is None or not tasks.wants_copy(state, task, placed.allocation.replica):
         return False
@@ -134,7 +134,7 @@ def _report(changes: Changes, record: entries.ReportApplied) -> None:
 
 
 def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome) -> None:
-    """One copy's news, if it is of the current attempt and may follow."""
+    """Apply one copy's outcome, if it belongs to the current attempt and may follow."""
     state = changes.state
     stray = state.strays.get((o.allocation, o.attempt))
     if stray is not None:
@@ -160,7 +160,7 @@ def _setting(changes: Changes, record: entries.Setting) -> None:
 
 
 def _level(changes: Changes, record: entries.LevelRaised) -> None:
-    """The next level and no other: it never sinks, and what was raised twice was raised once."""
+    """Raise the level by one; it never skips or falls, and a repeated entry does nothing."""
     state = changes.state
     if record.level == state.level + 1:
         state.level, state.level_version = record.level, record.version

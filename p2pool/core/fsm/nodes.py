@@ -1,12 +1,12 @@
-"""Nodes as entries move them: reachability, intent, membership, and when replacement is held.
+"""Nodes as entries move them: reachability, intent, membership, and the hold on replacement.
 
-Intuition: three independent fields, each with its table in `model.states`. The leader writes down
-what it judged, requests what is wanted; here each moves along its own table or not at all, so that
-nothing but the manager's request lifts a ban, and no leader's haste skips a state. Since when a
-state lasts is log time, which goes on whoever leads.
+Intuition: three independent fields, each with its table in `model.states`. The leader logs its
+judgements, requests say what people want; each field moves along its own table or not at all, so
+only the manager's request lifts a ban, and no hasty leader skips a state. A state's age counts in
+log time, which goes on whoever leads.
 
-Invariants: a node that left keeps nothing but its ban; of nodes that left a bounded number is
-remembered; what ejection is due for is forgotten with the state that it was due for.
+Invariants: a node that left keeps nothing but its ban; the state remembers a bounded number of
+nodes that left; a due ejection ends with the state that caused it.
 Source: docs/design/health.md, "What the log says of a node".
 """
 
@@ -29,7 +29,7 @@ from p2pool.model.states import (
 
 
 def judge(changes: Changes, record: NodeChanged) -> None:
-    """A judgement; the manager's ban and an owner's drain are not a leader's to lift."""
+    """Apply a judgement; no leader may lift the manager's ban or an owner's drain."""
     state = changes.state
     old = state.node(record.node_id)
     new = old
@@ -48,7 +48,7 @@ def judge(changes: Changes, record: NodeChanged) -> None:
 
 
 def move(changes: Changes, record: NodesMoved) -> None:
-    """What the chain and heartbeats say of nodes, each along the table of membership."""
+    """Move memberships as the chain and heartbeats say, along the table of membership."""
     for moved in record.moves:
         _move(changes, moved)
 
@@ -70,7 +70,7 @@ def _move(changes: Changes, moved: NodeMoved) -> None:
         eject="",
     )
     if moved.membership is Membership.ONBOARDING and old.intent is not Intent.BANNED:
-        # It comes anew: what was wanted or judged of it before it left is no matter.
+        # It joins again: intent and judgement from before it left no longer count.
         new = attrs.evolve(
             new,
             intent=Intent.ELIGIBLE,
@@ -85,7 +85,7 @@ def _move(changes: Changes, moved: NodeMoved) -> None:
 
 
 def _forget(changes: Changes) -> None:
-    """The nodes that left longest ago, beyond what is kept; a ban is never forgotten."""
+    """Forget the nodes that left longest ago, beyond the limit; never forget a ban."""
     state = changes.state
     left = [
         n
@@ -98,7 +98,7 @@ def _forget(changes: Changes) -> None:
 
 
 def hold(changes: Changes, record: ReplacementHeld) -> None:
-    """Replacement is held until a time, or goes on (0)."""
+    """Hold replacement until a time, or let it go on (0)."""
     state = changes.state
     if record.until_ms == state.held_until_ms:
         return
@@ -110,9 +110,9 @@ def hold(changes: Changes, record: ReplacementHeld) -> None:
 
 
 def view_reason(node: NodeRecord, membership: Membership) -> str:
-    """Why a node is as it is judged to be, what weighs most first; "" when all is well.
+    """Why a node is judged as it is, the weightiest reason first; "" if all is well.
 
-    `membership`: what it is by now, which may be news to the log.
+    `membership`: the current one, which the log may not have yet.
     """
     parts = [node.eject]
     if node.intent is not Intent.ELIGIBLE:

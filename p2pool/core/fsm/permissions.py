@@ -1,15 +1,15 @@
-"""Who may do what: one pure function, asked by the leader and by every node.
+"""Who may do what: pure rules that the leader and every node apply.
 
-Intuition: a right comes from the chain alone. The pool's creator and manager may do everything; an
-account that one of them signed a delegation for may do what its scope says; a provider may take its
-own machine out of the pool's work and put it back. Nobody else may do anything.
+Intuition: rights come from the chain alone. The pool's creator and manager may do everything; an
+account with a delegation from one of them may do what its scope says; a provider may drain and
+resume its own machine. Nobody else may do anything.
 
-Invariants: each action has one line in `RULES`; a signature on its own gives no right; the rights
-of a delegate are never more than its grantor has now, by the roster at hand. Recovering who signed
-is not done here (`wire.typed_data`): `Signers` is trusted to fit the signatures.
+Invariants: each action has one line in `RULES`; a signature alone gives no right; a delegate's
+rights never exceed what its grantor has now, by the current roster. `wire.typed_data` recovers the
+signers; here `Signers` is trusted to match the signatures.
 
-What is judged at which time is the caller's: a submission that is in the log is judged at the time
-at which it was applied, so that a delegation's expiry later does not undo what was begun.
+The caller chooses the time: a submission in the log is judged at the time when it was applied, so a
+delegation that expires later does not undo what began under it.
 Source: docs/design/tasks.md, "Rights".
 """
 
@@ -30,15 +30,15 @@ from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, PoolRef, TaskId
 from p2pool.model.messages.work import Desired
 
 NOBODY = Address(bytes(ADDRESS_BYTES))
-"""The zero address: what the chain says where there is no account."""
+"""The zero address: how the chain says that there is no account."""
 
 
 @attrs.frozen
 class Rule:
     """Who, besides creator and manager, may take an action.
 
-    `delegate`: the least scope of a delegate, None where no delegate may. `own_task`: the least
-    scope where the task is the signer's own. `provider`: also the provider of the target node.
+    `delegate`: a delegate's least scope, None if no delegate may. `own_task`: the least scope for
+    the signer's own task. `provider`: whether the target node's provider may, too.
     """
 
     delegate: Scope | None
@@ -61,10 +61,10 @@ RULES: Mapping[Action, Rule] = {
 def may(
     roster: ChainRoster, state: PoolState | None, signers: Signers, signed: SignedRequest, at_s: int
 ) -> NotAllowed | None:
-    """Why these signers may not have this request, or None where they may. `at_s`: Unix seconds.
+    """Why these signers may not make this request, or None if they may. `at_s`: Unix seconds.
 
-    Without a state (it is not known here yet) nothing is known of revocations, and no task counts
-    as the signer's own; the leader, which has one, judges again.
+    Without a state (this node has none yet) no revocation is known, and no task counts as the
+    signer's own; the leader, which has one, judges again.
     """
     request = signed.request
     delegation = signed.delegation.delegation if signed.delegation else None
@@ -93,10 +93,10 @@ def may_read(
     task: str,
     at_s: int,
 ) -> NotAllowed | None:
-    """Why these signers may not read the log lines of a task (hex), or None where they may.
+    """Why these signers may not read the log lines of a task (hex), or None if they may.
 
-    Creator, manager, any delegate, and who submitted the task, unless that delegation was revoked.
-    Here nobody judges again, so without a state no delegation counts.
+    Creator, manager, any delegate and the task's submitter may, unless the delegation was revoked.
+    Nobody judges this again, so without a state no delegation counts.
     """
     if delegation is None and _submitted(state, signers, _task_of(task)):
         return None
@@ -126,11 +126,9 @@ def _rules_the_pool(roster: ChainRoster, account: Address) -> bool:
 def _principal_wrong(
     roster: ChainRoster, signers: Signers, delegation: Delegation | None, what: str
 ) -> NotAllowed | None:
-    """The account whose rights count is the creator or manager, and speaks for who signed."""
+    """Check that the principal is creator or manager, and delegates to whoever signed."""
     if (signers.grantor is None) != (delegation is None):
-        return NotAllowed(
-            "The delegation and who signed it do not belong together.", hint="Sign it anew."
-        )
+        return NotAllowed("The delegation does not match its signer.", hint="Sign it again.")
     who = address_text(signers.principal)
     if not _rules_the_pool(roster, signers.principal):
         if delegation is None:
@@ -155,11 +153,11 @@ def _principal_wrong(
 def _delegation_wrong(
     state: PoolState | None, delegation: Delegation, at_s: int
 ) -> NotAllowed | None:
-    """In force at that time, and not revoked."""
+    """Check that a delegation was in force at a time, and not revoked."""
     if at_s * 1000 < delegation.not_before_s * 1000 - limits.CLOCK_SKEW_MAX_MS:
         ahead_s = delegation.not_before_s - at_s
         return NotAllowed(
-            f"The delegation is in force only in {ahead_s} s.", hint="Wait, or compare the clocks."
+            f"The delegation takes effect in {ahead_s} s.", hint="Wait, or compare the clocks."
         )
     if at_s > delegation.not_after_s:
         return NotAllowed(
@@ -181,23 +179,23 @@ def may_start(
     signers: Signers | None,
     at_s: int,
 ) -> str | None:
-    """Why a copy must not be started, or None. It is judged as of its submission, so that a
-    delegation that expired since does not undo what was begun under it."""
+    """Why a copy must not start, or None. Judged as of its submission, so a delegation that has
+    expired since does not undo what began under it."""
     request = desired.signed.request
     if signers is None:
-        return "its submission is not signed well"
+        return "its submission's signature is bad"
     if roster is None:
-        return "the pool's roster is not known here"
+        return "this node does not know the pool's roster"
     if request.action is not Action.SUBMIT:
-        return "what it was ordered by is no submission"
+        return "the request in its order is no submission"
     if desired.allocation.task_id != task_id(pool, request):
-        return "it is not named after its submission"
+        return "its task id does not match its submission"
     denied = may(roster, state, signers, desired.signed, min(at_s, request.not_after_s))
     return denied.message if denied is not None else None
 
 
 def _revoked(state: PoolState | None, delegation: Delegation) -> bool:
-    """Whether a revocation voids what was signed when this delegation was."""
+    """Whether a revocation voids this delegation, by its date."""
     revocation = state.revocations.get(delegation.delegate) if state else None
     return revocation is not None and delegation.not_before_s < revocation.before_s
 
@@ -205,7 +203,7 @@ def _revoked(state: PoolState | None, delegation: Delegation) -> bool:
 def _least_scope(
     state: PoolState | None, rule: Rule, signers: Signers, request: TaskRequest
 ) -> Scope | None:
-    """The scope that this request needs of a delegate."""
+    """The scope that a delegate needs for this request."""
     if rule.own_task is None:
         return rule.delegate
     task = _find(state, _task_of(request.target))
@@ -240,7 +238,7 @@ def _provides(roster: ChainRoster, signers: Signers, request: TaskRequest) -> bo
 
 
 def _submitted(state: PoolState | None, signers: Signers, name: TaskId | None) -> bool:
-    """Whether the signer itself submitted that task, by a right that was not revoked."""
+    """Whether the signer itself submitted that task, by a right that still stands."""
     task = _find(state, name)
     if task is None or signers.grantor is not None or task.record.signer != signers.signer:
         return False
@@ -253,7 +251,7 @@ def _find(state: PoolState | None, name: TaskId | None) -> Task | None:
 
 
 def _task_of(text: str) -> TaskId | None:
-    """The task id in hex, or None where the text is none: whose it is cannot be said then."""
+    """The task id in a hex text, or None: then nobody can say whose it is."""
     try:
         return TaskId(bytes.fromhex(text.removeprefix("0x")))
     except ValueError:

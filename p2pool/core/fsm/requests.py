@@ -1,11 +1,11 @@
 """Signed requests as the log applies them: one line of a table for each action.
 
-The rights were judged by the leader before it proposed (`core.fsm.permissions`), and are judged
-again by each node before it starts anything. Here a request counts once, by its request id, and
-only within its own time, so that ids need not be kept for ever.
+The leader judges the rights before it proposes (`core.fsm.permissions`), and each node judges them
+again before it starts a copy. Here a request counts once, by its request id, and only within its
+own time, so ids need not be kept for ever.
 
-`spec_json` of `set` is `{"value": "..."}`; of `revoke` `{"beforeS": n, "stopRunning": bool}`, both
-keys optional (now, false).
+For `set`, `spec_json` is `{"value": "..."}`; for `revoke`, `{"beforeS": n, "stopRunning": bool}`,
+both keys optional (the request's `not_before_s`, false).
 """
 
 import json
@@ -43,14 +43,14 @@ EJECT_AFTER_MS: Mapping[str, int | None] = {
     "1d": 24 * 3_600_000,
     "7d": 7 * 24 * 3_600_000,
 }
-"""After how long a member that is stalled, or dead, is to be ejected by the pool's manager."""
+"""How long a member may be stalled, or dead, before the pool's manager should eject it."""
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "timing": tuple(profile.name.lower() for profile in Profile),
     "committee": COMMITTEE_VALUES,
     "eject-stalled": tuple(EJECT_AFTER_MS),
     "eject-dead": tuple(EJECT_AFTER_MS),
 }
-"""Settings of the pool, and the values that each may have."""
+"""The pool's settings and their allowed values."""
 
 INTENT_OF: Mapping[Action, IntentEvent] = {
     Action.DRAIN: IntentEvent.DRAIN_ASKED,
@@ -61,15 +61,15 @@ INTENT_OF: Mapping[Action, IntentEvent] = {
 
 
 def find_applied(state: PoolState, request: TaskRequest) -> AppliedRequest | None:
-    """The application of exactly this request; Conflict where its id was used by another."""
+    """The record of this very request; `Conflict` if another one used its id."""
     old = state.applied.get(request.request_id)
     if old is not None and old.task_id != digests.task_id(state.pool, request):
-        raise Conflict("This request id was used for something else.", hint="Sign a new request.")
+        raise Conflict("Another request used this request id.", hint="Sign a new request.")
     return old
 
 
 def refusal(state: PoolState, request: TaskRequest, at_ms: int) -> P2poolError | None:
-    """Why a new request cannot be applied now (rights apart), or None where it can."""
+    """Why a new request cannot apply now (rights apart), or None if it can."""
     try:
         _check(state, request, at_ms)
     except P2poolError as error:
@@ -85,7 +85,7 @@ def _check(state: PoolState, request: TaskRequest, at_ms: int) -> None:
     if request.not_before_s * 1000 > at_ms + limits.CLOCK_SKEW_MAX_MS:
         raise Stale("The request is dated in the future.", hint="Check the clock that signed it.")
     if request.not_after_s - request.not_before_s > limits.REQUEST_LIFETIME_MAX_S:
-        raise Malformed(f"A request lasts {limits.REQUEST_LIFETIME_MAX_S} s at most.")
+        raise Malformed(f"A request lasts at most {limits.REQUEST_LIFETIME_MAX_S} s.")
     _CHECKS[request.action](state, request)
 
 
@@ -93,7 +93,7 @@ def _check_submit(state: PoolState, request: TaskRequest) -> None:
     parse_spec(request.spec_json, state.level)
     if sum(not task.finished for task in state.tasks.values()) >= limits.TASKS_MAX:
         raise Overloaded(
-            f"The pool has {limits.TASKS_MAX} tasks, its most.", hint="Stop some, or wait."
+            f"The pool has its maximum of {limits.TASKS_MAX} tasks.", hint="Stop some, or wait."
         )
 
 
@@ -137,7 +137,7 @@ _CHECKS: Mapping[Action, Callable[[PoolState, TaskRequest], None]] = {
 def apply_request(changes: Changes, record: RequestApplied) -> None:
     """Apply a request once; one that does not fit (any more) changes nothing."""
     state, request = changes.state, record.signed.request
-    # Ids of requests that no leader could take any more.
+    # Forget the requests that no leader could accept any more.
     state.forget_applied(state.log_time_ms - limits.CLOCK_SKEW_MAX_MS)
     if request.request_id in state.applied:
         return
@@ -200,7 +200,7 @@ _APPLY: Mapping[Action, Callable[[Changes, RequestApplied, TaskId], None]] = {
 
 
 def note_revocation(changes: Changes, record: Revocation) -> None:
-    """Void older delegations to an account; its running tasks end only where that is said."""
+    """Void older delegations to an account; stop its running tasks only if asked."""
     state = changes.state
     old = state.revocations.get(record.delegate)
     if old is not None and old.before_s >= record.before_s and not record.stop_running:
@@ -219,25 +219,25 @@ def note_revocation(changes: Changes, record: Revocation) -> None:
 
 
 def target_task(request: TaskRequest) -> TaskId:
-    """The task that a request is about; `Malformed` when it names none."""
+    """The task that a request is about; `Malformed` if it names none."""
     return TaskId(_hex(request.target, TASK_ID_BYTES, "a task id"))
 
 
 def target_node(request: TaskRequest) -> NodeId:
-    """The node that a request is about; `Malformed` when it names none."""
+    """The node that a request is about; `Malformed` if it names none."""
     return NodeId(_hex(request.target, ADDRESS_BYTES, "a node id"))
 
 
 def setting_value(request: TaskRequest) -> str:
-    """The value in a `set` request; `Malformed` when there is none."""
+    """The value in a `set` request; `Malformed` if there is none."""
     value = _object(request).get("value")
     if not isinstance(value, str):
-        raise Malformed('A setting is set by {"value": "..."}.')
+        raise Malformed('A setting needs {"value": "..."}.')
     return value
 
 
 def revocation_of(state: PoolState, request: TaskRequest) -> Revocation:
-    """The revocation in a `revoke` request; `Malformed` when it is none."""
+    """The revocation in a `revoke` request; `Malformed` if there is none."""
     given = _object(request)
     before_s = given.get("beforeS", request.not_before_s)
     stop_running = given.get("stopRunning", False)
@@ -255,12 +255,12 @@ def _hex(text: str, length: int, what: str) -> bytes:
     except ValueError:
         value = b""
     if len(value) != length or len(digits) != 2 * length:
-        raise Malformed(f"{text!r} is not {what}: {2 * length} hex digits are wanted.")
+        raise Malformed(f"{text!r} is not {what}, which has {2 * length} hex digits.")
     return value
 
 
 def _object(request: TaskRequest) -> dict[str, object]:
-    """The JSON object of a request that is no submission; empty text is an empty object."""
+    """The JSON object in a request other than a submission; empty text is an empty object."""
     try:
         value = json.loads(request.spec_json or "{}")
     except ValueError as error:

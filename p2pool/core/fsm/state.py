@@ -1,12 +1,12 @@
-"""The replicated state: tasks, allocations, nodes, settings, revocations, requests applied.
+"""The replicated state: tasks, allocations, nodes, settings, revocations, applied requests.
 
 Intuition: the state is what the log says, nothing else. One owner holds it and changes it only
-through `core.fsm.apply`; everybody else reads. Records in it are frozen, so a reader that took
-one out keeps what it saw.
+through `core.fsm.apply`; everyone else reads. Its records are frozen, so a reader keeps what it
+saw.
 
-Invariants: a GPU has one holder at most (`holders`); an allocation that was lost keeps its GPUs
-until it is replaced, and the copy it left behind (`Stray`) until its node says that it is gone.
-The order of every table is that of the log, and survives a snapshot: equal logs give equal bytes
+Invariants: a GPU has at most one holder (`holders`); a lost allocation keeps its GPUs until it is
+replaced, and the copy it leaves behind (`Stray`) keeps them until its node reports it gone. Every
+table keeps the log's order, even through a snapshot: equal logs give equal bytes
 (`core.fsm.storage`).
 Source: docs/design/consensus.md, "The log and the state".
 """
@@ -49,14 +49,14 @@ NO_HISTORY = Digest(bytes(32))
 
 
 def history_after(history: Digest, entry: Entry) -> Digest:
-    """The hash over a log up to an entry, from that over all before it: whoever has the first from
-    somebody to be trusted can take the entries from anybody."""
+    """The hash over a log up to an entry, from the hash over all before it: with that hash from a
+    trusted source, a node can accept the entries from anybody."""
     return digest(history + encode_struct(entry))
 
 
 @attrs.frozen
 class TaskRecord:
-    """What of a task is kept in a snapshot. `finished_at_ms` 0: it has not ended."""
+    """What a snapshot keeps of a task. `finished_at_ms` 0: it has not ended."""
 
     task_id: TaskId
     signed: SignedRequest
@@ -70,7 +70,7 @@ class TaskRecord:
 
 @attrs.frozen
 class Task:
-    """A task with its parsed specification; `index` is that of its entry, hence its age."""
+    """A task with its parsed specification."""
 
     record: TaskRecord
     spec: TaskSpec
@@ -82,12 +82,12 @@ class Task:
 
     @property
     def index(self) -> int:
-        """Index of the entry that brought it: the smaller the older."""
+        """Index of the entry that added it: the smaller, the older."""
         return self.record.index
 
     @property
     def stop_requested(self) -> bool:
-        """Whether somebody with the right to it asked for its end."""
+        """Whether an account with the right to do so asked for its end."""
         return self.record.stop_requested
 
     @property
@@ -100,8 +100,8 @@ class Task:
 class Allocation:
     """One copy of a task. `attempt` 0 and no node: not placed yet.
 
-    `token` is (epoch, term, index) of the entry that placed it. `failing`: it was told to stop
-    because of a deadline or its gang, so its end counts as a failure.
+    `token` is (epoch, term, index) of the entry that placed it. `failing`: it has to stop because
+    of a deadline or its gang, so its end counts as a failure.
     """
 
     allocation: AllocationId
@@ -125,15 +125,15 @@ class Allocation:
 
     @property
     def holds(self) -> bool:
-        """Whether it may still use its node: a lost copy may."""
+        """Whether it may still use its node's resources: a lost copy may."""
         placed = self.node_id is not None
         return placed and (not self.terminal or self.state is AllocationState.LOST)
 
 
 @attrs.frozen
 class Stray:
-    """A copy that was replaced while nobody could ask its node: it holds its GPUs until that node
-    says that it is gone."""
+    """A copy that was replaced while its node was out of reach: it holds its GPUs until that node
+    reports it gone."""
 
     allocation: AllocationId
     attempt: int
@@ -144,9 +144,9 @@ class Stray:
 
 @attrs.frozen
 class NodeRecord:
-    """What the pool judged of a node: three fields, each with its reason. `changed_at_ms` (of the
-    reachability) and `membership_at_ms` are since when, in log time. `eject`: why its manager is to
-    eject it, or ""."""
+    """The pool's judgement of a node: three fields, each with its reason. `changed_at_ms` (of the
+    reachability) and `membership_at_ms` say since when, in log time. `eject`: why the manager
+    should eject it, or ""."""
 
     node_id: NodeId
     reachability: Reachability = Reachability.HEALTHY
@@ -162,7 +162,7 @@ class NodeRecord:
 
 @attrs.frozen
 class AppliedRequest:
-    """A request that was applied. Kept until no leader could take it any more."""
+    """A request that was applied, kept until no leader could accept it any more."""
 
     request_id: RequestId
     task_id: TaskId
@@ -172,7 +172,7 @@ class AppliedRequest:
 
 @attrs.frozen
 class Holder:
-    """Something that takes of a node's resources."""
+    """Something that uses a node's resources."""
 
     allocation: AllocationId
     attempt: int
@@ -188,11 +188,11 @@ class PoolState:
     """The state after the entry at `applied_index`. `log_time_ms` is that entry's time.
 
     `recovered_at_ms`: when this epoch began from another's log; 0 for a log that began empty.
-    `held_until_ms`: no copy on a node that vanished is replaced before that, and why; 0: none is
-    held. `history`: over all entries that were applied, as `history_after` says. `level`: the
-    feature level of the pool; nothing above it is written (`model.features`); `level_version` is
-    what the leader ran that raised it, "" where nobody did. `row_cache` and `known_digest` are for
-    `core.fsm.storage`, which says how it becomes bytes.
+    `held_until_ms`: until then no copy on a vanished node is replaced; 0: no hold. `history`: the
+    hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
+    above it is written (`model.features`); `level_version`: the version of the leader that raised
+    it, "" if none did. `row_cache` and `known_digest` serve `core.fsm.storage`, which turns the
+    state into bytes.
     """
 
     pool: PoolRef
@@ -218,20 +218,20 @@ class PoolState:
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
     known_digest: tuple[int, StateDigest] | None = attrs.field(default=None, eq=False, repr=False)
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
-    """A heap of when which request's id may be forgotten."""
+    """A heap of (time to forget it, request id)."""
 
     # --- reading --------------------------------------------------------------------------------
 
     def node(self, node_id: NodeId) -> NodeRecord:
-        """What is judged of a node; one never judged is healthy and eligible."""
+        """A node's record; one never judged is healthy and eligible."""
         return self.nodes.get(node_id) or NodeRecord(node_id)
 
     def allocation(self, allocation: AllocationId) -> Allocation | None:
-        """One copy of a task, or None where there is none of that name."""
+        """A task's copy of that name, or None."""
         return self.allocations.get(allocation.task_id, {}).get(allocation.replica)
 
     def of_task(self, task_id: TaskId) -> tuple[Allocation, ...]:
-        """All copies of a task, in the order in which they came to be."""
+        """All copies of a task, oldest first."""
         return tuple(self.allocations.get(task_id, {}).values())
 
     def all_allocations(self) -> Iterator[Allocation]:
@@ -240,7 +240,7 @@ class PoolState:
             yield from copies.values()
 
     def on_node(self, node_id: NodeId) -> tuple[Allocation, ...]:
-        """The current copies that were placed on a node and not replaced, by name."""
+        """The copies placed on a node and not replaced, by name."""
         names = sorted(self._on_node.get(node_id, {}))
         found = (self.allocation(name) for name in names)
         return tuple(a for a in found if a is not None)
@@ -255,7 +255,7 @@ class PoolState:
         return tuple(s for s in self.strays.values() if s.node_id == node_id)
 
     def holders(self, node_id: NodeId) -> tuple[Holder, ...]:
-        """All that takes of a node's resources, copies left behind included."""
+        """All that uses a node's resources, copies left behind included."""
         held = [
             Holder(a.allocation, a.attempt, a.gpus, self.tasks[a.allocation.task_id].spec.resources)
             for a in self.on_node(node_id)
@@ -269,7 +269,7 @@ class PoolState:
     # --- changing: for `core.fsm.apply` alone --------------------------------------------------
 
     def put(self, allocation: Allocation) -> None:
-        """Store a copy and keep the index by node true."""
+        """Store a copy and update the index by node."""
         name = allocation.allocation
         copies = self.allocations.setdefault(name.task_id, {})
         old = copies.get(name.replica)
@@ -318,5 +318,5 @@ class PoolState:
             del self._on_node[node_id]
 
     def begin_epoch(self, epoch: int, at_ms: int) -> None:
-        """Become what another epoch begins with: for `core.log.epoch_recovery` alone."""
+        """Turn into the first state of another epoch: for `core.log.epoch_recovery` alone."""
         self.epoch, self.recovered_at_ms, self.known_digest = epoch, at_ms, None

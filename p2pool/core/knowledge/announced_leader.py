@@ -1,10 +1,10 @@
-"""Who announces that it leads, as far as this node believes it.
+"""The leader by announcement, as far as this node believes it.
 
 Intuition: a participant knows its leader by Raft; any other node goes by announcements, which come
-every few seconds. `follower.certificate_exchange` notes here those that have proof.
+every few seconds. `follower.certificate_exchange` notes the proven ones here.
 
-Invariants: the last believed term never falls within one log; what was not repeated for three
-intervals counts no more.
+Invariants: the last believed term never falls within one log; an announcement lapses after three
+intervals.
 """
 
 import attrs
@@ -16,7 +16,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class AnnouncedLeader:
-    """The node whose announcement was believed last."""
+    """The node whose announcement we believed last."""
 
     node_id: NodeId | None = None
     term: int = 0
@@ -28,11 +28,11 @@ class AnnouncedLeader:
             self.node_id, self.term, self.heard_ms = node_id, term, now.mono_ms
 
     def forget(self) -> None:
-        """Another log: what was announced for the last one counts no more."""
+        """Another log: announcements for the last one no longer count."""
         self.node_id, self.term, self.heard_ms = None, 0, None
 
     def fresh(self, now: Now) -> NodeId | None:
-        """Who leads by a fresh announcement, or None."""
+        """The leader by a fresh announcement, or None."""
         if self.heard_ms is None:
             return None
         fresh = now.mono_ms - self.heard_ms <= 3 * limits.ANNOUNCE_INTERVAL_MS

@@ -1,16 +1,15 @@
-"""Who is at the other end of a connection: bindings, standings, and who is worth dialling.
+"""Who is at the other end of a connection: bindings, standings, and addresses to dial.
 
 Intuition: Noise proves a peer key, a binding ties that key to a node id, the roster says whether
-that node belongs. A peer is a *member* when all three agree, a *guest* while they do not yet (an
-applicant, a stranger, a bootstrap node), *refused* only when it lies. The roster may change at any
-time, so standings are judged again with each one.
+that node belongs. A peer is a *member* if all three agree, a *guest* while they do not yet (an
+applicant, a stranger, a bootstrap node), *refused* only if it lies. The roster may change at any
+time, so every new roster judges all standings again.
 
-Anybody can make keys, and bindings of them. So those of guests are few, are kept apart from those
-of members, and are written down by a bootstrap node alone, to which everybody is a guest.
+Anybody can make keys and bindings. So this table keeps few bindings of guests, apart from those of
+members, and only a bootstrap node stores them on disk, because to it everybody is a guest.
 
 Invariants: one binding for a node id; a newer `not_before` wins and a tie between two keys voids
-both (docs/design/identities.md, "Peer bindings"). The signatures of a binding were checked before
-it came here.
+both (docs/design/identities.md, "Peer bindings"). Callers have checked a binding's signatures.
 """
 
 from collections import OrderedDict
@@ -45,7 +44,7 @@ class Connected:
 
 @attrs.define
 class PeerBindings:
-    """Bindings by node id, the peers that are connected, and addresses worth trying."""
+    """Bindings by node id, the connected peers, and addresses worth trying."""
 
     me: NodeId
     my_key: PeerKey
@@ -53,20 +52,20 @@ class PeerBindings:
     keeps_guests: bool = False
     known: "OrderedDict[NodeId, PeerKnown]" = attrs.field(factory=OrderedDict)
     guests: "OrderedDict[NodeId, bool]" = attrs.field(factory=OrderedDict)
-    """Those of `known` that the roster did not have, oldest first; and whether they are on disk."""
+    """Those of `known` that are not in the roster, oldest first; and whether each is on disk."""
     voided: BoundedDict[NodeId, int] = attrs.field(factory=lambda: BoundedDict(limits.MEMBERS_MAX))
     connected: "OrderedDict[PeerKey, Connected]" = attrs.field(factory=OrderedDict)
     superseded: str | None = None
 
     def restore(self, peers: Iterator[PeerKnown]) -> None:
-        """Take the bindings that were kept on disk."""
+        """Restore the bindings from disk."""
         for peer in peers:
             self.known[peer.binding.node_id] = peer
             if self.keeps_guests:
                 self.guests[peer.binding.node_id] = True
 
     def key_of(self, node_id: NodeId) -> PeerKey | None:
-        """The peer key bound to a node id, if a binding of it is known; an agent knows itself."""
+        """The peer key bound to a node id, if known; an agent knows itself."""
         if node_id == self.me:
             return self.my_key
         peer = self.known.get(node_id)
@@ -82,13 +81,13 @@ class PeerBindings:
         return next((n for n, p in self.known.items() if p.binding.peer_key == peer_key), None)
 
     def is_connected(self, node_id: NodeId) -> bool:
-        """Whether a member's connection to that node stands."""
+        """Whether that node is connected as a member."""
         key = self.key_of(node_id)
         entry = self.connected.get(key) if key else None
         return entry is not None and entry.standing is Standing.MEMBER
 
     def connected_members(self) -> tuple[tuple[PeerKey, NodeId], ...]:
-        """Connected members in the order in which they came."""
+        """Connected members in the order of connecting."""
         return tuple(
             (key, entry.node_id)
             for key, entry in self.connected.items()
@@ -96,7 +95,7 @@ class PeerBindings:
         )
 
     def connect(self, peer_key: PeerKey) -> None:
-        """A connection stands; the peer has said nothing yet."""
+        """A connection is up; the peer has said nothing yet."""
         self.connected.setdefault(peer_key, Connected())
 
     def disconnect(self, peer_key: PeerKey) -> None:
@@ -140,7 +139,7 @@ class PeerBindings:
         return [AdmitPeer(peer_key, standing)]
 
     def learn(self, peer: PeerKnown, *, member: bool = True) -> list[Effect]:
-        """Take a binding with addresses; keeps the newer one, and voids a tie."""
+        """Learn a binding with addresses: keep the newer one, void a tie."""
         binding = peer.binding
         if binding.node_id == self.me:
             return self._learn_mine(binding)
@@ -171,7 +170,7 @@ class PeerBindings:
         return [*self._keep(merged, member=member), LearnPeer(binding.peer_key, addresses)]
 
     def _keep(self, peer: PeerKnown, *, member: bool) -> list[Effect]:
-        """Put a peer in its place, within the bounds: guests make room first."""
+        """Store a peer within the bounds: guests make room first."""
         node_id, effects = peer.binding.node_id, list[Effect]()
         written = self.guests.pop(node_id, node_id in self.known)
         self.known[node_id] = peer
@@ -188,14 +187,14 @@ class PeerBindings:
         return effects
 
     def _drop(self, node_id: NodeId) -> list[Effect]:
-        """Forget a peer, on the disk too where it is there."""
+        """Forget a peer, and its row on disk if any."""
         self.known.pop(node_id)
         if not self.guests.pop(node_id, True):
             return []
         return [Persist((Delete(BINDINGS_TABLE, bytes(node_id)),))]
 
     def _learn_mine(self, binding: PeerBinding) -> list[Effect]:
-        """Our own node id bound to another key, later than ours: somebody took our place."""
+        """A binding of our own node id: one to another key, not older than ours, replaces us."""
         mine = self.known.get(self.me)
         if binding.peer_key == self.my_key:
             self.known[self.me] = PeerKnown(binding, ())
@@ -206,13 +205,13 @@ class PeerBindings:
         return [
             Log(
                 Level.ERROR,
-                "another agent uses this node key: this one takes part in nothing any more",
+                "another agent uses this node key: this agent withdraws from the pool",
                 (("node", self.me.hex()), ("other_peer_key", binding.peer_key.hex())),
             )
         ]
 
     def exchange(self, wanted: tuple[PeerKey, ...]) -> tuple[PeerKnown, ...]:
-        """Bindings to hand to a peer: the wanted ones, or the newest known up to a bound."""
+        """Bindings to give a peer: the wanted ones, or the newest up to a bound."""
         if wanted:
             found: Iterator[PeerKnown] = (
                 p for p in self.known.values() if p.binding.peer_key in wanted

@@ -1,9 +1,8 @@
 """Since when the log judges a node unreachable or dead, on this node's clock.
 
-Intuition: a heartbeat speaks against such a judgement only if it came after it was applied here.
+Intuition: a heartbeat counts against such a judgement only if it came after this node applied it.
 
-Invariants: a node that is judged so again and again keeps its first time; one that is back has
-none.
+Invariants: a node judged so repeatedly keeps its first time; one that is back has none.
 """
 
 from collections.abc import Iterable
@@ -16,10 +15,10 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class Judgements:
-    """The nodes that the log judges gone. `since_ms`: when that was applied here, monotonic."""
+    """The nodes that the log judges gone. `since_ms`: when this node applied that, monotonic."""
 
     since_ms: dict[NodeId, int] = attrs.field(factory=dict)
 
     def note(self, gone: Iterable[NodeId], now: Now) -> None:
-        """The log was applied: these are all that it judges gone now."""
+        """Note all the nodes that the applied log judges gone now."""
         self.since_ms = {node_id: self.since_ms.get(node_id, now.mono_ms) for node_id in gone}

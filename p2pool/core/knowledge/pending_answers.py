@@ -1,7 +1,7 @@
-"""Answers that are awaited, each of one peer by the number of the question.
+"""Answers that this node awaits, each from one peer by the number of the question.
 
-An answer that nobody asked for costs its receiver what is in it, so it is left unopened.
-Invariants: of a peer the last question counts; the oldest of more than `most` are forgotten.
+Opening an answer is expensive, so unsolicited ones stay unopened.
+Invariants: only the last question to a peer counts; beyond `most`, the oldest are forgotten.
 """
 
 import attrs
@@ -12,7 +12,7 @@ from p2pool.model.ids import PeerKey
 
 @attrs.define
 class PendingAnswers:
-    """The last question to each peer that was not answered."""
+    """The last unanswered question to each peer."""
 
     most: int
     _numbers: BoundedDict[PeerKey, int] = attrs.Factory(
@@ -24,11 +24,11 @@ class PendingAnswers:
         self._numbers[peer_key] = number
 
     def has(self, peer_key: PeerKey, number: int) -> bool:
-        """Whether an answer of this number is awaited of a peer."""
+        """Whether we await this answer from a peer."""
         return self._numbers.get(peer_key) == number
 
     def take(self, peer_key: PeerKey, number: int) -> bool:
-        """The same, and it came: it is awaited no more."""
+        """Whether we awaited this answer; from now on we do not."""
         awaited = self.has(peer_key, number)
         if awaited:
             del self._numbers[peer_key]

@@ -1,12 +1,12 @@
-"""Who belongs, as this node may conclude from the chain: in, out or unknown, at a block.
+"""Who belongs to the pool, as far as this node can tell from the chain: in, out or unknown.
 
-Intuition: a joining counts as soon as it is seen (latest minus k), so that a newcomer is welcome at
-once; anything that takes a right away counts only once it is final, so that a reorganisation or a
-lying endpoint ejects nobody. Without the chain the last roster stands and grows old; it is kept on
-disk, so that a restart without the chain stands on it too.
+Intuition: a join counts as soon as it is seen (latest minus k), so that a newcomer is welcome at
+once; whatever takes a right away counts only once it is final, so that a reorganisation or a lying
+endpoint ejects nobody. Without the chain the last roster stands and grows old; it is on disk, so a
+restart without the chain still has it.
 
-Invariants: unknown never means gone; membership moves only along `states.MEMBERSHIP`; a node that
-was once in and is finally out is remembered as left. What stops its tasks is `out_finally`.
+Invariants: unknown never means gone; membership moves only along `states.MEMBERSHIP`; the roster
+remembers a node that was in and is finally out as left. `out_finally` is what stops its tasks.
 Source: docs/design/chain.md, "The roster"; docs/design/health.md, "Membership".
 """
 
@@ -49,7 +49,8 @@ class MembershipSince:
 
 @attrs.define
 class Roster:
-    """The latest and the final roster, and each node's membership. `asked`: since the start."""
+    """The latest and the final roster, and each node's membership. `asked`: the chain was asked
+    since the start."""
 
     latest: ChainRoster | None = None
     final: ChainRoster | None = None
@@ -70,7 +71,7 @@ class Roster:
     # --- what the chain says ----------------------------------------------------------------------
 
     def restore(self, kept: bytes | None, now: Now) -> None:
-        """Stand on the roster that was kept on disk, until the chain says more."""
+        """Use the roster from disk until the chain says more."""
         if kept is None:
             return
         try:
@@ -79,24 +80,24 @@ class Roster:
             return
         self._take(roster, roster, now)
         self._kept = roster
-        self.problem = "the chain was not read since the start"
+        self.problem = "this agent has not read it since its start"
 
     def observe(
         self, latest: ChainRoster, final: ChainRoster, now: Now, warning: str | None = None
     ) -> list[PersistOp]:
-        """Take what the chain says; what of it to keep on disk."""
+        """Accept new rosters from the chain; return what to write to disk."""
         self._take(latest, final, now)
         self.observed_ms, self.problem, self.asked = now.mono_ms, warning, True
         if self._kept is not None and _content(self._kept) == _content(final):
             return []
         self._kept = final
-        # A roster over the bound of a row is read from the chain again at the next start.
+        # A roster too large for a row comes from the chain again at the next start.
         kept, version = encode_record(final)
         fits = len(kept) <= ROW_MAX_BYTES
         return [Put(META_TABLE, ROSTER_KEY, kept, version)] if fits else []
 
     def unreachable(self, reason: str) -> None:
-        """The chain cannot be read: nothing changes but what is said of it."""
+        """No endpoint can read the chain: only the reported problem changes."""
         self.problem, self.asked = reason, True
 
     def _take(self, latest: ChainRoster, final: ChainRoster, now: Now) -> None:
@@ -119,15 +120,15 @@ class Roster:
         self._move(node_id, MembershipEvent.HEARTBEAT_SEEN, now)
 
     def invited(self, node_id: NodeId, now: Now) -> None:
-        """An invite for it is kept here."""
+        """This node keeps an invite for it."""
         self._move(node_id, MembershipEvent.INVITE_SEEN, now)
 
     def invite_expired(self, node_id: NodeId, now: Now) -> None:
-        """The invite can be used no more."""
+        """Its invite has expired."""
         self._move(node_id, MembershipEvent.INVITE_EXPIRED, now)
 
     def tick(self, now: Now) -> None:
-        """End the states that lasted too long; looked at once a second."""
+        """End the states that lasted too long; checked once a second."""
         if now.mono_ms < self.tick_due_ms:
             return
         self.tick_due_ms = now.mono_ms + limits.ROSTER_TICK_MS
@@ -137,7 +138,7 @@ class Roster:
                 self._move(node_id, rule[0], now)
 
     def wakeup_ms(self) -> int | None:
-        """Nothing wakes a node for this alone: it is looked at in each step."""
+        """Nothing wakes a node for this alone: every step checks it."""
         return None
 
     def _move(self, node_id: NodeId, event: MembershipEvent, now: Now) -> None:
@@ -150,7 +151,7 @@ class Roster:
 
     @property
     def known(self) -> bool:
-        """Whether any roster was ever read."""
+        """Whether this node has any roster."""
         return self.latest is not None
 
     @property
@@ -160,16 +161,16 @@ class Roster:
 
     @property
     def root_block(self) -> int:
-        """The final block at which the root record was read."""
+        """The final block in which we read the root record."""
         return self.final.block_number if self.final is not None else 0
 
     @property
     def ended(self) -> bool:
-        """Whether the pool has ended, as finalized blocks say: nothing runs in it any more."""
+        """Whether finalized blocks say that the pool has ended: nothing may run in it any more."""
         return self.final is not None and self.final.status is PoolStatus.COMPLETED
 
     def belongs(self, node_id: NodeId) -> bool:
-        """In the pool at the latest block, or not yet finally out of it."""
+        """Whether a node is in the pool at the latest block, or not yet finally out."""
         return node_id in self._in_latest or node_id in self._in_final
 
     def member(self, node_id: NodeId) -> ChainMember | None:
@@ -177,19 +178,19 @@ class Roster:
         return self._in_latest.get(node_id) or self._in_final.get(node_id)
 
     def eligible(self, node_id: NodeId) -> bool:
-        """Whether it may be given work: a right is taken away by final blocks only."""
+        """Whether a node may get work: only final blocks take that right away."""
         if not self.belongs(node_id):
             return False
         final = self._in_final.get(node_id)
         return final.eligible if final is not None else self._in_latest[node_id].eligible
 
     def out_finally(self, node_id: NodeId) -> bool:
-        """Whether finalized blocks say that it is not in the pool, as far as any were read."""
+        """Whether we have finalized blocks and they say that a node is not in the pool."""
         return self.final is not None and not self.belongs(node_id)
 
     def barred(self, node_id: NodeId) -> bool:
-        """Whether finalized blocks that were read since the start keep it off the committee: it is
-        not in the pool, or not eligible there."""
+        """Whether finalized blocks read since the start bar a node from the committee: it is not in
+        the pool, or not eligible."""
         if self.final is None or self.observed_ms is None:
             return False
         if not self.belongs(node_id):
@@ -198,7 +199,7 @@ class Roster:
         return member is not None and not member.eligible
 
     def standing(self, node_id: NodeId, block: int) -> tuple[ChainStanding, int]:
-        """What we read of it ourselves, at a final block that is not older than the one named."""
+        """A node's standing by our own read, at a final block not older than `block`."""
         final = self.final
         if final is None or self.observed_ms is None:
             return ChainStanding.UNKNOWN, 0
@@ -213,7 +214,7 @@ class Roster:
         return standing.membership if standing is not None else Membership.APPLICANT
 
     def outside(self) -> tuple[ChainMember, ...]:
-        """Those that are known and not in the pool: invited here, or gone of late, sorted."""
+        """Known nodes outside the pool: invited here, or left lately, sorted."""
         shown = (Membership.INVITED, Membership.LEFT)
         names = sorted(n for n, s in self.standings.items() if s.membership in shown)
         return tuple(
@@ -234,7 +235,7 @@ class Roster:
         return tuple(m for m in found if m is not None)
 
     def age_ms(self, now: Now) -> int:
-        """How old what we know of the chain is; -1 when nothing was ever read."""
+        """The age of our roster; -1 if we have none."""
         if self.latest is None:
             return -1
         if self.observed_ms is not None:
@@ -243,5 +244,5 @@ class Roster:
 
 
 def _content(roster: ChainRoster) -> ChainRoster:
-    """A roster without its block: what it says, not when."""
+    """A roster without its block: the content, not the time."""
     return attrs.evolve(roster, block_number=0, block_hash=NO_BLOCK, block_time_ms=0)

@@ -1,15 +1,15 @@
-"""A leader's certificates: asked for every minute, gathered from the voters, renewed in time.
+"""A leader's certificates: requested every minute, gathered from the voters, renewed in time.
 
 Intuition: the leader writes a question into the log (`Certify`); every voter that applies it signs
-the same sentence, and a quorum of them is the certificate that orders carry. Where too few answer
-it asks again, a little later each time. Signatures over a change of the voters come in by the same
-way, and are written into the log for every replica and the next leader.
+the same statement, and a quorum of signatures is the certificate that orders carry. If too few
+answer, the leader asks again, with growing delays. Signatures over a change of the voters arrive
+the same way, and the leader logs them for every replica and the next leader.
 
-Invariants: only what agrees with the leader's own state to the last field counts; a voter that says
-another digest at the same index is named loudly, for one of the two states is wrong. A change that
-the previous voters do not certify within `limits.VOTER_REPLACE_AFTER_MS` of log time is written
-down as it is, so that a committee whose old voters are gone for good is not stuck with itself;
-outsiders are told so by `p2pool verify leader`.
+Invariants: a signature counts only if it agrees with the leader's own state to the last field; an
+error names a voter with another digest at the same index, because one of the two states is wrong.
+If the previous voters do not certify a change within `limits.VOTER_REPLACE_AFTER_MS` of log time,
+the leader logs it as it is, so that a committee whose old voters are gone for good does not get
+stuck; `p2pool verify leader` tells outsiders.
 Source: docs/design/certificates.md, "Leader certificates".
 """
 
@@ -44,7 +44,7 @@ Propose = Callable[[Record, Now], int]
 
 @attrs.define
 class Gathering:
-    """One question that was applied here, and who answered it."""
+    """One question that the leader applied, and the answers to it."""
 
     point: CertificationPoint
     heard: dict[Voter, Verified] = attrs.field(factory=dict)
@@ -73,7 +73,7 @@ class Certification:
     # --- asking -----------------------------------------------------------------------------------
 
     def tick(self, now: Now) -> None:
-        """Ask for a certificate where one is due, and end what waited too long."""
+        """Ask for a certificate if due, and give up a change that waited too long."""
         voters = self.context.pool_log.chain.voters
         if self.certified_voters not in ((), voters):
             self.certified_voters, self.due_ms = (), now.mono_ms
@@ -89,8 +89,8 @@ class Certification:
         self.unanswered += 1
         if self.unanswered > limits.CERTIFY_UNANSWERED_MAX:
             self.context.leader_certificates.problem = (
-                "Too few voters confirm this leader, so no node takes orders from it: are their "
-                "clocks and its own set, and are they up?"
+                "Too few voters confirm this leader, so no node obeys its orders: check that the "
+                "voters are up, and that their clocks and this one are right."
             )
             self.context.log(Level.WARNING, "the leader is not certified", asked=self.unanswered)
         self.context.leader_certificates.disagreement = None
@@ -104,13 +104,13 @@ class Certification:
         return True
 
     def wakeup_ms(self) -> int:
-        """When something is due next; what waits to be given up is looked at with each step."""
+        """When something is due next; every step checks what to give up."""
         return self.due_ms
 
     # --- gathering --------------------------------------------------------------------------------
 
     def on_point(self, point: CertificationPoint, now: Now) -> None:
-        """A question was applied here; where it is our own: what the others are to agree with."""
+        """A question was applied; if it is ours, the answers must agree with this point."""
         pool_log = self.context.pool_log
         if point.term != pool_log.term or pool_log.raft is None:
             return
@@ -120,7 +120,7 @@ class Certification:
         self.questions[point.index] = Gathering(point)
 
     def add(self, verified: Verified, now: Now) -> None:
-        """A voter's signed word."""
+        """Add a voter's signature."""
         message = verified.message
         if isinstance(message, CertificateSigned):
             self._confirmed(message, verified, now)
@@ -161,14 +161,14 @@ class Certification:
                 self.due_ms = now.mono_ms + limits.CERTIFY_INTERVAL_MS
 
     def _disagrees(self, word: CertificateSigned) -> None:
-        """A voter's state is not ours: Raft does not let that happen; a fault or a lie does."""
+        """A voter's state differs from ours: Raft rules that out, so it is a fault or a lie."""
         name = word.voter.node_id.hex()
         self.context.log(
             Level.ERROR, "a voter's state is not the leader's", voter=name, index=word.commit_index
         )
         self.context.leader_certificates.disagreement = (
-            f"Voter 0x{name} holds another state than this leader at index {word.commit_index}: "
-            "one of the two has a fault or lies."
+            f"Voter 0x{name} and this leader hold different states at index {word.commit_index}: "
+            "one of the two is faulty or lies."
         )
 
     # --- changes of the voters --------------------------------------------------------------------
@@ -208,7 +208,7 @@ class Certification:
             return
         self.context.log(
             Level.WARNING,
-            "a change of the committee stays without a quorum's signatures",
+            "no quorum certified a change of the committee",
             index=link.index,
             signatures=len(self.links.get(link.index, {})),
         )
@@ -217,13 +217,13 @@ class Certification:
     # --- telling ----------------------------------------------------------------------------------
 
     def in_force(self, now: Now) -> LeaderCertificate | None:
-        """Our own certificate, unless there is none or it has expired."""
+        """Our own certificate, if we have one in force."""
         known = self.context.leader_certificates.fresh(now)
         ours = (self.context.pool_log.term, self.context.config.me)
         return known if known is not None and (known.term, known.leader) == ours else None
 
     def to_tell(self, now: Now) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-        """Certificate and votes for the next announcement: a few times when new, then at times."""
+        """Certificate and votes for the next announcement: a few times when new, then rarely."""
         known, raft = self.in_force(now), self.context.pool_log.raft
         if known is None or raft is None:
             return (), ()
@@ -237,6 +237,6 @@ class Certification:
         return known.signatures, self.context.leader_certificates.votes
 
     def news(self, now: Now) -> bool:
-        """Whether the pool has not been told of a certificate in force at all."""
+        """Whether no announcement has carried our certificate in force yet."""
         known = self.in_force(now)
         return known is not None and known.signatures != self.told

@@ -1,18 +1,18 @@
-"""A leader's care for the committee: it looks, proposes the next change, hands leadership on.
+"""A leader's care for the committee: it checks, proposes the next change, hands leadership on.
 
-Intuition: what is to change is decided by `leader.reconfiguration` from what the leader sees: who
-answers its appends, who is healthy and eligible, who shows which disk. A voter that the chain has
-put out goes only when a majority of the other voters has read the same
-(`voter.removal_agreement`), and one such voter a minute, so that no single endpoint takes a
-committee apart. The log's own word needs nobody to confirm it: a banned voter goes.
+Intuition: `leader.reconfiguration` decides the change from what the leader sees: who answers its
+appends, who is healthy and eligible, who shows which disk. A voter that the chain has put out goes
+only once a majority of the other voters has read the same (`voter.removal_agreement`), and one such
+voter a minute, so that no single endpoint takes a committee apart. The log's own word needs no
+confirmation: a banned voter goes.
 
 A leader that is drained, banned, out of the pool or wrong of clock hands leadership to a voter that
-is none of that. One that is out hands it only to a voter that has read the same: else leadership
-would move on the word of an endpoint that lies. Where nobody can take it, it leads on.
+is fit. A leader that is out hands it only to a voter that has read the same: otherwise a lying
+endpoint could move leadership. If no voter can take it, it leads on.
 
-Invariants: no change before an entry of this term is committed, nor before the last one is; a
-transfer that failed is tried with another voter, then not for a while. How long a voter has been
-silent is counted on from the log where it was judged unreachable, whoever led then.
+Invariants: no change before an entry of this term and the last change are committed; after a failed
+transfer the leader tries the other voters, then pauses. If it never heard a voter itself, its
+silence counts from the log's judgement that it is unreachable, whoever led then.
 Source: docs/design/consensus.md, "The committee"; thesis, 3.10 and 4.
 """
 
@@ -36,7 +36,7 @@ GONE = (Reachability.UNREACHABLE, Reachability.DEAD)
 
 @attrs.define
 class CommitteeManager:
-    """The care of one leader for the committee."""
+    """One leader's care for the committee."""
 
     context: Context
     eligibility: LeaderEligibility
@@ -48,7 +48,7 @@ class CommitteeManager:
     ineligible_since_ms: int | None = None
 
     def tick(self, now: Now) -> None:
-        """Propose the next change, where one is due and the last one is committed."""
+        """Propose the next change, if one is due and the last one is committed."""
         pool_log = self.context.pool_log
         if pool_log.raft is None:
             return
@@ -69,7 +69,7 @@ class CommitteeManager:
         try:
             pool_log.change(wanted, now)
         except P2poolError:
-            return  # The last change is not committed yet, or we lead no more: come to it again.
+            return  # The last change is not committed yet, or we no longer lead: try again later.
         self.context.log(
             Level.INFO,
             "the committee changes",
@@ -109,7 +109,7 @@ class CommitteeManager:
         return out
 
     def _silent(self, node_id: NodeId, heard_ms: int | None, now: Now) -> bool:
-        """Whether a participant was silent long enough to be replaced."""
+        """Whether a participant has been silent long enough to replace it."""
         limit_ms = limits.VOTER_REPLACE_AFTER_MS
         if now.mono_ms - max(self.since_ms, heard_ms or 0) >= limit_ms:
             return True
@@ -121,8 +121,8 @@ class CommitteeManager:
         return judged.reachability in GONE and at_ms - judged.changed_at_ms >= limit_ms
 
     def _put_out(self, voter: Voter, now: Now) -> bool:
-        """Whether a voter goes because the chain says so: confirmed, one a minute, and not by a
-        leader that is out as well: where all are out, they are all that the log has."""
+        """Whether a voter goes because the chain says so: confirmed, one a minute, and never by a
+        leader that is out as well: if all are out, they are all that the log has."""
         removal_agreement, roster = self.eligibility.removal_agreement, self.context.roster
         if removal_agreement.out_since_ms(voter.node_id) is None or roster.barred(self.context.me):
             return False
@@ -130,7 +130,7 @@ class CommitteeManager:
         return removal_agreement.confirmed(voter.node_id, now) and self._may_remove(now)
 
     def _may_remove(self, now: Now) -> bool:
-        """Whether the last removal, whoever led, was long enough ago."""
+        """Whether the last removal, by any leader, is long enough ago."""
         raft, state = self.context.pool_log.raft, self.context.pool_log.state
         assert raft is not None
         assert state is not None
@@ -146,8 +146,8 @@ class CommitteeManager:
         return state.node(node_id).intent if state is not None else Intent.ELIGIBLE
 
     def _candidates(self) -> list[Candidate]:
-        """Healthy eligible members that are connected and whose heartbeat names their store; of
-        those that have a seat, whatever is judged of them, to see which disk they show."""
+        """Connected eligible members with a heartbeat: those fit for a seat, and those that have
+        one, fit or not, to see which disk they show."""
         context, found = self.context, []
         seated = dict.fromkeys(v.node_id for v in context.pool_log.configuration.everybody)
         for peer_key, node_id in context.bindings.connected_members():
@@ -161,7 +161,7 @@ class CommitteeManager:
         return sorted(found, key=lambda c: c.voter)
 
     def _fit(self, node_id: NodeId) -> bool:
-        """Whether a member may be given a seat."""
+        """Whether a member may get a seat."""
         state = self.context.pool_log.state
         if state is None:
             return False
@@ -171,7 +171,7 @@ class CommitteeManager:
     # --- handing leadership on --------------------------------------------------------------------
 
     def _hand_on(self, now: Now) -> bool:
-        """Where we had better not lead: have another do it; whether that is under way."""
+        """If we should not lead, hand leadership on; True while that is under way."""
         context, raft = self.context, self.context.pool_log.raft
         assert raft is not None
         if self.eligibility.ineligible_reason is None:
@@ -234,8 +234,8 @@ class CommitteeManager:
         return True
 
     def retire(self, now: Now) -> bool:
-        """This agent ends: hand leadership to a voter that holds what we hold, best to one that
-        may keep it; False where there is none."""
+        """This agent stops: hand leadership to a caught-up voter, preferably one that may lead;
+        False if there is none."""
         raft = self.context.pool_log.raft
         assert raft is not None
         if raft.state.transfer is not None:

@@ -1,8 +1,8 @@
-"""What a leader decides from the committed state and what it hears: pure, and only suggestions.
+"""What a leader decides from the committed state and what it hears: pure, and only proposals.
 
-Each function reads and returns records to propose; whether they still fit is judged again when they
-are applied. Deadlines are in log time, the leader's clock made monotone, so that a new leader goes
-on where the last one was. Source: docs/design/consensus.md, "What a leader does".
+Each function reads, and returns records to propose; applying them checks again whether they fit.
+Deadlines are in log time, the leader's clock made monotonic, so a new leader goes on where the last
+one stopped. Source: docs/design/consensus.md, "What a leader does".
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,20 +36,20 @@ GONE = (Reachability.UNREACHABLE, Reachability.DEAD)
 
 
 def log_time_ms(state: PoolState, now: Now) -> int:
-    """The time that an entry proposed now would have."""
+    """The log time of an entry proposed now."""
     return max(now.wall_ms, state.log_time_ms)
 
 
 def adopting(state: PoolState, now: Now) -> bool:
-    """Whether the pool was just recovered: copies that run already are to report before any is
-    placed, or it would be placed a second time."""
+    """Whether the pool was just recovered: running copies must report before any placement, or the
+    leader would place them a second time."""
     since_ms = state.recovered_at_ms
     return since_ms > 0 and log_time_ms(state, now) < since_ms + limits.ADOPTION_WAIT_MS
 
 
 def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> list[ReportApplied]:
     """Copies on nodes that left the pool, or were unreachable for longer than their tasks allow and
-    are not heard again; the latter not while replacement is held, nor where nobody is judged."""
+    are still silent; the latter not during a hold on replacement, nor unless `judges`."""
     at_ms = log_time_ms(state, now)
     held = not judges or at_ms < max(state.held_until_ms, hold_until_ms(context, state, at_ms))
     out: list[ReportApplied] = []
@@ -73,8 +73,8 @@ def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> l
 
 
 def undelivered(state: PoolState, nodes: Iterable[NodeId], now: Now) -> list[ReportApplied]:
-    """Copies of which these nodes, which answer no order, have not said a word for as long as their
-    tasks allow: they are placed elsewhere. Should one run all the same, it is told to stop."""
+    """Copies on these nodes, which answer no order, that nobody reported for as long as their tasks
+    allow: they go elsewhere. If one runs all the same, an order stops it."""
     at_ms, out = log_time_ms(state, now), []
     for node_id in nodes:
         outcomes = [
@@ -89,7 +89,7 @@ def undelivered(state: PoolState, nodes: Iterable[NodeId], now: Now) -> list[Rep
 
 
 def replaced_at_ms(node: NodeRecord, spec: TaskSpec) -> int:
-    """When a copy on an unreachable node is replaced, in log time."""
+    """When to replace a copy on an unreachable node, in log time."""
     margin_ms = limits.DISCONNECT_STOP_MARGIN_MS if spec.on_disconnect is OnDisconnect.STOP else 0
     return node.changed_at_ms + _window_ms(spec) + margin_ms
 
@@ -99,8 +99,8 @@ def _window_ms(spec: TaskSpec) -> int:
 
 
 def vanished(context: Context, state: PoolState, at_ms: int) -> list[int]:
-    """When the nodes vanished that did so together: a third of the pool or more within a minute, at
-    any time of the last ten, and is not back; else nothing. More likely the network than the nodes.
+    """When the nodes vanished that did so together: at least a third of the pool, within one minute
+    of the last ten, and not back yet; else nothing. The network is the likelier cause.
     """
     times = sorted(
         n.changed_at_ms
@@ -114,18 +114,18 @@ def vanished(context: Context, state: PoolState, at_ms: int) -> list[int]:
         together = [t for t in times if first <= t <= first + limits.MASS_LOSS_WINDOW_MS]
         many = len(together) >= limits.MASS_LOSS_MIN_NODES
         if many and 3 * len(together) >= context.roster.size():
-            most = together  # The last such minute holds longest.
+            most = together  # The last such minute gives the longest hold.
     return most
 
 
 def hold_until_ms(context: Context, state: PoolState, at_ms: int) -> int:
-    """Until when replacement is to be held, in log time; 0 where it is not."""
+    """Until when to hold replacement, in log time; 0 for no hold."""
     together = vanished(context, state, at_ms)
     return together[-1] + limits.MASS_LOSS_HOLD_MS if together else 0
 
 
 def holding(context: Context, state: PoolState, now: Now) -> list[ReplacementHeld]:
-    """Say that replacement is held, and that it goes on."""
+    """Start, extend or end a hold on replacement."""
     at_ms = log_time_ms(state, now)
     together = vanished(context, state, at_ms)
     if together:
@@ -139,7 +139,7 @@ def holding(context: Context, state: PoolState, now: Now) -> list[ReplacementHel
 
 
 def to_stop(context: Context, state: PoolState, now: Now) -> list[ReportApplied]:
-    """Copies past their deadline, or on nodes that are drained, banned or not eligible."""
+    """Copies past their deadline, or on nodes that are draining, banned or not eligible."""
     at_ms = log_time_ms(state, now)
     out: list[ReportApplied] = []
     for node_id in state.occupied_nodes():
@@ -170,7 +170,7 @@ def _drained_because(context: Context, node: NodeRecord) -> str | None:
 
 
 def nodes_changed(context: Context, state: PoolState, now: Now) -> list[NodeChanged]:
-    """Nodes that are heard again, dead, or done with draining."""
+    """Nodes that are back, dead, or done with draining."""
     out: list[NodeChanged] = []
     at_ms = log_time_ms(state, now)
     for node in state.nodes.values():
@@ -187,7 +187,7 @@ def nodes_changed(context: Context, state: PoolState, now: Now) -> list[NodeChan
 def _reachability_event(
     context: Context, node: NodeRecord, at_ms: int, now: Now
 ) -> tuple[ReachabilityEvent | None, str]:
-    """What happened to a node that is not reached, and why the log is to say so."""
+    """What happened to an unreachable or dead node, and the reason for the log."""
     if node.reachability in GONE and _heard_since(context, node, now):
         return ReachabilityEvent.HEARD, "heard again"
     unreachable = node.reachability is Reachability.UNREACHABLE
@@ -198,11 +198,11 @@ def _reachability_event(
 
 
 def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:
-    """A heartbeat that is fresh, by our clock and by its sender's, and came after the judgement."""
+    """Whether a heartbeat is fresh, by our clock and its sender's, and came after the judgement."""
     beat = context.heartbeats.newest.get(node.node_id)
     judged_ms = context.judgements.since_ms.get(node.node_id)
     if beat is None or judged_ms is None or beat.heard_at.mono_ms <= judged_ms:
-        return False  # None: the judgement was applied in this very step.
+        return False  # `judged_ms` None: this very step applied the judgement.
     fresh_ms = 2 * context.heartbeats.interval_ms(context.roster.size())
     sent_ago_ms = abs(now.wall_ms - beat.sent_at_ms)
     fresh = now.mono_ms - beat.heard_at.mono_ms <= fresh_ms
@@ -226,8 +226,8 @@ def silent(context: Context, state: PoolState, since_ms: int, now: Now) -> Itera
 def offers(
     context: Context, state: PoolState, doubts: Mapping[NodeId, str], now: Now
 ) -> tuple[NodeOffer, ...]:
-    """Every member with known hardware, and why it may not be used, where it may not. `doubts`:
-    what speaks against some nodes for the moment."""
+    """Every member with known hardware, and why it may not get work, if so. `doubts`: what speaks
+    against single nodes right now."""
     out: list[NodeOffer] = []
     for member in context.roster.members():
         hardware = context.heartbeats.hardware_of(member.node_id)
@@ -269,7 +269,7 @@ def _unusable_because(
     patience_ms = 3 * context.heartbeats.interval_ms(context.roster.size())
     if now.mono_ms - beat.heard_at.mono_ms > patience_ms:
         return "no fresh heartbeat"
-    # In a pool that is small enough for all to be connected, a lost connection is told first.
+    # In a pool small enough for full connectivity, a lost connection shows first.
     small = context.roster.size() <= limits.CONNECTIONS_AIM
     if small and not context.bindings.is_connected(member.node_id):
         return "its connection was lost"
@@ -277,8 +277,8 @@ def _unusable_because(
 
 
 def _earlier_epoch_because(context: Context, state: PoolState, said: Heartbeat) -> str | None:
-    """Whether a node is still at an earlier epoch, or holds copies of one that nobody judged: its
-    GPUs may be taken by what this log does not know."""
+    """Why not to use a node that is still at an earlier epoch, or runs unjudged copies of one: they
+    may hold GPUs that this log believes free."""
     epoch = context.pool_log.epoch
     if said.epoch < epoch:
         return "it does not follow this epoch of the log yet"

@@ -1,17 +1,17 @@
-"""The leader's judgement: from a hint, by its own probe and by witnesses, to a verdict.
+"""The leader's failure detector: from a hint, through its own probe and witnesses, to a verdict.
 
-Intuition: a hint proves nothing. The leader probes the node itself and asks up to three members
-that it picks, of different providers; only when its own probe and all that answered failed is the
-node unreachable. With nobody to ask, its own probes have to fail for 15 s. So neither one observer
-with half a connection nor two that conspire can declare a death.
+Intuition: a hint proves nothing. The leader probes the node itself and asks up to three witnesses
+of different providers; the node is unreachable only if the leader's probe and those of all
+witnesses that answered failed. Without witnesses, the leader's own probes must fail for 15 s. So
+neither one observer with half a connection nor two that conspire can declare a death.
 
-A node to which a connection stands may be alive and slow, so it is given three probes in a row, as
-its neighbours gave it, and witnesses take their time too; one whose connection is gone and cannot
-be dialled back is judged by the first.
+A node that is still connected may be alive and slow, so it gets three probes in a row, as from its
+neighbours, and witnesses take their time too; for a node whose connection is gone the first failed
+probe decides.
 
-Invariants: any sign of life ends a suspicion; every suspicion ends by itself; nobody is judged
-until a while after a change of leader, nor by a node whose own loop lagged. What peers hint costs
-little: so many hints of one peer in a while, and one suspicion of a node on their word.
+Invariants: any sign of life ends a suspicion; every suspicion ends by itself; the leader judges
+nobody for a while after it takes over or its own loop lagged. Hints cost little: the leader accepts
+a bounded number from one peer, and one about a node, in a while.
 Source: docs/design/health.md, "Detecting failure"; Lifeguard (local health).
 """
 
@@ -57,7 +57,7 @@ Judged = Probe | AskWitness | Verdict
 
 @attrs.define
 class Suspicion:
-    """A node under suspicion: our own probes and what witnesses say (None: no answer yet)."""
+    """A node under suspicion: our own probes, and the witnesses' answers (None: not yet)."""
 
     since_ms: int
     hint: str
@@ -69,7 +69,7 @@ class Suspicion:
 
 @attrs.define
 class FailureDetector:
-    """Suspicions of a leader. A new one for each time that it begins to lead."""
+    """A leader's suspicions; each leader starts with a new detector."""
 
     rng: Random
     not_before_ms: int
@@ -80,7 +80,7 @@ class FailureDetector:
     )
 
     def may_report(self, by: NodeId, of: NodeId, now: Now) -> bool:
-        """Whether a peer's hint is taken: not too many of one peer, nor of one node."""
+        """Whether to accept a peer's hint: not too many by one peer, nor of one node."""
         began_ms, count = self.hints.get(by, (now.mono_ms, 0))
         if now.mono_ms - began_ms >= limits.SUSPICION_MS:
             began_ms, count = now.mono_ms, 0
@@ -97,16 +97,16 @@ class FailureDetector:
         return {node_id: s.hint for node_id, s in self.suspicions.items()}
 
     def judges(self, now: Now) -> bool:
-        """Whether anybody may be judged now."""
+        """Whether the leader may judge anybody now."""
         return now.mono_ms >= self.not_before_ms
 
     def lagged(self, now: Now) -> None:
-        """Our own loop was late: what seemed silence may have been ours."""
+        """Our own loop was late, so the silence may be ours: drop all suspicions."""
         self.suspicions.clear()
         self.not_before_ms = max(self.not_before_ms, now.mono_ms + limits.JUDGEMENT_GRACE_MS)
 
     def suspect(self, node_id: NodeId, reason: str, now: Now) -> None:
-        """Somebody, perhaps we ourselves, misses a node."""
+        """A peer, or this node itself, misses a node."""
         if not self.judges(now) or node_id in self.suspicions:
             return
         if len(self.suspicions) < limits.SUSPICIONS_MAX:
@@ -117,7 +117,7 @@ class FailureDetector:
         self.suspicions.pop(node_id, None)
 
     def take_answer(self, answer: ProbeAnswered) -> None:
-        """A witness answered; one that does not know the node has no say."""
+        """A witness answered; one that does not know the node does not count."""
         request = answer.request
         for node_id, suspicion in self.suspicions.items():
             if request in suspicion.witnesses:
@@ -153,8 +153,8 @@ class FailureDetector:
                 continue
             wait_ms = limits.PROBE_INTERVAL_MS
             if not suspicion.request:
-                # Our first probe and those of the witnesses have the same time: who is last to
-                # answer then settles it.
+                # Our first probe and the witnesses' have the same deadline: the last answer
+                # settles it.
                 out += self._begin(node_id, suspicion, members, take_request)
                 wait_ms = limits.PROBE_TIMEOUT_MS
             suspicion.request = take_request()
@@ -169,7 +169,7 @@ class FailureDetector:
         members: Sequence[tuple[NodeId, Address]],
         take_request: Callable[[], int],
     ) -> list[Judged]:
-        """Pick witnesses at random, each of another provider as long as there are some."""
+        """Pick witnesses at random, of different providers as far as possible."""
         pool = [m for m in members if m[0] != node_id]
         self.rng.shuffle(pool)
         by_provider = {provider: witness for witness, provider in pool}
@@ -188,13 +188,13 @@ class FailureDetector:
 
 
 def _verdict(suspicion: Suspicion, connected: bool, now: Now) -> str | None:
-    """Why a node is unreachable, once that can be said; None before. `connected`: it may be slow,
-    for our connection to it stands."""
+    """Why a node is unreachable, once that is certain; None before. `connected`: our connection to
+    it is up, so it may just be slow."""
     answers = list(suspicion.witnesses.values())
     agreed = sum(answer is False for answer in answers)
     waiting = sum(answer is None for answer in answers)
     needed = limits.PROBE_MISSES if connected else 1
-    # Witnesses have a probe's time more than we took to answer; silence is not agreement.
+    # A witness has one probe's time more than we to answer; its silence is not agreement.
     if agreed and suspicion.failed >= needed and (not waiting or suspicion.failed > needed):
         return f"{suspicion.hint}; the leader's probe and {agreed} of others failed"
     if now.mono_ms - suspicion.since_ms >= limits.PROBE_ALONE_MS:

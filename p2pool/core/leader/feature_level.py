@@ -1,12 +1,12 @@
 """The leader raises the pool's feature level once every participant knows the next one.
 
-Intuition: nothing has to be decided by people, and nothing is forgotten over a change of leaders:
-whoever leads compares what the participants announce with the level of the log, and writes the next
-one down. Where nothing newer runs, that is one comparison of two numbers.
+Intuition: people decide nothing here, and a change of leaders loses nothing: each leader compares
+what the participants announce with the log's level, and logs the next one. If it runs nothing newer
+itself, that is one comparison of two numbers.
 
-Invariants: one level at a time, from an applied state; no member but the participants is looked at.
-A participant that was seated or went back to an older program in the same moment finds itself too
-old for the log, and stops (`log.level_check`): the replicas stay equal.
+Invariants: one level at a time, from an applied state; only participants count. A participant that
+joins, or goes back to an older program, at the same moment finds itself too old for the log and
+stops (`log.level_check`): the replicas stay equal.
 """
 
 from collections.abc import Callable
@@ -23,14 +23,14 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class LevelRaiser:
-    """The care of one leader for the pool's feature level."""
+    """One leader's care for the pool's feature level."""
 
     context: Context
     propose: Callable[[LevelRaised, Now], None]
     due_ms: int = 0
 
     def tick(self, now: Now) -> None:
-        """Propose the next level where every participant knows it."""
+        """Propose the next level if every participant knows it."""
         if (
             self.context.config.newest_level <= pool_level(self.context)
             or now.mono_ms < self.due_ms

@@ -1,11 +1,11 @@
 """The leader at work: one object for each term in which this node leads.
 
-Intuition: a leader is a loop over the committed state: judge who is alive, write down what is lost,
-place what waits, tell each node its share, keep the committee whole, and say that it leads. It
-holds nothing that another leader could not find again from the log and from what nodes report.
+Intuition: a leader is a loop over the committed state: judge who is alive, log what is lost, place
+what waits, order each node its share, keep the committee whole, and announce that it leads. It
+holds nothing that another leader could not recover from the log and the nodes' reports.
 
-Invariants: it decides only on a state in which its own earlier decisions are applied, so no GPU is
-planned twice; what it proposes is judged again when applied; orders leave only after commit.
+Invariants: it decides only on a state that includes its own earlier decisions, so it plans no GPU
+twice; applying a proposal checks it again; orders leave only after commit.
 Source: docs/design/consensus.md, "What a leader does".
 """
 
@@ -47,7 +47,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class Leader:
-    """What one leader keeps in mind for as long as it leads."""
+    """What one leader remembers while it leads."""
 
     context: Context
     eligibility: LeaderEligibility
@@ -67,7 +67,7 @@ class Leader:
 
     @classmethod
     def begin(cls, context: Context, eligibility: LeaderEligibility, now: Now) -> "Leader":
-        """Begin to lead: nobody is judged until heartbeats had the time to come."""
+        """Begin to lead; judge nobody until heartbeats had time to arrive."""
         rng = Random(context.rng.randrange(2**32))
         grace_ms = max(
             limits.JUDGEMENT_GRACE_MS, context.heartbeats.interval_ms(context.roster.size())
@@ -83,14 +83,14 @@ class Leader:
         )
 
     def __attrs_post_init__(self) -> None:
-        """Parts that propose do so through this leader."""
+        """Make the parts that propose through this leader."""
         self.reports = Reports(self.context, self.orders, self.propose)
         self.committee = CommitteeManager(self.context, self.eligibility, self.since_ms)
         self.certification = Certification(self.context, self.propose, self.since_ms)
         self.level_raiser = LevelRaiser(self.context, self._try)
 
     def propose(self, record: Record, now: Now) -> int:
-        """Propose a record; the index of its entry. Raises what `Raft.propose` raises."""
+        """Propose a record and return its entry's index. Raises what `Raft.propose` raises."""
         state = self.context.pool_log.state
         assert state is not None
         kind, body = encode_body(record, state.level)
@@ -146,12 +146,12 @@ class Leader:
                     self._unreachable(state, act, now)
 
     def suspect(self, node_id: NodeId, reason: str, now: Now) -> None:
-        """Somebody misses a node; one that is judged already, or no member, is no matter."""
+        """Suspect a missed node, if it is a member that the log does not judge yet."""
         state = self.context.pool_log.state
         assert state is not None
         healthy = state.node(node_id).reachability is Reachability.HEALTHY
         if self.context.clocks.wrong is not None:
-            return  # Who cannot tell the time judges nobody.
+            return  # A node with a wrong clock judges nobody.
         if healthy and node_id != self.context.me and self.context.roster.belongs(node_id):
             self.failure_detector.suspect(node_id, reason, now)
 
@@ -178,7 +178,7 @@ class Leader:
     # --- decisions --------------------------------------------------------------------------------
 
     def _decide(self, state: PoolState, now: Now) -> None:
-        """Decide once the last decisions are applied, when the state or a second has moved on."""
+        """Decide once the last decisions are applied, if the state changed or a second passed."""
         if state.applied_index < self.decided_index:
             self.look_due_ms = max(self.look_due_ms, now.mono_ms + limits.DECIDE_INTERVAL_MS)
             return
@@ -207,15 +207,15 @@ class Leader:
             self._try(record, now)
 
     def _doubts(self, now: Now) -> dict[NodeId, str]:
-        """Nodes under suspicion, and those that did not answer an order: nothing new for them."""
+        """Nodes under suspicion, silent to orders, or doubled: they get nothing new."""
         suspected = dict.fromkeys(self.failure_detector.suspicions, "it is under suspicion")
         unheard = dict.fromkeys(self.orders.undelivered(now), "it answers no order")
-        # An order may reach the one of the two that obeys nobody, and wait there.
+        # An order may reach the one of the two that obeys nobody, and get stuck.
         duplicate = dict.fromkeys(self.context.duplicates_now(now), "two agents run with its keys")
         return suspected | unheard | duplicate
 
     def _reasons(self, state: PoolState, made: Plan) -> list[ReportApplied]:
-        """Why copies wait, where that is not what was said before."""
+        """Why copies wait, if that differs from the logged reason."""
         outcomes: list[Outcome] = []
         for name, reason in made.reasons:
             copy = state.allocation(name)
@@ -226,7 +226,7 @@ class Leader:
         return [ReportApplied(self.context.me, tuple(outcomes[:most]))] if outcomes else []
 
     def _try(self, record: Record, now: Now) -> None:
-        """Propose a decision; one that cannot be proposed now is come to again."""
+        """Propose a decision; if that fails now, a later step decides again."""
         try:
             index = self.propose(record, now)
         except (NoLeader, Overloaded, Conflict):
@@ -264,7 +264,7 @@ class Leader:
 
 
 def _anything_waits(state: PoolState) -> bool:
-    """Whether any copy may want a place; system tasks may at any time."""
+    """Whether any copy may want a place; a system task's may at any time."""
     for task in state.tasks.values():
         if task.stop_requested or task.finished:
             continue

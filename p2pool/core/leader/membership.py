@@ -1,12 +1,12 @@
-"""What a leader writes down of memberships: who came, who was heard, who was not, who left.
+"""Memberships as a leader logs them: who joined, who was heard, who was not, who left.
 
-Intuition: the chain says who is in the pool, a heartbeat that its machine is at work. Written into
-the log, "in for three minutes and never heard" means the same to everybody, and goes on whoever
-leads and whoever restarts. Ejection is the manager's: only its key can do it on the chain. What the
-pool does is to say for whom it is due, and why, once the time has passed that a setting names.
+Intuition: the chain says who is in the pool, a heartbeat that its machine is at work. In the log,
+"in for three minutes and never heard" means the same to everybody, and survives changes of leader
+and restarts. Only the manager's key can eject a node, on the chain. The pool says for whom that is
+due, and why, once the time in a setting has passed.
 
-Invariants: each step is a row of `states.MEMBERSHIP`; a transition is proposed once, as it is
-proposed only where the committed state differs; so many in one entry as an entry takes.
+Invariants: each step is a row of `states.MEMBERSHIP`; a leader proposes a transition only if the
+committed state lacks it, hence once; an entry holds a bounded number of them.
 Source: docs/design/health.md, "Membership".
 """
 
@@ -35,7 +35,7 @@ def moved(context: Context, state: PoolState, now: Now) -> list[NodesMoved]:
 
 
 def _inside(context: Context, state: PoolState, now: Now) -> Iterator[NodeMoved]:
-    """Of those that the chain has in the pool."""
+    """Transitions of nodes that the chain has in the pool."""
     at_ms = log_time_ms(state, now)
     stalls_ms = MEMBERSHIP_DEADLINES[Membership.ONBOARDING][1]
     for member in context.roster.members():
@@ -64,12 +64,12 @@ def _why_stalled(context: Context, node_id: NodeId) -> str:
     if context.bindings.is_connected(node_id):
         return f"no heartbeat came in {minutes} min, though it is connected: see its agent's log"
     if context.bindings.key_of(node_id) is not None:
-        return f"no heartbeat came in {minutes} min: its agent was met, and cannot be reached"
-    return f"no heartbeat came in {minutes} min: its agent was never met; is it running?"
+        return f"no heartbeat came in {minutes} min: its agent once connected, and is out of reach"
+    return f"no heartbeat came in {minutes} min: its agent never connected; is it running?"
 
 
 def _eject_because(state: PoolState, node: NodeRecord, at_ms: int) -> str | None:
-    """Why a node is to be ejected by now, or None."""
+    """Why a node's ejection is due, or None."""
     for name, since_ms, holds, what in (
         ("eject-stalled", node.membership_at_ms, node.membership is Membership.STALLED, "stalled"),
         ("eject-dead", node.changed_at_ms, node.reachability is Reachability.DEAD, "dead"),
@@ -85,7 +85,7 @@ def _eject_because(state: PoolState, node: NodeRecord, at_ms: int) -> str | None
 
 
 def _left(context: Context, state: PoolState) -> Iterator[NodeMoved]:
-    """Of those that finalized blocks have out of it."""
+    """Transitions of nodes that finalized blocks have out of the pool."""
     for node in state.nodes.values():
         if node.membership not in OUTSIDE and context.roster.out_finally(node.node_id):
             block = context.roster.final.block_number if context.roster.final else 0

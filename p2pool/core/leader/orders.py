@@ -1,13 +1,13 @@
-"""Orders: what each node is to run, told until it says that it heard.
+"""Orders: what each node should run, repeated until the node answers.
 
-Intuition: an order is composed from the committed state alone, so two leaders that hold the same
-state give the same order. It is the node's complete desired set; what is to end is named, because
-nothing but an explicit stop ever stops a copy. It carries one token, (epoch, term, applied index):
-a node obeys only newer ones, so an order that was delayed or is of a deposed leader does no harm.
-It leaves with the leader's certificate, and is held back until there is one.
+Intuition: a leader composes an order from the committed state alone, so two leaders with the same
+state give the same order. It is the node's complete desired set; it names what must end, because
+only an explicit stop ever stops a copy. It carries one token, (epoch, term, applied index): a node
+obeys only newer ones, so a delayed order, or one from a deposed leader, does no harm. It travels
+with the leader's certificate, and waits until there is one.
 
-Invariants: orders are of committed entries only; a copy that a node reports and the state does not
-know is stopped only where it is of this epoch (another epoch's are adopted or left).
+Invariants: orders come from committed entries only; a reported copy that the state does not know is
+stopped only if it belongs to this epoch (another epoch's are adopted or left).
 Source: docs/design/tasks.md, "Orders and reports".
 """
 
@@ -25,8 +25,8 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class Sent:
-    """The order last given to a node, and whether it was heard. `held`: it never left, for want of
-    a certificate; `refused`: the node heard it and does not obey."""
+    """The last order to a node, and whether the node answered. `held`: it never left, for lack of a
+    certificate; `refused`: the node got it and does not obey."""
 
     order: Order
     due_ms: int
@@ -46,12 +46,12 @@ class Orders:
     composed_index: int = -1
 
     def token(self) -> Token:
-        """The token of an order that is composed now."""
+        """The token of an order composed now."""
         pool_log = self.context.pool_log
         return Token(pool_log.epoch, pool_log.term, pool_log.applied_index)
 
     def compose_all(self, now: Now) -> None:
-        """Give new orders where the state has changed what a node is to do."""
+        """Give new orders to nodes whose share the state has changed."""
         state = self.context.pool_log.state
         assert state is not None
         if self.composed_index == state.applied_index:
@@ -63,7 +63,7 @@ class Orders:
             self.give(node_id, now)
 
     def give(self, node_id: NodeId, now: Now, even_same: bool = False) -> None:
-        """Compose a node's order and send it where it is another than the last one."""
+        """Compose a node's order and send it if it differs from the last one."""
         state = self.context.pool_log.state
         assert state is not None
         order = compose(state, node_id, self.token(), tuple(self.unwanted.get(node_id, {})))
@@ -87,21 +87,21 @@ class Orders:
         self.context.send(node_id, attrs.evolve(sent.order, certificate=known.signatures))
 
     def release(self, now: Now) -> None:
-        """There is a new certificate: orders that waited, or were refused, go out with it."""
+        """We have a new certificate: send the orders that waited, or were refused, with it."""
         for node_id, sent in self.sent.items():
             if not sent.answered and (sent.held or sent.refused):
                 sent.refused = False
                 self._send(node_id, sent, now)
 
     def on_order_answered(self, message: OrderAnswered, sender: Sender, now: Now) -> None:
-        """A node heard an order. One that obeys a newer leader will get no more from us: either
-        we are deposed and shall learn it from Raft, or its disk remembers another pool's past."""
+        """A node answered an order. One that obeys a newer leader gets it no more: either we are
+        deposed and shall learn it from Raft, or its disk remembers another pool's past."""
         sent = self.sent.get(sender.node_id)
         if sent is not None and sent.order.token == message.token:
             sent.answered, sent.refused = message.ok, not message.ok
 
     def resend(self, now: Now) -> None:
-        """Tell again what was not heard, to those who can be reached."""
+        """Resend unanswered orders to connected nodes."""
         for node_id, sent in self.sent.items():
             if not (sent.answered or sent.held) and now.mono_ms >= sent.due_ms:
                 sent.due_ms = now.mono_ms + limits.ORDER_RESEND_MS
@@ -109,7 +109,7 @@ class Orders:
                     self._send(node_id, sent, now)
 
     def undelivered(self, now: Now) -> list[NodeId]:
-        """Nodes that were given an order a while ago and have not said that they heard it."""
+        """Nodes that got an order a while ago and have not answered it."""
         patience_ms = limits.ORDER_RESEND_MS
         return [
             node_id
@@ -118,7 +118,7 @@ class Orders:
         ]
 
     def came(self, node_id: NodeId, now: Now) -> None:
-        """A node connected: it may have restarted since it heard us."""
+        """A node connected: it may have restarted since its last order."""
         if node_id in self.sent:
             self.give(node_id, now, even_same=True)
 
@@ -130,18 +130,18 @@ class Orders:
             self.give(node_id, now)
 
     def gone(self, node_id: NodeId, stop: Stop) -> None:
-        """A node says that a copy has ended."""
+        """A node reports that a copy has ended."""
         self.unwanted.get(node_id, {}).pop(stop, None)
 
     def wakeup_ms(self) -> int | None:
-        """When something has to be told again."""
+        """When the next resend is due."""
         return min(
             (s.due_ms for s in self.sent.values() if not (s.answered or s.held)), default=None
         )
 
 
 def compose(state: PoolState, node_id: NodeId, token: Token, unwanted: tuple[Stop, ...]) -> Order:
-    """What the committed state says that a node is to run and to stop."""
+    """What a node must run and stop by the committed state."""
     desired: list[Desired] = []
     stops: dict[Stop, None] = {}
     for copy in state.on_node(node_id):

@@ -1,16 +1,15 @@
-"""Which committee is to follow on this one: pure, and one step at a time.
+"""Which committee should follow this one: pure, and one step at a time.
 
-Intuition: three voters survive the loss of one. Healthy members come in as learners, one that has
-caught up becomes a voter, and a voter that was silent for a minute goes when there is somebody to
-take its place, or when the committee survives more without it (two dead of five are two too many to
-wait for). An even number of voters is a step on the way, never a goal: with two, each is one too
-many to lose, so two for whom there is no third come back to one and its learner. Where one provider
-holds a quorum and another one's member could have a seat, that one is promoted first and a seat of
-the provider with the most is given up after it.
+Intuition: three voters survive the loss of one. Healthy members come in as learners, a caught-up
+learner becomes a voter, and a voter that was silent for a minute goes once somebody can take its
+place, or if the committee survives more without it (with two dead of five, waiting is too risky).
+An even number of voters is a step on the way, never a goal: a pair survives no loss, so two voters
+without a third go back to one and its learner. If one provider holds a quorum and another's member
+could have a seat, that member is promoted first, then the provider with the most seats loses one.
 
-Invariants: a voter is (node id, peer key, store id), so a node with another disk is not the voter
-that it was; no provider holds a quorum where there is a choice; nothing is removed that would cost
-the quorum. Source: docs/design/consensus.md, "The committee"; thesis, 4.
+Invariants: a voter is (node id, peer key, store id), so a node with another disk is another voter;
+no provider holds a quorum if there is a choice; no removal costs the quorum.
+Source: docs/design/consensus.md, "The committee"; thesis, 4.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,7 @@ class Candidate:
 
 @attrs.frozen
 class Seat:
-    """What the leader sees of a participant. `out`: it has to go, whoever else there is."""
+    """What the leader sees of a participant. `out`: it has to go, replacement or not."""
 
     silent: bool = False
     caught_up: bool = False
@@ -41,8 +40,7 @@ class Seat:
 
 @attrs.frozen
 class Aims:
-    """What is wanted: so many voters. `leaving`: the leader itself is to go, so it needs a
-    transferee.
+    """The goal: `size` voters. `leaving`: the leader itself should go, so it needs a transferee.
     `lone`: two voters have waited long enough for a third."""
 
     size: int
@@ -58,16 +56,16 @@ def next_change(
     aims: Aims,
     providers: Mapping[NodeId, Address],
 ) -> Configuration | None:
-    """The next configuration on the way to what is wanted, or None where this one is to stay.
+    """The next configuration on the way to the goal, or None if this one should stay.
 
-    `seats` are of all participants but the leader; `candidates` are sorted by node id.
+    `seats` covers all participants but the leader; `candidates` are sorted by node id.
     """
     voters, learners = now_is.voters, now_is.learners
     taken = dict.fromkeys(v.node_id for v in (*voters, *learners))
     free = [c.voter for c in candidates if c.voter.node_id not in taken]
     providers = {**{c.voter.node_id: c.provider for c in candidates}, **providers}
     ready = [v for v in learners if seats.get(v, Seat()).caught_up]
-    # A node that shows another store or key is not the participant that it was: that one is gone.
+    # A node that shows another store or key is another participant: the old one is gone.
     shown = {c.voter.node_id: c.voter for c in candidates}
     for learner in learners:
         seat = seats.get(learner, Seat())
@@ -86,7 +84,7 @@ def next_change(
 
 
 def _better_without(voters: Sequence[Voter], seats: Mapping[Voter, Seat]) -> bool:
-    """Whether silent voters only raise the quorum: with two of them, or one of an even number."""
+    """Whether silent voters only raise the quorum: two of them, or one of an even number."""
     silent = sum(seats.get(v, Seat()).silent for v in voters)
     return silent > 1 or (silent == 1 and len(voters) % 2 == 0)
 
@@ -98,7 +96,7 @@ def _sized(
     aims: Aims,
     providers: Mapping[NodeId, Address],
 ) -> Configuration | None:
-    """The step towards the number of voters that is wanted, or towards fairer seats."""
+    """The step towards the wanted number of voters, or towards fairer seats."""
     voters, learners = now_is.voters, now_is.learners
     (free, ready), size = choice, aims.size
     seats_of = _Seats(voters, providers)
@@ -114,7 +112,7 @@ def _sized(
         if aims.lone and len(voters) == 2 and not learners and not aims.leaving:
             return _without(now_is, next(v for v in voters if v != me))
         return None
-    # Enough of them: another provider's member takes a seat of one that holds too many.
+    # Enough voters: another provider's member takes a seat from one that holds too many.
     better = [v for v in ready if seats_of.betters(v, me)]
     if better:
         return _promoted(now_is, seats_of.fairest(better))
@@ -122,13 +120,13 @@ def _sized(
     waits = any(seats_of.betters(v, me) for v in learners)
     if better and room and not waits:
         return _joined(now_is, seats_of.fairest(better))
-    # One that was to be a voter of a larger committee is not wanted any more.
+    # A learner meant for a larger committee is no longer needed.
     surplus = next((v for v in learners if not seats_of.betters(v, me)), None)
     return _without(now_is, surplus) if surplus is not None else None
 
 
 class _Seats:
-    """How many seats each provider holds of a group, and what would make that fairer."""
+    """The seats of each provider in a group, and what would make them fairer."""
 
     def __init__(self, group: Sequence[Voter], providers: Mapping[NodeId, Address]) -> None:
         self.group, self.providers = group, providers
@@ -140,15 +138,15 @@ class _Seats:
         return len(same) if provider is not None else 0
 
     def fairest(self, choice: Sequence[Voter]) -> Voter:
-        """Whose provider has the fewest seats; then by node id."""
+        """The voter whose provider has the fewest seats; then by node id."""
         return min(choice, key=lambda v: (self.held(self.group, v), v))
 
     def first_to_go(self, me: Voter) -> Voter:
-        """Whose provider has the most seats; then by node id, from the last; never the leader."""
+        """The voter whose provider has the most seats; then the last node id; never the leader."""
         return max((v for v in self.group if v != me), key=lambda v: (self.held(self.group, v), v))
 
     def betters(self, new: Voter, me: Voter) -> bool:
-        """Whether a provider holds a quorum now, and fewer seats with this voter in another's."""
+        """Whether a provider holds a quorum now, and the most seats shrink with this voter in."""
         most = max((self.held(self.group, v) for v in self.group), default=0)
         if len(self.group) < 2 or most < majority(len(self.group)):
             return False

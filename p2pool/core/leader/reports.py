@@ -1,14 +1,14 @@
-"""Reports: what nodes say of their copies, taken into the log and then acknowledged.
+"""Reports: what nodes say of their copies, logged and then acknowledged.
 
-Intuition: a node repeats an outcome until it is told that it is in the log, or not wanted. The
-leader proposes what would change the state, answers at once what would not, and answers the rest
-when its entry is applied, whatever became of it there.
+Intuition: a node repeats an outcome until the leader acknowledges it: it is in the log, or does not
+matter. The leader proposes what would change the state and acknowledges it once its entry is
+applied, whatever came of it; the rest it acknowledges at once.
 
-After a recovery a node also claims copies that this log does not know: those are adopted, or left
-as they are where they cannot be; only what this log knows and does not want is stopped.
+After a recovery a node also claims copies that this log does not know: the leader adopts them, or
+leaves them running if it cannot; it stops only copies that this log knows and does not want.
 
 Invariants: a report counts only under a token of this term, so the node has obeyed us since we
-lead; an outcome is proposed once while its entry is under way.
+lead; an outcome has at most one proposal in flight.
 Source: docs/design/tasks.md, "Orders and reports".
 """
 
@@ -32,12 +32,12 @@ from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may
 from p2pool.model.timing import Now
 
 Propose = Callable[[ReportApplied | Adopted, Now], int]
-"""Proposes a record and gives the index of its entry; raises what `Raft.propose` raises."""
+"""Proposes a record and returns its entry's index; raises what `Raft.propose` raises."""
 
 
 @attrs.frozen
 class Waiting:
-    """A node whose outcomes are on their way into the log."""
+    """A node's outcomes on their way into the log."""
 
     node_id: NodeId
     token: Token
@@ -46,7 +46,7 @@ class Waiting:
 
 @attrs.define
 class Reports:
-    """Reports that one leader takes in one term."""
+    """The reports to one leader in one term."""
 
     context: Context
     orders: Orders
@@ -57,7 +57,7 @@ class Reports:
     def take(
         self, node_id: NodeId, report: Report, signers: tuple[Signers | None, ...], now: Now
     ) -> None:
-        """A node's report; `signers` are of its claims. What is answered is not told again."""
+        """Handle a node's report; `signers` are those of its claims. Answers end the repeating."""
         state = self.context.pool_log.state
         assert state is not None
         if not self._counts(report.token):
@@ -84,11 +84,11 @@ class Reports:
             try:
                 index = self.propose(ReportApplied(node_id, outcomes), now)
             except P2poolError:
-                return  # We lead no more, or too much is under way: the node will tell it again.
+                return  # We no longer lead, or too much is in flight: the node will repeat it.
             self.waiting[index] = Waiting(node_id, report.token, outcomes)
 
     def applied(self, index: int) -> None:
-        """An entry was applied: acknowledge what it brought."""
+        """An entry was applied: acknowledge its outcomes."""
         self.adopting = {k: i for k, i in self.adopting.items() if i > index}
         done = self.waiting.pop(index, None)
         if done is not None:
@@ -102,7 +102,7 @@ class Reports:
         signers: tuple[Signers | None, ...],
         now: Now,
     ) -> dict[Stop, None]:
-        """Propose to adopt what is claimed; the claims that the state does not judge."""
+        """Propose adoptions for claims; return the claims that the state does not judge."""
         let_be: dict[Stop, None] = {}
         for number, claim in enumerate(report.claims):
             name = Stop(claim.allocation, claim.attempt)
@@ -118,7 +118,7 @@ class Reports:
         return let_be
 
     def _adopt(self, node_id: NodeId, name: Stop, claim: Desired, by: Signers, now: Now) -> None:
-        """Only a log that goes on from another has anything to adopt."""
+        """Propose an adoption; only a log that continues another has any."""
         root = self.context.pool_log.root
         recovered = root is not None and root.previous is not None
         if not recovered:
@@ -147,7 +147,7 @@ class Reports:
         return Token(pool_log.epoch, pool_log.term, 0) <= token <= self.orders.token()
 
     def _look_after(self, state: PoolState, node_id: NodeId, o: Outcome, now: Now) -> None:
-        """Have a copy stopped that runs where nobody wants it."""
+        """Order a copy to stop that should not run on this node."""
         if o.state in TERMINAL_ALLOCATION_STATES:
             self.orders.gone(node_id, Stop(o.allocation, o.attempt))
             return
@@ -159,7 +159,7 @@ class Reports:
 
 
 def changes(state: PoolState, node_id: NodeId, o: Outcome) -> bool:
-    """Whether an outcome would change the state, as far as can be told now."""
+    """Whether an outcome would change the current state."""
     stray = state.strays.get((o.allocation, o.attempt))
     if stray is not None:
         return stray.node_id == node_id and o.state in GONE

@@ -1,6 +1,6 @@
-"""Our own heartbeat: what it says of this node, and when it is said.
+"""Our own heartbeat: its content, and when to send it.
 
-It is heard here as it is by others, so that this node knows itself as the others know it.
+This node also hears its own heartbeat, so it knows itself as the others know it.
 """
 
 import attrs
@@ -16,7 +16,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class HeartbeatSender:
-    """The heartbeats of one node. `said_last`: it fell silent, and said so once."""
+    """Sends one node's heartbeats. `said_last`: it has sent its last one and fallen silent."""
 
     context: Context
     worker: Worker
@@ -25,7 +25,7 @@ class HeartbeatSender:
 
     @property
     def speaks(self) -> bool:
-        """Whether this node sends heartbeats: a member that knows what it has."""
+        """Whether this node sends heartbeats: a member that knows its hardware does."""
         return self.machine.hardware is not None and self.context.roster.belongs(self.context.me)
 
     def wakeup_ms(self) -> int | None:
@@ -33,7 +33,7 @@ class HeartbeatSender:
         return self.context.heartbeats.wakeup_ms() if self.speaks else None
 
     def send(self, now: Now) -> None:
-        """Say it where it is due."""
+        """Send a heartbeat if due."""
         context = self.context
         context.duplicates_now(now)
         content = self._content(now)
@@ -47,14 +47,14 @@ class HeartbeatSender:
             context.publish(due)
 
     def last_word(self, now: Now) -> Heartbeat | None:
-        """Once, as this node falls silent for another that runs with its keys: it takes no work."""
+        """The last heartbeat, once, before this node falls silent for another with its keys."""
         if self.said_last or self.context.bindings.superseded is None:
             return None
         self.said_last = True
         return self._content(now)
 
     def _content(self, now: Now) -> Heartbeat | None:
-        """What this node would say now."""
+        """What a heartbeat would say now."""
         context, machine, pool_log = self.context, self.machine, self.context.pool_log
         if machine.hardware is None or not self.speaks:
             return None

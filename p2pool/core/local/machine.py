@@ -1,7 +1,7 @@
-"""The machine of one node: what it has, as far as that was seen, and what keeps it from working.
+"""This node's machine: its hardware as observed, and what keeps it from working.
 
-What speaks against it is a sentence, for the node's heartbeat (no work should come) and for its own
-status (`local.problems`). Nothing is hidden behind a flag.
+Each trouble is a sentence, for the node's heartbeat (no work should come) and for its own status
+(`local.problems`). No flag hides it.
 """
 
 import attrs
@@ -19,7 +19,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class Machine:
-    """What is observed of this machine."""
+    """What this node observes of its machine."""
 
     context: Context
     worker: Worker
@@ -30,9 +30,9 @@ class Machine:
     addresses: tuple[str, ...] = ()
     hardware_trouble: str | None = None
     notes: tuple[str, ...] = ()
-    runtime_reason: str | None = "the container runtime was not asked yet"
+    runtime_reason: str | None = "the container runtime has not answered yet"
 
-    # --- what is observed -------------------------------------------------------------------------
+    # --- observations -----------------------------------------------------------------------------
 
     def on_hardware_observed(self, event: inputs.HardwareObserved, now: Now) -> None:
         """What the machine offers, and its load."""
@@ -44,7 +44,7 @@ class Machine:
         self.worker.gpus_lost(event.lost_gpus)
 
     def on_runtime_observed(self, event: inputs.RuntimeObserved, now: Now) -> None:
-        """Whether containers can be run."""
+        """Whether the engine can run containers."""
         self.runtime_reason = None if event.well else event.reason or "it does not answer"
         self.worker.runtime(event.well)
 
@@ -52,7 +52,7 @@ class Machine:
         """Where others can dial this agent."""
         self.addresses = event.addresses
 
-    # --- what speaks against it -------------------------------------------------------------------
+    # --- troubles ---------------------------------------------------------------------------------
 
     @property
     def trouble(self) -> str | None:
@@ -71,5 +71,5 @@ class Machine:
 
     @property
     def reason(self) -> str | None:
-        """What is told of this node: its trouble, or what is wrong with a part of it."""
+        """What to report of this node: its trouble, or the faults of single parts."""
         return self.trouble or " ".join(self.notes) or None

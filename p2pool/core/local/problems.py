@@ -1,4 +1,4 @@
-"""What keeps this node from taking part, in sentences for its people: who has to do what."""
+"""What keeps this node from taking part, in sentences that tell people what to do."""
 
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
@@ -26,7 +26,7 @@ def problems(
     if roster.problem is not None:
         out.append(f"The chain cannot be read: {roster.problem}")
     if not roster.known:
-        return (*out, "The pool's roster was not read yet.")
+        return (*out, "This agent has not read the pool's roster yet.")
     if not roster.belongs(context.me):
         out.append("This node is not in the pool: `p2pool agent run --provider-key` joins it.")
     if roster.root is None:
@@ -40,8 +40,8 @@ def problems(
     if state is not None and state.held_until_ms:
         minutes = max(1, (state.held_until_ms - now.wall_ms) // 60_000)
         out.append(
-            f"Replacement of what ran on nodes that vanished is held: {state.held_because}. "
-            f"Look at the network; it goes on in {minutes} min, or when they are back."
+            f"Replacement of copies on vanished nodes is on hold: {state.held_because}. "
+            f"Check the network; it goes on in {minutes} min, or when they are back."
         )
     out += [said for said in (context.clocks.differing, eligibility.disputed) if said is not None]
     return tuple(out)
@@ -59,13 +59,13 @@ def _why_no_leader(context: Context) -> str:
     return (
         f"Epoch {root.epoch} of the log has not begun here: node"
         f" {address_text(root.founder)} founds "
-        "it, and has to run and be reached. If it is gone for good, the manager names another: "
+        "it, and must be up and reachable. If it is gone for good, the manager names another: "
         "`p2pool pool recover`."
     )
 
 
 def _no_quorum(context: Context) -> str | None:
-    """Which voters are missing, where too few of them are connected; else None."""
+    """Which voters are missing, if too few are connected; else None."""
     voters, peers = context.pool_log.configuration.voters, context.bindings
     away = [v.node_id for v in voters if v.node_id != context.me]
     away = [node_id for node_id in away if not peers.is_connected(node_id)]
@@ -75,6 +75,6 @@ def _no_quorum(context: Context) -> str | None:
     named = ", ".join(address_text(node_id) for node_id in away)
     return (
         f"The pool has no quorum here: {len(voters) - len(away)} of {len(voters)} voters are "
-        f"connected, and {needed} are needed. What runs goes on, and so do reads; nothing is "
+        f"connected, and a quorum needs {needed}. What runs goes on, and so do reads; nothing is "
         f"written until enough of these are back: {named}."
     )

@@ -1,7 +1,7 @@
-"""A leader's question to its voters, as it lies in the log: the state that they confirm there.
+"""A leader's question to its voters in the log, and the state that they confirm there.
 
 Intuition: every replica applies the question at the same index, so each takes the digest of the
-same state. A voter signs the digest that it has; whoever has another one there holds another log.
+same state. A voter signs its own digest; a node with another digest there holds another log.
 """
 
 import attrs
@@ -18,7 +18,7 @@ from p2pool.model.log.raft import Entry, Voter
 
 @attrs.frozen
 class CertificationPoint:
-    """A leader's question that was applied here: the state where its voters confirm it."""
+    """A leader's question that this node applied, with the state to confirm."""
 
     index: int
     term: int
@@ -28,8 +28,8 @@ class CertificationPoint:
 
 
 def point_of(entry: Entry, state: PoolState, chain: CommitteeChain) -> list[CertificationPoint]:
-    """The point that a `Certify` entry marks, taken before the state goes on; none where its body
-    cannot be read."""
+    """The point that a `Certify` entry marks, taken before the state goes on; none if its body is
+    malformed."""
     try:
         asked = decode_body(entry.kind, entry.body, state.level)
     except Malformed:

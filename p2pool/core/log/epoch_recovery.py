@@ -1,20 +1,19 @@
-"""Recovery: the next epoch begins with the state of a log that survived.
+"""Recovery: the next epoch begins with the state of a surviving log.
 
 Intuition: a log whose quorum is gone for good can go on only by somebody's word. The manager writes
 that word on the chain: a root record of a higher epoch that names one identity, the log that it
 holds, how far, and the digest of the state there. Exactly that identity founds the new log with
-that state as its base snapshot, itself the only voter; everybody else fetches it.
+that state as its base snapshot and itself as the only voter; all others fetch it.
 
-What the founder takes over is all that it holds, beyond what it knew to be committed: the end of
-its log may have been acknowledged to a client by voters that are lost. The longest log, by (last
-term, last index), holds every entry that was committed and survives anywhere: the leader of its
-last term had all that was committed before (Raft, 5.4.3), and within a term logs are prefixes of
-one another. Entries that only lost voters held are lost; containers that run are adopted by their
-signed submissions (`core.fsm.adoption`).
+The founder takes over its whole log, even past its commit index: voters that are now lost may have
+acknowledged the end of it to a client. The longest log, by (last term, last index), holds every
+committed entry that survives anywhere: the leader of its last term had everything committed before
+(Raft, 5.4.3), and within a term logs are prefixes of one another. Entries that only lost voters
+held are lost; the pool adopts running containers by their signed submissions (`core.fsm.adoption`).
 
-Invariants: a log that is held is given up only for the first entries of the next one, so a record
-that nobody can found loses nothing; where the record does not fit, the founder refuses and says
-why. Source: docs/design/consensus.md, "Epochs".
+Invariants: a node gives up its log only for the first entries of the next one, so a record that
+nobody can found loses nothing; if the record does not fit, the founder refuses and says why.
+Source: docs/design/consensus.md, "Epochs".
 """
 
 import attrs
@@ -39,7 +38,7 @@ AGAIN = "The manager founds the next epoch: `p2pool pool recover`."
 
 @attrs.define
 class StoredLog:
-    """A log that a node holds, founded by `root`; `state` is as far as it is committed.
+    """A log that a node holds, founded by `root`; `state` is that at its commit index.
     `newest_level`: the highest feature level that this program knows."""
 
     root: RootRecord
@@ -48,14 +47,14 @@ class StoredLog:
     newest_level: FeatureLevel
 
     def end_digest(self) -> StateDigest:
-        """The digest of the state at the end of the log, all of it applied. `TooOld` where the log
-        goes on at a level that this program does not know."""
+        """The digest of the state at the end of the log, all of it applied. `TooOld` if the log
+        rises to a level that this program does not know."""
         state = self.state_at(self.raft.state.log.last_index)
         assert state is not None, "a log holds its own end"
         return digest_of(state)
 
     def state_at(self, index: int) -> PoolState | None:
-        """The state after an entry, committed or not; None where it is not held (any more).
+        """The state after an entry, committed or not; None if the log does not hold it (any more).
         `TooOld` as for `end_digest`."""
         s = self.raft.state
         if not s.log.base_index <= index <= s.log.last_index:
@@ -63,7 +62,7 @@ class StoredLog:
         state = PoolState(self.state.pool, self.root.epoch)
         if s.snapshot is not None:
             state = decode_state(decode_snapshot(s.snapshot).state)
-        # The snapshot reaches further than the base: some entries that it covers are kept.
+        # The snapshot reaches past the base: the log keeps some entries that it covers.
         if index < state.applied_index:
             return None
         for entry in s.log.between(state.applied_index + 1, index):
@@ -75,7 +74,7 @@ class StoredLog:
 
 
 def _apply(state: PoolState, entry: Entry) -> None:
-    """As every replica would, had it been committed."""
+    """Apply an entry as every replica would if it were committed."""
     try:
         apply_entry(state, entry)
     except Malformed:
@@ -101,7 +100,7 @@ def refusal(me: Voter, root: RootRecord, held: StoredLog | None) -> str:
 
 
 def _unfit(root: RootRecord, previous: PreviousLog, held: StoredLog | None) -> str:
-    """Why the log that is held is not the one that a recovery goes on from, or ""."""
+    """Why a recovery cannot go on from the log that this node holds, or ""."""
     begins = f"The root record of epoch {root.epoch} goes on from log {previous.log_id.hex()[:16]}"
     if held is None:
         return f"{begins}, and this node holds no log: it founds nothing. {AGAIN}"
@@ -120,14 +119,14 @@ def _unfit(root: RootRecord, previous: PreviousLog, held: StoredLog | None) -> s
         )
     if digest_by(algorithm_of(previous.state_digest), state) != previous.state_digest:
         return (
-            f"{begins} at index {previous.base_index}, where this node has another state than the "
-            f"record says: it founds nothing. {AGAIN}"
+            f"{begins} at index {previous.base_index}, where this node's state differs from the "
+            f"record's: it founds nothing. {AGAIN}"
         )
     return ""
 
 
 def base(me: Voter, root: RootRecord, name: Digest, held: StoredLog, now: Now) -> RaftRestored:
-    """What the new log begins with: a snapshot of the old one's state, in the new epoch."""
+    """The new log's base: a snapshot of the old one's state, in the new epoch."""
     assert root.previous is not None
     index = root.previous.base_index
     state = held.state_at(index)
@@ -144,5 +143,5 @@ def base(me: Voter, root: RootRecord, name: Digest, held: StoredLog, now: Now) -
         configuration=Configuration((me,)),
         state=encode_state(state),
     )
-    # Terms go on, so that nobody who reads a log across epochs sees one fall.
+    # Terms go on, so that a reader of logs across epochs never sees one fall.
     return RaftRestored(HardState(term, me.store_id), encode_snapshot(snapshot))

@@ -1,9 +1,9 @@
-"""Whether this program knows the feature level of a log, and what is told to people where not.
+"""Whether this program knows the feature level of a log, and what to tell people if not.
 
-Intuition: an entry that raises the level says that what follows may be of a form that older
-programs do not have. Such a program stops before that entry: had it gone on, its state would part
-from that of the others. Its disk stays one that it can read; what a newer program has written there
-is refused whole.
+Intuition: an entry that raises the level says that later entries may have a form that older
+programs lack. Such a program stops before that entry: if it went on, its state would diverge from
+the others'. Its disk stays readable to it; it refuses a disk that a newer program has written,
+whole.
 """
 
 from p2pool.codec.entries import decode_body
@@ -17,7 +17,7 @@ from p2pool.model.log.raft import Entry, EntryKind
 
 
 def level_beyond(state: PoolState, entry: Entry, newest: FeatureLevel) -> TooOld | None:
-    """Why an entry that raises the level ends what this program can apply; None for any other."""
+    """Why this program cannot apply an entry that raises the level; None if it can."""
     if entry.kind != EntryKind.FEATURE_LEVEL:
         return None
     try:
@@ -31,8 +31,8 @@ def level_beyond(state: PoolState, entry: Entry, newest: FeatureLevel) -> TooOld
 
 
 def readable_state(data: bytes, newest: FeatureLevel) -> PoolState:
-    """The state in a snapshot's bytes; `TooOld` where a newer program wrote it, `Malformed` (or
-    `BadSpec`) where nobody did."""
+    """The state in a snapshot's bytes; `TooOld` if a newer program wrote it, `Malformed` (or
+    `BadSpec`) if they hold none."""
     try:
         rows = split_rows(data)
         said = level_in(rows)
@@ -44,11 +44,11 @@ def readable_state(data: bytes, newest: FeatureLevel) -> PoolState:
 
 
 def too_old(what: str, newest: FeatureLevel, version: str) -> TooOld:
-    """The sentence for people: what the pool is at, and what to run."""
+    """The sentence for people: the pool's level, and what to install."""
     wanted = f"p2pool {version} or later" if version else "the p2pool that the others run"
     return TooOld(
         f"The pool {what}, and this version of p2pool knows levels up to {newest}: "
-        "it takes part in nothing.",
+        "it withdraws from the pool.",
         hint=f"Install {wanted} on this machine, then start the agent again; another agent's "
         "`p2pool node ls` shows what the others run.",
     )

@@ -1,15 +1,15 @@
-"""The pool's log as this node holds it, and the state that it gives.
+"""The pool's log as this node holds it, and the state that results.
 
 Intuition: every node holds the same log by the same code. A participant (voter or learner) gets its
-entries from the leader by Raft; any other fetches committed ones from its peers. Either way what is
-committed is applied here, in order, once, and nowhere else.
+entries from the leader by Raft; any other node fetches committed ones from its peers. Either way
+committed entries are applied here, in order, once, and nowhere else.
 
-Invariants: there is no log without a root record of finalized blocks; only a higher epoch replaces
-it, or a later record of the same one; exactly the identity that the record names founds it, and
-only when it begins it. The log of an earlier record is `previous_epoch` until the first of the new
-one is here: it takes part in nothing, is shown as what was known last, and stays on the disk, so
-that a record that nobody can found loses nothing. How far the log was known to be committed is
-written along with whatever else is written, so that a restart does not begin with an old state.
+Invariants: no log without a root record in finalized blocks; only a higher epoch, or a later record
+of the same one, replaces it; exactly the identity that the record names founds it, and only while
+it is empty. The log of an earlier record is `previous_epoch` until the first entries of the new one
+are here: it is inert, shows the last known state, and stays on the disk, so a record that nobody
+can found loses nothing. Every write includes the commit index, so a restart does not begin with an
+old state.
 Source: docs/design/consensus.md, "Epochs".
 """
 
@@ -63,11 +63,11 @@ COMMIT_KEY = b"log.commit"
 
 @attrs.define
 class PoolLog:
-    """Log and state of one node. What steps want done is collected until it is taken.
+    """Log and state of one node. Steps collect here what they want done until somebody takes it.
 
-    `beginnings`: how often it was begun, so that who follows it sees that it is another one.
+    `beginnings`: how often it was begun, so that its followers notice a new one.
     `newest_level`: the highest feature level that this program knows; `too_old`: why it cannot go
-    on with this log; `newer_snapshot`: why it cannot read what a peer gave it.
+    on with this log; `newer_snapshot`: why it cannot read a peer's snapshot.
     """
 
     me: Voter
@@ -98,11 +98,11 @@ class PoolLog:
     held: bool = False
     to_tell: dict[NodeId, None] = attrs.field(factory=dict)
 
-    # --- what it says of itself -------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
     @property
     def held_log(self) -> StoredLog | None:
-        """The log that the disk holds: the previous one until the new one has begun."""
+        """The log on the disk: the previous one until the new one has begun."""
         if self.previous_epoch is not None:
             return self.previous_epoch
         if self.raft is None or self.root is None or self.raft.state.log.last_index == 0:
@@ -112,23 +112,23 @@ class PoolLog:
 
     @property
     def commit_index(self) -> int:
-        """How far the log is known to be committed."""
+        """The index up to which this node knows the log to be committed."""
         return self.raft.state.commit_index if self.raft is not None else 0
 
     @property
     def last_index(self) -> int:
-        """Index of the last entry held, committed or not."""
+        """Index of the last entry, committed or not."""
         return self.raft.state.log.last_index if self.raft is not None else 0
 
     @property
     def applied_index(self) -> int:
-        """How far it is applied."""
+        """Index of the last applied entry."""
         return self.state.applied_index if self.state is not None else 0
 
     @property
     def term(self) -> int:
         """The term that this node is in."""
-        # Of a log that has not begun here no term is kept, so none is told.
+        # A log that has not begun here has no stored term, so report none.
         begun = self.raft is not None and self.previous_epoch is None
         return self.raft.state.hard.term if self.raft is not None and begun else 0
 
@@ -152,14 +152,14 @@ class PoolLog:
 
     @property
     def leader(self) -> NodeId | None:
-        """The leader as Raft knows it; None for one that is no participant."""
+        """The leader as Raft knows it; None without a seat."""
         if self.raft is None or self.raft.state.leader is None:
             return None
         return self.raft.state.leader.node_id
 
     @property
     def chain(self) -> CommitteeChain:
-        """The voters and their certificates as applied; before anything came, the founder."""
+        """The voters and their certificates as applied; before any entry, the founder."""
         state = self.state if self.previous_epoch is None else None
         if state is not None and state.chain.epoch == self.epoch != 0:
             return state.chain
@@ -181,8 +181,8 @@ class PoolLog:
     # --- life of a log ----------------------------------------------------------------------------
 
     def restore(self, restored: Restored, now: Now) -> None:
-        """Take up the log that the disk holds, up to where it was known to be committed. `TooOld`
-        where a newer program wrote it: nothing is done by halves."""
+        """Restore the log from disk and apply it up to its stored commit index. `TooOld` if a newer
+        program wrote it: all or nothing."""
         meta = restored.tables[META_TABLE]
         if restored.log_id is None or ROOT_KEY not in meta:
             return
@@ -200,12 +200,12 @@ class PoolLog:
         self.absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
         if self.too_old is not None:
             raise self.too_old
-        self.points.clear()  # What was asked before the restart was answered, or is asked anew.
+        self.points.clear()  # Questions from before the restart are answered, or come again.
 
     def follow_root(self, root: RootRecord | None, now: Now, block: int = 0) -> bool:
-        """Follow a root record of a final block, of a higher epoch than ours or a later one of the
-        same; True when it is another than before. Where it names us we found its log, or say in
-        `refusal` why not."""
+        """Follow a root record in a final block, of a higher epoch than ours or a later one of the
+        same; True if it replaces ours. If it names us, found its log, or say in `refusal` why
+        not."""
         if root is None or not self._replaces(root, block):
             return False
         self.previous_epoch = self.held_log
@@ -227,20 +227,20 @@ class PoolLog:
         return True
 
     def _replaces(self, root: RootRecord, block: int) -> bool:
-        """The chain orders the records: a later one of one epoch stands in the place of the first.
-        Endpoints may be behind each other, so an earlier block does not bring the first back."""
+        """Whether a record replaces ours. The chain orders them: a later record of one epoch
+        replaces an earlier one. An endpoint that lags must not bring the earlier one back."""
         ours = self.root
         if ours is None or root.epoch > ours.epoch:
             return True
         return root.epoch == ours.epoch and root != ours and block > self.root_block
 
     def opening(self, root: RootRecord, name: Digest) -> list[PersistOp]:
-        """What begins a log on the disk; whatever log was there is gone."""
+        """The writes that begin a log on the disk and drop the one that was there."""
         kept = put_record(META_TABLE, ROOT_KEY, root)
         return [ResetLog(name), kept, Put(META_TABLE, COMMIT_KEY, b"")]
 
     def _refound(self, root: RootRecord, name: Digest, held: StoredLog, now: Now) -> None:
-        """Found the log of a recovery: its base is the state of the log that we hold."""
+        """Found a recovery's log: its base is the state of the log that we hold."""
         kept = epoch_recovery.base(self.me, root, name, held, now)
         assert kept.snapshot is not None
         self.persist += self.opening(root, name)
@@ -251,7 +251,7 @@ class PoolLog:
         self._keep_time()
 
     def begin(self, kept: RaftRestored, now: Now) -> None:
-        """Take part in the log of the root record with what is kept of it."""
+        """Start Raft on the root record's log, from what we keep of it."""
         assert self.root is not None
         name = log_id(self.pool, self.root)
         rng = Random(self.rng.randrange(2**32))
@@ -262,31 +262,31 @@ class PoolLog:
     # --- steps ------------------------------------------------------------------------------------
 
     def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> None:
-        """A frame of Raft's, in the envelope that it came in (votes are kept in theirs)."""
+        """Handle a Raft frame; `sealed` is its envelope (Raft keeps votes in theirs)."""
         begins = isinstance(frame, (AppendRequested, SnapshotSent))
         if self.previous_epoch is not None and not begins:
-            return  # Nothing of the new log is here: there is nothing to vote on, or to lead.
+            return  # We hold nothing of the new log: there is nothing to vote on, or to lead.
         if self.raft is not None and not self.doubted and self.too_old is None:
             self.absorb(self.raft.receive(frame, sender, now, sealed))
 
     def wakeup_ms(self) -> int | None:
-        """When `tick` is wanted next; nothing is due of a log whose disk is in doubt."""
+        """When to call `tick` next; a log whose disk is in doubt has nothing due."""
         return self.raft.next_wakeup_ms if self.raft is not None and not self.doubted else None
 
     def tick(self, now: Now) -> None:
-        """Elections and appends that are due."""
+        """Do what Raft has due."""
         due_ms = self.wakeup_ms()
         if self.raft is not None and due_ms is not None and now.mono_ms >= due_ms:
             self.absorb(self.raft.tick(now))
 
     def take_part(self, now: Now) -> None:
-        """The disk is found to be what it was (`voter.store_check`): vote and acknowledge by it."""
+        """The disk passed its check (`voter.store_check`): vote and acknowledge from now on."""
         self.doubted = False
         if self.raft is not None:
             self.raft.state.restart_election_timer(now)
 
     def renew(self, me: Voter, now: Now) -> None:
-        """Be another participant, which never promised anything and holds the same entries."""
+        """Become another participant, with the same entries and no promises."""
         assert self.raft is not None
         s = self.raft.state
         self.me = me
@@ -300,14 +300,14 @@ class PoolLog:
         self.absorb(self.raft.recommit(committed))
 
     def rest(self) -> None:
-        """Lead and campaign no more, and say nothing of what was under way."""
+        """Stop leading and campaigning, and drop all output in flight."""
         self.persist, self.send, self.seal, self.doubted = [], [], [], True
         if self.raft is not None:
             s = self.raft.state
             s.role, s.leader = s.resting_role(), None
 
     def propose(self, kind: int, body: bytes, now: Now) -> Entry:
-        """Propose an entry as leader, sent by `flush`; raises what `Raft.propose` raises."""
+        """Propose an entry as leader; `flush` sends it. Raises what `Raft.propose` raises."""
         assert self.raft is not None
         out, entry = self.raft.propose(kind, body, now, hold=True)
         self.held = True
@@ -315,18 +315,18 @@ class PoolLog:
         return entry
 
     def tell(self, node_id: NodeId) -> None:
-        """Somebody waits at a node for what is committed now: `flush` lets it know."""
+        """A reader at a node waits for what is committed now: `flush` tells the node."""
         self.to_tell[node_id] = None
 
     def flush(self) -> None:
-        """At the end of a step: send what was proposed in it, in as few frames as can be."""
+        """At the end of a step: send its proposals, in as few frames as possible."""
         if self.raft is not None and (self.held or self.to_tell):
             self.absorb(self.raft.flush(tuple(self.to_tell)))
         self.held, self.to_tell = False, {}
 
     def change(self, wanted: Configuration, now: Now) -> Entry:
-        """Propose a configuration as leader; raises what `Raft.change` raises, and `Conflict` for
-        other voters while the last change of them is not certified."""
+        """Propose a configuration as leader; raises what `Raft.change` raises, and `Conflict` for a
+        change of voters while the last one is not certified."""
         assert self.raft is not None
         waits = open_link(self.chain)
         if waits is not None and wanted.voters != self.configuration.voters:
@@ -343,51 +343,51 @@ class PoolLog:
         self.absorb(self.raft.transfer(to, now))
 
     def force_campaign(self, now: Now) -> None:
-        """Campaign although a leader is heard (`Raft.force_campaign`)."""
+        """Campaign although we hear a leader (`Raft.force_campaign`)."""
         assert self.raft is not None
         self.absorb(self.raft.force_campaign(now))
 
     def resign(self, now: Now) -> None:
-        """Lead no more, without a transferee."""
+        """Step down without a transferee."""
         assert self.raft is not None
         self.absorb(self.raft.resign(now))
 
     def broadcast_commit(self, now: Now) -> None:
-        """As leader, have all apply at once what is committed."""
+        """As leader, tell all participants at once what is committed."""
         if self.raft is not None:
             self.absorb(self.raft.broadcast_commit(now))
 
     def read(self, request: int, now: Now) -> None:
-        """Ask for an index at which a read is consistent; told in `readable` or `unreadable`."""
+        """Ask for an index at which a read is consistent; see `readable` and `unreadable`."""
         assert self.raft is not None
         self.absorb(self.raft.read(request, now))
 
-    # --- for a node that is no participant --------------------------------------------------------
+    # --- for a node without a seat ----------------------------------------------------------------
 
     @property
     def fetches(self) -> bool:
-        """Whether this node takes committed entries from its peers, being no participant."""
+        """Whether this node has no seat and fetches committed entries from its peers."""
         return self.raft is not None and self.raft.state.role is RaftRole.IDLE
 
     @property
     def history(self) -> Digest:
-        """The hash over all entries that are applied here; nothing is of a log not begun."""
+        """The hash over all entries applied here; that of no entries if the log has not begun."""
         begun = self.state if self.previous_epoch is None else None
         return begun.history if begun is not None else NO_HISTORY
 
     def adopt(self, entries: tuple[Entry, ...]) -> None:
-        """Take committed entries that somebody vouches for."""
+        """Adopt committed entries that somebody vouches for."""
         assert self.raft is not None
         self.absorb(self.raft.adopt(entries))
 
     def adopt_snapshot(self, data: bytes, giver: PeerKey) -> bool:
-        """Take a committed snapshot; False where there is no state in it: a mistake or a lie, which
-        on the disk would end this agent at each start."""
+        """Adopt a committed snapshot; False if it holds no usable state: a mistake or a lie, which
+        on the disk would crash this agent at each start."""
         assert self.raft is not None
         try:
             good = readable(data, self.pool, self.epoch, self.newest_level)
         except TooOld as error:
-            # One peer's word, which may be a lie: others are asked, and people are told.
+            # One peer's word, which may be a lie: ask others, and tell people.
             self.newer_snapshot, good = str(error), False
         if not good:
             self.refused.append(giver)
@@ -397,8 +397,8 @@ class PoolLog:
         return True
 
     def discard(self, now: Now) -> bool:
-        """Begin the same log anew with nothing in it; False for a participant, and for one that
-        holds nothing of it yet."""
+        """Begin the same log anew, empty; False for a participant, and if this node holds nothing
+        of it yet."""
         raft, root = self.raft, self.root
         if not self.fetches or raft is None or root is None or self.previous_epoch is not None:
             return False
@@ -409,7 +409,7 @@ class PoolLog:
         return True
 
     def answer(self, asked: StateRequested | SnapshotRequested) -> StateAnswered | None:
-        """What we hold of the log that a peer asks for; None when it is not ours."""
+        """Our part of the log that a peer asks for; None if it is another log."""
         return answer_of(self.raft.state, asked) if self.raft is not None else None
 
     # --- inside -----------------------------------------------------------------------------------
@@ -440,7 +440,7 @@ class PoolLog:
         self._compact()
 
     def _leave_previous_epoch(self, out: Ready) -> None:
-        """Give the previous log up for the first of the new one; a term alone is no reason to."""
+        """Give up the previous log for the new one's first entries; a new term is not enough."""
         self.deferred += out.persist
         begun = any(isinstance(o, AppendEntries) for o in out.persist)
         if not begun and out.installed is None:
@@ -458,7 +458,7 @@ class PoolLog:
         try:
             events = apply_entry(self.state, entry)
         except Malformed:
-            # Committed in a form that this version cannot read: nothing, on every replica alike.
+            # Committed in a malformed body: it applies as nothing, on every replica alike.
             events = apply(self.state, entry, None)
         if entry.kind == EntryKind.CERTIFY:
             self.points += point_of(entry, self.state, self.chain)
@@ -467,8 +467,8 @@ class PoolLog:
         self._keep_time()
 
     def _beyond(self, entry: Entry) -> bool:
-        """Whether an entry, or one before it, asks for more than this program knows: from there on
-        nothing is applied, so what is held stays what this program can read and write."""
+        """Whether an entry, or one before it, needs a level above this program's: from there on it
+        applies nothing, so it can still read and write what it holds."""
         if self.too_old is None:
             assert self.state is not None
             self.too_old = level_beyond(self.state, entry, self.newest_level)
@@ -495,7 +495,7 @@ class PoolLog:
             self.persist += out.persist
 
     def take_persist(self) -> list[PersistOp]:
-        """What is to be made durable; how far the log is committed goes along."""
+        """The writes to make durable, with the commit index."""
         taken, self.persist = self.persist, []
         if taken and self.raft is not None:
             raft = self.previous_epoch.raft if self.previous_epoch is not None else self.raft
@@ -505,7 +505,7 @@ class PoolLog:
 
 
 def answer_of(s: RaftState, asked: StateRequested | SnapshotRequested) -> StateAnswered | None:
-    """What is held of the log that a peer asks for; None when it is another."""
+    """Our part of the log that a peer asks for; None if it is another log."""
     if asked.log_id != s.log_id:
         return None
     if isinstance(asked, StateRequested) and asked.from_index >= s.log.base_index:

@@ -1,9 +1,9 @@
-"""Whether a snapshot that somebody sends holds a state that can be taken: asked before it is kept.
+"""Whether a received snapshot holds a usable state: checked before anything of it is kept.
 
-Intuition: what is on the disk is believed at each start, so bytes of a peer that hold no state, one
-of another pool, or one that hangs together with nothing would end this agent again and again.
+Intuition: an agent trusts its disk at each start, so a peer's bytes that hold no state, another
+pool's state or an inconsistent one would crash it again and again.
 
-Whether the state is the true one is not asked here: that takes somebody's word for its digest.
+This does not check whether the state is the true one: that takes somebody's word for its digest.
 """
 
 from p2pool.codec.entries import decode_snapshot
@@ -16,7 +16,7 @@ from p2pool.model.log.raft import Snapshot
 
 
 def readable(data: bytes, pool: PoolRef, epoch: int, newest: FeatureLevel) -> bool:
-    """Whether bytes are a snapshot in which there is such a state; `TooOld` as for `state_in`."""
+    """Whether bytes are a snapshot with such a state; `TooOld` as for `state_in`."""
     try:
         return state_in(decode_snapshot(data), pool, epoch, newest) is not None
     except Refusal:
@@ -26,8 +26,8 @@ def readable(data: bytes, pool: PoolRef, epoch: int, newest: FeatureLevel) -> bo
 def state_in(
     snapshot: Snapshot, pool: PoolRef, epoch: int, newest: FeatureLevel
 ) -> PoolState | None:
-    """The state in a snapshot of this pool's log, with the committee that it says; else None.
-    `TooOld`: a newer program wrote it, as it seems."""
+    """The state in a snapshot of this pool's log, if it matches the snapshot's index, term and
+    committee; else None. `TooOld` if a newer program seems to have written it."""
     try:
         state = readable_state(snapshot.state, newest)
     except Refusal:

@@ -1,16 +1,16 @@
-"""Equivocation: a voter that signed for two in one term, noticed, proven, told to all and kept.
+"""Equivocation: a voter that signed for two in one term, detected, proven, published and kept.
 
-Intuition: Raft lives by each voter's one vote in a term. A voter that lies gives one vote to each
-of two candidates, and hopes that nobody ever holds both. So every node remembers the first word
-that it saw of each voter in each term, wherever it comes from (a vote sent to it, the votes and the
-certificate of an announcement), and compares. Two that differ are the proof: anybody can check the
-two signatures, and needs to believe nobody.
+Intuition: Raft depends on each voter's single vote in a term. A lying voter votes for each of two
+candidates, and hopes that nobody ever holds both votes. So every node remembers the first statement
+that it saw from each voter in each term, wherever it came from (a vote sent to it, the votes and
+the certificate of an announcement), and compares. Two that differ are the proof: anybody can check
+the two signatures and needs to trust nobody.
 
-Invariants: only what verifies is compared, only of this log, and only of who is or was in the pool;
-a vote for one and a certificate's signature for another are no pair; for each voter and term one
-proof is kept, a few for each node, and what is remembered is bounded for each node, so that none
-pushes another's out: a store is a name that its node makes up, and a liar makes up many. What is
-forgotten goes from the disk too. Source: docs/design/certificates.md, "Equivocation".
+Invariants: a node compares only verified statements, in this log, by members or voters; a vote for
+one and a certificate's signature for another are no pair; it keeps one proof for each voter and
+term, a few for each node, and a bounded memory for each node, so that none pushes another's out: a
+store id is a name that its node makes up, and a liar makes up many. Forgetting deletes from disk
+too. Source: docs/design/certificates.md, "Equivocation".
 """
 
 from collections import OrderedDict
@@ -39,12 +39,12 @@ EVIDENCE_TABLE = "evidence"
 Name = tuple[Digest, int, StoreId]
 """A proof's name: log, term, store."""
 Statement = tuple[Digest, int, str, StoreId]
-"""What a word is compared by: log, term, kind, store."""
+"""The key under which statements are compared: log, term, kind, store."""
 
 
 @attrs.define
 class EquivocationLog:
-    """What one node has seen of the voters' words, and the proofs that it holds."""
+    """The voters' statements that one node has seen, and the proofs that it holds."""
 
     context: Context
     seen: BoundedDict[NodeId, BoundedDict[Statement, Verified]] = attrs.field(
@@ -55,17 +55,17 @@ class EquivocationLog:
     turn: int = 0
 
     def restore(self, rows: Iterable[bytes]) -> None:
-        """Take up the proofs that the disk holds."""
+        """Restore the proofs from disk."""
         for row in rows:
             try:
                 self._put(decode_struct(Evidence, row))
             except Malformed:
-                continue  # Written by another version; its two messages will be told again.
+                continue  # Another version wrote it; its two messages will come again.
 
-    # --- noticing ---------------------------------------------------------------------------------
+    # --- detecting --------------------------------------------------------------------------------
 
     def saw(self, opened: Opened, now: Now) -> None:
-        """Votes and signatures came, as their voters sealed them."""
+        """Compare votes and signatures, as their voters sealed them, with earlier ones."""
         for verified in opened:
             word = stance(verified) if verified is not None else None
             if verified is None or word is None or not self._matters(word[0], word[2]):
@@ -77,13 +77,13 @@ class EquivocationLog:
                 self._prove(first, verified, now)
 
     def _remember(self, voter: Voter, name: Statement, verified: Verified) -> Verified:
-        """The first word of a voter in a term: this one, where there was none."""
+        """The voter's first statement in a term: this one, if there was none."""
         words = self.seen.setdefault(voter.node_id, BoundedDict(limits.WORDS_SEEN_PER_VOTER_MAX))
         self.seen.move_to_end(voter.node_id)
         return words.setdefault(name, verified)
 
     def _matters(self, log_id: Digest, voter: Voter) -> bool:
-        """Whether it is a word in our log by somebody of the pool, or of the committee."""
+        """Whether a statement is in our log and by a member or a voter."""
         pool_log = self.context.pool_log
         if log_id != pool_log.log_id:
             return False
@@ -99,12 +99,12 @@ class EquivocationLog:
             self.context.publish(EquivocationProven(evidence.first, evidence.second))
 
     def on_equivocation_proven(self, message: EquivocationProven, sender: Sender, now: Now) -> None:
-        """Somebody says that it has a proof: it is one, or it is nothing."""
+        """A peer claims a proof: check it and keep it."""
         first, second = (*sender.enclosed, None, None)[:2]
         try:
             evidence = equivocation(first, second)
         except Refusal as error:
-            self.context.log(Level.DEBUG, "what was told proves nothing", why=error.message)
+            self.context.log(Level.DEBUG, "a claimed proof proves nothing", why=error.message)
             return
         if self._matters(evidence.log_id, evidence.voter):
             self._keep(evidence)
@@ -112,7 +112,7 @@ class EquivocationLog:
     # --- keeping ----------------------------------------------------------------------------------
 
     def _keep(self, evidence: Evidence) -> bool:
-        """Keep a proof on the disk; False where there is one already, or there are enough."""
+        """Keep a proof on the disk; False if we have it, or enough of that node."""
         name = _name(evidence)
         node_id = evidence.voter.node_id
         of_node = sum(one.voter.node_id == node_id for one in self.proofs.values())
@@ -124,7 +124,7 @@ class EquivocationLog:
         self.context.effects.append(Persist((kept, *forgotten)))
         self.context.log(
             Level.WARNING,
-            "a voter is proven to have signed for two in one term",
+            "proof: a voter signed for two in one term",
             voter=evidence.voter.node_id.hex(),
             term=evidence.term,
             kind=evidence.kind,
@@ -134,17 +134,17 @@ class EquivocationLog:
         return True
 
     def _put(self, evidence: Evidence) -> list[Name]:
-        """Keep it in memory; what has to go for it."""
+        """Keep it in memory; return the names that it displaces."""
         self.proofs[_name(evidence)] = evidence
         gone: list[Name] = []
         while len(self.proofs) > limits.EVIDENCE_KEPT_MAX:
             gone.append(self.proofs.popitem(last=False)[0])
         return gone
 
-    # --- telling ----------------------------------------------------------------------------------
+    # --- publishing -------------------------------------------------------------------------------
 
     def tick(self, now: Now) -> None:
-        """The leader says again, one at a time, what was proven: some were away when it was."""
+        """As leader, republish the proofs, one at a time: some nodes were away the first time."""
         if not self.proofs or not self.context.pool_log.leads or now.mono_ms < self.repeat_due_ms:
             return
         self.repeat_due_ms = now.mono_ms + limits.EVIDENCE_REPEAT_MS
@@ -154,7 +154,7 @@ class EquivocationLog:
         self.context.publish(EquivocationProven(evidence.first, evidence.second))
 
     def wakeup_ms(self) -> int | None:
-        """Nothing wakes a node for this alone: it is looked at in each step."""
+        """Nothing wakes a node for this alone: every step checks it."""
         return None
 
 

@@ -1,11 +1,10 @@
-"""What peers tell each other of all: who is who, what was heard, what each machine has.
+"""What peers tell each other about the pool: bindings, heartbeats, hardware.
 
-Intuition: bindings and heartbeats carry their own proof, so anybody may hand them on; a newcomer
-asks the first members that it meets for what they know, and anybody asks a random peer now and
-then.
+Intuition: bindings and heartbeats prove themselves, so anybody may pass them on; a newcomer asks
+the first members that it meets for what they know, and every node asks a random peer now and then.
 
-Invariants: no question here needs an answer; guests get bindings, nothing else; what is kept of
-strangers is bounded. Source: docs/design/messages.md, "What peers exchange".
+Invariants: no question here needs an answer; guests get bindings, nothing else; memory of strangers
+is bounded. Source: docs/design/messages.md, "What peers exchange".
 """
 
 import attrs
@@ -34,7 +33,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class PeerExchange:
-    """What one node asks its peers and answers them."""
+    """One node's questions to its peers, and its answers to theirs."""
 
     context: Context
     invites: Invites
@@ -55,7 +54,7 @@ class PeerExchange:
     # --- who is who -------------------------------------------------------------------------------
 
     def met(self, peer_key: PeerKey, now: Now) -> None:
-        """A peer said hello: ask it for whom it knows, and a member for what it heard."""
+        """A peer said hello: ask it for bindings, and a member for heartbeats too."""
         context = self.context
         context.tell(peer_key, BindingsRequested(context.request(), ()))
         node_id = context.bindings.node_of(peer_key)
@@ -65,7 +64,7 @@ class PeerExchange:
             context.tell(peer_key, HeartbeatsRequested(number))
 
     def on_stranger_heard(self, event: StrangerHeard, now: Now) -> None:
-        """Something came from a node whose binding we lack: ask a neighbour, not too often."""
+        """A node whose binding we lack sent something: ask a neighbour, not too often."""
         peer_key = event.peer_key
         asked_ms = self.asked_who_ms.get(peer_key)
         if asked_ms is not None and now.mono_ms - asked_ms < limits.EXCHANGE_INTERVAL_MS // 10:
@@ -77,12 +76,12 @@ class PeerExchange:
         self.context.tell(neighbour, BindingsRequested(self.context.request(), (peer_key,)))
 
     def on_bindings_requested(self, message: BindingsRequested, sender: Sender, now: Now) -> None:
-        """Hand out bindings: they are public and carry their proof."""
+        """Give out bindings: they are public and prove themselves."""
         found = self.context.bindings.exchange(message.peer_keys)
         self.context.tell(sender.peer_key, BindingsAnswered(message.request, found))
 
     def on_bindings_answered(self, message: BindingsAnswered, sender: Sender, now: Now) -> None:
-        """Take bindings whose signatures were checked on entry."""
+        """Learn bindings; their signatures were checked on entry."""
         for known in message.peers[: limits.PEER_LIST_MAX]:
             if self.context.roster.belongs(known.binding.node_id):
                 self.context.effects += self.context.bindings.learn(known)
@@ -90,28 +89,28 @@ class PeerExchange:
     # --- what was heard ---------------------------------------------------------------------------
 
     def awaits_heartbeats(self, peer_key: PeerKey, answer: HeartbeatsAnswered) -> bool:
-        """Whether these heartbeats were asked for, of a member and once: a thousand cost much."""
+        """Whether we asked this peer for these heartbeats; once, because opening them is costly."""
         return self.heartbeats_awaited.take(peer_key, answer.request)
 
     def on_heartbeats_requested(
         self, message: HeartbeatsRequested, sender: Sender, now: Now
     ) -> None:
-        """Hand out the newest heartbeats."""
+        """Give out the newest heartbeats."""
         sealed = self.context.heartbeats.sealed()
         self.context.tell(sender.peer_key, HeartbeatsAnswered(message.request, sealed))
 
     def on_heartbeats_answered(self, message: HeartbeatsAnswered, sender: Sender, now: Now) -> None:
-        """The agent opens it, and hands each heartbeat in it to us as gossip: nothing is left."""
+        """Nothing to do: the agent opens it and delivers each heartbeat in it as gossip."""
 
     def on_outdated_heard(self, event: OutdatedHeard, now: Now) -> None:
-        """Somebody speaks as a node did before its last start: show it a later word of its own."""
+        """A message came from an earlier start of a node: show its sender a later one."""
         if self.context.bindings.key_of(event.node_id) == event.peer_key:
             self.context.note_duplicate(event.node_id, event.later, event.sent_at_ms, now)
         told_ms = self.told_outdated_ms.get(event.peer_key)
         beat = self.context.heartbeats.newest.get(event.node_id)
         recently = told_ms is not None and now.mono_ms - told_ms < limits.PROBATION_ASK_MS
-        # Two agents with one key answer to one name: whichever of them hears this, the earlier by
-        # the later's word or the later by the earlier's, learns of the other.
+        # Two agents with one key answer to one name: whichever gets this learns of the other, the
+        # earlier from the later's message or the later from the earlier's.
         shown = (event.beat, event.hello, beat.sealed if beat is not None else b"")
         if recently or not any(shown):
             return
@@ -120,18 +119,18 @@ class PeerExchange:
         self.context.tell(event.peer_key, StoreSeenAnswered(0, None, words))
 
     def on_hardware_requested(self, message: HardwareRequested, sender: Sender, now: Now) -> None:
-        """Tell what this machine has."""
+        """Send our hardware record."""
         if self.hardware is not None:
             self.context.tell(sender.peer_key, HardwareAnswered(message.request, self.hardware))
 
     def on_hardware_answered(self, message: HardwareAnswered, sender: Sender, now: Now) -> None:
-        """Keep a node's hardware where it is the record that its heartbeat names."""
+        """Keep a node's hardware record if it is the one that its heartbeat names."""
         node_id = self.context.bindings.node_of(sender.peer_key)
         if node_id is not None:
             self.context.heartbeats.take_hardware(node_id, message.hardware)
 
     def addresses(self, node_id: NodeId, addresses: tuple[str, ...]) -> None:
-        """A heartbeat says where its sender listens."""
+        """Note where a heartbeat's sender listens, for dialling."""
         key = self.context.bindings.key_of(node_id)
         if key is not None and addresses and key not in self.context.bindings.connected:
             self.context.effects.append(LearnPeer(key, addresses))

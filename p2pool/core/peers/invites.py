@@ -1,9 +1,9 @@
-"""Invites: kept for the nodes that they name, and handed to them when they ask.
+"""Invites: kept for the nodes that they name, and given to them on request.
 
-Intuition: an invite carries its own proof and is of use to nobody but the node that it names, so
-anybody may keep it; a node that is not in the pool asks its peers for its own.
+Intuition: an invite proves itself and is useless to all but the node that it names, so anybody may
+keep it; a node outside the pool asks its peers for its own.
 
-Invariants: guests may ask; what is kept is bounded, and goes when it expires.
+Invariants: guests may ask; the store of invites is bounded, and drops expired ones.
 Source: docs/design/chain.md, "Joining".
 """
 
@@ -31,7 +31,7 @@ class Invites:
     round_due_ms: int = 0
 
     def keep(self, invite: Invite, now: Now) -> None:
-        """Keep an invite, and hand it on; it is of use to the node that it names alone."""
+        """Keep an invite for the node that it names; join with it if it names us."""
         context = self.context
         if invite.node_id == context.me:
             context.effects.append(TakeInvite(invite))
@@ -47,18 +47,18 @@ class Invites:
         self.context.tell(sender.peer_key, InviteAnswered(message.request, invite))
 
     def on_invite_answered(self, message: InviteAnswered, sender: Sender, now: Now) -> None:
-        """Somebody keeps an invite for us."""
+        """A peer keeps an invite for us: join with it."""
         if message.invite is not None and message.invite.node_id == self.context.me:
             self.context.effects.append(TakeInvite(message.invite))
 
     def ask(self, peer_key: PeerKey) -> None:
-        """Ask a peer for ours, where the chain says that we are not in the pool."""
+        """Ask a peer for ours, if the chain says that we are not in the pool."""
         context = self.context
         if context.roster.known and not context.roster.belongs(context.me):
             context.tell(peer_key, InviteRequested(context.request(), context.me))
 
     def tick(self, now: Now) -> None:
-        """Forget what nobody can use any more."""
+        """Forget expired invites from time to time."""
         if now.mono_ms >= self.round_due_ms:
             self.round_due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
             self._forget_expired(now)
@@ -68,7 +68,7 @@ class Invites:
         return self.round_due_ms
 
     def _forget_expired(self, now: Now) -> None:
-        """Invites that nobody can use any more, and what they made of those they name."""
+        """Forget expired invites, and move their nodes' memberships."""
         for node_id, invite in tuple(self.kept.items()):
             if invite.expiration_s * 1000 <= now.wall_ms:
                 del self.kept[node_id]

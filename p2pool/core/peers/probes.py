@@ -1,11 +1,11 @@
-"""Probes: who lives, asked directly and for others, and whom this node misses.
+"""Probes: direct ones, indirect ones for others, and the nodes that this one misses.
 
-Intuition: whatever comes from a node itself is a sign of its life. A node probes the few that it
-watches (`peers.watch`), and for a leader that suspects somebody it probes indirectly: it says
-whether it reaches the node, on the leader's behalf.
+Intuition: any message from the node itself is a sign of life. A node probes the few that it watches
+(`peers.watch`), and probes indirectly for a leader with a suspicion: it says whether it reaches the
+node.
 
-Invariants: each probe has a deadline; who was late itself answers for nobody for a while; what is
-asked for others is bounded.
+Invariants: each probe has a deadline; a node whose own loop was late vouches for nobody for a
+while; indirect probes are bounded.
 Source: docs/design/health.md, "Detecting failure"; SWIM, 3.1; Lifeguard (local health).
 """
 
@@ -28,7 +28,7 @@ from p2pool.model.timing import Now
 
 @attrs.frozen
 class IndirectProbe:
-    """A probe that somebody else asked us for."""
+    """A probe on behalf of a peer."""
 
     node_id: NodeId
     peer_key: PeerKey
@@ -38,7 +38,7 @@ class IndirectProbe:
 
 @attrs.define
 class Probes:
-    """The probes of one node. `busy`: its own loop was late just now."""
+    """The probes of one node. `busy`: its own loop was late recently."""
 
     context: Context
     watch: Watch
@@ -50,7 +50,7 @@ class Probes:
     # --- signs of life ----------------------------------------------------------------------------
 
     def alive(self, node_id: NodeId, now: Now) -> None:
-        """Something new came from a node itself."""
+        """The node itself sent something new."""
         self.watch.heard(node_id, now)
         if not self.indirect:
             return
@@ -61,7 +61,7 @@ class Probes:
                 self.context.tell(item.peer_key, answer)
 
     def lagged(self, now: Now) -> None:
-        """Our own loop was late: for a while our word on others counts for nothing."""
+        """Our own loop was late: for a while our view of others does not count."""
         self.busy, self.busy_until_ms = True, now.mono_ms + limits.JUDGEMENT_GRACE_MS
         self.watch.lagged(now)
         for item in self.indirect:
@@ -74,7 +74,7 @@ class Probes:
         self.context.tell(sender.peer_key, Pong(message.request, self.busy))
 
     def on_pong(self, message: Pong, sender: Sender, now: Now) -> None:
-        """It lives, which was noted as of whatever a node says; a pong says nothing more."""
+        """Nothing to do: like any message, it already counted as a sign of life."""
 
     def on_probe_requested(self, message: ProbeRequested, sender: Sender, now: Now) -> None:
         """The leader wants to know whether we reach a node."""
@@ -83,26 +83,26 @@ class Probes:
             answer = ProbeAnswered(message.request, message.node_id, False, False)
             self.context.tell(sender.peer_key, answer)
             return
-        # Where a connection stands the node may only be slow; without one, it is dialled once.
+        # A connected node may only be slow; without a connection, we dial it once.
         stands = self.context.bindings.is_connected(message.node_id)
         patience_ms = limits.WITNESS_PATIENCE_MS if stands else limits.PROBE_TIMEOUT_MS
         deadline_ms = now.mono_ms + patience_ms
         self.indirect.append(
             IndirectProbe(message.node_id, sender.peer_key, message.request, deadline_ms)
         )
-        # Sending to a peer that is not connected makes the network dial it.
+        # Sending to a disconnected peer makes the network dial it.
         self.context.send(message.node_id, Ping(self.context.request()))
 
     # --- whom we miss -----------------------------------------------------------------------------
 
     def missed(self, now: Now) -> list[tuple[NodeId, str]]:
-        """As `watched`, whenever something of it is due."""
+        """Run `watched` if anything is due."""
         watch_ms = self.watch.wakeup_ms()
         due = now.mono_ms >= self.round_due_ms or (watch_ms is not None and now.mono_ms >= watch_ms)
         return self.watched(now) if due else []
 
     def watched(self, now: Now) -> list[tuple[NodeId, str]]:
-        """Probe the watched nodes; those of which somebody should be told, and why."""
+        """Probe the watched nodes; hint at missed ones to the leader, and return them with why."""
         context, hints = self.context, []
         connected = tuple(node_id for _, node_id in context.bindings.connected_members())
         members = tuple(self.context.roster.standings)

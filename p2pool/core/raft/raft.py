@@ -1,9 +1,9 @@
 """The conductor: one participant of one log, driven by inputs, answering with what to do.
 
-The driver awaits `persist` of a step before it sends or applies anything of it. `next_wakeup_ms`
-says when `tick` is wanted. Frames are given with the peer key that the connection was authenticated
-as; one whose sender is not the participant that it claims to be is dropped, and so is one of
-another log. Entries that this version does not know are kept and handed on like any other.
+The driver awaits a step's `persist` before it sends or applies anything of it. `next_wakeup_ms`
+says when to call `tick`. Each frame comes with its connection's authenticated peer key; a frame
+whose sender is not the participant that it claims to be is dropped, and so is a frame of another
+log. Entries of unknown kinds stay in the log and travel like any other.
 """
 
 from random import Random
@@ -44,7 +44,7 @@ Frame = (
 
 @attrs.frozen
 class RaftRestored:
-    """What came back from the disk."""
+    """What the disk held."""
 
     hard: HardState = attrs.field(factory=HardState)
     snapshot: bytes | None = None
@@ -65,7 +65,7 @@ class Raft:
         now: Now,
         snapshot_validator: SnapshotValidator = lambda snapshot: True,
     ) -> None:
-        """Come back from the disk as one that rests; nothing is committed beyond the snapshot.
+        """Restore a participant, at rest; nothing is committed beyond the snapshot yet.
         `snapshot_validator` judges each snapshot that a leader sends."""
         s = RaftState(
             me=me,
@@ -89,7 +89,7 @@ class Raft:
 
     @property
     def next_wakeup_ms(self) -> int | None:
-        """When `tick` is wanted next; None where nothing would come of it."""
+        """When to call `tick` next; None if it would do nothing."""
         s = self.state
         if s.role is RaftRole.LEADER:
             given_up_ms = s.transfer.deadline_ms if s.transfer else s.append_due_ms
@@ -101,7 +101,7 @@ class Raft:
     def found(self, now: Now) -> Ready:
         """Write the first configuration: we are the only voter (the root record names us)."""
         s = self.state
-        assert s.log.last_index == 0, "an empty log is founded, no other"
+        assert s.log.last_index == 0, "only an empty log can be founded"
         kind, body = encode_body(Configuration((s.me,)))
         s.save_hard(1, s.me.store_id)
         s.append((Entry(index=1, term=1, kind=kind, proposed_at_ms=now.wall_ms, body=body),))
@@ -127,15 +127,15 @@ class Raft:
         return self._done()
 
     def force_campaign(self, now: Now) -> Ready:
-        """Campaign although a leader is heard, as by its own wish: it must not lead any more, and
-        does not know it. PreVote still comes first, so who cannot win disturbs nobody."""
+        """Campaign although we hear a leader, as if it had asked: it must no longer lead, and does
+        not know it. PreVote still comes first, so a campaign that cannot win disturbs nobody."""
         s = self.state
         if s.is_voter and s.role is RaftRole.FOLLOWER and election.campaign(s, True, now, True):
             self._lead(now)
         return self._done()
 
     def resign(self, now: Now) -> Ready:
-        """Lead no more, without a transferee: the others elect one."""
+        """Step down without a transferee: the others elect a leader."""
         s = self.state
         if s.leads:
             s.follow(s.hard.term, None, now)
@@ -143,7 +143,7 @@ class Raft:
         return self._done()
 
     def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> Ready:
-        """Take a frame that came from an authenticated peer, in the envelope `sealed`."""
+        """Handle a frame from an authenticated peer, in the envelope `sealed`."""
         s = self.state
         speaker = _speaker(frame)
         if frame.log_id == s.log_id and speaker.peer_key == sender and _heeded(s, frame, now):
@@ -170,22 +170,22 @@ class Raft:
     def propose(
         self, kind: int, body: bytes, now: Now, *, hold: bool = False
     ) -> tuple[Ready, Entry]:
-        """Append an entry as leader; the entry as it stands in the log. With `hold` it is sent
-        by `flush`, so that all that is proposed in one step travels in one frame.
+        """Append an entry as leader and return it. With `hold`, `flush` sends it, so that all
+        proposals of one step travel in one frame.
 
-        Raises `NoLeader` when we do not lead, `Malformed` when the body is too long, `Overloaded`
-        when too much is not committed yet.
+        Raises `NoLeader` if we do not lead, `Malformed` if the body is too long, `Overloaded` if
+        too much is uncommitted.
         """
         s = self.state
         if s.role is not RaftRole.LEADER:
             raise NoLeader("This node does not lead.")
         if s.transfer is not None:
-            raise Overloaded("Leadership is being handed on.", hint="Retry in a second.")
+            raise Overloaded("A leadership transfer is under way.", hint="Retry in a second.")
         if len(body) > limits.ENTRY_MAX_BYTES:
-            raise Malformed(f"A log entry has {limits.ENTRY_MAX_BYTES} bytes at most.")
+            raise Malformed(f"A log entry has at most {limits.ENTRY_MAX_BYTES} bytes.")
         if s.log.last_index - s.commit_index >= limits.PROPOSALS_IN_FLIGHT_MAX:
             raise Overloaded("Too many proposals are waiting for the committee.", hint="Retry.")
-        # A single one always gets through, however many bytes it has.
+        # A single one always gets through, whatever its size.
         waiting = s.uncommitted_bytes
         if waiting and waiting + len(body) > limits.PROPOSALS_IN_FLIGHT_MAX_BYTES:
             raise Overloaded("Too many bytes are waiting for the committee.", hint="Retry.")
@@ -197,9 +197,9 @@ class Raft:
         return self._done(), entry
 
     def flush(self, tell: tuple[NodeId, ...]) -> Ready:
-        """Send what was held; tell these participants at once how far the log is committed.
+        """Send held entries; tell these participants the commit index at once.
 
-        The others learn that with the next append, which costs nothing; somebody waits at these.
+        A reader waits at each of these; the others learn it with the next append, at no cost.
         """
         s = self.state
         if s.role is RaftRole.LEADER:
@@ -210,8 +210,8 @@ class Raft:
     def read(self, number: int, now: Now) -> Ready:
         """Ask for an index at which a read is consistent: `Ready.readable` or `Ready.unreadable`.
 
-        It is answered once a majority has answered a round that was sent after it, or dropped when
-        this leader steps down, which one without a majority does within two election timeouts.
+        It is readable once a majority has answered a round sent after it, unreadable once this
+        leader steps down; without a majority it does so within two election timeouts.
         """
         s = self.state
         if s.role is not RaftRole.LEADER or len(s.reads) >= limits.READS_PENDING_MAX:
@@ -223,10 +223,10 @@ class Raft:
         return self._done()
 
     def transfer(self, to: Voter, now: Now) -> Ready:
-        """Hand leadership to a voter; nothing is proposed until that is done or given up.
+        """Hand leadership to a voter; propose nothing until that succeeds or times out.
 
-        Raises `NoLeader` when we do not lead, `Conflict` for one that is no other voter or while
-        leadership is being handed on already.
+        Raises `NoLeader` if we do not lead, `Conflict` if `to` is no other voter or a transfer is
+        under way.
         """
         s = self.state
         if s.role is not RaftRole.LEADER:
@@ -238,8 +238,8 @@ class Raft:
     def change(self, wanted: Configuration, now: Now) -> tuple[Ready, Entry]:
         """Propose another configuration: one voter more or less, or learners.
 
-        Raises `NoLeader` when we do not lead, and `Conflict` for a change that may not be made, or
-        not now (`confchange.check` says which).
+        Raises `NoLeader` if we do not lead, and `Conflict` for a change that is not allowed, or not
+        now (`confchange.check`).
         """
         s = self.state
         if not s.leads:
@@ -255,8 +255,7 @@ class Raft:
         return self._done(), entry
 
     def broadcast_commit(self, now: Now) -> Ready:
-        """Tell all at once how far the log is committed, as leader; else they learn it with the
-        next append."""
+        """As leader, tell all participants the commit index at once, not with the next append."""
         if self.state.leads:
             replication.broadcast(self.state, now)
         return self._done()
@@ -266,11 +265,11 @@ class Raft:
         election.own_vote(self.state, vote, sealed)
 
     def followers(self) -> tuple[confchange.FollowerProgress, ...]:
-        """All other participants as this leader sees them, voters first; empty when it is none."""
+        """All other participants as this leader sees them, voters first; empty if it is none."""
         return confchange.followers(self.state)
 
     def retime(self, timing: Timing) -> Ready:
-        """Another timing profile is in force: a deadline that was drawn by a faster one moves."""
+        """Switch the timing profile; a deadline drawn under a faster one moves."""
         s = self.state
         slower_ms = timing.election_timeout_min_ms - s.timing.election_timeout_min_ms
         s.election_deadline_ms += max(0, slower_ms)
@@ -278,29 +277,29 @@ class Raft:
         return self._done()
 
     def compact(self, state: bytes, index: int) -> Ready:
-        """Let an encoded state at an applied index stand for the log up to it."""
+        """Compact the log up to an applied index into the encoded state there."""
         snapshots.make(self.state, state, index)
         return self._done()
 
     def adopt(self, entries: tuple[Entry, ...]) -> Ready:
-        """Take committed entries as one that is no participant (`adopt`)."""
+        """Adopt committed entries, as a follower replica (`adopt`)."""
         adopt.adopt_entries(self.state, entries)
         return self._done()
 
     def adopt_snapshot(self, data: bytes) -> Ready:
-        """Take a committed snapshot as one that is no participant; a bad one changes nothing."""
+        """Adopt a committed snapshot, as a follower replica; a bad one changes nothing."""
         adopt.adopt_snapshot(self.state, data)
         return self._done()
 
     def recommit(self, index: int) -> Ready:
-        """After a restart: what was known to be committed before it (`adopt`)."""
+        """After a restart: commit what was committed before it (`adopt`)."""
         adopt.recommit(self.state, index)
         return self._done()
 
     # --- inside -------------------------------------------------------------------------------
 
     def _lead(self, now: Now) -> None:
-        """A new leader's first entry commits what went before it (5.4.2)."""
+        """Lead: the first entry commits those before it (5.4.2)."""
         s = self.state
         kind, body = encode_body(Noop(s.me.node_id))
         self._append(kind, body, now)
@@ -309,7 +308,7 @@ class Raft:
         self._settle(now)
 
     def _settle(self, now: Now) -> None:
-        """What follows from newly heard answers, or from an entry that is committed now."""
+        """Do what new answers, or a newly committed entry, make possible."""
         s = self.state
         if read_index.confirm(s):
             replication.read_round(s)
@@ -325,7 +324,7 @@ class Raft:
 
     def _append(self, kind: int, body: bytes, now: Now) -> Entry:
         s = self.state
-        # The leader's clock made monotone is the only time that replicated state knows.
+        # The leader's clock, made monotonic, is the only time in replicated state.
         last_ms = s.log.entries[-1].proposed_at_ms if s.log.entries else 0
         s.last_proposed_at_ms = max(now.wall_ms, s.last_proposed_at_ms, last_ms)
         entry = Entry(
@@ -344,10 +343,10 @@ class Raft:
 
 
 def _heeded(s: RaftState, frame: Frame, now: Now) -> bool:
-    """Whether a speaker has a say here: a participant as far as we know, or one that we sent to.
+    """Whether to heed a sender: a participant in our configuration, or one that we sent to.
 
-    One that we do not know may lead a committee newer than our log, so it is believed while no
-    leader is heard; any other member of the pool deposes and replaces nobody by its word.
+    A stranger may lead a committee newer than our log, so we heed it while we hear no leader;
+    otherwise no stranger's word may depose or replace anybody.
     """
     speaker, group = _speaker(frame), s.configuration.everybody
     if speaker in group or not group:

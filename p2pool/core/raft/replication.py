@@ -197,7 +197,7 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
     progress.active, progress.heard_ms = True, now.mono_ms
     progress.answered_round = max(progress.answered_round, m.round)
     if not m.ok:
-        # One that refuses where it agreed before gets the next append at the next interval.
+        # One that refuses what it agreed to before gets the next append at the next interval.
         if progress.state is not ProgressState.SNAPSHOT and _backed_up(s, m, progress):
             send(s, m.follower, even_empty=True)
         return

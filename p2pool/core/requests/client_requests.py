@@ -1,12 +1,12 @@
-"""Requests on their way: from the local API or a peer to the leader, and the answer back.
+"""Client requests: from the local API or a peer to the leader, and the answer back.
 
-Intuition: whoever takes a request holds it until its deadline, and brings it to whoever leads,
-again and again if the leader changes. That is safe because a request is applied once however often
-it is proposed. A forwarder has no right of its own: the leader judges the inner signatures alone.
+Intuition: the node that gets a request holds it until its deadline and brings it to the leader,
+again and again if the leader changes. That is safe because a request applies once, however often it
+is proposed. A forwarder has no rights of its own: the leader judges only the inner signatures.
 
-Invariants: each request is answered exactly once, by its deadline; an accepted one is committed,
-and a refused one was refused by a state that a quorum had confirmed to be the newest; a
-reader who asked here finds here what was accepted, as far as this node catches up in time.
+Invariants: each request gets exactly one answer, by its deadline; an accepted one is committed, and
+a refused one was judged on a state that a quorum had confirmed to be the newest; a client that
+asked here reads its own write here, if this node catches up in time.
 Source: docs/design/consensus.md, "Requests and consistent reads"; Raft, section 8 (clients).
 """
 
@@ -52,14 +52,14 @@ RETRIED = frozenset({"no-leader", "unavailable"})
 
 @attrs.frozen
 class Local:
-    """Asked for by the local API."""
+    """The local API asked."""
 
     request_id: int
 
 
 @attrs.frozen
 class Remote:
-    """Asked for by a peer, under its own number."""
+    """A peer asked, under its own number."""
 
     peer_key: PeerKey
     request: int
@@ -68,7 +68,7 @@ class Remote:
 
 @attrs.define
 class PendingRequest:
-    """One request that is not answered yet. `signed` None: a read."""
+    """One request without an answer yet. `signed` None: a read."""
 
     number: int
     origin: Local | Remote
@@ -86,7 +86,7 @@ class PendingRequest:
 
 @attrs.define
 class ClientRequests:
-    """All requests under way at one node."""
+    """All open requests at one node."""
 
     context: Context
     replica: FollowerReplica
@@ -99,7 +99,7 @@ class ClientRequests:
         request = asked.request
         origin = Local(asked.request_id)
         if len(self.pending) >= limits.REQUESTS_IN_FLIGHT_MAX:
-            self._answer(origin, Overloaded("Too many requests are under way.", hint="Retry."))
+            self._answer(origin, Overloaded("Too many requests are open here.", hint="Retry."))
             return
         deadline_ms = now.mono_ms + min(asked.deadline_ms, limits.REQUEST_DEADLINE_MS)
         signed = request.signed if isinstance(request, SubmitCommand) else None
@@ -115,8 +115,8 @@ class ClientRequests:
         )
 
     def on_request_forwarded(self, message: RequestForwarded, sender: Sender, now: Now) -> None:
-        """A peer passes a request on, because it takes us for the leader."""
-        if sender.signers:  # Else nobody looked who signed it, and it is sent again.
+        """A peer forwards a request, because it believes that we lead."""
+        if sender.signers:  # Else nobody recovered its signers, and the peer sends it again.
             signers = sender.signers[0]
             self._remote(
                 sender.peer_key, message.request, message.via, message.signed, signers, now
@@ -125,7 +125,7 @@ class ClientRequests:
     def on_read_index_requested(
         self, message: ReadIndexRequested, sender: Sender, now: Now
     ) -> None:
-        """A peer wants to know how far it has to read to be up to date."""
+        """A peer asks up to which index it must read to be up to date."""
         node_id = self.context.bindings.node_of(sender.peer_key) or self.context.me
         self._remote(sender.peer_key, message.request, node_id, None, None, now)
 
@@ -162,7 +162,7 @@ class ClientRequests:
     # --- what happens to them ---------------------------------------------------------------------
 
     def tick(self, now: Now) -> None:
-        """Bring on whatever waits, and end what waited too long."""
+        """Advance open requests, and end those past their deadline."""
         for item in tuple(self.pending.values()):
             self._advance(item, now)
 
@@ -180,14 +180,14 @@ class ClientRequests:
         elif not isinstance(item.origin, Remote):
             self._forward(item, now)
         elif not self._will_lead():
-            self._finish(item, NoLeader("This node leads no more."))
+            self._finish(item, NoLeader("This node no longer leads."))
 
     def _will_lead(self) -> bool:
-        """Whether we lead, or were elected and begin once an entry of ours is committed."""
+        """Whether we lead, or are elected and start once an entry of ours is committed."""
         return self.context.pool_log.role is RaftRole.LEADER
 
     def _here(self, item: PendingRequest, now: Now) -> None:
-        """We lead: propose it, or begin the read."""
+        """We lead: propose it, or start the read."""
         pool_log = self.context.pool_log
         if item.signed is None:
             item.sent_to = self.context.me
@@ -198,8 +198,8 @@ class ClientRequests:
     def _judge(
         self, item: PendingRequest, signed: SignedRequest, now: Now, *, confirmed: bool
     ) -> None:
-        """Propose a request, or refuse it: that is a read, and as any read it waits until a
-        quorum has confirmed that we lead. A leader that slept, or is new, may judge by old state.
+        """Propose a request, or refuse it. A refusal is a read, so it waits until a quorum has
+        confirmed that we lead: a leader that slept, or is new, may judge by old state.
         """
         try:
             done = self._propose(item, signed, now)
@@ -216,14 +216,14 @@ class ClientRequests:
                 self._accept(item, done, now)
 
     def _propose(self, item: PendingRequest, signed: SignedRequest, now: Now) -> Accepted | None:
-        """Judge a request and propose it; its acceptance where it was applied before."""
+        """Judge a request and propose it; return its acceptance if it was applied before."""
         pool_log, roster = self.context.pool_log, self.context.roster.latest
         state = pool_log.state
         assert state is not None
         if item.signers is None:
-            raise BadSignature("The request's signature is not good.", hint="Sign it anew.")
+            raise BadSignature("The request's signature is bad.", hint="Sign it again.")
         if roster is None:
-            raise Unavailable("The pool's roster is not known yet.", hint="Retry in a few seconds.")
+            raise Unavailable("The leader has no roster yet.", hint="Retry in a few seconds.")
         denied = may(roster, state, item.signers, signed, now.wall_ms // 1000)
         if denied is not None:
             raise denied
@@ -239,13 +239,13 @@ class ClientRequests:
         via = origin.node_id if isinstance(origin, Remote) else self.context.me
         record = RequestApplied(signed, via, item.signers.signer, item.signers.grantor)
         kind, body = encode_body(record, state.level)
-        # A committee of one commits while it proposes: the number stands before.
+        # A committee of one commits while it proposes: set the index first.
         item.index, item.term = pool_log.last_index + 1, pool_log.term
         pool_log.propose(kind, body, now)
         return None
 
     def applied(self, entry: Entry, now: Now) -> None:
-        """An entry was applied: answer who waits for it."""
+        """An entry was applied: answer the request that waits for it."""
         for item in tuple(self.pending.values()):
             if item.index != entry.index or item.signed is None or item.result is not None:
                 continue
@@ -264,7 +264,7 @@ class ClientRequests:
                 )
 
     def readable(self, number: int, index: int, now: Now) -> None:
-        """Our own read as leader has its index; what would be refused is judged by it."""
+        """Our own read as leader has its index: answer it, or judge a pending refusal again."""
         item = self.pending.get(number)
         if item is not None and item.signed is not None:
             self._judge(item, item.signed, now, confirmed=True)
@@ -272,18 +272,18 @@ class ClientRequests:
             self._accept(item, self._accepted(NO_TASK, index), now)
 
     def unreadable(self, number: int) -> None:
-        """We were deposed before the read was confirmed: begin it anew."""
+        """We stepped down before the read was confirmed: start it over."""
         item = self.pending.get(number)
         if item is not None:
             item.sent_to = None
 
     def deposed(self) -> None:
-        """We lead no more: what was proposed may or may not be committed; ask the next leader."""
+        """We no longer lead: our proposals may or may not commit; ask the next leader."""
         for item in self.pending.values():
             item.index, item.sent_to = 0, None
 
     def drop_all(self, error: P2poolError) -> list[Reply]:
-        """This node can promise nothing any more: say so to those who wait here."""
+        """This node has fallen silent: answer every local request with that error."""
         local = [p.origin.request_id for p in self.pending.values() if isinstance(p.origin, Local)]
         self.pending.clear()
         return [Reply(request_id, error) for request_id in local]
@@ -293,7 +293,7 @@ class ClientRequests:
     def _forward(self, item: PendingRequest, now: Now) -> None:
         leader = self.context.leader(now)
         if leader is None or leader == self.context.me:
-            item.retry_ms = 0  # Whoever leads next is heard of by an input, and asked at once.
+            item.retry_ms = 0  # An input will name the next leader, and we ask it at once.
             return
         if item.sent_to == leader and now.mono_ms < item.retry_ms:
             return
@@ -306,7 +306,7 @@ class ClientRequests:
             self.context.send(leader, RequestForwarded(item.number, item.signed, self.context.me))
 
     def on_forward_answered(self, message: ForwardAnswered, sender: Sender, now: Now) -> None:
-        """The leader's answer to what we passed on."""
+        """The leader's answer to a request that we forwarded."""
         item = self._of(sender.peer_key, message.request)
         if item is None or item.signed is None:
             return
@@ -338,7 +338,7 @@ class ClientRequests:
     # --- answers ----------------------------------------------------------------------------------
 
     def _accepted(self, name: TaskId, index: int, duplicate: bool = False) -> Accepted:
-        """Accepted by us as leader; alone in the committee, nobody else holds it yet."""
+        """An acceptance by us as leader; alone in the committee, it is not replicated."""
         replicated = len(self.context.pool_log.configuration.voters) > 1
         return Accepted(
             task_id=name,
@@ -349,7 +349,7 @@ class ClientRequests:
         )
 
     def _accept(self, item: PendingRequest, done: Accepted, now: Now) -> None:
-        """Answer a peer at once; a local reader once this node holds what was accepted."""
+        """Answer a peer at once, a local client once this node has applied the entry."""
         if isinstance(item.origin, Remote) or self._caught_up(done.index):
             self._finish(item, done)
             return
@@ -367,7 +367,7 @@ class ClientRequests:
         if self.context.leader(now) is None:
             return NoLeader("The pool has no leader now.", hint="Send the same request again.")
         return Unavailable(
-            "The leader gave no answer in time.",
+            "The leader did not answer in time.",
             hint="Send the same request again: it is carried out once.",
         )
 
@@ -393,7 +393,7 @@ class ClientRequests:
         error = result if isinstance(result, P2poolError) else None
         waits = self.context.bindings.node_of(origin.peer_key)
         if good is not None and waits is not None:
-            pool_log.tell(waits)  # Its own reader is answered once it has applied this.
+            pool_log.tell(waits)  # It answers its own client once it has applied this.
         answer: ForwardAnswered | ReadIndexAnswered
         if item.signed is None:
             answer = ReadIndexAnswered(origin.request, good.index if good else -1, leader)

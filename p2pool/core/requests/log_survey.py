@@ -1,11 +1,11 @@
-"""Which log each node holds, and how far: what a recovery has to know before it names one.
+"""Which log each node holds, and how far: what a recovery must know before it names one.
 
-Intuition: the node that is asked answers for itself at once and asks every member that is connected
-to it. It waits a few seconds for them, no longer: who is silent is told as silent, since a recovery
-is for the time when many are.
+Intuition: the node that is asked answers for itself at once and asks every connected member. It
+waits a few seconds for them, no longer, and lists the silent ones as silent: a recovery is for the
+time when many are.
 
-Invariants: each question has a deadline, and there are few at once; what a node says of itself
-gives it no right: the founder has to show the state that the record names.
+Invariants: each question has a deadline, and few are open at once; a node's answer gives it no
+right: the founder must hold the state that the record names.
 """
 
 import attrs
@@ -25,7 +25,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class Asking:
-    """A question of the local API, and whose answers are awaited."""
+    """A question from the local API, and the peers that have not answered."""
 
     request_id: int
     deadline_ms: int
@@ -35,14 +35,14 @@ class Asking:
 
 @attrs.define
 class LogSurvey:
-    """What one node tells of its own log, and asks of others' on behalf of its user."""
+    """Answers for one node's log, and asks for others' on behalf of its user."""
 
     context: Context
     asking: dict[int, Asking] = attrs.field(factory=dict)
     _known: tuple[Digest, int, int, StateDigest | None] | None = None
 
     def mine(self) -> LogEnd:
-        """The log that this node holds, up to its end."""
+        """The end of the log that this node holds."""
         pool_log, me = self.context.pool_log, self.context.config.me
         held, followed = pool_log.held_log, pool_log.epoch
         if held is None:
@@ -70,10 +70,10 @@ class LogSurvey:
         self.context.tell(sender.peer_key, LogEndAnswered(message.request, self.mine()))
 
     def on_asked(self, asked: Asked, now: Now) -> None:
-        """The local API asks for the logs of all that can be reached."""
+        """The local API asks for the logs of all reachable members."""
         context = self.context
         if len(self.asking) >= limits.LOG_END_QUESTIONS_MAX:
-            error = Overloaded("The logs are being asked for already.", hint="Retry in a second.")
+            error = Overloaded("A survey of the logs is under way.", hint="Retry in a second.")
             context.effects.append(Reply(asked.request_id, error))
             return
         me = context.config.me
@@ -88,7 +88,7 @@ class LogSurvey:
         self.tick(now)
 
     def on_log_end_answered(self, message: LogEndAnswered, sender: Sender, now: Now) -> None:
-        """A peer says which log it holds."""
+        """A peer's answer: the log that it holds."""
         item = self.asking.get(message.request)
         node_id = item.awaited.pop(sender.peer_key, None) if item is not None else None
         if item is not None and node_id is not None:
@@ -96,7 +96,7 @@ class LogSurvey:
             self.tick(now)
 
     def tick(self, now: Now) -> None:
-        """Answer what is complete, or has waited long enough."""
+        """Answer questions that are complete, or have waited long enough."""
         for number, item in tuple(self.asking.items()):
             if item.awaited and now.mono_ms < item.deadline_ms:
                 continue
@@ -111,7 +111,7 @@ class LogSurvey:
 
 
 def _end_digest(held: StoredLog) -> StateDigest | None:
-    """The digest at the end of a log; None where this program is too old to read that far."""
+    """The digest at the end of a log; None if this program is too old to read that far."""
     try:
         return held.end_digest()
     except TooOld:

@@ -1,12 +1,12 @@
-"""What one node has free while a plan is made, and why it refuses a copy that does not fit.
+"""One node's free capacity while a plan is made, and why it refuses a copy that does not fit.
 
-Intuition: built once from the state, then kept true by taking and giving back, so that a plan of
-many copies does not count everything anew for each.
+Intuition: built once from the state, then updated by taking and giving back, so that a plan of many
+copies does not recount everything for each.
 
-Invariants: nothing is taken that is not free (what a node offers may shrink below what is held of
-it); a GPU that is held or not well is not in `gpus`; every
-refusal is a sentence's part for people that says what was wanted and what is there.
-Shared memory and tmpfs count inside a container's memory limit, so they take nothing of their own.
+Invariants: a copy takes only free resources (a node's offer may shrink below what its copies hold);
+`gpus` holds no GPU that is held or unhealthy; every refusal is a phrase for people that says what
+was wanted and what is there. Shared memory and tmpfs count inside a container's memory limit, so
+they take nothing of their own.
 Source: docs/design/tasks.md, "Placement".
 """
 
@@ -39,7 +39,7 @@ class NodeOffer:
 
 @attrs.frozen
 class Demand:
-    """What each copy of a task wants of a node. Tasks with equal `shape` want the same."""
+    """What each copy of a task needs on a node. Tasks with equal `shape` need the same."""
 
     task_id: TaskId
     resources: Resources
@@ -49,12 +49,12 @@ class Demand:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """All but the name of the task."""
+        """Everything but the task's id."""
         return (self.resources, self.constraints, self.ports, self.order_bytes)
 
 
 def need_of(task: Task) -> Demand:
-    """What each copy of this task wants."""
+    """What each copy of this task needs."""
     spec = task.spec
     ports = tuple((port.host, port.protocol) for port in spec.ports if port.host)
     return Demand(
@@ -67,7 +67,7 @@ def need_of(task: Task) -> Demand:
 
 
 def order_bytes(task: Task) -> int:
-    """What a copy adds to its node's order, for its task's own part: specification, signatures."""
+    """What a copy adds to its node's order: its task's specification and signatures."""
     signed = task.record.signed
     own = len(signed.request.spec_json.encode()) + len(signed.signature)
     return own + (len(signed.delegation.signature) if signed.delegation else 0)
@@ -75,10 +75,10 @@ def order_bytes(task: Task) -> int:
 
 @attrs.define
 class NodeCapacity:
-    """One node's free resources. `closed`: why it takes nothing at all, None where it may.
+    """One node's free resources. `closed`: why it takes nothing at all, if so.
 
-    `gpus`: free and well, smallest first. `of_task`: copies of each task that are there, and
-    `leaving`: tasks of which a copy that was lost may still be there.
+    `gpus`: free and healthy, smallest first. `of_task`: copies of each task on it; `leaving`: tasks
+    with a lost copy that may still be on it.
     """
 
     offer: NodeOffer
@@ -94,16 +94,16 @@ class NodeCapacity:
     leaving: dict[TaskId, None] = attrs.field(factory=dict)
 
     def refusal(self, need: Demand) -> str | None:
-        """Why this node does not take a copy, or None where it does."""
+        """Why this node does not take a copy, or None if it does."""
         if self.closed is not None:
             return self.closed
         if need.task_id in self.leaving:
-            return "an older copy is not known to be gone from it"
+            return "an older copy may still run on it"
         wanted = need.resources
         if self.copies >= limits.ALLOCATIONS_PER_NODE_MAX:
-            return f"has {limits.ALLOCATIONS_PER_NODE_MAX} copies, its most"
+            return f"has its maximum of {limits.ALLOCATIONS_PER_NODE_MAX} copies"
         if self.order_bytes + need.order_bytes > limits.ORDER_SPECS_MAX_BYTES:
-            return "the specifications of its tasks are too long together"
+            return "its tasks' specifications are too long together"
         for constraint in need.constraints:
             if not meets(self.offer, constraint, bool(wanted.gpu.count)):
                 word = "is not" if constraint.equals else "is"
@@ -122,7 +122,7 @@ class NodeCapacity:
         return None
 
     def take(self, need: Demand) -> tuple[str, ...]:
-        """Take a copy's share of a node that does not refuse it; the GPUs by UUID."""
+        """Take a copy's share of a node that does not refuse it; return the GPUs by UUID."""
         chosen = self._matching(need)[: need.resources.gpu.count]
         if chosen:
             names = dict.fromkeys(gpu.uuid for gpu in chosen)
@@ -140,7 +140,7 @@ class NodeCapacity:
         self._add(need.task_id, need.resources, need.order_bytes, -1)
 
     def tightness(self, need: Demand) -> tuple[int, int, NodeId]:
-        """How much stays free once a copy is here (less is the better fit), then the name."""
+        """How much stays free once a copy is here (less is a better fit), then the node id."""
         hardware, wanted = self.offer.hardware, need.resources
         cpu = (self.cpu_milli - wanted.cpu_milli) * 1000 // max(1, hardware.cpu_milli)
         memory = (self.memory_bytes - wanted.memory_bytes) * 1000 // max(1, hardware.memory_bytes)
@@ -155,7 +155,7 @@ class NodeCapacity:
         self.of_task[task_id] = self.of_task.get(task_id, 0) + sign
 
     def _matching(self, need: Demand) -> list[Gpu]:
-        """The free cards that this task may have; a constraint on the model chooses cards too."""
+        """The free GPUs that fit this task, by its constraints on the model too."""
         wanted = need.resources.gpu
         if not wanted.count:
             return []
@@ -173,7 +173,7 @@ class NodeCapacity:
 
 
 def room_of(state: PoolState, offer: NodeOffer) -> NodeCapacity:
-    """What is free of a node once all that holds of it is taken off."""
+    """A node's capacity less what its holders use."""
     hardware = offer.hardware
     holders = state.holders(offer.node_id)
     held = dict.fromkeys(uuid for holder in holders for uuid in holder.gpus)
@@ -211,10 +211,10 @@ def _closed(state: PoolState, offer: NodeOffer) -> str | None:
 
 
 def meets(offer: NodeOffer, constraint: Constraint, chooses_gpus: bool) -> bool:
-    """Whether a node is of the kind that a constraint asks for. Case and `0x` do not matter.
+    """Whether a node meets a constraint. Case and `0x` do not matter.
 
-    `chooses_gpus`: the task takes GPUs, so that a constraint on their model is about the cards that
-    it gets, not about all that the machine has.
+    `chooses_gpus`: the task takes GPUs, so a constraint on their model is about the cards that it
+    gets, not about all that the machine has.
     """
     hardware, attribute = offer.hardware, constraint.attribute
     if attribute == "gpu.model":
@@ -264,7 +264,7 @@ def _amounts(wanted: int, free: int) -> str:
 
 
 def _clip(text: str) -> str:
-    """At most so much of a text by somebody else."""
+    """Clip a text from elsewhere to `limits.REFUSAL_TEXT_MAX_BYTES`."""
     data = text.encode()
     if len(data) <= limits.REFUSAL_TEXT_MAX_BYTES:
         return text

@@ -1,13 +1,13 @@
-"""What a node remembers of the others' stores, to be shown to whoever starts from one of them.
+"""The promises of the others' stores, to show to an agent that starts from one of them.
 
-Intuition: a disk that was restored from a backup, or a copy of one, does not know what was promised
-since. Those to whom it was promised do: the newest vote that it granted or asked for, the newest
-append that it acknowledged or sent, and the heartbeat in which it was furthest, each in the
-envelope that it signed. So the word of a peer is never taken for it, only its own
-(`voter.store_check` judges what is shown).
+Intuition: a disk restored from a backup, or a copy of one, does not know what it promised since.
+The peers that got those promises do: the newest vote that it granted or asked for, the newest
+append that it acknowledged or sent, and its furthest heartbeat, each in the envelope that it
+signed. So the starting agent believes only its own signature, never a peer's word
+(`voter.store_check` judges what it is shown).
 
-Invariants: kept for participants of the log that this node holds, and for no other; written down
-now and then, so that a peer that restarted remembers too.
+Invariants: a node records only participants of the log that it holds; it writes the record to disk
+now and then, so that a restarted peer remembers too.
 Source: docs/design/identities.md, "Checking the store".
 """
 
@@ -38,7 +38,7 @@ WITNESS_KEY = b"witness"
 
 
 class Kind(IntEnum):
-    """What a store said."""
+    """The kinds of promise."""
 
     VOTE = 0
     ACK = 1
@@ -47,7 +47,7 @@ class Kind(IntEnum):
 
 @attrs.frozen
 class Promise:
-    """The furthest that a store said of a kind, by (term, index), as it sealed it."""
+    """A store's furthest promise of a kind, by (term, index), as it sealed it."""
 
     store_id: StoreId
     kind: Kind
@@ -58,7 +58,7 @@ class Promise:
 
 @attrs.frozen
 class Kept:
-    """What is written down."""
+    """What the disk keeps."""
 
     log_id: Digest
     words: Annotated[tuple[Promise, ...], bounded(items=limits.VOTERS_SEEN_MAX)]
@@ -66,7 +66,7 @@ class Kept:
 
 @attrs.define
 class PromiseRecord:
-    """The memory of one node."""
+    """One node's record of the others' promises."""
 
     context: Context
     log_id: Digest | None = None
@@ -75,7 +75,7 @@ class PromiseRecord:
     due_ms: int = 0
 
     def restore(self, kept: bytes | None) -> None:
-        """Take up what was written down before the restart, where it is of the log held."""
+        """Restore the record from disk, if it is of the log that we hold."""
         if kept is None:
             return
         try:
@@ -86,10 +86,10 @@ class PromiseRecord:
             self.log_id = found.log_id
             self.promises = {(word.store_id, word.kind): word for word in found.words}
 
-    # --- what is heard ----------------------------------------------------------------------------
+    # --- recording --------------------------------------------------------------------------------
 
     def note_frame(self, frame: Frame, sealed: bytes) -> None:
-        """A frame of Raft's, in the envelope of its sender."""
+        """Note the promise in a Raft frame, in its sender's envelope."""
         if frame.log_id != self.context.pool_log.log_id:
             return
         match frame:
@@ -108,7 +108,7 @@ class PromiseRecord:
         )
 
     def note_heartbeat(self, verified: Verified) -> None:
-        """A heartbeat, as its sender sealed it."""
+        """Note a heartbeat, as its sender sealed it."""
         said = verified.message
         assert isinstance(said, Heartbeat)
         if said.epoch == self.context.pool_log.epoch:
@@ -127,7 +127,7 @@ class PromiseRecord:
         return self.context.pool_log.configuration.everybody
 
     def _note(self, word: Promise) -> None:
-        """Keep what a participant said, where it is further than what was known."""
+        """Keep a participant's promise if it is further than the last."""
         log_id, key = self.context.pool_log.log_id, (word.store_id, word.kind)
         if log_id is None or not any(v.store_id == word.store_id for v in self._participants()):
             return
@@ -138,19 +138,19 @@ class PromiseRecord:
         if further and 0 < len(word.sealed) <= limits.GOSSIP_MESSAGE_MAX_BYTES:
             self.promises[key], self.dirty = word, True
 
-    # --- what is shown ----------------------------------------------------------------------------
+    # --- showing ----------------------------------------------------------------------------------
 
     def on_store_seen_requested(
         self, message: StoreSeenRequested, sender: Sender, now: Now
     ) -> None:
-        """Show a peer what a store said in this log; of another log nothing is known here."""
+        """Show a peer a store's promises in the log that we hold."""
         name = self.context.pool_log.log_id
         found = (self.promises.get((message.store_id, kind)) for kind in Kind)
         shown = tuple(word.sealed for word in found if word is not None and name == self.log_id)
         self.context.tell(sender.peer_key, StoreSeenAnswered(message.request, name, shown))
 
     def tick(self, now: Now) -> None:
-        """Write down what is new, not often; what is of no participant any more is forgotten."""
+        """Write new promises to disk, not often; forget those of former participants."""
         if not self.dirty or now.mono_ms < self.due_ms or self.log_id is None:
             return
         self.dirty, self.due_ms = False, now.mono_ms + limits.WITNESS_INTERVAL_MS

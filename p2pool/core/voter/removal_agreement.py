@@ -1,13 +1,13 @@
-"""What voters read of a voter that the chain has put out: asked for, and counted.
+"""The voters' agreement that the chain has put a voter out: asked for, and counted.
 
-Intuition: one endpoint can lie or stand still, and then a leader would throw healthy voters out, or
-never notice that it is out itself. So whoever reads that a voter is out asks the other voters what
-they read, and acts only when a majority of them (all but the one in question) says the same. In a
-committee of two that is the other one alone; in a committee of one there is nobody to say so.
+Intuition: one endpoint can lie or get stuck, and then a leader would remove healthy voters, or
+never notice that it is out itself. So a node that reads that a voter is out asks the other voters
+what they read, and acts only if a majority of them (all but the one in question) says the same. In
+a committee of two that is the other one alone; in a committee of one nobody can confirm it.
 
-Invariants: an answer counts for a while only, and only from a finalized block that is at least the
-one at which the asker saw it; who has not read that far says "unknown", which counts as neither.
-What is asked and kept is bounded by the committee's size.
+Invariants: an answer counts only for a while, and only from a finalized block not older than the
+one that the asker read; a voter that has not read that far says "unknown", which counts as neither.
+The committee's size bounds all questions and answers.
 Source: docs/design/consensus.md, "Removal on account of the chain".
 """
 
@@ -25,7 +25,7 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class RemovalPoll:
-    """A voter that we read as out: at which block and since when, and what the others read."""
+    """A voter that we read as out: the block, since when, and what the others read."""
 
     block: int
     since_ms: int
@@ -34,7 +34,7 @@ class RemovalPoll:
     answers: dict[NodeId, tuple[ChainStanding, int]] = attrs.field(factory=dict)
 
     def says(self, node_id: NodeId, now: Now) -> ChainStanding:
-        """What one of the others read, as far as that is not too old."""
+        """What another voter read, unless that is too old."""
         standing, heard_ms = self.answers.get(node_id, (ChainStanding.UNKNOWN, 0))
         fresh = now.mono_ms - heard_ms <= limits.CONFIRM_LIFETIME_MS
         return standing if fresh else ChainStanding.UNKNOWN
@@ -48,7 +48,7 @@ class RemovalAgreement:
     polls: dict[NodeId, RemovalPoll] = attrs.field(factory=dict)
 
     def tick(self, now: Now) -> None:
-        """Note who has come to be out, and who is not any more."""
+        """Open polls for voters that are newly out, and close those of voters that are back."""
         roster = self.context.roster
         voters = self.context.pool_log.configuration.voters
         out = [v.node_id for v in voters if roster.barred(v.node_id)]
@@ -66,7 +66,7 @@ class RemovalAgreement:
         return poll.since_ms if poll is not None else None
 
     def ask(self, node_id: NodeId, now: Now) -> None:
-        """Ask the other voters, and the one in question, what they read; now and then again."""
+        """Ask the other voters, and the one in question, what they read; repeat now and then."""
         poll = self.polls.get(node_id)
         if poll is None:
             return
@@ -96,7 +96,7 @@ class RemovalAgreement:
         poll.answers[sender.node_id] = (known, now.mono_ms)
 
     def agreeing(self, node_id: NodeId, now: Now) -> tuple[Voter, ...]:
-        """The other voters that read it as out, ourselves among them; none where we do not."""
+        """The other voters that read it as out, including us; none unless we do."""
         poll, me = self.polls.get(node_id), self.context.me
         if poll is None:
             return ()
@@ -108,13 +108,13 @@ class RemovalAgreement:
         )
 
     def confirmed(self, node_id: NodeId, now: Now) -> bool:
-        """Whether a majority of the other voters read that it is out, and we do."""
+        """Whether we and a majority of the other voters read that it is out."""
         voters = self.context.pool_log.configuration.voters
         others = sum(v.node_id != node_id for v in voters)
         return others > 0 and len(self.agreeing(node_id, now)) >= majority(others)
 
     def own_answer(self, node_id: NodeId, now: Now) -> ChainStanding | None:
-        """What the one in question has read of itself; None while it has not answered."""
+        """What the voter in question read of itself; None until it answers."""
         poll = self.polls.get(node_id)
         if poll is None or node_id not in poll.answers:
             return None

@@ -1,15 +1,15 @@
 """A voter's signatures: over who leads, and over changes of the committee.
 
 Intuition: nobody asks a voter to sign bytes. It signs what its own log says when it applies an
-entry: at a leader's question (`Certify`) that this leader leads and what the state is there; at a
-change of the voters, as one of those before it, who the next ones are. The message goes to the
-leader like any other; the leader's own is sealed and given back (`Seal`).
+entry: at a leader's question (`Certify`), that this leader leads and what the state is there; at a
+change of the voters, as a voter from before, who the next ones are. The message goes to the leader
+like any other; a leader seals its own and gets it back (`Seal`).
 
-Invariants: in one log and term a voter confirms one leader only, and remembers on its disk whom,
-before it says so: a member that lies about leading cannot make an honest voter look like one that
-lies. It signs no time that its own clock does not agree with. Where its state is another than the
-leader's, its signature says so, and the leader tells; and every node compares what it had at that
-index with what the committee certified. Source: docs/design/certificates.md, "Leader certificates".
+Invariants: in one log and term a voter confirms only one leader, and writes that to disk before it
+sends anything: a false leader cannot make an honest voter look like a liar. It signs no time that
+its own clock disagrees with. If its state differs from the leader's, its signature shows that, and
+the leader reports it; and every node compares its own digest at that index with the certified one.
+Source: docs/design/certificates.md, "Leader certificates".
 """
 
 import attrs
@@ -36,7 +36,7 @@ CONFIRMED_KEY = b"certificate.confirmed"
 
 @attrs.frozen
 class Confirmed:
-    """The leader that this voter has confirmed last."""
+    """The leader that this voter confirmed last."""
 
     log_id: Digest
     term: int
@@ -45,20 +45,20 @@ class Confirmed:
 
 @attrs.frozen
 class Diverged:
-    """This node's state was another, at an index, than the one that the committee certified."""
+    """This node's state at an index differs from the certified one."""
 
     index: int
 
     def told(self, *, discarded: bool) -> str:
-        """What its operator is told. `discarded`: the log was thrown away here."""
+        """The sentence for the operator. `discarded`: this node has discarded its log."""
         said = f"This node's state at index {self.index} is not what the committee certifies"
         if discarded:
-            return f"{said}: it was thrown away, and is fetched anew."
+            return f"{said}: this node discards it and fetches it anew."
         return f"{said}: stop it, move its store away and start it again."
 
 
 class VoterSignatures:
-    """What one node signs as a voter."""
+    """One node's signatures as a voter."""
 
     def __init__(self, context: Context, kept: bytes | None) -> None:
         """`kept`: what the disk remembers under `CONFIRMED_KEY`."""
@@ -77,8 +77,8 @@ class VoterSignatures:
     # --- what the log says ------------------------------------------------------------------------
 
     def on_point(self, point: CertificationPoint, now: Now) -> None:
-        """A leader's question was applied: sign it where it is ours to sign, and remember what the
-        state was there."""
+        """A leader's question was applied: sign it if we are to, and remember the state's digest
+        there."""
         pool_log, me = self.context.pool_log, self.context.config.me
         current = point.term == pool_log.term and pool_log.raft is not None
         if current and me in point.voters and self._agrees(point, now):
@@ -97,7 +97,7 @@ class VoterSignatures:
         self.digests[point.index] = point.state_digest
 
     def compare(self, now: Now) -> Diverged | None:
-        """Is what the committee certified the state that this node had there, voter or not?"""
+        """Compare the certified state with this node's own at that index, voter or not."""
         context, known = self.context, self.context.leader_certificates.known
         if known is None or known.log_id != context.pool_log.log_id:
             return None
@@ -115,14 +115,14 @@ class VoterSignatures:
         return Diverged(known.commit_index)
 
     def sign_changes(self, now: Now, *, asked: bool) -> None:
-        """Sign the change of the voters that is open, once for each leader; where a leader `asked`
-        just now, all that are not complete."""
+        """Sign the open change of the voters, once for each leader; if a leader just `asked`, all
+        incomplete ones."""
         pool_log = self.context.pool_log
         for again in incomplete(pool_log.chain) if asked else ():
             self._sign_link(again, now)
         link = open_link(pool_log.chain)
         if link is not None:
-            # Told to each leader once here, and again whenever a leader asks.
+            # Send it to each leader once here, and again whenever a leader asks.
             to = (link.index, pool_log.term, self._leader(now))
             if to != self.signed:
                 self.signed = to
@@ -141,7 +141,7 @@ class VoterSignatures:
         if abs(offset_ms) > limits.CLOCK_SKEW_MAX_MS:
             self.context.log(
                 Level.WARNING,
-                "the leader's clock is not ours: it is not confirmed",
+                "the leader's clock differs from ours: not confirming it",
                 leader=asked.leader.node_id.hex(),
                 offset_ms=offset_ms,
             )
@@ -151,7 +151,7 @@ class VoterSignatures:
         if old is not None and (old.log_id, old.term) == (new.log_id, new.term) and old != new:
             self.context.log(
                 Level.WARNING,
-                "two members say that they lead in one term: the second is refused",
+                "two members claim to lead in one term: refusing the second",
                 first=old.leader.node_id.hex(),
                 second=new.leader.node_id.hex(),
             )
@@ -163,7 +163,7 @@ class VoterSignatures:
         return True
 
     def _sign_link(self, link: Link, now: Now) -> None:
-        """A change of the voters that we are to certify, as one of those before it."""
+        """Sign a change of the voters, if we were a voter before it."""
         pool_log, me = self.context.pool_log, self.context.config.me
         chain = pool_log.chain
         before = chain.before(link)
@@ -184,7 +184,7 @@ class VoterSignatures:
             self.context.send(leader, word)
 
     def _leader(self, now: Now) -> NodeId | None:
-        """Whom to tell; who was just removed from the committee knows it from Raft's last word."""
+        """Where to send; a just removed voter still knows the leader from Raft."""
         return self.context.leader(now) or self.context.pool_log.leader
 
     def _say(self, leader: Voter, word: CertificateSigned) -> None:

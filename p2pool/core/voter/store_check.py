@@ -1,24 +1,24 @@
 """Whether the disk that this node started from is the one that made its promises.
 
-Intuition: a voter that comes back from a backup has forgotten votes and acknowledgements, and would
-give them a second time. So a node that starts takes part in its log only once it has asked those
-who were there what they remember of its store. They show messages that it signed itself; one that
-its disk does not know is the proof: the disk is taken for lost, the store gets a new name, and the
-node begins as a learner. This costs nothing where it matters, since nobody can vote or commit
-without a quorum that lives, and those are who is asked.
+Intuition: a voter restored from a backup has forgotten votes and acknowledgements, and would give
+them a second time. So a starting node takes part in its log only once it has asked its peers what
+they remember of its store. They show messages that it signed itself; one that its disk does not
+know is the proof: the node gives the disk up for lost, renames the store, and starts over as a
+learner. This costs nothing where it matters: nobody can vote or commit without a live quorum, and
+that quorum is whom it asks.
 
-Another agent that runs with the same keys, from a copy of the directory, gives itself away by its
-incarnation: who is shown a later one of its own stops taking part; who is the later one, and hears
-the earlier one go on speaking, gives the shared store up. That takes several words, in step with
-our monotonic clock: a single one may have been dated by a clock that was ahead.
+Another agent with the same keys, from a copy of the directory, gives itself away by its
+incarnation: the earlier agent stops once it sees a message with a later one; the later agent gives
+up the shared store if it hears the earlier one go on. That takes several messages in step with our
+monotonic clock: a single one may carry the time of a clock that was ahead.
 
-Limits, said plainly: what was promised in the last second or so before the disk was set back is
-known only to the peers to whom it was promised, and those may be among the ones that do not answer;
-two agents that are started from one disk may both act for the seconds until one is shown the other.
+Limits: only the peers that got a promise know those of the last second or so before the disk was
+set back, and they may be among the silent ones; two agents started from one disk may both act for
+the seconds until one hears of the other.
 
-Invariants: nothing of the log is answered and nobody campaigns before the answers of as many voters
-as make a quorum with us, or after a while of any; a message counts only by its own signature, under
-our own keys. Source: docs/design/identities.md, "Checking the store".
+Invariants: the node answers no Raft frame and does not campaign before enough voters to form a
+quorum with it have answered, or, after a while, anybody; a message counts only by its own
+signature, under our own keys. Source: docs/design/identities.md, "Checking the store".
 """
 
 import attrs
@@ -39,8 +39,8 @@ from p2pool.model.timing import Now
 
 @attrs.frozen
 class EarlierRun:
-    """What an earlier life of this store said first, when that was heard, and how often since its
-    words kept step with our clock."""
+    """An earlier run of this store: its first message, when we heard it, and how many messages kept
+    step with our clock."""
 
     sent_at_ms: int
     heard_ms: int
@@ -49,7 +49,7 @@ class EarlierRun:
 
 @attrs.define
 class StoreCheck:
-    """The doubt of one node in its own disk. `lost`: why the disk is not what it was."""
+    """One node's doubt in its own disk. `lost`: why the disk is not what it was."""
 
     context: Context
     since_ms: int = 0
@@ -62,14 +62,14 @@ class StoreCheck:
     answered: dict[NodeId, None] = attrs.field(factory=dict)
 
     def begin(self, now: Now) -> None:
-        """Doubt: the log was taken up from the disk, or is another one than before."""
+        """Start to doubt: the log was restored from disk, or replaced."""
         self.context.pool_log.doubted = True
         self.since_ms = self.ask_due_ms = now.mono_ms
         self.requests.clear()
         self.answered.clear()
 
     def end(self) -> None:
-        """Nothing can have been promised before: we found this log, or a store, just now."""
+        """Stop doubting: the peers have answered, or this log or store is new, without promises."""
         self.context.pool_log.doubted = False
         self.requests.clear()
         self.answered.clear()
@@ -77,7 +77,7 @@ class StoreCheck:
     # --- asking -----------------------------------------------------------------------------------
 
     def tick(self, now: Now) -> None:
-        """Ask whom we have not heard, and end the doubt once enough have answered."""
+        """Ask peers that have not answered, and end the doubt once enough have."""
         if not self.context.pool_log.doubted:
             return
         if self._enough(now):
@@ -101,7 +101,7 @@ class StoreCheck:
             self.context.tell(peer_key, StoreSeenRequested(number, pool_log.log_id, store_id))
 
     def _enough(self, now: Now) -> bool:
-        """Whether enough have answered; the chain too, since it may name another log by now."""
+        """Whether enough have answered; also the chain, because it may name another log by now."""
         context = self.context
         if not context.roster.asked:
             return False
@@ -126,10 +126,10 @@ class StoreCheck:
         if asked and message.log_id == self.context.pool_log.log_id and self.lost is None:
             self.answered[sender.node_id] = None
 
-    # --- what is shown ----------------------------------------------------------------------------
+    # --- judging ----------------------------------------------------------------------------------
 
     def show(self, verified: Verified, now: Now) -> None:
-        """A message of our own, by whichever agent and whichever life of it."""
+        """Judge a message under our own keys, from any agent and any run of it."""
         header, config = verified.header, self.context.config
         if (header.node_id, header.peer_key) != (config.me.node_id, config.me.peer_key):
             return
@@ -150,8 +150,8 @@ class StoreCheck:
             self.lost = f"this disk is an older copy of itself: {what}"
 
     def _lives(self, sent_at_ms: int, now: Now) -> bool:
-        """Whether an earlier life of this store still speaks: its words keep step with our own
-        monotonic clock. One word alone proves nothing, since its wall clock may have been ahead."""
+        """Whether an earlier run of this store still speaks: its messages keep step with our own
+        monotonic clock. One alone proves nothing, because its wall clock may have been ahead."""
         first = self.earlier
         sent_ms = sent_at_ms - first.sent_at_ms if first is not None else 0
         heard_ms = now.mono_ms - first.heard_ms if first is not None else 0
@@ -171,7 +171,7 @@ class StoreCheck:
             self.context.log(Level.ERROR, peers.superseded, node=self.context.me.hex())
 
     def _of_our_store(self, verified: Verified) -> tuple[bool, str | None]:
-        """Whether a message was said by our store in our log, and what of it the disk forgot."""
+        """Whether a message is from our store in our log, and what the disk forgot of it."""
         pool_log, me, said = self.context.pool_log, self.context.config.me, verified.message
         raft = pool_log.raft
         if raft is None or pool_log.previous_epoch is not None:
@@ -207,7 +207,7 @@ def _vote(hard: HardState, term: int, voted_for: StoreId) -> str | None:
 
 
 def _entry(hard: HardState, last_index: int, term: int, index: int) -> str | None:
-    """What an acknowledgement or an append proves that the disk forgot, or None. Within a term what
-    was held is held; a later term may have cut what was not committed."""
+    """What an acknowledgement or an append proves that the disk forgot, or None. Within a term a
+    log never shrinks; a later term may have cut uncommitted entries."""
     forgot = term > hard.term or (term == hard.term and index > last_index)
     return f"it held entry {index} in term {term}" if forgot else None

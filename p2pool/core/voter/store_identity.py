@@ -1,10 +1,10 @@
-"""A node's own identity while it runs: the doubt in its disk, and what follows where that is lost.
+"""A node's own identity while it runs: the doubt in its disk, and a new store if the disk is lost.
 
-Intuition: a voter is (node, peer key, store). A disk that is not what it was cannot be mended, but
-it can stop being that store: it takes a new name, forgets its votes, keeps the entries that it has
-(they are an honest, older copy of the log), and begins anew as one that never promised anything.
-The leader then gives it a seat as it would any other. Where the disk refuses to write, nothing is
-said any more, except that a leader hands its office on.
+Intuition: a voter is (node, peer key, store). A disk that is not what it was cannot be repaired,
+but it can stop being that store: the node takes a new store id, forgets its votes, keeps its
+entries (an honest, older copy of the log), and starts over as one that never promised anything. The
+leader then gives it a seat like any other. A node whose disk refuses to write falls silent, except
+that a leader hands leadership on.
 Source: docs/design/identities.md, "The store".
 """
 
@@ -25,30 +25,30 @@ from p2pool.model.timing import Now
 
 
 class StoreIdentity:
-    """What one node knows and doubts of itself."""
+    """One node's knowledge and doubt of itself."""
 
     def __init__(self, context: Context, replica: FollowerReplica) -> None:
-        """Nothing was taken up from the disk yet."""
+        """Start without anything from the disk; see `restore`."""
         self.context, self.replica = context, replica
         self.promise_record = PromiseRecord(context)
         self.store_check = StoreCheck(context)
         self.renewed: str | None = None
 
     def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:
-        """The log was taken up from the disk: doubt it."""
+        """The log was restored from disk: doubt it."""
         self.promise_record.restore(meta.get(WITNESS_KEY))
         if self.context.pool_log.raft is not None:
             self.store_check.begin(now)
 
     def another_log(self, now: Now) -> None:
-        """The log is another than before. We promised nothing in it, unless our disk forgot."""
+        """The log was replaced. We promised nothing in it, unless our disk forgot."""
         if self.context.pool_log.last_index == 0:
             self.store_check.begin(now)
         else:
             self.store_check.end()  # We founded it just now.
 
     def tick(self, now: Now) -> bool:
-        """What is due; and where the disk is lost, begin anew: True."""
+        """Do what is due; if the disk is lost, start over and return True."""
         self.store_check.tick(now)
         self.promise_record.tick(now)
         why = self.store_check.lost
@@ -57,19 +57,19 @@ class StoreIdentity:
         return why is not None
 
     def wakeup_ms(self) -> int | None:
-        """When something is due next; the record of promises is written along with others."""
+        """When something is due next; the record of promises goes to disk with other writes."""
         return self.store_check.wakeup_ms()
 
     def discard_log(self, why: str, now: Now) -> bool:
-        """What this node holds of the log is not what the committee has: it is fetched anew, by
-        another store, for this one may have promised what it does not hold. False: not now."""
+        """Discard a log that differs from the committee's, to fetch it anew as another store,
+        because this one may have promised what it does not hold. False: not now."""
         discarded = self.replica.discard(now)
         if discarded:
             self.store_check.lost = why
         return discarded
 
     def _renew(self, why: str, now: Now) -> None:
-        """Be another store from now on."""
+        """Become another store."""
         self.store_check.lost = None
         context = self.context
         old = context.config.me
@@ -77,10 +77,10 @@ class StoreIdentity:
         context.config = attrs.evolve(context.config, me=me)
         context.pool_log.renew(me, now)
         self.store_check.end()
-        self.renewed = f"This data directory begins anew as a learner, for {why}."
+        self.renewed = f"This data directory starts over as a learner: {why}."
         context.log(
             Level.WARNING,
-            "this store is given up for a new one",
+            "this node replaces its store id",
             why=why,
             old=old.store_id.hex(),
             new=me.store_id.hex(),
@@ -88,13 +88,13 @@ class StoreIdentity:
 
     @property
     def note(self) -> str | None:
-        """That the store was given up, until the node takes part again; else None."""
+        """The notice that the store was given up, until the node takes part again; else None."""
         return self.renewed if self.context.pool_log.role is RaftRole.IDLE else None
 
     # --- silence ----------------------------------------------------------------------------------
 
     def fall_silent(self) -> None:
-        """Lead no more, at once: the others need not wait for our silence to tell."""
+        """Stop leading at once: the others need not wait for a timeout."""
         raft = self.context.pool_log.raft
         transferee = self._transferee()
         self.context.pool_log.rest()
@@ -104,7 +104,7 @@ class StoreIdentity:
             self.context.effects.append(SendTo(transferee.peer_key, told))
 
     def _transferee(self) -> Voter | None:
-        """A voter that holds what is committed, where we lead."""
+        """The most caught-up voter, if we lead."""
         raft = self.context.pool_log.raft
         if raft is None:
             return None

@@ -1,12 +1,12 @@
-"""One attempt of one allocation on this node: what is wanted of it, and how it stands.
+"""One attempt of one allocation on this node: what is wanted of it, and its state.
 
-It is made when an order names the attempt, or when a listing shows a container that no order is
-known for (after a disk was lost): such a one is reported, never touched unless an order stops it.
-What must survive a restart is in `StoredAttempt`; the container itself is found again by a listing.
-`previous_epoch`: it was begun under an earlier log, and no order of this one has named it.
+The worker makes one when an order names the attempt, or when a listing shows a container without a
+known order (after a disk was lost): it reports such a container and never touches it unless an
+order stops it. `StoredAttempt` holds what must survive a restart; a listing finds the container
+again. `previous_epoch`: it began under an earlier log, and no order of this one has named it.
 
-Invariants: states follow `states.ALLOCATION`; one effect is under way for an item at a time; the
-end of each run of its container counts once (`counted_ms` is when the last one that did began).
+Invariants: states follow `states.ALLOCATION`; one effect is in flight for an item at a time; each
+run of its container ends once (`counted_ms`: the start of the last run whose end has counted).
 """
 
 import attrs
@@ -29,7 +29,7 @@ S = AllocationState
 
 @attrs.frozen
 class StoredAttempt:
-    """What of an item is kept on disk."""
+    """What the disk keeps of an item."""
 
     allocation: AllocationId
     attempt: int
@@ -50,7 +50,7 @@ class StoredAttempt:
 
 @attrs.define
 class Attempt:
-    """See the module."""
+    """One attempt; see the module."""
 
     allocation: AllocationId
     attempt: int
@@ -93,41 +93,41 @@ class Attempt:
 
     @property
     def alive(self) -> bool:
-        """Whether something of it runs, or may: it then holds its GPUs."""
+        """Whether it runs, or may: it then holds its GPUs."""
         return self.runs or self.busy
 
     @property
     def runs(self) -> bool:
-        """Whether its container was seen to run. One that was only created never did."""
+        """Whether its container was last seen running."""
         return self.container is not None and self.container.state is ContainerState.RUNNING
 
     @property
     def claimed(self) -> bool:
-        """Whether it began under an earlier log and the pool is to adopt it."""
+        """Whether it began under an earlier log and the pool should adopt it."""
         begun = self.desired is not None and self.container is not None
         return self.previous_epoch and begun and not (self.ended or self.stop_wanted)
 
     @property
     def unclaimable(self) -> bool:
-        """Whether it runs since an earlier log and nobody here knows its submission."""
+        """Whether it began under an earlier log and this node does not know its submission."""
         return self.previous_epoch and self.desired is None and not self.ended
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """The GPUs that it was given."""
+        """The GPUs assigned to it."""
         if self.desired is not None:
             return self.desired.gpus
         return self.container.gpus if self.container is not None else ()
 
     @property
     def grace_ms(self) -> int:
-        """How long it may take to end by itself."""
+        """How long it may take to stop by itself."""
         grace_s = self.spec.stop_grace_s if self.spec else limits.STOP_GRACE_DEFAULT_S
         return grace_s * 1000
 
     @property
     def unled_max_ms(self) -> int | None:
-        """How long it may run while no leader is heard; None: for ever."""
+        """How long it may run without a leader; None: for ever."""
         spec = self.spec
         ends = spec is not None and spec.on_disconnect is OnDisconnect.STOP
         if spec is None or not ends or spec.reconnect_window_s < 0 or self.ended:
@@ -135,8 +135,8 @@ class Attempt:
         return spec.reconnect_window_s * 1000
 
     def outcome(self) -> Outcome:
-        """How it stands, as it is reported. Only an end is told with all that is known of it, and
-        why it does not begin: progress is no business of the log."""
+        """Its state as reported. Only an end carries all details, and a failing start its reason:
+        progress does not belong in the log."""
         if not self.ended:
             reason = self.reason[: limits.NAME_MAX_BYTES] if self.failures else ""
             return Outcome(
@@ -154,13 +154,13 @@ class Attempt:
 
     @property
     def news(self) -> bool:
-        """Whether there is something to report that the leader has not settled."""
+        """Whether it has something to report that the leader has not settled."""
         return self.state is not S.ASSIGNED and self.outcome() != self.settled
 
     # --- changing ---------------------------------------------------------------------------------
 
     def become(self, state: AllocationState, reason: str = "") -> bool:
-        """Move along the table; False where that may not be."""
+        """Move along the table; False if the table forbids it."""
         if not may_become(self.state, state):
             return False
         if state is not S.PULLING:
@@ -169,7 +169,7 @@ class Attempt:
         return True
 
     def wants_restart(self, exit_code: int | None) -> bool:
-        """Whether its policy starts a container again that ended so."""
+        """Whether its policy restarts a container that ended with this exit code."""
         if self.spec is None or self.restarts >= self.spec.restart.attempts:
             return False
         mode = self.spec.restart.mode
@@ -183,11 +183,11 @@ class Attempt:
 
     @property
     def health(self) -> Health:
-        """What the check of its image says, as long as it runs."""
+        """What its health check says while it runs."""
         return self.container.health if self.container is not None and self.runs else Health.NONE
 
     def plan(self, pool: PoolRef, node_id: NodeId) -> ContainerPlan:
-        """What the runtime is to start."""
+        """What the runtime should start."""
         assert self.desired is not None
         assert self.spec is not None
         text = self.desired.signed.request.spec_json
@@ -214,7 +214,7 @@ class Attempt:
     # --- disk -------------------------------------------------------------------------------------
 
     def stored(self) -> StoredAttempt:
-        """What of it is kept."""
+        """What the disk keeps of it."""
         return StoredAttempt(
             allocation=self.allocation,
             attempt=self.attempt,
@@ -242,7 +242,7 @@ def row_key(key: Key) -> bytes:
 
 
 def item_of(row: bytes) -> Attempt:
-    """The item that a row holds."""
+    """The item in a row."""
     kept = decode_struct(StoredAttempt, row)
     item = take(kept.allocation, kept.attempt, kept.token, kept.desired)
     item.state, item.stop_wanted, item.restarts = kept.state, kept.stop_wanted, kept.restarts
@@ -255,7 +255,7 @@ def item_of(row: bytes) -> Attempt:
 
 
 def take(allocation: AllocationId, attempt: int, token: Token, desired: Desired | None) -> Attempt:
-    """A new item, with its specification read where there is one."""
+    """A new item, with its specification parsed, if it has one."""
     spec = None
     if desired is not None:
         spec = parse_spec(desired.signed.request.spec_json, features.newest())

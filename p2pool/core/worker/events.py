@@ -1,7 +1,7 @@
 """What happens to containers, and what the worker wants done with them.
 
-The agent carries the effects out with a `ContainerRuntime` and brings their outcome back as these
-inputs, exactly one for each effect. A listing is the truth; everything else is news between two.
+The agent carries out the effects with a `ContainerRuntime` and returns their outcomes as these
+inputs. A listing is the truth; everything else is news between two listings.
 """
 
 import attrs
@@ -16,7 +16,7 @@ from p2pool.model.ports.runtime import ContainerPlan, ContainerStatus, PullProgr
 class ContainersListed:
     """All containers of this node, ended ones too.
 
-    `interrupted`: those that ended with their engine or their machine, not by themselves.
+    `interrupted`: those that their engine or machine ended, not they themselves.
     """
 
     statuses: tuple[ContainerStatus, ...]
@@ -25,7 +25,7 @@ class ContainersListed:
 
 @attrs.frozen
 class PullProgressed:
-    """The image of an allocation is being fetched, and is this far."""
+    """The pull of an allocation's image has come this far."""
 
     allocation: AllocationId
     attempt: int
@@ -41,7 +41,7 @@ class ContainerStarted:
 
 @attrs.frozen
 class StartFailed:
-    """A start failed; `code` is of `model.errors`. `retry`: it may pass if tried again."""
+    """A start failed; `code` is from `model.errors`. `retry`: trying again may help."""
 
     allocation: AllocationId
     attempt: int
@@ -52,7 +52,7 @@ class StartFailed:
 
 @attrs.frozen
 class ContainerStopped:
-    """A container that was told to stop has ended."""
+    """A container has ended after a stop."""
 
     allocation: AllocationId
     attempt: int
@@ -60,7 +60,7 @@ class ContainerStopped:
 
 @attrs.frozen
 class StopFailed:
-    """A container could not be stopped (yet)."""
+    """A stop failed (for now)."""
 
     allocation: AllocationId
     attempt: int
@@ -77,7 +77,7 @@ class ContainerRemoved:
 
 @attrs.frozen
 class QuotaExceeded:
-    """An allocation holds more of the disk than its specification lets it; `reason` says what."""
+    """An allocation uses more disk than its specification allows; `reason` says which."""
 
     allocation: AllocationId
     attempt: int
@@ -100,15 +100,15 @@ WorkerInput = (
 
 @attrs.frozen
 class StartContainer:
-    """Fetch the image, then start this attempt; answered by ContainerStarted or StartFailed."""
+    """Pull the image, then start this attempt; answered by ContainerStarted or StartFailed."""
 
     plan: ContainerPlan
 
 
 @attrs.frozen
 class CancelPull:
-    """Stop fetching the image of a start that is no longer wanted. It has no answer of its own: the
-    start is answered by StartFailed, or as ever where its image is there already."""
+    """Stop the pull of a start that is no longer wanted. It has no answer of its own: StartFailed
+    answers the start, or its usual answer if the image is there already."""
 
     allocation: AllocationId
     attempt: int
@@ -116,7 +116,7 @@ class CancelPull:
 
 @attrs.frozen
 class RestartContainer:
-    """Start an ended container anew; answered by ContainerStarted or StartFailed."""
+    """Restart an ended container; answered by ContainerStarted or StartFailed."""
 
     allocation: AllocationId
     attempt: int
@@ -124,7 +124,7 @@ class RestartContainer:
 
 @attrs.frozen
 class StopContainer:
-    """End a container; answered by ContainerStopped or StopFailed."""
+    """Stop a container; answered by ContainerStopped or StopFailed."""
 
     allocation: AllocationId
     attempt: int
@@ -133,7 +133,7 @@ class StopContainer:
 
 @attrs.frozen
 class RemoveContainer:
-    """Forget an ended container; answered by ContainerRemoved (or not at all: asked again)."""
+    """Remove an ended container; answered by ContainerRemoved (or not at all: asked again)."""
 
     allocation: AllocationId
     attempt: int
@@ -141,7 +141,7 @@ class RemoveContainer:
 
 @attrs.frozen
 class ListContainers:
-    """Look what is there; answered by ContainersListed."""
+    """List all containers; answered by ContainersListed."""
 
 
 WorkerEffect = (

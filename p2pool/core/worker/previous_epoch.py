@@ -1,10 +1,10 @@
-"""What runs here by orders of an earlier log: claimed until the new log names it, never stopped.
+"""Copies that run by an earlier log's orders: claimed until the new log names them, never stopped.
 
 Intuition: a recovery may have forgotten what this node was ordered to run. The node has not: it
-tells the outcomes of its copies anew, and shows the signed submission of each copy that no order of
-the new log has named, so that the pool can adopt it (`core.fsm.adoption`). One whose submission it
-does not know either, since its own disk is new, runs on and is not reported: nobody could tell
-whether it is wanted, and only an order may stop it.
+reports the outcomes of its copies again, and shows the signed submission of each copy that no order
+of the new log has named, so that the pool can adopt it (`core.fsm.adoption`). A copy whose
+submission the node does not know either, because its own disk is new, runs on unreported: nobody
+could tell whether it is wanted, and only an order may stop it.
 """
 
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ from p2pool.model.messages.work import Desired
 
 
 def another_log(items: Mapping[Key, Attempt]) -> None:
-    """All items are of an earlier log now, and what was settled in it may be forgotten."""
+    """Mark all items as an earlier log's, and as unsettled: the new log may lack their outcomes."""
     for item in items.values():
         item.previous_epoch, item.settled = True, None
 
 
 def found(items: Mapping[Key, Attempt], high_water: Token) -> None:
-    """A container that was found, and whose label is of an earlier epoch, is of an earlier log."""
+    """Mark found containers whose label names an earlier epoch as an earlier log's."""
     for item in items.values():
         if item.desired is None and item.token.epoch < high_water.epoch:
             item.previous_epoch = True
 
 
 def reportable(items: Mapping[Key, Attempt]) -> tuple[list[Attempt], tuple[Desired, ...]]:
-    """Items whose outcomes are to be told now, and the claims that go with them.
+    """Items whose outcomes to report now, and the claims that go with them.
 
-    A claim that finds no room in this report waits for the next, and so does its outcome: without
-    the claim it would be taken for a copy that nobody wants.
+    A claim without room in this report waits for the next, and so does its outcome: without the
+    claim the leader would see a copy that nobody wants.
     """
     told: list[Attempt] = []
     claims: list[Desired] = []

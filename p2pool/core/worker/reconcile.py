@@ -1,8 +1,8 @@
-"""From what is wanted and what is there to the next act for one item: the worker's rules.
+"""The worker's rules: from the wanted and the actual state of an item to its next effect.
 
-Functions change the item that they are given and say by `mark` when that has to go to disk. They
-are called with listings and outcomes of effects only, so what they know of a container was true a
-moment ago; each act is safe to repeat.
+Functions change the item that they get and call `mark` if that has to go to disk. They learn only
+from listings and outcomes of effects, so what they know of a container was true a moment ago; each
+effect is safe to repeat.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ INTERRUPTED = "its engine or its machine was restarted"
 
 
 def listed(items: dict[Key, Attempt], event: ev.ContainersListed, mark: Mark, now: Now) -> None:
-    """Compare a listing with the items: found, changed, or gone without a word."""
+    """Compare a listing with the items: found, changed, or gone."""
     here: dict[Key, None] = {}
     interrupted = dict.fromkeys(event.interrupted)
     for status in event.statuses:
@@ -46,16 +46,16 @@ def listed(items: dict[Key, Attempt], event: ev.ContainersListed, mark: Mark, no
         if item.ended:
             item.container, item.failures = None, 0
         elif item.state is S.STARTING and not item.runs:
-            item.container = None  # Its end has counted, and it waits to be started again.
+            item.container = None  # Its end has counted, and it waits for its restart.
         elif item.container is not None or item.state in (S.RUNNING, S.STARTING, S.STOPPING):
-            # A listing may be older than a start that it does not show: believe the second one.
+            # A listing may predate a start, and miss its container: believe the second one.
             item.missing += 1
             if item.missing >= limits.MISSING_LISTINGS:
                 vanished(item, mark, now)
 
 
 def seen(item: Attempt, status: ContainerStatus, mark: Mark, now: Now) -> None:
-    """What a container is found to be. The same end, found again, is no other end."""
+    """Take in a container's status. The same end, seen again, does not count again."""
     if status.ended and _counted(item, status):
         item.container = status
         if item.state is S.STARTING and not item.retry_ms:
@@ -73,7 +73,7 @@ def seen(item: Attempt, status: ContainerStatus, mark: Mark, now: Now) -> None:
         if not item.stop_wanted:
             move(item, S.RUNNING, "", mark)
         if status.health is Health.UNHEALTHY and item.spec and item.spec.restart.on_unhealthy:
-            item.failing = item.failing or "it is unhealthy, says the check of its image"
+            item.failing = item.failing or "its health check failed"
         return
     if status.state is ContainerState.DEAD and status.exit_code is None:
         over(item, None, False, status.error or "it ended and nobody knows how", mark, now)
@@ -82,12 +82,12 @@ def seen(item: Attempt, status: ContainerStatus, mark: Mark, now: Now) -> None:
 
 
 def _counted(item: Attempt, status: ContainerStatus) -> bool:
-    """Whether this end is known: that of the run which was counted last."""
+    """Whether this end has counted: it is that of the last counted run."""
     return status == item.container or status.started_at_ms == item.counted_ms != 0
 
 
 def cut_short(item: Attempt, status: ContainerStatus, mark: Mark, now: Now) -> None:
-    """It did not end by itself: its policy starts it again here, or the pool places it anew."""
+    """It did not end by itself: its policy restarts it here, or the pool places it anew."""
     if item.ended or item.stop_wanted or _counted(item, status) or item.wants_restart(None):
         return
     item.container = status
@@ -135,44 +135,44 @@ def _because(exit_code: int | None, oom_killed: bool, why: str) -> str:
 
 
 def vanished(item: Attempt, mark: Mark, now: Now) -> None:
-    """Its container is gone without having been seen to end."""
+    """Its container is gone, and nobody saw it end."""
     item.container = None
     over(item, None, False, "its container is gone", mark, now)
 
 
 def gone(item: Attempt, mark: Mark, now: Now) -> None:
-    """A container that was told to stop has ended."""
+    """A container has ended after a stop."""
     if item.failing and not item.stop_wanted and not item.ended and item.container is not None:
-        # It is kept as an ended one of this run, so that a restart finds it and its listing is
-        # no second end.
+        # Keep it as this run's ended container: a restart finds it, and its listing is no second
+        # end.
         item.container = attrs.evolve(item.container, state=ContainerState.EXITED)
         over(item, None, False, item.failing, mark, now)
         return
     if item.runs and item.container is not None:
-        # It is there until a listing says otherwise: forgotten sooner, it would be found as new.
+        # It exists until a listing says otherwise: forgotten sooner, it would look new.
         item.container = attrs.evolve(item.container, state=ContainerState.EXITED)
     if item.stop_wanted and not item.ended:
         end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
 
 
 def exceeded(item: Attempt, reason: str) -> None:
-    """It takes more than it was given: it is ended, and no policy starts it again."""
+    """It uses more than its share: end it, and let no policy restart it."""
     if item.runs and not item.ended and not item.stop_wanted:
         item.failing, item.failing_for_good = reason, True
 
 
 def start_failed(item: Attempt, event: ev.StartFailed, mark: Mark, now: Now) -> None:
-    """A start failed: try again where that may help."""
+    """A start failed: try again if that may help."""
     item.busy = item.fetching = False
     if item.ended:
         return
     if item.stop_wanted and event.retry:
-        item.failures += 1  # It may run all the same: its stop looks.
+        item.failures += 1  # It may run all the same: its stop will tell.
     elif item.stop_wanted:
         if not item.runs:
             end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
     elif event.code == NotFound.code and item.state is S.STARTING:
-        item.container = None  # Removed since its end was seen: it is made anew.
+        item.container = None  # Somebody removed it since it ended: create it anew.
         item.failures += 1
         item.retry_ms = now.mono_ms + item.backoff_ms()
     elif event.retry:
@@ -193,7 +193,7 @@ def move(item: Attempt, state: AllocationState, reason: str, mark: Mark) -> None
 
 
 def end(item: Attempt, state: AllocationState, reason: str, mark: Mark) -> None:
-    """It is over: by way of running where the table wants that."""
+    """End an item, by way of running if the table requires that."""
     if not item.become(state, reason) and item.become(S.RUNNING):
         item.become(state, reason)
     item.retry_ms = 0
@@ -208,7 +208,7 @@ def drive(
     mark: Mark,
     now: Now,
 ) -> ev.WorkerEffect | None:
-    """The next act for an item, if there is one to be done now."""
+    """The next effect for an item, if one is due."""
     if item.busy and item.stop_wanted and item.fetching:
         item.fetching = False
         return ev.CancelPull(item.allocation, item.attempt)
@@ -225,7 +225,7 @@ def drive(
     if item.runs or item.desired is None or not is_member or blocked(item, items):
         return None
     if item.previous_epoch and item.container is None:
-        return None  # An earlier log wanted it begun; whether this one does is for its orders.
+        return None  # An earlier log wanted it started; only this log's orders may do so now.
     item.busy = True
     if item.container is not None and item.container.ended and item.restarts:
         return ev.RestartContainer(item.allocation, item.attempt)
@@ -234,7 +234,7 @@ def drive(
 
 
 def _stop(item: Attempt, mark: Mark) -> ev.WorkerEffect | None:
-    # A start whose answer was lost may have begun it: only a stop at the engine tells.
+    # A start whose answer was lost may have started it: only a stop at the engine tells.
     if not item.runs and not item.failures:
         end(item, S.STOPPED, item.stop_reason or "it was stopped", mark)
         return None
@@ -244,8 +244,8 @@ def _stop(item: Attempt, mark: Mark) -> ev.WorkerEffect | None:
 
 
 def _stop_again(item: Attempt, now: Now) -> ev.WorkerEffect | None:
-    """What is over and was told so must not run: the answer to its start got lost, or it was not
-    there when it was looked for."""
+    """Stop what runs although it was reported as ended: the answer to its start got lost, or a
+    listing missed it."""
     if not item.runs:
         return None
     item.busy = True
@@ -254,7 +254,7 @@ def _stop_again(item: Attempt, now: Now) -> ev.WorkerEffect | None:
 
 
 def blocked(item: Attempt, items: Mapping[Key, Attempt]) -> bool:
-    """Whether something here has to be gone before: an older attempt, or a holder of its GPUs."""
+    """Whether something here must end first: an older attempt, or a holder of its GPUs."""
     mine = dict.fromkeys(item.gpus)
     for other in items.values():
         if other is item or not other.alive:
@@ -266,10 +266,10 @@ def blocked(item: Attempt, items: Mapping[Key, Attempt]) -> bool:
 
 
 def to_drop(items: Mapping[Key, Attempt], keep_ms: int, now: Now) -> list[Attempt]:
-    """Items that are over and settled: all that have no container, those that ended longer than
-    `keep_ms` ago, and the oldest of those that are kept for their log lines."""
+    """Ended and settled items to drop: all without a container, those that ended longer than
+    `keep_ms` ago, and the oldest of those kept for their log lines."""
     over_items = [i for i in items.values() if i.ended and not i.news]
-    # One whose start or stop failed may have a container that only the next listing shows.
+    # After a failed start or stop there may be a container that only the next listing shows.
     bare = [
         i
         for i in over_items
@@ -284,6 +284,6 @@ def to_drop(items: Mapping[Key, Attempt], keep_ms: int, now: Now) -> list[Attemp
 
 
 def _ended_before(item: Attempt, at_ms: int) -> bool:
-    """By the engine's clock, which is this machine's; one that names no time is kept."""
+    """Whether it ended before a time, by the engine's clock, which is ours; no time: keep it."""
     finished_ms = item.container.finished_at_ms if item.container is not None else 0
     return 0 < finished_ms < at_ms

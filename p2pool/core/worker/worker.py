@@ -1,13 +1,14 @@
-"""The worker: one node's share of the pool's work, reconciled with the containers that are there.
+"""The worker: one node's share of the pool's work, reconciled with its actual containers.
 
 Intuition: orders say what is wanted, listings say what is. Each step closes the gap by at most one
-effect for each item, and waits for its outcome. Nothing but an explicit stop ends a copy: what is
-neither wanted nor to be stopped runs on and is reported until the leader says what to do with it.
+effect for each item, and waits for its outcome. Only an explicit stop ends a copy: one that is
+neither wanted nor to be stopped runs on, and the worker reports it until the leader decides.
 
 Invariants: one high-water token, durable before an order is answered, and no older order is obeyed;
-an item is on disk before its container starts; rights are judged here before anything starts; a GPU
-is handed on only when whoever held it here is gone; an older attempt ends before a newer begins;
-an outcome is told until it is settled. While the engine is away nothing is known to have ended.
+an item is on disk before its container starts; this node judges the rights before it starts
+anything; a GPU gets a new holder only once the old one is gone; an older attempt ends before a
+newer one starts; the worker repeats an outcome until it is settled. While the engine is away,
+nothing counts as ended.
 Source: docs/design/tasks.md, "The worker"; Nomad's client, kubelet's reconciliation.
 """
 
@@ -65,7 +66,7 @@ class Worker:
     effects: list[ev.WorkerEffect] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        """Take up what was ordered before the restart."""
+        """Restore the orders from before the restart."""
         for row in self.restored[ITEMS_TABLE].values():
             item = item_of(row)
             self.items[item.key] = item
@@ -77,13 +78,13 @@ class Worker:
     # --- orders and reports -----------------------------------------------------------------------
 
     def obey(self, order: Order, signers: tuple[Signers | None, ...], now: Now) -> OrderAnswered:
-        """Take an order that is newer than all before; `signers` are of its submissions."""
+        """Obey an order unless it is older than the last; `signers` signed its submissions."""
         if order.token < self.high_water:
             return OrderAnswered(
-                order.token, self.high_water, False, "a newer order was obeyed before"
+                order.token, self.high_water, False, "this node has obeyed a newer order"
             )
         if order.token == self.high_water:
-            # The same state, but its leader may have met a copy since that nobody wants here.
+            # The same state, but the leader may have found an unwanted copy here since.
             for stop in order.stops:
                 self._stop_named(stop, order.token)
             return OrderAnswered(order.token, self.high_water, True, "")
@@ -117,10 +118,10 @@ class Worker:
         try:
             new = take(desired.allocation, desired.attempt, token, desired)
         except Refusal:
-            return  # No leader that follows the rules places what nobody can read.
+            return  # No correct leader places a specification that nobody can parse.
         denied = self.allowed(desired, by, now.wall_ms // 1000)
         if item is not None:
-            # Found running here before its order was known: it is this copy.
+            # A listing showed it before its order came: it is this copy.
             item.desired, item.spec, item.token = desired, new.spec, token
             item.previous_epoch, new = False, item
         elif denied is not None:
@@ -130,7 +131,7 @@ class Worker:
         self.dirty[key] = None
 
     def _stop_named(self, stop: Stop, token: Token) -> None:
-        """An explicit stop. What never came here is noted, so that its end can be reported."""
+        """An explicit stop. Note even a copy that never came here, to report its end."""
         key = (stop.allocation, stop.attempt)
         if key not in self.items and len(self.items) < limits.ITEMS_PER_NODE_MAX:
             self.items[key] = take(stop.allocation, stop.attempt, token, None)
@@ -144,9 +145,9 @@ class Worker:
             self.dirty[item.key] = None
 
     def led(self, led: bool, now: Now) -> None:
-        """Whether a leader is heard here and hears us. Copies whose task says so (`on_disconnect`
-        stop, an advance order that its submitter signed) end by themselves once that was not for
-        their whole window; the leader waits longer before it replaces them."""
+        """Whether we hear a leader and it hears us. Copies whose task says so (`on_disconnect`
+        stop, an advance order that its submitter signed) end by themselves after their whole window
+        without a leader; the leader waits longer before it replaces them."""
         self.unled_due_ms = None
         if led or self.led_ms is None:
             self.led_ms = now.mono_ms
@@ -162,12 +163,12 @@ class Worker:
                 self.unled_due_ms = min(due_ms, self.unled_due_ms or due_ms)
 
     def connected(self, now: Now) -> None:
-        """There is another leader: it has not heard what was reported to the last one."""
+        """There is another leader: it may lack what we reported to the last one."""
         self.reported.clear()
         self.report_due_ms = now.mono_ms
 
     def another_log(self, epoch: int, now: Now) -> None:
-        """Orders are of another log from now on; what runs by those of the last one runs on."""
+        """Orders come from another log from now on; copies of the last one run on."""
         self.high_water = Token(epoch, 0, 0)
         self.persist.append(put_record(META_TABLE, TOKEN_KEY, self.high_water))
         previous_epoch.another_log(self.items)
@@ -175,12 +176,12 @@ class Worker:
         self.connected(now)
 
     def signers_of(self, report: Report) -> tuple[Signers | None, ...]:
-        """Who signed what our own report claims, as it was found when it was ordered."""
+        """The signers of our own report's claims, as recovered when the orders came."""
         found = (self.items.get((c.allocation, c.attempt)) for c in report.claims)
         return tuple(item.signers if item is not None else None for item in found)
 
     def report(self, now: Now) -> Report | None:
-        """What the leader has to be told now, if anything."""
+        """The report that is due now, if any."""
         told, claimed = previous_epoch.reportable(self.items)
         news = {item.key: item.outcome() for item in told}
         fresh = any(self.reported.get(key) != outcome for key, outcome in news.items())
@@ -200,7 +201,7 @@ class Worker:
             self.report_due_ms = max(self.report_due_ms, now.mono_ms + limits.REPORT_RESEND_MS)
 
     def settle(self, answer: ReportAnswered) -> None:
-        """The leader has these outcomes in the log, or does not want them."""
+        """The leader has logged these outcomes, or does not need them."""
         for outcome in answer.outcomes:
             item = self.items.get((outcome.allocation, outcome.attempt))
             if item is not None and item.outcome() == outcome:
@@ -208,10 +209,10 @@ class Worker:
                 if item.ended:
                     self.dirty[item.key] = None
 
-    # --- what happens -----------------------------------------------------------------------------
+    # --- inputs -----------------------------------------------------------------------------------
 
     def step(self, event: ev.WorkerInput, now: Now) -> None:
-        """Take one input."""
+        """Handle one input."""
         match event:
             case ev.ContainersListed():
                 self.listing, self.listed = False, True
@@ -257,7 +258,7 @@ class Worker:
         return self.items.get((allocation, attempt))
 
     def mark(self, item: Attempt) -> None:
-        """An item changed in what is kept on disk."""
+        """An item changed in what the disk keeps."""
         self.dirty[item.key] = None
 
     def _forget(self, key: Key) -> None:
@@ -266,7 +267,7 @@ class Worker:
         self.persist.append(Delete(ITEMS_TABLE, row_key(key)))
 
     def runtime(self, well: bool) -> None:
-        """The engine answers, or does not: then states stand as they are."""
+        """Whether the engine answers; while it does not, states stay as they are."""
         if well and not self.well:
             self.list_due_ms = 0
         self.well = well
@@ -278,15 +279,14 @@ class Worker:
             self.left = False
 
     def leave(self, reason: str) -> None:
-        """This node is finally out of the pool, or the pool has ended: its tasks end after their
-        grace."""
+        """This node is finally out of the pool, or the pool has ended: stop all its copies."""
         if not self.left:
             self.left = True
             for item in self.items.values():
                 self._stop(item, reason)
 
     def gpus_lost(self, uuids: tuple[str, ...]) -> None:
-        """GPUs are gone or not well for good: whoever has one ends here, and is placed anew."""
+        """GPUs are gone or broken for good: stop the copies that hold one; others replace them."""
         lost = dict.fromkeys(uuids)
         for item in self.items.values():
             gone = [uuid for uuid in item.gpus if uuid in lost]
@@ -294,9 +294,9 @@ class Worker:
                 self._stop(item, f"its GPU {gone[0]} was lost")
 
     def tick(self, now: Now) -> None:
-        """Close the gap between what is wanted and what is."""
+        """Close the gap between the wanted and the actual state."""
         if self.listing and now.mono_ms >= self.list_due_ms:
-            self.listing = False  # The last one got lost; look again.
+            self.listing = False  # The last one got lost; list again.
         if now.mono_ms >= self.list_due_ms and not self.listing:
             self.listing = True
             self.list_due_ms = now.mono_ms + limits.ENGINE_CALL_TIMEOUT_MS
@@ -316,7 +316,7 @@ class Worker:
                 del self.items[item.key]
                 self._forget(item.key)
 
-    # --- what comes out ---------------------------------------------------------------------------
+    # --- outputs ----------------------------------------------------------------------------------
 
     def take(self) -> tuple[tuple[PersistOp, ...], tuple[ev.WorkerEffect, ...]]:
         """What to make durable, and what to do after that."""
@@ -329,11 +329,11 @@ class Worker:
         return persist, effects
 
     def statuses(self) -> tuple[AllocationStatus, ...]:
-        """What runs here, or ended and was not settled yet."""
+        """The status of each item that has not ended, or whose end is not settled."""
         return tuple(_status(item) for item in self.items.values() if not item.ended or item.news)
 
     def free(self, hardware: Hardware) -> FreeResources:
-        """What of the machine's offer is not taken."""
+        """The free part of the machine's offer."""
         held = [i for i in self.items.values() if not i.ended or i.alive]
         specs = [i.spec.resources for i in held if i.spec is not None]
         gpus = sum(len(i.gpus) for i in held)
@@ -346,7 +346,7 @@ class Worker:
         )
 
     def wakeup_ms(self) -> int:
-        """When `tick` is wanted next."""
+        """When to call `tick` next."""
         dues = [self.list_due_ms]
         if self.report_due_ms is not None:
             dues.append(self.report_due_ms)
@@ -358,7 +358,7 @@ class Worker:
 
 
 def _status(item: Attempt) -> AllocationStatus:
-    """An item as a heartbeat says it."""
+    """An item's status for a heartbeat."""
     done, total = 0, 0
     if item.progress is not None:
         done, total = item.progress.done_bytes, item.progress.total_bytes

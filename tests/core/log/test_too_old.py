@@ -23,8 +23,8 @@ from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.core.log.founded_log import ME, POOL, founded, setting, written
 
 SENTENCE = (
-    "The pool is at feature level 2, and this version of p2pool knows levels up to 1: it takes "
-    "part in nothing. Install p2pool 0.3.0 or later on this machine"
+    "The pool is at feature level 2, and this version of p2pool knows levels up to 1: it "
+    "withdraws from the pool. Install p2pool 0.3.0 or later on this machine"
 )
 LATER = Now(11_000, 11_000)
 

@@ -214,7 +214,7 @@ def test_a_voter_signs_no_time_that_its_own_clock_contradicts(pool: Pool) -> Non
         asked = attrs.evolve(point.asked, at_ms=now.wall_ms + offset_ms)
         assert node.parts.signatures._agrees(attrs.evolve(point, asked=asked), now) is agrees
     told = [e.event for e in node.context.effects if isinstance(e, Log)]
-    assert told == ["the leader's clock is not ours: it is not confirmed"] * 2
+    assert told == ["the leader's clock differs from ours: not confirming it"] * 2
 
 
 # --- the chain ------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def test_a_record_that_nobody_can_found_loses_nothing(pool: Recovering) -> None:
     pool.world.root = bad
     pool.world.run(10_000)
     assert not any(pool.node(n).context.pool_log.leads for n in range(5))
-    assert "another state than the record says" in pool.problems(founder)
+    assert "state differs from the record's" in pool.problems(founder)
     assert len(copies(pool, founder, name)) == 2
     again = next(n for n in range(5) if n != founder)
     pool.world.crash(again)
@@ -187,7 +187,7 @@ def test_a_record_that_nobody_can_found_loses_nothing(pool: Recovering) -> None:
     [
         (lambda r: attrs.evolve(r, store_id=StoreId(b"\x00" * 16)), "another data directory"),
         (lambda r: attrs.evolve(r, previous=None), "names no previous log"),
-        (other_digest, "another state than the record says"),
+        (other_digest, "state differs from the record's"),
         (
             lambda r: attrs.evolve(
                 r, previous=attrs.evolve(r.previous, log_id=Digest(b"\x01" * 32))

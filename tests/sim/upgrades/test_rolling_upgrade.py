@@ -94,9 +94,9 @@ def test_an_old_program_refuses_the_disk_of_a_newer_one() -> None:
     refused = pool.refused(number)
     assert refused is not None
     assert str(refused) == (
-        "The pool is at feature level 2, and this version of p2pool knows levels up to 1: it takes "
-        "part in nothing. Install p2pool 0.3.0 or later on this machine, then start the agent "
-        "again; another agent's `p2pool node ls` shows what the others run."
+        "The pool is at feature level 2, and this version of p2pool knows levels up to 1: it "
+        "withdraws from the pool. Install p2pool 0.3.0 or later on this machine, then start the "
+        "agent again; another agent's `p2pool node ls` shows what the others run."
     )
 
 

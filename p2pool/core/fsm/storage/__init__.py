@@ -1,1 +1,1 @@
-"""The replicated state as bytes: rows, which every later version reads, and what went before."""
+"""The replicated state as bytes: rows, which every later version reads, and 0.1.0's array."""

@@ -1,7 +1,7 @@
-"""The state as release 0.1.0 wrote it, one array of everything: read from its disks, and encoded
-where a root record of that time names a digest of it (algorithm 0).
+"""The state as release 0.1.0 wrote it, one array: we read it from that release's disks, and encode
+it if a root record of that time names its digest (algorithm 0).
 
-Nothing here changes any more. A field that a later level adds to one of these records is left out.
+This format is frozen. It leaves out fields that later levels add to these records.
 """
 
 from typing import Annotated
@@ -29,7 +29,7 @@ from p2pool.model.log.entries import Revocation, Setting
 
 @attrs.frozen
 class PoolArray:
-    """The whole state, its fields in the order of their writing."""
+    """The whole state, its fields in the order written."""
 
     pool: PoolRef
     epoch: int
@@ -51,7 +51,7 @@ class PoolArray:
 
 
 def encode_array(state: PoolState) -> bytes:
-    """The bytes that 0.1.0 would have made of this state."""
+    """The bytes that 0.1.0 would have written for this state."""
     kept = PoolArray(
         pool=state.pool,
         epoch=state.epoch,
@@ -75,7 +75,7 @@ def encode_array(state: PoolState) -> bytes:
 
 
 def decode_array(data: bytes) -> PoolState:
-    """The state in bytes of 0.1.0; `Malformed` (or `BadSpec`) for any others."""
+    """The state in 0.1.0's bytes; `Malformed` (or `BadSpec`) for any others."""
     kept = decode_struct(PoolArray, data, BASE_LEVEL)
     state = PoolState(
         pool=kept.pool,

@@ -1,11 +1,11 @@
-"""The replicated state as rows, and back: what a snapshot holds, and what its digest is made of.
+"""The replicated state as rows, and back: the content of a snapshot, and the input of its digest.
 
-Intuition: a replica that cannot read a part of the state must not decide on the rest of it. So
-everything is read or nothing: a table, a row or a level that this version does not know is refused
-with a sentence that says what to do, and what lies on the disk stays.
+Intuition: a replica that cannot read a part of the state must not decide on the rest. So it reads
+everything or nothing: it refuses a table, row or level that it does not know, with a sentence that
+says what to do, and leaves the disk as it is.
 
-Invariants: equal logs give equal bytes; `encode_state(decode_state(data)) == data`. A record is
-encoded once for as long as it stands in the state (`RowCache`), so a digest a second costs what
+Invariants: equal logs give equal bytes; `encode_state(decode_state(data)) == data`. `RowCache`
+encodes a record once for as long as it is in the state, so a digest each second costs only what
 changed, and the hash.
 """
 
@@ -48,7 +48,7 @@ def encode_state(state: PoolState) -> bytes:
 
 
 def digest_of(state: PoolState) -> StateDigest:
-    """The digest of a state, by the algorithm of its level; made once for each applied index."""
+    """The digest of a state, by its level's algorithm; computed once for each applied index."""
     if state.known_digest is None or state.known_digest[0] != state.applied_index:
         made = state_digest(DigestAlgorithm.ROWS, digest(encode_state(state)))
         state.known_digest = (state.applied_index, made)
@@ -56,8 +56,8 @@ def digest_of(state: PoolState) -> StateDigest:
 
 
 def digest_by(algorithm: DigestAlgorithm, state: PoolState) -> StateDigest | None:
-    """The digest of a state by an algorithm that somebody names; None where the algorithm is older
-    than the state, and cannot say all that is in it."""
+    """The digest of a state by a given algorithm; None if the algorithm is older than the state and
+    does not cover all of it."""
     if algorithm is DigestAlgorithm.ARRAY:
         if state.level > BASE_LEVEL:
             return None
@@ -66,8 +66,8 @@ def digest_by(algorithm: DigestAlgorithm, state: PoolState) -> StateDigest | Non
 
 
 def decode_state(data: bytes) -> PoolState:
-    """The state in a snapshot's bytes; `Malformed` (or `BadSpec`) for any others, `TooNew` for one
-    that only a later version can read."""
+    """The state in a snapshot's bytes; `Malformed` (or `BadSpec`) for any others, `TooNew` if only
+    a later version can read it."""
     return state_of(split_rows(data))
 
 
@@ -88,7 +88,7 @@ def state_of(rows: Sequence[Row]) -> PoolState:
 
 
 def level_in(rows: Sequence[Row]) -> LevelRow:
-    """The level of the pool, which is said first, in the same form by every version."""
+    """The level of the pool, which every version writes first, in the same form."""
     first = rows[0] if rows else None
     if first is None or (first.table, first.key) != (META, META_ROWS[0].key):
         raise Malformed("A state does not begin with its feature level.")
@@ -96,7 +96,7 @@ def level_in(rows: Sequence[Row]) -> LevelRow:
 
 
 def _by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each table: tables stand in their order, each once."""
+    """The rows of each table; the tables must come in order, each once."""
     found: dict[str, list[Row]] = {name: [] for name in ORDER}
     place = 0
     for row in rows:
@@ -113,7 +113,7 @@ def _by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _read_meta(state: PoolState, rows: list[Row], level: FeatureLevel) -> None:
-    """Exactly the rows that the level has, in their order."""
+    """Read exactly the rows that the level has, in order."""
     wanted: list[MetaRow] = [one for one in META_ROWS if one.since <= level]
     known = {one.key for one in META_ROWS}
     for row in rows:
@@ -123,13 +123,13 @@ def _read_meta(state: PoolState, rows: list[Row], level: FeatureLevel) -> None:
                 "p2pool does not know: a newer one wrote it."
             )
     if [row.key for row in rows] != [one.key for one in wanted]:
-        raise Malformed("The state lacks what each has one of, or has it twice or out of order.")
+        raise Malformed("The rows of meta are incomplete, repeated or out of order.")
     for one, row in zip(wanted, rows, strict=True):
         one.take(state, _record(one.record, row, level))
 
 
 def _read_table(state: PoolState, table: Table, rows: list[Row], level: FeatureLevel) -> None:
-    """All records of a table, each once."""
+    """Read all records of a table, each once."""
     if len(rows) > table.most or (rows and table.since > level):
         raise Malformed(f"The state has {len(rows)} {table.name}, more than there may be.")
     seen: set[bytes] = set()
@@ -142,7 +142,7 @@ def _read_table(state: PoolState, table: Table, rows: list[Row], level: FeatureL
 
 
 def _record(cls: type, row: Row, level: FeatureLevel) -> Any:
-    """The value of a row, which has the shape of the state's level."""
+    """Decode a row's value, which has the shape of the state's level."""
     if row.version > features.newest():
         raise TooNew(
             f"A row of {row.table} is of version {row.version}, and this version of p2pool knows "

@@ -1,12 +1,12 @@
-"""The tables of the replicated state: which records stand in each, under which keys.
+"""The tables of the replicated state: which records each holds, under which keys.
 
 Intuition: a snapshot is the state written as tables, in a fixed order of tables and in the log's
-order of rows. What there is one of (how far the log is applied, what is held back, ...) are rows of
-the table `meta`, first of all the feature level, by which the rest is read.
+order of rows. Single values (the applied index, the hold, ...) are rows of the table `meta`; its
+first row is the feature level, which says how to read the rest.
 
-Invariants: a table or a row of `meta` that a later level brings says so (`since`), and below that
-level it is empty, or at its default, and is not written. A key belongs to its record, so that no
-two rows can be the same thing.
+Invariants: a table or row of `meta` that a later level adds says so (`since`); below that level it
+is empty, or at its default, and is not written. A record determines its key, so no two rows hold
+the same thing.
 """
 
 from collections.abc import Callable, Iterable
@@ -39,8 +39,8 @@ SIGNED_OFFSET = 2**63
 
 @attrs.frozen
 class LevelRow:
-    """The feature level of the pool, and what the leader ran that raised it. It has this shape for
-    ever: the others are read by it, and who cannot read them is told what to install."""
+    """The pool's feature level, and the version of the leader that raised it. This shape never
+    changes: the level says how to read the other rows, or which version to install for that."""
 
     level: FeatureLevel
     version: Name
@@ -48,7 +48,7 @@ class LevelRow:
 
 @attrs.frozen
 class EpochRow:
-    """Whose state it is, and when its epoch began from another's log."""
+    """The state's pool and epoch, and when the epoch began from another's log."""
 
     pool: PoolRef
     epoch: int
@@ -67,7 +67,7 @@ class AppliedRow:
 
 @attrs.frozen
 class HoldRow:
-    """Until when no copy on a node that vanished is replaced, and why."""
+    """Until when no copy on a vanished node is replaced, and why."""
 
     until_ms: int
     because: Annotated[str, bounded(text=limits.TEXT_MAX_BYTES)]
@@ -75,7 +75,7 @@ class HoldRow:
 
 @attrs.frozen
 class CommitteeRow:
-    """What the links of the committee's chain follow on."""
+    """What the links of the committee's chain start from."""
 
     epoch: int
     base: Voters
@@ -84,8 +84,8 @@ class CommitteeRow:
 
 @attrs.frozen
 class MetaRow:
-    """One row of `meta`: how it is had of a state, and put into one. `default` is what stands below
-    the level that it came with."""
+    """One row of `meta`: how to get it from a state, and how to put it into one. `default` is its
+    value below the level that added it."""
 
     key: bytes
     record: type
@@ -97,7 +97,7 @@ class MetaRow:
 
 @attrs.frozen
 class Table:
-    """One table: its records in the log's order, the key of one, and how one is taken."""
+    """One table: its records in the log's order, a record's key, and how a state takes it in."""
 
     name: str
     record: type
@@ -150,11 +150,11 @@ META_ROWS: tuple[MetaRow, ...] = (
         _take_committee,
     ),
 )
-"""The rows of `meta`, in their order."""
+"""The rows of `meta`, in order."""
 
 
 def _number(value: int) -> bytes:
-    """Any integer that a field may hold, in an order that is that of the numbers."""
+    """The bytes of any integer that a field may hold; they sort like the numbers."""
     return (value + SIGNED_OFFSET).to_bytes(INTEGER_BYTES + 1, "big")
 
 
@@ -246,4 +246,4 @@ TABLES: tuple[Table, ...] = (
         most=limits.CHAIN_LINKS_MAX,
     ),
 )
-"""The tables after `meta`, in their order."""
+"""The tables after `meta`, in order."""
