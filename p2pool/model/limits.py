@@ -278,7 +278,7 @@ APPENDS_IN_FLIGHT_MAX = 16
 APPENDS_IN_FLIGHT_MAX_BYTES = 2 * 1024 * 1024
 READS_PENDING_MAX = 1_024
 # After so many of the longest timeouts without a leader a learner looks for the log elsewhere.
-LEADERLESS_TIMEOUTS = 5
+LEADERLESS_ROUNDS = 5
 
 # --- replay windows ----------------------------------------------------------------------------
 GOSSIP_REPLAY_WINDOW = 64

@@ -1,4 +1,6 @@
-"""`python -m tests.golden`: makes the golden disks of this version (see `disks/README.md`).
+"""`python -m tests.golden`: makes the golden disks of this version.
+
+`tests/golden/disks/README.md` describes them.
 
 A development pool of three agents lives for a few minutes; their stores and peer keys go into
 `tests/golden/disks/VERSION`, with what this version reads from them. A disk that is there stays.

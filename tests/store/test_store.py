@@ -102,14 +102,14 @@ async def test_a_cache_drops_its_oldest_and_nothing_else(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table that evicts stays within its rule, in the order of writing."""
-    rules = {**storage.TABLES, "peers": TableRule(2, evicts=True)}
+    rules = {**storage.TABLES, "bindings": TableRule(2, evicts=True)}
     monkeypatch.setattr("p2pool.drivers.store.apply.TABLES", rules)
     restored = await after(
         path,
-        (Put("peers", b"a", b""), Put("peers", b"b", b""), Put("peers", b"a", b"again")),
-        (Put("peers", b"c", b""), Put("orders", b"o", b"")),
+        (Put("bindings", b"a", b""), Put("bindings", b"b", b""), Put("bindings", b"a", b"again")),
+        (Put("bindings", b"c", b""), Put("orders", b"o", b"")),
     )
-    assert list(restored.tables["peers"]) == [b"a", b"c"]
+    assert list(restored.tables["bindings"]) == [b"a", b"c"]
     assert list(restored.tables["orders"]) == [b"o"]
 
 

@@ -189,9 +189,7 @@ class RaftState:
         span_ms = timing.election_timeout_max_ms - timing.election_timeout_min_ms
         wait_ms = timing.election_timeout_min_ms + self.rng.randrange(span_ms)
         self.election_deadline_ms = now.mono_ms + wait_ms
-        self.leaderless_ms = (
-            now.mono_ms + limits.LEADERLESS_TIMEOUTS * timing.election_timeout_max_ms
-        )
+        self.leaderless_ms = now.mono_ms + limits.LEADERLESS_ROUNDS * timing.election_timeout_max_ms
 
     def append(self, entries: tuple[Entry, ...]) -> None:
         """Add entries to the log; a configuration counts as soon as it is in the log."""

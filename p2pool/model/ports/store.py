@@ -26,10 +26,8 @@ class TableRule:
 
 
 TABLES: Mapping[str, TableRule] = {
-    "peers": TableRule(limits.PEER_BOOK_MAX, evicts=True),
     "bindings": TableRule(limits.PEERS_TRACKED_MAX, evicts=True),
     "orders": TableRule(2 * limits.ALLOCATIONS_PER_NODE_MAX),
-    "worker": TableRule(2 * limits.ALLOCATIONS_PER_NODE_MAX),
     "evidence": TableRule(limits.EVIDENCE_KEPT_MAX, evicts=True),
     "meta": TableRule(limits.STORE_META_MAX_ROWS),
 }

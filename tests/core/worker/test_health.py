@@ -47,7 +47,7 @@ def test_unhealthy_counts_as_failed_where_that_is_asked_for(bench: Bench) -> Non
     assert [type(e) for e in sicken(bench, one)] == [ev.StopContainer]
     item = bench.worker.items[one.allocation, 1]
     assert (item.state, item.restarts) == (S.STARTING, 1)
-    assert "unhealthy" in item.reason
+    assert "health check failed" in item.reason
     assert [type(e) for e in bench.turn(limits.RECONCILE_INTERVAL_MS)] == [ev.RestartContainer]
     bench.engine[one.allocation, 1] = attrs.evolve(
         bench.engine[one.allocation, 1], started_at_ms=bench.at_ms
@@ -56,7 +56,7 @@ def test_unhealthy_counts_as_failed_where_that_is_asked_for(bench: Bench) -> Non
     assert (bench.state(one), item.restarts) == (S.RUNNING, 1)
     sicken(bench, one)
     bench.turn(limits.RECONCILE_INTERVAL_MS)
-    assert "unhealthy" in bench.reported()[S.FAILED].reason
+    assert "health check" in bench.reported()[S.FAILED].reason
     assert item.restarts == 1
 
 
