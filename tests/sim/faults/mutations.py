@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from p2pool.codec.digests import task_id
-from p2pool.core.fsm import requests
+from p2pool.core.fsm import apply, requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
 from p2pool.core.knowledge.roster import Roster
@@ -29,6 +29,7 @@ from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN
+from p2pool.model.log.entries import RequestApplied
 from p2pool.model.log.raft import HardState
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.ports.store import SaveHardState
@@ -277,7 +278,7 @@ def requests_applied_again() -> list[Patch]:
 
     return [
         ("p2pool.core.requests.client_requests", "find_applied", lambda state, request: None),
-        ("p2pool.core.fsm.apply", "apply_request", again),
+        ("p2pool.core.fsm.apply", "_TABLE", {**apply._TABLE, RequestApplied: again}),
     ]
 
 
