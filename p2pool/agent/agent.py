@@ -20,7 +20,7 @@ from p2pool.agent.api_port import AgentApi
 from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.disk_gc import DiskCollector
 from p2pool.agent.containers.executor import ContainerExecutor
-from p2pool.agent.containers.runtime import open_runtime
+from p2pool.agent.containers.runtime_choice import open_runtime
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
@@ -36,10 +36,10 @@ from p2pool.codec.json.hex import address_text
 from p2pool.core.context import NodeConfig
 from p2pool.core.inputs import StopAsked
 from p2pool.core.node import Node
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
-from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.events import KnownPeer, NetConfig
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import prepare_directory

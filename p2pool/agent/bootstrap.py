@@ -22,8 +22,8 @@ from p2pool.codec.cbor.structs import decode_struct
 from p2pool.core import effects as fx
 from p2pool.core.inputs import Received
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, peer_key_of
-from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net import events as net
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import prepare_directory

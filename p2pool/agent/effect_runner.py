@@ -16,7 +16,7 @@ from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import effects as fx
 from p2pool.core.effects import AnyEffect
 from p2pool.core.inputs import Sealed
-from p2pool.drivers.logs import get_logger
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.net.network import Network
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed

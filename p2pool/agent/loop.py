@@ -18,7 +18,7 @@ from p2pool.core import effects as fx
 from p2pool.core.effects import AnyEffect
 from p2pool.core.inputs import LoopLagged, PersistFailed, Ticked
 from p2pool.core.node import AnyInput, Node
-from p2pool.drivers.logs import get_logger
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
 from p2pool.model.errors import StoreFailed

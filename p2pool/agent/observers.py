@@ -7,14 +7,14 @@ import trio
 
 from p2pool.agent.loop import Loop
 from p2pool.core.inputs import AddressesObserved, ChainUnreachable, HardwareObserved
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.roster import RosterFollower
 from p2pool.drivers.config.schema import AgentConfig
+from p2pool.drivers.hardware.gpu_loss import LostGpus
 from p2pool.drivers.hardware.host import disk_trouble, read_load
-from p2pool.drivers.hardware.lost import LostGpus
 from p2pool.drivers.hardware.nvml import NvmlAnswer
 from p2pool.drivers.hardware.probe import probe_hardware
 from p2pool.drivers.hardware.xid import XidWatch
-from p2pool.drivers.logs import get_logger
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.net.peers.addresses import parse_full_address
 from p2pool.model import limits

@@ -15,7 +15,7 @@ from p2pool.cli.shared.chain import config_option, config_path
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.cli.shared.types import AddressType
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
 from p2pool.model import limits
@@ -71,7 +71,7 @@ def leader(
 
     The agent only hands over the signatures; the command trusts it for nothing.
     """
-    from p2pool.wire.verification import verify_leader
+    from p2pool.wire.leader_verification import verify_leader
 
     pool, endpoints = _which(urls, chain_id, contract, number, config)
     trusted = _trusted(trust)

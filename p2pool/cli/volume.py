@@ -13,7 +13,7 @@ import click
 
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import age, size, write_json, write_table
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model.errors import Misconfigured
 
 

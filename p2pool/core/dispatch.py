@@ -38,7 +38,7 @@ class Dispatch:
         self.table = self._table(parts)
 
     def _table(self, p: Parts) -> Mapping[type, Handler]:
-        promises, check = p.identity.promise_record, p.identity.store_check
+        promises, check = p.identity.peer_promises, p.identity.store_check
         removal = p.eligibility.removal_agreement
         return {
             m.Ping: p.probes.on_ping,
@@ -232,7 +232,7 @@ class Dispatch:
     def on_heartbeat(self, message: m.Heartbeat, sender: Sender, now: Now) -> None:
         """A member's heartbeat; if it is newer, it is also a promise of the member's store."""
         if self.context.heartbeats.hear(sender.verified, now):
-            self.parts.identity.promise_record.note_heartbeat(sender.verified)
+            self.parts.identity.peer_promises.note_heartbeat(sender.verified)
             self.context.roster.heard(sender.node_id, now)
             self.parts.exchange.addresses(sender.node_id, message.addresses)
 
@@ -261,7 +261,7 @@ class Dispatch:
 
     def on_raft_frame(self, message: Frame, sender: Sender, now: Now) -> None:
         """A Raft frame: remember what it promises for its sender's store."""
-        self.parts.identity.promise_record.note_frame(message, sender.verified.sealed)
+        self.parts.identity.peer_promises.note_frame(message, sender.verified.sealed)
         self.context.pool_log.receive(message, sender.peer_key, now, sender.verified.sealed)
 
     def on_vote_answered(self, message: m.VoteAnswered, sender: Sender, now: Now) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.discovery import agent_in
 from p2pool.dev.processes import Child
 from p2pool.model.ids import Address

@@ -19,7 +19,7 @@ import trio
 from rich.table import Table
 from rich.text import Text
 
-from p2pool.client.agent import Answer
+from p2pool.client.agent_client import Answer
 from p2pool.client.requests import grant_for, request_for
 from p2pool.codec.spec.spec import spec_json
 from p2pool.dev.cleanup import runtime_of

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import trio
 
-from p2pool.client.agent import Answer
+from p2pool.client.agent_client import Answer
 from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.dev import state as saved
 from p2pool.dev.admission import admit

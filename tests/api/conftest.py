@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from p2pool.api.server import ApiSettings, serve_api
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_in
 from p2pool.drivers.keys.keystore import load_or_make_token
 from tests.api.fakes import FakePort

@@ -36,7 +36,7 @@ from p2pool.model.ports.view import LaggingView
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.proofs.certificates import equivocation
 from p2pool.wire import typed_data
-from p2pool.wire.verification import verify_leader
+from p2pool.wire.leader_verification import verify_leader
 from tests.api.conftest import Served, serving
 from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID, sample_view
 from tests.codec.next_version import NEXT_LEVEL, next_version

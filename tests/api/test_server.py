@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from p2pool.api.server import ApiSettings, bind, serve_api
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 from p2pool.codec.json import requests
 from p2pool.model import limits
 from p2pool.model.access.grants import LogGrant, SignedGrant

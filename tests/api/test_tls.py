@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from p2pool.api.server import ApiSettings, serve_api
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 from p2pool.model.errors import Misconfigured
 from tests.api.fakes import FakePort
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_in
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model import limits

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import trio
 
-from p2pool.client.agent import AgentClient, _NoAgent
+from p2pool.client.agent_client import AgentClient, _NoAgent
 from p2pool.client.discovery import agent_in
 from p2pool.dev.pool import DevAgent
 from p2pool.model.access.requests import Action, SignedRequest

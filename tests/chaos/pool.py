@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import trio
 
-from p2pool.client.agent import Answer
+from p2pool.client.agent_client import Answer
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.pool import DevAgent, DevPool

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 from eth_account.signers.local import LocalAccount
 
-from p2pool.client.agent import Answer
+from p2pool.client.agent_client import Answer
 from p2pool.client.requests import request_for
 from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import spec_json

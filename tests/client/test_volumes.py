@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from p2pool.cli.volume import volume
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 from p2pool.model.errors import Conflict, NotFound, RuntimeUnavailable, Unavailable
 from tests.client.conftest import Commands, Served
 

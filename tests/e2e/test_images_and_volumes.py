@@ -8,7 +8,7 @@ import docker
 import pytest
 import trio
 
-from p2pool.client.agent import Answer
+from p2pool.client.agent_client import Answer
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from tests.containers.harness.registry import running_registry
 from tests.e2e.conftest import p2pool

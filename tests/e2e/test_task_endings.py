@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pool.client.agent import Answer
+from p2pool.client.agent_client import Answer
 from p2pool.dev.pool import DevAgent
 from p2pool.model.ids import NodeId
 from p2pool.model.tasks.endings import ENDINGS, markdown

@@ -8,7 +8,7 @@ from p2pool.model.errors import NotForUs
 from p2pool.model.log.certificates import CommitteeChain, LeaderProof, Link
 from p2pool.proofs.committee_walk import Uncertified, walk_links
 from p2pool.wire.enclosures import open_one
-from p2pool.wire.verification import verify_leader
+from p2pool.wire.leader_verification import verify_leader
 from tests.wire.committee import FOUNDING, A, B, C, Member, change, proven, voters
 from tests.wire.samples import NOW_MS, POOL
 

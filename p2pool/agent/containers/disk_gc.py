@@ -11,8 +11,8 @@ import trio
 
 from p2pool.agent.loop import Loop
 from p2pool.core.worker import events as ev
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.config.schema import VolumesConfig
-from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import TaskId

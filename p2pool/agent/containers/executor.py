@@ -20,7 +20,7 @@ from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
-from p2pool.drivers.logs import get_logger
+from p2pool.drivers.agent_log import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Unavailable
 from p2pool.model.ids import AllocationId

@@ -11,11 +11,11 @@ from p2pool.agent.effect_runner import EffectRunner
 from p2pool.agent.join.qualification import wait_qualified
 from p2pool.agent.loop import Loop
 from p2pool.agent.options import AgentOptions
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.writer import KeyWriter
-from p2pool.drivers.logs import get_logger
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict
 from p2pool.model.ports.runtime import ContainerRuntime

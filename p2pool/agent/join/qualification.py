@@ -10,9 +10,9 @@ reports what it waits for.
 import trio
 
 from p2pool.agent.options import AgentOptions
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
-from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.machine.checks import Check, Group, Verdict
 from p2pool.model.ports.runtime import ContainerRuntime

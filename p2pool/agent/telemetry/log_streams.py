@@ -21,7 +21,7 @@ from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.fsm.permissions import may_read
 from p2pool.core.node import Node
-from p2pool.drivers.logs import get_logger
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.net.transport.frames import FrameStream
 from p2pool.model import limits

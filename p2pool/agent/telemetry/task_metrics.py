@@ -23,7 +23,7 @@ import trio
 
 from p2pool.agent.clock import read_clock
 from p2pool.codec.text.metric_line import parse_line
-from p2pool.drivers.logs import get_logger
+from p2pool.drivers.agent_log import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import AllocationId

@@ -88,7 +88,7 @@ def _look(
     import trio
     from rich.console import Console
 
-    from p2pool.agent.containers.runtime import docker_runtime, runs_processes
+    from p2pool.agent.containers.runtime_choice import docker_runtime, runs_processes
     from p2pool.drivers.checks.run import Subject, run_checks
 
     node_id = NodeId(bytes(node)) if node is not None else None

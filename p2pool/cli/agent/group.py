@@ -6,7 +6,7 @@ from p2pool.cli.agent.check import check
 from p2pool.cli.agent.run import run
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import age, write_json, write_pairs
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 
 
 @click.group(name="agent", help="Run and inspect the agent of this machine.")

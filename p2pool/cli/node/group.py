@@ -6,7 +6,7 @@ from p2pool.cli.node.intent import ban, drain, resume, unban
 from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import age, short, size, write_json, write_pairs, write_table
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 
 OUTSIDE = ("applicant", "invited", "left")
 

@@ -16,7 +16,7 @@ from p2pool.cli.shared import types
 from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.signing import Signer, signer_options
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import Unavailable

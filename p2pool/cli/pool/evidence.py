@@ -7,7 +7,7 @@ import click
 
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json, write_table
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 from p2pool.model.errors import Misconfigured, NotFound
 
 

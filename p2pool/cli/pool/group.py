@@ -15,7 +15,7 @@ from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json, write_pairs
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.shared.types import Span
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.requests import invite_json
 from p2pool.model import limits

@@ -14,7 +14,7 @@ import click
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
 from p2pool.cli.shared.output import short, write_json, write_pairs, write_table
 from p2pool.cli.shared.types import UINT256
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.recovery import Proposal, propose, propose_empty
 from p2pool.codec.json.held_logs import HeldLog, read_held_log
 from p2pool.codec.text.data_uri import format_root, read_root, with_root

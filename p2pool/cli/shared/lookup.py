@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model.errors import Conflict, NotFound
 
 _PREFIX_MIN = 4

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import find_agent
 
 F = TypeVar("F", bound=Callable[..., Any])

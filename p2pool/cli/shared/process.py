@@ -60,7 +60,7 @@ def read_settings(data_dir: Path | None, config: Path | None) -> "tuple[Path, Ag
 
 def begin_logs(settings: "AgentConfig", level: str | None, form: str | None) -> "AgentConfig":
     """Set up logs as the configuration and the command line say; returns both merged."""
-    from p2pool.drivers.logs import configure_logs
+    from p2pool.drivers.agent_log import configure_logs
 
     log = settings.log
     log = attrs.evolve(log, level=level or log.level, format=form or log.format)

@@ -10,7 +10,7 @@ import click
 
 from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.shared.output import write_json
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.requests import request_for
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import Misconfigured, P2poolError

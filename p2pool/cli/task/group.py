@@ -19,7 +19,7 @@ from p2pool.cli.task import flags
 from p2pool.cli.task.logs import logs
 from p2pool.cli.task.metrics import metrics
 from p2pool.cli.task.progress import Waiting, copies_text, pull_text
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import NotFound, Unavailable

@@ -21,7 +21,7 @@ from p2pool.cli.shared.lookup import find_task
 from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.signing import Signer, plain, signer_options
 from p2pool.cli.shared.types import Span
-from p2pool.client.agent import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.requests import grant_for
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NotFound, P2poolError

@@ -5,7 +5,7 @@ import click
 from p2pool.cli.shared.lookup import find_task
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import age, short, warn, write_json, write_table
-from p2pool.client.agent import AgentClient
+from p2pool.client.agent_client import AgentClient
 
 
 @click.command("metrics")

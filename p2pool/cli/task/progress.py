@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2pool.cli.shared.output import clean, short, size
-from p2pool.client.agent import Answer
+from p2pool.client.agent_client import Answer
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -20,7 +20,7 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.inputs import Sender
-from p2pool.core.leader import decisions, membership
+from p2pool.core.leader import chain_membership, decisions
 from p2pool.core.leader.certification import Certification
 from p2pool.core.leader.committee import CommitteeManager
 from p2pool.core.leader.failure_detector import AskWitness, FailureDetector, Probe, Verdict
@@ -189,7 +189,7 @@ class Leader:
         self.look_due_ms = now.mono_ms + limits.DECIDE_INTERVAL_MS
         context = self.context
         records: list[Record] = [
-            *membership.moved(context, state, now),
+            *chain_membership.moved(context, state, now),
             *decisions.nodes_changed(context, state, now),
             *decisions.holding(context, state, now),
             *decisions.to_stop(context, state, now),

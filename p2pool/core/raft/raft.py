@@ -11,7 +11,14 @@ from random import Random
 import attrs
 
 from p2pool.codec.entries import encode_body
-from p2pool.core.raft import adopt, confchange, election, read_index, replication, transfer
+from p2pool.core.raft import (
+    committed_entries,
+    confchange,
+    election,
+    read_index,
+    replication,
+    transfer,
+)
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.state import ConfigurationHash, RaftState, Ready, SnapshotValidator
 from p2pool.model import limits
@@ -283,17 +290,17 @@ class Raft:
 
     def adopt(self, entries: tuple[Entry, ...]) -> Ready:
         """Adopt committed entries, as a follower replica (`adopt`)."""
-        adopt.adopt_entries(self.state, entries)
+        committed_entries.adopt_entries(self.state, entries)
         return self._done()
 
     def adopt_snapshot(self, data: bytes) -> Ready:
         """Adopt a committed snapshot, as a follower replica; a bad one changes nothing."""
-        adopt.adopt_snapshot(self.state, data)
+        committed_entries.adopt_snapshot(self.state, data)
         return self._done()
 
     def recommit(self, index: int) -> Ready:
         """After a restart: commit what was committed before it (`adopt`)."""
-        adopt.recommit(self.state, index)
+        committed_entries.recommit(self.state, index)
         return self._done()
 
     # --- inside -------------------------------------------------------------------------------

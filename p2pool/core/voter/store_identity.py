@@ -15,7 +15,7 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, SendTo
 from p2pool.core.follower.replica import FollowerReplica
-from p2pool.core.voter.promise_record import WITNESS_KEY, PromiseRecord
+from p2pool.core.voter.peer_promises import WITNESS_KEY, PeerPromises
 from p2pool.core.voter.store_check import StoreCheck
 from p2pool.model.ids import STORE_ID_BYTES, StoreId
 from p2pool.model.log.raft import Voter
@@ -30,13 +30,13 @@ class StoreIdentity:
     def __init__(self, context: Context, replica: FollowerReplica) -> None:
         """Start without anything from the disk; see `restore`."""
         self.context, self.replica = context, replica
-        self.promise_record = PromiseRecord(context)
+        self.peer_promises = PeerPromises(context)
         self.store_check = StoreCheck(context)
         self.renewed: str | None = None
 
     def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:
         """The log was restored from disk: doubt it."""
-        self.promise_record.restore(meta.get(WITNESS_KEY))
+        self.peer_promises.restore(meta.get(WITNESS_KEY))
         if self.context.pool_log.raft is not None:
             self.store_check.begin(now)
 
@@ -50,7 +50,7 @@ class StoreIdentity:
     def tick(self, now: Now) -> bool:
         """Do what is due; if the disk is lost, start over and return True."""
         self.store_check.tick(now)
-        self.promise_record.tick(now)
+        self.peer_promises.tick(now)
         why = self.store_check.lost
         if why is not None:
             self._renew(why, now)

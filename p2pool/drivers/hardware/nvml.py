@@ -4,9 +4,9 @@ Intuition: NVML is a C library that comes with the driver; a machine without NVI
 have it. Any failure of NVML becomes an answer with a reason: the agent runs on without GPUs.
 
 Invariants: one GPU that does not answer hides no other; a GPU is identified by its UUID, never by
-its index (`nvmlgpu`). Each reading initialises NVML anew, so it notices a driver that came or went.
-A call that hangs in the driver cannot be ended: it keeps its thread, and the only slot for such
-threads.
+its index (`nvml_gpu`). Each reading initialises NVML anew, so it notices a driver that came or
+went. A call that hangs in the driver cannot be ended: it keeps its thread, and the only slot for
+such threads.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ import attrs
 import pynvml
 import trio
 
-from p2pool.drivers.hardware.nvmlgpu import Seen, read_card, said, short, tried
+from p2pool.drivers.hardware.nvml_gpu import Seen, read_card, said, short, tried
 from p2pool.model import limits
 from p2pool.model.machine.hardware import Gpu, GpuLoad
 

@@ -13,7 +13,7 @@ from typing import Any
 import pynvml
 import trio
 
-from p2pool.drivers.hardware.nvmlgpu import short, tried
+from p2pool.drivers.hardware.nvml_gpu import short, tried
 from p2pool.model import limits
 
 _THREADS = trio.CapacityLimiter(1)

@@ -20,7 +20,7 @@ import apsw.aio
 import attrs
 import trio
 
-from p2pool.drivers.logs import get_logger
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.store.apply import Applier
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
 from p2pool.drivers.store.failures import RESTART_HINT, store_failure

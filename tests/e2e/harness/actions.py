@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from p2pool.client.agent import Answer
+from p2pool.client.agent_client import Answer
 from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model.errors import Unavailable

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from p2pool.client.agent import Answer
+from p2pool.client.agent_client import Answer
 from p2pool.dev.engine.engine import Engine
 from p2pool.dev.pool import DevAgent
 from p2pool.drivers.chain.addresses import Addresses

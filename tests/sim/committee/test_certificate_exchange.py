@@ -11,7 +11,7 @@ from p2pool.model.messages.certificates import CertificatesAnswered, Certificate
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import ReportAnswered
-from p2pool.wire.verification import verify_leader
+from p2pool.wire.leader_verification import verify_leader
 from tests.sim.harness.certificates import formed, known
 from tests.sim.harness.lost_majority import SETTLE_MS, Recovering
 from tests.sim.harness.pool import Pool

@@ -16,7 +16,7 @@ from p2pool.core.knowledge.bindings import BINDINGS_TABLE
 from p2pool.core.knowledge.roster import ROSTER_KEY
 from p2pool.core.log.pool_log import META_TABLE, ROOT_KEY
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE
-from p2pool.core.voter.promise_record import WITNESS_KEY, Kept
+from p2pool.core.voter.peer_promises import WITNESS_KEY, Kept
 from p2pool.core.voter.signatures import CONFIRMED_KEY, Confirmed
 from p2pool.core.worker.attempt import item_of
 from p2pool.core.worker.worker import ITEMS_TABLE, TOKEN_KEY

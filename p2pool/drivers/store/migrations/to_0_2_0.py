@@ -24,7 +24,7 @@ from p2pool.codec.entries import encode_snapshot
 from p2pool.core.fsm.storage.array import decode_array, encode_array
 from p2pool.core.fsm.storage.rows import decode_state, encode_state
 from p2pool.core.log.pool_log import ROOT_KEY
-from p2pool.core.voter.promise_record import WITNESS_KEY, Kept, Kind
+from p2pool.core.voter.peer_promises import WITNESS_KEY, Kept, Kind
 from p2pool.drivers.store.schema import one
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord

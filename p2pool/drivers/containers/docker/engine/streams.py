@@ -16,7 +16,7 @@ import trio
 from docker.errors import APIError
 
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, other_error
-from p2pool.drivers.containers.docker.engine.thread_queue import Gone, Handover
+from p2pool.drivers.containers.docker.engine.handover import Gone, Handover
 from p2pool.drivers.containers.docker.engine.timestamps import at_ms
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, RuntimeUnavailable

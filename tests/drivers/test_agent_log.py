@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from p2pool.drivers import redaction
+from p2pool.drivers.agent_log import configure_logs, get_logger
 from p2pool.drivers.keys import keystore
-from p2pool.drivers.logs import configure_logs, get_logger
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Misconfigured

@@ -9,11 +9,11 @@ from pathlib import Path
 import trio
 
 from p2pool.agent.options import AgentOptions
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.config.schema import AgentConfig, RuntimeConfig
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.drivers.containers.settings import GpuPath, Settings
-from p2pool.drivers.logs import get_logger
 from p2pool.model import limits
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import Misconfigured, P2poolError

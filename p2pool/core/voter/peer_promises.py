@@ -65,7 +65,7 @@ class Kept:
 
 
 @attrs.define
-class PromiseRecord:
+class PeerPromises:
     """One node's record of the others' promises."""
 
     context: Context

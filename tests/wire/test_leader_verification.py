@@ -12,7 +12,7 @@ from p2pool.codec.json.proofs import evidence_json, proof_json, read_evidence, r
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, P2poolError, Refusal, Unavailable
 from p2pool.model.log.certificates import CommitteeChain, LeaderProof
-from p2pool.wire.verification import LeaderVerdict, verify_leader
+from p2pool.wire.leader_verification import LeaderVerdict, verify_leader
 from tests.wire.committee import FOUNDING, A, B, C, D, change, proven, vote, voters
 from tests.wire.samples import NOW_MS, POOL
 

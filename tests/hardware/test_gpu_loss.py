@@ -1,6 +1,6 @@
 """A GPU is lost when NVML says so time after time; no answer loses none."""
 
-from p2pool.drivers.hardware.lost import LostGpus
+from p2pool.drivers.hardware.gpu_loss import LostGpus
 from p2pool.model import limits
 from p2pool.model.machine.hardware import Gpu
 

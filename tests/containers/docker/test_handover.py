@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2pool.drivers.containers.docker.engine.thread_queue import Gone, Handover
+from p2pool.drivers.containers.docker.engine.handover import Gone, Handover
 from p2pool.model import limits
 
 T = TypeVar("T")
