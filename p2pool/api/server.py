@@ -36,7 +36,6 @@ from p2pool.model.data_dir import API_URL_FILE
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.ports.agent import AgentPort
 
-DEFAULT_BIND = "127.0.0.1:8650"
 _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 Started = Callable[[], None]
@@ -50,7 +49,7 @@ class ApiSettings:
     reach the agent. A certificate and its key (PEM) turn TLS on. `metrics`: whether `/metrics`
     answers."""
 
-    bind: str = DEFAULT_BIND
+    bind: str
     hosts: tuple[str, ...] = ()
     certificate: Path | None = None
     private_key: Path | None = None
@@ -147,7 +146,7 @@ def _address(text: str) -> tuple[str, int]:
     number = text.rpartition(":")[2]
     if not (number.isascii() and number.isdigit() and int(number) <= limits.PORT_MAX):
         raise Misconfigured(
-            f"{text!r} is not HOST:PORT.", hint=f"Write [api] bind as {DEFAULT_BIND}."
+            f"{text!r} is not HOST:PORT.", hint="Write [api] bind as 127.0.0.1:8470."
         )
     return host_name(text) or "127.0.0.1", int(number)
 

@@ -107,16 +107,6 @@ def check_binding_times(binding: PeerBinding, now_s: int) -> None:
         raise Stale(f"The binding expired {now_s - binding.not_after_s} s ago.")
 
 
-def newer(a: PeerBinding, b: PeerBinding) -> PeerBinding | None:
-    """The one of two good bindings of one node that counts; None: they tie, and both are void."""
-    assert a.node_id == b.node_id
-    if a.not_before_s != b.not_before_s:
-        return a if a.not_before_s > b.not_before_s else b
-    if a.peer_key != b.peer_key:
-        return None
-    return a if a.not_after_s >= b.not_after_s else b
-
-
 def binding_typed_data(pool: PoolRef, binding: PeerBinding) -> dict[str, Any]:
     """The typed data of a binding, without the signatures."""
     data = {

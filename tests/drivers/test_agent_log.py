@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_what_keys_reads_is_registered(tmp_path: Path) -> None:
     """A key, a seed, a token and a passphrase that pass through `keys` never show up again."""
     out = logged()
     passphrase = keystore.read_passphrase("k", environ={"P2POOL_PASSPHRASE": "a long passphrase"})
-    keystore.new_key_file(tmp_path / "k", passphrase, light=True)
+    keystore.import_key_file(tmp_path / "k", secrets.token_bytes(32), passphrase, light=True)
     account = keystore.load_account(tmp_path / "k", passphrase, note=lambda _: None)
     seed = keystore.load_or_make_peer_seed(tmp_path)
     token = keystore.load_or_make_token(tmp_path)

@@ -1,6 +1,7 @@
 """Key files: private, whole, never overwritten, and with a clear word when something is wrong."""
 
 import json
+import secrets
 import stat
 import subprocess
 import sys
@@ -21,7 +22,9 @@ def quiet(_: str) -> None:
 
 def make(path: Path) -> bytes:
     """A key file with a cheap scrypt."""
-    return keystore.new_key_file(path, PASSPHRASE, light=True, note=quiet)
+    return keystore.import_key_file(
+        path, secrets.token_bytes(32), PASSPHRASE, light=True, note=quiet
+    )
 
 
 def test_a_new_key_opens_with_its_passphrase(tmp_path: Path) -> None:
@@ -87,7 +90,7 @@ def test_missing_files_and_directories_are_told(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be written"):
         make(tmp_path / "none" / "k")
     with pytest.raises(BadKey, match="empty"):
-        keystore.new_key_file(tmp_path / "k", "", light=True)
+        keystore.import_key_file(tmp_path / "k", secrets.token_bytes(32), "", light=True)
 
 
 def test_a_full_strength_key_says_what_it_does(tmp_path: Path) -> None:
@@ -99,7 +102,7 @@ def test_a_full_strength_key_says_what_it_does(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        keystore.new_key_file(tmp_path / "k", PASSPHRASE, note=stop)
+        keystore.import_key_file(tmp_path / "k", secrets.token_bytes(32), PASSPHRASE, note=stop)
     assert "Encrypting k" in said[0]
 
 

@@ -9,7 +9,7 @@ from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
 from p2pool.model.ids import Address, PeerKey
 from p2pool.model.messages.gossip import PeerBinding
-from p2pool.wire.binding import check_binding, make_binding, newer
+from p2pool.wire.binding import check_binding, make_binding
 from tests.wire.samples import (
     ACCOUNT,
     KEY,
@@ -78,13 +78,3 @@ def test_both_keys_must_vouch() -> None:
     stranger = make_binding(POOL, OTHER_ACCOUNT, KEY, NOW_S, 3600)
     with pytest.raises(BadSignature, match="key did not sign"):
         check(attrs.evolve(stranger, node_id=NODE_ID))
-
-
-def test_newer_wins_and_a_tie_voids_both() -> None:
-    """Two agents on one node key never flip-flop."""
-    later = make_binding(POOL, ACCOUNT, OTHER_KEY, NOW_S + 1, 3600)
-    assert newer(GOOD, later) is newer(later, GOOD) is later
-    assert newer(GOOD, OTHER) is None
-    assert newer(GOOD, GOOD) == GOOD
-    longer = make_binding(POOL, ACCOUNT, KEY, NOW_S, 7200)
-    assert newer(GOOD, longer) is newer(longer, GOOD) is longer

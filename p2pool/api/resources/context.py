@@ -5,8 +5,9 @@ milliseconds, 0 for never. States are lower-case words. Each answer carries `met
 view that it was read from, so that a reader can tell its age.
 """
 
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import attrs
 import trio
@@ -23,6 +24,7 @@ from p2pool.model.ports.agent import Accepted, AgentPort, Ask, ReadIndexCommand
 from p2pool.model.ports.view import View
 
 AnyRequest = Request[Any, Any, Any]
+Answer = TypeVar("Answer")
 
 # --- the agent -------------------------------------------------------------------------------
 
@@ -40,14 +42,17 @@ async def view_of(state: State, consistent: bool) -> View:
 
 
 async def ask_agent(state: State, asked: Ask) -> Accepted:
-    """Ask the agent, and whatever it does wait no longer than the deadline."""
+    """Ask the agent to carry something out; `Unavailable` after the deadline."""
+    hint = "Send the same request again: the pool carries it out once, however often it comes."
+    return await in_time(lambda deadline_ms: port_of(state).ask(asked, deadline_ms), hint)
+
+
+async def in_time(ask: Callable[[int], Awaitable[Answer]], hint: str) -> Answer:
+    """An answer to what is asked with a deadline, in ms; `Unavailable` if the agent misses it."""
     deadline_ms = limits.REQUEST_DEADLINE_MS
     with trio.move_on_after((deadline_ms + limits.API_ASK_SLACK_MS) / 1000):
-        return await port_of(state).ask(asked, deadline_ms)
-    raise Unavailable(
-        f"The agent gave no answer within {deadline_ms // 1000} s.",
-        hint="Send the same request again: the pool carries it out once, however often it comes.",
-    )
+        return await ask(deadline_ms)
+    raise Unavailable(f"The agent gave no answer within {deadline_ms // 1000} s.", hint=hint)
 
 
 # --- what is sent ----------------------------------------------------------------------------

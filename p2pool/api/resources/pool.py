@@ -4,7 +4,6 @@ from collections import Counter
 from typing import cast
 
 import attrs
-import trio
 from litestar import get
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
@@ -15,6 +14,7 @@ from p2pool.api.http.streams import Streams, event_answer
 from p2pool.api.resources.context import (
     AnyRequest,
     Meta,
+    in_time,
     meta_of,
     node_text,
     peer_text,
@@ -24,8 +24,7 @@ from p2pool.api.resources.context import (
 )
 from p2pool.codec.json.held_logs import HeldLog, held_log
 from p2pool.codec.json.hex import address_text
-from p2pool.model import limits
-from p2pool.model.errors import Malformed, Unavailable
+from p2pool.model.errors import Malformed
 from p2pool.model.log.raft import Voter, majority
 from p2pool.model.ports.view import NodeView, View
 from p2pool.model.states import Membership, Reachability
@@ -255,13 +254,10 @@ async def pool(state: State, consistent: FromQuery[bool] = False) -> PoolAnswer:
 @get("/v1/logs-held", summary="Which log each reachable agent holds")
 async def logs_held(state: State) -> LogsHeldAnswer:
     """What a recovery could go on from."""
-    deadline_ms = limits.REQUEST_DEADLINE_MS
-    with trio.move_on_after((deadline_ms + limits.API_ASK_SLACK_MS) / 1000):
-        ends = await port_of(state).log_ends(deadline_ms)
-        meta = meta_of(port_of(state).view())
-        silent = tuple(address_text(node_id) for node_id in ends.silent)
-        return LogsHeldAnswer(meta, tuple(held_log(one) for one in ends.found), silent)
-    raise Unavailable("The agent gave no answer in time.", hint="Ask again.")
+    ends = await in_time(port_of(state).log_ends, "Ask again.")
+    meta = meta_of(port_of(state).view())
+    silent = tuple(address_text(node_id) for node_id in ends.silent)
+    return LogsHeldAnswer(meta, tuple(held_log(one) for one in ends.found), silent)
 
 
 @get(

@@ -97,17 +97,6 @@ def _ask(purpose: str, prompt: Callable[[str], str] | None, confirm: bool) -> st
 # --- accounts ----------------------------------------------------------------------------------
 
 
-def new_key_file(
-    path: Path, passphrase: str, *, light: bool = False, note: Note = note_on_stderr
-) -> Address:
-    """Make a random account, write its keystore (0600) and return its address.
-
-    `light` is for development chains only: a cheap scrypt. Raises Conflict if `path` exists,
-    BadKey for an empty passphrase, Misconfigured if it cannot be written.
-    """
-    return import_key_file(path, secrets.token_bytes(32), passphrase, light=light, note=note)
-
-
 def import_key_file(
     path: Path,
     private_key: bytes,
@@ -116,7 +105,12 @@ def import_key_file(
     light: bool = False,
     note: Note = note_on_stderr,
 ) -> Address:
-    """Write the keystore of this private key (32 bytes); otherwise as `new_key_file`."""
+    """Write the keystore (0600) of a private key (32 bytes) and return its address.
+
+    `light` is for development chains only: a cheap scrypt. Raises Conflict if `path` exists,
+    BadKey for an empty passphrase or a number that is no key, Misconfigured if it cannot be
+    written.
+    """
     register_secret(private_key)
     register_secret(passphrase)
     if path.exists():
