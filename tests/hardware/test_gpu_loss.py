@@ -10,7 +10,7 @@ OTHER = Gpu("GPU-b", "t4", 1)
 
 
 def test_a_card_that_is_told_lost_several_times_is() -> None:
-    """Whether it is listed as not well or left out; one well reading makes it count anew."""
+    """Whether it is listed as unhealthy or left out; one well reading makes it count anew."""
     for gone in ((ILL, OTHER), (OTHER,)):
         cards = LostGpus()
         assert cards.read((WELL, OTHER), True) == ()

@@ -127,7 +127,7 @@ def test_a_list_that_fails_has_a_reason(library: Path) -> None:
 
 
 def test_a_lost_gpu_hides_no_other(library: Path) -> None:
-    """Lost at once: told by number. Lost later: listed as not well. The others are there."""
+    """Lost at once: told by number. Lost later: listed as unhealthy. The others are there."""
     machine = [
         gpu("GPU-gone", 1, H100, handle=LOST),
         gpu("GPU-mute", 1, H100, at=LOST),

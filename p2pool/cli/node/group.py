@@ -136,7 +136,7 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
             if number < len(loads):
                 pairs.append(("", _gpu_load(loads[number])))
             if not gpu["healthy"]:
-                pairs.append(("", f"not well: {gpu['reason']}"))
+                pairs.append(("", f"unhealthy: {gpu['reason']}"))
     load = one["load"]
     processors, memory = load["cpu_permille"] // 10, load["memory_permille"] // 10
     pairs.append(("load", f"processors {processors}%, memory {memory}%"))

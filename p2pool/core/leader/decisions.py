@@ -263,7 +263,7 @@ def _unusable_because(
     if (earlier := _earlier_epoch_because(context, state, beat.heartbeat)) is not None:
         return earlier
     if not beat.heartbeat.healthy:
-        return beat.heartbeat.reason or "it says that it is not well"
+        return beat.heartbeat.reason or "it reports itself unhealthy"
     if member.node_id == context.me:
         return None
     patience_ms = 3 * context.heartbeats.interval_ms(context.roster.size())

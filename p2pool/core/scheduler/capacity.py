@@ -168,7 +168,7 @@ class NodeCapacity:
         kind += f" with {_size(wanted.memory_min_bytes)}" if wanted.memory_min_bytes else ""
         ill = sum(not gpu.healthy for gpu in there)
         free = f"{len(self._matching(need))} free"
-        free += f", {ill} not well" if ill else ""
+        free += f", {ill} unhealthy" if ill else ""
         return f"not enough GPUs{kind} (wants {wanted.count}, {free})"
 
 

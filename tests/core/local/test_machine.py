@@ -15,7 +15,7 @@ def test_a_full_disk_keeps_work_away_and_a_lost_gpu_is_only_told() -> None:
     machine = world.machines[0]
     node = machine.node
     assert node is not None
-    lost = "The GPU GPU-b is not well: GPU is lost."
+    lost = "The GPU GPU-b is unhealthy: GPU is lost."
     world.give(machine, inputs.HardwareObserved(HARDWARE, Load(), None, (lost,)))
     world.run(2_000)
     said = node.context.heartbeats.newest[machine.node_id].heartbeat

@@ -73,7 +73,7 @@ def test_gpus_are_chosen_by_model_memory_and_health_the_smallest_first() -> None
     none = pool.submit(resources=gpus(1, model="h100"))
     made = pool.run(offer(1, *cards, cpu_milli=8000))
     assert [pool.copy(t).gpus for t in (h100, small, picked)] == [("big",), ("mid",), ("old",)]
-    wanted = "1 node: not enough GPUs of h100 (wants 1, 0 free, 1 not well)"
+    wanted = "1 node: not enough GPUs of h100 (wants 1, 0 free, 1 unhealthy)"
     assert reason(made, none) == wanted
 
 
