@@ -212,7 +212,7 @@ async def test_an_unhealthy_container_is_told_and_ended_where_asked(
     told = acting.submit(first, "told", script, "--image", CHECKED)
     ended = acting.submit(first, "ended", script, "--image", CHECKED, "--restart-unhealthy")
     (copy,) = await acting.wait_states(acting.agents[1], ended, "failed")
-    assert "unhealthy" in copy["reason"]
+    assert "health check failed" in copy["reason"]
 
     async def unhealthy() -> bool:
         found = [(await acting.task(a, told))["allocations"][0] for a in acting.agents]
