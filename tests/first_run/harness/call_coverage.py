@@ -21,6 +21,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/hardware/xid.py XidWatch.run self._listen",
         "drivers/store/store.py Store.open prepare_directory",
         "drivers/store/store.py Store.open configure",
+        "drivers/store/store.py Store.open migrate",
         "drivers/store/store.py Store.open open_schema",
         "drivers/store/store.py Store.open Applier",
         "drivers/store/store.py _connect lambda: file.touch(mode=384)",
