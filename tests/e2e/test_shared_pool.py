@@ -77,7 +77,12 @@ async def test_agents_on_one_engine_never_touch_each_other(pool_directory: Path)
     await acting.stop_task(first, brief)
     assert [await acting.containers(agent) for agent in acting.agents] == each
     await acting.stop_task(first, task)
-    assert [await acting.containers(agent) for agent in acting.agents] == [{}, {}, {}]
+
+    async def empty() -> bool:
+        return not any([await acting.containers(agent) for agent in acting.agents])
+
+    # A node that the leader misses for a moment is not waited for by the task's end.
+    await acting.pool.wait("no container of the task", empty)
 
 
 async def test_who_has_no_right_gets_403_and_nothing_runs(pool_directory: Path) -> None:
