@@ -52,10 +52,10 @@ def encode_record(record: object) -> tuple[bytes, FeatureLevel]:
 
 @attrs.define
 class RowCache:
-    """The bytes of the rows of one state, of which little changes between two encodings.
+    """The bytes of one state's rows, while little of it changes from one encoding to the next.
 
-    Those of a record are kept for as long as it is in its table. What is held is what the state
-    holds, once as bytes.
+    It keeps a record's bytes while the record is in its table, so it holds the state once as bytes.
+    Only what changed is encoded anew; each encoding still walks all records.
     """
 
     _level: FeatureLevel = BASE_LEVEL

@@ -14,9 +14,6 @@ from p2pool.model.log.raft import Voter
 from p2pool.model.ports.view import LaggingView
 from p2pool.model.timing import Now
 
-INTERVALS_FRESH = 3
-"""A heartbeat counts for so many intervals; by then its node is under suspicion anyway."""
-
 
 def pool_level(context: Context) -> FeatureLevel:
     """The level of the log that this node follows."""
@@ -31,7 +28,7 @@ def announced(context: Context, voter: Voter, now: Now) -> FeatureLevel | None:
     beat = context.heartbeats.newest.get(voter.node_id)
     if beat is None or beat.heartbeat.store_id != voter.store_id:
         return None
-    patience_ms = INTERVALS_FRESH * context.heartbeats.interval_ms(context.roster.size())
+    patience_ms = context.heartbeats.patience_ms(context.roster.size())
     if now.mono_ms - beat.heard_at.mono_ms >= patience_ms:
         return None
     return beat.heartbeat.feature_level

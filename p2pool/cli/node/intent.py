@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 import click
 
-from p2pool.cli.shared import types
 from p2pool.cli.shared.lookup import find_node
+from p2pool.cli.shared.options import wait_timeout_option
 from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.client.agent_client import AgentClient, Answer
@@ -93,13 +93,7 @@ def _command(wish: Wish) -> click.Command:
 
 
 def _wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
-        "--timeout",
-        type=types.Span(),
-        default=_WAIT_DEFAULT,
-        show_default=True,
-        help="How long --wait waits.",
-    )(command)
+    command = wait_timeout_option(_WAIT_DEFAULT)(command)
     return click.option("--wait", is_flag=True, help="Wait until nothing runs there.")(command)
 
 

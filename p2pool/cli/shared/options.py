@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from p2pool.cli.shared import types
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import find_agent
 
@@ -19,6 +20,17 @@ dry_run_option = click.option(
 consistent_option = click.option(
     "--consistent", is_flag=True, help="First catch up with the leader."
 )
+
+
+def wait_timeout_option(default: str) -> Callable[[F], F]:
+    """`--timeout`, in seconds, for a command that can `--wait`."""
+    return click.option(
+        "--timeout",
+        type=types.Span(),
+        default=default,
+        show_default=True,
+        help="How long --wait waits.",
+    )
 
 
 def agent_option(command: F) -> F:

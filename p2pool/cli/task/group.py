@@ -10,9 +10,13 @@ from typing import Any
 
 import click
 
-from p2pool.cli.shared import types
 from p2pool.cli.shared.lookup import LIVING, find_task
-from p2pool.cli.shared.options import agent_option, consistent_option, json_option
+from p2pool.cli.shared.options import (
+    agent_option,
+    consistent_option,
+    json_option,
+    wait_timeout_option,
+)
 from p2pool.cli.shared.output import age, short, warn, write_json, write_pairs, write_table
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.task import flags
@@ -26,13 +30,7 @@ from p2pool.model.errors import NotFound, Unavailable
 
 _WAIT_DEFAULT = "5m"
 
-wait_timeout = click.option(
-    "--timeout",
-    type=types.Span(),
-    default=_WAIT_DEFAULT,
-    show_default=True,
-    help="How long --wait waits.",
-)
+wait_timeout = wait_timeout_option(_WAIT_DEFAULT)
 
 
 @click.group(name="task", help="Run, watch and stop tasks: containers in the pool.")

@@ -55,6 +55,10 @@ class Heartbeats:
             limits.HEARTBEAT_MIN_INTERVAL_MS, members * 1000 // limits.HEARTBEAT_MEMBERS_PER_SECOND
         )
 
+    def patience_ms(self, members: int) -> int:
+        """How long the newest heartbeat of a member counts, in a pool of so many."""
+        return limits.HEARTBEATS_MISSED_MAX * self.interval_ms(members)
+
     def wakeup_ms(self) -> int:
         """When our own next heartbeat is due, on the monotonic clock."""
         if not self.changed or self.last_sent_ms is None:

@@ -55,7 +55,7 @@ def _inside(context: Context, state: PoolState, now: Now) -> Iterator[NodeMoved]
 
 def _is_heard(context: Context, node_id: NodeId, now: Now) -> bool:
     heard_ms = context.heard_ms(node_id)
-    patience_ms = 3 * context.heartbeats.interval_ms(context.roster.size())
+    patience_ms = context.heartbeats.patience_ms(context.roster.size())
     return heard_ms is not None and now.mono_ms - heard_ms <= patience_ms
 
 

@@ -211,7 +211,7 @@ def _heard_since(context: Context, node: NodeRecord, now: Now) -> bool:
 
 def silent(context: Context, state: PoolState, since_ms: int, now: Now) -> Iterator[NodeId]:
     """Members judged healthy that sent no heartbeat for three intervals."""
-    patience_ms = 3 * context.heartbeats.interval_ms(context.roster.size())
+    patience_ms = context.heartbeats.patience_ms(context.roster.size())
     for member in context.roster.members():
         node_id = member.node_id
         if node_id == context.me or state.node(node_id).reachability is not Reachability.HEALTHY:
@@ -266,7 +266,7 @@ def _unusable_because(
         return beat.heartbeat.reason or "it reports itself unhealthy"
     if member.node_id == context.me:
         return None
-    patience_ms = 3 * context.heartbeats.interval_ms(context.roster.size())
+    patience_ms = context.heartbeats.patience_ms(context.roster.size())
     if now.mono_ms - beat.heard_at.mono_ms > patience_ms:
         return "no fresh heartbeat"
     # In a pool small enough for full connectivity, a lost connection shows first.

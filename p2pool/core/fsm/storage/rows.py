@@ -5,8 +5,7 @@ everything or nothing: it refuses a table, row or level that it does not know, w
 says what to do, and leaves the disk as it is.
 
 Invariants: equal logs give equal bytes; `encode_state(decode_state(data)) == data`. `RowCache`
-encodes a record once for as long as it is in the state, so a digest each second costs only what
-changed, and the hash.
+encodes a record once for as long as it is in the state; a digest still walks and hashes all rows.
 """
 
 from collections.abc import Sequence
