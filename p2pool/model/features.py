@@ -26,12 +26,16 @@ FeatureLevel = NewType("FeatureLevel", int)
 BASE_LEVEL: Final = FeatureLevel(1)
 """What every version that writes rows knows (release 0.2.0)."""
 
+DISTRUST_LEVEL: Final = FeatureLevel(2)
+"""What a pool needs whose participants do not take each other's word."""
+
 LEVELS: dict[FeatureLevel, str] = {
     BASE_LEVEL: "State in rows, digests that name their algorithm, feature levels.",
+    DISTRUST_LEVEL: "Joint consensus, a bounded state, proofs between certificates.",
 }
 """What each level brings. The next one is a line here, and `NEWEST_LEVEL` with it."""
 
-NEWEST_LEVEL: FeatureLevel = BASE_LEVEL
+NEWEST_LEVEL: FeatureLevel = DISTRUST_LEVEL
 """What this program knows. Read it by `newest()`, never by import."""
 
 LEVEL_MAX: Final = FeatureLevel(2**31)

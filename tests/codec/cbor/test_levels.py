@@ -16,10 +16,10 @@ from p2pool.codec.cbor.structs import (
 from p2pool.model.errors import Malformed, TooNew
 from p2pool.model.features import BASE_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import bounded
-from tests.codec.next_version import next_version
+from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.codec.samples import instances
 
-TWO, THREE = FeatureLevel(2), FeatureLevel(3)
+TWO, THREE = NEXT_LEVEL, FeatureLevel(NEXT_LEVEL + 1)
 
 
 @attrs.frozen
@@ -34,8 +34,8 @@ class Part:
     """The same, two versions later."""
 
     number: int
-    word: str = since(2, default="none")
-    third: bool = since(3, default=False)
+    word: str = since(TWO, default="none")
+    third: bool = since(THREE, default=False)
 
 
 @attrs.frozen
@@ -52,8 +52,8 @@ class Record:
 
     name: str
     parts: Annotated[tuple[Part, ...], bounded(items=9)] = ()
-    count: int = since(2, default=7)
-    extra: Part | None = since(3, default=None)
+    count: int = since(TWO, default=7)
+    extra: Part | None = since(THREE, default=None)
 
 
 @given(instances(RecordAtOne))
@@ -112,7 +112,7 @@ def test_what_a_level_cannot_say_is_never_dropped() -> None:
     """To write a field below its level is our bug, in a nested object as well."""
     inner, outer = Record("a", (Part(1, "said"),)), Record("a", (), 8)
     for record in (inner, outer):
-        with pytest.raises(AssertionError, match="level 2, not 1"):
+        with pytest.raises(AssertionError, match=f"level {TWO}, not 1"):
             encode_struct(record)
     with pytest.raises(AssertionError):
         encode_struct(Record("a"), TWO)  # A level that this program does not know.
@@ -122,7 +122,7 @@ def test_what_a_level_cannot_say_is_never_dropped() -> None:
 class Reordered:
     """A later field stands before an earlier one."""
 
-    late: int = since(2, default=0)
+    late: int = since(TWO, default=0)
     early: int = 0
 
 
