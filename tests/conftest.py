@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.codec.next_version import as_first_version
 from tests.session.budget import BudgetKeeper, add_option, longest_first
 from tests.session.leftovers import LeftoverKeeper, WorkerKeeper
+
+__all__ = ["as_first_version"]
 
 TESTS = Path(__file__).resolve().parent
 

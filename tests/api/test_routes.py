@@ -164,6 +164,7 @@ async def test_a_request_that_cannot_be_meant_is_refused_here(
     assert served.port.asked == []
 
 
+@pytest.mark.usefixtures("as_first_version")
 async def test_a_key_above_the_pools_level_is_refused_with_who_keeps_it_there(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

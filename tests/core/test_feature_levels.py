@@ -12,6 +12,8 @@ from p2pool.model.messages.registry import DECLARATIONS
 from tests.codec.samples import example
 from tests.sim.harness.pool import Pool, formed
 
+pytestmark = pytest.mark.usefixtures("as_first_version")
+
 NEXT = FeatureLevel(BASE_LEVEL + 1)
 
 

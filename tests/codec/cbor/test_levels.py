@@ -19,6 +19,8 @@ from p2pool.model.field_bounds import bounded
 from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.codec.samples import instances
 
+pytestmark = pytest.mark.usefixtures("as_first_version")
+
 TWO, THREE = NEXT_LEVEL, FeatureLevel(NEXT_LEVEL + 1)
 
 

@@ -14,6 +14,8 @@ from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.tasks.spec import Mount, Resources, TaskSpec
 from tests.codec.next_version import NEXT_LEVEL, next_version
 
+pytestmark = pytest.mark.usefixtures("as_first_version")
+
 LATER = ("priority", "resources.swap_bytes", "mounts.keep_s", "env")
 GIVEN: dict[str, dict[str, Any]] = {
     "priority": {"priority": 7},

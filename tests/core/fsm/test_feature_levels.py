@@ -22,6 +22,8 @@ from p2pool.model.log.raft import Entry, EntryKind
 from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.core.fsm.records import POOL, ask, request
 
+pytestmark = pytest.mark.usefixtures("as_first_version")
+
 
 @attrs.frozen
 class LaterSetting:

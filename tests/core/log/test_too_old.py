@@ -22,6 +22,8 @@ from p2pool.model.timing import Now
 from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.core.log.founded_log import ME, POOL, founded, setting, written
 
+pytestmark = pytest.mark.usefixtures("as_first_version")
+
 SENTENCE = (
     "The pool is at feature level 2, and this version of p2pool knows levels up to 1: it "
     "withdraws from the pool. Install p2pool 0.3.0 or later on this machine"

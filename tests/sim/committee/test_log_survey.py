@@ -11,6 +11,8 @@ from p2pool.model.features import FeatureLevel
 from p2pool.model.log.entries import LevelRaised
 from tests.sim.harness.pool import formed
 
+pytestmark = pytest.mark.usefixtures("as_first_version")
+
 
 def test_a_compacted_log_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """The snapshot covers entries that are kept: they are not applied to it once more."""

@@ -24,6 +24,8 @@ from tests.sim.world.disk import Disk
 from tests.sim.world.machine import Machine
 from tests.sim.world.violation import Violation
 
+pytestmark = pytest.mark.usefixtures("as_first_version")
+
 
 @pytest.fixture(autouse=True)
 def two_levels() -> Iterator[None]:

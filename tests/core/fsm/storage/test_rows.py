@@ -27,6 +27,8 @@ from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.codec.samples import example, instances
 from tests.core.fsm.records import GPU, NODE, POOL, ask, feed, placed, request
 
+pytestmark = pytest.mark.usefixtures("as_first_version")
+
 slow = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
