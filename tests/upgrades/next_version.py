@@ -16,7 +16,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 VERSION = "0.99.0"
-LEVEL = 2
+LEVEL = 3
 ASKED_BY = "asked for by 0x"
 
 Change = tuple[str, str]
@@ -24,7 +24,7 @@ CHANGES: Mapping[str, Sequence[Change]] = {
     "p2pool": [('__version__ = "', f'__version__ = "{VERSION}"  # was "')],
     "p2pool.model.features": [
         (
-            "NEWEST_LEVEL: FeatureLevel = BASE_LEVEL\n",
+            "NEWEST_LEVEL: FeatureLevel = DISTRUST_LEVEL\n",
             f'LEVELS[FeatureLevel({LEVEL})] = "For tests alone."\n'
             f"NEWEST_LEVEL: FeatureLevel = FeatureLevel({LEVEL})\n",
         )
