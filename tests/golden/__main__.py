@@ -19,13 +19,19 @@ import attrs
 import trio
 
 from p2pool import __version__
+from p2pool.cli.shared.signing import account_of
+from p2pool.client.agent_client import AgentClient
+from p2pool.client.discovery import find_agent
+from p2pool.client.requests import request_for
 from p2pool.dev.agent import DevAgent
 from p2pool.dev.pool import DevPool
 from p2pool.drivers.build import this_build
 from p2pool.drivers.config.schema import load_config
 from p2pool.drivers.store import DATABASE_NAME
-from p2pool.model.ids import NodeId
+from p2pool.model.access.requests import Action
+from p2pool.model.ids import ADDRESS_BYTES, NodeId
 from p2pool.model.log.state_digests import DigestAlgorithm
+from p2pool.wire.typed_data import sign_request
 from tests.e2e.harness.actions import ENDLESS, Acting
 from tests.golden.reading import PEER_KEY_NAME, facts_in, node_from, restored_from
 from tests.golden.released import DISKS
@@ -51,6 +57,7 @@ async def live(acting: Acting) -> dict[str, Any]:
     acting.run(first, "pool", "set", "eject-stalled", "1d")
     for number in range(SETTINGS):
         acting.run(first, "pool", "set", "timing", "default" if number % 2 == 0 else "lan")
+    await trio.to_thread.run_sync(revoke, acting, first)
     acting.run(first, "node", "drain", second.node_id)
     await trio.sleep(5)  # A last heartbeat of each, and the orders that follow.
     tasks = (await first.get("/v1/tasks"))["tasks"]
@@ -65,6 +72,17 @@ async def live(acting: Acting) -> dict[str, Any]:
             for node in nodes
         ],
     }
+
+
+def revoke(acting: Acting, at: DevAgent) -> None:
+    """Void the delegations of an account, which has no command: sign it as a platform would."""
+    keys = acting.pool.directory / "keys"
+    manager = account_of(str(keys / "manager.json"), str(keys / "passphrase"))
+    found = find_agent(str(at.directory), {})
+    client = AgentClient(found.url, found.token)
+    pool = client.pool_ref()
+    request = request_for(pool, Action.REVOKE, "11" * ADDRESS_BYTES, "{}")
+    client.send(sign_request(pool, manager, request))
 
 
 async def restart(acting: Acting, agent: DevAgent) -> None:
