@@ -13,14 +13,13 @@ voter. A configuration names no node, peer key or store twice. Source: thesis, 4
 
 import attrs
 
-from p2pool.codec.entries import decode_body
 from p2pool.core.raft import quorum
 from p2pool.core.raft.progress import Progress, ProgressState
-from p2pool.core.raft.state import RaftState
+from p2pool.core.raft.state import RaftState, configuration_in
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import StoreId
-from p2pool.model.log.raft import Configuration, EntryKind, Voter
+from p2pool.model.log.raft import Configuration, Voter
 from p2pool.model.timing import Now
 
 
@@ -73,10 +72,9 @@ def last_removal_ms(s: RaftState) -> int | None:
     before: Configuration | None = None
     at_ms: int | None = None
     for entry in s.log.entries:
-        if entry.kind != EntryKind.CONFIGURATION:
+        record = configuration_in(entry)
+        if record is None:
             continue
-        record = decode_body(entry.kind, entry.body)
-        assert isinstance(record, Configuration)
         if before is None:
             at_ms = entry.proposed_at_ms if entry.index > 1 else None
         elif any(v not in record.voters for v in before.voters):

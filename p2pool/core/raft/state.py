@@ -18,7 +18,8 @@ import attrs
 from p2pool.codec.entries import decode_body
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.progress import Leaving, Progress, Receiving
-from p2pool.model import limits
+from p2pool.model import features, limits
+from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
 from p2pool.model.messages.registry import Message
@@ -29,6 +30,21 @@ from p2pool.model.timing import Now, Timing
 ConfigurationHash = Callable[[Configuration], Digest]
 SnapshotValidator = Callable[[Snapshot], bool]
 """Whether a snapshot's state loads and matches its index, term and configuration."""
+EntryCheck = Callable[[Entry], str | None]
+"""Why the state's rules forbid an entry, or None: what Raft itself cannot read in it."""
+
+
+def configuration_in(entry: Entry) -> Configuration | None:
+    """The configuration that an entry brings; None for another kind, and for a body that is none:
+    that applies as nothing, here as in the state."""
+    if entry.kind != EntryKind.CONFIGURATION:
+        return None
+    try:
+        record = decode_body(entry.kind, entry.body, features.newest())
+    except Malformed:
+        return None
+    assert isinstance(record, Configuration)
+    return record
 
 
 @attrs.define
@@ -36,7 +52,8 @@ class Ready:
     """What a step wants done: make durable, then send and apply, in order.
 
     `seal`: our own messages that we keep as others would get them (a candidate's vote for itself).
-    `refused`: the leaders whose snapshot was bad.
+    `refused`: the leaders whose snapshot was bad. `doubted`: the leaders whose entries we refused,
+    and why.
     """
 
     persist: list[PersistOp] = attrs.field(factory=list)
@@ -45,6 +62,7 @@ class Ready:
     committed: list[Entry] = attrs.field(factory=list)
     installed: bytes | None = None
     refused: list[Voter] = attrs.field(factory=list)
+    doubted: list[tuple[Voter, str]] = attrs.field(factory=list)
     readable: list[tuple[int, int]] = attrs.field(factory=list)
     unreadable: list[int] = attrs.field(factory=list)
 
@@ -72,7 +90,8 @@ class RaftState:
 
     `patience_ms`: how long without a leader, since `led_ms`, it leaves campaigning to others.
     `forcing`: it campaigns although it hears a leader. `refused`: the term and leader of a bad
-    snapshot, and until when to ignore its next ones.
+    snapshot, and until when to ignore its next ones. `certified_index`: up to there a quorum has
+    certified the log. `doubted`: the term and leader whose entry at an index we refused.
     """
 
     me: Voter
@@ -113,6 +132,9 @@ class RaftState:
     reads: list[PendingRead] = attrs.field(factory=list)
     transfer: Transfer | None = None
     snapshot_validator: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
+    entry_check: EntryCheck = attrs.field(default=lambda entry: None, eq=False)
+    certified_index: int = 0
+    doubted: tuple[int, StoreId, int] | None = None
     refused: tuple[int, StoreId, int] | None = None
     receiving: Receiving = attrs.field(factory=Receiving)
     last_proposed_at_ms: int = 0
@@ -217,10 +239,9 @@ class RaftState:
     def find_configuration(self) -> None:
         """Use the latest configuration in the log, committed or not (thesis, 4.1)."""
         for entry in reversed(self.log.entries):
-            if entry.kind == EntryKind.CONFIGURATION:
-                record = decode_body(entry.kind, entry.body)
-                assert isinstance(record, Configuration)
-                self.configuration, self.configuration_index = record, entry.index
+            found = configuration_in(entry)
+            if found is not None:
+                self.configuration, self.configuration_index = found, entry.index
                 return
         self.configuration = self.base_configuration
         self.configuration_index = self.log.base_index
