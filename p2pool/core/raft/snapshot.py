@@ -12,12 +12,12 @@ anything of it is kept, and for a while the follower ignores that leader's next 
 Source: Raft, section 7 and figure 13.
 """
 
-from p2pool.codec.entries import decode_body, decode_snapshot, encode_snapshot
+from p2pool.codec.entries import configuration_in, decode_snapshot, encode_snapshot
 from p2pool.core.raft.progress import Progress, Receiving, Sending
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.log.raft import Configuration, EntryKind, Snapshot, Voter
+from p2pool.model.log.raft import Configuration, Snapshot, Voter
 from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
 from p2pool.model.ports.store import CompactTo, SaveSnapshot, TruncateFrom
 from p2pool.model.timing import Now
@@ -29,7 +29,7 @@ def make(s: RaftState, state: bytes, index: int) -> None:
     assert term is not None, "only held and applied entries are compacted"
     assert s.snapshot_index <= index <= s.commit_index
     at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.last_proposed_at_ms
-    configuration = _configuration_at(s, index)
+    configuration = configuration_at(s, index)
     s.snapshot = encode_snapshot(
         Snapshot(
             log_id=s.log_id,
@@ -49,13 +49,14 @@ def make(s: RaftState, state: bytes, index: int) -> None:
     s.out.persist += [SaveSnapshot(s.snapshot), CompactTo(begin)]
 
 
-def _configuration_at(s: RaftState, index: int) -> Configuration:
+def configuration_at(s: RaftState, index: int) -> Configuration:
     """The configuration in force at an index in the log."""
+    if s.configuration_index <= index:
+        return s.configuration
     for entry in reversed(s.log.between(s.log.base_index + 1, index)):
-        if entry.kind == EntryKind.CONFIGURATION:
-            record = decode_body(entry.kind, entry.body)
-            assert isinstance(record, Configuration)
-            return record
+        found = configuration_in(entry)
+        if found is not None:
+            return found
     return s.base_configuration
 
 
