@@ -210,7 +210,7 @@ class Agent:
             await self.loop.put(StopAsked())
             while (
                 self.node.context.pool_log.role is RaftRole.LEADER
-                and len(self.node.context.pool_log.configuration.voters) > 1
+                and len(self.node.context.pool_log.configuration.electors) > 1
             ):
                 await self.loop.wait_stepped()
         if self.options.stop_tasks:

@@ -8,7 +8,7 @@ same task.
 import hashlib
 
 from p2pool.codec.cbor import canonical
-from p2pool.codec.cbor.structs import to_value
+from p2pool.codec.cbor.structs import lowest_level, to_value
 from p2pool.model.access.requests import TaskRequest
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import TASK_ID_BYTES, Digest, PoolRef, TaskId
@@ -40,8 +40,8 @@ def log_id(pool: PoolRef, root: RootRecord) -> Digest:
 
 
 def configuration_hash(configuration: Configuration) -> Digest:
-    """Digest of a configuration, as votes and certificates state it."""
-    return _named("configuration", to_value(configuration))
+    """Digest of a configuration, as votes and certificates state it: over its oldest form."""
+    return _named("configuration", to_value(configuration, lowest_level(configuration)))
 
 
 def committee_hash(voters: tuple[Voter, ...]) -> Digest:

@@ -8,12 +8,19 @@ or a field, that is of a later level than the log's is as if it were not known.
 from collections.abc import Mapping
 
 from p2pool.codec.cbor import canonical
-from p2pool.codec.cbor.structs import Shape, encode_struct, form_of, from_value, to_value
+from p2pool.codec.cbor.structs import (
+    Shape,
+    encode_struct,
+    form_of,
+    from_value,
+    lowest_level,
+    to_value,
+)
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, TooNew
-from p2pool.model.features import BASE_LEVEL, FeatureLevel
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.log import entries
-from p2pool.model.log.raft import Configuration, EntryKind, Snapshot
+from p2pool.model.log.raft import Configuration, Entry, EntryKind, Snapshot
 
 RECORDS: Mapping[EntryKind, type] = {
     EntryKind.NOOP: entries.Noop,
@@ -93,9 +100,31 @@ def decode_body(kind: int, body: bytes, level: FeatureLevel = BASE_LEVEL) -> Rec
     return record
 
 
+def encode_configuration(configuration: Configuration) -> tuple[EntryKind, bytes]:
+    """Kind and body of a configuration's entry, in the oldest form that says all of it."""
+    return encode_body(configuration, lowest_level(configuration))
+
+
+def configuration_in(entry: Entry) -> Configuration | None:
+    """The configuration in an entry; None for any other entry, and for a body that is malformed.
+
+    It counts from when it is in the log, before it is applied (thesis, 4.1): so it depends on the
+    bytes alone, not on the level of the log, and a body that every replica skips changes nothing.
+    """
+    if entry.kind != EntryKind.CONFIGURATION:
+        return None
+    try:
+        record = decode_body(entry.kind, entry.body, DISTRUST_LEVEL)
+    except Malformed:
+        return None
+    assert isinstance(record, Configuration)
+    return record if record.flaw is None else None
+
+
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """A snapshot as it travels in chunks and is kept on disk: `["p2pool/snapshot", 1, fields]`."""
-    return canonical.encode([SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_NUMBER, to_value(snapshot)])
+    fields = to_value(snapshot, lowest_level(snapshot))
+    return canonical.encode([SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_NUMBER, fields])
 
 
 def decode_snapshot(data: bytes) -> Snapshot:

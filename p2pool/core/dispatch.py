@@ -128,7 +128,7 @@ class Dispatch:
 
     def _is_voter(self, sender: Sender) -> bool:
         """Whether the sender is a voter, peer key included."""
-        voters = self.context.pool_log.configuration.voters
+        voters = self.context.pool_log.configuration.electors
         named = (sender.node_id, sender.peer_key)
         return any((v.node_id, v.peer_key) == named for v in voters)
 

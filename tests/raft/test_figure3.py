@@ -4,6 +4,7 @@ The checkers (`tests.raft.harness.checks`) look from outside at everything that 
 applied. Each property has runs of its own, and a planted fault that must be told under its name.
 """
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import pytest
@@ -12,7 +13,7 @@ from p2pool.core.raft import quorum, replication
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import RaftState
-from p2pool.model.log.raft import Configuration, Entry, HardState
+from p2pool.model.log.raft import Entry, HardState, Voter
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.timing import Now
 from tests.raft.harness.checks import Checks, Violation
@@ -60,8 +61,8 @@ def test_election_safety() -> None:
 def test_election_safety_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the voters are taken for a majority."""
 
-    def half(configuration: Configuration) -> int:
-        return max(1, len(configuration.voters) // 2)
+    def half(voters: Sequence[Voter]) -> int:
+        return max(1, len(voters) // 2)
 
     plant(monkeypatch, quorum, "size", half)
     assert told("Election Safety")

@@ -1,5 +1,6 @@
 """What cannot fail shows nothing: the simulator finds bugs that were planted on purpose."""
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import attrs
@@ -9,7 +10,7 @@ from p2pool.core.raft import confchange, quorum, read_index, replication
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import PendingRead, RaftState
-from p2pool.model.log.raft import Configuration, HardState, Snapshot
+from p2pool.model.log.raft import Configuration, HardState, Snapshot, Voter
 from p2pool.model.messages.raft import AppendAnswered
 from p2pool.model.timing import Now
 from tests.raft.harness.scenario import simulate
@@ -27,9 +28,14 @@ def found(seeds: int = SEEDS, **planted: bool) -> bool:
     return False
 
 
-def half(configuration: Configuration) -> int:
+def half(voters: Sequence[Voter]) -> int:
     """Half of the voters are taken for a majority."""
-    return max(1, len(configuration.voters) // 2)
+    return max(1, len(voters) // 2)
+
+
+def one_half(self: Configuration) -> tuple[tuple[Voter, ...], ...]:
+    """A joint configuration goes by its new voters alone."""
+    return (self.voters,)
 
 
 def no_quorum(s: RaftState) -> None:
@@ -73,6 +79,7 @@ def forgets(s: RaftState, snapshot: Snapshot, data: bytes) -> None:
     ("place", "name", "bug"),
     [
         (quorum, "size", half),
+        (Configuration, "halves", property(one_half)),
         (replication, "advance_commit", no_quorum),
         (read_index, "_confirmed", no_round),
         (RaftState, "save_hard", no_disk),

@@ -206,8 +206,8 @@ def roster_of(view: View) -> Roster | None:
 
 
 def committee_of(view: View) -> Committee:
-    """Voters, then learners."""
-    voters, learners = view.configuration.voters, view.configuration.learners
+    """While the committee changes, the voters that come and those that go."""
+    voters, learners = view.configuration.electors, view.configuration.learners
     return Committee(
         quorum=majority(len(voters)) if voters else 0,
         members=tuple(_committee_member(view, one, True) for one in voters)

@@ -66,7 +66,13 @@ def _noop(changes: Changes, record: entries.Noop) -> None:
 
 
 def _configuration(changes: Changes, record: Configuration) -> None:
+    """The chain of committees follows once the outgoing voters are left: they sign that."""
+    if record.flaw is not None:
+        return
     count = len(record.voters)
+    if record.is_joint:
+        changes.tell("committee", "committee", f"passes from {len(record.outgoing)} to {count}")
+        return
     changes.tell("committee", "committee", f"has {count} voter{'' if count == 1 else 's'}")
     state = changes.state
     state.chain = committee_chain.extended(

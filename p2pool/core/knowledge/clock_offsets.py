@@ -51,7 +51,7 @@ class ClockOffsets:
 
     def tick(self, committee: Configuration, now: Now) -> None:
         """Compare our clock with those of the committee's voters."""
-        voters = [v.node_id for v in committee.voters]
+        voters = [v.node_id for v in committee.electors]
         for node_id in tuple(self.seen):
             if node_id not in voters:
                 del self.seen[node_id]

@@ -11,8 +11,9 @@ is fit. A leader that is out hands it only to a voter that has read the same: ot
 endpoint could move leadership. If no voter can take it, it leads on.
 
 Invariants: no change before an entry of this term and the last change are committed; after a failed
-transfer the leader tries the other voters, then pauses. If it never heard a voter itself, its
-silence counts from the log's judgement that it is unreachable, whoever led then.
+transfer the leader tries the other voters, then pauses. A participant's silence counts from when it
+got its seat. If this leader never heard a voter itself, its silence counts from the log's judgement
+that it is unreachable, whoever led then.
 Source: docs/design/consensus.md, "The committee"; thesis, 3.10 and 4.
 """
 
@@ -20,14 +21,16 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
-from p2pool.core.feature_levels import too_old
+from p2pool.core.feature_levels import pool_level, too_old
+from p2pool.core.leader.candidates import Candidates
 from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
 from p2pool.core.raft import confchange
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import NodeId
-from p2pool.model.log.raft import Voter
+from p2pool.model.log.raft import Configuration, Voter
 from p2pool.model.states import Intent, Reachability
 from p2pool.model.timing import Now
 
@@ -43,6 +46,9 @@ class CommitteeManager:
     since_ms: int
     due_ms: int = 0
     pair_since_ms: int | None = None
+    out_since_ms: int | None = None
+    seated_ms: dict[Voter, int] = attrs.field(factory=dict)
+    candidates: Candidates = attrs.field(factory=Candidates)
     tried: list[NodeId] = attrs.field(factory=list)
     hand_on_due_ms: int = 0
     ineligible_since_ms: int | None = None
@@ -56,20 +62,25 @@ class CommitteeManager:
             return
         self.due_ms = now.mono_ms + limits.COMMITTEE_INTERVAL_MS
         members = {m.node_id: m.provider for m in self.context.roster.members()}
-        wanted = next_change(
-            pool_log.configuration,
-            pool_log.me,
-            self._seats(now),
-            self._candidates(),
-            self._aims(now),
-            members,
-        )
+        now_is = pool_log.configuration
+        self._note_seats(now_is, now)
+        self.eligibility.unseated = self.candidates.problem(now)
+        seats, candidates = self._seats(now), self._candidates(now)
+        aims = self._aims(seats, now)
+        wanted = next_change(now_is, pool_log.me, seats, candidates, aims, members)
         if wanted is None:
+            return
+        refused = confchange.step_refusal(now_is, wanted)
+        if refused is not None:
+            for voter in wanted.everybody:
+                if voter not in now_is.everybody:
+                    self.candidates.failed(voter.node_id, "it names another's store", now)
             return
         try:
             pool_log.change(wanted, now)
         except P2poolError:
             return  # The last change is not committed yet, or we no longer lead: try again later.
+        self._note_failures(now_is, wanted, seats, candidates, now)
         self.context.log(
             Level.INFO,
             "the committee changes",
@@ -79,7 +90,30 @@ class CommitteeManager:
 
     # --- what is wanted ---------------------------------------------------------------------------
 
-    def _aims(self, now: Now) -> Aims:
+    def _note_seats(self, now_is: Configuration, now: Now) -> None:
+        """Since when each participant has its seat, as this leader has seen it."""
+        since = self.seated_ms
+        self.seated_ms = {v: since.get(v, now.mono_ms) for v in now_is.everybody}
+
+    def _note_failures(
+        self,
+        before: Configuration,
+        wanted: Configuration,
+        seats: dict[Voter, Seat],
+        candidates: list[Candidate],
+        now: Now,
+    ) -> None:
+        """A participant that loses its seat for its silence, or for another store, has failed."""
+        shown = {c.voter.node_id: c.voter for c in candidates}
+        for voter in before.everybody:
+            if voter in wanted.voters or voter in wanted.learners:
+                continue
+            if shown.get(voter.node_id, voter) != voter:
+                self.candidates.renewed(voter.node_id, now)
+            elif voter in seats and seats[voter].silent:
+                self.candidates.failed(voter.node_id, "it did not answer", now)
+
+    def _aims(self, seats: dict[Voter, Seat], now: Now) -> Aims:
         state = self.context.pool_log.state
         named = state.settings.get("committee") if state is not None else None
         size = int(named) if named is not None else self.context.config.committee_size
@@ -89,7 +123,27 @@ class CommitteeManager:
             self.pair_since_ms = now.mono_ms
         since_ms = self.pair_since_ms
         lone = since_ms is not None and now.mono_ms - since_ms >= limits.VOTER_REPLACE_AFTER_MS
-        return Aims(size, self.eligibility.ineligible_reason is not None, lone)
+        out = any(seats[v].out for v in self.context.pool_log.configuration.voters if v in seats)
+        if not out:
+            self.out_since_ms = None
+        elif self.out_since_ms is None:
+            self.out_since_ms = now.mono_ms
+        waits_ms = now.mono_ms - self.out_since_ms if self.out_since_ms is not None else 0
+        return Aims(
+            size=size,
+            leaving=self.eligibility.ineligible_reason is not None,
+            lone=lone,
+            joint=pool_level(self.context) >= DISTRUST_LEVEL,
+            impatient=waits_ms >= limits.OUT_PATIENCE_MS,
+            seed=self._seed(),
+        )
+
+    def _seed(self) -> bytes | None:
+        """What no member can foresee when it chooses its node id: the latest certified state."""
+        known, log_id = self.context.leader_certificates.known, self.context.pool_log.log_id
+        if known is not None and known.log_id == log_id:
+            return known.state_digest
+        return log_id
 
     def _seats(self, now: Now) -> dict[Voter, Seat]:
         """What we see of each other participant."""
@@ -99,7 +153,7 @@ class CommitteeManager:
         out: dict[Voter, Seat] = {}
         for seen in raft.followers():
             voter = seen.voter
-            silent = self._silent(voter.node_id, seen.heard_ms, now)
+            silent = self._silent(seen, now)
             goes = self._banned(voter.node_id) or (
                 self._put_out(voter, now)
                 if voter in voters
@@ -108,15 +162,22 @@ class CommitteeManager:
             out[voter] = Seat(silent, seen.caught_up and not silent, goes)
         return out
 
-    def _silent(self, node_id: NodeId, heard_ms: int | None, now: Now) -> bool:
-        """Whether a participant has been silent long enough to replace it."""
-        limit_ms = limits.VOTER_REPLACE_AFTER_MS
-        if now.mono_ms - max(self.since_ms, heard_ms or 0) >= limit_ms:
+    def _silent(self, seen: confchange.FollowerProgress, now: Now) -> bool:
+        """Whether a participant has been silent long enough to replace it, or has taken too long
+        to catch up."""
+        limit_ms, heard_ms = limits.VOTER_REPLACE_AFTER_MS, seen.heard_ms
+        since_ms = max(self.since_ms, self.seated_ms.get(seen.voter, now.mono_ms))
+        learns = seen.voter in self.context.pool_log.configuration.learners
+        if now.mono_ms - max(since_ms, heard_ms or 0) >= limit_ms:
+            return True
+        if learns and heard_ms is None and now.mono_ms - since_ms >= limits.LEARNER_ANSWER_MS:
+            return True
+        if learns and not seen.caught_up and now.mono_ms - since_ms >= limits.LEARNER_CATCH_UP_MS:
             return True
         state = self.context.pool_log.state
         if state is None or heard_ms is not None:
             return False
-        judged = state.node(node_id)
+        judged = state.node(seen.voter.node_id)
         at_ms = max(now.wall_ms, state.log_time_ms)
         return judged.reachability in GONE and at_ms - judged.changed_at_ms >= limit_ms
 
@@ -145,19 +206,29 @@ class CommitteeManager:
         state = self.context.pool_log.state
         return state.node(node_id).intent if state is not None else Intent.ELIGIBLE
 
-    def _candidates(self) -> list[Candidate]:
+    def _candidates(self, now: Now) -> list[Candidate]:
         """Connected eligible members with a heartbeat: those fit for a seat, and those that have
-        one, fit or not, to see which disk they show."""
+        one, fit or not, to see which disk they show. Who failed lately waits; who failed often is
+        there only if nobody else is."""
         context, found = self.context, []
+        last: list[Candidate] = []
         seated = dict.fromkeys(v.node_id for v in context.pool_log.configuration.everybody)
         for peer_key, node_id in context.bindings.connected_members():
             beat = context.heartbeats.newest.get(node_id)
             member = context.roster.member(node_id)
             if beat is None or member is None or not context.roster.eligible(node_id):
                 continue
-            if node_id in seated or (self._fit(node_id) and too_old(context, node_id) is None):
-                voter = Voter(node_id, peer_key, beat.heartbeat.store_id)
-                found.append(Candidate(voter, member.provider))
+            candidate = Candidate(
+                Voter(node_id, peer_key, beat.heartbeat.store_id), member.provider
+            )
+            if node_id in seated:
+                found.append(candidate)
+            elif not self._fit(node_id) or too_old(context, node_id) is not None:
+                continue
+            elif not self.candidates.put_off(node_id, now):
+                (last if self.candidates.comes_last(node_id, now) else found).append(candidate)
+        if all(c.voter.node_id in seated for c in found):
+            found += last
         return sorted(found, key=lambda c: c.voter)
 
     def _fit(self, node_id: NodeId) -> bool:

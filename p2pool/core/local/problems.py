@@ -3,8 +3,8 @@
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.local.machine import Machine
+from p2pool.core.raft import quorum
 from p2pool.core.voter.eligibility import LeaderEligibility
-from p2pool.model.log.raft import majority
 from p2pool.model.timing import Now
 
 
@@ -43,7 +43,8 @@ def problems(
             f"Replacement of copies on vanished nodes is on hold: {state.held_because}. "
             f"Check the network; it goes on in {minutes} min, or when they are back."
         )
-    out += [said for said in (context.clocks.differing, eligibility.disputed) if said is not None]
+    seen = (context.clocks.differing, eligibility.disputed, eligibility.unseated)
+    out += [said for said in seen if said is not None]
     return tuple(out)
 
 
@@ -66,15 +67,17 @@ def _why_no_leader(context: Context) -> str:
 
 def _no_quorum(context: Context) -> str | None:
     """Which voters are missing, if too few are connected; else None."""
-    voters, peers = context.pool_log.configuration.voters, context.bindings
-    away = [v.node_id for v in voters if v.node_id != context.me]
-    away = [node_id for node_id in away if not peers.is_connected(node_id)]
-    needed = majority(len(voters))
-    if not voters or len(voters) - len(away) >= needed:
+    configuration, peers = context.pool_log.configuration, context.bindings
+    voters = configuration.electors
+    away = [v for v in voters if v.node_id != context.me and not peers.is_connected(v.node_id)]
+    here = [v.store_id for v in voters if v not in away]
+    if not voters or quorum.has(configuration, here):
         return None
-    named = ", ".join(address_text(node_id) for node_id in away)
+    named = ", ".join(address_text(v.node_id) for v in away)
+    needed = " and ".join(str(quorum.size(half)) for half in configuration.halves)
+    of_each = " of the old and the new ones" if configuration.is_joint else ""
     return (
-        f"The pool has no quorum here: {len(voters) - len(away)} of {len(voters)} voters are "
-        f"connected, and a quorum needs {needed}. What runs goes on, and so do reads; nothing is "
-        f"written until enough of these are back: {named}."
+        f"The pool has no quorum here: {len(here)} of {len(voters)} voters are "
+        f"connected, and a quorum needs {needed}{of_each}. What runs goes on, and so do reads; "
+        f"nothing is written until enough of these are back: {named}."
     )

@@ -342,7 +342,7 @@ class PoolLog:
         change of voters while the last one is not certified."""
         assert self.raft is not None
         waits = open_link(self.chain)
-        if waits is not None and wanted.voters != self.configuration.voters:
+        if waits is not None and wanted.halves != self.configuration.halves:
             raise Conflict(
                 f"The committee's change at {waits.index} is not certified yet.", hint="Retry."
             )
@@ -475,10 +475,19 @@ class PoolLog:
             # Committed in a malformed body: it applies as nothing, on every replica alike.
             events = apply(self.state, entry, None)
         if entry.kind == EntryKind.CERTIFY:
-            self.points += point_of(entry, self.state, self.chain)
+            self.points += self._point_of(entry)
         self.applied.append(entry)
         self.events += events
         self._keep_time()
+
+    def _point_of(self, entry: Entry) -> list[CertificationPoint]:
+        """What a leader's question asks to confirm; nothing while the log is between two
+        committees: the leader asks again when it has left the old one."""
+        assert self.raft is not None
+        assert self.state is not None
+        if self.raft.state.configuration_at(entry.index).is_joint:
+            return []
+        return point_of(entry, self.state, self.chain)
 
     def _beyond(self, entry: Entry) -> bool:
         """Whether an entry, or one before it, needs a level above this program's: from there on it

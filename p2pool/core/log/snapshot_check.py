@@ -35,5 +35,5 @@ def state_in(
     chain, whole = state.chain, all(name in state.tasks for name in state.allocations)
     is_of = (state.pool, state.epoch, chain.epoch) == (pool, epoch, epoch)
     at = (state.applied_index, state.applied_term) == (snapshot.index, snapshot.term)
-    fits = is_of and at and whole and chain.voters == snapshot.configuration.voters
+    fits = is_of and at and whole and chain.voters == snapshot.configuration.settled
     return state if fits else None

@@ -88,7 +88,7 @@ class EquivocationLog:
         if log_id != pool_log.log_id:
             return False
         group = pool_log.configuration
-        return self.context.roster.belongs(voter.node_id) or voter in group.voters
+        return self.context.roster.belongs(voter.node_id) or voter in group.electors
 
     def _prove(self, first: Verified, second: Verified, now: Now) -> None:
         try:

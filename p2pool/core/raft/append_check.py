@@ -15,7 +15,8 @@ Source: docs/design/consensus.md, "What a follower appends".
 
 from collections.abc import Sequence
 
-from p2pool.core.raft.state import RaftState, configuration_in
+from p2pool.codec.entries import configuration_in
+from p2pool.core.raft.state import RaftState
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
 
 
@@ -27,7 +28,7 @@ def refusal(s: RaftState, entries: Sequence[Entry]) -> str | None:
         if entry.index > s.certified_index:
             why = s.entry_check(entry)
             if why is None and entry.kind == EntryKind.CONFIGURATION:
-                why = _configuration_wrong(before or configuration_before(s, entry.index), entry)
+                why = _configuration_wrong(before or s.configuration_at(entry.index - 1), entry)
             if why is not None:
                 return why
         before = configuration_in(entry) or before
@@ -48,15 +49,6 @@ def is_doubted(s: RaftState, term: int, leader: Voter) -> bool:
     if s.doubted is None or s.doubted[:2] != (term, leader.store_id):
         return False
     return s.doubted[2] > s.certified_index
-
-
-def configuration_before(s: RaftState, index: int) -> Configuration:
-    """The configuration in force before an index that the log reaches."""
-    for entry in reversed(s.log.between(s.log.base_index + 1, index - 1)):
-        found = configuration_in(entry)
-        if found is not None:
-            return found
-    return s.base_configuration
 
 
 def _configuration_wrong(before: Configuration, entry: Entry) -> str | None:

@@ -50,3 +50,4 @@ def adopt_snapshot(s: RaftState, data: bytes) -> None:
 def recommit(s: RaftState, index: int) -> None:
     """After a restart: commit what was committed before it, as far as the log still reaches."""
     s.commit_to(min(index, s.log.last_index))
+    s.role = s.resting_role()

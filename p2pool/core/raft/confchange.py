@@ -1,21 +1,27 @@
 """Changes of the committee: which configuration may follow which, and what a leader sees.
 
 Intuition: two majorities of voter sets that differ by one voter always meet, so one voter more or
-less at a time needs no joint consensus. A newcomer starts as a learner: it never counts while it
-catches up, so it costs the committee nothing.
+less at a time needs no joint consensus. Any other change passes through a joint configuration,
+where a majority of each committee has to agree; once that is committed, whoever leads leaves it by
+a second entry. So three voters replace a dead one without passing through two, of which both have
+to live. A newcomer starts as a learner: it never counts while it catches up, so it costs the
+committee nothing.
 
-Invariants: one change is in flight at a time, and none before the leader has committed an entry of
-its own term (the correction of 2015: without it two leaders could each commit a change to the same
-old configuration). None either unless a majority of the new voters answered lately: they have to
-commit it themselves (etcd's strict reconfiguration check). Only a caught-up learner becomes a
-voter. A configuration names no node, peer key or store twice. Source: thesis, 4.1 to 4.2.2.
+Invariants: `step_refusal` alone says which configuration may follow which; followers ask it before
+they append one, so a leader that lies gets no other into the log. One change is in flight at a
+time, and none before the leader has committed an entry of its own term (the correction of 2015:
+without it two leaders could each commit a change to the same old configuration). None either unless
+a majority of the new voters answered lately: they have to commit it themselves (etcd's strict
+reconfiguration check). Only a caught-up learner becomes a voter. A joint configuration keeps a
+majority of the old voters. Source: Raft, section 6; thesis, 4.1 to 4.3; etcd's `raft/confchange`.
 """
 
 import attrs
 
+from p2pool.codec.entries import configuration_in
 from p2pool.core.raft import quorum
 from p2pool.core.raft.progress import Progress, ProgressState
-from p2pool.core.raft.state import RaftState, configuration_in
+from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import StoreId
@@ -92,44 +98,63 @@ def check(s: RaftState, wanted: Configuration, now: Now) -> None:
     if s.log.term_at(s.commit_index) != s.hard.term:
         raise Conflict("No entry of this term is committed yet.", hint="Retry.")
     old = s.configuration
-    gone = [v for v in old.voters if v not in wanted.voters]
+    refused = step_refusal(old, wanted)
+    if refused is not None:
+        raise Conflict(refused)
     come = [v for v in wanted.voters if v not in old.voters]
-    if len(gone) + len(come) > 1 or not wanted.voters:
-        raise Conflict("A committee changes by one voter at a time and keeps at least one.")
     for voter in come:
-        if voter not in old.learners:
-            raise Conflict("A new voter starts as a learner.", hint="Add it as a learner.")
         if not caught_up(s, voter):
             raise Conflict("The learner has not caught up yet.", hint="Retry when it has.")
-    if (gone or come) and not _carried(s, wanted, now):
+    if wanted.voters != old.voters and not _carried(s, wanted, now):
         raise Conflict("No majority of the new committee answered lately.", hint="Retry.")
-    _well_formed(wanted)
+
+
+def step_refusal(old: Configuration, wanted: Configuration) -> str | None:
+    """Why one configuration may not follow another, whoever says so; None if it may.
+
+    Followers ask this too before they append one, so it depends on nothing else.
+    """
+    if old.is_joint:
+        named = "The committee is between two, and leaves the old one before it changes again."
+        return None if wanted == left(old) else named
+    if wanted.flaw is not None or not old.voters:
+        return wanted.flaw  # A log that has none yet takes any that can be one.
+    gone = [v for v in old.voters if v not in wanted.voters]
+    come = [v for v in wanted.voters if v not in old.voters]
+    if wanted.is_joint:
+        if wanted.outgoing != old.voters:
+            return "A joint committee starts from the one before it."
+        if wanted.learners != tuple(v for v in old.learners if v not in come):
+            return "A joint committee changes no learner that it does not promote."
+        if len(old.voters) - len(gone) < quorum.size(old.voters):
+            return "A joint committee keeps a majority of the voters before it."
+    elif len(gone) + len(come) > 1:
+        return "A committee changes by one voter at a time, or by a joint one."
+    if any(v not in old.learners for v in come):
+        return "A new voter starts as a learner: add it as a learner."
+    return None
+
+
+def left(joint: Configuration) -> Configuration:
+    """What follows a joint configuration."""
+    return Configuration(joint.voters, joint.learners)
+
+
+def may_leave(s: RaftState) -> bool:
+    """Whether this leader has to leave a joint configuration now: it is committed, and known to be
+    so by an entry of this leader's own term."""
+    if not (s.leads and s.configuration.is_joint) or s.transfer is not None:
+        return False
+    settled = s.configuration_index <= s.commit_index
+    return settled and s.log.term_at(s.commit_index) == s.hard.term
 
 
 def _carried(s: RaftState, wanted: Configuration, now: Now) -> bool:
     """Whether a majority of a configuration answers now: it has to commit itself. One that cannot
     would end the log for good unless its silent voters come back."""
-    votes: dict[StoreId, bool] = {s.me.store_id: True}
+    heard: list[StoreId] = [s.me.store_id]
     for store, progress in s.progress.items():
         heard_ms = progress.heard_ms
         if heard_ms is not None and now.mono_ms - heard_ms < s.timing.election_timeout_min_ms:
-            votes[store] = True
-    return quorum.tally(wanted, votes) is quorum.VoteResult.WON
-
-
-def _well_formed(wanted: Configuration) -> None:
-    everybody = wanted.everybody
-    for name, found in (
-        ("node", {v.node_id: v for v in everybody}),
-        ("peer key", {v.peer_key: v for v in everybody}),
-        ("store", {v.store_id: v for v in everybody}),
-    ):
-        if len(found) < len(everybody):
-            raise Conflict(f"A {name} may be in the committee only once.")
-    # Replacing a voter passes through one more than the largest size.
-    if len(wanted.voters) > limits.VOTERS_MAX + 1 or len(wanted.learners) > limits.LEARNERS_MAX:
-        bounds = f"{limits.VOTERS_MAX} voters and {limits.LEARNERS_MAX} learners"
-        raise Conflict(f"A committee has at most {bounds}.")
-    for group in (wanted.voters, wanted.learners):
-        if list(group) != sorted(group):
-            raise Conflict("Voters and learners must be sorted by node id.")
+            heard.append(store)
+    return quorum.has(wanted, heard)

@@ -24,7 +24,7 @@ REMOVED = "a committed change removed it"
 
 def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
     """Ask for votes; True if our own is enough (a committee of one)."""
-    assert s.is_voter
+    assert s.may_campaign
     s.leader, s.forcing = None, transfer
     s.restart_election_timer(now)
     if pre:
@@ -47,7 +47,7 @@ def campaign(s: RaftState, pre: bool, now: Now, transfer: bool = False) -> bool:
             reason="",
         )
         s.out.seal.append(own)
-    for voter in s.configuration.voters:
+    for voter in s.configuration.electors:
         if voter != s.me:
             s.tell(
                 voter,
@@ -82,7 +82,7 @@ def requested(s: RaftState, m: VoteRequested, now: Now) -> None:
     fresh_ms = s.timing.election_timeout_min_ms
     led = heard is not None and now.mono_ms - heard < fresh_ms
     # Only a voter of our own configuration may campaign over a leader, on purpose.
-    forces = m.transfer and m.candidate in s.configuration.voters
+    forces = m.transfer and m.candidate in s.configuration.electors
     if (led or s.role is RaftRole.LEADER) and not forces and m.term > s.hard.term:
         _answer(s, m, False, "a leader is heard")
         return
@@ -109,7 +109,7 @@ def answered(s: RaftState, m: VoteAnswered, now: Now, sealed: bytes = b"") -> bo
     We keep a granted vote in its envelope as long as we lead: together with our own (`own_vote`),
     these prove that we were elected.
     """
-    if m.candidate != s.me or m.voter not in s.configuration.voters:
+    if m.candidate != s.me or m.voter not in s.configuration.electors:
         return False
     if m.reason == REMOVED and not m.granted:
         _released(s, m)
@@ -136,23 +136,21 @@ def leaderless_timeout(s: RaftState, now: Now) -> None:
 def _is_removed(s: RaftState, m: VoteRequested) -> bool:
     """Whether our committed configuration lacks a candidate that cannot know it.
 
-    Its log ends before that entry, so by section 5.4.1 it would get no vote here anyway.
+    Its log ends no later than ours: had it come back since, we would know that too. It may hold the
+    change that removed it, and not know that this is committed: then nobody needs its log any more.
     """
     index, group = s.configuration_index, s.configuration.everybody
     if not group or m.candidate in group or index > s.commit_index:
         return False
-    term = s.log.term_at(index)
-    # If that entry is compacted away, a log that ends before our base is behind it in any case.
-    end = (term, index) if term is not None else (s.log.base_term, s.log.base_index)
-    return (m.last_term, m.last_index) < end
+    return (m.last_term, m.last_index) <= (s.log.last_term, s.log.last_index)
 
 
 def _released(s: RaftState, m: VoteAnswered) -> None:
     """Count the voters that say we were removed; believe most of the others."""
-    if s.leads or not s.is_voter or m.last_index != s.log.last_index:
+    if s.leads or not s.may_campaign or m.last_index != s.log.last_index:
         return
     s.releases[m.voter.store_id] = True
-    others = [v.store_id for v in s.configuration.voters if v != s.me]
+    others = [v.store_id for v in s.configuration.electors if v != s.me]
     if sum(store in s.releases for store in others) * 2 > len(others):
         s.released_at = s.configuration_index
         s.role = s.resting_role()

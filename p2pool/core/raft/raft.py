@@ -10,7 +10,7 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.entries import encode_body
+from p2pool.codec.entries import encode_body, encode_configuration
 from p2pool.core.raft import (
     committed_entries,
     confchange,
@@ -117,7 +117,7 @@ class Raft:
         """Write the first configuration: we are the only voter (the root record names us)."""
         s = self.state
         assert s.log.last_index == 0, "only an empty log can be founded"
-        kind, body = encode_body(Configuration((s.me,)))
+        kind, body = encode_configuration(Configuration((s.me,)))
         s.save_hard(1, s.me.store_id)
         s.append((Entry(index=1, term=1, kind=kind, proposed_at_ms=now.wall_ms, body=body),))
         s.last_proposed_at_ms = now.wall_ms
@@ -129,6 +129,7 @@ class Raft:
         s = self.state
         if s.role is RaftRole.LEADER:
             transfer.give_up(s, now)
+            self._leave_joint(now)
             replication.check_quorum(s, now)
             if s.role is RaftRole.LEADER and now.mono_ms >= s.append_due_ms:
                 replication.broadcast(s, now)
@@ -145,7 +146,7 @@ class Raft:
         """Campaign although we hear a leader, as if it had asked: it must no longer lead, and does
         not know it. PreVote still comes first, so a campaign that cannot win disturbs nobody."""
         s = self.state
-        if s.is_voter and s.role is RaftRole.FOLLOWER and election.campaign(s, True, now, True):
+        if s.may_campaign and s.role is RaftRole.FOLLOWER and election.campaign(s, True, now, True):
             self._lead(now)
         return self._done()
 
@@ -251,7 +252,8 @@ class Raft:
         return self._done()
 
     def change(self, wanted: Configuration, now: Now) -> tuple[Ready, Entry]:
-        """Propose another configuration: one voter more or less, or learners.
+        """Propose another configuration: one voter more or less, learners, or a joint one, which
+        the leader leaves by itself once it is committed.
 
         Raises `NoLeader` if we do not lead, and `Conflict` for a change that is not allowed, or not
         now (`confchange.check`).
@@ -260,12 +262,7 @@ class Raft:
         if not s.leads:
             raise NoLeader("This node does not lead.")
         confchange.check(s, wanted, now)
-        kind, body = encode_body(wanted)
-        old = s.configuration
-        entry = self._append(kind, body, now)
-        replication.notify_removed(s, old, now)
-        replication.advance_commit(s)
-        replication.broadcast(s, now)
+        entry = self._reconfigure(wanted, now)
         self._settle(now)
         return self._done(), entry
 
@@ -328,13 +325,29 @@ class Raft:
         if read_index.confirm(s):
             replication.read_round(s)
         transfer.push(s)
+        self._leave_joint(now)
         replication.step_down_if_removed(s, now)
+
+    def _leave_joint(self, now: Now) -> None:
+        """Whoever leads ends a joint configuration: it is nobody's to keep."""
+        if confchange.may_leave(self.state):
+            self._reconfigure(confchange.left(self.state.configuration), now)
+
+    def _reconfigure(self, wanted: Configuration, now: Now) -> Entry:
+        s = self.state
+        kind, body = encode_configuration(wanted)
+        old = s.configuration
+        entry = self._append(kind, body, now)
+        replication.notify_removed(s, old, now)
+        replication.advance_commit(s)
+        replication.broadcast(s, now)
+        return entry
 
     def _campaign_at_once(self, m: TimeoutNow, now: Now) -> None:
         """The leader of our term hands leadership to us (thesis, 3.10)."""
         s = self.state
         good = m.follower == s.me and m.term == s.hard.term and m.leader == s.leader
-        if good and s.is_voter and election.campaign(s, False, now, transfer=True):
+        if good and s.may_campaign and election.campaign(s, False, now, transfer=True):
             self._lead(now)
 
     def _append(self, kind: int, body: bytes, now: Now) -> Entry:

@@ -35,8 +35,6 @@ def confirm(s: RaftState) -> bool:
 
 
 def _confirmed(s: RaftState, read: PendingRead) -> bool:
-    heard: dict[StoreId, bool] = {s.me.store_id: True}
-    for store, progress in s.progress.items():
-        if progress.answered_round > read.after_round:
-            heard[store] = True
-    return quorum.tally(s.configuration, heard) is quorum.VoteResult.WON
+    heard: list[StoreId] = [s.me.store_id]
+    heard += [store for store, p in s.progress.items() if p.answered_round > read.after_round]
+    return quorum.has(s.configuration, heard)

@@ -51,7 +51,7 @@ def read_round(s: RaftState) -> None:
     """Send one frame to each voter now; the answers confirm the reads that began before it."""
     s.last_read_round = s.round
     for voter in s.others():
-        if voter in s.configuration.voters:
+        if voter in s.configuration.electors:
             send(s, voter, even_empty=True)
 
 
@@ -147,9 +147,9 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
     if fresh and fresh[0].index <= s.log.last_index:
         s.cut_from(fresh[0].index)
     s.append(fresh)
-    s.role = s.resting_role()
     matched = m.previous_index + len(m.entries)
     s.commit_to(min(m.commit_index, matched))
+    s.role = s.resting_role()
     _answer(s, m, True, matched, 0, 0)
 
 
@@ -301,12 +301,10 @@ def check_quorum(s: RaftState, now: Now) -> None:
     if now.mono_ms < s.quorum_check_ms:
         return
     s.quorum_check_ms = now.mono_ms + s.timing.election_timeout_max_ms
-    heard = {s.me.store_id: True}
-    for store, progress in s.progress.items():
-        if progress.active:
-            heard[store] = True
+    heard = [s.me.store_id, *(store for store, p in s.progress.items() if p.active)]
+    for progress in s.progress.values():
         progress.active = False
-    if quorum.tally(s.configuration, heard) is not quorum.VoteResult.WON:
+    if not quorum.has(s.configuration, heard):
         s.follow(s.hard.term, None, now)
         s.leader_heard_ms = None
 

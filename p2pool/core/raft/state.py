@@ -15,13 +15,12 @@ from random import Random
 
 import attrs
 
-from p2pool.codec.entries import decode_body
+from p2pool.codec.entries import configuration_in
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.progress import Leaving, Progress, Receiving
-from p2pool.model import features, limits
-from p2pool.model.errors import Malformed
+from p2pool.model import limits
 from p2pool.model.ids import Digest, PeerKey, StoreId
-from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
+from p2pool.model.log.raft import Configuration, Entry, HardState, Snapshot, Voter
 from p2pool.model.messages.registry import Message
 from p2pool.model.ports.store import AppendEntries, PersistOp, SaveHardState, TruncateFrom
 from p2pool.model.states import RaftRole
@@ -32,19 +31,6 @@ SnapshotValidator = Callable[[Snapshot], bool]
 """Whether a snapshot's state loads and matches its index, term and configuration."""
 EntryCheck = Callable[[Entry], str | None]
 """Why the state's rules forbid an entry, or None: what Raft itself cannot read in it."""
-
-
-def configuration_in(entry: Entry) -> Configuration | None:
-    """The configuration that an entry brings; None for another kind, and for a body that is none:
-    that applies as nothing, here as in the state."""
-    if entry.kind != EntryKind.CONFIGURATION:
-        return None
-    try:
-        record = decode_body(entry.kind, entry.body, features.newest())
-    except Malformed:
-        return None
-    assert isinstance(record, Configuration)
-    return record
 
 
 @attrs.define
@@ -89,6 +75,7 @@ class RaftState:
     """One participant.
 
     `patience_ms`: how long without a leader, since `led_ms`, it leaves campaigning to others.
+    `former`: the configuration before the latest.
     `forcing`: it campaigns although it hears a leader. `refused`: the term and leader of a bad
     snapshot, and until when to ignore its next ones. `certified_index`: up to there a quorum has
     certified the log. `doubted`: the term and leader whose entry at an index we refused.
@@ -109,6 +96,7 @@ class RaftState:
     uncommitted_bytes: int = 0
     configuration: Configuration = attrs.field(default=Configuration(()))
     configuration_index: int = 0
+    former: Configuration = attrs.field(default=Configuration(()))
     base_configuration: Configuration = attrs.field(default=Configuration(()))
     role: RaftRole = RaftRole.IDLE
     leader: Voter | None = None
@@ -144,8 +132,8 @@ class RaftState:
 
     @property
     def is_voter(self) -> bool:
-        """Whether exactly this participant, store and all, is a voter."""
-        return self.me in self.configuration.voters
+        """Whether exactly this participant, store and all, has a vote."""
+        return self.me in self.configuration.electors
 
     @property
     def leads(self) -> bool:
@@ -154,8 +142,19 @@ class RaftState:
 
     @property
     def campaigns(self) -> bool:
-        """Whether it campaigns when it hears no leader: a voter, to its knowledge."""
-        return self.is_voter and self.role is not RaftRole.IDLE
+        """Whether it campaigns when it hears no leader."""
+        return self.may_campaign and self.role is not RaftRole.IDLE
+
+    @property
+    def may_campaign(self) -> bool:
+        """Whether it is a voter, or was one before a change that is not committed to its knowledge.
+
+        The others may need its log: nobody without that change may get their votes, and it gets
+        them without a vote of its own (thesis, 4.2.2).
+        """
+        if self.is_voter:
+            return True
+        return self.configuration_index > self.commit_index and self.me in self.former.electors
 
     def others(self) -> tuple[Voter, ...]:
         """All other participants, voters first."""
@@ -173,7 +172,7 @@ class RaftState:
         """The role of a participant that neither leads nor campaigns."""
         if self.released_at == self.configuration_index:
             return RaftRole.IDLE
-        if self.is_voter:
+        if self.may_campaign:
             return RaftRole.FOLLOWER
         return RaftRole.LEARNER if self.me in self.configuration.learners else RaftRole.IDLE
 
@@ -222,8 +221,11 @@ class RaftState:
         self.grown_bytes += size
         self.uncommitted_bytes += size
         self.out.persist.append(AppendEntries(entries))
-        if any(e.kind == EntryKind.CONFIGURATION for e in entries):
-            self.find_configuration()
+        for entry in entries:
+            found = configuration_in(entry)
+            if found is not None:
+                self.former = self.configuration
+                self.configuration, self.configuration_index = found, entry.index
 
     def cut_from(self, index: int) -> None:
         """Drop entries that conflict with a leader's log, and a configuration among them."""
@@ -238,13 +240,26 @@ class RaftState:
 
     def find_configuration(self) -> None:
         """Use the latest configuration in the log, committed or not (thesis, 4.1)."""
+        found: list[tuple[Configuration, int]] = []
         for entry in reversed(self.log.entries):
+            configuration = configuration_in(entry)
+            if configuration is not None:
+                found.append((configuration, entry.index))
+                if len(found) == 2:
+                    break
+        base = self.base_configuration, self.log.base_index
+        self.configuration, self.configuration_index = found[0] if found else base
+        self.former = found[1][0] if len(found) == 2 else base[0]
+
+    def configuration_at(self, index: int) -> Configuration:
+        """The configuration in force at an index that the log reaches."""
+        if self.configuration_index <= index:
+            return self.configuration
+        for entry in reversed(self.log.between(self.log.base_index + 1, index)):
             found = configuration_in(entry)
             if found is not None:
-                self.configuration, self.configuration_index = found, entry.index
-                return
-        self.configuration = self.base_configuration
-        self.configuration_index = self.log.base_index
+                return found
+        return self.base_configuration
 
     def commit_to(self, index: int) -> None:
         """Hand out newly committed entries, in order, once."""

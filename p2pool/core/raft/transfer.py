@@ -18,7 +18,7 @@ from p2pool.model.timing import Now
 
 def transfer(s: RaftState, to: Voter, now: Now) -> None:
     """Start a transfer to a voter, or raise `Conflict`."""
-    if to == s.me or to not in s.configuration.voters:
+    if to == s.me or to not in s.configuration.electors:
         raise Conflict("Leadership can go only to another voter.")
     if s.transfer is not None:
         raise Conflict("A leadership transfer is under way.", hint="Retry in a few seconds.")

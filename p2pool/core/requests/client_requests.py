@@ -339,7 +339,7 @@ class ClientRequests:
 
     def _accepted(self, name: TaskId, index: int, duplicate: bool = False) -> Accepted:
         """An acceptance by us as leader; alone in the committee, it is not replicated."""
-        replicated = len(self.context.pool_log.configuration.voters) > 1
+        replicated = len(self.context.pool_log.configuration.electors) > 1
         return Accepted(
             task_id=name,
             index=index,

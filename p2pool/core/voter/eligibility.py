@@ -28,22 +28,25 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class LeaderEligibility:
-    """One voter's part in who leads."""
+    """One voter's part in who leads. `unseated`: which members this leader offers seats in vain."""
 
     context: Context
     removal_agreement: RemovalAgreement
     ineligible_reason: str | None = None
     disputed: str | None = None
+    unseated: str | None = None
     overrule_due_ms: int | None = None
 
     def tick(self, now: Now) -> None:
         """Check ourselves, and the leader that we follow."""
         pool_log = self.context.pool_log
         self.removal_agreement.tick(now)
+        if not pool_log.leads:
+            self.unseated = None
         if pool_log.raft is None:
             return
         self.ineligible_reason = self._why_ineligible()
-        others = len(pool_log.configuration.voters) > 1
+        others = len(pool_log.configuration.electors) > 1
         pool_log.raft.state.patience_ms = (
             limits.RELUCTANT_MS if self.ineligible_reason is not None and others else 0
         )

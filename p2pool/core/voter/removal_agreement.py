@@ -50,7 +50,7 @@ class RemovalAgreement:
     def tick(self, now: Now) -> None:
         """Open polls for voters that are newly out, and close those of voters that are back."""
         roster = self.context.roster
-        voters = self.context.pool_log.configuration.voters
+        voters = self.context.pool_log.configuration.electors
         out = [v.node_id for v in voters if roster.barred(v.node_id)]
         for node_id in tuple(self.polls):
             if node_id not in out:
@@ -75,7 +75,7 @@ class RemovalAgreement:
             return
         poll.asked_ms, poll.request = now.mono_ms, self.context.request()
         question = RemovalConfirmRequested(poll.request, node_id, poll.block)
-        for voter in self.context.pool_log.configuration.voters:
+        for voter in self.context.pool_log.configuration.electors:
             if voter.node_id != self.context.me:
                 self.context.tell(voter.peer_key, question)
 
@@ -102,14 +102,14 @@ class RemovalAgreement:
             return ()
         return tuple(
             v
-            for v in self.context.pool_log.configuration.voters
+            for v in self.context.pool_log.configuration.electors
             if v.node_id != node_id
             and (v.node_id == me or poll.says(v.node_id, now) is ChainStanding.OUT)
         )
 
     def confirmed(self, node_id: NodeId, now: Now) -> bool:
         """Whether we and a majority of the other voters read that it is out."""
-        voters = self.context.pool_log.configuration.voters
+        voters = self.context.pool_log.configuration.electors
         others = sum(v.node_id != node_id for v in voters)
         return others > 0 and len(self.agreeing(node_id, now)) >= majority(others)
 

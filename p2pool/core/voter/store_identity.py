@@ -108,6 +108,6 @@ class StoreIdentity:
         raft = self.context.pool_log.raft
         if raft is None:
             return None
-        voters = raft.state.configuration.voters
+        voters = raft.state.configuration.electors
         able = [f for f in raft.followers() if f.voter in voters and f.caught_up]
         return max(able, key=lambda f: f.match_index).voter if able else None

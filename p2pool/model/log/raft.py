@@ -12,6 +12,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.features import DISTRUST_LEVEL, since
 from p2pool.model.field_bounds import bounded
 from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest, StoreId
 
@@ -36,15 +37,62 @@ def majority(count: int) -> int:
 
 @attrs.frozen
 class Configuration:
-    """Voters and learners, each sorted by node id."""
+    """Voters and learners, each sorted by node id.
+
+    With `outgoing` voters it is joint (Raft, section 6): the log is on its way from these to
+    `voters`, and whatever takes a majority takes one of each.
+    """
 
     voters: Voters
     learners: Annotated[tuple[Voter, ...], bounded(items=limits.LEARNERS_MAX + 1)] = ()
+    outgoing: Voters = since(DISTRUST_LEVEL, default=())
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether the log is between two committees."""
+        return bool(self.outgoing)
+
+    @property
+    def halves(self) -> tuple[tuple[Voter, ...], ...]:
+        """The committees of which each has to agree by a majority: two while joint."""
+        return (self.voters, self.outgoing) if self.outgoing else (self.voters,)
+
+    @property
+    def electors(self) -> tuple[Voter, ...]:
+        """All that vote, each once: while joint the outgoing voters too."""
+        return (*self.voters, *(v for v in self.outgoing if v not in self.voters))
 
     @property
     def everybody(self) -> tuple[Voter, ...]:
-        """All participants, voters first."""
-        return self.voters + self.learners
+        """All participants, those that vote first."""
+        return self.electors + self.learners
+
+    @property
+    def settled(self) -> tuple[Voter, ...]:
+        """The voters that the committee's chain shows: the outgoing ones until they are left."""
+        return self.outgoing or self.voters
+
+    @property
+    def flaw(self) -> str | None:
+        """Why these can be no committee, whatever was before; None if they can."""
+        everybody = self.everybody
+        for name, found in (
+            ("node", {v.node_id: v for v in everybody}),
+            ("peer key", {v.peer_key: v for v in everybody}),
+            ("store", {v.store_id: v for v in everybody}),
+        ):
+            if len(found) < len(everybody):
+                return f"A {name} may be in the committee only once."
+        # Changed one at a time, a full committee passes through one more than its largest size.
+        if len(self.voters) > limits.VOTERS_MAX + 1 or len(self.learners) > limits.LEARNERS_MAX:
+            bounds = f"{limits.VOTERS_MAX} voters and {limits.LEARNERS_MAX} learners"
+            return f"A committee has at most {bounds}."
+        for group in (self.voters, self.learners, self.outgoing):
+            if list(group) != sorted(set(group)):
+                return "Voters and learners must be sorted by node id."
+        if not self.voters or self.outgoing == self.voters:
+            return "A committee has at least one voter, and a joint one has two committees."
+        return None
 
 
 class EntryKind(IntEnum):

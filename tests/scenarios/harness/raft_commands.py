@@ -242,7 +242,8 @@ class RaftCommands(Commands):
         return self._ask(given[0], lambda raft, now: raft.transfer(to, now))
 
     def do_change(self, given: list[str]) -> list[str]:
-        """`change a add-learner|promote|remove d`, or `change a voters=.. [learners=..]`."""
+        """`change a add-learner|promote|remove d`, or `change a voters=.. [learners=..]`; with
+        `change a joint voters=..` from the voters of now to these."""
         plain, named = options(given)
         now_is = self.stage.raft(plain[0]).state.configuration
         voters, learners = now_is.voters, now_is.learners
@@ -252,7 +253,8 @@ class RaftCommands(Commands):
         else:
             one = self.stage.named(plain[2])
             voters, learners = self._moved(plain[1], one, voters, learners)
-        wanted = Configuration(tuple(sorted(voters)), tuple(sorted(learners)))
+        outgoing = now_is.voters if "joint" in plain else ()
+        wanted = Configuration(tuple(sorted(voters)), tuple(sorted(learners)), outgoing)
         return self._ask(plain[0], lambda raft, now: raft.change(wanted, now)[0])
 
     @staticmethod
@@ -319,6 +321,8 @@ class RaftCommands(Commands):
         s = self.stage.raft(given[0]).state
         voters = notation.group(s.configuration.voters, self.stage.name_of)
         learners = notation.group(s.configuration.learners, self.stage.name_of)
+        if s.configuration.outgoing:
+            voters += f" from {notation.group(s.configuration.outgoing, self.stage.name_of)}"
         settled = "committed" if s.configuration_index <= s.commit_index else "not committed"
         return [
             f"voters {voters}, learners {learners}, of index {s.configuration_index}, {settled}"

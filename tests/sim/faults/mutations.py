@@ -93,7 +93,7 @@ def timer_reset_by_anything() -> list[Patch]:
 
 def half_is_a_majority() -> list[Patch]:
     """Half of the voters are taken for a quorum."""
-    return [(quorum, "size", lambda configuration: max(1, len(configuration.voters) // 2))]
+    return [(quorum, "size", lambda voters: max(1, len(voters) // 2))]
 
 
 def commits_alone() -> list[Patch]:
