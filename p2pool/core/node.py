@@ -236,6 +236,10 @@ class Node:
         for peer_key in refused:
             by = self.context.bindings.node_of(peer_key) or self.context.me
             self.context.log(Level.WARNING, "a bad snapshot is refused", by=by.hex())
+        found, self.context.pool_log.entries_refused = self.context.pool_log.entries_refused, []
+        for peer_key, why in found:
+            by = self.context.bindings.node_of(peer_key) or self.context.me
+            self.context.log(Level.ERROR, "a leader's entries are refused", by=by.hex(), why=why)
 
     def _say_too_old(self) -> None:
         too_old = self.context.pool_log.too_old

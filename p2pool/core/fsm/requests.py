@@ -109,13 +109,26 @@ def _check_intent(state: PoolState, request: TaskRequest) -> None:
 
 
 def _check_set(state: PoolState, request: TaskRequest) -> None:
-    values = SETTINGS.get(request.target)
+    setting_of(request)
+
+
+def setting_refusal(name: str, value: str) -> BadSpec | None:
+    """Why a setting may not have a value, or None if it may."""
+    values = SETTINGS.get(name)
     if values is None:
-        raise BadSpec(
-            f"There is no setting {request.target!r}.", hint=f"Use {', '.join(SETTINGS)}."
-        )
-    if setting_value(request) not in values:
-        raise BadSpec(f"{request.target} is one of {', '.join(values)}.")
+        return BadSpec(f"There is no setting {name!r}.", hint=f"Use {', '.join(SETTINGS)}.")
+    if value not in values:
+        return BadSpec(f"{name} is one of {', '.join(values)}.")
+    return None
+
+
+def setting_of(request: TaskRequest) -> tuple[str, str]:
+    """Name and value in a `set` request; raises what makes it none that anybody may make."""
+    name, value = request.target, setting_value(request) if request.target in SETTINGS else ""
+    refused = setting_refusal(name, value)
+    if refused is not None:
+        raise refused
+    return name, value
 
 
 def _check_revoke(state: PoolState, request: TaskRequest) -> None:

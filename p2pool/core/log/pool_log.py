@@ -13,6 +13,7 @@ old state.
 Source: docs/design/consensus.md, "Epochs".
 """
 
+from functools import partial
 from random import Random
 
 import attrs
@@ -21,6 +22,7 @@ from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.digests import configuration_hash, log_id
 from p2pool.codec.entries import decode_snapshot
 from p2pool.codec.rows import put_record
+from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.fsm.state import NO_HISTORY, PoolState
@@ -30,8 +32,8 @@ from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.snapshot_check import readable, state_in
+from p2pool.core.raft.append_check import configuration_before
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
-from p2pool.core.raft.snapshot import configuration_at
 from p2pool.core.raft.state import RaftState, Ready
 from p2pool.model import features, limits
 from p2pool.model.chain.root_record import RootRecord
@@ -96,6 +98,7 @@ class PoolLog:
     unreadable: list[int] = attrs.field(factory=list)
     points: list[CertificationPoint] = attrs.field(factory=list)
     refused: list[PeerKey] = attrs.field(factory=list)
+    entries_refused: list[tuple[PeerKey, str]] = attrs.field(factory=list)
     held: bool = False
     to_tell: dict[NodeId, None] = attrs.field(factory=dict)
 
@@ -257,7 +260,17 @@ class PoolLog:
         name = log_id(self.pool, self.root)
         rng = Random(self.rng.randrange(2**32))
         timing = TIMINGS[self.profile]
-        self.raft = Raft(self.me, name, timing, kept, rng, configuration_hash, now, self._is_valid)
+        self.raft = Raft(
+            self.me,
+            name,
+            timing,
+            kept,
+            rng,
+            configuration_hash,
+            now,
+            snapshot_validator=self._is_valid,
+            entry_check=partial(entry_check.refusal, self.pool, self.newest_level),
+        )
         self.beginnings += 1
 
     # --- steps ------------------------------------------------------------------------------------
@@ -433,6 +446,7 @@ class PoolLog:
         self.readable += out.readable
         self.unreadable += out.unreadable
         self.refused += [voter.peer_key for voter in out.refused]
+        self.entries_refused += [(voter.peer_key, why) for voter, why in out.doubted]
         if out.installed is not None:
             self.state = decode_state(out.installed)
             self._keep_time()
@@ -472,7 +486,7 @@ class PoolLog:
         committees: the leader asks again when it has left the old one."""
         assert self.raft is not None
         assert self.state is not None
-        if configuration_at(self.raft.state, entry.index).is_joint:
+        if configuration_before(self.raft.state, entry.index).is_joint:
             return []
         return point_of(entry, self.state, self.chain)
 

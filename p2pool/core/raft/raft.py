@@ -20,7 +20,13 @@ from p2pool.core.raft import (
     transfer,
 )
 from p2pool.core.raft import snapshot as snapshots
-from p2pool.core.raft.state import ConfigurationHash, RaftState, Ready, SnapshotValidator
+from p2pool.core.raft.state import (
+    ConfigurationHash,
+    EntryCheck,
+    RaftState,
+    Ready,
+    SnapshotValidator,
+)
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NoLeader, Overloaded
 from p2pool.model.ids import Digest, NodeId, PeerKey
@@ -71,9 +77,10 @@ class Raft:
         hash_of: ConfigurationHash,
         now: Now,
         snapshot_validator: SnapshotValidator = lambda snapshot: True,
+        entry_check: EntryCheck = lambda entry: None,
     ) -> None:
         """Restore a participant, at rest; nothing is committed beyond the snapshot yet.
-        `snapshot_validator` judges each snapshot that a leader sends."""
+        `snapshot_validator` judges each snapshot that a leader sends, `entry_check` each entry."""
         s = RaftState(
             me=me,
             log_id=log_id,
@@ -82,6 +89,7 @@ class Raft:
             hash_of=hash_of,
             hard=restored.hard,
             snapshot_validator=snapshot_validator,
+            entry_check=entry_check,
         )
         if restored.snapshot is not None:
             snapshots.load(s, restored.snapshot)

@@ -10,7 +10,7 @@ While a follower receives a snapshot, the leader keeps its authority with append
 fit any log. CheckQuorum: a leader that hears no majority for the longest timeout steps down.
 """
 
-from p2pool.core.raft import quorum, snapshot
+from p2pool.core.raft import append_check, quorum, snapshot
 from p2pool.core.raft.progress import Leaving, Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
@@ -123,8 +123,16 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
         return
     if s.role is RaftRole.LEADER and m.term == s.hard.term:
         return  # A second leader of our own term is a lie: Raft has one.
-    s.follow(m.term, m.leader, now)
+    if append_check.is_doubted(s, m.term, m.leader):
+        return
     known = s.log.term_at(m.previous_index)
+    fits = known == m.previous_term and m.previous_index >= s.log.base_index
+    fresh = _fresh(s, m) if fits else ()
+    why = _contradiction(s, m, known, fresh) or append_check.refusal(s, fresh)
+    if why is not None:
+        append_check.doubt(s, m.term, m.leader, m.previous_index + len(m.entries), why)
+        return
+    s.follow(m.term, m.leader, now)
     if m.previous_index < s.log.base_index:
         # Our snapshot covers that, so it is committed: say how far we are.
         _answer(s, m, True, s.commit_index, 0, 0)
@@ -136,17 +144,8 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
         index, term = s.log.first_of_term(m.previous_index)
         _answer(s, m, False, 0, index, term)
         return
-    fresh = m.entries
-    for position, entry in enumerate(m.entries):
-        held = s.log.term_at(entry.index)
-        if held == entry.term:
-            continue
-        if held is not None:
-            s.cut_from(entry.index)
-        fresh = m.entries[position:]
-        break
-    else:
-        fresh = ()
+    if fresh and fresh[0].index <= s.log.last_index:
+        s.cut_from(fresh[0].index)
     s.append(fresh)
     matched = m.previous_index + len(m.entries)
     s.commit_to(min(m.commit_index, matched))
@@ -154,14 +153,36 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
     _answer(s, m, True, matched, 0, 0)
 
 
+def _fresh(s: RaftState, m: AppendRequested) -> tuple[Entry, ...]:
+    """The entries of a fitting frame from the first that the log does not hold just so. Raft
+    compares terms alone; two entries of one term and index are a leader's lie to one of two."""
+    for position, entry in enumerate(m.entries):
+        if entry.index > s.log.last_index or s.log.at(entry.index) != entry:
+            return m.entries[position:]
+    return ()
+
+
+def _contradiction(
+    s: RaftState, m: AppendRequested, known: int | None, fresh: tuple[Entry, ...]
+) -> str | None:
+    """Whether a frame says something else than what is committed here: no leader of a log lacks
+    that (5.4)."""
+    differs = known not in (None, m.previous_term) and m.previous_index <= s.commit_index
+    if differs or (fresh and fresh[0].index <= s.commit_index):
+        return "it contradicts what is committed"
+    return None
+
+
 def _coherent(m: AppendRequested) -> bool:
     """Whether the entries follow the frame's previous one, without gaps or falling terms."""
     index, term = m.previous_index, m.previous_term
+    if index < 0 or term < 0:
+        return False
     for entry in m.entries:
         if entry.index != index + 1 or not term <= entry.term <= m.term:
             return False
         index, term = entry.index, entry.term
-    return index >= 0
+    return True
 
 
 def _answer(
@@ -300,7 +321,7 @@ def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
         return
     progress.active, progress.heard_ms = True, now.mono_ms
     sending = progress.sending
-    if sending is None or m.last_index != sending.index:
+    if sending is None or m.last_index != sending.index or m.received_bytes < 0:
         return  # That snapshot is done or gone: the next interval shows what is missing.
     if m.received_bytes >= len(sending.data):
         progress.installed(sending.index)

@@ -12,12 +12,13 @@ anything of it is kept, and for a while the follower ignores that leader's next 
 Source: Raft, section 7 and figure 13.
 """
 
-from p2pool.codec.entries import configuration_in, decode_snapshot, encode_snapshot
+from p2pool.codec.entries import decode_snapshot, encode_snapshot
+from p2pool.core.raft.append_check import configuration_before, is_doubted
 from p2pool.core.raft.progress import Progress, Receiving, Sending
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.log.raft import Configuration, Snapshot, Voter
+from p2pool.model.log.raft import Snapshot, Voter
 from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
 from p2pool.model.ports.store import CompactTo, SaveSnapshot, TruncateFrom
 from p2pool.model.timing import Now
@@ -29,7 +30,7 @@ def make(s: RaftState, state: bytes, index: int) -> None:
     assert term is not None, "only held and applied entries are compacted"
     assert s.snapshot_index <= index <= s.commit_index
     at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.last_proposed_at_ms
-    configuration = configuration_at(s, index)
+    configuration = configuration_before(s, index + 1)
     s.snapshot = encode_snapshot(
         Snapshot(
             log_id=s.log_id,
@@ -47,17 +48,6 @@ def make(s: RaftState, state: bytes, index: int) -> None:
     assert base_term is not None
     s.log.compact(begin, base_term)
     s.out.persist += [SaveSnapshot(s.snapshot), CompactTo(begin)]
-
-
-def configuration_at(s: RaftState, index: int) -> Configuration:
-    """The configuration in force at an index in the log."""
-    if s.configuration_index <= index:
-        return s.configuration
-    for entry in reversed(s.log.between(s.log.base_index + 1, index)):
-        found = configuration_in(entry)
-        if found is not None:
-            return found
-    return s.base_configuration
 
 
 def _tail_begin(s: RaftState, index: int) -> int:
@@ -121,6 +111,8 @@ def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
         return
     if m.term == s.hard.term and s.leads:
         return  # A second leader of our own term is a lie: Raft has one.
+    if is_doubted(s, m.term, m.leader):
+        return
     s.follow(m.term, m.leader, now)
     if m.last_index <= s.commit_index:
         _answer(s, m, m.total_bytes)

@@ -29,6 +29,8 @@ from p2pool.model.timing import Now, Timing
 ConfigurationHash = Callable[[Configuration], Digest]
 SnapshotValidator = Callable[[Snapshot], bool]
 """Whether a snapshot's state loads and matches its index, term and configuration."""
+EntryCheck = Callable[[Entry], str | None]
+"""Why the state's rules forbid an entry, or None: what Raft itself cannot read in it."""
 
 
 @attrs.define
@@ -36,7 +38,8 @@ class Ready:
     """What a step wants done: make durable, then send and apply, in order.
 
     `seal`: our own messages that we keep as others would get them (a candidate's vote for itself).
-    `refused`: the leaders whose snapshot was bad.
+    `refused`: the leaders whose snapshot was bad. `doubted`: the leaders whose entries we refused,
+    and why.
     """
 
     persist: list[PersistOp] = attrs.field(factory=list)
@@ -45,6 +48,7 @@ class Ready:
     committed: list[Entry] = attrs.field(factory=list)
     installed: bytes | None = None
     refused: list[Voter] = attrs.field(factory=list)
+    doubted: list[tuple[Voter, str]] = attrs.field(factory=list)
     readable: list[tuple[int, int]] = attrs.field(factory=list)
     unreadable: list[int] = attrs.field(factory=list)
 
@@ -73,7 +77,8 @@ class RaftState:
     `patience_ms`: how long without a leader, since `led_ms`, it leaves campaigning to others.
     `former`: the configuration before the latest.
     `forcing`: it campaigns although it hears a leader. `refused`: the term and leader of a bad
-    snapshot, and until when to ignore its next ones.
+    snapshot, and until when to ignore its next ones. `certified_index`: up to there a quorum has
+    certified the log. `doubted`: the term and leader whose entry at an index we refused.
     """
 
     me: Voter
@@ -115,6 +120,9 @@ class RaftState:
     reads: list[PendingRead] = attrs.field(factory=list)
     transfer: Transfer | None = None
     snapshot_validator: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
+    entry_check: EntryCheck = attrs.field(default=lambda entry: None, eq=False)
+    certified_index: int = 0
+    doubted: tuple[int, StoreId, int] | None = None
     refused: tuple[int, StoreId, int] | None = None
     receiving: Receiving = attrs.field(factory=Receiving)
     last_proposed_at_ms: int = 0

@@ -1,0 +1,65 @@
+"""What the state's rules say of an entry before it is in the log.
+
+Intuition: applying skips what does not fit, so most of what a lying leader writes does no harm.
+Some of it would: a body that is none, a setting with a value that nobody may set, a feature level
+that not everybody knows. No honest leader writes these, so no follower appends them.
+
+Invariants: only what no state could make right is refused here: a leader plans on a state that a
+follower may not have yet. What a later version writes passes, for here it applies as nothing.
+Source: docs/design/consensus.md, "What a follower appends".
+"""
+
+from collections.abc import Callable, Mapping
+
+from p2pool.codec.entries import KIND_NUMBERS, decode_body
+from p2pool.core.fsm.requests import setting_of, setting_refusal
+from p2pool.model import features, limits
+from p2pool.model.access.requests import Action
+from p2pool.model.errors import Malformed, P2poolError, TooNew
+from p2pool.model.features import FeatureLevel
+from p2pool.model.ids import PoolRef
+from p2pool.model.log import entries
+from p2pool.model.log.raft import Entry, EntryKind
+
+
+def refusal(pool: PoolRef, newest: FeatureLevel, entry: Entry) -> str | None:
+    """Why an entry has no place in this pool's log, or None. `newest`: the highest level that this
+    program knows; an honest leader asks every voter before it raises the level beyond."""
+    if len(entry.body) > limits.ENTRY_MAX_BYTES:
+        return f"an entry has {limits.ENTRY_MAX_BYTES} bytes at most"
+    if entry.kind not in KIND_NUMBERS:
+        return None
+    try:
+        record = decode_body(entry.kind, entry.body, features.newest())
+    except TooNew:
+        return None
+    except Malformed as error:
+        return f"its body is not that of a {EntryKind(entry.kind).name.lower()} entry: {error}"
+    if isinstance(record, entries.LevelRaised) and record.level > newest:
+        return f"it raises the pool to level {record.level}, which this version does not know"
+    check = _CHECKS.get(type(record))
+    why = check(pool, record) if check is not None else None
+    return str(why) if why is not None else None
+
+
+def _setting(pool: PoolRef, record: entries.Setting) -> P2poolError | None:
+    return setting_refusal(record.name, record.value)
+
+
+def _request(pool: PoolRef, record: entries.RequestApplied) -> P2poolError | None:
+    request = record.signed.request
+    if request.pool_id != pool.pool_id:
+        return Malformed("The request is for another pool.")
+    if request.action is not Action.SET:
+        return None
+    try:
+        setting_of(request)
+    except P2poolError as error:
+        return error
+    return None
+
+
+_CHECKS: Mapping[type, Callable[..., P2poolError | None]] = {
+    entries.Setting: _setting,
+    entries.RequestApplied: _request,
+}

@@ -1,0 +1,71 @@
+"""Which entries a follower appends: it takes no leader's word for what an entry holds.
+
+Intuition: Raft's followers append whatever their leader sends. Here a leader may lie, and what is
+in the log is read by every later leader and for as long as the log lasts. So a follower checks each
+entry before it appends it: a configuration here, the rest by the state's rules (`entry_check`, see
+`core.fsm.entry_check`). A leader whose entry it
+refuses gets no answer and is not heard any more in its term: a majority of such followers elects
+another one.
+
+Invariants: only the bytes and the log decide, so that all followers judge alike. Entries up to an
+index that a quorum certified are taken whatever the checks say: the quorum holds them, and a voter
+of an earlier version may have let them in. What is committed here is never replaced.
+Source: docs/design/consensus.md, "What a follower appends".
+"""
+
+from collections.abc import Sequence
+
+from p2pool.codec.entries import configuration_in
+from p2pool.core.raft import confchange
+from p2pool.core.raft.state import RaftState
+from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
+
+
+def refusal(s: RaftState, entries: Sequence[Entry]) -> str | None:
+    """Why entries that follow one another, and follow what the log holds before the first, may not
+    be appended; None if they may."""
+    before: Configuration | None = None
+    for entry in entries:
+        if entry.index > s.certified_index:
+            why = s.entry_check(entry)
+            if why is None and entry.kind == EntryKind.CONFIGURATION:
+                why = _configuration_wrong(before or configuration_before(s, entry.index), entry)
+            if why is not None:
+                return why
+        before = configuration_in(entry) or before
+    return None
+
+
+def doubt(s: RaftState, term: int, leader: Voter, index: int, why: str) -> None:
+    """Heed this leader no more in this term, unless a quorum certifies the log up to what we
+    refused; no word of its own keeps us from campaigning."""
+    s.doubted = (term, leader.store_id, index)
+    s.out.doubted.append((leader, why))
+    if s.leader == leader and s.hard.term == term:
+        s.leader = s.leader_heard_ms = None
+
+
+def is_doubted(s: RaftState, term: int, leader: Voter) -> bool:
+    """Whether we refused an entry of this leader in this term."""
+    if s.doubted is None or s.doubted[:2] != (term, leader.store_id):
+        return False
+    return s.doubted[2] > s.certified_index
+
+
+def configuration_before(s: RaftState, index: int) -> Configuration:
+    """The configuration in force before an index that the log reaches."""
+    if s.configuration_index < index:
+        return s.configuration
+    for entry in reversed(s.log.between(s.log.base_index + 1, index - 1)):
+        found = configuration_in(entry)
+        if found is not None:
+            return found
+    return s.base_configuration
+
+
+def _configuration_wrong(before: Configuration, entry: Entry) -> str | None:
+    """Why a configuration may not follow the one before it; None if it may."""
+    wanted = configuration_in(entry)
+    if wanted is None:
+        return "it holds a configuration that nobody can follow"
+    return confchange.step_refusal(before, wanted)
