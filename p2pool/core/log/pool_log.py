@@ -32,6 +32,7 @@ from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.snapshot_check import readable, state_in
+from p2pool.core.raft.append_check import configuration_before
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import RaftState, Ready
 from p2pool.model import features, limits
@@ -485,7 +486,7 @@ class PoolLog:
         committees: the leader asks again when it has left the old one."""
         assert self.raft is not None
         assert self.state is not None
-        if self.raft.state.configuration_at(entry.index).is_joint:
+        if configuration_before(self.raft.state, entry.index).is_joint:
             return []
         return point_of(entry, self.state, self.chain)
 

@@ -16,6 +16,7 @@ Source: docs/design/consensus.md, "What a follower appends".
 from collections.abc import Sequence
 
 from p2pool.codec.entries import configuration_in
+from p2pool.core.raft import confchange
 from p2pool.core.raft.state import RaftState
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
 
@@ -51,8 +52,20 @@ def is_doubted(s: RaftState, term: int, leader: Voter) -> bool:
     return s.doubted[2] > s.certified_index
 
 
+def configuration_before(s: RaftState, index: int) -> Configuration:
+    """The configuration in force before an index that the log reaches."""
+    if s.configuration_index < index:
+        return s.configuration
+    for entry in reversed(s.log.between(s.log.base_index + 1, index - 1)):
+        found = configuration_in(entry)
+        if found is not None:
+            return found
+    return s.base_configuration
+
+
 def _configuration_wrong(before: Configuration, entry: Entry) -> str | None:
-    """Whether a configuration may not follow the one before it."""
-    if configuration_in(entry) is None:
-        return "this version cannot read its configuration"
-    return None
+    """Why a configuration may not follow the one before it; None if it may."""
+    wanted = configuration_in(entry)
+    if wanted is None:
+        return "it holds a configuration that nobody can follow"
+    return confchange.step_refusal(before, wanted)

@@ -13,7 +13,7 @@ Source: Raft, section 7 and figure 13.
 """
 
 from p2pool.codec.entries import decode_snapshot, encode_snapshot
-from p2pool.core.raft.append_check import is_doubted
+from p2pool.core.raft.append_check import configuration_before, is_doubted
 from p2pool.core.raft.progress import Progress, Receiving, Sending
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
@@ -30,7 +30,7 @@ def make(s: RaftState, state: bytes, index: int) -> None:
     assert term is not None, "only held and applied entries are compacted"
     assert s.snapshot_index <= index <= s.commit_index
     at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.last_proposed_at_ms
-    configuration = s.configuration_at(index)
+    configuration = configuration_before(s, index + 1)
     s.snapshot = encode_snapshot(
         Snapshot(
             log_id=s.log_id,

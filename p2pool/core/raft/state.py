@@ -251,16 +251,6 @@ class RaftState:
         self.configuration, self.configuration_index = found[0] if found else base
         self.former = found[1][0] if len(found) == 2 else base[0]
 
-    def configuration_at(self, index: int) -> Configuration:
-        """The configuration in force at an index that the log reaches."""
-        if self.configuration_index <= index:
-            return self.configuration
-        for entry in reversed(self.log.between(self.log.base_index + 1, index)):
-            found = configuration_in(entry)
-            if found is not None:
-                return found
-        return self.base_configuration
-
     def commit_to(self, index: int) -> None:
         """Hand out newly committed entries, in order, once."""
         if index <= self.commit_index:

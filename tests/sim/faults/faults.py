@@ -214,17 +214,23 @@ def wipe(s: Story) -> None:
     newest = max(running, key=lambda m: m.node.context.pool_log.commit_index, default=None)  # type: ignore[union-attr]
     if newest is None or newest.node is None:
         return
-    group = newest.node.context.pool_log.configuration.voters
+    group = newest.node.context.pool_log.configuration
     stores = {m.store_id for m in s.world.machines}
     m = _one(s)
-    if len(group) < 3 or any(v.store_id not in stores for v in group) or s.wiped:
+    small = any(len(half) < 3 for half in group.halves)
+    if small or any(v.store_id not in stores for v in group.electors) or s.wiped:
         return
     s.wiped += 1
     if m.node is not None:
         s.crash(m)
+    blank(m, s.wiped)
+
+
+def blank(m: Machine, wiped: int) -> None:
+    """A machine has a new disk, with nothing on it."""
     m.disk = attrs.evolve(
         m.disk,
-        store_id=renamed(m.store_id, s.wiped),
+        store_id=renamed(m.store_id, wiped),
         log_id=None,
         hard=HardState(),
         snapshot=None,

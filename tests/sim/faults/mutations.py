@@ -30,7 +30,7 @@ from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN
 from p2pool.model.log.entries import RequestApplied
-from p2pool.model.log.raft import HardState
+from p2pool.model.log.raft import Configuration, HardState
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.ports.store import SaveHardState
 from p2pool.model.states import AllocationState
@@ -194,6 +194,22 @@ def changes_before_certification() -> list[Patch]:
     ]
 
 
+def follows_any_change() -> list[Patch]:
+    """A follower appends whatever configuration its leader sends."""
+    return [("p2pool.core.raft.append_check", "_configuration_wrong", lambda before, entry: None)]
+
+
+def joint_by_the_new_alone() -> list[Patch]:
+    """Between two committees a majority of the new one is enough."""
+    return [(Configuration, "halves", property(lambda self: (self.voters,)))]
+
+
+def removed_voter_rests() -> list[Patch]:
+    """A server that is not in its latest configuration leaves campaigning to others, although that
+    is not committed."""
+    return [(RaftState, "may_campaign", property(lambda self: self.is_voter))]
+
+
 def store_id_ignored() -> list[Patch]:
     """A wiped disk is taken for the old one: its store goes by the name of its node."""
     return [(faults, "renamed", lambda store_id, wiped: store_id)]
@@ -311,6 +327,9 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         snapshot_not_installed,
         changes_at_any_time,
         changes_before_certification,
+        follows_any_change,
+        joint_by_the_new_alone,
+        removed_voter_rests,
         store_id_ignored,
         speaks_first,
         torn_batches,
@@ -334,6 +353,9 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "snapshot-forgets-the-vote": ("hold", "crash"),
     "snapshot-not-installed": ("hold", "crash"),
     "changes-at-any-time": ("wipe", "slow-disk", "one-way"),
+    "follows-any-change": ("forge-change",),
+    "joint-by-the-new-alone": ("split-change", "leave"),
+    "removed-voter-rests": ("strand-change", "leave"),
     "store-id-ignored": ("wipe", "crash"),
     "torn-batches": ("crash-in-step", "kill-leader", "retire"),
     "token-not-checked": ("cut-leader-off",),

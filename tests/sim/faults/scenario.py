@@ -4,7 +4,7 @@ What a seed is (`Shape`: how many nodes, how large a committee, which faults, wh
 from the seed too, so that ten thousand seeds are not ten thousand times the same pool.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
 
@@ -21,12 +21,22 @@ from p2pool.model.states import Intent
 from p2pool.model.tasks.spec import GpuRequest, Resources, RestartMode, RestartPolicy, TaskSpec
 from p2pool.wire.typed_data import sign_request
 from tests.sim.faults import operators
-from tests.sim.faults.faults import FAULTS, Knobs
+from tests.sim.faults.committee_changes import forge_change, split_change, strand_change
+from tests.sim.faults.faults import FAULTS as PLAIN
+from tests.sim.faults.faults import Act, Knobs
 from tests.sim.invariants import liveness
 from tests.sim.invariants.checks import Checks
 from tests.sim.world.machine import ChainView, Machine, Slowness
 from tests.sim.world.violation import Violation
 from tests.sim.world.world import MANAGER, MANAGER_ADDRESS, POOL, WALL_MS, World
+
+FAULTS: Mapping[str, tuple[int, Act]] = {
+    **PLAIN,
+    "split-change": (1, split_change),
+    "strand-change": (1, strand_change),
+    "forge-change": (1, forge_change),
+}
+"""All that may happen, each with its weight."""
 
 CALM_MS, TROUBLE_MS, END_MS, PATIENCE_MS = 7_000, 45_000, 60_000, 240_000
 
