@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from p2pool.core.effects import AdmitPeer, Level
-from p2pool.core.fsm.committee_chain import open_link
+from p2pool.core.fsm.committee_chain import incomplete
 from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.inputs import Received, Sealed, Sender
 from p2pool.core.parts import Parts
@@ -49,7 +49,7 @@ class Dispatch:
             m.InviteAnswered: p.invites.on_invite_answered,
             m.CertificatesRequested: p.certificate_exchange.on_certificates_requested,
             m.CertificatesAnswered: p.certificate_exchange.on_certificates_answered,
-            m.VoteRequested: self.on_raft_frame,
+            m.VoteRequested: self.on_vote_requested,
             m.VoteAnswered: self.on_vote_answered,
             m.AppendRequested: self.on_append_requested,
             m.AppendAnswered: self.on_raft_frame,
@@ -133,11 +133,10 @@ class Dispatch:
         return any((v.node_id, v.peer_key) == named for v in voters)
 
     def _was_voter(self, node_id: NodeId) -> bool:
-        """Whether a node was a voter before the open change, which it certifies even if removed."""
-        link = open_link(self.context.pool_log.chain)
-        if link is None:
-            return False
-        return any(v.node_id == node_id for v in self.context.pool_log.chain.before(link))
+        """Whether a node was a voter before a change that lacks a quorum, open or given up: it
+        certifies that even if removed."""
+        chain = self.context.pool_log.chain
+        return any(v.node_id == node_id for link in incomplete(chain) for v in chain.before(link))
 
     def is_participant_or_member(self, node_id: NodeId) -> bool:
         """Whether a node is a member by the roster, or in the committee by the log (a voter that is
@@ -260,40 +259,56 @@ class Dispatch:
     # --- raft -------------------------------------------------------------------------------------
 
     def on_raft_frame(self, message: Frame, sender: Sender, now: Now) -> None:
-        """A Raft frame: remember what it promises for its sender's store."""
-        self.parts.identity.peer_promises.note_frame(message, sender.verified.sealed)
-        self.context.pool_log.receive(message, sender.peer_key, now, sender.verified.sealed)
+        """A Raft frame that needs no proof, or none from here."""
+        self._receive(message, sender, now)
+
+    def on_vote_requested(self, message: m.VoteRequested, sender: Sender, now: Now) -> None:
+        """A candidate; if we do not know it, perhaps its committee's chain shows us why."""
+        raft = self.context.pool_log.raft
+        if raft is not None and raft.needs_proof(message):
+            self.parts.certificate_exchange.ask_proof(sender.peer_key, now)
+        self._receive(message, sender, now)
 
     def on_vote_answered(self, message: m.VoteAnswered, sender: Sender, now: Now) -> None:
         """A vote; if granted, compare it with the voter's others."""
         if message.granted:
             self.parts.equivocation.saw((sender.verified,), now)
-        self.on_raft_frame(message, sender, now)
+        self._receive(message, sender, now)
 
     def on_append_requested(self, message: m.AppendRequested, sender: Sender, now: Now) -> None:
         """Entries from a leader."""
-        if self._is_led_by(message, sender, now):
-            self.on_raft_frame(message, sender, now)
+        self._from_leader(message, sender, now)
 
     def on_snapshot_sent(self, message: m.SnapshotSent, sender: Sender, now: Now) -> None:
         """A part of a snapshot from a leader."""
-        if self._is_led_by(message, sender, now):
-            self.on_raft_frame(message, sender, now)
+        self._from_leader(message, sender, now)
 
-    def _is_led_by(
+    def _from_leader(
         self, frame: m.AppendRequested | m.SnapshotSent, sender: Sender, now: Now
-    ) -> bool:
-        """Whether a claimed leader leads. A participant knows its leader by Raft; any other node
-        would accept any member's log as the pool's, so it requires a certificate."""
-        context = self.context
-        if not context.pool_log.fetches:
-            return True
+    ) -> None:
+        """Hear a claimed leader, and ask it for proof if we do not know it. A participant judges by
+        the voters that it knows (`raft.election`); any other node would accept any member's log as
+        the pool's, so it requires a certificate."""
+        context, raft = self.context, self.context.pool_log.raft
         known = context.leader_certificates.fresh(now)
-        if known is not None and (known.leader, known.term) == (frame.leader, frame.term):
-            return True
-        if frame.log_id == context.pool_log.log_id:
+        named = (frame.leader, frame.term)
+        proven = known is not None and (known.leader, known.term) == named
+        if not context.pool_log.fetches:
+            proven = proven or context.leader_certificates.chosen == (frame.log_id, *named)
+        asks = raft is not None and (context.pool_log.fetches or raft.needs_proof(frame))
+        ours = frame.log_id == context.pool_log.log_id
+        if ours and asks and not proven:
             self.parts.certificate_exchange.ask_proof(sender.peer_key, now)
-        return False
+        if proven or not context.pool_log.fetches:
+            self._receive(frame, sender, now, proven=proven)
+
+    def _receive(self, message: Frame, sender: Sender, now: Now, *, proven: bool = False) -> None:
+        """Give Raft a frame, and remember what it promises for its sender's store."""
+        sealed = sender.verified.sealed
+        self.parts.identity.peer_promises.note_frame(message, sender.verified)
+        self.context.pool_log.receive(
+            message, sender.peer_key, now, sealed, shown=sender.enclosed, proven=proven
+        )
 
     # --- signatures -------------------------------------------------------------------------------
 

@@ -17,11 +17,12 @@ from p2pool.model import limits
 
 
 class Unit(StrEnum):
-    """The unit of a length."""
+    """The unit of a length, or of a value."""
 
     BYTES = "bytes"
     TEXT = "bytes of UTF-8"
     ITEMS = "items"
+    NUMBER = "as a number"
 
 
 @attrs.frozen
@@ -39,18 +40,26 @@ def bounded(
     exact_bytes: int | None = None,
     text: int | None = None,
     items: int | None = None,
+    number: int | None = None,
 ) -> Bound:
     """The bound of a byte string (a maximum, or an exact length), of a text (a maximum in bytes of
-    UTF-8) or of a tuple (a maximum of items): exactly one of them."""
+    UTF-8), of a tuple (a maximum of items) or of an integer (from 0 to a maximum): one of them."""
     given = [
         Bound(Unit.BYTES, 0, bytes) if bytes is not None else None,
         Bound(Unit.BYTES, exact_bytes, exact_bytes) if exact_bytes is not None else None,
         Bound(Unit.TEXT, 0, text) if text is not None else None,
         Bound(Unit.ITEMS, 0, items) if items is not None else None,
+        Bound(Unit.NUMBER, 0, number) if number is not None else None,
     ]
     (bound,) = [one for one in given if one is not None]
     return bound
 
+
+Term = Annotated[int, bounded(number=limits.TERM_MAX)]
+"""A term of the log: no log gets near the maximum, and no store has to hold more."""
+
+Index = Annotated[int, bounded(number=limits.INDEX_MAX)]
+"""An index in the log, or a count of its entries."""
 
 Name = Annotated[str, bounded(text=limits.NAME_MAX_BYTES)]
 """A short text: a version, a model, a GPU's UUID."""

@@ -9,6 +9,8 @@ from typing import NewType
 
 import attrs
 
+from p2pool.model.field_bounds import Index, Term
+
 Address = NewType("Address", bytes)
 """An account or contract on the chain, 20 bytes."""
 NodeId = NewType("NodeId", bytes)
@@ -71,8 +73,8 @@ class Token:
     """Fencing token: orders and reports compare by (epoch, term, log index)."""
 
     epoch: int
-    term: int
-    index: int
+    term: Term
+    index: Index
 
 
 ZERO_TOKEN = Token(0, 0, 0)

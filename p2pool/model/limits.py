@@ -69,7 +69,7 @@ SEALED_SIGNATURE_MAX_BYTES = 768
 CHAIN_LINKS_MAX = 128
 RECENT_LINKS_SIGNED_MAX = 8
 COMMITTEES_PROVEN_MAX = 8
-PROOFS_AWAITED_MAX = 8
+PROOFS_AWAITED_MAX = 64
 VOTERS_SEEN_MAX = 64
 WORDS_SEEN_PER_VOTER_MAX = 128
 EVIDENCE_KEPT_MAX = 256
@@ -285,6 +285,10 @@ LEARNER_CAUGHT_UP_ENTRIES = 10
 APPENDS_IN_FLIGHT_MAX = 16
 APPENDS_IN_FLIGHT_MAX_BYTES = 2 * 1024 * 1024
 READS_PENDING_MAX = 1_024
+TERM_MAX = 2**53
+INDEX_MAX = 2**53
+# How far the word of a voter that proves nothing raises the term, in one election timeout.
+TERM_RAISE_MAX = 2**16
 # After so many of the longest timeouts without a leader a learner looks for the log elsewhere.
 LEADERLESS_ROUNDS = 5
 

@@ -22,7 +22,7 @@ from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import Evidence, LeaderCertificate, Link
 from p2pool.model.log.raft import Voter, majority
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
-from p2pool.model.messages.raft import VoteAnswered
+from p2pool.model.messages.raft import TimeoutNow, VoteAnswered
 from p2pool.model.messages.registry import Verified
 
 Opened = Sequence[Verified | None]
@@ -85,6 +85,8 @@ def leader_certificate(
         raise Malformed("Its voters did not sign the same.")
     if first.committee_hash != committee_hash(tuple(voters)):
         raise NotForUs("It belongs to another committee.")
+    if first.leader not in voters:
+        raise NotForUs("The leader that it names is no voter of that committee.")
     return LeaderCertificate(
         log_id=log_id,
         term=first.term,
@@ -144,13 +146,37 @@ def link_signers(
 def votes_for(
     opened: Opened, voters: Sequence[Voter], log_id: Digest, term: int, leader: Voter
 ) -> int:
-    """How many of the voters elected a leader; raises a refusal if any vote is wrong."""
+    """How many of the voters are shown to have elected a leader, for people: it may be none.
+    Raises a refusal if any vote is wrong. What a majority elected, `core.raft.election` judges."""
     for verified in _signers(opened, VoteAnswered, voters, log_id):
         m = verified.message
         assert isinstance(m, VoteAnswered)
         if (m.term, m.candidate, m.granted, m.pre) != (term, leader, True, False):
             raise NotForUs("A vote is for another candidate, term or question.")
     return len(opened)
+
+
+def electors(
+    opened: Opened, log_id: Digest, term: int, candidate: Voter, *, pre: bool = False
+) -> set[Voter]:
+    """Whoever gave a candidate this vote (or pre-vote), its own included. Whether they are voters,
+    and enough of them, is for the caller to say; whatever is no such vote counts as nothing."""
+    found: set[Voter] = set()
+    for verified in opened:
+        m = verified.message if verified is not None else None
+        if verified is None or not isinstance(m, VoteAnswered) or not said_by(verified, m.voter):
+            continue
+        if (m.log_id, m.term, m.candidate, m.pre) == (log_id, term, candidate, pre) and m.granted:
+            found.add(m.voter)
+    return found
+
+
+def handed_over(opened: Opened, order: TimeoutNow) -> bool:
+    """Whether the leader that this order names gave it, sealed by its own key."""
+    return any(
+        verified is not None and verified.message == order and said_by(verified, order.leader)
+        for verified in opened
+    )
 
 
 # --- equivocation -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from p2pool.model.ids import PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered, EquivocationProven
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import StoreSeenAnswered
+from p2pool.model.messages.raft import VoteRequested
 from p2pool.model.messages.registry import Message, Verified
 from p2pool.model.messages.work import Order
 from p2pool.wire.envelope import open_sealed
@@ -29,7 +30,7 @@ def enclosed_in(message: Message) -> tuple[bytes, ...]:
         return (*message.certificate, *message.votes, *links)
     if isinstance(message, Announcement):
         return (*message.certificate, *message.votes)
-    if isinstance(message, StoreSeenAnswered):
+    if isinstance(message, StoreSeenAnswered | VoteRequested):
         return message.shown
     if isinstance(message, EquivocationProven):
         return (message.first, message.second)

@@ -9,7 +9,9 @@ from p2pool.core import effects as fx
 from p2pool.core.inputs import Received
 from p2pool.core.node import Node
 from p2pool.model import messages as m
-from p2pool.model.ids import PeerKey
+from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+from p2pool.model.log.certificates import CommitteeChain, Link
+from p2pool.model.log.raft import Voter
 from p2pool.model.timing import Now
 from tests.sim.world.world import World
 
@@ -72,3 +74,30 @@ def test_a_message_that_no_part_takes_is_said(node: Node) -> None:
     (said,) = [e for e in out if isinstance(e, fx.Log) and e.level is fx.Level.ERROR]
     assert said.event == "no part handles this message"
     assert dict(said.fields) == {"message": "LogsClosed"}
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_voter_signs_late_what_was_given_up(node: Node, given_up: bool) -> None:
+    """Out of the pool or not, until its change has a quorum: else nobody walks past it, for good."""
+    (me,) = node.context.pool_log.chain.voters
+    gone = Voter(NodeId(b"g" * 20), PeerKey(b"g" * 32), StoreId(b"g" * 16))
+    links = (
+        Link(2, 1, 0, (gone, me), (b"s",)),
+        Link(3, 1, 0, (me,), (b"s",), given_up=given_up),
+        Link(4, 1, 0, (me, gone), (b"s",)),
+        Link(5, 1, 0, (me,), (b"s", b"t")),
+    )
+    assert node.context.pool_log.state is not None
+    node.context.pool_log.state.chain = CommitteeChain(1, (me,), links)
+    sealed = m.ConfigurationSigned(
+        Digest(bytes(32)), 3, 1, Digest(bytes(32)), Digest(bytes(32)), gone
+    )
+    header = m.Header(gone.node_id, gone.peer_key, 1, 1, 0)
+    taken: list[object] = []
+    node.dispatch.table = {m.ConfigurationSigned: lambda said, by, now: taken.append(said)}
+    verified = m.Verified(header, m.Channel.RAFT, sealed, b"")
+    node.step(Received(verified, gone.peer_key), Now(2_000, 2_000))
+    assert taken == [sealed]
+    node.context.pool_log.state.chain = CommitteeChain(1, (me,), links[3:])
+    node.step(Received(verified, gone.peer_key), Now(2_100, 2_100))
+    assert taken == [sealed]

@@ -86,7 +86,7 @@ def test_who_knows_less_than_the_pool_is_no_candidate(pool: Pool) -> None:
     (outside,) = [one.node_id for one in pool.world.machines if one.node_id not in seats]
 
     def candidates() -> set[NodeId]:
-        return {candidate.voter.node_id for candidate in leading.committee._candidates()}
+        return {candidate.voter.node_id for candidate in leading.committee._candidates(now)}
 
     before = candidates()
     assert outside in before

@@ -167,8 +167,9 @@ def test_a_vote_is_asked_of_a_learner_and_kept() -> None:
         s.log.last_term,
         configuration_hash(s.configuration),
         False,
-        True,
+        False,
     )
+    s.leader_heard_ms = None
     out = learner.receive(ask, other.peer_key, cluster.now())
     answer = out.send[0][1]
     assert isinstance(answer, VoteAnswered)

@@ -243,11 +243,11 @@ def _form(hint: Any, place: str, shape: Shape) -> Form:
     if hint is str:
         most = limits.TEXT_MAX_BYTES if bound is None else _checked(bound, Unit.TEXT, place).most
         return _text(place, most)
+    if hint is int:
+        return _integer(place, _checked(bound, Unit.NUMBER, place) if bound is not None else None)
     assert bound is None, f"{place} has no length that could be bounded"
     if hint is bool:
         return _plain(place, bool)
-    if hint is int:
-        return _integer(place)
     if issubclass(hint, Enum):
         return _enum(place, hint)
     # Looked up on use, so that a class may hold another that is declared later.
@@ -281,10 +281,12 @@ def _plain(place: str, kind: type) -> Form:
     return Form(check, check)
 
 
-def _integer(place: str) -> Form:
+def _integer(place: str, bound: Bound | None = None) -> Form:
     def check(value: Any) -> Any:
         if type(value) is not int or not canonical.INTEGER_MIN <= value <= canonical.INTEGER_MAX:
             raise Malformed(f"{place} is not an integer of 64 bits.")
+        if bound is not None and not bound.least <= value <= bound.most:
+            raise Malformed(f"{place} is not a number from {bound.least} to {bound.most}.")
         return value
 
     # Enums of numbers may stand for their number in a field that is open to newer ones.

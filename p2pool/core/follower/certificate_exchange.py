@@ -1,16 +1,19 @@
 """The exchange of certificates: read from announcements, requested from peers, given to anybody.
 
 Intuition: a certificate proves itself, so it does not matter who passes it on. If an announcement
-comes from a leader that this node cannot verify, the node asks it for proof, with a few seconds
-between questions.
+or an append comes from a leader that this node cannot verify, the node asks it for proof, with a
+few seconds between questions to each peer: whoever speaks first keeps no other from being asked.
+
+A new leader has no certificate yet, and answers with the votes that it got. They show a participant
+whom to follow; orders need a certificate.
 
 A node that knows an older committee, or only the founder, walks from there to the current one along
 the links in the answer, each signed by a quorum of the voters before it. If a link lacks a quorum
 (its voters were gone for good), nobody can prove what follows; then the node accepts the word of
 the leader itself, if most members of the pool say that they follow it.
 
-Invariants: only a node without a seat believes announcements (a participant has Raft); the last
-believed term never falls. Guests get answers: outsiders may check who leads.
+Invariants: only a node without a seat believes announcements, and most members' word (a participant
+has Raft); the last believed term never falls. Guests get answers: outsiders may check who leads.
 Source: docs/design/certificates.md, "Certificates on their way".
 """
 
@@ -22,14 +25,17 @@ from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.committee_chain import newest
 from p2pool.core.inputs import Sender
 from p2pool.core.knowledge.pending_answers import PendingAnswers
+from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.raft import majority
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.timing import Now
-from p2pool.proofs.certificates import Opened
+from p2pool.proofs.certificates import Opened, said_by
 
 
 @attrs.define
@@ -38,16 +44,19 @@ class CertificateExchange:
 
     context: Context
     guests_due_ms: int = 0
-    asked_ms: int | None = None
+    asked_ms: BoundedDict[PeerKey, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.PROOFS_AWAITED_MAX)
+    )
     proofs_awaited: PendingAnswers = attrs.field(
         factory=lambda: PendingAnswers(limits.PROOFS_AWAITED_MAX)
     )
 
     def ask_proof(self, peer_key: PeerKey, now: Now) -> None:
         """Ask a peer for proof of who leads, not too often."""
-        if self.asked_ms is not None and now.mono_ms - self.asked_ms < limits.CERTIFICATE_ASK_MS:
+        asked_ms = self.asked_ms.get(peer_key)
+        if asked_ms is not None and now.mono_ms - asked_ms < limits.CERTIFICATE_ASK_MS:
             return
-        self.asked_ms = now.mono_ms
+        self.asked_ms.renew(peer_key, now.mono_ms)
         number = self.context.request()
         self.proofs_awaited.ask(peer_key, number)
         self.context.tell(peer_key, CertificatesRequested(number))
@@ -96,6 +105,21 @@ class CertificateExchange:
         if not self.context.leader_certificates.knows(opened, self.context.pool_log.chain):
             self._walk(message, sender.node_id, opened[count:])
         self._take(message.certificate, opened[:count], now)
+        self._elected(sender, opened[len(message.certificate) : count])
+
+    def _elected(self, sender: Sender, votes: Opened) -> None:
+        """Whether a majority that we know voted for a peer that is too new for a certificate."""
+        raft, certified = self.context.pool_log.raft, self.context.leader_certificates
+        if raft is None:
+            return
+        raft.state.certified_change_index, raft.state.certified_voters = certified.certified
+        first = votes[0].message if votes and votes[0] is not None else None
+        if not isinstance(first, VoteAnswered):
+            return
+        leader = first.candidate
+        own = (leader.node_id, leader.peer_key) == (sender.node_id, sender.peer_key)
+        if own and raft.proves(first.term, leader, votes):
+            certified.choose(raft.state.log_id, leader, first.term)
 
     def _walk(self, answer: CertificatesAnswered, sender: NodeId, opened: Opened) -> None:
         """Walk the links from a committee that we know to the current one."""
@@ -110,7 +134,7 @@ class CertificateExchange:
                 chain, signed, context.pool_log.chain, context.pool_log.log_id
             )
         except Refusal as error:
-            trusted = self._named_by_most(sender)
+            trusted = context.pool_log.fetches and self._named_by_most(sender)
             context.log(
                 Level.WARNING,
                 "the committee's chain does not hold",
@@ -136,11 +160,16 @@ class CertificateExchange:
         """Give a member all that we hold, a guest the newest changes; limit the rate for all guests
         together, because anybody may ask and the answer is long."""
         context = self.context
-        proof, node_id = leader_proof(context, now), context.bindings.node_of(sender.peer_key)
+        proof = leader_proof(context, now)
         if proof is None:
             return
         chain = proof.chain
-        if node_id is None or not context.roster.belongs(node_id):
+        certificate, votes = proof.certificate, proof.votes
+        raft = context.pool_log.raft
+        if raft is not None and raft.state.leads and not self._is_certified(raft.state, now):
+            # What we have is the last leader's; to whoever asks about us, our votes say more.
+            certificate, votes = (), tuple(raft.state.grants.values())
+        if not self._is_ours(sender):
             if now.mono_ms < self.guests_due_ms:
                 return
             self.guests_due_ms = now.mono_ms + 1000 // limits.GUEST_PROOFS_PER_S
@@ -151,7 +180,20 @@ class CertificateExchange:
                 request=message.request,
                 log_id=proof.log_id,
                 chain=chain,
-                certificate=proof.certificate,
-                votes=proof.votes,
+                certificate=certificate,
+                votes=votes,
             ),
         )
+
+    def _is_certified(self, s: RaftState, now: Now) -> bool:
+        """Whether we have our own certificate as a leader."""
+        known = self.context.leader_certificates.fresh(now)
+        return known is not None and (known.leader, known.term) == (s.me, s.hard.term)
+
+    def _is_ours(self, sender: Sender) -> bool:
+        """Whether a peer is a member or a participant: one that the chain has put out serves on."""
+        context = self.context
+        node_id = context.bindings.node_of(sender.peer_key)
+        group = context.pool_log.configuration.everybody
+        seated = any(said_by(sender.verified, voter) for voter in group)
+        return seated or (node_id is not None and context.roster.belongs(node_id))

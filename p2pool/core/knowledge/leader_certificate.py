@@ -44,7 +44,9 @@ class LeaderCertificates:
 
     `problem`: why a leader has no certificate; `disagreement`: which voter disagrees with a leader;
     `diverged`: this node's own state is not the certified one. `proven`: committees that the log
-    here does not show yet, reached by a walk along signed links.
+    here does not show yet, reached by a walk along signed links. `certified`: the latest change of
+    the voters among those. `chosen`: the latest leader that votes alone prove, since its term is
+    too young for a certificate: in that log and term a participant may follow it, and no more.
     """
 
     known: LeaderCertificate | None = None
@@ -54,6 +56,8 @@ class LeaderCertificates:
     disagreement: str | None = None
     diverged: str | None = None
     proven: tuple[tuple[Voter, ...], ...] = ()
+    certified: tuple[int, tuple[Voter, ...]] = (0, ())
+    chosen: tuple[Digest, Voter, int] | None = None
     _hashes: dict[tuple[Voter, ...], Digest] = attrs.field(factory=dict)
 
     # --- accepting --------------------------------------------------------------------------------
@@ -108,6 +112,12 @@ class LeaderCertificates:
             self.votes = tuple(v.sealed for v in opened if v is not None)
             return
 
+    def choose(self, log_id: Digest, leader: Voter, term: int) -> None:
+        """Votes of a majority name a leader: keep it unless a later one is known."""
+        old = self.chosen
+        if old is None or old[0] != log_id or old[2] < term:
+            self.chosen = (log_id, leader, term)
+
     def again(self, chain: CommitteeChain, log_id: Digest | None, now: Now) -> None:
         """The log has moved on: judge the certificate that had to wait."""
         if self.waiting and self._committee(self.waiting, chain) is not None:
@@ -120,6 +130,7 @@ class LeaderCertificates:
     def forget(self) -> None:
         """A new log was founded: the last one's leader leads nothing."""
         self.known, self.votes, self.waiting, self.proven = None, (), (), ()
+        self.certified, self.chosen = (0, ()), None
 
     # --- committees -------------------------------------------------------------------------------
 
@@ -137,8 +148,10 @@ class LeaderCertificates:
         start = max((n for n, group in enumerate(groups) if group in known), default=None)
         if start is None:
             raise UnknownCommittee("This node knows no committee in the chain.")
-        for voters in walk_links(theirs, start, opened[start:], log_id):
+        walked = walk_links(theirs, start, opened[start:], log_id)
+        for link, voters in zip(theirs.links[start:], walked, strict=False):
             self.prove(voters)
+            self.certified = max(self.certified, (link.index, voters))
 
     def prove(self, voters: tuple[Voter, ...]) -> None:
         """Know a committee from now on, although the log here does not show it yet."""

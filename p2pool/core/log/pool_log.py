@@ -38,7 +38,7 @@ from p2pool.core.raft.state import RaftState, Ready
 from p2pool.model import features, limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, Malformed, TooOld
-from p2pool.model.features import FeatureLevel
+from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
@@ -58,6 +58,7 @@ from p2pool.model.ports.store import (
 from p2pool.model.ports.view import Event
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Now, Profile
+from p2pool.proofs.certificates import Opened
 
 META_TABLE = "meta"
 ROOT_KEY = b"log.root"
@@ -271,17 +272,29 @@ class PoolLog:
             snapshot_validator=self._is_valid,
             entry_check=partial(entry_check.refusal, self.pool, self.newest_level),
         )
+        self.raft.state.shows = self._shows
         self.beginnings += 1
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> None:
-        """Handle a Raft frame; `sealed` is its envelope (Raft keeps votes in theirs)."""
+    def receive(
+        self,
+        frame: Frame,
+        sender: PeerKey,
+        now: Now,
+        sealed: bytes = b"",
+        *,
+        shown: Opened = (),
+        proven: bool = False,
+    ) -> None:
+        """Handle a Raft frame; `sealed` is its envelope (Raft keeps votes in theirs). For `shown`
+        and `proven` see `Raft.receive`."""
         begins = isinstance(frame, (AppendRequested, SnapshotSent))
         if self.previous_epoch is not None and not begins:
             return  # We hold nothing of the new log: there is nothing to vote on, or to lead.
         if self.raft is not None and not self.doubted and self.too_old is None:
-            self.absorb(self.raft.receive(frame, sender, now, sealed))
+            out = self.raft.receive(frame, sender, now, sealed, shown=shown, proven=proven)
+            self.absorb(out)
 
     def wakeup_ms(self) -> int | None:
         """When to call `tick` next; a log whose disk is in doubt has nothing due."""
@@ -498,9 +511,16 @@ class PoolLog:
             self.too_old = level_beyond(self.state, entry, self.newest_level)
         return self.too_old is not None
 
+    @property
+    def _shows(self) -> bool:
+        """Whether all voters here read what a candidate shows: the log's level says so."""
+        return self.state is not None and self.state.level >= DISTRUST_LEVEL
+
     def _keep_time(self) -> None:
-        """The committee's timing is a setting of the log."""
+        """The committee's timing is a setting of the log, and so is what its voters can read."""
         assert self.state is not None
+        if self.raft is not None:
+            self.raft.state.shows = self._shows
         name = self.state.settings.get("timing", "").upper()
         if name in Profile.__members__ and self.profile is not Profile[name]:
             self.profile = Profile[name]

@@ -29,7 +29,7 @@ def refusal(s: RaftState, entries: Sequence[Entry]) -> str | None:
         if entry.index > s.certified_index:
             why = s.entry_check(entry)
             if why is None and entry.kind == EntryKind.CONFIGURATION:
-                why = _configuration_wrong(before or s.configuration_at(entry.index - 1), entry)
+                why = _configuration_wrong(before or configuration_before(s, entry.index), entry)
             if why is not None:
                 return why
         before = configuration_in(entry) or before

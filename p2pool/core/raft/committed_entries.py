@@ -5,7 +5,8 @@ appends them to the same log that a voter keeps. If the leader makes it a learne
 on from there; a voter that leaves the committee goes on the other way.
 
 Invariants: a voter or learner never adopts, it accepts entries from the leader alone; nothing
-committed here is ever cut; an entry that would leave a gap is ignored.
+committed here is ever cut; an entry that would leave a gap is ignored; the term is never below that
+of an entry.
 Source: docs/design/consensus.md, "Follower replicas".
 """
 
@@ -31,6 +32,7 @@ def adopt_entries(s: RaftState, entries: tuple[Entry, ...]) -> None:
                 s.cut_from(entry.index)
             if entry.term < s.log.last_term:
                 return
+            _reach(s, entry.term)
             s.append((entry,))
         s.commit_to(entry.index)
     s.role = s.resting_role()
@@ -44,7 +46,15 @@ def adopt_snapshot(s: RaftState, data: bytes) -> None:
     except Malformed:
         return
     if snapshot.log_id == s.log_id and snapshot.index > s.commit_index:
+        _reach(s, snapshot.term)
         snapshots.put_in_place(s, snapshot, data)
+
+
+def _reach(s: RaftState, term: int) -> None:
+    """Never be in an earlier term than our own log: a candidate from there would ask for votes in a
+    term that its voters have left, and as a leader append entries whose terms fall."""
+    if term > s.hard.term:
+        s.save_hard(term, None)
 
 
 def recommit(s: RaftState, index: int) -> None:

@@ -120,6 +120,9 @@ class Progress:
 
     def agreed(self, match_index: int) -> None:
         """Its log matches ours up to an index; appends that end there or before have landed."""
+        if self.state is ProgressState.PROBE:
+            # The probe itself may be lost: with the smallest window nothing else would ever go.
+            self._go_on_from(match_index + 1)
         self._move(ProgressEvent.AGREED)
         while self.in_flight and self.in_flight[0][0] <= match_index:
             self.in_flight_bytes -= self.in_flight.popleft()[1]

@@ -43,6 +43,7 @@ from p2pool.model.messages.raft import (
 )
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now, Timing
+from p2pool.proofs.certificates import Opened
 
 Frame = (
     VoteRequested
@@ -94,6 +95,9 @@ class Raft:
         if restored.snapshot is not None:
             snapshots.load(s, restored.snapshot)
         s.log.restore(s.snapshot_index, s.snapshot_term, restored.entries)
+        if s.log.last_term > s.hard.term:
+            # Another store's promises, or an earlier version's: the log is all that we know.
+            s.save_hard(s.log.last_term, None)
         snapshots.weigh(s)
         s.find_configuration()
         s.role, s.led_ms = s.resting_role(), now.mono_ms
@@ -158,14 +162,24 @@ class Raft:
             s.leader_heard_ms = None
         return self._done()
 
-    def receive(self, frame: Frame, sender: PeerKey, now: Now, sealed: bytes = b"") -> Ready:
-        """Handle a frame from an authenticated peer, in the envelope `sealed`."""
+    def receive(
+        self,
+        frame: Frame,
+        sender: PeerKey,
+        now: Now,
+        sealed: bytes = b"",
+        *,
+        shown: Opened = (),
+        proven: bool = False,
+    ) -> Ready:
+        """Handle a frame from an authenticated peer, in the envelope `sealed`. `shown`: what a
+        candidate shows, opened. `proven`: a majority is known to have made it the leader."""
         s = self.state
-        speaker = _speaker(frame)
-        if frame.log_id == s.log_id and speaker.peer_key == sender and _heeded(s, frame, now):
+        known = frame.log_id == s.log_id and _speaker(frame).peer_key == sender
+        if known and (proven or _is_heeded(s, frame, now)):
             match frame:
                 case VoteRequested():
-                    election.requested(s, frame, now)
+                    election.requested(s, frame, now, shown)
                 case VoteAnswered():
                     if election.answered(s, frame, now, sealed):
                         self._lead(now)
@@ -180,8 +194,22 @@ class Raft:
                     replication.snapshot_answered(s, frame, now)
                     self._settle(now)
                 case TimeoutNow():
-                    self._campaign_at_once(frame, now)
+                    self._campaign_at_once(frame, now, sealed)
         return self._done()
+
+    def needs_proof(self, frame: AppendRequested | SnapshotSent | VoteRequested) -> bool:
+        """Whether a frame's speaker leads, or could, and we do not know it, or not in that term."""
+        s = self.state
+        if frame.log_id != s.log_id or frame.term < s.hard.term:
+            return False
+        if isinstance(frame, VoteRequested):
+            return not election.knows(s, frame.candidate)
+        known = election.follows(s, frame.leader, frame.term)
+        return not known or election.is_far(s, frame.term)
+
+    def proves(self, term: int, leader: Voter, votes: Opened) -> bool:
+        """Whether sealed votes show that a majority elected a leader in a term."""
+        return election.proves(self.state, self.state.log_id, term, leader, votes)
 
     def propose(
         self, kind: int, body: bytes, now: Now, *, hold: bool = False
@@ -343,11 +371,11 @@ class Raft:
         replication.broadcast(s, now)
         return entry
 
-    def _campaign_at_once(self, m: TimeoutNow, now: Now) -> None:
+    def _campaign_at_once(self, m: TimeoutNow, now: Now, sealed: bytes) -> None:
         """The leader of our term hands leadership to us (thesis, 3.10)."""
         s = self.state
         good = m.follower == s.me and m.term == s.hard.term and m.leader == s.leader
-        if good and s.may_campaign and election.campaign(s, False, now, transfer=True):
+        if good and s.may_campaign and election.campaign(s, False, now, True, handover=sealed):
             self._lead(now)
 
     def _append(self, kind: int, body: bytes, now: Now) -> Entry:
@@ -370,22 +398,15 @@ class Raft:
         return out
 
 
-def _heeded(s: RaftState, frame: Frame, now: Now) -> bool:
-    """Whether to heed a sender: a participant in our configuration, or one that we sent to.
-
-    A stranger may lead a committee newer than our log, so we heed it while we hear no leader;
-    otherwise no stranger's word may depose or replace anybody.
-    """
-    speaker, group = _speaker(frame), s.configuration.everybody
-    if speaker in group or not group:
-        return True
+def _is_heeded(s: RaftState, frame: Frame, now: Now) -> bool:
+    """Whether a frame's sender may lead us, or tell us of a later term, without proof."""
     match frame:
-        case AppendAnswered() | SnapshotAnswered():
-            return s.progress_of(speaker) is not None
-        case AppendRequested() | SnapshotSent() | TimeoutNow():
-            heard_ms, lasts_ms = s.leader_heard_ms, s.timing.election_timeout_max_ms
-            led = s.leads or (heard_ms is not None and now.mono_ms - heard_ms < lasts_ms)
-            return s.leader == speaker or not led
+        case AppendRequested() | SnapshotSent():
+            known = election.follows(s, frame.leader, frame.term)
+            return known and election.reach(s, frame.term, now)
+        case AppendAnswered() | SnapshotAnswered() if frame.term > s.hard.term:
+            asked = frame.leader == s.me and election.knows(s, frame.follower)
+            return asked and election.reach(s, frame.term, now)
         case _:
             return True  # Votes have rules of their own (`raft.election`).
 

@@ -56,9 +56,11 @@ def read_round(s: RaftState) -> None:
 
 
 def send(s: RaftState, to: Voter, even_empty: bool) -> None:
-    """Send one append, or a part of the snapshot if the log no longer holds what it lacks.
+    """Send what fits its window, or a part of the snapshot if the log no longer holds what it
+    lacks.
 
-    An empty append goes out even to a follower that has no room for more entries.
+    An empty append goes out even to a follower that has no room for more entries. Once the logs
+    agree, its whole window is filled: catching up is not one batch for each round trip.
     """
     progress = s.progress[to.store_id]
     previous = progress.next_index - 1
@@ -71,13 +73,15 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
             snapshot.send_part(s, to, progress.sending)
         return
     entries = s.log.after(previous) if progress.has_room else ()
-    if not entries and not even_empty:
-        return
-    previous_term = s.log.term_at(previous)
-    assert previous_term is not None
-    _append(s, to, previous, previous_term, entries)
-    if entries:
+    while entries or even_empty:
+        previous_term = s.log.term_at(previous)
+        assert previous_term is not None
+        _append(s, to, previous, previous_term, entries)
+        if not entries:
+            return
         progress.sent(entries[-1].index, sum(len(e.body) for e in entries))
+        previous, even_empty = entries[-1].index, False
+        entries = s.log.after(previous) if progress.has_room else ()
 
 
 def _append(

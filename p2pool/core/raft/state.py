@@ -76,9 +76,15 @@ class RaftState:
 
     `patience_ms`: how long without a leader, since `led_ms`, it leaves campaigning to others.
     `former`: the configuration before the latest.
-    `forcing`: it campaigns although it hears a leader. `refused`: the term and leader of a bad
-    snapshot, and until when to ignore its next ones. `certified_index`: up to there a quorum has
-    certified the log. `doubted`: the term and leader whose entry at an index we refused.
+    `forcing`: it campaigns although it hears a leader; `handover`: by that leader's order, sealed.
+    `doubters`: the voters that do not know us as a candidate, and how many votes we showed them.
+    `chosen`: for whom it voted in this term, whole; the disk knows the store alone. `leader_out`:
+    by its own reading of the chain its leader is out of the pool. `shows`: the pool's level allows
+    envelopes in a request. `certified_voters`: of the latest certified change, at an index.
+    `raise_left`: how far others' bare words may raise its term until `raise_due_ms`. `refused`: the
+    term and leader of a bad snapshot, and until when to ignore its next ones. `certified_index`: up
+    to there a quorum has certified the log. `doubted`: the term and leader whose entry at an index
+    we refused.
     """
 
     me: Voter
@@ -106,6 +112,15 @@ class RaftState:
     patience_ms: int = 0
     led_ms: int = 0
     forcing: bool = False
+    handover: bytes = b""
+    doubters: dict[StoreId, int] = attrs.field(factory=dict)
+    chosen: Voter | None = None
+    leader_out: bool = False
+    shows: bool = True
+    certified_voters: tuple[Voter, ...] = ()
+    certified_change_index: int = 0
+    raise_left: int = 0
+    raise_due_ms: int = 0
     leader_heard_ms: int | None = None
     append_due_ms: int = 0
     quorum_check_ms: int = 0
@@ -184,6 +199,8 @@ class RaftState:
         if new == self.hard:
             return
         assert term > self.hard.term or self.hard.voted_for is None, "a vote was changed"
+        if term > self.hard.term:
+            self.chosen = None
         self.hard = new
         self.out.persist.append(SaveHardState(self.log_id, new))
 

@@ -50,6 +50,12 @@ class LeaderEligibility:
         pool_log.raft.state.patience_ms = (
             limits.RELUCTANT_MS if self.ineligible_reason is not None and others else 0
         )
+        leader = pool_log.raft.state.leader
+        pool_log.raft.state.leader_out = (
+            leader is not None
+            and leader.node_id != self.context.me
+            and self.removal_agreement.out_since_ms(leader.node_id) is not None
+        )
         self._look_at_leader(now)
 
     def wakeup_ms(self) -> int | None:

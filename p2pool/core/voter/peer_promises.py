@@ -24,7 +24,7 @@ from p2pool.core.inputs import Sender
 from p2pool.core.raft.raft import Frame
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.field_bounds import SealedHeartbeat, bounded
+from p2pool.model.field_bounds import Index, SealedHeartbeat, Term, bounded
 from p2pool.model.ids import Digest, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Heartbeat
@@ -32,6 +32,7 @@ from p2pool.model.messages.queries import StoreSeenAnswered, StoreSeenRequested
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
+from p2pool.proofs.certificates import said_by
 
 META_TABLE = "meta"
 WITNESS_KEY = b"witness"
@@ -51,8 +52,8 @@ class Promise:
 
     store_id: StoreId
     kind: Kind
-    term: int
-    index: int
+    term: Term
+    index: Index
     sealed: SealedHeartbeat
 
 
@@ -88,8 +89,8 @@ class PeerPromises:
 
     # --- recording --------------------------------------------------------------------------------
 
-    def note_frame(self, frame: Frame, sealed: bytes) -> None:
-        """Note the promise in a Raft frame, in its sender's envelope."""
+    def note_frame(self, frame: Frame, verified: Verified) -> None:
+        """Note the promise in a Raft frame, in the envelope of the participant that it names."""
         if frame.log_id != self.context.pool_log.log_id:
             return
         match frame:
@@ -104,7 +105,14 @@ class PeerPromises:
             case _:
                 return
         self._note(
-            Promise(store_id=voter.store_id, kind=kind, term=frame.term, index=index, sealed=sealed)
+            Promise(
+                store_id=voter.store_id,
+                kind=kind,
+                term=frame.term,
+                index=index,
+                sealed=verified.sealed,
+            ),
+            verified,
         )
 
     def note_heartbeat(self, verified: Verified) -> None:
@@ -120,16 +128,19 @@ class PeerPromises:
                     term=said.term,
                     index=index,
                     sealed=verified.sealed,
-                )
+                ),
+                verified,
             )
 
     def _participants(self) -> tuple[Voter, ...]:
         return self.context.pool_log.configuration.everybody
 
-    def _note(self, word: Promise) -> None:
-        """Keep a participant's promise if it is further than the last."""
+    def _note(self, word: Promise, verified: Verified) -> None:
+        """Keep a participant's promise if it is further than the last: its own word alone, or a
+        liar's would push out what the store's agent has to be shown."""
         log_id, key = self.context.pool_log.log_id, (word.store_id, word.kind)
-        if log_id is None or not any(v.store_id == word.store_id for v in self._participants()):
+        own = (v for v in self._participants() if v.store_id == word.store_id)
+        if log_id is None or not any(said_by(verified, voter) for voter in own):
             return
         if self.log_id != log_id:
             self.log_id, self.promises = log_id, {}

@@ -135,7 +135,8 @@ class VoterSignatures:
         """Whether this voter may confirm the leader of its own term."""
         raft, asked = self.context.pool_log.raft, point.asked
         assert raft is not None
-        if raft.state.leader != asked.leader:
+        # Only a voter of the committee that we certify may lead it.
+        if raft.state.leader != asked.leader or asked.leader not in point.voters:
             return False
         offset_ms = asked.at_ms - now.wall_ms
         if abs(offset_ms) > limits.CLOCK_SKEW_MAX_MS:

@@ -15,7 +15,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.field_bounds import SealedSignature, SealedSignatures, bounded
+from p2pool.model.field_bounds import Index, SealedSignature, SealedSignatures, Term, bounded
 from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.raft import Voter, Voters
 
@@ -28,8 +28,8 @@ class Link:
     the leader recorded that a quorum of them did not answer in time; more may still come later.
     """
 
-    index: int
-    term: int
+    index: Index
+    term: Term
     at_ms: int
     voters: Voters
     signatures: SealedSignatures = ()
@@ -65,10 +65,10 @@ class LeaderCertificate:
     """A quorum's signed statement on who leads; `signatures` are the sealed messages themselves."""
 
     log_id: Digest
-    term: int
+    term: Term
     leader: Voter
     committee_hash: Digest
-    commit_index: int
+    commit_index: Index
     state_digest: StateDigest
     time_ms: int
     signatures: tuple[bytes, ...] = attrs.field(repr=False)
@@ -91,7 +91,7 @@ class Evidence:
     """A stored proof of equivocation: the voter, the log and term, and both candidates."""
 
     log_id: Digest
-    term: int
+    term: Term
     voter: Voter
     kind: str
     first_for: Voter

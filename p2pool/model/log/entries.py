@@ -11,7 +11,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.features import FeatureLevel
-from p2pool.model.field_bounds import GpuIds, Name, SealedSignatures, bounded
+from p2pool.model.field_bounds import GpuIds, Index, Name, SealedSignatures, bounded
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId
 from p2pool.model.log.raft import Voter
 from p2pool.model.states import AllocationState, Intent, Membership, Reachability
@@ -170,7 +170,7 @@ class ChangeCertified:
     With fewer than a quorum the leader has waited long enough, and records that.
     """
 
-    index: int
+    index: Index
     signatures: SealedSignatures
 
 

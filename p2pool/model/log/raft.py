@@ -13,7 +13,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.features import DISTRUST_LEVEL, since
-from p2pool.model.field_bounds import bounded
+from p2pool.model.field_bounds import Index, Term, bounded
 from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest, StoreId
 
 
@@ -121,8 +121,8 @@ class Entry:
     `proposed_at_ms` is the leader's wall clock made monotonic: replicated state has no other time.
     """
 
-    index: int
-    term: int
+    index: Index
+    term: Term
     kind: int
     proposed_at_ms: int
     body: Annotated[bytes, bounded(bytes=limits.ENTRY_MAX_BYTES)]
@@ -150,10 +150,10 @@ class LogEnd:
     refusal: str = ""
     log_id: Digest | None = None
     epoch: int = 0
-    base_index: int = 0
-    commit_index: int = 0
-    last_index: int = 0
-    last_term: int = 0
+    base_index: Index = 0
+    commit_index: Index = 0
+    last_index: Index = 0
+    last_term: Term = 0
     state_digest: StateDigest | None = None
     voters: Voters = ()
 
@@ -162,7 +162,7 @@ class LogEnd:
 class HardState:
     """A voter's durable promises: its term, and its vote (a store id) in that term."""
 
-    term: int = 0
+    term: Term = 0
     voted_for: StoreId | None = None
 
 
@@ -171,8 +171,8 @@ class Snapshot:
     """The applied state up to and including an index, with the configuration in force there."""
 
     log_id: Digest
-    index: int
-    term: int
+    index: Index
+    term: Term
     last_proposed_at_ms: int
     configuration: Configuration
     state: Annotated[bytes, bounded(bytes=limits.SNAPSHOT_MAX_BYTES)]

@@ -2,7 +2,7 @@
 
 import attrs
 
-from p2pool.model.field_bounds import SealedSignature, SealedSignatures
+from p2pool.model.field_bounds import Index, SealedSignature, SealedSignatures, Term
 from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Voter
@@ -19,11 +19,11 @@ class CertificateSigned(Message):
     """
 
     log_id: Digest
-    term: int
+    term: Term
     leader: Voter
     voter: Voter
     committee_hash: Digest
-    commit_index: int
+    commit_index: Index
     state_digest: StateDigest
     time_ms: int
 
@@ -35,8 +35,8 @@ class ConfigurationSigned(Message):
     is committed and gives the log these voters."""
 
     log_id: Digest
-    index: int
-    term: int
+    index: Index
+    term: Term
     previous_hash: Digest
     new_hash: Digest
     voter: Voter

@@ -9,7 +9,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.features import FeatureLevel
-from p2pool.model.field_bounds import Addresses, Name, SealedSignatures, bounded
+from p2pool.model.field_bounds import Addresses, Index, Name, SealedSignatures, Term, bounded
 from p2pool.model.ids import (
     ETH_SIGNATURE_BYTES,
     SIGNATURE_BYTES,
@@ -90,8 +90,8 @@ class Heartbeat(Message):
     role: RaftRole
     leader: NodeId | None
     epoch: int
-    term: int
-    applied_index: int
+    term: Term
+    applied_index: Index
     hardware_digest: Digest
     hardware: Hardware | None
     free: FreeResources
@@ -115,8 +115,8 @@ class Announcement(Message):
 
     log_id: Digest
     epoch: int
-    term: int
-    commit_index: int
+    term: Term
+    commit_index: Index
     state_digest: StateDigest
     certificate: SealedSignatures = ()
     votes: SealedSignatures = ()

@@ -11,7 +11,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.chain.invite import Invite
-from p2pool.model.field_bounds import Addresses, SealedHeartbeat, bounded
+from p2pool.model.field_bounds import Addresses, Index, SealedHeartbeat, bounded
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId, TaskId
 from p2pool.model.log.raft import Entries, LogEnd, SnapshotChunk
 from p2pool.model.machine.hardware import Hardware
@@ -73,7 +73,7 @@ class StateRequested(Message):
 
     request: int
     log_id: Digest
-    from_index: int
+    from_index: Index
 
 
 @message(36, Channel.QUERY)
@@ -83,7 +83,7 @@ class StateAnswered(Message):
 
     request: int
     log_id: Digest
-    commit_index: int
+    commit_index: Index
     entries: Entries
     snapshot_total_bytes: int
     snapshot_offset: int

@@ -6,6 +6,8 @@ voter. Source: Raft, figures 2 and 13; thesis, 3.10, 4.2 and 9.6.
 
 import attrs
 
+from p2pool.model.features import DISTRUST_LEVEL, since
+from p2pool.model.field_bounds import Index, SealedSignatures, Term
 from p2pool.model.ids import Digest
 from p2pool.model.log.raft import Entries, SnapshotChunk, Voter
 from p2pool.model.messages.registry import Channel, Message, message
@@ -14,17 +16,22 @@ from p2pool.model.messages.registry import Channel, Message, message
 @message(10, Channel.RAFT)
 @attrs.frozen
 class VoteRequested(Message):
-    """RequestVote, or PreVote when `pre` (thesis, 9.6). `transfer`: the leader asked for it."""
+    """RequestVote, or PreVote when `pre` (thesis, 9.6). `transfer`: it campaigns over a leader.
+
+    `shown`: what speaks for the candidate, sealed: the votes of this kind that it has so far, for a
+    voter that does not know it; the leader's TimeoutNow, for a voter that hears that leader.
+    """
 
     log_id: Digest
-    term: int
+    term: Term
     candidate: Voter
     voter: Voter
-    last_index: int
-    last_term: int
+    last_index: Index
+    last_term: Term
     configuration_hash: Digest
     pre: bool
     transfer: bool
+    shown: SealedSignatures = since(DISTRUST_LEVEL, default=())
 
 
 @message(11, Channel.RAFT)
@@ -33,11 +40,11 @@ class VoteAnswered(Message):
     """Answer to VoteRequested. Granted ones are the signed votes that certificates contain."""
 
     log_id: Digest
-    term: int
+    term: Term
     candidate: Voter
     voter: Voter
-    last_index: int
-    last_term: int
+    last_index: Index
+    last_term: Term
     configuration_hash: Digest
     pre: bool
     granted: bool
@@ -51,12 +58,12 @@ class AppendRequested(Message):
     append of a leader in a term, and comes back in the answer (ReadIndex)."""
 
     log_id: Digest
-    term: int
+    term: Term
     leader: Voter
     follower: Voter
-    previous_index: int
-    previous_term: int
-    commit_index: int
+    previous_index: Index
+    previous_term: Term
+    commit_index: Index
     round: int
     entries: Entries
 
@@ -67,14 +74,14 @@ class AppendAnswered(Message):
     """Answer: `match_index` if ok; otherwise where to continue (fast back-up on conflict)."""
 
     log_id: Digest
-    term: int
+    term: Term
     leader: Voter
     follower: Voter
     round: int
     ok: bool
-    match_index: int
-    conflict_index: int
-    conflict_term: int
+    match_index: Index
+    conflict_index: Index
+    conflict_term: Term
 
 
 @message(14, Channel.RAFT)
@@ -83,11 +90,11 @@ class SnapshotSent(Message):
     """A chunk of an encoded snapshot; `last_index`, `last_term` name the snapshot."""
 
     log_id: Digest
-    term: int
+    term: Term
     leader: Voter
     follower: Voter
-    last_index: int
-    last_term: int
+    last_index: Index
+    last_term: Term
     offset: int
     total_bytes: int
     data: SnapshotChunk
@@ -99,10 +106,10 @@ class SnapshotAnswered(Message):
     """Answer: how many bytes have arrived; equal to the total once it is installed."""
 
     log_id: Digest
-    term: int
+    term: Term
     leader: Voter
     follower: Voter
-    last_index: int
+    last_index: Index
     received_bytes: int
 
 
@@ -112,6 +119,6 @@ class TimeoutNow(Message):
     """The leader asks a caught-up voter to campaign at once (thesis, 3.10)."""
 
     log_id: Digest
-    term: int
+    term: Term
     leader: Voter
     follower: Voter

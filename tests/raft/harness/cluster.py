@@ -9,17 +9,19 @@ import heapq
 from random import Random
 
 from p2pool.codec.digests import configuration_hash
-from p2pool.codec.entries import encode_body
+from p2pool.codec.entries import decode_body, encode_body
 from p2pool.core.raft.raft import Frame, Raft
 from p2pool.core.raft.state import Ready
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Voter
+from p2pool.model.messages.raft import AppendRequested, SnapshotSent, VoteRequested
 from p2pool.model.messages.registry import Message
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Now, Profile
 from tests.raft.harness.checks import Checks
 from tests.raft.harness.disk import Disk
+from tests.raft.harness.envelopes import Envelopes
 
 LOG_ID = Digest(b"L" * 32)
 WALL_MS = 1_700_000_000_000
@@ -58,6 +60,7 @@ class Cluster:
         self.compact_every, self.keep = compact_every, keep
         self.applied: list[int] = [0] * len(self.voters)
         self.checks = Checks()
+        self.envelopes = Envelopes()
         self.speaks_first = False
         self.changes, self.transfers = 0, 0
         for i in range(len(self.voters)):
@@ -121,7 +124,37 @@ class Cluster:
         sender, message = what
         assert isinstance(message, Frame)
         assert isinstance(sender, int)
-        self.do(i, raft.receive(message, self.voters[sender].peer_key, self.now(), b"sealed"))
+        speaker = self.voters[sender]
+        out = raft.receive(
+            message,
+            speaker.peer_key,
+            self.now(),
+            self.envelopes.seal(speaker, message),
+            shown=self.envelopes.shown(message),
+            proven=self._proven(raft, sender, message),
+        )
+        self.do(i, out)
+
+    def _proven(self, raft: Raft, sender: int, message: Frame) -> bool:
+        """What the exchange of certificates brings: a leader proves itself to whoever lags, and the
+        chain of committees whom to vote for."""
+        if not isinstance(message, AppendRequested | SnapshotSent | VoteRequested):
+            return False
+        if not raft.needs_proof(message):
+            return False
+        raft.state.certified_change_index, raft.state.certified_voters = self._certified()
+        leads = not isinstance(message, VoteRequested)
+        return leads and self.checks.leaders.get(message.term) == sender
+
+    def _certified(self) -> tuple[int, tuple[Voter, ...]]:
+        """The last change of the voters that anybody applied."""
+        for index in sorted(self.chosen, reverse=True):
+            entry = self.chosen[index]
+            if entry.kind == EntryKind.CONFIGURATION:
+                record = decode_body(entry.kind, entry.body)
+                assert isinstance(record, Configuration)
+                return index, record.voters
+        return 0, ()
 
     def do(self, i: int, out: Ready) -> None:
         """What the driver does with a step: hand the writes over, and the rest once they are

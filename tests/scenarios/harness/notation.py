@@ -57,7 +57,10 @@ def frame(m: Message) -> str:
         case VoteRequested():
             kind = "prevote?" if m.pre else "vote?"
             told = ", told to by the leader" if m.transfer else ""
-            return f"{kind} t{m.term}, log ends at {m.last_index}/{m.last_term}{told}"
+            # The leader's order is shown too, and told of already.
+            votes = len(m.shown) - m.transfer
+            shows = f", shows {votes}" if votes > 0 else ""
+            return f"{kind} t{m.term}, log ends at {m.last_index}/{m.last_term}{told}{shows}"
         case VoteAnswered():
             kind = "prevote" if m.pre else "vote"
             return f"{kind} t{m.term}: {'yes' if m.granted else 'no, ' + m.reason}"

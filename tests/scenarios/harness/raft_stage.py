@@ -19,6 +19,7 @@ from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Sn
 from p2pool.model.messages.registry import Message
 from p2pool.model.timing import TIMINGS, Now, Profile
 from tests.raft.harness.disk import Disk
+from tests.raft.harness.envelopes import Envelopes
 from tests.scenarios.harness import notation
 from tests.scenarios.harness.transcript import BadTranscript
 
@@ -59,6 +60,7 @@ class Stage:
         self.mail: dict[tuple[str, str], deque[Message]] = {}
         self.cut: set[tuple[str, str]] = set()
         self.told: list[str] = []
+        self.envelopes = Envelopes()
         self.quiet, self.dated = False, False
         self.timing = Profile.DEFAULT
 
@@ -192,8 +194,15 @@ class Stage:
         self.say(f"{sender} -> {to}  {notation.frame(message)}")
         raft, actor = self.raft(to), self.actor(to)
         before = notation.role(raft.state, self.name_of)
-        authentic = key if key is not None else self.actor(sender).voter.peer_key
-        out = raft.receive(message, authentic, self.now(actor), b"sealed")
+        speaker = self.actor(sender).voter
+        authentic = key if key is not None else speaker.peer_key
+        out = raft.receive(
+            message,
+            authentic,
+            self.now(actor),
+            self.envelopes.seal(speaker, message),
+            shown=self.envelopes.shown(message),
+        )
         self._tell_role(to, before)
         self.step(to, out)
 

@@ -1,0 +1,1 @@
+"""Who may lead, and whose word raises a term."""
