@@ -19,7 +19,7 @@ import trio
 from p2pool.agent.clock import read_clock
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.sealer import Sealer
-from p2pool.core.fsm.permissions import may_read
+from p2pool.core.fsm.permissions import Submission, may_read
 from p2pool.core.node import Node
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.net.network import Network
@@ -115,11 +115,19 @@ class LogStreams:
         if roster is None:
             raise Unavailable("This node has not read the pool's roster yet.", hint="Retry.")
         delegation = grant.delegation.delegation if grant.delegation is not None else None
-        denied = may_read(
-            roster, context.pool_log.state, signers, delegation, grant.grant.task, now_s
-        )
+        submission = self._submission(allocation)
+        denied = may_read(roster, context.pool_log.state, signers, delegation, submission, now_s)
         if denied is not None:
             raise denied
+
+    def _submission(self, allocation: AllocationId) -> Submission | None:
+        """Who submitted a copy that runs here: what this node verified before it started it."""
+        found = self._node.parts.worker.submitted(allocation)
+        if found is None:
+            return None
+        signed, by = found
+        under = signed.delegation.delegation if signed.delegation is not None else None
+        return Submission(by.signer, under)
 
     async def _read(
         self, allocation: AllocationId, attempt: int, options: LogOptions

@@ -21,8 +21,10 @@ from p2pool.codec.spec.spec import parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import Allocation, AppliedRequest, PoolState, Task, TaskRecord
+from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.errors import BadSpec, Malformed
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import AllocationId, NodeId, Token
 from p2pool.model.log.entries import Adopted
 from p2pool.model.states import AllocationState
@@ -50,7 +52,10 @@ def judge_claim(
     """Whether to adopt a copy that a node claims, to judge it by the state like any other (known),
     or to let it run on (leave)."""
     spec = _spec(state, name, signed)
-    if spec is None or attempt < 1 or not (spec.system or name.replica < spec.replicas):
+    if spec is None or not 1 <= attempt < limits.LOG_NUMBER_MAX:
+        return ClaimVerdict.LEAVE
+    replicas = limits.LOG_NUMBER_MAX if spec.system else spec.replicas
+    if not 0 <= name.replica < replicas or _overfull(state, name, signed, spec):
         return ClaimVerdict.LEAVE
     task = state.tasks.get(name.task_id)
     if task is None:
@@ -64,6 +69,17 @@ def judge_claim(
     if (name, attempt) in state.strays:
         return ClaimVerdict.KNOWN
     return ClaimVerdict.LEAVE if _held(state, node_id, name, gpus) else ClaimVerdict.ADOPT
+
+
+def _overfull(state: PoolState, name: AllocationId, signed: SignedRequest, spec: TaskSpec) -> bool:
+    """Whether adopting a copy would take the state beyond its bounds."""
+    task = state.tasks.get(name.task_id)
+    if state.level < DISTRUST_LEVEL:
+        return False
+    if task is None:
+        return tasks.submission_refusal(state, signed, spec) is not None
+    added = state.allocation(name) is None
+    return added and spec.system and not tasks.has_room_for_copy(state, task)
 
 
 def _spec(state: PoolState, name: AllocationId, signed: SignedRequest) -> TaskSpec | None:

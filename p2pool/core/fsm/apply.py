@@ -19,8 +19,9 @@ from p2pool.codec.entries import Record, decode_body
 from p2pool.core.fsm import committee_chain, nodes, tasks
 from p2pool.core.fsm.adoption import adopt
 from p2pool.core.fsm.changes import Changes
-from p2pool.core.fsm.requests import apply_request, note_revocation
+from p2pool.core.fsm.requests import apply_request, note_revocation, setting_refusal
 from p2pool.core.fsm.state import PoolState, history_after
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Token
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, Entry
@@ -161,6 +162,10 @@ def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome
 
 
 def _setting(changes: Changes, record: entries.Setting) -> None:
+    """Set it; earlier levels took any value, and whoever reads one takes its default for those."""
+    refused = setting_refusal(record.name, record.value)
+    if refused is not None and changes.state.level >= DISTRUST_LEVEL:
+        return
     changes.state.settings[record.name] = record.value
     changes.tell("setting", record.name, f"is {record.value}")
 

@@ -34,6 +34,14 @@ NOBODY = Address(bytes(ADDRESS_BYTES))
 
 
 @attrs.frozen
+class Submission:
+    """A submission whose signatures this node has verified: who signed it, and by what right."""
+
+    signer: Address
+    delegation: Delegation | None = None
+
+
+@attrs.frozen
 class Rule:
     """Who, besides creator and manager, may take an action.
 
@@ -90,15 +98,16 @@ def may_read(
     state: PoolState | None,
     signers: Signers,
     delegation: Delegation | None,
-    task: str,
+    submission: Submission | None,
     at_s: int,
 ) -> NotAllowed | None:
-    """Why these signers may not read the log lines of a task (hex), or None if they may.
+    """Why these signers may not read the log lines of a task, or None if they may.
 
     Creator, manager, any delegate and the task's submitter may, unless the delegation was revoked.
-    Nobody judges this again, so without a state no delegation counts.
+    Nobody judges this again, so without a state no delegation counts, and who submitted the task is
+    what this node verified itself before it ran it: what the log says may be a leader's lie.
     """
-    if delegation is None and _submitted(state, signers, _task_of(task)):
+    if delegation is None and _submitted(state, signers, submission):
         return None
     wrong = _principal_wrong(roster, signers, delegation, "read this task's log lines")
     if wrong is not None or delegation is None:
@@ -237,13 +246,13 @@ def _provides(roster: ChainRoster, signers: Signers, request: TaskRequest) -> bo
     return signers.grantor is None and owner == signers.signer != NOBODY
 
 
-def _submitted(state: PoolState | None, signers: Signers, name: TaskId | None) -> bool:
+def _submitted(state: PoolState | None, signers: Signers, submission: Submission | None) -> bool:
     """Whether the signer itself submitted that task, by a right that still stands."""
-    task = _find(state, name)
-    if task is None or signers.grantor is not None or task.record.signer != signers.signer:
+    if state is None or submission is None or signers.grantor is not None:
         return False
-    under = task.record.signed.delegation
-    return under is None or not _revoked(state, under.delegation)
+    if submission.signer != signers.signer:
+        return False
+    return submission.delegation is None or not _revoked(state, submission.delegation)
 
 
 def _find(state: PoolState | None, name: TaskId | None) -> Task | None:

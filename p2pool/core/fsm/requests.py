@@ -20,7 +20,7 @@ from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import AppliedRequest, PoolState, Task, TaskRecord
 from p2pool.model import limits
-from p2pool.model.access.requests import Action, TaskRequest
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import (
     BadSpec,
     Conflict,
@@ -30,6 +30,7 @@ from p2pool.model.errors import (
     P2poolError,
     Stale,
 )
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Address, NodeId, TaskId
 from p2pool.model.log.entries import RequestApplied, Revocation
 from p2pool.model.states import INTENT, IntentEvent, advance
@@ -77,6 +78,26 @@ def refusal(state: PoolState, request: TaskRequest, at_ms: int) -> P2poolError |
     return None
 
 
+def no_room(state: PoolState, signed: SignedRequest) -> Overloaded | None:
+    """Why the state has no room for what a request adds to it, or None. The leader asks before it
+    proposes, at any level; what is in the log is judged so from `DISTRUST_LEVEL` on."""
+    request, most = signed.request, limits.STATE_APPLIED_MAX
+    if signed.delegation is not None:
+        most //= limits.STATE_DELEGATED_SHARE
+    if len(state.applied) >= most:
+        return Overloaded(
+            f"The pool took {most} requests within the last hour.", hint="Wait some minutes."
+        )
+    if request.action in INTENT_OF:
+        known = target_node(request) in state.nodes
+        if not known and len(state.nodes) >= limits.STATE_NODES_MAX:
+            return Overloaded(f"The pool remembers {limits.STATE_NODES_MAX} nodes at most.")
+    if request.action is not Action.SUBMIT:
+        return None
+    why = tasks.submission_refusal(state, signed, parse_spec(request.spec_json, state.level))
+    return Overloaded(why, hint="Stop some tasks, or wait until some end.") if why else None
+
+
 def _check(state: PoolState, request: TaskRequest, at_ms: int) -> None:
     if request.pool_id != state.pool.pool_id:
         raise Malformed("The request is for another pool.")
@@ -122,6 +143,12 @@ def setting_refusal(name: str, value: str) -> BadSpec | None:
     return None
 
 
+def setting_in(state: PoolState, name: str) -> str | None:
+    """A setting's value; None if nobody set it, or a lying leader set what nobody may."""
+    value = state.settings.get(name)
+    return value if value in SETTINGS[name] else None
+
+
 def setting_of(request: TaskRequest) -> tuple[str, str]:
     """Name and value in a `set` request; raises what makes it none that anybody may make."""
     name, value = request.target, setting_value(request) if request.target in SETTINGS else ""
@@ -155,6 +182,8 @@ def apply_request(changes: Changes, record: RequestApplied) -> None:
     if request.request_id in state.applied:
         return
     if refusal(state, request, state.log_time_ms) is not None:
+        return
+    if state.level >= DISTRUST_LEVEL and no_room(state, record.signed) is not None:
         return
     name = digests.task_id(state.pool, request)
     done = AppliedRequest(request.request_id, name, changes.index, request.not_after_s)

@@ -19,6 +19,7 @@ import attrs
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.digests import digest
 from p2pool.codec.rows import RowCache
+from p2pool.core.fsm.sizes import StateSizes, task_size
 from p2pool.model.access.requests import RequestId, SignedRequest
 from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.field_bounds import GpuIds
@@ -191,7 +192,7 @@ class PoolState:
     `held_until_ms`: until then no copy on a vanished node is replaced; 0: no hold. `history`: the
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
-    it, "" if none did. `row_cache` and `known_digest` serve `core.fsm.storage`, which turns the
+    it, "" if none did. `sizes`: what the tasks take, counted as they change. `row_cache` and `known_digest` serve `core.fsm.storage`, which turns the
     state into bytes.
     """
 
@@ -214,6 +215,7 @@ class PoolState:
     history: Digest = NO_HISTORY
     level: FeatureLevel = BASE_LEVEL
     level_version: str = ""
+    sizes: StateSizes = attrs.field(factory=StateSizes, eq=False, repr=False)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
     known_digest: tuple[int, StateDigest] | None = attrs.field(default=None, eq=False, repr=False)
@@ -268,6 +270,24 @@ class PoolState:
 
     # --- changing: for `core.fsm.apply` alone --------------------------------------------------
 
+    def put_task(self, task: Task) -> None:
+        """Store a task."""
+        self.tasks[task.task_id] = task
+        self._weigh(task)
+
+    def _weigh(self, task: Task) -> None:
+        """Count what a task takes: all copies that it asks for, or has."""
+        record, copies = task.record, len(self.allocations.get(task.task_id, {}))
+        if not task.spec.system:
+            copies = max(copies, task.spec.replicas)
+        size = task_size(
+            record.signed.request.spec_json,
+            copies,
+            delegated=record.signed.delegation is not None,
+            finished=task.finished,
+        )
+        self.sizes.count(task.task_id, size)
+
     def put(self, allocation: Allocation) -> None:
         """Store a copy and update the index by node."""
         name = allocation.allocation
@@ -278,10 +298,14 @@ class PoolState:
         if allocation.node_id is not None:
             self._on_node.setdefault(allocation.node_id, {})[name] = None
         copies[name.replica] = allocation
+        task = self.tasks.get(name.task_id)
+        if old is None and task is not None and task.spec.system:
+            self._weigh(task)
 
     def drop_task(self, task_id: TaskId) -> None:
         """Forget a finished task; a lost copy of it stays as a stray."""
         task = self.tasks.pop(task_id)
+        self.sizes.count(task_id, None)
         for copy in self.allocations.pop(task_id, {}).values():
             if copy.node_id is None:
                 continue

@@ -7,11 +7,15 @@ or has to move, the rest stops, so that the scheduler places all of them anew as
 import attrs
 
 from p2pool.core.fsm.changes import Changes
+from p2pool.core.fsm.sizes import TaskSize, task_size
 from p2pool.core.fsm.state import Allocation, PoolState, Task, TaskRecord
 from p2pool.model import limits
+from p2pool.model.access.requests import SignedRequest
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.log.entries import Outcome, Placed
 from p2pool.model.states import AllocationState
+from p2pool.model.tasks.spec import TaskSpec
 
 S = AllocationState
 REPLACEABLE = (S.PENDING, S.LOST, S.STOPPED)
@@ -20,7 +24,7 @@ ENDED = (S.SUCCEEDED, S.FAILED)
 
 def add(changes: Changes, record: TaskRecord, task: Task) -> None:
     """Add a task; its copies wait for a place (a system task's appear with their nodes)."""
-    changes.state.tasks[record.task_id] = task
+    changes.state.put_task(task)
     changes.tell("task", record.task_id.hex(), f"{task.spec.name} was submitted")
     if task.spec.system:
         return
@@ -35,12 +39,27 @@ def wants_copy(state: PoolState, task: Task, replica: int) -> bool:
         return False
     copy = state.allocation(AllocationId(task.task_id, replica))
     if copy is None:
-        return task.spec.system and replica >= 0
+        return task.spec.system and replica >= 0 and has_room_for_copy(state, task)
     if task.spec.gang:
         copies = state.of_task(task.task_id)
         moved = any(c.state in REPLACEABLE for c in copies)
         return moved and all(c.state is S.SUCCEEDED or c.state in REPLACEABLE for c in copies)
     return copy.state in REPLACEABLE
+
+
+def has_room_for_copy(state: PoolState, task: Task) -> bool:
+    """Whether a system task may have one more copy."""
+    if state.level < DISTRUST_LEVEL:
+        return True
+    delegated = task.record.signed.delegation is not None
+    return state.sizes.overfull(TaskSize(limits.STATE_COPY_BYTES, 1, delegated)) is None
+
+
+def submission_refusal(state: PoolState, signed: SignedRequest, spec: TaskSpec) -> str | None:
+    """Why the pool holds no more such tasks, or None if it does."""
+    copies = 0 if spec.system else spec.replicas
+    delegated = signed.delegation is not None
+    return state.sizes.overfull(task_size(signed.request.spec_json, copies, delegated=delegated))
 
 
 def gang_failed(state: PoolState, task: Task) -> bool:
@@ -129,7 +148,7 @@ def stop(changes: Changes, task_id: TaskId, reason: str) -> None:
     task = state.tasks[task_id]
     if task.stop_requested or task.finished:
         return
-    state.tasks[task_id] = attrs.evolve(task, record=attrs.evolve(task.record, stop_requested=True))
+    state.put_task(attrs.evolve(task, record=attrs.evolve(task.record, stop_requested=True)))
     changes.touched[task_id] = None
     changes.tell("task", task_id.hex(), f"{task.spec.name} is being stopped: {reason}")
     for copy in state.of_task(task_id):
@@ -140,7 +159,7 @@ def stop(changes: Changes, task_id: TaskId, reason: str) -> None:
 
 
 def finish(changes: Changes) -> None:
-    """Mark the touched tasks that have ended; forget the oldest ended ones beyond the limit."""
+    """Mark the touched tasks that have ended; forget the oldest ended ones beyond the limits."""
     state = changes.state
     ended = False
     for task_id in changes.touched:
@@ -148,14 +167,18 @@ def finish(changes: Changes) -> None:
         if task.finished or not _ended(state, task):
             continue
         record = attrs.evolve(task.record, finished_at_ms=max(1, state.log_time_ms))
-        state.tasks[task_id] = attrs.evolve(task, record=record)
+        state.put_task(attrs.evolve(task, record=record))
         changes.tell("task", task_id.hex(), f"{task.spec.name} {summary(state, task)}")
         ended = True
     if not ended:
         return
     done = [t for t in state.tasks.values() if t.finished]
     done.sort(key=lambda t: (t.record.finished_at_ms, t.index))
-    for task in done[: max(0, len(done) - limits.FINISHED_TASKS_KEPT)]:
+    over = max(0, len(done) - limits.FINISHED_TASKS_KEPT)
+    for number, task in enumerate(done):
+        heavy = state.sizes.finished_bytes > limits.STATE_FINISHED_MAX_BYTES
+        if number >= over and not (heavy and state.level >= DISTRUST_LEVEL):
+            break
         state.drop_task(task.task_id)
 
 

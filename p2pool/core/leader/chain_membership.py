@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
-from p2pool.core.fsm.requests import EJECT_AFTER_MS
+from p2pool.core.fsm.requests import EJECT_AFTER_MS, setting_in
 from p2pool.core.fsm.state import NodeRecord, PoolState
 from p2pool.core.leader.decisions import log_time_ms
 from p2pool.model import limits
@@ -74,7 +74,7 @@ def _eject_because(state: PoolState, node: NodeRecord, at_ms: int) -> str | None
         ("eject-stalled", node.membership_at_ms, node.membership is Membership.STALLED, "stalled"),
         ("eject-dead", node.changed_at_ms, node.reachability is Reachability.DEAD, "dead"),
     ):
-        after = state.settings.get(name, "never")
+        after = setting_in(state, name) or "never"
         after_ms = EJECT_AFTER_MS[after]
         if holds and after_ms is not None and at_ms - since_ms >= after_ms:
             return (

@@ -26,6 +26,7 @@ from p2pool.core.leader.candidates import Candidates
 from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
 from p2pool.core.raft import confchange
 from p2pool.core.voter.eligibility import LeaderEligibility
+from p2pool.core.fsm.requests import setting_in
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.features import DISTRUST_LEVEL
@@ -115,7 +116,7 @@ class CommitteeManager:
 
     def _aims(self, seats: dict[Voter, Seat], now: Now) -> Aims:
         state = self.context.pool_log.state
-        named = state.settings.get("committee") if state is not None else None
+        named = setting_in(state, "committee") if state is not None else None
         size = int(named) if named is not None else self.context.config.committee_size
         if len(self.context.pool_log.configuration.voters) != 2:
             self.pair_since_ms = None

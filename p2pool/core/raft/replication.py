@@ -178,12 +178,15 @@ def _contradiction(
 
 
 def _coherent(m: AppendRequested) -> bool:
-    """Whether the entries follow the frame's previous one, without gaps or falling terms."""
-    index, term = m.previous_index, m.previous_term
-    if index < 0 or term < 0:
+    """Whether the entries follow the frame's previous one, without gaps or falling terms, in
+    numbers that a disk holds."""
+    index, term, most = m.previous_index, m.previous_term, limits.LOG_NUMBER_MAX
+    if not (0 <= index < most and 0 <= term <= m.term < most):
         return False
     for entry in m.entries:
         if entry.index != index + 1 or not term <= entry.term <= m.term:
+            return False
+        if not (0 <= entry.kind < most and 0 <= entry.proposed_at_ms < most):
             return False
         index, term = entry.index, entry.term
     return True

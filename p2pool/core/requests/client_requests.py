@@ -20,7 +20,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.permissions import may
-from p2pool.core.fsm.requests import find_applied, refusal
+from p2pool.core.fsm.requests import find_applied, no_room, refusal
 from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
@@ -233,6 +233,8 @@ class ClientRequests:
         if signed.request.action is Action.SUBMIT and self.context.roster.ended:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
         refused = refusal(state, signed.request, max(now.wall_ms, state.log_time_ms))
+        if refused is None:
+            refused = no_room(state, signed)
         if refused is not None:
             raise refused
         origin = item.origin
@@ -259,6 +261,7 @@ class ClientRequests:
                 self._accept(item, self._accepted(found.task_id, found.index), now)
             else:
                 late = refusal(state, item.signed.request, entry.proposed_at_ms)
+                late = late or no_room(state, item.signed)
                 self._finish(
                     item, late or Conflict("Something else came before it.", hint="Retry.")
                 )

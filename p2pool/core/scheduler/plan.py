@@ -16,7 +16,7 @@ from itertools import count
 import attrs
 
 from p2pool.core.fsm.state import Allocation, PoolState, Task
-from p2pool.core.fsm.tasks import wants_copy
+from p2pool.core.fsm.tasks import has_room_for_copy, wants_copy
 from p2pool.core.scheduler.capacity import Demand, NodeCapacity, NodeOffer, need_of, room_of
 from p2pool.core.scheduler.ranking import NodeRanking
 from p2pool.model import limits
@@ -181,6 +181,8 @@ class _Planner:
             if node_id in there or room.refusal(need) is not None:
                 continue
             old = before.get(node_id)
+            if old is None and not has_room_for_copy(self.state, task):
+                continue
             copy = old or Allocation(AllocationId(task.task_id, next(free)))
             again[copy.allocation] = None
             self.entries.add(_placed(copy, room, room.take(need)))

@@ -22,7 +22,7 @@ from p2pool.core.worker import events as ev
 from p2pool.core.worker import previous_epoch, reconcile
 from p2pool.core.worker.attempt import Attempt, Key, item_of, row_key, take
 from p2pool.model import limits
-from p2pool.model.access.requests import Signers
+from p2pool.model.access.requests import SignedRequest, Signers
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import ZERO_TOKEN, AllocationId, Token
 from p2pool.model.log.entries import Outcome
@@ -174,6 +174,14 @@ class Worker:
         previous_epoch.another_log(self.items)
         self.dirty |= dict.fromkeys(self.items)
         self.connected(now)
+
+    def submitted(self, name: AllocationId) -> tuple[SignedRequest, Signers] | None:
+        """The submission of a copy that came here by an order, and who signed it, as verified then;
+        None if it did not, or ended long ago."""
+        for item in self.items.values():
+            if item.allocation == name and item.desired is not None and item.signers is not None:
+                return item.desired.signed, item.signers
+        return None
 
     def signers_of(self, report: Report) -> tuple[Signers | None, ...]:
         """The signers of our own report's claims, as recovered when the orders came."""

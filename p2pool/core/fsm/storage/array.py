@@ -86,7 +86,7 @@ def decode_array(data: bytes) -> PoolState:
     )
     for record in kept.tasks:
         spec = parse_spec(record.signed.request.spec_json, BASE_LEVEL)
-        state.tasks[record.task_id] = Task(record, spec)
+        state.put_task(Task(record, spec))
     for copy in kept.allocations:
         state.put(copy)
     state.strays = {(s.allocation, s.attempt): s for s in kept.strays}

@@ -164,7 +164,7 @@ def _copy_key(copy: AllocationId) -> bytes:
 
 def _take_task(state: PoolState, record: TaskRecord) -> None:
     spec = parse_spec(record.signed.request.spec_json, state.level)
-    state.tasks[record.task_id] = Task(record, spec)
+    state.put_task(Task(record, spec))
 
 
 def _take_stray(state: PoolState, stray: Stray) -> None:
