@@ -8,7 +8,7 @@ from typing import Annotated, Any, NewType, Union, get_args, get_origin
 import attrs
 from hypothesis import strategies as st
 
-from p2pool.codec.cbor.structs import fields_of
+from p2pool.codec.cbor.structs import fields_of, fields_since
 from p2pool.model.features import BASE_LEVEL, LEVEL_MAX, FeatureLevel
 from p2pool.model.field_bounds import Bound
 from p2pool.model.ids import LENGTHS, Digest, StateDigest
@@ -57,6 +57,8 @@ def _values(hint: Any, bound: Bound | None = None) -> st.SearchStrategy[Any]:
     if hint is bytes:
         assert bound is not None
         return st.binary(min_size=bound.least, max_size=max(bound.least, min(bound.most, SHORT)))
+    if hint is int and bound is not None:
+        return st.integers(bound.least, bound.most)
     simple = {
         str: st.text(st.characters(exclude_categories=["Cs"]), max_size=SHORT // 4),
         bool: st.booleans(),
@@ -67,10 +69,13 @@ def _values(hint: Any, bound: Bound | None = None) -> st.SearchStrategy[Any]:
     return st.sampled_from(hint) if issubclass(hint, Enum) else st.deferred(lambda: instances(hint))
 
 
-def example(cls: type) -> Any:
-    """The fixed example of an attrs class: derived from the names of its fields, never random."""
+def example(cls: type, level: int = BASE_LEVEL) -> Any:
+    """The fixed example of an attrs class: derived from the names of its fields, never random. Its
+    own fields of later levels say nothing."""
     known_as = FIRST_NAMES.get(cls.__name__, cls.__name__)
-    return cls(*[_fixed(hint, f"{known_as}.{name}") for name, hint in fields_of(cls)])
+    early = {name for name, since in fields_since(cls) if since <= level}
+    hints = [(name, hint) for name, hint in fields_of(cls) if name in early]
+    return cls(*[_fixed(hint, f"{known_as}.{name}") for name, hint in hints])
 
 
 def _fixed(hint: Any, place: str, bound: Bound | None = None) -> Any:

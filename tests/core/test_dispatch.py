@@ -78,7 +78,7 @@ def test_a_message_that_no_part_takes_is_said(node: Node) -> None:
 
 @pytest.mark.parametrize("given_up", [False, True])
 def test_a_voter_signs_late_what_was_given_up(node: Node, given_up: bool) -> None:
-    """Out of the pool or not, until its change has a quorum: else nobody walks past it, for good."""
+    """Out of the pool or not, until its change has a quorum: else nobody walks past it."""
     (me,) = node.context.pool_log.chain.voters
     gone = Voter(NodeId(b"g" * 20), PeerKey(b"g" * 32), StoreId(b"g" * 16))
     links = (

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from p2pool.codec import digests, entries, payloads
-from p2pool.codec.cbor.structs import encode_struct
+from p2pool.codec.cbor.structs import encode_struct, fields_since
 from p2pool.model import limits
 from p2pool.model.access import requests
 from p2pool.model.chain import root_record
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.gossip import PeerBinding
@@ -48,6 +49,15 @@ def _current() -> dict[str, dict[str, Any]]:
             "payload": payloads.encode_payload(HEADER, message).hex(),
             "sealed": envelope.seal(message, HEADER, POOL, KEY).hex(),
         }
+    for number, cls in TYPES.items():
+        for level in sorted({since for _, since in fields_since(cls)} - {BASE_LEVEL}):
+            message = example(cls, level)
+            sealed[f"{cls.__name__} {level}"] = {
+                "type": number,
+                "level": level,
+                "payload": payloads.encode_payload(HEADER, message).hex(),
+                "sealed": envelope.seal(message, HEADER, POOL, KEY).hex(),
+            }
     records = [raft.Entry, raft.HardState, raft.Snapshot, requests.SignedRequest, PeerBinding]
     bodies = {
         cls.__name__: {"kind": int(kind), "body": encode_struct(example(cls)).hex()}
@@ -98,5 +108,5 @@ def test_golden_bytes_are_understood(name: str) -> None:
     golden = GOLDEN["messages"][name]
     data = bytes.fromhex(golden["sealed"])
     found = envelope.open_sealed(data, POOL, max_bytes=limits.STREAM_FRAME_MAX_BYTES)
-    assert found.message == example(TYPES[golden["type"]])
+    assert found.message == example(TYPES[golden["type"]], golden.get("level", BASE_LEVEL))
     assert found.header == HEADER

@@ -86,7 +86,7 @@ def test_the_records_on_disk_are_found() -> None:
 
 def test_every_field_is_bounded() -> None:
     """No byte string and no list of a message, a log entry, a snapshot or a row is without one."""
-    units = {bytes: Unit.BYTES, tuple: Unit.ITEMS, str: Unit.TEXT}
+    units = {bytes: Unit.BYTES, tuple: Unit.ITEMS, str: Unit.TEXT, int: Unit.NUMBER}
     places = list(_lengths(iter([*TYPES.values(), *RECORDS.values()])))
     assert len(places) > 300
     for place, kind, bound in places:
@@ -116,6 +116,7 @@ class Bounded:
     words: Annotated[tuple[Annotated[str, bounded(text=3)], ...], bounded(items=1)] = ()
     digest: Digest | None = None
     plain: str = ""
+    number: Annotated[int, bounded(number=9)] = 0
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,8 @@ class Bounded:
         {"words": ("abcd",)},
         {"digest": Digest(b"short")},
         {"plain": "x" * (limits.TEXT_MAX_BYTES + 1)},
+        {"number": -1},
+        {"number": 10},
     ],
 )
 def test_a_bound_is_that_of_its_place(wrong: dict[str, Any]) -> None:
@@ -142,6 +145,7 @@ def test_a_bound_is_that_of_its_place(wrong: dict[str, Any]) -> None:
             words=("abc",),
             digest=Digest(bytes(32)),
             plain="x" * 99,
+            number=9,
         )
     )
     with pytest.raises(Malformed, match=next(iter(wrong))):

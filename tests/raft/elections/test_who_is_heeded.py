@@ -36,6 +36,10 @@ def answers(out: Ready) -> list[VoteAnswered]:
     return [m for _, m in out.send if isinstance(m, VoteAnswered)]
 
 
+def mine_is(raft: Raft, role: RaftRole) -> bool:
+    return raft.state.role is role
+
+
 def asks(
     candidate: Voter, term: int, *, pre: bool = False, transfer: bool = False
 ) -> VoteRequested:

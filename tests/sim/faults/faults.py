@@ -16,6 +16,7 @@ from p2pool.core import inputs
 from p2pool.model.ids import StoreId
 from p2pool.model.log.raft import HardState
 from tests.sim.faults import operators
+from tests.sim.faults.usurper import usurp
 from tests.sim.world.machine import ChainView, CrashPoint, Machine, Slowness
 
 if TYPE_CHECKING:
@@ -320,5 +321,6 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "leave": (2, leave),
     "reorg": (1, reorg),
     "engine-away": (2, engine_away),
+    "usurp": (1, usurp),
 }
 """Each fault with its weight: how often it comes where a seed has it."""

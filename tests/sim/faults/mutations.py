@@ -88,6 +88,19 @@ def timer_reset_by_anything() -> list[Patch]:
     return [(Node, "step", stepped)]
 
 
+def heeds_anybody() -> list[Patch]:
+    """Whoever asks for a vote gets it, and whoever says that it leads is followed."""
+    return [(election, "knows", lambda s, voter: True)]
+
+
+def any_term_by_one_word() -> list[Patch]:
+    """The word of one voter leads to a term of any height."""
+    return [
+        (election, "reach", lambda s, term, now: True),
+        (election, "is_far", lambda s, term: False),
+    ]
+
+
 # --- the log --------------------------------------------------------------------------------------
 
 
@@ -316,6 +329,8 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         votes_twice,
         votes_for_any_log,
         timer_reset_by_anything,
+        heeds_anybody,
+        any_term_by_one_word,
         half_is_a_majority,
         commits_alone,
         commits_old_terms,
@@ -346,6 +361,8 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
 FOCUS: Mapping[str, tuple[str, ...]] = {
     "votes-twice": ("kill-leader", "lossy"),
     "votes-for-any-log": ("kill-leader", "one-way", "cut-leader-off"),
+    "heeds-anybody": ("usurp",),
+    "any-term-by-one-word": ("usurp",),
     "commits-old-terms": ("kill-leader", "cut-leader-off", "slow-disk"),
     "cuts-what-follows": ("cut-leader-off", "flap"),
     "reads-without-a-round": ("cut-leader-off",),
