@@ -210,10 +210,10 @@ def test_who_has_to_go_waits_for_a_replacement_but_not_for_ever() -> None:
 
 def test_two_dead_of_five_go_together() -> None:
     """Replaced at once, as far as learners are ready; without any, three live that survive one."""
-    dead = {"s3": SILENT, "s4": SILENT}
-    assert joint("01234", size=5, **dead) == ("012", "", True)
-    assert joint("01234", "5", size=5, s5=READY, **dead) == ("01245", "", True)
-    assert joint("01234", size=3, **dead) == ("012", "", True)
+    replaced = joint("01234", "5", size=5, s3=SILENT, s4=SILENT, s5=READY)
+    assert replaced == ("01245", "", True)
+    for size in (3, 5):
+        assert joint("01234", size=size, s3=SILENT, s4=SILENT) == ("012", "", True)
 
 
 def test_a_committee_of_three_goes_on_with_two_where_nobody_is_left() -> None:

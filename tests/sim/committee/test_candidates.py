@@ -15,12 +15,12 @@ def deaf(pool: Pool, *numbers: int) -> None:
     """From now on these never hear a leader's appends: well otherwise, they never answer any."""
     give = pool.world.give
 
-    def given(m: Machine, event: object) -> None:
+    def given(m: Machine, event: object, delay_ms: int = 0) -> None:
         append = isinstance(event, Received) and isinstance(
             event.verified.message, AppendRequested | SnapshotSent
         )
         if not (append and m.number in numbers):
-            give(m, event)  # type: ignore[arg-type]
+            give(m, event, delay_ms)  # type: ignore[arg-type]
 
     pool.world.give = given  # type: ignore[method-assign, assignment]
 
