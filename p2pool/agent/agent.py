@@ -10,6 +10,7 @@ Source: docs/ARCHITECTURE.md, "One step"; docs/design/identities.md, "Keys".
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -52,6 +53,7 @@ from p2pool.model.messages.registry import Channel
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
 from p2pool.wire.binding import make_binding
+from p2pool.wire.enclosures import open_one
 
 log = get_logger(__name__)
 
@@ -80,6 +82,7 @@ class Agent:
             incarnation=restored.incarnation,
             agent_version=__version__,
             ended_keep_ms=config.runtime.ended_keep_s * 1000,
+            opens=partial(open_one, self.pool),
         )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         dispatch = self.node.dispatch

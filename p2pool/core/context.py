@@ -28,13 +28,15 @@ from p2pool.model.messages.gossip import Announcement, Heartbeat
 from p2pool.model.messages.registry import Message
 from p2pool.model.states import RaftRole, Reachability
 from p2pool.model.timing import Now
+from p2pool.proofs.certificates import Opener
 
 
 @attrs.frozen
 class NodeConfig:
     """Who a node is: fixed from its start to its end.
 
-    `newest_level`: the highest feature level that its program knows.
+    `newest_level`: the highest feature level that its program knows. `opens`: opens the sealed
+    messages that a leader writes into the log; without it they are appended as they come.
     """
 
     pool: PoolRef
@@ -44,6 +46,7 @@ class NodeConfig:
     committee_size: int = limits.COMMITTEE_DEFAULT
     ended_keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
     newest_level: FeatureLevel = attrs.field(factory=features.newest)
+    opens: Opener | None = None
 
 
 @attrs.define

@@ -497,7 +497,11 @@ def _hands_on(effect: Effect) -> bool:
 def _context(config: NodeConfig, rng: Random) -> Context:
     """What the parts of a node share, before the disk is read."""
     pool_log = PoolLog(
-        config.me, config.pool, Random(rng.randrange(2**32)), newest_level=config.newest_level
+        config.me,
+        config.pool,
+        Random(rng.randrange(2**32)),
+        newest_level=config.newest_level,
+        opens=config.opens,
     )
     bindings = PeerBindings(config.me.node_id, config.me.peer_key)
     beats = Heartbeats(Random(rng.randrange(2**32)))

@@ -11,7 +11,7 @@ sentence, by `Refusal`. Nothing here needs a curve: messages were opened before 
 Source: docs/design/certificates.md; PBFT's certificates, Tendermint's evidence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -24,6 +24,9 @@ from p2pool.model.log.raft import Voter, majority
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.raft import TimeoutNow, VoteAnswered
 from p2pool.model.messages.registry import Verified
+
+Opener = Callable[[bytes], Verified | None]
+"""Opens a sealed message; None if its signature does not verify for this pool."""
 
 Opened = Sequence[Verified | None]
 """Sealed messages after opening; None for each invalid one."""

@@ -92,7 +92,9 @@ def _certify(changes: Changes, record: entries.Certify) -> None:
 
 def _certificate(changes: Changes, record: entries.ChangeCertified) -> None:
     state = changes.state
-    before, state.chain = state.chain, committee_chain.certified(state.chain, record)
+    level = state.level
+    add = committee_chain.merged if level >= DISTRUST_LEVEL else committee_chain.certified
+    before, state.chain = state.chain, add(state.chain, record)
     if state.chain != before:
         link = next(one for one in state.chain.links if one.index == record.index)
         how = "is not certified: too few answered" if link.given_up else "is certified"

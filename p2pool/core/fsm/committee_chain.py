@@ -10,17 +10,26 @@ that was given up can still complete later, and never loses signatures. The chai
 `limits.CHAIN_LINKS_MAX` links: it drops the oldest and counts them, because nobody can then walk
 back to the root record from here, and verification says so.
 
-The core has no curves, so nothing here verifies signatures: the leader checks what it writes, and
-outsiders check what they get. Source: docs/design/certificates.md, "The chain of committees".
+The core has no curves, so applying verifies no signature: the leader checks what it writes, voters
+check it before they append it (`unsigned`, with what the agent opens messages by), and outsiders
+check what they get. From feature level 2 on a signature counts by its voter, not by its number, so
+one that is none can never take another's place.
+Source: docs/design/certificates.md, "The chain of committees".
 """
 
 import attrs
 
+from p2pool.codec.cbor import canonical
+from p2pool.codec.digests import committee_hash
+from p2pool.codec.payloads import payload_of
 from p2pool.model import limits
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import CommitteeChain, Link
 from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Voter
-from p2pool.proofs.certificates import quorum_of
+from p2pool.model.messages.certificates import ConfigurationSigned
+from p2pool.proofs.certificates import Opener, quorum_of, said_by
 
 
 def extended(
@@ -44,8 +53,62 @@ def newest(chain: CommitteeChain, most: int) -> CommitteeChain:
     return CommitteeChain(chain.epoch, base, chain.links[over:], chain.dropped + over)
 
 
+def unsigned(record: ChangeCertified, log_id: Digest, opens: Opener) -> str | None:
+    """Why a record has no place in the log: a signature in it is none, or another change's."""
+    voters: dict[Voter, None] = {}
+    for sealed in record.signatures:
+        verified = opens(sealed)
+        if verified is None or not isinstance(verified.message, ConfigurationSigned):
+            return "a signature in it does not verify"
+        message = verified.message
+        if (message.log_id, message.index) != (log_id, record.index):
+            return "a signature in it is for another change of the committee"
+        if not said_by(verified, message.voter) or message.voter in voters:
+            return "a signature in it is not its voter's own, or is there twice"
+        voters[message.voter] = None
+    return None
+
+
+def merged(chain: CommitteeChain, record: ChangeCertified) -> CommitteeChain:
+    """The chain after a record of signatures, each counted by its voter; see `certified`."""
+    for at, link in enumerate(chain.links):
+        if link.index != record.index:
+            continue
+        before = chain.before(link)
+        signed = {v: s for s in link.signatures if (v := _signer(s, link, before)) is not None}
+        count = len(signed)
+        for sealed in record.signatures:
+            voter = _signer(sealed, link, before)
+            if voter is not None:
+                signed.setdefault(voter, sealed)
+        enough = len(signed) >= quorum_of(before)
+        waits = open_link(chain) == link
+        if complete(chain, link) or not (enough or waits or len(signed) > count):
+            return chain
+        new = attrs.evolve(link, signatures=tuple(signed.values()), given_up=not enough)
+        return attrs.evolve(chain, links=(*chain.links[:at], new, *chain.links[at + 1 :]))
+    return chain
+
+
+def _signer(sealed: bytes, link: Link, before: tuple[Voter, ...]) -> Voter | None:
+    """The voter that a signature over this link names, if it names one from before."""
+    try:
+        envelope = canonical.decode(sealed)
+        if not isinstance(envelope, list) or len(envelope) != 4 or type(envelope[2]) is not bytes:
+            return None
+        message = payload_of(canonical.decode(envelope[2]), kept=True).message
+    except Malformed:
+        return None
+    if not isinstance(message, ConfigurationSigned) or message.voter not in before:
+        return None
+    hashes = committee_hash(before), committee_hash(link.voters)
+    found = (message.index, message.term, message.previous_hash, message.new_hash)
+    return message.voter if found == (link.index, link.term, *hashes) else None
+
+
 def certified(chain: CommitteeChain, record: ChangeCertified) -> CommitteeChain:
-    """The chain after a record of signatures; a record that adds nothing changes nothing."""
+    """The chain after a record of signatures, below feature level 2; a record that adds nothing
+    changes nothing."""
     for at, link in enumerate(chain.links):
         if link.index != record.index:
             continue

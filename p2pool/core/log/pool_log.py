@@ -13,18 +13,17 @@ old state.
 Source: docs/design/consensus.md, "Epochs".
 """
 
-from functools import partial
 from random import Random
 
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.digests import configuration_hash, log_id
-from p2pool.codec.entries import decode_snapshot
+from p2pool.codec.entries import decode_body, decode_snapshot
 from p2pool.codec.rows import put_record
 from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
-from p2pool.core.fsm.committee_chain import open_link
+from p2pool.core.fsm.committee_chain import open_link, unsigned
 from p2pool.core.fsm.state import NO_HISTORY, PoolState
 from p2pool.core.fsm.storage.rows import decode_state, encode_state
 from p2pool.core.log import epoch_recovery
@@ -41,6 +40,7 @@ from p2pool.model.errors import Conflict, Malformed, TooOld
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.log.certificates import CommitteeChain
+from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
 from p2pool.model.messages.queries import SnapshotRequested, StateAnswered, StateRequested
 from p2pool.model.messages.raft import AppendRequested, SnapshotSent
@@ -58,7 +58,7 @@ from p2pool.model.ports.store import (
 from p2pool.model.ports.view import Event
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Now, Profile
-from p2pool.proofs.certificates import Opened
+from p2pool.proofs.certificates import Opened, Opener
 
 META_TABLE = "meta"
 ROOT_KEY = b"log.root"
@@ -71,13 +71,15 @@ class PoolLog:
 
     `beginnings`: how often it was begun, so that its followers notice a new one.
     `newest_level`: the highest feature level that this program knows; `too_old`: why it cannot go
-    on with this log; `newer_snapshot`: why it cannot read a peer's snapshot.
+    on with this log; `newer_snapshot`: why it cannot read a peer's snapshot. `opens`: opens the
+    sealed messages in entries, if given.
     """
 
     me: Voter
     pool: PoolRef
     rng: Random
     newest_level: FeatureLevel = attrs.field(factory=features.newest)
+    opens: Opener | None = None
     profile: Profile = Profile.DEFAULT
     root: RootRecord | None = None
     root_block: int = 0
@@ -270,7 +272,7 @@ class PoolLog:
             configuration_hash,
             now,
             snapshot_validator=self._is_valid,
-            entry_check=partial(entry_check.refusal, self.pool, self.newest_level),
+            entry_check=self._refusal,
         )
         self.raft.state.shows = self._shows
         self.beginnings += 1
@@ -440,6 +442,16 @@ class PoolLog:
         return answer_of(self.raft.state, asked) if self.raft is not None else None
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _refusal(self, entry: Entry) -> str | None:
+        """Why an entry has no place in the log, whatever the state is."""
+        why = entry_check.refusal(self.pool, self.newest_level, entry)
+        if why is not None or entry.kind != EntryKind.CERTIFICATE or self.opens is None:
+            return why
+        record = decode_body(entry.kind, entry.body, self.newest_level)
+        assert isinstance(record, ChangeCertified)
+        assert self.raft is not None
+        return unsigned(record, self.raft.state.log_id, self.opens)
 
     def _is_valid(self, snapshot: Snapshot) -> bool:
         try:

@@ -1,5 +1,7 @@
 """The committee's chain in the replicated state: links open, close, are given up and dropped."""
 
+from functools import partial
+
 import attrs
 
 from p2pool.core.fsm import committee_chain as ch
@@ -9,7 +11,9 @@ from p2pool.model import limits
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.entries import ChangeCertified
-from tests.wire.committee import A, B, C, D, Member, voters
+from p2pool.wire.enclosures import open_one
+from tests.wire.committee import LOG, A, B, C, D, Member, change, voters
+from tests.wire.samples import POOL
 
 
 def grown(*steps: tuple[Member, ...]) -> CommitteeChain:
@@ -86,3 +90,43 @@ def test_the_chain_is_in_the_snapshot() -> None:
     state.chain = ch.certified(grown((A,), (A, B)), ChangeCertified(2, (b"a",)))
     assert decode_state(encode_state(state)).chain == state.chain
     assert digest_of(attrs.evolve(state, known_digest=None)) != before
+
+
+# --- signatures by their voters -------------------------------------------------------------------
+
+
+def signature(by: Member, index: int = 2) -> bytes:
+    """What a voter of A, B and C signs of the change to A and B."""
+    return by.seal(attrs.evolve(change(by, (A, B, C), (A, B), index), term=1))
+
+
+def test_junk_closes_no_link_and_keeps_no_signature_out() -> None:
+    """At level 2 each counts by its voter: junk, a stranger's and one that is there twice do not."""
+    chain = grown((A, B, C), (A, B))
+    once = signature(A)
+    junk = ChangeCertified(2, (b"junk", signature(D), signature(B, 3), once, once))
+    after = ch.merged(chain, junk)
+    assert after.links[0].signatures == (once,)
+    assert after.links[0].given_up
+    done = ch.merged(after, ChangeCertified(2, (signature(B),)))
+    assert done.links[0].signatures == (once, signature(B))
+    assert ch.complete(done, done.links[0])
+    assert ch.merged(done, ChangeCertified(2, (signature(C),))) == done
+    # Below, a number of them was enough: such a log reads as it did.
+    assert ch.open_link(ch.certified(chain, ChangeCertified(2, (b"x", b"y")))) is None
+
+
+def test_a_voter_appends_no_signature_that_is_none() -> None:
+    """It opens each: one that does not verify, or is not its voter's own, is a leader's lie."""
+
+    def why(*sealed: bytes) -> str | None:
+        return ch.unsigned(ChangeCertified(2, sealed), LOG, partial(open_one, POOL))
+
+    assert why(signature(A), signature(B)) is None
+    assert why() is None
+    broken = bytearray(signature(A))
+    broken[-1] ^= 1
+    borrowed = B.seal(attrs.evolve(change(A, (A, B, C), (A, B), 2), term=1))
+    for bad in (b"junk", bytes(broken), signature(A, 3), borrowed):
+        assert why(signature(C), bad) is not None
+    assert why(signature(A), signature(A)) is not None

@@ -1,6 +1,7 @@
 """How a committee grows, stays odd, and replaces those who are gone."""
 
 from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
+from p2pool.core.raft.confchange import step_refusal
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Voter
 
@@ -152,3 +153,75 @@ def test_a_node_with_another_disk_gives_up_its_old_seat() -> None:
     new = next_change(configuration("01"), V[0], {V[1]: READY}, shown, Aims(3), {})
     assert new is not None
     assert new.learners == (renewed,)
+
+
+# --- with joint configurations --------------------------------------------------------------------
+
+
+def joint(
+    voters: str,
+    learners: str = "",
+    free: str = "",
+    size: int = 3,
+    impatient: bool = False,
+    **seats: Seat,
+) -> tuple[str, str, bool] | None:
+    """The next change as digits, and whether it is joint; led by 0."""
+    now_is = configuration(voters, learners)
+    given = {V[int(name[1:])]: seat for name, seat in seats.items()}
+    candidates = [Candidate(V[int(n)], P) for n in free]
+    aims = Aims(size, joint=True, impatient=impatient)
+    new = next_change(now_is, V[0], given, candidates, aims, {})
+    if new is None:
+        return None
+    assert step_refusal(now_is, new) is None
+    digits = ["".join(str(V.index(v)) for v in group) for group in (new.voters, new.learners)]
+    return digits[0], digits[1], new.is_joint
+
+
+def test_one_voter_becomes_three_at_once() -> None:
+    """Two of two is left out; with one learner ready it waits for the other."""
+    assert joint("0", "12", s1=READY) is None
+    assert joint("0", "12", s1=READY, s2=READY) == ("012", "", True)
+    assert joint("0", "12", size=5, s1=READY, s2=READY) == ("012", "", True)
+
+
+def test_a_dead_voter_keeps_its_seat_until_a_learner_can_take_it() -> None:
+    """Three never become two while a spare is there."""
+    assert joint("012", free="34", s2=SILENT) == ("012", "3", False)
+    assert joint("012", "3", s2=SILENT) is None
+    assert joint("012", "3", s2=SILENT, s3=READY) == ("013", "", True)
+    assert joint("012", s2=SILENT) is None
+
+
+def test_a_silent_learner_makes_room_for_the_next() -> None:
+    """It is dropped before anything else is done."""
+    assert joint("012", "3", free="4", s2=SILENT, s3=SILENT) == ("012", "", False)
+
+
+def test_who_has_to_go_waits_for_a_replacement_but_not_for_ever() -> None:
+    """Where nobody is there, or nobody in time, it goes without one."""
+    assert joint("012", free="3", s2=OUT) == ("012", "3", False)
+    assert joint("012", "3", s2=OUT) is None
+    assert joint("012", "3", s2=OUT, impatient=True) == ("01", "3", False)
+    assert joint("012", s2=OUT) == ("01", "", False)
+    assert joint("012", "3", s2=OUT, s3=READY) == ("013", "", True)
+
+
+def test_two_dead_of_five_go_together() -> None:
+    """Replaced at once, as far as learners are ready; without any, three live that survive one."""
+    replaced = joint("01234", "5", size=5, s3=SILENT, s4=SILENT, s5=READY)
+    assert replaced == ("01245", "", True)
+    for size in (3, 5):
+        assert joint("01234", size=size, s3=SILENT, s4=SILENT) == ("012", "", True)
+
+
+def test_a_committee_of_three_goes_on_with_two_where_nobody_is_left() -> None:
+    """Then by one again; a pair that lost its other voter has nobody to ask."""
+    assert joint("01", s1=OUT) == ("0", "", False)
+    assert joint("0123", s3=SILENT) == ("012", "", False)
+
+
+def test_a_smaller_size_is_reached_two_at_a_time() -> None:
+    """Five become three without passing through four."""
+    assert joint("01234", size=3) == ("012", "", True)

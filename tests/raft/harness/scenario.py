@@ -64,8 +64,8 @@ def reform(cluster: Cluster) -> None:
     elif learners and rng.random() < 0.5:
         # Several at once: all that are ready come in, and as few go as a joint change may let go.
         come = tuple(rng.sample(learners, rng.randrange(1, len(learners) + 1)))
-        left = rng.sample(voters, rng.randrange((len(voters) + 1) // 2))
-        new = tuple(sorted((*(v for v in voters if v not in left), *come)))
+        few = rng.sample(voters, rng.randrange((len(voters) + 1) // 2))
+        new = tuple(sorted((*(v for v in voters if v not in few), *come)))
         cluster.change(Configuration(new, tuple(v for v in learners if v not in come), voters))
     elif learners and rng.random() < 0.7:
         chosen = rng.choice(learners)

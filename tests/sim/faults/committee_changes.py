@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from p2pool.codec.entries import configuration_in, encode_configuration
+from p2pool.model.access.requests import Action
 from p2pool.model.log.raft import Configuration, Entry, Voter
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.messages.registry import Message
@@ -19,7 +20,7 @@ from tests.sim.world.machine import Machine
 if TYPE_CHECKING:
     from tests.sim.faults.scenario import Story
 
-SPLIT_MS = 12_000
+SPLIT_MS, UNSEATED_MS, HEALED_MS = 12_000, 20_000, 70_000
 Worst = Callable[["Story", Machine, Machine, Configuration], bool]
 
 
@@ -39,10 +40,27 @@ def _on_change(s: Story, act: Worst) -> None:
     s.world.on_send.append(told)
 
 
+def _unseat(s: Story) -> None:
+    """Have the committee change: a voter is banned for a while."""
+    leaders = [m for m in s.world.machines if m.node and m.node.context.pool_log.leads]
+    if not leaders or leaders[0].node is None:
+        return
+    first = leaders[0]
+    assert first.node is not None
+    group = first.node.context.pool_log.configuration.voters
+    others = [v.node_id for v in group if v.node_id != first.node_id]
+    if len(others) > 1:
+        gone = s.rng.choice(others).hex()
+        s.send(first.number, s.sign(Action.BAN, gone, ""))
+        for wait_ms in (UNSEATED_MS, 2 * UNSEATED_MS, HEALED_MS):
+            s.world.later(wait_ms, lambda: s.send(0, s.sign(Action.UNBAN, gone, "")))
+
+
 def split_change(s: Story) -> None:
     """The next joint change is heard by a majority of the new committee only, and the rest, which
     are a majority of the old one, hear nothing for a while."""
     _on_change(s, _split)
+    _unseat(s)
 
 
 def _split(s: Story, m: Machine, to: Machine, wanted: Configuration) -> bool:
@@ -63,6 +81,7 @@ def strand_change(s: Story) -> None:
     """The next change that removes a voter gets to that voter alone, and the leader's disk is lost:
     nobody can be elected without the log of the one that is removed."""
     _on_change(s, _strand)
+    _unseat(s)
 
 
 def _strand(s: Story, m: Machine, to: Machine, wanted: Configuration) -> bool:

@@ -9,6 +9,7 @@ from outside (`tests.sim.invariants.checks`).
 
 import heapq
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from eth_account import Account
@@ -27,6 +28,7 @@ from p2pool.model.log.raft import Voter
 from p2pool.model.machine.hardware import Gpu, Hardware, Load
 from p2pool.model.messages.registry import Channel, Message
 from p2pool.model.timing import Now
+from p2pool.wire.enclosures import open_one
 from tests.sim.world.chain import Chain
 from tests.sim.world.disk import Disk
 from tests.sim.world.engine import Engine
@@ -148,7 +150,13 @@ class World:
         me = Voter(m.node_id, m.peer_key, m.store_id)
         known = self.known.get(i, features.newest())
         config = NodeConfig(
-            POOL, me, restored.incarnation, f"0.{known + 1}.0", self.committee, newest_level=known
+            POOL,
+            me,
+            restored.incarnation,
+            f"0.{known + 1}.0",
+            self.committee,
+            newest_level=known,
+            opens=partial(open_one, POOL),
         )
         node = Node(config, restored, self.rng.randrange(2**32), now)
         m.node, m.life, m.queue, m.busy = node, m.life + 1, [], False
