@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.codec.cbor import canonical
-from p2pool.codec.cbor.structs import from_value, to_value
+from p2pool.codec.cbor.structs import from_value, lowest_level, to_value
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Digest, NodeId
@@ -62,7 +62,8 @@ class Payload:
 
 
 def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes:
-    """Payload bytes of a message; `Malformed` if it exceeds its own bounds."""
+    """Payload bytes of a message, in the oldest form that says all of it; `Malformed` if it exceeds
+    its own bounds."""
     check_ext(ext)
     declared = DECLARATIONS[type(message)]
     return canonical.encode(
@@ -73,7 +74,7 @@ def encode_payload(header: Header, message: Message, ext: Ext = NO_EXT) -> bytes
             header.incarnation,
             header.sequence,
             header.sent_at_ms,
-            *to_value(message),
+            *to_value(message, lowest_level(message)),
             dict(ext),
         ]
     )

@@ -276,8 +276,9 @@ class Dispatch:
             self.on_raft_frame(message, sender, now)
 
     def on_snapshot_sent(self, message: m.SnapshotSent, sender: Sender, now: Now) -> None:
-        """A part of a snapshot from a leader."""
+        """A part of a snapshot from a leader; the last brings a quorum's word for it."""
         if self._is_led_by(message, sender, now):
+            self.parts.certificate_exchange.on_snapshot_sent(message, sender, now)
             self.on_raft_frame(message, sender, now)
 
     def _is_led_by(

@@ -91,7 +91,9 @@ class RaftState:
     `patience_ms`: how long without a leader, since `led_ms`, it leaves campaigning to others.
     `forcing`: it campaigns although it hears a leader. `refused`: the term and leader of a bad
     snapshot, and until when to ignore its next ones. `certified_index`: up to there a quorum has
-    certified the log. `doubted`: the term and leader whose entry at an index we refused.
+    certified the log. `snapshot_certificate`: a quorum's signatures over the snapshot's state;
+    `voters_want_proof`: no voter installs one without. `doubted`: the term and leader whose entry
+    at an index we refused.
     """
 
     me: Voter
@@ -104,6 +106,8 @@ class RaftState:
     snapshot: bytes | None = None
     snapshot_index: int = 0
     snapshot_term: int = 0
+    snapshot_certificate: tuple[bytes, ...] = ()
+    voters_want_proof: bool = False
     keep_entries: int = attrs.field(factory=lambda: limits.SNAPSHOT_KEEP_ENTRIES)
     grown_bytes: int = 0
     uncommitted_bytes: int = 0

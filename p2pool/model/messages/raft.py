@@ -6,6 +6,8 @@ voter. Source: Raft, figures 2 and 13; thesis, 3.10, 4.2 and 9.6.
 
 import attrs
 
+from p2pool.model.features import since
+from p2pool.model.field_bounds import SealedSignatures
 from p2pool.model.ids import Digest
 from p2pool.model.log.raft import Entries, SnapshotChunk, Voter
 from p2pool.model.messages.registry import Channel, Message, message
@@ -80,7 +82,8 @@ class AppendAnswered(Message):
 @message(14, Channel.RAFT)
 @attrs.frozen
 class SnapshotSent(Message):
-    """A chunk of an encoded snapshot; `last_index`, `last_term` name the snapshot."""
+    """A chunk of an encoded snapshot; `last_index`, `last_term` name the snapshot. `certificate`,
+    with the last one: a quorum's signatures over the digest of the state at that index."""
 
     log_id: Digest
     term: int
@@ -91,6 +94,7 @@ class SnapshotSent(Message):
     offset: int
     total_bytes: int
     data: SnapshotChunk
+    certificate: SealedSignatures = since(2, default=())
 
 
 @message(15, Channel.RAFT)
