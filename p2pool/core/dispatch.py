@@ -280,7 +280,8 @@ class Dispatch:
         self._from_leader(message, sender, now)
 
     def on_snapshot_sent(self, message: m.SnapshotSent, sender: Sender, now: Now) -> None:
-        """A part of a snapshot from a leader."""
+        """A part of a snapshot from a leader; the last brings a quorum's word for it."""
+        self.parts.certificate_exchange.on_snapshot_sent(message, sender, now)
         self._from_leader(message, sender, now)
 
     def _from_leader(

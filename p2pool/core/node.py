@@ -220,6 +220,9 @@ class Node:
         """Show each applied question of a leader to the leader and to our voter; sign changes."""
         context, parts = self.context, self.parts
         points, context.pool_log.points = context.pool_log.points, []
+        known = context.leader_certificates.known
+        if known is not None and known.log_id == context.pool_log.log_id:
+            context.pool_log.certify(known.commit_index, known.state_digest, known.signatures)
         for point in points:
             if parts.leader is not None:
                 parts.leader.certification.on_point(point, now)

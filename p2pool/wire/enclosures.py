@@ -14,7 +14,7 @@ from p2pool.model.ids import PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered, EquivocationProven
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import StoreSeenAnswered
-from p2pool.model.messages.raft import VoteRequested
+from p2pool.model.messages.raft import SnapshotSent, VoteRequested
 from p2pool.model.messages.registry import Message, Verified
 from p2pool.model.messages.work import Order
 from p2pool.wire.envelope import open_sealed
@@ -23,7 +23,7 @@ from p2pool.wire.envelope import open_sealed
 def enclosed_in(message: Message) -> tuple[bytes, ...]:
     """The sealed messages inside a message, in its order: certificates before votes, and
     the links of a chain last."""
-    if isinstance(message, Order):
+    if isinstance(message, Order | SnapshotSent):
         return message.certificate
     if isinstance(message, CertificatesAnswered):
         links = (sealed for link in message.chain.links for sealed in link.signatures)

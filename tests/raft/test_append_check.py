@@ -1,5 +1,7 @@
 """A follower takes no leader's word for what an entry holds, and no frame ends it."""
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -8,7 +10,8 @@ from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import Ready
 from p2pool.model.log.raft import Configuration, Entry, EntryKind
 from p2pool.model.messages.raft import AppendRequested
-from tests.raft.harness.figure2 import LOG_ID, ME, THREE, A, append, appended, entry, give, made
+from tests.raft.harness.cluster import LOG_ID
+from tests.raft.harness.figure2 import ME, THREE, A, append, appended, entry, give, made
 
 GARBAGE = Entry(3, 3, EntryKind.CONFIGURATION, 0, b"garbage")
 
@@ -117,7 +120,8 @@ def test_an_entry_check_judges_what_raft_cannot_read() -> None:
 def test_numbers_that_no_disk_holds_are_ignored(field: str, number: int) -> None:
     """Neither appended nor answered; nothing raises."""
     raft = holding()
-    give(raft, attrs.evolve(carrying(entry(3, 3)), **{field: number}))
+    changed: dict[str, Any] = {field: number}
+    give(raft, attrs.evolve(carrying(entry(3, 3)), **changed))
     assert raft.state.log.last_index == 2
     assert raft.state.hard.term == 3
 

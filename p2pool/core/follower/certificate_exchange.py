@@ -24,6 +24,7 @@ from p2pool.core.effects import Level
 from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.committee_chain import newest
 from p2pool.core.inputs import Sender
+from p2pool.core.knowledge.leader_certificate import UnknownCommittee
 from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
@@ -33,7 +34,7 @@ from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.raft import majority
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
-from p2pool.model.messages.raft import VoteAnswered
+from p2pool.model.messages.raft import SnapshotSent, VoteAnswered
 from p2pool.model.timing import Now
 from p2pool.proofs.certificates import Opened, said_by
 
@@ -72,6 +73,22 @@ class CertificateExchange:
             and (key := context.bindings.key_of(sender.node_id)) is not None
         ):
             self.ask_proof(key, now)
+
+    def on_snapshot_sent(self, message: SnapshotSent, sender: Sender, now: Now) -> None:
+        """A quorum's word for a snapshot, however old: the log is what the voters signed then."""
+        context, pool_log = self.context, self.context.pool_log
+        if not message.certificate or message.log_id != pool_log.log_id:
+            return
+        try:
+            found = context.leader_certificates.statement(
+                sender.enclosed, pool_log.chain, message.log_id
+            )
+        except UnknownCommittee:
+            self.ask_proof(sender.peer_key, now)
+        except Refusal as error:
+            context.log(Level.DEBUG, "a snapshot's certificate is refused", why=error.message)
+        else:
+            pool_log.certify(found.commit_index, found.state_digest, found.signatures)
 
     def _take(self, certificate: tuple[bytes, ...], enclosed: Opened, now: Now) -> None:
         context, pool_log = self.context, self.context.pool_log

@@ -192,8 +192,8 @@ class PoolState:
     `held_until_ms`: until then no copy on a vanished node is replaced; 0: no hold. `history`: the
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
-    it, "" if none did. `sizes`: what the tasks take, counted as they change. `row_cache` and `known_digest` serve `core.fsm.storage`, which turns the
-    state into bytes.
+    it, "" if none did. `sizes`: what the tasks take, counted as they change. `row_cache` and
+    `known_digest` serve `core.fsm.storage`, which turns the state into bytes.
     """
 
     pool: PoolRef

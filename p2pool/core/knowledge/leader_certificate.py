@@ -83,12 +83,16 @@ class LeaderCertificates:
             raise NotForUs("It came without the leader's certificate.")
         if log_id is None:
             raise UnknownCommittee("This node knows no log of the pool yet.")
+        found = self.statement(opened, chain, log_id)
+        check_fresh(found.time_ms, now.wall_ms)
+        return found
+
+    def statement(self, opened: Opened, chain: CommitteeChain, log_id: Digest) -> LeaderCertificate:
+        """The same, of any age: what the voters said of the log stays true when it has expired."""
         voters = self._committee(opened, chain)
         if voters is None:
             raise UnknownCommittee("This node does not know the certificate's committee (yet).")
-        found = leader_certificate(opened, voters, log_id)
-        check_fresh(found.time_ms, now.wall_ms)
-        return found
+        return leader_certificate(opened, voters, log_id)
 
     def hold(self, found: LeaderCertificate) -> None:
         """Keep a checked certificate if it is newer than the one we have."""

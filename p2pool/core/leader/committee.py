@@ -22,11 +22,11 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.feature_levels import pool_level, too_old
+from p2pool.core.fsm.requests import setting_in
 from p2pool.core.leader.candidates import Candidates
 from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
 from p2pool.core.raft import confchange
 from p2pool.core.voter.eligibility import LeaderEligibility
-from p2pool.core.fsm.requests import setting_in
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.features import DISTRUST_LEVEL

@@ -20,6 +20,11 @@ def problems(
     roster = context.roster
     if context.leader_certificates.diverged is not None:
         out.append(context.leader_certificates.diverged)
+    if pool_log.unkept is not None:
+        out.append(
+            f"No snapshot of the log can be made: {pool_log.unkept} The log grows, and nodes that "
+            "lack its older part cannot catch up: stop tasks until it fits."
+        )
     if pool_log.leads:
         told = (context.leader_certificates.problem, context.leader_certificates.disagreement)
         out += [problem for problem in told if problem is not None]

@@ -25,7 +25,7 @@ from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link, unsigned
 from p2pool.core.fsm.state import NO_HISTORY, PoolState
-from p2pool.core.fsm.storage.rows import decode_state, encode_state
+from p2pool.core.fsm.storage.rows import decode_state, digest_in, encode_state
 from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
@@ -35,10 +35,11 @@ from p2pool.core.raft.append_check import configuration_before
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import RaftState, Ready
 from p2pool.model import features, limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, Malformed, TooOld
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
-from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
@@ -72,7 +73,9 @@ class PoolLog:
     `beginnings`: how often it was begun, so that its followers notice a new one.
     `newest_level`: the highest feature level that this program knows; `too_old`: why it cannot go
     on with this log; `newer_snapshot`: why it cannot read a peer's snapshot. `opens`: opens the
-    sealed messages in entries, if given.
+    sealed messages in entries, if given. `certified`: the digests of states that a quorum
+    certified, by index; `candidate`: our state at the last question, for a snapshot; `unkept`: why
+    no snapshot can be made.
     """
 
     me: Voter
@@ -102,6 +105,12 @@ class PoolLog:
     points: list[CertificationPoint] = attrs.field(factory=list)
     refused: list[PeerKey] = attrs.field(factory=list)
     entries_refused: list[tuple[PeerKey, str]] = attrs.field(factory=list)
+    certified: BoundedDict[int, StateDigest] = attrs.field(
+        factory=lambda: BoundedDict(limits.CERTIFICATION_POINTS_KEPT_MAX)
+    )
+    candidate: tuple[int, bytes] | None = attrs.field(default=None, repr=False)
+    unkept: str | None = None
+    unkept_index: int = 0
     held: bool = False
     to_tell: dict[NodeId, None] = attrs.field(factory=dict)
 
@@ -263,6 +272,8 @@ class PoolLog:
         name = log_id(self.pool, self.root)
         rng = Random(self.rng.randrange(2**32))
         timing = TIMINGS[self.profile]
+        self.certified.clear()
+        self.candidate = self.unkept = None
         self.raft = Raft(
             self.me,
             name,
@@ -454,11 +465,53 @@ class PoolLog:
         return unsigned(record, self.raft.state.log_id, self.opens)
 
     def _is_valid(self, snapshot: Snapshot) -> bool:
-        try:
-            return state_in(snapshot, self.pool, self.epoch, self.newest_level) is not None
-        except TooOld as error:
-            self.too_old = error
+        """Whether to install a leader's snapshot: a voter does so only on a quorum's word."""
+        certified = self.certified.get(snapshot.index) == digest_in(snapshot.state)
+        if not certified and self._wants_proof():
             return False
+        try:
+            good = state_in(snapshot, self.pool, self.epoch, self.newest_level) is not None
+        except TooOld as error:
+            # Only a quorum's word ends this agent; a leader's alone may be a lie.
+            if certified:
+                self.too_old = error
+            self.newer_snapshot, good = str(error), False
+        if good:
+            self.newer_snapshot = None
+        return good
+
+    def _wants_proof(self) -> bool:
+        """Whether this node holds a log as its voter, whose leaders prove their snapshots."""
+        raft, state = self.raft, self.state
+        if raft is None or state is None or state.level < features.DISTRUST_LEVEL:
+            return False
+        return self.previous_epoch is None and raft.state.is_voter
+
+    def certify(self, index: int, digest: StateDigest, certificate: tuple[bytes, ...]) -> None:
+        """A quorum of the voters certified the state at an index of this log: what a snapshot must
+        be there, and up to where entries need no other word. Ours there is worth keeping."""
+        raft, held = self.raft, self.candidate
+        if raft is None or index in self.certified:
+            return
+        self.certified[index] = digest
+        raft.state.certified_index = max(raft.state.certified_index, index)
+        if held is not None and held[0] == index and index > raft.state.snapshot_index:
+            self.candidate = None
+            if digest_in(held[1]) == digest:
+                self._compact_into(raft, held[1], index, certificate)
+
+    def _compact_into(
+        self, raft: Raft, state: bytes, index: int, certificate: tuple[bytes, ...] = ()
+    ) -> None:
+        """Make a snapshot; a state that is too large for one stays in the log, and people are told
+        (`core.local.problems`)."""
+        try:
+            out = raft.compact(state, index, certificate)
+        except Malformed as error:
+            self.unkept, self.unkept_index = str(error), index
+            return
+        self.unkept = None
+        self.persist += out.persist
 
     def absorb(self, out: Ready) -> None:
         """Keep what a step wants done, and apply what it committed."""
@@ -473,6 +526,7 @@ class PoolLog:
         self.refused += [voter.peer_key for voter in out.refused]
         self.entries_refused += [(voter.peer_key, why) for voter, why in out.doubted]
         if out.installed is not None:
+            self.candidate = self.unkept = None
             self.state = decode_state(out.installed)
             self._keep_time()
         for entry in out.committed:
@@ -501,19 +555,43 @@ class PoolLog:
             # Committed in a malformed body: it applies as nothing, on every replica alike.
             events = apply(self.state, entry, None)
         if entry.kind == EntryKind.CERTIFY:
-            self.points += self._point_of(entry)
+            self._point(entry, self.state)
         self.applied.append(entry)
         self.events += events
         self._keep_time()
 
-    def _point_of(self, entry: Entry) -> list[CertificationPoint]:
-        """What a leader's question asks to confirm; nothing while the log is between two
-        committees: the leader asks again when it has left the old one."""
+    def _point(self, entry: Entry, state: PoolState) -> None:
+        """A leader's question: the place for a snapshot that a quorum will vouch for.
+
+        A state that no snapshot holds gets none, and no signature; nor does a log between two
+        committees: the leader asks again when it has left the old one.
+        """
+        assert self.raft is not None
+        if configuration_before(self.raft.state, entry.index).is_joint:
+            return
+        try:
+            self.points += point_of(entry, state, self.chain)
+            if self._keeps_candidate(state):
+                self.candidate = (entry.index, encode_state(state))
+        except Malformed as error:
+            self.unkept, self.unkept_index = str(error), entry.index
+
+    def _keeps_candidate(self, state: PoolState) -> bool:
+        """Whether to keep the state at a question, in case a quorum certifies it."""
+        assert self.raft is not None
+        s = self.raft.state
+        unproven = s.snapshot is not None and not s.snapshot_certificate
+        return state.level >= features.DISTRUST_LEVEL and (unproven or self._heavy(1))
+
+    def _heavy(self, times: int) -> bool:
+        """Whether the log is so many times as long, or as large, as is due for a snapshot."""
         assert self.raft is not None
         assert self.state is not None
-        if configuration_before(self.raft.state, entry.index).is_joint:
-            return []
-        return point_of(entry, self.state, self.chain)
+        s = self.raft.state
+        held = self.state.applied_index - s.snapshot_index
+        grown = s.grown_bytes - s.uncommitted_bytes
+        large = held > 0 and grown >= times * limits.SNAPSHOT_AFTER_BYTES
+        return held >= times * limits.SNAPSHOT_AFTER_ENTRIES or large
 
     def _beyond(self, entry: Entry) -> bool:
         """Whether an entry, or one before it, needs a level above this program's: from there on it
@@ -543,12 +621,20 @@ class PoolLog:
         raft, state = self.raft, self.state
         if raft is None or state is None:
             return
-        s = raft.state
-        held = state.applied_index - s.snapshot_index
-        heavy = s.grown_bytes - s.uncommitted_bytes >= limits.SNAPSHOT_AFTER_BYTES
-        if held >= limits.SNAPSHOT_AFTER_ENTRIES or (held and heavy):
-            out = raft.compact(encode_state(state), state.applied_index)
-            self.persist += out.persist
+        proves = state.level >= features.DISTRUST_LEVEL
+        raft.state.voters_want_proof = proves
+        # Where leaders prove their snapshots, one waits for the next certificate, but not for ever.
+        if not self._heavy(limits.SNAPSHOT_UNPROVEN_AFTER_TIMES if proves else 1):
+            return
+        index = state.applied_index
+        if self.unkept is not None and index < self.unkept_index + limits.SNAPSHOT_AFTER_ENTRIES:
+            return
+        try:
+            data = encode_state(state)
+        except Malformed as error:
+            self.unkept, self.unkept_index = str(error), index
+            return
+        self._compact_into(raft, data, index)
 
     def take_persist(self) -> list[PersistOp]:
         """The writes to make durable, with the commit index."""

@@ -45,6 +45,7 @@ class Sending:
     index: int
     term: int
     data: bytes = attrs.field(repr=False)
+    certificate: tuple[bytes, ...] = attrs.field(default=(), repr=False, kw_only=True)
     offset: int = 0
     waited: int = 0
 

@@ -316,9 +316,10 @@ class Raft:
         s.timing = timing
         return self._done()
 
-    def compact(self, state: bytes, index: int) -> Ready:
-        """Compact the log up to an applied index into the encoded state there."""
-        snapshots.make(self.state, state, index)
+    def compact(self, state: bytes, index: int, certificate: tuple[bytes, ...] = ()) -> Ready:
+        """Compact the log up to an applied index into the encoded state there; `certificate`: a
+        quorum's signatures over it."""
+        snapshots.make(self.state, state, index, certificate)
         return self._done()
 
     def adopt(self, entries: tuple[Entry, ...]) -> Ready:

@@ -65,6 +65,10 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
     progress = s.progress[to.store_id]
     previous = progress.next_index - 1
     if progress.sending is None and s.log.term_at(previous) is None:
+        if not snapshot.sendable(s, to):
+            if even_empty:
+                _append(s, to, 0, 0, ())
+            return
         snapshot.begin(s, progress)
     if progress.sending is not None:
         if even_empty:

@@ -24,8 +24,9 @@ from p2pool.model.ports.store import CompactTo, SaveSnapshot, TruncateFrom
 from p2pool.model.timing import Now
 
 
-def make(s: RaftState, state: bytes, index: int) -> None:
-    """Replace the log up to an applied index, except for a tail, by the encoded state there."""
+def make(s: RaftState, state: bytes, index: int, certificate: tuple[bytes, ...] = ()) -> None:
+    """Replace the log up to an applied index, except for a tail, by the encoded state there.
+    `certificate`: a quorum's signatures over that state."""
     term = s.log.term_at(index)
     assert term is not None, "only held and applied entries are compacted"
     assert s.snapshot_index <= index <= s.commit_index
@@ -42,6 +43,7 @@ def make(s: RaftState, state: bytes, index: int) -> None:
         )
     )
     s.snapshot_index, s.snapshot_term, s.base_configuration = index, term, configuration
+    s.snapshot_certificate = certificate
     s.grown_bytes = s.log.bytes_after(index)
     begin = _tail_begin(s, index)
     base_term = s.log.term_at(begin)
@@ -63,6 +65,7 @@ def load(s: RaftState, data: bytes) -> Snapshot:
     snapshot = decode_snapshot(data)
     s.snapshot, s.base_configuration = data, snapshot.configuration
     s.snapshot_index, s.snapshot_term = snapshot.index, snapshot.term
+    s.snapshot_certificate = ()
     s.last_proposed_at_ms = max(s.last_proposed_at_ms, snapshot.last_proposed_at_ms)
     s.commit_index = max(s.commit_index, snapshot.index)
     return snapshot
@@ -78,7 +81,22 @@ def begin(s: RaftState, progress: Progress) -> None:
     """Start sending the newest snapshot to a follower that lacks compacted entries."""
     assert s.snapshot is not None, "a compacted log has a snapshot"
     due = limits.SNAPSHOT_RESEND_AFTER_APPENDS
-    progress.compacted(Sending(s.snapshot_index, s.snapshot_term, s.snapshot, waited=due))
+    progress.compacted(
+        Sending(
+            s.snapshot_index,
+            s.snapshot_term,
+            s.snapshot,
+            certificate=s.snapshot_certificate,
+            waited=due,
+        )
+    )
+
+
+def sendable(s: RaftState, to: Voter) -> bool:
+    """Whether a follower would install our snapshot: a voter may want a quorum's word for it, which
+    the next certificate gives (`core.log.pool_log`)."""
+    proven = s.snapshot_certificate or not s.voters_want_proof
+    return bool(proven) or to not in s.configuration.voters
 
 
 def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
@@ -98,13 +116,14 @@ def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
             offset=begin,
             total_bytes=len(sending.data),
             data=part,
+            certificate=sending.certificate if end >= len(sending.data) else (),
         ),
     )
 
 
 def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
     """A part of a snapshot from the leader; the last part installs it."""
-    if m.follower != s.me or m.total_bytes > limits.SNAPSHOT_MAX_BYTES:
+    if m.follower != s.me or not _well_formed(m):
         return
     if m.term < s.hard.term:
         _answer(s, m, 0)
@@ -137,6 +156,13 @@ def requested(s: RaftState, m: SnapshotSent, now: Now) -> None:
     _answer(s, m, 0)
 
 
+def _well_formed(m: SnapshotSent) -> bool:
+    """Whether a part is one of a snapshot that there may be."""
+    numbers = (m.term, m.last_index, m.last_term, m.offset)
+    in_range = all(0 <= number < limits.LOG_NUMBER_MAX for number in numbers)
+    return in_range and 0 < m.total_bytes <= limits.SNAPSHOT_MAX_BYTES
+
+
 def _is_refused(s: RaftState, m: SnapshotSent, now: Now) -> bool:
     """Whether this leader sent a bad one a while ago: its next ones get no answer."""
     assert s.refused is not None
@@ -155,6 +181,7 @@ def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
     if found != said or not s.snapshot_validator(snapshot):
         return False
     put_in_place(s, snapshot, data)
+    s.snapshot_certificate = m.certificate
     return True
 
 

@@ -87,7 +87,8 @@ class AppendAnswered(Message):
 @message(14, Channel.RAFT)
 @attrs.frozen
 class SnapshotSent(Message):
-    """A chunk of an encoded snapshot; `last_index`, `last_term` name the snapshot."""
+    """A chunk of an encoded snapshot; `last_index`, `last_term` name the snapshot. `certificate`,
+    with the last one: a quorum's signatures over the digest of the state at that index."""
 
     log_id: Digest
     term: Term
@@ -98,6 +99,7 @@ class SnapshotSent(Message):
     offset: int
     total_bytes: int
     data: SnapshotChunk
+    certificate: SealedSignatures = since(DISTRUST_LEVEL, default=())
 
 
 @message(15, Channel.RAFT)

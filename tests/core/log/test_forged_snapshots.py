@@ -5,22 +5,27 @@ from random import Random
 import attrs
 import pytest
 
-from p2pool.codec.entries import decode_snapshot, encode_snapshot
+from p2pool.codec.entries import decode_snapshot, encode_body, encode_snapshot
 from p2pool.core.follower.fetcher import Ask
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.state import Allocation, Task, TaskRecord
-from p2pool.core.fsm.storage.rows import decode_state, encode_state
+from p2pool.core.fsm.storage.rows import decode_state, digest_in, encode_state
 from p2pool.core.log.pool_log import PoolLog
-from p2pool.model import limits
+from p2pool.core.raft import snapshot as snapshots
+from p2pool.model import features, limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
+from p2pool.model.errors import Malformed
+from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Address, AllocationId, PeerKey, PoolRef, TaskId
-from p2pool.model.log.raft import Configuration, Snapshot
+from p2pool.model.log.certificates import CommitteeChain
+from p2pool.model.log.entries import Certify
+from p2pool.model.log.raft import Configuration, Entry, Snapshot
 from p2pool.model.messages.queries import StateAnswered
-from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
+from p2pool.model.messages.raft import AppendRequested, SnapshotAnswered, SnapshotSent
 from p2pool.model.ports.store import SaveSnapshot
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.model.timing import Now
-from tests.core.log.founded_log import POOL, ROOT, founded, setting
+from tests.core.log.founded_log import ME, POOL, ROOT, founded, setting
 from tests.raft.harness.cluster import voter
 
 LIAR, HONEST = PeerKey(b"l" * 32), PeerKey(b"h" * 32)
@@ -156,3 +161,128 @@ def test_a_leaders_snapshot_is_looked_into_before_it_is_kept(lie: object) -> Non
     kept = encode_snapshot(good)
     assert sends(4, kept, 2_000) == [len(kept)]
     assert pool_log.commit_index == good.index
+
+
+# --- a living voter -------------------------------------------------------------------------------
+
+
+def led_voter(level: FeatureLevel = features.DISTRUST_LEVEL) -> PoolLog:
+    """A voter of a committee of two, far behind its leader, in a pool of this level."""
+    pool_log = PoolLog(voter(2), POOL, Random(3))
+    pool_log.follow_root(ROOT, Now(0, 0))
+    raft = pool_log.raft
+    assert raft is not None
+    assert pool_log.log_id is not None
+    kind, body = encode_body(Configuration((ME, voter(2))))
+    first = Entry(1, 1, kind, 0, body)
+    frame = AppendRequested(pool_log.log_id, 1, ME, voter(2), 0, 0, 1, 1, (first,))
+    pool_log.receive(frame, ME.peer_key, Now(5, 5))
+    assert pool_log.state is not None
+    pool_log.state.level = level
+    pool_log.send = []
+    assert raft.state.is_voter
+    return pool_log
+
+
+def of_two(level: FeatureLevel = features.DISTRUST_LEVEL) -> Snapshot:
+    """A snapshot of that log, ahead of the voter."""
+    good = decode_snapshot(whole())
+    state, both = decode_state(good.state), (ME, voter(2))
+    state.level = level
+    state.chain = CommitteeChain(1, both)
+    return attrs.evolve(good, state=encode_state(state), configuration=Configuration(both))
+
+
+def given(pool_log: PoolLog, data: bytes, index: int, term: int = 1) -> list[int]:
+    """The answers to a whole snapshot of the leader."""
+    assert pool_log.log_id is not None
+    sent = SnapshotSent(
+        pool_log.log_id, term, ME, voter(2), index, decode_snapshot(data).term, 0, len(data), data
+    )
+    pool_log.receive(sent, ME.peer_key, Now(10 * term, 10 * term))
+    answers, pool_log.send = [m for _, m in pool_log.send], []
+    return [a.received_bytes for a in answers if isinstance(a, SnapshotAnswered)]
+
+
+def test_a_voter_installs_no_snapshot_on_its_leaders_word() -> None:
+    """Not a readable one, either, unless a quorum certified the digest of its state there."""
+    pool_log, good = led_voter(), of_two()
+    data, before = encode_snapshot(good), pool_log.state
+    assert given(pool_log, data, good.index) == [0]
+    assert pool_log.state is before
+    pool_log = led_voter()
+    pool_log.certify(good.index, digest_in(good.state + b"another"), ())
+    assert given(pool_log, data, good.index) == [0]
+    pool_log = led_voter()
+    pool_log.certify(good.index, digest_in(good.state), ())
+    assert given(pool_log, data, good.index) == [len(data)]
+    assert pool_log.commit_index == good.index
+
+
+def test_in_a_pool_of_an_earlier_level_leaders_prove_nothing() -> None:
+    """An old leader's snapshot has no certificate, and a new voter takes it."""
+    pool_log, good = led_voter(features.BASE_LEVEL), of_two(features.BASE_LEVEL)
+    data = encode_snapshot(good)
+    assert given(pool_log, data, good.index) == [len(data)]
+
+
+@pytest.mark.parametrize("level", [features.BASE_LEVEL, features.DISTRUST_LEVEL])
+def test_a_state_of_a_later_version_ends_no_agent_on_one_leaders_word(level: FeatureLevel) -> None:
+    """It is refused, and people are told; a quorum's word for the same state counts."""
+    pool_log, good = led_voter(level), of_two()
+    pool_log.newest_level = features.BASE_LEVEL
+    data = encode_snapshot(good)
+    assert given(pool_log, data, good.index) == [0]
+    assert pool_log.too_old is None
+    pool_log.certify(good.index, digest_in(good.state), ())
+    assert pool_log.raft is not None
+    pool_log.raft.state.refused = None
+    assert given(pool_log, data, good.index, 2) == [0]
+    assert pool_log.too_old is not None
+
+
+def test_a_leader_makes_its_snapshot_where_a_quorum_certifies_the_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At its question, with the signatures for whoever asks; before that only after a long wait."""
+    monkeypatch.setattr(limits, "SNAPSHOT_AFTER_ENTRIES", 10)
+    pool_log = founded()
+    assert pool_log.state is not None
+    assert pool_log.raft is not None
+    pool_log.state.level, s = features.DISTRUST_LEVEL, pool_log.raft.state
+    for _ in range(12):
+        pool_log.propose(*setting("wan"), Now(12_000, 12_000))
+    assert s.snapshot is None
+    asked = pool_log.propose(*encode_body(Certify(ME, 12_000)), Now(12_000, 12_000))
+    point = pool_log.points[-1]
+    pool_log.propose(*setting("lan"), Now(12_000, 12_000))
+    pool_log.certify(point.index, point.state_digest, (b"signed",))
+    assert (s.snapshot_index, s.snapshot_certificate) == (asked.index, (b"signed",))
+    assert s.certified_index == asked.index
+    for _ in range(50):
+        pool_log.propose(*setting("wan"), Now(12_000, 12_000))
+    assert s.snapshot_index > asked.index
+    assert s.snapshot_certificate == ()
+
+
+def test_a_state_that_no_snapshot_holds_is_a_problem_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log goes on, and is compacted once the state fits again."""
+    monkeypatch.setattr(limits, "SNAPSHOT_AFTER_ENTRIES", 5)
+    pool_log = founded()
+    assert pool_log.raft is not None
+
+    def too_large(*args: object) -> bytes:
+        raise Malformed("A state has 1 byte at most.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "encode_snapshot", too_large)
+        for _ in range(8):
+            pool_log.propose(*setting("wan"), Now(12_000, 12_000))
+    assert pool_log.unkept == "A state has 1 byte at most."
+    assert pool_log.raft.state.snapshot is None
+    for _ in range(8):
+        pool_log.propose(*setting("lan"), Now(12_000, 12_000))
+    assert pool_log.unkept is None
+    assert pool_log.raft.state.snapshot is not None

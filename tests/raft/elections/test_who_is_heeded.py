@@ -199,7 +199,10 @@ def test_a_certified_committee_is_known() -> None:
     raft.state.certified_voters, raft.state.certified_change_index = (D, E), 9
     assert shows(raft, asks(D, 4))
     raft = made(1, 1, term=3)
-    raft.state.certified_voters, raft.state.certified_change_index = (D, E), raft.state.configuration_index
+    raft.state.certified_voters, raft.state.certified_change_index = (
+        (D, E),
+        raft.state.configuration_index,
+    )
     assert not shows(raft, asks(D, 4))
 
 

@@ -54,6 +54,11 @@ def digest_of(state: PoolState) -> StateDigest:
     return state.known_digest[1]
 
 
+def digest_in(data: bytes) -> StateDigest:
+    """The digest of the state in a snapshot's bytes, read or not."""
+    return state_digest(DigestAlgorithm.ROWS, digest(data))
+
+
 def digest_by(algorithm: DigestAlgorithm, state: PoolState) -> StateDigest | None:
     """The digest of a state by a given algorithm; None if the algorithm is older than the state and
     does not cover all of it."""
