@@ -55,10 +55,10 @@ def bounded(
     return bound
 
 
-Term = Annotated[int, bounded(number=limits.TERM_MAX)]
+Term = Annotated[int, bounded(number=limits.LOG_NUMBER_MAX)]
 """A term of the log: no log gets near the maximum, and no store has to hold more."""
 
-Index = Annotated[int, bounded(number=limits.INDEX_MAX)]
+Index = Annotated[int, bounded(number=limits.LOG_NUMBER_MAX)]
 """An index in the log, or a count of its entries."""
 
 Name = Annotated[str, bounded(text=limits.NAME_MAX_BYTES)]

@@ -295,8 +295,6 @@ LEARNER_CAUGHT_UP_ENTRIES = 10
 APPENDS_IN_FLIGHT_MAX = 16
 APPENDS_IN_FLIGHT_MAX_BYTES = 2 * 1024 * 1024
 READS_PENDING_MAX = 1_024
-TERM_MAX = 2**53
-INDEX_MAX = 2**53
 # How far the word of a voter that proves nothing raises the term, in one election timeout.
 TERM_RAISE_MAX = 2**16
 # After so many of the longest timeouts without a leader a learner looks for the log elsewhere.

@@ -15,7 +15,7 @@ from p2pool.model.messages.raft import AppendAnswered
 from p2pool.model.timing import Now
 from tests.raft.harness.scenario import simulate
 
-SEEDS = 60
+SEEDS = 120
 
 
 def found(seeds: int = SEEDS, **planted: bool) -> bool:

@@ -9,7 +9,7 @@ import heapq
 from random import Random
 
 from p2pool.codec.digests import configuration_hash
-from p2pool.codec.entries import decode_body, encode_body
+from p2pool.codec.entries import configuration_in, encode_body
 from p2pool.core.raft.raft import Frame, Raft
 from p2pool.core.raft.state import Ready
 from p2pool.model.errors import P2poolError
@@ -150,9 +150,8 @@ class Cluster:
         """The last change of the voters that anybody applied."""
         for index in sorted(self.chosen, reverse=True):
             entry = self.chosen[index]
-            if entry.kind == EntryKind.CONFIGURATION:
-                record = decode_body(entry.kind, entry.body)
-                assert isinstance(record, Configuration)
+            record = configuration_in(entry)
+            if record is not None and not record.is_joint:
                 return index, record.voters
         return 0, ()
 
