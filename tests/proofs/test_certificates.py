@@ -73,6 +73,14 @@ def test_a_certificate_of_another_committee_is_none() -> None:
     assert c.committee_named(said) != committee_hash(voters(THREE))
 
 
+def test_a_certificate_names_a_voter_of_its_committee() -> None:
+    """A majority may not lend its word to a learner, or to one that has left."""
+    for leader in (D, Member(0, store=9)):
+        said = [m.opened(word(m, THREE, leader=leader)) for m in (A, B)]
+        with pytest.raises(NotForUs, match="no voter of that committee"):
+            certificate(*said)
+
+
 def test_a_certificate_lasts_two_minutes() -> None:
     """Give or take the clocks; and one from the future is none."""
     most_ms = limits.CERTIFICATE_LIFETIME_MS + limits.CLOCK_SKEW_MAX_MS

@@ -9,7 +9,10 @@ from collections.abc import Callable
 import attrs
 import pytest
 
+from p2pool.core.fsm.storage.rows import digest_of
+from p2pool.core.log.certification_point import CertificationPoint
 from p2pool.model.ids import Digest
+from p2pool.model.log.entries import Certify
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.raft import AppendRequested, VoteAnswered, VoteRequested
@@ -143,3 +146,60 @@ def test_who_speaks_first_does_not_keep_the_leader_from_being_asked(usurper: Usu
         pool.world.run(100)
     assert late.node.context.pool_log.leader == leader.node_id
     assert late.node.context.pool_log.term < TERMS_MAX
+
+
+def test_nobody_notes_a_promise_in_anothers_name(usurper: Usurper) -> None:
+    """It would push out what the store's own agent has to be shown when it starts."""
+    pool = usurper.pool
+    leader = pool.leader()
+    named = Voter(leader.node_id, leader.peer_key, leader.store_id)
+    for other, you, log_id, _ in usurper.others():
+        asked = VoteRequested(log_id, 2**50, named, you, 0, 0, NOTHING, False, False)
+        usurper.say(other, asked)
+    pool.world.run(500)
+    for m in pool.world.machines:
+        assert m.node is not None
+        kept = m.node.parts.identity.peer_promises.promises.values()
+        assert all(word.term < TERMS_MAX for word in kept)
+
+
+def test_a_voter_confirms_no_leader_without_a_seat(usurper: Usurper) -> None:
+    """It may follow one by a change that is not committed; its word needs the committee's own."""
+    pool = usurper.pool
+    follower = pool.other()
+    assert follower.node is not None
+    context = follower.node.context
+    raft, state = context.pool_log.raft, context.pool_log.state
+    assert raft is not None
+    assert state is not None
+    raft.state.leader = usurper.me
+    point = CertificationPoint(
+        index=9,
+        term=context.pool_log.term,
+        asked=Certify(usurper.me, pool.world.now(follower).wall_ms),
+        voters=state.chain.voters,
+        state_digest=digest_of(state),
+    )
+    signatures = follower.node.parts.signatures
+    before = signatures.confirmed
+    context.effects.clear()
+    signatures.on_point(point, pool.world.now(follower))
+    assert context.effects == []
+    assert signatures.confirmed == before
+
+
+def test_a_voter_off_the_roster_is_no_guest(usurper: Usurper) -> None:
+    """It serves on, and may need every link of the chain; a guest gets few, and not often."""
+    pool = usurper.pool
+    leader, late = pool.leader(), pool.other()
+    assert leader.node is not None
+    roster, exchange = leader.node.context.roster, leader.node.parts.certificate_exchange
+    exchange.guests_due_ms = 10**9
+    asked: list[Message] = []
+    pool.world.on_send.append(lambda m, to, said: asked.append(said) if to is late else None)
+    pool.world.members.remove(late.number)
+    pool.until(lambda: not roster.belongs(late.node_id))
+    assert any(v.node_id == late.node_id for v in leader.node.context.pool_log.chain.voters)
+    pool.world.said(late, leader, CertificatesRequested(77))
+    pool.world.run(300)
+    assert any(isinstance(said, CertificatesAnswered) and said.request == 77 for said in asked)

@@ -58,10 +58,10 @@ def votes_twice() -> list[Patch]:
     """Who asks second in a term gets a vote too."""
     asked = election.requested
 
-    def requested(s: RaftState, m: Any, now: Any) -> None:
+    def requested(s: RaftState, m: Any, now: Any, opened: Any = ()) -> None:
         if not m.pre and m.term == s.hard.term:
             s.hard = HardState(s.hard.term, None)
-        asked(s, m, now)
+        asked(s, m, now, opened)
 
     return [(election, "requested", requested)]
 
