@@ -8,7 +8,7 @@ from typing import Annotated, Any, NewType, Union, get_args, get_origin
 import attrs
 from hypothesis import strategies as st
 
-from p2pool.codec.cbor.structs import fields_of
+from p2pool.codec.cbor.structs import fields_of, fields_since
 from p2pool.model.features import BASE_LEVEL, LEVEL_MAX, FeatureLevel
 from p2pool.model.field_bounds import Bound
 from p2pool.model.ids import LENGTHS, Digest, StateDigest
@@ -33,7 +33,7 @@ FIRST_NAMES = {
 
 def instances(cls: type) -> st.SearchStrategy[Any]:
     """Any small object of an attrs class."""
-    return st.builds(cls, **{name: _values(hint) for name, hint in fields_of(cls)})
+    return st.builds(cls, **{name: _values(hint) for name, hint in _first_fields(cls)})
 
 
 def _values(hint: Any, bound: Bound | None = None) -> st.SearchStrategy[Any]:
@@ -68,9 +68,16 @@ def _values(hint: Any, bound: Bound | None = None) -> st.SearchStrategy[Any]:
 
 
 def example(cls: type) -> Any:
-    """The fixed example of an attrs class: derived from the names of its fields, never random."""
+    """The fixed example of an attrs class: derived from the names of its fields, never random.
+    Fields of later levels have their defaults, so that every level writes it."""
     known_as = FIRST_NAMES.get(cls.__name__, cls.__name__)
-    return cls(*[_fixed(hint, f"{known_as}.{name}") for name, hint in fields_of(cls)])
+    return cls(*[_fixed(hint, f"{known_as}.{name}") for name, hint in _first_fields(cls)])
+
+
+def _first_fields(cls: type) -> list[tuple[str, Any]]:
+    """The fields of the first level: an object of these alone is written by every level."""
+    later = {name for name, since in fields_since(cls) if since > BASE_LEVEL}
+    return [(name, hint) for name, hint in fields_of(cls) if name not in later]
 
 
 def _fixed(hint: Any, place: str, bound: Bound | None = None) -> Any:

@@ -23,7 +23,7 @@ def deaf(pool: Pool, *numbers: int) -> None:
         if not (append and m.number in numbers):
             give(m, event, delay_ms)  # type: ignore[arg-type]
 
-    pool.world.give = given  # type: ignore[method-assign, assignment]
+    pool.world.give = given  # type: ignore[method-assign]
 
 
 def changes(pool: Pool) -> int:
