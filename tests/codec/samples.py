@@ -33,7 +33,7 @@ FIRST_NAMES = {
 
 def instances(cls: type) -> st.SearchStrategy[Any]:
     """Any small object of an attrs class."""
-    return st.builds(cls, **{name: _values(hint) for name, hint in fields_of(cls)})
+    return st.builds(cls, **{name: _values(hint) for name, hint in _first_fields(cls)})
 
 
 def _values(hint: Any, bound: Bound | None = None) -> st.SearchStrategy[Any]:

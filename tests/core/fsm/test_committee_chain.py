@@ -101,7 +101,7 @@ def signature(by: Member, index: int = 2) -> bytes:
 
 
 def test_junk_closes_no_link_and_keeps_no_signature_out() -> None:
-    """At level 2 each counts by its voter: junk, a stranger's and one that is there twice do not."""
+    """At level 2 each counts by its voter; junk, a stranger's and one twice do not."""
     chain = grown((A, B, C), (A, B))
     once = signature(A)
     junk = ChangeCertified(2, (b"junk", signature(D), signature(B, 3), once, once))

@@ -5,6 +5,7 @@ import pytest
 
 from p2pool.core.inputs import Received
 from p2pool.model import limits
+from p2pool.model.ids import StoreId
 from p2pool.model.messages.raft import AppendRequested, SnapshotSent
 from tests.sim.harness.committee import formed, leading, problems, voters, works
 from tests.sim.harness.pool import FORMED_MS, Pool, started
@@ -22,7 +23,7 @@ def deaf(pool: Pool, *numbers: int) -> None:
         if not (append and m.number in numbers):
             give(m, event, delay_ms)  # type: ignore[arg-type]
 
-    pool.world.give = given  # type: ignore[method-assign, assignment]
+    pool.world.give = given  # type: ignore[method-assign]
 
 
 def changes(pool: Pool) -> int:
@@ -69,7 +70,7 @@ def test_a_member_that_changes_its_store_each_second_is_not_taken_for_ever() -> 
         beat = beats.newest.get(pool.world.machines[wild].node_id)
         if beat is not None:
             count[0] += 1
-            store = bytes([count[0] % 250 + 1]) * 16
+            store = StoreId(bytes([count[0] % 250 + 1]) * 16)
             new = attrs.evolve(beat.heartbeat, store_id=store)
             beats.newest[pool.world.machines[wild].node_id] = attrs.evolve(beat, heartbeat=new)
         pool.world.later(300, renew)

@@ -18,12 +18,12 @@ def leaders(pool: Pool) -> list[Machine]:
 
 
 def voters(pool: Pool) -> list[int]:
-    """Numbers of the voters, as whoever leads has them."""
+    """Numbers of all that vote, as whoever leads has them: while joint, the outgoing ones too."""
     found = leaders(pool)
     if not found:
         return []
     assert found[0].node is not None
-    names = [v.node_id for v in found[0].node.context.pool_log.configuration.voters]
+    names = [v.node_id for v in found[0].node.context.pool_log.configuration.electors]
     return sorted(m.number for m in pool.world.machines if m.node_id in names)
 
 
