@@ -69,12 +69,17 @@ def _values(hint: Any, bound: Bound | None = None) -> st.SearchStrategy[Any]:
     return st.sampled_from(hint) if issubclass(hint, Enum) else st.deferred(lambda: instances(hint))
 
 
+def _first_fields(cls: type, level: int = BASE_LEVEL) -> list[tuple[str, Any]]:
+    """The fields that a level has: an object of these alone is written at that level."""
+    early = {name for name, since in fields_since(cls) if since <= level}
+    return [(name, hint) for name, hint in fields_of(cls) if name in early]
+
+
 def example(cls: type, level: int = BASE_LEVEL) -> Any:
     """The fixed example of an attrs class: derived from the names of its fields, never random. Its
     own fields of later levels say nothing."""
     known_as = FIRST_NAMES.get(cls.__name__, cls.__name__)
-    early = {name for name, since in fields_since(cls) if since <= level}
-    hints = [(name, hint) for name, hint in fields_of(cls) if name in early]
+    hints = _first_fields(cls, level)
     return cls(*[_fixed(hint, f"{known_as}.{name}") for name, hint in hints])
 
 
