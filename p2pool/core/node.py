@@ -397,7 +397,7 @@ class Node:
         if status.value is NodeStatus.STORE_FAILED:
             return StoreFailed(
                 f"This agent cannot write: {status.reason}",
-                hint="Mend the disk (space, health), then start the agent again.",
+                hint="Mend the disk (space, health): the agent opens its store again by itself.",
             )
         if status.value is NodeStatus.SUPERSEDED:
             return Unavailable(
