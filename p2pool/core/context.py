@@ -65,7 +65,9 @@ class Context:
     leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
     store_failure: str | None = None
     effects: list[Effect] = attrs.field(factory=list)
-    last_request: int = 0
+    numbers: Random = attrs.field(
+        default=attrs.Factory(lambda self: Random(self.rng.getrandbits(64)), takes_self=True)
+    )
     announced: AnnouncedLeader = attrs.field(factory=AnnouncedLeader)
     judgements: Judgements = attrs.field(factory=Judgements)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
@@ -96,9 +98,9 @@ class Context:
         return Status(NodeStatus.PARTICIPANT)
 
     def request(self) -> int:
-        """The number for this node's next question."""
-        self.last_request += 1
-        return self.last_request
+        """The number for this node's next question: random, so that nobody foresees it and answers
+        what it was not asked. Never 0."""
+        return 1 + self.numbers.randrange(limits.REQUEST_NUMBER_MAX)
 
     def send(self, node_id: NodeId, message: Message) -> bool:
         """Send to a node by the peer key bound to it; False if none is known."""

@@ -336,12 +336,11 @@ class Dispatch:
     def on_state_answered(self, message: m.StateAnswered, sender: Sender, now: Now) -> None:
         """A peer's part of the log; the next question, if any, follows at once."""
         context = self.context
-        number = context.last_request + 1
+        number = context.request()
         leader = context.leader_certificates.leader(now)
         leads = leader.peer_key if leader is not None else None
         ask = self.parts.replica.answered(message, sender.peer_key, number, leads, now)
         if ask is not None:
-            context.request()
             context.tell(ask.peer_key, ask.message)
 
     # --- work -------------------------------------------------------------------------------------
@@ -386,7 +385,7 @@ class Dispatch:
     def on_probe_answered(self, message: m.ProbeAnswered, sender: Sender, now: Now) -> None:
         """A witness says whether it reaches a node."""
         if self.parts.leader is not None:
-            self.parts.leader.failure_detector.take_answer(message)
+            self.parts.leader.failure_detector.take_answer(sender.node_id, message)
 
     def on_suspicion_reported(self, message: m.SuspicionReported, sender: Sender, now: Now) -> None:
         """A member misses a node."""

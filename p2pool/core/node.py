@@ -306,10 +306,9 @@ class Node:
         """Catch up with the log as a follower replica."""
         context = self.context
         peers = tuple(key for key, _ in context.bindings.connected_members())
-        number, members = context.last_request + 1, context.roster.size()
-        ask = self.parts.replica.ask(number, peers, members, now)
+        number = context.request() if context.pool_log.fetches else 0
+        ask = self.parts.replica.ask(number, peers, context.roster.size(), now)
         if ask is not None:
-            context.request()
             context.tell(ask.peer_key, ask.message)
 
     def _fetch_due_ms(self) -> int | None:
