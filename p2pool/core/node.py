@@ -47,6 +47,7 @@ from p2pool.core.node_status import NodeStatus
 from p2pool.core.parts import Between, Part, Parts
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
+from p2pool.core.peers.answer_budget import AnswerBudget
 from p2pool.core.peers.invites import Invites
 from p2pool.core.peers.probes import Probes
 from p2pool.core.peers.watch import Watch
@@ -534,6 +535,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         log_survey=LogSurvey(context),
         eligibility=eligibility,
         signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
+        answer_budget=AnswerBudget(context),
         certificate_exchange=certificate_exchange,
         equivocation=equivocation,
         machine=machine,

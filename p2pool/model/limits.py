@@ -46,7 +46,20 @@ GUESTS_KNOWN_MAX = 256
 GUEST_FRAMES_PER_S = 10
 GUEST_FRAMES_BURST = 100
 GUEST_CHAIN_LINKS_MAX = 32
-GUEST_PROOFS_PER_S = 2
+# Of one guest, and of all together.
+GUEST_PROOFS_PER_S = 1
+GUEST_PROOFS_BURST = 2
+GUESTS_PROOFS_PER_S = 32
+MEMBER_FRAMES_PER_S = 1_000
+MEMBER_FRAMES_BURST = 4_000
+MEMBER_FRAMES_KIB_PER_S = 8 * 1024
+MEMBER_FRAMES_KIB_BURST = 64 * 1024
+# Signatures inside a member's frames that this node has not checked before.
+MEMBER_SIGNATURES_PER_S = 128
+MEMBER_SIGNATURES_BURST = 1_024
+# What one peer's questions may draw from us.
+ANSWERS_KIB_PER_S = 4 * 1024
+ANSWERS_KIB_BURST = 64 * 1024
 BEATS_AWAITED_MAX = 64
 SIGNERS_CACHED_MAX = 4096
 ENVIRONMENT_MAX = 128
@@ -402,6 +415,14 @@ assert MEMBERS_MAX < PEERS_TRACKED_MAX
 assert GUEST_FRAMES_PER_S <= GUEST_FRAMES_BURST
 assert GUEST_CHAIN_LINKS_MAX <= CHAIN_LINKS_MAX
 assert HEARTBEAT_AIM_BYTES < GOSSIP_MESSAGE_MAX_BYTES
+assert GUEST_PROOFS_PER_S <= GUEST_PROOFS_BURST <= GUESTS_PROOFS_PER_S
+# A member may say at once what an honest one has to: a whole snapshot to one that catches up, all
+# copies of a node in one order with its certificate, the claims of a node in reports.
+assert GUEST_FRAMES_BURST < MEMBER_FRAMES_BURST
+assert SNAPSHOT_MAX_BYTES <= MEMBER_FRAMES_KIB_BURST * 1024
+assert SNAPSHOT_MAX_BYTES <= ANSWERS_KIB_BURST * 1024
+assert ALLOCATIONS_PER_NODE_MAX + 2 * (VOTERS_MAX + 1) < MEMBER_SIGNATURES_BURST
+assert CLAIMS_PER_REPORT_MAX <= MEMBER_SIGNATURES_BURST
 assert ALLOCATIONS_PER_HEARTBEAT_MAX <= ALLOCATIONS_PER_NODE_MAX
 # An order carries all copies of its node in one frame: their specifications, and the rest of each.
 assert ORDER_SPECS_MAX_BYTES + ALLOCATIONS_PER_NODE_MAX * ORDER_COPY_MAX_BYTES < (
