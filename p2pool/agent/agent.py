@@ -81,6 +81,7 @@ class Agent:
             incarnation=restored.incarnation,
             agent_version=__version__,
             ended_keep_ms=config.runtime.ended_keep_s * 1000,
+            trusted=options.trusted,
         )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         dispatch = self.node.dispatch

@@ -21,7 +21,7 @@ from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import features, limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.features import FeatureLevel
-from p2pool.model.ids import NodeId, PeerKey, PoolRef
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.gossip import Announcement, Heartbeat
@@ -34,7 +34,8 @@ from p2pool.model.timing import Now
 class NodeConfig:
     """Who a node is: fixed from its start to its end.
 
-    `newest_level`: the highest feature level that its program knows.
+    `newest_level`: the highest feature level that its program knows. `trusted`: hashes of
+    committees that its operator vouches for.
     """
 
     pool: PoolRef
@@ -44,6 +45,7 @@ class NodeConfig:
     committee_size: int = limits.COMMITTEE_DEFAULT
     ended_keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
     newest_level: FeatureLevel = attrs.field(factory=features.newest)
+    trusted: tuple[Digest, ...] = ()
 
 
 @attrs.define

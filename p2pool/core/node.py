@@ -36,6 +36,8 @@ from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.heartbeats import Heartbeats
+from p2pool.core.knowledge.last_certificate import SEEN_KEY, CertificateSighting
+from p2pool.core.knowledge.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
@@ -45,9 +47,9 @@ from p2pool.core.local.problems import problems
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus
 from p2pool.core.parts import Between, Part, Parts
+from p2pool.core.peers.answer_budget import AnswerBudget
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
-from p2pool.core.peers.answer_budget import AnswerBudget
 from p2pool.core.peers.invites import Invites
 from p2pool.core.peers.probes import Probes
 from p2pool.core.peers.watch import Watch
@@ -128,6 +130,7 @@ class Node:
             parts.requests,
             parts.log_survey,
             parts.equivocation,
+            parts.certificate_exchange,
             Between(self._fetch, self._fetch_due_ms),
             Between(self._work, parts.worker.wakeup_ms),
         )
@@ -498,6 +501,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
     bindings = PeerBindings(config.me.node_id, config.me.peer_key)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
+    certificates = LeaderCertificates(trusted=config.trusted)
     return Context(
         config=config,
         rng=rng,
@@ -506,6 +510,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         bindings=bindings,
         heartbeats=beats,
         clocks=clocks,
+        leader_certificates=certificates,
     )
 
 
@@ -513,7 +518,8 @@ def _parts(context: Context, restored: Restored) -> Parts:
     """The parts of a node, each with what it restores from the disk by itself."""
     config, tables = context.config, restored.tables
     replica = FollowerReplica.of(context.pool_log)
-    certificate_exchange = CertificateExchange(context)
+    sighting = CertificateSighting.restored(tables["meta"].get(SEEN_KEY))
+    certificate_exchange = CertificateExchange(context, sighting)
     order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
     worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
@@ -529,13 +535,13 @@ def _parts(context: Context, restored: Restored) -> Parts:
         worker=worker,
         order_check=order_check,
         probes=Probes(context, Watch(config.me.node_id)),
+        answer_budget=AnswerBudget(context),
         invites=invites,
         exchange=exchange,
         requests=ClientRequests(context, replica),
         log_survey=LogSurvey(context),
         eligibility=eligibility,
         signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
-        answer_budget=AnswerBudget(context),
         certificate_exchange=certificate_exchange,
         equivocation=equivocation,
         machine=machine,

@@ -20,6 +20,9 @@ def problems(
     roster = context.roster
     if context.leader_certificates.diverged is not None:
         out.append(context.leader_certificates.diverged)
+    unproven = context.leader_certificates.unproven
+    if unproven is not None and pool_log.fetches and context.leader(now) is None:
+        out.append(unproven)
     if pool_log.leads:
         told = (context.leader_certificates.problem, context.leader_certificates.disagreement)
         out += [problem for problem in told if problem is not None]
