@@ -27,6 +27,7 @@ from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
 from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
 from p2pool.agent.options import AgentOptions
+from p2pool.agent.store_restart import first_of, live_with_store, stopped_within
 from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
@@ -83,6 +84,7 @@ class Agent:
             agent_version=__version__,
             ended_keep_ms=config.runtime.ended_keep_s * 1000,
             opens=partial(open_one, self.pool),
+            trusted=options.trusted,
         )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         dispatch = self.node.dispatch
@@ -234,16 +236,29 @@ async def _serve_api(
 async def run_agent(
     options: AgentOptions, stop: trio.Event, started: Callable[[str], None]
 ) -> None:
-    """Run an agent until `stop` is set. Raises whatever prevents the start: DataDirInUse,
-    PortTaken, Misconfigured, BadKey, StoreFailed."""
+    """Run an agent until `stop` is set, anew if its store failed and opens again. Raises whatever
+    prevents the start: DataDirInUse, PortTaken, Misconfigured, BadKey, StoreFailed."""
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
     token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
-    async with Store.open(options.directory, options.config.pool_ref) as store:
+    urls: list[str] = []
+
+    def tell_once(url: str) -> None:
+        if not urls:
+            started(url)
+        urls.append(url)
+
+    async def live(store: Store) -> bool:
         agent = Agent(options, seed, store, await open_runtime(options))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(agent.run, token, started)
-            await stop.wait()
-            log.info("agent stopping")
-            await agent.retire()
+            nursery.start_soon(agent.run, token, tell_once)
+            await first_of(stop, agent.loop.store_failed)
+            # A node that failed to write is silent: its API says why for a moment.
+            if stop.is_set() or await stopped_within(stop, limits.STORE_REOPEN_MIN_MS):
+                log.info("agent stopping")
+                await agent.retire()
             nursery.cancel_scope.cancel()
+        return stop.is_set()
+
+    pool = options.config.pool_ref
+    await live_with_store(lambda: Store.open(options.directory, pool), live, stop)

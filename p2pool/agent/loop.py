@@ -41,6 +41,7 @@ class Loop:
         self._store = store
         self._send, self._receive = trio.open_memory_channel[AnyInput](limits.INPUT_QUEUE_MAX)
         self._stepped = trio.Event()
+        self.store_failed = trio.Event()
 
     async def put(self, event: AnyInput) -> None:
         """Queue an input; waits for room."""
@@ -109,5 +110,6 @@ class Loop:
             await self._store.write(effects[0].operations)
         except StoreFailed as error:
             # The step promised nothing yet: only the node's report of the failure goes out.
+            self.store_failed.set()
             return self.node.step(PersistFailed(error.message), read_clock())
         return effects[1:]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from p2pool.drivers.config.schema import AgentConfig
-from p2pool.model.ids import PoolRef
+from p2pool.model.ids import Digest, PoolRef
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class AgentOptions:
-    """An agent's start options. `provider` None: this machine joins nothing by itself."""
+    """An agent's start options. `provider` None: this machine joins nothing by itself. `trusted`:
+    hashes of committees that the operator vouches for."""
 
     directory: Path
     config: AgentConfig
@@ -22,6 +23,7 @@ class AgentOptions:
     provider: "LocalAccount | None" = attrs.field(default=None, repr=False)
     stop_tasks: bool = False
     skip_checks: bool = False
+    trusted: tuple[Digest, ...] = ()
 
 
 @attrs.frozen

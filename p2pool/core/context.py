@@ -21,7 +21,7 @@ from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import features, limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.features import FeatureLevel
-from p2pool.model.ids import NodeId, PeerKey, PoolRef
+from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.gossip import Announcement, Heartbeat
@@ -37,6 +37,7 @@ class NodeConfig:
 
     `newest_level`: the highest feature level that its program knows. `opens`: opens the sealed
     messages that a leader writes into the log; without it they are appended as they come.
+    `trusted`: hashes of committees that its operator vouches for.
     """
 
     pool: PoolRef
@@ -47,6 +48,7 @@ class NodeConfig:
     ended_keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
     newest_level: FeatureLevel = attrs.field(factory=features.newest)
     opens: Opener | None = None
+    trusted: tuple[Digest, ...] = ()
 
 
 @attrs.define
@@ -68,7 +70,9 @@ class Context:
     leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
     store_failure: str | None = None
     effects: list[Effect] = attrs.field(factory=list)
-    last_request: int = 0
+    numbers: Random = attrs.field(
+        default=attrs.Factory(lambda self: Random(self.rng.getrandbits(64)), takes_self=True)
+    )
     announced: AnnouncedLeader = attrs.field(factory=AnnouncedLeader)
     judgements: Judgements = attrs.field(factory=Judgements)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)
@@ -99,9 +103,9 @@ class Context:
         return Status(NodeStatus.PARTICIPANT)
 
     def request(self) -> int:
-        """The number for this node's next question."""
-        self.last_request += 1
-        return self.last_request
+        """The number for this node's next question: random, so that nobody foresees it and answers
+        what it was not asked. Never 0."""
+        return 1 + self.numbers.randrange(limits.REQUEST_NUMBER_MAX)
 
     def send(self, node_id: NodeId, message: Message) -> bool:
         """Send to a node by the peer key bound to it; False if none is known."""

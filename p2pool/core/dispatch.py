@@ -6,7 +6,8 @@ name and takes (message, sender, now). Handlers for the leader stand here and pa
 because leaders come and go.
 
 Invariants: a guest reaches only handlers declared for guests; gossip counts only from members whose
-binding is known; a rejected message changes nothing.
+binding is known; a rejected message changes nothing; a peer draws no more from us by its questions
+than its budget.
 Source: docs/design/messages.md, "Who may send".
 """
 
@@ -113,7 +114,7 @@ class Dispatch:
         if sender.enclosed and senders is not m.Senders.GOSSIP:
             self.parts.equivocation.saw(sender.enclosed, now)
         if senders is not m.Senders.VOTERS or self._is_voter(sender):
-            handler(message, sender, now)
+            self.parts.answer_budget.answer(handler, message, sender, now)
 
     def _is_heard(self, senders: m.Senders, sender: Sender, event: Received) -> bool:
         """Whether the message is the sender's own, and the sender may send this kind."""
@@ -159,7 +160,10 @@ class Dispatch:
         if isinstance(message, m.Order):
             by = (header.node_id, header.peer_key)
             return self.parts.order_check.worth_verifying(message, by, enclosed, now)
-        return not isinstance(message, m.Report) or self.context.pool_log.leads
+        if isinstance(message, m.Report):
+            leading = self.parts.leading
+            return leading is not None and leading.reports.needs_signers(message)
+        return True
 
     def _alive(self, event: Received, now: Now) -> None:
         """Anything from the node itself is a sign of life; gossip only if it is new."""
@@ -352,12 +356,11 @@ class Dispatch:
     def on_state_answered(self, message: m.StateAnswered, sender: Sender, now: Now) -> None:
         """A peer's part of the log; the next question, if any, follows at once."""
         context = self.context
-        number = context.last_request + 1
+        number = context.request()
         leader = context.leader_certificates.leader(now)
         leads = leader.peer_key if leader is not None else None
         ask = self.parts.replica.answered(message, sender.peer_key, number, leads, now)
         if ask is not None:
-            context.request()
             context.tell(ask.peer_key, ask.message)
 
     # --- work -------------------------------------------------------------------------------------
@@ -385,10 +388,12 @@ class Dispatch:
 
     def on_report(self, message: m.Report, sender: Sender, now: Now) -> None:
         """A node reports to its leader."""
-        # A report that came before we led has unverified claims: it comes again.
+        if (leading := self.parts.leading) is None:
+            return
         looked = len(sender.signers) == len(message.claims)
-        if (leading := self.parts.leading) is not None and looked:
-            leading.reports.take(sender.node_id, message, sender.signers, now)
+        if not looked and leading.reports.needs_signers(message):
+            return  # It came before we led, so its claims are unverified: it comes again.
+        leading.reports.take(sender.node_id, message, sender.signers, now)
 
     def on_report_answered(self, message: m.ReportAnswered, sender: Sender, now: Now) -> None:
         """A node does not repeat what a leader answered, so only a leader's answer counts."""
@@ -402,7 +407,7 @@ class Dispatch:
     def on_probe_answered(self, message: m.ProbeAnswered, sender: Sender, now: Now) -> None:
         """A witness says whether it reaches a node."""
         if self.parts.leader is not None:
-            self.parts.leader.failure_detector.take_answer(message)
+            self.parts.leader.failure_detector.take_answer(sender.node_id, message)
 
     def on_suspicion_reported(self, message: m.SuspicionReported, sender: Sender, now: Now) -> None:
         """A member misses a node."""

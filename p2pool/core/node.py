@@ -36,6 +36,8 @@ from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.heartbeats import Heartbeats
+from p2pool.core.knowledge.last_certificate import SEEN_KEY, CertificateSighting
+from p2pool.core.knowledge.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
@@ -45,6 +47,7 @@ from p2pool.core.local.problems import problems
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus
 from p2pool.core.parts import Between, Part, Parts
+from p2pool.core.peers.answer_budget import AnswerBudget
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
 from p2pool.core.peers.invites import Invites
@@ -127,6 +130,7 @@ class Node:
             parts.requests,
             parts.log_survey,
             parts.equivocation,
+            parts.certificate_exchange,
             Between(self._fetch, self._fetch_due_ms),
             Between(self._work, parts.worker.wakeup_ms),
         )
@@ -313,10 +317,9 @@ class Node:
         """Catch up with the log as a follower replica."""
         context = self.context
         peers = tuple(key for key, _ in context.bindings.connected_members())
-        number, members = context.last_request + 1, context.roster.size()
-        ask = self.parts.replica.ask(number, peers, members, now)
+        number = context.request() if context.pool_log.fetches else 0
+        ask = self.parts.replica.ask(number, peers, context.roster.size(), now)
         if ask is not None:
-            context.request()
             context.tell(ask.peer_key, ask.message)
 
     def _fetch_due_ms(self) -> int | None:
@@ -404,7 +407,7 @@ class Node:
         if status.value is NodeStatus.STORE_FAILED:
             return StoreFailed(
                 f"This agent cannot write: {status.reason}",
-                hint="Mend the disk (space, health), then start the agent again.",
+                hint="Mend the disk (space, health): the agent opens its store again by itself.",
             )
         if status.value is NodeStatus.SUPERSEDED:
             return Unavailable(
@@ -509,6 +512,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
     bindings = PeerBindings(config.me.node_id, config.me.peer_key)
     beats = Heartbeats(Random(rng.randrange(2**32)))
     clocks = ClockOffsets(config.me.node_id)
+    certificates = LeaderCertificates(trusted=config.trusted)
     return Context(
         config=config,
         rng=rng,
@@ -517,6 +521,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         bindings=bindings,
         heartbeats=beats,
         clocks=clocks,
+        leader_certificates=certificates,
     )
 
 
@@ -524,7 +529,8 @@ def _parts(context: Context, restored: Restored) -> Parts:
     """The parts of a node, each with what it restores from the disk by itself."""
     config, tables = context.config, restored.tables
     replica = FollowerReplica.of(context.pool_log)
-    certificate_exchange = CertificateExchange(context)
+    sighting = CertificateSighting.restored(tables["meta"].get(SEEN_KEY))
+    certificate_exchange = CertificateExchange(context, sighting)
     order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
     worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
@@ -540,6 +546,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         worker=worker,
         order_check=order_check,
         probes=Probes(context, Watch(config.me.node_id)),
+        answer_budget=AnswerBudget(context),
         invites=invites,
         exchange=exchange,
         requests=ClientRequests(context, replica),

@@ -20,6 +20,7 @@ from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.heartbeat import HeartbeatSender
 from p2pool.core.local.machine import Machine
+from p2pool.core.peers.answer_budget import AnswerBudget
 from p2pool.core.peers.equivocation import EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
 from p2pool.core.peers.invites import Invites
@@ -72,6 +73,7 @@ class Parts:
     worker: Worker
     order_check: OrderCheck
     probes: Probes
+    answer_budget: AnswerBudget
     invites: Invites
     exchange: PeerExchange
     requests: ClientRequests

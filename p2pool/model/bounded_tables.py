@@ -55,11 +55,23 @@ class TokenBuckets:
         lambda self: BoundedDict(self.most), takes_self=True
     )
 
-    def admit(self, sender: bytes, now_ms: int) -> bool:
-        """Whether a sender's message is within its rate; if so, it counts. `now_ms`: monotonic."""
+    def admit(self, sender: bytes, now_ms: int, cost: int = 1) -> bool:
+        """Whether a sender's message is within its rate; if so, it counts, as so many. `now_ms`:
+        monotonic."""
+        left = self._refilled(sender, now_ms)
+        admitted = left >= UNITS * cost
+        self._left.renew(sender, (left - UNITS * cost if admitted else left, now_ms))
+        return admitted
+
+    def indebted(self, sender: bytes, now_ms: int) -> bool:
+        """Whether a sender has used up what it was charged for."""
+        return self._refilled(sender, now_ms) <= 0
+
+    def charge(self, sender: bytes, now_ms: int, cost: int) -> None:
+        """Count what turned out to cost so much, however little is left."""
+        self._left.renew(sender, (self._refilled(sender, now_ms) - UNITS * cost, now_ms))
+
+    def _refilled(self, sender: bytes, now_ms: int) -> int:
         full = UNITS * self.burst
         left, at_ms = self._left.get(sender, (full, now_ms))
-        left = min(full, left + (now_ms - at_ms) * self.per_s)
-        admitted = left >= UNITS
-        self._left.renew(sender, (left - UNITS if admitted else left, now_ms))
-        return admitted
+        return min(full, left + (now_ms - at_ms) * self.per_s)

@@ -82,6 +82,10 @@ class EnclosedCache:
         most = largest_in(message)
         return tuple(self.open(sealed, most) for sealed in enclosed_in(message))
 
+    def unknown_in(self, message: Message) -> int:
+        """How many sealed messages inside a message would have to be checked."""
+        return sum(sealed not in self._known for sealed in enclosed_in(message))
+
     def __len__(self) -> int:
         """The number of cached messages."""
         return len(self._known)

@@ -177,7 +177,8 @@ def _say_leader(
     walk.say(
         f"{len(found.signatures)} of the {len(voters)} voters signed that node "
         f"{address_text(found.leader.node_id)} leads in term {found.term}: {age_s} s ago, at index "
-        f"{found.commit_index}, with state {found.state_digest.hex()[:16]}."
+        f"{found.commit_index}, with state {found.state_digest.hex()[:16]}. Their committee "
+        f"has the hash {found.committee_hash.hex()}."
     )
 
 

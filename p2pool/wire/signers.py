@@ -56,6 +56,10 @@ class SignerCache:
         """`signers` of each signed request inside a message, in its order."""
         return tuple(self.signers(signed) for signed in requests_in(message))
 
+    def unknown_in(self, message: Message) -> int:
+        """How many signed requests inside a message would have to be recovered."""
+        return sum(signed not in self._known for signed in requests_in(message))
+
     def __len__(self) -> int:
         """The number of cached answers."""
         return len(self._known)

@@ -18,6 +18,7 @@ from p2pool.codec import entries
 from p2pool.codec.cbor.structs import fields_of, fields_since
 from p2pool.core.fsm.storage.array import PoolArray
 from p2pool.core.fsm.storage.tables import META_ROWS, TABLES
+from p2pool.core.knowledge.last_certificate import CertificateSeen
 from p2pool.core.voter import peer_promises, signatures
 from p2pool.core.worker import attempt
 from p2pool.model import ids
@@ -37,7 +38,7 @@ HINT = (
 KEPT: tuple[type, ...] = (
     raft.Entry, raft.Snapshot, raft.HardState, RootRecord, PeerKnown, ids.Token, PoolArray,
     attempt.StoredAttempt, Evidence, ChainRoster, peer_promises.Kept,
-    signatures.Confirmed,
+    signatures.Confirmed, CertificateSeen,
 )  # fmt: skip
 
 

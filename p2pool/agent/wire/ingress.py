@@ -8,8 +8,10 @@ hostile, raise an error.
 
 Invariants: a frame counts only if it comes from the peer that Noise proved; bindings and relayed
 heartbeats stand on their own proof. The most expensive work comes last: accounts are recovered, and
-relayed heartbeats and certificates opened, only if the core says that the message is worth it. A
-guest may say little at all.
+relayed heartbeats and certificates opened, only if the core says that the message is worth it.
+Every peer has budgets, and they come before any signature: a guest may say little at all, a member
+as many frames and bytes as an honest one needs, and with them so many signatures that are new to
+us.
 Source: docs/design/protocol.md, "The way in".
 """
 
@@ -75,6 +77,15 @@ class Ingress:
         self._guests = TokenBuckets(
             limits.GUEST_FRAMES_PER_S, limits.GUEST_FRAMES_BURST, limits.PEERS_TRACKED_MAX
         )
+        self._members = TokenBuckets(
+            limits.MEMBER_FRAMES_PER_S, limits.MEMBER_FRAMES_BURST, limits.PEERS_TRACKED_MAX
+        )
+        self._member_kib = TokenBuckets(
+            limits.MEMBER_FRAMES_KIB_PER_S, limits.MEMBER_FRAMES_KIB_BURST, limits.PEERS_TRACKED_MAX
+        )
+        self._signatures = TokenBuckets(
+            limits.MEMBER_SIGNATURES_PER_S, limits.MEMBER_SIGNATURES_BURST, limits.PEERS_TRACKED_MAX
+        )
         self._guard = ReplayGuard()
         self._signers = SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
@@ -121,13 +132,7 @@ class Ingress:
     def frame(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Taken:
         """A frame from a connected peer's stream."""
         try:
-            shown = self._shown.get(peer_key)
-            guest = shown is None or not self._member(shown)
-            if guest and not self._guests.admit(peer_key, now.mono_ms):
-                raise TooMany(
-                    f"A guest may send {limits.GUEST_FRAMES_PER_S} frames a second.",
-                    hint="Join the pool, or ask less often.",
-                )
+            self._check_budget(peer_key, len(data), now)
             verified = open_sealed(
                 data, self.pool, max_bytes=limits.STREAM_FRAME_MAX_BYTES, channel=channel
             )
@@ -156,14 +161,48 @@ class Ingress:
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, HeartbeatsAnswered):
             return self._relayed(message, now)
+        return self._with_enclosed(verified, peer_key, now, awaited=handed)
+
+    def _with_enclosed(
+        self, verified: Verified, peer_key: PeerKey, now: Now, *, awaited: bool
+    ) -> Taken:
+        """A frame with the signatures inside it checked, as far as its sender's budget goes; who
+        has used it up says it again later. `awaited`: we asked for this, once."""
+        message, budget = verified.message, self._signatures
+        new = 0 if awaited else self._enclosed.unknown_in(message)
+        if new and not budget.admit(peer_key, now.mono_ms, new):
+            self.counters["over-budget"] += 1
+            return []
         enclosed = self._enclosed.enclosed_in(message)
         signers: tuple[Signers | None, ...] = ()
         if requests_in(message):
-            if self._worth_verifying(verified, enclosed, now):
+            if not self._worth_verifying(verified, enclosed, now):
+                self.counters["not-looked-at"] += 1
+            elif budget.admit(peer_key, now.mono_ms, self._signers.unknown_in(message)):
                 signers = self._signers.signers_in(message)
             else:
-                self.counters["not-looked-at"] += 1
+                self.counters["over-budget"] += 1
+                return []
         return [Received(verified, peer_key, signers, enclosed)]
+
+    def _check_budget(self, peer_key: PeerKey, size_bytes: int, now: Now) -> None:
+        """`TooMany` for a frame beyond what its sender may say in a while, before it is opened."""
+        shown = self._shown.get(peer_key)
+        if shown is None or not self._member(shown):
+            if not self._guests.admit(peer_key, now.mono_ms):
+                raise TooMany(
+                    f"A guest may send {limits.GUEST_FRAMES_PER_S} frames a second.",
+                    hint="Join the pool, or ask less often.",
+                )
+            return
+        kib = 1 + size_bytes // 1024
+        within = self._members.admit(peer_key, now.mono_ms)
+        if not within or not self._member_kib.admit(peer_key, now.mono_ms, kib):
+            raise TooMany(
+                f"A member may send {limits.MEMBER_FRAMES_PER_S} frames and "
+                f"{limits.MEMBER_FRAMES_KIB_PER_S} KiB a second.",
+                hint="An agent that is in order sends less: see what runs on that node.",
+            )
 
     def _outdated(self, verified: Verified) -> Taken:
         """Report a message from an earlier incarnation than the latest one seen."""

@@ -17,8 +17,10 @@ from p2pool.cli.shared.process import (
     read_settings,
     run_until_signal,
 )
+from p2pool.cli.shared.types import CommitteeHash
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
+from p2pool.model.ids import Digest
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -61,6 +63,15 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Join even if `p2pool agent check` finds that the machine does not qualify.",
 )
+@click.option(
+    "--trust",
+    "trusted",
+    type=CommitteeHash(),
+    multiple=True,
+    metavar="HASH",
+    help="Follow the committee with this hash, which you trust on other grounds, where signatures"
+    " do not prove it. Once is enough. Repeatable.",
+)
 @log_options
 @json_option
 def run(
@@ -73,6 +84,7 @@ def run(
     dry_run: bool,
     stop_tasks: bool,
     skip_checks: bool,
+    trusted: tuple[Digest, ...],
     log_level: str | None,
     log_format: str | None,
     as_json: bool,
@@ -107,6 +119,7 @@ def run(
         provider=provider,
         stop_tasks=stop_tasks,
         skip_checks=skip_checks,
+        trusted=trusted,
     )
 
     def started(url: str) -> None:

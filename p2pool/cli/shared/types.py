@@ -1,4 +1,4 @@
-"""Types of arguments: sizes, spans, processors, addresses.
+"""Types of arguments: sizes, spans, processors, addresses, hashes of committees.
 
 People write `--memory 2GiB` and `--cpus 1.5`; they sign whole bytes and thousandths of a processor.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from p2pool.model.ids import ADDRESS_BYTES, Address
+from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest
 
 
 class AddressType(click.ParamType[Address]):
@@ -29,6 +29,23 @@ class AddressType(click.ParamType[Address]):
         if found is None:
             self.fail(f"{value!r} is not an address: 0x and 40 hex digits.", param, ctx)
         return Address(found)
+
+
+class CommitteeHash(click.ParamType[Digest]):
+    """A committee's hash: 64 hex digits."""
+
+    name = "HASH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Digest:
+        """The 32 bytes."""
+        from p2pool.codec.json.hex import unhex
+
+        if isinstance(value, bytes):
+            return Digest(value)
+        found = unhex(str(value), DIGEST_BYTES)
+        if found is None:
+            self.fail(f"{value!r} is not a committee's hash: 64 hex digits.", param, ctx)
+        return Digest(found)
 
 
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)

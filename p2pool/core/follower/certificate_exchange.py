@@ -9,28 +9,35 @@ whom to follow; orders need a certificate.
 
 A node that knows an older committee, or only the founder, walks from there to the current one along
 the links in the answer, each signed by a quorum of the voters before it. If a link lacks a quorum
-(its voters were gone for good), nobody can prove what follows; then the node accepts the word of
-the leader itself, if most members of the pool say that they follow it.
+(its voters were gone for good), nobody can prove what follows. Then the operator vouches for a
+committee by its hash; else a node that has heard no committee for long accepts the word of the
+leader itself, if most providers say that they follow it.
 
-Invariants: only a node without a seat believes announcements, and most members' word (a participant
-has Raft); the last believed term never falls. Guests get answers: outsiders may check who leads.
+Invariants: only a node without a seat believes announcements (a participant has Raft), and only
+such a node ever takes anybody's word; it takes none while a committee that it knows had a
+certificate in force a short while ago, whatever most members say; a provider counts once, however
+many nodes it has; the last believed term never falls. Guests get answers: outsiders may check who
+leads.
 Source: docs/design/certificates.md, "Certificates on their way".
 """
 
 import attrs
 
+from p2pool.codec.digests import committee_hash
+from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
-from p2pool.core.effects import Level
+from p2pool.core.effects import Level, Persist
 from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.committee_chain import newest
 from p2pool.core.inputs import Sender
+from p2pool.core.knowledge.last_certificate import CertificateSighting
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
 from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
-from p2pool.model.bounded_tables import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
 from p2pool.model.errors import Refusal
-from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.ids import Address, NodeId, PeerKey
 from p2pool.model.log.raft import majority
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
@@ -44,13 +51,35 @@ class CertificateExchange:
     """The certificates that one node accepts and gives."""
 
     context: Context
-    guests_due_ms: int = 0
+    sighting: CertificateSighting = attrs.field(factory=CertificateSighting)
+    guests: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(
+            limits.GUEST_PROOFS_PER_S, limits.GUEST_PROOFS_BURST, limits.GUESTS_KNOWN_MAX
+        )
+    )
+    all_guests: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(limits.GUESTS_PROOFS_PER_S, limits.GUESTS_PROOFS_PER_S, 1)
+    )
     asked_ms: BoundedDict[PeerKey, int] = attrs.field(
         factory=lambda: BoundedDict(limits.PROOFS_AWAITED_MAX)
     )
     proofs_awaited: PendingAnswers = attrs.field(
         factory=lambda: PendingAnswers(limits.PROOFS_AWAITED_MAX)
     )
+
+    # --- what is due ------------------------------------------------------------------------------
+
+    def tick(self, now: Now) -> None:
+        """Remember that a committee which we know was heard."""
+        known = self.context.leader_certificates.known
+        if known is not None and (row := self.sighting.note(known, now)) is not None:
+            self.context.effects.append(Persist((row,)))
+
+    def wakeup_ms(self) -> int | None:
+        """Nothing wakes a node for this alone: every step checks it."""
+        return None
+
+    # --- certificates -----------------------------------------------------------------------------
 
     def ask_proof(self, peer_key: PeerKey, now: Now) -> None:
         """Ask a peer for proof of who leads, not too often."""
@@ -120,7 +149,7 @@ class CertificateExchange:
         count = len(message.certificate) + len(message.votes)
         opened = sender.enclosed
         if not self.context.leader_certificates.knows(opened, self.context.pool_log.chain):
-            self._walk(message, sender.node_id, opened[count:])
+            self._walk(message, sender.node_id, opened[count:], now)
         self._take(message.certificate, opened[:count], now)
         self._elected(sender, opened[len(message.certificate) : count])
 
@@ -138,7 +167,7 @@ class CertificateExchange:
         if own and raft.proves(first.term, leader, votes):
             certified.choose(raft.state.log_id, leader, first.term)
 
-    def _walk(self, answer: CertificatesAnswered, sender: NodeId, opened: Opened) -> None:
+    def _walk(self, answer: CertificatesAnswered, sender: NodeId, opened: Opened, now: Now) -> None:
         """Walk the links from a committee that we know to the current one."""
         context, chain = self.context, answer.chain
         assert context.pool_log.log_id is not None
@@ -151,31 +180,53 @@ class CertificateExchange:
                 chain, signed, context.pool_log.chain, context.pool_log.log_id
             )
         except Refusal as error:
-            trusted = context.pool_log.fetches and self._named_by_most(sender)
+            taken = self._may_take_word(now) and self._named_by_most(sender, now)
+            named = committee_hash(chain.voters).hex()
             context.log(
                 Level.WARNING,
                 "the committee's chain does not hold",
                 by=sender.hex(),
+                committee=named,
                 why=error.message,
-                taken="by most members' word" if trusted else "no",
+                taken="by most providers' word" if taken else "no",
             )
-            if trusted:
+            if taken:
                 context.leader_certificates.prove(chain.voters)
+                return
+            context.leader_certificates.unproven = (
+                f"Member {address_text(sender)} says that committee {named} decides now, and "
+                f"nothing proves it: {error.message} It may lie. If the operators of other nodes "
+                f"confirm this hash (`p2pool verify leader` shows theirs), vouch for it: "
+                f"`p2pool agent run --trust {named}`."
+            )
 
-    def _named_by_most(self, node_id: NodeId) -> bool:
-        """Whether most other members say in their heartbeats that they follow a node."""
-        context = self.context
-        others = [m.node_id for m in context.roster.members() if m.node_id != context.me]
-        said = [b.heartbeat for n in others if (b := context.heartbeats.newest.get(n)) is not None]
-        epoch = context.pool_log.epoch
-        named = sum(beat.leader == node_id and beat.epoch == epoch for beat in said)
-        return named >= majority(len(others))
+    def _may_take_word(self, now: Now) -> bool:
+        """Whether others' word may stand in for signatures: never for a participant, nor soon after
+        a committee that we know was heard."""
+        pool_log = self.context.pool_log
+        return pool_log.fetches and not self.sighting.lately(pool_log.log_id, now)
+
+    def _named_by_most(self, node_id: NodeId, now: Now) -> bool:
+        """Whether most providers of other members say by heartbeat that they follow a node. A
+        provider says so if most of its members that are heard do; a silent one says nothing."""
+        context, epoch = self.context, self.context.pool_log.epoch
+        said: dict[Address, list[bool]] = {}
+        for member in context.roster.members():
+            if member.node_id == context.me:
+                continue
+            words = said.setdefault(member.provider, [])
+            beat = context.heartbeats.fresh(member.node_id, context.roster.size(), now)
+            if beat is not None:
+                words.append((beat.leader, beat.epoch) == (node_id, epoch))
+        named = sum(sum(words) >= majority(len(words)) for words in said.values() if words)
+        return named >= majority(len(said))
 
     def on_certificates_requested(
         self, message: CertificatesRequested, sender: Sender, now: Now
     ) -> None:
-        """Give a member all that we hold, a guest the newest changes; limit the rate for all guests
-        together, because anybody may ask and the answer is long."""
+        """Give a member all that we hold, a guest the newest changes; limit the rate of each guest,
+        so that none takes another's turn, and of all together: anybody may ask for the long answer,
+        under as many names as it likes."""
         context = self.context
         proof = leader_proof(context, now)
         if proof is None:
@@ -187,9 +238,9 @@ class CertificateExchange:
             # What we have is the last leader's; to whoever asks about us, our votes say more.
             certificate, votes = (), tuple(raft.state.grants.values())
         if not self._is_ours(sender):
-            if now.mono_ms < self.guests_due_ms:
+            mine = self.guests.admit(sender.peer_key, now.mono_ms)
+            if not mine or not self.all_guests.admit(b"", now.mono_ms):
                 return
-            self.guests_due_ms = now.mono_ms + 1000 // limits.GUEST_PROOFS_PER_S
             chain = newest(chain, limits.GUEST_CHAIN_LINKS_MAX)
         context.tell(
             sender.peer_key,

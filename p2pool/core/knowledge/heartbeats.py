@@ -128,6 +128,13 @@ class Heartbeats:
         if content.hardware is not None:
             self.hardware[me] = (content.hardware_digest, content.hardware)
 
+    def fresh(self, node_id: NodeId, members: int, now: Now) -> Heartbeat | None:
+        """What a node said last, in a pool of so many members, unless that is too long ago."""
+        beat = self.newest.get(node_id)
+        if beat is None or now.mono_ms - beat.heard_at.mono_ms > self.patience_ms(members):
+            return None
+        return beat.heartbeat
+
     def hardware_of(self, node_id: NodeId) -> Hardware | None:
         """The record behind the digest in a node's newest heartbeat, if we hold it."""
         beat = self.newest.get(node_id)

@@ -43,10 +43,12 @@ class LeaderCertificates:
     """What one node knows of who leads, with proof.
 
     `problem`: why a leader has no certificate; `disagreement`: which voter disagrees with a leader;
-    `diverged`: this node's own state is not the certified one. `proven`: committees that the log
-    here does not show yet, reached by a walk along signed links. `certified`: the latest change of
-    the voters among those. `chosen`: the latest leader that votes alone prove, since its term is
-    too young for a certificate: in that log and term a participant may follow it, and no more.
+    `diverged`: this node's own state is not the certified one; `unproven`: a committee that a peer
+    named, and nothing proves. `proven`: committees that the log here does not show yet, reached by
+    a walk along signed links. `certified`: the latest change of the voters among those. `trusted`:
+    hashes of committees that the operator vouches for. `chosen`: the latest leader that votes alone
+    prove, since its term is too young for a certificate: in that log and term a participant may
+    follow it, and no more.
     """
 
     known: LeaderCertificate | None = None
@@ -55,6 +57,8 @@ class LeaderCertificates:
     problem: str | None = None
     disagreement: str | None = None
     diverged: str | None = None
+    unproven: str | None = None
+    trusted: tuple[Digest, ...] = ()
     proven: tuple[tuple[Voter, ...], ...] = ()
     certified: tuple[int, tuple[Voter, ...]] = (0, ())
     chosen: tuple[Digest, Voter, int] | None = None
@@ -99,6 +103,7 @@ class LeaderCertificates:
         old = self.known
         newer = old is None or old.log_id != found.log_id or _age(old) < _age(found)
         if newer:
+            self.unproven = None
             if old is None or (old.log_id, old.term) != (found.log_id, found.term):
                 self.votes = ()
             self.known = found
@@ -134,7 +139,7 @@ class LeaderCertificates:
     def forget(self) -> None:
         """A new log was founded: the last one's leader leads nothing."""
         self.known, self.votes, self.waiting, self.proven = None, (), (), ()
-        self.certified, self.chosen = (0, ()), None
+        self.certified, self.chosen, self.unproven = (0, ()), None, None
 
     # --- committees -------------------------------------------------------------------------------
 
@@ -145,13 +150,19 @@ class LeaderCertificates:
     def walk(
         self, theirs: CommitteeChain, opened: Sequence[Opened], ours: CommitteeChain, log_id: Digest
     ) -> None:
-        """Walk a chain from the last committee in it that we know, and learn those after it;
-        `opened` are the signatures of each link. A `Refusal` if a link does not hold."""
+        """Walk a chain from the last committee in it that we know or the operator trusts, and learn
+        those after it; `opened` are the signatures of each link. A `Refusal` if a link does not
+        hold."""
         groups = [theirs.base, *(link.voters for link in theirs.links)]
         known = self._known(ours)
-        start = max((n for n, group in enumerate(groups) if group in known), default=None)
+        start = max(
+            (n for n, group in enumerate(groups) if group in known or self._trusts(group)),
+            default=None,
+        )
         if start is None:
             raise UnknownCommittee("This node knows no committee in the chain.")
+        if groups[start] not in known:
+            self.prove(groups[start])
         walked = walk_links(theirs, start, opened[start:], log_id)
         for link, voters in zip(theirs.links[start:], walked, strict=False):
             self.prove(voters)
@@ -198,6 +209,9 @@ class LeaderCertificates:
             if self._hash(voters) == named:
                 return voters
         return None
+
+    def _trusts(self, voters: tuple[Voter, ...]) -> bool:
+        return bool(self.trusted) and committee_hash(voters) in self.trusted
 
     def _hash(self, voters: tuple[Voter, ...]) -> Digest:
         if voters not in self._hashes:

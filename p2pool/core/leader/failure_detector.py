@@ -1,17 +1,23 @@
 """The leader's failure detector: from a hint, through its own probe and witnesses, to a verdict.
 
 Intuition: a hint proves nothing. The leader probes the node itself and asks up to three witnesses
-of different providers; the node is unreachable only if the leader's probe and those of all
+of different providers; the node is unreachable at once only if the leader's probe and those of all
 witnesses that answered failed. Without witnesses, the leader's own probes must fail for 15 s. So
 neither one observer with half a connection nor two that conspire can declare a death.
+
+A witness that reaches the node clears it, unless more others fail (our own probe counts as one of
+them): then one of both sides errs or lies, and only the node's own word, which its heartbeats bring
+too, clears it within those 15 s. So no single witness keeps the copies of a dead node from being
+replaced.
 
 A node that is still connected may be alive and slow, so it gets three probes in a row, as from its
 neighbours, and witnesses take their time too; for a node whose connection is gone the first failed
 probe decides.
 
-Invariants: any sign of life ends a suspicion; every suspicion ends by itself; the leader judges
-nobody for a while after it takes over or its own loop lagged. Hints cost little: the leader accepts
-a bounded number from one peer, and one about a node, in a while.
+Invariants: a witness's answer counts under the number of the question that it was asked; any sign
+of life ends a suspicion; every suspicion ends by itself; the leader judges nobody for a while after
+it takes over or its own loop lagged. Hints cost little: the leader accepts a bounded number from
+one peer, and one about a node, in a while.
 Source: docs/design/health.md, "Detecting failure"; Lifeguard (local health).
 """
 
@@ -57,14 +63,15 @@ Judged = Probe | AskWitness | Verdict
 
 @attrs.define
 class Suspicion:
-    """A node under suspicion: our own probes, and the witnesses' answers (None: not yet)."""
+    """A node under suspicion: our own probes, and the witnesses' answers (None: not yet), each
+    under its witness and the number of our question."""
 
     since_ms: int
     hint: str
     probe_due_ms: int
     request: int = 0
     failed: int = 0
-    witnesses: dict[int, bool | None] = attrs.field(factory=dict)
+    witnesses: dict[tuple[NodeId, int], bool | None] = attrs.field(factory=dict)
 
 
 @attrs.define
@@ -116,18 +123,18 @@ class FailureDetector:
         """A sign of life."""
         self.suspicions.pop(node_id, None)
 
-    def take_answer(self, answer: ProbeAnswered) -> None:
-        """A witness answered; one that does not know the node does not count."""
-        request = answer.request
-        for node_id, suspicion in self.suspicions.items():
-            if request in suspicion.witnesses:
-                if answer.known and answer.reachable:
-                    self.heard(node_id)
-                elif answer.known:
-                    suspicion.witnesses[request] = False
-                else:
-                    del suspicion.witnesses[request]
-                return
+    def take_answer(self, witness: NodeId, answer: ProbeAnswered) -> None:
+        """A witness answered what it was asked; one that does not know the node does not count."""
+        suspicion = self.suspicions.get(answer.node_id)
+        asked = (witness, answer.request)
+        if suspicion is None or suspicion.witnesses.get(asked, False) is not None:
+            return
+        if not answer.known:
+            del suspicion.witnesses[asked]
+            return
+        suspicion.witnesses[asked] = answer.reachable
+        if _cleared(suspicion, waits=True):
+            self.heard(answer.node_id)
 
     def tick(
         self,
@@ -142,10 +149,11 @@ class FailureDetector:
         for node_id, suspicion in tuple(self.suspicions.items()):
             due = now.mono_ms >= suspicion.probe_due_ms
             suspicion.failed += due and suspicion.request != 0
-            if (
-                suspicion.failed
-                and (reason := _verdict(suspicion, node_id in connected, now)) is not None
-            ):
+            needed = limits.PROBE_MISSES if node_id in connected else 1
+            if _cleared(suspicion, waits=suspicion.failed <= needed):
+                del self.suspicions[node_id]
+                continue
+            if suspicion.failed and (reason := _verdict(suspicion, needed, now)) is not None:
                 del self.suspicions[node_id]
                 out.append(Verdict(node_id, reason))
                 continue
@@ -178,7 +186,7 @@ class FailureDetector:
         out: list[Judged] = []
         for witness in (others + rest)[: limits.WITNESSES_MAX]:
             request = take_request()
-            suspicion.witnesses[request] = None
+            suspicion.witnesses[witness, request] = None
             out.append(AskWitness(request, witness, node_id))
         return out
 
@@ -187,15 +195,31 @@ class FailureDetector:
         return min((s.probe_due_ms for s in self.suspicions.values()), default=None)
 
 
-def _verdict(suspicion: Suspicion, connected: bool, now: Now) -> str | None:
-    """Why a node is unreachable, once that is certain; None before. `connected`: our connection to
-    it is up, so it may just be slow."""
+def _cleared(suspicion: Suspicion, *, waits: bool) -> bool:
+    """Whether the witnesses that reach the node outweigh those that do not and our own probe.
+    `waits`: those that have not answered may yet fail."""
+    answers = list(suspicion.witnesses.values())
+    reached = sum(answer is True for answer in answers)
+    against = 1 + sum(answer is False for answer in answers)
+    if waits:
+        against += sum(answer is None for answer in answers)
+    return reached >= against
+
+
+def _verdict(suspicion: Suspicion, needed: int, now: Now) -> str | None:
+    """Why a node is unreachable, once that is certain; None before. `needed`: how many probes of
+    ours have to fail; more if our connection to it is up, because then it may just be slow."""
     answers = list(suspicion.witnesses.values())
     agreed = sum(answer is False for answer in answers)
     waiting = sum(answer is None for answer in answers)
-    needed = limits.PROBE_MISSES if connected else 1
     # A witness has one probe's time more than we to answer; its silence is not agreement.
-    if agreed and suspicion.failed >= needed and (not waiting or suspicion.failed > needed):
+    reached = len(answers) - agreed - waiting
+    if (
+        agreed
+        and not reached
+        and suspicion.failed >= needed
+        and (not waiting or suspicion.failed > needed)
+    ):
         return f"{suspicion.hint}; the leader's probe and {agreed} of others failed"
     if now.mono_ms - suspicion.since_ms >= limits.PROBE_ALONE_MS:
         return f"{suspicion.hint}; the leader's probes failed for {limits.PROBE_ALONE_MS // 1000} s"

@@ -8,7 +8,8 @@ After a recovery a node also claims copies that this log does not know: the lead
 leaves them running if it cannot; it stops only copies that this log knows and does not want.
 
 Invariants: a report counts only under a token of this term, so the node has obeyed us since we
-lead; an outcome has at most one proposal in flight.
+lead; an outcome has at most one proposal in flight; nobody's claims cost a signature check where
+they could change nothing.
 Source: docs/design/tasks.md, "Orders and reports".
 """
 
@@ -87,6 +88,11 @@ class Reports:
                 return  # We no longer lead, or too much is in flight: the node will repeat it.
             self.waiting[index] = Waiting(node_id, report.token, outcomes)
 
+    def needs_signers(self, report: Report) -> bool:
+        """Whether it matters who signed a report's claims: only a log that continues another adopts
+        copies, and only on a report that counts. To recover accounts is what costs most."""
+        return bool(report.claims) and self._counts(report.token) and self._adopts()
+
     def applied(self, index: int) -> None:
         """An entry was applied: acknowledge its outcomes."""
         self.adopting = {k: i for k, i in self.adopting.items() if i > index}
@@ -119,9 +125,7 @@ class Reports:
 
     def _adopt(self, node_id: NodeId, name: Stop, claim: Desired, by: Signers, now: Now) -> None:
         """Propose an adoption; only a log that continues another has any."""
-        root = self.context.pool_log.root
-        recovered = root is not None and root.previous is not None
-        if not recovered:
+        if not self._adopts():
             return
         context = self.context
         roster, state = context.roster.latest, context.pool_log.state
@@ -141,6 +145,10 @@ class Reports:
             self.adopting[name] = self.propose(record, now)
         except P2poolError:
             return  # It claims again.
+
+    def _adopts(self) -> bool:
+        root = self.context.pool_log.root
+        return root is not None and root.previous is not None
 
     def _counts(self, token: Token) -> bool:
         pool_log = self.context.pool_log

@@ -25,6 +25,9 @@ def problems(
             f"No snapshot of the log can be made: {pool_log.unkept} The log grows, and nodes that "
             "lack its older part cannot catch up: stop tasks until it fits."
         )
+    unproven = context.leader_certificates.unproven
+    if unproven is not None and pool_log.fetches and context.leader(now) is None:
+        out.append(unproven)
     if pool_log.leads:
         told = (context.leader_certificates.problem, context.leader_certificates.disagreement)
         out += [problem for problem in told if problem is not None]

@@ -6,11 +6,13 @@ that it saw from each voter in each term, wherever it came from (a vote sent to 
 the certificate of an announcement), and compares. Two that differ are the proof: anybody can check
 the two signatures and needs to trust nobody.
 
-Invariants: a node compares only verified statements, in this log, by members or voters; a vote for
-one and a certificate's signature for another are no pair; it keeps one proof for each voter and
-term, a few for each node, and a bounded memory for each node, so that none pushes another's out: a
-store id is a name that its node makes up, and a liar makes up many. Forgetting deletes from disk
-too. Source: docs/design/certificates.md, "Equivocation".
+Invariants: a node compares only verified statements, in this log, by voters of certified
+configurations, whole: node, peer key and store. Anybody signs whatever it likes about a node under
+a key of its own; only the key that a certified configuration records there makes it that node's
+word. A vote for one and a certificate's signature for another are no pair. A node keeps one proof
+for each voter and term, a few for each voter, and a bounded memory for each, so that none pushes
+another's out. Forgetting deletes from disk too.
+Source: docs/design/certificates.md, "Equivocation".
 """
 
 from collections import OrderedDict
@@ -26,14 +28,14 @@ from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Malformed, Refusal
-from p2pool.model.ids import Digest, NodeId, StoreId
-from p2pool.model.log.certificates import Evidence
+from p2pool.model.ids import Digest, StoreId
+from p2pool.model.log.certificates import CommitteeChain, Evidence
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.registry import Verified
 from p2pool.model.ports.store import Delete
 from p2pool.model.timing import Now
-from p2pool.proofs.certificates import Opened, equivocation, stance
+from p2pool.proofs.certificates import Opened, equivocation, quorum_of, stance
 
 EVIDENCE_TABLE = "evidence"
 Name = tuple[Digest, int, StoreId]
@@ -47,12 +49,13 @@ class EquivocationLog:
     """The voters' statements that one node has seen, and the proofs that it holds."""
 
     context: Context
-    seen: BoundedDict[NodeId, BoundedDict[Statement, Verified]] = attrs.field(
+    seen: BoundedDict[Voter, BoundedDict[Statement, Verified]] = attrs.field(
         factory=lambda: BoundedDict(limits.VOTERS_SEEN_MAX)
     )
     proofs: "OrderedDict[Name, Evidence]" = attrs.field(factory=OrderedDict)
     repeat_due_ms: int = 0
     turn: int = 0
+    _certified: tuple[CommitteeChain, frozenset[Voter]] | None = None
 
     def restore(self, rows: Iterable[bytes]) -> None:
         """Restore the proofs from disk."""
@@ -78,17 +81,28 @@ class EquivocationLog:
 
     def _remember(self, voter: Voter, name: Statement, verified: Verified) -> Verified:
         """The voter's first statement in a term: this one, if there was none."""
-        words = self.seen.setdefault(voter.node_id, BoundedDict(limits.WORDS_SEEN_PER_VOTER_MAX))
-        self.seen.move_to_end(voter.node_id)
+        words = self.seen.setdefault(voter, BoundedDict(limits.WORDS_SEEN_PER_VOTER_MAX))
+        self.seen.move_to_end(voter)
         return words.setdefault(name, verified)
 
     def _matters(self, log_id: Digest, voter: Voter) -> bool:
-        """Whether a statement is in our log and by a member or a voter."""
-        pool_log = self.context.pool_log
-        if log_id != pool_log.log_id:
+        """Whether a statement is in our log and by a voter of a certified configuration."""
+        if log_id != self.context.pool_log.log_id:
             return False
-        group = pool_log.configuration
-        return self.context.roster.belongs(voter.node_id) or voter in group.electors
+        proven = self.context.leader_certificates.proven
+        return voter in self._certified_voters() or any(voter in group for group in proven)
+
+    def _certified_voters(self) -> frozenset[Voter]:
+        """All voters of the chain's certified configurations, gathered once for each chain."""
+        chain = self.context.pool_log.chain
+        if self._certified is None or self._certified[0] is not chain:
+            groups, before = [chain.base], chain.base
+            for link in chain.links:
+                if len(link.signatures) >= quorum_of(before):
+                    groups.append(link.voters)
+                before = link.voters
+            self._certified = chain, frozenset(v for group in groups for v in group)
+        return self._certified[1]
 
     def _prove(self, first: Verified, second: Verified, now: Now) -> None:
         try:
@@ -112,11 +126,10 @@ class EquivocationLog:
     # --- keeping ----------------------------------------------------------------------------------
 
     def _keep(self, evidence: Evidence) -> bool:
-        """Keep a proof on the disk; False if we have it, or enough of that node."""
+        """Keep a proof on the disk; False if we have it, or enough of that voter."""
         name = _name(evidence)
-        node_id = evidence.voter.node_id
-        of_node = sum(one.voter.node_id == node_id for one in self.proofs.values())
-        if name in self.proofs or of_node >= limits.EVIDENCE_PER_VOTER_MAX:
+        of_voter = sum(one.voter == evidence.voter for one in self.proofs.values())
+        if name in self.proofs or of_voter >= limits.EVIDENCE_PER_VOTER_MAX:
             return False
         gone = self._put(evidence)
         kept = put_record(EVIDENCE_TABLE, _key(name), evidence)

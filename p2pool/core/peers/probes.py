@@ -4,8 +4,8 @@ Intuition: any message from the node itself is a sign of life. A node probes the
 (`peers.watch`), and probes indirectly for a leader with a suspicion: it says whether it reaches the
 node.
 
-Invariants: each probe has a deadline; a node whose own loop was late vouches for nobody for a
-while; indirect probes are bounded.
+Invariants: a node probes on behalf of the certified leader alone; each probe has a deadline; a node
+whose own loop was late vouches for nobody for a while; indirect probes are bounded.
 Source: docs/design/health.md, "Detecting failure"; SWIM, 3.1; Lifeguard (local health).
 """
 
@@ -77,8 +77,13 @@ class Probes:
         """Nothing to do: like any message, it already counted as a sign of life."""
 
     def on_probe_requested(self, message: ProbeRequested, sender: Sender, now: Now) -> None:
-        """The leader wants to know whether we reach a node."""
-        known = self.context.bindings.key_of(message.node_id) is not None
+        """The leader wants to know whether we reach a node; for anybody else we dial nobody."""
+        leader = self.context.leader_certificates.leader(now)
+        leads = leader is not None and (leader.node_id, leader.peer_key) == (
+            sender.node_id,
+            sender.peer_key,
+        )
+        known = leads and self.context.bindings.key_of(message.node_id) is not None
         if not known or self.busy or len(self.indirect) >= limits.SUSPICIONS_MAX:
             answer = ProbeAnswered(message.request, message.node_id, False, False)
             self.context.tell(sender.peer_key, answer)

@@ -23,7 +23,7 @@ import trio
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.store.apply import Applier
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
-from p2pool.drivers.store.failures import RESTART_HINT, store_failure
+from p2pool.drivers.store.failures import REOPEN_HINT, store_failure
 from p2pool.drivers.store.migrations.migration import Migrated, migrate
 from p2pool.drivers.store.schema import configure, open_schema
 from p2pool.model import limits
@@ -120,7 +120,7 @@ class Store:
         from then on. If cancelled while it waits, the batch may be written or not.
         """
         if self._failed is not None:
-            raise StoreFailed(self._failed, hint=RESTART_HINT)
+            raise StoreFailed(self._failed, hint=REOPEN_HINT)
         if self._closed:
             raise StoreFailed("The store is closed.")
         waiting = _Waiting(batch)
@@ -154,7 +154,7 @@ class Store:
                 self._failed = store_failure("The store refused to write", error).message
         for waiting in group:
             if self._failed is not None:
-                waiting.failure = StoreFailed(self._failed, hint=RESTART_HINT)
+                waiting.failure = StoreFailed(self._failed, hint=REOPEN_HINT)
             waiting.done.set()
 
 

@@ -174,7 +174,7 @@ def test_a_guest_may_say_little(gate: Ingress, peer: Peer) -> None:
 
 
 def test_a_member_may_say_much(peer: Peer) -> None:
-    """Raft and orders know no such bound."""
+    """Far more than a guest: Raft and orders need it (`test_budgets` has the bound)."""
     gate = Ingress(POOL, {peer.node_id: peer.peer_key}.get, member=lambda node_id: True)
     met(gate, peer)
     for number in range(2 * limits.GUEST_FRAMES_BURST):

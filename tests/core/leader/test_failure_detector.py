@@ -26,6 +26,11 @@ class Judge:
         self.requests += 1
         return self.requests
 
+    def answer(self, asked: AskWitness, *, reachable: bool, known: bool = True) -> None:
+        """A witness answers what it was asked."""
+        said = ProbeAnswered(asked.request, asked.node_id, reachable, known)
+        self.failure_detector.take_answer(asked.witness, said)
+
     def after(self, ms: int) -> list[Judged]:
         """Let time pass, a probe's interval at a time, and gather what is to be done."""
         out: list[Judged] = []
@@ -58,14 +63,58 @@ def test_witnesses_of_different_providers_are_asked_first() -> None:
     assert len(asked) == 3
 
 
-def test_one_witness_who_reaches_it_clears_a_node() -> None:
-    """Two that fail and one that does not: the node is fine."""
-    judge = Judge(((B, P), (C, P), (D, Q)))
+def suspected(members: tuple[tuple[NodeId, Address], ...]) -> tuple[Judge, list[AskWitness]]:
+    """A leader that suspects A, and whom it asked."""
+    judge = Judge(members)
     judge.failure_detector.suspect(A, "lost", Now(0, 0))
-    asked = [j for j in judge.after(0) if isinstance(j, AskWitness)]
-    judge.failure_detector.take_answer(ProbeAnswered(asked[0].request, A, False, True))
-    judge.failure_detector.take_answer(ProbeAnswered(asked[1].request, A, True, True))
+    return judge, [j for j in judge.after(0) if isinstance(j, AskWitness)]
+
+
+def verdicts(judged: list[Judged]) -> list[NodeId]:
+    return [j.node_id for j in judged if isinstance(j, Verdict)]
+
+
+def test_witnesses_who_reach_it_clear_a_node() -> None:
+    """Two of three: one that fails, and our own probe, outweigh one of them and not both."""
+    judge, asked = suspected(((B, P), (C, P), (D, Q)))
+    judge.answer(asked[0], reachable=False)
+    judge.answer(asked[1], reachable=True)
+    assert judge.failure_detector.suspicions
+    judge.answer(asked[2], reachable=True)
     assert judge.after(30_000) == []
+
+
+def test_the_only_witness_is_believed() -> None:
+    """Where nobody contradicts it, half a connection of ours says less than its word."""
+    judge, asked = suspected(((B, P),))
+    judge.answer(asked[0], reachable=True)
+    assert judge.after(30_000) == []
+
+
+def test_one_false_witness_keeps_no_dead_node_alive() -> None:
+    """Others fail as the leader does: its own word is awaited for a while, and then it is gone."""
+    judge, asked = suspected(((B, P), (C, P), (D, Q)))
+    judge.answer(asked[0], reachable=True)
+    judge.answer(asked[1], reachable=False)
+    judge.answer(asked[2], reachable=False)
+    early_ms = limits.PROBE_ALONE_MS - limits.PROBE_INTERVAL_MS - judge.at_ms
+    assert verdicts(judge.after(early_ms)) == []
+    assert verdicts(judge.after(2 * limits.PROBE_INTERVAL_MS)) == [A]
+
+
+def test_an_answer_counts_from_whom_it_was_asked_of() -> None:
+    """A number that somebody else was given is worth nothing, and no answer counts twice."""
+    judge, asked = suspected(((B, P), (C, P), (D, Q)))
+    for one in asked:
+        for by in (ME, A, *(o.witness for o in asked if o is not one)):
+            said = ProbeAnswered(one.request, A, True, True)
+            judge.failure_detector.take_answer(by, said)
+    assert judge.failure_detector.suspicions
+    judge.answer(asked[0], reachable=False)
+    judge.answer(asked[0], reachable=True)
+    judge.answer(asked[1], reachable=False)
+    judge.answer(asked[2], reachable=False)
+    assert verdicts(judge.after(0) + judge.after(0)) == [A]
 
 
 def test_own_probe_and_all_answers_failed_is_a_verdict() -> None:
@@ -75,8 +124,8 @@ def test_own_probe_and_all_answers_failed_is_a_verdict() -> None:
     first = judge.after(0)
     asked = [j for j in first if isinstance(j, AskWitness)]
     assert isinstance(first[-1], Probe)
-    judge.failure_detector.take_answer(ProbeAnswered(asked[0].request, A, False, False))
-    judge.failure_detector.take_answer(ProbeAnswered(asked[1].request, A, False, True))
+    judge.answer(asked[0], reachable=False, known=False)
+    judge.answer(asked[1], reachable=False)
     assert not any(isinstance(j, Verdict) for j in judge.after(0))
     verdicts = [j for j in judge.after(0) if isinstance(j, Verdict)]
     assert [v.node_id for v in verdicts] == [A]
@@ -92,12 +141,12 @@ def test_the_last_answer_settles_it_and_not_the_next_probe() -> None:
 
     detector.suspect(A, "lost", Now(0, 0))
     asked = [j for j in tick(0) if isinstance(j, AskWitness)]
-    detector.take_answer(ProbeAnswered(asked[0].request, A, False, True))
+    judge.answer(asked[0], reachable=False)
     late_ms = limits.PROBE_TIMEOUT_MS
     assert tick(late_ms - 1) == []
     assert [type(j) for j in tick(late_ms)] == [Probe]
     assert tick(late_ms + 20) == []
-    detector.take_answer(ProbeAnswered(asked[1].request, A, False, True))
+    judge.answer(asked[1], reachable=False)
     assert [type(j) for j in tick(late_ms + 21)] == [Verdict]
 
 

@@ -272,6 +272,7 @@ def test_a_state_that_no_snapshot_holds_is_a_problem_shown(
     monkeypatch.setattr(limits, "SNAPSHOT_AFTER_ENTRIES", 5)
     pool_log = founded()
     assert pool_log.raft is not None
+    s = pool_log.raft.state
 
     def too_large(*args: object) -> bytes:
         raise Malformed("A state has 1 byte at most.")
@@ -280,9 +281,7 @@ def test_a_state_that_no_snapshot_holds_is_a_problem_shown(
         patch.setattr(snapshots, "encode_snapshot", too_large)
         for _ in range(8):
             pool_log.propose(*setting("wan"), Now(12_000, 12_000))
-    assert pool_log.unkept == "A state has 1 byte at most."
-    assert pool_log.raft.state.snapshot is None
+    assert (pool_log.unkept, s.snapshot) == ("A state has 1 byte at most.", None)
     for _ in range(8):
         pool_log.propose(*setting("lan"), Now(12_000, 12_000))
-    assert pool_log.unkept is None
-    assert pool_log.raft.state.snapshot is not None
+    assert (pool_log.unkept, s.snapshot is None) == (None, False)

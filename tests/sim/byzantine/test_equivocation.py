@@ -9,20 +9,16 @@ from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.ids import StoreId
 from p2pool.model.log.certificates import Evidence
-from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import CertificateSigned, EquivocationProven
 from p2pool.model.messages.raft import VoteAnswered
 from p2pool.model.messages.registry import Message
 from p2pool.proofs.certificates import equivocation, votes_for
 from p2pool.wire.enclosures import open_one
+from tests.sim.faults.member_liars import Framer, voter
 from tests.sim.harness.certificates import chain, formed, known, led
 from tests.sim.harness.pool import Pool
 from tests.sim.world.machine import Machine
 from tests.sim.world.world import POOL
-
-
-def voter(m: Machine) -> Voter:
-    return Voter(m.node_id, m.peer_key, m.store_id)
 
 
 def say(pool: Pool, m: Machine, to: Machine, message: Message) -> None:
@@ -112,16 +108,33 @@ def test_a_voter_that_votes_twice_is_proven_everywhere(elected: Elected) -> None
         assert len(proofs(pool, number)) == 1
 
 
-def test_a_liar_that_makes_up_stores_pushes_nobody_out(elected: Elected) -> None:
-    """Of one node a few proofs are kept, whatever names it votes under, in memory and on disk."""
+def test_a_liar_that_makes_up_stores_proves_nothing(elected: Elected) -> None:
+    """A store that no certified configuration names is nobody's, and takes nobody's place."""
     pool, third = elected.pool, elected.third
-    for number in range(limits.EVIDENCE_PER_VOTER_MAX + 4):
-        made_up = attrs.evolve(voter(elected.liar), store_id=StoreId(bytes([number]) * 16))
+    for number in range(limits.EVIDENCE_PER_VOTER_MAX):
+        made_up = attrs.evolve(voter(elected.liar), store_id=StoreId(bytes([0xF0 + number]) * 16))
         for candidate in (third, elected.leader):
             elected.lie(voter=made_up, candidate=voter(candidate))
     book = pool.node(third.number).parts.equivocation
-    assert len(book.proofs) == limits.EVIDENCE_PER_VOTER_MAX
-    assert set(book.seen) <= {m.node_id for m in pool.world.machines}
+    assert list(book.proofs) == []
+    assert set(book.seen) <= set(chain(pool).voters)
+    elected.lie()
+    assert [p.voter for p in proofs(pool, third.number)] == [voter(elected.liar)]
+
+
+def test_nobody_is_framed_under_another_key(elected: Elected) -> None:
+    """Two votes that a member signs itself, in the name of each node there is, prove nothing and
+    take up no room: who lies later is proven as ever."""
+    pool, framer = elected.pool, Framer(elected.pool, elected.leader)
+    for victim in (elected.third, elected.liar):
+        for term in range(1, limits.EVIDENCE_PER_VOTER_MAX + 1):
+            framer.accuse(victim, attrs.evolve(elected.vote, term=term))
+    pool.world.run(2_000)
+    assert framer.accused == 2 * limits.EVIDENCE_PER_VOTER_MAX
+    assert [proofs(pool, n) for n in range(3)] == [[], [], []]
+    elected.lie()
+    for number in range(3):
+        assert [p.voter for p in proofs(pool, number)] == [voter(elected.liar)]
 
 
 def test_what_is_forgotten_goes_from_the_disk_too(
@@ -129,13 +142,13 @@ def test_what_is_forgotten_goes_from_the_disk_too(
 ) -> None:
     """A newer proof takes an older one's place there as in memory."""
     monkeypatch.setattr(limits, "EVIDENCE_KEPT_MAX", 1)
-    for store in (b"1", b"2"):
-        made_up = attrs.evolve(voter(elected.liar), store_id=StoreId(store * 16))
+    term = elected.vote.term
+    for later in (1, 2):
         for candidate in (elected.third, elected.leader):
-            elected.lie(voter=made_up, candidate=voter(candidate))
+            elected.lie(term=term + later, candidate=voter(candidate))
     number = elected.third.number
     before = proofs(elected.pool, number)
-    assert [p.voter.store_id for p in before] == [b"2" * 16]
+    assert [p.term for p in before] == [term + 2]
     monkeypatch.undo()
     elected.pool.world.crash(number)
     elected.pool.world.start(number)

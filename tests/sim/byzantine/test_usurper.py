@@ -11,6 +11,7 @@ import pytest
 
 from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.log.certification_point import CertificationPoint
+from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.ids import Digest
 from p2pool.model.log.entries import Certify
 from p2pool.model.log.raft import Voter
@@ -194,7 +195,7 @@ def test_a_voter_off_the_roster_is_no_guest(usurper: Usurper) -> None:
     leader, late = pool.leader(), pool.other()
     assert leader.node is not None
     roster, exchange = leader.node.context.roster, leader.node.parts.certificate_exchange
-    exchange.guests_due_ms = 10**9
+    exchange.all_guests = TokenBuckets(1, 0, 1)
     asked: list[Message] = []
     pool.world.on_send.append(lambda m, to, said: asked.append(said) if to is late else None)
     pool.world.members.remove(late.number)

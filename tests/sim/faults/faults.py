@@ -16,6 +16,7 @@ from p2pool.core import inputs
 from p2pool.model.ids import StoreId
 from p2pool.model.log.raft import HardState
 from tests.sim.faults import operators
+from tests.sim.faults.member_liars import FalseCommittee, FalseWitness, Flooder, Framer
 from tests.sim.faults.usurper import usurp
 from tests.sim.world.machine import ChainView, CrashPoint, Machine, Slowness
 
@@ -42,6 +43,7 @@ class Knobs:
     reorg_ms: int = 4_000
     away_ms: int = 15_000
     lasts_ms: int = 10_000
+    flood_ms: int = 2_000
 
 
 Act = Callable[["Story"], None]
@@ -85,7 +87,7 @@ def crash_in_step(s: Story) -> None:
 
 def restart(s: Story) -> None:
     """An agent that died is started again."""
-    dead = [m for m in s.world.machines if m.node is None]
+    dead = [m for m in s.world.machines if m.node is None and m.number not in s.buried]
     if dead:
         s.world.start(s.rng.choice(dead).number)
 
@@ -108,6 +110,64 @@ def retire(s: Story) -> None:
         if m.node is not None and m.node.context.pool_log.leads:
             s.world.give(m, inputs.StopAsked())
             s.later(_for(s, 2_000), partial(s.crash, m, m.life))
+
+
+# --- members that lie ----------------------------------------------------------------------------
+
+
+def _seats(s: Story) -> tuple[list[Machine], list[Machine]]:
+    """The machines without a seat in a committee that is whole, and those with one that do not
+    lead; none without a leader."""
+    leaders = [m for m in _running(s) if m.node is not None and m.node.context.pool_log.leads]
+    if len(leaders) != 1 or leaders[0].node is None:
+        return [], []
+    group = leaders[0].node.context.pool_log.configuration.everybody
+    seated = [v.node_id for v in group]
+    if len(seated) < min(s.world.committee, len(s.world.members)):
+        return [], []
+    rest = [m for m in s.world.machines if m.node_id not in seated]
+    return rest, [m for m in s.world.machines if m.node_id in seated and m is not leaders[0]]
+
+
+def name_committee(s: Story) -> None:
+    """A provider with all nodes but the leader says that one of them leads, by a committee of one;
+    what their own agents believe is looked at like anybody's."""
+    rest, seated = _seats(s)
+    chosen = [*rest, *seated]
+    if s.lied or len(rest) < 2:
+        return
+    s.lied = True
+    for m in chosen:
+        s.world.providers[m.number] = s.world.providers[chosen[0].number]
+    FalseCommittee(s, chosen).begin()
+
+
+def bury(s: Story) -> None:
+    """A node dies until the log says so, and another answers for it that it lives."""
+    rest, _ = _seats(s)
+    running = [m for m in rest if m.node is not None]
+    if s.lied or s.healed or len(running) < 2 or len(s.world.machines) < 5:
+        return
+    s.lied = True
+    dead, liar = s.rng.sample(running, 2)
+    s.buried.add(dead.number)
+    s.crash(dead)
+    FalseWitness(s, liar).begin()
+
+
+def frame(s: Story) -> None:
+    """A member signs votes under its own key, in the name of others."""
+    if not s.lied and _running(s):
+        s.lied = True
+        Framer(s, s.rng.choice(_running(s))).begin()
+
+
+def flood(s: Story) -> None:
+    """A member asks another for all that is long, and claims what it never had, for a while."""
+    running = _running(s)
+    if len(running) > 1:
+        m, at = s.rng.sample(running, 2)
+        Flooder(s, m, at).begin(_for(s, s.knobs.flood_ms))
 
 
 # --- links ----------------------------------------------------------------------------------------
@@ -306,6 +366,10 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "retire": (2, retire),
     "partition": (4, partition),
     "one-way": (3, one_way),
+    "name-committee": (1, name_committee),
+    "bury": (1, bury),
+    "frame": (1, frame),
+    "flood": (1, flood),
     "cut-leader-off": (3, cut_leader_off),
     "kill-leader": (3, kill_leader),
     "flap": (2, flap),

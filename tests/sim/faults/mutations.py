@@ -13,12 +13,16 @@ from typing import Any
 import attrs
 
 from p2pool.codec.digests import task_id
+from p2pool.core.context import Context
+from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.fsm import apply, requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
 from p2pool.core.knowledge.roster import Roster
 from p2pool.core.leader import orders
+from p2pool.core.leader.failure_detector import FailureDetector
 from p2pool.core.node import Node
+from p2pool.core.peers.equivocation import EquivocationLog
 from p2pool.core.raft import confchange, election, quorum, read_index, replication
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
@@ -31,6 +35,7 @@ from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN
 from p2pool.model.log.entries import RequestApplied
 from p2pool.model.log.raft import Configuration, HardState
+from p2pool.model.messages.queries import ProbeAnswered
 from p2pool.model.ports.agent import Accepted
 from p2pool.model.ports.store import SaveHardState
 from p2pool.model.states import AllocationState
@@ -322,6 +327,58 @@ def unknown_is_gone() -> list[Patch]:
     return [(Roster, "unreachable", emptied)]
 
 
+# --- whose word counts ----------------------------------------------------------------------------
+
+
+def members_prove_a_committee() -> list[Patch]:
+    """Most members' word proves a committee, whatever this node has heard of another."""
+
+    def named_by_most(self: CertificateExchange, node_id: Any, now: Any) -> bool:
+        context = self.context
+        others = [m.node_id for m in context.roster.members() if m.node_id != context.me]
+        said = [b.heartbeat for n in others if (b := context.heartbeats.newest.get(n)) is not None]
+        epoch = context.pool_log.epoch
+        named = sum(beat.leader == node_id and beat.epoch == epoch for beat in said)
+        return bool(named > len(others) // 2)
+
+    return [
+        (CertificateExchange, "_may_take_word", lambda self, now: True),
+        (CertificateExchange, "_named_by_most", named_by_most),
+    ]
+
+
+def anybody_is_a_witness() -> list[Patch]:
+    """Numbers of questions go up by one, and whoever gives the right one is believed."""
+    last: dict[int, int] = {}
+
+    def request(self: Context) -> int:
+        last[id(self)] = last.get(id(self), 0) + 1
+        return last[id(self)]
+
+    def take_answer(self: FailureDetector, witness: Any, answer: ProbeAnswered) -> None:
+        for node_id, suspicion in self.suspicions.items():
+            for asked in tuple(suspicion.witnesses):
+                if asked[1] != answer.request:
+                    continue
+                if answer.known and answer.reachable:
+                    self.heard(node_id)
+                else:
+                    suspicion.witnesses[asked] = False
+                return
+
+    return [(Context, "request", request), (FailureDetector, "take_answer", take_answer)]
+
+
+def evidence_under_any_key() -> list[Patch]:
+    """Two votes that differ are proof against whatever member they name."""
+
+    def matters(self: EquivocationLog, log_id: Any, voter: Any) -> bool:
+        named = self.context.roster.belongs(voter.node_id)
+        return bool(log_id == self.context.pool_log.log_id and named)
+
+    return [(EquivocationLog, "_matters", matters)]
+
+
 PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
     bug.__name__.replace("_", "-"): bug
     for bug in (
@@ -354,6 +411,9 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         stops_left_out,
         requests_applied_again,
         unknown_is_gone,
+        members_prove_a_committee,
+        anybody_is_a_witness,
+        evidence_under_any_key,
     )
 }
 """All of them by name."""
@@ -380,6 +440,9 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "stops-left-out": ("one-way", "cut-leader-off"),
     "requests-applied-again": ("lossy", "wipe", "crash"),
     "unknown-is-gone": ("chain-away",),
+    "members-prove-a-committee": ("name-committee",),
+    "anybody-is-a-witness": ("bury",),
+    "evidence-under-any-key": ("frame",),
 }
 """Faults that bring a bug out soon; a test looks with these, the report with the whole mix."""
 

@@ -17,7 +17,7 @@ from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import TaskId
 from p2pool.model.ports.agent import Accepted, ReadIndexCommand, SubmitCommand
-from p2pool.model.states import Intent
+from p2pool.model.states import Intent, Reachability
 from p2pool.model.tasks.spec import GpuRequest, Resources, RestartMode, RestartPolicy, TaskSpec
 from p2pool.wire.typed_data import sign_request
 from tests.sim.faults import operators
@@ -38,6 +38,7 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
 }
 """All that may happen, each with its weight."""
 
+HEALTHY = Reachability.HEALTHY
 CALM_MS, TROUBLE_MS, END_MS, PATIENCE_MS = 7_000, 45_000, 60_000, 240_000
 
 
@@ -125,7 +126,11 @@ class Outcome:
 
 @attrs.define
 class Story:
-    """A world, what is done to it, and what was asked of it."""
+    """A world, what is done to it, and what was asked of it.
+
+    `buried`: machines that stay dead until the log says that they are gone; `lied`: whether members
+    lie, which they do in one way at most.
+    """
 
     seed: int
     world: World
@@ -135,6 +140,8 @@ class Story:
     signed: dict[int, SignedRequest] = attrs.field(factory=dict)
     knobs: Knobs = Knobs()
     healed: bool = False
+    lied: bool = False
+    buried: set[int] = attrs.field(factory=set)
     crashes: int = 0
     wiped: int = 0
     asked: int = 0
@@ -224,9 +231,22 @@ class Story:
             m.wall_offset_ms, m.drift_ppm, m.sync_max_ms = 0, 0, 5
             if m.refuses or m.dies:
                 self.crash(m)
-            if m.node is None:
+            if m.node is None and m.number not in self.buried:
                 world.start(m.number)
         self._tidy_up()
+        self._exhume()
+
+    def _exhume(self) -> None:
+        """Start who stayed dead once the log says so."""
+        leaders = [m.node for m in self.world.machines if m.node and m.node.context.pool_log.leads]
+        state = leaders[0].context.pool_log.state if leaders else None
+        for number in sorted(self.buried):
+            m = self.world.machines[number]
+            if state is not None and state.node(m.node_id).reachability is not HEALTHY:
+                self.buried.discard(number)
+                self.world.start(number)
+        if self.buried:
+            self.world.later(1_000, self._exhume)
 
     def _tidy_up(self) -> None:
         """Ask for the end of what holds a GPU and does not end by itself, and for drained nodes

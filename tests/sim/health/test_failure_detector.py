@@ -5,9 +5,10 @@ import pytest
 from p2pool.core import inputs
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
-from p2pool.model.messages.queries import ProbeAnswered, SuspicionReported
+from p2pool.model.messages.queries import ProbeAnswered, ProbeRequested, SuspicionReported
 from p2pool.model.states import Reachability
 from p2pool.model.tasks.spec import TaskSpec
+from tests.sim.faults.member_liars import FalseWitness
 from tests.sim.harness.committee import leading, problems
 from tests.sim.harness.pool import ENDLESS, FORMED_MS, Pool, started
 from tests.sim.studies.false_positives import SLOW, measure
@@ -89,6 +90,40 @@ def test_conspirators_who_hint_and_witness_falsely_declare_nobody() -> None:
         pool.world.run(1_000)
     assert judged(pool, victim) is Reachability.HEALTHY
     assert begun <= 2 * 60_000 // limits.HINT_PAUSE_MS
+
+
+def test_a_false_witness_keeps_no_dead_node_alive_and_kills_no_living_one() -> None:
+    """It answers for all witnesses, asked or not, the wrong way round: the dead node is judged all
+    the same, and nobody else is."""
+    pool = formed(5)
+    gone, liar = others(pool, 2)
+    lies = FalseWitness(pool, pool.world.machines[liar])
+    lies.begin()
+    pool.world.run(2_000)
+    pool.world.crash(gone)
+    pool.until(lambda: judged(pool, gone) is Reachability.UNREACHABLE)
+    pool.world.run(3_000)
+    assert lies.guessed
+    living = [m.number for m in pool.world.machines if m.number != gone]
+    assert [judged(pool, number) for number in living] == [Reachability.HEALTHY] * len(living)
+
+
+def test_a_witness_dials_nobody_for_a_member_that_does_not_lead() -> None:
+    """Only a certified leader's question makes it probe; any other learns nothing from it."""
+    pool = formed(5)
+    asker, missed = others(pool, 2)
+    leader = pool.leader()
+    witness = next(m for m in pool.world.machines if m.number not in (asker, missed, leader.number))
+    said: list[ProbeAnswered] = []
+    pool.world.on_send.append(
+        lambda m, to, message: said.append(message) if isinstance(message, ProbeAnswered) else None
+    )
+    pool.world.crash(missed)
+    for by in (pool.world.machines[asker], leader):
+        pool.world.said(by, witness, ProbeRequested(7, pool.world.machines[missed].node_id))
+        pool.world.run(50)
+        assert bool(pool.node(witness.number).parts.probes.indirect) is (by is leader)
+    assert [(a.request, a.known) for a in said if a.request == 7] == [(7, False)]
 
 
 def test_nobody_is_judged_right_after_a_change_of_leader() -> None:

@@ -1,12 +1,13 @@
 """What must hold whatever happens, looked at from outside after every step of every node.
 
 Safety, among the machines that follow the protocol (`World.liars` do not, and nothing is expected
-of them): one leader for each term; committed entries agree by index, term and bytes; commit and
-applied index never fall while an agent lives; states agree where their index does; a store votes
-for one candidate in a term, restarts or not, and says nothing that is not on its disk; tokens that
-a node obeys only grow; an attempt of a copy is begun on one node, and ends only by itself or
-because somebody who may said so; what was acknowledged is there, under one index; a consistent read
-sees what was committed before it was asked. Liveness is in `tests.sim.invariants.liveness`.
+of them): one leader for each term, and nobody follows whom nobody elected; committed entries agree
+by index, term and bytes; commit and applied index never fall while an agent lives; states agree
+where their index does; a store votes for one candidate in a term, restarts or not, and says nothing
+that is not on its disk; tokens that a node obeys only grow; an attempt of a copy is begun on one
+node, and ends only by itself or because somebody who may said so; what was acknowledged is there,
+under one index; a consistent read sees what was committed before it was asked. Liveness is in
+`tests.sim.invariants.liveness`.
 """
 
 from functools import partial
@@ -17,7 +18,16 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.raft.state import RaftState
-from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, StateDigest, StoreId, TaskId, Token
+from p2pool.model.ids import (
+    ZERO_TOKEN,
+    AllocationId,
+    Digest,
+    NodeId,
+    StateDigest,
+    StoreId,
+    TaskId,
+    Token,
+)
 from p2pool.model.log.raft import Entry, HardState
 from p2pool.model.messages.raft import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
 from p2pool.model.messages.registry import Message
@@ -62,6 +72,7 @@ class Checks:
     counted: dict[Place, int] = attrs.field(factory=dict)
     newest: dict[Digest, int] = attrs.field(factory=dict)
     furthest: PoolState | None = None
+    believed: set[tuple[Digest, int, NodeId]] = attrs.field(factory=set)
     seen: dict[int, Seen] = attrs.field(factory=dict)
     digests: dict[Place, StateDigest] = attrs.field(factory=dict)
     votes: dict[tuple[Digest, int, StoreId], StoreId] = attrs.field(factory=dict)
@@ -93,6 +104,7 @@ class Checks:
         pool_log = m.node.context.pool_log
         if pool_log.raft is None:
             return
+        self._follows(m)
         name = pool_log.raft.state.log_id
         if pool_log.state is not None:
             # What a leader decided and obeyed before it crashed counts, though no other knows yet.
@@ -113,6 +125,21 @@ class Checks:
             raise Violation(f"node {m.number} obeys an older token than it did")
         seen.token = token
         self._log(name, pool_log, seen, m.number)
+
+    def _follows(self, m: Machine) -> None:
+        """Whoever it believes to lead was elected for that term, as far as that is expected."""
+        assert m.node is not None
+        announced, log_id = m.node.context.announced, m.node.context.pool_log.log_id
+        if announced.node_id is None or log_id is None:
+            return
+        believed = (log_id, announced.term, announced.node_id)
+        if believed in self.believed:
+            return
+        by = next(o for o in self.world.machines if o.node_id == announced.node_id)
+        led = self.leaders.get((log_id, announced.term))
+        if led != by.number and by.number not in self.world.liars:
+            raise Violation(f"node {m.number} follows node {by.number}, whom nobody elected")
+        self.believed.add(believed)
 
     def _complete(self, s: RaftState) -> None:
         """Leader Completeness, and that only entries of its own term are counted (figure 8)."""
@@ -268,6 +295,9 @@ class Checks:
         why = liveness.disagreement(self.world)
         if why:
             raise Violation(why)
+        for m in self.world.machines:
+            if not self.world.liars and m.node is not None and m.node.parts.equivocation.proofs:
+                raise Violation(f"node {m.number} holds proof against a voter that never lied")
         state = liveness.a_state(self.world)
         for request_id, result in self.world.replies.items():
             name = submitted.get(request_id)

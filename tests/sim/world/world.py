@@ -23,7 +23,7 @@ from p2pool.model import features
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.features import FeatureLevel
-from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef, StoreId
+from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.machine.hardware import Gpu, Hardware, Load
 from p2pool.model.messages.registry import Channel, Message
@@ -72,6 +72,7 @@ class World:
         self.gpus = gpus
         self.committee = 3
         self.known: dict[int, FeatureLevel] = {}
+        self.trusted: dict[int, tuple[Digest, ...]] = {}
         self.expected: tuple[str, ...] = ()
         self.replies: dict[int, object] = {}
         self.on_step: list[OnStep] = []
@@ -157,6 +158,7 @@ class World:
             self.committee,
             newest_level=known,
             opens=partial(open_one, POOL),
+            trusted=self.trusted.get(i, ()),
         )
         node = Node(config, restored, self.rng.randrange(2**32), now)
         m.node, m.life, m.queue, m.busy = node, m.life + 1, [], False

@@ -1,0 +1,133 @@
+"""What one peer may cost: counted in frames, bytes and signatures, and refused before the work."""
+
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from p2pool.agent.wire.ingress import Ingress
+from p2pool.model import limits
+from p2pool.model.access.requests import SignedRequest
+from p2pool.model.ids import PoolRef
+from p2pool.model.messages.queries import Ping
+from p2pool.model.messages.registry import Channel, Message
+from p2pool.model.messages.work import Order, Report
+from p2pool.model.timing import Now
+from p2pool.wire import enclosures, signers
+from tests.agent.wire.peer import NOW, POOL, Peer, met
+from tests.codec.samples import example
+
+LATER = Now(NOW.mono_ms + 1_000, NOW.wall_ms + 1_000)
+Send = Callable[[Message], bool]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Budgets that a test uses up soon."""
+    for name, value in {
+        "MEMBER_FRAMES_PER_S": 5,
+        "MEMBER_FRAMES_BURST": 20,
+        "MEMBER_FRAMES_KIB_PER_S": 2,
+        "MEMBER_FRAMES_KIB_BURST": 64,
+        "MEMBER_SIGNATURES_PER_S": 4,
+        "MEMBER_SIGNATURES_BURST": 10,
+    }.items():
+        monkeypatch.setattr(limits, name, value)
+
+
+@pytest.fixture
+def gate() -> Ingress:
+    """A gate to which all are members, and all is worth verifying."""
+    gate = Ingress(POOL, lambda node_id: None, lambda *_: True, lambda node_id: True)
+    met(gate, Peer(1))
+    return gate
+
+
+@pytest.fixture
+def recovered(monkeypatch: pytest.MonkeyPatch) -> list[SignedRequest]:
+    """The requests whose signers are recovered."""
+    seen: list[SignedRequest] = []
+
+    def recover(pool: PoolRef, signed: SignedRequest) -> None:
+        seen.append(signed)
+
+    monkeypatch.setattr(signers, "recover_signers", recover)
+    return seen
+
+
+def says(gate: Ingress, peer: Peer, message: Message, now: Now = NOW) -> bool:
+    """Whether a peer's message comes through."""
+    channel, data = peer.sealer.seal(message, now)
+    return bool(gate.frame(channel, peer.peer_key, data, now))
+
+
+def report(first: int, count: int) -> Report:
+    """A report with so many claims that nobody else made."""
+    made: Report = example(Report)
+    (claim,) = made.claims[:1]
+    claims = tuple(
+        attrs.evolve(claim, signed=attrs.evolve(claim.signed, signature=b"%d" % n))
+        for n in range(first, first + count)
+    )
+    return attrs.evolve(made, claims=claims)
+
+
+def order(first: int, count: int) -> Order:
+    """An order with a certificate of so many signatures that are none."""
+    words = tuple(b"%d" % n for n in range(first, first + count))
+    made: Order = example(Order)
+    return attrs.evolve(made, certificate=words, desired=())
+
+
+def test_a_flood_of_a_member_is_refused_unopened_and_hurts_no_other(gate: Ingress) -> None:
+    """Whatever it is; after a second it may say so much again as its rate gives."""
+    peer, other = Peer(1), Peer(2)
+    heard = sum(says(gate, peer, Ping(n)) for n in range(30))
+    assert heard <= limits.MEMBER_FRAMES_BURST
+    refused = gate.counters["too-many"]
+    for _ in range(5):
+        assert gate.frame(Channel.QUERY, peer.peer_key, b"anything", NOW) == []
+    assert gate.counters["too-many"] == refused + 5
+    assert gate.counters["malformed"] == 0
+    met(gate, other)
+    assert says(gate, other, Ping(1))
+    again = sum(says(gate, peer, Ping(100 + n), LATER) for n in range(30))
+    assert again == limits.MEMBER_FRAMES_PER_S
+
+
+def test_long_frames_count_by_their_bytes(gate: Ingress) -> None:
+    """Few of them cost as much as many short ones."""
+    peer = Peer(1)
+    data = bytes(30 * 1024)
+    for _ in range(5):
+        gate.frame(Channel.WORK, peer.peer_key, data, NOW)
+    assert gate.counters["too-many"] == 3
+    assert gate.counters["malformed"] == 2
+
+
+def test_claims_cost_their_sender_as_many_recoveries_as_it_may_have(
+    gate: Ingress, recovered: list[SignedRequest]
+) -> None:
+    """What is over the budget is left out whole, before the first; what is known costs nothing."""
+    peer = Peer(1)
+    assert says(gate, peer, report(0, 8))
+    assert len(recovered) == 8
+    assert not says(gate, peer, report(100, 8))
+    assert says(gate, peer, report(0, 8))
+    assert len(recovered) == 8
+    assert gate.counters["over-budget"] == 1
+    assert says(gate, peer, report(200, 6), LATER)
+    assert len(recovered) == 14
+
+
+def test_made_up_signatures_cost_their_sender_too(
+    gate: Ingress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order by nobody, again and again under another certificate."""
+    opened: list[bytes] = []
+    monkeypatch.setattr(enclosures, "open_one", lambda pool, sealed, most: opened.append(sealed))
+    peer = Peer(1)
+    for number in range(6):
+        says(gate, peer, order(10 * number, 4))
+    assert len(opened) == 8
+    assert gate.counters["over-budget"] == 4
