@@ -10,7 +10,7 @@ While a follower receives a snapshot, the leader keeps its authority with append
 fit any log. CheckQuorum: a leader that hears no majority for the longest timeout steps down.
 """
 
-from p2pool.core.raft import quorum, snapshot
+from p2pool.core.raft import log_time, quorum, snapshot
 from p2pool.core.raft.progress import Leaving, Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
@@ -147,10 +147,14 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
         break
     else:
         fresh = ()
-    s.append(fresh)
+    taken = log_time.taken(s, fresh, now)
+    s.append(fresh[:taken])
     s.role = s.resting_role()
-    matched = m.previous_index + len(m.entries)
+    matched = m.previous_index + len(m.entries) - len(fresh[taken:])
     s.commit_to(min(m.commit_index, matched))
+    if taken < len(fresh):
+        _answer(s, m, False, matched, matched + 1, 0)
+        return
     _answer(s, m, True, matched, 0, 0)
 
 
@@ -196,6 +200,10 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
         return
     progress.active, progress.heard_ms = True, now.mono_ms
     progress.answered_round = max(progress.answered_round, m.round)
+    if log_time.is_refusal(m):
+        log_time.refused(s, m, progress, now)
+        advance_commit(s)
+        return
     if not m.ok:
         # One that refuses what it agreed to before gets the next append at the next interval.
         if progress.state is not ProgressState.SNAPSHOT and _backed_up(s, m, progress):

@@ -12,6 +12,7 @@ Source: Raft, figure 2; thesis, 4.2 and 9.6.
 
 from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
 import attrs
 
@@ -19,7 +20,7 @@ from p2pool.codec.entries import decode_body
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.progress import Leaving, Progress, Receiving
 from p2pool.model import limits
-from p2pool.model.ids import Digest, PeerKey, StoreId
+from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
 from p2pool.model.messages.registry import Message
 from p2pool.model.ports.store import AppendEntries, PersistOp, SaveHardState, TruncateFrom
@@ -29,6 +30,35 @@ from p2pool.model.timing import Now, Timing
 ConfigurationHash = Callable[[Configuration], Digest]
 SnapshotValidator = Callable[[Snapshot], bool]
 """Whether a snapshot's state loads and matches its index, term and configuration."""
+
+
+class VoterClocks(Protocol):
+    """What time it is, as far as this node can tell from its own clock and the others'."""
+
+    def time_ms(self, now: Now) -> int:
+        """The time, since the Unix epoch."""
+
+    def latest_ms(self, now: Now) -> int:
+        """The latest date that an entry may have."""
+
+    def clock_of_ms(self, node_id: NodeId, now: Now) -> int | None:
+        """What another node's clock shows, if lately measured."""
+
+
+class OwnClock:
+    """Our own clock alone."""
+
+    def time_ms(self, now: Now) -> int:
+        """What it shows."""
+        return now.wall_ms
+
+    def latest_ms(self, now: Now) -> int:
+        """What it shows, and how far clocks may differ."""
+        return now.wall_ms + limits.CLOCK_SKEW_MAX_MS
+
+    def clock_of_ms(self, node_id: NodeId, now: Now) -> int | None:
+        """Nobody measures."""
+        return None
 
 
 @attrs.define
@@ -72,7 +102,8 @@ class RaftState:
 
     `patience_ms`: how long without a leader, since `led_ms`, it leaves campaigning to others.
     `forcing`: it campaigns although it hears a leader. `refused`: the term and leader of a bad
-    snapshot, and until when to ignore its next ones.
+    snapshot, and until when to ignore its next ones. `snapshot_at_ms`: the log time that it ends
+    with. `certified_index`: up to there a quorum has certified the log.
     """
 
     me: Voter
@@ -115,7 +146,9 @@ class RaftState:
     snapshot_validator: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
     refused: tuple[int, StoreId, int] | None = None
     receiving: Receiving = attrs.field(factory=Receiving)
-    last_proposed_at_ms: int = 0
+    snapshot_at_ms: int = 0
+    certified_index: int = 0
+    clocks: VoterClocks = attrs.field(factory=OwnClock, eq=False)
     out: Ready = attrs.field(factory=Ready)
 
     # --- who is who ---------------------------------------------------------------------------
