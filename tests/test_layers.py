@@ -60,7 +60,7 @@ CORE: dict[str, set[str]] = {
     "inputs": set(),
     "node_status": set(),
     "effects": {"worker"},
-    "knowledge": {"effects"},
+    "knowledge": {"effects", "raft"},
     "context": {"effects", "knowledge", "log", "node_status"},
     "feature_levels": {"context"},
     "peers": SHARED | {"knowledge"},

@@ -53,7 +53,7 @@ from p2pool.model.messages.gossip import Hello, PeerBinding
 from p2pool.model.messages.registry import Channel
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
-from p2pool.wire.binding import make_binding
+from p2pool.wire.binding import make_binding, renewal_due
 from p2pool.wire.enclosures import open_one
 
 log = get_logger(__name__)
@@ -149,10 +149,11 @@ class Agent:
         return self.sealer.seal(hello, read_clock())[1]
 
     async def _renew_binding(self) -> None:
-        """Renew the binding halfway through its lifetime, and tell the connected peers."""
+        """Renew the binding when it is due by the wall clock, and tell the connected peers."""
         while True:
-            lifetime_s = self.binding.not_after_s - self.binding.not_before_s
-            await trio.sleep(lifetime_s / 2)
+            await trio.sleep(limits.BINDING_CHECK_S)
+            if not renewal_due(self.binding, read_clock().wall_ms // 1000):
+                continue
             self.binding = self._bind()
             for peer_key in self.network.connected():
                 self.network.greet(peer_key)

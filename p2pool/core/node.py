@@ -276,7 +276,12 @@ class Node:
             self.parts.requests.deposed()
 
     def _compare_clocks(self, now: Now) -> None:
-        self.context.clocks.tick(self.context.pool_log.configuration, now)
+        context, raft = self.context, self.context.pool_log.raft
+        context.clocks.tick(context.pool_log.configuration, context.roster.latest, now)
+        known = context.leader_certificates.known
+        if raft is not None and known is not None and known.log_id == raft.state.log_id:
+            # What a quorum certified stays, whatever our clock says of it.
+            raft.state.certified_index = max(raft.state.certified_index, known.commit_index)
 
     def _lead_or_not(self, now: Now) -> None:
         pool_log, parts = self.context.pool_log, self.parts
@@ -502,16 +507,17 @@ def _hands_on(effect: Effect) -> bool:
 
 def _context(config: NodeConfig, rng: Random) -> Context:
     """What the parts of a node share, before the disk is read."""
+    clocks = ClockOffsets(config.me.node_id)
     pool_log = PoolLog(
         config.me,
         config.pool,
         Random(rng.randrange(2**32)),
         newest_level=config.newest_level,
         opens=config.opens,
+        clocks=clocks,
     )
     bindings = PeerBindings(config.me.node_id, config.me.peer_key)
     beats = Heartbeats(Random(rng.randrange(2**32)))
-    clocks = ClockOffsets(config.me.node_id)
     certificates = LeaderCertificates(trusted=config.trusted)
     return Context(
         config=config,

@@ -26,7 +26,7 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
     beat = context.heartbeats.newest.get(node_id)
     judged = state.node(node_id) if state is not None else None
     said = beat.heartbeat if beat is not None else None
-    reason = _why(context, member, judged)
+    reason = _why(context, member, judged, now)
     return NodeView(
         node_id=node_id,
         provider=member.provider,
@@ -49,10 +49,12 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
     )
 
 
-def _why(context: Context, member: ChainMember, judged: NodeRecord | None) -> str:
+def _why(context: Context, member: ChainMember, judged: NodeRecord | None, now: Now) -> str:
     """Why a node is in its state: by the chain, by the log, and by our own suspicion."""
     membership = _membership(context, member.node_id, judged)
     parts = [member.reason, view_reason(judged, membership) if judged is not None else ""]
+    if member.node_id != context.me:
+        parts.append(context.clocks.differs(member.node_id, now) or "")
     if _reachability(context, member.node_id, judged) is Reachability.SUSPECT:
         parts.append(context.suspects[member.node_id])
     parts.append(too_old(context, member.node_id) or "")

@@ -172,6 +172,7 @@ CLOCK_SKEW_MAX_MS = 30_000
 CLOCK_WINDOW_MS = 10_000
 BINDING_LIFETIME_MAX_S = 30 * 24 * 3600
 BINDING_FUTURE_MAX_S = 30
+BINDING_CHECK_S = 30
 REQUEST_LIFETIME_MAX_S = 3600
 GRANT_LIFETIME_MAX_S = 3600
 REQUEST_DEADLINE_MS = 10_000
@@ -283,6 +284,17 @@ JOIN_STEP_POLL_MS = 1_000
 RECEIPT_POLL_MS = 100
 INVITE_LIFETIME_MAX_S = 24 * 3600
 CLOCK_WARN_MS = 5_000
+# The chain's head moves if its block times go on about as fast as our clock, over this much time.
+CHAIN_HEAD_LOOK_MS = 10_000
+CHAIN_HEAD_STILL_MS = 60_000
+# So far a block may lag behind the time: confirmations, slow blocks, an endpoint that polls.
+CHAIN_TIME_LAG_MS = 300_000
+# A clock that jumped, and was right to, is taken over at an eighth of the time that passes.
+CLOCK_SLEW_PARTS = 8
+# For so many of the longest election timeouts a leader's dates may be refused by most.
+TIME_REFUSED_ROUNDS = 2
+# So long a refused frame tells of its sender's clock: a peer is dialled at least as often.
+CLOCK_DIFFERED_KEPT_MS = 120_000
 
 # --- disk --------------------------------------------------------------------------------------
 STORE_QUEUE_MAX_BATCHES = 1024

@@ -107,6 +107,13 @@ def check_binding_times(binding: PeerBinding, now_s: int) -> None:
         raise Stale(f"The binding expired {now_s - binding.not_after_s} s ago.")
 
 
+def renewal_due(binding: PeerBinding, now_s: int) -> bool:
+    """Whether to sign anew: half of the lifetime is over, or it begins only later, as our clock was
+    ahead then."""
+    half_s = (binding.not_after_s - binding.not_before_s) // 2
+    return not binding.not_before_s <= now_s < binding.not_before_s + half_s
+
+
 def binding_typed_data(pool: PoolRef, binding: PeerBinding) -> dict[str, Any]:
     """The typed data of a binding, without the signatures."""
     data = {

@@ -5,7 +5,8 @@ Intuition: gossip arrives late, twice and out of order, so it gets a sliding win
 ordered, so each frame's number must exceed the last. Gaps are no fault: one counter of the sender
 serves all its streams of a channel, and whoever needs a frame that a full queue dropped sends it
 again (Raft, orders, reports). A restarted agent begins again from 0 under a larger incarnation; a
-smaller one is a replay.
+smaller one is a replay. Unless the larger one is ahead of the time: then it is of a run whose clock
+was ahead, and once that one is silent, an agent that began later (on a wiped disk) is heard again.
 
 Senders count per channel. State objects are pure: time comes as an argument, and a refused message
 changes nothing. A full table forgets the peer heard longest ago; the clock check then still bounds
@@ -21,6 +22,7 @@ from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Stale
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages.registry import Channel, Header, Verified
+from p2pool.proofs.incarnations import began_ahead, is_later_run
 
 WIDTHS: Mapping[Channel, int] = {
     Channel.BEAT: limits.GOSSIP_REPLAY_WINDOW,
@@ -75,9 +77,10 @@ class StreamSequence:
 
 @attrs.define
 class _Peer:
-    """The state of one peer key."""
+    """The state of one peer key. `heard_ms`: when its last message came, by our wall clock."""
 
     incarnation: int
+    heard_ms: int = 0
     sequences: dict[Channel, Window | StreamSequence] = attrs.Factory(dict)
 
 
@@ -100,6 +103,11 @@ class ReplayGuard:
         if channel in CLOCK_CHECKED and not relayed:
             check_clock(header, now_ms)
         peer = self._peers.get(header.peer_key)
+        ahead = relayed and began_ahead(header.incarnation, now_ms)
+        if ahead and (peer is None or header.incarnation != peer.incarnation):
+            raise Stale(f"From incarnation {header.incarnation}, which is ahead of our clock.")
+        if peer is not None and is_later_run(header, peer.incarnation, peer.heard_ms, now_ms):
+            peer = None
         if peer is not None and header.incarnation < peer.incarnation:
             raise Stale(
                 f"From incarnation {header.incarnation}, but {peer.incarnation} was heard before.",
@@ -108,6 +116,7 @@ class ReplayGuard:
         if peer is None or header.incarnation > peer.incarnation:
             peer = _Peer(header.incarnation)
         _sequence(peer, channel).accept(header.sequence)
+        peer.heard_ms = now_ms
         self._peers.renew(header.peer_key, peer)
 
     def incarnation(self, peer_key: PeerKey) -> int | None:

@@ -176,11 +176,16 @@ def test_a_walk_with_a_liar(seed: int) -> None:
         walk.step()
 
 
+def run(walks: list[Walk]) -> None:
+    """Each to its end."""
+    for walk in walks:
+        for _ in range(STEPS):
+            walk.step()
+
+
 def test_a_walk_finds_a_check_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower that appends what contradicts its commits."""
     monkeypatch.setattr(replication, "_contradiction", lambda *args: None)
     walks = [Walk(Random(seed), lies=True) for seed in range(12)]
     with pytest.raises(AssertionError, match="committed"):
-        for walk in walks:
-            for _ in range(STEPS):
-                walk.step()
+        run(walks)

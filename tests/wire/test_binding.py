@@ -9,7 +9,7 @@ from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
 from p2pool.model.ids import Address, PeerKey
 from p2pool.model.messages.gossip import PeerBinding
-from p2pool.wire.binding import check_binding, make_binding
+from p2pool.wire.binding import check_binding, make_binding, renewal_due
 from tests.wire.samples import (
     ACCOUNT,
     KEY,
@@ -78,3 +78,10 @@ def test_both_keys_must_vouch() -> None:
     stranger = make_binding(POOL, OTHER_ACCOUNT, KEY, NOW_S, 3600)
     with pytest.raises(BadSignature, match="key did not sign"):
         check(attrs.evolve(stranger, node_id=NODE_ID))
+
+
+def test_a_binding_is_signed_anew_by_the_wall_clock() -> None:
+    """At half of its life, and once a clock that was ahead is mended: until then it is void."""
+    made = make_binding(POOL, ACCOUNT, KEY, 10**6, 1_000)
+    due = [renewal_due(made, 10**6 + s) for s in (-86_400, -1, 0, 499, 500, 2_000)]
+    assert due == [True, True, False, False, True, True]

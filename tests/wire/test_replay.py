@@ -152,3 +152,24 @@ def test_memory_is_bounded() -> None:
     assert taken(guard, message(2, key=keys[0]), message(1, key=keys[2])) == [True, True]
     assert len(guard) == 2
     assert guard.incarnation(keys[1]) is None
+
+
+def test_a_run_that_began_ahead_of_the_time_gives_way_once_it_is_silent() -> None:
+    """An agent ran while its clock was a day ahead, and its disk was wiped: its next run is heard.
+    While the first one speaks, another with its key is refused, and its old words stay refused."""
+    guard, day_ms = ReplayGuard(), 86_400_000
+    first = NOW_MS + day_ms
+    assert taken(guard, message(0, channel=Channel.RAFT, incarnation=first)) == [True]
+    second = message(0, incarnation=NOW_MS + 1_000, offset_ms=1_000)
+    assert taken(guard, second) == [False]
+    later = message(0, incarnation=NOW_MS + 1_000, offset_ms=10_000)
+    assert taken(guard, later) == [True]
+    with pytest.raises(Stale):
+        guard.accept(message(1, incarnation=first), NOW_MS, relayed=True)
+
+
+def test_who_began_in_time_never_gives_way_to_an_earlier_run() -> None:
+    """However late that one speaks."""
+    guard = ReplayGuard()
+    assert taken(guard, message(0, incarnation=NOW_MS)) == [True]
+    assert taken(guard, message(0, incarnation=NOW_MS - 1, offset_ms=20_000)) == [False]

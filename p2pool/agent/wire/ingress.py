@@ -131,6 +131,7 @@ class Ingress:
 
     def frame(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Taken:
         """A frame from a connected peer's stream."""
+        verified: Verified | None = None
         try:
             self._check_budget(peer_key, len(data), now)
             verified = open_sealed(
@@ -139,7 +140,7 @@ class Ingress:
             self._check_sender(verified, peer_key, now)
         except Refusal as error:
             self._refuse(error)
-            return []
+            return self._differs_by_binding(verified, peer_key) if verified is not None else []
         try:
             self._guard.accept(verified, now.wall_ms)
         except Refusal as error:
@@ -240,6 +241,19 @@ class Ingress:
         else:
             # An active peer stays: hellos of many strangers push out only silent peers.
             self._shown.move_to_end(peer_key)
+
+    def _differs_by_binding(self, verified: Verified, peer_key: PeerKey) -> Taken:
+        """A hello whose binding is void now, though both keys signed it: the clocks differ, or it
+        has expired. Only the core knows which, by the time at which the hello was sent."""
+        header, message = verified.header, verified.message
+        if not isinstance(message, Hello) or message.binding is None:
+            return []
+        try:
+            check_binding(message.binding, self.pool, peer_key, message.binding.not_before_s)
+        except Refusal:
+            return []
+        same = header.peer_key == peer_key and header.node_id == message.binding.node_id
+        return [ClockDiffered(header.node_id, header.sent_at_ms)] if same else []
 
     def _relayed(self, message: HeartbeatsAnswered, now: Now) -> Taken:
         """Heartbeats of other nodes, each with its own proof."""

@@ -53,9 +53,10 @@ def apply(state: PoolState, entry: Entry, record: Record | None) -> tuple[Event,
     """
     assert entry.index == state.applied_index + 1, (entry.index, state.applied_index)
     state.applied_index, state.applied_term = entry.index, entry.term
+    stood = entry.proposed_at_ms <= state.log_time_ms
     state.log_time_ms = max(state.log_time_ms, entry.proposed_at_ms)
     state.history = history_after(state.history, entry)
-    changes = Changes(state, entry.index)
+    changes = Changes(state, entry.index, stood)
     if record is not None:
         _TABLE[type(record)](changes, record)
         tasks.finish(changes)

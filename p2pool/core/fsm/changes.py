@@ -9,10 +9,14 @@ from p2pool.model.ports.view import Event
 
 @attrs.define
 class Changes:
-    """One entry's work. Events are numbered within the entry, so that a reader can resume."""
+    """One entry's work. Events are numbered within the entry, so that a reader can resume.
+
+    `stood`: log time did not move, so it may be ahead of all clocks.
+    """
 
     state: PoolState
     index: int
+    stood: bool = False
     events: list[Event] = attrs.field(factory=list)
     touched: dict[TaskId, None] = attrs.field(factory=dict)
 

@@ -181,14 +181,37 @@ def apply_request(changes: Changes, record: RequestApplied) -> None:
     state.forget_applied(state.log_time_ms - limits.CLOCK_SKEW_MAX_MS)
     if request.request_id in state.applied:
         return
-    if refusal(state, request, state.log_time_ms) is not None:
+    if refusal(state, request, _judged_at_ms(changes, request)) is not None:
         return
     if state.level >= DISTRUST_LEVEL and no_room(state, record.signed) is not None:
         return
     name = digests.task_id(state.pool, request)
-    done = AppliedRequest(request.request_id, name, changes.index, request.not_after_s)
+    until_s = 0
+    if state.level >= DISTRUST_LEVEL and state.log_time_ms > request.not_after_s * 1000:
+        # By the clocks it may still be proposed again, until they have caught up.
+        until_s = state.log_time_ms // 1000 + limits.REQUEST_LIFETIME_MAX_S
+    done = AppliedRequest(
+        request_id=request.request_id,
+        task_id=name,
+        index=changes.index,
+        not_after_s=request.not_after_s,
+        kept_until_s=until_s,
+    )
     state.note_applied(done)
     _APPLY[request.action](changes, record, name)
+
+
+def _judged_at_ms(changes: Changes, request: TaskRequest) -> int:
+    """The time at which to judge a request's term: log time, unless that may differ from what the
+    clocks show. Then the leader's clock has judged it already, and the log only makes sure that it
+    cannot have been applied before and forgotten."""
+    state = changes.state
+    at_ms = state.log_time_ms
+    if state.level < DISTRUST_LEVEL:
+        return at_ms
+    if changes.stood and request.not_after_s > state.forgotten_s:
+        at_ms = min(at_ms, request.not_after_s * 1000)
+    return max(at_ms, request.not_before_s * 1000)
 
 
 def _submit(changes: Changes, record: RequestApplied, name: TaskId) -> None:

@@ -20,8 +20,9 @@ from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.digests import digest
 from p2pool.codec.rows import RowCache
 from p2pool.core.fsm.sizes import StateSizes, task_size
+from p2pool.model import limits
 from p2pool.model.access.requests import RequestId, SignedRequest
-from p2pool.model.features import BASE_LEVEL, FeatureLevel
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import GpuIds
 from p2pool.model.ids import (
     ZERO_TOKEN,
@@ -163,12 +164,16 @@ class NodeRecord:
 
 @attrs.frozen
 class AppliedRequest:
-    """A request that was applied, kept until no leader could accept it any more."""
+    """A request that was applied, kept until no leader could accept it any more.
+
+    `kept_until_s`: until then, in log time, if log time was ahead of the clocks; else 0.
+    """
 
     request_id: RequestId
     task_id: TaskId
     index: int
     not_after_s: int
+    kept_until_s: int = since(2, default=0)
 
 
 @attrs.frozen
@@ -192,8 +197,9 @@ class PoolState:
     `held_until_ms`: until then no copy on a vanished node is replaced; 0: no hold. `history`: the
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
-    it, "" if none did. `sizes`: what the tasks take, counted as they change. `row_cache` and
-    `known_digest` serve `core.fsm.storage`, which turns the state into bytes.
+    it, "" if none did. `sizes`: what the tasks take, counted as they change. `forgotten_s`: the
+    latest end of a request that was forgotten. `row_cache` and `known_digest` serve
+    `core.fsm.storage`, which turns the state into bytes.
     """
 
     pool: PoolRef
@@ -215,6 +221,7 @@ class PoolState:
     history: Digest = NO_HISTORY
     level: FeatureLevel = BASE_LEVEL
     level_version: str = ""
+    forgotten_s: int = 0
     sizes: StateSizes = attrs.field(factory=StateSizes, eq=False, repr=False)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
@@ -328,18 +335,48 @@ class PoolState:
     def note_applied(self, request: AppliedRequest) -> None:
         """Remember that a request was applied, until it expires."""
         self.applied[request.request_id] = request
-        heappush(self._expiring, (request.not_after_s, request.request_id))
+        until_s = max(request.not_after_s, request.kept_until_s)
+        heappush(self._expiring, (until_s, request.request_id))
 
     def forget_applied(self, before_ms: int) -> None:
         """Forget the requests that expired before a time."""
         while self._expiring and self._expiring[0][0] * 1000 < before_ms:
-            self.applied.pop(heappop(self._expiring)[1], None)
+            gone = self.applied.pop(heappop(self._expiring)[1], None)
+            if gone is not None and self.level >= DISTRUST_LEVEL:
+                self.forgotten_s = max(self.forgotten_s, gone.not_after_s)
 
     def _forget_on(self, node_id: NodeId, name: AllocationId) -> None:
         names = self._on_node[node_id]
         del names[name]
         if not names:
             del self._on_node[node_id]
+
+    def turn_back(self, at_ms: int) -> None:
+        """Turn log time back, and all that is later than that: for `core.log.epoch_recovery`
+        alone, where a log's time was ahead of the clocks. What lies before keeps its age."""
+        self.log_time_ms, self.known_digest = at_ms, None
+        self.held_until_ms = min(self.held_until_ms, at_ms + limits.MASS_LOSS_HOLD_MS)
+        for name, task in self.tasks.items():
+            old = task.record
+            record = attrs.evolve(
+                old,
+                submitted_at_ms=min(old.submitted_at_ms, at_ms),
+                finished_at_ms=min(old.finished_at_ms, at_ms),
+            )
+            self.tasks[name] = attrs.evolve(task, record=record)
+        for copies in self.allocations.values():
+            for replica, copy in copies.items():
+                copies[replica] = attrs.evolve(
+                    copy,
+                    placed_at_ms=min(copy.placed_at_ms, at_ms),
+                    changed_at_ms=min(copy.changed_at_ms, at_ms),
+                )
+        for node_id, node in self.nodes.items():
+            self.nodes[node_id] = attrs.evolve(
+                node,
+                changed_at_ms=min(node.changed_at_ms, at_ms),
+                membership_at_ms=min(node.membership_at_ms, at_ms),
+            )
 
     def begin_epoch(self, epoch: int, at_ms: int) -> None:
         """Turn into the first state of another epoch: for `core.log.epoch_recovery` alone."""

@@ -23,6 +23,7 @@ from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
+from p2pool.proofs.incarnations import is_later_run
 
 
 @attrs.frozen
@@ -98,7 +99,9 @@ class Heartbeats:
         old = self.newest.get(header.node_id)
         stamp = (header.incarnation, header.sequence)
         if old is not None and stamp <= (old.incarnation, old.sequence):
-            return False
+            heard_ms = old.heard_at.wall_ms
+            if not is_later_run(header, old.incarnation, heard_ms, now.wall_ms):
+                return False
         self.newest[header.node_id] = ReceivedHeartbeat(
             heartbeat=beat,
             incarnation=header.incarnation,

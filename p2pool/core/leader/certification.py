@@ -94,7 +94,7 @@ class Certification:
             )
             self.context.log(Level.WARNING, "the leader is not certified", asked=self.unanswered)
         self.context.leader_certificates.disagreement = None
-        self._try(Certify(self.context.config.me, now.wall_ms), now)
+        self._try(Certify(self.context.config.me, self.context.clocks.time_ms(now)), now)
 
     def _try(self, record: Record, now: Now) -> bool:
         try:
@@ -199,7 +199,7 @@ class Certification:
         """When a change has waited long enough, on the monotonic clock, from its log time."""
         state = self.context.pool_log.state
         assert state is not None
-        waited_ms = max(now.wall_ms, state.log_time_ms) - link.at_ms
+        waited_ms = max(self.context.clocks.time_ms(now), state.log_time_ms) - link.at_ms
         left_ms = limits.VOTER_REPLACE_AFTER_MS - waited_ms
         return max(now.mono_ms + left_ms, self.since_ms + limits.JUDGEMENT_GRACE_MS)
 

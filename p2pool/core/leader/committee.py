@@ -179,7 +179,7 @@ class CommitteeManager:
         if state is None or heard_ms is not None:
             return False
         judged = state.node(seen.voter.node_id)
-        at_ms = max(now.wall_ms, state.log_time_ms)
+        at_ms = max(self.context.clocks.time_ms(now), state.log_time_ms)
         return judged.reachability in GONE and at_ms - judged.changed_at_ms >= limit_ms
 
     def _put_out(self, voter: Voter, now: Now) -> bool:
@@ -196,7 +196,7 @@ class CommitteeManager:
         raft, state = self.context.pool_log.raft, self.context.pool_log.state
         assert raft is not None
         assert state is not None
-        at_ms = max(now.wall_ms, state.log_time_ms)
+        at_ms = max(self.context.clocks.time_ms(now), state.log_time_ms)
         last_ms = confchange.last_removal_ms(raft.state)
         return last_ms is None or at_ms - last_ms >= limits.REMOVAL_INTERVAL_MS
 
@@ -264,7 +264,9 @@ class CommitteeManager:
             self.tried = []
             self.hand_on_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
         waited_ms = now.mono_ms - self.ineligible_since_ms
-        if context.clocks.wrong is not None and waited_ms >= limits.HAND_ON_PAUSE_MS:
+        alone = len(context.pool_log.configuration.voters) == 1
+        stuck = waited_ms >= limits.HAND_ON_PAUSE_MS and not alone
+        if context.clocks.wrong is not None and stuck:
             context.log(Level.WARNING, "this node steps down", reason=context.clocks.wrong)
             context.pool_log.resign(now)
             return True

@@ -266,6 +266,8 @@ def _unusable_because(
         return beat.heartbeat.reason or "it reports itself unhealthy"
     if member.node_id == context.me:
         return None
+    if (differs := context.clocks.differs(member.node_id, now)) is not None:
+        return differs
     patience_ms = context.heartbeats.patience_ms(context.roster.size())
     if now.mono_ms - beat.heard_at.mono_ms > patience_ms:
         return "no fresh heartbeat"

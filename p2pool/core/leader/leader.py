@@ -187,7 +187,9 @@ class Leader:
         reasons_due = now.mono_ms >= self.look_due_ms
         self.looked_index = state.applied_index
         self.look_due_ms = now.mono_ms + limits.DECIDE_INTERVAL_MS
-        context = self.context
+        context, said_at = self.context, now
+        # Deadlines go by what time it is, not by a clock of ours that may be wrong.
+        now = attrs.evolve(now, wall_ms=context.clocks.time_ms(now))
         records: list[Record] = [
             *chain_membership.moved(context, state, now),
             *decisions.nodes_changed(context, state, now),
@@ -204,7 +206,7 @@ class Leader:
             if not made.placements and reasons_due:
                 records += self._reasons(state, made)
         for record in records:
-            self._try(record, now)
+            self._try(record, said_at)
 
     def _doubts(self, now: Now) -> dict[NodeId, str]:
         """Nodes under suspicion, silent to orders, or doubled: they get nothing new."""

@@ -24,6 +24,7 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import decode_state, digest_by, digest_of, encode_state
 from p2pool.core.log.level_check import level_beyond
 from p2pool.core.raft.raft import Raft, RaftRestored
+from p2pool.model import limits
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed, TooOld
 from p2pool.model.features import FeatureLevel
@@ -31,7 +32,6 @@ from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Configuration, Entry, HardState, Snapshot, Voter
 from p2pool.model.log.state_digests import algorithm_of
-from p2pool.model.timing import Now
 
 AGAIN = "The manager founds the next epoch: `p2pool pool recover`."
 
@@ -125,15 +125,18 @@ def _unfit(root: RootRecord, previous: PreviousLog, held: StoredLog | None) -> s
     return ""
 
 
-def base(me: Voter, root: RootRecord, name: Digest, held: StoredLog, now: Now) -> RaftRestored:
-    """The new log's base: a snapshot of the old one's state, in the new epoch."""
+def base(me: Voter, root: RootRecord, name: Digest, held: StoredLog, time_ms: int) -> RaftRestored:
+    """The new log's base: a snapshot of the old one's state, in the new epoch. `time_ms`: what time
+    it is; the old log's time goes on only if it is not ahead of that."""
     assert root.previous is not None
     index = root.previous.base_index
     state = held.state_at(index)
     term = held.raft.state.log.term_at(index)
     assert state is not None
     assert term is not None
-    state.begin_epoch(root.epoch, max(now.wall_ms, state.log_time_ms))
+    if state.log_time_ms > time_ms + limits.CLOCK_SKEW_MAX_MS:
+        state.turn_back(time_ms)
+    state.begin_epoch(root.epoch, max(time_ms, state.log_time_ms))
     state.chain = CommitteeChain(root.epoch, (me,))
     snapshot = Snapshot(
         log_id=name,

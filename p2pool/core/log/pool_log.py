@@ -33,7 +33,7 @@ from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.snapshot_check import readable, state_in
 from p2pool.core.raft.append_check import configuration_before
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
-from p2pool.core.raft.state import RaftState, Ready
+from p2pool.core.raft.state import OwnClock, RaftState, Ready, VoterClocks
 from p2pool.model import features, limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
@@ -83,6 +83,7 @@ class PoolLog:
     rng: Random
     newest_level: FeatureLevel = attrs.field(factory=features.newest)
     opens: Opener | None = None
+    clocks: VoterClocks = attrs.field(factory=OwnClock)
     profile: Profile = Profile.DEFAULT
     root: RootRecord | None = None
     root_block: int = 0
@@ -257,7 +258,7 @@ class PoolLog:
 
     def _refound(self, root: RootRecord, name: Digest, held: StoredLog, now: Now) -> None:
         """Found a recovery's log: its base is the state of the log that we hold."""
-        kept = epoch_recovery.base(self.me, root, name, held, now)
+        kept = epoch_recovery.base(self.me, root, name, held, self.clocks.time_ms(now))
         assert kept.snapshot is not None
         self.persist += self.opening(root, name)
         self.persist += [SaveHardState(name, kept.hard), SaveSnapshot(kept.snapshot)]
@@ -286,6 +287,7 @@ class PoolLog:
             entry_check=self._refusal,
         )
         self.raft.state.shows = self._shows
+        self.raft.judge_dates_by(self.clocks)
         self.beginnings += 1
 
     # --- steps ------------------------------------------------------------------------------------

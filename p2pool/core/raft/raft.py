@@ -15,6 +15,7 @@ from p2pool.core.raft import (
     committed_entries,
     confchange,
     election,
+    log_time,
     read_index,
     replication,
     transfer,
@@ -26,6 +27,7 @@ from p2pool.core.raft.state import (
     RaftState,
     Ready,
     SnapshotValidator,
+    VoterClocks,
 )
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NoLeader, Overloaded
@@ -104,6 +106,10 @@ class Raft:
         s.restart_election_timer(now)
         self.state = s
 
+    def judge_dates_by(self, clocks: VoterClocks) -> None:
+        """Date entries, and judge the dates of others', by these clocks."""
+        self.state.clocks = clocks
+
     # --- what the driver asks -----------------------------------------------------------------
 
     @property
@@ -123,8 +129,8 @@ class Raft:
         assert s.log.last_index == 0, "only an empty log can be founded"
         kind, body = encode_configuration(Configuration((s.me,)))
         s.save_hard(1, s.me.store_id)
-        s.append((Entry(index=1, term=1, kind=kind, proposed_at_ms=now.wall_ms, body=body),))
-        s.last_proposed_at_ms = now.wall_ms
+        at_ms = log_time.date_ms(s, now)
+        s.append((Entry(index=1, term=1, kind=kind, proposed_at_ms=at_ms, body=body),))
         s.role = s.resting_role()
         return self._done()
 
@@ -135,6 +141,8 @@ class Raft:
             transfer.give_up(s, now)
             self._leave_joint(now)
             replication.check_quorum(s, now)
+        if s.role is RaftRole.LEADER:
+            log_time.hand_on(s, now)
             if s.role is RaftRole.LEADER and now.mono_ms >= s.append_due_ms:
                 replication.broadcast(s, now)
                 transfer.push(s, again=True)
@@ -381,14 +389,11 @@ class Raft:
 
     def _append(self, kind: int, body: bytes, now: Now) -> Entry:
         s = self.state
-        # The leader's clock, made monotonic, is the only time in replicated state.
-        last_ms = s.log.entries[-1].proposed_at_ms if s.log.entries else 0
-        s.last_proposed_at_ms = max(now.wall_ms, s.last_proposed_at_ms, last_ms)
         entry = Entry(
             index=s.log.last_index + 1,
             term=s.hard.term,
             kind=kind,
-            proposed_at_ms=s.last_proposed_at_ms,
+            proposed_at_ms=log_time.date_ms(s, now),
             body=body,
         )
         s.append((entry,))

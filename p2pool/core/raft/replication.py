@@ -10,7 +10,7 @@ While a follower receives a snapshot, the leader keeps its authority with append
 fit any log. CheckQuorum: a leader that hears no majority for the longest timeout steps down.
 """
 
-from p2pool.core.raft import append_check, quorum, snapshot
+from p2pool.core.raft import append_check, log_time, quorum, snapshot
 from p2pool.core.raft.progress import Leaving, Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
@@ -154,10 +154,14 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
         return
     if fresh and fresh[0].index <= s.log.last_index:
         s.cut_from(fresh[0].index)
-    s.append(fresh)
-    matched = m.previous_index + len(m.entries)
+    taken = log_time.taken(s, fresh, now)
+    s.append(fresh[:taken])
+    matched = m.previous_index + len(m.entries) - len(fresh[taken:])
     s.commit_to(min(m.commit_index, matched))
     s.role = s.resting_role()
+    if taken < len(fresh):
+        _answer(s, m, False, matched, matched + 1, 0)
+        return
     _answer(s, m, True, matched, 0, 0)
 
 
@@ -228,6 +232,10 @@ def answered(s: RaftState, m: AppendAnswered, now: Now) -> None:
         return
     progress.active, progress.heard_ms = True, now.mono_ms
     progress.answered_round = max(progress.answered_round, m.round)
+    if log_time.is_refusal(m):
+        log_time.refused(s, m, progress, now)
+        advance_commit(s)
+        return
     if not m.ok:
         # One that refuses what it agreed to before gets the next append at the next interval.
         if progress.state is not ProgressState.SNAPSHOT and _backed_up(s, m, progress):

@@ -30,7 +30,7 @@ def make(s: RaftState, state: bytes, index: int, certificate: tuple[bytes, ...] 
     term = s.log.term_at(index)
     assert term is not None, "only held and applied entries are compacted"
     assert s.snapshot_index <= index <= s.commit_index
-    at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.last_proposed_at_ms
+    at_ms = s.log.at(index).proposed_at_ms if index > s.log.base_index else s.snapshot_at_ms
     configuration = configuration_before(s, index + 1)
     s.snapshot = encode_snapshot(
         Snapshot(
@@ -44,6 +44,7 @@ def make(s: RaftState, state: bytes, index: int, certificate: tuple[bytes, ...] 
     )
     s.snapshot_index, s.snapshot_term, s.base_configuration = index, term, configuration
     s.snapshot_certificate = certificate
+    s.snapshot_at_ms = at_ms
     s.grown_bytes = s.log.bytes_after(index)
     begin = _tail_begin(s, index)
     base_term = s.log.term_at(begin)
@@ -66,7 +67,7 @@ def load(s: RaftState, data: bytes) -> Snapshot:
     s.snapshot, s.base_configuration = data, snapshot.configuration
     s.snapshot_index, s.snapshot_term = snapshot.index, snapshot.term
     s.snapshot_certificate = ()
-    s.last_proposed_at_ms = max(s.last_proposed_at_ms, snapshot.last_proposed_at_ms)
+    s.snapshot_at_ms = snapshot.last_proposed_at_ms
     s.commit_index = max(s.commit_index, snapshot.index)
     return snapshot
 

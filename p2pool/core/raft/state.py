@@ -12,6 +12,7 @@ Source: Raft, figure 2; thesis, 4.2 and 9.6.
 
 from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
 import attrs
 
@@ -19,7 +20,7 @@ from p2pool.codec.entries import configuration_in
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.progress import Leaving, Progress, Receiving
 from p2pool.model import limits
-from p2pool.model.ids import Digest, PeerKey, StoreId
+from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Entry, HardState, Snapshot, Voter
 from p2pool.model.messages.registry import Message
 from p2pool.model.ports.store import AppendEntries, PersistOp, SaveHardState, TruncateFrom
@@ -31,6 +32,35 @@ SnapshotValidator = Callable[[Snapshot], bool]
 """Whether a snapshot's state loads and matches its index, term and configuration."""
 EntryCheck = Callable[[Entry], str | None]
 """Why the state's rules forbid an entry, or None: what Raft itself cannot read in it."""
+
+
+class VoterClocks(Protocol):
+    """What time it is, as far as this node can tell from its own clock and the others'."""
+
+    def time_ms(self, now: Now) -> int:
+        """The time, since the Unix epoch."""
+
+    def latest_ms(self, now: Now) -> int:
+        """The latest date that an entry may have."""
+
+    def clock_of_ms(self, node_id: NodeId, now: Now) -> int | None:
+        """What another node's clock shows, if lately measured."""
+
+
+class OwnClock:
+    """Our own clock alone."""
+
+    def time_ms(self, now: Now) -> int:
+        """What it shows."""
+        return now.wall_ms
+
+    def latest_ms(self, now: Now) -> int:
+        """What it shows, and how far clocks may differ."""
+        return now.wall_ms + limits.CLOCK_SKEW_MAX_MS
+
+    def clock_of_ms(self, node_id: NodeId, now: Now) -> int | None:
+        """Nobody measures."""
+        return None
 
 
 @attrs.define
@@ -82,10 +112,10 @@ class RaftState:
     by its own reading of the chain its leader is out of the pool. `shows`: the pool's level allows
     envelopes in a request. `certified_voters`: of the latest certified change, at an index.
     `raise_left`: how far others' bare words may raise its term until `raise_due_ms`. `refused`: the
-    term and leader of a bad snapshot, and until when to ignore its next ones. `certified_index`: up
-    to there a quorum has certified the log. `snapshot_certificate`: a quorum's signatures over the
-    snapshot's state; `voters_want_proof`: no voter installs one without. `doubted`: the term and
-    leader whose entry at an index we refused.
+    term and leader of a bad snapshot, and until when to ignore its next ones. `snapshot_at_ms`: the
+    log time that it ends with. `certified_index`: up to there a quorum has certified the log.
+    `snapshot_certificate`: a quorum's signatures over the snapshot's state; `voters_want_proof`: no
+    voter installs one without. `doubted`: the term and leader whose entry at an index we refused.
     """
 
     me: Voter
@@ -143,7 +173,8 @@ class RaftState:
     doubted: tuple[int, StoreId, int] | None = None
     refused: tuple[int, StoreId, int] | None = None
     receiving: Receiving = attrs.field(factory=Receiving)
-    last_proposed_at_ms: int = 0
+    snapshot_at_ms: int = 0
+    clocks: VoterClocks = attrs.field(factory=OwnClock, eq=False)
     out: Ready = attrs.field(factory=Ready)
 
     # --- who is who ---------------------------------------------------------------------------

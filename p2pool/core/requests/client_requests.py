@@ -33,6 +33,7 @@ from p2pool.model.errors import (
     Unavailable,
     error_for_code,
 )
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import TASK_ID_BYTES, NodeId, PeerKey, TaskId
 from p2pool.model.log.entries import RequestApplied
 from p2pool.model.log.raft import Entry
@@ -224,7 +225,8 @@ class ClientRequests:
             raise BadSignature("The request's signature is bad.", hint="Sign it again.")
         if roster is None:
             raise Unavailable("The leader has no roster yet.", hint="Retry in a few seconds.")
-        denied = may(roster, state, item.signers, signed, now.wall_ms // 1000)
+        time_ms = self.context.clocks.time_ms(now)
+        denied = may(roster, state, item.signers, signed, time_ms // 1000)
         if denied is not None:
             raise denied
         found = find_applied(state, signed.request)
@@ -232,9 +234,9 @@ class ClientRequests:
             return self._accepted(found.task_id, found.index, duplicate=True)
         if signed.request.action is Action.SUBMIT and self.context.roster.ended:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
-        refused = refusal(state, signed.request, max(now.wall_ms, state.log_time_ms))
-        if refused is None:
-            refused = no_room(state, signed)
+        if state.level < DISTRUST_LEVEL:
+            time_ms = max(time_ms, state.log_time_ms)  # As the log will judge it.
+        refused = refusal(state, signed.request, time_ms) or no_room(state, signed)
         if refused is not None:
             raise refused
         origin = item.origin

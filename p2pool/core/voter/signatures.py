@@ -65,6 +65,7 @@ class VoterSignatures:
         self.context = context
         self.confirmed: Confirmed | None = None
         self.signed: tuple[int, int, NodeId | None] = (0, 0, None)
+        self.warned: tuple[Voter, int] | None = None
         self.digests: BoundedDict[int, StateDigest] = BoundedDict(
             limits.CERTIFICATION_POINTS_KEPT_MAX
         )
@@ -138,14 +139,9 @@ class VoterSignatures:
         # Only a voter of the committee that we certify may lead it.
         if raft.state.leader != asked.leader or asked.leader not in point.voters:
             return False
-        offset_ms = asked.at_ms - now.wall_ms
+        offset_ms = asked.at_ms - self.context.clocks.time_ms(now)
         if abs(offset_ms) > limits.CLOCK_SKEW_MAX_MS:
-            self.context.log(
-                Level.WARNING,
-                "the leader's clock differs from ours: not confirming it",
-                leader=asked.leader.node_id.hex(),
-                offset_ms=offset_ms,
-            )
+            self._say_differs(asked.leader, point.term, offset_ms, now)
             return False
         new = Confirmed(raft.state.log_id, point.term, asked.leader)
         old = self.confirmed
@@ -162,6 +158,22 @@ class VoterSignatures:
             kept = put_record(META_TABLE, CONFIRMED_KEY, new)
             self.context.effects.append(Persist((kept,)))
         return True
+
+    def _say_differs(self, leader: Voter, term: int, offset_ms: int, now: Now) -> None:
+        """Say once for each leader that we do not confirm it; an old question, which we apply only
+        now, says nothing about its clock."""
+        clocks = self.context.clocks
+        measured_ms = clocks.offset_ms(leader.node_id, now)
+        agrees = measured_ms is not None and abs(measured_ms) <= limits.CLOCK_SKEW_MAX_MS
+        if agrees or self.warned == (leader, term):
+            return
+        self.warned = (leader, term)
+        self.context.log(
+            Level.WARNING,
+            "the leader's clock differs from ours: not confirming it",
+            leader=leader.node_id.hex(),
+            offset_ms=offset_ms,
+        )
 
     def _sign_link(self, link: Link, now: Now) -> None:
         """Sign a change of the voters, if we were a voter before it."""

@@ -134,7 +134,9 @@ class StoreCheck:
         if (header.node_id, header.peer_key) != (config.me.node_id, config.me.peer_key):
             return
         if header.incarnation > config.incarnation:
-            self._superseded()
+            # A run of another disk, whose clock was ahead, is over if it does not speak now.
+            if self._of_our_store(verified)[0] or self._said_now(header.sent_at_ms, now):
+                self._superseded()
             return
         if header.incarnation == config.incarnation:
             return
@@ -148,6 +150,11 @@ class StoreCheck:
             self.lost = "another agent speaks for this store while this one runs: it was copied"
         elif what is not None:
             self.lost = f"this disk is an older copy of itself: {what}"
+
+    def _said_now(self, sent_at_ms: int, now: Now) -> bool:
+        """Whether a message was sent since we began, by what time it is."""
+        latest_ms = self.context.clocks.latest_ms(now)
+        return self.context.config.incarnation <= sent_at_ms <= latest_ms
 
     def _lives(self, sent_at_ms: int, now: Now) -> bool:
         """Whether an earlier run of this store still speaks: its messages keep step with our own

@@ -71,7 +71,11 @@ class AppendRequested(Message):
 @message(13, Channel.RAFT)
 @attrs.frozen
 class AppendAnswered(Message):
-    """Answer: `match_index` if ok; otherwise where to continue (fast back-up on conflict)."""
+    """Answer: `match_index` if ok; otherwise where to continue (fast back-up on conflict).
+
+    A refusal with a `match_index` is none of the log, which agrees up to there: the entry at
+    `conflict_index` is dated ahead of the follower's clock.
+    """
 
     log_id: Digest
     term: Term

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from p2pool.agent.wire.ingress import NOBODY, Ingress
 from p2pool.agent.wire.sealer import Sealer
-from p2pool.core.inputs import OutdatedHeard, Received, StrangerHeard
+from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.messages.gossip import Hello, PeerBinding
@@ -75,6 +75,21 @@ def test_replayed_foreign_and_old_messages_are_refused(gate: Ingress, peer: Peer
     assert told == OutdatedHeard(peer.node_id, peer.peer_key, sent_at_ms=NOW.wall_ms, later=5)
     assert gate.counters["stale"] == 3
     assert gate.counters["bad-signature"] == 1
+
+
+def test_a_binding_that_begins_later_tells_how_far_the_clocks_differ(gate: Ingress) -> None:
+    """Such a hello is refused, but it says why its sender cannot connect; not with a binding that
+    others did not sign."""
+    ahead = Now(NOW.mono_ms, NOW.wall_ms + 60_000)
+    peer, other = Peer(1), Peer(2)
+    binding = make_binding(POOL, peer.account, peer.key, ahead.wall_ms // 1000)
+    for shown, told in (
+        (binding, [ClockDiffered(peer.node_id, ahead.wall_ms)]),
+        (attrs.evolve(binding, node_signature=bytes(65)), []),
+        (attrs.evolve(binding, node_id=other.node_id), []),
+    ):
+        hello = peer.sealer.seal(Hello("1", shown, StoreId(b"s" * 16), ()), ahead)[1]
+        assert gate.frame(Channel.HELLO, peer.peer_key, hello, NOW) == told
 
 
 def test_a_message_of_another_channel_is_refused(gate: Ingress, peer: Peer) -> None:

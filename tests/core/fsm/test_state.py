@@ -1,13 +1,16 @@
 """The replicated state changes only by entries, once each, and comes back the same from bytes."""
 
+import attrs
+
 from p2pool.codec.entries import encode_body
 from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import decode_state, digest_of, encode_state
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import AllocationId, NodeId, TaskId
-from p2pool.model.log.entries import Outcome, ReportApplied, RequestApplied
+from p2pool.model.log.entries import Noop, Outcome, ReportApplied, RequestApplied
 from p2pool.model.log.raft import Entry
 from p2pool.model.states import AllocationState
 from tests.core.fsm.records import (
@@ -110,3 +113,64 @@ def test_an_entry_that_a_newer_version_wrote_is_counted_and_changes_nothing() ->
     state = PoolState(POOL, 1)
     apply_entry(state, Entry(1, 1, 99, 5, b"\x80"))
     assert (state.applied_index, len(state.tasks)) == (1, 0)
+
+
+def stood_a_day_ahead(level: FeatureLevel) -> PoolState:
+    """A state whose log time was a day ahead before anything was asked."""
+    state = PoolState(POOL, 1, level=level)
+    feed_noop(state, (NOW_S + 86_400) * 1000)
+    return state
+
+
+def feed_noop(state: PoolState, at_ms: int) -> None:
+    kind, body = encode_body(Noop(NODE))
+    apply_entry(state, Entry(state.applied_index + 1, 1, kind, at_ms, body))
+
+
+def test_where_log_time_stands_still_the_leaders_clock_has_judged_a_request() -> None:
+    """A log time that is a day ahead refuses no request, and applies none twice: its id is kept
+    until the clocks have caught up. Below the level that knows this, it has expired."""
+    wanted = request(Action.SUBMIT, 1)
+    assert not stood_expects(BASE_LEVEL, wanted)
+    assert stood_expects(DISTRUST_LEVEL, wanted)
+    state = stood_a_day_ahead(DISTRUST_LEVEL)
+    for number in (1, 2, 1):
+        feed_at(state, request(Action.SUBMIT, number), state.log_time_ms)
+    assert len(state.tasks) == 2
+    assert decode_state(encode_state(state)) == state
+
+
+def stood_expects(level: FeatureLevel, wanted: TaskRequest) -> bool:
+    """Whether a request is applied while log time stands still, a day ahead."""
+    state = stood_a_day_ahead(level)
+    feed_at(state, wanted, state.log_time_ms)
+    return bool(state.tasks)
+
+
+def test_a_request_that_may_have_been_forgotten_stays_refused() -> None:
+    """Whatever an entry says of the time: one that ended before a forgotten one did."""
+    state = PoolState(POOL, 1, level=DISTRUST_LEVEL)
+    first, again = request(Action.SUBMIT, 1), request(Action.SUBMIT, 1)
+    feed_at(state, first, NOW_S * 1000)
+    later_ms = (NOW_S + 3_600) * 1000
+    second = request(Action.SUBMIT, 2)
+    span = (NOW_S + 3_600, NOW_S + 4_200)
+    feed_at(state, attrs.evolve(second, not_before_s=span[0], not_after_s=span[1]), later_ms)
+    assert state.forgotten_s == first.not_after_s
+    feed_at(state, again, later_ms)
+    assert len(state.tasks) == 2
+    assert decode_state(encode_state(state)).forgotten_s == state.forgotten_s
+
+
+def test_log_time_is_turned_back_with_all_that_is_later() -> None:
+    """What was placed before the clock went wrong keeps its age; what came after it has none."""
+    state = PoolState(POOL, 1)
+    name = ask(state, request(Action.SUBMIT, 1))
+    feed_noop(state, (NOW_S + 86_400) * 1000)
+    feed_at(state, request(Action.DRAIN, 2, NODE.hex()), state.log_time_ms)
+    feed(state, placed(name, OTHER))
+    assert state.of_task(name)[0].placed_at_ms == state.log_time_ms
+    at_ms = (NOW_S + 60) * 1000
+    state.turn_back(at_ms)
+    assert state.log_time_ms == state.of_task(name)[0].placed_at_ms == at_ms
+    assert state.tasks[name].record.submitted_at_ms == NOW_S * 1000

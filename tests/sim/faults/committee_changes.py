@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from p2pool.codec.entries import configuration_in, encode_configuration
+from p2pool.core.raft import log_time
 from p2pool.model.access.requests import Action
 from p2pool.model.log.raft import Configuration, Entry, Voter
 from p2pool.model.messages.raft import AppendRequested
@@ -118,7 +119,7 @@ def forge_change(s: Story) -> None:
     state = raft.state
     kind, body = encode_configuration(Configuration((me,)))
     last = state.log.last_index
-    entry = Entry(last + 1, state.hard.term, kind, state.last_proposed_at_ms, body)
+    entry = Entry(last + 1, state.hard.term, kind, log_time.last_ms(state), body)
     for voter in state.others():
         to = next((o for o in s.world.machines if o.peer_key == voter.peer_key), None)
         if to is not None and m.sealer is not None and len(state.configuration.voters) > 2:

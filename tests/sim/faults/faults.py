@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from p2pool.core import inputs
+from p2pool.core.raft.state import OwnClock
 from p2pool.model.ids import StoreId
 from p2pool.model.log.raft import HardState
+from p2pool.model.timing import Now
 from tests.sim.faults import operators
 from tests.sim.faults.member_liars import FalseCommittee, FalseWitness, Flooder, Framer
 from tests.sim.faults.usurper import usurp
@@ -44,6 +46,7 @@ class Knobs:
     away_ms: int = 15_000
     lasts_ms: int = 10_000
     flood_ms: int = 2_000
+    suspended_ms: int = 30_000
 
 
 Act = Callable[["Story"], None]
@@ -300,6 +303,7 @@ def blank(m: Machine, wiped: int) -> None:
         base_index=0,
         last_index=0,
         tables={name: {} for name in m.disk.tables},
+        incarnation=0,
     )
 
 
@@ -309,6 +313,55 @@ def blank(m: Machine, wiped: int) -> None:
 def jump(s: Story) -> None:
     """A clock jumps, ahead or back."""
     _one(s).wall_offset_ms = _for(s, 2 * s.knobs.jump_ms) - s.knobs.jump_ms
+
+
+LEAPS_MS = (60_000, 3_600_000, 86_400_000, 30 * 86_400_000, 3 * 365 * 86_400_000)
+
+
+def leap(s: Story) -> None:
+    """One clock, preferably the leader's, leaps by minutes to years, ahead or back, and is mended
+    after a while; people go on asking. All other clocks are about right meanwhile."""
+    world = s.world
+    if any(abs(m.wall_offset_ms) > s.knobs.jump_ms for m in world.machines):
+        return
+    leaders = [m for m in _running(s) if m.node is not None and m.node.context.pool_log.leads]
+    m = s.rng.choice(leaders) if leaders and s.rng.random() < 0.7 else _one(s)
+    m.wall_offset_ms = s.rng.choice(LEAPS_MS) * s.rng.choice((1, 1, -1))
+    lasts_ms = 1_000 + _for(s, s.knobs.lasts_ms)
+    s.later(lasts_ms, partial(setattr, m, "wall_offset_ms", 0))
+    for at_ms in (0, 300, 1_500):
+        s.later(at_ms, partial(operators.submit, s))
+
+
+class LyingClocks(OwnClock):
+    """What a leader that lies goes by: a day ahead of any clock, and of what others may take."""
+
+    def time_ms(self, now: Now) -> int:
+        return now.wall_ms + LEAPS_MS[2]
+
+
+def date_ahead(s: Story) -> None:
+    """A leader lies: it dates what it writes a day ahead, and whoever leads meanwhile does not."""
+    rafts = [m.node.context.pool_log.raft for m in _running(s) if m.node is not None]
+    lies = any(raft is not None and isinstance(raft.state.clocks, LyingClocks) for raft in rafts)
+    for raft in rafts if not lies else ():
+        # Who is alone needs nobody to take its dates.
+        if raft is None or not raft.state.leads or len(raft.state.configuration.voters) < 3:
+            continue
+        honest, raft.state.clocks = raft.state.clocks, LyingClocks()
+        s.world.later(_for(s, s.knobs.lasts_ms), partial(setattr, raft.state, "clocks", honest))
+        operators.submit(s)
+        return
+
+
+def suspend(s: Story) -> None:
+    """A machine is suspended for long: the boot clock goes on, the process does not, and peers hang
+    up meanwhile."""
+    m, lasts_ms = _one(s), _for(s, s.knobs.suspended_ms)
+    s.world.stall(m, lasts_ms)
+    for o in s.world.machines:
+        if o is not m:
+            s.later(lasts_ms // 2, partial(s.world.network.reset, m, o))
 
 
 def drift(s: Story) -> None:
@@ -380,6 +433,9 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "wipe": (1, wipe),
     "jump": (1, jump),
     "drift": (1, drift),
+    "leap": (2, leap),
+    "date-ahead": (1, date_ahead),
+    "suspend": (1, suspend),
     "chain-away": (2, chain_away),
     "chain-lags": (2, chain_lags),
     "leave": (2, leave),

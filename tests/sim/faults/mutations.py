@@ -18,12 +18,13 @@ from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.fsm import apply, requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
+from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.roster import Roster
 from p2pool.core.leader import orders
 from p2pool.core.leader.failure_detector import FailureDetector
 from p2pool.core.node import Node
 from p2pool.core.peers.equivocation import EquivocationLog
-from p2pool.core.raft import confchange, election, quorum, read_index, replication
+from p2pool.core.raft import confchange, election, log_time, quorum, read_index, replication
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
@@ -188,6 +189,35 @@ def snapshot_forgets_the_vote() -> list[Patch]:
 def snapshot_not_installed() -> list[Patch]:
     """A snapshot is answered for, but not installed."""
     return [(snapshots, "put_in_place", lambda s, snapshot, data: None)]
+
+
+# --- log time -------------------------------------------------------------------------------------
+
+
+def dated_by_one_clock() -> list[Patch]:
+    """A leader dates entries by its own clock, does not notice that it is off, and followers take
+    whatever date they have."""
+    tick = ClockOffsets.tick
+
+    def blind(self: ClockOffsets, committee: Any, chain: Any, now: Any) -> None:
+        tick(self, committee, chain, now)
+        self.wrong = None
+
+    return [
+        (ClockOffsets, "tick", blind),
+        (log_time, "date_ms", lambda s, now: max(now.wall_ms, log_time.last_ms(s))),
+        (log_time, "taken", lambda s, fresh, now: len(fresh)),
+    ]
+
+
+def any_date_is_taken() -> list[Patch]:
+    """Followers take a leader's word for the time."""
+    return [(log_time, "taken", lambda s, fresh, now: len(fresh))]
+
+
+def leads_on_though_refused() -> list[Patch]:
+    """A leader whose dates nobody takes leads on for ever."""
+    return [(log_time, "hand_on", lambda s, now: None)]
 
 
 # --- the committee --------------------------------------------------------------------------------
@@ -397,6 +427,9 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         acknowledges_at_once,
         snapshot_forgets_the_vote,
         snapshot_not_installed,
+        dated_by_one_clock,
+        any_date_is_taken,
+        leads_on_though_refused,
         changes_at_any_time,
         changes_before_certification,
         follows_any_change,
@@ -429,6 +462,9 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "acknowledges-at-once": ("cut-leader-off", "kill-leader"),
     "snapshot-forgets-the-vote": ("hold", "crash"),
     "snapshot-not-installed": ("hold", "crash"),
+    "dated-by-one-clock": ("leap",),
+    "any-date-is-taken": ("date-ahead",),
+    "leads-on-though-refused": ("date-ahead",),
     "changes-at-any-time": ("wipe", "slow-disk", "one-way"),
     "follows-any-change": ("forge-change",),
     "joint-by-the-new-alone": ("split-change", "leave"),

@@ -6,7 +6,8 @@ by index, term and bytes; commit and applied index never fall while an agent liv
 where their index does; a store votes for one candidate in a term, restarts or not, and says nothing
 that is not on its disk; tokens that a node obeys only grow; an attempt of a copy is begun on one
 node, and ends only by itself or because somebody who may said so; what was acknowledged is there,
-under one index; a consistent read sees what was committed before it was asked. Liveness is in
+under one index; a consistent read sees what was committed before it was asked; no single clock
+moves log time. Liveness is in
 `tests.sim.invariants.liveness`.
 """
 
@@ -46,6 +47,8 @@ DIGEST_EVERY = 4
 Key = tuple[AllocationId, int]
 Place = tuple[Digest, int]
 """A term or an index of a log."""
+LOG_TIME_AHEAD_MAX_MS = 120_000
+"""Log time is no more ahead of a good clock, as long as only one clock at a time is far off."""
 UNWANTED = (AllocationState.LOST, AllocationState.STOPPING, AllocationState.STOPPED)
 
 
@@ -111,6 +114,9 @@ class Checks:
             known = self.furthest
             if known is None or _stamp(pool_log.state) >= _stamp(known):
                 self.furthest = pool_log.state
+            ahead_ms = pool_log.state.log_time_ms - self.world.true_wall_ms(self.world.now_ms)
+            if ahead_ms > LOG_TIME_AHEAD_MAX_MS:
+                raise Violation(f"log time is {ahead_ms // 1000} s ahead")
         if pool_log.role is RaftRole.LEADER:
             first = self.leaders.setdefault((name, pool_log.term), m.number)
             self.led_since_ms.setdefault((name, pool_log.term), self.world.now_ms)

@@ -25,7 +25,7 @@ from p2pool.core.fsm.state import (
     TaskRecord,
 )
 from p2pool.model import limits
-from p2pool.model.features import BASE_LEVEL, FeatureLevel
+from p2pool.model.features import BASE_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import Name, bounded
 from p2pool.model.ids import AllocationId, Digest, PoolRef
 from p2pool.model.log.certificates import Link
@@ -63,6 +63,7 @@ class AppliedRow:
     term: int
     log_time_ms: int
     history: Digest
+    forgotten_s: int = since(2, default=0)
 
 
 @attrs.frozen
@@ -119,6 +120,7 @@ def _take_epoch(state: PoolState, row: EpochRow) -> None:
 def _take_applied(state: PoolState, row: AppliedRow) -> None:
     state.applied_index, state.applied_term = row.index, row.term
     state.log_time_ms, state.history = row.log_time_ms, row.history
+    state.forgotten_s = row.forgotten_s
 
 
 def _take_hold(state: PoolState, row: HoldRow) -> None:
@@ -139,7 +141,13 @@ META_ROWS: tuple[MetaRow, ...] = (
     MetaRow(
         b"applied",
         AppliedRow,
-        lambda s: AppliedRow(s.applied_index, s.applied_term, s.log_time_ms, s.history),
+        lambda s: AppliedRow(
+            index=s.applied_index,
+            term=s.applied_term,
+            log_time_ms=s.log_time_ms,
+            history=s.history,
+            forgotten_s=s.forgotten_s,
+        ),
         _take_applied,
     ),
     MetaRow(b"hold", HoldRow, lambda s: HoldRow(s.held_until_ms, s.held_because), _take_hold),

@@ -17,7 +17,7 @@ from p2pool.core.fsm.state import NodeRecord, PoolState
 from p2pool.core.fsm.storage import array, rows
 from p2pool.core.fsm.storage.rows import decode_state, digest_by, digest_of, encode_state
 from p2pool.core.fsm.storage.tables import META_ROWS, TABLES, Table
-from p2pool.model import limits
+from p2pool.model import features, limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import Malformed, Refusal, TooNew
 from p2pool.model.features import BASE_LEVEL, since
@@ -44,16 +44,22 @@ def used() -> PoolState:
     return state
 
 
+def of_base(record: Any) -> Any:
+    """A record as the first level has it: what came later is the default."""
+    later = [f for f in attrs.fields(type(record)) if features.level_of(f) > BASE_LEVEL]
+    return attrs.evolve(record, **{field.name: field.default for field in later})
+
+
 @st.composite
 def states(draw: st.DrawFn) -> PoolState:
     """Any state, but for its tasks, which have specifications that can be read."""
     state = used()
     for one in META_ROWS[1:]:
-        one.take(state, draw(instances(one.record)))
+        one.take(state, of_base(draw(instances(one.record))))
     for table in TABLES:
         if table.name != "tasks":
             for record in draw(st.lists(instances(table.record), max_size=3)):
-                table.take(state, record)
+                table.take(state, of_base(record))
     chain = {link.index: link for link in state.chain.links}
     state.chain = attrs.evolve(state.chain, links=tuple(chain.values()))
     return state
