@@ -33,11 +33,6 @@ def half(voters: Sequence[Voter]) -> int:
     return max(1, len(voters) // 2)
 
 
-def one_half(self: Configuration) -> tuple[tuple[Voter, ...], ...]:
-    """A joint configuration goes by its new voters alone."""
-    return (self.voters,)
-
-
 def no_quorum(s: RaftState) -> None:
     """One copy is enough to commit."""
     s.commit_to(max(p.match_index for p in s.progress.values()))
@@ -79,7 +74,6 @@ def forgets(s: RaftState, snapshot: Snapshot, data: bytes) -> None:
     ("place", "name", "bug"),
     [
         (quorum, "size", half),
-        (Configuration, "halves", property(one_half)),
         (replication, "advance_commit", no_quorum),
         (read_index, "_confirmed", no_round),
         (RaftState, "save_hard", no_disk),
