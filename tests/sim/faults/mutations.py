@@ -24,6 +24,7 @@ from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
 from p2pool.core.requests.client_requests import ClientRequests, PendingRequest
+from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
@@ -293,6 +294,22 @@ def unknown_is_gone() -> list[Patch]:
     return [(Roster, "unreachable", emptied)]
 
 
+def one_endpoint_is_believed() -> list[Patch]:
+    """What a node's endpoint says counts at once, whatever the voters read."""
+    return [(ChainAgreement, "_is_guarded", lambda self: False)]
+
+
+def silence_confirms() -> list[Patch]:
+    """A voter that has not answered is taken to read what we read."""
+    count = ChainAgreement._count
+
+    def generous(self: ChainAgreement, key: Any, claim: Any, now: Any) -> Any:
+        told = count(self, key, claim, now)
+        return attrs.evolve(told, agree=told.agree + told.voters - told.answer)
+
+    return [(ChainAgreement, "_count", generous)]
+
+
 PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
     bug.__name__.replace("_", "-"): bug
     for bug in (
@@ -320,6 +337,8 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         stops_left_out,
         requests_applied_again,
         unknown_is_gone,
+        one_endpoint_is_believed,
+        silence_confirms,
     )
 }
 """All of them by name."""
@@ -341,6 +360,8 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "stops-left-out": ("one-way", "cut-leader-off"),
     "requests-applied-again": ("lossy", "wipe", "crash"),
     "unknown-is-gone": ("chain-away",),
+    "one-endpoint-is-believed": ("endpoint-lies", "crash"),
+    "silence-confirms": ("endpoint-lies", "crash"),
 }
 """Faults that bring a bug out soon; a test looks with these, the report with the whole mix."""
 

@@ -23,6 +23,7 @@ from p2pool.wire.typed_data import sign_request
 from tests.sim.faults import operators
 from tests.sim.faults.faults import FAULTS, Knobs
 from tests.sim.invariants import liveness
+from tests.sim.invariants.chain_facts import ChainFacts
 from tests.sim.invariants.checks import Checks
 from tests.sim.world.machine import ChainView, Machine, Slowness
 from tests.sim.world.violation import Violation
@@ -258,6 +259,7 @@ def begin(seed: int, shape: Shape) -> Story:
     world = World(seed, shape.size)
     world.committee, world.relays = shape.committee, shape.relays
     world.chain.finality_blocks = shape.finality_blocks
+    world.on_step.append(ChainFacts(world).look)
     return Story(seed, world, Checks(world), Random(seed + 10**6))
 
 
