@@ -242,6 +242,11 @@ class Roster:
         member = self._in_final.get(node_id)
         return member is not None and not member.eligible
 
+    def reads_out(self, node_id: NodeId) -> bool:
+        """Whether our own endpoints bar a node from the committee, confirmed or not: for what needs
+        the other voters' word anyway, and for declining to lead."""
+        return self.standing(node_id, 0)[0] is ChainStanding.OUT
+
     def standing(self, node_id: NodeId, block: int) -> tuple[ChainStanding, int]:
         """A node's standing by our own endpoints, confirmed or not, at a final block not older than
         `block`."""

@@ -17,12 +17,6 @@ def stuck(pool: Pool, number: int) -> None:
     pool.world.machines[number].chain = ChainView(stuck_ms=pool.world.now_ms)
 
 
-def two_endpoints(pool: Pool) -> None:
-    """Each machine has two endpoints that agree: what is confirmed waits for nothing."""
-    for m in pool.world.machines:
-        m.chain = ChainView(agreed=True)
-
-
 # --- who goes -------------------------------------------------------------------------------------
 
 
@@ -68,7 +62,6 @@ def test_a_leader_whose_endpoint_lies_removes_nobody() -> None:
 def test_voters_that_are_out_go_one_a_minute() -> None:
     """Two of five leave at once: the second goes a minute after the first, whoever leads."""
     pool = formed(5, committee=5)
-    two_endpoints(pool)
     out = [n for n in range(5) if n != pool.leader().number][:2]
     for number in out:
         pool.world.members.remove(number)
@@ -182,7 +175,6 @@ def test_a_leader_that_reads_itself_out_alone_stays() -> None:
 def test_a_log_whose_voters_are_all_out_goes_on() -> None:
     """Whoever leads leads on; when it dies another leads, though half a minute later."""
     pool = formed(3)
-    two_endpoints(pool)
     pool.world.members.clear()
     pool.world.run(60_000)
     first = leading(pool)
