@@ -219,7 +219,7 @@ class CommitteeManager:
         context = self.context
         offset_ms = context.clocks.offset_ms(node_id, now) or 0
         agrees = abs(offset_ms) <= limits.CLOCK_SKEW_MAX_MS or context.clocks.wrong is not None
-        fit = self._intent(node_id) is Intent.ELIGIBLE and not context.roster.barred(node_id)
+        fit = self._intent(node_id) is Intent.ELIGIBLE and not context.roster.reads_out(node_id)
         return fit and agrees
 
     def _transfer(self, voter: Voter, now: Now) -> bool:
