@@ -54,6 +54,11 @@ def hardware_digest(hardware: Hardware) -> Digest:
     return _named("hardware", to_value(hardware))
 
 
+def chain_fact(name: str, *values: canonical.Value) -> Digest:
+    """Digest of something that the chain says, as voters compare it."""
+    return _named("chain fact", name, *values)
+
+
 def task_id(pool: PoolRef, request: TaskRequest) -> TaskId:
     """Name of the task (or other act) that a request asks for, regardless of its signatures."""
     return TaskId(_named("request", to_value(pool), to_value(request))[:TASK_ID_BYTES])

@@ -68,6 +68,8 @@ class Dispatch:
             m.SuspicionReported: self.on_suspicion_reported,
             m.RemovalConfirmRequested: removal.on_removal_confirm_requested,
             m.RemovalConfirmed: removal.on_removal_confirmed,
+            m.ChainReadRequested: p.chain_agreement.on_chain_read_requested,
+            m.ChainReadAnswered: p.chain_agreement.on_chain_read_answered,
             m.StateRequested: self.on_state_requested,
             m.StateAnswered: self.on_state_answered,
             m.SnapshotRequested: self.on_snapshot_requested,

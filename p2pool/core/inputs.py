@@ -111,12 +111,15 @@ class PeerDisconnected:
 class ChainObserved:
     """The roster at the latest block minus k, and at the last finalized block.
 
-    `warning`: what is wrong with the endpoints although they answer, if anything.
+    `warning`: what is wrong with the endpoints although they answer, if anything. `agreed`: two
+    endpoints gave the same contents at these blocks, or there is no second one to ask because the
+    chain is a development chain.
     """
 
     latest: ChainRoster
     final: ChainRoster
     warning: str | None = None
+    agreed: bool = False
 
 
 @attrs.frozen

@@ -56,6 +56,7 @@ from p2pool.core.peers.watch import Watch
 from p2pool.core.requests.client_requests import NO_TASK, ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
 from p2pool.core.view import build_view
+from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.core.voter.removal_agreement import RemovalAgreement
 from p2pool.core.voter.signatures import CONFIRMED_KEY, VoterSignatures
@@ -108,6 +109,7 @@ class Node:
         )
         context.roster.restore(meta.get(ROSTER_KEY), now)
         context.pool_log.restore(restored, now)
+        self.parts.worker.begin(context.pool_log.epoch)
         context.pool_log.events.clear()  # Events from before the restart went out then.
         self.parts.identity.restore(meta, now)
 
@@ -116,6 +118,7 @@ class Node:
         parts = self.parts
         return (
             self.context.roster,
+            parts.chain_agreement,
             Between(self._follow_root),
             Between(self._check_store, parts.identity.wakeup_ms),
             Between(self._compare_clocks),
@@ -146,7 +149,7 @@ class Node:
             inputs.ClockDiffered: lambda e, now: context.clocks.heard(e.node_id, e.sent_at_ms, now),
             inputs.PeerConnected: lambda e, now: context.bindings.connect(e.peer_key),
             inputs.PeerDisconnected: self._on_peer_disconnected,
-            inputs.ChainObserved: self._on_chain_observed,
+            inputs.ChainObserved: parts.chain_agreement.on_chain_observed,
             inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),
             inputs.HardwareObserved: parts.machine.on_hardware_observed,
             inputs.RuntimeObserved: parts.machine.on_runtime_observed,
@@ -259,7 +262,8 @@ class Node:
     def _follow_root(self, now: Now) -> None:
         """Follow a newly final root record: nothing said under the last log counts any more."""
         context, pool_log, parts = self.context, self.context.pool_log, self.parts
-        if not pool_log.follow_root(context.roster.root, now, context.roster.root_block):
+        roster = context.roster
+        if not pool_log.follow_root(roster.root, now, roster.root_block, roster.withdrawn):
             return
         context.announced.forget()
         context.leader_certificates.forget()
@@ -448,13 +452,6 @@ class Node:
         if node_id is not None:
             self.parts.probes.watch.lost(node_id, now)
 
-    def _on_chain_observed(self, event: inputs.ChainObserved, now: Now) -> None:
-        context = self.context
-        kept = context.roster.observe(event.latest, event.final, now, event.warning)
-        if kept:
-            context.effects.append(Persist(tuple(kept)))
-        context.effects += context.bindings.rejudge(context.roster.belongs)
-
     def _on_asked(self, event: inputs.Asked, now: Now) -> None:
         if isinstance(event.request, InviteOffered):
             self.parts.invites.keep(event.request.invite, now)
@@ -496,7 +493,7 @@ class Node:
 
     def _problems(self, now: Now) -> tuple[str, ...]:
         parts = self.parts
-        said = problems(self.context, parts.machine, parts.eligibility, now)
+        said = problems(self.context, parts.machine, parts.eligibility, parts.chain_agreement, now)
         note = parts.identity.note
         return (*said, note) if note is not None else said
 
@@ -558,6 +555,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         requests=ClientRequests(context, replica),
         log_survey=LogSurvey(context),
         eligibility=eligibility,
+        chain_agreement=ChainAgreement(context),
         signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
         certificate_exchange=certificate_exchange,
         equivocation=equivocation,

@@ -27,6 +27,7 @@ from p2pool.core.peers.invites import Invites
 from p2pool.core.peers.probes import Probes
 from p2pool.core.requests.client_requests import ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
+from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.core.voter.store_identity import StoreIdentity
@@ -79,6 +80,7 @@ class Parts:
     requests: ClientRequests
     log_survey: LogSurvey
     eligibility: LeaderEligibility
+    chain_agreement: ChainAgreement
     signatures: VoterSignatures
     certificate_exchange: CertificateExchange
     equivocation: EquivocationLog

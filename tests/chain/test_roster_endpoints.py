@@ -9,6 +9,8 @@ import trio
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.core.knowledge.roster import Roster
 from p2pool.dev.chain.anvil import Anvil
+from p2pool.drivers.chain import roster as roster_module
+from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.chain.rpc import Rpc
@@ -54,13 +56,14 @@ def stuck_at(number: int) -> Callable[[str, list[Any], Any], Any]:
 
 
 async def test_endpoints_that_agree_say_nothing(world: World, anvil: Anvil, second: Proxy) -> None:
-    """The finalized block is asked of both, once."""
+    """The finalized block is asked of both, and what the contracts say there."""
     _, node_id = await world.member()
     await settle(world)
     following = follower(world, anvil.url, second.url)
     seen = await following.observe()
     assert (ids(seen.final), seen.warning) == ({node_id}, None)
-    assert second.asked == ["eth_chainId", "eth_getBlockByNumber"]
+    assert second.asked[:2] == ["eth_chainId", "eth_getBlockByNumber"]
+    assert set(second.asked[2:]) == {"eth_getBlockByHash", "eth_call"}
 
 
 async def test_while_they_disagree_nobody_is_out_but_joiners_are_in(
@@ -175,3 +178,89 @@ async def test_a_finalized_block_that_changes_is_not_believed(
     held = await following.observe()
     assert (held.final, ids(held.latest)) == (first.final, {node_id})
     assert "than the one that was final" in (held.warning or "")
+
+
+def false_members(method: str, params: list[Any], result: Any) -> Any:
+    """A list of members that is empty, at every block."""
+    listing = "0x" + function("ComputePool", "getComputePoolNodes").call(0).hex()[:8]
+    if method == "eth_call" and params[0]["data"].startswith(listing):
+        return "0x" + (32).to_bytes(32, "big").hex() + bytes(32).hex()
+    return result
+
+
+async def test_two_that_give_the_same_contents_agree(
+    world: World, anvil: Anvil, second: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one alone does not, unless the chain is a development chain."""
+    monkeypatch.setattr(roster_module, "DEVELOPMENT_CHAIN_ID", 1)
+    await world.member()
+    await settle(world)
+    assert (await follower(world, anvil.url, second.url).observe()).agreed
+    assert not (await follower(world, anvil.url).observe()).agreed
+    second.silent = True
+    assert not (await follower(world, anvil.url, second.url).observe()).agreed
+    monkeypatch.undo()
+    assert (await follower(world, anvil.url).observe()).agreed
+
+
+async def test_false_contents_at_a_true_hash_are_not_taken(
+    world: World, anvil: Anvil, second: Proxy
+) -> None:
+    """Whichever of the two is asked first: the last roster stands, and the warning names both."""
+    _, node_id = await world.member()
+    await settle(world)
+    following = follower(world, second.url, anvil.url)
+    assert ids((await following.observe()).final) == {node_id}
+    second.twist = false_members
+    _, joiner = await world.member()
+    await settle(world)
+    for _ in range(2):
+        seen = await following.observe()
+        assert (ids(seen.latest), ids(seen.final)) == ({node_id}, {node_id})
+        assert "disagree on the contracts" in (seen.warning or "")
+        assert anvil.url in (seen.warning or "")
+        assert second.url in (seen.warning or "")
+    second.twist = lambda method, params, result: result
+    mended = await following.observe()
+    assert (ids(mended.final), mended.warning) == ({node_id, joiner}, None)
+
+
+async def test_of_three_the_two_that_agree_are_taken(
+    world: World, anvil: Anvil, second: Proxy
+) -> None:
+    """The one that lies is asked first, contradicted, and passed over."""
+    _, node_id = await world.member()
+    await settle(world)
+    second.twist = false_members
+    async with proxy(anvil) as third:
+        following = follower(world, second.url, anvil.url, third.url)
+        with pytest.raises(ChainUnavailable, match="disagree on the contracts"):
+            await following.observe()
+        seen = await following.observe()
+        assert (ids(seen.final), seen.warning) == ({node_id}, None)
+
+
+async def test_one_that_fails_in_the_middle_does_not_agree_with_itself(
+    world: World, anvil: Anvil, second: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies, and fails one call, so that the honest one is asked first for the rest."""
+    monkeypatch.setattr(roster_module, "DEVELOPMENT_CHAIN_ID", 1)
+    _, node_id = await world.member()
+    await settle(world)
+    failed = False
+
+    def failing(method: str, params: list[Any], result: Any) -> Any:
+        nonlocal failed
+        listing = function("ComputePool", "getComputePool").call(0).hex()[:8]
+        asked = method == "eth_call" and params[0]["data"].startswith("0x" + listing)
+        if asked and not failed:
+            failed = True
+            return "0x"
+        return false_members(method, params, result)
+
+    second.twist = failing
+    try:
+        seen = await follower(world, second.url, anvil.url).observe()
+    except ChainUnavailable:
+        return
+    assert not seen.agreed or ids(seen.final) == {node_id}

@@ -63,6 +63,8 @@ def test_guests_reach_few(node: Node) -> None:
         m.InviteRequested,
         m.InviteAnswered,
         m.CertificatesRequested,
+        m.ChainReadRequested,
+        m.ChainReadAnswered,
     }
 
 

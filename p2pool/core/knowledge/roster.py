@@ -1,25 +1,39 @@
 """Who belongs to the pool, as far as this node can tell from the chain: in, out or unknown.
 
 Intuition: a join counts as soon as it is seen (latest minus k), so that a newcomer is welcome at
-once; whatever takes a right away counts only once it is final, so that a reorganisation or a lying
-endpoint ejects nobody. Without the chain the last roster stands and grows old; it is on disk, so a
-restart without the chain still has it.
+once; whatever takes a right away counts only once it is final, so that a reorganisation ejects
+nobody. One endpoint may lie, so where there are voters to ask (`guarded`), a change counts only
+once it is confirmed (`voter.chain_agreement`): `reading` is what our endpoints say, `latest` and
+`final` what this node goes by. Without the chain the last roster stands and grows old; it is on
+disk, so a restart without the chain still has it.
 
 Invariants: unknown never means gone; membership moves only along `states.MEMBERSHIP`; the roster
 remembers a node that was in and is finally out as left. `out_finally` is what stops its tasks.
 Source: docs/design/chain.md, "The roster"; docs/design/health.md, "Membership".
 """
 
+from collections.abc import Iterable
+
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.rows import encode_record
+from p2pool.core.chain_claims import (
+    NOBODY,
+    Claim,
+    Fact,
+    Key,
+    Reading,
+    claims,
+    merged,
+    unruled,
+)
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest, NodeId
+from p2pool.model.ids import DIGEST_BYTES, Digest, NodeId
 from p2pool.model.ports.store import PersistOp, Put
 from p2pool.model.states import (
     MEMBERSHIP,
@@ -35,7 +49,6 @@ from p2pool.model.timing import Now
 META_TABLE = "meta"
 ROSTER_KEY = b"roster.final"
 ROW_MAX_BYTES = limits.STORE_VALUE_MAX_BYTES
-NOBODY = Address(bytes(ADDRESS_BYTES))
 NO_BLOCK = Digest(bytes(DIGEST_BYTES))
 
 
@@ -50,10 +63,16 @@ class MembershipSince:
 @attrs.define
 class Roster:
     """The latest and the final roster, and each node's membership. `asked`: the chain was asked
-    since the start."""
+    since the start. `reading`: what our endpoints say; `claims`: what of it is not confirmed yet.
+    `guarded`: whether there is anybody to confirm it. `withdrawn`: a root record that this node
+    went by, and that the voters never read."""
 
     latest: ChainRoster | None = None
     final: ChainRoster | None = None
+    reading: Reading | None = None
+    claims: dict[Key, Claim] = attrs.field(factory=dict)
+    guarded: bool = False
+    withdrawn: RootRecord | None = None
     observed_ms: int | None = None
     problem: str | None = None
     asked: bool = False
@@ -67,6 +86,7 @@ class Roster:
         factory=lambda: BoundedDict(limits.LEFT_KEPT_MAX)
     )
     _kept: ChainRoster | None = None
+    _accepted: Reading | None = None
 
     # --- what the chain says ----------------------------------------------------------------------
 
@@ -78,6 +98,7 @@ class Roster:
             roster = decode_struct(ChainRoster, kept)
         except Malformed:
             return
+        self._accepted = Reading.of(roster, roster, None)
         self._take(roster, roster, now)
         self._kept = roster
         self.problem = "this agent has not read it since its start"
@@ -85,9 +106,32 @@ class Roster:
     def observe(
         self, latest: ChainRoster, final: ChainRoster, now: Now, warning: str | None = None
     ) -> list[PersistOp]:
-        """Accept new rosters from the chain; return what to write to disk."""
-        self._take(latest, final, now)
+        """Hear what our endpoints say, and go by it as far as it counts; return what to write to
+        disk."""
         self.observed_ms, self.problem, self.asked = now.mono_ms, warning, True
+        self.reading = reading = Reading.of(latest, final, self.reading)
+        if not self.guarded:
+            self.claims = {}
+            return self._adopt(reading, now)
+        was = self._accepted or unruled(reading)
+        self.claims = claims(self.claims, was, reading, now)
+        return self._adopt(merged(was, reading, self.claims), now)
+
+    def accept(self, keys: Iterable[Key], now: Now) -> list[PersistOp]:
+        """These claims count from now on; return what to write to disk."""
+        was, reading = self._accepted, self.reading
+        assert was is not None
+        assert reading is not None
+        for key in keys:
+            if key is Fact.ROOT and reading.epoch < was.epoch:
+                self.withdrawn = was.final.root
+            del self.claims[key]
+        return self._adopt(merged(was, reading, self.claims), now)
+
+    def _adopt(self, accepted: Reading, now: Now) -> list[PersistOp]:
+        """Go by these rosters; return what to write to disk."""
+        self._accepted, final = accepted, accepted.final
+        self._take(accepted.latest, final, now)
         if self._kept is not None and _content(self._kept) == _content(final):
             return []
         self._kept = final
@@ -198,15 +242,23 @@ class Roster:
         member = self._in_final.get(node_id)
         return member is not None and not member.eligible
 
+    def reads_out(self, node_id: NodeId) -> bool:
+        """Whether our own endpoints bar a node from the committee, confirmed or not: for what needs
+        the other voters' word anyway, and for declining to lead."""
+        return self.standing(node_id, 0)[0] is ChainStanding.OUT
+
     def standing(self, node_id: NodeId, block: int) -> tuple[ChainStanding, int]:
-        """A node's standing by our own read, at a final block not older than `block`."""
-        final = self.final
-        if final is None or self.observed_ms is None:
+        """A node's standing by our own endpoints, confirmed or not, at a final block not older than
+        `block`."""
+        reading = self.reading
+        if reading is None:
             return ChainStanding.UNKNOWN, 0
-        if final.block_number < block:
-            return ChainStanding.UNKNOWN, final.block_number
-        said = ChainStanding.OUT if self.barred(node_id) else ChainStanding.IN
-        return said, final.block_number
+        final_block = reading.final.block_number
+        if final_block < block:
+            return ChainStanding.UNKNOWN, final_block
+        member = reading.members.get(node_id)
+        out = member is None or not member.eligible
+        return ChainStanding.OUT if out else ChainStanding.IN, final_block
 
     def membership(self, node_id: NodeId) -> Membership:
         """A node's membership; one never seen is an applicant."""

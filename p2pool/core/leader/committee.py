@@ -186,7 +186,9 @@ class CommitteeManager:
         """Whether a voter goes because the chain says so: confirmed, one a minute, and never by a
         leader that is out as well: if all are out, they are all that the log has."""
         removal_agreement, roster = self.eligibility.removal_agreement, self.context.roster
-        if removal_agreement.out_since_ms(voter.node_id) is None or roster.barred(self.context.me):
+        if removal_agreement.out_since_ms(voter.node_id) is None or roster.reads_out(
+            self.context.me
+        ):
             return False
         removal_agreement.ask(voter.node_id, now)
         return removal_agreement.confirmed(voter.node_id, now) and self._may_remove(now)
@@ -281,7 +283,7 @@ class CommitteeManager:
             for v in context.pool_log.configuration.voters
             if v in seats and seats[v].caught_up and self._may_lead(v.node_id, now)
         ]
-        if context.roster.barred(context.me) and self._intent(context.me) is Intent.ELIGIBLE:
+        if context.roster.reads_out(context.me) and self._intent(context.me) is Intent.ELIGIBLE:
             removal_agreement.ask(context.me, now)
             agreeing = removal_agreement.agreeing(context.me, now)
             transferees = [v for v in transferees if v in agreeing]
@@ -291,7 +293,7 @@ class CommitteeManager:
         context = self.context
         offset_ms = context.clocks.offset_ms(node_id, now) or 0
         agrees = abs(offset_ms) <= limits.CLOCK_SKEW_MAX_MS or context.clocks.wrong is not None
-        fit = self._intent(node_id) is Intent.ELIGIBLE and not context.roster.barred(node_id)
+        fit = self._intent(node_id) is Intent.ELIGIBLE and not context.roster.reads_out(node_id)
         return fit and agrees
 
     def _transfer(self, voter: Voter, now: Now) -> bool:

@@ -4,12 +4,17 @@ from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.local.machine import Machine
 from p2pool.core.raft import quorum
+from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.model.timing import Now
 
 
 def problems(
-    context: Context, machine: Machine, eligibility: LeaderEligibility, now: Now
+    context: Context,
+    machine: Machine,
+    eligibility: LeaderEligibility,
+    chain_agreement: ChainAgreement,
+    now: Now,
 ) -> tuple[str, ...]:
     """What keeps this node from taking part, and who has to do what."""
     trouble = machine.trouble
@@ -33,6 +38,7 @@ def problems(
         out += [problem for problem in told if problem is not None]
     if roster.problem is not None:
         out.append(f"The chain cannot be read: {roster.problem}")
+    out += chain_agreement.problems(now)
     if not roster.known:
         return (*out, "This agent has not read the pool's roster yet.")
     if not roster.belongs(context.me):

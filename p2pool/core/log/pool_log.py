@@ -71,6 +71,7 @@ class PoolLog:
     """Log and state of one node. Steps collect here what they want done until somebody takes it.
 
     `beginnings`: how often it was begun, so that its followers notice a new one.
+    `resumed`: it is one that this node had left for a record that was never there.
     `newest_level`: the highest feature level that this program knows; `too_old`: why it cannot go
     on with this log; `newer_snapshot`: why it cannot read a peer's snapshot. `opens`: opens the
     sealed messages in entries, if given. `certified`: the digests of states that a quorum
@@ -89,6 +90,7 @@ class PoolLog:
     root_block: int = 0
     raft: Raft | None = None
     previous_epoch: StoredLog | None = None
+    resumed: bool = False
     doubted: bool = False
     refusal: str = ""
     too_old: TooOld | None = None
@@ -219,12 +221,23 @@ class PoolLog:
             raise self.too_old
         self.points.clear()  # Questions from before the restart are answered, or come again.
 
-    def follow_root(self, root: RootRecord | None, now: Now, block: int = 0) -> bool:
+    def follow_root(
+        self,
+        root: RootRecord | None,
+        now: Now,
+        block: int = 0,
+        withdrawn: RootRecord | None = None,
+    ) -> bool:
         """Follow a root record in a final block, of a higher epoch than ours or a later one of the
-        same; True if it replaces ours. If it names us, found its log, or say in `refusal` why
-        not."""
-        if root is None or not self._replaces(root, block):
+        same; True if it replaces ours. If it names us, found its log, or say in `refusal` why not.
+        `withdrawn`: a record that was never there; if it is ours, an earlier epoch replaces it."""
+        if root is None or not self._replaces(root, block, withdrawn):
             return False
+        held = self.previous_epoch
+        self.resumed = held is not None and held.root == root
+        if held is not None and self.resumed:
+            self._resume(held, block, now)
+            return True
         self.previous_epoch = self.held_log
         self.root, self.root_block, self.refusal, self.deferred = root, block, "", []
         self.profile = Profile.DEFAULT
@@ -243,13 +256,29 @@ class PoolLog:
             self.absorb(self.raft.found(now))
         return True
 
-    def _replaces(self, root: RootRecord, block: int) -> bool:
+    def _replaces(self, root: RootRecord, block: int, withdrawn: RootRecord | None) -> bool:
         """Whether a record replaces ours. The chain orders them: a later record of one epoch
-        replaces an earlier one. An endpoint that lags must not bring the earlier one back."""
+        replaces an earlier one. An endpoint that lags must not bring the earlier one back, and
+        whoever has begun a log does not leave it for an earlier epoch."""
         ours = self.root
         if ours is None or root.epoch > ours.epoch:
             return True
-        return root.epoch == ours.epoch and root != ours and block > self.root_block
+        if root == ours or block <= self.root_block:
+            return False
+        begun = self.previous_epoch is None and self.last_index > 0
+        empty = self.held_log is None
+        return root.epoch == ours.epoch or (not begun and (empty or ours == withdrawn))
+
+    def _resume(self, held: StoredLog, block: int, now: Now) -> None:
+        """Go back to the log that we hold: nothing was reset on the disk for the other record."""
+        self.root, self.root_block, self.refusal, self.deferred = held.root, block, "", []
+        self.previous_epoch, self.state = None, held.state
+        s = held.raft.state
+        hard = s.hard if s.me == self.me else HardState()
+        self.begin(RaftRestored(hard, s.snapshot, tuple(s.log.entries)), now)
+        self._keep_time()
+        assert self.raft is not None
+        self.absorb(self.raft.recommit(s.commit_index))
 
     def opening(self, root: RootRecord, name: Digest) -> list[PersistOp]:
         """The writes that begin a log on the disk and drop the one that was there."""

@@ -67,7 +67,7 @@ class LeaderEligibility:
         context = self.context
         if context.status.silent:
             return "another agent uses its node key"
-        if context.roster.barred(context.me):
+        if context.roster.reads_out(context.me):
             return "the chain has put it out of the pool"
         state = context.pool_log.state
         intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE

@@ -51,14 +51,14 @@ class RemovalAgreement:
         """Open polls for voters that are newly out, and close those of voters that are back."""
         roster = self.context.roster
         voters = self.context.pool_log.configuration.electors
-        out = [v.node_id for v in voters if roster.barred(v.node_id)]
+        out = [v.node_id for v in voters if roster.reads_out(v.node_id)]
         for node_id in tuple(self.polls):
             if node_id not in out:
                 del self.polls[node_id]
         for node_id in out:
             if node_id not in self.polls:
-                assert roster.final is not None
-                self.polls[node_id] = RemovalPoll(roster.final.block_number, now.mono_ms)
+                assert roster.reading is not None
+                self.polls[node_id] = RemovalPoll(roster.reading.final.block_number, now.mono_ms)
 
     def out_since_ms(self, node_id: NodeId) -> int | None:
         """Since when we read a voter as out, on the monotonic clock."""

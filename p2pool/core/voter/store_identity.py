@@ -41,11 +41,13 @@ class StoreIdentity:
             self.store_check.begin(now)
 
     def another_log(self, now: Now) -> None:
-        """The log was replaced. We promised nothing in it, unless our disk forgot."""
-        if self.context.pool_log.last_index == 0:
+        """The log was replaced. We promised nothing in it, unless our disk forgot. One that we
+        founded just now needs no check; one that we came back to may have missed its own."""
+        pool_log = self.context.pool_log
+        if pool_log.last_index == 0 or pool_log.resumed:
             self.store_check.begin(now)
         else:
-            self.store_check.end()  # We founded it just now.
+            self.store_check.end()
 
     def tick(self, now: Now) -> bool:
         """Do what is due; if the disk is lost, start over and return True."""

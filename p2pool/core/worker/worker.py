@@ -51,6 +51,7 @@ class Worker:
     keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
     items: dict[Key, Attempt] = attrs.field(factory=dict)
     high_water: Token = ZERO_TOKEN
+    obeyed_before: Token = ZERO_TOKEN
     listed: bool = False
     well: bool = False
     is_member: bool = False
@@ -74,6 +75,10 @@ class Worker:
         if kept is not None:
             self.high_water = decode_struct(Token, kept)
         self.restored = {}
+
+    def begin(self, epoch: int) -> None:
+        """The log on the disk is of this epoch: orders of earlier ones are older than any of it."""
+        self.high_water = max(self.high_water, Token(epoch, 0, 0))
 
     # --- orders and reports -----------------------------------------------------------------------
 
@@ -168,9 +173,11 @@ class Worker:
         self.report_due_ms = now.mono_ms
 
     def another_log(self, epoch: int, now: Now) -> None:
-        """Orders come from another log from now on; copies of the last one run on."""
-        self.high_water = Token(epoch, 0, 0)
-        self.persist.append(put_record(META_TABLE, TOKEN_KEY, self.high_water))
+        """Orders come from another log from now on; copies of the last one run on. Back in an
+        earlier epoch, orders from before are as old as they were: the disk has the newest that
+        was obeyed, until one of the other log is."""
+        before, self.obeyed_before = self.obeyed_before, self.high_water
+        self.high_water = before if before.epoch == epoch else Token(epoch, 0, 0)
         previous_epoch.another_log(self.items)
         self.dirty |= dict.fromkeys(self.items)
         self.connected(now)

@@ -6,9 +6,11 @@ touch. Doubts that cost a full read: a parent hash that is not ours (a reorganis
 `ComputePoolLeft` of any pool (a silent join of a moved node always comes with one), a purge, a gap
 in the blocks, and time (`CHAIN_FULL_READ_INTERVAL_MS`).
 
-It compares several endpoints where it matters: a finalized block takes rights away, so it asks all
-of them for that block's hash, and takes the block only if no answer contradicts it. Until then the
-last finalized roster stands, with a warning; joins still show at the latest block.
+It compares several endpoints. A finalized block takes rights away, so it asks all of them for that
+block's hash, and takes the block only if no answer contradicts it. And it has the contents read
+once more, at the same block's hash, by another endpoint: only what two give alike is `agreed`, and
+what another contradicts, while none agrees, is not taken at all. Until then the last roster stands,
+with a warning, and another endpoint is asked first. Blocks without an event keep what was agreed.
 
 Invariants: the follower sends complete observations or none; all reads of one are at one block
 hash; *unknown is never gone*: with the chain out of reach the follower says so and sends nothing
@@ -28,13 +30,16 @@ from p2pool.codec.text.data_uri import read_bootstrap, read_root, requirements
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.drivers.chain.abi import function, topic
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.rpc import Reverted
+from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.model import limits
+from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import ChainUnavailable, NotFound, WrongChain
 from p2pool.model.ids import Address, Digest, NodeId
 
 WORD = 32
+NEVER_S = float("-inf")
+UNUSABLE = (ChainUnavailable, NotFound, WrongChain, Reverted)
 
 
 @attrs.frozen
@@ -53,6 +58,12 @@ class _Read:
     roster: ChainRoster
     read_at_s: float
     taken_at_s: float
+    by: str = attrs.field(repr=False)
+    agreed: bool = False
+
+
+class _Disputed(Exception):
+    """Another endpoint reads other contents at the same block, and none agrees with the first."""
 
 
 @attrs.define
@@ -95,7 +106,7 @@ class RosterReader:
             async with trio.open_nursery() as nursery:
                 for node_id in node_ids[1:]:
                     nursery.start_soon(one, node_id)
-        except* ChainUnavailable as group:
+        except* (*UNUSABLE, KeyError, TypeError, ValueError) as group:
             raise ChainUnavailable(str(group.exceptions[0])) from group
         return ChainRoster(
             block_number=block.number,
@@ -162,7 +173,7 @@ class RosterFollower:
     full_reads: int = 0
     latest: _Read | None = None
     final: _Read | None = None
-    kept: dict[str, ChainRoster] = attrs.field(factory=dict)
+    kept: dict[str, _Read] = attrs.field(factory=dict)
 
     async def observations(self) -> AsyncIterator[ChainObserved | ChainUnreachable]:
         """One observation per change, at least one a minute, and one per way of being unreachable.
@@ -199,11 +210,29 @@ class RosterFollower:
                 return ChainObserved(self.latest.roster, self.final.roster, behind)
         doubt = await self._dispute(final)
         if doubt is None:
-            self.final = await self._advance(self.final, final)
+            self.final, doubt = await self._take(self.final, final)
         elif self.final is None:
             raise ChainUnavailable(doubt)
-        self.latest = await self._advance(self.latest, near)
-        return ChainObserved(self.latest.roster, self.final.roster, doubt)
+        self.latest, otherwise = await self._take(self.latest, near)
+        agreed = self.latest.agreed and self.final.agreed
+        # A development chain is one machine's own: nobody lies there, and there is one endpoint.
+        agreed = agreed or self.reader.chain.rpc.chain_id == DEVELOPMENT_CHAIN_ID
+        doubt = doubt or otherwise
+        return ChainObserved(self.latest.roster, self.final.roster, doubt, agreed)
+
+    async def _take(self, old: _Read | None, block: Block) -> tuple[_Read, str | None]:
+        """The roster at a block, or the last one with a warning where another endpoint contradicts
+        it; `ChainUnavailable` where there is no last one."""
+        try:
+            return await self._advance(old, block), None
+        except _Disputed as disputed:
+            self.reader.chain.rpc.pass_over()
+            if old is None:
+                raise ChainUnavailable(str(disputed)) from disputed
+            # What nobody agreed to is read once more, by the endpoint that is asked first now.
+            return attrs.evolve(old, read_at_s=old.read_at_s if old.agreed else NEVER_S), str(
+                disputed
+            )
 
     def _behind(self, near: Block, final: Block, latest: _Read, finalized: _Read) -> str | None:
         """The warning for an endpoint that has less of the chain than was seen already.
@@ -246,21 +275,81 @@ class RosterFollower:
 
     async def _advance(self, old: _Read | None, block: Block) -> _Read:
         now_s = trio.current_time()
-        if old is not None and old.block.hash == block.hash:
-            return attrs.evolve(old, taken_at_s=now_s)
+        if old is not None and old.block.hash == block.hash and old.read_at_s != NEVER_S:
+            return await self._agreed(attrs.evolve(old, taken_at_s=now_s))
         stale = old is None or now_s - old.read_at_s > limits.CHAIN_FULL_READ_INTERVAL_MS / 1000
         if stale or old is None or await self._doubt(old.block, block):
-            roster = self.kept.get(block.hash) or await self.reader.read(block)
-            self.full_reads += block.hash not in self.kept
-            self.kept = {**dict(list(self.kept.items())[-3:]), block.hash: roster}
-            return _Read(block, roster, now_s, now_s)
+            known = self.kept.get(block.hash)
+            if known is not None:
+                return attrs.evolve(known, taken_at_s=now_s)
+            roster, by = await self._read(block)
+            self.full_reads += 1
+            took_s = trio.current_time() - now_s
+            read = _Read(block=block, roster=roster, read_at_s=now_s, taken_at_s=now_s, by=by)
+            read = await self._agreed(read, took_s)
+            if read.agreed or len(self.reader.chain.rpc.endpoints) == 1:
+                self.kept = {**dict(list(self.kept.items())[-3:]), block.hash: read}
+            return read
         moved = attrs.evolve(
             old.roster,
             block_number=block.number,
             block_hash=Digest(bytes.fromhex(block.hash[2:])),
             block_time_ms=block.time_ms,
         )
-        return _Read(block, moved, old.read_at_s, now_s)
+        return await self._agreed(attrs.evolve(old, block=block, roster=moved, taken_at_s=now_s))
+
+    async def _read(self, block: Block) -> tuple[ChainRoster, str]:
+        """The roster at a block, all of it by one endpoint, and whose word it is: one that fails in
+        the middle could else be asked for the second opinion on what it said itself."""
+        chain, failed = self.reader.chain, None
+        for rpc in chain.rpc.singles():
+            try:
+                roster = await self._by(rpc).read(block)
+            except UNUSABLE as error:
+                failed = failed or error
+            else:
+                chain.rpc.prefer(rpc.url)
+                return roster, rpc.url
+        assert failed is not None
+        raise failed
+
+    def _by(self, rpc: Rpc) -> RosterReader:
+        return RosterReader(attrs.evolve(self.reader.chain, rpc=rpc), self.reader.pool_id)
+
+    async def _agreed(self, read: _Read, took_s: float = 0.0) -> _Read:
+        """A reading, agreed if another endpoint gives the same contents at that block's hash;
+        `_Disputed` if others give other contents only.
+
+        One that is far slower than the first, which took `took_s`, is left out for a while, and one
+        that does not have the block yet is asked again at the next.
+        """
+        if read.agreed:
+            return read
+        otherwise: list[str] = []
+        for rpc in self.reader.chain.rpc.singles():
+            other: ChainRoster | None = None
+            if rpc.url == read.by or rpc.is_quiet:
+                continue
+            with trio.move_on_after(limits.CHAIN_COMPARE_TIMEOUT_MS / 1000 + 2 * took_s) as scope:
+                try:
+                    known = await rpc.request("eth_getBlockByHash", read.block.hash, False)
+                    if _is_block(known):
+                        other = await self._by(rpc).read(read.block)
+                except (*UNUSABLE, KeyError, TypeError, ValueError):
+                    rpc.quiet()
+            if scope.cancelled_caught:
+                rpc.quiet()
+            if other == read.roster:
+                return attrs.evolve(read, agreed=True)
+            if other is not None:
+                otherwise.append(rpc.name())
+        if otherwise:
+            raise _Disputed(
+                f"The RPC endpoints disagree on the contracts at block {read.block.number}:"
+                f" {self.reader.chain.rpc.name()} against {', '.join(otherwise)}. The last roster"
+                " stands until two agree; correct [chain] endpoints."
+            )
+        return read
 
     async def _doubt(self, old: Block, new: Block) -> bool:
         """Whether anything between two blocks could have changed the roster."""

@@ -172,6 +172,30 @@ class Rpc:
                 _quiet(endpoint)
         return [(e.shown, answers[e.url]) for e in asked if e.url in answers]
 
+    def singles(self) -> list["Rpc"]:
+        """Each endpoint as a chain of its own, the one that is asked first before the others: what
+        one of them says is its word alone."""
+        found = [*self.endpoints[self.first :], *self.endpoints[: self.first]]
+        return [Rpc(self.chain_id, [endpoint]) for endpoint in found]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether this endpoint failed lately, so that no second opinion is asked of it."""
+        return self.endpoints[self.first].quiet_until_s > trio.current_time()
+
+    def prefer(self, name: str) -> None:
+        """Ask the endpoint of this name first from now on."""
+        self.first = next((i for i, e in enumerate(self.endpoints) if e.url == name), self.first)
+
+    @property
+    def url(self) -> str:
+        """The whole address of the endpoint that is asked first: a secret."""
+        return self.endpoints[self.first].url
+
+    def quiet(self) -> None:
+        """This endpoint gave no answer: no second opinion from it for a while."""
+        _quiet(self.endpoints[self.first])
+
     def name(self) -> str:
         """The endpoint that is asked first, in a form that is safe to show."""
         return self.endpoints[self.first].shown

@@ -282,3 +282,35 @@ class StoreSeenAnswered(Message):
     request: int
     log_id: Digest | None
     shown: Annotated[tuple[SealedHeartbeat, ...], bounded(items=limits.SEEN_SHOWN_MAX)]
+
+
+@message(70, Channel.QUERY, senders=Senders.GUESTS, since=2)
+@attrs.frozen
+class ChainReadRequested(Message):
+    """Asks a voter what it reads itself of the chain: the pool's facts, and these members.
+
+    A node that the chain has put out asks too, so guests may.
+    """
+
+    request: int
+    nodes: Annotated[tuple[NodeId, ...], bounded(items=limits.CHAIN_FACTS_MAX)]
+
+
+@message(71, Channel.QUERY, senders=Senders.GUESTS, since=2)
+@attrs.frozen
+class ChainReadAnswered(Message):
+    """A digest of each fact as its own endpoints state it, at the blocks that it has read; block 0
+    if it has read none since its start. It counts from a voter of the log that the asker holds.
+
+    `final_epoch_max`: the highest epoch of a root record that it has read in a final block.
+    """
+
+    request: int
+    latest_block: int
+    final_block: int
+    final_hash: Digest
+    final_epoch_max: int
+    root: Digest
+    rulers: Digest
+    status: Digest
+    members: Annotated[tuple[Digest, ...], bounded(items=limits.CHAIN_FACTS_MAX)]

@@ -21,7 +21,7 @@ NUMBERS = {
     Channel.ANNOUNCE: [3, 4],
     Channel.RAFT: [*range(10, 19)],
     Channel.WORK: [*range(20, 24)],
-    Channel.QUERY: [*range(30, 54), *range(56, 60)],
+    Channel.QUERY: [*range(30, 54), *range(56, 60), 70, 71],
     Channel.LOGS: [*range(60, 65)],
 }
 """All numbers that were ever given. 54 and 55 never were."""

@@ -14,7 +14,8 @@ import attrs
 
 from p2pool.core import inputs
 from p2pool.core.raft.state import OwnClock
-from p2pool.model.ids import StoreId
+from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.ids import Address, StoreId
 from p2pool.model.log.raft import HardState
 from p2pool.model.timing import Now
 from tests.sim.faults import operators
@@ -390,6 +391,31 @@ def chain_lags(s: Story) -> None:
     )
 
 
+def endpoint_lies(s: Story) -> None:
+    """One machine's only endpoint says what never was: another root record or manager, the pool's
+    end, or that somebody is out. It lies on over restarts, for a while."""
+    m, world = _one(s), s.world
+    if world.endpoint_liar is not None or m.node is None:
+        return
+    founder, victim = _one(s), s.rng.choice(world.members)
+    root = RootRecord(999, founder.node_id, founder.peer_key, founder.store_id)
+    m.chain = s.rng.choice(
+        (
+            ChainView(root=root),
+            ChainView(manager=Address(b"\x66" * 20)),
+            ChainView(ended=True),
+            ChainView(members=[n for n in world.members if n != victim]),
+            ChainView(members=[]),
+        )
+    )
+    world.endpoint_liar = m.number
+
+    def stop() -> None:
+        m.chain, world.endpoint_liar = ChainView(), None
+
+    s.later(1_000 + _for(s, s.knobs.lasts_ms), stop)
+
+
 def leave(s: Story) -> None:
     """A member leaves the pool, and joins it again after a while."""
     members = s.world.members
@@ -438,6 +464,7 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "suspend": (1, suspend),
     "chain-away": (2, chain_away),
     "chain-lags": (2, chain_lags),
+    "endpoint-lies": (2, endpoint_lies),
     "leave": (2, leave),
     "reorg": (1, reorg),
     "engine-away": (2, engine_away),

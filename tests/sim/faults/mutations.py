@@ -29,6 +29,7 @@ from p2pool.core.raft import snapshot as snapshots
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
 from p2pool.core.requests.client_requests import ClientRequests, PendingRequest
+from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
@@ -409,6 +410,22 @@ def evidence_under_any_key() -> list[Patch]:
     return [(EquivocationLog, "_matters", matters)]
 
 
+def one_endpoint_is_believed() -> list[Patch]:
+    """What a node's endpoint says counts at once, whatever the voters read."""
+    return [(ChainAgreement, "_is_guarded", lambda self: False)]
+
+
+def silence_confirms() -> list[Patch]:
+    """A voter that has not answered is taken to read what we read."""
+    count = ChainAgreement._count
+
+    def generous(self: ChainAgreement, key: Any, claim: Any, now: Any) -> Any:
+        told = count(self, key, claim, now)
+        return attrs.evolve(told, agree=told.agree + told.voters - told.answer)
+
+    return [(ChainAgreement, "_count", generous)]
+
+
 PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
     bug.__name__.replace("_", "-"): bug
     for bug in (
@@ -447,6 +464,8 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         members_prove_a_committee,
         anybody_is_a_witness,
         evidence_under_any_key,
+        one_endpoint_is_believed,
+        silence_confirms,
     )
 }
 """All of them by name."""
@@ -479,6 +498,8 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "members-prove-a-committee": ("name-committee",),
     "anybody-is-a-witness": ("bury",),
     "evidence-under-any-key": ("frame",),
+    "one-endpoint-is-believed": ("endpoint-lies", "crash"),
+    "silence-confirms": ("endpoint-lies", "crash"),
 }
 """Faults that bring a bug out soon; a test looks with these, the report with the whole mix."""
 

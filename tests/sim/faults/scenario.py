@@ -25,6 +25,7 @@ from tests.sim.faults.committee_changes import forge_change, split_change, stran
 from tests.sim.faults.faults import FAULTS as PLAIN
 from tests.sim.faults.faults import Act, Knobs
 from tests.sim.invariants import liveness
+from tests.sim.invariants.chain_facts import ChainFacts
 from tests.sim.invariants.checks import Checks
 from tests.sim.world.machine import ChainView, Machine, Slowness
 from tests.sim.world.violation import Violation
@@ -288,6 +289,7 @@ def begin(seed: int, shape: Shape) -> Story:
     world = World(seed, shape.size)
     world.committee, world.relays = shape.committee, shape.relays
     world.chain.finality_blocks = shape.finality_blocks
+    world.on_step.append(ChainFacts(world).look)
     return Story(seed, world, Checks(world), Random(seed + 10**6))
 
 

@@ -47,7 +47,8 @@ class Block:
 
 
 class Chain:
-    """Blocks and heads. `finality_blocks` 0: what is true is final at once."""
+    """Blocks and heads. `finality_blocks` 0: what is true is final at once. `roots`, `left`: the
+    root records that were ever there, and the machines that ever were not in the pool."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -55,12 +56,16 @@ class Chain:
         self.branch = 0
         self.hidden_until_ms = 0
         self.heads: list[Block] = []
+        self.roots: set[RootRecord | None] = set()
+        self.left: set[int] = set()
 
     def _block(self, number: int, parent: Block | None) -> Block:
         world = self.world
         members = tuple(world.members)
         if parent is not None and world.now_ms < self.hidden_until_ms:
             members = parent.members  # What was undone has to be sent again.
+        self.roots.add(world.root)
+        self.left |= {m.number for m in world.machines} - set(members)
         return Block(number, self.branch, world.now_ms, members, world.root, parent)
 
     @property
@@ -96,7 +101,17 @@ class Chain:
             until_ms = min(until_ms, view.stuck_ms)
         head = next((b for b in reversed(self.heads) if b.at_ms <= until_ms), self.heads[0])
         final = head.back(self.finality_blocks)
-        return self.roster(head, view.members), self.roster(final, view.members)
+        return self._told(head, view), self._told(final, view)
+
+    def _told(self, block: Block, view: ChainView) -> ChainRoster:
+        """The roster at a block, with what a machine's endpoints say instead."""
+        told = self.roster(block, view.members)
+        return attrs.evolve(
+            told,
+            root=view.root or told.root,
+            manager=view.manager or told.manager,
+            status=PoolStatus.COMPLETED if view.ended else told.status,
+        )
 
     def roster(self, block: Block, members: list[int] | None = None) -> ChainRoster:
         """The roster at a block, or what is said of it."""

@@ -53,7 +53,8 @@ class World:
     Knobs of the network: `loss`, `duplicate` (chances), `delay_ms` (most), `cut` (pairs that are
     cut off from each other), `one_way` (directed pairs), `reopen` (chance that a frame goes on a
     new stream), `relays` (whether members pass gossip on). `committee`: how large it is to be.
-    `liars`: machines of which nothing is expected; `out_ms`: when one last read that it is finally
+    `liars`: machines of which nothing is expected; `endpoint_liar`: one whose endpoints lie, though
+    it does not; `out_ms`: when one last read that it is finally
     out of the pool.
     """
 
@@ -81,6 +82,7 @@ class World:
         self.on_bytes: list[OnBytes] = []
         self.on_crash: list[OnStep] = []
         self.liars: set[int] = set()
+        self.endpoint_liar: int | None = None
         self.out_ms: dict[int, int] = {}
         self.events = 0
         self.loops = Loops(self, seed + 1)
@@ -199,7 +201,7 @@ class World:
             latest, final = self.chain.seen_by(m.chain)
             if all(c.node_id != m.node_id for c in (*latest.members, *final.members)):
                 self.out_ms[m.number] = self.now_ms
-            self.give(m, inputs.ChainObserved(latest, final))
+            self.give(m, inputs.ChainObserved(latest, final, agreed=m.chain.agreed))
         else:
             self.give(m, inputs.ChainUnreachable("no endpoint answers"))
         self.later(1_000, lambda: self._poll_chain(m, life))
