@@ -31,7 +31,7 @@ from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.snapshot_check import readable, state_in
-from p2pool.core.raft.append_check import configuration_before
+from p2pool.core.raft.acceptance.append_check import configuration_before
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import OwnClock, RaftState, Ready, VoterClocks
 from p2pool.model import features, limits

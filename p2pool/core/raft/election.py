@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterator
 import attrs
 
 from p2pool.core.raft import quorum
-from p2pool.core.raft.append_check import configuration_before
+from p2pool.core.raft.acceptance.append_check import configuration_before
 from p2pool.core.raft.progress import Progress
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits

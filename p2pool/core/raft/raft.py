@@ -15,12 +15,12 @@ from p2pool.core.raft import (
     committed_entries,
     confchange,
     election,
-    log_time,
     read_index,
     replication,
     transfer,
 )
 from p2pool.core.raft import snapshot as snapshots
+from p2pool.core.raft.acceptance import log_time
 from p2pool.core.raft.state import (
     ConfigurationHash,
     EntryCheck,

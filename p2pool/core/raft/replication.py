@@ -10,7 +10,8 @@ While a follower receives a snapshot, the leader keeps its authority with append
 fit any log. CheckQuorum: a leader that hears no majority for the longest timeout steps down.
 """
 
-from p2pool.core.raft import append_check, log_time, quorum, snapshot
+from p2pool.core.raft import quorum, snapshot
+from p2pool.core.raft.acceptance import append_check, log_time
 from p2pool.core.raft.progress import Leaving, Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits

@@ -13,7 +13,7 @@ Source: Raft, section 7 and figure 13.
 """
 
 from p2pool.codec.entries import decode_snapshot, encode_snapshot
-from p2pool.core.raft.append_check import configuration_before, is_doubted
+from p2pool.core.raft.acceptance.append_check import configuration_before, is_doubted
 from p2pool.core.raft.progress import Progress, Receiving, Sending
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from p2pool.codec.entries import configuration_in, encode_configuration
-from p2pool.core.raft import log_time
+from p2pool.core.raft.acceptance import log_time
 from p2pool.model.access.requests import Action
 from p2pool.model.log.raft import Configuration, Entry, Voter
 from p2pool.model.messages.raft import AppendRequested

@@ -24,8 +24,9 @@ from p2pool.core.leader import orders
 from p2pool.core.leader.failure_detector import FailureDetector
 from p2pool.core.node import Node
 from p2pool.core.peers.equivocation import EquivocationLog
-from p2pool.core.raft import confchange, election, log_time, quorum, read_index, replication
+from p2pool.core.raft import confchange, election, quorum, read_index, replication
 from p2pool.core.raft import snapshot as snapshots
+from p2pool.core.raft.acceptance import log_time
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
 from p2pool.core.requests.client_requests import ClientRequests, PendingRequest
@@ -245,7 +246,13 @@ def changes_before_certification() -> list[Patch]:
 
 def follows_any_change() -> list[Patch]:
     """A follower appends whatever configuration its leader sends."""
-    return [("p2pool.core.raft.append_check", "_configuration_wrong", lambda before, entry: None)]
+    return [
+        (
+            "p2pool.core.raft.acceptance.append_check",
+            "_configuration_wrong",
+            lambda before, entry: None,
+        )
+    ]
 
 
 def joint_by_the_new_alone() -> list[Patch]:

@@ -1,0 +1,1 @@
+"""What a participant takes into its log, and what it refuses."""
