@@ -1,3 +1,3 @@
 """A compute pool that needs no server: one agent a machine, a contract says who belongs."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -88,7 +88,9 @@ def test_a_later_agent_with_our_keys_silences_with_its_reason(alone: World) -> N
     """One message of it is enough: an incarnation is the time of a start."""
     node = nodes(alone)[0]
     me = node.context.config.me
-    header = m.Header(me.node_id, me.peer_key, node.context.config.incarnation + 1, 1, 0)
+    header = m.Header(
+        me.node_id, me.peer_key, node.context.config.incarnation + 1, 1, alone.now().wall_ms
+    )
     verified = m.Verified(header, m.Channel.QUERY, m.Pong(1, False), b"")
     node.step(inputs.Received(verified, PeerKey(bytes(32))), alone.now())
     status = node.context.status

@@ -184,7 +184,7 @@ class Raft:
         candidate shows, opened. `proven`: a majority is known to have made it the leader."""
         s = self.state
         known = frame.log_id == s.log_id and _speaker(frame).peer_key == sender
-        if known and frame.term < limits.LOG_NUMBER_MAX and (proven or _is_heeded(s, frame, now)):
+        if known and frame.term <= limits.LOG_NUMBER_MAX and (proven or _is_heeded(s, frame, now)):
             match frame:
                 case VoteRequested():
                     election.requested(s, frame, now, shown)

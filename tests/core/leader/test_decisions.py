@@ -96,14 +96,17 @@ def test_when_a_third_vanishes_at_once_replacement_is_held() -> None:
 
 
 def test_a_node_that_left_loses_its_copies_at_once() -> None:
-    """The chain has said so, finally."""
+    """The chain has said so, finally, and the voters read the same."""
     case = Case()
     final = case.context.roster.final
     assert final is not None
     rest: ChainRoster = attrs.evolve(
         final, members=tuple(m for m in final.members if m.node_id != case.away)
     )
-    case.context.roster.observe(rest, rest, case.at(0))
+    roster = case.context.roster
+    roster.observe(rest, rest, case.at(0))
+    assert case.lost(0) == []
+    roster.accept(tuple(roster.claims), case.at(0))
     assert [o.state for o in case.lost(0)] == [S.LOST]
 
 

@@ -115,7 +115,7 @@ def test_an_entry_check_judges_what_raft_cannot_read() -> None:
     assert give(raft, append(3, (3, 3), 3)).doubted == [(A, "it is bad")]
 
 
-@pytest.mark.parametrize("number", [-1, 2**53, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("number", [-1, 2**53 + 1, 2**63, 2**64 - 1])
 @pytest.mark.parametrize("field", ["previous_index", "previous_term", "term"])
 def test_numbers_that_no_disk_holds_are_ignored(field: str, number: int) -> None:
     """Neither appended nor answered; nothing raises."""
