@@ -7,8 +7,8 @@ from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.node_status import NodeStatus
 from p2pool.model import limits
-from p2pool.model.features import FeatureLevel
 from p2pool.model.log.entries import LevelRaised
+from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.sim.harness.pool import formed
 
 pytestmark = pytest.mark.usefixtures("as_first_version")
@@ -41,13 +41,21 @@ def test_a_compacted_log_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_is_too_old_for_its_log_cannot_say_which_state_is_at_its_end() -> None:
-    """The length is told all the same."""
+    """The length is told all the same. It refuses what it cannot read, until a quorum vouches for
+    it: one leader's word ends no agent."""
     pool = formed()
-    node = pool.leader().node
-    assert node is not None
-    raised = encode_body(LevelRaised(FeatureLevel(2), "0.3.0"))
-    node.context.pool_log.propose(*raised, pool.world.now())
-    pool.until(lambda: node.context.status.value is NodeStatus.TOO_OLD)
-    mine = node.parts.log_survey.mine()
+    pool.world.expected = (*pool.world.expected, "a leader's entries are refused")
+    leader, old = pool.leader().node, pool.other().node
+    assert leader is not None
+    assert old is not None
+    with next_version():
+        for machine in pool.world.machines:
+            if machine.node is not None and machine.node is not old:
+                machine.node.context.pool_log.newest_level = NEXT_LEVEL
+        leader.context.pool_log.propose(
+            *encode_body(LevelRaised(NEXT_LEVEL, "0.3.0")), pool.world.now()
+        )
+        pool.until(lambda: old.context.status.value is NodeStatus.TOO_OLD, 180_000)
+    mine = old.parts.log_survey.mine()
     assert mine.state_digest is None
-    assert mine.last_index >= node.context.pool_log.applied_index + 1
+    assert mine.last_index >= old.context.pool_log.applied_index + 1

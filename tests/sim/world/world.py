@@ -54,8 +54,8 @@ class World:
     cut off from each other), `one_way` (directed pairs), `reopen` (chance that a frame goes on a
     new stream), `relays` (whether members pass gossip on). `committee`: how large it is to be.
     `liars`: machines of which nothing is expected; `endpoint_liar`: one whose endpoints lie, though
-    it does not; `out_ms`: when one last read that it is finally
-    out of the pool.
+    it does not; `out_ms`: when one last read that it is finally out of the pool. `skipped_ms`: by
+    how much all clocks were set forward.
     """
 
     def __init__(self, seed: int, size: int = 5, gpus: int = 1) -> None:
@@ -75,6 +75,7 @@ class World:
         self.known: dict[int, FeatureLevel] = {}
         self.trusted: dict[int, tuple[Digest, ...]] = {}
         self.expected: tuple[str, ...] = ()
+        self.skipped_ms = 0
         self.replies: dict[int, object] = {}
         self.on_step: list[OnStep] = []
         self.on_send: list[OnSend] = []
@@ -118,7 +119,7 @@ class World:
 
     def true_wall_ms(self, at_ms: int) -> int:
         """What a good clock shows at a moment of this world."""
-        return WALL_MS + at_ms
+        return WALL_MS + at_ms + self.skipped_ms
 
     def later(self, delay_ms: int, act: Callable[[], None]) -> None:
         self.number += 1
