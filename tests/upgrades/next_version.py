@@ -35,10 +35,6 @@ CHANGES: Mapping[str, Sequence[Change]] = {
             '    membership_at_ms: int = 0\n    eject: str = ""\n'
             f'    asked_by: str = since({LEVEL}, default="")\n',
         ),
-        (
-            "from p2pool.model.features import BASE_LEVEL, FeatureLevel\n",
-            "from p2pool.model.features import BASE_LEVEL, FeatureLevel, since\n",
-        ),
     ],
     "p2pool.core.fsm.requests": [
         (

@@ -49,9 +49,11 @@ class EarlierRun:
 
 @attrs.define
 class StoreCheck:
-    """One node's doubt in its own disk. `lost`: why the disk is not what it was."""
+    """One node's doubt in its own disk. `lost`: why the disk is not what it was; `started_ms`: when
+    this run began, on the boot clock."""
 
     context: Context
+    started_ms: int | None = None
     since_ms: int = 0
     ask_due_ms: int = 0
     lost: str | None = None
@@ -78,6 +80,8 @@ class StoreCheck:
 
     def tick(self, now: Now) -> None:
         """Ask peers that have not answered, and end the doubt once enough have."""
+        if self.started_ms is None:
+            self.started_ms = now.mono_ms
         if not self.context.pool_log.doubted:
             return
         if self._enough(now):
@@ -152,9 +156,11 @@ class StoreCheck:
             self.lost = f"this disk is an older copy of itself: {what}"
 
     def _said_now(self, sent_at_ms: int, now: Now) -> bool:
-        """Whether a message was sent since we began, by what time it is."""
-        latest_ms = self.context.clocks.latest_ms(now)
-        return self.context.config.incarnation <= sent_at_ms <= latest_ms
+        """Whether a message was sent since we began, by the latest that it may be now: the clock
+        that we began with may have been years behind."""
+        latest_ms, started_ms = self.context.clocks.latest_ms(now), self.started_ms
+        passed_ms = now.mono_ms - started_ms if started_ms is not None else 0
+        return latest_ms - limits.CLOCK_SKEW_MAX_MS - passed_ms <= sent_at_ms <= latest_ms
 
     def _lives(self, sent_at_ms: int, now: Now) -> bool:
         """Whether an earlier run of this store still speaks: its messages keep step with our own

@@ -230,12 +230,20 @@ class Story:
             self.join(m.number)
             m.engine.away, m.chain, m.slowness = False, ChainView(), Slowness()
             m.wall_offset_ms, m.drift_ppm, m.sync_max_ms = 0, 0, 5
-            if m.refuses or m.dies:
+            if m.refuses or m.dies or self._began_behind(m):
                 self.crash(m)
             if m.node is None and m.number not in self.buried:
                 world.start(m.number)
         self._tidy_up()
         self._exhume()
+
+    def _began_behind(self, m: Machine) -> bool:
+        """Whether an agent began with an empty disk and a clock far behind: its messages look older
+        than those of its last run, and whoever mends the clock starts it again."""
+        if m.node is None:
+            return False
+        config = m.node.context.config
+        return config.incarnation < WALL_MS - limits.CLOCK_SKEW_MAX_MS
 
     def _exhume(self) -> None:
         """Start who stayed dead once the log says so."""

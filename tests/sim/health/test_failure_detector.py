@@ -10,6 +10,7 @@ from p2pool.model.states import Reachability
 from p2pool.model.tasks.spec import TaskSpec
 from tests.sim.faults.member_liars import FalseWitness
 from tests.sim.harness.committee import leading, problems
+from tests.sim.harness.node_states import jump
 from tests.sim.harness.pool import ENDLESS, FORMED_MS, Pool, started
 from tests.sim.studies.false_positives import SLOW, measure
 from tests.sim.world.machine import Machine, Slowness
@@ -281,8 +282,7 @@ def test_a_hold_ends_by_itself() -> None:
     apart(pool, *gone)
     pool.until(lambda: "vanished" in problems(pool, leading(pool)))  # type: ignore[arg-type]
     since_ms = pool.world.now_ms
-    for machine in pool.world.machines:
-        machine.wall_offset_ms += limits.MASS_LOSS_HOLD_MS - 60_000
+    jump(pool, limits.MASS_LOSS_HOLD_MS - 60_000)
     pool.world.run(40_000)
     assert "LOST" not in pool.states(name)
     pool.until(lambda: sum(len(copies(pool, n)) for n in range(7) if n not in gone) == 7, 90_000)

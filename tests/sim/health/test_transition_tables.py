@@ -106,7 +106,11 @@ def test_unreachable_unreachable_expired_dead() -> None:
     pool = formed(outside=False)
     unreachable(pool)
     jump(pool, limits.DEAD_AFTER_MS // 2)
-    pool.world.crash(pool.leader().number)
+    # The unreachable one may be a voter: the others need the one that led.
+    led = pool.leader().number
+    pool.world.crash(led)
+    pool.world.run(5_000)
+    pool.world.start(led)
     pool.until(lambda: any(m.node and m.node.context.pool_log.leads for m in pool.world.machines))
     pool.world.run(30_000)
     assert field(pool, "reachability") is Reachability.UNREACHABLE
@@ -210,7 +214,11 @@ def test_eligible_ban_ordered_banned() -> None:
     becomes(pool, Reachability.UNREACHABLE)
     pool.world.cut = set()
     becomes(pool, Reachability.HEALTHY)
-    pool.world.crash(pool.leader().number)
+    # The unreachable one may be a voter: the others need the one that led.
+    led = pool.leader().number
+    pool.world.crash(led)
+    pool.world.run(5_000)
+    pool.world.start(led)
     pool.until(lambda: any(m.node and m.node.context.pool_log.leads for m in pool.world.machines))
     assert field(pool, "intent") is Intent.BANNED
 
