@@ -67,10 +67,14 @@ class ChainTime:
         newest, before = self.newest, self.before
         if newest is None or before is None:
             return False
-        if now.mono_ms - newest.seen_ms > limits.CHAIN_HEAD_STILL_MS:
+        if self.stands_still(limits.CHAIN_HEAD_STILL_MS, now):
             return False
         blocks_ms, ours_ms = newest.time_ms - before.time_ms, newest.seen_ms - before.seen_ms
         return ours_ms <= 2 * blocks_ms and blocks_ms <= 2 * ours_ms
+
+    def stands_still(self, for_ms: int, now: Now) -> bool:
+        """Whether no endpoint has shown a new block for so long, or any at all."""
+        return self.newest is None or now.mono_ms - self.newest.seen_ms > for_ms
 
     def earliest_ms(self) -> int:
         """A time that has passed; 0 if no block was seen."""

@@ -109,8 +109,9 @@ class RaftState:
     `forcing`: it campaigns although it hears a leader; `handover`: by that leader's order, sealed.
     `doubters`: the voters that do not know us as a candidate, and how many votes we showed them.
     `chosen`: for whom it voted in this term, whole; the disk knows the store alone. `leader_out`:
-    by its own reading of the chain its leader is out of the pool. `shows`: the pool's level allows
-    envelopes in a request. `certified_voters`: of the latest certified change, at an index.
+    by its own reading of the chain its leader is out of the pool, or it leads and may be so itself.
+    `shows`: the pool's level allows envelopes in a request.
+    `certified_voters`: of the latest certified change, at an index.
     `raise_left`: how far others' bare words may raise its term until `raise_due_ms`. `refused`: the
     term and leader of a bad snapshot, and until when to ignore its next ones. `snapshot_at_ms`: the
     log time that it ends with. `certified_index`: up to there a quorum has certified the log.

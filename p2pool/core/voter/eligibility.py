@@ -8,8 +8,9 @@ goes on.
 
 A leader that is out hands leadership on (`leader.committee`). One whose endpoint is stuck or lies
 does not know that it is out: once a majority of the other voters has read so, and for half a
-minute, one of them campaigns although it hears a leader. If both voters of a committee of two read
-opposite things, nobody can tell which endpoint lies: this node says so and does nothing.
+minute, one of them campaigns although it hears a leader. In a committee of two that takes the
+leader's own vote, which it gives if its endpoint shows no new block: then it cannot know. If the
+two read opposite things, nobody can tell which endpoint lies: this node says so and does nothing.
 
 Invariants: nothing here keeps a voter from following, acknowledging or voting; reluctance ends by
 itself; a voter overrules a leader at most every ten seconds, through PreVote.
@@ -50,12 +51,7 @@ class LeaderEligibility:
         pool_log.raft.state.patience_ms = (
             limits.RELUCTANT_MS if self.ineligible_reason is not None and others else 0
         )
-        leader = pool_log.raft.state.leader
-        pool_log.raft.state.leader_out = (
-            leader is not None
-            and leader.node_id != self.context.me
-            and self.removal_agreement.out_since_ms(leader.node_id) is not None
-        )
+        pool_log.raft.state.leader_out = self._leader_may_be_out(now)
         self._look_at_leader(now)
 
     def wakeup_ms(self) -> int | None:
@@ -74,6 +70,20 @@ class LeaderEligibility:
         if intent is not Intent.ELIGIBLE:
             return f"it is {intent.name.lower()}"
         return context.clocks.wrong
+
+    def _leader_may_be_out(self, now: Now) -> bool:
+        """Whether a voter may campaign over the leader, by our own reading of the chain."""
+        context = self.context
+        raft = context.pool_log.raft
+        leader = raft.state.leader if raft is not None else None
+        if leader is None:
+            return False
+        if leader.node_id != context.me:
+            return self.removal_agreement.out_since_ms(leader.node_id) is not None
+        # The other of two needs our vote, and cannot make us blind: only our own endpoint can.
+        pair = len(context.pool_log.configuration.electors) == 2
+        chain, patience_ms = context.clocks.chain, limits.LEADER_OUT_PATIENCE_MS
+        return pair and chain.stands_still(patience_ms, now)
 
     def _look_at_leader(self, now: Now) -> None:
         """Overrule a leader once it is certainly out."""

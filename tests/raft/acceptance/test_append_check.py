@@ -8,10 +8,11 @@ import pytest
 from p2pool.codec.entries import encode_body
 from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import Ready
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.log.raft import Configuration, Entry, EntryKind
 from p2pool.model.messages.raft import AppendRequested
 from tests.raft.harness.cluster import LOG_ID
-from tests.raft.harness.figure2 import ME, THREE, A, append, appended, entry, give, made
+from tests.raft.harness.figure2 import ME, THREE, A, B, append, appended, entry, give, made
 
 GARBAGE = Entry(3, 3, EntryKind.CONFIGURATION, 0, b"garbage")
 
@@ -132,3 +133,16 @@ def test_a_configuration_of_a_known_form_is_appended() -> None:
     kind, body = encode_body(Configuration(THREE.voters[:2], THREE.voters[2:]))
     assert appended(give(raft, carrying(Entry(3, 3, kind, 0, body)))).ok
     assert raft.state.configuration.voters == THREE.voters[:2]
+
+
+def test_a_change_is_judged_by_the_log_that_it_follows_not_by_what_it_replaces() -> None:
+    """We hold a joint configuration that nobody committed; the next leader's entries take its
+    place, and change the committee in the same frame."""
+    raft = holding()
+    joint = Configuration(THREE.voters[:2], (), THREE.voters)
+    kind, body = encode_body(joint, DISTRUST_LEVEL)
+    assert appended(give(raft, carrying(Entry(3, 3, kind, 0, body)))).ok
+    kind, next_one = encode_body(Configuration(THREE.voters[1:]))
+    entries = (entry(3, 4), Entry(4, 4, kind, 0, next_one))
+    assert appended(give(raft, AppendRequested(LOG_ID, 4, B, ME, 2, 2, 2, 1, entries))).ok
+    assert raft.state.configuration == Configuration(THREE.voters[1:])

@@ -7,7 +7,7 @@ from p2pool.core.inputs import Received
 from p2pool.model import limits
 from p2pool.model.ids import StoreId
 from p2pool.model.messages.raft import AppendRequested, SnapshotSent
-from tests.sim.harness.committee import formed, leading, problems, voters, works
+from tests.sim.harness.committee import formed, leaders, leading, problems, voters, works
 from tests.sim.harness.pool import FORMED_MS, Pool, started
 from tests.sim.world.machine import Machine
 
@@ -44,16 +44,25 @@ def test_five_nodes_with_one_that_never_answers_have_three_voters(silent: int) -
 
 
 def test_three_that_lost_one_are_three_again_beside_a_spare_that_never_answers() -> None:
-    """The spares are tried in turn; the dead one keeps its seat until one is ready."""
+    """The spares are tried in turn; the dead one keeps its seat until one is ready, and then they
+    change places in one joint change: each committee on the way has three voters."""
     pool = formed(5)
     spares = [n for n in range(5) if n not in voters(pool)]
     deaf(pool, spares[0])
     dead = next(n for n in voters(pool) if n != leading(pool))
     pool.world.crash(dead)
-    seen: list[int] = []
-    pool.world.on_step.append(lambda *_: seen.append(len(voters(pool))))
+    seen: set[tuple[int, ...]] = set()
+
+    def look(*_: object) -> None:
+        found = leaders(pool)
+        if found:
+            halves = found[0].node.context.pool_log.configuration.halves  # type: ignore[union-attr]
+            seen.add(tuple(map(len, halves)))
+
+    pool.world.on_step.append(look)
     pool.until(lambda: spares[1] in voters(pool) and dead not in voters(pool), 300_000)
-    assert set(seen) <= {0, 3}
+    pool.until(lambda: len(voters(pool)) == 3)
+    assert seen == {(3,), (3, 3)}
     works(pool, leading(pool))  # type: ignore[arg-type]
 
 

@@ -17,7 +17,7 @@ from p2pool.model.tasks.spec import TaskSpec
 from p2pool.proofs.certificates import check_fresh, leader_certificate, link_signers
 from p2pool.wire.enclosures import open_one
 from tests.sim.harness.certificates import chain, formed, known, led
-from tests.sim.harness.pool import ENDLESS, Pool
+from tests.sim.harness.pool import ENDLESS, Pool, started
 from tests.sim.world.machine import Machine
 from tests.sim.world.world import POOL
 
@@ -201,9 +201,11 @@ def test_a_voter_whose_clock_differs_does_not_confirm(pool: Pool) -> None:
 
 
 def test_a_voter_signs_no_time_that_its_own_clock_contradicts(pool: Pool) -> None:
-    """Thirty seconds either way, as for any message; and it says so."""
-    node, leader = pool.node(pool.other().number), pool.node(pool.leader().number)
-    point = list(leader.parts.leader.certification.questions.values())[-1].point  # type: ignore[union-attr]
+    """Thirty seconds either way, as for any message; and it says so once for each leader and term,
+    if that leader's clock is wrong and the question is not just an old one."""
+    node, leader = pool.node(pool.other().number), pool.leader()
+    leads = pool.node(leader.number)
+    point = list(leads.parts.leader.certification.questions.values())[-1].point  # type: ignore[union-attr]
     now = pool.world.now()
     for offset_ms, agrees in (
         (0, True),
@@ -213,6 +215,13 @@ def test_a_voter_signs_no_time_that_its_own_clock_contradicts(pool: Pool) -> Non
     ):
         asked = attrs.evolve(point.asked, at_ms=now.wall_ms + offset_ms)
         assert node.parts.signatures._agrees(attrs.evolve(point, asked=asked), now) is agrees
+    assert not [e for e in node.context.effects if isinstance(e, Log)]
+    off_ms = now.wall_ms + limits.CLOCK_SKEW_MAX_MS + 1
+    node.context.clocks.heard(leader.node_id, off_ms, now)
+    asked = attrs.evolve(point.asked, at_ms=off_ms)
+    for term in (point.term, point.term, point.term + 1):
+        late = attrs.evolve(point, asked=asked, term=term)
+        assert not node.parts.signatures._agrees(late, now)
     told = [e.event for e in node.context.effects if isinstance(e, Log)]
     assert told == ["the leader's clock differs from ours: not confirming it"] * 2
 
@@ -220,15 +229,24 @@ def test_a_voter_signs_no_time_that_its_own_clock_contradicts(pool: Pool) -> Non
 # --- the chain ------------------------------------------------------------------------------------
 
 
+def growing() -> Pool:
+    """A pool on its way to five voters that has its first three."""
+    made = started(5, committee=5)
+    made.until(lambda: led(made) and len(chain(made).links) == 1, 20_000)
+    return made
+
+
 def test_voters_that_sign_no_change_hold_the_committee_up_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Then the leader writes down that nobody certified it, and the committee goes on."""
     monkeypatch.setattr(VoterSignatures, "_sign_link", lambda self, link, now: None)
-    pool = formed(3, 30_000)
-    assert len(chain(pool).voters) == 2
+    pool = growing()
+    assert len(chain(pool).voters) == 3
+    pool.world.run(20_000)
+    assert len(chain(pool).links) == 1
     assert not chain(pool).links[-1].given_up
-    pool.until(lambda: len(chain(pool).voters) == 3, 90_000)
+    pool.until(lambda: len(chain(pool).voters) == 5, 90_000)
     assert chain(pool).links[0].given_up
     monkeypatch.undo()
     # Those who were voters then can still sign, with the leader's next question.
@@ -242,25 +260,30 @@ def test_a_pending_change_is_certified_under_the_next_leader(
     """The signatures of one term are asked for again in the next."""
     sign = VoterSignatures._sign_link
     monkeypatch.setattr(VoterSignatures, "_sign_link", lambda self, link, now: None)
-    pool = formed(3, 20_000)
-    assert len(chain(pool).voters) == 2
+    pool = growing()
     old = pool.leader()
     pool.world.crash(old.number)
-    pool.world.run(1_000)
-    monkeypatch.setattr(VoterSignatures, "_sign_link", sign)
-    pool.world.start(old.number)
     pool.until(lambda: led(pool))
-    pool.until(lambda: len(chain(pool).voters) == 3)
+    assert len(chain(pool).voters) == 3
+    monkeypatch.setattr(VoterSignatures, "_sign_link", sign)
+    # It was the only voter before the change: nobody else can sign it.
+    pool.world.start(old.number)
+    pool.until(lambda: check_chain(pool) == 0, 30_000)
+    assert pool.leader() is not old
+    pool.until(lambda: len(chain(pool).voters) == 5)
     pool.until(lambda: check_chain(pool) == 0)
 
 
 def test_the_chain_outlives_many_changes_and_leaders() -> None:
     """Voters come and go on the chain, leaders die: every link is certified, from the root on."""
     pool = formed(5)
-    for gone in (1, 2):
+    for _ in range(3):
+        gone = next(n for n in numbers(pool) if n != pool.leader().number)
         pool.world.members.remove(gone)
-        pool.until(lambda: gone not in numbers(pool), 120_000)  # noqa: B023
-        pool.until(lambda: len(chain(pool).voters) == 3, 120_000)
+        links = len(chain(pool).links)
+        pool.until(lambda: len(chain(pool).links) > links, 120_000)  # noqa: B023
+        assert gone not in numbers(pool)
+        assert len(chain(pool).voters) == 3
         pool.world.members.append(gone)
         leader = pool.leader()
         pool.world.crash(leader.number)

@@ -249,6 +249,17 @@ def test_in_a_committee_of_two_the_leader_leaves_and_its_endpoint_stands_still()
     works(pool, other)
 
 
+def test_in_a_committee_of_two_the_other_ones_word_deposes_no_leader_that_reads_the_chain() -> None:
+    """Not even if it campaigns on and on over the leader, and says that it may."""
+    pool, first, other = pair()
+    term = pool.node(first).context.pool_log.term
+    for _ in range(40):
+        pool.node(other).context.pool_log.force_campaign(pool.world.now())
+        pool.world.run(1_000)
+    assert leading(pool) == first
+    assert pool.node(first).context.pool_log.term == term
+
+
 def test_in_a_committee_of_two_that_read_opposites_nothing_is_done_and_it_is_said() -> None:
     """Nobody can tell who is lied to: no split, no loss, and somebody has to look."""
     pool, first, other = pair()

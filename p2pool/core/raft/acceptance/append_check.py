@@ -24,12 +24,15 @@ from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
 def refusal(s: RaftState, entries: Sequence[Entry]) -> str | None:
     """Why entries that follow one another, and follow what the log holds before the first, may not
     be appended; None if they may."""
-    before: Configuration | None = None
+    if not entries:
+        return None
+    # What the log holds from there on gives way, its configurations too.
+    before = configuration_before(s, entries[0].index)
     for entry in entries:
         if entry.index > s.certified_index:
             why = s.entry_check(entry)
             if why is None and entry.kind == EntryKind.CONFIGURATION:
-                why = _configuration_wrong(before or configuration_before(s, entry.index), entry)
+                why = _configuration_wrong(before, entry)
             if why is not None:
                 return why
         before = configuration_in(entry) or before
