@@ -12,6 +12,7 @@ from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Desired, Order, Report
 from p2pool.wire import signers
 from p2pool.wire.typed_data import sign_request
+from tests.sim.harness.lost_majority import Recovering
 from tests.sim.harness.pool import Pool, formed
 from tests.sim.world.machine import Machine
 from tests.sim.world.world import MANAGER, POOL
@@ -57,7 +58,23 @@ def recovered(pool: Pool, by: Machine, to: Machine, told: Message) -> int:
 
 def follower(pool: Pool) -> Machine:
     """A member that does not lead, and is not the first such."""
-    return next(m for m in pool.world.machines if m not in (pool.leader(), pool.other()))
+    known = (pool.leader(), pool.other())
+    return next(m for m in pool.world.machines if m.node and m not in known)
+
+
+def continued(size: int) -> Recovering:
+    """A pool whose log continues another: only such a log adopts the copies that a node claims,
+    so only its leader looks at who signed them."""
+    pool = Recovering.formed(size=size)
+    pool.lose(*pool.voters()[1:])
+    pool.recover()
+    return pool
+
+
+def claims(pool: Pool) -> Report:
+    """A report that counts, with claims that nobody signed."""
+    pool_log = pool.node(pool.leader().number).context.pool_log
+    return Report(Token(pool_log.epoch, pool_log.term, 1), (), forged())
 
 
 def test_who_does_not_lead_has_nothing_recovered_for_its_orders() -> None:
@@ -77,27 +94,31 @@ def test_who_does_not_lead_has_nothing_recovered_for_its_orders() -> None:
 
 
 def test_who_does_not_lead_recovers_nothing_of_a_report() -> None:
-    """Its claims are the leader's to look at."""
-    pool = formed()
+    """Its claims are the leader's to look at, once they count."""
+    pool = continued(5)
     liar, victim, leader = pool.other(), follower(pool), pool.leader()
-    assert leader.node is not None
-    token = leader.node.context.pool_log.state
-    assert token is not None
-    report = Report(Token(1, leader.node.context.pool_log.term, 1), (), forged())
+    report = claims(pool)
     assert recovered(pool, liar, victim, report) == 0
+    old = attrs.evolve(report, token=Token(1, report.token.term, 1))
+    assert recovered(pool, liar, leader, old) == 0
     assert recovered(pool, liar, leader, report) == FORGED
 
 
+def test_a_log_that_adopts_nothing_has_nothing_recovered_for_claims() -> None:
+    """They could change nothing there, whoever signed them."""
+    pool = formed()
+    assert recovered(pool, pool.other(), pool.leader(), claims(pool)) == 0
+
+
 def test_a_guest_has_nothing_recovered() -> None:
-    """Whoever is in neither the pool nor its committee is not looked at."""
-    pool = formed(4)
-    pool_log = pool.node(pool.leader().number).context.pool_log
-    voters = [v.node_id for v in pool_log.configuration.voters]
-    guest = next(m for m in pool.world.machines if m.node_id not in voters)
+    """Whoever is in neither the pool nor its committee is not looked at, while a member is."""
+    pool = continued(6)
+    pool.until(lambda: len(pool.voters()) == 3)
+    guest = next(m for m in pool.world.machines if m.node and m.number not in pool.voters())
     pool.world.members.remove(guest.number)
     pool.world.run(10_000)
-    report = Report(Token(1, pool_log.term, 1), (), forged())
-    assert recovered(pool, guest, pool.leader(), report) == 0
+    assert recovered(pool, guest, pool.leader(), claims(pool)) == 0
+    assert recovered(pool, pool.voter(), pool.leader(), claims(pool)) == FORGED
 
 
 def test_a_guest_is_told_the_newest_changes_and_not_often() -> None:
@@ -125,9 +146,10 @@ def test_a_guest_is_told_the_newest_changes_and_not_often() -> None:
         pool.world.said(guest, asked, CertificatesRequested(number))
     pool.world.run(100)
     state.chain = first
-    (answer,) = told
-    assert answer.chain.links == links[5:]
-    assert answer.chain.dropped == first.dropped + 5
+    assert len(told) == limits.GUEST_PROOFS_BURST
+    for answer in told:
+        assert answer.chain.links == links[5:]
+        assert answer.chain.dropped == first.dropped + 5
 
 
 def test_heartbeats_are_taken_of_whom_they_were_asked() -> None:

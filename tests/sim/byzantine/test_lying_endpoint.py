@@ -74,7 +74,7 @@ def test_a_false_root_moves_no_voter(restarts: bool) -> None:
 def test_a_false_founder_resets_no_log() -> None:
     """The liar's record names a member that founds it and appends: the voter's disk stays."""
     pool = formed(5)
-    voter, founder = pool.other().number, member(pool)
+    voter, founder = pool.voter().number, member(pool)
     root = false_root(pool, founder)
     # The founder believes its own endpoint's record: it has nothing else to go by.
     pool.world.crash(founder)

@@ -118,7 +118,7 @@ def test_a_follower_that_starts_anew_takes_no_term_from_a_member(usurper: Usurpe
     """The leader lives, and goes on leading."""
     pool = usurper.pool
     leader = pool.leader()
-    pool.world.crash(pool.other().number)
+    pool.world.crash(pool.voter().number)
     pool.world.start(next(m.number for m in pool.world.machines if m.node is None))
     for _ in range(30):
         usurper.campaigns(2**53 - 1)
@@ -132,7 +132,7 @@ def test_who_speaks_first_does_not_keep_the_leader_from_being_asked(usurper: Usu
     leader is a stranger to it, and is asked all the same."""
     pool = usurper.pool
     pool.world.on_send.append(lambda m, to, said: usurper.proves(3, m, to, said))
-    leader, late = pool.leader(), pool.other()
+    leader, late = pool.leader(), pool.voter()
     assert late.node is not None
     s = late.node.context.pool_log.raft
     assert s is not None
@@ -142,9 +142,16 @@ def test_who_speaks_first_does_not_keep_the_leader_from_being_asked(usurper: Usu
     )
     s.state.leader = s.state.chosen = None
     late.node.context.leader_certificates.known = None
+    asked: list[Machine | None] = []
+    pool.world.on_send.append(
+        lambda m, to, said: (
+            asked.append(to) if m is late and isinstance(said, CertificatesRequested) else None
+        )
+    )
     for _ in range(20):
         usurper.leads(99)
         pool.world.run(100)
+    assert leader in asked
     assert late.node.context.pool_log.leader == leader.node_id
     assert late.node.context.pool_log.term < TERMS_MAX
 
@@ -167,7 +174,7 @@ def test_nobody_notes_a_promise_in_anothers_name(usurper: Usurper) -> None:
 def test_a_voter_confirms_no_leader_without_a_seat(usurper: Usurper) -> None:
     """It may follow one by a change that is not committed; its word needs the committee's own."""
     pool = usurper.pool
-    follower = pool.other()
+    follower = pool.voter()
     assert follower.node is not None
     context = follower.node.context
     raft, state = context.pool_log.raft, context.pool_log.state
@@ -192,7 +199,7 @@ def test_a_voter_confirms_no_leader_without_a_seat(usurper: Usurper) -> None:
 def test_a_voter_off_the_roster_is_no_guest(usurper: Usurper) -> None:
     """It serves on, and may need every link of the chain; a guest gets few, and not often."""
     pool = usurper.pool
-    leader, late = pool.leader(), pool.other()
+    leader, late = pool.leader(), pool.voter()
     assert leader.node is not None
     roster, exchange = leader.node.context.roster, leader.node.parts.certificate_exchange
     exchange.all_guests = TokenBuckets(1, 0, 1)

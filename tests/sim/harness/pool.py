@@ -33,6 +33,16 @@ class Pool(Story):
         """A node that runs and does not lead."""
         return next(m for m in self.world.machines if m.node and m is not self.leader())
 
+    def voter(self) -> Machine:
+        """A voter that runs and does not lead: in a pool larger than its committee, no other
+        node need be one."""
+        leader = self.leader()
+        voters = self.node(leader.number).context.pool_log.configuration.voters
+        named = [v.node_id for v in voters]
+        return next(
+            m for m in self.world.machines if m.node and m is not leader and m.node_id in named
+        )
+
     def run_task(self, at: int, **spec: object) -> TaskId:
         """Have a task run and wait until all its copies do."""
         given = {"name": "t", "image": "i", "command": ENDLESS, "reconnect_window_s": 5} | spec
