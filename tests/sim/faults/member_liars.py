@@ -74,6 +74,7 @@ class FalseCommittee:
 
     def begin(self) -> None:
         """From now on, until the end of the world."""
+        self.story.world.perjured.add(voter(self.chief).store_id)
         self.story.world.on_send.append(self._overhear)
         self._next()
 
@@ -184,6 +185,7 @@ class FalseWitness:
 
     def begin(self) -> None:
         """From now on, until the end of the world."""
+        self.story.world.perjured.add(voter(self.chief).store_id)
         self.story.world.on_send.append(self._overhear)
         self._next()
 

@@ -302,7 +302,9 @@ class Checks:
         if why:
             raise Violation(why)
         for m in self.world.machines:
-            if not self.world.liars and m.node is not None and m.node.parts.equivocation.proofs:
+            proofs = m.node.parts.equivocation.proofs if m.node is not None else {}
+            honest = [proof for proof in proofs if proof[2] not in self.world.perjured]
+            if honest and not self.world.liars:
                 raise Violation(f"node {m.number} holds proof against a voter that never lied")
         state = liveness.a_state(self.world)
         for request_id, result in self.world.replies.items():

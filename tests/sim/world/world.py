@@ -55,7 +55,7 @@ class World:
     new stream), `relays` (whether members pass gossip on). `committee`: how large it is to be.
     `liars`: machines of which nothing is expected; `endpoint_liar`: one whose endpoints lie, though
     it does not; `out_ms`: when one last read that it is finally out of the pool. `skipped_ms`: by
-    how much all clocks were set forward.
+    how much all clocks were set forward; `perjured`: stores in whose name a liar signed.
     """
 
     def __init__(self, seed: int, size: int = 5, gpus: int = 1) -> None:
@@ -76,6 +76,7 @@ class World:
         self.trusted: dict[int, tuple[Digest, ...]] = {}
         self.expected: tuple[str, ...] = ()
         self.skipped_ms = 0
+        self.perjured: set[StoreId] = set()
         self.replies: dict[int, object] = {}
         self.on_step: list[OnStep] = []
         self.on_send: list[OnSend] = []
