@@ -185,7 +185,6 @@ class FalseWitness:
 
     def begin(self) -> None:
         """From now on, until the end of the world."""
-        self.story.world.perjured.add(voter(self.chief).store_id)
         self.story.world.on_send.append(self._overhear)
         self._next()
 
