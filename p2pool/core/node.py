@@ -229,6 +229,7 @@ class Node:
         points, context.pool_log.points = context.pool_log.points, []
         known = context.leader_certificates.known
         if known is not None and known.log_id == context.pool_log.log_id:
+            # What a quorum certified stays, whatever our clock says of it.
             context.pool_log.certify(known.commit_index, known.state_digest, known.signatures)
         for point in points:
             if parts.leader is not None:
@@ -280,12 +281,8 @@ class Node:
             self.parts.requests.deposed()
 
     def _compare_clocks(self, now: Now) -> None:
-        context, raft = self.context, self.context.pool_log.raft
+        context = self.context
         context.clocks.tick(context.pool_log.configuration, context.roster.latest, now)
-        known = context.leader_certificates.known
-        if raft is not None and known is not None and known.log_id == raft.state.log_id:
-            # What a quorum certified stays, whatever our clock says of it.
-            raft.state.certified_index = max(raft.state.certified_index, known.commit_index)
 
     def _lead_or_not(self, now: Now) -> None:
         pool_log, parts = self.context.pool_log, self.parts

@@ -21,11 +21,7 @@ class AddressType(click.ParamType[Address]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Address:
         """The 20 bytes."""
-        from p2pool.codec.json.hex import unhex
-
-        if isinstance(value, bytes):
-            return Address(value)
-        found = unhex(str(value), ADDRESS_BYTES)
+        found = _unhexed(value, ADDRESS_BYTES)
         if found is None:
             self.fail(f"{value!r} is not an address: 0x and 40 hex digits.", param, ctx)
         return Address(found)
@@ -36,16 +32,22 @@ class CommitteeHash(click.ParamType[Digest]):
 
     name = "HASH"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Digest:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Digest:
         """The 32 bytes."""
-        from p2pool.codec.json.hex import unhex
-
-        if isinstance(value, bytes):
-            return Digest(value)
-        found = unhex(str(value), DIGEST_BYTES)
+        found = _unhexed(value, DIGEST_BYTES)
         if found is None:
             self.fail(f"{value!r} is not a committee's hash: 64 hex digits.", param, ctx)
         return Digest(found)
+
+
+def _unhexed(value: Any, length: int) -> bytes | None:
+    """The bytes that hex digits stand for; None if they stand for another number of bytes. A value
+    that click converted before stays as it is."""
+    from p2pool.codec.json.hex import unhex
+
+    return value if isinstance(value, bytes) else unhex(str(value), length)
 
 
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
