@@ -44,7 +44,7 @@ from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
 from p2pool.drivers.net.events import KnownPeer, NetConfig
 from p2pool.drivers.net.network import Network
-from p2pool.drivers.store.datadir import prepare_directory
+from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PoolRef
@@ -237,8 +237,9 @@ async def _serve_api(
 async def run_agent(
     options: AgentOptions, stop: trio.Event, started: Callable[[str], None]
 ) -> None:
-    """Run an agent until `stop` is set, anew if its store failed and opens again. Raises whatever
-    prevents the start: DataDirInUse, PortTaken, Misconfigured, BadKey, StoreFailed."""
+    """Run an agent until `stop` is set, anew if its store failed and opens again; its directory is
+    nobody else's meanwhile. Raises whatever prevents the start: DataDirInUse, PortTaken,
+    Misconfigured, BadKey, StoreFailed."""
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
     token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
@@ -262,4 +263,5 @@ async def run_agent(
         return stop.is_set()
 
     pool = options.config.pool_ref
-    await live_with_store(lambda: Store.open(options.directory, pool), live, stop)
+    with DataDirLock(options.directory):
+        await live_with_store(lambda: Store.open(options.directory, pool, held=True), live, stop)

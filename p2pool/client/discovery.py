@@ -7,12 +7,14 @@ default directory if its agent listens at that URL. It is never an argument, whi
 read.
 """
 
+import fcntl
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
-from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE
+from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE, LOCK_FILE
 from p2pool.model.errors import Misconfigured, Unavailable
 
 AGENT_VARIABLE = "P2POOL_AGENT"
@@ -62,6 +64,12 @@ def agent_in(directory: Path) -> FoundAgent:
     """The agent that keeps its data in a directory."""
     url = _read(directory / API_URL_FILE)
     if not url:
+        if (process := _holder(directory)) is not None:
+            raise Unavailable(
+                f"The agent in {directory} (process {process}) does not serve its API: it starts,"
+                " or waits until its store can be opened.",
+                hint="Try again in a moment; the agent's log says what it waits for.",
+            )
         raise Unavailable(
             f"No agent runs with its data in {directory}.",
             hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
@@ -73,6 +81,26 @@ def agent_in(directory: Path) -> FoundAgent:
             hint="Restart the agent: it makes a token where there is none.",
         )
     return FoundAgent(url, token)
+
+
+def _holder(directory: Path) -> str | None:
+    """The process that holds a data directory, or None where none does.
+
+    A process that ended holds nothing, whatever the file says; one that starts at this very moment
+    finds the directory held by us, and tries again."""
+    try:
+        file = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(file, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    except OSError:
+        return None  # No local file system: no agent could hold it either.
+    finally:
+        os.close(file)
+    return None
 
 
 def _token_for(url: str, environment: Mapping[str, str]) -> str:

@@ -1,11 +1,13 @@
 """A command finds its agent and token where the agent put them, or says what to do."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from p2pool.client.discovery import FoundAgent, agent_in, default_directory, find_agent
 from p2pool.client.errors import error_of
+from p2pool.drivers.store.datadir import DataDirLock
 from p2pool.model.errors import BadSpec, Misconfigured, NoLeader, NotFound, Refusal, Unavailable
 
 URL, TOKEN = "http://127.0.0.1:8650", "t" * 40
@@ -47,6 +49,14 @@ def test_where_no_agent_runs_it_says_how_to_start_one(tmp_path: Path) -> None:
     """A directory that is not there is one in which no agent runs."""
     with pytest.raises(Unavailable, match="p2pool agent run"):
         agent_in(tmp_path / "none")
+
+
+def test_an_agent_that_has_no_api_yet_is_not_said_to_be_away(tmp_path: Path) -> None:
+    """A starting agent holds its directory; one that has ended does not."""
+    with DataDirLock(tmp_path), pytest.raises(Unavailable, match=f"process {os.getpid()}"):
+        agent_in(tmp_path)
+    with pytest.raises(Unavailable, match="p2pool agent run"):
+        agent_in(tmp_path)
 
 
 def test_problems_come_back_as_the_errors_they_were() -> None:

@@ -4,10 +4,12 @@ import json
 import signal
 from pathlib import Path
 
+import apsw
 import pytest
 
 from p2pool.drivers.config.schema import load_config
 from p2pool.drivers.keys.keystore import import_key_file
+from p2pool.drivers.store.store import DATABASE_NAME
 from tests.e2e.conftest import IMAGE, p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting
 
@@ -31,6 +33,36 @@ async def test_a_killed_agent_finds_its_containers_and_state(pool_directory: Pat
     copies = await acting.wait_states(agent, task, "running", "running", "running")
     assert {copy["attempt"] for copy in copies} == {1}
     assert await acting.containers(agent) == before
+    await acting.stop_task(agent, task)
+
+
+async def test_a_database_that_refuses_for_a_while_is_used_again(pool_directory: Path) -> None:
+    """Another program holds it for a while: the agent says so, and is back without a restart."""
+    acting = Acting.on(pool_directory)
+    agent, other = acting.agents[1], acting.agents[0]
+    task = acting.submit(other, "lasting", ENDLESS, "--replicas", "3")
+    await acting.wait_states(other, task, "running", "running", "running")
+    before, child = await acting.containers(agent), agent.child
+    holder = apsw.Connection(str(agent.directory / DATABASE_NAME))
+    try:
+        holder.execute("BEGIN IMMEDIATE")
+
+        async def waits() -> bool:
+            told = p2pool("agent", "status", "--agent", str(agent.directory))
+            return "waits until its store can be opened" in told.stderr
+
+        await acting.pool.wait("agent that waits for its store", waits)
+    finally:
+        holder.close()
+
+    async def back() -> bool:
+        return bool((await agent.get("/v1/agent"))["agent"]["ready"])
+
+    await acting.pool.wait("agent that is back", back)
+    assert agent.child is child
+    assert await acting.containers(agent) == before
+    copies = await acting.wait_states(agent, task, "running", "running", "running")
+    assert {copy["attempt"] for copy in copies} == {1}
     await acting.stop_task(agent, task)
 
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from p2pool.drivers.store import Store
-from p2pool.drivers.store.datadir import LOCK_NAME
+from p2pool.model.data_dir import LOCK_FILE
 from p2pool.model.errors import DataDirInUse, Misconfigured, StoreFailed
 from p2pool.model.ids import StoreId
 from p2pool.model.log.raft import HardState
@@ -146,7 +146,7 @@ async def test_one_agent_at_a_time(path: Path) -> None:
             async with Store.open(path, POOL):
                 pass
     async with Store.open(path, POOL):
-        assert (path / LOCK_NAME).exists()
+        assert (path / LOCK_FILE).exists()
 
 
 async def test_a_directory_of_another_pool_is_left_alone(path: Path) -> None:

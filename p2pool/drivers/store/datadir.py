@@ -6,14 +6,16 @@ ends, so no stale lock survives a crash. The process id in the file is only ther
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
 from p2pool.model import limits
+from p2pool.model.data_dir import LOCK_FILE
 from p2pool.model.errors import DataDirInUse, Misconfigured
 
-LOCK_NAME = "lock"
 DIRECTORY_MODE = 0o700
+LOCK_PAUSES_S = (0.01, 0.04)
 
 
 def prepare_directory(path: Path) -> None:
@@ -62,10 +64,10 @@ class DataDirLock:
         self._file: int | None = None
 
     def __enter__(self) -> "DataDirLock":
-        """Take the lock without waiting."""
-        file = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take the lock, or fail at once: a command that looks who holds it lets go in a moment."""
+        file = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except OSError as error:
             holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
             os.close(file)
@@ -97,3 +99,15 @@ class DataDirLock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _lock(file: int) -> None:
+    """Take the lock; BlockingIOError if somebody keeps it."""
+    for pause_s in LOCK_PAUSES_S:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause_s)
+        else:
+            return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

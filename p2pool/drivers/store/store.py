@@ -11,7 +11,7 @@ is unknown until the file is opened anew, so a store that failed once refuses (t
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +73,18 @@ class Store:
         *,
         wall_ms: int | None = None,
         vfs: str | None = None,
+        held: bool = False,
     ) -> AsyncIterator["Store"]:
         """Lock the data directory, open or create its store for `pool`, and run its writer.
 
         It first migrates a store that an earlier version wrote, under the same lock. `wall_ms` is
-        the wall clock (default: now), `vfs` names an SQLite VFS (for tests). Raises DataDirInUse,
-        Misconfigured (a directory that others read), TooOld (a newer version wrote there),
-        StoreFailed. Leaving the block drains all writes; leaving by cancellation may lose unawaited
-        ones.
+        the wall clock (default: now), `vfs` names an SQLite VFS (for tests). `held`: the caller
+        holds the directory's lock. Raises DataDirInUse, Misconfigured (a directory that others
+        read), TooOld (a newer version wrote there), StoreFailed. Leaving the block drains all
+        writes; leaving by cancellation may lose unawaited ones.
         """
         await trio.to_thread.run_sync(prepare_directory, path)
-        with DataDirLock(path):
+        with nullcontext() if held else DataDirLock(path):
             # Shielded: it lasts a moment, and its lock has to outlive it.
             with trio.CancelScope(shield=True):
                 migrated = await trio.to_thread.run_sync(migrate, path / DATABASE_NAME, pool, vfs)
