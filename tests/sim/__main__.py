@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -22,6 +23,7 @@ from rich.progress import track
 
 from tests.sim.faults.mutations import PLANTED, finds
 from tests.sim.faults.scenario import Outcome, tell
+from tests.sim.reports import add_seeds, write_mutations
 from tests.sim.studies import elections, false_positives
 
 SEEDS_DEFAULT = {"mutations": 10, "elections": 3, "health": 2}
@@ -93,6 +95,8 @@ def _seeds(given: argparse.Namespace) -> dict[str, Any]:
         number = failure.split(":")[0].split()[1]
         print(f"again: python -m tests.sim --from {number} --seeds 1", file=sys.stderr)
     seconds = time.monotonic() - began
+    if given.report is not None:
+        add_seeds(given.report, seeds, outcomes, failures, seconds)
     return {
         "text": report(outcomes, failures, seconds),
         "seeds": len(outcomes) + len(failures),
@@ -108,6 +112,7 @@ def _one_mutation(work: tuple[str, int]) -> tuple[str, str]:
 
 
 def _mutations(given: argparse.Namespace) -> dict[str, Any]:
+    began = time.monotonic()
     seeds = range(given.first, given.first + given.seeds)
     work = [(name, seed) for name in PLANTED for seed in seeds]
     found = dict.fromkeys(PLANTED, 0)
@@ -115,6 +120,9 @@ def _mutations(given: argparse.Namespace) -> dict[str, Any]:
         found[name] += bool(why)
     lines = [f"{name}: found in {count} of {given.seeds} seeds" for name, count in found.items()]
     missed = [name for name, count in found.items() if not count]
+    if given.report is not None:
+        about = {name: " ".join((bug.__doc__ or "").split()) for name, bug in PLANTED.items()}
+        write_mutations(given.report, found, seeds, about, time.monotonic() - began)
     return {"text": "\n".join(lines), "found": found, "seeds": given.seeds, "violations": missed}
 
 
@@ -185,11 +193,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=int, default=15, help="virtual minutes of --health")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="seeds, --mutations: a page")
     acts = {"mutations": _mutations, "elections": _elections, "health": _health}
     chosen = parser.add_mutually_exclusive_group()
     for name in acts:
         chosen.add_argument(f"--{name}", dest="act", action="store_const", const=name)
     given = parser.parse_args()
+    if given.report is not None and given.act in ("elections", "health"):
+        parser.error("--report is for seeds and for --mutations")
     if given.seeds is None:
         given.seeds = SEEDS_DEFAULT.get(given.act, 50)
     result = acts.get(given.act, _seeds)(given)
