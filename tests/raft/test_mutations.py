@@ -18,9 +18,10 @@ from tests.raft.harness.scenario import simulate
 SEEDS = 120
 
 
-def found(seeds: int = SEEDS, **planted: bool) -> bool:
-    """Whether some seed tells; most bugs are told by the first few."""
-    for seed in range(seeds):
+def found(seeds: int = SEEDS, first: int = 0, **planted: bool) -> bool:
+    """Whether some seed tells; most bugs are told by the first few. `first`: the one to try before
+    the others, to save time alone."""
+    for seed in (first, *(seed for seed in range(seeds) if seed != first)):
         try:
             simulate(seed, **planted)
         except (AssertionError, KeyError):
@@ -93,7 +94,7 @@ def test_a_planted_bug_is_found(
 
 def test_a_torn_batch_is_found() -> None:
     """A store that keeps half of a batch breaks what a voter said."""
-    assert found(4 * SEEDS, torn=True)
+    assert found(4 * SEEDS, first=40, torn=True)
 
 
 def test_a_driver_that_speaks_before_it_persists_is_found() -> None:
