@@ -7,6 +7,7 @@ What a run leaves behind lies in one directory: `history.jsonl`, `schedule.json`
 import functools
 import json
 import random
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,23 @@ class Report:
                 f" CHAOS_SECONDS={self.seconds:g}",
             ]
         return "\n".join(lines)
+
+    def section(self, commit: str) -> str:
+        """For the page of runs, in Markdown."""
+        lines = [
+            "",
+            f"## Seed {self.seed}, {self.seconds:g} s",
+            "",
+            f"On {datetime.now(UTC):%Y-%m-%d} at commit {commit}. "
+            + ("What was wrong:" if self.problems else "**Everything held.**"),
+            "",
+            *(f"- {one}" for one in self.problems),
+            *([""] if self.problems else []),
+            "| figure | |",
+            "| --- | --- |",
+            *(f"| {name.replace('_', ' ')} | {figure} |" for name, figure in self.figures.items()),
+        ]
+        return "\n".join(lines) + "\n"
 
 
 async def run_chaos(pool: ChaosPool, seed: int, seconds: float, where: Path) -> Report:

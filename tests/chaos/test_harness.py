@@ -18,6 +18,7 @@ from tests.chaos.history.events import NOT_SENT, Event, History, operations, rea
 from tests.chaos.history.models import DONE, REFUSED
 from tests.chaos.history.timeline import write_timeline
 from tests.chaos.observer import doubles
+from tests.chaos.run import Report
 
 MOMENT_S = 0.3
 DEADLINE_S = 10
@@ -247,3 +248,13 @@ def test_complaints_in_logs_are_found(tmp_path: Path) -> None:
         json.dumps({"level": "error", "event": "x"}) + "\nTraceback (most recent call last):\n"
     )
     assert len(checks.complaints([log])) == 2
+
+
+def test_a_page_of_runs_names_what_went_wrong() -> None:
+    """A reader sees at once whether everything held."""
+    held = Report(5, 20.0, figures={"ok": 5}).section("abc1234")
+    assert "commit abc1234. **Everything held.**" in held
+    assert "| ok | 5 |" in held
+    failed = Report(5, 20.0, ["a lost write"]).section("abc1234")
+    assert "- a lost write" in failed
+    assert "held" not in failed
