@@ -55,6 +55,7 @@ from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
 from p2pool.wire.binding import make_binding, renewal_due
 from p2pool.wire.enclosures import open_one
+from p2pool.wire.signers import SignerCache
 
 log = get_logger(__name__)
 
@@ -84,6 +85,7 @@ class Agent:
             agent_version=__version__,
             ended_keep_ms=config.runtime.ended_keep_s * 1000,
             opens=partial(open_one, self.pool),
+            recovers=SignerCache(self.pool).signers,
             trusted=options.trusted,
         )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)

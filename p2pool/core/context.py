@@ -4,6 +4,7 @@ One `Context` belongs to one `Node`, which alone steps it. Parts read what they 
 their effects here in the order in which the agent must carry them out.
 """
 
+from collections.abc import Callable
 from random import Random
 
 import attrs
@@ -19,6 +20,7 @@ from p2pool.core.knowledge.roster import Roster
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import features, limits
+from p2pool.model.access.requests import SignedRequest, Signers
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
@@ -37,7 +39,8 @@ class NodeConfig:
 
     `newest_level`: the highest feature level that its program knows. `opens`: opens the sealed
     messages that a leader writes into the log; without it they are appended as they come.
-    `trusted`: hashes of committees that its operator vouches for.
+    `recovers`: recovers who signed a request; without it nothing that this node orders itself to
+    run has a good signature. `trusted`: hashes of committees that its operator vouches for.
     """
 
     pool: PoolRef
@@ -48,6 +51,7 @@ class NodeConfig:
     ended_keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
     newest_level: FeatureLevel = attrs.field(factory=features.newest)
     opens: Opener | None = None
+    recovers: Callable[[SignedRequest], Signers | None] = lambda signed: None
     trusted: tuple[Digest, ...] = ()
 
 

@@ -16,12 +16,10 @@ from typing import Any
 
 from p2pool.core.effects import AdmitPeer, Level
 from p2pool.core.fsm.committee_chain import incomplete
-from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.inputs import Received, Sealed, Sender
 from p2pool.core.parts import Parts
 from p2pool.core.raft.raft import Frame
 from p2pool.model import messages as m
-from p2pool.model.access.requests import Signers
 from p2pool.model.ids import NodeId
 from p2pool.model.states import Standing
 from p2pool.model.timing import Now
@@ -59,6 +57,8 @@ class Dispatch:
             m.TimeoutNow: self.on_raft_frame,
             m.CertificateSigned: self.on_certificate_signed,
             m.ConfigurationSigned: self.on_configuration_signed,
+            m.HistoryRequested: p.history_signatures.on_history_requested,
+            m.HistorySigned: self.on_history_signed,
             m.Order: self.on_order,
             m.OrderAnswered: self.on_order_answered,
             m.Report: self.on_report,
@@ -198,15 +198,10 @@ class Dispatch:
             sent_at_ms=now.wall_ms,
         )
         desired = message.desired if isinstance(message, m.Order) else ()
-        signers = tuple(self._signers_of(d) for d in desired)
+        # The log says who signed them, but a leader before us may have lied there.
+        signers = tuple(self.context.config.recovers(d.signed) for d in desired)
         sender = Sender(m.Verified(header, m.Channel.WORK, message, b""), signers)
         handler(message, sender, now)
-
-    def _signers_of(self, desired: m.Desired) -> Signers | None:
-        """Who signed a submission in the log: recovered before it was proposed."""
-        state = self.context.pool_log.state
-        task = state.tasks.get(desired.allocation.task_id) if state is not None else None
-        return Signers(task.record.signer, task.record.grantor) if task is not None else None
 
     # --- hello ------------------------------------------------------------------------------------
 
@@ -253,10 +248,10 @@ class Dispatch:
             return  # Without proof it is no leader to us.
         key = context.bindings.key_of(sender.node_id)
         parts.replica.announced(message, context.roster.size(), key, now)
-        state = pool_log.state
-        same = state is not None and state.applied_index == message.commit_index
-        same = same and pool_log.previous_epoch is None
-        if same and state is not None and digest_of(state) != message.state_digest:
+        if pool_log.distrusts or pool_log.applied_index != message.commit_index:
+            return  # A leader's word ends no log whose voters sign what it holds.
+        digests = pool_log.digest(), message.state_digest
+        if None not in digests and digests[0] != digests[1]:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=message.commit_index
             )
@@ -287,7 +282,7 @@ class Dispatch:
 
     def on_snapshot_sent(self, message: m.SnapshotSent, sender: Sender, now: Now) -> None:
         """A part of a snapshot from a leader; the last brings a quorum's word for it."""
-        self.parts.certificate_exchange.on_snapshot_sent(message, sender, now)
+        self.parts.certificate_exchange.on_snapshot(message, sender, now)
         self._from_leader(message, sender, now)
 
     def _from_leader(
@@ -295,8 +290,11 @@ class Dispatch:
     ) -> None:
         """Hear a claimed leader, and ask it for proof if we do not know it. A participant judges by
         the voters that it knows (`raft.election`); any other node would accept any member's log as
-        the pool's, so it requires a certificate."""
+        the pool's, so it requires a certificate. Where voters sign the history, even that is too
+        little: such a node fetches, until what it fetched gives it a seat."""
         context, raft = self.context, self.context.pool_log.raft
+        if context.pool_log.must_fetch:
+            return
         known = context.leader_certificates.fresh(now)
         named = (frame.leader, frame.term)
         proven = known is not None and (known.leader, known.term) == named
@@ -331,10 +329,18 @@ class Dispatch:
         self.parts.equivocation.saw((sender.verified,), now)
         self._certify(sender.verified, now)
 
+    def on_history_signed(self, message: m.HistorySigned, sender: Sender, now: Now) -> None:
+        """A voter signs how far the log is committed."""
+        if (leading := self.parts.leading) is not None:
+            leading.history_proofs.add(sender.verified, now)
+
     def on_sealed(self, event: Sealed, now: Now) -> None:
         """Our own message, sealed: it counts like any other voter's."""
         message, raft = event.verified.message, self.context.pool_log.raft
-        if not isinstance(message, m.VoteAnswered):
+        if isinstance(message, m.HistorySigned):
+            if (leading := self.parts.leading) is not None:
+                leading.history_proofs.add(event.verified, now)
+        elif not isinstance(message, m.VoteAnswered):
             self._certify(event.verified, now)
         elif raft is not None and message.log_id == raft.state.log_id:
             raft.own_vote(message, event.verified.sealed)
@@ -358,6 +364,7 @@ class Dispatch:
     def on_state_answered(self, message: m.StateAnswered, sender: Sender, now: Now) -> None:
         """A peer's part of the log; the next question, if any, follows at once."""
         context = self.context
+        self.parts.certificate_exchange.on_snapshot(message, sender, now)
         number = context.request()
         leader = context.leader_certificates.leader(now)
         leads = leader.peer_key if leader is not None else None

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.json.hex import address_text
 from p2pool.core import inputs
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.dispatch import Dispatch
@@ -58,6 +59,7 @@ from p2pool.core.requests.log_survey import LogSurvey
 from p2pool.core.view import build_view
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
+from p2pool.core.voter.history_signatures import HistorySignatures
 from p2pool.core.voter.removal_agreement import RemovalAgreement
 from p2pool.core.voter.signatures import CONFIRMED_KEY, VoterSignatures
 from p2pool.core.voter.store_identity import StoreIdentity
@@ -134,6 +136,7 @@ class Node:
             parts.log_survey,
             parts.equivocation,
             parts.certificate_exchange,
+            parts.history_signatures,
             Between(self._fetch, self._fetch_due_ms),
             Between(self._work, parts.worker.wakeup_ms),
         )
@@ -219,6 +222,7 @@ class Node:
         for number in unreadable:
             self.parts.requests.unreadable(number)
         self._say_refused()
+        self._say_liars()
         self._say_too_old()
         self._certify(now)
         return bool(applied or readable or unreadable)
@@ -235,12 +239,28 @@ class Node:
             if parts.leader is not None:
                 parts.leader.certification.on_point(point, now)
             parts.signatures.on_point(point, now)
-        diverged = parts.signatures.compare(now)
+        diverged = parts.signatures.compare(now) or parts.replica.compare()
         if diverged is not None:
             why = "its state was not what the committee certifies"
             discarded = parts.identity.discard_log(why, now)
             context.leader_certificates.diverged = diverged.told(discarded=discarded)
         parts.signatures.sign_changes(now, asked=bool(points))
+
+    def _say_liars(self) -> None:
+        """Tell people who gave this replica what the voters did not sign."""
+        context = self.context
+        known = context.leader_certificates.known
+        for peer_key in self.parts.replica.take_liars():
+            by = context.bindings.node_of(peer_key) or context.me
+            leads = known is not None and known.leader.peer_key == peer_key
+            level = Level.ERROR if leads and context.pool_log.distrusts else Level.WARNING
+            context.log(level, "a peer's entries are not what is committed", by=by.hex())
+            if level is Level.ERROR:
+                context.leader_certificates.misled = (
+                    f"Leader {address_text(by)} gave this node entries that are not what the "
+                    "voters signed: it lies, or is faulty. This node takes them from others; look "
+                    "at that node, and ban it if it goes on."
+                )
 
     def _say_refused(self) -> None:
         refused, self.context.pool_log.refused = self.context.pool_log.refused, []
@@ -554,6 +574,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         eligibility=eligibility,
         chain_agreement=ChainAgreement(context),
         signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
+        history_signatures=HistorySignatures(context),
         certificate_exchange=certificate_exchange,
         equivocation=equivocation,
         machine=machine,

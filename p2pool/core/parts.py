@@ -29,6 +29,7 @@ from p2pool.core.requests.client_requests import ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
+from p2pool.core.voter.history_signatures import HistorySignatures
 from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.core.voter.store_identity import StoreIdentity
 from p2pool.core.worker.worker import Worker
@@ -82,6 +83,7 @@ class Parts:
     eligibility: LeaderEligibility
     chain_agreement: ChainAgreement
     signatures: VoterSignatures
+    history_signatures: HistorySignatures
     certificate_exchange: CertificateExchange
     equivocation: EquivocationLog
     machine: Machine

@@ -31,7 +31,8 @@ DISTRUST_LEVEL: Final = FeatureLevel(2)
 
 LEVELS: dict[FeatureLevel, str] = {
     BASE_LEVEL: "State in rows, digests that name their algorithm, feature levels.",
-    DISTRUST_LEVEL: "Joint consensus, proven snapshots, a bounded state, checks of the chain.",
+    DISTRUST_LEVEL: "Joint consensus, proven snapshots and histories, a bounded state, checks of "
+    "the chain.",
 }
 """What each level brings. The next one is a line here, and `NEWEST_LEVEL` with it."""
 

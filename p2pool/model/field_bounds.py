@@ -76,6 +76,12 @@ AccountSignature = Annotated[bytes, bounded(bytes=limits.ACCOUNT_SIGNATURE_MAX_B
 SealedSignature = Annotated[bytes, bounded(bytes=limits.SEALED_SIGNATURE_MAX_BYTES)]
 """A sealed message that somebody else passes on as a signature."""
 
+HistorySignature = Annotated[bytes, bounded(bytes=limits.HISTORY_SIGNATURE_MAX_BYTES)]
+"""A voter's sealed signature over the log's history."""
+
+HistorySignatures = Annotated[tuple[HistorySignature, ...], bounded(items=limits.VOTERS_MAX)]
+"""One per voter."""
+
 SealedHeartbeat = Annotated[bytes, bounded(bytes=limits.GOSSIP_MESSAGE_MAX_BYTES)]
 """A sealed message of up to a heartbeat's length."""
 

@@ -91,6 +91,7 @@ STATE_DELEGATED_SHARE = 2
 
 # --- certificates ------------------------------------------------------------------------------
 SEALED_SIGNATURE_MAX_BYTES = 768
+HISTORY_SIGNATURE_MAX_BYTES = 384
 CHAIN_LINKS_MAX = 128
 RECENT_LINKS_SIGNED_MAX = 8
 COMMITTEES_PROVEN_MAX = 8
@@ -107,6 +108,11 @@ CERTIFY_RETRY_MAX_MS = 30_000
 CERTIFICATE_TELL_TIMES = 3
 CERTIFICATE_TELL_INTERVAL_MS = 15_000
 CERTIFICATE_ASK_MS = 2_000
+# A voter signs the log's history at most once in so long.
+HISTORY_SIGN_INTERVAL_MS = 1_000
+HISTORY_RETRY_MS = 2_000
+# A log that contradicts what a quorum signed so often is discarded, unless a quorum signed it too.
+CONTRADICTIONS_MAX = 2
 # Who heard no certificate in force for so long may take others' word for a committee.
 COMMITTEE_UNHEARD_MS = 600_000
 EVIDENCE_REPEAT_MS = 120_000
@@ -475,10 +481,14 @@ assert ORDER_SPECS_MAX_BYTES + ALLOCATIONS_PER_NODE_MAX * ORDER_COPY_MAX_BYTES <
 )
 assert SPEC_JSON_MAX_BYTES < CLAIMS_MAX_BYTES < ORDER_SPECS_MAX_BYTES
 assert 2 * HEARTBEAT_MIN_INTERVAL_MS + ANNOUNCE_INTERVAL_MS < ADOPTION_WAIT_MS
-# A leader's certificate and its votes travel by gossip, in an order, and in one answer with the
-# whole chain, each link of which has a signature and a voter for each seat of the largest
-# committee.
-assert (VOTERS_MAX + 1) * 2 * SEALED_SIGNATURE_MAX_BYTES < GOSSIP_MESSAGE_MAX_BYTES - 1024
+# A leader's certificate, its votes and the signed history travel by gossip; the first in an order
+# too, and the first two in one answer with the whole chain, each link of which has a signature and
+# a voter for each seat of the largest committee.
+assert (
+    (VOTERS_MAX + 1) * 2 * SEALED_SIGNATURE_MAX_BYTES + VOTERS_MAX * HISTORY_SIGNATURE_MAX_BYTES
+    < GOSSIP_MESSAGE_MAX_BYTES - 1024
+)
+assert HISTORY_SIGN_INTERVAL_MS < HISTORY_RETRY_MS
 assert (
     ORDER_SPECS_MAX_BYTES
     + ALLOCATIONS_PER_NODE_MAX * ORDER_COPY_MAX_BYTES

@@ -19,9 +19,9 @@ from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
 from p2pool.model.ids import Digest
-from p2pool.model.log.certificates import Evidence, LeaderCertificate, Link
+from p2pool.model.log.certificates import Evidence, LeaderCertificate, Link, SignedHistory
 from p2pool.model.log.raft import Voter, majority
-from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
+from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned, HistorySigned
 from p2pool.model.messages.raft import TimeoutNow, VoteAnswered
 from p2pool.model.messages.registry import Verified
 
@@ -99,6 +99,7 @@ def leader_certificate(
         state_digest=first.state_digest,
         time_ms=first.time_ms,
         signatures=tuple(v.sealed for v in signed),
+        history=first.history,
     )
 
 
@@ -122,6 +123,29 @@ def committee_named(opened: Opened) -> Digest | None:
     """The committee that this certificate claims, before any of it is verified."""
     first = opened[0].message if opened and opened[0] is not None else None
     return first.committee_hash if isinstance(first, CertificateSigned) else None
+
+
+def signed_history(opened: Opened, voters: Sequence[Voter], log_id: Digest) -> SignedHistory:
+    """The history that a quorum of these voters signed. Others may have signed it too: those of the
+    next committee, which whoever checks it does not know yet."""
+    known, heard = dict.fromkeys(voters), set[Voter]()
+    said: SignedHistory | None = None
+    for verified in opened:
+        if verified is None:
+            raise BadSignature("A signature in it does not verify for this pool.")
+        m = verified.message
+        if not isinstance(m, HistorySigned) or not said_by(verified, m.voter):
+            raise Malformed("It contains something else than histories by their signers.")
+        if m.log_id != log_id:
+            raise NotForUs("It belongs to another log of this pool.")
+        if said not in (None, found := SignedHistory(m.index, m.history)):
+            raise Malformed("Its voters did not sign the same.")
+        said = found
+        if m.voter in known:
+            heard.add(m.voter)
+    _enough(len(heard), voters)
+    assert said is not None
+    return said
 
 
 # --- changes of the voters ----------------------------------------------------------------------

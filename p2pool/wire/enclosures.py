@@ -13,7 +13,7 @@ from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered, EquivocationProven
 from p2pool.model.messages.gossip import Announcement
-from p2pool.model.messages.queries import StoreSeenAnswered
+from p2pool.model.messages.queries import StateAnswered, StoreSeenAnswered
 from p2pool.model.messages.raft import SnapshotSent, VoteRequested
 from p2pool.model.messages.registry import Message, Verified
 from p2pool.model.messages.work import Order
@@ -22,14 +22,14 @@ from p2pool.wire.envelope import open_sealed
 
 def enclosed_in(message: Message) -> tuple[bytes, ...]:
     """The sealed messages inside a message, in its order: certificates before votes, and
-    the links of a chain last."""
-    if isinstance(message, Order | SnapshotSent):
+    the links of a chain, or a history, last."""
+    if isinstance(message, Order | SnapshotSent | StateAnswered):
         return message.certificate
     if isinstance(message, CertificatesAnswered):
         links = (sealed for link in message.chain.links for sealed in link.signatures)
         return (*message.certificate, *message.votes, *links)
     if isinstance(message, Announcement):
-        return (*message.certificate, *message.votes)
+        return (*message.certificate, *message.votes, *message.proof)
     if isinstance(message, StoreSeenAnswered | VoteRequested):
         return message.shown
     if isinstance(message, EquivocationProven):

@@ -5,15 +5,21 @@ import re
 
 import pytest
 
+from p2pool.codec.digests import task_id
 from p2pool.core import effects as fx
+from p2pool.core.fsm.state import Task, TaskRecord
 from p2pool.core.inputs import Received
 from p2pool.core.node import Node
 from p2pool.model import messages as m
-from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import AllocationId, Digest, NodeId, PeerKey, StoreId, Token
 from p2pool.model.log.certificates import CommitteeChain, Link
 from p2pool.model.log.raft import Voter
+from p2pool.model.log.state_digests import UNKNOWN_DIGEST
+from p2pool.model.tasks.spec import TaskSpec
 from p2pool.model.timing import Now
-from tests.sim.world.world import World
+from tests.sim.world.world import MANAGER_ADDRESS, POOL, World
 
 FRAMES = {k for k, d in m.DECLARATIONS.items() if d.channel is m.Channel.RAFT} - {
     m.CertificateSigned,
@@ -103,3 +109,41 @@ def test_a_voter_signs_late_what_was_given_up(node: Node, given_up: bool) -> Non
     node.context.pool_log.state.chain = CommitteeChain(1, (me,), links[3:])
     node.step(Received(verified, gone.peer_key), Now(2_100, 2_100))
     assert taken == [sealed]
+
+
+def test_what_a_leader_orders_itself_has_the_signer_that_it_recovers(node: Node) -> None:
+    """A leader before it may have logged a task as signed by the manager, which nobody signed."""
+    request = TaskRequest(Action.SUBMIT, 1, "", '{"image":"i","name":"a"}', b"r" * 32, 0, 600)
+    forged = SignedRequest(request, b"s" * 65)
+    name = task_id(POOL, request)
+    record = TaskRecord(name, forged, MANAGER_ADDRESS, None, 1, 0)
+    assert node.context.pool_log.state is not None
+    spec = TaskSpec(name="a", image="i")
+    node.context.pool_log.state.tasks[name] = Task(record, spec)
+    wanted = m.Desired(AllocationId(name, 0), 1, forged, ())
+    taken: list[object] = []
+    node.dispatch.table = {m.Order: lambda said, by, now: taken.append(by.signers)}
+    order = m.Order(node.context.me, Token(1, 1, 1), (wanted,), ())
+    node.dispatch.from_myself(order, Now(2_000, 2_000))
+    assert taken == [(None,)]
+
+
+def test_a_state_that_is_too_large_for_a_digest_is_a_problem_and_no_error(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader announces on without one; people are told."""
+
+    def too_large(state: object) -> None:
+        raise Malformed("nodes has more than 1 rows.")
+
+    monkeypatch.setattr("p2pool.core.log.pool_log.digest_of", too_large)
+    out = node.step((), Now(9_000, 9_000))
+    (said,) = [e.message for e in out if isinstance(e, fx.Publish) and _announces(e)]
+    assert isinstance(said, m.Announcement)
+    assert said.state_digest == UNKNOWN_DIGEST
+    problems = node.view(Now(9_000, 9_000)).problems
+    assert any("No snapshot of the log can be made: nodes has" in text for text in problems)
+
+
+def _announces(effect: fx.Publish) -> bool:
+    return isinstance(effect.message, m.Announcement)

@@ -41,6 +41,7 @@ from p2pool.model.ids import Address, NodeId, PeerKey
 from p2pool.model.log.raft import majority
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.gossip import Announcement
+from p2pool.model.messages.queries import StateAnswered
 from p2pool.model.messages.raft import SnapshotSent, VoteAnswered
 from p2pool.model.timing import Now
 from p2pool.proofs.certificates import Opened, said_by
@@ -94,7 +95,10 @@ class CertificateExchange:
     def on_announcement(self, message: Announcement, sender: Sender, now: Now) -> None:
         """A node announces that it leads: believe it if it has proof, else ask for proof."""
         context = self.context
-        self._take(message.certificate, sender.enclosed, now)
+        count = len(message.certificate) + len(message.votes)
+        self._take(message.certificate, sender.enclosed[:count], now)
+        if message.proof:
+            self._take_history(sender, sender.enclosed[count:], now)
         if context.leader_certificates.leads(sender.node_id, message.term, now):
             context.announced.note(sender.node_id, message.term, now)
         elif (
@@ -103,7 +107,22 @@ class CertificateExchange:
         ):
             self.ask_proof(key, now)
 
-    def on_snapshot_sent(self, message: SnapshotSent, sender: Sender, now: Now) -> None:
+    def _take_history(self, sender: Sender, proof: Opened, now: Now) -> None:
+        """What a quorum signed of the log, whoever hands it on."""
+        context, pool_log = self.context, self.context.pool_log
+        if pool_log.log_id is None:
+            return
+        try:
+            found = context.leader_certificates.history(proof, pool_log.chain, pool_log.log_id)
+        except UnknownCommittee:
+            if pool_log.fetches:
+                self.ask_proof(sender.peer_key, now)
+        except Refusal as error:
+            context.log(Level.DEBUG, "a signed history is refused", why=error.message)
+        else:
+            pool_log.histories.sign(found)
+
+    def on_snapshot(self, message: SnapshotSent | StateAnswered, sender: Sender, now: Now) -> None:
         """A quorum's word for a snapshot, however old: the log is what the voters signed then."""
         context, pool_log = self.context, self.context.pool_log
         if not message.certificate or message.log_id != pool_log.log_id:
@@ -131,6 +150,9 @@ class CertificateExchange:
         except Refusal as error:
             context.log(Level.DEBUG, "a leader's certificate is refused", why=error.message)
             return
+        said = found.signed_history
+        if said is not None:
+            pool_log.histories.sign(said)
         if found == context.leader_certificates.known:
             context.leader_certificates.elected(votes, pool_log.chain)
 

@@ -50,9 +50,10 @@ class Entries:
 
 @attrs.frozen
 class Whole:
-    """An encoded snapshot that replaces the log."""
+    """An encoded snapshot that replaces the log, and a quorum's signatures over it, if any."""
 
     snapshot: bytes
+    certificate: tuple[bytes, ...] = ()
 
 
 @attrs.define
@@ -147,9 +148,12 @@ class LogFetcher:
         next_request: int,
         now: Now,
         leader: PeerKey | None = None,
+        *,
+        from_any: bool = False,
     ) -> Entries | Whole | Ask | None:
         """Handle an answer: it gives entries, a whole snapshot, or the next question. Only the
-        certified leader may send a snapshot; if another peer offers one, ask the leader."""
+        certified leader may send a snapshot; if another peer offers one, ask the leader. Where a
+        quorum has to vouch for it, it may come `from_any` peer."""
         fetch = self.fetch
         if fetch is None or (answer.request, peer_key) != (fetch.request, fetch.peer_key):
             return None
@@ -157,7 +161,7 @@ class LogFetcher:
             self._give_up(peer_key)
             return None
         self.target_index = max(self.target_index, answer.commit_index)
-        if answer.snapshot_total_bytes and peer_key != leader:
+        if answer.snapshot_total_bytes and peer_key != leader and not from_any:
             self.turn_to(leader, now)
             return None
         if answer.snapshot_total_bytes:
@@ -196,7 +200,7 @@ class LogFetcher:
         whole = bytes(self.parts)
         self._give_up(None)
         self.fetch_at_ms = now.mono_ms
-        return Whole(whole)
+        return Whole(whole, answer.certificate)
 
     def _give_up(self, peer_key: PeerKey | None) -> None:
         self.fetch, self.failed_with = None, peer_key

@@ -1,20 +1,21 @@
-"""The quarantine of a follower replica: fetched entries wait until a certified leader vouches.
+"""The quarantine of a follower replica: fetched entries wait until a quorum has signed them.
 
-Intuition: a replica may ask any member for committed entries, and any may lie. So a leader with a
-certificate in force announces the log's history: a hash over every entry up to its commit index.
-Entries from a peer wait here, unread, until an announced history covers them. If they hash to it,
-the replica accepts them; if not, they are not what is committed: it drops them and does not ask
-that peer for a while. Entries from the leader itself need no other word; a snapshot, whose content
-no history names, comes from the leader alone.
+Intuition: a replica may ask any member for committed entries, and any may lie, the leader too. So
+the voters sign the log's history: a hash over every entry up to an index (`log.histories`). Entries
+from a peer wait here, unread, until a signed history covers them. If they hash to it, the replica
+accepts them; if not, they are not what is committed: it drops them and does not ask that peer for a
+while.
 
-A quorum's word comes later: every minute its certificate names the digest of the state at an index,
-and a replica whose digest differs there starts over (`voter.signatures`). So a lying member changes
-nothing here, and a lying leader is found out within a minute.
+In a pool below feature level 2 nobody signs histories. There a certified leader's announcement
+vouches for them, entries from the leader itself need no other word, and a lie of its is found out
+within a minute, by the digest of the state in its next certificate (`voter.signatures`).
 
 Invariants: nothing here is applied, stored on disk or shown; what waits comes from one peer,
 extends what is committed here, and is bounded in bytes and in time.
 Source: docs/design/consensus.md, "Follower replicas".
 """
+
+from collections.abc import Mapping
 
 import attrs
 
@@ -39,13 +40,15 @@ class UnverifiedEntries:
 
 @attrs.define
 class Quarantine:
-    """What waits, the histories vouched for by index, and how long to distrust which peer."""
+    """What waits, the histories that leaders vouched for by index, and how long to distrust which
+    peer."""
 
     fetcher: LogFetcher
     vouched_history: BoundedDict[int, Digest] = attrs.field(
         factory=lambda: BoundedDict(limits.HISTORIES_KEPT_MAX)
     )
     waiting: UnverifiedEntries | None = None
+    lied: list[PeerKey] = attrs.field(factory=list)
     distrusted: BoundedDict[PeerKey, int] = attrs.field(
         factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
     )
@@ -109,15 +112,16 @@ class Quarantine:
         """Note the history at an index that a certified leader announced."""
         self.vouched_history.renew(index, history)
 
-    def prove(self, history: Digest, now: Now) -> tuple[Entry, ...]:
-        """Release the entries that a history vouches for, given the one before the first."""
+    def prove(self, history: Digest, vouched: Mapping[int, Digest], now: Now) -> tuple[Entry, ...]:
+        """Release the entries that a history vouches for, given the one before the first, and the
+        `vouched` ones by index."""
         found, good = self.waiting, 0
         if found is None:
             return ()
         entries = tuple(found.entries)
         for number, entry in enumerate(entries, start=1):
             history = history_after(history, entry)
-            said = self.vouched_history.get(entry.index)
+            said = vouched.get(entry.index)
             if said is not None and said != history:
                 self._lied(found.peer_key, now)
                 return entries[:good]
@@ -130,5 +134,6 @@ class Quarantine:
     def _lied(self, peer_key: PeerKey, now: Now) -> None:
         """Distrust a peer for a while; drop its entries."""
         self.waiting = None
+        self.lied.append(peer_key)
         self.fetcher.distrust(peer_key, now)
         self.distrusted.renew(peer_key, now.mono_ms + limits.DISTRUSTED_MS)

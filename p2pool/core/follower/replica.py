@@ -3,6 +3,10 @@
 Intuition: the fetcher decides whom to ask when, the quarantine what to accept. Accepted entries go
 into the same log and the same state as a voter's, through the log's own methods.
 
+Where the voters sign the log's history, that alone makes fetched entries count, whoever gave them,
+and a quorum's certificate makes a snapshot count. A leader that gives others is told apart by that,
+and is one more peer not to ask for a while.
+
 Invariants: the log does not know the replica. Before it does anything, the replica checks whether
 the log was replaced or begun anew; if so, it forgets what it asked and heard about the last one.
 Source: docs/design/consensus.md, "Follower replicas".
@@ -14,9 +18,11 @@ import attrs
 
 from p2pool.core.follower.fetcher import Ask, Entries, LogFetcher, Whole
 from p2pool.core.follower.quarantine import Quarantine
+from p2pool.core.log.histories import Diverged
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.model import limits
 from p2pool.model.ids import PeerKey
+from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import StateAnswered
 from p2pool.model.timing import Now
@@ -25,13 +31,15 @@ from p2pool.model.timing import Now
 @attrs.define
 class FollowerReplica:
     """Fetcher and quarantine of one node, above its log. `followed`: the beginning of the log that
-    both belong to."""
+    both belong to; `contradictions`: how often what a quorum signed did not follow on what is held
+    here, while no quorum signed that itself."""
 
     log: PoolLog
     fetcher: LogFetcher
     quarantine: Quarantine
     followed: int = 0
     discarded_ms: int | None = None
+    contradictions: int = 0
 
     @classmethod
     def of(cls, log: PoolLog) -> "FollowerReplica":
@@ -72,7 +80,8 @@ class FollowerReplica:
         self._follow()
         if not self.log.fetches or announcement.log_id != self.log.log_id:
             return
-        self.quarantine.vouch(announcement.commit_index, announcement.history)
+        if not self.log.distrusts:
+            self.quarantine.vouch(announcement.commit_index, announcement.history)
         self._prove(now)
         self.quarantine.place(self.log.commit_index)
         self.fetcher.announced(announcement, members, now, sender)
@@ -91,17 +100,20 @@ class FollowerReplica:
         if not self.log.fetches:
             return None
         self.quarantine.place(self.log.commit_index)
-        taken = self.fetcher.answered(answer, peer, next_request, now, leader)
+        distrusts = self.log.distrusts
+        taken = self.fetcher.answered(answer, peer, next_request, now, leader, from_any=distrusts)
         if isinstance(taken, Entries):
             self.quarantine.add(taken.entries, peer, now)
-            if peer == leader:
-                self.log.adopt(self.quarantine.release())
+            if peer == leader and not distrusts:
+                self._take_word(peer, now)
             self._prove(now)
             if self.quarantine.waiting is not None and self.fetcher.holder not in (None, peer):
                 self.quarantine.drop()  # A caller waits, and `holder` has what it needs.
                 self.fetcher.fetch_now(now)
-        elif isinstance(taken, Whole) and not self.log.adopt_snapshot(taken.snapshot, peer):
-            self.fetcher.distrust(peer, now)
+        elif isinstance(taken, Whole):
+            good = self.log.adopt_snapshot(taken.snapshot, peer, taken.certificate)
+            if not good:
+                self.fetcher.distrust(peer, now)
         return taken if isinstance(taken, Ask) else None
 
     def discard(self, now: Now) -> bool:
@@ -121,9 +133,43 @@ class FollowerReplica:
         self.followed = self.log.beginnings
         self.fetcher.follow(name, self.log.commit_index)
         self.quarantine.clear()
+        self.contradictions = 0
+
+    def _take_word(self, leader: PeerKey, now: Now) -> None:
+        """Adopt what a certified leader gave, up to the level from which on the voters sign it."""
+        entries = self.quarantine.release()
+        raises = [n for n, e in enumerate(entries, 1) if e.kind == EntryKind.FEATURE_LEVEL]
+        count = raises[0] if raises else len(entries)
+        self.log.adopt(entries[:count])
+        if entries[count:]:
+            self.quarantine.add(entries[count:], leader, now)
+            if not self.log.distrusts:
+                self._take_word(leader, now)
 
     def _prove(self, now: Now) -> None:
         """Adopt the waiting entries that a history vouches for."""
-        proven = self.quarantine.prove(self.log.history, now)
+        log, quarantine = self.log, self.quarantine
+        vouched = log.histories.signed if log.distrusts else quarantine.vouched_history
+        liars, at = len(quarantine.lied), log.applied_index
+        proven = quarantine.prove(log.history, vouched, now)
         if proven:
-            self.log.adopt(proven)
+            log.adopt(proven)
+            self.contradictions = 0
+        elif len(quarantine.lied) > liars and at > log.histories.proven_index:
+            # Nobody has signed what we hold: perhaps that is what is wrong.
+            self.contradictions += 1
+
+    def compare(self) -> Diverged | None:
+        """Whether what a quorum signed is not what this node holds."""
+        found = self.log.histories.contradicted_index
+        self.log.histories.contradicted_index = None
+        if found is None and self.contradictions >= limits.CONTRADICTIONS_MAX:
+            found = self.log.applied_index
+        if found is not None:
+            self.contradictions = 0
+        return Diverged(found) if found is not None else None
+
+    def take_liars(self) -> list[PeerKey]:
+        """Who gave something else than what was vouched for, since the last call."""
+        found, self.quarantine.lied = self.quarantine.lied, []
+        return found

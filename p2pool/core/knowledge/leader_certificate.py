@@ -16,9 +16,9 @@ import attrs
 
 from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
-from p2pool.model.errors import NotForUs, Refusal, Stale
+from p2pool.model.errors import BadSignature, NotForUs, Refusal, Stale
 from p2pool.model.ids import Digest, NodeId
-from p2pool.model.log.certificates import CommitteeChain, LeaderCertificate
+from p2pool.model.log.certificates import CommitteeChain, LeaderCertificate, SignedHistory
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
@@ -27,6 +27,7 @@ from p2pool.proofs.certificates import (
     check_fresh,
     committee_named,
     leader_certificate,
+    signed_history,
     votes_for,
 )
 from p2pool.proofs.committee_walk import walk_links
@@ -43,7 +44,8 @@ class LeaderCertificates:
     """What one node knows of who leads, with proof.
 
     `problem`: why a leader has no certificate; `disagreement`: which voter disagrees with a leader;
-    `diverged`: this node's own state is not the certified one; `unproven`: a committee that a peer
+    `diverged`: this node's own state is not the certified one; `misled`: what a leader gave this
+    node is not what a quorum signed; `unproven`: a committee that a peer
     named, and nothing proves. `proven`: committees that the log here does not show yet, reached by
     a walk along signed links. `certified`: the latest change of the voters among those. `trusted`:
     hashes of committees that the operator vouches for. `chosen`: the latest leader that votes alone
@@ -57,6 +59,7 @@ class LeaderCertificates:
     problem: str | None = None
     disagreement: str | None = None
     diverged: str | None = None
+    misled: str | None = None
     unproven: str | None = None
     trusted: tuple[Digest, ...] = ()
     proven: tuple[tuple[Voter, ...], ...] = ()
@@ -98,6 +101,18 @@ class LeaderCertificates:
             raise UnknownCommittee("This node does not know the certificate's committee (yet).")
         return leader_certificate(opened, voters, log_id)
 
+    def history(self, opened: Opened, chain: CommitteeChain, log_id: Digest) -> SignedHistory:
+        """The history that a quorum of a known committee signed, or a `Refusal`."""
+        refused: Refusal = UnknownCommittee("This node knows no committee that signed it.")
+        for voters in self._known(chain):
+            try:
+                return signed_history(opened, voters, log_id)
+            except BadSignature as error:
+                if None in opened:
+                    raise
+                refused = UnknownCommittee(error.message)
+        raise refused
+
     def hold(self, found: LeaderCertificate) -> None:
         """Keep a checked certificate if it is newer than the one we have."""
         old = self.known
@@ -105,7 +120,7 @@ class LeaderCertificates:
         if newer:
             self.unproven = None
             if old is None or (old.log_id, old.term) != (found.log_id, found.term):
-                self.votes = ()
+                self.votes, self.misled = (), None
             self.known = found
 
     def elected(self, opened: Opened, chain: CommitteeChain) -> None:

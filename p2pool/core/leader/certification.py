@@ -144,6 +144,7 @@ class Certification:
             commit_index=point.index,
             state_digest=point.state_digest,
             time_ms=point.asked.at_ms,
+            history=point.history,
         )
         if word != ours:
             if attrs.evolve(word, state_digest=ours.state_digest) == ours:

@@ -17,7 +17,6 @@ from p2pool.codec.entries import Record, encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.state import PoolState
-from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.fsm.tasks import wants_copy
 from p2pool.core.inputs import Sender
 from p2pool.core.leader import chain_membership, decisions
@@ -25,6 +24,7 @@ from p2pool.core.leader.certification import Certification
 from p2pool.core.leader.committee import CommitteeManager
 from p2pool.core.leader.failure_detector import AskWitness, FailureDetector, Probe, Verdict
 from p2pool.core.leader.feature_level import LevelRaiser
+from p2pool.core.leader.history_proofs import HistoryProofs
 from p2pool.core.leader.orders import Orders
 from p2pool.core.leader.reports import Reports
 from p2pool.core.scheduler.plan import Plan, plan
@@ -33,6 +33,7 @@ from p2pool.model import limits
 from p2pool.model.errors import Conflict, NoLeader, Overloaded
 from p2pool.model.ids import NodeId
 from p2pool.model.log.entries import NodeChanged, Outcome, ReportApplied
+from p2pool.model.log.state_digests import UNKNOWN_DIGEST
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import Ping, ProbeRequested, SuspicionReported
 from p2pool.model.states import (
@@ -59,6 +60,7 @@ class Leader:
     committee: CommitteeManager = attrs.field(init=False)
     certification: Certification = attrs.field(init=False)
     level_raiser: LevelRaiser = attrs.field(init=False)
+    history_proofs: HistoryProofs = attrs.field(init=False)
     decided_index: int = 0
     looked_index: int = -1
     look_due_ms: int = 0
@@ -88,6 +90,7 @@ class Leader:
         self.committee = CommitteeManager(self.context, self.eligibility, self.since_ms)
         self.certification = Certification(self.context, self.propose, self.since_ms)
         self.level_raiser = LevelRaiser(self.context, self._try)
+        self.history_proofs = HistoryProofs(self.context)
 
     def propose(self, record: Record, now: Now) -> int:
         """Propose a record and return its entry's index. Raises what `Raft.propose` raises."""
@@ -116,12 +119,14 @@ class Leader:
         self.orders.resend(now)
         self.committee.tick(now)
         self.level_raiser.tick(now)
+        self.history_proofs.tick(state, now)
         self._announce(state, now)
 
     def wakeup_ms(self) -> int:
         """When something is due next."""
         dues = [self.look_due_ms, self.failure_detector.wakeup_ms(), self.orders.wakeup_ms()]
         dues += [self._announce_due_ms(), self.certification.wakeup_ms()]
+        dues.append(self.history_proofs.wakeup_ms())
         return min(due for due in dues if due is not None)
 
     # --- who is alive -----------------------------------------------------------------------------
@@ -240,7 +245,11 @@ class Leader:
     def _announce_due_ms(self) -> int:
         if self.announced_ms is None:
             return 0
-        moved = self.announced_index != self.context.pool_log.commit_index
+        if self.history_proofs.fresh:
+            return 0
+        pool_log = self.context.pool_log
+        # Where the voters sign the history, whoever is behind waits for that.
+        moved = not pool_log.distrusts and self.announced_index != pool_log.commit_index
         wait_ms = limits.ANNOUNCE_CHANGE_INTERVAL_MS if moved else limits.ANNOUNCE_INTERVAL_MS
         return self.announced_ms + wait_ms
 
@@ -251,16 +260,18 @@ class Leader:
             return
         certificate, votes = self.certification.to_tell(now)
         self.announced_ms, self.announced_index = now.mono_ms, pool_log.commit_index
+        self.history_proofs.fresh = False
         self.context.publish(
             Announcement(
                 log_id=pool_log.raft.state.log_id,
                 epoch=pool_log.epoch,
                 term=self.term,
                 commit_index=state.applied_index,
-                state_digest=digest_of(state),
+                state_digest=pool_log.digest() or UNKNOWN_DIGEST,
                 certificate=certificate,
                 votes=votes,
                 history=state.history,
+                proof=self.history_proofs.proof,
             )
         )
 

@@ -25,6 +25,8 @@ def problems(
     roster = context.roster
     if context.leader_certificates.diverged is not None:
         out.append(context.leader_certificates.diverged)
+    if context.leader_certificates.misled is not None:
+        out.append(context.leader_certificates.misled)
     if pool_log.unkept is not None:
         out.append(
             f"No snapshot of the log can be made: {pool_log.unkept} The log grows, and nodes that "

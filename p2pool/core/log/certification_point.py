@@ -10,8 +10,9 @@ from p2pool.codec.entries import decode_body
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import StateDigest
-from p2pool.model.log.certificates import CommitteeChain
+from p2pool.model.features import DISTRUST_LEVEL
+from p2pool.model.ids import Digest, StateDigest
+from p2pool.model.log.certificates import NO_HISTORY_SIGNED, CommitteeChain
 from p2pool.model.log.entries import Certify
 from p2pool.model.log.raft import Entry, Voter
 
@@ -25,6 +26,7 @@ class CertificationPoint:
     asked: Certify
     voters: tuple[Voter, ...]
     state_digest: StateDigest
+    history: Digest = NO_HISTORY_SIGNED
 
 
 def point_of(entry: Entry, state: PoolState, chain: CommitteeChain) -> list[CertificationPoint]:
@@ -42,5 +44,6 @@ def point_of(entry: Entry, state: PoolState, chain: CommitteeChain) -> list[Cert
             asked=asked,
             voters=chain.voters,
             state_digest=digest_of(state),
+            history=state.history if state.level >= DISTRUST_LEVEL else NO_HISTORY_SIGNED,
         )
     ]

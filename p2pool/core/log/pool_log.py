@@ -25,10 +25,11 @@ from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import open_link, unsigned
 from p2pool.core.fsm.state import NO_HISTORY, PoolState
-from p2pool.core.fsm.storage.rows import decode_state, digest_in, encode_state
+from p2pool.core.fsm.storage.rows import decode_state, digest_in, digest_of, encode_state
 from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
+from p2pool.core.log.histories import Histories
 from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.snapshot_check import readable, state_in
 from p2pool.core.raft.acceptance.append_check import configuration_before
@@ -75,8 +76,9 @@ class PoolLog:
     `newest_level`: the highest feature level that this program knows; `too_old`: why it cannot go
     on with this log; `newer_snapshot`: why it cannot read a peer's snapshot. `opens`: opens the
     sealed messages in entries, if given. `certified`: the digests of states that a quorum
-    certified, by index; `candidate`: our state at the last question, for a snapshot; `unkept`: why
-    no snapshot can be made.
+    certified, by index; `histories`: ours, and those that a quorum signed; `candidate`: our state
+    at the last question, for a snapshot; `unkept`: why no snapshot can be made. `keeps_commit`: the
+    commit index goes to the disk with this step, whatever else does.
     """
 
     me: Voter
@@ -111,6 +113,8 @@ class PoolLog:
     certified: BoundedDict[int, StateDigest] = attrs.field(
         factory=lambda: BoundedDict(limits.CERTIFICATION_POINTS_KEPT_MAX)
     )
+    histories: Histories = attrs.field(factory=Histories)
+    keeps_commit: bool = False
     candidate: tuple[int, bytes] | None = attrs.field(default=None, repr=False)
     unkept: str | None = None
     unkept_index: int = 0
@@ -186,6 +190,17 @@ class PoolLog:
         if root is None:
             return CommitteeChain()
         return CommitteeChain(root.epoch, (Voter(root.founder, root.peer_key, root.store_id),))
+
+    def digest(self) -> StateDigest | None:
+        """The digest of the state as applied; None without one, and for a state that is too large:
+        people are told."""
+        if self.state is None or self.previous_epoch is not None:
+            return None
+        try:
+            return digest_of(self.state)
+        except Malformed as error:
+            self.unkept, self.unkept_index = str(error), self.state.applied_index
+            return None
 
     @property
     def log_id(self) -> Digest | None:
@@ -303,6 +318,7 @@ class PoolLog:
         rng = Random(self.rng.randrange(2**32))
         timing = TIMINGS[self.profile]
         self.certified.clear()
+        self.histories.begin(name)
         self.candidate = self.unkept = None
         self.raft = Raft(
             self.me,
@@ -446,15 +462,31 @@ class PoolLog:
         begun = self.state if self.previous_epoch is None else None
         return begun.history if begun is not None else NO_HISTORY
 
+    @property
+    def distrusts(self) -> bool:
+        """Whether this node takes no leader's word for what is committed: the voters sign it."""
+        held = self.state if self.previous_epoch is None else None
+        return bool(self.histories.signed) or (held is not None and held.level >= DISTRUST_LEVEL)
+
+    @property
+    def must_fetch(self) -> bool:
+        """Whether this node takes no leader's frames: it has no seat that a quorum vouched for."""
+        seated = self.me in self.configuration.everybody
+        return self.fetches and self.distrusts and not seated
+
     def adopt(self, entries: tuple[Entry, ...]) -> None:
         """Adopt committed entries that somebody vouches for."""
         assert self.raft is not None
         self.absorb(self.raft.adopt(entries))
 
-    def adopt_snapshot(self, data: bytes, giver: PeerKey) -> bool:
+    def adopt_snapshot(
+        self, data: bytes, giver: PeerKey, certificate: tuple[bytes, ...] = ()
+    ) -> bool:
         """Adopt a committed snapshot; False if it holds no usable state: a mistake or a lie, which
-        on the disk would crash this agent at each start."""
+        on the disk would crash this agent at each start; or if nobody vouches for it."""
         assert self.raft is not None
+        if self.distrusts and not self._is_certified(data):
+            return False
         try:
             good = readable(data, self.pool, self.epoch, self.newest_level)
         except TooOld as error:
@@ -464,18 +496,29 @@ class PoolLog:
             self.refused.append(giver)
             return False
         self.newer_snapshot = None
-        self.absorb(self.raft.adopt_snapshot(data))
+        self.absorb(self.raft.adopt_snapshot(data, certificate))
         return True
 
+    def _is_certified(self, data: bytes) -> bool:
+        """Whether a quorum certified the state in a snapshot's bytes."""
+        try:
+            snapshot = decode_snapshot(data)
+        except Malformed:
+            return False
+        return self.certified.get(snapshot.index) == digest_in(snapshot.state)
+
     def discard(self, now: Now) -> bool:
-        """Begin the same log anew, empty; False for a participant, and if this node holds nothing
-        of it yet."""
+        """Begin the same log anew, empty; False for a voter, and if this node holds nothing of it
+        yet."""
         raft, root = self.raft, self.root
-        if not self.fetches or raft is None or root is None or self.previous_epoch is not None:
+        if raft is None or root is None or self.previous_epoch is not None:
+            return False
+        if not self.fetches and raft.state.role is not RaftRole.LEARNER:
             return False
         name, hard = raft.state.log_id, raft.state.hard
         self.persist += [*self.opening(root, name), SaveHardState(name, hard)]
         self.state = PoolState(self.pool, root.epoch)
+        self.histories.forget()
         self.begin(RaftRestored(hard), now)
         return True
 
@@ -522,10 +565,11 @@ class PoolLog:
         """A quorum of the voters certified the state at an index of this log: what a snapshot must
         be there, and up to where entries need no other word. Ours there is worth keeping."""
         raft, held = self.raft, self.candidate
-        if raft is None or index in self.certified:
+        if raft is None:
             return
-        self.certified[index] = digest
-        raft.state.certified_index = max(raft.state.certified_index, index)
+        if index not in self.certified:
+            self.certified[index] = digest
+            raft.state.certified_index = max(raft.state.certified_index, index)
         if held is not None and held[0] == index and index > raft.state.snapshot_index:
             self.candidate = None
             if digest_in(held[1]) == digest:
@@ -559,6 +603,8 @@ class PoolLog:
         if out.installed is not None:
             self.candidate = self.unkept = None
             self.state = decode_state(out.installed)
+            self.histories.forget()
+            self.histories.applied(self.state.applied_index, self.state.history)
             self._keep_time()
         for entry in out.committed:
             self._apply(entry)
@@ -575,6 +621,7 @@ class PoolLog:
         self.persist += [*self.opening(self.root, self.raft.state.log_id), *self.deferred]
         self.previous_epoch, self.deferred = None, []
         self.state = PoolState(self.pool, self.root.epoch)
+        self.histories.forget()
 
     def _apply(self, entry: Entry) -> None:
         assert self.state is not None
@@ -585,6 +632,7 @@ class PoolLog:
         except Malformed:
             # Committed in a malformed body: it applies as nothing, on every replica alike.
             events = apply(self.state, entry, None)
+        self.histories.applied(entry.index, self.state.history)
         if entry.kind == EntryKind.CERTIFY:
             self._point(entry, self.state)
         self.applied.append(entry)
@@ -667,10 +715,16 @@ class PoolLog:
             return
         self._compact_into(raft, data, index)
 
+    def keep_commit(self) -> None:
+        """What this node is about to say rests on what is committed: the disk is to know it too,
+        or after a restart a leader could have it replaced."""
+        self.keeps_commit = True
+
     def take_persist(self) -> list[PersistOp]:
         """The writes to make durable, with the commit index."""
         taken, self.persist = self.persist, []
-        if taken and self.raft is not None:
+        keeps, self.keeps_commit = self.keeps_commit, False
+        if (taken or keeps) and self.raft is not None:
             raft = self.previous_epoch.raft if self.previous_epoch is not None else self.raft
             index = raft.state.commit_index
             taken.append(Put(META_TABLE, COMMIT_KEY, index.to_bytes(8, "big")))
@@ -698,6 +752,7 @@ def answer_of(s: RaftState, asked: StateRequested | SnapshotRequested) -> StateA
     offset = 0 if isinstance(asked, StateRequested) else asked.offset
     whole = s.snapshot or b""
     part = whole[offset : offset + limits.SNAPSHOT_CHUNK_BYTES]
+    last = 0 < len(whole) == offset + len(part)
     return StateAnswered(
         request=asked.request,
         log_id=s.log_id,
@@ -706,4 +761,5 @@ def answer_of(s: RaftState, asked: StateRequested | SnapshotRequested) -> StateA
         snapshot_total_bytes=len(whole),
         snapshot_offset=offset,
         snapshot=part,
+        certificate=s.snapshot_certificate if last else (),
     )

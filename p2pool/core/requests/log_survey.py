@@ -15,7 +15,7 @@ from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked, Sender
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.model import limits
-from p2pool.model.errors import Overloaded, TooOld
+from p2pool.model.errors import Malformed, Overloaded, TooOld
 from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest
 from p2pool.model.log.raft import LogEnd
 from p2pool.model.messages.queries import LogEndAnswered, LogEndRequested
@@ -111,8 +111,9 @@ class LogSurvey:
 
 
 def _end_digest(held: StoredLog) -> StateDigest | None:
-    """The digest at the end of a log; None if this program is too old to read that far."""
+    """The digest at the end of a log; None if this program is too old to read that far, or the
+    state there is too large for one."""
     try:
         return held.end_digest()
-    except TooOld:
+    except (TooOld, Malformed):
         return None

@@ -6,7 +6,8 @@ change of the voters, as a voter from before, who the next ones are. The message
 like any other; a leader seals its own and gets it back (`Seal`).
 
 Invariants: in one log and term a voter confirms only one leader, and writes that to disk before it
-sends anything: a false leader cannot make an honest voter look like a liar. It signs no time that
+sends anything: a false leader cannot make an honest voter look like a liar. So is the commit index:
+what it signed is never replaced here, restart or not. It signs no time that
 its own clock disagrees with. If its state differs from the leader's, its signature shows that, and
 the leader reports it; and every node compares its own digest at that index with the certified one.
 Source: docs/design/certificates.md, "Leader certificates".
@@ -21,6 +22,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist, Seal
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.log.certification_point import CertificationPoint
+from p2pool.core.log.histories import Diverged
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Malformed
@@ -41,20 +43,6 @@ class Confirmed:
     log_id: Digest
     term: int
     leader: Voter
-
-
-@attrs.frozen
-class Diverged:
-    """This node's state at an index differs from the certified one."""
-
-    index: int
-
-    def told(self, *, discarded: bool) -> str:
-        """The sentence for the operator. `discarded`: this node has discarded its log."""
-        said = f"This node's state at index {self.index} is not what the committee certifies"
-        if discarded:
-            return f"{said}: this node discards it and fetches it anew."
-        return f"{said}: stop it, move its store away and start it again."
 
 
 class VoterSignatures:
@@ -93,7 +81,9 @@ class VoterSignatures:
                 commit_index=point.index,
                 state_digest=point.state_digest,
                 time_ms=point.asked.at_ms,
+                history=point.history,
             )
+            pool_log.keep_commit()
             self._say(point.asked.leader, word)
         self.digests[point.index] = point.state_digest
 

@@ -60,6 +60,18 @@ class CommitteeChain:
         return self.links[at - 1].voters if at else self.base
 
 
+NO_HISTORY_SIGNED = Digest(bytes(32))
+"""A statement of a pool below feature level 2 says nothing of the log's history."""
+
+
+@attrs.frozen
+class SignedHistory:
+    """What a quorum signed of a log: it is committed up to an index, with this history."""
+
+    index: Index
+    history: Digest
+
+
 @attrs.frozen
 class LeaderCertificate:
     """A quorum's signed statement on who leads; `signatures` are the sealed messages themselves."""
@@ -72,6 +84,13 @@ class LeaderCertificate:
     state_digest: StateDigest
     time_ms: int
     signatures: tuple[bytes, ...] = attrs.field(repr=False)
+    history: Digest = NO_HISTORY_SIGNED
+
+    @property
+    def signed_history(self) -> SignedHistory | None:
+        """What it says of the log's history, if anything."""
+        said = self.history != NO_HISTORY_SIGNED
+        return SignedHistory(self.commit_index, self.history) if said else None
 
 
 @attrs.frozen

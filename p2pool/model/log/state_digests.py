@@ -22,6 +22,10 @@ class DigestAlgorithm(IntEnum):
     """SHA-256 of the bytes of the state's rows."""
 
 
+UNKNOWN_DIGEST = StateDigest(bytes(STATE_DIGEST_BYTES))
+"""Instead of the digest of a state that is too large for one."""
+
+
 def state_digest(algorithm: DigestAlgorithm, digest: Digest) -> StateDigest:
     """A digest with its algorithm."""
     return StateDigest(bytes([algorithm]) + digest)

@@ -2,6 +2,7 @@
 
 import attrs
 
+from p2pool.model.features import DISTRUST_LEVEL, since
 from p2pool.model.field_bounds import Index, SealedSignature, SealedSignatures, Term
 from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
@@ -15,7 +16,7 @@ class CertificateSigned(Message):
     """A voter confirms a leader: at `commit_index` of its term the state has this digest.
 
     `committee_hash` is that of the voters in force at that index. `time_ms` is the leader's clock;
-    a voter signs it only if its own clock agrees.
+    a voter signs it only if its own clock agrees. `history`: that of the log at that index.
     """
 
     log_id: Digest
@@ -26,6 +27,7 @@ class CertificateSigned(Message):
     commit_index: Index
     state_digest: StateDigest
     time_ms: int
+    history: Digest = since(DISTRUST_LEVEL, default=Digest(bytes(32)))
 
 
 @message(18, Channel.RAFT, senders=Senders.CERTIFIERS)
@@ -40,6 +42,30 @@ class ConfigurationSigned(Message):
     previous_hash: Digest
     new_hash: Digest
     voter: Voter
+
+
+@message(19, Channel.RAFT, since=DISTRUST_LEVEL)
+@attrs.frozen
+class HistorySigned(Message):
+    """A voter confirms that the log is committed up to an index, with this history: the hash over
+    all entries up to there. `term`: the one that it is in."""
+
+    log_id: Digest
+    term: Term
+    voter: Voter
+    index: Index
+    history: Digest
+
+
+@message(24, Channel.RAFT, since=DISTRUST_LEVEL)
+@attrs.frozen
+class HistoryRequested(Message):
+    """A leader asks its voters for the history at an index, which they sign once it is committed
+    there."""
+
+    log_id: Digest
+    term: Term
+    index: Index
 
 
 @message(4, Channel.ANNOUNCE, senders=Senders.GOSSIP)

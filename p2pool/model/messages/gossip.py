@@ -8,8 +8,16 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.features import FeatureLevel
-from p2pool.model.field_bounds import Addresses, Index, Name, SealedSignatures, Term, bounded
+from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel, since
+from p2pool.model.field_bounds import (
+    Addresses,
+    HistorySignatures,
+    Index,
+    Name,
+    SealedSignatures,
+    Term,
+    bounded,
+)
 from p2pool.model.ids import (
     ETH_SIGNATURE_BYTES,
     SIGNATURE_BYTES,
@@ -110,7 +118,8 @@ class Announcement(Message):
 
     Its certificate and the votes that elected it (sealed messages) come along when they are new,
     and periodically: whoever holds the certificate knows that the leader is legitimate. `history`
-    covers all entries up to the commit index, so that they may come from anybody.
+    covers all entries up to the commit index, so that they may come from anybody. `proof`: the
+    newest history that a quorum of the voters signed, whatever the leader says.
     """
 
     log_id: Digest
@@ -121,3 +130,4 @@ class Announcement(Message):
     certificate: SealedSignatures = ()
     votes: SealedSignatures = ()
     history: Digest = Digest(bytes(32))
+    proof: HistorySignatures = since(DISTRUST_LEVEL, default=())

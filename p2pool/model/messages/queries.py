@@ -11,7 +11,14 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.chain.invite import Invite
-from p2pool.model.field_bounds import Addresses, Index, SealedHeartbeat, bounded
+from p2pool.model.features import DISTRUST_LEVEL, since
+from p2pool.model.field_bounds import (
+    Addresses,
+    Index,
+    SealedHeartbeat,
+    SealedSignatures,
+    bounded,
+)
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId, TaskId
 from p2pool.model.log.raft import Entries, LogEnd, SnapshotChunk
 from p2pool.model.machine.hardware import Hardware
@@ -79,7 +86,8 @@ class StateRequested(Message):
 @message(36, Channel.QUERY)
 @attrs.frozen
 class StateAnswered(Message):
-    """Committed entries after `from_index`, or a chunk of a snapshot if they are compacted."""
+    """Committed entries after `from_index`, or a chunk of a snapshot if they are compacted.
+    `certificate`, with the last one: a quorum's signatures over the digest of the state in it."""
 
     request: int
     log_id: Digest
@@ -88,6 +96,7 @@ class StateAnswered(Message):
     snapshot_total_bytes: int
     snapshot_offset: int
     snapshot: SnapshotChunk
+    certificate: SealedSignatures = since(DISTRUST_LEVEL, default=())
 
 
 @message(37, Channel.QUERY)

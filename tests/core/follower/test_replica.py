@@ -5,12 +5,18 @@ from random import Random
 import attrs
 import pytest
 
+from p2pool.codec.entries import encode_body
 from p2pool.core.follower.replica import FollowerReplica
-from p2pool.core.log.pool_log import PoolLog
+from p2pool.core.fsm.state import history_after
+from p2pool.core.log.pool_log import COMMIT_KEY, META_TABLE, PoolLog
 from p2pool.model import limits
-from p2pool.model.ids import PeerKey
+from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
+from p2pool.model.ids import Digest, PeerKey
+from p2pool.model.log.certificates import SignedHistory
+from p2pool.model.log.entries import LevelRaised
+from p2pool.model.log.raft import Entry
 from p2pool.model.messages.queries import StateAnswered
-from p2pool.model.ports.store import ResetLog
+from p2pool.model.ports.store import Put, ResetLog
 from p2pool.model.timing import Now
 from tests.core.log.founded_log import POOL, ROOT, founded, setting
 from tests.raft.harness.cluster import voter
@@ -73,3 +79,66 @@ def test_a_log_is_not_thrown_away_again_at_once() -> None:
     assert not replica.discard(at(9 + limits.DISCARD_PAUSE_MS))
     assert replica.log.take_persist() == []
     assert replica.discard(at(10 + limits.DISCARD_PAUSE_MS))
+
+
+def raising() -> tuple[PoolLog, tuple[Entry, ...], StateAnswered]:
+    """A newcomer, and what a certified leader gives it: the level rises twice at once."""
+    pool_log = founded()
+    for level in (DISTRUST_LEVEL, FeatureLevel(DISTRUST_LEVEL + 1)):
+        pool_log.propose(*encode_body(LevelRaised(level, "9.0.0")), at(11_000))
+    assert pool_log.raft is not None
+    entries = tuple(pool_log.raft.state.log.entries)
+    assert pool_log.log_id is not None
+    answer = StateAnswered(1, pool_log.log_id, entries[-1].index, entries, 0, 0, b"")
+    log = PoolLog(voter(2), POOL, Random(3))
+    log.follow_root(ROOT, at(0))
+    return log, entries, answer
+
+
+def test_no_leaders_word_makes_a_replica_too_old() -> None:
+    """From the level on at which voters sign the history, their word is needed; here it comes."""
+    log, entries, answer = raising()
+    replica = FollowerReplica.of(log)
+    replica.want(100, GIVER, 1, at(0))
+    assert replica.ask(1, (GIVER,), 1, at(1)) is not None
+    replica.answered(answer, GIVER, 2, GIVER, at(2))
+    assert log.too_old is None
+    assert log.applied_index == entries[-2].index
+    assert log.distrusts
+    history = history_after(log.history, entries[-1])
+    log.histories.sign(SignedHistory(entries[-1].index, history))
+    replica._prove(at(3))
+    assert log.too_old is not None
+
+
+def test_what_nobody_signed_is_given_up_for_what_a_quorum_signed() -> None:
+    """A replica that holds another log than the voters signed, from before they did, starts over;
+    it blames one giver first."""
+    log, entries, answer = raising()
+    replica = FollowerReplica.of(log)
+    replica.want(100, GIVER, 1, at(0))
+    replica.ask(1, (GIVER,), 1, at(1))
+    replica.answered(answer, GIVER, 2, GIVER, at(2))
+    last = entries[-1]
+    log.histories.sign(SignedHistory(last.index, Digest(b"x" * 32)))
+    for number in range(limits.CONTRADICTIONS_MAX):
+        assert replica.compare() is None
+        replica.quarantine.add((last,), GIVER, at(3 + number))
+        replica._prove(at(3 + number))
+    assert replica.take_liars() == [GIVER] * limits.CONTRADICTIONS_MAX
+    found = replica.compare()
+    assert found is not None
+    assert replica.discard(at(10))
+    assert log.distrusts
+    assert replica.compare() is None
+
+
+def test_the_commit_index_is_written_for_what_is_signed() -> None:
+    """Alone, if nothing else is to be written."""
+    pool_log = founded()
+    pool_log.take_persist()
+    assert pool_log.take_persist() == []
+    pool_log.keep_commit()
+    assert pool_log.take_persist() == [
+        Put(META_TABLE, COMMIT_KEY, pool_log.commit_index.to_bytes(8, "big"))
+    ]

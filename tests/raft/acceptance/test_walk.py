@@ -1,6 +1,7 @@
 """Frames in any order and of any age, lies among them: nothing raises, and Raft's invariants hold
 after each step (its TLA+ specification: a committed entry never changes, terms never fall, a vote
-in a term never changes)."""
+in a term never changes). Where somebody lies, a voter that starts anew may have forgotten its
+newest commits; what it signed as committed never changes."""
 
 from random import Random
 from typing import Any
@@ -29,10 +30,15 @@ FIRST = Entry(1, 1, KIND, 0, BODY)
 
 @attrs.define
 class Walk:
-    """Three voters, every frame that was ever sent, and what each of them had committed."""
+    """Three voters, every frame that was ever sent, and what each of them had committed.
+
+    `kept`: the commit index on each disk; `signed`: up to where each signed what is committed.
+    `forgets`: a planted fault, that who signs does not keep it.
+    """
 
     rng: Random
     lies: bool
+    forgets: bool = False
     now_ms: int = 0
     disks: list[Disk] = attrs.field(init=False)
     rafts: list[Raft] = attrs.field(init=False)
@@ -40,6 +46,8 @@ class Walk:
     chosen: list[dict[int, Entry]] = attrs.field(init=False)
     votes: list[dict[int, StoreId | None]] = attrs.field(init=False)
     terms: list[int] = attrs.field(init=False)
+    kept: list[int] = attrs.field(factory=lambda: [0] * SIZE)
+    signed: list[dict[int, Entry]] = attrs.field(factory=lambda: [{} for _ in range(SIZE)])
 
     def __attrs_post_init__(self) -> None:
         self.disks = [Disk(HardState(1), entries={1: FIRST}) for _ in range(SIZE)]
@@ -76,9 +84,13 @@ class Walk:
         elif dice < 0.21:
             self.disks[i].crash(self.rng)
             self.rafts[i] = self.started(i)
-            # The agent keeps its commit index with its other writes (`core.log.pool_log`).
-            self.rafts[i].recommit(max(self.chosen[i], default=0))
-        elif dice < 0.23 and self.rafts[i].state.commit_index > 1:
+            self.rafts[i].recommit(self.kept[i])
+            if self.lies:
+                self.chosen[i] = {n: e for n, e in self.chosen[i].items() if n <= self.kept[i]}
+                self.replace(i)
+        elif dice < 0.22:
+            self.sign(i)
+        elif dice < 0.24 and self.rafts[i].state.commit_index > 1:
             s = self.rafts[i].state
             index = self.rng.randint(max(1, s.snapshot_index), s.commit_index)
             s.keep_entries = self.rng.randrange(3)
@@ -123,10 +135,43 @@ class Walk:
             change = {"granted": True}
         return attrs.evolve(frame, **change)
 
+    def replace(self, i: int) -> None:
+        """The liar leads whoever has just begun anew, with another log than it held."""
+        s, liar = self.rafts[i].state, voter(SIZE - 1)
+        previous = self.rng.randint(s.log.base_index, s.log.last_index)
+        previous_term, term = s.log.term_at(previous), s.hard.term + 1
+        assert previous_term is not None
+        entry = Entry(previous + 1, term, EntryKind.NODE, 0, b"another")
+        frame = AppendRequested(
+            log_id=LOG_ID,
+            term=term,
+            leader=liar,
+            follower=voter(i),
+            previous_index=previous,
+            previous_term=previous_term,
+            commit_index=entry.index,
+            round=1,
+            entries=(entry,),
+        )
+        self.bag.append((liar, voter(i), frame))
+
+    def sign(self, i: int) -> None:
+        """A voter signs what is committed, and keeps how far that is, before it says so
+        (`core.voter.history_signatures`)."""
+        s = self.rafts[i].state
+        if not self.forgets:
+            self.kept[i] = max(self.kept[i], s.commit_index)
+        for entry in s.log.between(s.log.base_index + 1, s.commit_index):
+            held = self.signed[i].setdefault(entry.index, entry)
+            assert held == entry or i not in self.honest, "what it signed was replaced"
+
     def done(self, i: int, out: Ready) -> None:
         """The driver's part of a step; then the invariants."""
         self.disks[i].begin(out.persist)
         self.disks[i].sync()
+        if out.persist and not self.forgets:
+            # The agent keeps its commit index with its other writes (`core.log.pool_log`).
+            self.kept[i] = self.rafts[i].state.commit_index
         for peer_key, message in out.send:
             to = next((v for v in map(voter, range(SIZE)) if v.peer_key == peer_key), None)
             if to is not None:
@@ -153,6 +198,7 @@ class Walk:
             assert first == s.hard.voted_for, "a vote changed"
         for entry in s.log.between(s.log.base_index + 1, s.commit_index):
             assert self.chosen[i].get(entry.index, entry) == entry, "the log lost what is committed"
+            assert self.signed[i].get(entry.index, entry) == entry, "what it signed was replaced"
         if not self.lies:
             for other in self.honest:
                 for index, entry in self.chosen[i].items():
@@ -188,4 +234,11 @@ def test_a_walk_finds_a_check_that_is_left_out(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(replication, "_contradiction", lambda *args: None)
     walks = [Walk(Random(seed), lies=True) for seed in range(12)]
     with pytest.raises(AssertionError, match="committed"):
+        run(walks)
+
+
+def test_a_walk_finds_a_commit_that_is_forgotten() -> None:
+    """A voter that says what is committed before its disk knows it."""
+    walks = [Walk(Random(seed), lies=True, forgets=True) for seed in range(12)]
+    with pytest.raises(AssertionError, match="signed was replaced"):
         run(walks)

@@ -22,6 +22,7 @@ from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.roster import Roster
 from p2pool.core.leader import orders
 from p2pool.core.leader.failure_detector import FailureDetector
+from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node import Node
 from p2pool.core.peers.equivocation import EquivocationLog
 from p2pool.core.raft import confchange, election, quorum, read_index, replication
@@ -385,6 +386,21 @@ def members_prove_a_committee() -> list[Patch]:
     ]
 
 
+def commit_not_kept() -> list[Patch]:
+    """A voter signs what is committed, and its disk learns of that with some later write."""
+    return [(PoolLog, "keep_commit", lambda self: None)]
+
+
+def leaders_word_is_enough() -> list[Patch]:
+    """Whoever has no seat takes a certified leader's word for what is committed."""
+    return [(PoolLog, "distrusts", property(lambda self: False))]
+
+
+def seat_by_leaders_word() -> list[Patch]:
+    """Whoever has no seat appends what a certified leader sends, and takes a seat by that."""
+    return [(PoolLog, "must_fetch", property(lambda self: False))]
+
+
 def anybody_is_a_witness() -> list[Patch]:
     """Numbers of questions go up by one, and whoever gives the right one is believed."""
     last: dict[int, int] = {}
@@ -462,6 +478,7 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         store_id_ignored,
         speaks_first,
         torn_batches,
+        commit_not_kept,
         token_not_checked,
         absence_is_a_stop,
         gpus_released_too_early,
@@ -469,6 +486,8 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         requests_applied_again,
         unknown_is_gone,
         members_prove_a_committee,
+        leaders_word_is_enough,
+        seat_by_leaders_word,
         anybody_is_a_witness,
         evidence_under_any_key,
         one_endpoint_is_believed,
@@ -503,6 +522,8 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "requests-applied-again": ("lossy", "wipe", "crash"),
     "unknown-is-gone": ("chain-away",),
     "members-prove-a-committee": ("name-committee",),
+    "leaders-word-is-enough": ("mislead",),
+    "seat-by-leaders-word": ("mislead",),
     "anybody-is-a-witness": ("bury",),
     "evidence-under-any-key": ("frame",),
     "one-endpoint-is-believed": ("endpoint-lies", "crash"),

@@ -24,6 +24,7 @@ from tests.sim.faults import operators
 from tests.sim.faults.committee_changes import forge_change, split_change, strand_change
 from tests.sim.faults.faults import FAULTS as PLAIN
 from tests.sim.faults.faults import Act, Knobs
+from tests.sim.faults.misleader import mislead
 from tests.sim.invariants import liveness
 from tests.sim.invariants.chain_facts import ChainFacts
 from tests.sim.invariants.checks import Checks
@@ -36,6 +37,7 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "split-change": (1, split_change),
     "strand-change": (1, strand_change),
     "forge-change": (1, forge_change),
+    "mislead": (1, mislead),
 }
 """All that may happen, each with its weight."""
 

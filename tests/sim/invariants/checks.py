@@ -30,6 +30,7 @@ from p2pool.model.ids import (
     Token,
 )
 from p2pool.model.log.raft import Entry, HardState
+from p2pool.model.messages.certificates import CertificateSigned, HistorySigned
 from p2pool.model.messages.raft import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import OrderAnswered
@@ -216,6 +217,12 @@ class Checks:
                 below = m.disk.snapshot is not None and message.match_index <= m.disk.base_index
                 if hard.term < message.term or not (held >= message.match_index or below):
                     raise Violation(f"node {m.number} claims an entry that is not on its disk")
+            case HistorySigned() | CertificateSigned():
+                signed = (
+                    message.index if isinstance(message, HistorySigned) else message.commit_index
+                )
+                if m.disk.log_id == message.log_id and signed > m.disk.commit_index():
+                    raise Violation(f"node {m.number} signs a commit that is not on its disk")
             case SnapshotAnswered():
                 if hard.term < message.term:
                     raise Violation(f"node {m.number} is in a term that is not on its disk")

@@ -12,6 +12,7 @@ from typing import ClassVar
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
+from p2pool.core.log.pool_log import COMMIT_KEY
 from p2pool.core.worker.worker import META_TABLE, TOKEN_KEY
 from p2pool.model.ids import ZERO_TOKEN, Digest, StoreId, Token
 from p2pool.model.log.raft import Entry, HardState
@@ -88,6 +89,10 @@ class Disk:
         """The newest token that the worker of this disk obeyed."""
         kept = self.tables[META_TABLE].get(TOKEN_KEY)
         return decode_struct(Token, kept) if kept is not None else ZERO_TOKEN
+
+    def commit_index(self) -> int:
+        """How far this disk knows the log to be committed."""
+        return int.from_bytes(self.tables[META_TABLE].get(COMMIT_KEY, b""), "big")
 
     def _apply(self, op: PersistOp) -> None:
         match op:

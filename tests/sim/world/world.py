@@ -29,6 +29,7 @@ from p2pool.model.machine.hardware import Gpu, Hardware, Load
 from p2pool.model.messages.registry import Channel, Message
 from p2pool.model.timing import Now
 from p2pool.wire.enclosures import open_one
+from p2pool.wire.signers import SignerCache
 from tests.sim.world.chain import Chain
 from tests.sim.world.disk import Disk
 from tests.sim.world.engine import Engine
@@ -40,6 +41,9 @@ POOL = PoolRef(31337, Address(b"\x11" * 20), 1)
 WALL_MS = 1_700_000_000_000
 MANAGER = Account.from_key(b"\x77" * 32)
 MANAGER_ADDRESS = Address(bytes.fromhex(MANAGER.address[2:]))
+
+SIGNERS = SignerCache(POOL)
+"""Whoever signed a request did so for all machines."""
 
 OnStep = Callable[[Machine], None]
 OnSend = Callable[[Machine, Machine | None, Message], None]
@@ -162,6 +166,7 @@ class World:
             self.committee,
             newest_level=known,
             opens=partial(open_one, POOL),
+            recovers=SIGNERS.signers,
             trusted=self.trusted.get(i, ()),
         )
         node = Node(config, restored, self.rng.randrange(2**32), now)
