@@ -76,6 +76,9 @@ AccountSignature = Annotated[bytes, bounded(bytes=limits.ACCOUNT_SIGNATURE_MAX_B
 SealedSignature = Annotated[bytes, bounded(bytes=limits.SEALED_SIGNATURE_MAX_BYTES)]
 """A sealed message that somebody else passes on as a signature."""
 
+SealedAppend = Annotated[bytes, bounded(bytes=limits.BAD_APPEND_MAX_BYTES)]
+"""A sealed append that somebody else passes on as evidence."""
+
 SealedHeartbeat = Annotated[bytes, bounded(bytes=limits.GOSSIP_MESSAGE_MAX_BYTES)]
 """A sealed message of up to a heartbeat's length."""
 

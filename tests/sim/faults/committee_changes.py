@@ -114,6 +114,7 @@ def forge_change(s: Story) -> None:
     m = s.rng.choice(leaders)
     assert m.node is not None
     s.world.expected = (*s.world.expected, "a leader's entries are refused")
+    s.world.perjured.add(m.store_id)
     raft, me = m.node.context.pool_log.raft, m.node.context.pool_log.me
     assert raft is not None
     state = raft.state

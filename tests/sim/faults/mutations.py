@@ -410,11 +410,11 @@ def anybody_is_a_witness() -> list[Patch]:
 def evidence_under_any_key() -> list[Patch]:
     """Two votes that differ are proof against whatever member they name."""
 
-    def matters(self: EquivocationLog, log_id: Any, voter: Any) -> bool:
+    def counts_against(self: EquivocationLog, log_id: Any, voter: Any) -> bool:
         named = self.context.roster.belongs(voter.node_id)
         return bool(log_id == self.context.pool_log.log_id and named)
 
-    return [(EquivocationLog, "_matters", matters)]
+    return [(EquivocationLog, "counts_against", counts_against)]
 
 
 def one_endpoint_is_believed() -> list[Patch]:

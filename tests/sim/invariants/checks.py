@@ -302,7 +302,8 @@ class Checks:
         if why:
             raise Violation(why)
         for m in self.world.machines:
-            proofs = m.node.parts.equivocation.proofs if m.node is not None else {}
+            parts = m.node.parts if m.node is not None else None
+            proofs = (*parts.equivocation.proofs, *parts.bad_appends.proofs) if parts else ()
             honest = [proof for proof in proofs if proof[2] not in self.world.perjured]
             if honest and not self.world.liars:
                 raise Violation(f"node {m.number} holds proof against a voter that never lied")
