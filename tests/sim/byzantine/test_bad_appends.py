@@ -1,4 +1,4 @@
-"""Named scenarios of a leader that lies in its log: refused, shown to all, kept, and nobody else."""
+"""Named scenarios of a leader that lies in its log: refused, proven, shown to all, and kept."""
 
 import attrs
 import pytest

@@ -15,7 +15,7 @@ import attrs
 from p2pool.codec.digests import task_id
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
-from p2pool.core.fsm import apply, requests
+from p2pool.core.fsm import apply, committee_chain, requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
@@ -255,6 +255,11 @@ def follows_any_change() -> list[Patch]:
     ]
 
 
+def given_up_at_once() -> list[Patch]:
+    """A change counts as given up when the leader says so, however early."""
+    return [(committee_chain, "_waited_enough", lambda link, at_ms: True)]
+
+
 def joint_by_the_new_alone() -> list[Patch]:
     """Between two committees a majority of the new one is enough."""
     return [(Configuration, "halves", property(lambda self: (self.voters,)))]
@@ -457,6 +462,7 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         changes_at_any_time,
         changes_before_certification,
         follows_any_change,
+        given_up_at_once,
         joint_by_the_new_alone,
         removed_voter_rests,
         store_id_ignored,
@@ -493,6 +499,7 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "leads-on-though-refused": ("date-ahead",),
     "changes-at-any-time": ("wipe", "slow-disk", "one-way"),
     "follows-any-change": ("forge-change",),
+    "given-up-at-once": ("give-up-change", "leave"),
     "joint-by-the-new-alone": ("split-change", "leave"),
     "removed-voter-rests": ("strand-change", "leave"),
     "store-id-ignored": ("wipe", "crash"),
