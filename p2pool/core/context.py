@@ -25,12 +25,14 @@ from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Voter
-from p2pool.model.messages.certificates import EquivocationProven
+from p2pool.model.messages.certificates import BadAppendProven, EquivocationProven
 from p2pool.model.messages.gossip import Announcement, Heartbeat
 from p2pool.model.messages.registry import Message
 from p2pool.model.states import RaftRole, Reachability
 from p2pool.model.timing import Now
 from p2pool.proofs.certificates import Opener
+
+Gossip = Heartbeat | Announcement | EquivocationProven | BadAppendProven
 
 
 @attrs.frozen
@@ -123,7 +125,7 @@ class Context:
         """Send to a peer."""
         self.effects.append(SendTo(peer_key, message))
 
-    def publish(self, message: Heartbeat | Announcement | EquivocationProven) -> None:
+    def publish(self, message: Gossip) -> None:
         """Gossip a message."""
         self.effects.append(Publish(message))
 

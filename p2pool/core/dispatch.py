@@ -88,6 +88,7 @@ class Dispatch:
             m.Heartbeat: self.on_heartbeat,
             m.Announcement: self.on_announcement,
             m.EquivocationProven: p.equivocation.on_equivocation_proven,
+            m.BadAppendProven: p.bad_appends.on_bad_append_proven,
         }
 
     # --- the door ---------------------------------------------------------------------------------
@@ -277,8 +278,11 @@ class Dispatch:
         self._receive(message, sender, now)
 
     def on_append_requested(self, message: m.AppendRequested, sender: Sender, now: Now) -> None:
-        """Entries from a leader."""
+        """Entries from a leader; if we refuse them, perhaps others can see why."""
+        refused = len(self.context.pool_log.entries_refused)
         self._from_leader(message, sender, now)
+        if len(self.context.pool_log.entries_refused) > refused:
+            self.parts.bad_appends.on_refused(sender.verified, now)
 
     def on_snapshot_sent(self, message: m.SnapshotSent, sender: Sender, now: Now) -> None:
         """A part of a snapshot from a leader; the last brings a quorum's word for it."""

@@ -36,7 +36,8 @@ class SendTo:
 
 @attrs.frozen
 class Publish:
-    """Seal a message and gossip it (`Heartbeat`, `Announcement`, `EquivocationProven`)."""
+    """Seal a message and gossip it (`Heartbeat`, `Announcement`, `EquivocationProven`,
+    `BadAppendProven`)."""
 
     message: Message
 

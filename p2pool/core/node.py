@@ -31,6 +31,7 @@ from p2pool.core.effects import (
     SendTo,
 )
 from p2pool.core.feature_levels import pool_level
+from p2pool.core.follower.bad_appends import BAD_APPENDS_TABLE, BadAppends
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.follower.order_check import OrderCheck
 from p2pool.core.follower.replica import FollowerReplica
@@ -135,6 +136,7 @@ class Node:
             parts.requests,
             parts.log_survey,
             parts.equivocation,
+            parts.bad_appends,
             parts.certificate_exchange,
             parts.history_signatures,
             Between(self._fetch, self._fetch_due_ms),
@@ -511,6 +513,7 @@ class Node:
     def _problems(self, now: Now) -> tuple[str, ...]:
         parts = self.parts
         said = problems(self.context, parts.machine, parts.eligibility, parts.chain_agreement, now)
+        said = (*said, *parts.bad_appends.problems())
         note = parts.identity.note
         return (*said, note) if note is not None else said
 
@@ -560,6 +563,8 @@ def _parts(context: Context, restored: Restored) -> Parts:
     eligibility = LeaderEligibility(context, RemovalAgreement(context))
     equivocation = EquivocationLog(context)
     equivocation.restore(tables[EVIDENCE_TABLE].values())
+    bad_appends = BadAppends(context, equivocation.counts_against)
+    bad_appends.restore(tables[BAD_APPENDS_TABLE].values())
     return Parts(
         context=context,
         replica=replica,
@@ -577,6 +582,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         history_signatures=HistorySignatures(context),
         certificate_exchange=certificate_exchange,
         equivocation=equivocation,
+        bad_appends=bad_appends,
         machine=machine,
         heartbeat=HeartbeatSender(context, worker, machine),
         identity=StoreIdentity(context, replica),

@@ -14,6 +14,7 @@ from typing import Protocol
 import attrs
 
 from p2pool.core.context import Context
+from p2pool.core.follower.bad_appends import BadAppends
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.follower.order_check import OrderCheck
 from p2pool.core.follower.replica import FollowerReplica
@@ -86,6 +87,7 @@ class Parts:
     history_signatures: HistorySignatures
     certificate_exchange: CertificateExchange
     equivocation: EquivocationLog
+    bad_appends: BadAppends
     machine: Machine
     heartbeat: HeartbeatSender
     identity: StoreIdentity

@@ -81,6 +81,8 @@ HistorySignature = Annotated[bytes, bounded(bytes=limits.HISTORY_SIGNATURE_MAX_B
 
 HistorySignatures = Annotated[tuple[HistorySignature, ...], bounded(items=limits.VOTERS_MAX)]
 """One per voter."""
+SealedAppend = Annotated[bytes, bounded(bytes=limits.BAD_APPEND_MAX_BYTES)]
+"""A sealed append that somebody else passes on as evidence."""
 
 SealedHeartbeat = Annotated[bytes, bounded(bytes=limits.GOSSIP_MESSAGE_MAX_BYTES)]
 """A sealed message of up to a heartbeat's length."""

@@ -11,7 +11,11 @@ from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import PoolRef
-from p2pool.model.messages.certificates import CertificatesAnswered, EquivocationProven
+from p2pool.model.messages.certificates import (
+    BadAppendProven,
+    CertificatesAnswered,
+    EquivocationProven,
+)
 from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import StateAnswered, StoreSeenAnswered
 from p2pool.model.messages.raft import SnapshotSent, VoteRequested
@@ -34,12 +38,16 @@ def enclosed_in(message: Message) -> tuple[bytes, ...]:
         return message.shown
     if isinstance(message, EquivocationProven):
         return (message.first, message.second)
+    if isinstance(message, BadAppendProven):
+        return (message.frame, message.word)
     return ()
 
 
 def largest_in(message: Message) -> int:
     """The longest sealed message allowed inside a message: signatures are short, but a relayed
-    heartbeat may be as long as any heartbeat."""
+    heartbeat may be as long as any heartbeat, and an append longer than a signature."""
+    if isinstance(message, BadAppendProven):
+        return limits.BAD_APPEND_MAX_BYTES
     if isinstance(message, StoreSeenAnswered):
         return limits.GOSSIP_MESSAGE_MAX_BYTES
     return limits.SEALED_SIGNATURE_MAX_BYTES

@@ -26,7 +26,7 @@ from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.features import BASE_LEVEL
 from p2pool.model.log import raft
-from p2pool.model.log.certificates import Evidence
+from p2pool.model.log.certificates import BadAppend, Evidence
 from p2pool.model.messages.queries import PeerKnown
 from p2pool.model.messages.registry import TYPES
 
@@ -37,7 +37,7 @@ HINT = (
 )
 KEPT: tuple[type, ...] = (
     raft.Entry, raft.Snapshot, raft.HardState, RootRecord, PeerKnown, ids.Token, PoolArray,
-    attempt.StoredAttempt, Evidence, ChainRoster, peer_promises.Kept,
+    attempt.StoredAttempt, Evidence, BadAppend, ChainRoster, peer_promises.Kept,
     signatures.Confirmed, CertificateSeen,
 )  # fmt: skip
 

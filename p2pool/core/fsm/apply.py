@@ -93,12 +93,15 @@ def _certify(changes: Changes, record: entries.Certify) -> None:
 
 def _certificate(changes: Changes, record: entries.ChangeCertified) -> None:
     state = changes.state
-    level = state.level
-    add = committee_chain.merged if level >= DISTRUST_LEVEL else committee_chain.certified
-    before, state.chain = state.chain, add(state.chain, record)
+    before = state.chain
+    if state.level >= DISTRUST_LEVEL:
+        state.chain = committee_chain.merged(before, record, state.log_time_ms)
+    else:
+        state.chain = committee_chain.certified(before, record)
     if state.chain != before:
         link = next(one for one in state.chain.links if one.index == record.index)
-        how = "is not certified: too few answered" if link.given_up else "is certified"
+        how = "is certified" if committee_chain.complete(state.chain, link) else "lacks signatures"
+        how = "is not certified: too few answered" if link.given_up else how
         changes.tell("committee", "committee", f"its change at {record.index} {how}")
 
 

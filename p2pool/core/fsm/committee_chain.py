@@ -5,7 +5,8 @@ change sign it once it is committed; the leader writes their signatures into the
 replica and every later leader has them. The root record certifies the founder, which needs no link.
 
 Invariants: a link *closes* when a quorum of the previous voters has signed it, or when the leader
-records that it waited long enough (`given_up`); until then the voters do not change again. A link
+records that it waited long enough (`given_up`); until then the voters do not change again. From
+feature level 2 on it is given up only once log time has passed the deadline, whoever says so. One
 that was given up can still complete later, and never loses signatures. The chain keeps at most
 `limits.CHAIN_LINKS_MAX` links: it drops the oldest and counts them, because nobody can then walk
 back to the root record from here, and verification says so.
@@ -69,8 +70,24 @@ def unsigned(record: ChangeCertified, log_id: Digest, opens: Opener) -> str | No
     return None
 
 
-def merged(chain: CommitteeChain, record: ChangeCertified) -> CommitteeChain:
-    """The chain after a record of signatures, each counted by its voter; see `certified`."""
+def gives_up_early(chain: CommitteeChain, record: ChangeCertified, at_ms: int) -> bool:
+    """Whether a record would close a link of this chain before a quorum has signed it, and before
+    the voters had the time that they are given. `at_ms`: the date of the record's entry."""
+    link = next((one for one in chain.links if one.index == record.index), None)
+    if link is None or _waited_enough(link, at_ms):
+        return False
+    before = chain.before(link)
+    signers = {v for s in record.signatures if (v := _signer(s, link, before)) is not None}
+    return len(signers) < quorum_of(before)
+
+
+def _waited_enough(link: Link, at_ms: int) -> bool:
+    return at_ms - link.at_ms >= limits.VOTER_REPLACE_AFTER_MS
+
+
+def merged(chain: CommitteeChain, record: ChangeCertified, at_ms: int) -> CommitteeChain:
+    """The chain after a record of signatures, each counted by its voter; see `certified`. `at_ms`:
+    the log time of the record, before which nothing is given up."""
     for at, link in enumerate(chain.links):
         if link.index != record.index:
             continue
@@ -82,10 +99,12 @@ def merged(chain: CommitteeChain, record: ChangeCertified) -> CommitteeChain:
             if voter is not None:
                 signed.setdefault(voter, sealed)
         enough = len(signed) >= quorum_of(before)
-        waits = open_link(chain) == link
+        given_up = link.given_up or (open_link(chain) == link and _waited_enough(link, at_ms))
+        waits = given_up and not link.given_up
         if complete(chain, link) or not (enough or waits or len(signed) > count):
             return chain
-        new = attrs.evolve(link, signatures=tuple(signed.values()), given_up=not enough)
+        given_up = given_up and not enough
+        new = attrs.evolve(link, signatures=tuple(signed.values()), given_up=given_up)
         return attrs.evolve(chain, links=(*chain.links[:at], new, *chain.links[at + 1 :]))
     return chain
 

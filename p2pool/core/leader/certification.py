@@ -23,6 +23,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level
 from p2pool.core.fsm.committee_chain import incomplete, open_link
 from p2pool.core.log.certification_point import CertificationPoint
+from p2pool.core.raft.acceptance import log_time
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Conflict, NoLeader, Overloaded, Refusal
@@ -198,9 +199,10 @@ class Certification:
 
     def _give_up_ms(self, link: Link, now: Now) -> int:
         """When a change has waited long enough, on the monotonic clock, from its log time."""
-        state = self.context.pool_log.state
-        assert state is not None
-        waited_ms = max(self.context.clocks.time_ms(now), state.log_time_ms) - link.at_ms
+        raft = self.context.pool_log.raft
+        assert raft is not None
+        # By the date that the entry would get: followers judge by that one.
+        waited_ms = log_time.date_ms(raft.state, now) - link.at_ms
         left_ms = limits.VOTER_REPLACE_AFTER_MS - waited_ms
         return max(now.mono_ms + left_ms, self.since_ms + limits.JUDGEMENT_GRACE_MS)
 

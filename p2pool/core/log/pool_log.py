@@ -23,7 +23,7 @@ from p2pool.codec.entries import decode_body, decode_snapshot
 from p2pool.codec.rows import put_record
 from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
-from p2pool.core.fsm.committee_chain import open_link, unsigned
+from p2pool.core.fsm.committee_chain import gives_up_early, open_link, unsigned
 from p2pool.core.fsm.state import NO_HISTORY, PoolState
 from p2pool.core.fsm.storage.rows import decode_state, digest_in, digest_of, encode_state
 from p2pool.core.log import epoch_recovery
@@ -536,7 +536,18 @@ class PoolLog:
         record = decode_body(entry.kind, entry.body, self.newest_level)
         assert isinstance(record, ChangeCertified)
         assert self.raft is not None
-        return unsigned(record, self.raft.state.log_id, self.opens)
+        why = unsigned(record, self.raft.state.log_id, self.opens)
+        return why or self._given_up_early(record, entry)
+
+    def _given_up_early(self, record: ChangeCertified, entry: Entry) -> str | None:
+        """Why a change may not be given up yet. Only a change that is applied here is judged: what
+        the log holds beyond may give way to what comes with this entry."""
+        state = self.state if self.previous_epoch is None else None
+        if state is None or state.level < DISTRUST_LEVEL:
+            return None
+        if not gives_up_early(self.chain, record, entry.proposed_at_ms):
+            return None
+        return f"it gives up the committee's change at {record.index} before its time"
 
     def _is_valid(self, snapshot: Snapshot) -> bool:
         """Whether to install a leader's snapshot: a voter does so only on a quorum's word."""

@@ -71,7 +71,7 @@ class EquivocationLog:
         """Compare votes and signatures, as their voters sealed them, with earlier ones."""
         for verified in opened:
             word = stance(verified) if verified is not None else None
-            if verified is None or word is None or not self._matters(word[0], word[2]):
+            if verified is None or word is None or not self.counts_against(word[0], word[2]):
                 continue
             log_id, term, voter, kind, named = word
             first = self._remember(voter, (log_id, term, kind, voter.store_id), verified)
@@ -85,7 +85,7 @@ class EquivocationLog:
         self.seen.move_to_end(voter)
         return words.setdefault(name, verified)
 
-    def _matters(self, log_id: Digest, voter: Voter) -> bool:
+    def counts_against(self, log_id: Digest, voter: Voter) -> bool:
         """Whether a statement is in our log and by a voter of a certified configuration."""
         if log_id != self.context.pool_log.log_id:
             return False
@@ -120,7 +120,7 @@ class EquivocationLog:
         except Refusal as error:
             self.context.log(Level.DEBUG, "a claimed proof proves nothing", why=error.message)
             return
-        if self._matters(evidence.log_id, evidence.voter):
+        if self.counts_against(evidence.log_id, evidence.voter):
             self._keep(evidence)
 
     # --- keeping ----------------------------------------------------------------------------------

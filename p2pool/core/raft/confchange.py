@@ -16,6 +16,8 @@ reconfiguration check). Only a caught-up learner becomes a voter. A joint config
 majority of the old voters. Source: Raft, section 6; thesis, 4.1 to 4.3; etcd's `raft/confchange`.
 """
 
+from collections.abc import Sequence
+
 import attrs
 
 from p2pool.codec.entries import configuration_in
@@ -119,19 +121,28 @@ def step_refusal(old: Configuration, wanted: Configuration) -> str | None:
         return None if wanted == left(old) else named
     if wanted.flaw is not None or not old.voters:
         return wanted.flaw  # A log that has none yet takes any that can be one.
-    gone = [v for v in old.voters if v not in wanted.voters]
+    refused = voters_refusal(old.voters, wanted)
+    if refused is not None:
+        return refused
     come = [v for v in wanted.voters if v not in old.voters]
-    if wanted.is_joint:
-        if wanted.outgoing != old.voters:
-            return "A joint committee starts from the one before it."
-        if wanted.learners != tuple(v for v in old.learners if v not in come):
-            return "A joint committee changes no learner that it does not promote."
-        if len(old.voters) - len(gone) < quorum.size(old.voters):
-            return "A joint committee keeps a majority of the voters before it."
-    elif len(gone) + len(come) > 1:
-        return "A committee changes by one voter at a time, or by a joint one."
+    if wanted.is_joint and wanted.learners != tuple(v for v in old.learners if v not in come):
+        return "A joint committee changes no learner that it does not promote."
     if any(v not in old.learners for v in come):
         return "A new voter starts as a learner: add it as a learner."
+    return None
+
+
+def voters_refusal(old: Sequence[Voter], wanted: Configuration) -> str | None:
+    """Why a configuration may not follow these voters, of no joint one, whatever the learners."""
+    gone = [v for v in old if v not in wanted.voters]
+    come = [v for v in wanted.voters if v not in old]
+    if not wanted.is_joint:
+        several = len(gone) + len(come) > 1
+        return "A committee changes by one voter at a time, or by a joint one." if several else None
+    if wanted.outgoing != tuple(old):
+        return "A joint committee starts from the one before it."
+    if len(old) - len(gone) < quorum.size(old):
+        return "A joint committee keeps a majority of the voters before it."
     return None
 
 

@@ -15,7 +15,14 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.field_bounds import Index, SealedSignature, SealedSignatures, Term, bounded
+from p2pool.model.field_bounds import (
+    Index,
+    SealedAppend,
+    SealedSignature,
+    SealedSignatures,
+    Term,
+    bounded,
+)
 from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.raft import Voter, Voters
 
@@ -117,3 +124,17 @@ class Evidence:
     second_for: Voter
     first: SealedSignature = attrs.field(repr=False)
     second: SealedSignature = attrs.field(repr=False)
+
+
+@attrs.frozen
+class BadAppend:
+    """A stored proof that a leader lied: its sealed append, the entry in it that no honest leader
+    writes and why, and its own word on its committee if it takes that (`BadAppendProven`)."""
+
+    log_id: Digest
+    term: Term
+    voter: Voter
+    index: Index
+    reason: str
+    frame: SealedAppend = attrs.field(repr=False)
+    word: SealedSignature = attrs.field(repr=False)

@@ -3,7 +3,7 @@
 import attrs
 
 from p2pool.model.features import DISTRUST_LEVEL, since
-from p2pool.model.field_bounds import Index, SealedSignature, SealedSignatures, Term
+from p2pool.model.field_bounds import Index, SealedAppend, SealedSignature, SealedSignatures, Term
 from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.raft import Voter
@@ -75,6 +75,16 @@ class EquivocationProven(Message):
 
     first: SealedSignature
     second: SealedSignature
+
+
+@message(5, Channel.ANNOUNCE, senders=Senders.GOSSIP, since=2)
+@attrs.frozen
+class BadAppendProven(Message):
+    """A sealed append that no honest leader sends (gossip). `word`: the leader's own
+    `CertificateSigned` of that term, if it takes that to see it; else empty."""
+
+    frame: SealedAppend
+    word: SealedSignature
 
 
 @message(50, Channel.QUERY, senders=Senders.GUESTS)

@@ -92,6 +92,10 @@ def test_the_chain_is_in_the_snapshot() -> None:
     assert digest_of(attrs.evolve(state, known_digest=None)) != before
 
 
+LATE_MS = 2_000 + limits.VOTER_REPLACE_AFTER_MS
+"""When the change at 2 has waited long enough."""
+
+
 # --- signatures by their voters -------------------------------------------------------------------
 
 
@@ -105,15 +109,37 @@ def test_junk_closes_no_link_and_keeps_no_signature_out() -> None:
     chain = grown((A, B, C), (A, B))
     once = signature(A)
     junk = ChangeCertified(2, (b"junk", signature(D), signature(B, 3), once, once))
-    after = ch.merged(chain, junk)
+    after = ch.merged(chain, junk, LATE_MS)
     assert after.links[0].signatures == (once,)
     assert after.links[0].given_up
-    done = ch.merged(after, ChangeCertified(2, (signature(B),)))
+    done = ch.merged(after, ChangeCertified(2, (signature(B),)), 0)
     assert done.links[0].signatures == (once, signature(B))
     assert ch.complete(done, done.links[0])
-    assert ch.merged(done, ChangeCertified(2, (signature(C),))) == done
+    assert ch.merged(done, ChangeCertified(2, (signature(C),)), 0) == done
     # Below, a number of them was enough: such a log reads as it did.
     assert ch.open_link(ch.certified(chain, ChangeCertified(2, (b"x", b"y")))) is None
+
+
+def test_a_change_is_given_up_only_after_its_deadline() -> None:
+    """Whoever says so; signatures count at any time, and what is given up stays so until a quorum
+    has signed."""
+    chain = grown((A, B, C), (A, B))
+    once = ChangeCertified(2, (signature(A),))
+    for record in (once, ChangeCertified(2, ()), ChangeCertified(2, (signature(A), signature(D)))):
+        for at_ms in (0, LATE_MS - 1):
+            assert ch.gives_up_early(chain, record, at_ms)
+            assert ch.open_link(ch.merged(chain, record, at_ms)) is not None
+        assert not ch.gives_up_early(chain, record, LATE_MS)
+        assert ch.open_link(ch.merged(chain, record, LATE_MS)) is None
+    early = ch.merged(chain, once, LATE_MS - 1)
+    assert early.links[0].signatures == once.signatures
+    assert ch.merged(early, once, LATE_MS).links[0].given_up
+    given_up = ch.merged(chain, ChangeCertified(2, ()), LATE_MS)
+    assert ch.merged(given_up, once, 0).links[0].given_up
+    both = ChangeCertified(2, (signature(A), signature(B)))
+    assert not ch.gives_up_early(chain, both, 0)
+    assert ch.incomplete(ch.merged(early, both, 0)) == ()
+    assert not ch.gives_up_early(chain, ChangeCertified(9, ()), 0)
 
 
 def test_a_voter_appends_no_signature_that_is_none() -> None:

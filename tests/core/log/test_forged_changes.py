@@ -1,13 +1,21 @@
-"""What a lying leader asks its followers to append: no configuration but a permitted step."""
+"""What a lying leader asks its followers to append: no configuration but a permitted step, and no
+change given up early."""
+
+from functools import partial
 
 import attrs
 import pytest
 
 from p2pool.codec.cbor.structs import encode_struct
-from p2pool.codec.entries import configuration_in, encode_configuration
+from p2pool.codec.entries import configuration_in, encode_body, encode_configuration
+from p2pool.core.fsm.committee_chain import extended
 from p2pool.core.raft.confchange import left, step_refusal
-from p2pool.model.features import DISTRUST_LEVEL
+from p2pool.model import limits
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
+from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Configuration, Entry, EntryKind
+from p2pool.wire.enclosures import open_one
+from tests.core.log.founded_log import POOL, founded
 from tests.raft.harness.cluster import voter
 
 A, B, C, D, E = (voter(n) for n in range(5))
@@ -68,3 +76,23 @@ def test_a_body_that_nobody_can_follow_counts_for_nothing() -> None:
     empty = encode_struct(Configuration(()), DISTRUST_LEVEL)
     for bad in (b"", b"\xff", body + b"\x00", empty):
         assert configuration_in(Entry(3, 1, EntryKind.CONFIGURATION, 0, bad)) is None
+
+
+@pytest.mark.parametrize("level", [BASE_LEVEL, DISTRUST_LEVEL])
+def test_no_change_is_given_up_before_its_time(level: FeatureLevel) -> None:
+    """A follower refuses the leader's word for it; an old leader's log is taken as it is."""
+    pool_log = founded()
+    state, raft = pool_log.state, pool_log.raft
+    assert state is not None
+    assert raft is not None
+    state.level, pool_log.opens = level, partial(open_one, POOL)
+    state.chain = extended(state.chain, 1, (pool_log.me, E), 3, 1, 10_000)
+
+    def why(at_ms: int) -> str | None:
+        kind, body = encode_body(ChangeCertified(3, ()))
+        return raft.state.entry_check(Entry(5, 1, kind, at_ms, body))
+
+    late_ms = 10_000 + limits.VOTER_REPLACE_AFTER_MS
+    early = why(late_ms - 1)
+    assert early is None if level < DISTRUST_LEVEL else "before its time" in (early or "")
+    assert why(late_ms) is None

@@ -18,7 +18,7 @@ FOLDER = Path(messages.__file__).parent
 NUMBERS = {
     Channel.HELLO: [1],
     Channel.BEAT: [2],
-    Channel.ANNOUNCE: [3, 4],
+    Channel.ANNOUNCE: [3, 4, 5],
     Channel.RAFT: [*range(10, 19)],
     Channel.WORK: [*range(20, 24)],
     Channel.QUERY: [*range(30, 54), *range(56, 60), 70, 71],

@@ -7,11 +7,16 @@ what leaders send, and act when the change's entry is on its way.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from p2pool.codec.entries import configuration_in, encode_configuration
+from p2pool.codec.entries import configuration_in, encode_body, encode_configuration
+from p2pool.core.fsm.committee_chain import open_link
 from p2pool.core.raft.acceptance import log_time
 from p2pool.model.access.requests import Action
+from p2pool.model.errors import P2poolError
+from p2pool.model.features import DISTRUST_LEVEL
+from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Configuration, Entry, Voter
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.messages.registry import Message
@@ -114,6 +119,7 @@ def forge_change(s: Story) -> None:
     m = s.rng.choice(leaders)
     assert m.node is not None
     s.world.expected = (*s.world.expected, "a leader's entries are refused")
+    s.world.perjured.add(m.store_id)
     raft, me = m.node.context.pool_log.raft, m.node.context.pool_log.me
     assert raft is not None
     state = raft.state
@@ -126,6 +132,36 @@ def forge_change(s: Story) -> None:
             frame = _append(m, voter, entry)
             channel, data = m.sealer.seal(frame, s.world.now(m))
             s.world.network.send(m, to, channel, data)
+
+
+def give_up_change(s: Story) -> None:
+    """A leader lies about the next change of the voters: as soon as it is in the log, nobody has
+    signed it in time. Its own core writes that, so it is the log of whoever follows."""
+    s.world.expected = (*s.world.expected, "a leader's entries are refused")
+    _on_change(s, _give_up)
+    _unseat(s)
+
+
+def _give_up(s: Story, m: Machine, to: Machine, wanted: Configuration) -> bool:
+    if wanted.is_joint:
+        return False
+
+    written: list[int] = []
+
+    def write(one: Machine) -> None:
+        pool_log = one.node.context.pool_log if one is m and one.node is not None else None
+        if pool_log is None or pool_log.state is None or s.healed or not pool_log.leads:
+            return
+        link, level = open_link(pool_log.chain), pool_log.state.level
+        alone = len(pool_log.configuration.voters) < 3
+        if link is None or link.index in written or alone or level < DISTRUST_LEVEL:
+            return
+        written.append(link.index)
+        with suppress(P2poolError):
+            pool_log.propose(*encode_body(ChangeCertified(link.index, ())), s.world.now(m))
+
+    s.world.on_step.append(write)
+    return True
 
 
 def _append(m: Machine, to: Voter, entry: Entry) -> AppendRequested:

@@ -15,7 +15,7 @@ import attrs
 from p2pool.codec.digests import task_id
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
-from p2pool.core.fsm import apply, requests
+from p2pool.core.fsm import apply, committee_chain, requests
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
@@ -256,6 +256,11 @@ def follows_any_change() -> list[Patch]:
     ]
 
 
+def given_up_at_once() -> list[Patch]:
+    """A change counts as given up when the leader says so, however early."""
+    return [(committee_chain, "_waited_enough", lambda link, at_ms: True)]
+
+
 def joint_by_the_new_alone() -> list[Patch]:
     """Between two committees a majority of the new one is enough."""
     return [(Configuration, "halves", property(lambda self: (self.voters,)))]
@@ -426,11 +431,11 @@ def anybody_is_a_witness() -> list[Patch]:
 def evidence_under_any_key() -> list[Patch]:
     """Two votes that differ are proof against whatever member they name."""
 
-    def matters(self: EquivocationLog, log_id: Any, voter: Any) -> bool:
+    def counts_against(self: EquivocationLog, log_id: Any, voter: Any) -> bool:
         named = self.context.roster.belongs(voter.node_id)
         return bool(log_id == self.context.pool_log.log_id and named)
 
-    return [(EquivocationLog, "_matters", matters)]
+    return [(EquivocationLog, "counts_against", counts_against)]
 
 
 def one_endpoint_is_believed() -> list[Patch]:
@@ -473,6 +478,7 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         changes_at_any_time,
         changes_before_certification,
         follows_any_change,
+        given_up_at_once,
         joint_by_the_new_alone,
         removed_voter_rests,
         store_id_ignored,
@@ -512,6 +518,7 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "leads-on-though-refused": ("date-ahead",),
     "changes-at-any-time": ("wipe", "slow-disk", "one-way"),
     "follows-any-change": ("forge-change",),
+    "given-up-at-once": ("give-up-change", "leave"),
     "joint-by-the-new-alone": ("split-change", "leave"),
     "removed-voter-rests": ("strand-change", "leave"),
     "store-id-ignored": ("wipe", "crash"),

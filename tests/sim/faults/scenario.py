@@ -21,7 +21,12 @@ from p2pool.model.states import Intent, Reachability
 from p2pool.model.tasks.spec import GpuRequest, Resources, RestartMode, RestartPolicy, TaskSpec
 from p2pool.wire.typed_data import sign_request
 from tests.sim.faults import operators
-from tests.sim.faults.committee_changes import forge_change, split_change, strand_change
+from tests.sim.faults.committee_changes import (
+    forge_change,
+    give_up_change,
+    split_change,
+    strand_change,
+)
 from tests.sim.faults.faults import FAULTS as PLAIN
 from tests.sim.faults.faults import Act, Knobs
 from tests.sim.faults.misleader import mislead
@@ -38,6 +43,7 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "strand-change": (1, strand_change),
     "forge-change": (1, forge_change),
     "mislead": (1, mislead),
+    "give-up-change": (1, give_up_change),
 }
 """All that may happen, each with its weight."""
 

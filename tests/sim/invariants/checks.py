@@ -19,6 +19,8 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.raft.state import RaftState
+from p2pool.model import limits
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import (
     ZERO_TOKEN,
     AllocationId,
@@ -187,6 +189,7 @@ class Checks:
             place = (name, applied_index)
             if self.digests.setdefault(place, digest_of(state)) != digest_of(state):
                 raise Violation(f"two states at index {applied_index}")
+        _given_up_in_time(state)
         for request_id, done in state.applied.items():
             if self.applied.setdefault((name, request_id), done.index) != done.index:
                 raise Violation(f"a request was applied at {done.index} once more")
@@ -309,7 +312,8 @@ class Checks:
         if why:
             raise Violation(why)
         for m in self.world.machines:
-            proofs = m.node.parts.equivocation.proofs if m.node is not None else {}
+            parts = m.node.parts if m.node is not None else None
+            proofs = (*parts.equivocation.proofs, *parts.bad_appends.proofs) if parts else ()
             honest = [proof for proof in proofs if proof[2] not in self.world.perjured]
             if honest and not self.world.liars:
                 raise Violation(f"node {m.number} holds proof against a voter that never lied")
@@ -322,3 +326,12 @@ class Checks:
 
 def _stamp(state: PoolState) -> tuple[int, int]:
     return state.epoch, state.applied_index
+
+
+def _given_up_in_time(state: PoolState) -> None:
+    """No change of the committee is given up before its deadline."""
+    last = state.chain.links[-1] if state.chain.links else None
+    if last is None or not last.given_up or state.level < DISTRUST_LEVEL:
+        return
+    if state.log_time_ms - last.at_ms < limits.VOTER_REPLACE_AFTER_MS:
+        raise Violation(f"the committee's change at {last.index} was given up early")

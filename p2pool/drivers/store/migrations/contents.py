@@ -11,6 +11,7 @@ import apsw
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.digests import log_id
 from p2pool.codec.entries import decode_snapshot
+from p2pool.core.follower.bad_appends import BAD_APPENDS_TABLE
 from p2pool.core.fsm.storage.rows import decode_state
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE
 from p2pool.core.knowledge.roster import ROSTER_KEY
@@ -25,7 +26,7 @@ from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import PoolRef, Token
-from p2pool.model.log.certificates import Evidence
+from p2pool.model.log.certificates import BadAppend, Evidence
 from p2pool.model.messages.queries import PeerKnown
 from p2pool.model.ports.store import Restored
 
@@ -50,6 +51,8 @@ def check_contents(db: apsw.Connection, path: Path, pool: PoolRef) -> None:
         decode_struct(PeerKnown, value)
     for value in held.tables[EVIDENCE_TABLE].values():
         decode_struct(Evidence, value)
+    for value in held.tables[BAD_APPENDS_TABLE].values():
+        decode_struct(BadAppend, value)
     for value in held.tables[ITEMS_TABLE].values():
         item_of(value)
     for key, record in META_RECORDS.items():

@@ -1,0 +1,206 @@
+"""Bad appends: what a lying leader sealed, shown to everybody and kept.
+
+Intuition: a follower that refuses an entry saves itself, and nobody else learns of it. So it
+publishes the sealed append. Whoever gets it opens it and judges for itself
+(`raft.acceptance.append_proof`); where that takes the committee before a change, the leader's own
+signature over it comes along, as every certificate holds it.
+
+Invariants: proof counts only against a voter of a certified configuration, under the key recorded
+there, and only in this node's log. There is one for each voter and term, a few for each voter, and
+a bounded memory for all. What is too long to be gossiped, or is no proof without the log before it,
+stays in this agent's own log of events.
+Source: docs/design/certificates.md, "Bad appends".
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.digests import committee_hash
+from p2pool.codec.json.hex import address_text
+from p2pool.codec.rows import put_record
+from p2pool.core.context import Context
+from p2pool.core.effects import Level, Persist
+from p2pool.core.inputs import Sender
+from p2pool.core.raft.acceptance.append_proof import CommitteeAt, flaw
+from p2pool.model import limits
+from p2pool.model.errors import Malformed
+from p2pool.model.ids import Digest, StoreId
+from p2pool.model.log.certificates import BadAppend
+from p2pool.model.log.raft import Voter
+from p2pool.model.messages.certificates import BadAppendProven, CertificateSigned
+from p2pool.model.messages.raft import AppendRequested
+from p2pool.model.messages.registry import Verified
+from p2pool.model.ports.store import Delete
+from p2pool.model.timing import Now
+from p2pool.proofs.certificates import said_by
+
+BAD_APPENDS_TABLE = "bad_appends"
+Name = tuple[Digest, int, StoreId]
+"""A proof's name: log, term, store."""
+
+
+@attrs.define
+class BadAppends:
+    """The proofs that one node holds. `counts`: whether a voter of a log can be proven to lie."""
+
+    context: Context
+    counts: Callable[[Digest, Voter], bool]
+    proofs: "OrderedDict[Name, BadAppend]" = attrs.field(factory=OrderedDict)
+    repeat_due_ms: int = 0
+    turn: int = 0
+
+    def restore(self, rows: Iterable[bytes]) -> None:
+        """Restore the proofs from disk."""
+        for row in rows:
+            try:
+                self._put(decode_struct(BadAppend, row))
+            except Malformed:
+                continue  # Another version wrote it; it may come again.
+
+    # --- judging ----------------------------------------------------------------------------------
+
+    def on_refused(self, append: Verified, now: Now) -> None:
+        """We refused an append: publish it if others can see why."""
+        if len(append.sealed) > limits.BAD_APPEND_MAX_BYTES:
+            self.context.log(
+                Level.INFO, "the refused append is too long for evidence", size=len(append.sealed)
+            )
+            return
+        for word in (None, self._own_word(append)):
+            found = self._proof(append, word)
+            if found is None:
+                continue
+            if self._keep(found, now):
+                self.context.publish(BadAppendProven(found.frame, found.word))
+            return
+        self.context.log(Level.INFO, "the refused append proves nothing to others")
+
+    def on_bad_append_proven(self, message: BadAppendProven, sender: Sender, now: Now) -> None:
+        """A peer claims a proof: judge it and keep it."""
+        append, word = (*sender.enclosed, None, None)[:2]
+        found = self._proof(append, word) if append is not None else None
+        if found is None:
+            self.context.log(Level.DEBUG, "a claimed proof proves nothing")
+        else:
+            self._keep(found, now)
+
+    def _proof(self, append: Verified, word: Verified | None) -> BadAppend | None:
+        """What these prove; None if that is nothing, or not against a voter that counts."""
+        frame = append.message
+        if not isinstance(frame, AppendRequested) or not said_by(append, frame.leader):
+            return None
+        if not self.counts(frame.log_id, frame.leader):
+            return None
+        found = flaw(frame, self._committee(frame, word))
+        if found is None:
+            return None
+        return BadAppend(
+            log_id=frame.log_id,
+            term=frame.term,
+            voter=frame.leader,
+            index=found.index,
+            reason=found.reason[: limits.REFUSAL_TEXT_MAX_BYTES],
+            frame=append.sealed,
+            word=word.sealed if word is not None else b"",
+        )
+
+    def _committee(self, frame: AppendRequested, word: Verified | None) -> CommitteeAt | None:
+        """The committee that a leader's word names, if it is of this leader and term."""
+        said = word.message if word is not None else None
+        if word is None or not isinstance(said, CertificateSigned):
+            return None
+        named = (said.log_id, said.term, said.leader, said.voter)
+        if named != (frame.log_id, frame.term, frame.leader, frame.leader):
+            return None
+        if not said_by(word, frame.leader):
+            return None
+        chain = self.context.pool_log.chain
+        groups = (chain.base, *(link.voters for link in chain.links))
+        for voters in (*reversed(groups), *self.context.leader_certificates.proven):
+            if committee_hash(voters) == said.committee_hash:
+                return CommitteeAt(said.commit_index, voters)
+        return None
+
+    def _own_word(self, append: Verified) -> Verified | None:
+        """What the leader signed of its committee, as its certificate holds it."""
+        known, opens = self.context.leader_certificates.known, self.context.config.opens
+        if known is None or opens is None:
+            return None
+        opened = (opens(sealed) for sealed in known.signatures)
+        by = (append.header.node_id, append.header.peer_key)
+        mine = (v for v in opened if v and (v.header.node_id, v.header.peer_key) == by)
+        return next(mine, None)
+
+    # --- keeping ----------------------------------------------------------------------------------
+
+    def _keep(self, found: BadAppend, now: Now) -> bool:
+        """Keep a proof on the disk; False if we have it, or enough of that voter."""
+        name = _name(found)
+        of_voter = sum(one.voter == found.voter for one in self.proofs.values())
+        if name in self.proofs or of_voter >= limits.EVIDENCE_PER_VOTER_MAX:
+            return False
+        gone = self._put(found)
+        # It is being told right now.
+        self.repeat_due_ms = now.mono_ms + limits.EVIDENCE_REPEAT_MS
+        kept = put_record(BAD_APPENDS_TABLE, _key(name), found)
+        forgotten = (Delete(BAD_APPENDS_TABLE, _key(one)) for one in gone)
+        self.context.effects.append(Persist((kept, *forgotten)))
+        self.context.log(
+            Level.WARNING,
+            "proof: a leader sent what no honest one sends",
+            voter=found.voter.node_id.hex(),
+            term=found.term,
+            index=found.index,
+            why=found.reason,
+        )
+        return True
+
+    def _put(self, found: BadAppend) -> list[Name]:
+        """Keep it in memory; return the names that it displaces."""
+        self.proofs[_name(found)] = found
+        gone: list[Name] = []
+        while len(self.proofs) > limits.BAD_APPENDS_KEPT_MAX:
+            gone.append(self.proofs.popitem(last=False)[0])
+        return gone
+
+    # --- telling ----------------------------------------------------------------------------------
+
+    def problems(self) -> tuple[str, ...]:
+        """Who was proven to lie as a leader, and is still in the pool."""
+        roster, group = self.context.roster, self.context.pool_log.configuration.everybody
+        said = {
+            one.voter.node_id: one
+            for one in self.proofs.values()
+            if one.voter in group or roster.belongs(one.voter.node_id)
+        }
+        return tuple(
+            f"Voter {address_text(node_id)} lied as the leader of term {one.term}: entry "
+            f"{one.index} of its log is one that no honest leader writes. The pool did not take "
+            f"it. Ban the node, or eject it: `p2pool node ban {address_text(node_id)}`."
+            for node_id, one in said.items()
+        )
+
+    def tick(self, now: Now) -> None:
+        """As leader, republish the proofs, one at a time: some nodes were away the first time."""
+        if not self.proofs or not self.context.pool_log.leads or now.mono_ms < self.repeat_due_ms:
+            return
+        self.repeat_due_ms = now.mono_ms + limits.EVIDENCE_REPEAT_MS
+        proofs = tuple(self.proofs.values())
+        found = proofs[self.turn % len(proofs)]
+        self.turn += 1
+        self.context.publish(BadAppendProven(found.frame, found.word))
+
+    def wakeup_ms(self) -> int | None:
+        """Nothing wakes a node for this alone: every step checks it."""
+        return None
+
+
+def _name(found: BadAppend) -> Name:
+    return found.log_id, found.term, found.voter.store_id
+
+
+def _key(name: Name) -> bytes:
+    return b"".join((name[0], name[1].to_bytes(8, "big"), name[2]))
