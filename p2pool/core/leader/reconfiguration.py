@@ -141,8 +141,8 @@ def _relieved(
 
 def _alive(wanted: Configuration, seats: Mapping[Voter, Seat]) -> Configuration | None:
     """The same, if enough of its voters answer."""
-    alive = sum(not seats.get(v, Seat()).silent for v in wanted.voters)
-    return wanted if alive >= majority(len(wanted.voters)) else None
+    alive = [v.store_id for v in wanted.electors if not seats.get(v, Seat()).silent]
+    return wanted if wanted.has_quorum(alive) else None
 
 
 def _better_without(voters: Sequence[Voter], seats: Mapping[Voter, Seat]) -> bool:

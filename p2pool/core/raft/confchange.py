@@ -19,7 +19,6 @@ majority of the old voters. Source: Raft, section 6; thesis, 4.1 to 4.3; etcd's 
 import attrs
 
 from p2pool.codec.entries import configuration_in
-from p2pool.core.raft import quorum
 from p2pool.core.raft.progress import Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
@@ -126,7 +125,7 @@ def step_refusal(old: Configuration, wanted: Configuration) -> str | None:
             return "A joint committee starts from the one before it."
         if wanted.learners != tuple(v for v in old.learners if v not in come):
             return "A joint committee changes no learner that it does not promote."
-        if len(old.voters) - len(gone) < quorum.size(old.voters):
+        if not old.has_quorum([v.store_id for v in old.voters if v not in gone]):
             return "A joint committee keeps a majority of the voters before it."
     elif len(gone) + len(come) > 1:
         return "A committee changes by one voter at a time, or by a joint one."
@@ -157,4 +156,4 @@ def _carried(s: RaftState, wanted: Configuration, now: Now) -> bool:
         heard_ms = progress.heard_ms
         if heard_ms is not None and now.mono_ms - heard_ms < s.timing.election_timeout_min_ms:
             heard.append(store)
-    return quorum.has(wanted, heard)
+    return wanted.has_quorum(heard)
