@@ -123,7 +123,10 @@ class CommitteeManager:
         elif self.pair_since_ms is None:
             self.pair_since_ms = now.mono_ms
         since_ms = self.pair_since_ms
-        lone = since_ms is not None and now.mono_ms - since_ms >= limits.VOTER_REPLACE_AFTER_MS
+        waited_ms = now.mono_ms - since_ms if since_ms is not None else 0
+        lone = since_ms is not None and (
+            waited_ms >= limits.VOTER_REPLACE_AFTER_MS or self._is_left_alone(now)
+        )
         out = any(seats[v].out for v in self.context.pool_log.configuration.voters if v in seats)
         if not out:
             self.out_since_ms = None
@@ -138,6 +141,14 @@ class CommitteeManager:
             impatient=waits_ms >= limits.OUT_PATIENCE_MS,
             seed=self._seed(),
         )
+
+    def _is_left_alone(self, now: Now) -> bool:
+        """Whether the other one of two is out: with it the log would end, and without a third it
+        loses its seat in a minute, out or not."""
+        context, standings = self.context, self.eligibility.standings
+        others = [v for v in context.pool_log.configuration.voters if v.node_id != context.me]
+        out = any(standings.confirmed(v.node_id, now) for v in others)
+        return out and not context.roster.reads_out(context.me)
 
     def _seed(self) -> bytes | None:
         """What no member can foresee when it chooses its node id: the latest certified state."""
