@@ -19,7 +19,7 @@ from p2pool.codec.text.peer_id import peer_key_of
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, NotFound
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest, StoreId
-from p2pool.model.log.raft import majority
+from p2pool.model.log.raft import is_quorum
 from p2pool.model.log.state_digests import algorithm_of
 
 
@@ -103,10 +103,9 @@ def _check_needed(
     """`Conflict` where a recovery would undo what mends itself."""
     if longest.log_id == current:
         alive = [h.node_id for h in same if h.voter]
-        quorum = majority(len(longest.voters))
-        if longest.voters and len(alive) >= quorum:
+        if is_quorum(longest.halves, alive):
             raise Conflict(
-                f"{len(alive)} of {len(longest.voters)} voters answer, and {quorum} are a quorum:"
+                f"{len(alive)} of {len(_electors(longest))} voters answer, and they are a quorum:"
                 " they elect a leader by themselves.",
                 hint="Wait, and look at p2pool agent status. A recovery now would lose what they"
                 " accept meanwhile; to do it anyway: --force.",
@@ -120,6 +119,11 @@ def _check_needed(
             hint="Wait until its block is final and its founder has read it. If the founder is gone"
             " for good, name another: --force.",
         )
+
+
+def _electors(held: HeldLog) -> tuple[str, ...]:
+    """All that vote, each once."""
+    return tuple(dict.fromkeys((*held.voters, *held.outgoing)))
 
 
 def _named(founder: str, among: Sequence[HeldLog], holders: Sequence[HeldLog]) -> HeldLog:
@@ -173,7 +177,7 @@ def _losses(chosen: HeldLog, longest: HeldLog, same: Sequence[HeldLog]) -> tuple
     if chosen.end != longest.end:
         out.append(f"what the log of {longest.node_id} holds beyond index {chosen.last_index}")
     here = [h.node_id for h in same if h.voter]
-    lost = [voter for voter in longest.voters if voter not in here]
+    lost = [voter for voter in _electors(longest) if voter not in here]
     if lost:
         out.append(f"entries that only lost voters hold, if any: {', '.join(lost)}")
     return tuple(out)

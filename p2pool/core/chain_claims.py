@@ -196,13 +196,18 @@ def claims(old: Mapping[Key, Claim], was: Reading, reading: Reading, now: Now) -
         if before is not None and before.digest == digest:
             found[key] = before
             continue
-        found[key] = Claim(
-            digest=digest,
-            takes=takes,
-            since_ms=now.mono_ms,
-            latest_block=reading.latest.block_number,
-            final_block=reading.final.block_number,
-            final_hash=reading.final.block_hash,
-            epoch=was.epoch,
-        )
+        found[key] = claimed(key, takes, reading, was.epoch, now.mono_ms)
     return found
+
+
+def claimed(key: Key, takes: bool, reading: Reading, epoch: int, since_ms: int) -> Claim:
+    """The claim of a reading about one thing; nobody said anything of it yet."""
+    return Claim(
+        digest=reading.digest(key),
+        takes=takes,
+        since_ms=since_ms,
+        latest_block=reading.latest.block_number,
+        final_block=reading.final.block_number,
+        final_hash=reading.final.block_hash,
+        epoch=epoch,
+    )

@@ -38,7 +38,7 @@ class Dispatch:
 
     def _table(self, p: Parts) -> Mapping[type, Handler]:
         promises, check = p.identity.peer_promises, p.identity.store_check
-        removal = p.eligibility.removal_agreement
+        chain = p.chain_agreement
         return {
             m.Ping: p.probes.on_ping,
             m.Pong: p.probes.on_pong,
@@ -66,10 +66,10 @@ class Dispatch:
             m.ProbeRequested: p.probes.on_probe_requested,
             m.ProbeAnswered: self.on_probe_answered,
             m.SuspicionReported: self.on_suspicion_reported,
-            m.RemovalConfirmRequested: removal.on_removal_confirm_requested,
-            m.RemovalConfirmed: removal.on_removal_confirmed,
-            m.ChainReadRequested: p.chain_agreement.on_chain_read_requested,
-            m.ChainReadAnswered: p.chain_agreement.on_chain_read_answered,
+            m.RemovalConfirmRequested: chain.on_removal_confirm_requested,
+            m.RemovalConfirmed: chain.on_removal_confirmed,
+            m.ChainReadRequested: chain.on_chain_read_requested,
+            m.ChainReadAnswered: chain.on_chain_read_answered,
             m.StateRequested: self.on_state_requested,
             m.StateAnswered: self.on_state_answered,
             m.SnapshotRequested: self.on_snapshot_requested,

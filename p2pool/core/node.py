@@ -61,9 +61,9 @@ from p2pool.core.view import build_view
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.core.voter.history_signatures import HistorySignatures
-from p2pool.core.voter.removal_agreement import RemovalAgreement
 from p2pool.core.voter.signatures import CONFIRMED_KEY, VoterSignatures
 from p2pool.core.voter.store_identity import StoreIdentity
+from p2pool.core.voter.voter_standings import VoterStandings
 from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
@@ -560,7 +560,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
     invites = Invites(context)
     exchange = PeerExchange(context, invites)
     machine = Machine(context, worker, exchange)
-    eligibility = LeaderEligibility(context, RemovalAgreement(context))
+    standings = VoterStandings(context)
     equivocation = EquivocationLog(context)
     equivocation.restore(tables[EVIDENCE_TABLE].values())
     bad_appends = BadAppends(context, equivocation.counts_against)
@@ -576,8 +576,8 @@ def _parts(context: Context, restored: Restored) -> Parts:
         exchange=exchange,
         requests=ClientRequests(context, replica),
         log_survey=LogSurvey(context),
-        eligibility=eligibility,
-        chain_agreement=ChainAgreement(context),
+        eligibility=LeaderEligibility(context, standings),
+        chain_agreement=ChainAgreement(context, standings),
         signatures=VoterSignatures(context, tables["meta"].get(CONFIRMED_KEY)),
         history_signatures=HistorySignatures(context),
         certificate_exchange=certificate_exchange,

@@ -84,6 +84,21 @@ def test_a_quorum_that_lives_mends_itself() -> None:
     assert propose(POOL, ROOT, answer, force=True).root.epoch == 2
 
 
+def test_while_the_committee_changes_both_committees_need_a_majority() -> None:
+    """Three of five that vote answer, but only one of the three before the change: no leader."""
+    between: dict[str, Any] = {
+        "voters": (name(3), name(4), name(5)),
+        "outgoing": VOTERS,
+        "voter": True,
+    }
+    answer = [holder(n, **between) for n in (3, 4, 5)]
+    made = propose(POOL, ROOT, answer)
+    assert made.root.epoch == 2
+    assert f"{name(1)}, {name(2)}" in " ".join(made.losses)
+    with pytest.raises(Conflict, match="4 of 5 voters answer"):
+        propose(POOL, ROOT, [*answer, holder(1, **between)])
+
+
 def test_a_voter_with_another_disk_does_not_make_a_quorum() -> None:
     """It holds a copy of the log perhaps, and votes no more."""
     assert propose(POOL, ROOT, [holder(1), holder(2, voter=False)]).root.epoch == 2

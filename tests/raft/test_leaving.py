@@ -1,10 +1,12 @@
 """Who is removed from the committee learns of it, and who is promoted unawares can vote."""
 
 from p2pool.codec.digests import configuration_hash
+from p2pool.core.raft import election
+from p2pool.core.raft.election import REMOVED
 from p2pool.model.log.raft import Configuration
 from p2pool.model.messages.raft import VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
-from p2pool.model.timing import TIMINGS, Profile
+from p2pool.model.timing import TIMINGS, Now, Profile
 from tests.raft.harness.cluster import LOG_ID, Cluster
 from tests.raft.harness.elected import led, raft_of
 
@@ -52,6 +54,30 @@ def test_one_that_was_removed_while_it_was_down_is_released() -> None:
     assert (cluster.leader(), raft.state.hard.term) == (leader, term)
     late.adopt(raft.state.log.between(late.state.commit_index + 1, raft.state.commit_index))
     assert late.state.configuration == raft.state.configuration
+
+
+def test_one_of_a_joint_committee_is_released_by_both_halves() -> None:
+    """Most others say that it was removed, but not most of the old ones: it stays."""
+    cluster, _, _ = led(size=5)
+    s = raft_of(cluster, 0).state
+    s.role, s.leader = RaftRole.FOLLOWER, None
+    me, *others = cluster.voters
+    s.configuration = Configuration((me, *others[:2]), (), (me, *others[2:]))
+    for number, voter in enumerate(others):
+        said = VoteAnswered(
+            log_id=LOG_ID,
+            term=s.hard.term,
+            candidate=me,
+            voter=voter,
+            last_index=s.log.last_index,
+            last_term=s.log.last_term,
+            configuration_hash=configuration_hash(s.configuration),
+            pre=False,
+            granted=False,
+            reason=REMOVED,
+        )
+        election.answered(s, said, Now(0, 0))
+        assert (s.role is RaftRole.IDLE) == (number == 3)
 
 
 def test_one_is_released_where_the_change_was_compacted_away() -> None:

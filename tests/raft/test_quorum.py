@@ -56,3 +56,23 @@ def test_without_voters_nothing_is_ever_decided_in_favour() -> None:
     """Before a root record there is no quorum."""
     assert committed(Configuration(()), {}) == 0
     assert tally(Configuration(()), {}) is VoteResult.LOST
+
+
+@given(st.sets(st.integers(0, 6)), st.sets(st.integers(0, 6)), st.sets(st.integers(0, 6)))
+def test_a_joint_quorum_is_a_majority_of_each_half(
+    new: set[int], old: set[int], yes: set[int]
+) -> None:
+    """However large the one, it says nothing for the other."""
+    voters, outgoing = (tuple(voter(i) for i in sorted(half)) for half in (new, old))
+    joint = Configuration(voters, (), outgoing)
+    halves = [new, old] if old else [new]
+    wanted = all(len(half & yes) * 2 > len(half) for half in halves)
+    assert joint.has_quorum([voter(i).store_id for i in yes]) == wanted
+
+
+def test_without_one_voter_a_half_that_it_is_alone_in_asks_nobody() -> None:
+    """The other half decides; alone in all, it stays."""
+    a, b, c = (voter(i) for i in range(3))
+    assert Configuration((a,), (), (a, b, c)).without(a.node_id).halves == ((b, c),)
+    assert Configuration((a, b, c), (), (a,)).without(a.node_id).halves == ((b, c),)
+    assert Configuration((a,)).without(a.node_id).halves == ((a,),)

@@ -110,7 +110,8 @@ class RosterAnswer:
 
 @attrs.frozen
 class CommitteeMember:
-    """A voter or learner: its node, and the key and data directory that it votes with."""
+    """A voter or learner: its node, and the key and data directory that it votes with. While the
+    committee changes, `comes` and `goes` mark the voters that are in one of the two only."""
 
     node_id: str
     peer_id: str
@@ -118,14 +119,18 @@ class CommitteeMember:
     voter: bool
     leader: bool
     reachability: str
+    comes: bool = False
+    goes: bool = False
 
 
 @attrs.frozen
 class Committee:
-    """Who keeps the log; `quorum` voters must agree."""
+    """Who keeps the log: `quorum` voters must agree that do not go. While the committee changes,
+    `outgoing_quorum` of those that do not come must agree, too; else that is null."""
 
     quorum: int
     members: tuple[CommitteeMember, ...]
+    outgoing_quorum: int | None = None
 
 
 @attrs.frozen
@@ -207,23 +212,26 @@ def roster_of(view: View) -> Roster | None:
 
 def committee_of(view: View) -> Committee:
     """While the committee changes, the voters that come and those that go."""
-    voters, learners = view.configuration.electors, view.configuration.learners
+    group = view.configuration
     return Committee(
-        quorum=majority(len(voters)) if voters else 0,
-        members=tuple(_committee_member(view, one, True) for one in voters)
-        + tuple(_committee_member(view, one, False) for one in learners),
+        quorum=majority(len(group.voters)) if group.voters else 0,
+        members=tuple(_committee_member(view, one) for one in group.everybody),
+        outgoing_quorum=majority(len(group.outgoing)) if group.is_joint else None,
     )
 
 
-def _committee_member(view: View, one: Voter, voter: bool) -> CommitteeMember:
-    seen = view.node(one.node_id)
+def _committee_member(view: View, one: Voter) -> CommitteeMember:
+    seen, group = view.node(one.node_id), view.configuration
+    votes = one in group.electors
     return CommitteeMember(
         node_id=address_text(one.node_id),
         peer_id=peer_text(one.peer_key),
         store_id=one.store_id.hex(),
-        voter=voter,
+        voter=votes,
         leader=one.node_id == view.leader,
         reachability="unknown" if seen is None else word(seen.reachability),
+        comes=votes and group.is_joint and one not in group.outgoing,
+        goes=votes and one not in group.voters,
     )
 
 

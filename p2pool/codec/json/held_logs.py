@@ -15,7 +15,7 @@ class HeldLog:
     """The log that a node says it holds; `log_id` is null if it holds none.
 
     `followed_epoch` is the epoch of the root record that it follows; `refusal` says why it does not
-    found that epoch.
+    found that epoch. `outgoing`: the voters before the change in which the log ends, if it does.
     """
 
     node_id: str
@@ -32,6 +32,12 @@ class HeldLog:
     state_digest: str | None
     voters: tuple[str, ...]
     voter: bool
+    outgoing: tuple[str, ...] = ()
+
+    @property
+    def halves(self) -> tuple[tuple[str, ...], ...]:
+        """The committees of which each needs a majority."""
+        return (self.voters, self.outgoing) if self.outgoing else (self.voters,)
 
     @property
     def end(self) -> tuple[int, int]:
@@ -56,11 +62,13 @@ def held_log(holder: LogHolder) -> HeldLog:
         last_term=end.last_term,
         state_digest=None if end.state_digest is None else end.state_digest.hex(),
         voters=tuple(address_text(voter.node_id) for voter in end.voters),
-        voter=Voter(holder.node_id, holder.peer_key, end.store_id) in end.voters,
+        voter=Voter(holder.node_id, holder.peer_key, end.store_id) in end.configuration.electors,
+        outgoing=tuple(address_text(voter.node_id) for voter in end.outgoing),
     )
 
 
 def read_held_log(answer: dict[str, Any]) -> HeldLog:
     """A held log in the API's answer; keys that only newer agents write are ignored."""
-    named = {field.name: answer[field.name] for field in attrs.fields(HeldLog)}
-    return HeldLog(**named | {"voters": tuple(named["voters"])})
+    named = {field.name: answer[field.name] for field in attrs.fields(HeldLog)[:-1]}
+    outgoing = tuple(answer.get("outgoing", ()))  # Agents before feature level 2 have none.
+    return HeldLog(**named | {"voters": tuple(named["voters"]), "outgoing": outgoing})

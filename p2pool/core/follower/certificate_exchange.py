@@ -73,12 +73,14 @@ class CertificateExchange:
     def tick(self, now: Now) -> None:
         """Remember that a committee which we know was heard."""
         known = self.context.leader_certificates.known
-        if known is not None and (row := self.sighting.note(known, now)) is not None:
-            self.context.effects.append(Persist((row,)))
+        if known is not None and not self.sighting.has(known):
+            self.context.effects.append(Persist((self.sighting.note(known, now),)))
 
     def wakeup_ms(self) -> int | None:
-        """Nothing wakes a node for this alone: every step checks it."""
-        return None
+        """At once while a certificate is not noted yet; else never: the next one comes by itself,
+        and so does whoever has to be asked for proof again."""
+        known = self.context.leader_certificates.known
+        return None if known is None or self.sighting.has(known) else 0
 
     # --- certificates -----------------------------------------------------------------------------
 

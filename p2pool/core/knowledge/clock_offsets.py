@@ -15,7 +15,6 @@ offsets are kept against the boot clock. Source: docs/design/health.md, "Clocks"
 
 import attrs
 
-from p2pool.core.raft import quorum
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.roster import ChainRoster
@@ -197,9 +196,8 @@ class ClockOffsets:
             return None
         known += [(now.wall_ms, v) for v in self.committee.electors if v.node_id == self.me]
         middle_ms = sorted(ms for ms, _ in known)[(len(known) - 1) // 2]
-        agreeing = {v.store_id: True for ms, v in known if _near(ms, middle_ms)}
-        won = quorum.tally(self.committee, agreeing) is quorum.VoteResult.WON
-        return middle_ms if won else None
+        agreeing = [v.store_id for ms, v in known if _near(ms, middle_ms)]
+        return middle_ms if self.committee.has_quorum(agreeing) else None
 
     def _alone_ms(self, now: Now) -> int:
         """The time by our own clock and the chain's."""
@@ -236,8 +234,7 @@ class ClockOffsets:
             return
         middle_ms = sorted(off.values())[len(off) // 2]
         side = "behind" if middle_ms > 0 else "ahead of"
-        differing = {v.store_id: True for v in off}
-        if quorum.tally(committee, differing) is quorum.VoteResult.WON:
+        if committee.has_quorum([v.store_id for v in off]):
             self.wrong = f"its clock is {abs(middle_ms) // 1000} s {side} most voters' clocks"
         elif len(voters) == 2 and jumped is None:
             self.differing = f"The clocks of the two voters differ by {abs(middle_ms) // 1000} s."

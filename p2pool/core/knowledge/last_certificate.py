@@ -50,11 +50,13 @@ class CertificateSighting:
         except Malformed:
             return cls()  # A newer version wrote it: the next certificate is noted anew.
 
-    def note(self, known: LeaderCertificate, now: Now) -> Put | None:
-        """Note an accepted certificate; the row to keep if it is a new one."""
+    def has(self, known: LeaderCertificate) -> bool:
+        """Whether an accepted certificate is noted."""
+        return self.seen == CertificateSeen(known.log_id, known.time_ms)
+
+    def note(self, known: LeaderCertificate, now: Now) -> Put:
+        """Note an accepted certificate; the row to keep."""
         seen = CertificateSeen(known.log_id, known.time_ms)
-        if seen == self.seen:
-            return None
         self.seen, self.noted_ms = seen, now.mono_ms
         return put_record(META_TABLE, SEEN_KEY, seen)
 

@@ -2,7 +2,7 @@
 
 Intuition: `leader.reconfiguration` decides the change from what the leader sees: who answers its
 appends, who is healthy and eligible, who shows which disk. A voter that the chain has put out goes
-only once a majority of the other voters has read the same (`voter.removal_agreement`), and one such
+only once a majority of the other voters has read the same (`voter.voter_standings`), and one such
 voter a minute, so that no single endpoint takes a committee apart. The log's own word needs no
 confirmation: a banned voter goes.
 
@@ -123,7 +123,10 @@ class CommitteeManager:
         elif self.pair_since_ms is None:
             self.pair_since_ms = now.mono_ms
         since_ms = self.pair_since_ms
-        lone = since_ms is not None and now.mono_ms - since_ms >= limits.VOTER_REPLACE_AFTER_MS
+        waited_ms = now.mono_ms - since_ms if since_ms is not None else 0
+        lone = since_ms is not None and (
+            waited_ms >= limits.VOTER_REPLACE_AFTER_MS or self._is_left_alone(now)
+        )
         out = any(seats[v].out for v in self.context.pool_log.configuration.voters if v in seats)
         if not out:
             self.out_since_ms = None
@@ -138,6 +141,14 @@ class CommitteeManager:
             impatient=waits_ms >= limits.OUT_PATIENCE_MS,
             seed=self._seed(),
         )
+
+    def _is_left_alone(self, now: Now) -> bool:
+        """Whether the other one of two is out: with it the log would end, and without a third it
+        loses its seat in a minute, out or not."""
+        context, standings = self.context, self.eligibility.standings
+        others = [v for v in context.pool_log.configuration.voters if v.node_id != context.me]
+        out = any(standings.confirmed(v.node_id, now) for v in others)
+        return out and not context.roster.reads_out(context.me)
 
     def _seed(self) -> bytes | None:
         """What no member can foresee when it chooses its node id: the latest certified state."""
@@ -185,13 +196,10 @@ class CommitteeManager:
     def _put_out(self, voter: Voter, now: Now) -> bool:
         """Whether a voter goes because the chain says so: confirmed, one a minute, and never by a
         leader that is out as well: if all are out, they are all that the log has."""
-        removal_agreement, roster = self.eligibility.removal_agreement, self.context.roster
-        if removal_agreement.out_since_ms(voter.node_id) is None or roster.reads_out(
-            self.context.me
-        ):
+        if self.context.roster.reads_out(self.context.me):
             return False
-        removal_agreement.ask(voter.node_id, now)
-        return removal_agreement.confirmed(voter.node_id, now) and self._may_remove(now)
+        out = self.eligibility.standings.confirmed(voter.node_id, now)
+        return out and self._may_remove(now)
 
     def _may_remove(self, now: Now) -> bool:
         """Whether the last removal, by any leader, is long enough ago."""
@@ -276,16 +284,14 @@ class CommitteeManager:
 
     def _transferees(self, now: Now) -> list[Voter]:
         """Voters that could lead in our place."""
-        context, removal_agreement = self.context, self.eligibility.removal_agreement
-        seats = self._seats(now)
+        context, seats = self.context, self._seats(now)
         transferees = [
             v
             for v in context.pool_log.configuration.voters
             if v in seats and seats[v].caught_up and self._may_lead(v.node_id, now)
         ]
         if context.roster.reads_out(context.me) and self._intent(context.me) is Intent.ELIGIBLE:
-            removal_agreement.ask(context.me, now)
-            agreeing = removal_agreement.agreeing(context.me, now)
+            agreeing = self.eligibility.standings.agreeing(context.me, now)
             transferees = [v for v in transferees if v in agreeing]
         return transferees
 

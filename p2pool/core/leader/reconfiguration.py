@@ -47,9 +47,10 @@ class Seat:
 @attrs.frozen
 class Aims:
     """The goal: `size` voters. `leaving`: the leader itself should go, so it needs a transferee.
-    `lone`: two voters have waited long enough for a third. `joint`: the pool's level has joint
-    configurations. `impatient`: a voter that is out has waited long enough for a replacement.
-    `seed`: what the order of choice among equals is drawn from; by node id without one."""
+    `lone`: two voters have waited long enough for a third, or one of them is out. `joint`: the
+    pool's level has joint configurations. `impatient`: a voter that is out has waited long enough
+    for a replacement. `seed`: what the order of choice among equals is drawn from; by node id
+    without one."""
 
     size: int
     leaving: bool = False
@@ -85,7 +86,9 @@ def next_change(
         if seat.silent or seat.out or shown.get(learner.node_id, learner) != learner:
             return _without(now_is, learner)
     if aims.joint:
+        # Of those that go, who does not answer goes first: the others still make a quorum.
         must = [v for v in voters if _must_go(v, me, seats, shown)]
+        must.sort(key=lambda v: not seats.get(v, Seat()).silent)
         silent = [v for v in voters if seats.get(v, Seat()).silent and v != me and v not in must]
         if must or silent:
             return _relieved(now_is, (must, silent), seats, (free, ready), aims, providers)
@@ -123,7 +126,8 @@ def _relieved(
     voters, learners = now_is.voters, now_is.learners
     gone = [*must[:1], *silent][: (len(voters) - 1) // 2]
     if len(voters) % 2 == 0 or not gone:
-        return _alive(_without(now_is, [*must, *silent][0]), seats) if len(voters) > 1 else None
+        steps = (_alive(_without(now_is, v), seats) for v in (*must, *silent))
+        return next((step for step in steps if step is not None), None)
     if len(voters) > aims.size:
         return _alive(_exchanged(now_is, gone[: len(voters) - aims.size], []), seats)
     if ready:
@@ -141,8 +145,8 @@ def _relieved(
 
 def _alive(wanted: Configuration, seats: Mapping[Voter, Seat]) -> Configuration | None:
     """The same, if enough of its voters answer."""
-    alive = sum(not seats.get(v, Seat()).silent for v in wanted.voters)
-    return wanted if alive >= majority(len(wanted.voters)) else None
+    alive = [v.store_id for v in wanted.electors if not seats.get(v, Seat()).silent]
+    return wanted if wanted.has_quorum(alive) else None
 
 
 def _better_without(voters: Sequence[Voter], seats: Mapping[Voter, Seat]) -> bool:

@@ -3,9 +3,9 @@
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.local.machine import Machine
-from p2pool.core.raft import quorum
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
+from p2pool.model.log.raft import majority
 from p2pool.model.timing import Now
 
 
@@ -87,10 +87,10 @@ def _no_quorum(context: Context) -> str | None:
     voters = configuration.electors
     away = [v for v in voters if v.node_id != context.me and not peers.is_connected(v.node_id)]
     here = [v.store_id for v in voters if v not in away]
-    if not voters or quorum.has(configuration, here):
+    if not voters or configuration.has_quorum(here):
         return None
     named = ", ".join(address_text(v.node_id) for v in away)
-    needed = " and ".join(str(quorum.size(half)) for half in configuration.halves)
+    needed = " and ".join(str(majority(len(half))) for half in configuration.halves)
     of_each = " of the old and the new ones" if configuration.is_joint else ""
     return (
         f"The pool has no quorum here: {len(here)} of {len(voters)} voters are "

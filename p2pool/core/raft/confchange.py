@@ -21,13 +21,12 @@ from collections.abc import Sequence
 import attrs
 
 from p2pool.codec.entries import configuration_in
-from p2pool.core.raft import quorum
 from p2pool.core.raft.progress import Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import StoreId
-from p2pool.model.log.raft import Configuration, Voter
+from p2pool.model.log.raft import Configuration, Voter, is_quorum
 from p2pool.model.timing import Now
 
 
@@ -141,7 +140,7 @@ def voters_refusal(old: Sequence[Voter], wanted: Configuration) -> str | None:
         return "A committee changes by one voter at a time, or by a joint one." if several else None
     if wanted.outgoing != tuple(old):
         return "A joint committee starts from the one before it."
-    if len(old) - len(gone) < quorum.size(old):
+    if not is_quorum([old], [v for v in old if v in wanted.voters]):
         return "A joint committee keeps a majority of the voters before it."
     return None
 
@@ -168,4 +167,4 @@ def _carried(s: RaftState, wanted: Configuration, now: Now) -> bool:
         heard_ms = progress.heard_ms
         if heard_ms is not None and now.mono_ms - heard_ms < s.timing.election_timeout_min_ms:
             heard.append(store)
-    return quorum.has(wanted, heard)
+    return wanted.has_quorum(heard)

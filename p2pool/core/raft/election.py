@@ -84,15 +84,12 @@ def is_elected(s: RaftState, candidate: Voter, votes: Collection[Voter]) -> bool
     alone, must not be enough.
     """
     for group in committees(s):
-        named = {voter.store_id: True for voter in votes if voter in group.electors}
-        named.pop(candidate.store_id, None)
-        others = len(named) - (s.me in votes and s.me.store_id in named)
+        named = [v for v in votes if v in group.electors and v.store_id != candidate.store_id]
         if candidate not in group.electors:
             group = attrs.evolve(group, voters=(*group.voters, candidate))
-            if not others:
+            if all(v == s.me for v in named):
                 continue
-        named[candidate.store_id] = True
-        if quorum.tally(group, named) is quorum.VoteResult.WON:
+        if group.has_quorum([candidate.store_id, *(v.store_id for v in named)]):
             return True
     return False
 
@@ -315,8 +312,7 @@ def _released(s: RaftState, m: VoteAnswered) -> None:
     if s.leads or not s.may_campaign or m.last_index != s.log.last_index:
         return
     s.releases[m.voter.store_id] = True
-    others = [v.store_id for v in s.configuration.electors if v != s.me]
-    if sum(store in s.releases for store in others) * 2 > len(others):
+    if s.configuration.without(s.me.node_id).has_quorum(s.releases):
         s.released_at = s.configuration_index
         s.role = s.resting_role()
 

@@ -7,7 +7,6 @@ Invariants: the leader answers a read only once an entry of its own term is comm
 steps down, it reports its open reads as failed. Source: Raft, section 8; thesis, 6.4.
 """
 
-from p2pool.core.raft import quorum
 from p2pool.core.raft.state import PendingRead, RaftState
 from p2pool.model.ids import StoreId
 
@@ -37,4 +36,4 @@ def confirm(s: RaftState) -> bool:
 def _confirmed(s: RaftState, read: PendingRead) -> bool:
     heard: list[StoreId] = [s.me.store_id]
     heard += [store for store, p in s.progress.items() if p.answered_round > read.after_round]
-    return quorum.has(s.configuration, heard)
+    return s.configuration.has_quorum(heard)

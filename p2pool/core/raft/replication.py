@@ -324,7 +324,7 @@ def check_quorum(s: RaftState, now: Now) -> None:
     heard = [s.me.store_id, *(store for store, p in s.progress.items() if p.active)]
     for progress in s.progress.values():
         progress.active = False
-    if not quorum.has(s.configuration, heard):
+    if not s.configuration.has_quorum(heard):
         s.follow(s.hard.term, None, now)
         s.leader_heard_ms = None
 

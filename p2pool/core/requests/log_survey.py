@@ -62,7 +62,8 @@ class LogSurvey:
             last_index=s.log.last_index,
             last_term=s.log.last_term,
             state_digest=self._known[3],
-            voters=s.configuration.electors,
+            voters=s.configuration.voters,
+            outgoing=s.configuration.outgoing,
         )
 
     def on_log_end_requested(self, message: LogEndRequested, sender: Sender, now: Now) -> None:

@@ -34,41 +34,25 @@ from p2pool.core.chain_claims import Claim, Fact, Key, Word
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import ChainObserved, Sender
+from p2pool.core.voter import first_level_questions
+from p2pool.core.voter.claim_count import Count, count
+from p2pool.core.voter.voter_standings import VoterStandings
 from p2pool.model import limits
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import DIGEST_BYTES, Digest, NodeId
-from p2pool.model.log.raft import Voter, majority
-from p2pool.model.messages.queries import ChainReadAnswered, ChainReadRequested
+from p2pool.model.log.raft import Configuration, Voter
+from p2pool.model.messages.queries import (
+    ChainReadAnswered,
+    ChainReadRequested,
+    RemovalConfirmed,
+    RemovalConfirmRequested,
+)
+from p2pool.model.messages.registry import Message
 from p2pool.model.ports.store import PersistOp
 from p2pool.model.timing import Now
 
 NOTHING = Digest(bytes(DIGEST_BYTES))
 NAMED_MAX = 3
-
-
-@attrs.frozen
-class Count:
-    """How many voters read a claim as we do, otherwise, and how many answer at all; of how many."""
-
-    agree: int
-    disagree: int
-    answer: int
-    voters: int
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether a majority reads the same."""
-        return self.agree >= majority(self.voters)
-
-    @property
-    def contradicted(self) -> bool:
-        """Whether a majority reads otherwise."""
-        return self.voters > 0 and self.disagree >= majority(self.voters)
-
-    @property
-    def alone(self) -> bool:
-        """Whether too few answer to say anything, and nobody says otherwise."""
-        return self.answer < majority(self.voters) and not self.disagree
 
 
 @attrs.define
@@ -80,6 +64,7 @@ class ChainAgreement:
     """
 
     context: Context
+    standings: VoterStandings
     agreed: bool = False
     final_epoch_max: int = 0
     request: int = 0
@@ -107,14 +92,17 @@ class ChainAgreement:
     def _is_guarded(self) -> bool:
         """Whether there are voters to confirm what we read, who know the question."""
         state = self.context.pool_log.state
-        return state is not None and state.level >= DISTRUST_LEVEL and bool(self._voters())
+        return (
+            state is not None and state.level >= DISTRUST_LEVEL and bool(self._committee().voters)
+        )
 
-    def _voters(self) -> tuple[Voter, ...]:
-        """The voters of the log that we hold: those of an epoch that has not begun are unknown."""
-        pool_log = self.context.pool_log
-        held = pool_log.previous_epoch
-        raft = held.raft if held is not None else pool_log.raft
-        return raft.state.configuration.voters if raft is not None else ()
+    def _committee(self) -> Configuration:
+        """That of the log that we hold: the voters of an epoch that has not begun are unknown."""
+        held = self.context.pool_log.previous_epoch
+        return held.raft.state.configuration if held else self.context.pool_log.configuration
+
+    def _others(self) -> tuple[Voter, ...]:
+        return tuple(v for v in self._committee().electors if v.node_id != self.context.me)
 
     def _keep(self, operations: list[PersistOp]) -> None:
         context = self.context
@@ -127,21 +115,22 @@ class ChainAgreement:
     def tick(self, now: Now) -> None:
         """Let what is confirmed count, and ask about the rest."""
         claims = self.context.roster.claims
-        if not claims:
-            return
-        if now.mono_ms >= self.count_due_ms:
+        if self.standings.tick(now):
+            self.ask_due_ms, self.asked_times = now.mono_ms, 0
+        if claims and now.mono_ms >= self.count_due_ms:
             self.count_due_ms = now.mono_ms + limits.CHAIN_ASK_MS
             due = [key for key, claim in claims.items() if self._counts(key, claim, now)]
             if due:
                 self._say(due, claims)
                 self._keep(self.context.roster.accept(due, now))
-        if claims and now.mono_ms >= self.ask_due_ms:
+        if now.mono_ms >= self.ask_due_ms and (claims or self.standings.asked()):
             self._ask(now)
 
     def wakeup_ms(self) -> int | None:
         """When to count or to ask next."""
-        pending = bool(self.context.roster.claims)
-        return min(self.count_due_ms, self.ask_due_ms) if pending else None
+        if self.context.roster.claims:
+            return min(self.count_due_ms, self.ask_due_ms)
+        return self.ask_due_ms if self.standings.asked() else None
 
     def _say(self, keys: list[Key], claims: dict[Key, Claim]) -> None:
         taken = [key for key in keys if claims[key].takes]
@@ -165,18 +154,7 @@ class ChainAgreement:
         return not claim.held
 
     def _count(self, key: Key, claim: Claim, now: Now) -> Count:
-        """What the voters read, without the one that the claim is about unless it is alone."""
-        everybody = self._voters()
-        voters = [v for v in everybody if v.node_id != key] or list(everybody)
-        agree = disagree = answer = 0
-        for voter in voters:
-            if voter.node_id == self.context.me:
-                agree, answer = agree + 1, answer + 1
-            elif (word := claim.word(voter.node_id, now)) is not None:
-                answer += 1
-                agree += word.agrees is True
-                disagree += word.agrees is False
-        return Count(agree, disagree, answer, len(voters))
+        return count(self._committee(), key, claim, self.context.me, now)
 
     def _may_go(self, now: Now) -> bool:
         """Whether one more member may go now; it then counts among those that went."""
@@ -196,18 +174,30 @@ class ChainAgreement:
         context = self.context
         soon = self.asked_times < limits.CHAIN_ASKED_SOON
         pause_ms = limits.CHAIN_ASK_MS if soon else limits.CHAIN_ASK_MAX_MS
-        if all(v.node_id != context.me for v in self._voters()):
+        others = self._others()
+        if len(others) == len(self._committee().electors):
             pause_ms = max(pause_ms, context.heartbeats.interval_ms(context.roster.size()) // 5)
         self.asked_times += 1
         self.ask_due_ms = now.mono_ms + pause_ms
-        nodes = [NodeId(key) for key in context.roster.claims if not isinstance(key, Fact)]
+        members = (NodeId(key) for key in context.roster.claims if not isinstance(key, Fact))
+        nodes = list(dict.fromkeys((*self.standings.asked(), *members)))
         self.turn = self.turn if self.turn < len(nodes) else 0
         self.asked = tuple(nodes[self.turn : self.turn + limits.CHAIN_FACTS_MAX])
         self.turn += limits.CHAIN_FACTS_MAX
         self.request = context.request()
-        for voter in self._voters():
-            if voter.node_id != context.me:
-                context.tell(voter.peer_key, ChainReadRequested(self.request, self.asked))
+        for message in self._questions():
+            for voter in others:
+                context.tell(voter.peer_key, message)
+
+    def _questions(self) -> list[Message]:
+        """One question about everything; in a pool of the first level, one for each voter."""
+        if self._is_guarded():
+            return [ChainReadRequested(self.request, self.asked)]
+        return [
+            first_level_questions.question(self.request, node_id, claim)
+            for node_id, claim in self.standings.claims.items()
+            if node_id in self.standings.asked()
+        ]
 
     def on_chain_read_requested(
         self, message: ChainReadRequested, sender: Sender, now: Now
@@ -230,7 +220,7 @@ class ChainAgreement:
     def on_chain_read_answered(self, message: ChainReadAnswered, sender: Sender, now: Now) -> None:
         """A voter's answer to our newest question."""
         by = (sender.node_id, sender.peer_key)
-        voters = [(v.node_id, v.peer_key) for v in self._voters()]
+        voters = [(v.node_id, v.peer_key) for v in self._others()]
         if message.request != self.request or by not in voters:
             return
         read: dict[Key, Digest] = {
@@ -242,17 +232,36 @@ class ChainAgreement:
         read |= dict.fromkeys(self.asked, NOTHING)
         read |= dict(zip(self.asked, message.members, strict=False))
         for key, digest in read.items():
-            claim = self.context.roster.claims.get(key)
-            if claim is not None:
+            for claim in self._about(key):
                 claim.words[sender.node_id] = _word(key, claim, digest, message, now)
         self.count_due_ms = now.mono_ms
+
+    def _about(self, key: Key) -> list[Claim]:
+        """The claims about one thing: what we do not go by yet, and that a voter is out."""
+        found = [self.context.roster.claims.get(key)]
+        if not isinstance(key, Fact):
+            found.append(self.standings.claims.get(key))
+        return [claim for claim in found if claim is not None]
+
+    def on_removal_confirm_requested(
+        self, message: RemovalConfirmRequested, sender: Sender, now: Now
+    ) -> None:
+        """An agent of the first level asks."""
+        answer = first_level_questions.answer(message, self.context.roster)
+        self.context.tell(sender.peer_key, answer)
+
+    def on_removal_confirmed(self, message: RemovalConfirmed, sender: Sender, now: Now) -> None:
+        """A voter's answer to our newest question, in a pool of the first level."""
+        claim = self.standings.claims.get(message.node_id)
+        if claim is not None and message.request == self.request:
+            claim.words[sender.node_id] = first_level_questions.word(message, claim, now)
 
     # --- for people -------------------------------------------------------------------------------
 
     def problems(self, now: Now) -> list[str]:
         """What people should look at."""
         roster, out = self.context.roster, []
-        others = [v for v in self._voters() if v.node_id != self.context.me]
+        others = self._others()
         if roster.reading is not None and not self.agreed and not (roster.guarded and others):
             out.append(
                 "What the chain says is taken from one endpoint: no other endpoint and no voter"
@@ -290,9 +299,8 @@ class ChainAgreement:
         claim = self.context.roster.claims[keys[0]]
         blind = [
             address_text(voter.node_id)
-            for voter in self._voters()
-            if voter.node_id != self.context.me
-            and ((word := claim.word(voter.node_id, now)) is None or word.agrees is None)
+            for voter in self._others()
+            if (word := claim.word(voter.node_id, now)) is None or word.agrees is None
         ]
         return (
             f"No majority of the voters confirms what this agent reads of {_named(keys)}. These do"

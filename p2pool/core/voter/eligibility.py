@@ -21,8 +21,9 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
-from p2pool.core.voter.removal_agreement import RemovalAgreement
+from p2pool.core.voter.voter_standings import VoterStandings
 from p2pool.model import limits
+from p2pool.model.log.raft import Voter
 from p2pool.model.states import ChainStanding, Intent, RaftRole
 from p2pool.model.timing import Now
 
@@ -32,7 +33,7 @@ class LeaderEligibility:
     """One voter's part in who leads. `unseated`: which members this leader offers seats in vain."""
 
     context: Context
-    removal_agreement: RemovalAgreement
+    standings: VoterStandings
     ineligible_reason: str | None = None
     disputed: str | None = None
     unseated: str | None = None
@@ -41,7 +42,6 @@ class LeaderEligibility:
     def tick(self, now: Now) -> None:
         """Check ourselves, and the leader that we follow."""
         pool_log = self.context.pool_log
-        self.removal_agreement.tick(now)
         if not pool_log.leads:
             self.unseated = None
         if pool_log.raft is None:
@@ -79,11 +79,16 @@ class LeaderEligibility:
         if leader is None:
             return False
         if leader.node_id != context.me:
-            return self.removal_agreement.out_since_ms(leader.node_id) is not None
+            return self.standings.out_since_ms(leader.node_id) is not None
         # The other of two needs our vote, and cannot make us blind: only our own endpoint can.
-        pair = len(context.pool_log.configuration.electors) == 2
         chain, patience_ms = context.clocks.chain, limits.LEADER_OUT_PATIENCE_MS
-        return pair and chain.stands_still(patience_ms, now)
+        return self._has_the_last_word(leader) and chain.stands_still(patience_ms, now)
+
+    def _has_the_last_word(self, leader: Voter) -> bool:
+        """Whether the others are no quorum without the leader: it is one of two."""
+        committee = self.context.pool_log.configuration
+        others = [v.store_id for v in committee.electors if v != leader]
+        return bool(others) and not committee.has_quorum(others)
 
     def _look_at_leader(self, now: Now) -> None:
         """Overrule a leader once it is certainly out."""
@@ -94,15 +99,14 @@ class LeaderEligibility:
         follows = raft.state.role is RaftRole.FOLLOWER
         if self.ineligible_reason is not None or leader is None or not follows:
             return
-        since_ms = self.removal_agreement.out_since_ms(leader.node_id)
+        since_ms = self.standings.out_since_ms(leader.node_id)
         if since_ms is None or leader.node_id == context.me:
             self.overrule_due_ms = None
             return
         if now.mono_ms - since_ms < limits.LEADER_OUT_PATIENCE_MS:
             return
-        self.removal_agreement.ask(leader.node_id, now)
-        if len(context.pool_log.configuration.voters) == 2:
-            word = self.removal_agreement.own_answer(leader.node_id, now)
+        if self._has_the_last_word(leader):
+            word = self.standings.own_answer(leader.node_id, now)
             if word is ChainStanding.IN:
                 self.disputed = (
                     f"The chain endpoints disagree whether the leader {leader.node_id.hex()} is in "
@@ -110,7 +114,7 @@ class LeaderEligibility:
                 )
             if word in (None, ChainStanding.IN):
                 return
-        if self.removal_agreement.confirmed(leader.node_id, now):
+        if self.standings.confirmed(leader.node_id, now):
             self._overrule(now)
 
     def _overrule(self, now: Now) -> None:

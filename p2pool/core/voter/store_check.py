@@ -29,7 +29,7 @@ from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.log.raft import HardState, majority
+from p2pool.model.log.raft import HardState
 from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.messages.queries import StoreSeenAnswered, StoreSeenRequested
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
@@ -95,7 +95,7 @@ class StoreCheck:
         pool_log, peers = self.context.pool_log, self.context.bindings
         if pool_log.log_id is None:
             return
-        voters = dict.fromkeys(v.node_id for v in pool_log.configuration.voters)
+        voters = dict.fromkeys(v.node_id for v in pool_log.configuration.electors)
         met = [(key, node) for key, node in peers.connected_members() if node not in self.answered]
         met.sort(key=lambda one: one[1] not in voters)
         store_id = self.context.config.me.store_id
@@ -109,17 +109,15 @@ class StoreCheck:
         context = self.context
         if not context.roster.asked:
             return False
-        voters, me = context.pool_log.configuration.voters, context.me
+        committee, me = context.pool_log.configuration, context.me
         waited_ms = now.mono_ms - self.since_ms
-        if not voters:
+        if not committee.voters:
             return bool(self.answered)
-        of_us = any(v.node_id == me for v in voters)
-        need = majority(len(voters)) - of_us
-        if need == 0:
+        if committee.has_quorum([v.store_id for v in committee.electors if v.node_id == me]):
             return bool(self.answered) or waited_ms >= limits.PROBATION_ALONE_MS
-        count = sum(v.node_id in self.answered for v in voters)
+        known = [v for v in committee.electors if v.node_id == me or v.node_id in self.answered]
         late = waited_ms >= limits.PROBATION_MAX_MS
-        return count >= need or (late and bool(self.answered))
+        return committee.has_quorum([v.store_id for v in known]) or (late and bool(self.answered))
 
     def on_store_seen_answered(self, message: StoreSeenAnswered, sender: Sender, now: Now) -> None:
         """A peer shows what it remembers of our store."""

@@ -6,8 +6,9 @@ store"). An entry keeps the bytes it was written with, so one that a newer versi
 older one.
 """
 
+from collections.abc import Collection, Sequence
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import attrs
 
@@ -15,6 +16,8 @@ from p2pool.model import limits
 from p2pool.model.features import DISTRUST_LEVEL, since
 from p2pool.model.field_bounds import Index, Term, bounded
 from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest, StoreId
+
+T = TypeVar("T")
 
 
 @attrs.frozen(order=True)
@@ -33,6 +36,11 @@ Voters = Annotated[tuple[Voter, ...], bounded(items=limits.VOTERS_MAX + 1)]
 def majority(count: int) -> int:
     """The size of a quorum of `count` voters: any two quorums have a voter in common."""
     return count // 2 + 1
+
+
+def is_quorum(halves: Sequence[Sequence[T]], agreeing: Collection[T]) -> bool:
+    """Whether these are a majority of each committee; without voters nobody is."""
+    return all(sum(one in agreeing for one in half) >= majority(len(half)) for half in halves)
 
 
 @attrs.frozen
@@ -56,6 +64,16 @@ class Configuration:
     def halves(self) -> tuple[tuple[Voter, ...], ...]:
         """The committees of which each has to agree by a majority: two while joint."""
         return (self.voters, self.outgoing) if self.outgoing else (self.voters,)
+
+    def has_quorum(self, agreeing: Collection[StoreId]) -> bool:
+        """Whether these stores are a quorum: a majority of each half."""
+        return is_quorum([[v.store_id for v in half] for half in self.halves], agreeing)
+
+    def without(self, node_id: NodeId) -> "Configuration":
+        """The committees without a node, to ask all others about it; the same if it is alone."""
+        halves = [tuple(v for v in half if v.node_id != node_id) for half in self.halves]
+        left = [half for half in halves if half]
+        return Configuration(left[0], (), *left[1:]) if left else self
 
     @property
     def electors(self) -> tuple[Voter, ...]:
@@ -156,6 +174,12 @@ class LogEnd:
     last_term: Term = 0
     state_digest: StateDigest | None = None
     voters: Voters = ()
+    outgoing: Voters = since(DISTRUST_LEVEL, default=())
+
+    @property
+    def configuration(self) -> Configuration:
+        """The voters at the log's end: of both committees, if it ends between two."""
+        return Configuration(self.voters, (), self.outgoing)
 
 
 @attrs.frozen

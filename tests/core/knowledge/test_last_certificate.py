@@ -32,8 +32,9 @@ def test_a_sighting_lasts_ten_minutes_after_the_certificate(known: LeaderCertifi
     """For its log alone; a clock that jumps ahead ends it no earlier."""
     sighting = CertificateSighting()
     assert not sighting.lately(known.log_id, AT)
-    assert sighting.note(known, AT) is not None
-    assert sighting.note(known, AT) is None
+    assert not sighting.has(known)
+    sighting.note(known, AT)
+    assert sighting.has(known)
     assert sighting.lately(known.log_id, after(FOR_MS - 1, jump_ms=10 * FOR_MS))
     assert not sighting.lately(known.log_id, after(FOR_MS))
     assert not sighting.lately(Digest(b"o" * 32), AT)
@@ -43,7 +44,6 @@ def test_a_sighting_lasts_ten_minutes_after_the_certificate(known: LeaderCertifi
 def test_a_restart_forgets_no_sighting(known: LeaderCertificate) -> None:
     """It is on the disk; a clock that went back since does not end it either."""
     row = CertificateSighting().note(known, AT)
-    assert row is not None
     again = CertificateSighting.restored(row.value)
     assert again.lately(known.log_id, Now(1, AT.wall_ms + FOR_MS - 1))
     assert again.lately(known.log_id, Now(1, AT.wall_ms - FOR_MS))

@@ -5,17 +5,24 @@ from typing import Any
 import attrs
 import pytest
 
-from p2pool.core.chain_claims import Fact
+from p2pool.core.chain_claims import Fact, Word
 from p2pool.core.effects import SendTo
 from p2pool.core.inputs import ChainObserved, Sender
+from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.voter.chain_agreement import ChainAgreement
+from p2pool.core.voter.voter_standings import VoterStandings
 from p2pool.model import limits
 from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.ids import Address, Digest, NodeId
-from p2pool.model.log.raft import Voter
-from p2pool.model.messages.queries import ChainReadAnswered, ChainReadRequested
+from p2pool.model.log.raft import Configuration, Voter
+from p2pool.model.messages.queries import (
+    ChainReadAnswered,
+    ChainReadRequested,
+    RemovalConfirmed,
+    RemovalConfirmRequested,
+)
 from p2pool.model.messages.registry import Channel, Header, Verified
-from p2pool.model.states import PoolStatus
+from p2pool.model.states import ChainStanding, PoolStatus
 from p2pool.model.timing import Now
 from tests.raft.harness.cluster import voter
 from tests.sim.world.world import World
@@ -43,7 +50,7 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> ChainAgreement:
     node = world.machines[0].node
     assert node is not None
     made, me = node.parts.chain_agreement, node.context.config.me
-    monkeypatch.setattr(ChainAgreement, "_voters", lambda self: (me, B, C))
+    monkeypatch.setattr(ChainAgreement, "_committee", lambda self: Configuration((me, B, C)))
     made.on_chain_observed(read(made), at(0))
     monkeypatch.setattr(ChainAgreement, "_is_guarded", lambda self: True)
     return made
@@ -176,3 +183,95 @@ def test_many_members_are_asked_for_in_turns(ours: ChainAgreement) -> None:
     ours.tick(at(1_000 + limits.CHAIN_ASK_MS))
     hear(ours, C, answer(ours), at(1_020 + limits.CHAIN_ASK_MS))
     assert not ours.context.roster.claims
+
+
+# --- a voter that is out --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leading(ours: ChainAgreement, monkeypatch: pytest.MonkeyPatch) -> VoterStandings:
+    """We lead a committee of three, and read that C is out."""
+    group = Configuration((ours.context.config.me, B, C))
+    monkeypatch.setattr(PoolLog, "configuration", group)
+    monkeypatch.setattr(VoterStandings, "asked", lambda self: tuple(self.claims))
+    said = roster(ours.context.me, B.node_id, block=9)
+    ours.on_chain_observed(ChainObserved(said, said), at(1_000))
+    ours.tick(at(1_000))
+    return ours.standings
+
+
+def test_a_voter_that_is_out_stays_a_claim_until_its_seat_is_gone(
+    ours: ChainAgreement, leading: VoterStandings
+) -> None:
+    """Even once this node goes by it: what it believed with nobody to ask removes nobody."""
+    ours.context.roster.accept(tuple(ours.context.roster.claims), at(1_000))
+    assert not ours.context.roster.belongs(C.node_id)
+    assert asked(ours).nodes == (C.node_id,)
+    assert not leading.confirmed(C.node_id, at(1_000))
+    hear(ours, B, answer(ours), at(1_010))
+    assert leading.confirmed(C.node_id, at(1_010))
+    assert leading.agreeing(C.node_id, at(1_010)) == (ours.context.config.me, B)
+    assert not leading.confirmed(C.node_id, at(1_011 + limits.CONFIRM_LIFETIME_MS))
+
+
+def test_the_word_of_the_voter_in_question_counts_as_its_own_only(
+    ours: ChainAgreement, leading: VoterStandings
+) -> None:
+    """It is no vote on its seat; None until it answers, unknown once that is old."""
+    assert leading.own_answer(C.node_id, at(1_000)) is None
+    hear(ours, C, answer(ours), at(1_010))
+    assert leading.own_answer(C.node_id, at(1_010)) is ChainStanding.OUT
+    assert not leading.confirmed(C.node_id, at(1_010))
+    late = at(1_011 + limits.CONFIRM_LIFETIME_MS)
+    assert leading.own_answer(C.node_id, late) is ChainStanding.UNKNOWN
+
+
+def test_while_the_committee_changes_both_committees_confirm(
+    ours: ChainAgreement, leading: VoterStandings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three are no quorum where of the outgoing ones it takes both others, and one says so."""
+    me, coming, going = ours.context.config.me, voter(4), voter(5)
+    joint = Configuration((me, B, coming), (), (B, C, going))
+    monkeypatch.setattr(PoolLog, "configuration", joint)
+    monkeypatch.setattr(ChainAgreement, "_committee", lambda self: joint)
+    for by in (B, coming):
+        leading.claims[C.node_id].words[by.node_id] = Word(True, at(1_000).mono_ms)
+    assert not leading.confirmed(C.node_id, at(1_010))
+    assert ours.context.roster.belongs(C.node_id)
+    leading.claims[C.node_id].words[going.node_id] = Word(True, at(1_000).mono_ms)
+    assert leading.confirmed(C.node_id, at(1_010))
+
+
+def test_in_a_pool_of_the_first_level_the_old_question_is_asked(
+    ours: ChainAgreement, leading: VoterStandings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each other voter; an answer to another question, or from too early a block, is none."""
+    monkeypatch.setattr(ChainAgreement, "_is_guarded", lambda self: False)
+    ours.context.effects.clear()
+    ours.ask_due_ms = 0
+    ours.tick(at(1_000))
+    sent = [e.message for e in ours.context.effects if isinstance(e, SendTo)]
+    assert sent == [RemovalConfirmRequested(ours.request, C.node_id, 9)] * 2
+    header = Header(B.node_id, B.peer_key, 1, 1, at(1_000).wall_ms)
+    for request, block in ((ours.request - 1, 9), (ours.request, 8), (ours.request, 9)):
+        assert not leading.confirmed(C.node_id, at(1_010))
+        said = RemovalConfirmed(request, C.node_id, ChainStanding.OUT, block)
+        sender = Sender(Verified(header, Channel.QUERY, said, b""))
+        ours.on_removal_confirmed(said, sender, at(1_010))
+    assert leading.confirmed(C.node_id, at(1_010))
+
+
+def test_an_agent_of_the_first_level_is_answered(ours: ChainAgreement) -> None:
+    """What our endpoints say, from a block as late as its own."""
+    header = Header(B.node_id, B.peer_key, 1, 1, at(1_000).wall_ms)
+    for node_id, block, standing in (
+        (C.node_id, 5, ChainStanding.IN),
+        (GUEST.node_id, 5, ChainStanding.OUT),
+        (GUEST.node_id, 6, ChainStanding.UNKNOWN),
+    ):
+        question = RemovalConfirmRequested(7, node_id, block)
+        sender = Sender(Verified(header, Channel.QUERY, question, b""))
+        ours.on_removal_confirm_requested(question, sender, at(1_000))
+        last = ours.context.effects[-1]
+        assert isinstance(last, SendTo)
+        assert last.message == RemovalConfirmed(7, node_id, standing, 5)

@@ -449,7 +449,8 @@ def silence_confirms() -> list[Patch]:
 
     def generous(self: ChainAgreement, key: Any, claim: Any, now: Any) -> Any:
         told = count(self, key, claim, now)
-        return attrs.evolve(told, agree=told.agree + told.voters - told.answer)
+        silent = {v.store_id for v in told.committee.electors} - told.answer
+        return attrs.evolve(told, agree=told.agree | silent)
 
     return [(ChainAgreement, "_count", generous)]
 
