@@ -19,6 +19,9 @@ SPEC_TEXT_MAX_BYTES = 32 * 1024
 TEXT_MAX_BYTES = 1024
 NAME_MAX_BYTES = 128
 CBOR_MAX_DEPTH = 12
+# A message costs by the values in it, whatever its size: their number, in gossip and in a frame.
+GOSSIP_ITEMS_MAX = 4_096
+FRAME_ITEMS_MAX = 32_768
 JSON_MAX_DEPTH = 32
 ACCOUNT_SIGNATURE_MAX_BYTES = 1024
 DATA_URI_MAX_BYTES = 16 * 1024
@@ -45,6 +48,8 @@ PEERS_TRACKED_MAX = 20_000
 GUESTS_KNOWN_MAX = 256
 GUEST_FRAMES_PER_S = 10
 GUEST_FRAMES_BURST = 100
+GUEST_ITEMS_PER_S = 4_096
+GUEST_ITEMS_BURST = 32_768
 GUEST_CHAIN_LINKS_MAX = 32
 # Of one guest, and of all together.
 GUEST_PROOFS_PER_S = 1
@@ -54,7 +59,9 @@ MEMBER_FRAMES_PER_S = 1_000
 MEMBER_FRAMES_BURST = 4_000
 MEMBER_FRAMES_KIB_PER_S = 8 * 1024
 MEMBER_FRAMES_KIB_BURST = 64 * 1024
-# Signatures inside a member's frames that this node has not checked before.
+MEMBER_ITEMS_PER_S = 65_536
+MEMBER_ITEMS_BURST = 262_144
+# Signatures inside what a member sends or gossips that this node has not checked before.
 MEMBER_SIGNATURES_PER_S = 128
 MEMBER_SIGNATURES_BURST = 1_024
 # What one peer's questions may draw from us.
@@ -471,6 +478,8 @@ assert GUEST_PROOFS_PER_S <= GUEST_PROOFS_BURST <= GUESTS_PROOFS_PER_S
 # copies of a node in one order with its certificate, the claims of a node in reports.
 assert GUEST_FRAMES_BURST < MEMBER_FRAMES_BURST
 assert SNAPSHOT_MAX_BYTES <= MEMBER_FRAMES_KIB_BURST * 1024
+assert FRAME_ITEMS_MAX <= GUEST_ITEMS_BURST <= MEMBER_ITEMS_BURST
+assert GOSSIP_ITEMS_MAX < GOSSIP_MESSAGE_MAX_BYTES < FRAME_ITEMS_MAX
 assert SNAPSHOT_MAX_BYTES <= ANSWERS_KIB_BURST * 1024
 assert ALLOCATIONS_PER_NODE_MAX + 2 * (VOTERS_MAX + 1) < MEMBER_SIGNATURES_BURST
 assert CLAIMS_PER_REPORT_MAX <= MEMBER_SIGNATURES_BURST

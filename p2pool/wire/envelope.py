@@ -8,11 +8,13 @@ The purpose is declared with the message: the name of its class, or the name it 
 signature holds for one pool, one node and one kind of message, on whatever channel it travels;
 nothing signed elsewhere with the key can be taken for it. The payload is `codec.payloads`.
 
-Order of checks: size, canonical form, header, sender and purpose, signature, and only then the
-fields: whoever is blamed for a bad field has signed it. Not checked here: whether the key is that
-node's (`wire.binding`), whether the message is new (`wire.replay`), whether its sender belongs.
+Order of checks: size, number of items, canonical form, header, sender and purpose, signature, and
+only then the fields: whoever is blamed for a bad field has signed it. Not checked here: whether the
+key is that node's (`wire.binding`), whether the message is new (`wire.replay`), whether its sender
+belongs.
 """
 
+from collections.abc import Callable
 from typing import cast
 
 from nacl.exceptions import BadSignatureError
@@ -43,6 +45,7 @@ FORMAT = "p2pool/1"
 
 _ALGORITHM, _EDDSA, _KEY_ID = 1, -8, 4
 _CONTEXT = "Signature1"
+_ENVELOPE_ITEMS = 5
 
 
 def seal(
@@ -64,20 +67,29 @@ def seal(
 
 
 def open_sealed(
-    data: bytes, pool: PoolRef, *, max_bytes: int, channel: Channel | None = None
+    data: bytes,
+    pool: PoolRef,
+    *,
+    max_bytes: int,
+    channel: Channel | None = None,
+    admit: Callable[[int], None] = lambda items: None,
 ) -> Verified:
     """The message in an envelope, after checking form, size, purpose and signature.
 
     `max_bytes`: the limit of the caller's transport. `channel`: where it came from, None if it is
     relayed or stored: it may then be of an earlier version. Raises `Malformed`, `BadSignature`
     (also for a message for another pool: the signature does not tell which) or `NotForUs` (wrong
-    channel); nothing else.
+    channel); nothing else but what `admit` raises, which is told of how many items the message is
+    before they are read.
     """
     if len(data) > max_bytes:
         raise Malformed(f"A message of {len(data)} bytes; {max_bytes} at most.")
     protected, payload, signature = _parts(data)
     peer_key = _key_of(protected)
-    value = canonical.decode(payload)
+    gossiped = max_bytes <= limits.GOSSIP_MESSAGE_MAX_BYTES
+    most = limits.GOSSIP_ITEMS_MAX if gossiped else limits.FRAME_ITEMS_MAX
+    admit(canonical.count(payload, most))
+    value = canonical.build(payload)
     kept = channel is None
     cls, node_id = head_of(value, kept=kept)
     signed = _to_be_signed(protected, payload, pool, node_id, purpose_of(cls))
@@ -130,7 +142,7 @@ def _to_be_signed(
 
 def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
     """Protected header, payload and signature of an envelope."""
-    value = canonical.decode(data)
+    value = canonical.decode(data, _ENVELOPE_ITEMS)
     if not isinstance(value, list) or len(value) != 4:
         raise Malformed("An envelope is an array of four.")
     protected, unprotected, payload, signature = value
@@ -145,7 +157,7 @@ def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _key_of(protected: bytes) -> PeerKey:
     """The signer that a protected header names."""
-    value = canonical.decode(protected)
+    value = canonical.decode(protected, _ENVELOPE_ITEMS)
     if type(value) is not dict or set(value) != {_ALGORITHM, _KEY_ID}:
         raise Malformed("An envelope's header names an algorithm and a key, nothing else.")
     key = value[_KEY_ID]

@@ -10,8 +10,8 @@ Invariants: a frame counts only if it comes from the peer that Noise proved; bin
 heartbeats stand on their own proof. The most expensive work comes last: accounts are recovered, and
 relayed heartbeats and certificates opened, only if the core says that the message is worth it.
 Every peer has budgets, and they come before any signature: a guest may say little at all, a member
-as many frames and bytes as an honest one needs, and with them so many signatures that are new to
-us.
+as many frames, bytes and values as an honest one needs, and with them so many signatures that are
+new to us.
 Source: docs/design/protocol.md, "The way in".
 """
 
@@ -83,6 +83,12 @@ class Ingress:
         self._member_kib = TokenBuckets(
             limits.MEMBER_FRAMES_KIB_PER_S, limits.MEMBER_FRAMES_KIB_BURST, limits.PEERS_TRACKED_MAX
         )
+        self._guest_items = TokenBuckets(
+            limits.GUEST_ITEMS_PER_S, limits.GUEST_ITEMS_BURST, limits.PEERS_TRACKED_MAX
+        )
+        self._member_items = TokenBuckets(
+            limits.MEMBER_ITEMS_PER_S, limits.MEMBER_ITEMS_BURST, limits.PEERS_TRACKED_MAX
+        )
         self._signatures = TokenBuckets(
             limits.MEMBER_SIGNATURES_PER_S, limits.MEMBER_SIGNATURES_BURST, limits.PEERS_TRACKED_MAX
         )
@@ -135,7 +141,11 @@ class Ingress:
         try:
             self._check_budget(peer_key, len(data), now)
             verified = open_sealed(
-                data, self.pool, max_bytes=limits.STREAM_FRAME_MAX_BYTES, channel=channel
+                data,
+                self.pool,
+                max_bytes=limits.STREAM_FRAME_MAX_BYTES,
+                channel=channel,
+                admit=lambda items: self._check_items(peer_key, items, now),
             )
             self._check_sender(verified, peer_key, now)
         except Refusal as error:
@@ -188,8 +198,7 @@ class Ingress:
 
     def _check_budget(self, peer_key: PeerKey, size_bytes: int, now: Now) -> None:
         """`TooMany` for a frame beyond what its sender may say in a while, before it is opened."""
-        shown = self._shown.get(peer_key)
-        if shown is None or not self._member(shown):
+        if not self._is_member(peer_key):
             if not self._guests.admit(peer_key, now.mono_ms):
                 raise TooMany(
                     f"A guest may send {limits.GUEST_FRAMES_PER_S} frames a second.",
@@ -204,6 +213,20 @@ class Ingress:
                 f"{limits.MEMBER_FRAMES_KIB_PER_S} KiB a second.",
                 hint="An agent that is in order sends less: see what runs on that node.",
             )
+
+    def _check_items(self, peer_key: PeerKey, items: int, now: Now) -> None:
+        """`TooMany` for a frame of more values than its sender may have read, before they are."""
+        budget = self._member_items if self._is_member(peer_key) else self._guest_items
+        if not budget.admit(peer_key, now.mono_ms, items):
+            raise TooMany(
+                f"A peer may send {budget.per_s} values a second.",
+                hint="An agent that is in order sends less: see what runs on that node.",
+            )
+
+    def _is_member(self, peer_key: PeerKey) -> bool:
+        """Whether the last hello under a peer key was a member's; any other peer is a guest."""
+        shown = self._shown.get(peer_key)
+        return shown is not None and self._member(shown)
 
     def _outdated(self, verified: Verified) -> Taken:
         """Report a message from an earlier incarnation than the latest one seen."""

@@ -3,9 +3,12 @@
 Intuition: two peers that sign, hash or compare bytes must agree on them, so only the deterministic
 form of RFC 8949 (section 4.2.1) counts, and of that only null, booleans, 64-bit integers, byte
 strings, UTF-8 text, arrays, and maps with unsigned keys. Tags, floats, indefinite lengths,
-duplicate keys and trailing bytes are refused *before* a value is built: `_scan` walks the heads of
+duplicate keys and trailing bytes are refused *before* a value is built: `count` walks the heads of
 the items without making anything, because a general decoder makes objects of tags (numbers of a
 billion digits, mail messages) and reserves memory for lengths that the bytes do not have.
+
+Building a value costs by its items, not by its bytes: a megabyte of small numbers takes seconds. So
+whoever reads what others sent counts the items first (`count`), and builds what is not too much.
 
 Invariant: `decode(b)` either raises `Malformed` or gives a value with `encode(value) == b`; each
 call proves it by encoding again.
@@ -49,9 +52,15 @@ def join(items: Sequence[bytes]) -> bytes:
     return head + b"".join(items)
 
 
-def decode(data: bytes) -> Value:
-    """The value of canonical bytes; `Malformed` (the sender's fault) for any other bytes."""
-    _scan(data)
+def decode(data: bytes, items_max: int | None = None) -> Value:
+    """The value of canonical bytes; `Malformed` (the sender's fault) for any other bytes, and for
+    more than `items_max` items."""
+    count(data, items_max)
+    return build(data)
+
+
+def build(data: bytes) -> Value:
+    """`decode` of bytes that were counted."""
     try:
         value: Value = cbor2.loads(data, max_depth=limits.CBOR_MAX_DEPTH + 1)
     except cbor2.CBORDecodeError as error:  # also text that is not UTF-8
@@ -84,15 +93,22 @@ def _check(value: object, depth: int) -> None:
         raise Malformed(f"A {kind.__name__} has no canonical form.")
 
 
-def _scan(data: bytes) -> None:
-    """Walk the items' heads once, in memory that depends only on the allowed depth."""
-    position = 0
+def count(data: bytes, items_max: int | None = None) -> int:
+    """How many items the bytes have, keys included; `Malformed` for what `decode` refuses by its
+    form, and at the first item beyond `items_max`.
+
+    Walks the items' heads once, in memory that depends only on the allowed depth.
+    """
+    position = walked = 0
     open_items = [1]  # how many items are still missing at each depth
     while open_items:
         if open_items[-1] == 0:
             open_items.pop()
             continue
         open_items[-1] -= 1
+        walked += 1
+        if items_max is not None and walked > items_max:
+            raise Malformed(f"There are more than {items_max} items.")
         major, argument, position = _head(data, position)
         if major in (_BYTES, _TEXT):
             position += argument
@@ -107,6 +123,7 @@ def _scan(data: bytes) -> None:
             open_items.append(items)
     if position != len(data):
         raise Malformed(f"{len(data) - position} bytes follow the value.")
+    return walked
 
 
 def _head(data: bytes, position: int) -> tuple[int, int, int]:

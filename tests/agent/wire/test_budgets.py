@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from p2pool.agent.wire.ingress import Ingress
+from p2pool.codec.cbor import canonical
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import PoolRef
@@ -29,6 +30,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         "MEMBER_FRAMES_BURST": 20,
         "MEMBER_FRAMES_KIB_PER_S": 2,
         "MEMBER_FRAMES_KIB_BURST": 64,
+        "MEMBER_ITEMS_PER_S": 100,
+        "MEMBER_ITEMS_BURST": 2_000,
         "MEMBER_SIGNATURES_PER_S": 4,
         "MEMBER_SIGNATURES_BURST": 10,
     }.items():
@@ -103,6 +106,50 @@ def test_long_frames_count_by_their_bytes(gate: Ingress) -> None:
         gate.frame(Channel.WORK, peer.peer_key, data, NOW)
     assert gate.counters["too-many"] == 3
     assert gate.counters["malformed"] == 2
+
+
+def values(count: int) -> bytes:
+    """A frame of so many values, a byte each, that nobody signed."""
+    protected = canonical.encode({1: -8, 4: bytes(32)})
+    payload = canonical.encode([0] * (count - 1))
+    return canonical.encode([protected, {}, payload, bytes(64)])
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The payloads whose values are read."""
+    seen: list[bytes] = []
+    build = canonical.build
+
+    def built(data: bytes) -> canonical.Value:
+        if len(data) > 100:
+            seen.append(data)
+        return build(data)
+
+    monkeypatch.setattr(canonical, "build", built)
+    return seen
+
+
+@pytest.mark.parametrize("channel", [Channel.HELLO, Channel.QUERY])
+def test_a_frame_of_a_million_values_costs_no_reading(
+    gate: Ingress, read: list[bytes], channel: Channel
+) -> None:
+    """A stranger's, of the size of any frame: reading it would keep everybody waiting for
+    seconds."""
+    data = values(limits.STREAM_FRAME_MAX_BYTES - 200)
+    read.clear()
+    assert gate.frame(channel, Peer(9).peer_key, data, NOW) == []
+    assert gate.counters["malformed"] == 1
+    assert not any(len(one) < len(data) for one in read)
+
+
+def test_values_count_by_their_number(gate: Ingress, read: list[bytes]) -> None:
+    """Few short frames cost as much as many long ones, and what is over the budget is not read."""
+    peer = Peer(1)
+    for _ in range(5):
+        gate.frame(Channel.WORK, peer.peer_key, values(900), NOW)
+    assert gate.counters["too-many"] == 3
+    assert sum(len(one) < 910 for one in read) == 2
 
 
 def test_claims_cost_their_sender_as_many_recoveries_as_it_may_have(
