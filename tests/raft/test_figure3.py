@@ -4,16 +4,16 @@ The checkers (`tests.raft.harness.checks`) look from outside at everything that 
 applied. Each property has runs of its own, and a planted fault that must be told under its name.
 """
 
-from collections.abc import Sequence
 from types import ModuleType
 
 import pytest
 
-from p2pool.core.raft import election, quorum, replication
+from p2pool.core.raft import election, replication
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.raft import Raft
 from p2pool.core.raft.state import RaftState
-from p2pool.model.log.raft import Entry, HardState, Voter
+from p2pool.model.log import raft as raft_records
+from p2pool.model.log.raft import Entry, HardState
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.timing import Now
 from tests.raft.harness.checks import Checks, Violation
@@ -62,12 +62,12 @@ def test_election_safety_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A candidate takes half of the voters for a majority."""
     count = election._count
 
-    def half(voters: Sequence[Voter]) -> int:
-        return max(1, len(voters) // 2)
+    def half(voters: int) -> int:
+        return max(1, voters // 2)
 
     def lenient(s: RaftState, now: Now) -> bool:
         with monkeypatch.context() as patch:
-            patch.setattr(quorum, "size", half)
+            patch.setattr(raft_records, "majority", half)
             return count(s, now)
 
     plant(monkeypatch, election, "_count", lenient)

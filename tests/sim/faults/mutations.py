@@ -37,6 +37,7 @@ from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.ids import ZERO_TOKEN
+from p2pool.model.log import raft as raft_records
 from p2pool.model.log.entries import RequestApplied
 from p2pool.model.log.raft import Configuration, HardState
 from p2pool.model.messages.queries import ProbeAnswered
@@ -115,7 +116,11 @@ def any_term_by_one_word() -> list[Patch]:
 
 def half_is_a_majority() -> list[Patch]:
     """Half of the voters are taken for a quorum."""
-    return [(quorum, "size", lambda voters: max(1, len(voters) // 2))]
+
+    def half(voters: int) -> int:
+        return max(1, voters // 2)
+
+    return [(raft_records, "majority", half), (quorum, "majority", half)]
 
 
 def commits_alone() -> list[Patch]:
