@@ -19,7 +19,7 @@ NUMBERS = {
     Channel.HELLO: [1],
     Channel.BEAT: [2],
     Channel.ANNOUNCE: [3, 4, 5],
-    Channel.RAFT: [*range(10, 19)],
+    Channel.RAFT: [*range(10, 20), 24],
     Channel.WORK: [*range(20, 24)],
     Channel.QUERY: [*range(30, 54), *range(56, 60), 70, 71],
     Channel.LOGS: [*range(60, 65)],
