@@ -9,11 +9,13 @@ from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
 from p2pool.model.ids import Address, Digest, PoolRef, StateDigest
-from p2pool.model.log.certificates import Link
-from p2pool.model.messages.registry import Verified
+from p2pool.model.log.certificates import Link, SignedHistory
+from p2pool.model.messages.certificates import HistorySigned
+from p2pool.model.messages.registry import Header, Verified
 from p2pool.proofs import certificates as c
+from p2pool.wire.envelope import seal
 from tests.wire.committee import LOG, MEMBERS, STATE, A, B, C, D, Member, change, vote, voters, word
-from tests.wire.samples import NOW_MS
+from tests.wire.samples import NOW_MS, POOL
 
 THREE = (A, B, C)
 OTHER = Digest(b"x" * 32)
@@ -189,3 +191,48 @@ def test_what_proves_no_equivocation() -> None:
     ):
         with pytest.raises(Refusal):
             c.equivocation(voted, other)
+
+
+def history(by: Member, **changed: object) -> Verified | None:
+    """A voter's word for a history, with some fields changed."""
+    plain = HistorySigned(LOG, 3, by.voter, 7, Digest(b"h" * 32))
+    return by.opened(attrs.evolve(plain, **changed))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_a_quorum_signs_a_history(size: int) -> None:
+    """Whoever else signed it: those of a committee that the reader does not know yet."""
+    group = MEMBERS[:size]
+    need = c.quorum_of(voters(group))
+    signed = [history(m) for m in group[:need]]
+    found = c.signed_history([*signed, history(MEMBERS[7])], voters(group), LOG)
+    assert found == SignedHistory(7, Digest(b"h" * 32))
+    with pytest.raises(Refusal):
+        c.signed_history([*signed[1:], history(MEMBERS[7])], voters(group), LOG)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        history(B, history=Digest(b"x" * 32)),
+        history(B, index=8),
+        history(B, log_id=Digest(b"x" * 32)),
+        history(B, voter=C.voter),
+        history(A),
+        word(B, THREE) and B.opened(word(B, THREE)),
+    ],
+    ids=["bad", "another", "elsewhere", "other log", "in another's name", "twice", "no history"],
+)
+def test_what_signs_no_history(wrong: Verified | None) -> None:
+    """One voter of three, and something else."""
+    with pytest.raises(Refusal):
+        c.signed_history([history(A), wrong], voters(THREE), LOG)
+
+
+def test_a_signed_history_is_as_short_as_an_announcement_needs() -> None:
+    """Whatever its numbers are; a quorum of the largest committee travels with each."""
+    most = limits.LOG_NUMBER_MAX - 1
+    said = HistorySigned(LOG, most, A.voter, most, Digest(b"h" * 32))
+    header = Header(A.voter.node_id, A.voter.peer_key, 2**53, 2**53, 2**53)
+    assert len(seal(said, header, POOL, A.key)) <= limits.HISTORY_SIGNATURE_MAX_BYTES

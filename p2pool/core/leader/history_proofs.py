@@ -91,4 +91,6 @@ class HistoryProofs:
         self.heard[said.voter] = verified.sealed
         if len(self.heard) >= quorum_of(voters):
             self.fresh = self.fresh or self.proven_index != ours.index
-            self.proof, self.proven_index = tuple(self.heard.values()), ours.index
+            # While a voter is exchanged in the largest committee there is one more: not needed.
+            self.proof = tuple(self.heard.values())[: limits.VOTERS_MAX]
+            self.proven_index = ours.index
