@@ -42,9 +42,6 @@ WALL_MS = 1_700_000_000_000
 MANAGER = Account.from_key(b"\x77" * 32)
 MANAGER_ADDRESS = Address(bytes.fromhex(MANAGER.address[2:]))
 
-SIGNERS = SignerCache(POOL)
-"""Whoever signed a request did so for all machines."""
-
 OnStep = Callable[[Machine], None]
 OnSend = Callable[[Machine, Machine | None, Message], None]
 OnBytes = Callable[[Machine, Machine | None, Channel, bytes], None]
@@ -68,6 +65,7 @@ class World:
         self.heap: list[tuple[int, int, Callable[[], None]]] = []
         self.number = 0
         self.pool, self.manager = POOL, MANAGER_ADDRESS
+        self.signers = SignerCache(self.pool)
         self.loss = self.duplicate = self.reopen = 0.0
         self.delay_ms = 5
         self.cut: set[tuple[int, int]] = set()
@@ -166,7 +164,7 @@ class World:
             self.committee,
             newest_level=known,
             opens=partial(open_one, POOL),
-            recovers=SIGNERS.signers,
+            recovers=self.signers.signers,
             trusted=self.trusted.get(i, ()),
         )
         node = Node(config, restored, self.rng.randrange(2**32), now)
