@@ -18,9 +18,9 @@ from tests.starts.report import commit
 SEEDS_HEAD = """\
 # Runs of the simulator
 
-Each line is a run of `make sim SIM='--from M --seeds N --report docs/reports/sim.md'`: whole nodes
-in virtual time, with the faults of each seed's draw, liars among them. A seed is good if whatever
-must hold did hold after every step, and the pool came to rest in the end.
+Each line is a run of `make sim SIM='--from M --seeds N --report PAGE'`: whole nodes in virtual time,
+with the faults of each seed's draw, liars among them. A seed is good if whatever must hold did hold
+after every step, and the pool came to rest in the end.
 
 | date | commit | seeds | good | virtual hours | acknowledged | lost | containers | events | took |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -66,7 +66,7 @@ def write_mutations(
         "# Bugs planted in the simulator",
         "",
         f"Made by `make sim SIM='--mutations --from {seeds.start} --seeds {len(seeds)} --report "
-        f"docs/reports/mutations.md'` on {datetime.now(UTC):%Y-%m-%d} with p2pool {__version__} at "
+        f"PAGE'` on {datetime.now(UTC):%Y-%m-%d} with p2pool {__version__} at "
         f"commit {commit()}, Python {platform.python_version()}, {psutil.cpu_count()} cores, in "
         f"{seconds / 60:.0f} minutes.",
         "",

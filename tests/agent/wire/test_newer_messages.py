@@ -32,4 +32,10 @@ def test_an_unknown_number_or_version_is_dropped(
 def test_every_message_says_since_when_it_is() -> None:
     """All are of the first level, unless their declaration says otherwise."""
     later = {cls.__name__ for cls in DECLARATIONS if since_of(cls) > 1}
-    assert later == {"ChainReadRequested", "ChainReadAnswered"}
+    assert later == {
+        "BadAppendProven",
+        "ChainReadAnswered",
+        "ChainReadRequested",
+        "HistoryRequested",
+        "HistorySigned",
+    }
