@@ -21,6 +21,7 @@ from p2pool.core.parts import Parts
 from p2pool.core.raft.raft import Frame
 from p2pool.model import messages as m
 from p2pool.model.ids import NodeId
+from p2pool.model.log.state_digests import UNKNOWN_DIGEST
 from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
@@ -252,7 +253,8 @@ class Dispatch:
         if pool_log.distrusts or pool_log.applied_index != message.commit_index:
             return  # A leader's word ends no log whose voters sign what it holds.
         digests = pool_log.digest(), message.state_digest
-        if None not in digests and digests[0] != digests[1]:
+        known = None not in digests and UNKNOWN_DIGEST not in digests
+        if known and digests[0] != digests[1]:
             context.log(
                 Level.ERROR, "this node's state is not the leader's", index=message.commit_index
             )

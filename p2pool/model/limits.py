@@ -120,7 +120,7 @@ CERTIFICATE_TELL_INTERVAL_MS = 15_000
 CERTIFICATE_ASK_MS = 2_000
 # A voter signs the log's history at most once in so long.
 HISTORY_SIGN_INTERVAL_MS = 1_000
-HISTORY_RETRY_MS = 2_000
+HISTORY_RETRY_MS = 3_000
 # A log that contradicts what a quorum signed so often is discarded, unless a quorum signed it too.
 CONTRADICTIONS_MAX = 2
 # Who heard no certificate in force for so long may take others' word for a committee.

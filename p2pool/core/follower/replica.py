@@ -138,13 +138,14 @@ class FollowerReplica:
     def _take_word(self, leader: PeerKey, now: Now) -> None:
         """Adopt what a certified leader gave, up to the level from which on the voters sign it."""
         entries = self.quarantine.release()
-        raises = [n for n, e in enumerate(entries, 1) if e.kind == EntryKind.FEATURE_LEVEL]
-        count = raises[0] if raises else len(entries)
-        self.log.adopt(entries[:count])
-        if entries[count:]:
-            self.quarantine.add(entries[count:], leader, now)
-            if not self.log.distrusts:
-                self._take_word(leader, now)
+        begin = 0
+        for number, entry in enumerate(entries, start=1):
+            if entry.kind == EntryKind.FEATURE_LEVEL or number == len(entries):
+                self.log.adopt(entries[begin:number])
+                begin = number
+            if self.log.distrusts and begin < len(entries):
+                self.quarantine.add(entries[begin:], leader, now)
+                return
 
     def _prove(self, now: Now) -> None:
         """Adopt the waiting entries that a history vouches for."""

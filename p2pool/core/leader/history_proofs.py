@@ -68,10 +68,12 @@ class HistoryProofs:
     def _due_ms(self, applied_index: int) -> int:
         if self.asked_ms is None:
             return 0
-        if applied_index > self.asked_index:
-            return self.asked_ms + limits.HISTORY_SIGN_INTERVAL_MS
-        proven = self.proven_index == self.asked_index
-        return self.asked_ms + (limits.CERTIFY_INTERVAL_MS if proven else limits.HISTORY_RETRY_MS)
+        if self.proven_index < self.asked_index:
+            # A new question would make answers void that are on a long way.
+            return self.asked_ms + limits.HISTORY_RETRY_MS
+        moved = applied_index > self.asked_index
+        wait_ms = limits.HISTORY_SIGN_INTERVAL_MS if moved else limits.CERTIFY_INTERVAL_MS
+        return self.asked_ms + wait_ms
 
     def add(self, verified: Verified, now: Now) -> None:
         """A voter's answer."""

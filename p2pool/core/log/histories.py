@@ -60,16 +60,23 @@ class Histories:
     def applied(self, index: int, history: Digest) -> None:
         """We applied the entry at an index."""
         self.ours[index] = history
-        self._compare(index)
+        self._compare(index, self.signed.get(index))
 
     def sign(self, said: SignedHistory) -> None:
-        """A quorum signed a history of this log."""
-        if said.index not in self.signed:
+        """A quorum signed a history of this log. The newest indexes are kept: whoever repeats what
+        was signed long ago displaces nothing."""
+        if said.index in self.signed:
+            return
+        full = len(self.signed) >= self.signed.most
+        if full and said.index > (lowest := min(self.signed)):
+            del self.signed[lowest]
+            full = False
+        if not full:
             self.signed[said.index] = said.history
-            self._compare(said.index)
+        self._compare(said.index, said.history)
 
-    def _compare(self, index: int) -> None:
-        ours, signed = self.ours.get(index), self.signed.get(index)
+    def _compare(self, index: int, signed: Digest | None) -> None:
+        ours = self.ours.get(index)
         if ours is None or signed is None:
             return
         if ours == signed:
