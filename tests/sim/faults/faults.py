@@ -283,7 +283,8 @@ def wipe(s: Story) -> None:
     stores = {m.store_id for m in s.world.machines}
     m = _one(s)
     small = any(len(half) < 3 for half in group.halves)
-    if small or any(v.store_id not in stores for v in group.electors) or s.wiped:
+    lost = any(v.store_id not in stores for v in group.electors)
+    if small or lost or s.wiped or s.false_log:
         return
     s.wiped += 1
     if m.node is not None:
@@ -345,10 +346,11 @@ def date_ahead(s: Story) -> None:
     """A leader lies: it dates what it writes a day ahead, and whoever leads meanwhile does not."""
     rafts = [m.node.context.pool_log.raft for m in _running(s) if m.node is not None]
     lies = any(raft is not None and isinstance(raft.state.clocks, LyingClocks) for raft in rafts)
-    for raft in rafts if not lies else ():
+    for raft in rafts if not (lies or s.wiped) else ():
         # Who is alone needs nobody to take its dates.
         if raft is None or not raft.state.leads or len(raft.state.configuration.voters) < 3:
             continue
+        s.false_log = True
         honest, raft.state.clocks = raft.state.clocks, LyingClocks()
         s.world.later(_for(s, s.knobs.lasts_ms), partial(setattr, raft.state, "clocks", honest))
         operators.submit(s)

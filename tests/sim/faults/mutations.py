@@ -16,6 +16,7 @@ from p2pool.codec.digests import task_id
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.fsm import apply, committee_chain, requests
+from p2pool.core.fsm.sizes import StateSizes
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Received
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
@@ -27,7 +28,7 @@ from p2pool.core.node import Node
 from p2pool.core.peers.equivocation import EquivocationLog
 from p2pool.core.raft import confchange, election, quorum, read_index, replication
 from p2pool.core.raft import snapshot as snapshots
-from p2pool.core.raft.acceptance import log_time
+from p2pool.core.raft.acceptance import append_check, log_time
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
 from p2pool.core.requests.client_requests import ClientRequests, PendingRequest
@@ -36,6 +37,7 @@ from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
+from p2pool.model.errors import Malformed
 from p2pool.model.ids import ZERO_TOKEN
 from p2pool.model.log import raft as raft_records
 from p2pool.model.log.entries import RequestApplied
@@ -197,6 +199,43 @@ def snapshot_forgets_the_vote() -> list[Patch]:
 def snapshot_not_installed() -> list[Patch]:
     """A snapshot is answered for, but not installed."""
     return [(snapshots, "put_in_place", lambda s, snapshot, data: None)]
+
+
+def snapshot_without_a_quorum() -> list[Patch]:
+    """A voter installs a snapshot whose state no quorum has certified."""
+    return [(PoolLog, "_wants_proof", lambda self: False)]
+
+
+def committed_gives_way() -> list[Patch]:
+    """A follower replaces what is committed by what a leader says."""
+    return [(replication, "_contradiction", lambda s, m, known, fresh: None)]
+
+
+def entries_unread() -> list[Patch]:
+    """A follower appends whatever an entry holds."""
+    return [(append_check, "refusal", lambda s, entries: None)]
+
+
+def bad_bodies_raise() -> list[Patch]:
+    """A body that is none raises when it is applied, on every replica that has let it in."""
+
+    def raises(state: PoolState, entry: Any, record: Any) -> Any:
+        raise Malformed(f"entry {entry.index} cannot be applied")
+
+    return [*entries_unread(), ("p2pool.core.log.pool_log", "apply", raises)]
+
+
+def any_setting_counts() -> list[Patch]:
+    """A setting has whatever value a leader writes."""
+
+    def raw(state: PoolState, name: str) -> str | None:
+        return state.settings.get(name)
+
+    return [
+        ("p2pool.core.fsm.entry_check", "setting_refusal", lambda name, value: None),
+        ("p2pool.core.fsm.apply", "setting_refusal", lambda name, value: None),
+        ("p2pool.core.leader.committee", "setting_in", raw),
+    ]
 
 
 # --- log time -------------------------------------------------------------------------------------
@@ -365,6 +404,11 @@ def requests_applied_again() -> list[Patch]:
     ]
 
 
+def state_without_bounds() -> list[Patch]:
+    """Whoever may submit fills the state as far as it likes."""
+    return [(StateSizes, "overfull", lambda self, more: None)]
+
+
 def unknown_is_gone() -> list[Patch]:
     """A chain that cannot be read is taken for an empty pool."""
     unreachable = Roster.unreachable
@@ -478,6 +522,11 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         acknowledges_at_once,
         snapshot_forgets_the_vote,
         snapshot_not_installed,
+        snapshot_without_a_quorum,
+        committed_gives_way,
+        entries_unread,
+        bad_bodies_raise,
+        any_setting_counts,
         dated_by_one_clock,
         any_date_is_taken,
         leads_on_though_refused,
@@ -496,6 +545,7 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         gpus_released_too_early,
         stops_left_out,
         requests_applied_again,
+        state_without_bounds,
         unknown_is_gone,
         members_prove_a_committee,
         leaders_word_is_enough,
@@ -519,6 +569,12 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "acknowledges-at-once": ("cut-leader-off", "kill-leader"),
     "snapshot-forgets-the-vote": ("hold", "crash"),
     "snapshot-not-installed": ("hold", "crash"),
+    "snapshot-without-a-quorum": ("forge-snapshot",),
+    "committed-gives-way": ("forge-entries",),
+    "entries-unread": ("forge-entries",),
+    "bad-bodies-raise": ("write-junk",),
+    "any-setting-counts": ("write-junk",),
+    "state-without-bounds": ("overfill",),
     "dated-by-one-clock": ("leap",),
     "any-date-is-taken": ("date-ahead",),
     "leads-on-though-refused": ("date-ahead",),

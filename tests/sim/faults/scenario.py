@@ -29,6 +29,13 @@ from tests.sim.faults.committee_changes import (
 )
 from tests.sim.faults.faults import FAULTS as PLAIN
 from tests.sim.faults.faults import Act, Knobs
+from tests.sim.faults.leader_liars import (
+    FULL,
+    forge_entries,
+    forge_snapshot,
+    overfill,
+    write_junk,
+)
 from tests.sim.faults.misleader import mislead
 from tests.sim.invariants import liveness
 from tests.sim.invariants.chain_facts import ChainFacts
@@ -44,6 +51,10 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "forge-change": (1, forge_change),
     "mislead": (1, mislead),
     "give-up-change": (1, give_up_change),
+    "forge-snapshot": (1, forge_snapshot),
+    "forge-entries": (1, forge_entries),
+    "write-junk": (1, write_junk),
+    "overfill": (1, overfill),
 }
 """All that may happen, each with its weight."""
 
@@ -79,6 +90,7 @@ class Shape:
             "SNAPSHOT_CHUNK_BYTES": rng.choice((256 * 1024, 700)),
             "APPEND_BATCH_MAX_ENTRIES": rng.choice((256, 1, 3)),
         }
+        bounds |= FULL if "overfill" in faults else {}
         relays, final = rng.random() < 0.5, rng.choice((0, 2, 3))
         return cls(size, committee, relays, final, bounds, faults)
 
@@ -91,6 +103,7 @@ class Shape:
             "SNAPSHOT_CHUNK_BYTES": 700,
             "APPEND_BATCH_MAX_ENTRIES": 1,
         }
+        tight |= FULL if "overfill" in faults else {}
         return attrs.evolve(self, faults=few, bounds=tight)
 
 
@@ -138,7 +151,8 @@ class Story:
     """A world, what is done to it, and what was asked of it.
 
     `buried`: machines that stay dead until the log says that they are gone; `lied`: whether members
-    lie, which they do in one way at most.
+    lie, which they do in one way at most; `false_log`: whether a leader's own log holds lies. Of
+    three voters two have to be whole, so that and a lost disk never meet.
     """
 
     seed: int
@@ -150,6 +164,7 @@ class Story:
     knobs: Knobs = Knobs()
     healed: bool = False
     lied: bool = False
+    false_log: bool = False
     buried: set[int] = attrs.field(factory=set)
     crashes: int = 0
     wiped: int = 0

@@ -81,6 +81,7 @@ class Checks:
     believed: set[tuple[Digest, int, NodeId]] = attrs.field(factory=set)
     seen: dict[int, Seen] = attrs.field(factory=dict)
     digests: dict[Place, StateDigest] = attrs.field(factory=dict)
+    histories: dict[Place, Digest] = attrs.field(factory=dict)
     votes: dict[tuple[Digest, int, StoreId], StoreId] = attrs.field(factory=dict)
     obeyed: dict[StoreId, Token] = attrs.field(factory=dict)
     begun: dict[tuple[Key, int], tuple[int, int]] = attrs.field(factory=dict)
@@ -178,18 +179,20 @@ class Checks:
             self._choose((name, entry.index), entry, pool_log.term)
         seen.checked_index = commit_index
         state = pool_log.state
-        if (
-            state is None
-            or pool_log.previous_epoch is not None
-            or applied_index == seen.applied_index
-        ):
+        if state is None or pool_log.previous_epoch is not None:
             return  # Of the log before a recovery, until that of this one is there.
+        # Again and again: others may get to an index only after somebody claimed to be there.
+        if self.histories.setdefault((name, applied_index), state.history) != state.history:
+            raise Violation(f"two histories lead to index {applied_index}")
+        if applied_index == seen.applied_index:
+            return
         seen.applied_index = applied_index
         if applied_index % DIGEST_EVERY == 0:
             place = (name, applied_index)
             if self.digests.setdefault(place, digest_of(state)) != digest_of(state):
                 raise Violation(f"two states at index {applied_index}")
         _given_up_in_time(state)
+        _within_bounds(state)
         for request_id, done in state.applied.items():
             if self.applied.setdefault((name, request_id), done.index) != done.index:
                 raise Violation(f"a request was applied at {done.index} once more")
@@ -335,3 +338,14 @@ def _given_up_in_time(state: PoolState) -> None:
         return
     if state.log_time_ms - last.at_ms < limits.VOTER_REPLACE_AFTER_MS:
         raise Violation(f"the committee's change at {last.index} was given up early")
+
+
+def _within_bounds(state: PoolState) -> None:
+    """All tasks that have not ended fit into what a pool holds."""
+    if state.level < DISTRUST_LEVEL:
+        return
+    live = [task for task in state.tasks.values() if not task.finished]
+    copies = sum(len(state.of_task(task.task_id)) for task in live)
+    size = sum(len(task.record.signed.request.spec_json) for task in live)
+    if copies > limits.STATE_COPIES_MAX or size > limits.STATE_MAX_BYTES:
+        raise Violation(f"{len(live)} tasks have {copies} copies and {size} bytes")
