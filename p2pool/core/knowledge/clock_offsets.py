@@ -95,9 +95,19 @@ class ChainTime:
 
     def contradicts(self, wall_ms: int, now: Now) -> bool:
         """Whether a wall clock is certainly wrong, if the endpoint is right."""
-        latest_ms = self.latest_ms(now)
-        late = latest_ms is not None and wall_ms > latest_ms
-        return late or wall_ms < self.earliest_ms() - limits.CLOCK_SKEW_MAX_MS
+        return self.differs(wall_ms, now) is not None
+
+    def differs(self, wall_ms: int, now: Now) -> str | None:
+        """In words, how far a wall clock is from what the blocks allow; None if it may be right."""
+        latest_ms, earliest_ms = self.latest_ms(now), self.earliest_ms()
+        if wall_ms < earliest_ms - limits.CLOCK_SKEW_MAX_MS:
+            return (
+                f"its clock is {(earliest_ms - wall_ms) // 1000} s behind the chain's newest block"
+            )
+        if latest_ms is None or wall_ms <= latest_ms:
+            return None
+        ahead_ms = wall_ms - latest_ms + limits.CHAIN_TIME_LAG_MS
+        return f"its clock is {ahead_ms // 1000} s ahead of the chain's newest blocks"
 
 
 @attrs.frozen
@@ -229,7 +239,7 @@ class ClockOffsets:
         voters = committee.electors
         clocks = {v: self.offset_ms(v.node_id, now) for v in voters if v.node_id != self.me}
         off = {v: o for v, o in clocks.items() if o is not None and not _near(o, 0)}
-        self.wrong, self.differing = jumped, None
+        self.wrong, self.differing = self._by_the_chain(now) or jumped, None
         if not off:
             return
         middle_ms = sorted(off.values())[len(off) // 2]
@@ -238,6 +248,12 @@ class ClockOffsets:
             self.wrong = f"its clock is {abs(middle_ms) // 1000} s {side} most voters' clocks"
         elif len(voters) == 2 and jumped is None:
             self.differing = f"The clocks of the two voters differ by {abs(middle_ms) // 1000} s."
+
+    def _by_the_chain(self, now: Now) -> str | None:
+        """What the chain says of the clock of a node that has no other voter to ask: it may have
+        begun with a wrong one, from which it never jumped."""
+        others = any(v.node_id != self.me for v in self.committee.electors)
+        return None if others else self.chain.differs(now.wall_ms, now)
 
     def _anchor(self, now: Now) -> str | None:
         """Hold the time of this moment right; what is wrong if our wall clock jumped away from it
@@ -250,9 +266,14 @@ class ClockOffsets:
             self.anchor = Anchor(now.mono_ms, self._alone_ms(now))
             return None
         assert self.anchor is not None
+        confirmed = self.chain.confirms(now.wall_ms, now)
+        if confirmed and self.chain.contradicts(expected_ms, now):
+            # What we held right was wrong, or the boot clock stood still: a clock that was mended.
+            self.anchor = Anchor(now.mono_ms, now.wall_ms)
+            return None
         # The only voter has nobody to hand on to: it approaches what its clock shows.
         alone = len(self.committee.electors) <= 1 and not self.chain.contradicts(now.wall_ms, now)
-        slews = alone or self.chain.confirms(now.wall_ms, now)
+        slews = alone or confirmed
         if slews != self.anchor.slews:
             self.anchor = Anchor(now.mono_ms, expected_ms, slews)
         if slews:

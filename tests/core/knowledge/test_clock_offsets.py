@@ -146,6 +146,29 @@ def test_the_chain_is_the_second_opinion_while_its_head_moves() -> None:
             assert clocks.time_ms(now) == block.block_time_ms + limits.CHAIN_TIME_LAG_MS
 
 
+def test_who_has_nobody_to_ask_learns_from_the_chain_that_it_began_with_a_wrong_clock() -> None:
+    """Behind a block at once, ahead of a head that moves once that is known, else never."""
+    alone, two = Configuration((V[0],)), Configuration((V[0], V[1]))
+    for group in (Configuration(()), alone):
+        clocks = ClockOffsets(V[0].node_id)
+        clocks.tick(group, roster(1, at(0).wall_ms + DAY_MS), at(0))
+        behind = "its clock is 86400 s behind the chain's newest block"
+        assert said(clocks) == (behind, None)
+        clocks.tick(group, None, Now(1_000, at(1_000).wall_ms + DAY_MS))
+        assert said(clocks) == (None, None)
+    ahead = ClockOffsets(V[0].node_id)
+    for number in range(30):
+        ahead.tick(alone, roster(number, at(number * 1_000).wall_ms - DAY_MS), at(number * 1_000))
+        known = number * 1_000 > 2 * limits.CHAIN_HEAD_LOOK_MS
+        assert (ahead.wrong is not None) >= known, number
+    assert said(ahead) == ("its clock is 86400 s ahead of the chain's newest blocks", None)
+    ahead.tick(alone, None, at(30_000 + limits.CHAIN_HEAD_STILL_MS))
+    assert said(ahead) == (None, None)
+    other = ClockOffsets(V[0].node_id)
+    other.tick(two, roster(1, at(0).wall_ms + DAY_MS), at(0))
+    assert other.wrong is None
+
+
 def test_an_old_block_is_no_reason_to_refuse_a_date() -> None:
     """Of the time, a block says what has passed: a voter behind the chain takes such a date."""
     clocks = judged(2)

@@ -4,6 +4,7 @@ from p2pool.model import limits
 from tests.sim.harness.committee import formed, leading, problems, voters, works
 
 JUMP_MS = 120_000
+DAY_MS = 86_400_000
 
 
 def test_a_leader_whose_clock_jumps_hands_leadership_on_and_says_so() -> None:
@@ -52,3 +53,22 @@ def test_clocks_that_differ_by_less_than_messages_may_are_no_matter() -> None:
     pool.world.run(4 * limits.JUDGEMENT_GRACE_MS)
     assert (pool.node(0).context.pool_log.term, leading(pool)) == (term, first)
     assert not any(problems(pool, n) for n in range(5))
+
+
+# --- alone ----------------------------------------------------------------------------------------
+
+
+def test_an_only_voter_that_starts_with_a_clock_far_behind_says_so() -> None:
+    """Nobody else's clock is there, and its own never jumped since: the chain tells. It leads on,
+    and is well again when its clock is."""
+    pool = formed(1)
+    machine = pool.world.machines[0]
+    pool.world.crash(0)
+    machine.wall_offset_ms = -DAY_MS
+    pool.world.start(0)
+    pool.until(lambda: "s behind the chain's newest block" in problems(pool, 0), 10_000)
+    pool.world.run(20_000)
+    assert leading(pool) == 0
+    machine.wall_offset_ms = 0
+    pool.until(lambda: "clock" not in problems(pool, 0), 10_000)
+    works(pool, 0)
