@@ -109,6 +109,7 @@ class Agent:
             self._net_config(seed),
             hello_bytes=self._hello,
             check_gossip=self.ingress.check_gossip,
+            knows_origin=self.ingress.knows_origin,
             accept_logs=lambda key, stream: self.log_streams.serve(key, stream),
         )
         self.runtime = runtime
@@ -193,7 +194,7 @@ class Agent:
             nursery.start_soon(self.disk_collector.run)
             url = await nursery.start(_serve_api, self.api, settings, self.options.directory, token)
             nursery.start_soon(self.loop.run, self.effects.run)
-            nursery.start_soon(pump, self.network.events, self.ingress, self.loop.put)
+            nursery.start_soon(pump, self.network.events, self.ingress, self.loop.feed)
             nursery.start_soon(follow_chain, follower, self.loop, self.network)
             nursery.start_soon(tell_addresses, config, self.network, self.loop)
             nursery.start_soon(

@@ -71,7 +71,10 @@ class Bootstrap:
             random_seed=int.from_bytes(seed[8:16], "big"),
         )
         self.network = Network(
-            config, hello_bytes=self._hello, check_gossip=lambda channel, data: False
+            config,
+            hello_bytes=self._hello,
+            check_gossip=lambda channel, data: False,
+            knows_origin=lambda peer_key: False,
         )
 
     def _hello(self) -> bytes:

@@ -47,6 +47,13 @@ class Loop:
         """Queue an input; waits for room."""
         await self._send.send(event)
 
+    async def feed(self, event: AnyInput) -> None:
+        """Queue an input from the network; waits until the next step has room for it. So whoever
+        floods is held back where peers have lines of their own, and not in the one queue of all."""
+        while self.queued >= limits.INPUTS_PER_STEP_MAX:
+            await self._stepped.wait()
+        await self.put(event)
+
     def offer(self, event: AnyInput) -> bool:
         """Queue an input if there is room."""
         try:

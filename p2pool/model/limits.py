@@ -8,6 +8,9 @@ name.
 # --- bytes on the wire -------------------------------------------------------------------------
 GOSSIP_MESSAGE_MAX_BYTES = 16 * 1024
 STREAM_FRAME_MAX_BYTES = 1024 * 1024
+HELLO_MAX_BYTES = 16 * 1024
+# What one stream's sender may be ahead of its reader.
+STREAM_UNREAD_MAX_BYTES = 2 * 1024 * 1024
 ENVELOPE_OVERHEAD_MAX_BYTES = 256
 ENTRY_MAX_BYTES = 256 * 1024
 APPEND_BATCH_MAX_BYTES = 512 * 1024
@@ -154,6 +157,10 @@ IMAGE_NAME_MAX_BYTES = 512
 
 # --- queues ------------------------------------------------------------------------------------
 INPUT_QUEUE_MAX = 4096
+INPUT_QUEUE_MAX_BYTES = 256 * 1024 * 1024
+# Of these, one peer's frames and gossip.
+PEER_INPUTS_MAX = 512
+PEER_INPUTS_MAX_BYTES = 8 * 1024 * 1024
 INPUTS_PER_STEP_MAX = 256
 PEER_SEND_QUEUE_MAX = 512
 GOSSIP_QUEUE_MAX = 1024
@@ -168,12 +175,47 @@ CONNECTIONS_MAX = 512
 CONNECTIONS_AIM = 64
 PEER_BOOK_MAX = 2048
 DIALS_IN_FLIGHT_MAX = 8
+# Of these, only for peers that somebody has a message for.
+DIALS_RESERVED = 2
 STREAMS_PER_PEER_MAX = 64
+STREAMS_PER_PEER_PER_S = 16
+STREAMS_PER_PEER_BURST = 256
+# How often one peer, and one host with whatever peers, may connect to us.
+CONNECTS_PER_PEER_PER_S = 2
+CONNECTS_PER_PEER_BURST = 32
+CONNECTS_PER_HOST_PER_S = 32
+CONNECTS_PER_HOST_BURST = 512
+# How fast one connection is read: its bytes, and the muxer's messages, two reads each at most. What
+# makes us answer counts as several.
+CONNECTION_KIB_PER_S = 16 * 1024
+CONNECTION_KIB_BURST = 64 * 1024
+CONNECTION_READS_PER_S = 4_000
+CONNECTION_READS_BURST = 16_000
+CONNECTION_READS_PER_QUESTION = 8
 PEER_SEND_QUEUE_MAX_BYTES = 8 * 1024 * 1024
-GOSSIP_PER_FORWARDER_PER_S = 1_000
 GOSSIP_PEER_QUEUE_MAX = 256
+# What one neighbour hands on, new or not; of these: messages whose origin is no member that we
+# know, and forgeries, of which nobody honest hands on any.
+GOSSIP_PER_FORWARDER_PER_S = 1_000
+GOSSIP_PER_FORWARDER_BURST = 16_384
+GOSSIP_UNKNOWN_PER_S = 64
+GOSSIP_UNKNOWN_BURST = 1_024
+GOSSIP_FORGED_PER_S = 1
+GOSSIP_FORGED_BURST = 32
 GOSSIP_PER_ORIGIN_PER_S = 20
 GOSSIP_PER_ORIGIN_BURST = 100
+# A message of so many bytes counts twice, one of twice as many three times.
+GOSSIP_COST_BYTES = 4 * 1024
+# What it announces, asks for, joins and leaves, and what that draws from us.
+GOSSIP_CONTROL_PER_S = 20
+GOSSIP_CONTROL_BURST = 200
+GOSSIP_DRAWN_KIB_PER_S = 1024
+GOSSIP_DRAWN_KIB_BURST = 8 * 1024
+GOSSIP_ANSWER_MAX_BYTES = 512 * 1024
+GOSSIP_IDS_MAX = 5_000
+GOSSIP_ASKED_MAX = 512
+# After so many messages that were known, other tasks get a turn; after a new one always.
+GOSSIP_PER_TURN_MAX = 64
 # How often the parts of a node may set each other going within one step.
 STEP_ROUNDS_MAX = 16
 # After this many frames from the buffer, other tasks get a turn.
@@ -478,6 +520,16 @@ assert GUEST_PROOFS_PER_S <= GUEST_PROOFS_BURST <= GUESTS_PROOFS_PER_S
 # copies of a node in one order with its certificate, the claims of a node in reports.
 assert GUEST_FRAMES_BURST < MEMBER_FRAMES_BURST
 assert SNAPSHOT_MAX_BYTES <= MEMBER_FRAMES_KIB_BURST * 1024
+# A connection is never slower than what a member's frames may be.
+assert MEMBER_FRAMES_KIB_PER_S < CONNECTION_KIB_PER_S
+assert MEMBER_FRAMES_KIB_BURST <= CONNECTION_KIB_BURST
+assert 2 * MEMBER_FRAMES_PER_S < CONNECTION_READS_PER_S
+assert 2 * MEMBER_FRAMES_BURST < CONNECTION_READS_BURST
+assert ADDRESSES_MAX * TEXT_MAX_BYTES < HELLO_MAX_BYTES // 2 + TEXT_MAX_BYTES
+assert APPENDS_IN_FLIGHT_MAX_BYTES <= STREAM_UNREAD_MAX_BYTES
+assert STREAM_FRAME_MAX_BYTES < STREAM_UNREAD_MAX_BYTES
+assert STREAMS_PER_PEER_MAX < STREAMS_PER_PEER_BURST
+assert CONNECTIONS_MAX <= CONNECTS_PER_HOST_BURST
 assert FRAME_ITEMS_MAX <= GUEST_ITEMS_BURST <= MEMBER_ITEMS_BURST
 assert GOSSIP_ITEMS_MAX < GOSSIP_MESSAGE_MAX_BYTES < FRAME_ITEMS_MAX
 assert SNAPSHOT_MAX_BYTES <= ANSWERS_KIB_BURST * 1024
@@ -532,8 +584,15 @@ assert CHAIN_COMPARE_TIMEOUT_MS < CHAIN_CALL_TIMEOUT_MS < CHAIN_COMPARE_PAUSE_MS
 assert DIAL_BACKOFF_MIN_MS < DIAL_BACKOFF_MAX_MS
 assert STREAM_REOPEN_MIN_MS < STREAM_REOPEN_MAX_MS < STREAM_CHECK_MS
 assert CONNECTIONS_AIM < CONNECTIONS_MAX < PEER_BOOK_MAX
+assert DIALS_RESERVED < DIALS_IN_FLIGHT_MAX
 assert 4 * CONNECTIONS_MAX <= INPUT_QUEUE_MAX
+assert PEER_SEND_QUEUE_MAX <= PEER_INPUTS_MAX < INPUT_QUEUE_MAX
+assert PEER_SEND_QUEUE_MAX_BYTES <= PEER_INPUTS_MAX_BYTES < INPUT_QUEUE_MAX_BYTES
 assert GOSSIP_PER_ORIGIN_BURST < GOSSIP_PEER_QUEUE_MAX
+# All members may speak at once, when another leads, through one relay.
+assert MEMBERS_MAX < GOSSIP_PER_FORWARDER_BURST
+assert GOSSIP_MESSAGE_MAX_BYTES < GOSSIP_ANSWER_MAX_BYTES < GOSSIP_DRAWN_KIB_BURST * 1024
+assert GOSSIP_ASKED_MAX <= GOSSIP_IDS_MAX
 assert STREAM_FRAME_MAX_BYTES < PEER_SEND_QUEUE_MAX_BYTES
 assert RESTART_BACKOFF_MIN_MS < RESTART_BACKOFF_MAX_MS
 assert INPUTS_PER_STEP_MAX <= INPUT_QUEUE_MAX

@@ -66,3 +66,22 @@ async def test_a_task_that_holds_the_loop_between_steps_is_noticed(
     await step(loop)
     monkeypatch.setattr(trio.lowlevel, "checkpoint", give_way)
     assert LoopLagged in await step(loop)
+
+
+async def test_the_network_is_held_back_where_peers_have_lines_of_their_own(
+    nursery: trio.Nursery,
+) -> None:
+    """A flood fills one step, not the queue in which a leader's frame would wait behind it."""
+    loop = Loop(Recorder(), None)  # type: ignore[arg-type]
+
+    async def flood() -> None:
+        for _ in range(3 * limits.INPUTS_PER_STEP_MAX):
+            await loop.feed(Ticked())
+
+    nursery.start_soon(flood)
+    await trio.testing.wait_all_tasks_blocked()
+    assert loop.queued == limits.INPUTS_PER_STEP_MAX
+    assert loop.offer(Ticked())
+    nursery.start_soon(loop.run, lambda effect: None)
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(loop.node.seen) == 3 * limits.INPUTS_PER_STEP_MAX + 1  # type: ignore[attr-defined]

@@ -18,7 +18,6 @@ from p2pool.drivers.net import mesh
 from p2pool.drivers.net import pubsub as gossip
 from p2pool.drivers.net.mesh import HEARTBEAT_INTERVAL_S
 from p2pool.drivers.net.peers.addresses import peer_id_of
-from p2pool.model.limits import GOSSIP_PER_FORWARDER_PER_S
 from p2pool.model.messages.registry import Channel
 from tests.net.harness.hosts import (
     TOPICS,
@@ -40,8 +39,7 @@ SET: dict[str, Any] = {
     "adaptive_gossip_enabled": False,
     "scorer": None,
     "eclipse_protection_enabled": False,
-    "spam_protection_enabled": True,
-    "max_messages_per_topic_per_second": GOSSIP_PER_FORWARDER_PER_S,
+    "spam_protection_enabled": False,
     "do_px": False,
     "prune_back_off": 10,
     "unsubscribe_back_off": 1,

@@ -42,7 +42,9 @@ async def test_small_frames_cost_no_window_updates_and_large_ones_few() -> None:
             for count in range(1, 101):
                 one.network.send(two.key, Channel.RAFT, b"%d" % count)
                 await two.wait(partial(arrived, one, two, count))
-            assert window_updates(two) < 5
+            assert (
+                window_updates(two) < 10
+            )  # Some for agreeing on the protocol, one for the window.
             for _ in range(8):
                 one.network.send(two.key, Channel.RAFT, b"x" * 512 * 1024)
             await two.wait(partial(arrived, one, two, 108))

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from p2pool.drivers.net.events import KnownPeer
 from p2pool.drivers.net.peers.peer_book import PeerBook
 from p2pool.model.ids import PeerKey
-from p2pool.model.limits import ADDRESSES_MAX, DIAL_BACKOFF_MAX_MS, DIAL_BACKOFF_MIN_MS
+from p2pool.model.limits import (
+    ADDRESSES_MAX,
+    DIAL_BACKOFF_MAX_MS,
+    DIAL_BACKOFF_MIN_MS,
+    DIALS_RESERVED,
+)
 
 OWN = PeerKey(bytes(32))
 
@@ -140,3 +145,29 @@ def test_the_bounds_hold_whatever_is_learnt(told: list[tuple[int, int]]) -> None
     assert len(peers) <= 5
     assert peers.addresses(OWN) == ()
     assert all(len(peers.addresses(key(number))) <= ADDRESSES_MAX for number in range(13))
+
+
+def test_addresses_that_keep_changing_jump_no_queue() -> None:
+    """Of a peer that never connects one new address counts; the others wait their turn."""
+    peers = book()
+    peers.learn(key(1), at(1))
+    for number in range(2, 6):
+        peers.due(0, 10, 10)
+        peers.dial_failed(key(1), 0)
+        peers.learn(key(1), at(number))
+        assert bool(peers.due(1, 10, 10)) is (number == 2)
+    peers.connected(key(1))
+    peers.disconnected(key(1), 1)
+    peers.learn(key(1), at(9))
+    assert peers.due(1, 10, 10)
+
+
+def test_made_up_peers_leave_slots_for_those_that_somebody_wants() -> None:
+    """However many are due before them."""
+    peers = book()
+    for number in range(1, 40):
+        peers.learn(key(number), at(number))
+    assert len(peers.due(0, 100, 8)) == 8 - DIALS_RESERVED
+    assert peers.due(0, 100, DIALS_RESERVED) == ()
+    peers.want(key(39))
+    assert peers.due(0, 100, DIALS_RESERVED) == (KnownPeer(key(39), at(39)),)

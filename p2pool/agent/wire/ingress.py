@@ -92,10 +92,14 @@ class Ingress:
         self._signatures = TokenBuckets(
             limits.MEMBER_SIGNATURES_PER_S, limits.MEMBER_SIGNATURES_BURST, limits.PEERS_TRACKED_MAX
         )
+        self._gossiped_by = TokenBuckets(
+            limits.GOSSIP_PER_ORIGIN_PER_S, limits.GOSSIP_PER_ORIGIN_BURST, limits.PEERS_TRACKED_MAX
+        )
         self._guard = ReplayGuard()
         self._signers = SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
         self._shown: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)
+        self._bound: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)
         self._hellos: BoundedDict[PeerKey, bytes] = BoundedDict(limits.CONNECTIONS_MAX)
         self._opened: BoundedDict[bytes, Verified] = BoundedDict(limits.OPENED_KEPT_MAX)
         self._good: BoundedDict[PeerBinding, None] = BoundedDict(limits.BINDINGS_CHECKED_MAX)
@@ -112,6 +116,14 @@ class Ingress:
         self._opened[data] = verified
         return True
 
+    def knows_origin(self, peer_key: PeerKey) -> bool:
+        """Whether a key is a member's, by the last hello or gossip under it."""
+        node_id = self._bound.get(peer_key)
+        bound = node_id is not None and self._key_of(node_id) == peer_key
+        return (bound and node_id is not None and self._member(node_id)) or self._is_member(
+            peer_key
+        )
+
     def gossip(self, channel: Channel, data: bytes, now: Now) -> Taken:
         """A gossip message that `check_gossip` let through."""
         verified = self._opened.pop(data, None)
@@ -126,12 +138,26 @@ class Ingress:
         if self._key_of(header.node_id) != header.peer_key:
             self.counters["stranger"] += 1
             return [StrangerHeard(header.node_id, header.peer_key)]
+        self._bound.renew(header.peer_key, header.node_id)
+        # A relayed heartbeat is one that we asked for.
+        if not relayed and not self._within_budget(verified, now):
+            self.counters["too-many"] += 1
+            return []
         try:
             self._guard.accept(verified, now.wall_ms, relayed=relayed)
         except Refusal as error:
             self._refuse(error)
             return [] if relayed else self._outdated(verified)
         return [Received(verified, None, (), self._enclosed.enclosed_in(verified.message))]
+
+    def _within_budget(self, verified: Verified, now: Now) -> bool:
+        """Whether the signer of a gossip message may say one more, with the signatures inside it
+        that are new to us; whoever handed it on."""
+        signer, message = verified.header.peer_key, verified.message
+        if not self._gossiped_by.admit(signer, now.mono_ms):
+            return False
+        new = self._enclosed.unknown_in(message)
+        return not new or self._signatures.admit(signer, now.mono_ms, new)
 
     # --- frames -----------------------------------------------------------------------------------
 

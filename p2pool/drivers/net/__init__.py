@@ -1,11 +1,11 @@
 """The network on py-libp2p 0.8.1: TCP, Noise, Yamux, gossipsub among members.
 
 Modules: `events` (configuration and what comes out), `network` (what the agent calls), `peer_link`
-(one connected peer), `pubsub` (gossip streams), `mesh` (the router's settings), `peers.peer_book`
-and `peers.dialer` (who is dialled when), `host` (the library, its sharp edges covered),
-`transport.frames`, `transport.muxer`, `patience` (waits that a stall does not use up),
-`peers.addresses`, `reachability.identify`, `event_queue`. Import `p2pool.drivers.net.network` late:
-libp2p takes 2.5 s and 80 MB.
+(one connected peer), `pubsub` (gossip streams), `gossip_intake` (what gossip may cost), `mesh` (the
+router's settings), `peers.peer_book` and `peers.dialer` (who is dialled when), `host` (the library,
+its sharp edges covered), `transport.frames`, `transport.muxer`, `transport.pace`, `patience` (waits
+that a stall does not use up), `peers.addresses`, `reachability.identify`, `event_queue`. Import
+`p2pool.drivers.net.network` late: libp2p takes 2.5 s and 80 MB.
 
 The life of a peer: a connection is up (`PeerConnected`), both sides send their hello
 (`FrameReceived` on HELLO), and the agent judges it (`set_standing`) within HELLO_TIMEOUT_MS or the

@@ -1,8 +1,8 @@
 """The network as the agent sees it: peers come and go, frames and gossip go in and come out.
 
-One task of the agent reads `events`, a bounded channel, and calls the synchronous methods, none of
+One task of the agent reads `events`, a bounded queue, and calls the synchronous methods, none of
 which blocks. Invariants: a connection is reported before anything from it, and that report is never
-dropped for lack of room, while frames and gossip are (a part of the channel is reserved). Until
+dropped for lack of room, while frames and gossip are (a part of the queue is reserved). Until
 `set_standing` a peer can only say hello; within HELLO_TIMEOUT_MS it is judged or disconnected.
 """
 
@@ -18,12 +18,12 @@ from libp2p.rcmgr import Direction
 
 from p2pool.drivers.net.event_queue import EventQueue
 from p2pool.drivers.net.events import (
-    GossipReceived,
     NetConfig,
     NetEvent,
     PeerConnected,
     PeerDisconnected,
 )
+from p2pool.drivers.net.gossip_intake import GossipIntake
 from p2pool.drivers.net.host.host import DEFAULT_MUXER, build_host
 from p2pool.drivers.net.host.lifecycle import HostLifecycle
 from p2pool.drivers.net.patience import wait_awake
@@ -69,26 +69,29 @@ class Network:
         *,
         hello_bytes: Callable[[], bytes],
         check_gossip: Callable[[Channel, bytes], bool],
+        knows_origin: Callable[[PeerKey], bool],
         accept_logs: LogAcceptor | None = None,
         muxer: str = DEFAULT_MUXER,
     ) -> None:
         """Opens nothing yet. Misconfigured: an invalid bootstrap address.
 
         `hello_bytes` returns the sealed hello for each connection; `check_gossip` decides from
-        size, form and signature alone whether a message may be passed on; `accept_logs` runs for
-        each inbound log stream of a member, in a task of its own, and may take as long as it likes.
+        size, form and signature alone whether a message may be passed on; `knows_origin` whether a
+        peer key is a member's; `accept_logs` runs for each inbound log stream of a member, in a
+        task of its own, and may take as long as it likes.
         """
         self.counters: Counter[str] = Counter()
         self._config = config
         self._hello_bytes = hello_bytes
         self._check_gossip = check_gossip
+        self._knows_origin = knows_origin
         self._accept_logs = accept_logs
         self._host = build_host(config.seed, self.counters, muxer)
         key = peer_key_of(self._host.get_id())
         assert key is not None
         self.peer_key: PeerKey = key
         self._queue = EventQueue(self.counters)
-        self.events: trio.MemoryReceiveChannel[NetEvent] = self._queue.events
+        self.events: AsyncIterator[NetEvent] = self._queue
         self._publish_send, self._publish_receive = trio.open_memory_channel[tuple[str, bytes]](
             GOSSIP_QUEUE_MAX
         )
@@ -244,13 +247,19 @@ class Network:
 
     def _make_pubsub(self) -> PoolPubsub:
         """Pubsub for the two topics, wired to this network's peers and events."""
+        topics = {topic: channel for channel, topic in self._topic_of.items()}
         return PoolPubsub(
             self._host,
-            topics={topic: channel for channel, topic in self._topic_of.items()},
+            topics=topics,
             is_member=self._permits_gossip,
             wait_member=self._wait_member,
-            check_gossip=self._check_gossip,
-            deliver=lambda channel, data: self._queue.put_traffic(GossipReceived(channel, data)),
+            intake=GossipIntake(
+                topics,
+                knows_origin=self._knows_origin,
+                check_gossip=self._check_gossip,
+                counters=self.counters,
+            ),
+            deliver=self._queue.put_gossip,
             counters=self.counters,
         )
 

@@ -29,7 +29,9 @@ from p2pool.model.errors import Malformed, NotAllowed, Unavailable
 from p2pool.model.ids import PeerKey
 from p2pool.model.limits import (
     DIAL_TIMEOUT_MS,
+    HELLO_MAX_BYTES,
     HELLO_TIMEOUT_MS,
+    STREAM_FRAME_MAX_BYTES,
     STREAM_REOPEN_MAX_MS,
     STREAM_REOPEN_MIN_MS,
     STREAM_WRITE_TIMEOUT_MS,
@@ -42,6 +44,8 @@ PROTOCOLS = {
 }
 """The protocol of each channel that has streams of its own."""
 FRAME_CHANNELS = tuple(channel for channel in PROTOCOLS if channel is not Channel.LOGS)
+FRAME_MAX_BYTES = {Channel.HELLO: HELLO_MAX_BYTES}
+"""How long a frame may be, where that is less than STREAM_FRAME_MAX_BYTES: anybody says hello."""
 SENDABLE = tuple(channel for channel in FRAME_CHANNELS if channel is not Channel.HELLO)
 
 
@@ -231,7 +235,7 @@ class PeerLink:
             self._counters[f"streams_refused_{channel.value}"] += 1
             await reset_stream(stream)
             return
-        reader = FrameReader(stream)
+        reader = FrameReader(stream, FRAME_MAX_BYTES.get(channel, STREAM_FRAME_MAX_BYTES))
         with trio.CancelScope() as scope:
             older = self._readers.get(channel)
             if older is not None:

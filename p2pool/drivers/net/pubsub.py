@@ -16,8 +16,9 @@ ours too unless it is new itself; so both start over, once.
 - Inbound messages go straight to the sink; outbound ones wait in a queue of GOSSIP_PEER_QUEUE_MAX.
   The library's queues of 32, which drop the rest of any burst, are bypassed. One task writes each
   stream: the library replays past the queue, and two writers may interleave.
-- A validator's verdict is kept for minutes, so it rests on size, form and signature alone
-  (`check_gossip`), never on a roster; and on a rate per origin.
+- Inbound messages are judged by `gossip_intake`, not by the library, which checks signatures before
+  any bound. A verdict that is kept rests on size, form and signature alone (`check_gossip`), never
+  on a roster. Between two messages that cost signatures, everybody else gets a turn.
 - A peer's signed record is verified when it changes, not twice with every message.
 - Frames are read through a buffer, and messages handled in the order of their stream.
 """
@@ -39,18 +40,16 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.utils import encode_varint_prefixed
 
+from p2pool.drivers.net.gossip_intake import GossipIntake
 from p2pool.drivers.net.mesh import PoolRouter
 from p2pool.drivers.net.transport.frames import READ_BYTES, STREAM_ERRORS, FrameReader, reset_stream
 from p2pool.drivers.net.transport.muxer import read_some
-from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.errors import Malformed
+from p2pool.model.ids import PEER_KEY_BYTES, PeerKey
 from p2pool.model.limits import (
     DIAL_TIMEOUT_MS,
-    GOSSIP_MESSAGE_MAX_BYTES,
     GOSSIP_PEER_QUEUE_MAX,
-    GOSSIP_PER_ORIGIN_BURST,
-    GOSSIP_PER_ORIGIN_PER_S,
-    MEMBERS_MAX,
+    GOSSIP_PER_TURN_MAX,
     STREAM_CHECK_MS,
     STREAM_REOPEN_MAX_MS,
     STREAM_REOPEN_MIN_MS,
@@ -85,50 +84,49 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
         topics: dict[str, Channel],
         is_member: Callable[[ID], bool],
         wait_member: Callable[[ID], Awaitable[bool]],
-        check_gossip: Callable[[Channel, bytes], bool],
-        deliver: Callable[[Channel, bytes], None],
+        intake: GossipIntake,
+        deliver: Callable[[Channel, PeerKey, bytes], None],
         counters: Counter[str],
     ) -> None:
         """`wait_member` waits until a peer's standing is decided, for a bounded time."""
-        router = PoolRouter()
+        router = PoolRouter(counters)
         super().__init__(host, router, strict_signing=True, allowed_topics=frozenset(topics))
         self.counter = time.time_ns()
         self.pool_router = router
         self._topics = topics
         self._is_member = is_member
         self._wait_member = wait_member
-        self._check_gossip = check_gossip
+        self._intake = intake
         self._deliver = deliver
         self._counters = counters
-        self._origins = TokenBuckets(GOSSIP_PER_ORIGIN_PER_S, GOSSIP_PER_ORIGIN_BURST, MEMBERS_MAX)
         self._records: dict[ID, bytes] = {}
         self._inbound: dict[ID, trio.CancelScope] = {}
         self._outbound: dict[ID, _Outbound] = {}
         self._keepers: dict[ID, trio.CancelScope] = {}
         self._called: dict[ID, trio.Event] = {}
-        for topic in topics:
-            self.set_topic_validator(topic, self._validate, False)
 
-    def _validate(self, forwarder: ID, message: Any) -> bool:
-        """Whether a message may be passed on; called after its signature was verified."""
-        if len(message.topicIDs) != 1 or len(message.data) > GOSSIP_MESSAGE_MAX_BYTES:
-            self._counters["gossip_refused_form"] += 1
-            return False
-        if forwarder == self.my_id:
-            return True
-        if not self._origins.admit(message.from_id, int(trio.current_time() * 1000)):
-            self._counters["gossip_refused_rate"] += 1
-            return False
-        if not self._check_gossip(self._topics[message.topicIDs[0]], message.data):
-            self._counters["gossip_refused_check"] += 1
-            return False
-        return True
+    async def push_msg(self, msg_forwarder: ID, msg: Any) -> None:
+        """Take a message of our own, as the library does; others' come through `_take_message`."""
+        assert msg_forwarder == self.my_id, "a message of another came past the intake"
+        await super().push_msg(msg_forwarder, msg)
 
     def notify_subscriptions(self, publish_message: Any) -> None:
-        """Deliver a new and valid message, except our own."""
-        channel = self._topics.get(publish_message.topicIDs[0])
-        if channel is not None and publish_message.from_id != self.my_id.to_bytes():
-            self._deliver(channel, publish_message.data)
+        """Nothing: what we say ourselves is not delivered."""
+
+    async def _take_message(self, forwarder: ID, message: Any) -> bool:
+        """Deliver and pass on what is new and valid; whether it cost the check of a signature."""
+        intake, sender = self._intake, forwarder.to_bytes()
+        if self._is_msg_seen(message) or not intake.may_check(sender, message):
+            return False
+        if not intake.is_signed(sender, message):
+            return True
+        # Signed by its origin: nobody else can make it seem seen.
+        self._mark_msg_seen(message)
+        if message.from_id != self.my_id.to_bytes() and intake.is_passed_on(message):
+            origin = PeerKey(message.from_id[-PEER_KEY_BYTES:])
+            self._deliver(self._topics[message.topicIDs[0]], origin, message.data)
+            await self.router.publish(forwarder, message)
+        return True
 
     # --- streams of others -----------------------------------------------------------------------
 
@@ -208,10 +206,14 @@ class PoolPubsub(Pubsub):  # type: ignore[misc]
 
     async def _take_rpc(self, peer_id: ID, rpc: Any) -> None:
         """Messages, subscriptions and control of one RPC, in this order as the library does."""
-        for message in rpc.publish:
-            if self._is_subscribed_to_msg(message):
-                await self.push_msg(peer_id, message)
-        if len(rpc.subscriptions) <= self.max_subscriptions_per_rpc:
+        sender = peer_id.to_bytes()
+        for count, message in enumerate(rpc.publish, 1):
+            if not self._intake.is_heard(sender):
+                break
+            if await self._take_message(peer_id, message) or count % GOSSIP_PER_TURN_MAX == 0:
+                # One RPC has room for thousands.
+                await trio.lowlevel.checkpoint()
+        if rpc.subscriptions and self.pool_router.admits(peer_id, len(rpc.subscriptions)):
             for subscription in rpc.subscriptions:
                 self.handle_subscription(peer_id, subscription)
         if rpc.HasField("control"):

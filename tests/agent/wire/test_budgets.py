@@ -10,6 +10,7 @@ from p2pool.codec.cbor import canonical
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import PoolRef
+from p2pool.model.messages.gossip import Announcement
 from p2pool.model.messages.queries import Ping
 from p2pool.model.messages.registry import Channel, Message
 from p2pool.model.messages.work import Order, Report
@@ -30,6 +31,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         "MEMBER_FRAMES_BURST": 20,
         "MEMBER_FRAMES_KIB_PER_S": 2,
         "MEMBER_FRAMES_KIB_BURST": 64,
+        "GOSSIP_PER_ORIGIN_PER_S": 2,
+        "GOSSIP_PER_ORIGIN_BURST": 5,
         "MEMBER_ITEMS_PER_S": 100,
         "MEMBER_ITEMS_BURST": 2_000,
         "MEMBER_SIGNATURES_PER_S": 4,
@@ -44,6 +47,13 @@ def gate() -> Ingress:
     gate = Ingress(POOL, lambda node_id: None, lambda *_: True, lambda node_id: True)
     met(gate, Peer(1))
     return gate
+
+
+@pytest.fixture
+def peers_known() -> Ingress:
+    """A gate that knows two members by their keys."""
+    known = {peer.node_id: peer.peer_key for peer in (Peer(1), Peer(2))}
+    return Ingress(POOL, known.get, lambda *_: True, known.__contains__)
 
 
 @pytest.fixture
@@ -165,6 +175,43 @@ def test_claims_cost_their_sender_as_many_recoveries_as_it_may_have(
     assert gate.counters["over-budget"] == 1
     assert says(gate, peer, report(200, 6), LATER)
     assert len(recovered) == 14
+
+
+def test_gossip_of_a_member_has_a_rate_whoever_hands_it_on(peers_known: Ingress) -> None:
+    """What is over it is dropped before the core sees it, and hurts nobody else's."""
+    gate, one, other = peers_known, Peer(1), Peer(2)
+    heard = sum(bool(gate.gossip(Channel.ANNOUNCE, one.announcement(), NOW)) for _ in range(20))
+    assert heard == limits.GOSSIP_PER_ORIGIN_BURST
+    assert gate.counters["too-many"] == 15
+    assert gate.gossip(Channel.ANNOUNCE, other.announcement(), NOW)
+    again = [one.announcement(LATER) for _ in range(5)]
+    assert sum(bool(gate.gossip(Channel.ANNOUNCE, data, LATER)) for data in again) == 2
+
+
+def test_signatures_in_gossip_cost_who_signed_it(
+    peers_known: Ingress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An announcement with a certificate that nobody signed, and then another."""
+    opened: list[bytes] = []
+    monkeypatch.setattr(enclosures, "open_one", lambda pool, sealed, most: opened.append(sealed))
+    peer, made = Peer(1), example(Announcement)
+    for number in range(4):
+        words = tuple(b"%d" % n for n in range(10 * number, 10 * number + 4))
+        said = attrs.evolve(made, certificate=words, votes=())
+        peers_known.gossip(Channel.ANNOUNCE, peer.sealer.seal(said, NOW)[1], NOW)
+    assert len(opened) == 8
+    assert peers_known.counters["too-many"] == 2
+
+
+def test_an_origin_is_known_by_its_hello_or_its_gossip(peers_known: Ingress) -> None:
+    """A key that was never heard is not, nor one whose node has another key by now."""
+    gate, one, other = peers_known, Peer(1), Peer(2)
+    assert not gate.knows_origin(one.peer_key)
+    gate.gossip(Channel.ANNOUNCE, one.announcement(), NOW)
+    assert gate.knows_origin(one.peer_key)
+    met(gate, other)
+    assert gate.knows_origin(other.peer_key)
+    assert not gate.knows_origin(Peer(3).peer_key)
 
 
 def test_made_up_signatures_cost_their_sender_too(

@@ -1,5 +1,6 @@
 """Facts of the protocol that are constants of the code, as tables of `docs/PROTOCOL.md`."""
 
+from collections import Counter
 from typing import Any
 
 from p2pool.core.knowledge import leader_certificate
@@ -29,7 +30,7 @@ SHOWN = (
     "SNAPSHOT_MAX_BYTES", "CLAIMS_MAX_BYTES", "CHAIN_LINKS_MAX", "GUEST_CHAIN_LINKS_MAX",
     "CONNECTIONS_MAX", "STREAMS_PER_PEER_MAX", "LOG_STREAMS_PER_AGENT_MAX", "GUEST_FRAMES_PER_S",
     "GUEST_FRAMES_BURST", "GUEST_PROOFS_PER_S", "GUESTS_PROOFS_PER_S", "GUESTS_KNOWN_MAX",
-    "GOSSIP_PER_ORIGIN_PER_S",
+    "FRAME_ITEMS_MAX", "GOSSIP_ITEMS_MAX", "HELLO_MAX_BYTES", "GOSSIP_PER_ORIGIN_PER_S",
     "GOSSIP_PER_ORIGIN_BURST", "GOSSIP_PER_FORWARDER_PER_S", "FORWARDS_PER_PEER_MAX",
     "CLOCK_SKEW_MAX_MS", "HELLO_TIMEOUT_MS", "DIAL_TIMEOUT_MS", "STREAM_WRITE_TIMEOUT_MS",
     "BINDING_LIFETIME_MAX_S", "BINDING_FUTURE_MAX_S", "REQUEST_LIFETIME_MAX_S",
@@ -43,7 +44,7 @@ ROUTER = (
     "protocols", "degree", "degree_low", "degree_high", "heartbeat_interval", "gossip_factor",
     "prune_back_off", "unsubscribe_back_off", "graft_flood_threshold",
     "max_ihave_messages_per_second", "max_iwant_requests_per_second",
-    "max_messages_per_topic_per_second", "adaptive_gossip_enabled", "eclipse_protection_enabled",
+    "adaptive_gossip_enabled", "eclipse_protection_enabled",
     "spam_protection_enabled", "do_px", "scorer",
 )  # fmt: skip
 
@@ -87,7 +88,7 @@ def _time(value_ms: int) -> str:
 
 def gossipsub() -> str:
     """The router's settings, and those of pubsub that a peer can notice."""
-    router = PoolRouter()
+    router = PoolRouter(Counter())
     rows: list[tuple[str, Any]] = [(f"`{name}`", getattr(router, name)) for name in ROUTER]
     cache = router.mcache
     rows += [("`gossip_window`", cache.window_size), ("`gossip_history`", cache.history_size)]

@@ -43,11 +43,13 @@ class Node:
         """`number` makes the seed; `judge` decides the standing from a hello."""
         accept_logs = options.pop("accept_logs", None)
         listen = options.pop("listen", LOOPBACK)
+        knows_origin = options.pop("knows_origin", lambda peer_key: True)
         config = NetConfig(seed=bytes([number]) * 32, listen=listen, **TOPICS, **options)
         self.network = Network(
             config,
             hello_bytes=lambda: b"hello %d" % number,
             check_gossip=lambda channel, data: not data.startswith(b"bad"),
+            knows_origin=knows_origin,
             accept_logs=accept_logs,
         )
         self.seen: list[NetEvent] = []

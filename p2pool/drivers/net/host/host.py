@@ -5,8 +5,10 @@ retries dials by itself, and blocks a peer for a minute after one failed dial. E
 subclasses answers something seen in py-libp2p 0.8.1:
 
 - a stream handler that raises takes its whole connection down: every handler is wrapped here, in
-  the one place where the swarm hands streams over, and a peer has at most STREAMS_PER_PEER_MAX
-  streams;
+  the one place where the swarm hands streams over. A peer has at most STREAMS_PER_PEER_MAX streams,
+  opens so many a second, and nothing stays of a stream whose handler has ended;
+- whoever connects costs two handshakes: a host, and a peer behind whatever host, may connect so
+  often;
 - an inbound connection keeps its slot until the swarm stops, even when it is long closed, so a node
   would accept only a fixed number of connections in its life: the upgrade waits for the end
   instead;
@@ -15,16 +17,19 @@ subclasses answers something seen in py-libp2p 0.8.1:
 - opening a stream to a peer that has just gone dials the addresses that it gave identify, which are
   those it listens on, not those it announces: only the peer book dials;
 - only peers with Ed25519 keys are let in: no agent has another kind;
-- wasted work for each small message is left out (`transport.muxer`);
+- wasted work for each small message is left out (`transport.muxer`), for which the muxer has to be
+  made here: the library makes its own Yamux, whatever class it was given;
 - our own addresses are computed once, not for every message that carries our peer record;
 - importing it detaches its loggers from ours, so their lines would bypass redaction.
 """
 
+import ipaddress
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
 from libp2p.host.basic_host import BasicHost
@@ -37,14 +42,17 @@ from libp2p.peer.peerstore import PeerStore
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.mplex.mplex import MPLEX_PROTOCOL_ID, Mplex
+from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
 from p2pool.drivers.net.peers.addresses import peer_key_of
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS, reset_stream
-from p2pool.drivers.net.transport.muxer import BufferedStream, PoolYamux
-from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS, STREAMS_PER_PEER_MAX
+from p2pool.drivers.net.transport.muxer import BufferedStream, PoolYamux, forget_stream
+from p2pool.model import limits
+from p2pool.model.bounded_tables import TokenBuckets
+from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS
 
 logger = logging.getLogger(__name__)
 logging.getLogger("libp2p").propagate = True
@@ -56,6 +64,8 @@ DEFAULT_MUXER = "yamux"
 """Yamux, because it holds back each stream on its own. With Mplex one stream that its reader
 neglects stops the whole connection for five seconds: a slow log reader would hold up Raft. The
 package's docstring has the measurements."""
+
+IPV6_NETWORK_BYTES = 8
 
 StreamHandler = Callable[[Any], Awaitable[None]]
 
@@ -80,6 +90,16 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         """As the library's, counting into `counters`."""
         self.pool_counters = counters
         self._inbound_streams: defaultdict[ID, int] = defaultdict(int)
+        tracked = limits.PEERS_TRACKED_MAX
+        self._opened = TokenBuckets(
+            limits.STREAMS_PER_PEER_PER_S, limits.STREAMS_PER_PEER_BURST, tracked
+        )
+        self._connects = TokenBuckets(
+            limits.CONNECTS_PER_PEER_PER_S, limits.CONNECTS_PER_PEER_BURST, tracked
+        )
+        self._knocks = TokenBuckets(
+            limits.CONNECTS_PER_HOST_PER_S, limits.CONNECTS_PER_HOST_BURST, tracked
+        )
         super().__init__(*args, **kwargs)
         self.auto_connector = _NoAutoConnector(swarm=self)
 
@@ -98,9 +118,11 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         Cancelled is not one of these, and passes.
         """
         peer_id = stream.muxed_conn.peer_id
-        if self._inbound_streams[peer_id] >= STREAMS_PER_PEER_MAX:
+        many = self._inbound_streams[peer_id] >= limits.STREAMS_PER_PEER_MAX
+        if many or not self._opened.admit(peer_id.to_bytes(), _now_ms()):
             self.pool_counters["streams_refused_too_many"] += 1
             await reset_stream(stream)
+            await forget_stream(stream)
             return
         self._inbound_streams[peer_id] += 1
         try:
@@ -116,6 +138,7 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
             self._inbound_streams[peer_id] -= 1
             if not self._inbound_streams[peer_id]:
                 del self._inbound_streams[peer_id]
+            await forget_stream(stream)
 
     async def dial_peer(self, peer_id: ID) -> Any:
         """The existing connections. SwarmException: there is none, and none is made."""
@@ -125,11 +148,16 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         return found
 
     async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
-        """Let an authenticated connection in, unless its key is not Ed25519."""
+        """Let an authenticated connection in, unless its key is not Ed25519, or comes too often."""
         if peer_key_of(muxed_conn.peer_id) is None:
             self.pool_counters["connections_refused_key"] += 1
             await muxed_conn.close()
             raise SwarmException("not an Ed25519 peer")
+        peer = muxed_conn.peer_id.to_bytes()
+        if direction == "inbound" and not self._connects.admit(peer, _now_ms()):
+            self.pool_counters["connections_refused_rate"] += 1
+            await muxed_conn.close()
+            raise SwarmException("the peer connects too often")
         return await super().add_conn(muxed_conn, direction)
 
     async def upgrade_outbound_raw_conn(
@@ -144,10 +172,25 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
 
         The caller would keep the slot until the swarm stops; an exception makes it clean up.
         """
+        remote = raw_conn.get_remote_address()
+        if remote is not None and not self._knocks.admit(network_of(remote[0]), _now_ms()):
+            self.pool_counters["connections_refused_rate"] += 1
+            await raw_conn.close()
+            raise SwarmException("the host connects too often")
         raw_conn.stream = BufferedStream(raw_conn.stream)
         muxed_conn = await super().upgrade_inbound_raw_conn(raw_conn, maddr)
         await muxed_conn.event_closed.wait()
         raise SwarmException("the inbound connection has ended")
+
+
+def network_of(host: str) -> bytes:
+    """What somebody surely has to himself of addresses: one of IPv4, 2^64 of IPv6."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return address.packed if address.version == 4 else address.packed[:IPV6_NETWORK_BYTES]
+
+
+def _now_ms() -> int:
+    return int(trio.current_time() * 1000)
 
 
 class PoolPeerStore(PeerStore):  # type: ignore[misc]
@@ -186,6 +229,27 @@ class PoolHost(BasicHost):  # type: ignore[misc]
         self._pool_addresses = list(super().get_addrs())
 
 
+class PoolMuxers(MuxerMultistream):  # type: ignore[misc]
+    """The library's agreement on a muxer, which makes the muxer that was agreed on."""
+
+    async def new_conn(self, conn: Any, peer_id: ID) -> Any:
+        """A multiplexed connection over a secured one."""
+        protocol, muxer = await self._selector.select(
+            conn, conn.is_initiator, self.negotiate_timeout
+        )
+        return self._annotate_connection(muxer(conn, peer_id), conn, protocol)
+
+
+def _upgrader(noise: NoiseTransport, muxers: Mapping[Any, Any]) -> TransportUpgrader:
+    """Noise, and one of these muxers over it."""
+    upgrader = TransportUpgrader(
+        secure_transports_by_protocol={NOISE_PROTOCOL_ID: noise},
+        muxer_transports_by_protocol=muxers,
+    )
+    upgrader.muxer_multistream = PoolMuxers(muxers)
+    return upgrader
+
+
 def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) -> PoolHost:
     """A host that is not running yet. `seed`: 32 bytes; `muxer`: a key of MUXERS.
 
@@ -204,10 +268,7 @@ def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) 
     swarm = PoolSwarm(
         peer_id,
         peerstore,
-        TransportUpgrader(
-            secure_transports_by_protocol={NOISE_PROTOCOL_ID: noise},
-            muxer_transports_by_protocol=MUXERS[muxer],
-        ),
+        _upgrader(noise, MUXERS[muxer]),
         transports=[TCP()],
         retry_config=RetryConfig(max_retries=0),
         connection_config=ConnectionConfig(

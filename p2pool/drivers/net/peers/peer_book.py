@@ -6,7 +6,9 @@ dialling.
 Invariants: at most PEER_BOOK_MAX peers and ADDRESSES_MAX addresses each; our own key never enters.
 An unreachable peer is tried again after a wait that doubles from DIAL_BACKOFF_MIN_MS to
 DIAL_BACKOFF_MAX_MS, half of it jitter, so that a pool coming back does not dial in step. Absence
-never removes a peer; only a full book displaces one.
+never removes a peer; only a full book displaces one. Addresses are what peers say: whoever makes up
+peers, or addresses of one, over and over takes no turn from those that somebody has a message for,
+and jumps no queue.
 """
 
 import random
@@ -19,13 +21,15 @@ from p2pool.model.limits import (
     ADDRESSES_MAX,
     DIAL_BACKOFF_MAX_MS,
     DIAL_BACKOFF_MIN_MS,
+    DIALS_RESERVED,
     PEER_BOOK_MAX,
 )
 
 
 @attrs.define
 class _Entry:
-    """One peer; `next_dial_ms` is on the monotonic clock, `wanted` peers pass every bound."""
+    """One peer; `next_dial_ms` is on the monotonic clock, `wanted` peers pass every bound.
+    `renewed`: a new address made it due at once since the last connection."""
 
     peer_key: PeerKey
     addresses: tuple[str, ...]
@@ -33,6 +37,7 @@ class _Entry:
     wanted: bool = False
     connected: bool = False
     dialling: bool = False
+    renewed: bool = False
     failures: int = 0
     silences: int = 0
     next_dial_ms: int = 0
@@ -57,7 +62,8 @@ class PeerBook:
     ) -> bool:
         """Put `addresses` before those known; False if there is no room or nothing to learn.
 
-        A new address makes the peer due at once: earlier failures say nothing about it.
+        A new address makes the peer due at once, earlier failures say nothing about it; but only
+        once until it connects.
         """
         if peer_key == self._own or not addresses:
             return False
@@ -66,7 +72,9 @@ class PeerBook:
             if len(self._entries) >= self._max_peers and not self._displace():
                 return False
             entry = self._entries[peer_key] = _Entry(peer_key, ())
-        if any(address not in entry.addresses for address in addresses[:ADDRESSES_MAX]):
+        new = any(address not in entry.addresses for address in addresses[:ADDRESSES_MAX])
+        if new and not (entry.renewed and entry.addresses):
+            entry.renewed = bool(entry.addresses)
             entry.failures, entry.next_dial_ms = 0, 0
         entry.addresses = tuple(dict.fromkeys(addresses + entry.addresses))[:ADDRESSES_MAX]
         entry.bootstrap = entry.bootstrap or bootstrap
@@ -92,7 +100,8 @@ class PeerBook:
             entry.wanted = True
 
     def due(self, now_ms: int, room: int, slots: int) -> tuple[KnownPeer, ...]:
-        """Up to `slots` peers to dial now, wanted ones first; others only while there is `room`.
+        """Up to `slots` peers to dial now, wanted ones first; others only while there is `room`,
+        and up to the slots reserved for wanted ones.
 
         They count as being dialled until `connected`, `dial_failed` or `disconnected` is called.
         """
@@ -106,7 +115,7 @@ class PeerBook:
         for entry in ready:
             if len(chosen) >= slots:
                 break
-            if entry.wanted or len(chosen) < room:
+            if entry.wanted or len(chosen) < min(room, slots - DIALS_RESERVED):
                 entry.dialling = True
                 chosen.append(KnownPeer(entry.peer_key, entry.addresses))
         return tuple(chosen)
@@ -129,6 +138,7 @@ class PeerBook:
         if not entry.connected:
             # A second report must not undo the wait that a refusal in between asked for.
             entry.connected, entry.failures, entry.next_dial_ms = True, 0, 0
+            entry.renewed = False
 
     def disconnected(self, peer_key: PeerKey, now_ms: int) -> None:
         """The last connection is gone: dial again soon, with jitter since the other does too."""

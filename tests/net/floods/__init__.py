@@ -1,0 +1,1 @@
+"""Peers that send as much as they can: it costs them their turn, and nobody else's."""
