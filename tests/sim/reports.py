@@ -19,8 +19,8 @@ SEEDS_HEAD = """\
 # Runs of the simulator
 
 Each line is a run of `make sim SIM='--from M --seeds N --report PAGE'`: whole nodes in virtual
-time, with the faults of each seed's draw, liars among them. A seed is good if whatever must hold did
-hold after every step, and the pool came to rest in the end.
+time, with the faults of its draw, liars among them. A seed is good if whatever must hold
+did hold after every step, and the pool came to rest in the end.
 
 | date | commit | seeds | good | virtual hours | acknowledged | lost | containers | events | took |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |

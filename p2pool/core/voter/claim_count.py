@@ -1,7 +1,9 @@
 """How many voters read a change of the chain as we do: of each half of the committee.
 
 Intuition: a claim is our endpoints' word. Each voter's answer to it is a word of the same kind, so
-a quorum of them decides; of one who loses something, all voters but that one.
+a quorum of them decides; of one who loses something, all voters but that one. A voter that would be
+left alone by that asks the one in question too: its own word is the claim, and nobody else could
+confirm it.
 
 Invariants: each voter counts once, our own reading among them; a word that is too old is none; who
 cannot read that far answers, and neither agrees nor disagrees.
@@ -20,7 +22,7 @@ from p2pool.model.timing import Now
 class Count:
     """Which voters read a claim as we do, otherwise, and which answer at all; of which committee.
 
-    `committee` lacks the one that the claim is about, unless it is alone.
+    `committee` lacks the one that the claim is about, unless nobody but us would be left.
     """
 
     committee: Configuration
@@ -47,6 +49,8 @@ class Count:
 def count(committee: Configuration, key: Key, claim: Claim, me: NodeId, now: Now) -> Count:
     """Count what the voters of a committee said of a claim."""
     asked = committee if isinstance(key, Fact) else committee.without(key)
+    if [voter.node_id for voter in asked.electors] == [me]:
+        asked = committee
     words = {v.store_id: claim.word(v.node_id, now) for v in asked.electors}
     ours = frozenset(v.store_id for v in asked.electors if v.node_id == me)
     said = {store: word.agrees for store, word in words.items() if word is not None}
