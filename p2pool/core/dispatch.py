@@ -269,7 +269,7 @@ class Dispatch:
     def on_vote_requested(self, message: m.VoteRequested, sender: Sender, now: Now) -> None:
         """A candidate; if we do not know it, perhaps its committee's chain shows us why."""
         raft = self.context.pool_log.raft
-        if raft is not None and raft.needs_proof(message):
+        if raft is not None and raft.needs_proof(message, now):
             self.parts.certificate_exchange.ask_proof(sender.peer_key, now)
         self._receive(message, sender, now)
 
@@ -306,7 +306,7 @@ class Dispatch:
         proven = known is not None and (known.leader, known.term) == named
         if not context.pool_log.fetches:
             proven = proven or context.leader_certificates.chosen == (frame.log_id, *named)
-        asks = raft is not None and (context.pool_log.fetches or raft.needs_proof(frame))
+        asks = raft is not None and (context.pool_log.fetches or raft.needs_proof(frame, now))
         ours = frame.log_id == context.pool_log.log_id
         if ours and asks and not proven:
             self.parts.certificate_exchange.ask_proof(sender.peer_key, now)

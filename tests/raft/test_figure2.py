@@ -136,9 +136,9 @@ def test_all_1_apply_in_order() -> None:
 
 def test_all_2_higher_term_in_a_request() -> None:
     """'If RPC request or response contains term T > currentTerm: set currentTerm = T, convert to
-    follower (5.1).' A request of an append, to a leader."""
+    follower (5.1).' A request of an append, to a leader, by one who shows that it was elected."""
     raft, _ = elected(1, term=1)
-    out = give(raft, append(7, (1, 1)))
+    out = give(raft, append(7, (1, 1)), proven=True)
     assert (raft.state.role, raft.state.hard.term) == (RaftRole.FOLLOWER, 7)
     assert raft.state.leader == A
     assert any(isinstance(op, SaveHardState) for op in out.persist)

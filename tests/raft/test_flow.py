@@ -102,7 +102,7 @@ def part(
 
 
 def received(cluster: Cluster, raft: Raft, sent: SnapshotSent) -> int:
-    out = raft.receive(sent, sent.leader.peer_key, cluster.now())
+    out = raft.receive(sent, sent.leader.peer_key, cluster.now(), proven=True)
     answer = out.send[0][1]
     assert isinstance(answer, SnapshotAnswered)
     return answer.received_bytes

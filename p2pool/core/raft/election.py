@@ -11,6 +11,8 @@ the voters known here and the stranger. A candidate gathers them as it goes: who
 it is asked again with the votes of those who do. A leader that a stranger has become is asked for
 its proof (`follower.certificate_exchange`). Nobody else changes anything here, learners included.
 
+While a leader is heard, no bare append by another puts it aside, in its term or a later one.
+
 A term that a majority's votes or a certificate prove is taken at any height. The bare word of a
 voter raises the term by at most `limits.TERM_RAISE_MAX` in a shortest timeout; what lies beyond is
 reached bit by bit. So one liar cannot use up all terms, and whoever is far behind comes back.
@@ -61,14 +63,30 @@ def knows(s: RaftState, voter: Voter) -> bool:
     return any(voter in group.electors for group in committees(s))
 
 
-def follows(s: RaftState, leader: Voter, term: int) -> bool:
-    """Whether to follow a leader without proof: a voter, or one that we chose or follow already.
+def is_led(s: RaftState, now: Now) -> bool:
+    """Whether we lead, or heard a leader within the shortest timeout."""
+    heard = s.leader_heard_ms
+    lately = heard is not None and now.mono_ms - heard < s.timing.election_timeout_min_ms
+    return s.leads or lately
 
+
+def follows(s: RaftState, leader: Voter, term: int, now: Now) -> bool:
+    """Whether to follow a leader without proof: one that we chose or follow already, or a voter
+    while nobody else leads.
+
+    A second leader of a term is a lie, unless the first one was: it has to show the votes. So does
+    one of a later term while ours is heard. In a pool of the first level nobody can show them.
     Without any configuration the caller has to have asked for proof (`core.dispatch`).
     """
-    if not s.configuration.everybody or knows(s, leader):
+    if not s.configuration.everybody:
         return True
-    return term == s.hard.term and leader in (s.leader, s.chosen)
+    if term == s.hard.term and leader in (s.leader, s.chosen):
+        return True
+    if not knows(s, leader):
+        return False
+    if not s.shows:
+        return True
+    return s.leader is None if term == s.hard.term else not is_led(s, now)
 
 
 def is_far(s: RaftState, term: int) -> bool:
@@ -234,10 +252,7 @@ def requested(s: RaftState, m: VoteRequested, now: Now, opened: Opened = ()) -> 
     if _is_removed(s, m):
         _answer(s, m, False, REMOVED)
         return
-    heard = s.leader_heard_ms
-    fresh_ms = s.timing.election_timeout_min_ms
-    led = heard is not None and now.mono_ms - heard < fresh_ms
-    if (led or s.leads) and m.term > s.hard.term and not _may_force(s, m, opened):
+    if is_led(s, now) and m.term > s.hard.term and not _may_force(s, m, opened):
         _answer(s, m, False, "a leader is heard")
         return
     votes = electors(opened, s.log_id, m.term, m.candidate, pre=m.pre)

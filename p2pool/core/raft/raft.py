@@ -205,14 +205,14 @@ class Raft:
                     self._campaign_at_once(frame, now, sealed)
         return self._done()
 
-    def needs_proof(self, frame: AppendRequested | SnapshotSent | VoteRequested) -> bool:
+    def needs_proof(self, frame: AppendRequested | SnapshotSent | VoteRequested, now: Now) -> bool:
         """Whether a frame's speaker leads, or could, and we do not know it, or not in that term."""
         s = self.state
         if frame.log_id != s.log_id or frame.term < s.hard.term:
             return False
         if isinstance(frame, VoteRequested):
             return not election.knows(s, frame.candidate)
-        known = election.follows(s, frame.leader, frame.term)
+        known = election.follows(s, frame.leader, frame.term, now)
         return not known or election.is_far(s, frame.term)
 
     def proves(self, term: int, leader: Voter, votes: Opened) -> bool:
@@ -408,7 +408,7 @@ def _is_heeded(s: RaftState, frame: Frame, now: Now) -> bool:
     """Whether a frame's sender may lead us, or tell us of a later term, without proof."""
     match frame:
         case AppendRequested() | SnapshotSent():
-            known = election.follows(s, frame.leader, frame.term)
+            known = election.follows(s, frame.leader, frame.term, now)
             return known and election.reach(s, frame.term, now)
         case AppendAnswered() | SnapshotAnswered() if frame.term > s.hard.term:
             asked = frame.leader == s.me and election.knows(s, frame.follower)

@@ -144,5 +144,6 @@ def test_a_change_is_judged_by_the_log_that_it_follows_not_by_what_it_replaces()
     assert appended(give(raft, carrying(Entry(3, 3, kind, 0, body)))).ok
     kind, next_one = encode_body(Configuration(THREE.voters[1:]))
     entries = (entry(3, 4), Entry(4, 4, kind, 0, next_one))
-    assert appended(give(raft, AppendRequested(LOG_ID, 4, B, ME, 2, 2, 2, 1, entries))).ok
+    next_leaders = AppendRequested(LOG_ID, 4, B, ME, 2, 2, 2, 1, entries)
+    assert appended(give(raft, next_leaders, proven=True)).ok
     assert raft.state.configuration == Configuration(THREE.voters[1:])

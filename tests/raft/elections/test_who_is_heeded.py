@@ -104,6 +104,61 @@ def test_a_learner_does_not_depose_a_leader(term: int) -> None:
     assert raft.state.hard.term == was
 
 
+# --- a voter that nobody elected ------------------------------------------------------------------
+
+
+def hearing(*, shows: bool = True) -> Raft:
+    """A follower that hears its leader, in term 4, at 9 s."""
+    raft = made(1, 1, term=3)
+    raft.state.shows = shows
+    assert give(raft, append(4, (2, 1), 4), ms=9_000).send
+    assert raft.state.leader == A
+    return raft
+
+
+@pytest.mark.parametrize("term", [4, 5])
+def test_a_leader_that_is_heard_is_not_put_aside_by_an_append(term: int) -> None:
+    """A second leader of its term, or one of the next, whom no vote made: nothing changes."""
+    raft = hearing()
+    lie = attrs.evolve(append(term, (2, 1), 9, commit=3), leader=B)
+    assert not give(raft, lie, ms=9_010).send
+    part = SnapshotSent(LOG_ID, term, B, ME, 9, 4, 0, 1, b"x")
+    assert not raft.receive(part, B.peer_key, at(9_010)).send
+    assert (raft.state.hard.term, raft.state.leader) == (4, A)
+    assert raft.state.log.term_at(3) == 4
+    assert raft.needs_proof(lie, at(9_010))
+
+
+def test_a_leader_is_not_put_aside_by_an_append() -> None:
+    """Nor does one that leads itself step down for a voter that nobody elected."""
+    raft, _ = elected(1, term=1)
+    give(raft, attrs.evolve(append(3, (1, 1)), leader=B))
+    assert raft.state.leads
+
+
+@pytest.mark.parametrize("term", [4, 5])
+def test_who_shows_its_votes_is_followed_at_once(term: int) -> None:
+    """The first to speak in a term may have been the liar."""
+    raft = hearing()
+    assert give(raft, attrs.evolve(append(term, (2, 1)), leader=B), ms=9_010, proven=True).send
+    assert raft.state.leader == B
+
+
+def test_a_voter_is_followed_once_no_leader_is_heard() -> None:
+    """Then a proof would only cost time: it is what a new leader is."""
+    raft = hearing()
+    ms = 9_000 + raft.state.timing.election_timeout_min_ms
+    assert give(raft, attrs.evolve(append(5, (2, 1)), leader=B), ms=ms).send
+    assert raft.state.leader == B
+
+
+def test_in_a_pool_of_the_first_level_nobody_can_show_votes() -> None:
+    """So a voter's word has to do there, as it did."""
+    raft = hearing(shows=False)
+    assert give(raft, attrs.evolve(append(5, (2, 1)), leader=B), ms=9_010).send
+    assert raft.state.leader == B
+
+
 # --- who is proven --------------------------------------------------------------------------------
 
 
@@ -114,7 +169,7 @@ def test_a_stranger_shows_the_vote_of_a_voter(pre: bool) -> None:
     m = asks(D, 4, pre=pre)
     assert shows(raft, m, (A, vote(A, m)))
     if not pre:
-        assert not raft.needs_proof(attrs.evolve(append(4, (2, 1)), leader=D))
+        assert not raft.needs_proof(attrs.evolve(append(4, (2, 1)), leader=D), at(9_000))
         assert give(raft, attrs.evolve(append(4, (2, 1), 4), leader=D)).send
         assert raft.state.leader == D
 
@@ -187,7 +242,7 @@ def test_a_proven_leader_is_followed_at_any_height() -> None:
     """A restored backup comes back at once."""
     raft = made(1, 1, term=3)
     frame = attrs.evolve(append(2**50, (2, 1)), leader=D)
-    assert raft.needs_proof(frame)
+    assert raft.needs_proof(frame, at(9_000))
     raft.receive(frame, D.peer_key, at(9_000), proven=True)
     assert raft.state.hard.term == 2**50
     assert raft.state.leader == D

@@ -140,7 +140,7 @@ class Cluster:
         chain of committees whom to vote for."""
         if not isinstance(message, AppendRequested | SnapshotSent | VoteRequested):
             return False
-        if not raft.needs_proof(message):
+        if not raft.needs_proof(message, self.now()):
             return False
         raft.state.certified_change_index, raft.state.certified_voters = self._certified()
         leads = not isinstance(message, VoteRequested)

@@ -49,7 +49,7 @@ def ask(
     return VoteRequested(LOG_ID, term, voter(candidate), ME, *last, digest, pre, False)
 
 
-def give(raft: Raft, frame: Frame, ms: int = 5_000) -> Ready:
+def give(raft: Raft, frame: Frame, ms: int = 5_000, *, proven: bool = False) -> Ready:
     """A frame arrives over the connection of whom it names."""
     speakers = {
         AppendRequested: "leader",
@@ -57,7 +57,8 @@ def give(raft: Raft, frame: Frame, ms: int = 5_000) -> Ready:
         VoteAnswered: "voter",
         AppendAnswered: "follower",
     }
-    return raft.receive(frame, getattr(frame, speakers[type(frame)]).peer_key, at(ms), b"sealed")
+    peer_key = getattr(frame, speakers[type(frame)]).peer_key
+    return raft.receive(frame, peer_key, at(ms), b"sealed", proven=proven)
 
 
 def appended(out: Ready) -> AppendAnswered:
