@@ -240,9 +240,10 @@ async def _serve_api(
 async def run_agent(
     options: AgentOptions, stop: trio.Event, started: Callable[[str], None]
 ) -> None:
-    """Run an agent until `stop` is set, anew if its store failed and opens again; its directory is
-    nobody else's meanwhile. Raises whatever prevents the start: DataDirInUse, PortTaken,
-    Misconfigured, BadKey, StoreFailed."""
+    """Run an agent until `stop` is set, anew if its store failed and opens again, or if a run with
+    a wrong clock has to end (`core.effects.BeginAnew`); its directory is nobody else's meanwhile.
+    Raises whatever prevents the start: DataDirInUse, PortTaken, Misconfigured, BadKey,
+    StoreFailed."""
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
     token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
@@ -257,7 +258,7 @@ async def run_agent(
         agent = Agent(options, seed, store, await open_runtime(options))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, tell_once)
-            await first_of(stop, agent.loop.store_failed)
+            await first_of(stop, agent.loop.store_failed, agent.effects.begins_anew)
             # A node that failed to write is silent: its API says why for a moment.
             if stop.is_set() or await stopped_within(stop, limits.STORE_REOPEN_MIN_MS):
                 log.info("agent stopping")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import trio
 
 from p2pool.agent.api_port import AgentApi
 from p2pool.agent.clock import read_clock
@@ -42,6 +43,7 @@ class EffectRunner:
     def __init__(self, drivers: Drivers) -> None:
         """`handlers` has a row for each class of `core.effects.AnyEffect`."""
         self.invite: Invite | None = None
+        self.begins_anew = trio.Event()
         self._drivers = drivers
         self.handlers: dict[type[object], Callable[[Any], None]] = {
             fx.Persist: self._on_persist,
@@ -53,6 +55,7 @@ class EffectRunner:
             fx.Reply: drivers.api.reply,
             fx.Emit: self._on_emit,
             fx.TakeInvite: self._on_take_invite,
+            fx.BeginAnew: self._on_begin_anew,
             fx.Log: self._on_log,
             **drivers.executor.handlers,
         }
@@ -92,6 +95,9 @@ class EffectRunner:
 
     def _on_take_invite(self, effect: fx.TakeInvite) -> None:
         self.invite = effect.invite
+
+    def _on_begin_anew(self, _: fx.BeginAnew) -> None:
+        self.begins_anew.set()
 
     def _on_log(self, effect: fx.Log) -> None:
         getattr(core_log, effect.level.value)(effect.event, **dict(effect.fields))

@@ -45,7 +45,7 @@ async def live_with_store(open_store: OpenStore, live: Live, stop: trio.Event) -
                 return
             pause_ms = min(2 * pause_ms, limits.STORE_REOPEN_MAX_MS)
         else:
-            log.warning("the store failed: opening it again")
+            log.warning("the agent begins anew: opening its store")
 
 
 async def stopped_within(stop: trio.Event, for_ms: int) -> bool:

@@ -88,6 +88,11 @@ class TakeInvite:
     invite: Invite
 
 
+@attrs.frozen
+class BeginAnew:
+    """Begin this agent anew from its store, as a later run."""
+
+
 class Level(Enum):
     """Level of a log line."""
 
@@ -106,7 +111,19 @@ class Log:
     fields: tuple[tuple[str, str | int], ...] = ()
 
 
-Effect = Persist | SendTo | Publish | Seal | AdmitPeer | LearnPeer | Reply | Emit | TakeInvite | Log
+Effect = (
+    Persist
+    | SendTo
+    | Publish
+    | Seal
+    | AdmitPeer
+    | LearnPeer
+    | Reply
+    | Emit
+    | TakeInvite
+    | BeginAnew
+    | Log
+)
 """Any effect of the node except the worker's."""
 
 

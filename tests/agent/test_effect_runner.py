@@ -55,3 +55,11 @@ def test_what_was_to_be_kept_first_is_not_kept_late(drivers: Drivers) -> None:
     """A `Persist` among the rest means that promises went out before it."""
     with pytest.raises(AssertionError, match="first or not at all"):
         EffectRunner(drivers).run(fx.Persist(()))
+
+
+def test_a_run_that_has_to_end_says_so(drivers: Drivers) -> None:
+    """Whoever lives with the store waits for that, as for a store that failed."""
+    runner = EffectRunner(drivers)
+    assert not runner.begins_anew.is_set()
+    runner.run(fx.BeginAnew())
+    assert runner.begins_anew.is_set()

@@ -50,7 +50,8 @@ class EarlierRun:
 @attrs.define
 class StoreCheck:
     """One node's doubt in its own disk. `lost`: why the disk is not what it was; `started_ms`: when
-    this run began, on the boot clock."""
+    this run began, on the boot clock. `outrun`: the incarnation of a run that is over and began
+    later than this one by the clocks, which were not the same."""
 
     context: Context
     started_ms: int | None = None
@@ -58,6 +59,7 @@ class StoreCheck:
     ask_due_ms: int = 0
     lost: str | None = None
     earlier: EarlierRun | None = None
+    outrun: int | None = None
     requests: BoundedDict[int, PeerKey] = attrs.field(
         factory=lambda: BoundedDict(limits.REQUESTS_IN_FLIGHT_MAX)
     )
@@ -139,6 +141,8 @@ class StoreCheck:
             # A run of another disk, whose clock was ahead, is over if it does not speak now.
             if self._of_our_store(verified)[0] or self._said_now(header.sent_at_ms, now):
                 self._superseded()
+            else:
+                self.outrun = max(header.incarnation, self.outrun or 0)
             return
         if header.incarnation == config.incarnation:
             return
@@ -152,6 +156,23 @@ class StoreCheck:
             self.lost = "another agent speaks for this store while this one runs: it was copied"
         elif what is not None:
             self.lost = f"this disk is an older copy of itself: {what}"
+
+    def begins_anew(self, now: Now) -> bool:
+        """Whether this run has to give way to a new one of this agent, which peers heed: one that
+        is over outran it, and our clock is mended since."""
+        past = self.outrun is not None and now.wall_ms > self.outrun
+        return past and self.context.clocks.wrong is None
+
+    @property
+    def note(self) -> str | None:
+        """Why no peer heeds this run; None if nothing is known of that."""
+        if self.outrun is None:
+            return None
+        return (
+            "Peers heard an earlier run of this agent that began later than this one by the clock, "
+            "and do not heed this one: the clock was wrong when one of the two began. Check it; "
+            "once it is right and past that time, the agent begins anew by itself."
+        )
 
     def _said_now(self, sent_at_ms: int, now: Now) -> bool:
         """Whether a message was sent since we began, by the latest that it may be now: the clock

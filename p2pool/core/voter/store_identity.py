@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import attrs
 
 from p2pool.core.context import Context
-from p2pool.core.effects import Level, SendTo
+from p2pool.core.effects import BeginAnew, Level, SendTo
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.voter.peer_promises import WITNESS_KEY, PeerPromises
 from p2pool.core.voter.store_check import StoreCheck
@@ -33,6 +33,7 @@ class StoreIdentity:
         self.peer_promises = PeerPromises(context)
         self.store_check = StoreCheck(context)
         self.renewed: str | None = None
+        self.ends = False
 
     def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:
         """The log was restored from disk: doubt it."""
@@ -53,6 +54,10 @@ class StoreIdentity:
         """Do what is due; if the disk is lost, start over and return True."""
         self.store_check.tick(now)
         self.peer_promises.tick(now)
+        if not self.ends and self.store_check.begins_anew(now):
+            self.ends = True
+            self.context.log(Level.WARNING, "this agent begins anew: its clock was behind")
+            self.context.effects.append(BeginAnew())
         why = self.store_check.lost
         if why is not None:
             self._renew(why, now)
@@ -90,7 +95,10 @@ class StoreIdentity:
 
     @property
     def note(self) -> str | None:
-        """The notice that the store was given up, until the node takes part again; else None."""
+        """Why no peer heeds this run, or the notice that the store was given up, until the node
+        takes part again; else None."""
+        if self.store_check.note is not None:
+            return self.store_check.note
         return self.renewed if self.context.pool_log.role is RaftRole.IDLE else None
 
     # --- silence ----------------------------------------------------------------------------------

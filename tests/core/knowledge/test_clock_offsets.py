@@ -169,6 +169,24 @@ def test_who_has_nobody_to_ask_learns_from_the_chain_that_it_began_with_a_wrong_
     assert other.wrong is None
 
 
+def test_where_the_boot_clock_stood_still_time_goes_on_once_the_head_confirms_it() -> None:
+    """A virtual machine goes on from a snapshot a day later: the wall clock jumps against the boot
+    clock, and is not taken for right before the chain's head, which moves again, says the same."""
+    two, still_ms = Configuration((V[0], V[1])), 30_000
+    clocks = ClockOffsets(V[0].node_id)
+    for ms in range(0, still_ms, 1_000):
+        clocks.tick(two, roster(ms // 1_000, at(ms).wall_ms), at(ms))
+    assert said(clocks) == (None, None)
+    for ms in range(still_ms, 3 * still_ms, 1_000):
+        now = Now(ms, at(ms).wall_ms + DAY_MS)
+        clocks.tick(two, roster(DAY_MS // 1_000 + ms // 1_000, now.wall_ms), now)
+        assert clocks.time_ms(now) in (at(ms).wall_ms, now.wall_ms), "no deadline in between"
+        if ms == still_ms:
+            assert said(clocks) == ("its clock jumped 86400 s ahead", None)
+    assert said(clocks) == (None, None)
+    assert clocks.time_ms(now) == now.wall_ms
+
+
 def test_an_old_block_is_no_reason_to_refuse_a_date() -> None:
     """Of the time, a block says what has passed: a voter behind the chain takes such a date."""
     clocks = judged(2)

@@ -34,6 +34,7 @@ from p2pool.core.raft.state import RaftState
 from p2pool.core.requests.client_requests import ClientRequests, PendingRequest
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.signatures import VoterSignatures
+from p2pool.core.voter.voter_standings import VoterStandings
 from p2pool.core.worker import reconcile
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
@@ -504,6 +505,11 @@ def silence_confirms() -> list[Patch]:
     return [(ChainAgreement, "_count", generous)]
 
 
+def own_reading_unseats() -> list[Patch]:
+    """A voter loses its seat as soon as its leader's own endpoint says that it is out."""
+    return [(VoterStandings, "confirmed", lambda self, node_id, now: node_id in self.claims)]
+
+
 PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
     bug.__name__.replace("_", "-"): bug
     for bug in (
@@ -554,6 +560,7 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         evidence_under_any_key,
         one_endpoint_is_believed,
         silence_confirms,
+        own_reading_unseats,
     )
 }
 """All of them by name."""
@@ -597,6 +604,7 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "evidence-under-any-key": ("frame",),
     "one-endpoint-is-believed": ("endpoint-lies", "crash"),
     "silence-confirms": ("endpoint-lies", "crash"),
+    "own-reading-unseats": ("endpoint-lies", "crash"),
 }
 """Faults that bring a bug out soon; a test looks with these, the report with the whole mix."""
 

@@ -5,7 +5,7 @@ import pytest
 from p2pool.core.context import Context
 from p2pool.model.ports.agent import Accepted
 from tests.sim.faults.faults import blank
-from tests.sim.harness.committee import formed, leading, voters, works
+from tests.sim.harness.committee import formed, leading, problems, voters, works
 from tests.sim.harness.pool import Pool, brief
 
 DAY_MS = 24 * 3_600_000
@@ -85,6 +85,27 @@ def test_a_run_with_a_clock_ahead_is_over_once_its_disk_is_wiped() -> None:
     blank(machine, 1)
     pool.world.start(node)
     pool.until(lambda: node in voters(pool) and heard_anew(pool, node), 240_000)
+
+
+def test_a_run_with_a_clock_behind_on_a_wiped_disk_says_so_and_comes_back() -> None:
+    """Peers heed its last run, which began later by the clocks. It tells from the chain that its
+    clock is wrong, and once that is mended it hears why nobody heeds it, and begins anew."""
+    pool = formed(3)
+    node = pool.other().number
+    machine = pool.world.machines[node]
+    pool.world.crash(node)
+    pool.world.run(5_000)
+    blank(machine, 1)
+    machine.wall_offset_ms = -DAY_MS
+    pool.world.start(node)
+    pool.until(lambda: "s behind the chain's newest block" in problems(pool, node), 10_000)
+    pool.world.run(60_000)
+    life = machine.life
+    machine.wall_offset_ms = 0
+    pool.until(lambda: machine.life > life, 60_000)
+    pool.until(lambda: node in voters(pool) and heard_anew(pool, node), 240_000)
+    assert "heed this one" not in problems(pool, node)
+    assert machine.life == life + 2, "it ended once, and began once"
 
 
 def heard_anew(pool: Pool, node: int) -> bool:

@@ -40,6 +40,18 @@ class ChainFacts:
         for other in world.machines:
             if other.number not in world.chain.left and roster.out_finally(other.node_id):
                 raise Violation(f"node {m.number} has put node {other.number} out, which never was")
+        self._unseats_nobody(m)
+
+    def _unseats_nobody(self, m: Machine) -> None:
+        """No voter is agreed to be out that never was; of two voters each is the other's quorum."""
+        assert m.node is not None
+        context, standings = m.node.context, m.node.parts.eligibility.standings
+        if all(len(half) <= 2 for half in context.pool_log.configuration.halves):
+            return
+        for other in self.world.machines:
+            never_left = other.number not in self.world.chain.left
+            if never_left and standings.confirmed(other.node_id, self.world.now(m)):
+                raise Violation(f"node {m.number} unseats node {other.number}, which never was out")
 
 
 def _has_voters(pool_log: PoolLog) -> bool:

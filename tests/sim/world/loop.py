@@ -200,6 +200,9 @@ class Loops:
                 refused = world.by_key.get(effect.peer_key)
                 if refused is not None:
                     world.network.reset(m, refused)
+            case fx.BeginAnew():
+                life = m.life
+                world.later(1, lambda: self._begin_anew(m, life))
             case fx.AdmitPeer() | fx.LearnPeer() | fx.Emit() | fx.TakeInvite():
                 pass
             case fx.Persist():
@@ -207,6 +210,11 @@ class Loops:
             case _:
                 life = m.life
                 m.engine.do(effect, lambda event: self.give(m, event) if m.life == life else None)
+
+    def _begin_anew(self, m: Machine, life: int) -> None:
+        if m.life == life and m.node is not None:
+            self.world.crash(m.number)
+            self.world.start(m.number)
 
     def _sleep(self, m: Machine, life: int) -> None:
         world = self.world
