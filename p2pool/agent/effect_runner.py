@@ -21,6 +21,7 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.net.network import Network
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed
+from p2pool.model.messages.registry import Message, Verified
 
 log = get_logger(__name__)
 core_log = get_logger("p2pool.core")
@@ -68,21 +69,26 @@ class EffectRunner:
         raise AssertionError("a step persists first or not at all")
 
     def _on_send_to(self, effect: fx.SendTo) -> None:
-        try:
-            channel, data = self._drivers.sealer.seal(effect.message, read_clock())
-        except Malformed as error:
-            # A message over its own bounds is a bug of ours; the protocol goes on without it.
-            log.error("a message was not sent", kind=type(effect.message).__name__, why=str(error))
-            return
-        self._drivers.network.send(effect.peer_key, channel, data)
+        if (sealed := self._sealed(effect.message)) is not None:
+            self._drivers.network.send(effect.peer_key, sealed.channel, sealed.sealed)
 
     def _on_publish(self, effect: fx.Publish) -> None:
-        channel, data = self._drivers.sealer.seal(effect.message, read_clock())
-        self._drivers.network.publish(channel, data)
+        if (sealed := self._sealed(effect.message)) is not None:
+            self._drivers.network.publish(sealed.channel, sealed.sealed)
 
     def _on_seal(self, effect: fx.Seal) -> None:
         # A full queue loses the message; whoever needs it asks again.
-        self._drivers.loop.offer(Sealed(self._drivers.sealer.sealed(effect.message, read_clock())))
+        if (sealed := self._sealed(effect.message)) is not None:
+            self._drivers.loop.offer(Sealed(sealed))
+
+    def _sealed(self, message: Message) -> Verified | None:
+        """A message in its envelope. One over its own bounds is a bug of ours, perhaps because of
+        what a peer sent; the protocol goes on without it."""
+        try:
+            return self._drivers.sealer.sealed(message, read_clock())
+        except Malformed as error:
+            log.error("a message was not sent", kind=type(message).__name__, why=str(error))
+            return None
 
     def _on_admit_peer(self, effect: fx.AdmitPeer) -> None:
         self._drivers.network.set_standing(effect.peer_key, effect.standing)

@@ -212,11 +212,14 @@ def handed_over(opened: Opened, order: TimeoutNow) -> bool:
 def stance(verified: Verified) -> tuple[Digest, int, Voter, str, Voter] | None:
     """The statement that a message commits its voter to: (log, term, voter, kind, for whom).
 
-    None for other messages. Votes and certificate signatures are two kinds: any honest voter may
-    vote for one candidate and then follow another who won.
+    None for other messages, and for a vote with a reason, which counts nowhere. Votes and
+    certificate signatures are two kinds: any honest voter may vote for one candidate and then
+    follow another who won.
     """
     m = verified.message
     if isinstance(m, VoteAnswered) and m.granted and not m.pre and said_by(verified, m.voter):
+        if m.reason:
+            return None
         return m.log_id, m.term, m.voter, "vote", m.candidate
     if isinstance(m, CertificateSigned) and said_by(verified, m.voter):
         return m.log_id, m.term, m.voter, "certificate", m.leader

@@ -16,8 +16,9 @@ from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import effects as fx
 from p2pool.core.effects import AnyEffect
 from p2pool.drivers.net.network import Network
-from p2pool.model.errors import P2poolError
+from p2pool.model.errors import Malformed, P2poolError
 from p2pool.model.ids import PeerKey
+from p2pool.model.messages.queries import Ping
 from p2pool.model.ports.runtime import ContainerRuntime
 
 
@@ -49,6 +50,18 @@ def test_an_effect_goes_to_its_own_driver(drivers: Drivers) -> None:
     learn = cast(Mock, drivers.network.learn)
     learn.assert_called_once_with(PeerKey(b"1" * 32), ("/ip4/1.2.3.4/tcp/1",))
     cast(Mock, drivers.api.reply).assert_called_once_with(reply)
+
+
+def test_a_message_over_its_bounds_ends_no_agent(drivers: Drivers) -> None:
+    """What a peer sent may have made it so long: it is not sent, and the rest goes on."""
+    runner, ping = EffectRunner(drivers), Ping(1)
+    cast(Mock, drivers.sealer.sealed).side_effect = Malformed("It is too long.")
+    runner.run(fx.Publish(ping))
+    runner.run(fx.Seal(ping))
+    runner.run(fx.SendTo(PeerKey(b"1" * 32), ping))
+    cast(Mock, drivers.network.publish).assert_not_called()
+    cast(Mock, drivers.network.send).assert_not_called()
+    cast(Mock, drivers.loop.offer).assert_not_called()
 
 
 def test_what_was_to_be_kept_first_is_not_kept_late(drivers: Drivers) -> None:

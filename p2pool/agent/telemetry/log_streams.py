@@ -19,6 +19,7 @@ import trio
 from p2pool.agent.clock import read_clock
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.sealer import Sealer
+from p2pool.codec.text.clip import clipped
 from p2pool.core.fsm.permissions import Submission, may_read
 from p2pool.core.node import Node
 from p2pool.drivers.agent_log import get_logger
@@ -230,7 +231,7 @@ class LogStreams:
                 await self._serve(peer_key, stream)
             except* P2poolError as group:
                 error = first_error(group)
-                text = str(error).encode()[: limits.TEXT_MAX_BYTES].decode(errors="ignore")
+                text = clipped(str(error), limits.TEXT_MAX_BYTES)
                 closed = LogsClosed(error.code, text)
             await self._send(stream, closed)
             await stream.end()

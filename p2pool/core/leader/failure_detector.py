@@ -26,6 +26,7 @@ from random import Random
 
 import attrs
 
+from p2pool.codec.text.clip import clipped
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import Address, NodeId
@@ -117,7 +118,9 @@ class FailureDetector:
         if not self.judges(now) or node_id in self.suspicions:
             return
         if len(self.suspicions) < limits.SUSPICIONS_MAX:
-            self.suspicions[node_id] = Suspicion(now.mono_ms, reason, now.mono_ms)
+            # A peer may have written it: what becomes of it has to fit into an entry.
+            hint = clipped(reason, limits.REFUSAL_TEXT_MAX_BYTES)
+            self.suspicions[node_id] = Suspicion(now.mono_ms, hint, now.mono_ms)
 
     def heard(self, node_id: NodeId) -> None:
         """A sign of life."""

@@ -30,7 +30,7 @@ from p2pool.core.leader.reports import Reports
 from p2pool.core.scheduler.plan import Plan, plan
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.model import limits
-from p2pool.model.errors import Conflict, NoLeader, Overloaded
+from p2pool.model.errors import Conflict, Malformed, NoLeader, Overloaded
 from p2pool.model.ids import NodeId
 from p2pool.model.log.entries import NodeChanged, Outcome, ReportApplied
 from p2pool.model.log.state_digests import UNKNOWN_DIGEST
@@ -66,6 +66,7 @@ class Leader:
     look_due_ms: int = 0
     announced_index: int = -1
     announced_ms: int | None = None
+    unwritable: str | None = None
 
     @classmethod
     def begin(cls, context: Context, eligibility: LeaderEligibility, now: Now) -> "Leader":
@@ -93,10 +94,19 @@ class Leader:
         self.history_proofs = HistoryProofs(self.context)
 
     def propose(self, record: Record, now: Now) -> int:
-        """Propose a record and return its entry's index. Raises what `Raft.propose` raises."""
+        """Propose a record and return its entry's index. Raises what `Raft.propose` raises, and
+        `Conflict` for a decision that no entry has room for: that is a bug of ours, and no reason
+        to stop leading."""
         state = self.context.pool_log.state
         assert state is not None
-        kind, body = encode_body(record, state.level)
+        try:
+            kind, body = encode_body(record, state.level)
+        except Malformed as error:
+            if self.unwritable != error.message:
+                self.unwritable = error.message
+                kind_of = type(record).__name__
+                self.context.log(Level.ERROR, error.message, decision=kind_of)
+            raise Conflict(error.message) from error
         return self.context.pool_log.propose(kind, body, now).index
 
     # --- a step -----------------------------------------------------------------------------------

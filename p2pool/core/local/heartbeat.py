@@ -5,6 +5,7 @@ This node also hears its own heartbeat, so it knows itself as the others know it
 
 import attrs
 
+from p2pool.codec.text.clip import clipped
 from p2pool.core.context import Context
 from p2pool.core.local.machine import Machine
 from p2pool.core.worker.worker import Worker
@@ -60,7 +61,7 @@ class HeartbeatSender:
             return None
         state = pool_log.state
         intent = state.node(context.me).intent if state is not None else Intent.ELIGIBLE
-        reason = (machine.reason or "").encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore")
+        reason = clipped(machine.reason or "", limits.NAME_MAX_BYTES)
         return Heartbeat(
             agent_version=context.config.agent_version,
             feature_level=context.config.newest_level,

@@ -340,9 +340,10 @@ def own_vote(s: RaftState, m: VoteAnswered, sealed: bytes) -> None:
 
 
 def _as_asked(s: RaftState, m: VoteAnswered, term: int) -> bool:
-    """Whether a vote is for the very thing that we asked for; another proves nothing."""
-    said = (m.term, m.last_index, m.last_term, m.configuration_hash)
-    return said == (term, s.log.last_index, s.log.last_term, s.hash_of(s.configuration))
+    """Whether a vote is for the very thing that we asked for; another proves nothing. Nor does one
+    with a reason: it need not fit where votes are shown."""
+    said = (m.term, m.last_index, m.last_term, m.configuration_hash, m.reason)
+    return said == (term, s.log.last_index, s.log.last_term, s.hash_of(s.configuration), "")
 
 
 def _count(s: RaftState, now: Now) -> bool:

@@ -12,6 +12,7 @@ Source: docs/design/tasks.md, "Placement".
 
 import attrs
 
+from p2pool.codec.text.clip import clipped
 from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId, TaskId
@@ -264,8 +265,4 @@ def _amounts(wanted: int, free: int) -> str:
 
 
 def _clip(text: str) -> str:
-    """Clip a text from elsewhere to `limits.REFUSAL_TEXT_MAX_BYTES`."""
-    data = text.encode()
-    if len(data) <= limits.REFUSAL_TEXT_MAX_BYTES:
-        return text
-    return data[: limits.REFUSAL_TEXT_MAX_BYTES - 3].decode(errors="ignore") + "..."
+    return clipped(text, limits.REFUSAL_TEXT_MAX_BYTES)

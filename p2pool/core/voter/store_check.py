@@ -123,11 +123,12 @@ class StoreCheck:
 
     def on_store_seen_answered(self, message: StoreSeenAnswered, sender: Sender, now: Now) -> None:
         """A peer shows what it remembers of our store."""
+        if self.requests.get(message.request) != sender.peer_key:
+            return
         for verified in sender.enclosed:
             if verified is not None:
                 self.show(verified, now)
-        asked = self.requests.get(message.request) == sender.peer_key
-        if asked and message.log_id == self.context.pool_log.log_id and self.lost is None:
+        if message.log_id == self.context.pool_log.log_id and self.lost is None:
             self.answered[sender.node_id] = None
 
     # --- judging ----------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ class StoreCheck:
         ours, what = self._of_our_store(verified)
         if not ours:
             return
-        if self._lives(header.sent_at_ms, now):
+        if self._is_new(header.sent_at_ms, now) and self._lives(header.sent_at_ms, now):
             self.lost = "another agent speaks for this store while this one runs: it was copied"
         elif what is not None:
             self.lost = f"this disk is an older copy of itself: {what}"
@@ -180,6 +181,12 @@ class StoreCheck:
         latest_ms, started_ms = self.context.clocks.latest_ms(now), self.started_ms
         passed_ms = now.mono_ms - started_ms if started_ms is not None else 0
         return latest_ms - limits.CLOCK_SKEW_MAX_MS - passed_ms <= sent_at_ms <= latest_ms
+
+    def _is_new(self, sent_at_ms: int, now: Now) -> bool:
+        """Whether our clock dates a message after our start. What an earlier run of ours said, a
+        peer may have kept, and can repeat at the pace at which it was said."""
+        passed_ms = now.mono_ms - self.started_ms if self.started_ms is not None else 0
+        return sent_at_ms > now.wall_ms - passed_ms
 
     def _lives(self, sent_at_ms: int, now: Now) -> bool:
         """Whether an earlier run of this store still speaks: its messages keep step with our own

@@ -402,3 +402,16 @@ def test_a_frame_for_a_fresh_participant_waits_for_whoever_checked_it() -> None:
     raft = Raft(ME, LOG_ID, TIMING, RaftRestored(), Random(1), configuration_hash, at(0))
     assert not shows(raft, asks(A, 4))
     assert isinstance(give(raft, append(3, (0, 0))).send[0][1], AppendAnswered)
+
+
+def test_a_vote_with_a_reason_is_none() -> None:
+    """A leader shows its votes, and has room for those that honest voters give."""
+    raft = made(1, 1, term=3)
+    raft.tick(at(60_000))
+    assert mine_is(raft, RaftRole.PRE_CANDIDATE)
+    m = VoteRequested(LOG_ID, 4, ME, A, 2, 1, configuration_hash(THREE), True, False)
+    padded = VoteAnswered(LOG_ID, 4, ME, A, 2, 1, m.configuration_hash, True, True, "x" * 900)
+    give(raft, padded)
+    assert mine_is(raft, RaftRole.PRE_CANDIDATE)
+    give(raft, attrs.evolve(padded, reason=""))
+    assert mine_is(raft, RaftRole.CANDIDATE)
