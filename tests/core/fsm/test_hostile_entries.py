@@ -1,21 +1,24 @@
 """Nothing in a committed entry raises, and what nobody may write has no effect."""
 
+import json
 from random import Random
 
+import attrs
 import pytest
 
 from p2pool.codec.entries import RECORDS, encode_body
 from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
-from p2pool.core.fsm.requests import SETTINGS, setting_in
+from p2pool.core.fsm.requests import SETTINGS, refusal, setting_in
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import decode_state, digest_of, encode_state
 from p2pool.model import features
+from p2pool.model.access.requests import Action, SignedRequest
 from p2pool.model.errors import Malformed
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
-from p2pool.model.log.entries import LevelRaised, Setting
+from p2pool.model.log.entries import LevelRaised, RequestApplied, Setting
 from p2pool.model.log.raft import Entry, EntryKind
-from tests.core.fsm.records import NOW_S, POOL
+from tests.core.fsm.records import MANAGER, NODE, NOW_S, POOL, request
 
 BAD = ("none", "", "0", "-1", "99999999999999999999", "3 ", "LAN", "\u0663", "x" * 200)
 JUNK = (
@@ -74,6 +77,26 @@ def test_a_setting_that_nobody_may_set(name: str, value: str, level: FeatureLeve
     if name in SETTINGS:
         assert setting_in(state, name) is None
     assert digest_of(state)
+
+
+NO_VALUES = ("", "[]", "null", "{}", '{"value":3}', '{"value":null}', '{"value":["3"]}', "{", "1e9")
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, "nonsense", ""])
+def test_a_request_for_such_a_setting(name: str) -> None:
+    """It is refused at the door; no follower appends it; where it is committed it counts as asked,
+    and changes nothing."""
+    texts = (*(json.dumps({"value": value}) for value in BAD), *NO_VALUES)
+    state = PoolState(POOL, 1, level=DISTRUST_LEVEL)
+    for number, text in enumerate(texts):
+        asked = attrs.evolve(request(Action.SET, number, name), spec_json=text)
+        assert refusal(state, asked, NOW_S * 1000) is not None
+        kind, body = encode_body(RequestApplied(SignedRequest(asked, b"s" * 65), NODE, MANAGER))
+        entry = entry_of(state.applied_index + 1, kind, body)
+        assert entry_check.refusal(POOL, features.newest(), entry) is not None
+        taken(state, entry)
+    assert state.settings == {}
+    assert decode_state(encode_state(state)).applied_index == len(texts)
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))

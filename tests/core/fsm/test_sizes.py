@@ -6,7 +6,7 @@ import pytest
 from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.requests import no_room
-from p2pool.core.fsm.sizes import StateSizes
+from p2pool.core.fsm.sizes import StateSizes, task_size
 from p2pool.core.fsm.state import AppliedRequest, PoolState
 from p2pool.core.fsm.storage.rows import decode_state, encode_state
 from p2pool.model import limits
@@ -57,12 +57,31 @@ def test_2400_tasks_of_31_kb_do_not_fit() -> None:
     assert count * size <= share
 
 
+@pytest.mark.parametrize("delegated", [True, False])
+def test_10000_tasks_of_1000_replicas_do_not_fit(delegated: bool) -> None:
+    """Not at the door, nor from a leader that lets them in. The state is filled by the sums alone:
+    a hundred thousand copies would take long."""
+    state, signed = pool(), submission(20_000, delegated=delegated, replicas=1000)
+    one = task_size(signed.request.spec_json, 1000, delegated=delegated)
+    taken = 0
+    for number in range(10_000):
+        if state.sizes.overfull(one) is None:
+            state.sizes.count(TaskId(number.to_bytes(16, "big")), one)
+            taken += 1
+    most = limits.STATE_COPIES_MAX // (limits.STATE_DELEGATED_SHARE if delegated else 1)
+    assert taken * 1000 == most
+    refused = no_room(state, signed)
+    assert isinstance(refused, Overloaded)
+    assert f"{most} copies" in refused.message
+    assert not submit(state, signed)
+    assert (state.tasks, state.allocations) == ({}, {})
+    assert submit(state, submission(20_001, delegated=False)) is delegated
+
+
 def submitted(size: int) -> list[bool]:
     """Which of so many submissions there is room for, by the sums alone."""
     sizes, out = StateSizes(), []
     spec = submission(0, delegated=True, size=size).request.spec_json
-    from p2pool.core.fsm.sizes import task_size
-
     one = task_size(spec, 1, delegated=True)
     for number in range(2400):
         out.append(sizes.overfull(one) is None)

@@ -17,29 +17,18 @@ from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import Malformed
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Address, AllocationId, PeerKey, PoolRef, TaskId
-from p2pool.model.log.certificates import CommitteeChain
 from p2pool.model.log.entries import Certify
-from p2pool.model.log.raft import Configuration, Entry, Snapshot
+from p2pool.model.log.raft import Configuration, Snapshot
 from p2pool.model.messages.queries import StateAnswered
-from p2pool.model.messages.raft import AppendRequested, SnapshotAnswered, SnapshotSent
+from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
 from p2pool.model.ports.store import SaveSnapshot
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.model.timing import Now
 from tests.core.log.founded_log import ME, POOL, ROOT, founded, setting
+from tests.core.log.led_voter import led_voter, of_two, whole
 from tests.raft.harness.cluster import voter
 
 LIAR, HONEST = PeerKey(b"l" * 32), PeerKey(b"h" * 32)
-
-
-def whole() -> bytes:
-    """A snapshot of a log that is long enough to have one."""
-    pool_log = founded()
-    for _ in range(limits.SNAPSHOT_AFTER_ENTRIES + 1):
-        pool_log.propose(*setting("wan"), Now(12_000, 12_000))
-    assert pool_log.raft is not None
-    snapshot = pool_log.raft.state.snapshot
-    assert snapshot is not None
-    return snapshot
 
 
 def follower() -> tuple[FollowerReplica, Ask]:
@@ -164,33 +153,6 @@ def test_a_leaders_snapshot_is_looked_into_before_it_is_kept(lie: object) -> Non
 
 
 # --- a living voter -------------------------------------------------------------------------------
-
-
-def led_voter(level: FeatureLevel = features.DISTRUST_LEVEL) -> PoolLog:
-    """A voter of a committee of two, far behind its leader, in a pool of this level."""
-    pool_log = PoolLog(voter(2), POOL, Random(3))
-    pool_log.follow_root(ROOT, Now(0, 0))
-    raft = pool_log.raft
-    assert raft is not None
-    assert pool_log.log_id is not None
-    kind, body = encode_body(Configuration((ME, voter(2))))
-    first = Entry(1, 1, kind, 0, body)
-    frame = AppendRequested(pool_log.log_id, 1, ME, voter(2), 0, 0, 1, 1, (first,))
-    pool_log.receive(frame, ME.peer_key, Now(5, 5))
-    assert pool_log.state is not None
-    pool_log.state.level = level
-    pool_log.send = []
-    assert raft.state.is_voter
-    return pool_log
-
-
-def of_two(level: FeatureLevel = features.DISTRUST_LEVEL) -> Snapshot:
-    """A snapshot of that log, ahead of the voter."""
-    good = decode_snapshot(whole())
-    state, both = decode_state(good.state), (ME, voter(2))
-    state.level = level
-    state.chain = CommitteeChain(1, both)
-    return attrs.evolve(good, state=encode_state(state), configuration=Configuration(both))
 
 
 def given(pool_log: PoolLog, data: bytes, index: int, term: int = 1) -> list[int]:
