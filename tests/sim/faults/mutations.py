@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from p2pool.agent.wire.ingress import Ingress
 from p2pool.codec.digests import task_id
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
@@ -510,6 +511,11 @@ def own_reading_unseats() -> list[Patch]:
     return [(VoterStandings, "confirmed", lambda self, node_id, now: node_id in self.claims)]
 
 
+def gossip_without_a_budget() -> list[Patch]:
+    """Whatever a member gossips is taken, and all that is inside is opened."""
+    return [(Ingress, "_within_budget", lambda self, verified, now: True)]
+
+
 PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
     bug.__name__.replace("_", "-"): bug
     for bug in (
@@ -561,6 +567,7 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         one_endpoint_is_believed,
         silence_confirms,
         own_reading_unseats,
+        gossip_without_a_budget,
     )
 }
 """All of them by name."""
@@ -605,6 +612,7 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "one-endpoint-is-believed": ("endpoint-lies", "crash"),
     "silence-confirms": ("endpoint-lies", "crash"),
     "own-reading-unseats": ("endpoint-lies", "crash"),
+    "gossip-without-a-budget": ("flood",),
 }
 """Faults that bring a bug out soon; a test looks with these, the report with the whole mix."""
 
