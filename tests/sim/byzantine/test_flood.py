@@ -1,7 +1,10 @@
 """Peers that ask for all that is long and send all that is costly: what that draws, counted."""
 
+from collections import Counter
+
 import pytest
 
+from p2pool.core.inputs import Received
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
 from p2pool.model.ids import PoolRef
@@ -13,6 +16,7 @@ from tests.sim.faults.member_liars import Flooder
 from tests.sim.harness.certificates import formed
 from tests.sim.harness.pool import Pool
 from tests.sim.invariants.checks import Checks
+from tests.sim.invariants.intake import Intake
 from tests.sim.world.machine import Machine
 from tests.sim.world.world import World
 
@@ -42,6 +46,29 @@ def test_a_flooding_member_draws_what_its_budget_gives(monkeypatch: pytest.Monke
     assert flood.drawn < 60 + 8 * FLOOD_S + limits.STREAM_FRAME_MAX_BYTES // 1024
     assert flood.claimed > limits.CLAIMS_PER_REPORT_MAX
     assert recovered == []
+    assert pool.leader() is leader
+    pool.reply(pool.run_request(other.number))
+
+
+def test_gossip_of_a_flooding_member_is_taken_as_far_as_its_budget_goes() -> None:
+    """By everybody; nobody takes anybody else for silent, and the leader leads on."""
+    pool = formed(3)
+    leader = pool.leader()
+    flooder, other = (m for m in pool.world.machines if m is not leader)
+    taken: Counter[int] = Counter()
+
+    def took(m: Machine, event: Received) -> None:
+        if event.verified.header.peer_key == flooder.peer_key:
+            taken[m.number] += 1
+
+    pool.world.on_gossip += [took, Intake(pool.world).took]
+    flood = Flooder(pool, flooder, leader)
+    flood.begin(3_000)
+    pool.world.run(3_000)
+    most = limits.GOSSIP_PER_ORIGIN_BURST + 3 * limits.GOSSIP_PER_ORIGIN_PER_S
+    assert flood.gossiped > most
+    assert 0 < taken[other.number] <= most
+    pool.world.run(20_000)
     assert pool.leader() is leader
     pool.reply(pool.run_request(other.number))
 

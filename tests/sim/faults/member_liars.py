@@ -3,7 +3,8 @@
 A provider with most of the nodes says that another committee decides (`FalseCommittee`). A member
 answers every question of a leader about who is reached, asked or not, and the wrong way round
 (`FalseWitness`). One accuses others with votes under a key of its own (`Framer`), and one asks for
-all that is long and sends all that is costly, as fast as it can (`Flooder`). All hold real keys.
+all that is long and sends and gossips all that is costly, as fast as it can (`Flooder`). All hold
+real keys.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from p2pool.core.fsm.storage.rows import digest_of
 from p2pool.core.peers.answer_budget import size_kib
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
-from p2pool.model.ids import AllocationId, Digest, TaskId, Token
+from p2pool.model.ids import AllocationId, Digest, StateDigest, TaskId, Token
 from p2pool.model.log.certificates import Link
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from tests.sim.faults.scenario import Story
 
 TELL_MS, HEARD_MS = 700, 100
+GOSSIPED_AT_ONCE = 4
 GUESS_MS, GUESSES, FRAME_MS = 400, 50, 3_000
 
 
@@ -260,9 +262,11 @@ class Framer:
 
 @attrs.define
 class Flooder:
-    """A member that asks one machine for all that is long, and claims copies that it never had.
+    """A member that asks one machine for all that is long, claims copies that it never had, and
+    gossips to all, with certificates that nobody signed.
 
-    `asked`, `claimed`: how many questions and claims it sent; `drawn`: what it drew, in KiB.
+    `asked`, `claimed`, `gossiped`: how many questions, claims and gossip messages it sent; `drawn`:
+    what it drew, in KiB.
     """
 
     story: Story
@@ -270,6 +274,7 @@ class Flooder:
     at: Machine
     asked: int = 0
     claimed: int = 0
+    gossiped: int = 0
     drawn: int = 0
     until_ms: int = 0
 
@@ -293,8 +298,25 @@ class Flooder:
                     self.asked += 1
                     tell(self.story, self.m, self.at, question)
             self.claim(Token(node.context.pool_log.epoch, node.context.pool_log.term, 0))
+            self.gossip(log_id)
         if self.story.world.now_ms < self.until_ms:
             self.story.world.later(50, self._next)
+
+    def gossip(self, log_id: Digest) -> None:
+        """It leads, it says, by the word of voters that there are not; in a term that is over."""
+        for _ in range(GOSSIPED_AT_ONCE):
+            words = tuple(self.story.rng.randbytes(64) for _ in range(2 * limits.VOTERS_MAX))
+            said = Announcement(
+                log_id,
+                0,
+                0,
+                0,
+                StateDigest(bytes(33)),
+                words[: limits.VOTERS_MAX],
+                words[limits.VOTERS_MAX :],
+            )
+            self.gossiped += 1
+            tell(self.story, self.m, None, said)
 
     def claim(self, token: Token) -> None:
         """Copies that run here, it says, each by another account's word."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from p2pool.agent.wire.ingress import Ingress
 from p2pool.codec.digests import task_id
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
@@ -433,6 +434,11 @@ def silence_confirms() -> list[Patch]:
     return [(ChainAgreement, "_count", generous)]
 
 
+def gossip_without_a_budget() -> list[Patch]:
+    """Whatever a member gossips is taken, and all that is inside is opened."""
+    return [(Ingress, "_within_budget", lambda self, verified, now: True)]
+
+
 PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
     bug.__name__.replace("_", "-"): bug
     for bug in (
@@ -473,6 +479,7 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         evidence_under_any_key,
         one_endpoint_is_believed,
         silence_confirms,
+        gossip_without_a_budget,
     )
 }
 """All of them by name."""
@@ -507,6 +514,7 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "evidence-under-any-key": ("frame",),
     "one-endpoint-is-believed": ("endpoint-lies", "crash"),
     "silence-confirms": ("endpoint-lies", "crash"),
+    "gossip-without-a-budget": ("flood",),
 }
 """Faults that bring a bug out soon; a test looks with these, the report with the whole mix."""
 

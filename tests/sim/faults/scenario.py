@@ -27,6 +27,7 @@ from tests.sim.faults.faults import Act, Knobs
 from tests.sim.invariants import liveness
 from tests.sim.invariants.chain_facts import ChainFacts
 from tests.sim.invariants.checks import Checks
+from tests.sim.invariants.intake import Intake
 from tests.sim.world.machine import ChainView, Machine, Slowness
 from tests.sim.world.violation import Violation
 from tests.sim.world.world import MANAGER, MANAGER_ADDRESS, POOL, WALL_MS, World
@@ -298,6 +299,7 @@ def begin(seed: int, shape: Shape) -> Story:
     world.committee, world.relays = shape.committee, shape.relays
     world.chain.finality_blocks = shape.finality_blocks
     world.on_step.append(ChainFacts(world).look)
+    world.on_gossip.append(Intake(world).took)
     return Story(seed, world, Checks(world), Random(seed + 10**6))
 
 

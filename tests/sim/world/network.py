@@ -235,6 +235,9 @@ class Network:
     def _heard(self, b: Machine, life: int, channel: Channel, data: bytes) -> None:
         if b.life == life and b.gate is not None:
             for event in b.gate.gossip(channel, data, self.world.now(b)):
+                if isinstance(event, inputs.Received):
+                    for took in self.world.on_gossip:
+                        took(b, event)
                 self.world.give(b, event)
 
 

@@ -44,6 +44,7 @@ MANAGER_ADDRESS = Address(bytes.fromhex(MANAGER.address[2:]))
 OnStep = Callable[[Machine], None]
 OnSend = Callable[[Machine, Machine | None, Message], None]
 OnBytes = Callable[[Machine, Machine | None, Channel, bytes], None]
+OnGossip = Callable[[Machine, inputs.Received], None]
 OnReply = Callable[[Machine, int, object], None]
 
 
@@ -82,6 +83,7 @@ class World:
         self.on_send: list[OnSend] = []
         self.on_reply: list[OnReply] = []
         self.on_bytes: list[OnBytes] = []
+        self.on_gossip: list[OnGossip] = []
         self.on_crash: list[OnStep] = []
         self.liars: set[int] = set()
         self.endpoint_liar: int | None = None
