@@ -38,6 +38,7 @@ class _Line:
     events: deque[NetEvent] = attrs.field(factory=deque)
     traffic: int = 0
     size_bytes: int = 0
+    emptied: trio.Event = attrs.field(factory=trio.Event)
 
 
 class EventQueue:
@@ -67,6 +68,13 @@ class EventQueue:
     def put_frame(self, peer_key: PeerKey, channel: Channel, data: bytes) -> None:
         """One frame arrived."""
         self._put_traffic(peer_key, FrameReceived(peer_key, channel, data))
+
+    async def take_frame(self, peer_key: PeerKey, channel: Channel, data: bytes) -> None:
+        """Queue a frame, and wait until its peer's line is no more than half full: meanwhile the
+        stream is left unread, and nothing of an honest burst is lost."""
+        self.put_frame(peer_key, channel, data)
+        while (line := self._lines.get(peer_key)) and line.traffic > PEER_INPUTS_MAX // 2:
+            await line.emptied.wait()
 
     def put_gossip(self, channel: Channel, origin: PeerKey, data: bytes) -> None:
         """One gossip message arrived that `origin` signed."""
@@ -122,6 +130,9 @@ class EventQueue:
             size = sign * len(event.data)
             line.traffic, line.size_bytes = line.traffic + sign, line.size_bytes + size
             self._traffic, self._bytes = self._traffic + sign, self._bytes + size
+        if line.traffic <= PEER_INPUTS_MAX // 2 and line.emptied.statistics().tasks_waiting:
+            line.emptied.set()
+            line.emptied = trio.Event()
 
     def __aiter__(self) -> "EventQueue":
         """Receive without end."""

@@ -347,7 +347,7 @@ class Network:
             if link is None:
                 await reset_stream(stream)
                 return
-            await link.read_frames(channel, stream, self._queue.put_frame)
+            await link.read_frames(channel, stream, self._queue.take_frame)
 
         return handle
 

@@ -225,11 +225,15 @@ class PeerLink:
     # --- receiving -------------------------------------------------------------------------------
 
     async def read_frames(
-        self, channel: Channel, stream: Any, emit: Callable[[PeerKey, Channel, bytes], None]
+        self,
+        channel: Channel,
+        stream: Any,
+        take: Callable[[PeerKey, Channel, bytes], Awaitable[None]],
     ) -> None:
         """Read an inbound stream to its end; a newer one of the same channel replaces it.
 
-        A hello stream carries one frame. A frame that is too long ends the stream.
+        A hello stream carries one frame. A frame that is too long ends the stream. `take` waits
+        while the agent does not keep up with this peer.
         """
         if channel is not Channel.HELLO and not await self.wait_permitted(channel):
             self._counters[f"streams_refused_{channel.value}"] += 1
@@ -243,7 +247,7 @@ class PeerLink:
             self._readers[channel] = scope
             try:
                 while (frame := await reader.receive()) is not None:
-                    emit(self.peer_key, channel, frame)
+                    await take(self.peer_key, channel, frame)
                     if channel is Channel.HELLO:
                         break
             except Malformed:

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 import trio
+import trio.testing
 
 from p2pool.drivers.net import event_queue
 from p2pool.drivers.net.event_queue import EventQueue
@@ -54,6 +55,26 @@ async def test_what_one_peer_says_keeps_its_order(queue: EventQueue) -> None:
     assert isinstance(await anext(queue), PeerConnected)
     said = await take(queue, 4)
     assert [one for one in said if one != b"other"] == [b"1", b"2", b"3"]
+
+
+async def test_a_stream_is_left_unread_while_its_peers_line_is_long(
+    queue: EventQueue, counters: Counter[str], nursery: trio.Nursery
+) -> None:
+    """A burst larger than the line loses nothing, and waits for nobody but itself."""
+    count = 3 * limits.PEER_INPUTS_MAX
+
+    async def burst() -> None:
+        for number in range(count):
+            await queue.take_frame(A, Channel.WORK, b"%d" % number)
+
+    nursery.start_soon(burst)
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(queue) == limits.PEER_INPUTS_MAX // 2 + 1
+    with trio.fail_after(5):
+        await queue.take_frame(B, Channel.RAFT, b"append")
+    said = await take(queue, count + 1)
+    assert [one for one in said if one != b"append"] == [b"%d" % n for n in range(count)]
+    assert counters["events_dropped_work"] == 0
 
 
 async def test_many_that_flood_together_leave_room_for_one(
