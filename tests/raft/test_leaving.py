@@ -3,12 +3,13 @@
 from p2pool.codec.digests import configuration_hash
 from p2pool.core.raft import election
 from p2pool.core.raft.election import REMOVED
-from p2pool.model.log.raft import Configuration
-from p2pool.model.messages.raft import VoteAnswered, VoteRequested
+from p2pool.model.log.raft import Configuration, EntryKind, Voter
+from p2pool.model.messages.raft import AppendAnswered, VoteAnswered, VoteRequested
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Now, Profile
-from tests.raft.harness.cluster import LOG_ID, Cluster
+from tests.raft.harness.cluster import LOG_ID, Cluster, voter
 from tests.raft.harness.elected import led, raft_of
+from tests.raft.harness.figure2 import ME, THREE, at, elected, give
 
 
 def without(cluster: Cluster, *gone: int) -> Configuration:
@@ -63,12 +64,12 @@ def test_one_of_a_joint_committee_is_released_by_both_halves() -> None:
     s.role, s.leader = RaftRole.FOLLOWER, None
     me, *others = cluster.voters
     s.configuration = Configuration((me, *others[:2]), (), (me, *others[2:]))
-    for number, voter in enumerate(others):
+    for number, other in enumerate(others):
         said = VoteAnswered(
             log_id=LOG_ID,
             term=s.hard.term,
             candidate=me,
-            voter=voter,
+            voter=other,
             last_index=s.log.last_index,
             last_term=s.log.last_term,
             configuration_hash=configuration_hash(s.configuration),
@@ -215,3 +216,35 @@ def test_a_slower_profile_moves_the_deadline_that_a_faster_one_drew() -> None:
     assert due is not None
     assert due - cluster.now_ms >= TIMINGS[Profile.WAN].election_timeout_min_ms
     assert raft.retime(TIMINGS[Profile.LAN]).send == []
+
+
+def test_a_newcomer_takes_nothing_over_from_whose_store_it_names() -> None:
+    """Of one that was just removed: what that one held is not what the newcomer holds, and its last
+    answer takes nothing from the newcomer."""
+    raft, _ = elected(1, term=1)
+    s = raft.state
+    late = Voter(voter(4).node_id, voter(4).peer_key, voter(3).store_id)
+
+    def answer(number: int, ms: int) -> None:
+        last = s.log.last_index
+        said = AppendAnswered(LOG_ID, s.hard.term, ME, voter(number), s.round, True, last, 0, 0)
+        give(raft, said, ms)
+
+    def commit(ms: int) -> None:
+        for number in (1, 2):
+            answer(number, ms)
+
+    commit(5_000)
+    for wanted in (Configuration(THREE.voters, (voter(3),)), THREE):
+        raft.change(wanted, at(5_010))
+        commit(5_020)
+        if wanted != THREE:
+            answer(3, 5_030)
+    raft.change(Configuration(THREE.voters, (late,)), at(5_040))
+    commit(5_050)
+    progress = s.progress_of(late)
+    assert progress is not None
+    assert progress.match_index == 0
+    answer(3, 5_060)
+    raft.propose(EntryKind.NODE, b"x", at(5_070))
+    assert s.progress_of(late) is not None

@@ -113,13 +113,19 @@ def _append(
 
 
 def notify_removed(s: RaftState, old: Configuration, now: Now) -> None:
-    """After a change: keep sending to the removed for a while, then forget them."""
+    """After a change: keep sending to the removed for a while, then forget them.
+
+    A newcomer that names the store of one that goes takes nothing over from it, and the one that
+    goes is forgotten at once: what we know of a participant stands under its store."""
     group = s.others()
     deadline_ms = now.mono_ms + 2 * s.timing.election_timeout_max_ms
     gone = [v for v in old.everybody if v not in group and v != s.me]
-    s.leaving = [one for one in s.leaving if one.voter not in group]
-    s.leaving += [Leaving(v, s.configuration_index, deadline_ms) for v in gone]
-    known = {v.store_id for v in s.audience()}
+    leaving = [one for one in s.leaving if one.voter not in group]
+    leaving += [Leaving(v, s.configuration_index, deadline_ms) for v in gone]
+    left = {one.voter.store_id for one in leaving}
+    taken = {v.store_id for v in group if v.store_id in left}
+    s.leaving = [one for one in leaving if one.voter.store_id not in taken]
+    known = {v.store_id for v in s.audience()} - taken
     s.progress = {store: p for store, p in s.progress.items() if store in known}
 
 
