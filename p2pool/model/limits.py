@@ -224,6 +224,13 @@ FRAMES_PER_TURN_MAX = 16
 FRAMES_PER_WRITE_MAX_BYTES = 64 * 1024
 CHAIN_READS_IN_FLIGHT_MAX = 8
 CHAIN_CALLS_IN_FLIGHT_MAX = 8
+# What is read of one answer of an endpoint: a list of all members takes a tenth of it.
+CHAIN_ANSWER_MAX_BYTES = 8 * 1024 * 1024
+CHAIN_ANSWER_ITEMS_MAX = 262_144
+# The numbers that endpoints may state: of blocks and gas, of prices in wei, of contracts.
+CHAIN_NUMBER_MAX = 2**53 - 1
+CHAIN_PRICE_MAX = 2**64 - 1
+CHAIN_WORD_MAX = 2**256 - 1
 # How many members one question to the voters about the chain names.
 CHAIN_FACTS_MAX = 64
 # While many leave at once, one member in so many goes each minute (but at least one).

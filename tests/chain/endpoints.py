@@ -15,15 +15,17 @@ Twist = Callable[[str, list[Any], Any], Any]
 
 
 @asynccontextmanager
-async def endpoint(answer: bytes | None) -> AsyncIterator[str]:
-    """A server that answers everything alike; None: takes the request and is silent."""
+async def endpoint(answer: bytes | None, packed: bool = False) -> AsyncIterator[str]:
+    """A server that answers everything alike; None: takes the request and is silent. `packed`: it
+    says that its answer is."""
 
     async def serve(stream: trio.SocketStream) -> None:
         async with stream:
             await stream.receive_some()
             if answer is None:
                 await trio.sleep_forever()
-            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\n\r\n".encode()
+            how = "Content-Encoding: gzip\r\n" if packed else ""
+            head = f"HTTP/1.1 200 OK\r\n{how}Content-Length: {len(answer)}\r\n\r\n".encode()
             await stream.send_all(head + answer)
 
     async with _listening(serve) as url:

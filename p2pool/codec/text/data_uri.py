@@ -76,8 +76,9 @@ def read_root(uri: str) -> RootRecord | None:
 
 
 def read_bootstrap(uri: str) -> tuple[str, ...]:
-    """The bootstrap addresses of a data URI, in order."""
-    return tuple(v for v in _values(uri, BOOTSTRAP_KEY) if v)[: limits.PEER_LIST_MAX]
+    """The bootstrap addresses of a data URI, in order, without any that is too long to keep."""
+    fit = (v for v in _values(uri, BOOTSTRAP_KEY) if 0 < len(v.encode()) <= limits.TEXT_MAX_BYTES)
+    return tuple(fit)[: limits.PEER_LIST_MAX]
 
 
 def requirements(uri: str) -> str:
@@ -136,6 +137,8 @@ def _digest_text(previous: PreviousLog) -> str:
 def _number(text: str, what: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18 and str(int(text)) == text):
         raise Malformed(f"The {what} of a root record is a plain decimal number.")
+    if int(text) > limits.LOG_NUMBER_MAX:
+        raise Malformed(f"The {what} of a root record is {limits.LOG_NUMBER_MAX} at most.")
     return int(text)
 
 

@@ -3,7 +3,7 @@
 Intuition: a claim is our endpoints' word. Each voter's answer to it is a word of the same kind, so
 a quorum of them decides; of one who loses something, all voters but that one. A voter that would be
 left alone by that asks the one in question too: its own word is the claim, and nobody else could
-confirm it.
+confirm it. For a seat that is not asked: the one in question may be gone.
 
 Invariants: each voter counts once, our own reading among them; a word that is too old is none; who
 cannot read that far answers, and neither agrees nor disagrees.
@@ -46,10 +46,19 @@ class Count:
         return not self.committee.has_quorum(self.answer) and not self.disagree
 
 
-def count(committee: Configuration, key: Key, claim: Claim, me: NodeId, now: Now) -> Count:
-    """Count what the voters of a committee said of a claim."""
+def count(
+    committee: Configuration,
+    key: Key,
+    claim: Claim,
+    me: NodeId,
+    now: Now,
+    *,
+    alone: bool = False,
+) -> Count:
+    """Count what the voters of a committee said of a claim. `alone`: our own word is enough where
+    nobody but us is left to ask about the other one."""
     asked = committee if isinstance(key, Fact) else committee.without(key)
-    if [voter.node_id for voter in asked.electors] == [me]:
+    if not alone and [voter.node_id for voter in asked.electors] == [me]:
         asked = committee
     words = {v.store_id: claim.word(v.node_id, now) for v in asked.electors}
     ours = frozenset(v.store_id for v in asked.electors if v.node_id == me)

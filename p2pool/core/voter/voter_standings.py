@@ -70,7 +70,8 @@ class VoterStandings:
         claim, context = self.claims.get(node_id), self.context
         if claim is None:
             return None
-        return count(context.pool_log.configuration, node_id, claim, context.me, now)
+        committee = context.pool_log.configuration
+        return count(committee, node_id, claim, context.me, now, alone=True)
 
     def agreeing(self, node_id: NodeId, now: Now) -> tuple[Voter, ...]:
         """The other voters that read it as out, including us; none unless we do."""

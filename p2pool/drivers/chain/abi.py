@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
+from eth_abi.exceptions import DecodingError
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
@@ -52,9 +53,20 @@ class Function:
         return keccak(text=self.signature)[:4] + abi_encode(self.inputs, arguments)
 
     def answer(self, data: bytes) -> Any:
-        """The decoded answer: a single value as itself, else a tuple."""
-        values = abi_decode(self.outputs, data)
+        """The decoded answer: a single value as itself, else a tuple; `DecodingError`."""
+        values = _decode(self.outputs, data)
         return values[0] if len(values) == 1 else values
+
+
+def _decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
+    """Values of bytes from outside; `DecodingError` for any that are not these types.
+
+    eth_abi raises others too: for a text that is not UTF-8, and for an offset that no file has.
+    """
+    try:
+        return abi_decode(types, data)
+    except (ValueError, OverflowError) as error:
+        raise DecodingError(f"{len(data)} bytes are not {', '.join(types)}") from error
 
 
 @cache
@@ -115,11 +127,17 @@ def _errors() -> Mapping[bytes, tuple[str, tuple[str, ...], tuple[str, ...]]]:
 
 
 def error_of(data: bytes) -> tuple[str, dict[str, Any]] | None:
-    """Name and arguments of a custom error, or None if none of our contracts declares it."""
+    """Name and arguments of a custom error, or None if none of our contracts declares it, or its
+    arguments are none: it is an endpoint that says what was refused, and how."""
     if data[:4] == keccak(text="Error(string)")[:4]:
-        return "Error", {"reason": abi_decode(("string",), data[4:])[0]}
-    known = _errors().get(data[:4])
+        known: tuple[str, tuple[str, ...], tuple[str, ...]] | None
+        known = ("Error", ("string",), ("reason",))
+    else:
+        known = _errors().get(data[:4])
     if known is None:
         return None
     name, types, names = known
-    return name, dict(zip(names, abi_decode(types, data[4:]), strict=True))
+    try:
+        return name, dict(zip(names, _decode(types, data[4:]), strict=True))
+    except DecodingError:
+        return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from p2pool.codec.json.hex import address_text
+from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function, function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import (
@@ -19,6 +20,7 @@ from p2pool.drivers.chain.consent import (
 )
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.chain.writer import Sent, Writer
+from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import (
     BadSignature,
@@ -105,6 +107,8 @@ class PoolContracts:
             raise NotFound(
                 f"There is no pool {pool_id}.", hint="Check [pool] id, and the pool's address."
             ) from reverted
+        if v[12] not in {*PoolStatus} or v[1] > limits.CHAIN_NUMBER_MAX:
+            raise ChainUnavailable(f"An endpoint answers with no pool for {pool_id}.")
         return PoolInfo(
             pool_id=v[0],
             domain_id=v[1],
@@ -187,11 +191,10 @@ class PoolContracts:
 
     async def time_s(self) -> int:
         """The latest block's time in Unix seconds, which the contracts take for now."""
-        block = await self.rpc.request("eth_getBlockByNumber", "latest", False)
-        try:
-            return int(str(block["timestamp"]), 16)
-        except (KeyError, TypeError, ValueError):
-            raise ChainUnavailable("An endpoint sent no valid block.") from None
+        found = await self.rpc.request("eth_getBlockByNumber", "latest", False, read=answers.block)
+        if found is None:
+            raise ChainUnavailable("An endpoint has no latest block.")
+        return found.time_ms // 1000
 
     async def balance_wei(self, account: Address) -> int:
         """An account's balance of the chain's own coin, in wei."""
@@ -274,13 +277,16 @@ class PoolContracts:
         sent = await writer.send(self.at.pool, create, domain_id, manager, name, uri, compute_limit)
         if sent.block_number < 0:
             return -1
-        receipt = await self.rpc.request("eth_getTransactionReceipt", sent.transaction_hash)
+        hash_text = sent.transaction_hash
         try:
-            for log in receipt["logs"]:
-                if str(log["address"]).lower() == address_text(self.at.pool):
-                    return int(str(log["topics"][1]), 16)
-        except (KeyError, IndexError, TypeError, ValueError):
-            pass  # A missing receipt is reported like one that names no pool.
+            receipt = await self.rpc.request(
+                "eth_getTransactionReceipt", hash_text, read=answers.receipt
+            )
+            for log in answers.logs((receipt or {}).get("logs")):
+                if log.address == address_text(self.at.pool) and len(log.topics) > 1:
+                    return answers.quantity(log.topics[1])
+        except (ChainUnavailable, answers.Nonsense):
+            pass  # A receipt that nobody shows is reported like one that names no pool.
         raise TransactionFailed(
             f"The pool was created by {sent.transaction_hash}, but the receipt does not name it.",
             hint="Look the transaction up before you create another.",

@@ -19,37 +19,32 @@ the finalized block only ever moves on, to its own descendants.
 Source: docs/design/chain.md, "Following the chain".
 """
 
+import traceback
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 import attrs
 import trio
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.rows import encode_record
 from p2pool.codec.text.data_uri import read_bootstrap, read_root, requirements
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
+from p2pool.drivers.agent_log import get_logger
+from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import function, topic
+from p2pool.drivers.chain.answers import WORD, Block
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.model import limits
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.chain.roster import ChainMember, ChainRoster
-from p2pool.model.errors import ChainUnavailable, NotFound, WrongChain
-from p2pool.model.ids import Address, Digest, NodeId
+from p2pool.model.errors import ChainUnavailable, Malformed, NotFound, WrongChain
+from p2pool.model.ids import Address, NodeId
 
-WORD = 32
+log = get_logger(__name__)
+
 NEVER_S = float("-inf")
 UNUSABLE = (ChainUnavailable, NotFound, WrongChain, Reverted)
-
-
-@attrs.frozen
-class Block:
-    """A block's number, hash, parent and time."""
-
-    number: int
-    hash: str
-    parent: str
-    time_ms: int
 
 
 @attrs.frozen
@@ -76,15 +71,10 @@ class RosterReader:
     async def block(self, at: object) -> Block:
         """A block by number or name; `ChainUnavailable` if the endpoint does not have it."""
         tag = hex(at) if isinstance(at, int) else at
-        found = await self.chain.rpc.request("eth_getBlockByNumber", tag, False)
-        if not isinstance(found, dict):
+        found = await self.chain.rpc.request("eth_getBlockByNumber", tag, False, read=answers.block)
+        if found is None or (isinstance(at, int) and found.number != at):
             raise ChainUnavailable(f"The endpoint has no block {at}.")
-        return Block(
-            int(str(found["number"]), 16),
-            str(found["hash"]),
-            str(found["parentHash"]),
-            int(str(found["timestamp"]), 16) * 1000,
-        )
+        return found
 
     async def read(self, block: Block) -> ChainRoster:
         """The whole roster, every part read at this block's hash."""
@@ -106,34 +96,33 @@ class RosterReader:
             async with trio.open_nursery() as nursery:
                 for node_id in node_ids[1:]:
                     nursery.start_soon(one, node_id)
-        except* (*UNUSABLE, KeyError, TypeError, ValueError) as group:
+        except* UNUSABLE as group:
             raise ChainUnavailable(str(group.exceptions[0])) from group
-        return ChainRoster(
+        made = ChainRoster(
             block_number=block.number,
-            block_hash=Digest(bytes.fromhex(block.hash[2:])),
+            block_hash=block.digest,
             block_time_ms=block.time_ms,
             members=tuple(found[node_id] for node_id in node_ids),
             creator=pool.creator,
             manager=pool.manager,
             status=pool.status,
             root=read_root(pool.data_uri),
-            pool_name=pool.name,
+            pool_name=answers.cut(pool.name),
             domain_id=pool.domain_id,
             requirements=requirements(pool.data_uri),
             bootstrap=read_bootstrap(pool.data_uri),
         )
+        try:
+            encode_record(made)
+        except Malformed as error:
+            # The core keeps rosters on disk: what its codec does not take never gets there.
+            raise ChainUnavailable(f"The endpoint's roster is none: {error}") from error
+        return made
 
     async def _node_ids(self, at: Mapping[str, object]) -> list[NodeId]:
-        """Members by slicing words: a list of thousands decodes in milliseconds."""
         call = function("ComputePool", "getComputePoolNodes").call(self.pool_id)
         transaction = {"to": address_text(self.chain.at.pool), "data": "0x" + call.hex()}
-        raw = await self.chain.rpc.request("eth_call", transaction, at)
-        data = bytes.fromhex(str(raw)[2:])
-        count = int.from_bytes(data[WORD : 2 * WORD], "big")
-        if len(data) != (2 + count) * WORD:
-            raise ChainUnavailable("The endpoint's list of members is cut short.")
-        words = range(2 * WORD, len(data), WORD)
-        return sorted(NodeId(data[i + 12 : i + WORD]) for i in words)[: limits.MEMBERS_MAX]
+        return await self.chain.rpc.request("eth_call", transaction, at, read=answers.members)
 
     async def _member(
         self,
@@ -174,6 +163,7 @@ class RosterFollower:
     latest: _Read | None = None
     final: _Read | None = None
     kept: dict[str, _Read] = attrs.field(factory=dict)
+    unexpected: str | None = None
 
     async def observations(self) -> AsyncIterator[ChainObserved | ChainUnreachable]:
         """One observation per change, at least one a minute, and one per way of being unreachable.
@@ -185,17 +175,39 @@ class RosterFollower:
             outcome: ChainObserved | ChainUnreachable
             try:
                 outcome = await self.observe()
+                self.unexpected = None
             except (ChainUnavailable, NotFound, WrongChain) as error:
                 outcome = ChainUnreachable(str(error))
             except Reverted as error:
                 outcome = ChainUnreachable(f"The contracts refused to be read: {error}")
-            except (KeyError, TypeError, ValueError) as error:
-                # An endpoint that answers JSON of another shape is no better than a silent one.
-                outcome = ChainUnreachable(f"An endpoint answers nonsense: {error!r}")
+            except BaseExceptionGroup as group:
+                # Of a group only the errors end here: cancellation goes on as it came.
+                errors, others = group.split(Exception)
+                if others is not None:
+                    raise others from None
+                outcome = self._unexpected(errors or group)
+            except Exception as error:  # noqa: BLE001
+                outcome = self._unexpected(error)
             if outcome != said:
                 said = outcome
                 yield outcome
             await trio.sleep(self.poll_ms / 1000)
+
+    def _unexpected(self, error: BaseException) -> ChainUnreachable:
+        """What nobody foresaw in reading bytes from outside: our bug, or a library's. An agent that
+        ended of it would end again at its next start. The log has its place, once while it lasts,
+        and not its text, which may hold an endpoint's secrets; another endpoint is asked first."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        kind = type(error).__name__
+        if kind != self.unexpected:
+            places = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
+            log.error(
+                "reading the chain raised; the last roster stands", error=kind, at=places[-1:]
+            )
+        self.unexpected = kind
+        self.reader.chain.rpc.pass_over()
+        return ChainUnreachable(f"Reading the chain failed unexpectedly ({kind}): see the log.")
 
     async def observe(self) -> ChainObserved:
         """The roster at latest minus k, and at the last finalized block that no endpoint
@@ -262,9 +274,11 @@ class RosterFollower:
                     " Its block removes nobody; correct [chain] endpoints, or restart the agent"
                     " if this endpoint is right."
                 )
-        others = await rpc.others("eth_getBlockByNumber", hex(final.number), False)
+        others = await rpc.others(
+            "eth_getBlockByNumber", hex(final.number), False, read=answers.block
+        )
         # An endpoint that does not have the block yet says nothing about it.
-        hashes = [(name, str(block["hash"])) for name, block in others if _is_block(block)]
+        hashes = [(name, block.hash) for name, block in others if block is not None]
         if all(text == final.hash for _, text in hashes):
             return None
         said = ", ".join(f"{name} {text[:14]}" for name, text in hashes)
@@ -293,7 +307,7 @@ class RosterFollower:
         moved = attrs.evolve(
             old.roster,
             block_number=block.number,
-            block_hash=Digest(bytes.fromhex(block.hash[2:])),
+            block_hash=block.digest,
             block_time_ms=block.time_ms,
         )
         return await self._agreed(attrs.evolve(old, block=block, roster=moved, taken_at_s=now_s))
@@ -332,10 +346,12 @@ class RosterFollower:
                 continue
             with trio.move_on_after(limits.CHAIN_COMPARE_TIMEOUT_MS / 1000 + 2 * took_s) as scope:
                 try:
-                    known = await rpc.request("eth_getBlockByHash", read.block.hash, False)
-                    if _is_block(known):
+                    known = await rpc.request(
+                        "eth_getBlockByHash", read.block.hash, False, read=answers.block
+                    )
+                    if known is not None:
                         other = await self._by(rpc).read(read.block)
-                except (*UNUSABLE, KeyError, TypeError, ValueError):
+                except UNUSABLE:
                     rpc.quiet()
             if scope.cancelled_caught:
                 rpc.quiet()
@@ -372,16 +388,7 @@ class RosterFollower:
             "blockHash": block.hash,
             "address": [address_text(at.pool), address_text(at.registry), address_text(at.network)],
         }
-        logs: Any = await self.reader.chain.rpc.request("eth_getLogs", query)
+        logs = await self.reader.chain.rpc.request("eth_getLogs", query, read=answers.logs)
         left = "0x" + topic("ComputePool", "ComputePoolLeft").hex()
         mine = "0x" + self.reader.pool_id.to_bytes(WORD, "big").hex()
-        for log in logs:
-            topics = log["topics"]
-            of_pool = str(log["address"]).lower() == address_text(at.pool)
-            if not of_pool or topics[0] == left or topics[1] == mine:
-                return True
-        return False
-
-
-def _is_block(answer: object) -> bool:
-    return isinstance(answer, dict) and isinstance(answer.get("hash"), str)
+        return any(event.touches(address_text(at.pool), left, mine) for event in logs)

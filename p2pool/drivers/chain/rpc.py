@@ -7,27 +7,36 @@ revert) is an answer, never an outage. Each endpoint has threads of its own, so 
 answers does not block another.
 
 Invariants: an endpoint whose chain id is not the configured one is never believed; a call ends
-after `2 * timeout_ms` for each endpoint at the latest, whatever they do.
+after `2 * timeout_ms` for each endpoint at the latest, whatever they do; whatever an endpoint
+answers, a call returns what `answers` lets in, or raises one of the errors that it names.
 """
 
 import ipaddress
 import json
-from collections.abc import Sequence
-from typing import Any
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 from eth_abi.exceptions import DecodingError
-from requests.exceptions import RequestException
+from requests import Response
 from web3 import HTTPProvider
-from web3.exceptions import Web3Exception
+from web3.types import RPCEndpoint
 
 from p2pool.codec.json.hex import address_text
+from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function, error_of
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain
 from p2pool.model.ids import Address
+
+T = TypeVar("T")
+
+PIECE_BYTES = 64 * 1024
+REVERTING = ("eth_call", "eth_estimateGas", "eth_sendRawTransaction")
+"""The methods that run a contract: of any other one, an error is the endpoint's own."""
 
 
 class Reverted(Exception):
@@ -37,8 +46,43 @@ class Reverted(Exception):
         """Decode the custom error, if it is one of ours."""
         super().__init__(message)
         self.data = data
-        found = error_of(data)
-        self.name, self.arguments = found if found else ("", {})
+        self.name, found = error_of(data) or ("", {})
+        self.arguments = {
+            k: answers.shown(v) if isinstance(v, str) else v for k, v in found.items()
+        }
+
+
+class BoundedProvider(HTTPProvider):
+    """web3's provider, except that an answer has a maximum: in bytes, packed or not, and in items,
+    because a list of nothings takes twenty times its text."""
+
+    def _make_request(self, method: RPCEndpoint, request_data: bytes) -> bytes:
+        sessions, kwargs = self._request_session_manager, self.get_request_kwargs()
+        assert self.endpoint_uri is not None
+        with sessions.get_response_from_post_request(
+            self.endpoint_uri, data=request_data, stream=True, **kwargs
+        ) as response:
+            response.raise_for_status()
+            return _body(response)
+
+
+def _body(response: Response) -> bytes:
+    most, body = limits.CHAIN_ANSWER_MAX_BYTES, bytearray()
+    # Unpacked here, not by the library: it has no maximum, and unpacks what is packed five times.
+    for piece in response.raw.stream(PIECE_BYTES, decode_content=False):
+        body += piece
+        if len(body) > most:
+            raise answers.Nonsense(f"more than {most} bytes")
+    packed = response.headers.get("Content-Encoding", "").strip().lower()
+    if packed == "gzip":
+        body = bytearray(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(body, most + 1))
+    elif packed not in ("", "identity"):
+        raise answers.Nonsense(f"an encoding that was not asked for, {answers.shown(packed)!r}")
+    if len(body) > most:
+        raise answers.Nonsense(f"more than {most} bytes, packed")
+    if sum(map(body.count, (b",", b"[", b"{"))) > limits.CHAIN_ANSWER_ITEMS_MAX:
+        raise answers.Nonsense(f"more than {limits.CHAIN_ANSWER_ITEMS_MAX} items")
+    return bytes(body)
 
 
 @attrs.define
@@ -99,9 +143,9 @@ class Rpc:
         made = [
             _Endpoint(
                 url,
-                HTTPProvider(
+                BoundedProvider(
                     url,
-                    request_kwargs={"timeout": timeout_s, **direct(url)},
+                    request_kwargs={"timeout": timeout_s, "headers": _headers(), **direct(url)},
                     exception_retry_configuration=None,
                 ),
                 trio.CapacityLimiter(limits.CHAIN_CALLS_IN_FLIGHT_MAX),
@@ -111,8 +155,15 @@ class Rpc:
         ]
         return cls(chain_id, made)
 
-    async def request(self, method: str, *params: object) -> Any:
-        """One call, to the endpoint that answered last, then to the others.
+    @overload
+    async def request(self, method: str, *params: object) -> Any: ...
+    @overload
+    async def request(self, method: str, *params: object, read: Callable[[Any], T]) -> T: ...
+    async def request(
+        self, method: str, *params: object, read: Callable[[Any], Any] = answers.anything
+    ) -> Any:
+        """One call, to the endpoint that answered last, then to the others; `read` takes the answer
+        in, and one that it calls `Nonsense` is none.
 
         Raises `Reverted` (an answer), `WrongChain` (every endpoint is on another chain) or
         `ChainUnavailable` (no usable answer; names each endpoint and why).
@@ -127,7 +178,7 @@ class Rpc:
             endpoint = self.endpoints[at]
             try:
                 await self._check(endpoint)
-                result = await self._ask(endpoint, method, list(params))
+                result = await self._ask(endpoint, method, list(params), read)
             except WrongChain as error:
                 wrong, wrongs = error, wrongs + 1
                 reasons.append(str(error))
@@ -144,21 +195,23 @@ class Rpc:
             hint="Check [chain] endpoints and the network; until then the last roster stands.",
         )
 
-    async def others(self, method: str, *params: object) -> list[tuple[str, Any]]:
+    async def others(
+        self, method: str, *params: object, read: Callable[[Any], T]
+    ) -> list[tuple[str, T]]:
         """The answers of all endpoints but the first to the same call, with their names.
 
         A second opinion, asked of all at once. An endpoint that does not answer within
-        CHAIN_COMPARE_TIMEOUT_MS, is on another chain or failed lately is left out, and delays
-        nobody.
+        CHAIN_COMPARE_TIMEOUT_MS, answers nonsense, is on another chain or failed lately is left
+        out, and delays nobody.
         """
         now_s = trio.current_time()
         asked = [e for e in self.endpoints if e is not self.endpoints[self.first]]
-        answers: dict[str, Any] = {}
+        heard: dict[str, T] = {}
 
         async def ask(endpoint: _Endpoint) -> None:
             try:
                 await self._check(endpoint)
-                answers[endpoint.url] = await self._ask(endpoint, method, list(params))
+                heard[endpoint.url] = await self._ask(endpoint, method, list(params), read)
             except (ChainUnavailable, WrongChain, Reverted):
                 _quiet(endpoint)
 
@@ -168,9 +221,9 @@ class Rpc:
                     if endpoint.quiet_until_s <= now_s:
                         nursery.start_soon(ask, endpoint)
         for endpoint in asked:
-            if endpoint.url not in answers and endpoint.quiet_until_s <= now_s:
+            if endpoint.url not in heard and endpoint.quiet_until_s <= now_s:
                 _quiet(endpoint)
-        return [(e.shown, answers[e.url]) for e in asked if e.url in answers]
+        return [(e.shown, heard[e.url]) for e in asked if e.url in heard]
 
     def singles(self) -> list["Rpc"]:
         """Each endpoint as a chain of its own, the one that is asked first before the others: what
@@ -207,8 +260,7 @@ class Rpc:
     async def _check(self, endpoint: _Endpoint) -> None:
         if endpoint.checked:
             return
-        answer = await self._ask(endpoint, "eth_chainId", [])
-        found = _quantity(endpoint.shown, answer)
+        found = await self._ask(endpoint, "eth_chainId", [], answers.quantity)
         if found != self.chain_id:
             raise WrongChain(
                 f"{endpoint.shown} is on chain {found}, not {self.chain_id}.",
@@ -216,30 +268,44 @@ class Rpc:
             )
         endpoint.checked = True
 
-    async def _ask(self, endpoint: _Endpoint, method: str, params: list[object]) -> Any:
+    async def _ask(
+        self, endpoint: _Endpoint, method: str, params: list[object], read: Callable[[Any], T]
+    ) -> T:
+        """One endpoint's answer. Raises `Reverted` or `ChainUnavailable`, whatever it answers."""
         provider = endpoint.provider
         deadline_s = endpoint.deadline_s
         answer: Any = None
         try:
             with trio.move_on_after(deadline_s) as scope:
                 answer = await trio.to_thread.run_sync(
-                    lambda: provider.make_request(method, params),
+                    lambda: provider.make_request(RPCEndpoint(method), params),
                     abandon_on_cancel=True,
                     limiter=endpoint.limiter,
                 )
-        except (RequestException, Web3Exception, OSError) as broken:
-            said = endpoint.without_secrets(_short(broken))
-            raise ChainUnavailable(f"{endpoint.shown}: {said}") from broken
         except (json.JSONDecodeError, UnicodeDecodeError) as broken:
             raise ChainUnavailable(f"{endpoint.shown} did not answer with JSON") from broken
+        except answers.Nonsense as nonsense:
+            raise ChainUnavailable(
+                f"{endpoint.shown} answers {method} with {nonsense}"
+            ) from nonsense
+        # Four libraries read what comes from outside, and document not all that they raise: JSON
+        # that nests too deeply, a header, a name. Whatever it is, this endpoint gave no answer.
+        except Exception as broken:
+            said = endpoint.without_secrets(_short(broken))
+            raise ChainUnavailable(f"{endpoint.shown}: {said}") from broken
         if scope.cancelled_caught:
             raise ChainUnavailable(f"{endpoint.shown} did not answer {method} in {deadline_s:g} s")
-        if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
+        error = answer.get("error") if isinstance(answer, dict) else None
+        if error is None and not (isinstance(answer, dict) and "result" in answer):
             raise ChainUnavailable(f"{endpoint.shown} did not answer {method} with JSON-RPC")
-        error = answer.get("error")
-        if error is not None:
-            raise _error(endpoint.shown, method, error)
-        return answer["result"]
+        try:
+            if error is not None:
+                raise _error(endpoint.shown, method, error)
+            return read(answer["result"])
+        except answers.Nonsense as nonsense:
+            raise ChainUnavailable(
+                f"{endpoint.shown} answers {method} with {nonsense}"
+            ) from nonsense
 
     async def call(
         self, to: Address, function: Function, *arguments: object, block: object = "latest"
@@ -247,13 +313,12 @@ class Rpc:
         """Read from a contract. `block`: a number, "latest", "finalized", or {blockHash: ...}."""
         transaction = {"to": "0x" + to.hex(), "data": "0x" + function.call(*arguments).hex()}
         at = hex(block) if isinstance(block, int) else block
-        data = await self.request("eth_call", transaction, at)
-        raw = _bytes(data)
+        raw = await self.request("eth_call", transaction, at, read=answers.data)
         if not raw and function.outputs:
             raise no_contract(function.contract, to, self.chain_id)
         try:
             return function.answer(raw)
-        except (DecodingError, UnicodeDecodeError, OverflowError) as other:
+        except DecodingError as other:
             raise WrongChain(
                 f"The code at {address_text(to)} on chain {self.chain_id} is not a"
                 f" {function.contract}:"
@@ -263,7 +328,7 @@ class Rpc:
 
     async def quantity(self, method: str, *params: object) -> int:
         """A call that returns a number."""
-        return _quantity(method, await self.request(method, *params))
+        return await self.request(method, *params, read=answers.quantity)
 
 
 def no_contract(name: str, at: Address, chain_id: int) -> WrongChain:
@@ -278,32 +343,23 @@ def _quiet(endpoint: _Endpoint) -> None:
     endpoint.quiet_until_s = trio.current_time() + limits.CHAIN_COMPARE_PAUSE_MS / 1000
 
 
-def _bytes(data: object) -> bytes:
-    try:
-        return bytes.fromhex(str(data).removeprefix("0x"))
-    except ValueError:
-        raise ChainUnavailable(f"An endpoint answers {str(data)[:80]!r}, not bytes") from None
-
-
-def _quantity(where: str, answer: object) -> int:
-    try:
-        return int(str(answer), 16)
-    except ValueError:
-        raise ChainUnavailable(f"{where} answers {str(answer)[:80]!r}, not a number") from None
+def _headers() -> dict[str, str]:
+    """web3's own, and the one way to pack an answer that `_body` unpacks."""
+    return {**HTTPProvider.get_request_headers(), "Accept-Encoding": "gzip"}
 
 
 def _error(url: str, method: str, error: object) -> Exception:
     if not isinstance(error, dict):
-        return ChainUnavailable(f"{url} answers {method} with {str(error)[:120]!r}")
-    data = error.get("data")
+        return ChainUnavailable(f"{url} answers {method} with {answers.shown(error)!r}")
+    data, message = error.get("data"), error.get("message")
     if isinstance(data, dict):
         data = data.get("data") or data.get("result")
-    message = str(error.get("message", ""))
-    if (isinstance(data, str) and data.startswith("0x")) or "revert" in message.lower():
-        given = isinstance(data, str) and data.startswith("0x")
-        return Reverted(message, _bytes(data) if given else b"")
-    return ChainUnavailable(f"{url}: {method}: {message[:200]}")
+    message = answers.shown(message) if isinstance(message, str) else ""
+    given = isinstance(data, str) and data.startswith("0x")
+    if method in REVERTING and (given or "revert" in message.lower()):
+        return Reverted(message, answers.data(data) if given else b"")
+    return ChainUnavailable(f"{url}: {method}: {message}")
 
 
 def _short(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:160]}"
+    return f"{type(error).__name__}: {answers.shown(str(error)[:160])}"

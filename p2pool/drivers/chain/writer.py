@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from p2pool.codec.json.hex import address_text
+from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function
 from p2pool.drivers.chain.rpc import Reverted, Rpc, no_contract
 from p2pool.model import limits
@@ -103,7 +104,7 @@ def refusal(what: str, reverted: Reverted) -> TransactionFailed:
     if known is not None:
         sentence = known[0].format(**reverted.arguments)
         return TransactionFailed(f"{what} was refused: {sentence}", hint=known[1])
-    arguments = ", ".join(f"{k}={v}" for k, v in reverted.arguments.items())
+    arguments = answers.shown(", ".join(f"{k}={v}" for k, v in reverted.arguments.items()))
     reason = f"{reverted.name}({arguments})" if reverted.name else str(reverted)
     return TransactionFailed(f"{what} was refused by the contract: {reason}")
 
@@ -162,7 +163,7 @@ class KeyWriter:
             told = await self._rpc.request("eth_sendRawTransaction", raw)
             if told == transaction_hash:
                 return
-            problem = f"an endpoint answered {str(told)[:80]!r}"
+            problem = f"an endpoint answered {answers.shown(told)!r}"
         except ChainUnavailable as error:
             problem = error.message
         try:
@@ -180,11 +181,13 @@ class KeyWriter:
         call: dict[str, Any] = {"from": me, "data": "0x" + data.hex()}
         if to is not None:
             call["to"] = address_text(to)
-        gas = await rpc.quantity("eth_estimateGas", call)
-        price = await rpc.quantity("eth_gasPrice")
+        gas = await rpc.request("eth_estimateGas", call, read=answers.number)
+        price = await rpc.request("eth_gasPrice", read=answers.price)
         prepared: dict[str, Any] = {
             "chainId": rpc.chain_id,
-            "nonce": await rpc.quantity("eth_getTransactionCount", me, "pending"),
+            "nonce": await rpc.request(
+                "eth_getTransactionCount", me, "pending", read=answers.number
+            ),
             "gas": gas * (100 + GAS_MARGIN_PERCENT) // 100,
             "gasPrice": price * (100 + GAS_MARGIN_PERCENT) // 100,
             "value": 0,
@@ -194,14 +197,16 @@ class KeyWriter:
             prepared["to"] = bytes(to)
         return prepared
 
-    async def _wait_mined(self, what: str, transaction_hash: str) -> dict[str, Any]:
+    async def _wait_mined(self, what: str, transaction_hash: str) -> Mapping[str, Any]:
         with trio.move_on_after(limits.TRANSACTION_DEADLINE_MS / 1000):
             while True:
                 try:
-                    found = await self._rpc.request("eth_getTransactionReceipt", transaction_hash)
+                    found = await self._rpc.request(
+                        "eth_getTransactionReceipt", transaction_hash, read=answers.receipt
+                    )
                 except ChainUnavailable:
                     found = None
-                if isinstance(found, dict):
+                if found is not None:
                     return found
                 await trio.sleep(limits.RECEIPT_POLL_MS / 1000)
         raise ChainUnavailable(
@@ -213,10 +218,11 @@ class KeyWriter:
 def _sent(what: str, transaction_hash: str, receipt: Mapping[str, Any]) -> Sent:
     """A receipt as a record; a malformed one is the endpoint's fault."""
     try:
-        status, block = int(str(receipt["status"]), 16), int(str(receipt["blockNumber"]), 16)
-        gas_used, created = int(str(receipt["gasUsed"]), 16), receipt.get("contractAddress")
-        address = Address(bytes.fromhex(str(created)[2:])) if created else None
-    except (KeyError, ValueError) as error:
+        status = answers.number(receipt.get("status"))
+        gas_used, created = answers.number(receipt.get("gasUsed")), receipt.get("contractAddress")
+        block_number = answers.number(receipt.get("blockNumber"))
+        address = answers.address(created) if created else None
+    except answers.Nonsense as error:
         raise ChainUnavailable(
             f"{what} was sent as {transaction_hash}; an endpoint's receipt of it is malformed.",
             hint="Look it up before you send it again.",
@@ -226,7 +232,7 @@ def _sent(what: str, transaction_hash: str, receipt: Mapping[str, Any]) -> Sent:
     return Sent(
         function=what,
         transaction_hash=transaction_hash,
-        block_number=block,
+        block_number=block_number,
         gas_used=gas_used,
         contract_address=address,
     )
