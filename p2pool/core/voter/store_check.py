@@ -123,12 +123,11 @@ class StoreCheck:
 
     def on_store_seen_answered(self, message: StoreSeenAnswered, sender: Sender, now: Now) -> None:
         """A peer shows what it remembers of our store."""
-        if self.requests.get(message.request) != sender.peer_key:
-            return
         for verified in sender.enclosed:
             if verified is not None:
                 self.show(verified, now)
-        if message.log_id == self.context.pool_log.log_id and self.lost is None:
+        asked = self.requests.get(message.request) == sender.peer_key
+        if asked and message.log_id == self.context.pool_log.log_id and self.lost is None:
             self.answered[sender.node_id] = None
 
     # --- judging ----------------------------------------------------------------------------------
