@@ -15,7 +15,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "agent/agent.py run_agent prepare_directory",
         "agent/agent.py run_agent load_or_make_peer_seed",
         "agent/agent.py run_agent load_or_make_token",
-        "drivers/chain/rpc.py Rpc._ask lambda: provider.make_request(method, params)",
+        "drivers/chain/rpc.py Rpc._ask lambda: provider.make_request(RPCEndpoint(method), params)",
         "drivers/hardware/nvml.py read_gpus _read",
         "drivers/hardware/probe.py probe_hardware read_host",
         "drivers/hardware/xid.py XidWatch.run self._listen",
