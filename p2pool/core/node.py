@@ -506,7 +506,7 @@ class Node:
             self.revision,
             self.led_by[1],
             self._problems(now),
-            tuple(self.parts.equivocation.proofs.values()),
+            tuple(self.parts.equivocation.kept.by_name.values()),
             now,
         )
 
@@ -562,9 +562,9 @@ def _parts(context: Context, restored: Restored) -> Parts:
     machine = Machine(context, worker, exchange)
     standings = VoterStandings(context)
     equivocation = EquivocationLog(context)
-    equivocation.restore(tables[EVIDENCE_TABLE].values())
+    equivocation.kept.restore(tables[EVIDENCE_TABLE].values())
     bad_appends = BadAppends(context, equivocation.counts_against)
-    bad_appends.restore(tables[BAD_APPENDS_TABLE].values())
+    bad_appends.kept.restore(tables[BAD_APPENDS_TABLE].values())
     return Parts(
         context=context,
         replica=replica,

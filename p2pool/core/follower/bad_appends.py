@@ -12,34 +12,28 @@ stays in this agent's own log of events.
 Source: docs/design/certificates.md, "Bad appends".
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.digests import committee_hash
 from p2pool.codec.json.hex import address_text
-from p2pool.codec.rows import put_record
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
+from p2pool.core.knowledge.kept_proofs import KeptProofs
 from p2pool.core.raft.acceptance.append_proof import CommitteeAt, flaw
 from p2pool.model import limits
-from p2pool.model.errors import Malformed
-from p2pool.model.ids import Digest, StoreId
+from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import BadAppend
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import BadAppendProven, CertificateSigned
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.messages.registry import Verified
-from p2pool.model.ports.store import Delete
 from p2pool.model.timing import Now
 from p2pool.proofs.certificates import said_by
 
 BAD_APPENDS_TABLE = "bad_appends"
-Name = tuple[Digest, int, StoreId]
-"""A proof's name: log, term, store."""
 
 
 @attrs.define
@@ -48,17 +42,11 @@ class BadAppends:
 
     context: Context
     counts: Callable[[Digest, Voter], bool]
-    proofs: "OrderedDict[Name, BadAppend]" = attrs.field(factory=OrderedDict)
-    repeat_due_ms: int = 0
-    turn: int = 0
-
-    def restore(self, rows: Iterable[bytes]) -> None:
-        """Restore the proofs from disk."""
-        for row in rows:
-            try:
-                self._put(decode_struct(BadAppend, row))
-            except Malformed:
-                continue  # Another version wrote it; it may come again.
+    kept: KeptProofs[BadAppend] = attrs.field(
+        factory=lambda: KeptProofs(
+            BAD_APPENDS_TABLE, BadAppend, lambda: limits.BAD_APPENDS_KEPT_MAX
+        )
+    )
 
     # --- judging ----------------------------------------------------------------------------------
 
@@ -138,16 +126,11 @@ class BadAppends:
 
     def _keep(self, found: BadAppend, now: Now) -> bool:
         """Keep a proof on the disk; False if we have it, or enough of that voter."""
-        name = _name(found)
-        of_voter = sum(one.voter == found.voter for one in self.proofs.values())
-        if name in self.proofs or of_voter >= limits.EVIDENCE_PER_VOTER_MAX:
+        written = self.kept.keep(found)
+        if not written:
             return False
-        gone = self._put(found)
-        # It is being told right now.
-        self.repeat_due_ms = now.mono_ms + limits.EVIDENCE_REPEAT_MS
-        kept = put_record(BAD_APPENDS_TABLE, _key(name), found)
-        forgotten = (Delete(BAD_APPENDS_TABLE, _key(one)) for one in gone)
-        self.context.effects.append(Persist((kept, *forgotten)))
+        self.kept.put_off(now)
+        self.context.effects.append(Persist(written))
         self.context.log(
             Level.WARNING,
             "proof: a leader sent what no honest one sends",
@@ -158,14 +141,6 @@ class BadAppends:
         )
         return True
 
-    def _put(self, found: BadAppend) -> list[Name]:
-        """Keep it in memory; return the names that it displaces."""
-        self.proofs[_name(found)] = found
-        gone: list[Name] = []
-        while len(self.proofs) > limits.BAD_APPENDS_KEPT_MAX:
-            gone.append(self.proofs.popitem(last=False)[0])
-        return gone
-
     # --- telling ----------------------------------------------------------------------------------
 
     def problems(self) -> tuple[str, ...]:
@@ -173,7 +148,7 @@ class BadAppends:
         roster, group = self.context.roster, self.context.pool_log.configuration.everybody
         said = {
             one.voter.node_id: one
-            for one in self.proofs.values()
+            for one in self.kept.by_name.values()
             if one.voter in group or roster.belongs(one.voter.node_id)
         }
         return tuple(
@@ -185,22 +160,10 @@ class BadAppends:
 
     def tick(self, now: Now) -> None:
         """As leader, republish the proofs, one at a time: some nodes were away the first time."""
-        if not self.proofs or not self.context.pool_log.leads or now.mono_ms < self.repeat_due_ms:
-            return
-        self.repeat_due_ms = now.mono_ms + limits.EVIDENCE_REPEAT_MS
-        proofs = tuple(self.proofs.values())
-        found = proofs[self.turn % len(proofs)]
-        self.turn += 1
-        self.context.publish(BadAppendProven(found.frame, found.word))
+        found = self.kept.take_due(now) if self.context.pool_log.leads else None
+        if found is not None:
+            self.context.publish(BadAppendProven(found.frame, found.word))
 
     def wakeup_ms(self) -> int | None:
         """Nothing wakes a node for this alone: every step checks it."""
         return None
-
-
-def _name(found: BadAppend) -> Name:
-    return found.log_id, found.term, found.voter.store_id
-
-
-def _key(name: Name) -> bytes:
-    return b"".join((name[0], name[1].to_bytes(8, "big"), name[2]))

@@ -15,31 +15,24 @@ another's out. Forgetting deletes from disk too.
 Source: docs/design/certificates.md, "Equivocation".
 """
 
-from collections import OrderedDict
-from collections.abc import Iterable
-
 import attrs
 
-from p2pool.codec.cbor.structs import decode_struct
-from p2pool.codec.rows import put_record
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
+from p2pool.core.knowledge.kept_proofs import KeptProofs
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
-from p2pool.model.errors import Malformed, Refusal
+from p2pool.model.errors import Refusal
 from p2pool.model.ids import Digest, StoreId
 from p2pool.model.log.certificates import CommitteeChain, Evidence
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.registry import Verified
-from p2pool.model.ports.store import Delete
 from p2pool.model.timing import Now
 from p2pool.proofs.certificates import Opened, equivocation, quorum_of, stance
 
 EVIDENCE_TABLE = "evidence"
-Name = tuple[Digest, int, StoreId]
-"""A proof's name: log, term, store."""
 Statement = tuple[Digest, int, str, StoreId]
 """The key under which statements are compared: log, term, kind, store."""
 
@@ -52,18 +45,10 @@ class EquivocationLog:
     seen: BoundedDict[Voter, BoundedDict[Statement, Verified]] = attrs.field(
         factory=lambda: BoundedDict(limits.VOTERS_SEEN_MAX)
     )
-    proofs: "OrderedDict[Name, Evidence]" = attrs.field(factory=OrderedDict)
-    repeat_due_ms: int = 0
-    turn: int = 0
+    kept: KeptProofs[Evidence] = attrs.field(
+        factory=lambda: KeptProofs(EVIDENCE_TABLE, Evidence, lambda: limits.EVIDENCE_KEPT_MAX)
+    )
     _certified: tuple[CommitteeChain, frozenset[Voter]] | None = None
-
-    def restore(self, rows: Iterable[bytes]) -> None:
-        """Restore the proofs from disk."""
-        for row in rows:
-            try:
-                self._put(decode_struct(Evidence, row))
-            except Malformed:
-                continue  # Another version wrote it; its two messages will come again.
 
     # --- detecting --------------------------------------------------------------------------------
 
@@ -127,14 +112,10 @@ class EquivocationLog:
 
     def _keep(self, evidence: Evidence) -> bool:
         """Keep a proof on the disk; False if we have it, or enough of that voter."""
-        name = _name(evidence)
-        of_voter = sum(one.voter == evidence.voter for one in self.proofs.values())
-        if name in self.proofs or of_voter >= limits.EVIDENCE_PER_VOTER_MAX:
+        written = self.kept.keep(evidence)
+        if not written:
             return False
-        gone = self._put(evidence)
-        kept = put_record(EVIDENCE_TABLE, _key(name), evidence)
-        forgotten = (Delete(EVIDENCE_TABLE, _key(one)) for one in gone)
-        self.context.effects.append(Persist((kept, *forgotten)))
+        self.context.effects.append(Persist(written))
         self.context.log(
             Level.WARNING,
             "proof: a voter signed for two in one term",
@@ -146,34 +127,14 @@ class EquivocationLog:
         )
         return True
 
-    def _put(self, evidence: Evidence) -> list[Name]:
-        """Keep it in memory; return the names that it displaces."""
-        self.proofs[_name(evidence)] = evidence
-        gone: list[Name] = []
-        while len(self.proofs) > limits.EVIDENCE_KEPT_MAX:
-            gone.append(self.proofs.popitem(last=False)[0])
-        return gone
-
     # --- publishing -------------------------------------------------------------------------------
 
     def tick(self, now: Now) -> None:
         """As leader, republish the proofs, one at a time: some nodes were away the first time."""
-        if not self.proofs or not self.context.pool_log.leads or now.mono_ms < self.repeat_due_ms:
-            return
-        self.repeat_due_ms = now.mono_ms + limits.EVIDENCE_REPEAT_MS
-        proofs = tuple(self.proofs.values())
-        evidence = proofs[self.turn % len(proofs)]
-        self.turn += 1
-        self.context.publish(EquivocationProven(evidence.first, evidence.second))
+        evidence = self.kept.take_due(now) if self.context.pool_log.leads else None
+        if evidence is not None:
+            self.context.publish(EquivocationProven(evidence.first, evidence.second))
 
     def wakeup_ms(self) -> int | None:
         """Nothing wakes a node for this alone: every step checks it."""
         return None
-
-
-def _name(evidence: Evidence) -> Name:
-    return evidence.log_id, evidence.term, evidence.voter.store_id
-
-
-def _key(name: Name) -> bytes:
-    return b"".join((name[0], name[1].to_bytes(8, "big"), name[2]))

@@ -34,7 +34,7 @@ class Led:
     published: list[BadAppendProven] = attrs.field(factory=list)
 
     def proofs(self, number: int) -> list[BadAppend]:
-        return list(self.pool.node(number).parts.bad_appends.proofs.values())
+        return list(self.pool.node(number).parts.bad_appends.kept.by_name.values())
 
     def everybodys(self) -> list[int]:
         return [len(self.proofs(m.number)) for m in self.pool.world.machines]

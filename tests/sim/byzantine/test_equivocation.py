@@ -28,7 +28,7 @@ def say(pool: Pool, m: Machine, to: Machine, message: Message) -> None:
 
 
 def proofs(pool: Pool, number: int) -> list[Evidence]:
-    return list(pool.node(number).parts.equivocation.proofs.values())
+    return list(pool.node(number).parts.equivocation.kept.by_name.values())
 
 
 @attrs.frozen
@@ -116,7 +116,7 @@ def test_a_liar_that_makes_up_stores_proves_nothing(elected: Elected) -> None:
         for candidate in (third, elected.leader):
             elected.lie(voter=made_up, candidate=voter(candidate))
     book = pool.node(third.number).parts.equivocation
-    assert list(book.proofs) == []
+    assert list(book.kept.by_name) == []
     assert set(book.seen) <= set(chain(pool).voters)
     elected.lie()
     assert [p.voter for p in proofs(pool, third.number)] == [voter(elected.liar)]

@@ -316,7 +316,8 @@ class Checks:
             raise Violation(why)
         for m in self.world.machines:
             parts = m.node.parts if m.node is not None else None
-            proofs = (*parts.equivocation.proofs, *parts.bad_appends.proofs) if parts else ()
+            logs = (parts.equivocation, parts.bad_appends) if parts else ()
+            proofs = [name for log in logs for name in log.kept.by_name]
             honest = [proof for proof in proofs if proof[2] not in self.world.perjured]
             if honest and not self.world.liars:
                 raise Violation(f"node {m.number} holds proof against a voter that never lied")
