@@ -407,6 +407,9 @@ class Raft:
 def _is_heeded(s: RaftState, frame: Frame, now: Now) -> bool:
     """Whether a frame's sender may lead us, or tell us of a later term, without proof."""
     match frame:
+        case AppendRequested() | SnapshotSent() if frame.term < s.hard.term:
+            # A deposed leader that is not followed still hears so, and of our term.
+            return not s.configuration.everybody or election.knows(s, frame.leader)
         case AppendRequested() | SnapshotSent():
             known = election.follows(s, frame.leader, frame.term, now)
             return known and election.reach(s, frame.term, now)
