@@ -137,7 +137,9 @@ class LogFetcher:
         self.fetch_at_ms = None
         peer = others[self.rng.randrange(len(others))]
         if self.holder in others:
-            peer, self.holder, self.insists = self.holder, None, False
+            peer = self.holder
+        # One that is not to be asked is waited for no longer: the others have it too, or will.
+        self.holder, self.insists = None, False
         self.fetch = Fetch(request, peer, now.mono_ms + FETCH_TIMEOUT_MS)
         return Ask(peer, StateRequested(request, self.log_id, self.held_index))
 

@@ -84,7 +84,13 @@ class Quarantine:
         elif found is not None and found.peer_key in connected:
             return (found.peer_key,)
         self.waiting = None
-        return tuple(key for key in connected if self.distrusted.get(key, 0) <= now.mono_ms)
+        return tuple(key for key in connected if self.trusted(key, now) is not None)
+
+    def trusted(self, peer_key: PeerKey | None, now: Now) -> PeerKey | None:
+        """This peer, unless it lied lately."""
+        if peer_key is None or self.distrusted.get(peer_key, 0) > now.mono_ms:
+            return None
+        return peer_key
 
     def wanted_of(self, holder: PeerKey | None) -> None:
         """A caller waits for what this peer has: drop what waits from another."""

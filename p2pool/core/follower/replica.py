@@ -56,6 +56,7 @@ class FollowerReplica:
     def want(self, index: int, holder: PeerKey | None, members: int, now: Now) -> None:
         """A caller here waits for what is committed up to an index, and `holder` has it."""
         self._follow()
+        holder = self.quarantine.trusted(holder, now)
         self.quarantine.wanted_of(holder)
         self.quarantine.place(self.log.commit_index)
         self.fetcher.want(index, members, now, holder)

@@ -21,7 +21,7 @@ from p2pool.model.timing import Now
 from tests.core.log.founded_log import POOL, ROOT, founded, setting
 from tests.raft.harness.cluster import voter
 
-GIVER = PeerKey(b"g" * 32)
+GIVER, LIAR = PeerKey(b"g" * 32), PeerKey(b"l" * 32)
 
 
 def at(ms: int) -> Now:
@@ -79,6 +79,31 @@ def test_a_log_is_not_thrown_away_again_at_once() -> None:
     assert not replica.discard(at(9 + limits.DISCARD_PAUSE_MS))
     assert replica.log.take_persist() == []
     assert replica.discard(at(10 + limits.DISCARD_PAUSE_MS))
+
+
+def test_nobody_waits_for_a_leader_that_lied() -> None:
+    """A request here waits for what the leader has, which lied lately and is not asked: what others
+    give is kept, and they are not asked for it again and again (250 times a second, for ever)."""
+    pool_log = founded()
+    for _ in range(4):
+        pool_log.propose(*setting("wan"), at(11_000))
+    assert pool_log.raft is not None
+    entries = tuple(pool_log.raft.state.log.entries)
+    log = PoolLog(voter(2), POOL, Random(3))
+    log.follow_root(ROOT, at(0))
+    assert log.log_id is not None
+    replica, asked = FollowerReplica.of(log), 0
+    replica.quarantine._lied(LIAR, at(0))
+    for ms in range(2_000, 2_100):
+        replica.want(100, LIAR, 1, at(ms))
+        ask = replica.ask(ms, (GIVER, LIAR), 1, at(ms))
+        if ask is not None:
+            asked += 1
+            assert ask.peer_key == GIVER
+            answer = StateAnswered(ms, log.log_id, 100, entries, 0, 0, b"")
+            replica.answered(answer, GIVER, ms + 1, LIAR, at(ms))
+    assert replica.quarantine.waiting is not None
+    assert asked < 5
 
 
 def raising() -> tuple[PoolLog, tuple[Entry, ...], StateAnswered]:
