@@ -45,6 +45,8 @@ class ChainTime:
     newest: Seen | None = None
     before: Seen | None = None
     candidate: Seen | None = None
+    first_ms: int | None = None
+    """When the first block was seen, on the monotonic clock."""
 
     def see(self, number: int, time_ms: int, now: Now) -> None:
         """An endpoint showed a block."""
@@ -52,6 +54,8 @@ class ChainTime:
         if newest is not None and number <= newest.number:
             return
         seen = Seen(number, time_ms, now.mono_ms)
+        if self.first_ms is None:
+            self.first_ms = now.mono_ms
         still = newest is None or now.mono_ms - newest.seen_ms > limits.CHAIN_HEAD_STILL_MS
         self.newest = seen
         if still:
@@ -83,8 +87,21 @@ class ChainTime:
         """A time that cannot have come yet; None while the head does not move."""
         if self.newest is None or not self.moves(now):
             return None
-        since_ms = now.mono_ms - self.newest.seen_ms
-        return self.newest.time_ms + since_ms + limits.CHAIN_TIME_LAG_MS
+        return self._bound_ms(self.newest, now)
+
+    def assumed_latest_ms(self, now: Now) -> int | None:
+        """The same, as if the head moved, where that was not tried for long enough yet. Whoever has
+        just begun rather lets log time stand still than goes by a clock that may be wrong."""
+        first_ms, newest = self.first_ms, self.newest
+        if first_ms is None or newest is None or self.before is not None:
+            return None
+        if now.mono_ms - first_ms > limits.CHAIN_HEAD_STILL_MS:
+            return None
+        return self._bound_ms(newest, now)
+
+    @staticmethod
+    def _bound_ms(newest: Seen, now: Now) -> int:
+        return newest.time_ms + now.mono_ms - newest.seen_ms + limits.CHAIN_TIME_LAG_MS
 
     def confirms(self, wall_ms: int, now: Now) -> bool:
         """Whether a wall clock may be right."""
@@ -188,7 +205,8 @@ class ClockOffsets:
         """The time, as far as this node can tell."""
         most_ms = self.most_ms(now)
         if most_ms is None:
-            return self._alone_ms(now)
+            at_ms, latest_ms = self._alone_ms(now), self.chain.assumed_latest_ms(now)
+            return at_ms if latest_ms is None else min(at_ms, latest_ms)
         return now.wall_ms if _near(most_ms, now.wall_ms) else most_ms
 
     def latest_ms(self, now: Now) -> int:

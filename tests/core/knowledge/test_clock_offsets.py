@@ -169,6 +169,25 @@ def test_who_has_nobody_to_ask_learns_from_the_chain_that_it_began_with_a_wrong_
     assert other.wrong is None
 
 
+def test_who_begins_alone_and_ahead_lets_log_time_stand_still_until_the_head_was_tried() -> None:
+    """Not one entry is dated by a clock that is a day ahead of the blocks. Where the head turns out
+    to stand still, or there is no chain, the clock counts after a minute, and at once."""
+    alone = Configuration((V[0],))
+    for moves in (True, False):
+        clocks, block = ClockOffsets(V[0].node_id), roster(1, at(0).wall_ms)
+        for ms in range(0, limits.CHAIN_HEAD_STILL_MS + 2_000, 1_000):
+            now = Now(ms, at(ms).wall_ms + DAY_MS)
+            block = roster(1 + ms // 1_000, at(ms).wall_ms) if moves else block
+            clocks.tick(alone, block, now)
+            tried = ms > limits.CHAIN_HEAD_STILL_MS
+            off = clocks.time_ms(now) > at(ms).wall_ms + limits.CHAIN_TIME_LAG_MS
+            assert off is (tried and not moves), ms
+        assert (clocks.wrong is not None) is moves
+    nobody = ClockOffsets(V[0].node_id)
+    nobody.tick(alone, None, at(0))
+    assert nobody.time_ms(at(0)) == at(0).wall_ms
+
+
 def test_where_the_boot_clock_stood_still_time_goes_on_once_the_head_confirms_it() -> None:
     """A virtual machine goes on from a snapshot a day later: the wall clock jumps against the boot
     clock, and is not taken for right before the chain's head, which moves again, says the same."""
