@@ -19,6 +19,7 @@ from p2pool.codec.cbor.structs import fields_of, fields_since
 from p2pool.core.fsm.storage.array import PoolArray
 from p2pool.core.fsm.storage.tables import META_ROWS, TABLES
 from p2pool.core.knowledge.last_certificate import CertificateSeen
+from p2pool.core.log.kept_certificate import SnapshotCertificate
 from p2pool.core.voter import peer_promises, signatures
 from p2pool.core.worker import attempt
 from p2pool.model import ids
@@ -38,7 +39,7 @@ HINT = (
 KEPT: tuple[type, ...] = (
     raft.Entry, raft.Snapshot, raft.HardState, RootRecord, PeerKnown, ids.Token, PoolArray,
     attempt.StoredAttempt, Evidence, BadAppend, ChainRoster, peer_promises.Kept,
-    signatures.Confirmed, CertificateSeen,
+    signatures.Confirmed, CertificateSeen, SnapshotCertificate,
 )  # fmt: skip
 
 

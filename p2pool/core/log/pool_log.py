@@ -30,6 +30,7 @@ from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.log.histories import Histories
+from p2pool.core.log.kept_certificate import certificate_row, restore_certificate
 from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.snapshot_check import readable, state_in
 from p2pool.core.raft.acceptance.append_check import configuration_before
@@ -38,7 +39,7 @@ from p2pool.core.raft.state import OwnClock, RaftState, Ready, VoterClocks
 from p2pool.model import features, limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.errors import Conflict, Malformed, TooOld
+from p2pool.model.errors import Conflict, Malformed, TooNew, TooOld
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
@@ -78,7 +79,8 @@ class PoolLog:
     sealed messages in entries, if given. `certified`: the digests of states that a quorum
     certified, by index; `histories`: ours, and those that a quorum signed; `candidate`: our state
     at the last question, for a snapshot; `unkept`: why no snapshot can be made. `keeps_commit`: the
-    commit index goes to the disk with this step, whatever else does.
+    commit index goes to the disk with this step, whatever else does. `certificate_kept`: what is on
+    the disk of the snapshot's certificate.
     """
 
     me: Voter
@@ -115,6 +117,7 @@ class PoolLog:
     )
     histories: Histories = attrs.field(factory=Histories)
     keeps_commit: bool = False
+    certificate_kept: tuple[bytes, ...] = ()
     candidate: tuple[int, bytes] | None = attrs.field(default=None, repr=False)
     unkept: str | None = None
     unkept_index: int = 0
@@ -231,6 +234,8 @@ class PoolLog:
         if snapshot is not None:
             self.state = readable_state(decode_snapshot(snapshot).state, self.newest_level)
             self._keep_time()
+        restore_certificate(self.raft.state, meta)
+        self.certificate_kept = self.raft.state.snapshot_certificate
         self.absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
         if self.too_old is not None:
             raise self.too_old
@@ -533,7 +538,10 @@ class PoolLog:
         why = entry_check.refusal(self.pool, self.newest_level, entry)
         if why is not None or entry.kind != EntryKind.CERTIFICATE or self.opens is None:
             return why
-        record = decode_body(entry.kind, entry.body, self.newest_level)
+        try:
+            record = decode_body(entry.kind, entry.body, self.newest_level)
+        except TooNew:
+            return None  # Here it applies as nothing, like all that a later version writes.
         assert isinstance(record, ChangeCertified)
         assert self.raft is not None
         why = unsigned(record, self.raft.state.log_id, self.opens)
@@ -737,8 +745,11 @@ class PoolLog:
         keeps, self.keeps_commit = self.keeps_commit, False
         if (taken or keeps) and self.raft is not None:
             raft = self.previous_epoch.raft if self.previous_epoch is not None else self.raft
-            index = raft.state.commit_index
+            index, certificate = raft.state.commit_index, raft.state.snapshot_certificate
             taken.append(Put(META_TABLE, COMMIT_KEY, index.to_bytes(8, "big")))
+            if certificate and certificate != self.certificate_kept:
+                self.certificate_kept = certificate
+                taken.append(certificate_row(raft.state))
         return taken
 
 

@@ -29,7 +29,7 @@ from collections.abc import Collection, Iterator
 import attrs
 
 from p2pool.core.raft import quorum
-from p2pool.core.raft.acceptance.append_check import configuration_before
+from p2pool.core.raft.acceptance.append_check import configuration_before, held_back
 from p2pool.core.raft.progress import Progress
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
@@ -64,10 +64,10 @@ def knows(s: RaftState, voter: Voter) -> bool:
 
 
 def is_led(s: RaftState, now: Now) -> bool:
-    """Whether we lead, or heard a leader within the shortest timeout."""
+    """Whether we lead, or heard a leader within the shortest timeout that gets things done."""
     heard = s.leader_heard_ms
     lately = heard is not None and now.mono_ms - heard < s.timing.election_timeout_min_ms
-    return s.leads or lately
+    return s.leads or (lately and not s.leader_unproven)
 
 
 def follows(s: RaftState, leader: Voter, term: int, now: Now) -> bool:
@@ -254,6 +254,9 @@ def requested(s: RaftState, m: VoteRequested, now: Now, opened: Opened = ()) -> 
         return
     if is_led(s, now) and m.term > s.hard.term and not _may_force(s, m, opened):
         _answer(s, m, False, "a leader is heard")
+        return
+    if held_back(s, m.candidate, m.last_index):
+        _answer(s, m, False, "it holds entries that may not stand")
         return
     votes = electors(opened, s.log_id, m.term, m.candidate, pre=m.pre)
     proven = bool(votes - {s.me}) and is_elected(s, m.candidate, votes - {s.me})

@@ -110,6 +110,7 @@ class RaftState:
     `doubters`: the voters that do not know us as a candidate, and how many votes we showed them.
     `chosen`: for whom it voted in this term, whole; the disk knows the store alone. `leader_out`:
     by its own reading of the chain its leader is out of the pool, or it leads and may be so itself.
+    `leader_unproven`: no quorum has certified its leader for long, so it keeps nobody from leading.
     `shows`: the pool's level allows envelopes in a request.
     `certified_voters`: of the latest certified change, at an index.
     `raise_left`: how far others' bare words may raise its term until `raise_due_ms`. `refused`: the
@@ -150,6 +151,7 @@ class RaftState:
     doubters: dict[StoreId, int] = attrs.field(factory=dict)
     chosen: Voter | None = None
     leader_out: bool = False
+    leader_unproven: bool = False
     shows: bool = True
     certified_voters: tuple[Voter, ...] = ()
     certified_change_index: int = 0

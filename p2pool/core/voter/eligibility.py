@@ -12,6 +12,10 @@ minute, one of them campaigns although it hears a leader. In a committee of two 
 leader's own vote, which it gives if its endpoint shows no new block: then it cannot know. If the
 two read opposite things, nobody can tell which endpoint lies: this node says so and does nothing.
 
+A leader that a quorum has not certified for three minutes gets nothing committed: it cannot, or it
+withholds what the voters would sign. However often it is heard, it then keeps no other voter from
+being elected, and its followers campaign over it.
+
 Invariants: nothing here keeps a voter from following, acknowledging or voting; reluctance ends by
 itself; a voter overrules a leader at most every ten seconds, through PreVote.
 Source: docs/design/consensus.md, "Who should lead".
@@ -21,6 +25,7 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import Level
+from p2pool.core.raft.raft import Raft
 from p2pool.core.voter.voter_standings import VoterStandings
 from p2pool.model import limits
 from p2pool.model.log.raft import Voter
@@ -30,7 +35,9 @@ from p2pool.model.timing import Now
 
 @attrs.define
 class LeaderEligibility:
-    """One voter's part in who leads. `unseated`: which members this leader offers seats in vain."""
+    """One voter's part in who leads. `unseated`: which members this leader offers seats in vain;
+    `followed`: the term and leader that we follow, the time of its last certificate, and when we
+    first saw that, on the monotonic clock."""
 
     context: Context
     standings: VoterStandings
@@ -38,6 +45,8 @@ class LeaderEligibility:
     disputed: str | None = None
     unseated: str | None = None
     overrule_due_ms: int | None = None
+    followed: tuple[int, Voter | None, int] = (0, None, 0)
+    proven_ms: int = 0
 
     def tick(self, now: Now) -> None:
         """Check ourselves, and the leader that we follow."""
@@ -52,6 +61,7 @@ class LeaderEligibility:
             limits.RELUCTANT_MS if self.ineligible_reason is not None and others else 0
         )
         pool_log.raft.state.leader_out = self._leader_may_be_out(now)
+        pool_log.raft.state.leader_unproven = self._leader_is_unproven(pool_log.raft, now)
         self._look_at_leader(now)
 
     def wakeup_ms(self) -> int | None:
@@ -84,6 +94,17 @@ class LeaderEligibility:
         chain, patience_ms = context.clocks.chain, limits.LEADER_OUT_PATIENCE_MS
         return self._has_the_last_word(leader) and chain.stands_still(patience_ms, now)
 
+    def _leader_is_unproven(self, raft: Raft, now: Now) -> bool:
+        """Whether the leader that we follow has had no quorum's certificate for long."""
+        s, known, time_ms = raft.state, self.context.leader_certificates.known, 0
+        if known is not None and (known.term, known.leader) == (s.hard.term, s.leader):
+            time_ms = known.time_ms
+        followed = (s.hard.term, s.leader, time_ms)
+        if followed != self.followed:
+            self.followed, self.proven_ms = followed, now.mono_ms
+        others = s.leader is not None and s.role is RaftRole.FOLLOWER
+        return others and now.mono_ms - self.proven_ms > limits.LEADER_UNPROVEN_MS
+
     def _has_the_last_word(self, leader: Voter) -> bool:
         """Whether the others are no quorum without the leader: it is one of two."""
         committee = self.context.pool_log.configuration
@@ -98,6 +119,9 @@ class LeaderEligibility:
         leader, self.disputed = raft.state.leader, None
         follows = raft.state.role is RaftRole.FOLLOWER
         if self.ineligible_reason is not None or leader is None or not follows:
+            return
+        if raft.state.leader_unproven:
+            self._overrule("no quorum certifies the leader: overruling it", now)
             return
         since_ms = self.standings.out_since_ms(leader.node_id)
         if since_ms is None or leader.node_id == context.me:
@@ -115,9 +139,9 @@ class LeaderEligibility:
             if word in (None, ChainStanding.IN):
                 return
         if self.standings.confirmed(leader.node_id, now):
-            self._overrule(now)
+            self._overrule("the leader is out of the pool: overruling it", now)
 
-    def _overrule(self, now: Now) -> None:
+    def _overrule(self, why: str, now: Now) -> None:
         # Several voters get here at once: a random delay for each keeps the vote from splitting.
         if self.overrule_due_ms is None:
             spread_ms = limits.COMMITTEE_INTERVAL_MS
@@ -125,5 +149,5 @@ class LeaderEligibility:
         if now.mono_ms < self.overrule_due_ms:
             return
         self.overrule_due_ms = now.mono_ms + limits.HAND_ON_PAUSE_MS
-        self.context.log(Level.WARNING, "the leader is out of the pool: overruling it")
+        self.context.log(Level.WARNING, why)
         self.context.pool_log.force_campaign(now)

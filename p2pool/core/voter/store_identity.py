@@ -3,7 +3,9 @@
 Intuition: a voter is (node, peer key, store). A disk that is not what it was cannot be repaired,
 but it can stop being that store: the node takes a new store id, forgets its votes, keeps its
 entries (an honest, older copy of the log), and starts over as one that never promised anything. The
-leader then gives it a seat like any other. A node whose disk refuses to write falls silent, except
+leader then gives it a seat like any other. So does one without a seat whose term lies beyond that
+of a leader whom a quorum certified since: voters that lied have raised it, and no leader could ever
+reach it. A node whose disk refuses to write falls silent, except
 that a leader hands leadership on.
 Source: docs/design/identities.md, "The store".
 """
@@ -17,6 +19,7 @@ from p2pool.core.effects import BeginAnew, Level, SendTo
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.voter.peer_promises import WITNESS_KEY, PeerPromises
 from p2pool.core.voter.store_check import StoreCheck
+from p2pool.model import limits
 from p2pool.model.ids import STORE_ID_BYTES, StoreId
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.raft import TimeoutNow
@@ -34,6 +37,8 @@ class StoreIdentity:
         self.store_check = StoreCheck(context)
         self.renewed: str | None = None
         self.ends = False
+        self.beyond: tuple[int, int] | None = None
+        self.renewed_ms: int | None = None
 
     def restore(self, meta: Mapping[bytes, bytes], now: Now) -> None:
         """The log was restored from disk: doubt it."""
@@ -58,7 +63,7 @@ class StoreIdentity:
             self.ends = True
             self.context.log(Level.WARNING, "this agent begins anew: its clock was behind")
             self.context.effects.append(BeginAnew())
-        why = self.store_check.lost
+        why = self.store_check.lost or self._out_of_reach(now)
         if why is not None:
             self._renew(why, now)
         return why is not None
@@ -66,6 +71,24 @@ class StoreIdentity:
     def wakeup_ms(self) -> int | None:
         """When something is due next; the record of promises goes to disk with other writes."""
         return self.store_check.wakeup_ms()
+
+    def _out_of_reach(self, now: Now) -> str | None:
+        """Why no leader can give this store a seat, if so: `beyond` holds its term, and the time of
+        the certificate that it was compared with first."""
+        raft, known = self.context.pool_log.raft, self.context.leader_certificates.known
+        if raft is None or known is None or known.log_id != raft.state.log_id:
+            return None
+        term, before = raft.state.hard.term, self.beyond
+        if raft.state.is_voter or known.term >= term:
+            self.beyond = None
+            return None
+        if before is None or before[0] != term:
+            self.beyond = (term, known.time_ms)
+            return None
+        soon = self.renewed_ms is not None and now.mono_ms - self.renewed_ms < limits.RENEW_PAUSE_MS
+        if soon or known.time_ms <= before[1]:
+            return None
+        return f"its term {term} is out of the leader's reach, who was certified in {known.term}"
 
     def discard_log(self, why: str, now: Now) -> bool:
         """Discard a log that differs from the committee's, to fetch it anew as another store,
@@ -77,7 +100,8 @@ class StoreIdentity:
 
     def _renew(self, why: str, now: Now) -> None:
         """Become another store."""
-        self.store_check.lost = None
+        self.store_check.lost = self.beyond = None
+        self.renewed_ms = now.mono_ms
         context = self.context
         old = context.config.me
         me = Voter(old.node_id, old.peer_key, StoreId(context.rng.randbytes(STORE_ID_BYTES)))

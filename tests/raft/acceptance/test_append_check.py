@@ -12,7 +12,19 @@ from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.log.raft import Configuration, Entry, EntryKind
 from p2pool.model.messages.raft import AppendRequested
 from tests.raft.harness.cluster import LOG_ID
-from tests.raft.harness.figure2 import ME, THREE, A, B, append, appended, entry, give, made
+from tests.raft.harness.figure2 import (
+    ME,
+    THREE,
+    A,
+    B,
+    append,
+    appended,
+    ask,
+    entry,
+    give,
+    made,
+    voted,
+)
 
 GARBAGE = Entry(3, 3, EntryKind.CONFIGURATION, 0, b"garbage")
 
@@ -61,6 +73,23 @@ def test_a_refused_leader_is_not_heard_in_its_term() -> None:
     assert not out.send
     assert (raft.state.leader, raft.state.election_deadline_ms) == (None, due_ms)
     assert appended(give(raft, append(4, (2, 2), 4), 5_600)).ok
+
+
+def test_who_was_refused_is_not_elected_for_the_length_of_that_log() -> None:
+    """It would lead in term after term, and be refused in each. Another candidate gets the vote,
+    and so does this one with a log that ends before what was refused, or once that is certified."""
+    first, second = A.node_id[0], B.node_id[0]
+    for by, last, certified, granted in (
+        (first, (3, 3), 2, False),
+        (first, (9, 3), 2, False),
+        (second, (3, 3), 2, True),
+        (first, (2, 2), 2, True),
+        (first, (3, 3), 3, True),
+    ):
+        raft = holding()
+        give(raft, carrying(GARBAGE), 5_000)
+        raft.state.certified_index = certified
+        assert voted(give(raft, ask(4, last, by), 9_000)).granted is granted, (by, last)
 
 
 def test_what_a_quorum_certified_is_taken_as_it_is() -> None:

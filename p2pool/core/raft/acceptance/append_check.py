@@ -55,6 +55,15 @@ def is_doubted(s: RaftState, term: int, leader: Voter) -> bool:
     return s.doubted[2] > s.certified_index
 
 
+def held_back(s: RaftState, candidate: Voter, last_index: int) -> bool:
+    """Whether a candidate's log may still hold what we refused, of any term: it would be elected
+    for the length of that log, refused, and elected again."""
+    if s.doubted is None or s.doubted[1] != candidate.store_id:
+        return False
+    index = s.doubted[2]
+    return last_index >= index > max(s.certified_index, s.commit_index)
+
+
 def configuration_before(s: RaftState, index: int) -> Configuration:
     """The configuration in force before an index that the log reaches."""
     if s.configuration_index < index:

@@ -15,6 +15,7 @@ from p2pool.core.follower.bad_appends import BAD_APPENDS_TABLE
 from p2pool.core.fsm.storage.rows import decode_state
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE
 from p2pool.core.knowledge.roster import ROSTER_KEY
+from p2pool.core.log.kept_certificate import CERTIFICATE_KEY, SnapshotCertificate
 from p2pool.core.log.pool_log import META_TABLE, ROOT_KEY
 from p2pool.core.peers.equivocation import EVIDENCE_TABLE
 from p2pool.core.voter.peer_promises import WITNESS_KEY, Kept
@@ -35,6 +36,7 @@ META_RECORDS: dict[bytes, type] = {
     ROSTER_KEY: ChainRoster,
     WITNESS_KEY: Kept,
     CONFIRMED_KEY: Confirmed,
+    CERTIFICATE_KEY: SnapshotCertificate,
     TOKEN_KEY: Token,
 }
 """The rows of `meta` that hold a record."""
