@@ -99,13 +99,14 @@ def _strand(s: Story, m: Machine, to: Machine, wanted: Configuration) -> bool:
         return False
     ends = [(m.number, o.number) for o in s.world.machines if o is not to]
     s.world.one_way |= set(ends)
+    s.wiped += 1  # Decided now, so that no other disk is lost before.
+    wiped = s.wiped
 
     def lose() -> None:
         s.world.one_way.difference_update(ends)
-        s.wiped += 1
         if m.node is not None:
             s.crash(m)
-        faults.blank(m, s.wiped)
+        faults.blank(m, wiped)
 
     s.world.later(3 * s.knobs.delay_ms, lose)
     return True
