@@ -164,6 +164,9 @@ class ClockOffsets:
         if slices is None:
             slices = self.seen[node_id] = []
         self.seen.move_to_end(node_id)
+        if slices and offset_ms < max(o for _, o in slices) - 2 * limits.CLOCK_SKEW_MAX_MS:
+            # No frame is on its way for so much longer than those before: that clock went back.
+            slices.clear()
         if slices and slices[-1][0] == second:
             slices[-1] = (second, max(slices[-1][1], offset_ms))
             return

@@ -92,6 +92,18 @@ def test_after_a_lag_of_our_own_nothing_counts() -> None:
     assert clocks.wrong is None
 
 
+def test_a_clock_that_went_back_counts_as_it_is_at_once() -> None:
+    """Two voters of three are ahead one after the other, never both: at no time are they most."""
+    clocks, three = ClockOffsets(V[0].node_id), Configuration(tuple(V[:3]))
+    for ms in range(0, 10_000, 500):
+        first, second = (DAY_MS, 0) if ms < 5_000 else (0, DAY_MS)
+        clocks.heard(V[1].node_id, at(ms).wall_ms + first, at(ms))
+        clocks.heard(V[2].node_id, at(ms).wall_ms + second, at(ms))
+        clocks.tick(three, None, at(ms))
+        assert clocks.wrong is None, ms
+        assert clocks.time_ms(at(ms)) == at(ms).wall_ms
+
+
 def test_time_goes_by_most_clocks_and_not_by_one_that_jumps() -> None:
     """Ours jumps by a day: at once, before anything more is heard, the time is what others show."""
     clocks = judged(3, 500, -500)
