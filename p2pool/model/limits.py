@@ -400,6 +400,10 @@ SNAPSHOT_UNPROVEN_AFTER_TIMES = 4
 LEARNER_CAUGHT_UP_ENTRIES = 10
 APPENDS_IN_FLIGHT_MAX = 16
 APPENDS_IN_FLIGHT_MAX_BYTES = 2 * 1024 * 1024
+# What a leader sends to one follower a second time; an entry counts as so much beside its body.
+SENT_AGAIN_BYTES_PER_S = 1024 * 1024
+SENT_AGAIN_BURST_BYTES = 8 * 1024 * 1024
+SENT_AGAIN_ENTRY_BYTES = 128
 READS_PENDING_MAX = 1_024
 # How far the word of a voter that proves nothing raises the term, in one election timeout.
 TERM_RAISE_MAX = 2**16
@@ -615,6 +619,9 @@ assert ENTRY_MAX_BYTES < PROPOSALS_IN_FLIGHT_MAX_BYTES
 # through.
 assert APPEND_BATCH_MAX_BYTES < APPENDS_IN_FLIGHT_MAX_BYTES <= PEER_SEND_QUEUE_MAX_BYTES // 2
 assert CHAIN_ASK_MS <= CHAIN_ASK_MAX_MS < CONFIRM_LIFETIME_MS < CHAIN_JOIN_ALONE_MS < CHAIN_HOLD_MS
+# A follower that loses all that is under way, and once more, gets it again at once.
+assert 2 * APPENDS_IN_FLIGHT_MAX_BYTES <= SENT_AGAIN_BURST_BYTES
+assert SNAPSHOT_CHUNK_BYTES < SENT_AGAIN_BURST_BYTES
 assert COMMITTEE_DEFAULT in COMMITTEE_SIZES
 assert max(COMMITTEE_SIZES) == VOTERS_MAX
 assert STOP_GRACE_DEFAULT_S <= STOP_GRACE_MAX_S
