@@ -174,7 +174,7 @@ def test_a_question_for_a_few_keys_looks_at_these_alone() -> None:
     count = 3_000
     keys = [PeerKey(n.to_bytes(2) * 16) for n in range(count)]
     bound = [binding(NodeId(n.to_bytes(2) * 10), key) for n, key in enumerate(keys)]
-    book.restore(Looked(PeerKnown(one, ())) for one in bound)  # type: ignore[arg-type, misc]
+    book.restore(Looked(PeerKnown(one, ())) for one in bound)  # type: ignore[misc]
     Looked.count = 0
     wanted = (keys[7], KEY, keys[-1], keys[7])
     assert [one.known.binding for one in book.exchange(wanted)] == [bound[7], bound[-1]]  # type: ignore[attr-defined]

@@ -128,8 +128,8 @@ def test_a_snapshot_is_not_drawn_byte_by_byte_or_again_and_again(step: int) -> N
         for received in (0, step * (1 + n % 5)):
             said = SnapshotAnswered(s.log_id, s.hard.term, s.me, by, s.snapshot_index, received)
             total += drawn(raft.receive(said, by.peer_key, cluster.now()), by)
-        said = answer(raft, by, False, 1)
-        total += drawn(raft.receive(said, by.peer_key, cluster.now()), by)
+        refusal = answer(raft, by, False, 1)
+        total += drawn(raft.receive(refusal, by.peer_key, cluster.now()), by)
     assert 0 < total <= allowed(len(s.snapshot), SECONDS)
     if step == 1:
         assert total <= (2 + SECONDS) * limits.SNAPSHOT_CHUNK_BYTES

@@ -3,11 +3,16 @@
 import attrs
 import pytest
 
+from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
-from p2pool.model.messages.queries import HeartbeatsAnswered
+from p2pool.model.messages.queries import (
+    HeartbeatsAnswered,
+    LogEndAnswered,
+    LogEndRequested,
+)
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Desired, Order, Report
 from p2pool.wire import signers
@@ -54,6 +59,19 @@ def recovered(pool: Pool, by: Machine, to: Machine, told: Message) -> int:
         pool.world.said(by, to, told)
         pool.world.run(50)
     return found.count
+
+
+def counted(patch: pytest.MonkeyPatch, owner: type, name: str) -> list[object]:
+    """The calls of a method, from now on."""
+    calls: list[object] = []
+    real = getattr(owner, name)
+
+    def call(*args: object) -> object:
+        calls.append(args)
+        return real(*args)
+
+    patch.setattr(owner, name, call)
+    return calls
 
 
 def follower(pool: Pool) -> Machine:
@@ -162,3 +180,40 @@ def test_heartbeats_are_taken_of_whom_they_were_asked() -> None:
     pool.world.run(100)
     assert one.gate.counters["not-looked-at"] == before + 1
     assert one.gate.counters["malformed"] == 0
+
+
+def ends_told(pool: Pool, by: Machine, of: Machine, times: int) -> list[LogEndAnswered]:
+    """What a machine says of the end of its log, each time that another has made it grow."""
+    told: list[LogEndAnswered] = []
+    pool.world.on_send.append(
+        lambda m, to, said: (
+            told.append(said) if to is by and isinstance(said, LogEndAnswered) else None
+        )
+    )
+    for number in range(times):
+        pool.reply(pool.run_request(of.number))
+        pool.world.said(by, of, LogEndRequested(number))
+        pool.world.run(200)
+    return told
+
+
+def test_the_end_of_a_log_that_grows_is_not_digested_for_each_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All its state would be read for that. Who asks gets the rest of the answer all the same, and
+    the digest once time has paid for one. The state is rebuilt only where the log is not applied.
+    """
+    pool = formed()
+    liar, victim = pool.other(), pool.leader()
+    made = counted(monkeypatch, StoredLog, "end_digest")
+    rebuilt = counted(monkeypatch, StoredLog, "state_at")
+    told = ends_told(pool, liar, victim, 20)
+    assert len(told) == 20
+    assert [m.end.last_index for m in told] == sorted({m.end.last_index for m in told})
+    most = limits.LOG_END_DIGESTS_BURST_S // limits.LOG_END_DIGEST_COST_S
+    assert most <= len(made) <= most + 1
+    assert len(rebuilt) < len(made)
+    assert sum(m.end.state_digest is not None for m in told) == len(made)
+    pool.world.run(limits.LOG_END_DIGEST_COST_S * 1_000)
+    (later,) = ends_told(pool, liar, victim, 1)
+    assert later.end.state_digest is not None
