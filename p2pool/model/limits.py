@@ -67,6 +67,11 @@ MEMBER_ITEMS_BURST = 262_144
 # Signatures inside what a member sends or gossips that this node has not checked before.
 MEMBER_SIGNATURES_PER_S = 128
 MEMBER_SIGNATURES_BURST = 1_024
+# Signatures in what we asked a peer for: heartbeats of others, the links of a chain; and bindings.
+ASKED_SIGNATURES_PER_S = 64
+ASKED_SIGNATURES_BURST = 2_304
+BINDINGS_CHECKED_PER_S = 64
+BINDINGS_CHECKED_BURST = 512
 # What one peer's questions may draw from us.
 ANSWERS_KIB_PER_S = 4 * 1024
 ANSWERS_KIB_BURST = 64 * 1024
@@ -549,6 +554,10 @@ assert GOSSIP_ITEMS_MAX < GOSSIP_MESSAGE_MAX_BYTES < FRAME_ITEMS_MAX
 assert SNAPSHOT_MAX_BYTES <= ANSWERS_KIB_BURST * 1024
 assert ALLOCATIONS_PER_NODE_MAX + 2 * (VOTERS_MAX + 1) < MEMBER_SIGNATURES_BURST
 assert CLAIMS_PER_REPORT_MAX <= MEMBER_SIGNATURES_BURST
+# A newcomer reads at once what the first member that it meets knows: heartbeats and a whole chain.
+assert BEATS_PER_ANSWER_MAX + (CHAIN_LINKS_MAX + 2) * (VOTERS_MAX + 1) <= ASKED_SIGNATURES_BURST
+# It asks once a second while it lacks somebody, perhaps always the same peer.
+assert PEER_LIST_MAX <= BINDINGS_CHECKED_PER_S
 assert GUEST_CHAIN_LINKS_MAX <= CHAIN_LINKS_MAX
 assert HEARTBEAT_AIM_BYTES < GOSSIP_MESSAGE_MAX_BYTES
 assert ALLOCATIONS_PER_HEARTBEAT_MAX <= ALLOCATIONS_PER_NODE_MAX
