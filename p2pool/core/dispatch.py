@@ -158,7 +158,7 @@ class Dispatch:
         if not self.is_participant_or_member(header.node_id):
             return False
         if isinstance(message, m.HeartbeatsAnswered):
-            return self.parts.exchange.awaits_heartbeats(header.peer_key, message)
+            return self.parts.exchange.awaits_heartbeats(header.peer_key, message, now)
         if isinstance(message, m.CertificatesAnswered):
             return self.parts.certificate_exchange.awaits(header.peer_key, message)
         if isinstance(message, m.Order):

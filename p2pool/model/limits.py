@@ -58,6 +58,9 @@ GUEST_CHAIN_LINKS_MAX = 32
 GUEST_PROOFS_PER_S = 1
 GUEST_PROOFS_BURST = 2
 GUESTS_PROOFS_PER_S = 32
+# Of one member, who gets the whole chain.
+MEMBER_PROOFS_PER_S = 1
+MEMBER_PROOFS_BURST = 8
 MEMBER_FRAMES_PER_S = 1_000
 MEMBER_FRAMES_BURST = 4_000
 MEMBER_FRAMES_KIB_PER_S = 8 * 1024
@@ -75,6 +78,9 @@ BINDINGS_CHECKED_BURST = 512
 # What one peer's questions may draw from us.
 ANSWERS_KIB_PER_S = 4 * 1024
 ANSWERS_KIB_BURST = 64 * 1024
+# Of these, heartbeats of others.
+BEATS_SHOWN_PER_S = 32
+BEATS_SHOWN_BURST = 2_048
 BEATS_AWAITED_MAX = 64
 REQUEST_NUMBER_MAX = 2**53 - 1
 SIGNERS_CACHED_MAX = 4096
@@ -534,6 +540,8 @@ assert LOG_BATCH_MAX_BYTES + LOG_BATCH_MAX_CHUNKS * LOG_CHUNK_OVERHEAD_MAX_BYTES
 assert QUERY_REPLAY_WINDOW >= REQUESTS_IN_FLIGHT_MAX
 assert MEMBERS_MAX < PEERS_TRACKED_MAX
 assert GUEST_FRAMES_PER_S <= GUEST_FRAMES_BURST
+assert MEMBER_PROOFS_PER_S * CERTIFICATE_ASK_MS >= 1_000
+assert BEATS_PER_ANSWER_MAX <= BEATS_SHOWN_BURST
 assert GUEST_PROOFS_PER_S <= GUEST_PROOFS_BURST <= GUESTS_PROOFS_PER_S
 # A member may say at once what an honest one has to: a whole snapshot to one that catches up, all
 # copies of a node in one order with its certificate, the claims of a node in reports.

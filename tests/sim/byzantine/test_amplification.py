@@ -10,6 +10,7 @@ from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.queries import (
     HeartbeatsAnswered,
+    HeartbeatsRequested,
     LogEndAnswered,
     LogEndRequested,
 )
@@ -217,3 +218,71 @@ def test_the_end_of_a_log_that_grows_is_not_digested_for_each_question(
     pool.world.run(limits.LOG_END_DIGEST_COST_S * 1_000)
     (later,) = ends_told(pool, liar, victim, 1)
     assert later.end.state_digest is not None
+
+
+def told(pool: Pool, kind: type[Message], by: Machine, to: Machine) -> list[Message]:
+    """What one machine tells another of a kind, from now on."""
+    found: list[Message] = []
+
+    def sent(m: Machine, other: Machine | None, said: Message) -> None:
+        if m is by and other is to and isinstance(said, kind):
+            found.append(said)
+
+    pool.world.on_send.append(sent)
+    return found
+
+
+def reconnect(pool: Pool, one: Machine, other: Machine) -> None:
+    """A connection ends, another one begins, and both have said hello."""
+    pool.world.network.reset(one, other)
+    pool.world.run(10)
+    pool.world.network.connect(one, other)
+    pool.world.run(40)
+
+
+def ask_again_and_again(pool: Pool, asker: Machine, asked: Machine, kind: type[Message]) -> None:
+    """Fifty questions in five seconds, each over a new connection."""
+    for number in range(50):
+        reconnect(pool, asker, asked)
+        pool.world.said(asker, asked, kind(number))
+        pool.world.run(50)
+
+
+def test_a_member_that_connects_again_and_again_draws_no_more_heartbeats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of all others at once as a newcomer, and then a few a second, however it connects; who
+    has less to come gets none."""
+    monkeypatch.setattr(limits, "BEATS_SHOWN_BURST", 8)
+    monkeypatch.setattr(limits, "BEATS_SHOWN_PER_S", 1)
+    pool = formed()
+    liar, victim = pool.other(), pool.leader()
+    pool.world.run(10_000)
+    shown = told(pool, HeartbeatsAnswered, victim, liar)
+    ask_again_and_again(pool, liar, victim, HeartbeatsRequested)
+    count = sum(len(m.sealed) for m in shown if isinstance(m, HeartbeatsAnswered))
+    assert 0 < count <= 8 + 5 + 1
+
+
+def test_a_member_draws_a_whole_chain_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the longest of all answers, and an honest member asks every other second at most."""
+    pool = formed()
+    liar, victim = pool.other(), pool.leader()
+    shown = told(pool, CertificatesAnswered, victim, liar)
+    ask_again_and_again(pool, liar, victim, CertificatesRequested)
+    most = limits.MEMBER_PROOFS_BURST + 5 * limits.MEMBER_PROOFS_PER_S + 1
+    assert limits.MEMBER_PROOFS_BURST <= len(shown) <= most
+
+
+def test_who_answered_is_not_asked_for_heartbeats_at_its_next_connection() -> None:
+    """Gossip brings what is new; who does not answer is asked again, at no cost."""
+    pool = formed()
+    one, other = pool.leader(), pool.other()
+    pool.world.run(limits.EXCHANGE_INTERVAL_MS)
+    asked = told(pool, HeartbeatsRequested, one, other)
+    for _ in range(5):
+        reconnect(pool, one, other)
+    assert len(asked) == 1
+    pool.world.run(limits.EXCHANGE_INTERVAL_MS)
+    reconnect(pool, one, other)
+    assert len(asked) == 2
