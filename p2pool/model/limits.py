@@ -330,6 +330,8 @@ LOG_END_DIGEST_COST_S = 60
 LOG_END_DIGESTS_BURST_S = 240
 ADOPTION_WAIT_MS = 20_000
 ORDER_RESEND_MS = 3_000
+# How often a node draws its whole order by what it does: it connects, or reports what does not fit.
+ORDER_PAUSE_MS = 1_000
 REPORT_RESEND_MS = 3_000
 RECONCILE_INTERVAL_MS = 5_000
 RUNTIME_PROBE_INTERVAL_MS = 10_000

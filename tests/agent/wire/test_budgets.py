@@ -25,6 +25,7 @@ from p2pool.model.messages.registry import Channel, Message, Verified
 from p2pool.model.messages.work import Order, Report
 from p2pool.model.timing import Now
 from p2pool.wire import enclosures, signers
+from p2pool.wire.envelope import open_sealed
 from tests.agent.wire.peer import NOW, POOL, Peer, met
 from tests.codec.samples import example
 
@@ -244,7 +245,7 @@ def test_made_up_signatures_cost_their_sender_too(
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The relayed heartbeats whose signatures are checked."""
     seen: list[bytes] = []
-    real = ingress.open_sealed
+    real = open_sealed
 
     def opens(data: bytes, *args: Any, **named: Any) -> Verified:
         if named.get("channel") is Channel.BEAT:

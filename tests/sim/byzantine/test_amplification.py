@@ -1,5 +1,7 @@
 """What a member or a guest can make another node work for nothing: as little as can be."""
 
+from collections.abc import Callable
+
 import attrs
 import pytest
 
@@ -7,6 +9,7 @@ from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import AllocationId, TaskId, Token
+from p2pool.model.log.entries import Outcome
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
 from p2pool.model.messages.queries import (
     HeartbeatsAnswered,
@@ -16,6 +19,7 @@ from p2pool.model.messages.queries import (
 )
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Desired, Order, Report
+from p2pool.model.states import AllocationState
 from p2pool.wire import signers
 from p2pool.wire.typed_data import sign_request
 from tests.sim.harness.lost_majority import Recovering
@@ -240,11 +244,13 @@ def reconnect(pool: Pool, one: Machine, other: Machine) -> None:
     pool.world.run(40)
 
 
-def ask_again_and_again(pool: Pool, asker: Machine, asked: Machine, kind: type[Message]) -> None:
+def ask_again_and_again(
+    pool: Pool, asker: Machine, asked: Machine, question: Callable[[int], Message]
+) -> None:
     """Fifty questions in five seconds, each over a new connection."""
     for number in range(50):
         reconnect(pool, asker, asked)
-        pool.world.said(asker, asked, kind(number))
+        pool.world.said(asker, asked, question(number))
         pool.world.run(50)
 
 
@@ -286,3 +292,57 @@ def test_who_answered_is_not_asked_for_heartbeats_at_its_next_connection() -> No
     pool.world.run(limits.EXCHANGE_INTERVAL_MS)
     reconnect(pool, one, other)
     assert len(asked) == 2
+
+
+def strays(first: int, count: int) -> tuple[Outcome, ...]:
+    """Copies that nobody placed, as a node reports them."""
+    ids = (AllocationId(TaskId(n.to_bytes(16)), 0) for n in range(first, first + count))
+    return tuple(Outcome(one, 1, AllocationState.RUNNING) for one in ids)
+
+
+def under_old_token(pool: Pool, number: int) -> Report:
+    """A report that does not count, because its node obeyed no order of this term."""
+    return Report(Token(1, 0, 0), strays(1, 1), ())
+
+
+def of_new_strays(pool: Pool, number: int) -> Report:
+    """A report of copies that no report named before: the order will name each."""
+    return attrs.evolve(claims(pool), claims=(), outcomes=strays(1 + 8 * number, 8))
+
+
+def of_two_that_end_in_turn(pool: Pool, number: int) -> Report:
+    """One copy runs and another has ended, and the next time the other way round."""
+    runs, ended = strays(1, 2) if number % 2 else strays(1, 2)[::-1]
+    ended = attrs.evolve(ended, state=AllocationState.STOPPED)
+    return attrs.evolve(claims(pool), claims=(), outcomes=(runs, ended))
+
+
+@pytest.mark.parametrize("made", [under_old_token, of_new_strays, of_two_that_end_in_turn])
+def test_a_report_draws_a_whole_order_once_in_a_while(
+    made: Callable[[Pool, int], Report],
+) -> None:
+    """An order names all that a node runs, up to a frame full: what comes soon after the last one
+    is answered with it together."""
+    pool = formed()
+    liar, victim = pool.other(), pool.leader()
+    orders = told(pool, Order, victim, liar)
+    for number in range(60):
+        pool.world.said(liar, victim, made(pool, number))
+        pool.world.run(50)
+    assert 0 < len(orders) <= 3_000 // limits.ORDER_PAUSE_MS + 2
+    pool.world.run(limits.ORDER_PAUSE_MS)
+    named = {stop for one in orders if isinstance(one, Order) for stop in one.stops}
+    if made is of_new_strays:
+        assert len(named) == 60 * 8
+
+
+def test_a_node_that_connects_again_and_again_draws_a_whole_order_once_in_a_while() -> None:
+    """It may have restarted since its last order, and says so by each connection."""
+    pool = formed()
+    liar, victim = pool.other(), pool.leader()
+    pool.world.said(liar, victim, under_old_token(pool, 0))
+    pool.world.run(5_000)
+    orders = told(pool, Order, victim, liar)
+    for _ in range(60):
+        reconnect(pool, liar, victim)
+    assert 0 < len(orders) <= 3_000 // limits.ORDER_PAUSE_MS + 2
