@@ -16,6 +16,8 @@ from p2pool.model.messages.queries import (
     HeartbeatsRequested,
     LogEndAnswered,
     LogEndRequested,
+    StateAnswered,
+    StateRequested,
 )
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Desired, Order, Report
@@ -346,3 +348,24 @@ def test_a_node_that_connects_again_and_again_draws_a_whole_order_once_in_a_whil
     for _ in range(60):
         reconnect(pool, liar, victim)
     assert 0 < len(orders) <= 3_000 // limits.ORDER_PAUSE_MS + 2
+
+
+def test_entries_of_a_few_bytes_are_not_drawn_by_the_thousand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each has to be found and encoded, so it counts as much as a long one does."""
+    monkeypatch.setattr(limits, "ANSWERS_KIB_PER_S", 8)
+    monkeypatch.setattr(limits, "ANSWERS_KIB_BURST", 60)
+    pool = formed()
+    liar, victim = pool.other(), pool.leader()
+    node = pool.node(victim.number)
+    log_id = node.context.pool_log.log_id
+    assert log_id is not None
+    pool.world.run(15_000)
+    shown = told(pool, StateAnswered, victim, liar)
+    held = node.context.pool_log.commit_index
+    for number in range(100):
+        pool.world.said(liar, victim, StateRequested(number, log_id, 0))
+    pool.world.run(1_000)
+    entries = sum(len(m.entries) for m in shown if isinstance(m, StateAnswered))
+    assert held <= entries <= 60 + 8 + held
