@@ -141,8 +141,9 @@ class PeerBindings:
         entry.standing = standing
         return [AdmitPeer(peer_key, standing)]
 
-    def learn(self, peer: PeerKnown, *, member: bool = True) -> list[Effect]:
-        """Learn a binding with addresses: keep the newer one, void a tie."""
+    def learn(self, peer: PeerKnown, *, member: bool = True, hearsay: bool = False) -> list[Effect]:
+        """Learn a binding with addresses: keep the newer one, void a tie. `hearsay`: another node
+        hands it on, and may have put any addresses beside it."""
         binding = peer.binding
         if binding.node_id == self.me:
             return self._learn_mine(binding)
@@ -168,8 +169,12 @@ class PeerBindings:
         merged = PeerKnown(binding, addresses)
         if binding.node_id in self.guests:
             self.guests.move_to_end(binding.node_id)
-        if merged == old and not (member and binding.node_id in self.guests):
-            return []
+        if old is not None and not (member and binding.node_id in self.guests):
+            if merged == old:
+                return []
+            if hearsay and old.addresses and binding == old.binding:
+                met = binding.peer_key in self.connected
+                return [] if met else [LearnPeer(binding.peer_key, addresses)]
         return [*self._keep(merged, member=member), LearnPeer(binding.peer_key, addresses)]
 
     def _keep(self, peer: PeerKnown, *, member: bool) -> list[Effect]:

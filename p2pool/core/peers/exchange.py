@@ -97,7 +97,7 @@ class PeerExchange:
         """Learn bindings; their signatures were checked on entry."""
         for known in message.peers[: limits.PEER_LIST_MAX]:
             if self.context.roster.belongs(known.binding.node_id):
-                self.context.effects += self.context.bindings.learn(known)
+                self.context.effects += self.context.bindings.learn(known, hearsay=True)
 
     # --- what was heard ---------------------------------------------------------------------------
 

@@ -199,3 +199,20 @@ def test_a_key_is_found_under_the_nodes_that_it_speaks_for_now() -> None:
         book.learn(stranger, member=False)
     assert book.exchange((PeerKey(b"y" * 32),)) == ()
     assert book.node_of(PeerKey(b"y" * 32)) is None
+
+
+def test_what_others_say_of_addresses_costs_no_writes_and_replaces_none() -> None:
+    """Nobody signs addresses: whoever hands on a binding may put any beside it, ever new ones. What
+    the node said itself stands; the others are worth a try where it is not connected."""
+    book = PeerBindings(ME, MY_KEY)
+    book.connect(KEY)
+    book.greet(hello(binding()), KEY, everybody)
+    said = book.exchange((KEY,))
+    told = [PeerKnown(binding(), (f"/ip4/10.0.0.{n}/tcp/1",)) for n in range(50)]
+    assert [e for one in told for e in book.learn(one, hearsay=True)] == []
+    book.disconnect(KEY)
+    effects = [e for one in told for e in book.learn(one, hearsay=True)]
+    assert effects == [LearnPeer(KEY, one.addresses) for one in told]
+    assert book.exchange((KEY,)) == said
+    newer = PeerKnown(binding(not_before_s=11), told[0].addresses)
+    assert any(isinstance(e, Persist) for e in book.learn(newer, hearsay=True))
