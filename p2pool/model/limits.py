@@ -70,6 +70,9 @@ MEMBER_ITEMS_BURST = 262_144
 # Signatures inside what a member sends or gossips that this node has not checked before.
 MEMBER_SIGNATURES_PER_S = 128
 MEMBER_SIGNATURES_BURST = 1_024
+# How often what a peer says of its own addresses is taken, and written.
+HELLO_ADDRESSES_PER_S = 1
+HELLO_ADDRESSES_BURST = 8
 # Signatures in what we asked a peer for: heartbeats of others, the links of a chain; and bindings.
 ASKED_SIGNATURES_PER_S = 64
 ASKED_SIGNATURES_BURST = 2_304

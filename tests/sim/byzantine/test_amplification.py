@@ -5,12 +5,16 @@ from collections.abc import Callable
 import attrs
 import pytest
 
+from p2pool.core.effects import Persist
+from p2pool.core.inputs import Received
+from p2pool.core.knowledge.bindings import BINDINGS_TABLE
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.messages.certificates import CertificatesAnswered, CertificatesRequested
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import (
     HeartbeatsAnswered,
     HeartbeatsRequested,
@@ -19,8 +23,9 @@ from p2pool.model.messages.queries import (
     StateAnswered,
     StateRequested,
 )
-from p2pool.model.messages.registry import Message
+from p2pool.model.messages.registry import Channel, Header, Message, Verified
 from p2pool.model.messages.work import Desired, Order, Report
+from p2pool.model.ports.store import Put
 from p2pool.model.states import AllocationState
 from p2pool.wire import signers
 from p2pool.wire.typed_data import sign_request
@@ -369,3 +374,20 @@ def test_entries_of_a_few_bytes_are_not_drawn_by_the_thousand(
     pool.world.run(1_000)
     entries = sum(len(m.entries) for m in shown if isinstance(m, StateAnswered))
     assert held <= entries <= 60 + 8 + held
+
+
+def test_hellos_with_ever_other_addresses_are_not_all_written() -> None:
+    """What a node says of itself counts, a few times at once and then once a second."""
+    pool = formed()
+    liar, victim = pool.other(), pool.leader()
+    node = pool.node(victim.number)
+    bound = node.context.bindings.known[liar.node_id].binding
+    written = 0
+    for number in range(100):
+        said = Hello("0.3.0", bound, liar.store_id, (f"/ip4/10.1.0.{number}/tcp/1",))
+        header = Header(liar.node_id, liar.peer_key, 1, number, 0)
+        verified = Verified(header, Channel.HELLO, said, b"")
+        out = node.step(Received(verified, liar.peer_key), pool.world.now(victim))
+        ops = [op for effect in out if isinstance(effect, Persist) for op in effect.operations]
+        written += sum(isinstance(op, Put) and op.table == BINDINGS_TABLE for op in ops)
+    assert written == limits.HELLO_ADDRESSES_BURST
