@@ -38,7 +38,7 @@ from p2pool.core.raft.state import OwnClock, RaftState, Ready, VoterClocks
 from p2pool.model import features, limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.errors import Conflict, Malformed, TooOld
+from p2pool.model.errors import Conflict, Malformed, TooNew, TooOld
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
@@ -533,7 +533,10 @@ class PoolLog:
         why = entry_check.refusal(self.pool, self.newest_level, entry)
         if why is not None or entry.kind != EntryKind.CERTIFICATE or self.opens is None:
             return why
-        record = decode_body(entry.kind, entry.body, self.newest_level)
+        try:
+            record = decode_body(entry.kind, entry.body, self.newest_level)
+        except TooNew:
+            return None  # Of a later form: here it applies as nothing.
         assert isinstance(record, ChangeCertified)
         assert self.raft is not None
         why = unsigned(record, self.raft.state.log_id, self.opens)
