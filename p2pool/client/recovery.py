@@ -142,12 +142,13 @@ def _check_agree(chosen: HeldLog, same: Sequence[HeldLog]) -> None:
     """Equal ends mean equal states, or a disk or a program is wrong."""
     if chosen.state_digest is None:
         raise Conflict(
-            f"The program of {chosen.node_id} is too old to read the end of its log.",
-            hint="Upgrade it, then begin again.",
+            f"{chosen.node_id} does not say which state its log ends in: its log grows, or its"
+            " program is too old to read the end.",
+            hint="Begin again in a minute. If it says so again, upgrade it.",
         )
     for holder in same:
         if holder.state_digest is None:
-            continue  # Its program is too old to say.
+            continue  # Its program is too old to say, or its log grows.
         if holder.end == chosen.end and holder.state_digest != chosen.state_digest:
             raise Conflict(
                 f"{holder.node_id} and {chosen.node_id} hold logs with the same end and different"

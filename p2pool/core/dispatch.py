@@ -14,12 +14,16 @@ Source: docs/design/messages.md, "Who may send".
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
+
 from p2pool.core.effects import AdmitPeer, Level
 from p2pool.core.fsm.committee_chain import incomplete
 from p2pool.core.inputs import Received, Sealed, Sender
 from p2pool.core.parts import Parts
 from p2pool.core.raft.raft import Frame
+from p2pool.model import limits
 from p2pool.model import messages as m
+from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.ids import NodeId
 from p2pool.model.log.state_digests import UNKNOWN_DIGEST
 from p2pool.model.states import Standing
@@ -36,6 +40,9 @@ class Dispatch:
         self.parts = parts
         self.context = parts.context
         self.table = self._table(parts)
+        self.moves = TokenBuckets(
+            limits.HELLO_ADDRESSES_PER_S, limits.HELLO_ADDRESSES_BURST, limits.PEERS_TRACKED_MAX
+        )
 
     def _table(self, p: Parts) -> Mapping[type, Handler]:
         promises, check = p.identity.peer_promises, p.identity.store_check
@@ -158,7 +165,7 @@ class Dispatch:
         if not self.is_participant_or_member(header.node_id):
             return False
         if isinstance(message, m.HeartbeatsAnswered):
-            return self.parts.exchange.awaits_heartbeats(header.peer_key, message)
+            return self.parts.exchange.awaits_heartbeats(header.peer_key, message, now)
         if isinstance(message, m.CertificatesAnswered):
             return self.parts.certificate_exchange.awaits(header.peer_key, message)
         if isinstance(message, m.Order):
@@ -211,6 +218,8 @@ class Dispatch:
         if event.peer_key is None:
             return
         context = self.context
+        if not self.moves.admit(event.peer_key, now.mono_ms):
+            hello = attrs.evolve(hello, addresses=())  # Those that we know stand.
         context.effects += context.bindings.greet(hello, event.peer_key, context.roster.belongs)
         node_id = context.bindings.node_of(event.peer_key)
         if node_id is not None:

@@ -58,6 +58,9 @@ GUEST_CHAIN_LINKS_MAX = 32
 GUEST_PROOFS_PER_S = 1
 GUEST_PROOFS_BURST = 2
 GUESTS_PROOFS_PER_S = 32
+# Of one member, who gets the whole chain.
+MEMBER_PROOFS_PER_S = 1
+MEMBER_PROOFS_BURST = 8
 MEMBER_FRAMES_PER_S = 1_000
 MEMBER_FRAMES_BURST = 4_000
 MEMBER_FRAMES_KIB_PER_S = 8 * 1024
@@ -67,9 +70,20 @@ MEMBER_ITEMS_BURST = 262_144
 # Signatures inside what a member sends or gossips that this node has not checked before.
 MEMBER_SIGNATURES_PER_S = 128
 MEMBER_SIGNATURES_BURST = 1_024
+# How often what a peer says of its own addresses is taken, and written.
+HELLO_ADDRESSES_PER_S = 1
+HELLO_ADDRESSES_BURST = 8
+# Signatures in what we asked a peer for: heartbeats of others, the links of a chain; and bindings.
+ASKED_SIGNATURES_PER_S = 64
+ASKED_SIGNATURES_BURST = 2_304
+BINDINGS_CHECKED_PER_S = 64
+BINDINGS_CHECKED_BURST = 512
 # What one peer's questions may draw from us.
 ANSWERS_KIB_PER_S = 4 * 1024
 ANSWERS_KIB_BURST = 64 * 1024
+# Of these, heartbeats of others.
+BEATS_SHOWN_PER_S = 32
+BEATS_SHOWN_BURST = 2_048
 BEATS_AWAITED_MAX = 64
 REQUEST_NUMBER_MAX = 2**53 - 1
 SIGNERS_CACHED_MAX = 4096
@@ -318,8 +332,13 @@ WITNESS_INTERVAL_MS = 10_000
 SEEN_SHOWN_MAX = 3
 LOG_ENDS_WAIT_MS = 4_000
 LOG_END_QUESTIONS_MAX = 8
+# What a new digest of the log's end costs all peers together, of a budget of a second each second.
+LOG_END_DIGEST_COST_S = 60
+LOG_END_DIGESTS_BURST_S = 240
 ADOPTION_WAIT_MS = 20_000
 ORDER_RESEND_MS = 3_000
+# How often a node draws its whole order by what it does: it connects, or reports what does not fit.
+ORDER_PAUSE_MS = 1_000
 REPORT_RESEND_MS = 3_000
 RECONCILE_INTERVAL_MS = 5_000
 RUNTIME_PROBE_INTERVAL_MS = 10_000
@@ -404,6 +423,10 @@ SNAPSHOT_UNPROVEN_AFTER_TIMES = 4
 LEARNER_CAUGHT_UP_ENTRIES = 10
 APPENDS_IN_FLIGHT_MAX = 16
 APPENDS_IN_FLIGHT_MAX_BYTES = 2 * 1024 * 1024
+# What a leader sends to one follower a second time; an entry counts as so much beside its body.
+SENT_AGAIN_BYTES_PER_S = 1024 * 1024
+SENT_AGAIN_BURST_BYTES = 8 * 1024 * 1024
+SENT_AGAIN_ENTRY_BYTES = 128
 READS_PENDING_MAX = 1_024
 # How far the word of a voter that proves nothing raises the term, in one election timeout.
 TERM_RAISE_MAX = 2**16
@@ -526,6 +549,8 @@ assert LOG_BATCH_MAX_BYTES + LOG_BATCH_MAX_CHUNKS * LOG_CHUNK_OVERHEAD_MAX_BYTES
 assert QUERY_REPLAY_WINDOW >= REQUESTS_IN_FLIGHT_MAX
 assert MEMBERS_MAX < PEERS_TRACKED_MAX
 assert GUEST_FRAMES_PER_S <= GUEST_FRAMES_BURST
+assert MEMBER_PROOFS_PER_S * CERTIFICATE_ASK_MS >= 1_000
+assert BEATS_PER_ANSWER_MAX <= BEATS_SHOWN_BURST
 assert GUEST_PROOFS_PER_S <= GUEST_PROOFS_BURST <= GUESTS_PROOFS_PER_S
 # A member may say at once what an honest one has to: a whole snapshot to one that catches up, all
 # copies of a node in one order with its certificate, the claims of a node in reports.
@@ -546,6 +571,10 @@ assert GOSSIP_ITEMS_MAX < GOSSIP_MESSAGE_MAX_BYTES < FRAME_ITEMS_MAX
 assert SNAPSHOT_MAX_BYTES <= ANSWERS_KIB_BURST * 1024
 assert ALLOCATIONS_PER_NODE_MAX + 2 * (VOTERS_MAX + 1) < MEMBER_SIGNATURES_BURST
 assert CLAIMS_PER_REPORT_MAX <= MEMBER_SIGNATURES_BURST
+# A newcomer reads at once what the first member that it meets knows: heartbeats and a whole chain.
+assert BEATS_PER_ANSWER_MAX + (CHAIN_LINKS_MAX + 2) * (VOTERS_MAX + 1) <= ASKED_SIGNATURES_BURST
+# It asks once a second while it lacks somebody, perhaps always the same peer.
+assert PEER_LIST_MAX <= BINDINGS_CHECKED_PER_S
 assert GUEST_CHAIN_LINKS_MAX <= CHAIN_LINKS_MAX
 assert HEARTBEAT_AIM_BYTES < GOSSIP_MESSAGE_MAX_BYTES
 assert ALLOCATIONS_PER_HEARTBEAT_MAX <= ALLOCATIONS_PER_NODE_MAX
@@ -588,6 +617,7 @@ assert PROBATION_ASK_MS < PROBATION_ALONE_MS < PROBATION_MAX_MS
 assert SEEN_SHOWN_MAX * GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES
 assert VOTERS_MAX + LEARNERS_MAX <= PROBATION_ASKED_MAX
 assert LOG_ENDS_WAIT_MS < REQUEST_DEADLINE_MS
+assert LOG_END_DIGEST_COST_S <= LOG_END_DIGESTS_BURST_S
 assert CLOCK_SKEW_MAX_MS >= BINDING_FUTURE_MAX_S * 1000
 assert CHAIN_POLL_INTERVAL_MS < CHAIN_CALL_TIMEOUT_MS
 assert JOIN_POLL_MIN_MS < JOIN_POLL_MAX_MS
@@ -619,6 +649,9 @@ assert ENTRY_MAX_BYTES < PROPOSALS_IN_FLIGHT_MAX_BYTES
 # through.
 assert APPEND_BATCH_MAX_BYTES < APPENDS_IN_FLIGHT_MAX_BYTES <= PEER_SEND_QUEUE_MAX_BYTES // 2
 assert CHAIN_ASK_MS <= CHAIN_ASK_MAX_MS < CONFIRM_LIFETIME_MS < CHAIN_JOIN_ALONE_MS < CHAIN_HOLD_MS
+# A follower that loses all that is under way, and once more, gets it again at once.
+assert 2 * APPENDS_IN_FLIGHT_MAX_BYTES <= SENT_AGAIN_BURST_BYTES
+assert SNAPSHOT_CHUNK_BYTES < SENT_AGAIN_BURST_BYTES
 assert COMMITTEE_DEFAULT in COMMITTEE_SIZES
 assert max(COMMITTEE_SIZES) == VOTERS_MAX
 assert STOP_GRACE_DEFAULT_S <= STOP_GRACE_MAX_S

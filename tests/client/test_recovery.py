@@ -146,7 +146,7 @@ def test_states_that_differ_are_nobodys_base() -> None:
 def test_who_is_too_old_for_the_end_of_its_log_founds_nothing() -> None:
     """It cannot say which state is there; whoever can is named in its place."""
     old = holder(3, state_digest=None)
-    with pytest.raises(Conflict, match=r"too old to read the end of its log\. Upgrade it"):
+    with pytest.raises(Conflict, match=r"too old to read the end\. Begin again in a minute"):
         propose(POOL, ROOT, [old])
     assert propose(POOL, ROOT, [old, holder(9)]).founder.node_id == name(9)
 

@@ -11,6 +11,7 @@ from p2pool.core.raft.progress import (
     ProgressState,
     Sending,
 )
+from p2pool.model.log.raft import Entry
 
 MOVES: dict[ProgressEvent, Callable[[Progress], None]] = {
     ProgressEvent.AGREED: lambda p: p.agreed(5),
@@ -28,7 +29,7 @@ WAYS: dict[ProgressState, tuple[ProgressEvent, ...]] = {
 def reached(state: ProgressState) -> Progress:
     """A progress in that state, with an append under way."""
     progress = Progress(4)
-    progress.sent(4, 100)
+    progress.sent((Entry(4, 1, 0, 0, bytes(100)),))
     for event in WAYS[state]:
         MOVES[event](progress)
     assert progress.state is state
@@ -55,7 +56,7 @@ def test_every_pair_of_state_and_event(state: ProgressState, event: ProgressEven
 def test_who_goes_back_forgets_what_is_under_way(event: ProgressEvent) -> None:
     """It would follow on something that the follower lacks."""
     progress = reached(ProgressState.REPLICATE)
-    progress.sent(6, 100)
+    progress.sent((Entry(5, 1, 0, 0, b""), Entry(6, 1, 0, 0, bytes(100))))
     assert progress.next_index == 7
     MOVES[event](progress)
     assert (len(progress.in_flight), progress.in_flight_bytes) == (0, 0)

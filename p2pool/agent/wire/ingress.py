@@ -11,7 +11,8 @@ heartbeats stand on their own proof. The most expensive work comes last: account
 relayed heartbeats and certificates opened, only if the core says that the message is worth it.
 Every peer has budgets, and they come before any signature: a guest may say little at all, a member
 as many frames, bytes and values as an honest one needs, and with them so many signatures that are
-new to us.
+new to us. What we ask for ourselves has a budget too: whoever connects is asked, as often as it
+connects. Budgets are a key's, and outlive its connections.
 Source: docs/design/protocol.md, "The way in".
 """
 
@@ -34,7 +35,7 @@ from p2pool.drivers.net import events as net
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
-from p2pool.model.errors import Malformed, Refusal, TooMany
+from p2pool.model.errors import BadSignature, Malformed, Refusal, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
 from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
@@ -91,6 +92,12 @@ class Ingress:
         )
         self._signatures = TokenBuckets(
             limits.MEMBER_SIGNATURES_PER_S, limits.MEMBER_SIGNATURES_BURST, limits.PEERS_TRACKED_MAX
+        )
+        self._asked = TokenBuckets(
+            limits.ASKED_SIGNATURES_PER_S, limits.ASKED_SIGNATURES_BURST, limits.PEERS_TRACKED_MAX
+        )
+        self._bindings = TokenBuckets(
+            limits.BINDINGS_CHECKED_PER_S, limits.BINDINGS_CHECKED_BURST, limits.PEERS_TRACKED_MAX
         )
         self._gossiped_by = TokenBuckets(
             limits.GOSSIP_PER_ORIGIN_PER_S, limits.GOSSIP_PER_ORIGIN_BURST, limits.PEERS_TRACKED_MAX
@@ -194,10 +201,10 @@ class Ingress:
             self.counters["not-looked-at"] += 1
             return []
         if isinstance(message, BindingsAnswered):
-            good = self._good_ones(message, now)
+            good = self._good_ones(message, peer_key, now)
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, HeartbeatsAnswered):
-            return self._relayed(message, now)
+            return self._relayed(message, peer_key, now)
         return self._with_enclosed(verified, peer_key, now, awaited=handed)
 
     def _with_enclosed(
@@ -206,8 +213,9 @@ class Ingress:
         """A frame with the signatures inside it checked, as far as its sender's budget goes; who
         has used it up says it again later. `awaited`: we asked for this, once."""
         message, budget = verified.message, self._signatures
-        new = 0 if awaited else self._enclosed.unknown_in(message)
-        if new and not budget.admit(peer_key, now.mono_ms, new):
+        new = self._enclosed.unknown_in(message)
+        enclosed_budget = self._asked if awaited else budget
+        if new and not enclosed_budget.admit(peer_key, now.mono_ms, new):
             self.counters["over-budget"] += 1
             return []
         enclosed = self._enclosed.enclosed_in(message)
@@ -304,22 +312,33 @@ class Ingress:
         same = header.peer_key == peer_key and header.node_id == message.binding.node_id
         return [ClockDiffered(header.node_id, header.sent_at_ms)] if same else []
 
-    def _relayed(self, message: HeartbeatsAnswered, now: Now) -> Taken:
-        """Heartbeats of other nodes, each with its own proof."""
+    def _relayed(self, message: HeartbeatsAnswered, peer_key: PeerKey, now: Now) -> Taken:
+        """Heartbeats of other nodes, each with its own proof; the first are the newest.
+
+        An honest peer has checked what it hands on, so the first forgery ends the reading.
+        """
         taken: Taken = []
         for data in message.sealed[: limits.BEATS_PER_ANSWER_MAX]:
+            if not self._asked.admit(peer_key, now.mono_ms):
+                self.counters["over-budget"] += 1
+                break
             try:
                 verified = open_sealed(
                     data, self.pool, max_bytes=max_bytes(Channel.BEAT), channel=Channel.BEAT
                 )
+            except BadSignature as error:
+                self._refuse(error)
+                break
             except Refusal as error:
                 self._refuse(error)
                 continue
             taken += self._gossiped(verified, now, relayed=True)
         return taken
 
-    def _good_ones(self, message: BindingsAnswered, now: Now) -> tuple[PeerKnown, ...]:
-        """The valid bindings; signatures are checked once, times each time.
+    def _good_ones(
+        self, message: BindingsAnswered, peer_key: PeerKey, now: Now
+    ) -> tuple[PeerKnown, ...]:
+        """The valid bindings of members; signatures are checked once, times each time.
 
         An honest peer checks bindings before it hands them on, so the first forgery ends the
         reading: a guest's lie costs one signature check, not as many as fit into a frame.
@@ -327,12 +346,17 @@ class Ingress:
         now_s = now.wall_ms // 1000
         good: list[PeerKnown] = []
         for peer in message.peers:
+            if not self._member(peer.binding.node_id):
+                continue  # The core would not take it.
             try:
                 check_binding_times(peer.binding, now_s)
             except Refusal as error:
                 self._refuse(error)
                 continue
             if peer.binding not in self._good:
+                if not self._bindings.admit(peer_key, now.mono_ms):
+                    self.counters["over-budget"] += 1
+                    break
                 try:
                     check_binding(peer.binding, self.pool, None, now_s)
                 except Refusal as error:

@@ -58,6 +58,11 @@ class CertificateExchange:
             limits.GUEST_PROOFS_PER_S, limits.GUEST_PROOFS_BURST, limits.GUESTS_KNOWN_MAX
         )
     )
+    members: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(
+            limits.MEMBER_PROOFS_PER_S, limits.MEMBER_PROOFS_BURST, limits.PEERS_TRACKED_MAX
+        )
+    )
     all_guests: TokenBuckets = attrs.field(
         factory=lambda: TokenBuckets(limits.GUESTS_PROOFS_PER_S, limits.GUESTS_PROOFS_PER_S, 1)
     )
@@ -248,9 +253,9 @@ class CertificateExchange:
     def on_certificates_requested(
         self, message: CertificatesRequested, sender: Sender, now: Now
     ) -> None:
-        """Give a member all that we hold, a guest the newest changes; limit the rate of each guest,
-        so that none takes another's turn, and of all together: anybody may ask for the long answer,
-        under as many names as it likes."""
+        """Give a member all that we hold, a guest the newest changes; limit the rate of each, so
+        that none takes another's turn, and of all guests together: anybody may ask for the long
+        answer, under as many names as it likes."""
         context = self.context
         proof = leader_proof(context, now)
         if proof is None:
@@ -266,6 +271,8 @@ class CertificateExchange:
             if not mine or not self.all_guests.admit(b"", now.mono_ms):
                 return
             chain = newest(chain, limits.GUEST_CHAIN_LINKS_MAX)
+        elif not self.members.admit(sender.peer_key, now.mono_ms):
+            return
         context.tell(
             sender.peer_key,
             CertificatesAnswered(

@@ -8,12 +8,14 @@ time, so every new roster judges all standings again.
 Anybody can make keys and bindings. So this table keeps few bindings of guests, apart from those of
 members, and only a bootstrap node stores them on disk, because to it everybody is a guest.
 
-Invariants: one binding for a node id; a newer `not_before` wins and a tie between two keys voids
-both (docs/design/identities.md, "Peer bindings"). Callers have checked a binding's signatures.
+Invariants: one binding for a node id, found by node and by key without a walk; a newer `not_before`
+wins and a tie between two keys voids both (docs/design/identities.md, "Peer bindings"). Callers
+have checked a binding's signatures.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import attrs
 
@@ -56,11 +58,12 @@ class PeerBindings:
     voided: BoundedDict[NodeId, int] = attrs.field(factory=lambda: BoundedDict(limits.MEMBERS_MAX))
     connected: "OrderedDict[PeerKey, Connected]" = attrs.field(factory=OrderedDict)
     superseded: str | None = None
+    _by_key: dict[PeerKey, dict[NodeId, None]] = attrs.field(factory=dict, init=False)
 
     def restore(self, peers: Iterator[PeerKnown]) -> None:
         """Restore the bindings from disk."""
         for peer in peers:
-            self.known[peer.binding.node_id] = peer
+            self._put(peer)
             if self.keeps_guests:
                 self.guests[peer.binding.node_id] = True
 
@@ -78,7 +81,7 @@ class PeerBindings:
         entry = self.connected.get(peer_key)
         if entry is not None and entry.node_id is not None:
             return entry.node_id
-        return next((n for n, p in self.known.items() if p.binding.peer_key == peer_key), None)
+        return next(iter(self._by_key.get(peer_key, ())), None)
 
     def is_connected(self, node_id: NodeId) -> bool:
         """Whether that node is connected as a member."""
@@ -138,8 +141,9 @@ class PeerBindings:
         entry.standing = standing
         return [AdmitPeer(peer_key, standing)]
 
-    def learn(self, peer: PeerKnown, *, member: bool = True) -> list[Effect]:
-        """Learn a binding with addresses: keep the newer one, void a tie."""
+    def learn(self, peer: PeerKnown, *, member: bool = True, hearsay: bool = False) -> list[Effect]:
+        """Learn a binding with addresses: keep the newer one, void a tie. `hearsay`: another node
+        hands it on, and may have put any addresses beside it."""
         binding = peer.binding
         if binding.node_id == self.me:
             return self._learn_mine(binding)
@@ -165,15 +169,19 @@ class PeerBindings:
         merged = PeerKnown(binding, addresses)
         if binding.node_id in self.guests:
             self.guests.move_to_end(binding.node_id)
-        if merged == old and not (member and binding.node_id in self.guests):
-            return []
+        if old is not None and not (member and binding.node_id in self.guests):
+            if merged == old:
+                return []
+            if hearsay and old.addresses and binding == old.binding:
+                met = binding.peer_key in self.connected
+                return [] if met else [LearnPeer(binding.peer_key, addresses)]
         return [*self._keep(merged, member=member), LearnPeer(binding.peer_key, addresses)]
 
     def _keep(self, peer: PeerKnown, *, member: bool) -> list[Effect]:
         """Store a peer within the bounds: guests make room first."""
         node_id, effects = peer.binding.node_id, list[Effect]()
         written = self.guests.pop(node_id, node_id in self.known)
-        self.known[node_id] = peer
+        self._put(peer)
         if member or self.keeps_guests:
             written = True
             effects.append(Persist((put_record(BINDINGS_TABLE, bytes(node_id), peer),)))
@@ -186,9 +194,26 @@ class PeerBindings:
             effects += self._drop(next(one for one in known if one != self.me))
         return effects
 
+    def _put(self, peer: PeerKnown) -> None:
+        """Set a node's row, and find it by its key."""
+        binding = peer.binding
+        old = self.known.get(binding.node_id)
+        if old is not None:
+            self._unlist(old)
+        self.known[binding.node_id] = peer
+        self._by_key.setdefault(binding.peer_key, {})[binding.node_id] = None
+
+    def _unlist(self, peer: PeerKnown) -> None:
+        """A row goes: no longer find it by its key."""
+        binding = peer.binding
+        nodes = self._by_key[binding.peer_key]
+        del nodes[binding.node_id]
+        if not nodes:
+            del self._by_key[binding.peer_key]
+
     def _drop(self, node_id: NodeId) -> list[Effect]:
         """Forget a peer, and its row on disk if any."""
-        self.known.pop(node_id)
+        self._unlist(self.known.pop(node_id))
         if not self.guests.pop(node_id, True):
             return []
         return [Persist((Delete(BINDINGS_TABLE, bytes(node_id)),))]
@@ -197,7 +222,7 @@ class PeerBindings:
         """A binding of our own node id: one to another key, not older than ours, replaces us."""
         mine = self.known.get(self.me)
         if binding.peer_key == self.my_key:
-            self.known[self.me] = PeerKnown(binding, ())
+            self._put(PeerKnown(binding, ()))
             return []
         if mine is not None and binding.not_before_s < mine.binding.not_before_s:
             return []
@@ -212,10 +237,8 @@ class PeerBindings:
 
     def exchange(self, wanted: tuple[PeerKey, ...]) -> tuple[PeerKnown, ...]:
         """Bindings to give a peer: the wanted ones, or the newest up to a bound."""
+        found: Iterator[PeerKnown] = reversed(self.known.values())
         if wanted:
-            found: Iterator[PeerKnown] = (
-                p for p in self.known.values() if p.binding.peer_key in wanted
-            )
-        else:
-            found = reversed(tuple(self.known.values()))
-        return tuple(peer for peer, _ in zip(found, range(limits.PEER_LIST_MAX), strict=False))
+            nodes = (n for key in dict.fromkeys(wanted) for n in self._by_key.get(key, ()))
+            found = (self.known[node_id] for node_id in nodes)
+        return tuple(islice(found, limits.PEER_LIST_MAX))

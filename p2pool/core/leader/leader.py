@@ -126,6 +126,7 @@ class Leader:
             self.certification.fresh = False
             self.orders.release(now)
         self.orders.compose_all(now)
+        self.orders.give_called(now)
         self.orders.resend(now)
         self.committee.tick(now)
         self.level_raiser.tick(now)

@@ -6,7 +6,11 @@ only an explicit stop ever stops a copy. It carries one token, (epoch, term, app
 obeys only newer ones, so a delayed order, or one from a deposed leader, does no harm. It travels
 with the leader's certificate, and waits until there is one.
 
-Invariants: orders come from committed entries only; a reported copy that the state does not know is
+A node that connects, or reports what does not fit, gets its order whole, up to a frame full. It may
+do so as often as it likes, so it gets it at once and then once in a while, for all that it did.
+
+Invariants: orders come from committed entries only; what a node does itself draws one order in
+`limits.ORDER_PAUSE_MS` at most; a reported copy that the state does not know is
 stopped only if it belongs to this epoch (another epoch's are adopted or left).
 Source: docs/design/tasks.md, "Orders and reports".
 """
@@ -18,6 +22,7 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.tasks import should_run
 from p2pool.core.inputs import Sender
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, Token
 from p2pool.model.messages.work import Desired, Order, OrderAnswered, Stop
 from p2pool.model.timing import Now
@@ -43,6 +48,11 @@ class Orders:
     context: Context
     sent: dict[NodeId, Sent] = attrs.field(factory=dict)
     unwanted: dict[NodeId, dict[Stop, None]] = attrs.field(factory=dict)
+    called_ms: dict[NodeId, int] = attrs.field(factory=dict)
+    """When a node gets its order again for what it did."""
+    drawn_ms: BoundedDict[NodeId, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.MEMBERS_MAX)
+    )
     composed_index: int = -1
 
     def token(self) -> Token:
@@ -75,6 +85,20 @@ class Orders:
             order = old.order
         self.sent[node_id] = Sent(order, now.mono_ms + limits.ORDER_RESEND_MS, now.mono_ms)
         self._send(node_id, self.sent[node_id], now)
+
+    def call_for(self, node_id: NodeId, now: Now) -> None:
+        """A node's own doing calls for its order: it gets it with this step, unless it drew one a
+        moment ago."""
+        drawn_ms = self.drawn_ms.get(node_id)
+        due_ms = now.mono_ms if drawn_ms is None else drawn_ms + limits.ORDER_PAUSE_MS
+        self.called_ms.setdefault(node_id, due_ms)
+
+    def give_called(self, now: Now) -> None:
+        """Give the orders that were called for and are due."""
+        for node_id in [n for n, due_ms in self.called_ms.items() if now.mono_ms >= due_ms]:
+            del self.called_ms[node_id]
+            self.drawn_ms.renew(node_id, now.mono_ms)
+            self.give(node_id, now, even_same=True)
 
     def _send(self, node_id: NodeId, sent: Sent, now: Now) -> None:
         """Send an order with our certificate in force; without one it waits for `release`."""
@@ -120,24 +144,23 @@ class Orders:
     def came(self, node_id: NodeId, now: Now) -> None:
         """A node connected: it may have restarted since its last order."""
         if node_id in self.sent:
-            self.give(node_id, now, even_same=True)
+            self.call_for(node_id, now)
 
     def refuse(self, node_id: NodeId, stop: Stop, now: Now) -> None:
         """A node runs a copy that nobody wants there: name it in its order."""
         unwanted = self.unwanted.setdefault(node_id, {})
         if stop not in unwanted and len(unwanted) < limits.ALLOCATIONS_PER_NODE_MAX:
             unwanted[stop] = None
-            self.give(node_id, now)
+            self.call_for(node_id, now)
 
     def gone(self, node_id: NodeId, stop: Stop) -> None:
         """A node reports that a copy has ended."""
         self.unwanted.get(node_id, {}).pop(stop, None)
 
     def wakeup_ms(self) -> int | None:
-        """When the next resend is due."""
-        return min(
-            (s.due_ms for s in self.sent.values() if not (s.answered or s.held)), default=None
-        )
+        """When the next resend is due, or an order that was called for."""
+        dues = [s.due_ms for s in self.sent.values() if not (s.answered or s.held)]
+        return min((*dues, *self.called_ms.values()), default=None)
 
 
 def compose(state: PoolState, node_id: NodeId, token: Token, unwanted: tuple[Stop, ...]) -> Order:

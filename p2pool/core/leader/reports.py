@@ -62,7 +62,7 @@ class Reports:
         state = self.context.pool_log.state
         assert state is not None
         if not self._counts(report.token):
-            self.orders.give(node_id, now, even_same=True)
+            self.orders.call_for(node_id, now)
             return
         under_way = {
             o: None for w in self.waiting.values() if w.node_id == node_id for o in w.outcomes

@@ -49,6 +49,8 @@ class StoredLog:
     def end_digest(self) -> StateDigest:
         """The digest of the state at the end of the log, all of it applied. `TooOld` if the log
         rises to a level that this program does not know."""
+        if self.state.applied_index == self.raft.state.log.last_index:
+            return digest_of(self.state)
         state = self.state_at(self.raft.state.log.last_index)
         assert state is not None, "a log holds its own end"
         return digest_of(state)

@@ -67,10 +67,12 @@ class AnswerBudget:
 
 
 def size_kib(message: m.Message) -> int:
-    """About how long an answer is, without encoding it."""
+    """About how long an answer is, without encoding it. What it is made of counts as long as a text
+    at least: to encode many short records costs as much."""
     match message:
         case m.StateAnswered():
-            size = len(message.snapshot) + sum(len(e.body) for e in message.entries)
+            bodies = sum(len(e.body) for e in message.entries)
+            size = len(message.snapshot) + bodies + len(message.entries) * limits.TEXT_MAX_BYTES
         case m.HeartbeatsAnswered():
             size = sum(len(beat) for beat in message.sealed)
         case m.CertificatesAnswered():
@@ -79,6 +81,10 @@ def size_kib(message: m.Message) -> int:
             size = count * limits.SEALED_SIGNATURE_MAX_BYTES
         case m.BindingsAnswered():
             size = len(message.peers) * limits.TEXT_MAX_BYTES
+        case m.StoreSeenAnswered():
+            size = sum(len(word) for word in message.shown)
+        case m.HardwareAnswered():
+            size = (1 + len(message.hardware.gpus)) * limits.TEXT_MAX_BYTES
         case _:
             size = 0
     return 1 + size // 1024

@@ -4,7 +4,8 @@ Intuition: bindings and heartbeats prove themselves, so anybody may pass them on
 the first members that it meets for what they know, and every node asks a random peer now and then.
 
 Invariants: no question here needs an answer; guests get bindings, nothing else; memory of strangers
-is bounded. Source: docs/design/messages.md, "What peers exchange".
+is bounded; what a peer may draw does not grow with its connections.
+Source: docs/design/messages.md, "What peers exchange".
 """
 
 import attrs
@@ -15,7 +16,7 @@ from p2pool.core.inputs import OutdatedHeard, Sender, StrangerHeard
 from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.peers.invites import Invites
 from p2pool.model import limits
-from p2pool.model.bounded_tables import BoundedDict
+from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.queries import (
@@ -47,6 +48,14 @@ class PeerExchange:
     heartbeats_awaited: PendingAnswers = attrs.field(
         factory=lambda: PendingAnswers(limits.BEATS_AWAITED_MAX)
     )
+    shown: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(
+            limits.BEATS_SHOWN_PER_S, limits.BEATS_SHOWN_BURST, limits.PEERS_TRACKED_MAX
+        )
+    )
+    heard_from_ms: BoundedDict[PeerKey, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
+    )
     asked_hardware_ms: dict[NodeId, int] = attrs.field(factory=dict)
     round_due_ms: int = 0
     exchange_due_ms: int = 0
@@ -54,11 +63,15 @@ class PeerExchange:
     # --- who is who -------------------------------------------------------------------------------
 
     def met(self, peer_key: PeerKey, now: Now) -> None:
-        """A peer said hello: ask it for bindings, and a member for heartbeats too."""
+        """A peer said hello: ask it for bindings, and a member for heartbeats too, unless it gave
+        us some a moment ago: since then gossip brings what is new."""
         context = self.context
         context.tell(peer_key, BindingsRequested(context.request(), ()))
         node_id = context.bindings.node_of(peer_key)
-        if node_id is not None and context.roster.belongs(node_id):
+        if node_id is None or not context.roster.belongs(node_id):
+            return
+        heard_ms = self.heard_from_ms.get(peer_key)
+        if heard_ms is None or now.mono_ms - heard_ms >= limits.EXCHANGE_INTERVAL_MS:
             number = context.request()
             self.heartbeats_awaited.ask(peer_key, number)
             context.tell(peer_key, HeartbeatsRequested(number))
@@ -84,19 +97,25 @@ class PeerExchange:
         """Learn bindings; their signatures were checked on entry."""
         for known in message.peers[: limits.PEER_LIST_MAX]:
             if self.context.roster.belongs(known.binding.node_id):
-                self.context.effects += self.context.bindings.learn(known)
+                self.context.effects += self.context.bindings.learn(known, hearsay=True)
 
     # --- what was heard ---------------------------------------------------------------------------
 
-    def awaits_heartbeats(self, peer_key: PeerKey, answer: HeartbeatsAnswered) -> bool:
+    def awaits_heartbeats(self, peer_key: PeerKey, answer: HeartbeatsAnswered, now: Now) -> bool:
         """Whether we asked this peer for these heartbeats; once, because opening them is costly."""
-        return self.heartbeats_awaited.take(peer_key, answer.request)
+        awaited = self.heartbeats_awaited.take(peer_key, answer.request)
+        if awaited:
+            self.heard_from_ms.renew(peer_key, now.mono_ms)
+        return awaited
 
     def on_heartbeats_requested(
         self, message: HeartbeatsRequested, sender: Sender, now: Now
     ) -> None:
-        """Give out the newest heartbeats."""
+        """Give out the newest heartbeats, each as its node sealed it; a peer that had many lately
+        gets none, however often it connects."""
         sealed = self.context.heartbeats.sealed()
+        if not self.shown.admit(sender.peer_key, now.mono_ms, len(sealed)):
+            return
         self.context.tell(sender.peer_key, HeartbeatsAnswered(message.request, sealed))
 
     def on_heartbeats_answered(self, message: HeartbeatsAnswered, sender: Sender, now: Now) -> None:

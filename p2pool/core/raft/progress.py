@@ -20,26 +20,31 @@ sends a snapshot first. As in etcd's `Progress`:
 Unlike in etcd, a follower goes from SNAPSHOT to REPLICATE at once: its answer says that it holds
 the whole snapshot, so the leader knows where the logs agree.
 
+A follower's word alone moves this, and it may lie: one that accepts and refuses in turn draws the
+same entries again and again. So what goes out a second time has a budget (`Repeats`).
+
 Invariants: only `TRANSITIONS` changes the state; a snapshot is in flight in SNAPSHOT and in no
-other state; every step back clears the appends in flight.
+other state; every step back clears the appends in flight; what a follower was never sent costs it
+nothing, and while its budget is spent it gets empty appends.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import StoreId
-from p2pool.model.log.raft import Voter
+from p2pool.model.log.raft import Entry, Voter
 
 
 @attrs.define
 class Sending:
     """A snapshot on its way to one follower: the same one to the end, though newer ones are made.
 
-    `waited`: append intervals since the part at `offset` went out.
+    `waited`: append intervals since the part at `offset` went out. `sent_bytes`: how far any part
+    of it reached.
     """
 
     index: int
@@ -48,6 +53,7 @@ class Sending:
     certificate: tuple[bytes, ...] = attrs.field(default=(), repr=False, kw_only=True)
     offset: int = 0
     waited: int = 0
+    sent_bytes: int = 0
 
 
 class ProgressState(Enum):
@@ -92,6 +98,21 @@ class TimeRefusal:
 
 
 @attrs.define
+class Repeats:
+    """What one follower may still be sent a second time, below zero by one frame at most."""
+
+    left_bytes: int = limits.SENT_AGAIN_BURST_BYTES
+    refilled_ms: int | None = None
+
+    def refill(self, now_ms: int) -> None:
+        """Time pays for more."""
+        since_ms = now_ms - self.refilled_ms if self.refilled_ms is not None else 0
+        more = since_ms * limits.SENT_AGAIN_BYTES_PER_S // 1000
+        self.left_bytes = min(self.left_bytes + more, limits.SENT_AGAIN_BURST_BYTES)
+        self.refilled_ms = now_ms
+
+
+@attrs.define
 class Progress:
     """What a leader knows of one follower. `answered_round`: the newest frame that it answered.
 
@@ -99,6 +120,7 @@ class Progress:
     `told_commit`: the commit index in the last frame to it, which may be lost.
     `sending`: the snapshot in flight, in SNAPSHOT and in no other state.
     `time_refusal`: it refuses an entry for its date.
+    `sent_index`: the highest entry that was ever sent to it.
     """
 
     next_index: int
@@ -112,17 +134,25 @@ class Progress:
     told_commit: int = 0
     sending: Sending | None = None
     time_refusal: TimeRefusal | None = None
+    sent_index: int = 0
+    repeats: Repeats = attrs.field(factory=Repeats)
 
     @property
     def has_room(self) -> bool:
         """Whether another append with entries may be sent ahead of the answers."""
+        if self.next_index <= self.sent_index and self.repeats.left_bytes <= 0:
+            return False
         streams = self.state is ProgressState.REPLICATE
         most = limits.APPENDS_IN_FLIGHT_MAX if streams else 1
         room = self.in_flight_bytes < limits.APPENDS_IN_FLIGHT_MAX_BYTES
         return room and len(self.in_flight) < most
 
-    def sent(self, last_index: int, size: int) -> None:
+    def sent(self, entries: Sequence[Entry]) -> None:
         """An append with entries is in flight."""
+        size, last_index = sum(len(e.body) for e in entries), entries[-1].index
+        again = [len(e.body) for e in entries if e.index <= self.sent_index]
+        self.repeats.left_bytes -= sum(again) + len(again) * limits.SENT_AGAIN_ENTRY_BYTES
+        self.sent_index = max(self.sent_index, last_index)
         self.in_flight.append((last_index, size))
         self.in_flight_bytes += size
         if self.state is ProgressState.REPLICATE:

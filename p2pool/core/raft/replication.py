@@ -3,8 +3,9 @@
 The leader pipelines batches, bounded by number and bytes for each follower; a refusal says where
 the follower's conflicting term begins, so a long divergence costs one round for each term (Raft,
 5.3). Only an answer clears an append in flight: a follower refuses whatever follows a lost one. So
-a follower that answers nothing gets one empty append for each interval, and no flood. Only entries
-of the leader's own term count for commitment (5.4.2, figure 8).
+a follower that answers nothing gets one empty append for each interval, and no flood. What
+it is sent a second time has a budget. Only entries of the leader's own term count for commitment
+(5.4.2, figure 8).
 
 While a follower receives a snapshot, the leader keeps its authority with appends at index 0, which
 fit any log. CheckQuorum: a leader that hears no majority for the longest timeout steps down.
@@ -30,6 +31,7 @@ def broadcast(s: RaftState, now: Now) -> None:
         _forget(s, one)
     for voter in s.audience():
         progress = s.progress.setdefault(voter.store_id, Progress(s.log.last_index + 1))
+        progress.repeats.refill(now.mono_ms)
         if progress.sending is not None:
             progress.sending.waited += 1
         send(s, voter, even_empty=True)
@@ -75,7 +77,7 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
         if even_empty:
             _append(s, to, 0, 0, ())
         if progress.sending.waited >= limits.SNAPSHOT_RESEND_AFTER_APPENDS:
-            snapshot.send_part(s, to, progress.sending)
+            snapshot.send_part(s, to, progress)
         return
     entries = s.log.after(previous) if progress.has_room else ()
     while entries or even_empty:
@@ -84,7 +86,7 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
         _append(s, to, previous, previous_term, entries)
         if not entries:
             return
-        progress.sent(entries[-1].index, sum(len(e.body) for e in entries))
+        progress.sent(entries)
         previous, even_empty = entries[-1].index, False
         entries = s.log.after(previous) if progress.has_room else ()
 
@@ -354,8 +356,9 @@ def snapshot_answered(s: RaftState, m: SnapshotAnswered, now: Now) -> None:
         advance_commit(s)
         send(s, m.follower, even_empty=False)
         return
-    # A repeated answer must not start a second stream of parts.
-    moved = m.received_bytes > sending.offset
-    sending.offset = m.received_bytes
+    # A repeated answer must not start a second stream of parts, and no answer one between them.
+    received_bytes = m.received_bytes - m.received_bytes % limits.SNAPSHOT_CHUNK_BYTES
+    moved = received_bytes > sending.offset
+    sending.offset = received_bytes
     if moved:
-        snapshot.send_part(s, m.follower, sending)
+        snapshot.send_part(s, m.follower, progress)

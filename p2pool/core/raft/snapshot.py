@@ -100,10 +100,17 @@ def sendable(s: RaftState, to: Voter) -> bool:
     return bool(proven) or to not in s.configuration.voters
 
 
-def send_part(s: RaftState, to: Voter, sending: Sending) -> None:
-    """Send the part that the follower needs next."""
-    sending.waited = 0
+def send_part(s: RaftState, to: Voter, progress: Progress) -> None:
+    """Send the part that the follower needs next; again only within its budget: else a later
+    interval does."""
+    sending = progress.sending
+    assert sending is not None, "a snapshot is on its way"
     begin, end = sending.offset, sending.offset + limits.SNAPSHOT_CHUNK_BYTES
+    if begin < sending.sent_bytes:
+        if progress.repeats.left_bytes <= 0:
+            return
+        progress.repeats.left_bytes -= limits.SNAPSHOT_CHUNK_BYTES
+    sending.waited, sending.sent_bytes = 0, max(end, sending.sent_bytes)
     part = sending.data[begin:end]
     s.tell(
         to,

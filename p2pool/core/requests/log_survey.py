@@ -4,9 +4,15 @@ Intuition: the node that is asked answers for itself at once and asks every conn
 waits a few seconds for them, no longer, and lists the silent ones as silent: a recovery is for the
 time when many are.
 
-Invariants: each question has a deadline, and few are open at once; a node's answer gives it no
-right: the founder must hold the state that the record names.
+A digest of the state at the log's end takes a walk over that state, and where the log ends in what
+is not applied here, all of it is rebuilt from the snapshot first. A log that cannot go on, which is
+the one that somebody recovers, needs one digest; a log that grows would need one for each question.
+
+Invariants: each question has a deadline, and few are open at once; all peers together draw few new
+digests; a node's answer gives it no right: the founder must hold the state that the record names.
 """
+
+from collections.abc import Callable
 
 import attrs
 
@@ -15,12 +21,16 @@ from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked, Sender
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.model import limits
+from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.errors import Malformed, Overloaded, TooOld
 from p2pool.model.ids import Digest, NodeId, PeerKey, StateDigest
 from p2pool.model.log.raft import LogEnd
 from p2pool.model.messages.queries import LogEndAnswered, LogEndRequested
 from p2pool.model.ports.agent import LogEnds, LogHolder
 from p2pool.model.timing import Now
+
+ALL = b""
+"""All peers together, in a bucket."""
 
 
 @attrs.define
@@ -39,18 +49,27 @@ class LogSurvey:
 
     context: Context
     asking: dict[int, Asking] = attrs.field(factory=dict)
+    made: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(1, limits.LOG_END_DIGESTS_BURST_S, 1)
+    )
     _known: tuple[Digest, int, int, StateDigest | None] | None = None
 
     def mine(self) -> LogEnd:
-        """The end of the log that this node holds."""
+        """The end of the log that this node holds, for its own user: whatever it costs."""
+        return self._end(lambda: True)
+
+    def _end(self, may_make: Callable[[], bool]) -> LogEnd:
+        """The end of the log that this node holds; without a digest that is not at hand, if none
+        may be made."""
         pool_log, me = self.context.pool_log, self.context.config.me
         held, followed = pool_log.held_log, pool_log.epoch
         if held is None:
             return LogEnd(me.store_id, followed, pool_log.refusal)
         s = held.raft.state
         name = (s.log_id, s.log.last_index, s.log.last_term)
-        if self._known is None or self._known[:3] != name:
+        if (self._known is None or self._known[:3] != name) and may_make():
             self._known = (*name, _end_digest(held))
+        known = self._known if self._known is not None and self._known[:3] == name else None
         return LogEnd(
             store_id=me.store_id,
             followed_epoch=followed,
@@ -61,14 +80,15 @@ class LogSurvey:
             commit_index=s.commit_index,
             last_index=s.log.last_index,
             last_term=s.log.last_term,
-            state_digest=self._known[3],
+            state_digest=known[3] if known is not None else None,
             voters=s.configuration.voters,
             outgoing=s.configuration.outgoing,
         )
 
     def on_log_end_requested(self, message: LogEndRequested, sender: Sender, now: Now) -> None:
         """A peer asks which log we hold."""
-        self.context.tell(sender.peer_key, LogEndAnswered(message.request, self.mine()))
+        end = self._end(lambda: self.made.admit(ALL, now.mono_ms, limits.LOG_END_DIGEST_COST_S))
+        self.context.tell(sender.peer_key, LogEndAnswered(message.request, end))
 
     def on_asked(self, asked: Asked, now: Now) -> None:
         """The local API asks for the logs of all reachable members."""

@@ -160,7 +160,7 @@ class LogEnd:
     `followed_epoch`: the epoch whose root record the node follows; its log may not have begun here.
     `refusal`: why the node does not found that epoch's log, although the record names it.
     `state_digest` is that of the state at `last_index`; None where the node's program is too old to
-    read its log that far.
+    read its log that far, or where peers drew many digests of a log that grows.
     """
 
     store_id: StoreId

@@ -1,21 +1,31 @@
 """What one peer may cost: counted in frames, bytes and signatures, and refused before the work."""
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
 
+from p2pool.agent.wire import ingress
 from p2pool.agent.wire.ingress import Ingress
 from p2pool.codec.cbor import canonical
+from p2pool.core.inputs import Received
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
-from p2pool.model.ids import PoolRef
-from p2pool.model.messages.gossip import Announcement
-from p2pool.model.messages.queries import Ping
-from p2pool.model.messages.registry import Channel, Message
+from p2pool.model.ids import PeerKey, PoolRef
+from p2pool.model.messages.certificates import CertificatesAnswered
+from p2pool.model.messages.gossip import Announcement, Heartbeat, PeerBinding
+from p2pool.model.messages.queries import (
+    BindingsAnswered,
+    HeartbeatsAnswered,
+    PeerKnown,
+    Ping,
+)
+from p2pool.model.messages.registry import Channel, Message, Verified
 from p2pool.model.messages.work import Order, Report
 from p2pool.model.timing import Now
 from p2pool.wire import enclosures, signers
+from p2pool.wire.envelope import open_sealed
 from tests.agent.wire.peer import NOW, POOL, Peer, met
 from tests.codec.samples import example
 
@@ -37,6 +47,10 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         "MEMBER_ITEMS_BURST": 2_000,
         "MEMBER_SIGNATURES_PER_S": 4,
         "MEMBER_SIGNATURES_BURST": 10,
+        "ASKED_SIGNATURES_PER_S": 4,
+        "ASKED_SIGNATURES_BURST": 25,
+        "BINDINGS_CHECKED_PER_S": 4,
+        "BINDINGS_CHECKED_BURST": 12,
     }.items():
         monkeypatch.setattr(limits, name, value)
 
@@ -225,3 +239,96 @@ def test_made_up_signatures_cost_their_sender_too(
         says(gate, peer, order(10 * number, 4))
     assert len(opened) == 8
     assert gate.counters["over-budget"] == 4
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The relayed heartbeats whose signatures are checked."""
+    seen: list[bytes] = []
+    real = open_sealed
+
+    def opens(data: bytes, *args: Any, **named: Any) -> Verified:
+        if named.get("channel") is Channel.BEAT:
+            seen.append(data)
+        return real(data, *args, **named)
+
+    monkeypatch.setattr(ingress, "open_sealed", opens)
+    return seen
+
+
+def beats(by: Peer, count: int) -> tuple[bytes, ...]:
+    """Heartbeats of one start, one after the other."""
+    made: Heartbeat = example(Heartbeat)
+    return tuple(by.sealer.seal(made, NOW)[1] for _ in range(count))
+
+
+def test_heartbeats_that_we_ask_for_cost_a_peer_over_all_its_connections(
+    gate: Ingress, opened: list[bytes]
+) -> None:
+    """Whoever connects again and again is asked each time, and answers with a frame full."""
+    peer, stranger = Peer(1), Peer(7)
+    peer.hello()  # The gate has heard that one.
+    for _ in range(4):
+        met(gate, peer)
+        says(gate, peer, HeartbeatsAnswered(1, beats(stranger, 10)))
+    assert len(opened) == limits.ASKED_SIGNATURES_BURST
+    other = Peer(2)
+    met(gate, other)
+    says(gate, other, HeartbeatsAnswered(1, beats(stranger, 10)))
+    assert len(opened) == limits.ASKED_SIGNATURES_BURST + 10
+    says(gate, peer, HeartbeatsAnswered(1, beats(stranger, 10)), LATER)
+    assert len(opened) == limits.ASKED_SIGNATURES_BURST + 10 + limits.ASKED_SIGNATURES_PER_S
+    assert gate.counters["over-budget"] == 3
+
+
+def test_a_forged_heartbeat_ends_the_reading(gate: Ingress, opened: list[bytes]) -> None:
+    """Who hands heartbeats on has checked them; what only this version cannot read is left out."""
+    good, bad = beats(Peer(7), 2), beats(Peer(7), 1)[0][:-1] + b"\0"
+    says(gate, Peer(1), HeartbeatsAnswered(1, (good[0], b"later", bad, good[1])))
+    assert opened == [good[0], b"later", bad]
+
+
+def test_a_chain_that_we_ask_for_costs_whoever_answers(
+    gate: Ingress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole one at a time, and each time other signatures."""
+    seen: list[bytes] = []
+    monkeypatch.setattr(enclosures, "open_one", lambda pool, sealed, most: seen.append(sealed))
+    peer, made = Peer(1), example(CertificatesAnswered)
+    for number in range(10):
+        words = tuple(b"%d" % n for n in range(10 * number, 10 * number + 8))
+        chain = attrs.evolve(made.chain, links=())
+        said = attrs.evolve(made, chain=chain, certificate=words, votes=())
+        assert says(gate, peer, said) is (number < 3)
+    assert len(seen) == 24
+
+
+def test_bindings_cost_whoever_hands_them_on_and_only_members_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two signatures each, asked for or not; of those who are not in the pool none."""
+    checked: list[PeerBinding] = []
+    monkeypatch.setattr(ingress, "check_binding", lambda one, *rest: checked.append(one))
+    strangers = [PeerKnown(Peer(n).binding(), ()) for n in range(40, 50)]
+    members = [PeerKnown(Peer(n).binding(), ()) for n in range(10, 40)]
+    named = {one.binding.node_id for one in members} | {Peer(1).node_id}
+    gate = Ingress(POOL, lambda node_id: None, lambda *_: True, named.__contains__)
+    peer = Peer(1)
+    met(gate, peer)
+    checked.clear()
+    taken = gate.frame(*_sealed(peer, BindingsAnswered(1, (*strangers, *members))), NOW)
+    assert checked == [one.binding for one in members[: limits.BINDINGS_CHECKED_BURST]]
+    assert [_bindings(one) for one in taken] == [checked]
+    says(gate, peer, BindingsAnswered(2, tuple(members[:20])), LATER)
+    assert len(checked) == limits.BINDINGS_CHECKED_BURST + limits.BINDINGS_CHECKED_PER_S
+
+
+def _sealed(peer: Peer, message: Message) -> tuple[Channel, PeerKey, bytes]:
+    channel, data = peer.sealer.seal(message, NOW)
+    return channel, peer.peer_key, data
+
+
+def _bindings(taken: object) -> list[PeerBinding]:
+    assert isinstance(taken, Received)
+    assert isinstance(taken.verified.message, BindingsAnswered)
+    return [one.binding for one in taken.verified.message.peers]

@@ -152,3 +152,67 @@ def test_exchange_gives_what_is_wanted_or_the_newest() -> None:
     book.learn(PeerKnown(binding(), ()))
     assert [p.binding.peer_key for p in book.exchange((KEY, KEY_2))] == [KEY]
     assert len(book.exchange(())) == 1
+
+
+class Looked:
+    """A binding as a peer knows it, and how often somebody looked into one."""
+
+    count = 0
+
+    def __init__(self, known: PeerKnown) -> None:
+        self.known, self.addresses = known, known.addresses
+
+    @property
+    def binding(self) -> PeerBinding:
+        Looked.count += 1
+        return self.known.binding
+
+
+def test_a_question_for_a_few_keys_looks_at_these_alone() -> None:
+    """Whoever asks for one binding, or says something as a guest, has not all of them looked at."""
+    book = PeerBindings(ME, MY_KEY)
+    count = 3_000
+    keys = [PeerKey(n.to_bytes(2) * 16) for n in range(count)]
+    bound = [binding(NodeId(n.to_bytes(2) * 10), key) for n, key in enumerate(keys)]
+    book.restore(Looked(PeerKnown(one, ())) for one in bound)  # type: ignore[misc]
+    Looked.count = 0
+    wanted = (keys[7], KEY, keys[-1], keys[7])
+    assert [one.known.binding for one in book.exchange(wanted)] == [bound[7], bound[-1]]  # type: ignore[attr-defined]
+    assert book.node_of(keys[5]) == bound[5].node_id
+    assert book.node_of(KEY) is None
+    assert Looked.count <= len(wanted)
+
+
+def test_a_key_is_found_under_the_nodes_that_it_speaks_for_now() -> None:
+    """A binding to another key replaces it, one that is dropped is no longer found, and a key that
+    several nodes name is found under each."""
+    book = PeerBindings(ME, MY_KEY, guests_max=1)
+    book.learn(PeerKnown(binding(), ()))
+    book.learn(PeerKnown(binding(NodeId(b"x" * 20)), ()))
+    both = [one.binding.node_id for one in book.exchange((KEY,))]
+    assert both == [OTHER, NodeId(b"x" * 20)]
+    book.learn(PeerKnown(binding(key=KEY_2, not_before_s=11), ()))
+    assert [one.binding.node_id for one in book.exchange((KEY,))] == both[1:]
+    assert (book.node_of(KEY_2), book.node_of(KEY)) == (OTHER, NodeId(b"x" * 20))
+    for name in (b"y", b"z"):
+        stranger = PeerKnown(binding(NodeId(name * 20), PeerKey(name * 32)), ())
+        book.learn(stranger, member=False)
+    assert book.exchange((PeerKey(b"y" * 32),)) == ()
+    assert book.node_of(PeerKey(b"y" * 32)) is None
+
+
+def test_what_others_say_of_addresses_costs_no_writes_and_replaces_none() -> None:
+    """Nobody signs addresses: whoever hands on a binding may put any beside it, ever new ones. What
+    the node said itself stands; the others are worth a try where it is not connected."""
+    book = PeerBindings(ME, MY_KEY)
+    book.connect(KEY)
+    book.greet(hello(binding()), KEY, everybody)
+    said = book.exchange((KEY,))
+    told = [PeerKnown(binding(), (f"/ip4/10.0.0.{n}/tcp/1",)) for n in range(50)]
+    assert [e for one in told for e in book.learn(one, hearsay=True)] == []
+    book.disconnect(KEY)
+    effects = [e for one in told for e in book.learn(one, hearsay=True)]
+    assert effects == [LearnPeer(KEY, one.addresses) for one in told]
+    assert book.exchange((KEY,)) == said
+    newer = PeerKnown(binding(not_before_s=11), told[0].addresses)
+    assert any(isinstance(e, Persist) for e in book.learn(newer, hearsay=True))

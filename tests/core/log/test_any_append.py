@@ -6,6 +6,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pool.codec.cbor import canonical
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.entries import RECORDS, encode_snapshot
 from p2pool.core.fsm.storage.rows import digest_of, encode_state
@@ -158,6 +159,20 @@ def test_no_append_raises(
         _holds(pool_log, committed)
         pool_log.tick(at)
         pool_log.take_persist()
+
+
+def test_a_certificate_of_a_later_form_passes() -> None:
+    """It has a field that nobody here knows, as another version may write it, or a liar."""
+    pool_log = led_voter(DISTRUST_LEVEL)
+    pool_log.opens = partial(open_one, POOL)
+    assert pool_log.raft is not None
+    s = pool_log.raft.state
+    later = canonical.encode([1, [], 0, 0, 0, 0])
+    entry = Entry(1, 1, EntryKind.CERTIFICATE, 5, later)
+    frame = AppendRequested(s.log_id, 1, ME, voter(2), 0, 1, 0, 0, (entry,))
+    made = _fitted(frame, s, 0)
+    pool_log.receive(made, ME.peer_key, Now(1_000, 1_000))
+    assert s.log.entries[-1].body == later
 
 
 @given(st.data())
