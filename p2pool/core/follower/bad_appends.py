@@ -2,7 +2,7 @@
 
 Intuition: a follower that refuses an entry saves itself, and nobody else learns of it. So it
 publishes the sealed append. Whoever gets it opens it and judges for itself
-(`raft.acceptance.append_proof`); where that takes the committee before a change, the leader's own
+(`proofs.append_proof`); where that takes the committee before a change, the leader's own
 signature over it comes along, as every certificate holds it.
 
 Invariants: proof counts only against a voter of a certified configuration, under the key recorded
@@ -22,7 +22,6 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
 from p2pool.core.knowledge.kept_proofs import KeptProofs
-from p2pool.core.raft.acceptance.append_proof import CommitteeAt, flaw
 from p2pool.model import limits
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import BadAppend
@@ -31,6 +30,7 @@ from p2pool.model.messages.certificates import BadAppendProven, CertificateSigne
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
+from p2pool.proofs.append_proof import CommitteeAt, flaw
 from p2pool.proofs.certificates import said_by
 
 BAD_APPENDS_TABLE = "bad_appends"

@@ -1,10 +1,10 @@
 """Which appends prove by themselves that their leader lies, to whoever reads them.
 
-Intuition: a follower refuses an entry by what its own log holds (`append_check`). Others hold other
-logs, so to them that is one word against another. Some lies need no log to be seen: a leader seals
-an entry of its own term that no leader of any version writes, or a change of the committee together
-with the configuration before it. The leader's own word on its committee (`CertificateSigned`)
-shows that as well, if the frame reaches back to it.
+Intuition: a follower refuses an entry by what its own log holds (`core.raft.acceptance`). Others
+hold other logs, so to them that is one word against another. Some lies need no log to be seen: a
+leader seals an entry of its own term that no leader of any version writes, or a change of the
+committee together with the configuration before it. The leader's own word on its committee
+(`CertificateSigned`) shows that as well, if the frame reaches back to it.
 
 Invariants: an honest leader is never proven to lie. So only entries of the frame's own term count:
 earlier ones may be a former leader's, which one of an earlier version has let in. A body of a later
@@ -18,9 +18,9 @@ Source: docs/design/consensus.md, "What a follower appends".
 import attrs
 
 from p2pool.codec.entries import configuration_in, decode_body
-from p2pool.core.raft import confchange
 from p2pool.model import features
 from p2pool.model.errors import Malformed, TooNew
+from p2pool.model.log.configuration_steps import step_refusal, voters_refusal
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
 from p2pool.model.messages.raft import AppendRequested
 
@@ -54,11 +54,11 @@ def flaw(frame: AppendRequested, committee: CommitteeAt | None = None) -> Flaw |
         why = _unreadable(entry)
         wanted = configuration_in(entry)
         if wanted is not None and before is not None:
-            why = confchange.step_refusal(before, wanted)
+            why = step_refusal(before, wanted)
         elif wanted is not None and committee is not None and reaches and index > voters_index:
-            why = confchange.voters_refusal(committee.voters, wanted)
+            why = voters_refusal(committee.voters, wanted)
         if wanted is not None and wanted.is_joint:
-            why = why or confchange.voters_refusal(wanted.outgoing, wanted)
+            why = why or voters_refusal(wanted.outgoing, wanted)
         if why is not None and entry.term == frame.term:
             return Flaw(index, why)
         if wanted is None and entry.kind == EntryKind.CONFIGURATION:
