@@ -15,6 +15,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.features import DISTRUST_LEVEL, since
 from p2pool.model.field_bounds import (
     Index,
     SealedAppend,
@@ -114,7 +115,12 @@ class LeaderProof:
 
 @attrs.frozen
 class Evidence:
-    """A stored proof of equivocation: the voter, the log and term, and both candidates."""
+    """A stored proof of equivocation: the voter, the log and term, and what the two messages say.
+
+    `kind` `vote` or `certificate`: they are for two candidates or two leaders. `history`: they name
+    two histories of the log at `index`, and are for nobody: there both names are the voter's own,
+    and `term` is the later one of the two.
+    """
 
     log_id: Digest
     term: Term
@@ -124,6 +130,9 @@ class Evidence:
     second_for: Voter
     first: SealedSignature = attrs.field(repr=False)
     second: SealedSignature = attrs.field(repr=False)
+    index: Index = since(DISTRUST_LEVEL, default=0)
+    first_history: Digest = since(DISTRUST_LEVEL, default=NO_HISTORY_SIGNED)
+    second_history: Digest = since(DISTRUST_LEVEL, default=NO_HISTORY_SIGNED)
 
 
 @attrs.frozen
