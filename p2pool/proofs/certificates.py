@@ -20,7 +20,10 @@ from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import (
+    CERTIFICATE,
+    HISTORY,
     NO_HISTORY_SIGNED,
+    VOTE,
     Evidence,
     LeaderCertificate,
     Link,
@@ -36,9 +39,6 @@ Opener = Callable[[bytes], Verified | None]
 
 Opened = Sequence[Verified | None]
 """Sealed messages after opening; None for each invalid one."""
-
-HISTORY = "history"
-"""The kind of evidence that two histories of one log are."""
 
 OF_HISTORIES = (HistorySigned, CertificateSigned)
 """What names a history of the log."""
@@ -232,9 +232,9 @@ def stance(verified: Verified) -> tuple[Digest, int, Voter, str, Voter] | None:
     if isinstance(m, VoteAnswered) and m.granted and not m.pre and said_by(verified, m.voter):
         if m.reason:
             return None
-        return m.log_id, m.term, m.voter, "vote", m.candidate
+        return m.log_id, m.term, m.voter, VOTE, m.candidate
     if isinstance(m, CertificateSigned) and said_by(verified, m.voter):
-        return m.log_id, m.term, m.voter, "certificate", m.leader
+        return m.log_id, m.term, m.voter, CERTIFICATE, m.leader
     return None
 
 

@@ -29,13 +29,12 @@ from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import Digest, StoreId
-from p2pool.model.log.certificates import CommitteeChain, Evidence
+from p2pool.model.log.certificates import HISTORY, CommitteeChain, Evidence
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
 from p2pool.proofs.certificates import (
-    HISTORY,
     Opened,
     equivocation,
     history_said,

@@ -113,6 +113,10 @@ class LeaderProof:
     votes: tuple[bytes, ...] = ()
 
 
+VOTE, CERTIFICATE, HISTORY, APPEND = "vote", "certificate", "history", "append"
+"""The kinds of proof against a voter, by what it signed."""
+
+
 @attrs.frozen
 class Evidence:
     """A stored proof of equivocation: the voter, the log and term, and what the two messages say.
@@ -138,7 +142,8 @@ class Evidence:
 @attrs.frozen
 class BadAppend:
     """A stored proof that a leader lied: its sealed append, the entry in it that no honest leader
-    writes and why, and its own word on its committee if it takes that (`BadAppendProven`)."""
+    writes and why; if it takes that, its own word on its committee (`BadAppendProven`), and the
+    voters of whom that word gives the hash."""
 
     log_id: Digest
     term: Term
@@ -147,3 +152,13 @@ class BadAppend:
     reason: str
     frame: SealedAppend = attrs.field(repr=False)
     word: SealedSignature = attrs.field(repr=False)
+    committee: Voters = ()
+
+    @property
+    def kind(self) -> str:
+        """As that of `Evidence`."""
+        return APPEND
+
+
+LieProof = Evidence | BadAppend
+"""A proof that a voter lied, of either kind."""
