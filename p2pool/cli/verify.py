@@ -16,11 +16,20 @@ from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.cli.shared.types import AddressType
 from p2pool.client.agent_client import AgentClient
+from p2pool.codec.digests import committee_hash
 from p2pool.codec.json.hex import address_text, unhex
-from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
+from p2pool.codec.json.proofs import (
+    OneAppend,
+    TwoMessages,
+    read_evidence,
+    read_proof,
+    voter_json,
+)
 from p2pool.model import limits
-from p2pool.model.errors import ChainUnavailable, Malformed, Misconfigured, NotFound
+from p2pool.model.errors import BadSignature, ChainUnavailable, Malformed, Misconfigured, NotFound
 from p2pool.model.ids import DIGEST_BYTES, Address, Digest, PoolRef
+from p2pool.model.log.certificates import HISTORY, BadAppend, LieProof
+from p2pool.proofs.evidence_text import told
 
 if TYPE_CHECKING:
     from p2pool.model.chain.root_record import RootRecord
@@ -180,42 +189,76 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def evidence(file: Path, as_json: bool) -> None:
-    """Check the proof that a voter signed for two nodes in one term.
+    """Check the proof that a voter lied.
 
-    FILE comes from `p2pool pool evidence --out FILE`. The command asks nobody: the two signatures
-    are the whole proof.
+    FILE comes from `p2pool pool evidence --out FILE`. The command asks nobody: what the voter
+    signed is the whole proof. Either it signed two words of which an honest voter signs one, or, as
+    a leader, an entry that no honest leader sends.
     """
+    given = read_evidence(_read_json(file))
+    found = _lie_in(given)
+    if as_json:
+        write_json(_proven(given.pool, found))
+        return
+    pool, append = given.pool, isinstance(found, BadAppend)
+    signed = "it" if append else "both messages"
+    click.echo(f"Proven: {clean(told(found))}")
+    click.echo(
+        f"- Its peer key signed {signed}, for pool {pool.pool_id} of "
+        f"{address_text(pool.contract)} on chain {pool.chain_id}; "
+        + ("no honest leader signs that." if append else "no honest voter signs both.")
+    )
+    if isinstance(found, BadAppend) and found.committee:
+        click.echo(
+            "- The committee before that entry is the one whose hash the leader itself signed: "
+            f"{committee_hash(found.committee).hex()}."
+        )
+    click.echo("- The committee's chain of changes shows whether that key was a voter's at all.")
+
+
+def _lie_in(given: TwoMessages | OneAppend) -> LieProof:
+    """What sealed messages prove; a `Refusal` if nothing."""
+    from p2pool.proofs.append_proof import bad_append
     from p2pool.proofs.certificates import equivocation
     from p2pool.wire.enclosures import open_one
 
-    pool, first, second = read_evidence(_read_json(file))
-    found = equivocation(open_one(pool, first), open_one(pool, second))
-    names = {
+    if isinstance(given, TwoMessages):
+        return equivocation(open_one(given.pool, given.first), open_one(given.pool, given.second))
+    append = open_one(given.pool, given.append, limits.BAD_APPEND_MAX_BYTES)
+    word = open_one(given.pool, given.word) if given.word else None
+    if given.word and word is None:
+        raise BadSignature("Its leader's word on the committee does not verify for this pool.")
+    return bad_append(append, word, given.committee)
+
+
+def _proven(pool: PoolRef, found: LieProof) -> dict[str, Any]:
+    """The verdict for programs; what a kind of proof does not have is left out."""
+    said: dict[str, Any] = {
         "proven": True,
         "chain_id": pool.chain_id,
-        "contract": "0x" + pool.contract.hex(),
+        "contract": address_text(pool.contract),
         "pool_id": pool.pool_id,
         "log_id": found.log_id.hex(),
         "term": found.term,
         "kind": found.kind,
         "voter": voter_json(found.voter),
+        "text": told(found),
+    }
+    if isinstance(found, BadAppend):
+        return {**said, "index": found.index, "reason": found.reason}
+    if found.kind == HISTORY:
+        histories = found.first_history.hex(), found.second_history.hex()
+        return {
+            **said,
+            "index": found.index,
+            "first_history": histories[0],
+            "second_history": histories[1],
+        }
+    return {
+        **said,
         "first_for": voter_json(found.first_for),
         "second_for": voter_json(found.second_for),
     }
-    if as_json:
-        write_json(names)
-        return
-    did = "voted for" if found.kind == "vote" else "confirmed as leaders"
-    click.echo(
-        f"Proven: {address_text(found.voter.node_id)} {did} two nodes in term {found.term} of log "
-        f"{found.log_id.hex()[:16]}: {address_text(found.first_for.node_id)} and "
-        f"{address_text(found.second_for.node_id)}."
-    )
-    click.echo(
-        f"- Its peer key signed both messages, for pool {pool.pool_id} of "
-        f"{address_text(pool.contract)} on chain {pool.chain_id}; no honest voter signs both."
-    )
-    click.echo("- The committee's chain of changes shows whether that key was a voter's at all.")
 
 
 def _read_json(file: Path) -> Any:

@@ -345,7 +345,8 @@ class Dispatch:
         self._certify(sender.verified, now)
 
     def on_history_signed(self, message: m.HistorySigned, sender: Sender, now: Now) -> None:
-        """A voter signs how far the log is committed."""
+        """A voter signs how far the log is committed, and what it holds up to there."""
+        self.parts.equivocation.saw((sender.verified,), now)
         if (leading := self.parts.leading) is not None:
             leading.history_proofs.add(sender.verified, now)
 

@@ -69,6 +69,7 @@ from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
 from p2pool.model.ids import NodeId
+from p2pool.model.log.certificates import LieProof
 from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.queries import PeerKnown
@@ -506,9 +507,15 @@ class Node:
             self.revision,
             self.led_by[1],
             self._problems(now),
-            tuple(self.parts.equivocation.kept.by_name.values()),
+            self._evidence(),
             now,
         )
+
+    def _evidence(self) -> tuple[LieProof, ...]:
+        """The proofs of both kinds against voters."""
+        parts = self.parts
+        kept = parts.equivocation.kept.by_name, parts.bad_appends.kept.by_name
+        return (*kept[0].values(), *kept[1].values())
 
     def _problems(self, now: Now) -> tuple[str, ...]:
         parts = self.parts

@@ -12,7 +12,7 @@ from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Task
 from p2pool.core.fsm.tasks import summary
 from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import AllocationId, NodeId, PeerKey
-from p2pool.model.log.certificates import Evidence
+from p2pool.model.log.certificates import LieProof
 from p2pool.model.machine.hardware import FreeResources, Load
 from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
 from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
@@ -154,7 +154,7 @@ def build_view(
     revision: int,
     leader_since_ms: int,
     problems: tuple[str, ...],
-    evidence: tuple[Evidence, ...],
+    evidence: tuple[LieProof, ...],
     now: Now,
 ) -> View:
     """Everything this node knows now."""

@@ -122,6 +122,8 @@ COMMITTEES_PROVEN_MAX = 8
 PROOFS_AWAITED_MAX = 64
 VOTERS_SEEN_MAX = 64
 WORDS_SEEN_PER_VOTER_MAX = 128
+# A voter signs one a second while the log moves: about a minute of them.
+HISTORIES_SEEN_PER_VOTER_MAX = 64
 EVIDENCE_KEPT_MAX = 256
 EVIDENCE_PER_VOTER_MAX = 4
 # A longer append that was refused is no evidence: it does not fit into gossip.

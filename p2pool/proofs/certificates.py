@@ -19,7 +19,16 @@ from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
 from p2pool.model.ids import Digest
-from p2pool.model.log.certificates import Evidence, LeaderCertificate, Link, SignedHistory
+from p2pool.model.log.certificates import (
+    CERTIFICATE,
+    HISTORY,
+    NO_HISTORY_SIGNED,
+    VOTE,
+    Evidence,
+    LeaderCertificate,
+    Link,
+    SignedHistory,
+)
 from p2pool.model.log.raft import Voter, majority
 from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned, HistorySigned
 from p2pool.model.messages.raft import TimeoutNow, VoteAnswered
@@ -30,6 +39,9 @@ Opener = Callable[[bytes], Verified | None]
 
 Opened = Sequence[Verified | None]
 """Sealed messages after opening; None for each invalid one."""
+
+OF_HISTORIES = (HistorySigned, CertificateSigned)
+"""What names a history of the log."""
 
 
 def quorum_of(voters: Sequence[Voter]) -> int:
@@ -220,19 +232,74 @@ def stance(verified: Verified) -> tuple[Digest, int, Voter, str, Voter] | None:
     if isinstance(m, VoteAnswered) and m.granted and not m.pre and said_by(verified, m.voter):
         if m.reason:
             return None
-        return m.log_id, m.term, m.voter, "vote", m.candidate
+        return m.log_id, m.term, m.voter, VOTE, m.candidate
     if isinstance(m, CertificateSigned) and said_by(verified, m.voter):
-        return m.log_id, m.term, m.voter, "certificate", m.leader
+        return m.log_id, m.term, m.voter, CERTIFICATE, m.leader
+    return None
+
+
+def history_said(verified: Verified) -> tuple[Digest, int, Voter, Digest] | None:
+    """What a message commits its voter to about the log: (log, index, voter, history).
+
+    A term is no part of it: what is committed at an index of a log stays, whoever leads, and a
+    recovery begins another log. A voter that throws its copy away goes on as another store.
+    """
+    m = verified.message
+    if isinstance(m, HistorySigned) and said_by(verified, m.voter):
+        return m.log_id, m.index, m.voter, m.history
+    if isinstance(m, CertificateSigned) and said_by(verified, m.voter):
+        said = m.history != NO_HISTORY_SIGNED
+        return (m.log_id, m.commit_index, m.voter, m.history) if said else None
     return None
 
 
 def equivocation(first: Verified | None, second: Verified | None) -> Evidence:
-    """The proof in two messages: one voter, one term, two candidates (or two leaders)."""
+    """The proof in two messages by one voter: for two candidates (or two leaders) in one term, or
+    of two histories at one index."""
     if first is None or second is None:
         raise BadSignature("A signature in it does not verify for this pool.")
+    for_two = _contradict(stance(first), stance(second))
+    if not for_two and _contradict(history_said(first), history_said(second)):
+        return _two_histories(first, second)
+    return _for_two(first, second)
+
+
+def _contradict(one: tuple[object, ...] | None, other: tuple[object, ...] | None) -> bool:
+    """Whether two words of one voter about one thing differ in what they say of it."""
+    return one is not None and other is not None and one[:-1] == other[:-1] and one != other
+
+
+def _two_histories(first: Verified, second: Verified) -> Evidence:
+    one, other = history_said(first), history_said(second)
+    assert one is not None
+    assert other is not None
+    # One canonical order, whichever message was found first.
+    if other[3] < one[3]:
+        first, second, one, other = second, first, other, one
+    log_id, index, voter, history = one
+    terms = [v.message.term for v in (first, second) if isinstance(v.message, OF_HISTORIES)]
+    return Evidence(
+        log_id=log_id,
+        term=max(terms),
+        voter=voter,
+        kind=HISTORY,
+        first_for=voter,
+        second_for=voter,
+        first=first.sealed,
+        second=second.sealed,
+        index=index,
+        first_history=history,
+        second_history=other[3],
+    )
+
+
+def _for_two(first: Verified, second: Verified) -> Evidence:
     one, other = stance(first), stance(second)
     if one is None or other is None:
-        raise Malformed("It does not consist of granted votes or of signatures over a leader.")
+        raise Malformed(
+            "It does not consist of granted votes, of signatures over a leader, or of signatures "
+            "over two histories at one index."
+        )
     if one[:4] != other[:4]:
         raise Malformed("Its two messages differ in voter, log, term or kind.")
     if one[4] == other[4]:

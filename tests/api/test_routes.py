@@ -12,7 +12,8 @@ import trio
 
 from p2pool.api.server import ApiSettings
 from p2pool.codec.json import requests
-from p2pool.codec.json.proofs import read_evidence, read_proof, voter_json
+from p2pool.codec.json.hex import address_text
+from p2pool.codec.json.proofs import TwoMessages, read_evidence, read_proof, voter_json
 from p2pool.codec.spec import spec
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
@@ -31,16 +32,16 @@ from p2pool.model.errors import (
 )
 from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import NodeId, PoolRef
+from p2pool.model.log.certificates import Evidence
 from p2pool.model.ports.agent import InviteOffered, ReadIndexCommand, SubmitCommand
 from p2pool.model.ports.view import LaggingView
 from p2pool.model.tasks.spec import TaskSpec
-from p2pool.proofs.certificates import equivocation
 from p2pool.wire import typed_data
 from p2pool.wire.leader_verification import verify_leader
 from tests.api.conftest import Served, serving
 from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID, sample_view
 from tests.codec.next_version import NEXT_LEVEL, next_version
-from tests.wire.committee import FOUNDING, A, B, C, proven, vote
+from tests.wire.committee import FOUNDING, A, B, C, lies, proven
 from tests.wire.samples import ACCOUNT, NODE_ID, NOW_MS, POOL
 
 thread = trio.to_thread.run_sync
@@ -320,12 +321,35 @@ async def test_the_proof_of_who_leads_is_served_and_can_be_checked(served: Serve
     assert leader["certificate"]["valid_until_ms"] == NOW_MS + limits.CERTIFICATE_LIFETIME_MS
 
 
-async def test_proven_equivocation_is_served(served: Served) -> None:
-    """With the two messages themselves."""
+async def test_every_kind_of_evidence_is_served(served: Served) -> None:
+    """With the messages themselves, what each kind is about, and a sentence for people."""
     assert (await thread(served.client.get, "/v1/evidence"))["evidence"] == []
-    evidence = equivocation(C.opened(vote(C, A)), C.opened(vote(C, B)))
-    served.port.seen = attrs.evolve(served.port.seen, evidence=(evidence,))
-    (shown,) = (await thread(served.client.get, "/v1/evidence"))["evidence"]
-    assert shown["voter"] == voter_json(C.voter)
-    assert (shown["term"], shown["kind"]) == (5, "vote")
-    assert read_evidence(shown["proof"]) == (POOL, evidence.first, evidence.second)
+    proofs = lies()
+    served.port.seen = attrs.evolve(served.port.seen, evidence=tuple(proofs.values()))
+    shown = (await thread(served.client.get, "/v1/evidence"))["evidence"]
+    said = dict(zip(proofs, shown, strict=True))
+    assert {name: one["kind"] for name, one in said.items()} == {
+        name: "append" if name == "takeover" else name for name in proofs
+    }
+    for one in shown:
+        assert (one["voter"], one["term"]) == (voter_json(C.voter), 5)
+        assert address_text(C.voter.node_id) in one["text"]
+    names = "first_for", "second_for", "index", "first_history", "second_history", "reason"
+    given = {kind: {name for name in names if one[name] is not None} for kind, one in said.items()}
+    assert given["vote"] == given["certificate"] == {"first_for", "second_for"}
+    assert given["history"] == {"index", "first_history", "second_history"}
+    assert given["append"] == given["takeover"] == {"index", "reason"}
+    two = proofs["vote"]
+    assert isinstance(two, Evidence)
+    assert read_evidence(said["vote"]["proof"]) == TwoMessages(POOL, two.first, two.second)
+    assert {said["vote"][name]["node_id"] for name in ("first_for", "second_for")} == {
+        address_text(m.voter.node_id) for m in (A, B)
+    }
+
+
+async def test_evidence_of_the_latest_term_comes_last(served: Served) -> None:
+    """Of whatever kind: `--out` takes that."""
+    proofs = [attrs.evolve(one, term=9 - n) for n, one in enumerate(lies().values())]
+    served.port.seen = attrs.evolve(served.port.seen, evidence=tuple(proofs))
+    shown = (await thread(served.client.get, "/v1/evidence"))["evidence"]
+    assert [one["term"] for one in shown] == [5, 6, 7, 8, 9]

@@ -12,7 +12,9 @@ import trio
 from click.testing import CliRunner, Result
 
 from p2pool.cli import errors, main
+from p2pool.codec.entries import encode_body
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.json.proofs import evidence_json, voter_json
 from p2pool.codec.text.data_uri import with_root
 from p2pool.model.errors import (
     BadSignature,
@@ -27,11 +29,13 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import PoolRef
 from p2pool.model.log.certificates import LeaderProof
-from p2pool.proofs.certificates import equivocation
+from p2pool.model.log.entries import Noop
 from tests.api.conftest import Served
 from tests.chain.conftest import World
-from tests.wire.committee import FOUNDING, A, B, C, proven, vote
+from tests.wire.committee import FOUNDING, A, B, C, D, append, lies, proven, takeover, vote, word
 from tests.wire.samples import POOL
+
+LIES = lies()
 
 
 async def run(*words: str) -> Result:
@@ -197,14 +201,14 @@ async def test_without_a_pool_it_says_what_is_missing(served: Served, tmp_path: 
 async def test_evidence_is_shown_written_and_checked(served: Served, tmp_path: Path) -> None:
     """By anybody, without an agent."""
     nothing = await run("pool", "evidence", "--agent", str(served.directory))
-    assert (nothing.exit_code, "There is no proof" in nothing.stderr) == (0, True)
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert nothing.stderr == "There is no proof against any voter.\n"
     file = tmp_path / "proof.json"
     none = await run("pool", "evidence", "--out", str(file), "--agent", str(served.directory))
     assert refused(none) == (NotFound, errors.NOT_FOUND)
-    evidence = equivocation(C.opened(vote(C, A)), C.opened(vote(C, B)))
-    served.port.seen = attrs.evolve(served.port.seen, evidence=(evidence,))
+    served.port.seen = attrs.evolve(served.port.seen, evidence=(LIES["vote"],))
     shown = await run("pool", "evidence", "--agent", str(served.directory))
-    assert C.voter.node_id.hex() in shown.stdout
+    assert f"p2pool node ban 0x{C.voter.node_id.hex()}" in shown.stdout
     listed = await run("pool", "evidence", "--json", "--agent", str(served.directory))
     (one,) = json.loads(listed.stdout)
     assert (one["term"], one["kind"]) == (5, "vote")
@@ -219,19 +223,96 @@ async def test_evidence_is_shown_written_and_checked(served: Served, tmp_path: P
     assert (told["proven"], told["pool_id"]) == (True, POOL.pool_id)
 
 
+SAID = {
+    "vote": "voted for two nodes in term 5",
+    "certificate": "confirmed as leaders two nodes in term 5",
+    "history": "signed two histories of log 4c4c4c4c4c4c4c4c at index 17",
+    "append": "as the leader of term 5, sent entry 18",
+    "takeover": "as the leader of term 5, sent entry 18",
+}
+
+
+@pytest.mark.parametrize("kind", SAID)
+async def test_each_kind_is_shown_and_checked_off_line(
+    kind: str, served: Served, tmp_path: Path
+) -> None:
+    """In a row of 80 columns, by a sentence, and from a file alone."""
+    served.port.seen = attrs.evolve(served.port.seen, evidence=tuple(LIES.values()))
+    shown = await run("pool", "evidence", "--agent", str(served.directory))
+    lines = shown.stdout.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert len([line for line in lines if line.startswith("0x")]) == len(LIES)
+    served.port.seen = attrs.evolve(served.port.seen, evidence=(LIES[kind], LIES["vote"]))
+    name = "append" if kind == "takeover" else kind
+    file = tmp_path / "proof.json"
+    only = ("--kind", name, "--out", str(file), "--agent", str(served.directory))
+    assert (await run("pool", "evidence", *only)).exit_code == 0
+    checked = await run("verify", "evidence", str(file))
+    assert checked.exit_code == 0, (checked.output, checked.exception)
+    assert f"Proven: 0x{C.voter.node_id.hex()}" in checked.stdout
+    assert SAID[kind] in checked.stdout
+    assert ("whose hash the leader itself signed" in checked.stdout) is (kind == "takeover")
+    told = json.loads((await run("verify", "evidence", str(file), "--json")).stdout)
+    assert (told["proven"], told["kind"], told["voter"]) == (True, name, voter_json(C.voter))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"),
+    [
+        (("--voter", address_text(C.voter.node_id)), 5),
+        (("--voter", C.voter.node_id.hex().upper()), 5),
+        (("--voter", address_text(A.voter.node_id)), 0),
+        (("--kind", "append"), 2),
+        (("--kind", "history", "--voter", address_text(A.voter.node_id)), 0),
+    ],
+)
+async def test_evidence_is_chosen_by_voter_and_kind(
+    chosen: tuple[str, ...], count: int, served: Served
+) -> None:
+    """Where none is of that sort, the command does not say that nobody lied."""
+    served.port.seen = attrs.evolve(served.port.seen, evidence=tuple(LIES.values()))
+    at = ("--agent", str(served.directory))
+    assert len(json.loads((await run("pool", "evidence", *chosen, "--json", *at)).stdout)) == count
+    shown = await run("pool", "evidence", *chosen, *at)
+    assert shown.exit_code == 0
+    assert ("There is no such proof." in shown.stderr) is (count == 0)
+
+
 @pytest.mark.parametrize(
     "changed", [{"pool_id": 2}, {"chain_id": 1}, {"second": "00"}, {"second": None}, {"first": 5}]
 )
 async def test_made_up_evidence_is_refused(changed: dict[str, Any], tmp_path: Path) -> None:
     """Of another pool, damaged, or none."""
-    file = tmp_path / "proof.json"
-    plain = {
-        "chain_id": POOL.chain_id,
-        "contract": address_text(POOL.contract),
-        "pool_id": POOL.pool_id,
-        "first": C.seal(vote(C, A)).hex(),
-        "second": C.seal(vote(C, B)).hex(),
-    }
+    file, plain = tmp_path / "proof.json", evidence_json(POOL, LIES["vote"])
+    file.write_text(json.dumps(plain))
+    assert (await run("verify", "evidence", str(file))).exit_code == 0
+    file.write_text(json.dumps(plain | changed))
+    assert refused(await run("verify", "evidence", str(file)))[1] == errors.REFUSED
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pool_id": 2},
+        {"append": "00"},
+        {"append": C.seal(takeover(D)).hex()},
+        {"append": D.seal(takeover(C)).hex()},
+        {"append": C.seal(append(C, encode_body(Noop(C.voter.node_id)))).hex()},
+        {"append": C.seal(vote(C, A)).hex()},
+        {"word": ""},
+        {"word": "00"},
+        {"word": C.seal(word(C, (A, B), leader=C)).hex()},
+        {"word": C.seal(word(C, (A, B, C), leader=C, term=4)).hex()},
+        {"word": C.seal(word(C, (A, B, C), leader=A)).hex()},
+        {"word": A.seal(word(A, (A, B, C), leader=C)).hex()},
+        {"committee": []},
+        {"committee": [voter_json(C.voter)]},
+    ],
+)
+async def test_a_made_up_append_is_refused(changed: dict[str, Any], tmp_path: Path) -> None:
+    """Signed by somebody else, what an honest leader sends, or beside a word or a committee that
+    show nothing."""
+    file, plain = tmp_path / "proof.json", evidence_json(POOL, LIES["takeover"])
     file.write_text(json.dumps(plain))
     assert (await run("verify", "evidence", str(file))).exit_code == 0
     file.write_text(json.dumps(plain | changed))

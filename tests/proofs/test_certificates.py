@@ -9,7 +9,7 @@ from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
 from p2pool.model.ids import Address, Digest, PoolRef, StateDigest
-from p2pool.model.log.certificates import Link, SignedHistory
+from p2pool.model.log.certificates import HISTORY, Link, SignedHistory
 from p2pool.model.messages.certificates import HistorySigned
 from p2pool.model.messages.registry import Header, Verified
 from p2pool.proofs import certificates as c
@@ -197,6 +197,44 @@ def history(by: Member, **changed: object) -> Verified | None:
     """A voter's word for a history, with some fields changed."""
     plain = HistorySigned(LOG, 3, by.voter, 7, Digest(b"h" * 32))
     return by.opened(attrs.evolve(plain, **changed))  # type: ignore[arg-type]
+
+
+def test_two_histories_at_one_index_are_a_proof() -> None:
+    """Whichever way round they are found, in whatever terms, and in a certificate too."""
+    first, second = history(B), history(B, term=9, history=OTHER)
+    proof = c.equivocation(first, second)
+    assert (proof.voter, proof.term, proof.kind, proof.index) == (B.voter, 9, HISTORY, 7)
+    assert {proof.first_history, proof.second_history} == {OTHER, Digest(b"h" * 32)}
+    assert proof == c.equivocation(second, first)
+    confirmed = B.opened(word(B, THREE, commit_index=7, history=OTHER))
+    assert c.equivocation(first, confirmed).kind == HISTORY
+    for_another = B.opened(word(B, THREE, commit_index=7, leader=B, history=Digest(b"y" * 32)))
+    assert c.equivocation(confirmed, for_another).kind == "certificate"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        history(B),
+        history(B, term=4),
+        history(B, index=8, history=OTHER),
+        history(B, log_id=OTHER, history=OTHER),
+        history(B, voter=C.voter, history=OTHER),
+        history(C, history=OTHER),
+        B.opened(word(B, THREE, commit_index=7)),
+        B.opened(word(B, THREE, commit_index=8, history=OTHER)),
+        B.opened(vote(B, A)),
+        None,
+    ],
+    ids=[
+        *("the same", "in another term", "elsewhere", "other log", "another's name", "another"),
+        *("no history", "certified elsewhere", "a vote", "bad"),
+    ],
+)
+def test_what_are_no_two_histories(other: Verified | None) -> None:
+    """Beside one that a voter signed."""
+    with pytest.raises(Refusal):
+        c.equivocation(history(B), other)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])

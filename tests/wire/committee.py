@@ -7,13 +7,21 @@ import attrs
 from nacl.signing import SigningKey
 
 from p2pool.codec.digests import committee_hash, log_id
+from p2pool.codec.entries import encode_configuration
+from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest, StoreId
-from p2pool.model.log.certificates import CommitteeChain, LeaderProof, Link
-from p2pool.model.log.raft import Voter
-from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
-from p2pool.model.messages.raft import VoteAnswered
+from p2pool.model.log.certificates import CommitteeChain, LeaderProof, LieProof, Link
+from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
+from p2pool.model.messages.certificates import (
+    CertificateSigned,
+    ConfigurationSigned,
+    HistorySigned,
+)
+from p2pool.model.messages.raft import AppendRequested, VoteAnswered
 from p2pool.model.messages.registry import Header, Message, Verified
+from p2pool.proofs.append_proof import bad_append
+from p2pool.proofs.certificates import equivocation
 from p2pool.wire.enclosures import open_one
 from p2pool.wire.envelope import seal
 from tests.wire.samples import NOW_MS, POOL
@@ -52,7 +60,7 @@ class Member:
         return seal(message, header, pool, self.key)
 
     def opened(self, message: Message, pool: PoolRef = POOL) -> Verified | None:
-        return open_one(POOL, self.seal(message, pool))
+        return open_one(POOL, self.seal(message, pool), limits.BAD_APPEND_MAX_BYTES)
 
 
 MEMBERS = [Member(n) for n in range(8)]
@@ -95,6 +103,44 @@ def vote(by: Member, candidate: Member, term: int = 5, **changed: object) -> Vot
         reason="",
     )
     return attrs.evolve(plain, **changed)  # type: ignore[arg-type]
+
+
+def history(by: Member, said: bytes = b"h", **changed: object) -> HistorySigned:
+    """A voter's word for a history, with some fields changed."""
+    plain = HistorySigned(LOG, 5, by.voter, 17, Digest(said * 32))
+    return attrs.evolve(plain, **changed)  # type: ignore[arg-type]
+
+
+GARBAGE = int(EntryKind.REQUEST), b"garbage"
+
+
+def append(
+    by: Member, body: tuple[int, bytes] = GARBAGE, to: Member = MEMBERS[1]
+) -> AppendRequested:
+    """What a leader appends right after what it was certified at; garbage unless told."""
+    entry = Entry(18, 5, body[0], NOW_MS, body[1])
+    return AppendRequested(LOG, 5, by.voter, to.voter, 17, 5, 17, 1, (entry,))
+
+
+def takeover(by: Member) -> AppendRequested:
+    """A leader makes itself the only voter by one entry."""
+    return append(by, encode_configuration(Configuration((by.voter,))))
+
+
+def lies(by: Member = C, group: Iterable[Member] = (A, B, C)) -> dict[str, LieProof]:
+    """Proofs of all kinds against one voter; `takeover` is an append that takes its own word."""
+
+    def two(one: Message, other: Message) -> LieProof:
+        return equivocation(by.opened(one), by.opened(other))
+
+    word_of_itself = by.opened(word(by, group, leader=by))
+    return {
+        "vote": two(vote(by, A), vote(by, B)),
+        "certificate": two(word(by, group), word(by, group, leader=B)),
+        "history": two(history(by), history(by, b"x")),
+        "append": bad_append(by.opened(append(by))),
+        "takeover": bad_append(by.opened(takeover(by)), word_of_itself, voters(group)),
+    }
 
 
 def change(

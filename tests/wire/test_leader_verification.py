@@ -8,15 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.codec.digests import committee_hash
-from p2pool.codec.json.proofs import evidence_json, proof_json, read_evidence, read_proof
+from p2pool.codec.json.proofs import (
+    OneAppend,
+    TwoMessages,
+    evidence_json,
+    proof_json,
+    read_evidence,
+    read_proof,
+)
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, P2poolError, Refusal, Unavailable
-from p2pool.model.log.certificates import CommitteeChain, LeaderProof
+from p2pool.model.log.certificates import BadAppend, CommitteeChain, LeaderProof
 from p2pool.wire.leader_verification import LeaderVerdict, verify_leader
-from tests.wire.committee import FOUNDING, A, B, C, D, change, proven, vote, voters
+from tests.wire.committee import FOUNDING, A, B, C, D, change, lies, proven, vote, voters
 from tests.wire.samples import NOW_MS, POOL
 
 PROOF = proven()
+LIES = lies()
 
 
 def check(proof: LeaderProof = PROOF, wall_ms: int = NOW_MS + 5_000) -> LeaderVerdict:
@@ -171,6 +179,24 @@ def test_what_is_no_proof_is_refused(value: object) -> None:
         read_evidence(value)
 
 
-def test_evidence_survives_json() -> None:
-    """With the pool that it is of."""
-    assert read_evidence(evidence_json(POOL, b"one", b"two")) == (POOL, b"one", b"two")
+@pytest.mark.parametrize("kind", LIES)
+def test_evidence_survives_json(kind: str) -> None:
+    """With the pool that it is of, and all that it takes to check it."""
+    proof = LIES[kind]
+    read = read_evidence(json.loads(json.dumps(evidence_json(POOL, proof))))
+    if isinstance(proof, BadAppend):
+        assert read == OneAppend(POOL, proof.frame, proof.word, proof.committee)
+    else:
+        assert read == TwoMessages(POOL, proof.first, proof.second)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"append": "0"}, {"append": None}, {"append": "00" * 13_000}, {"word": 5}, {"committee": {}},
+     {"committee": [{}]}, {"committee": [{"node_id": "0x00"}] * 99}],
+)  # fmt: skip
+def test_an_append_that_is_no_proof_is_refused(changed: dict[str, object]) -> None:
+    """Whatever stands in its fields."""
+    value = evidence_json(POOL, LIES["takeover"])
+    with pytest.raises(Malformed):
+        read_evidence(value | changed)

@@ -1,4 +1,4 @@
-"""Proofs that a stranger can check: who leads, and who signed for two in one term."""
+"""Proofs that a stranger can check: who leads, and which voters lied."""
 
 from typing import Any
 
@@ -11,9 +11,11 @@ from p2pool.api.resources.context import Meta, meta_of, node_text, peer_text, po
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.proofs import evidence_json, proof_json, voter_json
 from p2pool.model import limits
-from p2pool.model.log.certificates import LeaderCertificate
+from p2pool.model.log import certificates
+from p2pool.model.log.certificates import HISTORY, BadAppend, LeaderCertificate, LieProof
 from p2pool.model.log.raft import Voter
 from p2pool.model.ports.view import View
+from p2pool.proofs.evidence_text import told
 
 # --- answers ------------------------------------------------------------------------------------
 
@@ -70,14 +72,26 @@ class VoterName:
 
 @attrs.frozen
 class Evidence:
-    """A voter signed for two in one term; `proof` is what `p2pool verify evidence` checks."""
+    """A voter lied; `text` tells how, and `proof` is what `p2pool verify evidence` checks.
+
+    `kind`: what it signed. `vote`, `certificate`: two votes, or two certificates of leaders, in one
+    term, for the nodes in `first_for` and `second_for`. `history`: two histories of the log at
+    `index`, with the hashes in `first_history` and `second_history`. `append`: as the leader of the
+    term, an entry at `index` that no honest leader sends, for the `reason` given. What a kind does
+    not have is null.
+    """
 
     voter: VoterName
     log_id: str
     term: int
     kind: str
-    first_for: VoterName
-    second_for: VoterName
+    first_for: VoterName | None
+    second_for: VoterName | None
+    index: int | None
+    first_history: str | None
+    second_history: str | None
+    reason: str | None
+    text: str
     proof: dict[str, Any]
 
 
@@ -122,18 +136,27 @@ def certificate_of(known: LeaderCertificate) -> Certificate:
 
 
 def evidence_of(view: View) -> tuple[Evidence, ...]:
-    """Who signed for two in one term."""
-    return tuple(
-        Evidence(
-            voter=_voter(one.voter),
-            log_id=one.log_id.hex(),
-            term=one.term,
-            kind=one.kind,
-            first_for=_voter(one.first_for),
-            second_for=_voter(one.second_for),
-            proof=evidence_json(view.pool, one.first, one.second),
-        )
-        for one in view.evidence
+    """Which voters lied, the latest term last."""
+    return tuple(_evidence(view, one) for one in sorted(view.evidence, key=lambda one: one.term))
+
+
+def _evidence(view: View, one: LieProof) -> Evidence:
+    two = one if isinstance(one, certificates.Evidence) else None
+    histories = two if two is not None and two.kind == HISTORY else None
+    nodes = two if histories is None else None
+    return Evidence(
+        voter=_voter(one.voter),
+        log_id=one.log_id.hex(),
+        term=one.term,
+        kind=one.kind,
+        first_for=None if nodes is None else _voter(nodes.first_for),
+        second_for=None if nodes is None else _voter(nodes.second_for),
+        index=None if nodes is not None else one.index,
+        first_history=None if histories is None else histories.first_history.hex(),
+        second_history=None if histories is None else histories.second_history.hex(),
+        reason=one.reason if isinstance(one, BadAppend) else None,
+        text=told(one),
+        proof=evidence_json(view.pool, one),
     )
 
 
@@ -151,8 +174,8 @@ async def leader(state: State, consistent: FromQuery[bool] = False) -> LeaderAns
     return LeaderAnswer(meta_of(view), leader_of(view))
 
 
-@get("/v1/evidence", summary="Voters that provably signed for two in one term")
+@get("/v1/evidence", summary="Voters that provably lied: what each did, and the proof of it")
 async def evidence(state: State) -> EvidenceAnswer:
-    """Proofs of equivocation."""
+    """Proofs against voters."""
     view = port_of(state).view()
     return EvidenceAnswer(meta_of(view), evidence_of(view))

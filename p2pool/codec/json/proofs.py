@@ -5,12 +5,18 @@
      "links": [{"index": 7, "term": 2, "at_ms": 1, "voters": [...], "signatures": ["<hex>"]}],
      "certificate": ["<hex>"], "votes": ["<hex>"]}
 
+    {"chain_id": 1, "contract": "0x...", "pool_id": 1, "first": "<hex>", "second": "<hex>"}
+    {"chain_id": 1, "contract": "0x...", "pool_id": 1, "append": "<hex>", "word": "<hex>",
+     "committee": [<voters>]}
+
 Only the sealed messages, in hex, prove anything; the rest says how they belong together, and a lie
 in it makes the proof fail. Further keys may be there for people; readers ignore them.
 """
 
 from collections.abc import Sequence
 from typing import Any
+
+import attrs
 
 from p2pool.codec.digests import committee_hash
 from p2pool.codec.json.hex import address_text, unhex
@@ -28,10 +34,31 @@ from p2pool.model.ids import (
     PoolRef,
     StoreId,
 )
-from p2pool.model.log.certificates import CommitteeChain, LeaderProof, Link
+from p2pool.model.log.certificates import BadAppend, CommitteeChain, LeaderProof, LieProof, Link
 from p2pool.model.log.raft import Voter
 
 INTEGER_MAX = 2**63 - 1
+
+
+@attrs.frozen
+class TwoMessages:
+    """Two sealed messages of one voter, as somebody handed them over."""
+
+    pool: PoolRef
+    first: bytes
+    second: bytes
+
+
+@attrs.frozen
+class OneAppend:
+    """A leader's sealed append, its word on its committee (empty: none), and those whom that is
+    said to name, as somebody handed them over."""
+
+    pool: PoolRef
+    append: bytes
+    word: bytes
+    committee: tuple[Voter, ...]
+
 
 # --- writing ------------------------------------------------------------------------------------
 
@@ -71,15 +98,22 @@ def proof_json(proof: LeaderProof) -> dict[str, Any]:
     }
 
 
-def evidence_json(pool: PoolRef, first: bytes, second: bytes) -> dict[str, Any]:
-    """A proof of equivocation that can be checked anywhere, by anybody."""
-    return {
+def evidence_json(pool: PoolRef, proof: LieProof) -> dict[str, Any]:
+    """A proof against a voter that can be checked anywhere, by anybody."""
+    named = {
         "chain_id": pool.chain_id,
         "contract": address_text(pool.contract),
         "pool_id": pool.pool_id,
-        "first": first.hex(),
-        "second": second.hex(),
     }
+    if isinstance(proof, BadAppend):
+        committee = [voter_json(v) for v in proof.committee]
+        return {
+            **named,
+            "append": proof.frame.hex(),
+            "word": proof.word.hex(),
+            "committee": committee,
+        }
+    return {**named, "first": proof.first.hex(), "second": proof.second.hex()}
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -110,16 +144,20 @@ def read_proof(value: Any) -> LeaderProof:
     )
 
 
-def read_evidence(value: Any) -> tuple[PoolRef, bytes, bytes]:
-    """The pool of a proof of equivocation, and its two messages; `Malformed` otherwise."""
+def read_evidence(value: Any) -> TwoMessages | OneAppend:
+    """The sealed messages of a proof against a voter, and their pool; `Malformed` otherwise."""
     table = _table(value, "evidence")
     pool = PoolRef(
         _number(table.get("chain_id"), "chain_id"),
         Address(_bytes(table.get("contract"), "contract", ADDRESS_BYTES)),
         _number(table.get("pool_id"), "pool_id"),
     )
-    first, second = _sealed([table.get("first"), table.get("second")], "first, second")
-    return pool, first, second
+    if "append" not in table:
+        first, second = _sealed([table.get("first"), table.get("second")], "first, second")
+        return TwoMessages(pool, first, second)
+    (append,) = _sealed([table["append"]], "append", limits.BAD_APPEND_MAX_BYTES)
+    (word,) = _sealed([table.get("word", "")], "word")
+    return OneAppend(pool, append, word, _voters(table.get("committee", []), "committee"))
 
 
 def _link(value: Any, path: str) -> Link:
@@ -153,10 +191,12 @@ def _voter(value: Any, path: str) -> Voter:
     )
 
 
-def _sealed(value: Any, path: str) -> tuple[bytes, ...]:
+def _sealed(
+    value: Any, path: str, most_bytes: int = limits.SEALED_SIGNATURE_MAX_BYTES
+) -> tuple[bytes, ...]:
     out: list[bytes] = []
     for one in _list(value, path, limits.VOTERS_MAX + 1):
-        plain = isinstance(one, str) and len(one) <= 2 * limits.SEALED_SIGNATURE_MAX_BYTES
+        plain = isinstance(one, str) and len(one) <= 2 * most_bytes
         found = unhex(one, len(one) // 2) if plain else None
         if found is None:
             raise Malformed(f"{path} has something that is not a sealed message in hex.")

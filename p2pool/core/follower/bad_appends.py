@@ -2,7 +2,7 @@
 
 Intuition: a follower that refuses an entry saves itself, and nobody else learns of it. So it
 publishes the sealed append. Whoever gets it opens it and judges for itself
-(`raft.acceptance.append_proof`); where that takes the committee before a change, the leader's own
+(`proofs.append_proof`); where that takes the committee before a change, the leader's own
 signature over it comes along, as every certificate holds it.
 
 Invariants: proof counts only against a voter of a certified configuration, under the key recorded
@@ -22,8 +22,8 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
 from p2pool.core.knowledge.kept_proofs import KeptProofs
-from p2pool.core.raft.acceptance.append_proof import CommitteeAt, flaw
 from p2pool.model import limits
+from p2pool.model.errors import Refusal
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import BadAppend
 from p2pool.model.log.raft import Voter
@@ -31,7 +31,7 @@ from p2pool.model.messages.certificates import BadAppendProven, CertificateSigne
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
-from p2pool.proofs.certificates import said_by
+from p2pool.proofs.append_proof import bad_append
 
 BAD_APPENDS_TABLE = "bad_appends"
 
@@ -78,39 +78,24 @@ class BadAppends:
     def _proof(self, append: Verified, word: Verified | None) -> BadAppend | None:
         """What these prove; None if that is nothing, or not against a voter that counts."""
         frame = append.message
-        if not isinstance(frame, AppendRequested) or not said_by(append, frame.leader):
+        if not isinstance(frame, AppendRequested) or not self.counts(frame.log_id, frame.leader):
             return None
-        if not self.counts(frame.log_id, frame.leader):
+        try:
+            return bad_append(append, word, self._committee(word))
+        except Refusal:
             return None
-        found = flaw(frame, self._committee(frame, word))
-        if found is None:
-            return None
-        return BadAppend(
-            log_id=frame.log_id,
-            term=frame.term,
-            voter=frame.leader,
-            index=found.index,
-            reason=found.reason[: limits.REFUSAL_TEXT_MAX_BYTES],
-            frame=append.sealed,
-            word=word.sealed if word is not None else b"",
-        )
 
-    def _committee(self, frame: AppendRequested, word: Verified | None) -> CommitteeAt | None:
-        """The committee that a leader's word names, if it is of this leader and term."""
+    def _committee(self, word: Verified | None) -> tuple[Voter, ...]:
+        """The voters of whom a leader's word gives the hash, as far as we know them."""
         said = word.message if word is not None else None
-        if word is None or not isinstance(said, CertificateSigned):
-            return None
-        named = (said.log_id, said.term, said.leader, said.voter)
-        if named != (frame.log_id, frame.term, frame.leader, frame.leader):
-            return None
-        if not said_by(word, frame.leader):
-            return None
+        if not isinstance(said, CertificateSigned):
+            return ()
         chain = self.context.pool_log.chain
         groups = (chain.base, *(link.voters for link in chain.links))
         for voters in (*reversed(groups), *self.context.leader_certificates.proven):
             if committee_hash(voters) == said.committee_hash:
-                return CommitteeAt(said.commit_index, voters)
-        return None
+                return voters
+        return ()
 
     def _own_word(self, append: Verified) -> Verified | None:
         """What the leader signed of its committee, as its certificate holds it."""

@@ -19,13 +19,13 @@ from p2pool.codec.rows import put_record
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Digest, StoreId
-from p2pool.model.log.certificates import BadAppend, Evidence
+from p2pool.model.log.certificates import LieProof
 from p2pool.model.ports.store import Delete, PersistOp
 from p2pool.model.timing import Now
 
 Name = tuple[Digest, int, StoreId]
 """A proof's name: log, term, store."""
-P = TypeVar("P", bound=Evidence | BadAppend)
+P = TypeVar("P", bound=LieProof)
 
 
 @attrs.define
@@ -81,7 +81,7 @@ class KeptProofs(Generic[P]):
         return gone
 
 
-def _name(proof: Evidence | BadAppend) -> Name:
+def _name(proof: LieProof) -> Name:
     return proof.log_id, proof.term, proof.voter.store_id
 
 

@@ -31,6 +31,7 @@ from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import NodeId
+from p2pool.model.log.configuration_steps import step_refusal
 from p2pool.model.log.raft import Configuration, Voter
 from p2pool.model.states import Intent, Reachability
 from p2pool.model.timing import Now
@@ -71,7 +72,7 @@ class CommitteeManager:
         wanted = next_change(now_is, pool_log.me, seats, candidates, aims, members)
         if wanted is None:
             return
-        refused = confchange.step_refusal(now_is, wanted)
+        refused = step_refusal(now_is, wanted)
         if refused is not None:
             for voter in wanted.everybody:
                 if voter not in now_is.everybody:

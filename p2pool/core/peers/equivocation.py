@@ -1,19 +1,23 @@
-"""Equivocation: a voter that signed for two in one term, detected, proven, published and kept.
+"""Equivocation: a voter that signed two words of which an honest one signs one, proven and kept.
 
 Intuition: Raft depends on each voter's single vote in a term. A lying voter votes for each of two
 candidates, and hopes that nobody ever holds both votes. So every node remembers the first statement
 that it saw from each voter in each term, wherever it came from (a vote sent to it, the votes and
 the certificate of an announcement), and compares. Two that differ are the proof: anybody can check
-the two signatures and needs to trust nobody.
+the two signatures and needs to trust nobody. So are two histories of the log at one index, which a
+voter signs only when it is committed there: in whatever terms, for what is committed stays.
 
 Invariants: a node compares only verified statements, in this log, by voters of certified
 configurations, whole: node, peer key and store. Anybody signs whatever it likes about a node under
 a key of its own; only the key that a certified configuration records there makes it that node's
-word. A vote for one and a certificate's signature for another are no pair. A node keeps one proof
-for each voter and term, a few for each voter, and a bounded memory for each, so that none pushes
-another's out. Forgetting deletes from disk too.
+word. A vote for one and a certificate's signature for another are no pair. Histories count from
+feature level 2 on. A node keeps one proof for each voter and term, a few for each voter, and two
+bounded memories for each, so that none pushes another's out, nor histories votes. Forgetting
+deletes from disk too.
 Source: docs/design/certificates.md, "Equivocation".
 """
+
+from typing import TypeVar
 
 import attrs
 
@@ -25,16 +29,27 @@ from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import Digest, StoreId
-from p2pool.model.log.certificates import CommitteeChain, Evidence
+from p2pool.model.log.certificates import HISTORY, CommitteeChain, Evidence
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
-from p2pool.proofs.certificates import Opened, equivocation, quorum_of, stance
+from p2pool.proofs.certificates import (
+    Opened,
+    equivocation,
+    history_said,
+    quorum_of,
+    stance,
+)
 
 EVIDENCE_TABLE = "evidence"
 Statement = tuple[Digest, int, str, StoreId]
 """The key under which statements are compared: log, term, kind, store."""
+Place = tuple[Digest, int]
+"""The key under which histories are compared: log, index."""
+N = TypeVar("N", Statement, Place)
+Words = BoundedDict[Voter, BoundedDict[N, Verified]]
+"""The first that each voter said under each key."""
 
 
 @attrs.define
@@ -42,9 +57,8 @@ class EquivocationLog:
     """The voters' statements that one node has seen, and the proofs that it holds."""
 
     context: Context
-    seen: BoundedDict[Voter, BoundedDict[Statement, Verified]] = attrs.field(
-        factory=lambda: BoundedDict(limits.VOTERS_SEEN_MAX)
-    )
+    seen: Words[Statement] = attrs.field(factory=lambda: BoundedDict(limits.VOTERS_SEEN_MAX))
+    histories: Words[Place] = attrs.field(factory=lambda: BoundedDict(limits.VOTERS_SEEN_MAX))
     kept: KeptProofs[Evidence] = attrs.field(
         factory=lambda: KeptProofs(EVIDENCE_TABLE, Evidence, lambda: limits.EVIDENCE_KEPT_MAX)
     )
@@ -55,20 +69,31 @@ class EquivocationLog:
     def saw(self, opened: Opened, now: Now) -> None:
         """Compare votes and signatures, as their voters sealed them, with earlier ones."""
         for verified in opened:
-            word = stance(verified) if verified is not None else None
-            if verified is None or word is None or not self.counts_against(word[0], word[2]):
-                continue
-            log_id, term, voter, kind, named = word
-            first = self._remember(voter, (log_id, term, kind, voter.store_id), verified)
-            told = stance(first)
-            if told is not None and told[4] != named:
-                self._prove(first, verified, now)
+            if verified is not None:
+                self._saw_stance(verified, now)
+                self._saw_history(verified, now)
 
-    def _remember(self, voter: Voter, name: Statement, verified: Verified) -> Verified:
-        """The voter's first statement in a term: this one, if there was none."""
-        words = self.seen.setdefault(voter, BoundedDict(limits.WORDS_SEEN_PER_VOTER_MAX))
-        self.seen.move_to_end(voter)
-        return words.setdefault(name, verified)
+    def _saw_stance(self, verified: Verified, now: Now) -> None:
+        word = stance(verified)
+        if word is None or not self.counts_against(word[0], word[2]):
+            return
+        log_id, term, voter, kind, named = word
+        name = (log_id, term, kind, voter.store_id)
+        first = _first(self.seen, voter, name, verified, limits.WORDS_SEEN_PER_VOTER_MAX)
+        told = stance(first)
+        if told is not None and told[4] != named:
+            self._prove(first, verified, now)
+
+    def _saw_history(self, verified: Verified, now: Now) -> None:
+        word = history_said(verified) if self.context.pool_log.distrusts else None
+        if word is None or not self.counts_against(word[0], word[2]):
+            return
+        log_id, index, voter, history = word
+        most = limits.HISTORIES_SEEN_PER_VOTER_MAX
+        first = _first(self.histories, voter, (log_id, index), verified, most)
+        told = history_said(first)
+        if told is not None and told[3] != history:
+            self._prove(first, verified, now)
 
     def counts_against(self, log_id: Digest, voter: Voter) -> bool:
         """Whether a statement is in our log and by a voter of a certified configuration."""
@@ -95,6 +120,7 @@ class EquivocationLog:
         except Refusal:
             return
         if self._keep(evidence):
+            self.kept.put_off(now)
             self.context.publish(EquivocationProven(evidence.first, evidence.second))
 
     def on_equivocation_proven(self, message: EquivocationProven, sender: Sender, now: Now) -> None:
@@ -105,7 +131,8 @@ class EquivocationLog:
         except Refusal as error:
             self.context.log(Level.DEBUG, "a claimed proof proves nothing", why=error.message)
             return
-        if self.counts_against(evidence.log_id, evidence.voter):
+        known = evidence.kind != HISTORY or self.context.pool_log.distrusts
+        if known and self.counts_against(evidence.log_id, evidence.voter):
             self._keep(evidence)
 
     # --- keeping ----------------------------------------------------------------------------------
@@ -116,6 +143,14 @@ class EquivocationLog:
         if not written:
             return False
         self.context.effects.append(Persist(written))
+        if evidence.kind == HISTORY:
+            self.context.log(
+                Level.WARNING,
+                "proof: a voter signed two histories of the log",
+                voter=evidence.voter.node_id.hex(),
+                index=evidence.index,
+            )
+            return True
         self.context.log(
             Level.WARNING,
             "proof: a voter signed for two in one term",
@@ -138,3 +173,10 @@ class EquivocationLog:
     def wakeup_ms(self) -> int | None:
         """Nothing wakes a node for this alone: every step checks it."""
         return None
+
+
+def _first(table: Words[N], voter: Voter, name: N, verified: Verified, most: int) -> Verified:
+    """The voter's first word under a key: this one, if there was none. So many are kept of each."""
+    words = table.setdefault(voter, BoundedDict(most))
+    table.move_to_end(voter)
+    return words.setdefault(name, verified)

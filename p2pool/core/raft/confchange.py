@@ -7,16 +7,15 @@ a second entry. So three voters replace a dead one without passing through two, 
 to live. A newcomer starts as a learner: it never counts while it catches up, so it costs the
 committee nothing.
 
-Invariants: `step_refusal` alone says which configuration may follow which; followers ask it before
-they append one, so a leader that lies gets no other into the log. One change is in flight at a
+Invariants: `step_refusal` alone (`model.log.configuration_steps`) says which configuration may
+follow which; followers ask it before they append one, so a leader that lies gets no other into the
+log. One change is in flight at a
 time, and none before the leader has committed an entry of its own term (the correction of 2015:
 without it two leaders could each commit a change to the same old configuration). None either unless
 a majority of the new voters answered lately: they have to commit it themselves (etcd's strict
 reconfiguration check). Only a caught-up learner becomes a voter. A joint configuration keeps a
 majority of the old voters. Source: Raft, section 6; thesis, 4.1 to 4.3; etcd's `raft/confchange`.
 """
-
-from collections.abc import Sequence
 
 import attrs
 
@@ -26,7 +25,8 @@ from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import StoreId
-from p2pool.model.log.raft import Configuration, Voter, is_quorum
+from p2pool.model.log.configuration_steps import step_refusal
+from p2pool.model.log.raft import Configuration, Voter
 from p2pool.model.timing import Now
 
 
@@ -108,46 +108,6 @@ def check(s: RaftState, wanted: Configuration, now: Now) -> None:
             raise Conflict("The learner has not caught up yet.", hint="Retry when it has.")
     if wanted.voters != old.voters and not _carried(s, wanted, now):
         raise Conflict("No majority of the new committee answered lately.", hint="Retry.")
-
-
-def step_refusal(old: Configuration, wanted: Configuration) -> str | None:
-    """Why one configuration may not follow another, whoever says so; None if it may.
-
-    Followers ask this too before they append one, so it depends on nothing else.
-    """
-    if old.is_joint:
-        named = "The committee is between two, and leaves the old one before it changes again."
-        return None if wanted == left(old) else named
-    if wanted.flaw is not None or not old.voters:
-        return wanted.flaw  # A log that has none yet takes any that can be one.
-    refused = voters_refusal(old.voters, wanted)
-    if refused is not None:
-        return refused
-    come = [v for v in wanted.voters if v not in old.voters]
-    if wanted.is_joint and wanted.learners != tuple(v for v in old.learners if v not in come):
-        return "A joint committee changes no learner that it does not promote."
-    if any(v not in old.learners for v in come):
-        return "A new voter starts as a learner: add it as a learner."
-    return None
-
-
-def voters_refusal(old: Sequence[Voter], wanted: Configuration) -> str | None:
-    """Why a configuration may not follow these voters, of no joint one, whatever the learners."""
-    gone = [v for v in old if v not in wanted.voters]
-    come = [v for v in wanted.voters if v not in old]
-    if not wanted.is_joint:
-        several = len(gone) + len(come) > 1
-        return "A committee changes by one voter at a time, or by a joint one." if several else None
-    if wanted.outgoing != tuple(old):
-        return "A joint committee starts from the one before it."
-    if not is_quorum([old], [v for v in old if v in wanted.voters]):
-        return "A joint committee keeps a majority of the voters before it."
-    return None
-
-
-def left(joint: Configuration) -> Configuration:
-    """What follows a joint configuration."""
-    return Configuration(joint.voters, joint.learners)
 
 
 def may_leave(s: RaftState) -> bool:

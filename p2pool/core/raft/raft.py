@@ -32,6 +32,7 @@ from p2pool.core.raft.state import (
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NoLeader, Overloaded
 from p2pool.model.ids import Digest, NodeId, PeerKey
+from p2pool.model.log.configuration_steps import left
 from p2pool.model.log.entries import Noop
 from p2pool.model.log.raft import Configuration, Entry, HardState, Voter
 from p2pool.model.messages.raft import (
@@ -368,7 +369,7 @@ class Raft:
     def _leave_joint(self, now: Now) -> None:
         """Whoever leads ends a joint configuration: it is nobody's to keep."""
         if confchange.may_leave(self.state):
-            self._reconfigure(confchange.left(self.state.configuration), now)
+            self._reconfigure(left(self.state.configuration), now)
 
     def _reconfigure(self, wanted: Configuration, now: Now) -> Entry:
         s = self.state

@@ -15,6 +15,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.features import DISTRUST_LEVEL, since
 from p2pool.model.field_bounds import (
     Index,
     SealedAppend,
@@ -112,9 +113,18 @@ class LeaderProof:
     votes: tuple[bytes, ...] = ()
 
 
+VOTE, CERTIFICATE, HISTORY, APPEND = "vote", "certificate", "history", "append"
+"""The kinds of proof against a voter, by what it signed."""
+
+
 @attrs.frozen
 class Evidence:
-    """A stored proof of equivocation: the voter, the log and term, and both candidates."""
+    """A stored proof of equivocation: the voter, the log and term, and what the two messages say.
+
+    `kind` `vote` or `certificate`: they are for two candidates or two leaders. `history`: they name
+    two histories of the log at `index`, and are for nobody: there both names are the voter's own,
+    and `term` is the later one of the two.
+    """
 
     log_id: Digest
     term: Term
@@ -124,12 +134,16 @@ class Evidence:
     second_for: Voter
     first: SealedSignature = attrs.field(repr=False)
     second: SealedSignature = attrs.field(repr=False)
+    index: Index = since(DISTRUST_LEVEL, default=0)
+    first_history: Digest = since(DISTRUST_LEVEL, default=NO_HISTORY_SIGNED)
+    second_history: Digest = since(DISTRUST_LEVEL, default=NO_HISTORY_SIGNED)
 
 
 @attrs.frozen
 class BadAppend:
     """A stored proof that a leader lied: its sealed append, the entry in it that no honest leader
-    writes and why, and its own word on its committee if it takes that (`BadAppendProven`)."""
+    writes and why; if it takes that, its own word on its committee (`BadAppendProven`), and the
+    voters of whom that word gives the hash."""
 
     log_id: Digest
     term: Term
@@ -138,3 +152,13 @@ class BadAppend:
     reason: str
     frame: SealedAppend = attrs.field(repr=False)
     word: SealedSignature = attrs.field(repr=False)
+    committee: Voters = ()
+
+    @property
+    def kind(self) -> str:
+        """As that of `Evidence`."""
+        return APPEND
+
+
+LieProof = Evidence | BadAppend
+"""A proof that a voter lied, of either kind."""

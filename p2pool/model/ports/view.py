@@ -19,7 +19,7 @@ from p2pool.model.ids import (
     StoreId,
     TaskId,
 )
-from p2pool.model.log.certificates import Evidence, LeaderCertificate, LeaderProof
+from p2pool.model.log.certificates import LeaderCertificate, LeaderProof, LieProof
 from p2pool.model.log.raft import Configuration
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 from p2pool.model.states import (
@@ -148,7 +148,7 @@ class View:
     peers_connected: int = 0
     proof: LeaderProof | None = None
     certificate: LeaderCertificate | None = None
-    evidence: tuple[Evidence, ...] = ()
+    evidence: tuple[LieProof, ...] = ()
     feature_level: FeatureLevel = BASE_LEVEL
     lagging: tuple[LaggingView, ...] = ()
 

@@ -1,8 +1,8 @@
 """How a committee grows, stays odd, and replaces those who are gone."""
 
 from p2pool.core.leader.reconfiguration import Aims, Candidate, Seat, next_change
-from p2pool.core.raft.confchange import step_refusal
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
+from p2pool.model.log.configuration_steps import step_refusal
 from p2pool.model.log.raft import Configuration, Voter
 
 V = [

@@ -9,9 +9,9 @@ import pytest
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.entries import configuration_in, encode_body, encode_configuration
 from p2pool.core.fsm.committee_chain import extended
-from p2pool.core.raft.confchange import left, step_refusal
 from p2pool.model import limits
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
+from p2pool.model.log.configuration_steps import left, step_refusal
 from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Configuration, Entry, EntryKind
 from p2pool.wire.enclosures import open_one

@@ -16,8 +16,8 @@ Source: docs/design/consensus.md, "What a follower appends".
 from collections.abc import Sequence
 
 from p2pool.codec.entries import configuration_in
-from p2pool.core.raft import confchange
 from p2pool.core.raft.state import RaftState
+from p2pool.model.log.configuration_steps import step_refusal
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
 
 
@@ -80,4 +80,4 @@ def _configuration_wrong(before: Configuration, entry: Entry) -> str | None:
     wanted = configuration_in(entry)
     if wanted is None:
         return "it holds a configuration that nobody can follow"
-    return confchange.step_refusal(before, wanted)
+    return step_refusal(before, wanted)

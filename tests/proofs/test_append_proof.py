@@ -5,11 +5,11 @@ import pytest
 
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.entries import encode_body, encode_configuration
-from p2pool.core.raft.acceptance.append_proof import CommitteeAt, flaw
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.log.entries import LevelRaised, Noop, Setting
 from p2pool.model.log.raft import Configuration, Entry, EntryKind
 from p2pool.model.messages.raft import AppendRequested
+from p2pool.proofs.append_proof import CommitteeAt, flaw
 from tests.raft.harness.cluster import LOG_ID, voter
 
 A, B, C, D, E = (voter(n) for n in range(5))

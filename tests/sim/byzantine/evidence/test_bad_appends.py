@@ -5,6 +5,7 @@ import pytest
 
 from p2pool.codec.entries import encode_body, encode_configuration
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.json.proofs import OneAppend, evidence_json, read_evidence
 from p2pool.core.raft.acceptance import log_time
 from p2pool.model import limits
 from p2pool.model.ids import Digest
@@ -14,6 +15,7 @@ from p2pool.model.log.raft import Configuration, Entry, EntryKind
 from p2pool.model.messages.certificates import BadAppendProven, CertificateSigned
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.messages.registry import Message
+from p2pool.proofs.append_proof import bad_append
 from p2pool.wire.enclosures import open_one
 from tests.sim.faults.member_liars import tell, voter
 from tests.sim.harness.certificates import formed, known
@@ -98,6 +100,20 @@ def test_a_leader_that_takes_the_committee_is_proven_everywhere(led: Led) -> Non
     led.pool.world.start(3)
     assert led.proofs(3) == [proof]
     led.pool.until(lambda: led.pool.leader() is not None)
+
+
+@pytest.mark.parametrize("own_word", [True, False])
+def test_a_proof_is_shown_and_can_be_checked_by_anybody(led: Led, own_word: bool) -> None:
+    """Whoever asks an agent gets all that it takes, the committee among it if it takes that."""
+    led.lie(alone(led) if own_word else GARBAGE)
+    for number in range(4):
+        (shown,) = led.pool.node(number).view(led.pool.world.now()).evidence
+        given = read_evidence(evidence_json(POOL, shown))
+        assert isinstance(given, OneAppend)
+        append = open_one(POOL, given.append, limits.BAD_APPEND_MAX_BYTES)
+        found = bad_append(append, open_one(POOL, given.word), given.committee)
+        assert [found] == [shown] == led.proofs(number)
+        assert bool(given.committee) is own_word
 
 
 @pytest.mark.parametrize("bodies", [(GARBAGE,), ((int(EntryKind.CONFIGURATION), b""),)])

@@ -1,0 +1,1 @@
+"""Scenarios of voters that leave proof against themselves."""
