@@ -22,8 +22,10 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
 from p2pool.core.knowledge.kept_proofs import KeptProofs
+from p2pool.core.log.request_check import forged
 from p2pool.core.raft.acceptance.append_proof import CommitteeAt, flaw
 from p2pool.model import limits
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import BadAppend
 from p2pool.model.log.raft import Voter
@@ -82,7 +84,7 @@ class BadAppends:
             return None
         if not self.counts(frame.log_id, frame.leader):
             return None
-        found = flaw(frame, self._committee(frame, word))
+        found = flaw(frame, self._committee(frame, word), self._forged)
         if found is None:
             return None
         return BadAppend(
@@ -94,6 +96,13 @@ class BadAppends:
             frame=append.sealed,
             word=word.sealed if word is not None else b"",
         )
+
+    def _forged(self, record: object) -> str | None:
+        """Why a request in an entry is not that of whom the entry names; nobody asked before."""
+        state = self.context.pool_log.state
+        if state is None or state.level < DISTRUST_LEVEL:
+            return None
+        return forged(record, self.context.config.recovers)
 
     def _committee(self, frame: AppendRequested, word: Verified | None) -> CommitteeAt | None:
         """The committee that a leader's word names, if it is of this leader and term."""

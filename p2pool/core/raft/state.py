@@ -30,7 +30,26 @@ from p2pool.model.timing import Now, Timing
 ConfigurationHash = Callable[[Configuration], Digest]
 SnapshotValidator = Callable[[Snapshot], bool]
 """Whether a snapshot's state loads and matches its index, term and configuration."""
-EntryCheck = Callable[[Entry], str | None]
+
+
+@attrs.frozen
+class EntryRefusal:
+    """Why an entry is not appended. `waits`: not yet; its leader may be honest."""
+
+    why: str
+    waits: bool = False
+
+
+@attrs.frozen
+class Offer:
+    """Who offers entries to a follower, and when: the leader of a term."""
+
+    term: int
+    leader: Voter
+    now: Now
+
+
+EntryCheck = Callable[[Entry, Offer], EntryRefusal | None]
 """Why the state's rules forbid an entry, or None: what Raft itself cannot read in it."""
 
 
@@ -169,7 +188,7 @@ class RaftState:
     reads: list[PendingRead] = attrs.field(factory=list)
     transfer: Transfer | None = None
     snapshot_validator: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
-    entry_check: EntryCheck = attrs.field(default=lambda entry: None, eq=False)
+    entry_check: EntryCheck = attrs.field(default=lambda entry, offer: None, eq=False)
     certified_index: int = 0
     doubted: tuple[int, StoreId, int] | None = None
     refused: tuple[int, StoreId, int] | None = None

@@ -215,7 +215,7 @@ def committed_gives_way() -> list[Patch]:
 
 def entries_unread() -> list[Patch]:
     """A follower appends whatever an entry holds."""
-    return [(append_check, "refusal", lambda s, entries: None)]
+    return [(append_check, "refusal", lambda s, entries, offer: None)]
 
 
 def bad_bodies_raise() -> list[Patch]:
