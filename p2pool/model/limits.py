@@ -379,7 +379,7 @@ FORMER_RIGHTS_MS = 600_000
 # After so long a request that has to wait is a reason to doubt the leader that wrote it: a quorum
 # would have certified it, or an honest leader handed on. One that another took over is taken.
 REQUEST_DOUBTED_AFTER_MS = 120_000
-REQUEST_TAKEN_AFTER_MS = 600_000
+REQUEST_TAKEN_AFTER_MS = 180_000
 # So long a refused frame tells of its sender's clock: a peer is dialled at least as often.
 CLOCK_DIFFERED_KEPT_MS = 120_000
 
