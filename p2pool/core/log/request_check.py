@@ -9,8 +9,8 @@ right to it, by our roster of now and of the last minutes, waits. It is refused 
 Invariants: what costs most comes last: form, then rights, then the signature, within a budget for
 each leader. A node whose roster is old, or that has none, cannot tell who has lost or gained a
 right: it judges the signature alone, or a committee that lost sight of the chain would stand still.
-Nobody waits for ever. A leader that goes on offering what it wrote itself is doubted. What another
-leader took over from it is taken in the end: that one judged it too, and cannot drop it.
+A leader that goes on offering what it wrote itself is doubted, so that another may lead. What that
+one took over is taken in the end: it judged the entry too, and cannot drop it.
 Source: docs/design/consensus.md, "Requests that a leader writes".
 """
 
@@ -27,7 +27,7 @@ from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
 from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import Address, NodeId, PoolRef, StoreId
+from p2pool.model.ids import Address, NodeId, PoolRef
 from p2pool.model.log.entries import Adopted, RequestApplied
 from p2pool.model.log.raft import Entry, Voter
 from p2pool.model.timing import Now
@@ -67,12 +67,11 @@ class NoRoster:
 
 @attrs.define
 class Held:
-    """The entry that waits, since when, and the leader that wrote it, if that is known."""
+    """The entry that waits, and since when."""
 
     index: int
     term: int
     since_ms: int
-    author: StoreId | None = None
 
 
 @attrs.define
@@ -134,12 +133,11 @@ class RequestCheck:
         if held is None or (held.index, held.term) != (entry.index, entry.term):
             held = self.held = Held(entry.index, entry.term, now_ms)
             self.told.append((offer.leader, why))
-        if offer.term == entry.term:
-            held.author = offer.leader.store_id
-        waited_ms = now_ms - held.since_ms
-        if held.author == offer.leader.store_id:
+        waited_ms, author = now_ms - held.since_ms, offer.author(entry)
+        if author == offer.leader.store_id:
             return EntryRefusal(why, waits=waited_ms < limits.REQUEST_DOUBTED_AFTER_MS)
-        taken = waited_ms >= limits.REQUEST_TAKEN_AFTER_MS
+        # A liar may come back with what it wrote in a term of which we know nothing.
+        taken = author is not None and waited_ms >= limits.REQUEST_TAKEN_AFTER_MS
         return None if taken else EntryRefusal(why, waits=True)
 
 

@@ -145,7 +145,7 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
     fresh = _fresh(s, m) if fits else ()
     why, refused = _contradiction(s, m, known, fresh), None
     if why is None:
-        refused = append_check.refusal(s, fresh, Offer(m.term, m.leader, now))
+        refused = append_check.refusal(s, fresh, Offer(m.term, m.leader, now, s.led))
         why = refused.why if refused is not None and not refused.waits else None
     if why is not None:
         append_check.doubt(s, m.term, m.leader, m.previous_index + len(m.entries), why)

@@ -13,7 +13,7 @@ from p2pool.model import limits
 from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
-from p2pool.model.ids import Address, AllocationId, Digest, NodeId, TaskId
+from p2pool.model.ids import Address, AllocationId, Digest, NodeId, StoreId, TaskId
 from p2pool.model.log.entries import (
     Adopted,
     ChangeCertified,
@@ -22,7 +22,7 @@ from p2pool.model.log.entries import (
     Revocation,
     Setting,
 )
-from p2pool.model.log.raft import Entry, EntryKind
+from p2pool.model.log.raft import Entry, EntryKind, Voter
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested
 from p2pool.model.timing import Now
 from tests.core.log.founded_log import ME, POOL
@@ -188,9 +188,11 @@ class Waits:
         factory=lambda: RequestCheck(POOL, lambda made: Signers(STRANGER), Book())
     )
 
-    def offered(self, by: object, term: int, at_ms: int, entry_term: int = 2) -> str:
+    led: dict[int, StoreId] = attrs.field(factory=lambda: {2: ME.store_id, 4: ME.store_id})
+
+    def offered(self, by: Voter, term: int, at_ms: int, entry_term: int = 2) -> str:
         entry = Entry(5, entry_term, EntryKind.REQUEST, 0, b"")
-        offer = Offer(term, by, Now(at_ms, NOW_S * 1000 + at_ms))  # type: ignore[arg-type]
+        offer = Offer(term, by, Now(at_ms, NOW_S * 1000 + at_ms), self.led)
         refused = self.check.refusal(entry, claimed(signed(Action.BAN), STRANGER), offer)
         if refused is None:
             return "taken"
@@ -216,6 +218,14 @@ def test_what_another_leader_took_over_is_taken_in_the_end() -> None:
     waits.offered(ME, 2, 0)
     assert waits.offered(NEXT, 3, TAKEN - 1) == "waits"
     assert waits.offered(NEXT, 3, TAKEN) == "taken"
+
+
+def test_what_a_leader_of_unknown_name_wrote_is_not_taken() -> None:
+    """It may be the very one that offers it."""
+    waits = Waits(led={})
+    waits.offered(ME, 3, 0)
+    assert waits.offered(ME, 3, 10 * TAKEN) == "waits"
+    assert waits.offered(NEXT, 4, 10 * TAKEN) == "waits"
 
 
 def test_another_entry_waits_anew() -> None:

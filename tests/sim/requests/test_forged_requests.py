@@ -12,12 +12,16 @@ from eth_account import Account
 
 from p2pool.codec.entries import Record, encode_body
 from p2pool.codec.json.hex import address_text
+from p2pool.core.raft.acceptance import log_time
+from p2pool.core.raft.state import RaftState
+from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.ids import Address, Digest, PoolRef, TaskId
 from p2pool.model.log.entries import RequestApplied, Revocation, Setting
 from p2pool.model.states import Intent
+from p2pool.model.timing import Now
 from p2pool.wire.typed_data import sign_request
-from tests.sim.harness.committee import works
+from tests.sim.harness.committee import leading, works
 from tests.sim.harness.pool import Pool, formed
 from tests.sim.world.machine import Machine
 from tests.sim.world.world import MANAGER, MANAGER_ADDRESS, POOL, WALL_MS
@@ -153,3 +157,19 @@ def test_nobody_is_proven_to_lie_for_an_account_without_rights(lie: Lie) -> None
     for m in lie.pool.world.machines:
         assert m.node is not None
         assert not m.node.parts.bad_appends.kept.by_name
+
+
+def test_a_liar_that_does_not_hand_on_is_doubted(lie: Lie, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on offering what nobody takes, and the log stands still for two minutes."""
+    hands_on = log_time.hand_on
+
+    def hand_on(s: RaftState, now: Now) -> None:
+        if s.me.store_id != lie.leader.store_id:
+            hands_on(s, now)
+
+    monkeypatch.setattr(log_time, "hand_on", hand_on)
+    lie.write(by_its_own_key(lie, Action.BAN))
+    lie.pool.world.run(limits.REQUEST_DOUBTED_AFTER_MS - 10_000)
+    assert leading(lie.pool) == lie.leader.number
+    lie.pool.until(lambda: leading(lie.pool) not in (None, lie.leader.number), 30_000)
+    lie.is_in_vain()
