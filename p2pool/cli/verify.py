@@ -221,6 +221,7 @@ def _lie_in(given: TwoMessages | OneAppend) -> LieProof:
     from p2pool.proofs.append_proof import bad_append
     from p2pool.proofs.certificates import equivocation
     from p2pool.wire.enclosures import open_one
+    from p2pool.wire.signers import SignerCache
 
     if isinstance(given, TwoMessages):
         return equivocation(open_one(given.pool, given.first), open_one(given.pool, given.second))
@@ -228,7 +229,7 @@ def _lie_in(given: TwoMessages | OneAppend) -> LieProof:
     word = open_one(given.pool, given.word) if given.word else None
     if given.word and word is None:
         raise BadSignature("Its leader's word on the committee does not verify for this pool.")
-    return bad_append(append, word, given.committee)
+    return bad_append(append, word, given.committee, SignerCache(given.pool).signers)
 
 
 def _proven(pool: PoolRef, found: LieProof) -> dict[str, Any]:

@@ -274,6 +274,11 @@ class Node:
         for peer_key, why in found:
             by = self.context.bindings.node_of(peer_key) or self.context.me
             self.context.log(Level.ERROR, "a leader's entries are refused", by=by.hex(), why=why)
+        check = self.context.pool_log.request_check
+        held, check.told = check.told, []
+        for leader, why in held:
+            by = leader.node_id
+            self.context.log(Level.WARNING, "a leader's entry has to wait", by=by.hex(), why=why)
 
     def _say_too_old(self) -> None:
         too_old = self.context.pool_log.too_old
@@ -531,13 +536,15 @@ def _hands_on(effect: Effect) -> bool:
 
 def _context(config: NodeConfig, rng: Random) -> Context:
     """What the parts of a node share, before the disk is read."""
-    clocks = ClockOffsets(config.me.node_id)
+    clocks, roster = ClockOffsets(config.me.node_id), Roster()
     pool_log = PoolLog(
         config.me,
         config.pool,
         Random(rng.randrange(2**32)),
         newest_level=config.newest_level,
         opens=config.opens,
+        recovers=config.recovers,
+        rights=roster,
         clocks=clocks,
     )
     bindings = PeerBindings(config.me.node_id, config.me.peer_key)
@@ -547,7 +554,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         config=config,
         rng=rng,
         pool_log=pool_log,
-        roster=Roster(),
+        roster=roster,
         bindings=bindings,
         heartbeats=beats,
         clocks=clocks,

@@ -78,6 +78,11 @@ ASKED_SIGNATURES_PER_S = 64
 ASKED_SIGNATURES_BURST = 2_304
 BINDINGS_CHECKED_PER_S = 64
 BINDINGS_CHECKED_BURST = 512
+# Signatures of requests in one leader's appends that a follower has to recover.
+APPEND_SIGNATURES_PER_S = 1_024
+APPEND_SIGNATURES_BURST = 1_024
+# So many of an append's requests are looked at for proof that its leader lies.
+BAD_APPEND_SIGNATURES_MAX = 16
 # What one peer's questions may draw from us.
 ANSWERS_KIB_PER_S = 4 * 1024
 ANSWERS_KIB_BURST = 64 * 1024
@@ -98,6 +103,7 @@ INVITES_KEPT_MAX = 1000
 HISTORIES_KEPT_MAX = 64
 FINISHED_TASKS_KEPT = 1000
 LEFT_KEPT_MAX = 1000
+FORMER_RIGHTS_KEPT_MAX = 1000
 MOVES_PER_ENTRY_MAX = 200
 OPENED_KEPT_MAX = 1024
 BINDINGS_CHECKED_MAX = 4096
@@ -121,6 +127,7 @@ RECENT_LINKS_SIGNED_MAX = 8
 COMMITTEES_PROVEN_MAX = 8
 PROOFS_AWAITED_MAX = 64
 VOTERS_SEEN_MAX = 64
+TERMS_REMEMBERED_MAX = 64
 WORDS_SEEN_PER_VOTER_MAX = 128
 # A voter signs one a second while the log moves: about a minute of them.
 HISTORIES_SEEN_PER_VOTER_MAX = 64
@@ -392,6 +399,13 @@ CHAIN_TIME_LAG_MS = 300_000
 CLOCK_SLEW_PARTS = 8
 # For so many of the longest election timeouts a leader's dates may be refused by most.
 TIME_REFUSED_ROUNDS = 2
+# A right that the chain took away counts for so long where a leader's word is judged: others, and
+# their endpoints, may be so late.
+FORMER_RIGHTS_MS = 600_000
+# After so long a request that has to wait is a reason to doubt the leader that wrote it: a quorum
+# would have certified it, or an honest leader handed on. One that another took over is taken.
+REQUEST_DOUBTED_AFTER_MS = 120_000
+REQUEST_TAKEN_AFTER_MS = 180_000
 # So long a refused frame tells of its sender's clock: a peer is dialled at least as often.
 CLOCK_DIFFERED_KEPT_MS = 120_000
 
@@ -577,6 +591,8 @@ assert CLAIMS_PER_REPORT_MAX <= MEMBER_SIGNATURES_BURST
 assert BEATS_PER_ANSWER_MAX + (CHAIN_LINKS_MAX + 2) * (VOTERS_MAX + 1) <= ASKED_SIGNATURES_BURST
 # It asks once a second while it lacks somebody, perhaps always the same peer.
 assert PEER_LIST_MAX <= BINDINGS_CHECKED_PER_S
+# A whole append, every request of it by a delegate.
+assert 2 * APPEND_BATCH_MAX_ENTRIES <= APPEND_SIGNATURES_BURST
 assert GUEST_CHAIN_LINKS_MAX <= CHAIN_LINKS_MAX
 assert HEARTBEAT_AIM_BYTES < GOSSIP_MESSAGE_MAX_BYTES
 assert ALLOCATIONS_PER_HEARTBEAT_MAX <= ALLOCATIONS_PER_NODE_MAX
@@ -650,6 +666,8 @@ assert ENTRY_MAX_BYTES < PROPOSALS_IN_FLIGHT_MAX_BYTES
 # Appends fill at most half of a peer's send queue, so that the messages that keep authority get
 # through.
 assert APPEND_BATCH_MAX_BYTES < APPENDS_IN_FLIGHT_MAX_BYTES <= PEER_SEND_QUEUE_MAX_BYTES // 2
+assert CERTIFY_INTERVAL_MS < REQUEST_DOUBTED_AFTER_MS < REQUEST_TAKEN_AFTER_MS
+assert CHAIN_BEHIND_MAX_MS <= FORMER_RIGHTS_MS
 assert CHAIN_ASK_MS <= CHAIN_ASK_MAX_MS < CONFIRM_LIFETIME_MS < CHAIN_JOIN_ALONE_MS < CHAIN_HOLD_MS
 # A follower that loses all that is under way, and once more, gets it again at once.
 assert 2 * APPENDS_IN_FLIGHT_MAX_BYTES <= SENT_AGAIN_BURST_BYTES

@@ -5,11 +5,14 @@ import pytest
 
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.entries import encode_body, encode_configuration
+from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.features import DISTRUST_LEVEL
-from p2pool.model.log.entries import LevelRaised, Noop, Setting
+from p2pool.model.ids import Address
+from p2pool.model.log.entries import LevelRaised, Noop, RequestApplied, Setting
 from p2pool.model.log.raft import Configuration, Entry, EntryKind
 from p2pool.model.messages.raft import AppendRequested
-from p2pool.proofs.append_proof import CommitteeAt, flaw
+from p2pool.proofs.append_proof import CommitteeAt, Recover, flaw
 from tests.raft.harness.cluster import LOG_ID, voter
 
 A, B, C, D, E = (voter(n) for n in range(5))
@@ -119,3 +122,38 @@ def test_a_frame_with_gaps_proves_nothing() -> None:
     """It is refused for its form, and its entries are at no certain place."""
     assert flaw(frame(noop(8), attrs.evolve(GARBAGE, index=10))) is None
     assert flaw(frame(attrs.evolve(GARBAGE, term=TERM + 1))) is None
+
+
+def asked(index: int, term: int = TERM) -> Entry:
+    request = TaskRequest(Action.BAN, 1, "", "", bytes(32), 10, 20)
+    signed = SignedRequest(request, bytes([index]) * 65)
+    record = RequestApplied(signed, A.node_id, Address(b"m" * 20))
+    return Entry(index, term, *_at(0, encode_body(record)))
+
+
+def false_after(index: int) -> Recover:
+    """Requests from an index on are in the name of somebody who did not sign them."""
+
+    def recovers(signed: SignedRequest) -> Signers | None:
+        signer = Address(A.node_id if signed.signature[0] < index else B.node_id)
+        return Signers(signer, Address(b"m" * 20))
+
+    return recovers
+
+
+def test_a_request_in_a_false_name_proves_itself() -> None:
+    """Anybody recovers who signed it; a former leader's is not this one's lie."""
+    assert flaw(frame(asked(8)), None, false_after(9)) is None
+    found = flaw(frame(noop(8), asked(9), asked(10)), None, false_after(10))
+    assert found is not None
+    assert found.index == 10
+    assert "another account signed" in found.reason
+    assert flaw(frame(asked(8, TERM - 1), noop(9)), None, false_after(0)) is None
+
+
+def test_few_signatures_of_a_frame_are_looked_at() -> None:
+    """To judge a claim of proof is not to cost more than it is worth."""
+    many = [asked(8 + n) for n in range(limits.BAD_APPEND_SIGNATURES_MAX + 1)]
+    last = many[-1].index
+    assert flaw(frame(*many), None, false_after(last - 1)) is not None
+    assert flaw(frame(*many), None, false_after(last)) is None

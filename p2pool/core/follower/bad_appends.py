@@ -24,6 +24,7 @@ from p2pool.core.inputs import Sender
 from p2pool.core.knowledge.kept_proofs import KeptProofs
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import BadAppend
 from p2pool.model.log.raft import Voter
@@ -31,7 +32,7 @@ from p2pool.model.messages.certificates import BadAppendProven, CertificateSigne
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
-from p2pool.proofs.append_proof import bad_append
+from p2pool.proofs.append_proof import Recover, bad_append
 
 BAD_APPENDS_TABLE = "bad_appends"
 
@@ -81,9 +82,16 @@ class BadAppends:
         if not isinstance(frame, AppendRequested) or not self.counts(frame.log_id, frame.leader):
             return None
         try:
-            return bad_append(append, word, self._committee(word))
+            return bad_append(append, word, self._committee(word), self._recovers)
         except Refusal:
             return None
+
+    @property
+    def _recovers(self) -> Recover | None:
+        """Who signed a request; below level 2 nobody asks."""
+        state = self.context.pool_log.state
+        asked = state is not None and state.level >= DISTRUST_LEVEL
+        return self.context.config.recovers if asked else None
 
     def _committee(self, word: Verified | None) -> tuple[Voter, ...]:
         """The voters of whom a leader's word gives the hash, as far as we know them."""

@@ -19,8 +19,10 @@ from p2pool.codec.entries import Record, decode_body
 from p2pool.core.fsm import committee_chain, nodes, tasks
 from p2pool.core.fsm.adoption import adopt
 from p2pool.core.fsm.changes import Changes
-from p2pool.core.fsm.requests import apply_request, note_revocation, setting_refusal
+from p2pool.core.fsm.permissions import refused_by_state
+from p2pool.core.fsm.requests import apply_request, note_revocation
 from p2pool.core.fsm.state import PoolState, history_after
+from p2pool.model.access.requests import Signers
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Token
 from p2pool.model.log import entries
@@ -167,13 +169,38 @@ def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome
         tasks.take_outcome(changes, copy, o)
 
 
+def _request(changes: Changes, record: entries.RequestApplied) -> None:
+    """Apply a request, unless the state has taken its delegate's right to it: it was judged before
+    it was appended, and another entry may have come in between."""
+    if not _void(changes.state, record):
+        apply_request(changes, record)
+
+
+def _adopted(changes: Changes, record: entries.Adopted) -> None:
+    if not _void(changes.state, record):
+        adopt(changes, record)
+
+
+def _void(state: PoolState, record: entries.RequestApplied | entries.Adopted) -> bool:
+    if state.level < DISTRUST_LEVEL:
+        return False
+    signers = Signers(record.signer, record.grantor)
+    return refused_by_state(state, record.signed, signers) is not None
+
+
 def _setting(changes: Changes, record: entries.Setting) -> None:
-    """Set it; earlier levels took any value, and whoever reads one takes its default for those."""
-    refused = setting_refusal(record.name, record.value)
-    if refused is not None and changes.state.level >= DISTRUST_LEVEL:
+    """Earlier levels set it, whatever the value; whoever reads one takes its default for what is
+    none. Now it takes a signed request."""
+    if changes.state.level >= DISTRUST_LEVEL:
         return
     changes.state.settings[record.name] = record.value
     changes.tell("setting", record.name, f"is {record.value}")
+
+
+def _revocation(changes: Changes, record: entries.Revocation) -> None:
+    """Earlier levels took a leader's word for it."""
+    if changes.state.level < DISTRUST_LEVEL:
+        note_revocation(changes, record)
 
 
 def _level(changes: Changes, record: entries.LevelRaised) -> None:
@@ -187,15 +214,15 @@ def _level(changes: Changes, record: entries.LevelRaised) -> None:
 _TABLE: Mapping[type, Callable[..., None]] = {
     entries.Noop: _noop,
     Configuration: _configuration,
-    entries.RequestApplied: apply_request,
+    entries.RequestApplied: _request,
     entries.Placement: _placement,
     entries.ReportApplied: _report,
     entries.NodeChanged: nodes.judge,
     entries.NodesMoved: nodes.move,
     entries.ReplacementHeld: nodes.hold,
     entries.Setting: _setting,
-    entries.Revocation: note_revocation,
-    entries.Adopted: adopt,
+    entries.Revocation: _revocation,
+    entries.Adopted: _adopted,
     entries.Certify: _certify,
     entries.ChangeCertified: _certificate,
     entries.LevelRaised: _level,

@@ -42,6 +42,12 @@ def refusal(pool: PoolRef, newest: FeatureLevel, entry: Entry) -> str | None:
     return str(why) if why is not None else None
 
 
+def takes_request(entry: Entry) -> bool:
+    """Whether an entry says without a signature what people sign: earlier levels know these kinds,
+    and no leader writes them."""
+    return entry.kind in (EntryKind.SETTING, EntryKind.REVOCATION)
+
+
 def _setting(pool: PoolRef, record: entries.Setting) -> P2poolError | None:
     return setting_refusal(record.name, record.value)
 

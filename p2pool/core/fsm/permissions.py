@@ -29,6 +29,7 @@ from p2pool.model.errors import Malformed, NotAllowed
 from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, PoolRef, TaskId
 from p2pool.model.messages.work import Desired
 
+REVOKED = "The delegation was revoked."
 NOBODY = Address(bytes(ADDRESS_BYTES))
 """The zero address: how the chain says that there is no account."""
 
@@ -90,6 +91,46 @@ def may(
         )
     return _delegation_wrong(state, delegation, at_s) or _scope_wrong(
         _least_scope(state, rule, signers, request), delegation, request.action
+    )
+
+
+def never(pool: PoolRef, signed: SignedRequest, signers: Signers) -> str | None:
+    """Why no roster and no state could let these signers make this request, or None. Rights of the
+    accounts apart: who rules a pool changes, and so does what is revoked and whose a task is."""
+    request, rule = signed.request, RULES[signed.request.action]
+    if request.pool_id != pool.pool_id:
+        return "the request is for another pool"
+    if (signers.grantor is None) != (signed.delegation is None):
+        return "its delegation does not match its signers"
+    if signed.delegation is None:
+        return None
+    delegation = signed.delegation.delegation
+    if delegation.pool_id != pool.pool_id:
+        return "its delegation is for another pool"
+    if delegation.delegate != signers.signer:
+        return "its delegation is made out to another account"
+    least = rule.own_task if rule.own_task is not None else rule.delegate
+    if least is None or delegation.scope < least:
+        return f"no delegate of that scope may {_doing(request.action)}"
+    skew_s = limits.CLOCK_SKEW_MAX_MS // 1000
+    before_s, after_s = request.not_before_s - skew_s, request.not_after_s + skew_s
+    if delegation.not_after_s < before_s or delegation.not_before_s - skew_s > after_s:
+        return "its delegation is not in force while the request is"
+    return None
+
+
+def refused_by_state(
+    state: PoolState, signed: SignedRequest, signers: Signers
+) -> NotAllowed | None:
+    """Why the state leaves a delegate no right to a request: its delegation was revoked, or is too
+    small for a task that is not its own. All replicas judge alike, when they apply it."""
+    if signed.delegation is None:
+        return None
+    delegation, action = signed.delegation.delegation, signed.request.action
+    if _revoked(state, delegation):
+        return NotAllowed(REVOKED, hint="Ask the pool's manager for a new one.")
+    return _scope_wrong(
+        _least_scope(state, RULES[action], signers, signed.request), delegation, action
     )
 
 
@@ -174,9 +215,7 @@ def _delegation_wrong(
             hint="Ask the pool's manager for a new one.",
         )
     if _revoked(state, delegation):
-        return NotAllowed(
-            "The delegation was revoked.", hint="Ask the pool's manager for a new one."
-        )
+        return NotAllowed(REVOKED, hint="Ask the pool's manager for a new one.")
     return None
 
 

@@ -12,7 +12,7 @@ remembers a node that was in and is finally out as left. `out_finally` is what s
 Source: docs/design/chain.md, "The roster"; docs/design/health.md, "Membership".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -33,7 +33,7 @@ from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainMember, ChainRoster
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import DIGEST_BYTES, Digest, NodeId
+from p2pool.model.ids import DIGEST_BYTES, Address, Digest, NodeId
 from p2pool.model.ports.store import PersistOp, Put
 from p2pool.model.states import (
     MEMBERSHIP,
@@ -60,12 +60,50 @@ class MembershipSince:
     since_ms: int
 
 
+Right = tuple[NodeId | None, Address]
+"""A node and its provider, or no node and whoever ruled the pool."""
+
+
+@attrs.define
+class FormerRights:
+    """What accounts could do until lately: whoever reads the chain late still asks, and leads, by
+    the old roster. `until_ms`: on the monotonic clock."""
+
+    until_ms: BoundedDict[Right, int] = attrs.field(
+        factory=lambda: BoundedDict(limits.FORMER_RIGHTS_KEPT_MAX)
+    )
+
+    def note(
+        self,
+        old: ChainRoster | None,
+        before: Mapping[NodeId, ChainMember],
+        new: ChainRoster,
+        after: Mapping[NodeId, ChainMember],
+        now: Now,
+    ) -> None:
+        """Another roster counts: keep what it takes from anybody."""
+        if old is None:
+            return
+        until_ms = now.mono_ms + limits.FORMER_RIGHTS_MS
+        for account in (old.creator, old.manager):
+            if account not in (new.creator, new.manager):
+                self.until_ms.renew((None, account), until_ms)
+        for node_id, member in before.items():
+            known = after.get(node_id)
+            if known is None or (known is not member and known.provider != member.provider):
+                self.until_ms.renew((node_id, member.provider), until_ms)
+
+    def holds(self, node_id: NodeId | None, account: Address, now: Now) -> bool:
+        """Whether an account had a right within the last minutes."""
+        return now.mono_ms < self.until_ms.get((node_id, account), 0)
+
+
 @attrs.define
 class Roster:
     """The latest and the final roster, and each node's membership. `asked`: the chain was asked
     since the start. `reading`: what our endpoints say; `claims`: what of it is not confirmed yet.
     `guarded`: whether there is anybody to confirm it. `withdrawn`: a root record that this node
-    went by, and that the voters never read."""
+    went by, and that the voters never read. `former`: rights that the roster took lately."""
 
     latest: ChainRoster | None = None
     final: ChainRoster | None = None
@@ -80,6 +118,7 @@ class Roster:
     standings: BoundedDict[NodeId, MembershipSince] = attrs.field(
         factory=lambda: BoundedDict(limits.PEERS_TRACKED_MAX)
     )
+    former: FormerRights = attrs.field(factory=FormerRights)
     _in_latest: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _in_final: dict[NodeId, ChainMember] = attrs.field(factory=dict)
     _gone: BoundedDict[NodeId, ChainMember] = attrs.field(
@@ -145,10 +184,11 @@ class Roster:
         self.problem, self.asked = reason, True
 
     def _take(self, latest: ChainRoster, final: ChainRoster, now: Now) -> None:
-        before = {**self._in_final, **self._in_latest}
+        before, old = {**self._in_final, **self._in_latest}, self.latest
         self.latest, self.final = latest, final
         self._in_latest = {m.node_id: m for m in latest.members}
         self._in_final = {m.node_id: m for m in final.members}
+        self.former.note(old, before, latest, {**self._in_final, **self._in_latest}, now)
         for member in latest.members:
             self._move(member.node_id, MembershipEvent.JOINED, now)
         for node_id in tuple(self.standings):
@@ -259,6 +299,31 @@ class Roster:
         member = reading.members.get(node_id)
         out = member is None or not member.eligible
         return ChainStanding.OUT if out else ChainStanding.IN, final_block
+
+    def is_current(self, time_ms: int) -> bool:
+        """Whether we have read the chain so lately that a right unknown here is none."""
+        latest = self.latest
+        if latest is None or latest.creator == latest.manager == NOBODY:
+            return False  # Nobody has confirmed yet who rules.
+        return time_ms - latest.block_time_ms <= limits.CHAIN_TIME_LAG_MS
+
+    def rules(self, account: Address, now: Now) -> bool:
+        """Whether an account is the pool's creator or manager, or was lately."""
+        latest = self.latest
+        if account == NOBODY or latest is None:
+            return False
+        if account in (latest.creator, latest.manager):
+            return True
+        return self.former.holds(None, account, now)
+
+    def provides(self, node_id: NodeId, account: Address, now: Now) -> bool:
+        """Whether a node is an account's, or was lately."""
+        member = self.member(node_id)
+        if account == NOBODY:
+            return False
+        if member is not None and member.provider == account:
+            return True
+        return self.former.holds(node_id, account, now)
 
     def membership(self, node_id: NodeId) -> Membership:
         """A node's membership; one never seen is an applicant."""

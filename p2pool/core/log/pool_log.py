@@ -32,10 +32,18 @@ from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.log.histories import Histories
 from p2pool.core.log.kept_certificate import certificate_row, restore_certificate
 from p2pool.core.log.level_check import level_beyond, readable_state
+from p2pool.core.log.request_check import NoRoster, RequestCheck, Rights
 from p2pool.core.log.snapshot_check import readable, state_in
 from p2pool.core.raft.acceptance.append_check import configuration_before
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
-from p2pool.core.raft.state import OwnClock, RaftState, Ready, VoterClocks
+from p2pool.core.raft.state import (
+    EntryRefusal,
+    Offer,
+    OwnClock,
+    RaftState,
+    Ready,
+    VoterClocks,
+)
 from p2pool.model import features, limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
@@ -43,7 +51,7 @@ from p2pool.model.errors import Conflict, Malformed, TooNew, TooOld
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
-from p2pool.model.log.entries import ChangeCertified
+from p2pool.model.log.entries import Adopted, ChangeCertified, LevelRaised, RequestApplied
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, HardState, Snapshot, Voter
 from p2pool.model.messages.queries import SnapshotRequested, StateAnswered, StateRequested
 from p2pool.model.messages.raft import AppendRequested, SnapshotSent
@@ -61,6 +69,7 @@ from p2pool.model.ports.store import (
 from p2pool.model.ports.view import Event
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import TIMINGS, Now, Profile
+from p2pool.proofs.append_proof import Recover
 from p2pool.proofs.certificates import Opened, Opener
 
 META_TABLE = "meta"
@@ -76,11 +85,13 @@ class PoolLog:
     `resumed`: it is one that this node had left for a record that was never there.
     `newest_level`: the highest feature level that this program knows; `too_old`: why it cannot go
     on with this log; `newer_snapshot`: why it cannot read a peer's snapshot. `opens`: opens the
-    sealed messages in entries, if given. `certified`: the digests of states that a quorum
-    certified, by index; `histories`: ours, and those that a quorum signed; `candidate`: our state
-    at the last question, for a snapshot; `unkept`: why no snapshot can be made. `keeps_commit`: the
-    commit index goes to the disk with this step, whatever else does. `certificate_kept`: what is on
-    the disk of the snapshot's certificate.
+    sealed messages in entries, if given; `recovers`: who signed the requests in them, if given;
+    `rights`: who may. `raised_index`: from there on entries are of a level whose followers ask for
+    all that, though the level may not be applied here yet. `certified`: the digests of states that
+    a quorum certified, by index; `histories`: ours, and those that a quorum signed; `candidate`:
+    our state at the last question, for a snapshot; `unkept`: why no snapshot can be made.
+    `keeps_commit`: the commit index goes to the disk with this step, whatever else does.
+    `certificate_kept`: what is on the disk of the snapshot's certificate.
     """
 
     me: Voter
@@ -88,6 +99,8 @@ class PoolLog:
     rng: Random
     newest_level: FeatureLevel = attrs.field(factory=features.newest)
     opens: Opener | None = None
+    recovers: Recover | None = None
+    rights: Rights = attrs.field(factory=NoRoster)
     clocks: VoterClocks = attrs.field(factory=OwnClock)
     profile: Profile = Profile.DEFAULT
     root: RootRecord | None = None
@@ -107,6 +120,13 @@ class PoolLog:
     seal: list[Message] = attrs.field(factory=list)
     applied: list[Entry] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
+    request_check: RequestCheck = attrs.field(
+        default=attrs.Factory(
+            lambda self: RequestCheck(self.pool, self.recovers, self.rights, self.clocks),
+            takes_self=True,
+        )
+    )
+    raised_index: int | None = None
     readable: list[tuple[int, int]] = attrs.field(factory=list)
     unreadable: list[int] = attrs.field(factory=list)
     points: list[CertificationPoint] = attrs.field(factory=list)
@@ -324,7 +344,7 @@ class PoolLog:
         timing = TIMINGS[self.profile]
         self.certified.clear()
         self.histories.begin(name)
-        self.candidate = self.unkept = None
+        self.candidate = self.unkept = self.raised_index = self.request_check.held = None
         self.raft = Raft(
             self.me,
             name,
@@ -533,19 +553,36 @@ class PoolLog:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _refusal(self, entry: Entry) -> str | None:
-        """Why an entry has no place in the log, whatever the state is."""
+    def _refusal(self, entry: Entry, offer: Offer) -> EntryRefusal | None:
+        """Why an entry has no place in the log, whatever the state is; or not yet."""
         why = entry_check.refusal(self.pool, self.newest_level, entry)
-        if why is not None or entry.kind != EntryKind.CERTIFICATE or self.opens is None:
-            return why
+        if why is not None:
+            return EntryRefusal(why)
         try:
             record = decode_body(entry.kind, entry.body, self.newest_level)
         except TooNew:
-            return None  # Here it applies as nothing, like all that a later version writes.
-        assert isinstance(record, ChangeCertified)
-        assert self.raft is not None
-        why = unsigned(record, self.raft.state.log_id, self.opens)
-        return why or self._given_up_early(record, entry)
+            return None  # A later version's: here it applies as nothing.
+        if isinstance(record, LevelRaised) and record.level >= DISTRUST_LEVEL:
+            self.raised_index = min(entry.index, self.raised_index or entry.index)
+        if isinstance(record, ChangeCertified) and self.opens is not None:
+            assert self.raft is not None
+            why = unsigned(record, self.raft.state.log_id, self.opens)
+            why = why or self._given_up_early(record, entry)
+        if not self._judges_requests(entry):
+            return EntryRefusal(why) if why is not None else None
+        if entry_check.takes_request(entry):
+            why = "no leader writes it without a signed request"
+        if isinstance(record, RequestApplied | Adopted):
+            return self.request_check.refusal(entry, record, offer)
+        return EntryRefusal(why) if why is not None else None
+
+    def _judges_requests(self, entry: Entry) -> bool:
+        """Whether the log has reached the level at which a follower asks who signed a request."""
+        state = self.state if self.previous_epoch is None else None
+        if state is None:
+            return False
+        raised = self.raised_index is not None and entry.index > self.raised_index
+        return raised or state.level >= DISTRUST_LEVEL
 
     def _given_up_early(self, record: ChangeCertified, entry: Entry) -> str | None:
         """Why a change may not be given up yet. Only a change that is applied here is judged: what

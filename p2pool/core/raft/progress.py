@@ -90,8 +90,8 @@ TRANSITIONS: Mapping[ProgressState, Mapping[ProgressEvent, ProgressState]] = {
 
 
 @attrs.frozen
-class TimeRefusal:
-    """A follower takes no entry from `index` on, for its date, since a moment."""
+class NotYet:
+    """A follower takes no entry from `index` on yet, for its date or its signer, since a moment."""
 
     since_ms: int
     index: int
@@ -119,8 +119,8 @@ class Progress:
     `in_flight`: the last index and the size of each append without an answer.
     `told_commit`: the commit index in the last frame to it, which may be lost.
     `sending`: the snapshot in flight, in SNAPSHOT and in no other state.
-    `time_refusal`: it refuses an entry for its date.
     `sent_index`: the highest entry that was ever sent to it.
+    `not_yet`: the entry that it does not take yet.
     """
 
     next_index: int
@@ -133,9 +133,9 @@ class Progress:
     heard_ms: int | None = None
     told_commit: int = 0
     sending: Sending | None = None
-    time_refusal: TimeRefusal | None = None
     sent_index: int = 0
     repeats: Repeats = attrs.field(factory=Repeats)
+    not_yet: NotYet | None = None
 
     @property
     def has_room(self) -> bool:
@@ -169,8 +169,8 @@ class Progress:
             self.in_flight_bytes -= self.in_flight.popleft()[1]
         self.match_index = match_index
         self.next_index = max(self.next_index, match_index + 1)
-        if self.time_refusal is not None and self.time_refusal.index <= match_index:
-            self.time_refusal = None
+        if self.not_yet is not None and self.not_yet.index <= match_index:
+            self.not_yet = None
 
     def refused(self, next_index: int) -> None:
         """Go back to an index."""

@@ -81,7 +81,7 @@ class Raft:
         hash_of: ConfigurationHash,
         now: Now,
         snapshot_validator: SnapshotValidator = lambda snapshot: True,
-        entry_check: EntryCheck = lambda entry: None,
+        entry_check: EntryCheck = lambda entry, offer: None,
     ) -> None:
         """Restore a participant, at rest; nothing is committed beyond the snapshot yet.
         `snapshot_validator` judges each snapshot that a leader sends, `entry_check` each entry."""

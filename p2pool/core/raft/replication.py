@@ -14,7 +14,7 @@ fit any log. CheckQuorum: a leader that hears no majority for the longest timeou
 from p2pool.core.raft import quorum, snapshot
 from p2pool.core.raft.acceptance import append_check, log_time
 from p2pool.core.raft.progress import Leaving, Progress, ProgressState
-from p2pool.core.raft.state import RaftState
+from p2pool.core.raft.state import Offer, RaftState
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
 from p2pool.model.log.raft import Configuration, Entry, Voter
@@ -145,7 +145,10 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
     known = s.log.term_at(m.previous_index)
     fits = known == m.previous_term and m.previous_index >= s.log.base_index
     fresh = _fresh(s, m) if fits else ()
-    why = _contradiction(s, m, known, fresh) or append_check.refusal(s, fresh)
+    why, refused = _contradiction(s, m, known, fresh), None
+    if why is None:
+        refused = append_check.refusal(s, fresh, Offer(m.term, m.leader, now, s.led))
+        why = refused.why if refused is not None and not refused.waits else None
     if why is not None:
         append_check.doubt(s, m.term, m.leader, m.previous_index + len(m.entries), why)
         return
@@ -164,6 +167,8 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
     if fresh and fresh[0].index <= s.log.last_index:
         s.cut_from(fresh[0].index)
     taken = log_time.taken(s, fresh, now)
+    if refused is not None:
+        taken = min(taken, refused.position)
     s.append(fresh[:taken])
     matched = m.previous_index + len(m.entries) - len(fresh[taken:])
     s.commit_to(min(m.commit_index, matched))

@@ -10,7 +10,7 @@ of the other voters together release it (`released_at`, `core.raft.election`).
 Source: Raft, figure 2; thesis, 4.2 and 9.6.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from p2pool.codec.entries import configuration_in
 from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.progress import Leaving, Progress, Receiving
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import Configuration, Entry, HardState, Snapshot, Voter
 from p2pool.model.messages.registry import Message
@@ -30,7 +31,32 @@ from p2pool.model.timing import Now, Timing
 ConfigurationHash = Callable[[Configuration], Digest]
 SnapshotValidator = Callable[[Snapshot], bool]
 """Whether a snapshot's state loads and matches its index, term and configuration."""
-EntryCheck = Callable[[Entry], str | None]
+
+
+@attrs.frozen
+class EntryRefusal:
+    """Why an entry is not appended. `waits`: not yet; its leader may be honest."""
+
+    why: str
+    waits: bool = False
+
+
+@attrs.frozen
+class Offer:
+    """Who offers entries to a follower, and when: the leader of a term. `led`: who led in earlier
+    terms, as far as the follower knows."""
+
+    term: int
+    leader: Voter
+    now: Now
+    led: Mapping[int, StoreId] = attrs.field(factory=dict)
+
+    def author(self, entry: Entry) -> StoreId | None:
+        """The leader that wrote an entry, or None if we do not know it."""
+        return self.leader.store_id if entry.term == self.term else self.led.get(entry.term)
+
+
+EntryCheck = Callable[[Entry, Offer], EntryRefusal | None]
 """Why the state's rules forbid an entry, or None: what Raft itself cannot read in it."""
 
 
@@ -118,6 +144,7 @@ class RaftState:
     log time that it ends with. `certified_index`: up to there a quorum has certified the log.
     `snapshot_certificate`: a quorum's signatures over the snapshot's state; `voters_want_proof`: no
     voter installs one without. `doubted`: the term and leader whose entry at an index we refused.
+    `led`: whom it followed in which term.
     """
 
     me: Voter
@@ -141,6 +168,9 @@ class RaftState:
     base_configuration: Configuration = attrs.field(default=Configuration(()))
     role: RaftRole = RaftRole.IDLE
     leader: Voter | None = None
+    led: BoundedDict[int, StoreId] = attrs.field(
+        factory=lambda: BoundedDict(limits.TERMS_REMEMBERED_MAX)
+    )
     commit_index: int = 0
     election_deadline_ms: int = 0
     leaderless_ms: int = 0
@@ -171,7 +201,7 @@ class RaftState:
     reads: list[PendingRead] = attrs.field(factory=list)
     transfer: Transfer | None = None
     snapshot_validator: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
-    entry_check: EntryCheck = attrs.field(default=lambda entry: None, eq=False)
+    entry_check: EntryCheck = attrs.field(default=lambda entry, offer: None, eq=False)
     certified_index: int = 0
     doubted: tuple[int, StoreId, int] | None = None
     refused: tuple[int, StoreId, int] | None = None
@@ -247,6 +277,8 @@ class RaftState:
             self.save_hard(term, None)
         if leader is not None:
             self.released_at, self.releases = None, {}
+            if term not in self.led:
+                self.led[term] = leader.store_id
         if leader is not None or self.leads:
             self.led_ms = now.mono_ms
         self.role, self.leader = self.resting_role(), leader

@@ -19,7 +19,7 @@ from p2pool.codec.entries import encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica
-from p2pool.core.fsm.permissions import may
+from p2pool.core.fsm.permissions import may, refused_by_state
 from p2pool.core.fsm.requests import find_applied, no_room, refusal
 from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
@@ -264,6 +264,8 @@ class ClientRequests:
             else:
                 late = refusal(state, item.signed.request, entry.proposed_at_ms)
                 late = late or no_room(state, item.signed)
+                if late is None and item.signers is not None:
+                    late = refused_by_state(state, item.signed, item.signers)
                 self._finish(
                     item, late or Conflict("Something else came before it.", hint="Retry.")
                 )

@@ -97,3 +97,59 @@ def test_a_restart_without_the_chain_stands_on_what_was_kept(book: Roster) -> No
     again.restore(b"garbage", at(60))
     assert again.belongs(A)
     assert attrs.asdict(again)["observed_ms"] is None
+
+
+# --- whose word counts where a leader's is judged -----------------------------------------------
+
+Q = Address(b"q" * 20)
+
+
+def ruled(by: Address, *members: ChainMember, at_ms: int = 1_000) -> ChainRoster:
+    named = attrs.evolve(roster(), creator=by, manager=by, members=members)
+    return attrs.evolve(named, block_time_ms=at_ms)
+
+
+def seen(book: Roster, told: ChainRoster, ms: int) -> None:
+    book.observe(told, told, at(ms))
+
+
+def test_a_former_right_counts_for_some_minutes(book: Roster) -> None:
+    """Others read the chain later than we do, and are honest."""
+    lost_ms = 5_000
+    seen(book, ruled(P, ChainMember(A, P, True), ChainMember(B, P, True)), 0)
+    assert not book.rules(Q, at(0))
+    seen(book, ruled(Q, ChainMember(A, Q, True)), lost_ms)
+    for ms, still in ((lost_ms, True), (lost_ms + limits.FORMER_RIGHTS_MS, False)):
+        assert book.rules(P, at(ms)) is still
+        assert book.provides(A, P, at(ms)) is still
+        assert book.provides(B, P, at(ms)) is still
+        assert book.rules(Q, at(ms))
+        assert book.provides(A, Q, at(ms))
+        assert not book.provides(B, Q, at(ms))
+
+
+def test_a_right_that_is_lost_again_counts_from_then_on(book: Roster) -> None:
+    """Not from the first time."""
+    for ms, by in ((0, P), (1_000, Q), (2_000, P), (400_000, Q)):
+        seen(book, ruled(by), ms)
+    assert book.rules(P, at(400_000 + limits.FORMER_RIGHTS_MS - 1))
+
+
+def test_nobody_has_rights_of_nobodys(book: Roster) -> None:
+    """The chain's word for no account is none."""
+    nobody = Address(bytes(20))
+    seen(book, ruled(nobody, ChainMember(A, nobody, True)), 0)
+    assert not book.rules(nobody, at(0))
+    assert not book.provides(A, nobody, at(0))
+    seen(book, ruled(P), 1)
+    assert not book.rules(nobody, at(1))
+
+
+def test_an_old_roster_says_of_nobody_that_he_has_no_right(book: Roster) -> None:
+    """Nor does none, nor one whose rulers nobody has confirmed; block times tell its age."""
+    assert not book.is_current(0)
+    seen(book, ruled(P, at_ms=50_000), 0)
+    assert book.is_current(50_000 + limits.CHAIN_TIME_LAG_MS)
+    assert not book.is_current(50_001 + limits.CHAIN_TIME_LAG_MS)
+    seen(book, ruled(Address(bytes(20)), at_ms=50_000), 1)
+    assert not book.is_current(50_000)

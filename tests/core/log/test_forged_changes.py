@@ -9,11 +9,13 @@ import pytest
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.entries import configuration_in, encode_body, encode_configuration
 from p2pool.core.fsm.committee_chain import extended
+from p2pool.core.raft.state import Offer
 from p2pool.model import limits
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.log.configuration_steps import left, step_refusal
 from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Configuration, Entry, EntryKind
+from p2pool.model.timing import Now
 from p2pool.wire.enclosures import open_one
 from tests.core.log.founded_log import POOL, founded
 from tests.raft.harness.cluster import voter
@@ -90,7 +92,9 @@ def test_no_change_is_given_up_before_its_time(level: FeatureLevel) -> None:
 
     def why(at_ms: int) -> str | None:
         kind, body = encode_body(ChangeCertified(3, ()))
-        return raft.state.entry_check(Entry(5, 1, kind, at_ms, body))
+        entry, offer = Entry(5, 1, kind, at_ms, body), Offer(1, E, Now(at_ms, at_ms))
+        refused = raft.state.entry_check(entry, offer)
+        return refused.why if refused is not None else None
 
     late_ms = 10_000 + limits.VOTER_REPLACE_AFTER_MS
     early = why(late_ms - 1)

@@ -13,11 +13,12 @@ from p2pool.core.log import epoch_recovery
 from p2pool.core.log.level_check import readable_state
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import TooOld
 from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import StateDigest
-from p2pool.model.log.entries import LevelRaised
+from p2pool.model.log.entries import LevelRaised, RequestApplied
 from p2pool.model.timing import Now
 from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.core.log.founded_log import ME, POOL, founded, setting, written
@@ -36,8 +37,15 @@ def raised() -> PoolLog:
     pool_log = founded()
     pool_log.propose(*setting("lan"), LATER)
     pool_log.propose(*encode_body(LevelRaised(NEXT_LEVEL, "0.3.0")), LATER)
-    pool_log.propose(*setting("wan"), LATER)
+    pool_log.propose(*asked("wan"), LATER)
     return pool_log
+
+
+def asked(value: str) -> tuple[int, bytes]:
+    """A setting as people make it, which counts at every level."""
+    text = f'{{"value":"{value}"}}'
+    wanted = TaskRequest(Action.SET, POOL.pool_id, "timing", text, bytes(32), 10, 20)
+    return encode_body(RequestApplied(SignedRequest(wanted, b"s" * 65), ME.node_id, POOL.contract))
 
 
 def test_nothing_is_applied_from_the_raise_on() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from p2pool.codec.entries import encode_body
 from p2pool.core.raft.raft import Raft
-from p2pool.core.raft.state import Ready
+from p2pool.core.raft.state import EntryRefusal, Ready
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.log.raft import Configuration, Entry, EntryKind
 from p2pool.model.messages.raft import AppendRequested
@@ -138,10 +138,10 @@ def test_a_log_with_a_configuration_that_is_none_is_restored() -> None:
 def test_an_entry_check_judges_what_raft_cannot_read() -> None:
     """The state's rules are asked for each new entry, and for none that the log holds."""
     raft, asked = holding(), []
-    raft.state.entry_check = lambda e: asked.append(e.index)
+    raft.state.entry_check = lambda e, offer: asked.append(e.index)
     give(raft, append(3, (1, 1), 2, 3))
     assert asked == [3]
-    raft.state.entry_check = lambda e: "it is bad"
+    raft.state.entry_check = lambda e, offer: EntryRefusal("it is bad")
     assert give(raft, append(3, (3, 3), 3)).doubted == [(A, "it is bad")]
 
 

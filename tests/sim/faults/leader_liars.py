@@ -29,7 +29,7 @@ from p2pool.model.access.requests import Action, Signers, TaskRequest
 from p2pool.model.errors import P2poolError
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Address, Digest
-from p2pool.model.log.entries import LevelRaised, Noop, Setting
+from p2pool.model.log.entries import LevelRaised, Noop, RequestApplied, Setting
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, Snapshot
 from p2pool.model.messages.raft import AppendRequested, SnapshotSent
 from p2pool.model.ports.agent import SubmitCommand
@@ -209,8 +209,19 @@ def _junk(s: Story) -> Body:
             (int(s.rng.choice(tuple(EntryKind))), s.rng.randbytes(s.rng.randrange(30))),
             _bad_setting(),
             encode_body(LevelRaised(beyond, "9.0.0")),
+            _forged_request(s),
         )
     )
+
+
+def _forged_request(s: Story) -> Body:
+    """A setting in the manager's name, which a delegate signed."""
+    now_s = (WALL_MS + s.world.now_ms) // 1000
+    text = s.rng.choice(('{"value":"lan"}', '{"value":"wan"}'))
+    name = s.rng.randbytes(32)
+    wanted = TaskRequest(Action.SET, POOL.pool_id, "timing", text, name, now_s - 1, now_s + 600)
+    signed = sign_request(POOL, DELEGATE, wanted)
+    return encode_body(RequestApplied(signed, s.world.machines[0].node_id, MANAGER_ADDRESS))
 
 
 def _bad_setting() -> Body:

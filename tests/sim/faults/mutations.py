@@ -215,7 +215,12 @@ def committed_gives_way() -> list[Patch]:
 
 def entries_unread() -> list[Patch]:
     """A follower appends whatever an entry holds."""
-    return [(append_check, "refusal", lambda s, entries: None)]
+    return [(append_check, "refusal", lambda s, entries, offer: None)]
+
+
+def requests_by_leaders_word() -> list[Patch]:
+    """A follower takes a leader's word for who signed a request."""
+    return [(PoolLog, "_judges_requests", lambda self, entry: False)]
 
 
 def bad_bodies_raise() -> list[Patch]:
@@ -537,6 +542,7 @@ PLANTED: Mapping[str, Callable[[], list[Patch]]] = {
         snapshot_without_a_quorum,
         committed_gives_way,
         entries_unread,
+        requests_by_leaders_word,
         bad_bodies_raise,
         any_setting_counts,
         dated_by_one_clock,
@@ -586,6 +592,7 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "snapshot-without-a-quorum": ("forge-snapshot",),
     "committed-gives-way": ("forge-entries",),
     "entries-unread": ("forge-entries",),
+    "requests-by-leaders-word": ("forge-entries",),
     "bad-bodies-raise": ("write-junk",),
     "any-setting-counts": ("write-junk",),
     "state-without-bounds": ("overfill",),

@@ -5,36 +5,50 @@ in the log is read by every later leader and for as long as the log lasts. So a 
 entry before it appends it: a configuration here, the rest by the state's rules (`entry_check`, see
 `core.fsm.entry_check`). A leader whose entry it
 refuses gets no answer and is not heard any more in its term: a majority of such followers elects
-another one.
+another one. Some entries are only not acceptable yet: those are refused as a date is (`log_time`).
 
-Invariants: only the bytes and the log decide, so that all followers judge alike. Entries up to an
-index that a quorum certified are taken whatever the checks say: the quorum holds them, and a voter
-of an earlier version may have let them in. What is committed here is never replaced.
+Invariants: only the bytes and the log decide what is refused for good, so that all followers judge
+alike. Entries up to an index that a quorum certified are taken whatever the checks say: the quorum
+holds them, and a voter of an earlier version may have let them in. What is committed here is never
+replaced.
 Source: docs/design/consensus.md, "What a follower appends".
 """
 
 from collections.abc import Sequence
 
+import attrs
+
 from p2pool.codec.entries import configuration_in
-from p2pool.core.raft.state import RaftState
+from p2pool.core.raft.state import Offer, RaftState
 from p2pool.model.log.configuration_steps import step_refusal
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
 
 
-def refusal(s: RaftState, entries: Sequence[Entry]) -> str | None:
-    """Why entries that follow one another, and follow what the log holds before the first, may not
-    be appended; None if they may."""
+@attrs.frozen
+class Refused:
+    """The first of some entries that is not appended, and why; `waits`: not yet."""
+
+    position: int
+    why: str
+    waits: bool = False
+
+
+def refusal(s: RaftState, entries: Sequence[Entry], offer: Offer) -> Refused | None:
+    """Which of the entries that follow one another, and follow what the log holds before the first,
+    may not be appended; None if all may. What follows on one that waits is not looked at."""
     if not entries:
         return None
     # What the log holds from there on gives way, its configurations too.
     before = configuration_before(s, entries[0].index)
-    for entry in entries:
+    for position, entry in enumerate(entries):
         if entry.index > s.certified_index:
-            why = s.entry_check(entry)
-            if why is None and entry.kind == EntryKind.CONFIGURATION:
+            refused = s.entry_check(entry, offer)
+            if refused is not None:
+                return Refused(position, refused.why, refused.waits)
+            if entry.kind == EntryKind.CONFIGURATION:
                 why = _configuration_wrong(before, entry)
-            if why is not None:
-                return why
+                if why is not None:
+                    return Refused(position, why)
         before = configuration_in(entry) or before
     return None
 

@@ -14,7 +14,7 @@ Source: docs/design/consensus.md, "Log time".
 """
 
 from p2pool.core.raft import quorum
-from p2pool.core.raft.progress import Progress, ProgressState, TimeRefusal
+from p2pool.core.raft.progress import NotYet, Progress, ProgressState
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.ids import StoreId
@@ -57,33 +57,34 @@ def taken(s: RaftState, fresh: tuple[Entry, ...], now: Now) -> int:
 
 
 def is_refusal(m: AppendAnswered) -> bool:
-    """Whether a follower refuses an entry for its date: it holds the log up to `match_index`. A
-    mismatch names no such index; to a leader of an earlier version this is one, and it sends the
-    entry again at each interval."""
+    """Whether a follower does not take an entry yet, for its date or for who signed it: it holds
+    the log up to `match_index`. A mismatch names no such index; to a leader of an earlier version
+    this is one, and it sends the entry again at each interval."""
     return not m.ok and m.match_index > 0
 
 
 def refused(s: RaftState, m: AppendAnswered, progress: Progress, now: Now) -> None:
-    """A follower took what came before an entry, but not its date: it gets the entry again with
-    the next append."""
+    """A follower took what came before an entry, but not the entry: it gets it again with the next
+    append."""
     fits = progress.match_index <= m.match_index <= s.log.last_index
     if progress.state is ProgressState.SNAPSHOT or not fits:
         return
     progress.agreed(m.match_index)
     progress.refused(m.match_index + 1)
-    known = progress.time_refusal
+    known = progress.not_yet
     since_ms = known.since_ms if known is not None else now.mono_ms
-    progress.time_refusal = TimeRefusal(since_ms, progress.match_index + 1)
+    progress.not_yet = NotYet(since_ms, progress.match_index + 1)
 
 
 def hand_on(s: RaftState, now: Now) -> None:
-    """Hand leadership on if our entries cannot reach a majority because of their dates."""
+    """Hand leadership on if our entries cannot reach a majority because of their dates, or of who
+    signed them: whoever refuses one lacks it, and is elected by the others that do."""
     patience_ms = limits.TIME_REFUSED_ROUNDS * s.timing.election_timeout_max_ms
     refusing: dict[StoreId, bool] = {}
     clocks: list[tuple[int, Voter]] = []
     for voter in s.configuration.electors:
         progress = s.progress_of(voter) if voter != s.me else None
-        known = progress.time_refusal if progress is not None else None
+        known = progress.not_yet if progress is not None else None
         if known is None or known.index > s.log.last_index:
             continue
         if now.mono_ms - known.since_ms >= patience_ms:

@@ -1,0 +1,1 @@
+"""Requests in the log: whose they are, and who may make them."""
