@@ -11,7 +11,7 @@ each leader. A node whose roster is old, or that has none, cannot tell who has l
 right: it judges the signature alone, or a committee that lost sight of the chain would stand still.
 A leader that goes on offering what it wrote itself is doubted, so that another may lead. What that
 one took over is taken in the end: it judged the entry too, and cannot drop it.
-Source: docs/design/consensus.md, "Requests that a leader writes".
+Source: docs/design/consensus.md, "What a follower appends".
 """
 
 from typing import Protocol
