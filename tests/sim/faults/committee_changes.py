@@ -158,6 +158,9 @@ def _give_up(s: Story, m: Machine, to: Machine, wanted: Configuration) -> bool:
         alone = len(pool_log.configuration.voters) < 3
         if link is None or link.index in written or alone or level < DISTRUST_LEVEL:
             return
+        if s.wiped or (s.false_log and not written):
+            return  # A liar and a lost disk are more than a committee bears.
+        s.false_log = True
         written.append(link.index)
         with suppress(P2poolError):
             pool_log.propose(*encode_body(ChangeCertified(link.index, ())), s.world.now(m))
