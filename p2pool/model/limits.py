@@ -376,8 +376,7 @@ CLOCK_SLEW_PARTS = 8
 TIME_REFUSED_ROUNDS = 2
 # So long others may be late to read that the chain took a right away.
 FORMER_RIGHTS_MS = 600_000
-# So long a request without a right may wait: then the leader that wrote it is doubted, and from
-# another leader it is taken.
+# A request without a right: when we doubt who wrote it, and take it from another leader.
 REQUEST_DOUBTED_AFTER_MS = 120_000
 REQUEST_TAKEN_AFTER_MS = 180_000
 # So long a refused frame tells of its sender's clock: a peer is dialled at least as often.
