@@ -78,6 +78,8 @@ class Agent:
         self.key = SigningKey(seed)
         node_id = NodeId(bytes.fromhex(options.node.address[2:]))
         me = Voter(node_id, peer_key_of(seed), restored.store_id)
+        # A request comes in an append, in an order and in reports: each signature is checked once.
+        signers = SignerCache(self.pool)
         about = NodeConfig(
             pool=self.pool,
             me=me,
@@ -85,7 +87,7 @@ class Agent:
             agent_version=__version__,
             ended_keep_ms=config.runtime.ended_keep_s * 1000,
             opens=partial(open_one, self.pool),
-            recovers=SignerCache(self.pool).signers,
+            recovers=signers.signers,
             trusted=options.trusted,
         )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
@@ -95,6 +97,7 @@ class Agent:
             self.node.context.bindings.key_of,
             dispatch.worth_verifying,
             dispatch.is_participant_or_member,
+            signers,
         )
         self.sealer = Sealer(
             pool=self.pool,

@@ -399,11 +399,9 @@ CHAIN_TIME_LAG_MS = 300_000
 CLOCK_SLEW_PARTS = 8
 # For so many of the longest election timeouts a leader's dates may be refused by most.
 TIME_REFUSED_ROUNDS = 2
-# A right that the chain took away counts for so long where a leader's word is judged: others, and
-# their endpoints, may be so late.
+# So long others may be late to read that the chain took a right away.
 FORMER_RIGHTS_MS = 600_000
-# After so long a request that has to wait is a reason to doubt the leader that wrote it: a quorum
-# would have certified it, or an honest leader handed on. One that another took over is taken.
+# A request without a right: when we doubt who wrote it, and take it from another leader.
 REQUEST_DOUBTED_AFTER_MS = 120_000
 REQUEST_TAKEN_AFTER_MS = 180_000
 # So long a refused frame tells of its sender's clock: a peer is dialled at least as often.

@@ -3,7 +3,8 @@
 The core decides what an account may do, from accounts that it is given. The agent recovers the
 accounts behind a message's signed requests here and hands them over with it. A leader sends the
 same requests again in every order, so a cache keeps up to `limits.SIGNERS_CACHED_MAX` answers.
-Requests inside log entries are skipped: they were checked before they were proposed.
+Requests inside log entries are skipped here: a follower asks for their signers when it is about to
+append them (`core.log.request_check`), after all checks that cost less.
 """
 
 import attrs

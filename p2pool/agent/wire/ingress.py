@@ -67,9 +67,11 @@ class Ingress:
         key_of: Callable[[NodeId], PeerKey | None],
         worth_verifying: WorthVerifying = lambda verified, enclosed, now: False,
         member: Callable[[NodeId], bool] = lambda node_id: False,
+        signers: SignerCache | None = None,
     ) -> None:
         """`key_of`: the peer key that the core knows to be bound to a node id. `member`: whether a
-        node is in the pool or its committee; any other node is a guest."""
+        node is in the pool or its committee; any other node is a guest. `signers`: what is known
+        already of who signed what."""
         self.pool = pool
         self.counters: Counter[str] = Counter()
         self._key_of = key_of
@@ -103,7 +105,7 @@ class Ingress:
             limits.GOSSIP_PER_ORIGIN_PER_S, limits.GOSSIP_PER_ORIGIN_BURST, limits.PEERS_TRACKED_MAX
         )
         self._guard = ReplayGuard()
-        self._signers = SignerCache(pool)
+        self._signers = signers if signers is not None else SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
         self._shown: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)
         self._bound: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)

@@ -11,7 +11,7 @@ Source: docs/design/consensus.md, "What a follower appends".
 
 from collections.abc import Callable, Mapping
 
-from p2pool.codec.entries import KIND_NUMBERS, decode_body
+from p2pool.codec.entries import KIND_NUMBERS, Record, decode_body
 from p2pool.core.fsm.requests import setting_of, setting_refusal
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Action
@@ -25,27 +25,33 @@ from p2pool.model.log.raft import Entry, EntryKind
 def refusal(pool: PoolRef, newest: FeatureLevel, entry: Entry) -> str | None:
     """Why an entry has no place in this pool's log, or None. `newest`: the highest level that this
     program knows; an honest leader asks every voter before it raises the level beyond."""
+    return read(pool, newest, entry)[0]
+
+
+def read(pool: PoolRef, newest: FeatureLevel, entry: Entry) -> tuple[str | None, Record | None]:
+    """`refusal`, and what the entry says: None where this program cannot read it."""
     if len(entry.body) > limits.ENTRY_MAX_BYTES:
-        return f"an entry has {limits.ENTRY_MAX_BYTES} bytes at most"
+        return f"an entry has {limits.ENTRY_MAX_BYTES} bytes at most", None
     if entry.kind not in KIND_NUMBERS:
-        return None
+        return None, None
     try:
         record = decode_body(entry.kind, entry.body, features.newest())
     except TooNew:
-        return None
+        return None, None
     except Malformed as error:
-        return f"its body is not that of a {EntryKind(entry.kind).name.lower()} entry: {error}"
+        name = EntryKind(entry.kind).name.lower()
+        return f"its body is not that of a {name} entry: {error}", None
     if isinstance(record, entries.LevelRaised) and record.level > newest:
-        return f"it raises the pool to level {record.level}, which this version does not know"
+        return f"it raises the pool to level {record.level}, which this version does not know", None
     check = _CHECKS.get(type(record))
     why = check(pool, record) if check is not None else None
-    return str(why) if why is not None else None
+    return str(why) if why is not None else None, record
 
 
-def takes_request(entry: Entry) -> bool:
-    """Whether an entry says without a signature what people sign: earlier levels know these kinds,
-    and no leader writes them."""
-    return entry.kind in (EntryKind.SETTING, EntryKind.REVOCATION)
+def takes_request(record: Record | None) -> bool:
+    """Whether a record says without a signature what people sign: earlier levels know these, and no
+    leader writes them."""
+    return isinstance(record, entries.Setting | entries.Revocation)
 
 
 def _setting(pool: PoolRef, record: entries.Setting) -> P2poolError | None:

@@ -75,15 +75,14 @@ class FormerRights:
 
     def note(
         self,
-        old: ChainRoster | None,
+        old: ChainRoster,
         before: Mapping[NodeId, ChainMember],
         new: ChainRoster,
         after: Mapping[NodeId, ChainMember],
         now: Now,
     ) -> None:
-        """Another roster counts: keep what it takes from anybody."""
-        if old is None:
-            return
+        """Another roster counts: keep what it takes from anybody. `before`, `after`: the members,
+        where they may have changed."""
         until_ms = now.mono_ms + limits.FORMER_RIGHTS_MS
         for account in (old.creator, old.manager):
             if account not in (new.creator, new.manager):
@@ -184,11 +183,14 @@ class Roster:
         self.problem, self.asked = reason, True
 
     def _take(self, latest: ChainRoster, final: ChainRoster, now: Now) -> None:
-        before, old = {**self._in_final, **self._in_latest}, self.latest
+        before, old, was = {**self._in_final, **self._in_latest}, self.latest, self.final
         self.latest, self.final = latest, final
         self._in_latest = {m.node_id: m for m in latest.members}
         self._in_final = {m.node_id: m for m in final.members}
-        self.former.note(old, before, latest, {**self._in_final, **self._in_latest}, now)
+        if old is not None and was is not None:
+            same = latest.members is old.members and final.members is was.members
+            after = {**self._in_final, **self._in_latest}
+            self.former.note(old, {} if same else before, latest, after, now)
         for member in latest.members:
             self._move(member.node_id, MembershipEvent.JOINED, now)
         for node_id in tuple(self.standings):

@@ -19,7 +19,7 @@ import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.digests import configuration_hash, log_id
-from p2pool.codec.entries import decode_body, decode_snapshot
+from p2pool.codec.entries import decode_snapshot
 from p2pool.codec.rows import put_record
 from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
@@ -47,7 +47,7 @@ from p2pool.core.raft.state import (
 from p2pool.model import features, limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.errors import Conflict, Malformed, TooNew, TooOld
+from p2pool.model.errors import Conflict, Malformed, TooOld
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
@@ -555,13 +555,9 @@ class PoolLog:
 
     def _refusal(self, entry: Entry, offer: Offer) -> EntryRefusal | None:
         """Why an entry has no place in the log, whatever the state is; or not yet."""
-        why = entry_check.refusal(self.pool, self.newest_level, entry)
+        why, record = entry_check.read(self.pool, self.newest_level, entry)
         if why is not None:
             return EntryRefusal(why)
-        try:
-            record = decode_body(entry.kind, entry.body, self.newest_level)
-        except TooNew:
-            return None  # A later version's: here it applies as nothing.
         if isinstance(record, LevelRaised) and record.level >= DISTRUST_LEVEL:
             self.raised_index = min(entry.index, self.raised_index or entry.index)
         if isinstance(record, ChangeCertified) and self.opens is not None:
@@ -570,7 +566,7 @@ class PoolLog:
             why = why or self._given_up_early(record, entry)
         if not self._judges_requests(entry):
             return EntryRefusal(why) if why is not None else None
-        if entry_check.takes_request(entry):
+        if entry_check.takes_request(record):
             why = "no leader writes it without a signed request"
         if isinstance(record, RequestApplied | Adopted):
             return self.request_check.refusal(entry, record, offer)

@@ -74,7 +74,7 @@ class Held:
 @attrs.define
 class RequestCheck:
     """One follower's check. `held`: the entry at which its log waits; `told`: what to tell people
-    of the leaders whose entries have to wait."""
+    of the leaders whose entries have to wait, `told_ms`: when that was last."""
 
     pool: PoolRef
     recovers: Recover | None = None
@@ -87,6 +87,7 @@ class RequestCheck:
     )
     held: Held | None = None
     told: list[tuple[Voter, str]] = attrs.field(factory=list)
+    told_ms: int | None = None
 
     def refusal(
         self, entry: Entry, record: RequestApplied | Adopted, offer: Offer
@@ -129,10 +130,17 @@ class RequestCheck:
         held, now_ms = self.held, offer.now.mono_ms
         if held is None or (held.index, held.term) != (entry.index, entry.term):
             held = self.held = Held(entry.index, entry.term, now_ms)
-            self.told.append((offer.leader, why))
+            self._tell(offer, why)
         waited_ms, author = now_ms - held.since_ms, offer.author(entry)
         if author == offer.leader.store_id:
             return EntryRefusal(why, waits=waited_ms < limits.REQUEST_DOUBTED_AFTER_MS)
         # A liar may come back with what it wrote in a term of which we know nothing.
         taken = author is not None and waited_ms >= limits.REQUEST_TAKEN_AFTER_MS
         return None if taken else EntryRefusal(why, waits=True)
+
+    def _tell(self, offer: Offer, why: str) -> None:
+        """Tell people, but not for each of the entries that a liar takes turns with."""
+        now_ms, last_ms = offer.now.mono_ms, self.told_ms
+        if last_ms is None or now_ms - last_ms >= limits.REQUEST_DOUBTED_AFTER_MS:
+            self.told.append((offer.leader, why))
+            self.told_ms = now_ms

@@ -30,7 +30,8 @@ class RequestApplied:
 
     `via` is the node that took it from the account: for display only, never for rights. `signer`
     and `grantor` are the accounts that the leader recovered from the signatures
-    (`access.requests.Signers`); each node recovers them again before it starts anything.
+    (`access.requests.Signers`); each voter recovers them again before it appends the entry, and
+    each node before it starts anything.
     """
 
     signed: SignedRequest
@@ -120,7 +121,9 @@ class ReplacementHeld:
 
 @attrs.frozen
 class Setting:
-    """A pool-wide setting: `timing` (lan, default, wan), `committee` (3, 5, 7), ..."""
+    """A pool-wide setting: `timing` (lan, default, wan), `committee` (3, 5, 7), ...
+
+    As an entry it counts at the first level alone: from level 2 on it takes a signed request."""
 
     name: str
     value: str
@@ -128,7 +131,9 @@ class Setting:
 
 @attrs.frozen
 class Revocation:
-    """Delegations to this account that were signed before `before_s` are void."""
+    """Delegations to this account that were signed before `before_s` are void.
+
+    As an entry it counts at the first level alone, as `Setting` does."""
 
     delegate: Address
     before_s: int

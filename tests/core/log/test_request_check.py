@@ -236,6 +236,14 @@ def test_another_entry_waits_anew() -> None:
     assert waits.offered(NEXT, 5, 2 * TAKEN + 1, entry_term=4) == "waits"
 
 
+def test_a_liar_that_takes_turns_fills_no_log() -> None:
+    """People are told once in two minutes, whatever has to wait."""
+    waits = Waits()
+    for n in range(100):
+        waits.offered(ME, 4, n, entry_term=2 + 2 * (n % 2))
+    assert len(waits.check.told) == 1
+
+
 def test_signatures_beyond_the_budget_wait() -> None:
     """A leader costs a follower no more than so many; each is asked for once it is due."""
     asked: list[SignedRequest] = []

@@ -175,9 +175,12 @@ def _contradiction(ours: RaftState, theirs: RaftState) -> AppendRequested | None
     return _frame(ours, theirs, index - 1, before, entry)
 
 
-def _bad_end(ours: RaftState, theirs: RaftState, bad: Body) -> AppendRequested:
-    """A bad entry after all that the victim holds, committed, as it seems."""
+def _bad_end(ours: RaftState, theirs: RaftState, bad: Body) -> AppendRequested | None:
+    """A bad entry after all that the victim holds, committed, as it seems. None where a quorum
+    certified more than that: a voter takes its leader's word for what that is."""
     last = theirs.log.last_index
+    if last < theirs.certified_index:
+        return None
     entry = Entry(last + 1, ours.hard.term, bad[0], log_time.last_ms(theirs), bad[1])
     return _frame(ours, theirs, last, theirs.log.last_term, entry)
 

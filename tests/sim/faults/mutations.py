@@ -42,7 +42,7 @@ from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import ZERO_TOKEN
 from p2pool.model.log import raft as raft_records
-from p2pool.model.log.entries import RequestApplied
+from p2pool.model.log.entries import RequestApplied, Setting
 from p2pool.model.log.raft import Configuration, HardState
 from p2pool.model.messages.queries import ProbeAnswered
 from p2pool.model.ports.agent import Accepted
@@ -238,9 +238,13 @@ def any_setting_counts() -> list[Patch]:
     def raw(state: PoolState, name: str) -> str | None:
         return state.settings.get(name)
 
+    def set_it(changes: Any, record: Setting) -> None:
+        changes.state.settings[record.name] = record.value
+
     return [
         ("p2pool.core.fsm.entry_check", "setting_refusal", lambda name, value: None),
-        ("p2pool.core.fsm.apply", "setting_refusal", lambda name, value: None),
+        ("p2pool.core.fsm.entry_check", "takes_request", lambda record: False),
+        (apply, "_TABLE", {**apply._TABLE, Setting: set_it}),
         ("p2pool.core.leader.committee", "setting_in", raw),
     ]
 

@@ -114,6 +114,23 @@ def test_one_voter_that_reads_late_waits_for_a_certificate() -> None:
     assert late in voters(pool)
 
 
+def test_a_voter_that_cannot_read_the_chain_does_not_wait() -> None:
+    """It starts anew with a roster that is older than blocks may be late: it cannot tell who has
+    come to which right, and takes what is truly signed."""
+    pool = formed(3)
+    asks, late = Asks(pool), pool.other().number
+    pool.world.crash(late)
+    pool.world.machines[late].chain = ChainView(up=False)
+    pool.world.manager = NEXT_ADDRESS
+    pool.until(believes(pool, *(n for n in range(3) if n != late)))
+    pool.world.run(limits.CHAIN_TIME_LAG_MS)
+    pool.world.start(late)
+    assert isinstance(asks.reply(pool.leader().number, NEXT), Accepted)
+    pool.world.run(5_000)
+    assert log_of(pool, late).commit_index == log_of(pool, pool.leader().number).commit_index
+    assert late in voters(pool)
+
+
 @pytest.mark.usefixtures("short_memory")
 def test_a_leader_that_reads_late_asks_by_the_former_right() -> None:
     """For some minutes the others take it; its endpoint is no liar's."""

@@ -19,6 +19,7 @@ TELLING = {
     "leads-on-though-refused": 1,
     "stops-left-out": 2,
     "seat-by-leaders-word": 5,
+    "requests-by-leaders-word": 1,
 }
 """Seeds that find bugs which seed 0 misses. They are tried first, to save time alone: where a
 change makes such a seed tell another story, the others are tried as ever."""
