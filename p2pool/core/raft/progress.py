@@ -101,14 +101,14 @@ class NotYet:
 class Repeats:
     """What one follower may still be sent a second time, below zero by one frame at most."""
 
-    left_bytes: int = limits.SENT_AGAIN_BURST_BYTES
+    left_bytes: int = 1024 * limits.SENT_AGAIN_KIB_BURST
     refilled_ms: int | None = None
 
     def refill(self, now_ms: int) -> None:
         """Time pays for more."""
         since_ms = now_ms - self.refilled_ms if self.refilled_ms is not None else 0
-        more = since_ms * limits.SENT_AGAIN_BYTES_PER_S // 1000
-        self.left_bytes = min(self.left_bytes + more, limits.SENT_AGAIN_BURST_BYTES)
+        more = since_ms * 1024 * limits.SENT_AGAIN_KIB_PER_S // 1000
+        self.left_bytes = min(self.left_bytes + more, 1024 * limits.SENT_AGAIN_KIB_BURST)
         self.refilled_ms = now_ms
 
 
@@ -121,6 +121,7 @@ class Progress:
     `sending`: the snapshot in flight, in SNAPSHOT and in no other state.
     `sent_index`: the highest entry that was ever sent to it.
     `not_yet`: the entry that it does not take yet.
+    `refused_round`: frames up to this one had left when it last made us go back.
     """
 
     next_index: int
@@ -134,6 +135,7 @@ class Progress:
     told_commit: int = 0
     sending: Sending | None = None
     sent_index: int = 0
+    refused_round: int = 0
     repeats: Repeats = attrs.field(factory=Repeats)
     not_yet: NotYet | None = None
 

@@ -293,8 +293,11 @@ def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
     """Fast back-up: to our last entry of the follower's term, else past all later terms, because
     the follower has none of those before the conflict.
 
-    False if that is no step back: the refusal came late, or twice.
+    False if that is no step back: the refusal came late, or twice, or answers what left before the
+    last one did: whatever follows a lost frame is refused, and it is sent again once.
     """
+    if m.round <= progress.refused_round:
+        return False
     wanted = m.conflict_index
     if m.conflict_term:
         ours = s.log.last_up_to(m.conflict_term)
@@ -304,6 +307,7 @@ def _backed_up(s: RaftState, m: AppendAnswered, progress: Progress) -> bool:
     if wanted >= progress.next_index:
         return False
     progress.refused(wanted)
+    progress.refused_round = s.round
     return True
 
 

@@ -19,6 +19,7 @@ HEAVY = bytes(200 * 1024)
 ENTRIES = 30
 ROUNDS_PER_S = 200
 SECONDS = 4
+BURST, PER_S = 1024 * limits.SENT_AGAIN_KIB_BURST, 1024 * limits.SENT_AGAIN_KIB_PER_S
 
 
 def heavy() -> tuple[Cluster, int, Raft]:
@@ -50,7 +51,7 @@ def answer(raft: Raft, by: Voter, ok: bool, index: int) -> AppendAnswered:
 
 def allowed(once: int, seconds: int) -> int:
     """What a follower may draw: all of it once, its budget, and the frame that overdrew it."""
-    again = limits.SENT_AGAIN_BURST_BYTES + seconds * limits.SENT_AGAIN_BYTES_PER_S
+    again = BURST + seconds * PER_S
     return once + again + limits.APPEND_BATCH_MAX_BYTES
 
 
@@ -79,7 +80,7 @@ def test_who_was_told_too_much_again_catches_up_when_time_has_paid() -> None:
     said = answer(raft, by, False, 1)
     assert drawn(raft.receive(said, by.peer_key, cluster.now()), by) == 0
     cluster.cut = set()
-    cluster.run(limits.SENT_AGAIN_BURST_BYTES // limits.SENT_AGAIN_BYTES_PER_S * 1000)
+    cluster.run(BURST // PER_S * 1000)
     assert cluster.applied[liar] == raft.state.commit_index
 
 
@@ -96,7 +97,7 @@ def test_entries_without_a_body_cost_too() -> None:
             out = raft.receive(answer(raft, by, ok, index), by.peer_key, cluster.now())
             frames = [m for key, m in out.send if key == by.peer_key]
             count += sum(len(m.entries) for m in frames if isinstance(m, AppendRequested))
-    most = limits.SENT_AGAIN_BURST_BYTES // limits.SENT_AGAIN_ENTRY_BYTES
+    most = BURST // limits.SENT_AGAIN_ENTRY_BYTES
     assert count <= most + 3 * limits.APPEND_BATCH_MAX_ENTRIES
 
 
@@ -111,6 +112,19 @@ def test_one_loss_costs_an_honest_follower_no_wait() -> None:
     again = drawn(raft.receive(answer(raft, by, False, held + 1), by.peer_key, cluster.now()), by)
     again += drawn(raft.receive(answer(raft, by, True, held), by.peer_key, cluster.now()), by)
     assert again >= first
+
+
+def test_who_was_away_catches_up_as_fast_as_the_line() -> None:
+    """What it is sent for the first time costs nothing: only what was under way when it went does,
+    also where frames overtake each other, so that many are refused for one that was lost."""
+    for delay_ms in (1, 5):
+        cluster, liar, raft = heavy()
+        cluster.cut, cluster.delay_ms = set(), delay_ms
+        cluster.run(300)
+        assert cluster.applied[liar] == raft.state.commit_index
+        left = raft.state.progress[cluster.voters[liar].store_id].repeats.left_bytes
+        under_way = limits.APPENDS_IN_FLIGHT_MAX_BYTES + 2 * limits.APPEND_BATCH_MAX_BYTES
+        assert left >= (BURST - under_way if delay_ms == 1 else 0)
 
 
 @pytest.mark.parametrize("step", [1, limits.SNAPSHOT_CHUNK_BYTES])
