@@ -20,7 +20,12 @@ def book(most: int = limits.EVIDENCE_KEPT_MAX) -> KeptProofs[Evidence]:
 
 @pytest.mark.parametrize(
     ("kind", "level"),
-    [("vote", BASE_LEVEL), ("certificate", BASE_LEVEL), ("history", DISTRUST_LEVEL)],
+    [
+        ("vote", BASE_LEVEL),
+        ("certificate", BASE_LEVEL),
+        ("history", DISTRUST_LEVEL),
+        ("change", DISTRUST_LEVEL),
+    ],
 )
 def test_an_earlier_version_reads_what_it_knows(kind: str, level: int) -> None:
     """A row has the level of its shape: who goes back to a version before that refuses the disk
