@@ -28,7 +28,7 @@ from p2pool.codec.json.proofs import (
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, ChainUnavailable, Malformed, Misconfigured, NotFound
 from p2pool.model.ids import DIGEST_BYTES, Address, Digest, PoolRef
-from p2pool.model.log.certificates import HISTORY, BadAppend, LieProof
+from p2pool.model.log.certificates import CHANGE, HISTORY, BadAppend, LieProof
 from p2pool.proofs.evidence_text import told
 
 if TYPE_CHECKING:
@@ -247,13 +247,13 @@ def _proven(pool: PoolRef, found: LieProof) -> dict[str, Any]:
     }
     if isinstance(found, BadAppend):
         return {**said, "index": found.index, "reason": found.reason}
-    if found.kind == HISTORY:
-        histories = found.first_history.hex(), found.second_history.hex()
+    if found.kind in (HISTORY, CHANGE):
+        hashes = found.first_hash.hex(), found.second_hash.hex()
         return {
             **said,
             "index": found.index,
-            "first_history": histories[0],
-            "second_history": histories[1],
+            "first_hash": hashes[0],
+            "second_hash": hashes[1],
         }
     return {
         **said,

@@ -21,6 +21,7 @@ from p2pool.model.errors import BadSignature, Malformed, NotForUs, Stale
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import (
     CERTIFICATE,
+    CHANGE,
     HISTORY,
     NO_HISTORY_SIGNED,
     VOTE,
@@ -40,8 +41,8 @@ Opener = Callable[[bytes], Verified | None]
 Opened = Sequence[Verified | None]
 """Sealed messages after opening; None for each invalid one."""
 
-OF_HISTORIES = (HistorySigned, CertificateSigned)
-"""What names a history of the log."""
+OF_LOG = (HistorySigned, CertificateSigned, ConfigurationSigned)
+"""What says something of the log at an index."""
 
 
 def quorum_of(voters: Sequence[Voter]) -> int:
@@ -238,29 +239,32 @@ def stance(verified: Verified) -> tuple[Digest, int, Voter, str, Voter] | None:
     return None
 
 
-def history_said(verified: Verified) -> tuple[Digest, int, Voter, Digest] | None:
-    """What a message commits its voter to about the log: (log, index, voter, history).
+def said_of_log(verified: Verified) -> tuple[Digest, int, Voter, str, Digest] | None:
+    """What a message commits its voter to about the log: (log, index, voter, kind, hash), that of
+    the history or of the committee that follows there.
 
     A term is no part of it: what is committed at an index of a log stays, whoever leads, and a
     recovery begins another log. A voter that throws its copy away goes on as another store.
     """
     m = verified.message
     if isinstance(m, HistorySigned) and said_by(verified, m.voter):
-        return m.log_id, m.index, m.voter, m.history
+        return m.log_id, m.index, m.voter, HISTORY, m.history
     if isinstance(m, CertificateSigned) and said_by(verified, m.voter):
         said = m.history != NO_HISTORY_SIGNED
-        return (m.log_id, m.commit_index, m.voter, m.history) if said else None
+        return (m.log_id, m.commit_index, m.voter, HISTORY, m.history) if said else None
+    if isinstance(m, ConfigurationSigned) and said_by(verified, m.voter):
+        return m.log_id, m.index, m.voter, CHANGE, m.new_hash
     return None
 
 
 def equivocation(first: Verified | None, second: Verified | None) -> Evidence:
     """The proof in two messages by one voter: for two candidates (or two leaders) in one term, or
-    of two histories at one index."""
+    of two histories or changes of the committee at one index."""
     if first is None or second is None:
         raise BadSignature("A signature in it does not verify for this pool.")
     for_two = _contradict(stance(first), stance(second))
-    if not for_two and _contradict(history_said(first), history_said(second)):
-        return _two_histories(first, second)
+    if not for_two and _contradict(said_of_log(first), said_of_log(second)):
+        return _two_of_log(first, second)
     return _for_two(first, second)
 
 
@@ -269,27 +273,27 @@ def _contradict(one: tuple[object, ...] | None, other: tuple[object, ...] | None
     return one is not None and other is not None and one[:-1] == other[:-1] and one != other
 
 
-def _two_histories(first: Verified, second: Verified) -> Evidence:
-    one, other = history_said(first), history_said(second)
+def _two_of_log(first: Verified, second: Verified) -> Evidence:
+    one, other = said_of_log(first), said_of_log(second)
     assert one is not None
     assert other is not None
     # One canonical order, whichever message was found first.
-    if other[3] < one[3]:
+    if other[-1] < one[-1]:
         first, second, one, other = second, first, other, one
-    log_id, index, voter, history = one
-    terms = [v.message.term for v in (first, second) if isinstance(v.message, OF_HISTORIES)]
+    log_id, index, voter, kind, named = one
+    terms = [v.message.term for v in (first, second) if isinstance(v.message, OF_LOG)]
     return Evidence(
         log_id=log_id,
         term=max(terms),
         voter=voter,
-        kind=HISTORY,
+        kind=kind,
         first_for=voter,
         second_for=voter,
         first=first.sealed,
         second=second.sealed,
         index=index,
-        first_history=history,
-        second_history=other[3],
+        first_hash=named,
+        second_hash=other[-1],
     )
 
 
@@ -298,7 +302,7 @@ def _for_two(first: Verified, second: Verified) -> Evidence:
     if one is None or other is None:
         raise Malformed(
             "It does not consist of granted votes, of signatures over a leader, or of signatures "
-            "over two histories at one index."
+            "over two histories or changes at one index."
         )
     if one[:4] != other[:4]:
         raise Malformed("Its two messages differ in voter, log, term or kind.")

@@ -327,17 +327,19 @@ async def test_every_kind_of_evidence_is_served(served: Served) -> None:
     proofs = lies()
     served.port.seen = attrs.evolve(served.port.seen, evidence=tuple(proofs.values()))
     shown = (await thread(served.client.get, "/v1/evidence"))["evidence"]
-    said = dict(zip(proofs, shown, strict=True))
+    in_order = sorted(proofs, key=lambda name: proofs[name].term)
+    said = dict(zip(in_order, shown, strict=True))
     assert {name: one["kind"] for name, one in said.items()} == {
         name: "append" if name == "takeover" else name for name in proofs
     }
     for one in shown:
-        assert (one["voter"], one["term"]) == (voter_json(C.voter), 5)
+        term = 2 if one["kind"] == "change" else 5
+        assert (one["voter"], one["term"]) == (voter_json(C.voter), term)
         assert address_text(C.voter.node_id) in one["text"]
-    names = "first_for", "second_for", "index", "first_history", "second_history", "reason"
+    names = "first_for", "second_for", "index", "first_hash", "second_hash", "reason"
     given = {kind: {name for name in names if one[name] is not None} for kind, one in said.items()}
     assert given["vote"] == given["certificate"] == {"first_for", "second_for"}
-    assert given["history"] == {"index", "first_history", "second_history"}
+    assert given["history"] == given["change"] == {"index", "first_hash", "second_hash"}
     assert given["append"] == given["takeover"] == {"index", "reason"}
     two = proofs["vote"]
     assert isinstance(two, Evidence)
@@ -349,7 +351,7 @@ async def test_every_kind_of_evidence_is_served(served: Served) -> None:
 
 async def test_evidence_of_the_latest_term_comes_last(served: Served) -> None:
     """Of whatever kind: `--out` takes that."""
-    proofs = [attrs.evolve(one, term=9 - n) for n, one in enumerate(lies().values())]
+    proofs = [attrs.evolve(one, term=10 - n) for n, one in enumerate(lies().values())]
     served.port.seen = attrs.evolve(served.port.seen, evidence=tuple(proofs))
     shown = (await thread(served.client.get, "/v1/evidence"))["evidence"]
-    assert [one["term"] for one in shown] == [5, 6, 7, 8, 9]
+    assert [one["term"] for one in shown] == [5, 6, 7, 8, 9, 10]

@@ -227,6 +227,7 @@ SAID = {
     "vote": "voted for two nodes in term 5",
     "certificate": "confirmed as leaders two nodes in term 5",
     "history": "signed two histories of log 4c4c4c4c4c4c4c4c at index 17",
+    "change": "signed two next committees of log 4c4c4c4c4c4c4c4c at index 7",
     "append": "as the leader of term 5, sent entry 18",
     "takeover": "as the leader of term 5, sent entry 18",
 }
@@ -259,8 +260,8 @@ async def test_each_kind_is_shown_and_checked_off_line(
 @pytest.mark.parametrize(
     ("chosen", "count"),
     [
-        (("--voter", address_text(C.voter.node_id)), 5),
-        (("--voter", C.voter.node_id.hex().upper()), 5),
+        (("--voter", address_text(C.voter.node_id)), 6),
+        (("--voter", C.voter.node_id.hex().upper()), 6),
         (("--voter", address_text(A.voter.node_id)), 0),
         (("--kind", "append"), 2),
         (("--kind", "history", "--voter", address_text(A.voter.node_id)), 0),

@@ -6,6 +6,7 @@ A development pool of three agents lives for a few minutes; their stores and pee
 `tests/golden/disks/VERSION`, with what this version reads from them. A disk that is there stays.
 """
 
+import argparse
 import io
 import json
 import shutil
@@ -129,9 +130,8 @@ async def read(acting: Acting, into: Path, said: dict[str, Any]) -> dict[str, An
     return {**facts, **said, **shared, "agents": agents}
 
 
-async def main() -> None:
-    """Make what is not there."""
-    into = DISKS / __version__
+async def make(into: Path) -> None:
+    """Let the pool live, and keep its disks in a folder that is not there yet."""
     into.mkdir()
     directory = Path(tempfile.mkdtemp(prefix="p2g", dir="/tmp"))
     pool = DevPool(directory / "pool", lambda text: None, "process")
@@ -152,5 +152,16 @@ async def main() -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def main() -> int:
+    """0 when the disks are there now, 1 where they were before."""
+    argparse.ArgumentParser(prog="make golden-disks", description=__doc__).parse_args()
+    into = DISKS / __version__
+    if into.exists():
+        print(f"{into} is there already, and a disk that is there stays", file=sys.stderr)
+        return 1
+    trio.run(make, into)
+    return 0
+
+
 if __name__ == "__main__":
-    trio.run(main)
+    sys.exit(main())

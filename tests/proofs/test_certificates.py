@@ -9,7 +9,7 @@ from p2pool.codec.digests import committee_hash
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
 from p2pool.model.ids import Address, Digest, PoolRef, StateDigest
-from p2pool.model.log.certificates import HISTORY, Link, SignedHistory
+from p2pool.model.log.certificates import CHANGE, HISTORY, Link, SignedHistory
 from p2pool.model.messages.certificates import HistorySigned
 from p2pool.model.messages.registry import Header, Verified
 from p2pool.proofs import certificates as c
@@ -204,12 +204,30 @@ def test_two_histories_at_one_index_are_a_proof() -> None:
     first, second = history(B), history(B, term=9, history=OTHER)
     proof = c.equivocation(first, second)
     assert (proof.voter, proof.term, proof.kind, proof.index) == (B.voter, 9, HISTORY, 7)
-    assert {proof.first_history, proof.second_history} == {OTHER, Digest(b"h" * 32)}
+    assert {proof.first_hash, proof.second_hash} == {OTHER, Digest(b"h" * 32)}
     assert proof == c.equivocation(second, first)
     confirmed = B.opened(word(B, THREE, commit_index=7, history=OTHER))
     assert c.equivocation(first, confirmed).kind == HISTORY
     for_another = B.opened(word(B, THREE, commit_index=7, leader=B, history=Digest(b"y" * 32)))
     assert c.equivocation(confirmed, for_another).kind == "certificate"
+
+
+def test_two_changes_at_one_index_are_a_proof() -> None:
+    """Of what the next committee is; the same one once more is none, nor is one at another index,
+    nor a history there."""
+    first = B.opened(change(B, THREE, (A, B)))
+    proof = c.equivocation(first, B.opened(change(B, THREE, (B, C), term=3)))
+    assert (proof.voter, proof.term, proof.kind, proof.index) == (B.voter, 3, CHANGE, 7)
+    hashes = {committee_hash(voters(group)) for group in ((A, B), (B, C))}
+    assert {proof.first_hash, proof.second_hash} == hashes
+    for other in (
+        B.opened(change(B, THREE, (A, B), term=3)),
+        B.opened(change(B, THREE, (B, C), index=8)),
+        C.opened(change(C, THREE, (B, C))),
+        history(B),
+    ):
+        with pytest.raises(Refusal):
+            c.equivocation(first, other)
 
 
 @pytest.mark.parametrize(

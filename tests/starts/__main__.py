@@ -28,23 +28,25 @@ def main() -> int:
         "--results",
         type=Path,
         metavar="FILE",
-        default=Path(tempfile.gettempdir()) / f"p2pool-starts-{commit()}.jsonl",
-        help="where results are kept until all are there (default: %(default)s)",
+        help="where results are kept until all are there (default: a temporary file of the commit)",
     )
     given = parser.parse_args()
     if given.starts < 1:
         parser.error("--starts takes a number from 1")
-    starts = earlier(given.results)[: given.starts]
+    results = given.results
+    if results is None:
+        results = Path(tempfile.gettempdir()) / f"p2pool-starts-{commit()}.jsonl"
+    starts = earlier(results)[: given.starts]
     if starts:
-        print(f"{len(starts)} starts are in {given.results} already; going on from there")
+        print(f"{len(starts)} starts are in {results} already; going on from there")
     for number in range(len(starts), given.starts):
-        starts.append(one(number, given.results))
+        starts.append(one(number, results))
     text = report(starts, BUSY_LOOPS, NODES)
     print(text)
     if given.report is not None:
         given.report.parent.mkdir(parents=True, exist_ok=True)
         given.report.write_text(text)
-    given.results.unlink()
+    results.unlink()
     return 0 if all(start.reason is None for start in starts) else 1
 
 

@@ -138,6 +138,7 @@ def lies(by: Member = C, group: Iterable[Member] = (A, B, C)) -> dict[str, LiePr
         "vote": two(vote(by, A), vote(by, B)),
         "certificate": two(word(by, group), word(by, group, leader=B)),
         "history": two(history(by), history(by, b"x")),
+        "change": two(change(by, group, (A, B)), change(by, group, (A, C))),
         "append": bad_append(by.opened(append(by))),
         "takeover": bad_append(by.opened(takeover(by)), word_of_itself, voters(group)),
     }

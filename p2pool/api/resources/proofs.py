@@ -12,7 +12,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.proofs import evidence_json, proof_json, voter_json
 from p2pool.model import limits
 from p2pool.model.log import certificates
-from p2pool.model.log.certificates import HISTORY, BadAppend, LeaderCertificate, LieProof
+from p2pool.model.log.certificates import CHANGE, HISTORY, BadAppend, LeaderCertificate, LieProof
 from p2pool.model.log.raft import Voter
 from p2pool.model.ports.view import View
 from p2pool.proofs.evidence_text import told
@@ -76,9 +76,9 @@ class Evidence:
 
     `kind`: what it signed. `vote`, `certificate`: two votes, or two certificates of leaders, in one
     term, for the nodes in `first_for` and `second_for`. `history`: two histories of the log at
-    `index`, with the hashes in `first_history` and `second_history`. `append`: as the leader of the
-    term, an entry at `index` that no honest leader sends, for the `reason` given. What a kind does
-    not have is null.
+    `index`, with the hashes in `first_hash` and `second_hash`; `change`: two committees that follow
+    there, in the same way. `append`: as the leader of the term, an entry at `index` that no honest
+    leader sends, for the `reason` given. What a kind does not have is null.
     """
 
     voter: VoterName
@@ -88,8 +88,8 @@ class Evidence:
     first_for: VoterName | None
     second_for: VoterName | None
     index: int | None
-    first_history: str | None
-    second_history: str | None
+    first_hash: str | None
+    second_hash: str | None
     reason: str | None
     text: str
     proof: dict[str, Any]
@@ -142,8 +142,8 @@ def evidence_of(view: View) -> tuple[Evidence, ...]:
 
 def _evidence(view: View, one: LieProof) -> Evidence:
     two = one if isinstance(one, certificates.Evidence) else None
-    histories = two if two is not None and two.kind == HISTORY else None
-    nodes = two if histories is None else None
+    of_log = two if two is not None and two.kind in (HISTORY, CHANGE) else None
+    nodes = two if of_log is None else None
     return Evidence(
         voter=_voter(one.voter),
         log_id=one.log_id.hex(),
@@ -152,8 +152,8 @@ def _evidence(view: View, one: LieProof) -> Evidence:
         first_for=None if nodes is None else _voter(nodes.first_for),
         second_for=None if nodes is None else _voter(nodes.second_for),
         index=None if nodes is not None else one.index,
-        first_history=None if histories is None else histories.first_history.hex(),
-        second_history=None if histories is None else histories.second_history.hex(),
+        first_hash=None if of_log is None else of_log.first_hash.hex(),
+        second_hash=None if of_log is None else of_log.second_hash.hex(),
         reason=one.reason if isinstance(one, BadAppend) else None,
         text=told(one),
         proof=evidence_json(view.pool, one),

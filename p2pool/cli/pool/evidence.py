@@ -11,7 +11,7 @@ from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json, write_table
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model.errors import Misconfigured, NotFound
-from p2pool.model.log.certificates import APPEND, CERTIFICATE, HISTORY, VOTE
+from p2pool.model.log.certificates import APPEND, CERTIFICATE, CHANGE, HISTORY, VOTE
 
 _NAMED_MAX = 5
 """So many voters are told what to do about; there are few, or the pool is lost."""
@@ -27,7 +27,7 @@ _NAMED_MAX = 5
 @click.option("--voter", metavar="NODE", help="Only proofs against this node.")
 @click.option(
     "--kind",
-    type=click.Choice([VOTE, CERTIFICATE, HISTORY, APPEND]),
+    type=click.Choice([VOTE, CERTIFICATE, HISTORY, CHANGE, APPEND]),
     help="Only proofs of this kind, by what the voter signed.",
 )
 @agent_option
@@ -37,9 +37,10 @@ def evidence(
 ) -> None:
     """Show voters that provably lied.
 
-    An honest voter votes for one candidate and confirms one leader in a term, and signs one history
-    of the log at an index; an honest leader sends no entry that is none. Whoever did otherwise left
-    its signatures. Anybody can check them without an agent: `p2pool verify evidence FILE`.
+    An honest voter votes for one candidate and confirms one leader in a term; it signs one history
+    of the log, and one next committee, at an index. An honest leader sends no entry that is none.
+    Whoever did otherwise left its signatures. Anybody can check them without an agent:
+    `p2pool verify evidence FILE`.
     """
     found = list(client.get("/v1/evidence")["evidence"])
     if voter is not None:
@@ -87,6 +88,8 @@ def _deed(one: dict[str, Any]) -> str:
         return ("voted for " if kind == VOTE else "confirmed ") + " and ".join(names)
     if kind == HISTORY:
         return f"signed two histories at index {one['index']}"
+    if kind == CHANGE:
+        return f"signed two next committees at index {one['index']}"
     if kind == APPEND:
         return f"sent entry {one['index']}, which no honest one sends"
     return str(one.get("text", "-"))

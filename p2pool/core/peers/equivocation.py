@@ -4,16 +4,17 @@ Intuition: Raft depends on each voter's single vote in a term. A lying voter vot
 candidates, and hopes that nobody ever holds both votes. So every node remembers the first statement
 that it saw from each voter in each term, wherever it came from (a vote sent to it, the votes and
 the certificate of an announcement), and compares. Two that differ are the proof: anybody can check
-the two signatures and needs to trust nobody. So are two histories of the log at one index, which a
-voter signs only when it is committed there: in whatever terms, for what is committed stays.
+the two signatures and needs to trust nobody. So are two histories of the log at one index, or two
+changes of the committee: a voter signs only what is committed there, and in whatever terms, that
+stays.
 
 Invariants: a node compares only verified statements, in this log, by voters of certified
 configurations, whole: node, peer key and store. Anybody signs whatever it likes about a node under
 a key of its own; only the key that a certified configuration records there makes it that node's
-word. A vote for one and a certificate's signature for another are no pair. Histories count from
-feature level 2 on. A node keeps one proof for each voter and term, a few for each voter, and two
-bounded memories for each, so that none pushes another's out, nor histories votes. Forgetting
-deletes from disk too.
+word. A vote for one and a certificate's signature for another are no pair. Histories and changes
+count from feature level 2 on. A node keeps one proof for each voter and term, a few for each voter,
+and two bounded memories for each, so that none pushes another's out, nor the many histories the
+rest. Forgetting deletes from disk too.
 Source: docs/design/certificates.md, "Equivocation".
 """
 
@@ -29,7 +30,7 @@ from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import Digest, StoreId
-from p2pool.model.log.certificates import HISTORY, CommitteeChain, Evidence
+from p2pool.model.log.certificates import CHANGE, HISTORY, CommitteeChain, Evidence
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import EquivocationProven
 from p2pool.model.messages.registry import Verified
@@ -37,14 +38,16 @@ from p2pool.model.timing import Now
 from p2pool.proofs.certificates import (
     Opened,
     equivocation,
-    history_said,
     quorum_of,
+    said_of_log,
     stance,
 )
 
 EVIDENCE_TABLE = "evidence"
+OF_LOG = (HISTORY, CHANGE)
+"""The kinds that tell of the log at an index."""
 Statement = tuple[Digest, int, str, StoreId]
-"""The key under which statements are compared: log, term, kind, store."""
+"""The key under which statements are compared: log, term (of a change, index), kind, store."""
 Place = tuple[Digest, int]
 """The key under which histories are compared: log, index."""
 N = TypeVar("N", Statement, Place)
@@ -71,7 +74,7 @@ class EquivocationLog:
         for verified in opened:
             if verified is not None:
                 self._saw_stance(verified, now)
-                self._saw_history(verified, now)
+                self._saw_of_log(verified, now)
 
     def _saw_stance(self, verified: Verified, now: Now) -> None:
         word = stance(verified)
@@ -84,15 +87,19 @@ class EquivocationLog:
         if told is not None and told[4] != named:
             self._prove(first, verified, now)
 
-    def _saw_history(self, verified: Verified, now: Now) -> None:
-        word = history_said(verified) if self.context.pool_log.distrusts else None
+    def _saw_of_log(self, verified: Verified, now: Now) -> None:
+        word = said_of_log(verified) if self.context.pool_log.distrusts else None
         if word is None or not self.counts_against(word[0], word[2]):
             return
-        log_id, index, voter, history = word
-        most = limits.HISTORIES_SEEN_PER_VOTER_MAX
-        first = _first(self.histories, voter, (log_id, index), verified, most)
-        told = history_said(first)
-        if told is not None and told[3] != history:
+        log_id, index, voter, kind, named = word
+        if kind == HISTORY:
+            most = limits.HISTORIES_SEEN_PER_VOTER_MAX
+            first = _first(self.histories, voter, (log_id, index), verified, most)
+        else:
+            name = (log_id, index, kind, voter.store_id)
+            first = _first(self.seen, voter, name, verified, limits.WORDS_SEEN_PER_VOTER_MAX)
+        told = said_of_log(first)
+        if told is not None and told[-1] != named:
             self._prove(first, verified, now)
 
     def counts_against(self, log_id: Digest, voter: Voter) -> bool:
@@ -131,7 +138,7 @@ class EquivocationLog:
         except Refusal as error:
             self.context.log(Level.DEBUG, "a claimed proof proves nothing", why=error.message)
             return
-        known = evidence.kind != HISTORY or self.context.pool_log.distrusts
+        known = evidence.kind not in OF_LOG or self.context.pool_log.distrusts
         if known and self.counts_against(evidence.log_id, evidence.voter):
             self._keep(evidence)
 
@@ -143,11 +150,12 @@ class EquivocationLog:
         if not written:
             return False
         self.context.effects.append(Persist(written))
-        if evidence.kind == HISTORY:
+        if evidence.kind in OF_LOG:
             self.context.log(
                 Level.WARNING,
-                "proof: a voter signed two histories of the log",
+                "proof: a voter signed two words on the log at one index",
                 voter=evidence.voter.node_id.hex(),
+                kind=evidence.kind,
                 index=evidence.index,
             )
             return True

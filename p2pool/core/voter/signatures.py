@@ -6,10 +6,11 @@ change of the voters, as a voter from before, who the next ones are. The message
 like any other; a leader seals its own and gets it back (`Seal`).
 
 Invariants: in one log and term a voter confirms only one leader, and writes that to disk before it
-sends anything: a false leader cannot make an honest voter look like a liar. So is the commit index:
-what it signed is never replaced here, restart or not. It signs no time that
-its own clock disagrees with. If its state differs from the leader's, its signature shows that, and
-the leader reports it; and every node compares its own digest at that index with the certified one.
+sends anything: a false leader cannot make an honest voter look like a liar. So is the commit index,
+before a leader is confirmed or a change is signed: what it signed is never replaced here, restart
+or not. It signs no time that its own clock disagrees with. If its state differs from the leader's,
+its signature shows that, and the leader reports it; and every node compares its own digest at that
+index with the certified one.
 Source: docs/design/certificates.md, "Leader certificates".
 """
 
@@ -180,6 +181,7 @@ class VoterSignatures:
             new_hash=committee_hash(link.voters),
             voter=me,
         )
+        pool_log.keep_commit()
         leader = self._leader(now)
         if leader == self.context.me:
             self.context.effects.append(Seal(word))

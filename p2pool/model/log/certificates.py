@@ -113,7 +113,9 @@ class LeaderProof:
     votes: tuple[bytes, ...] = ()
 
 
-VOTE, CERTIFICATE, HISTORY, APPEND = "vote", "certificate", "history", "append"
+VOTE, CERTIFICATE = "vote", "certificate"
+HISTORY, CHANGE = "history", "change"
+APPEND = "append"
 """The kinds of proof against a voter, by what it signed."""
 
 
@@ -121,9 +123,9 @@ VOTE, CERTIFICATE, HISTORY, APPEND = "vote", "certificate", "history", "append"
 class Evidence:
     """A stored proof of equivocation: the voter, the log and term, and what the two messages say.
 
-    `kind` `vote` or `certificate`: they are for two candidates or two leaders. `history`: they name
-    two histories of the log at `index`, and are for nobody: there both names are the voter's own,
-    and `term` is the later one of the two.
+    `kind` `vote` or `certificate`: they are for two candidates or two leaders. `history`, `change`:
+    they name two histories of the log at `index`, or two committees that follow there, by their
+    hashes, and are for nobody: both names are the voter's own, and `term` is the later one.
     """
 
     log_id: Digest
@@ -135,8 +137,8 @@ class Evidence:
     first: SealedSignature = attrs.field(repr=False)
     second: SealedSignature = attrs.field(repr=False)
     index: Index = since(DISTRUST_LEVEL, default=0)
-    first_history: Digest = since(DISTRUST_LEVEL, default=NO_HISTORY_SIGNED)
-    second_history: Digest = since(DISTRUST_LEVEL, default=NO_HISTORY_SIGNED)
+    first_hash: Digest = since(DISTRUST_LEVEL, default=NO_HISTORY_SIGNED)
+    second_hash: Digest = since(DISTRUST_LEVEL, default=NO_HISTORY_SIGNED)
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from p2pool.core.fsm.committee_chain import complete
 from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, StateDigest, TaskId, Token
-from p2pool.model.messages.certificates import CertificateSigned
+from p2pool.model.messages.certificates import CertificateSigned, ConfigurationSigned
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import Order, OrderAnswered, Stop
 from p2pool.model.states import RaftRole
@@ -363,3 +363,22 @@ def test_a_voter_with_another_state_is_named_loudly(pool: Pool) -> None:
     assert [e.event for e in told] == ["a voter's state is not the leader's"]
     node.context.effects.clear()
     assert other.node_id.hex() in " ".join(node.view(pool.world.now()).problems)
+
+
+def test_a_change_is_on_the_disk_before_a_voter_signs_it() -> None:
+    """Or after a restart a leader that lies could have it replaced, and the voter would sign two
+    changes at one index. Nothing else is written while the pool is quiet."""
+    pool = formed(4, 20_000)
+    signed: list[tuple[int, int]] = []
+
+    def heard(m: Machine, to: Machine | None, message: Message) -> None:
+        if isinstance(message, ConfigurationSigned):
+            signed.append((message.index, m.disk.commit_index()))
+
+    pool.world.on_send.append(heard)
+    before = len(chain(pool).links)
+    pool.world.crash(pool.voter().number)
+    pool.until(lambda: led(pool) and len(chain(pool).links) > before, 300_000)
+    pool.world.run(5_000)
+    assert signed
+    assert [index for index, durable in signed if index > durable] == []

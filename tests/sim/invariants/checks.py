@@ -32,7 +32,11 @@ from p2pool.model.ids import (
     Token,
 )
 from p2pool.model.log.raft import Entry, HardState
-from p2pool.model.messages.certificates import CertificateSigned, HistorySigned
+from p2pool.model.messages.certificates import (
+    CertificateSigned,
+    ConfigurationSigned,
+    HistorySigned,
+)
 from p2pool.model.messages.raft import AppendAnswered, SnapshotAnswered, VoteAnswered, VoteRequested
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import OrderAnswered
@@ -223,9 +227,11 @@ class Checks:
                 below = m.disk.snapshot is not None and message.match_index <= m.disk.base_index
                 if hard.term < message.term or not (held >= message.match_index or below):
                     raise Violation(f"node {m.number} claims an entry that is not on its disk")
-            case HistorySigned() | CertificateSigned():
+            case HistorySigned() | CertificateSigned() | ConfigurationSigned():
                 signed = (
-                    message.index if isinstance(message, HistorySigned) else message.commit_index
+                    message.commit_index
+                    if isinstance(message, CertificateSigned)
+                    else message.index
                 )
                 if m.disk.log_id == message.log_id and signed > m.disk.commit_index():
                     raise Violation(f"node {m.number} signs a commit that is not on its disk")

@@ -3,6 +3,7 @@
 import attrs
 import pytest
 
+from p2pool.codec.digests import committee_hash
 from p2pool.codec.entries import encode_body, encode_configuration
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.raft.acceptance import log_time
@@ -14,6 +15,7 @@ from p2pool.model.log.entries import Setting
 from p2pool.model.log.raft import Configuration, Entry, Voter
 from p2pool.model.messages.certificates import (
     CertificateSigned,
+    ConfigurationSigned,
     EquivocationProven,
     HistoryRequested,
     HistorySigned,
@@ -24,7 +26,7 @@ from p2pool.model.messages.registry import Message
 from p2pool.proofs.certificates import equivocation
 from p2pool.wire.enclosures import open_one
 from tests.sim.faults.member_liars import tell, voter
-from tests.sim.harness.certificates import formed, known
+from tests.sim.harness.certificates import chain, formed, known
 from tests.sim.harness.pool import Pool, brief
 from tests.sim.world.machine import Machine
 from tests.sim.world.world import POOL
@@ -104,7 +106,7 @@ def test_a_voter_that_signs_two_histories_is_proven_everywhere(
     for number in range(4):
         (proof,) = signed.proofs(number)
         assert (proof.voter, proof.kind, proof.index) == (voter(signed.liar), "history", word.index)
-        assert {proof.first_history, proof.second_history} == {word.history, FORGED}
+        assert {proof.first_hash, proof.second_hash} == {word.history, FORGED}
         assert proof.term == word.term + more_terms
         assert proof == equivocation(open_one(POOL, proof.first), open_one(POOL, proof.second))
     assert len(signed.published) == 1
@@ -165,9 +167,7 @@ def test_a_leader_with_two_faces_is_proven_by_its_announcements(signed: Signed) 
 
 
 @pytest.mark.parametrize("changed", [{"index": 1}, {"log_id": FORGED}, {"term": 99}, {}])
-def test_what_is_no_second_history_proves_nothing(
-    signed: Signed, changed: dict[str, object]
-) -> None:
+def test_what_is_no_second_hash_proves_nothing(signed: Signed, changed: dict[str, object]) -> None:
     """Of another index, of another log, or the same once more, in whatever term."""
     second = attrs.evolve(signed.word, **changed)  # type: ignore[arg-type]
     if changed.keys() - {"term"}:
@@ -289,3 +289,25 @@ def _asked(signed: Signed, index: int) -> HistorySigned | None:
         if word.index == index:
             return word
     return None
+
+
+def test_a_voter_that_signs_two_changes_at_one_index_is_proven(signed: Signed) -> None:
+    """Each names another next committee; the entry at an index is one, as the history is."""
+    pool, liar = signed.pool, signed.liar
+    link = chain(pool).links[-1]
+    before = committee_hash(chain(pool).before(link))
+    true = committee_hash(link.voters)
+    log_id = signed.word.log_id
+    said = [
+        ConfigurationSigned(log_id, link.index, link.term, before, new, voter(liar))
+        for new in (true, FORGED)
+    ]
+    signed.say(said[0])
+    signed.say(attrs.evolve(said[1], index=link.index + 1))
+    assert signed.accused() == [set()] * 4
+    signed.say(said[1])
+    assert signed.accused() == [{liar.store_id}] * 4
+    for number in range(4):
+        (proof,) = signed.proofs(number)
+        assert (proof.kind, proof.index) == ("change", link.index)
+        assert {proof.first_hash, proof.second_hash} == {true, FORGED}
