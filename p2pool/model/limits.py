@@ -136,7 +136,11 @@ CERTIFICATION_POINTS_KEPT_MAX = 8
 
 # --- planning ----------------------------------------------------------------------------------
 ORDER_SPECS_MAX_BYTES = 768 * 1024
-ORDER_COPY_MAX_BYTES = 384
+# Of a copy in an order, besides the texts and signatures of its submission and its GPUs.
+ORDER_COPY_MAX_BYTES = 256
+ORDER_STOP_MAX_BYTES = 48
+# Nodes with more copies than an order holds that a leader names to people.
+OVERFULL_SHOWN_MAX = 8
 CLAIMS_PER_REPORT_MAX = 64
 CLAIMS_MAX_BYTES = 512 * 1024
 PLACEMENTS_PER_PLAN_MAX = 2_000
@@ -545,9 +549,14 @@ assert CLAIMS_PER_REPORT_MAX <= MEMBER_SIGNATURES_BURST
 assert GUEST_CHAIN_LINKS_MAX <= CHAIN_LINKS_MAX
 assert HEARTBEAT_AIM_BYTES < GOSSIP_MESSAGE_MAX_BYTES
 assert ALLOCATIONS_PER_HEARTBEAT_MAX <= ALLOCATIONS_PER_NODE_MAX
-# An order carries all copies of its node in one frame: their specifications, and the rest of each.
-assert ORDER_SPECS_MAX_BYTES + ALLOCATIONS_PER_NODE_MAX * ORDER_COPY_MAX_BYTES < (
-    STREAM_FRAME_MAX_BYTES - ENVELOPE_OVERHEAD_MAX_BYTES
+# An order carries all copies of its node in one frame: their specifications, the rest of each, the
+# names of all GPUs, as many stops, and the leader's certificate. So many copies may a node have.
+assert (
+    ORDER_SPECS_MAX_BYTES
+    + ALLOCATIONS_PER_NODE_MAX * (ORDER_COPY_MAX_BYTES + ORDER_STOP_MAX_BYTES)
+    + GPUS_PER_NODE_MAX * (NAME_MAX_BYTES + 3)
+    + (VOTERS_MAX + 1) * (SEALED_SIGNATURE_MAX_BYTES + 3)
+    < STREAM_FRAME_MAX_BYTES - ENVELOPE_OVERHEAD_MAX_BYTES
 )
 assert SPEC_JSON_MAX_BYTES < CLAIMS_MAX_BYTES < ORDER_SPECS_MAX_BYTES
 assert 2 * HEARTBEAT_MIN_INTERVAL_MS + ANNOUNCE_INTERVAL_MS < ADOPTION_WAIT_MS
@@ -561,12 +570,6 @@ assert (
 assert HISTORY_SIGN_INTERVAL_MS < HISTORY_RETRY_MS
 assert BAD_APPEND_MAX_BYTES + SEALED_SIGNATURE_MAX_BYTES < GOSSIP_MESSAGE_MAX_BYTES - 1024
 assert BAD_APPEND_MAX_BYTES + SEALED_SIGNATURE_MAX_BYTES < STORE_VALUE_MAX_BYTES - 4096
-assert (
-    ORDER_SPECS_MAX_BYTES
-    + ALLOCATIONS_PER_NODE_MAX * ORDER_COPY_MAX_BYTES
-    + (VOTERS_MAX + 1) * SEALED_SIGNATURE_MAX_BYTES
-    < STREAM_FRAME_MAX_BYTES - ENVELOPE_OVERHEAD_MAX_BYTES
-)
 assert (CHAIN_LINKS_MAX + 2) * (VOTERS_MAX + 1) * (SEALED_SIGNATURE_MAX_BYTES + 96) < (
     STREAM_FRAME_MAX_BYTES
 )
