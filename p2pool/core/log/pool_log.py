@@ -485,7 +485,7 @@ class PoolLog:
         """Adopt a committed snapshot; False if it holds no usable state: a mistake or a lie, which
         on the disk would crash this agent at each start; or if nobody vouches for it."""
         assert self.raft is not None
-        if self.distrusts and not self._is_certified(data):
+        if self.distrusts and not self._holds_certified(data):
             return False
         try:
             good = readable(data, self.pool, self.epoch, self.newest_level)
@@ -499,13 +499,18 @@ class PoolLog:
         self.absorb(self.raft.adopt_snapshot(data, certificate))
         return True
 
-    def _is_certified(self, data: bytes) -> bool:
+    def _holds_certified(self, data: bytes) -> bool:
         """Whether a quorum certified the state in a snapshot's bytes."""
         try:
-            snapshot = decode_snapshot(data)
+            return self._is_certified(decode_snapshot(data))
         except Malformed:
             return False
-        return self.certified.get(snapshot.index) == digest_in(snapshot.state)
+
+    def _is_certified(self, snapshot: Snapshot) -> bool:
+        """Whether a quorum certified its state. The digest covers the voters, and no log is
+        certified between two committees: the second would be one giver's word."""
+        digest = self.certified.get(snapshot.index)
+        return digest == digest_in(snapshot.state) and not snapshot.configuration.is_joint
 
     def discard(self, now: Now) -> bool:
         """Begin the same log anew, empty; False for a voter, and if this node holds nothing of it
@@ -551,7 +556,7 @@ class PoolLog:
 
     def _is_valid(self, snapshot: Snapshot) -> bool:
         """Whether to install a leader's snapshot: a voter does so only on a quorum's word."""
-        certified = self.certified.get(snapshot.index) == digest_in(snapshot.state)
+        certified = self._is_certified(snapshot)
         if not certified and self._wants_proof():
             return False
         try:
