@@ -40,8 +40,8 @@ def _flaws(state: PoolState) -> Iterator[str]:
         if (why := _flaw_of(copy)) is not None:
             yield f"copy {copy.allocation} {why}"
     for stray in state.strays.values():
-        if not 0 <= stray.attempt <= limits.ATTEMPTS_MAX:
-            yield f"an older copy {stray.allocation} has an attempt that is none"
+        if not 0 <= stray.attempt <= limits.ATTEMPTS_MAX or stray.allocation.replica < 0:
+            yield f"an older copy {stray.allocation} has a number that is none"
     for node in state.nodes.values():
         if node.reachability is Reachability.SUSPECT:
             yield f"node {node.node_id.hex()} is suspect, which is one observer's word"
@@ -50,8 +50,8 @@ def _flaws(state: PoolState) -> Iterator[str]:
 
 def _flaw_of(copy: Allocation) -> str | None:
     """What is wrong with a copy: it is placed or not, in its state, attempt and node alike."""
-    if not 0 <= copy.attempt <= limits.ATTEMPTS_MAX:
-        return "has an attempt that is none"
+    if not 0 <= copy.attempt <= limits.ATTEMPTS_MAX or copy.allocation.replica < 0:
+        return "has a number that is none"
     if copy.node_id is None and copy.state not in UNPLACED:
         return f"is {copy.state.name.lower()} on no node"
     if copy.node_id is None and copy.gpus:

@@ -156,7 +156,8 @@ def of(**fields: Any) -> Allocation:
         (of(state=AllocationState.LOST), "lost on no node"),
         (of(state=AllocationState.RUNNING), "running on no node"),
         (of(node_id=NODE, attempt=1), "waits for a place and has one"),
-        (of(attempt=-1), "an attempt that is none"),
+        (of(attempt=-1), "a number that is none"),
+        (Allocation(AllocationId(name_of(0), -1)), "a number that is none"),
         (of(gpus=("GPU-1",)), "holds GPUs of no node"),
     ],
 )
