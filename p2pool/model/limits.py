@@ -143,6 +143,15 @@ ORDER_COPY_MAX_BYTES = 256
 ORDER_STOP_MAX_BYTES = 48
 # Nodes with more copies than an order holds that a leader names to people.
 OVERFULL_SHOWN_MAX = 8
+# What one node's reports may change in the log: outcomes, and reasons alone; how long a reason of a
+# copy stands before the next one, after the first few; an outcome in an entry, without its texts.
+REPORT_CHANGES_PER_S = 32
+REPORT_CHANGES_BURST = 4 * ALLOCATIONS_PER_NODE_MAX
+REPORT_REASONS_PER_S = 1
+REPORT_REASONS_BURST = ALLOCATIONS_PER_NODE_MAX
+REASON_LASTS_S = 60
+REASONS_AT_ONCE = 4
+OUTCOME_MAX_BYTES = 80
 CLAIMS_PER_REPORT_MAX = 64
 CLAIMS_MAX_BYTES = 512 * 1024
 PLACEMENTS_PER_PLAN_MAX = 2_000
