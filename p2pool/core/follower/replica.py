@@ -143,6 +143,8 @@ class FollowerReplica:
             if entry.kind == EntryKind.FEATURE_LEVEL or number == len(entries):
                 self.log.adopt(entries[begin:number])
                 begin = number
+            if not self.log.fetches:
+                return  # It has a seat now: its leader sends the rest.
             if self.log.distrusts and begin < len(entries):
                 self.quarantine.add(entries[begin:], leader, now)
                 return
