@@ -24,8 +24,14 @@ from p2pool.codec.rows import put_record
 from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import gives_up_early, open_link, unsigned
-from p2pool.core.fsm.state import NO_HISTORY, PoolState
-from p2pool.core.fsm.storage.rows import decode_state, digest_in, digest_of, encode_state
+from p2pool.core.fsm.state import NO_HISTORY, PoolState, history_after
+from p2pool.core.fsm.storage.rows import (
+    decode_state,
+    digest_in,
+    digest_of,
+    encode_state,
+    history_in,
+)
 from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
@@ -38,7 +44,7 @@ from p2pool.core.raft.state import OwnClock, RaftState, Ready, VoterClocks
 from p2pool.model import features, limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.errors import Conflict, Malformed, TooOld
+from p2pool.model.errors import Conflict, Malformed, TooNew, TooOld
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef, StateDigest
 from p2pool.model.log.certificates import CommitteeChain
@@ -329,6 +335,7 @@ class PoolLog:
             configuration_hash,
             now,
             snapshot_validator=self._is_valid,
+            leads_to=self._leads_to,
             entry_check=self._refusal,
         )
         self.raft.state.shows = self._shows
@@ -538,7 +545,10 @@ class PoolLog:
         why = entry_check.refusal(self.pool, self.newest_level, entry)
         if why is not None or entry.kind != EntryKind.CERTIFICATE or self.opens is None:
             return why
-        record = decode_body(entry.kind, entry.body, self.newest_level)
+        try:
+            record = decode_body(entry.kind, entry.body, self.newest_level)
+        except TooNew:
+            return None  # A later version's, like any other entry of one.
         assert isinstance(record, ChangeCertified)
         assert self.raft is not None
         why = unsigned(record, self.raft.state.log_id, self.opens)
@@ -569,6 +579,20 @@ class PoolLog:
         if good:
             self.newer_snapshot = None
         return good
+
+    def _leads_to(self, snapshot: Snapshot) -> bool:
+        """Whether the entries held up to a snapshot's index are those that its state follows from:
+        by its history, since terms say nothing about what a lying leader gave to whom."""
+        raft, state = self.raft, self.state
+        assert raft is not None
+        assert state is not None
+        log = raft.state.log
+        if not log.base_index <= state.applied_index <= snapshot.index <= log.last_index:
+            return False
+        history = state.history
+        for entry in log.between(state.applied_index + 1, snapshot.index):
+            history = history_after(history, entry)
+        return history == history_in(snapshot.state)
 
     def _wants_proof(self) -> bool:
         """Whether this node holds a log as its voter, whose leaders prove their snapshots."""

@@ -169,6 +169,7 @@ class RaftState:
     reads: list[PendingRead] = attrs.field(factory=list)
     transfer: Transfer | None = None
     snapshot_validator: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
+    leads_to: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
     entry_check: EntryCheck = attrs.field(default=lambda entry: None, eq=False)
     certified_index: int = 0
     doubted: tuple[int, StoreId, int] | None = None

@@ -9,7 +9,8 @@ from p2pool.codec.entries import decode_snapshot, encode_body, encode_snapshot
 from p2pool.codec.spec.spec import parse_spec, spec_json
 from p2pool.core.follower.fetcher import Ask
 from p2pool.core.follower.replica import FollowerReplica
-from p2pool.core.fsm.state import Allocation, Task, TaskRecord
+from p2pool.core.fsm.apply import apply_entry
+from p2pool.core.fsm.state import Allocation, PoolState, Task, TaskRecord
 from p2pool.core.fsm.storage.rows import decode_state, digest_in, encode_state
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.raft import snapshot as snapshots
@@ -20,9 +21,9 @@ from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Address, AllocationId, PeerKey, PoolRef, TaskId
 from p2pool.model.log.certificates import Link
 from p2pool.model.log.entries import Certify
-from p2pool.model.log.raft import Configuration, Snapshot
+from p2pool.model.log.raft import Configuration, Entry, Snapshot
 from p2pool.model.messages.queries import StateAnswered
-from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
+from p2pool.model.messages.raft import AppendRequested, SnapshotAnswered, SnapshotSent
 from p2pool.model.ports.store import SaveSnapshot
 from p2pool.model.states import AllocationState
 from p2pool.model.tasks.spec import TaskSpec
@@ -228,6 +229,42 @@ def test_a_certified_state_comes_with_no_second_committee() -> None:
     pool_log.certify(good.index, digest_in(good.state), ())
     assert given(pool_log, encode_snapshot(joint), good.index) == [0]
     assert pool_log.configuration.voters == voters
+
+
+@pytest.mark.parametrize("true", [True, False])
+def test_what_a_snapshot_covers_stays_only_if_it_leads_there(true: bool) -> None:
+    """A leader may have given this voter other entries of the same term: it hands on none."""
+    leader, pool_log = founded(), led_voter()
+    for _ in range(4):
+        leader.propose(*setting("wan"), Now(10_000, 10_000))
+    assert leader.raft is not None
+    assert leader.state is not None
+    assert pool_log.raft is not None
+    assert pool_log.state is not None
+    first = pool_log.raft.state.log.entries[0]
+    state = PoolState(POOL, 1)
+    sent = [first, *leader.raft.state.log.entries[1:]]
+    for entry in sent:
+        apply_entry(state, entry)
+    held = [attrs.evolve(e, proposed_at_ms=e.proposed_at_ms + (not true)) for e in sent[1:]]
+    term, more = held[-1].term, Entry(held[-1].index + 1, held[-1].term, 99, 10_001, b"")
+    log_id = leader.raft.state.log_id
+    frame = AppendRequested(log_id, term, ME, voter(2), 1, 1, 1, 1, (*held, more))
+    pool_log.receive(frame, ME.peer_key, Now(6, 6))
+    assert pool_log.last_index == more.index
+    snapshot = attrs.evolve(
+        of_two(),
+        index=state.applied_index,
+        term=state.applied_term,
+        last_proposed_at_ms=state.log_time_ms,
+        state=encode_state(state),
+    )
+    pool_log.certify(snapshot.index, digest_in(snapshot.state), ())
+    data = encode_snapshot(snapshot)
+    pool_log.send = []
+    assert given(pool_log, data, snapshot.index, term) == [len(data)]
+    log = pool_log.raft.state.log
+    assert (log.base_index, log.last_index) == ((0, 7) if true else (6, 6))
 
 
 def test_in_a_pool_of_an_earlier_level_leaders_prove_nothing() -> None:
