@@ -266,6 +266,9 @@ FORWARD_PAUSE_MS = 200
 CATCH_UP_WAIT_MS = 3_000
 FETCH_RETRY_MS = 100
 FETCH_WHOLE_MAX_MS = 60_000
+# By whose word the log goes on, and how often others may have no more before one counts no longer.
+FETCH_CLAIMS_MAX = 64
+FETCH_MISSES_MAX = 8
 DISTRUSTED_MS = 300_000
 DISCARD_PAUSE_MS = 600_000
 HEARTBEAT_MIN_INTERVAL_MS = 5_000

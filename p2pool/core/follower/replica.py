@@ -84,7 +84,8 @@ class FollowerReplica:
             self.quarantine.vouch(announcement.commit_index, announcement.history)
         self._prove(now)
         self.quarantine.place(self.log.commit_index)
-        self.fetcher.announced(announcement, members, now, sender)
+        signed = max(self.log.histories.signed, default=0) if self.log.distrusts else 0
+        self.fetcher.announced(announcement, members, now, sender, signed)
 
     def answered(
         self,
