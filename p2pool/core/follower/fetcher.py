@@ -4,8 +4,8 @@ Intuition: the leader announces how far the log is committed. A node that is beh
 (longer in a larger pool, so that not all ask at once), then fetches what it lacks from any
 connected member and keeps it: so every node answers queries, and says how old its answer is.
 
-How far the log is, anybody may say. What a quorum signed is so; anybody else's word counts until that
-peer, or several others, were asked and had no more.
+How far the log is, anybody may say. What a quorum signed is so; anybody's bare word counts until
+that peer, or several others, were asked and had no more.
 
 Invariants: nobody keeps a node asking for what nobody has; the fetcher accepts only entries that
 extend the log, in order and without gaps; one fetch is in flight at a time, with a deadline; an
