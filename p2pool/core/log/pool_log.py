@@ -565,7 +565,7 @@ class PoolLog:
         return f"it gives up the committee's change at {record.index} before its time"
 
     def _is_valid(self, snapshot: Snapshot) -> bool:
-        """Whether to install a leader's snapshot: a voter does so only on a quorum's word."""
+        """Whether to install a leader's snapshot: with a seat only on a quorum's word."""
         certified = self._is_certified(snapshot)
         if not certified and self._wants_proof():
             return False
@@ -595,11 +595,14 @@ class PoolLog:
         return history == history_in(snapshot.state)
 
     def _wants_proof(self) -> bool:
-        """Whether this node holds a log as its voter, whose leaders prove their snapshots."""
+        """Whether this node holds a log as its voter or learner, whose leaders prove their
+        snapshots."""
         raft, state = self.raft, self.state
-        if raft is None or state is None or state.level < features.DISTRUST_LEVEL:
+        if raft is None or state is None or self.previous_epoch is not None:
             return False
-        return self.previous_epoch is None and raft.state.is_voter
+        if raft.state.is_voter:
+            return state.level >= features.DISTRUST_LEVEL
+        return self.me in self.configuration.learners and self.distrusts
 
     def certify(self, index: int, digest: StateDigest, certificate: tuple[bytes, ...]) -> None:
         """A quorum of the voters certified the state at an index of this log: what a snapshot must
@@ -741,7 +744,7 @@ class PoolLog:
         if raft is None or state is None:
             return
         proves = state.level >= features.DISTRUST_LEVEL
-        raft.state.voters_want_proof = proves
+        raft.state.wants_proof = proves
         # Where leaders prove their snapshots, one waits for the next certificate, but not for ever.
         if not self._heavy(limits.SNAPSHOT_UNPROVEN_AFTER_TIMES if proves else 1):
             return

@@ -93,11 +93,10 @@ def begin(s: RaftState, progress: Progress) -> None:
     )
 
 
-def sendable(s: RaftState, to: Voter) -> bool:
-    """Whether a follower would install our snapshot: a voter may want a quorum's word for it, which
-    the next certificate gives (`core.log.pool_log`)."""
-    proven = s.snapshot_certificate or not s.voters_want_proof
-    return bool(proven) or to not in s.configuration.voters
+def sendable(s: RaftState) -> bool:
+    """Whether a follower would install our snapshot: it may want a quorum's word for it, which the
+    next certificate gives (`core.log.pool_log`)."""
+    return bool(s.snapshot_certificate) or not s.wants_proof
 
 
 def send_part(s: RaftState, to: Voter, sending: Sending) -> None:

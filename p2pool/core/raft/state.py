@@ -115,8 +115,9 @@ class RaftState:
     `raise_left`: how far others' bare words may raise its term until `raise_due_ms`. `refused`: the
     term and leader of a bad snapshot, and until when to ignore its next ones. `snapshot_at_ms`: the
     log time that it ends with. `certified_index`: up to there a quorum has certified the log.
-    `snapshot_certificate`: a quorum's signatures over the snapshot's state; `voters_want_proof`: no
-    voter installs one without. `doubted`: the term and leader whose entry at an index we refused.
+    `snapshot_certificate`: a quorum's signatures over the snapshot's state; `wants_proof`: nobody
+    with a seat installs one without. `doubted`: the term and leader whose entry at an index we
+    refused.
     """
 
     me: Voter
@@ -130,7 +131,7 @@ class RaftState:
     snapshot_index: int = 0
     snapshot_term: int = 0
     snapshot_certificate: tuple[bytes, ...] = ()
-    voters_want_proof: bool = False
+    wants_proof: bool = False
     keep_entries: int = attrs.field(factory=lambda: limits.SNAPSHOT_KEEP_ENTRIES)
     grown_bytes: int = 0
     uncommitted_bytes: int = 0

@@ -25,7 +25,7 @@ from p2pool.model.log.raft import Configuration, Entry, Snapshot
 from p2pool.model.messages.queries import StateAnswered
 from p2pool.model.messages.raft import AppendRequested, SnapshotAnswered, SnapshotSent
 from p2pool.model.ports.store import SaveSnapshot
-from p2pool.model.states import AllocationState
+from p2pool.model.states import AllocationState, RaftRole
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.model.timing import Now
 from tests.core.log.founded_log import ME, POOL, ROOT, founded, setting
@@ -219,6 +219,21 @@ def test_a_voter_installs_no_snapshot_on_its_leaders_word() -> None:
     pool_log.certify(good.index, digest_in(good.state), ())
     assert given(pool_log, data, good.index) == [len(data)]
     assert pool_log.commit_index == good.index
+
+
+def test_nor_does_a_learner() -> None:
+    """It waits for a certified one, like a voter; in a pool of an earlier level there are none."""
+    for level, taken in ((features.BASE_LEVEL, True), (features.DISTRUST_LEVEL, False)):
+        seats = Configuration((ME,), (voter(2),))
+        pool_log, good = led_voter(level, seats), of_two(level)
+        assert pool_log.role is RaftRole.LEARNER
+        data = encode_snapshot(good)
+        assert given(pool_log, data, good.index) == [len(data) if taken else 0]
+        if not taken:
+            assert pool_log.raft is not None
+            pool_log.raft.state.refused = None
+            pool_log.certify(good.index, digest_in(good.state), ())
+            assert given(pool_log, data, good.index) == [len(data)]
 
 
 def test_a_certified_state_comes_with_no_second_committee() -> None:
