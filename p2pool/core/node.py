@@ -526,6 +526,8 @@ class Node:
         parts = self.parts
         said = problems(self.context, parts.machine, parts.eligibility, parts.chain_agreement, now)
         said = (*said, *parts.bad_appends.problems())
+        if parts.leading is not None:
+            said = (*said, *parts.leading.orders.problems())
         note = parts.identity.note
         return (*said, note) if note is not None else said
 

@@ -110,6 +110,8 @@ BINDINGS_CHECKED_MAX = 4096
 
 # --- the replicated state ----------------------------------------------------------------------
 LOG_NUMBER_MAX = 2**53
+# A node may claim a copy with an attempt below the first; nobody replaces one as often again.
+ATTEMPTS_MAX = 2 * LOG_NUMBER_MAX
 STATE_MAX_BYTES = SNAPSHOT_MAX_BYTES // 2
 STATE_COPIES_MAX = 100_000
 STATE_TASK_BYTES = 1024
@@ -161,7 +163,20 @@ CERTIFICATION_POINTS_KEPT_MAX = 8
 
 # --- planning ----------------------------------------------------------------------------------
 ORDER_SPECS_MAX_BYTES = 768 * 1024
-ORDER_COPY_MAX_BYTES = 384
+# Of a copy in an order, besides the texts and signatures of its submission and its GPUs.
+ORDER_COPY_MAX_BYTES = 256
+ORDER_STOP_MAX_BYTES = 48
+# Nodes with more copies than an order holds that a leader names to people.
+OVERFULL_SHOWN_MAX = 8
+# What one node's reports may change in the log: outcomes, and reasons alone; how long a reason of a
+# copy stands before the next one, after the first few; an outcome in an entry, without its texts.
+REPORT_CHANGES_PER_S = 32
+REPORT_CHANGES_BURST = 4 * ALLOCATIONS_PER_NODE_MAX
+REPORT_REASONS_PER_S = 1
+REPORT_REASONS_BURST = ALLOCATIONS_PER_NODE_MAX
+REASON_LASTS_S = 60
+REASONS_AT_ONCE = 4
+OUTCOME_MAX_BYTES = 80
 CLAIMS_PER_REPORT_MAX = 64
 CLAIMS_MAX_BYTES = 512 * 1024
 PLACEMENTS_PER_PLAN_MAX = 2_000
@@ -276,6 +291,9 @@ FORWARD_PAUSE_MS = 200
 CATCH_UP_WAIT_MS = 3_000
 FETCH_RETRY_MS = 100
 FETCH_WHOLE_MAX_MS = 60_000
+# By whose word the log goes on, and how often others may have no more before one counts no longer.
+FETCH_CLAIMS_MAX = 64
+FETCH_MISSES_MAX = 8
 DISTRUSTED_MS = 300_000
 DISCARD_PAUSE_MS = 600_000
 # A store whose term lies out of every leader's reach is given up, this often.
@@ -594,9 +612,14 @@ assert 2 * APPEND_BATCH_MAX_ENTRIES <= APPEND_SIGNATURES_BURST
 assert GUEST_CHAIN_LINKS_MAX <= CHAIN_LINKS_MAX
 assert HEARTBEAT_AIM_BYTES < GOSSIP_MESSAGE_MAX_BYTES
 assert ALLOCATIONS_PER_HEARTBEAT_MAX <= ALLOCATIONS_PER_NODE_MAX
-# An order carries all copies of its node in one frame: their specifications, and the rest of each.
-assert ORDER_SPECS_MAX_BYTES + ALLOCATIONS_PER_NODE_MAX * ORDER_COPY_MAX_BYTES < (
-    STREAM_FRAME_MAX_BYTES - ENVELOPE_OVERHEAD_MAX_BYTES
+# An order carries all copies of its node in one frame: their specifications, the rest of each, the
+# names of all GPUs, as many stops, and the leader's certificate. So many copies may a node have.
+assert (
+    ORDER_SPECS_MAX_BYTES
+    + ALLOCATIONS_PER_NODE_MAX * (ORDER_COPY_MAX_BYTES + ORDER_STOP_MAX_BYTES)
+    + GPUS_PER_NODE_MAX * (NAME_MAX_BYTES + 3)
+    + (VOTERS_MAX + 1) * (SEALED_SIGNATURE_MAX_BYTES + 3)
+    < STREAM_FRAME_MAX_BYTES - ENVELOPE_OVERHEAD_MAX_BYTES
 )
 assert SPEC_JSON_MAX_BYTES < CLAIMS_MAX_BYTES < ORDER_SPECS_MAX_BYTES
 assert 2 * HEARTBEAT_MIN_INTERVAL_MS + ANNOUNCE_INTERVAL_MS < ADOPTION_WAIT_MS
@@ -610,12 +633,6 @@ assert (
 assert HISTORY_SIGN_INTERVAL_MS < HISTORY_RETRY_MS
 assert BAD_APPEND_MAX_BYTES + SEALED_SIGNATURE_MAX_BYTES < GOSSIP_MESSAGE_MAX_BYTES - 1024
 assert BAD_APPEND_MAX_BYTES + SEALED_SIGNATURE_MAX_BYTES < STORE_VALUE_MAX_BYTES - 4096
-assert (
-    ORDER_SPECS_MAX_BYTES
-    + ALLOCATIONS_PER_NODE_MAX * ORDER_COPY_MAX_BYTES
-    + (VOTERS_MAX + 1) * SEALED_SIGNATURE_MAX_BYTES
-    < STREAM_FRAME_MAX_BYTES - ENVELOPE_OVERHEAD_MAX_BYTES
-)
 assert (CHAIN_LINKS_MAX + 2) * (VOTERS_MAX + 1) * (SEALED_SIGNATURE_MAX_BYTES + 96) < (
     STREAM_FRAME_MAX_BYTES
 )

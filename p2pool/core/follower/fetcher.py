@@ -4,9 +4,13 @@ Intuition: the leader announces how far the log is committed. A node that is beh
 (longer in a larger pool, so that not all ask at once), then fetches what it lacks from any
 connected member and keeps it: so every node answers queries, and says how old its answer is.
 
-Invariants: the fetcher accepts only entries that extend the log, in order and without gaps; one
-fetch is in flight at a time, with a deadline; an answer to no question is dropped; a snapshot is
-accepted only whole. A follower replica is no Raft learner: it never counts.
+How far the log is, anybody may say. What a quorum signed is so; anybody's bare word counts until
+that peer, or several others, were asked and had no more.
+
+Invariants: nobody keeps a node asking for what nobody has; the fetcher accepts only entries that
+extend the log, in order and without gaps; one fetch is in flight at a time, with a deadline; an
+answer to no question is dropped; a snapshot is accepted only whole. A follower replica is no Raft
+learner: it never counts.
 Source: docs/design/consensus.md, "Follower replicas".
 """
 
@@ -15,6 +19,7 @@ from random import Random
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import Digest, PeerKey
 from p2pool.model.log.raft import Entry
 from p2pool.model.messages.gossip import Announcement
@@ -57,13 +62,25 @@ class Whole:
 
 
 @attrs.define
+class Claim:
+    """How far the log is committed by a peer's word, and how often somebody had no more since."""
+
+    index: int
+    misses: int = 0
+
+
+@attrs.define
 class LogFetcher:
-    """How far the log reaches, and the fetch in flight. The owner moves `held_index`."""
+    """How far the log reaches, and the fetch in flight. The owner moves `held_index`. `claims`: by
+    whose word; None: somebody whom we do not know."""
 
     rng: Random
     log_id: Digest | None = None
     held_index: int = 0
-    target_index: int = 0
+    certified_index: int = 0
+    claims: BoundedDict[PeerKey | None, Claim] = attrs.field(
+        factory=lambda: BoundedDict(limits.FETCH_CLAIMS_MAX)
+    )
     fetch_at_ms: int | None = None
     fetch: Fetch | None = None
     failed_with: PeerKey | None = None
@@ -73,10 +90,21 @@ class LogFetcher:
     parts: bytearray = attrs.field(factory=bytearray)
     parts_total: int = 0
 
+    @property
+    def target_index(self) -> int:
+        """Up to where the log is committed, as far as we know."""
+        return max([self.certified_index, *(claim.index for claim in self.claims.values())])
+
     def announced(
-        self, announcement: Announcement, members: int, now: Now, sender: PeerKey | None = None
+        self,
+        announcement: Announcement,
+        members: int,
+        now: Now,
+        sender: PeerKey | None = None,
+        certified_index: int = 0,
     ) -> None:
-        """The log's leader announced its commit index: plan a fetch if we are behind.
+        """The log's leader announced its commit index, and a quorum signed the log up to
+        `certified_index`: plan a fetch if we are behind.
 
         The first question may go to any peer; if that one has no more than we do, the next goes to
         the leader.
@@ -84,7 +112,9 @@ class LogFetcher:
         if announcement.log_id != self.log_id:
             return
         self.announcer = sender
-        self.want(announcement.commit_index, members, now)
+        self.certified_index = max(self.certified_index, certified_index)
+        self.claims.renew(sender, Claim(announcement.commit_index))
+        self._plan(members, now)
 
     def want(self, index: int, members: int, now: Now, holder: PeerKey | None = None) -> None:
         """Plan a fetch of what is committed up to an index, if we are behind.
@@ -92,7 +122,8 @@ class LogFetcher:
         `holder` has it, and somebody waits: ask it at once. Only we do, so the load needs no
         spreading.
         """
-        self.target_index = max(self.target_index, index)
+        known = self.claims.get(holder)
+        self.claims.renew(holder, Claim(max(index, known.index if known is not None else 0)))
         self._plan(members, now)
         if holder is not None and self.fetch_at_ms is not None:
             self.fetch_at_ms, self.holder = now.mono_ms, holder
@@ -162,7 +193,7 @@ class LogFetcher:
         if answer.log_id != self.log_id:
             self._give_up(peer_key)
             return None
-        self.target_index = max(self.target_index, answer.commit_index)
+        self.claims.renew(peer_key, Claim(answer.commit_index))
         if answer.snapshot_total_bytes and peer_key != leader and not from_any:
             self.turn_to(leader, now)
             return None
@@ -174,7 +205,7 @@ class LogFetcher:
             if entry.index == self.held_index + len(taken) + 1:
                 taken.append(entry)
         if not taken:
-            self.failed_with = peer_key
+            self._missed(peer_key)
             if self.held_index < self.target_index:
                 self.holder, self.announcer = self.announcer, None
                 again = self.holder not in (None, peer_key)
@@ -205,8 +236,19 @@ class LogFetcher:
         return Whole(whole, answer.certificate)
 
     def _give_up(self, peer_key: PeerKey | None) -> None:
-        self.fetch, self.failed_with = None, peer_key
+        self.fetch, self.failed_with = None, None
         self.parts, self.parts_total = bytearray(), 0
+        if peer_key is not None:
+            self._missed(peer_key)
+
+    def _missed(self, peer_key: PeerKey) -> None:
+        """A peer gave nothing more: its own word is void, and each other one has a miss more."""
+        self.failed_with = peer_key
+        self.claims.pop(peer_key, None)
+        for source, claim in tuple(self.claims.items()):
+            claim.misses += 1
+            if claim.misses >= limits.FETCH_MISSES_MAX:
+                del self.claims[source]
 
     def distrust(self, peer_key: PeerKey, now: Now) -> None:
         """A peer's answer was bad: ask it again only if there is no other."""
@@ -216,5 +258,6 @@ class LogFetcher:
     def follow(self, log_id: Digest, held_index: int) -> None:
         """Follow another log from an index; drop the fetch in flight."""
         self._give_up(None)
-        self.log_id, self.held_index, self.target_index = log_id, held_index, held_index
+        self.log_id, self.held_index, self.certified_index = log_id, held_index, 0
+        self.claims.clear()
         self.fetch_at_ms, self.holder, self.insists = None, None, False

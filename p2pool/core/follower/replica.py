@@ -85,7 +85,8 @@ class FollowerReplica:
             self.quarantine.vouch(announcement.commit_index, announcement.history)
         self._prove(now)
         self.quarantine.place(self.log.commit_index)
-        self.fetcher.announced(announcement, members, now, sender)
+        signed = max(self.log.histories.signed, default=0) if self.log.distrusts else 0
+        self.fetcher.announced(announcement, members, now, sender, signed)
 
     def answered(
         self,
@@ -144,6 +145,8 @@ class FollowerReplica:
             if entry.kind == EntryKind.FEATURE_LEVEL or number == len(entries):
                 self.log.adopt(entries[begin:number])
                 begin = number
+            if not self.log.fetches:
+                return  # It has a seat now: its leader sends the rest.
             if self.log.distrusts and begin < len(entries):
                 self.quarantine.add(entries[begin:], leader, now)
                 return

@@ -7,8 +7,8 @@ the copy with its attempt and its GPUs, as if it had never forgotten them.
 
 Invariants: the pool adopts a copy if it does not know the task, or if the attempt is later than the
 one it knows, which an earlier log must have given up; it adopts none onto a GPU that another copy
-holds in this state (the node may still have to report that one's end: it claims again). Copies that
-this log itself ended or replaced stop as always.
+holds in this state (the node may still have to report that one's end: it claims again), and none
+onto a node whose order is full. Copies that this log itself ended or replaced stop as always.
 Source: docs/design/tasks.md, "Adoption".
 """
 
@@ -20,6 +20,7 @@ from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
+from p2pool.core.fsm.order_room import order_bytes, room_on
 from p2pool.core.fsm.state import Allocation, AppliedRequest, PoolState, Task, TaskRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
@@ -60,15 +61,15 @@ def judge_claim(
     task = state.tasks.get(name.task_id)
     if task is None:
         used = signed.request.request_id in state.applied
-        return (
-            ClaimVerdict.LEAVE if used or _held(state, node_id, name, gpus) else ClaimVerdict.ADOPT
-        )
+        waits = used or _finds_no_room(state, node_id, name, signed, gpus)
+        return ClaimVerdict.LEAVE if waits else ClaimVerdict.ADOPT
     copy = state.allocation(name)
     if task.finished or task.stop_requested or (copy is not None and copy.attempt >= attempt):
         return ClaimVerdict.KNOWN
     if (name, attempt) in state.strays:
         return ClaimVerdict.KNOWN
-    return ClaimVerdict.LEAVE if _held(state, node_id, name, gpus) else ClaimVerdict.ADOPT
+    waits = _finds_no_room(state, node_id, name, signed, gpus)
+    return ClaimVerdict.LEAVE if waits else ClaimVerdict.ADOPT
 
 
 def _overfull(state: PoolState, name: AllocationId, signed: SignedRequest, spec: TaskSpec) -> bool:
@@ -91,11 +92,21 @@ def _spec(state: PoolState, name: AllocationId, signed: SignedRequest) -> TaskSp
         return None
 
 
-def _held(state: PoolState, node_id: NodeId, name: AllocationId, gpus: tuple[str, ...]) -> bool:
-    """Whether another copy holds one of these GPUs in this state."""
+def _finds_no_room(
+    state: PoolState,
+    node_id: NodeId,
+    name: AllocationId,
+    signed: SignedRequest,
+    gpus: tuple[str, ...],
+) -> bool:
+    """Whether another copy holds one of these GPUs in this state, or the node's order is full."""
     wanted = dict.fromkeys(gpus)
     others = (h for h in state.holders(node_id) if h.allocation != name)
-    return any(uuid in wanted for holder in others for uuid in holder.gpus)
+    if any(uuid in wanted for holder in others for uuid in holder.gpus):
+        return True
+    if state.level < DISTRUST_LEVEL:
+        return False
+    return room_on(state, node_id).refusal(order_bytes(signed), len(gpus)) is not None
 
 
 def adopt(changes: Changes, record: Adopted) -> None:

@@ -5,9 +5,10 @@ the GPU, the copy was replaced, the state cannot follow), it changes nothing: ev
 alike, so a leader that planned on an older state does no harm.
 
 Invariants: applying reads only the entry, and `proposed_at_ms` is the only time; a placement
-applies whole or not at all; no GPU gets a second holder; allocation states follow
-`states.ALLOCATION`, where a new attempt is a new machine; whatever the log's feature level lacks
-(kinds, fields, keys of a specification) applies as nothing, even if the program knows it.
+applies whole or not at all; no GPU gets a second holder, and no node more copies than an order
+holds (`order_room`); allocation states follow `states.ALLOCATION`, where a new attempt is a new
+machine; whatever the log's feature level lacks (kinds, fields, keys of a specification) applies as
+nothing, even if the program knows it.
 Source: docs/design/consensus.md, "The log and the state".
 """
 
@@ -19,12 +20,13 @@ from p2pool.codec.entries import Record, decode_body
 from p2pool.core.fsm import committee_chain, nodes, tasks
 from p2pool.core.fsm.adoption import adopt
 from p2pool.core.fsm.changes import Changes
+from p2pool.core.fsm.order_room import OrderRoom, order_bytes, room_on
 from p2pool.core.fsm.permissions import refused_by_state
 from p2pool.core.fsm.requests import apply_request, note_revocation
 from p2pool.core.fsm.state import PoolState, history_after
 from p2pool.model.access.requests import Signers
 from p2pool.model.features import DISTRUST_LEVEL
-from p2pool.model.ids import Token
+from p2pool.model.ids import NodeId, Token
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, Entry
 from p2pool.model.ports.view import Event
@@ -111,8 +113,9 @@ def _placement(changes: Changes, record: entries.Placement) -> None:
     """Place all copies, or none if one no longer fits."""
     state = changes.state
     taken: dict[tuple[bytes, str], None] = {}
+    orders: dict[NodeId, OrderRoom] = {}
     for placed in record.placed:
-        if not _fits(state, placed):
+        if not _fits(state, placed) or not _finds_room(state, orders, placed):
             return
         for uuid in placed.gpus:
             if (placed.node_id, uuid) in taken:
@@ -141,6 +144,19 @@ def _fits(state: PoolState, placed: entries.Placed) -> bool:
         return False
     wanted = dict.fromkeys(placed.gpus)
     return not any(uuid in wanted for h in state.holders(placed.node_id) for uuid in h.gpus)
+
+
+def _finds_room(state: PoolState, orders: dict[NodeId, OrderRoom], placed: entries.Placed) -> bool:
+    """Whether its node's order has room for this copy, beside those of the entry before it."""
+    if state.level < DISTRUST_LEVEL:
+        return True
+    if placed.node_id not in orders:
+        orders[placed.node_id] = room_on(state, placed.node_id)
+    room, signed = orders[placed.node_id], state.tasks[placed.allocation.task_id].record.signed
+    size_bytes = order_bytes(signed)
+    found = room.refusal(size_bytes, len(placed.gpus)) is None
+    room.add(size_bytes, len(placed.gpus))
+    return found
 
 
 def _report(changes: Changes, record: entries.ReportApplied) -> None:

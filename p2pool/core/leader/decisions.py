@@ -7,6 +7,7 @@ one stopped. Source: docs/design/consensus.md, "What a leader does".
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from p2pool.codec.text.clip import clipped
 from p2pool.core.context import Context
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
 from p2pool.core.fsm.tasks import past_deadline
@@ -67,15 +68,15 @@ def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> l
             elif gone and at_ms >= replaced_at_ms(node, spec):
                 reason = f"its node is unreachable: {node.reason}"
                 outcomes.append(_becomes(copy, AllocationState.LOST, reason))
-        if outcomes:
-            out.append(ReportApplied(node_id, tuple(outcomes)))
+        out += _records(node_id, outcomes)
     return out
 
 
 def undelivered(state: PoolState, nodes: Iterable[NodeId], now: Now) -> list[ReportApplied]:
     """Copies on these nodes, which answer no order, that nobody reported for as long as their tasks
     allow: they go elsewhere. If one runs all the same, an order stops it."""
-    at_ms, out = log_time_ms(state, now), []
+    at_ms = log_time_ms(state, now)
+    out: list[ReportApplied] = []
     for node_id in nodes:
         outcomes = [
             _becomes(copy, AllocationState.LOST, "its node answers no order")
@@ -83,8 +84,7 @@ def undelivered(state: PoolState, nodes: Iterable[NodeId], now: Now) -> list[Rep
             if copy.state is AllocationState.ASSIGNED
             and at_ms >= copy.placed_at_ms + _window_ms(state.tasks[copy.allocation.task_id].spec)
         ]
-        if outcomes:
-            out.append(ReportApplied(node_id, tuple(outcomes)))
+        out += _records(node_id, outcomes)
     return out
 
 
@@ -152,8 +152,7 @@ def to_stop(context: Context, state: PoolState, now: Now) -> list[ReportApplied]
                 outcomes.append(_becomes(copy, AllocationState.STOPPING, "its deadline passed"))
             elif why is not None:
                 outcomes.append(_becomes(copy, AllocationState.STOPPING, why))
-        if outcomes:
-            out.append(ReportApplied(node_id, tuple(outcomes)))
+        out += _records(node_id, outcomes)
     return out
 
 
@@ -193,7 +192,7 @@ def _reachability_event(
     unreachable = node.reachability is Reachability.UNREACHABLE
     if unreachable and at_ms - node.changed_at_ms >= limits.DEAD_AFTER_MS:
         event = ReachabilityEvent.UNREACHABLE_EXPIRED
-        return event, f"unreachable for a day: {node.reason}"[: limits.NAME_MAX_BYTES]
+        return event, clipped(f"unreachable for a day: {node.reason}", limits.NAME_MAX_BYTES)
     return None, ""
 
 
@@ -294,4 +293,11 @@ def _earlier_epoch_because(context: Context, state: PoolState, said: Heartbeat) 
 
 
 def _becomes(copy: Allocation, state: AllocationState, reason: str) -> Outcome:
-    return Outcome(copy.allocation, copy.attempt, state, reason[: limits.NAME_MAX_BYTES])
+    return Outcome(copy.allocation, copy.attempt, state, clipped(reason, limits.NAME_MAX_BYTES))
+
+
+def _records(node_id: NodeId, outcomes: list[Outcome]) -> Iterator[ReportApplied]:
+    """Outcomes in as many entries as hold them: an old state may have more copies on one node."""
+    most = limits.ALLOCATIONS_PER_NODE_MAX
+    for begin in range(0, len(outcomes), most):
+        yield ReportApplied(node_id, tuple(outcomes[begin : begin + most]))

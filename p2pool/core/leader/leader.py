@@ -220,7 +220,7 @@ class Leader:
             made = plan(state, decisions.offers(context, state, self._doubts(now), now))
             records += made.placements
             if not made.placements and reasons_due:
-                records += self._reasons(state, made)
+                records += self._reasons(state, made, said_at)
         for record in records:
             self._try(record, said_at)
 
@@ -232,16 +232,21 @@ class Leader:
         duplicate = dict.fromkeys(self.context.duplicates_now(now), "two agents run with its keys")
         return suspected | unheard | duplicate
 
-    def _reasons(self, state: PoolState, made: Plan) -> list[ReportApplied]:
-        """Why copies wait, if that differs from the logged reason."""
+    def _reasons(self, state: PoolState, made: Plan, now: Now) -> list[ReportApplied]:
+        """Why copies wait, if that differs from the logged reason. What members say of their
+        machines is in it, so it is rationed like what they report."""
         outcomes: list[Outcome] = []
+        rations = self.reports.rations
         for name, reason in made.reasons:
             copy = state.allocation(name)
-            if copy is not None and copy.node_id is None and copy.reason != reason:
-                said = Outcome(name, copy.attempt, AllocationState.PENDING, reason)
+            if copy is None or copy.node_id is not None or copy.reason == reason:
+                continue
+            if len(outcomes) >= limits.REASONS_PER_ENTRY_MAX:
+                break
+            said = Outcome(name, copy.attempt, AllocationState.PENDING, reason)
+            if rations.admit_waiting(said, now):
                 outcomes.append(said)
-        most = limits.REASONS_PER_ENTRY_MAX
-        return [ReportApplied(self.context.me, tuple(outcomes[:most]))] if outcomes else []
+        return [ReportApplied(self.context.me, tuple(outcomes))] if outcomes else []
 
     def _try(self, record: Record, now: Now) -> None:
         """Propose a decision; if that fails now, a later step decides again."""

@@ -11,14 +11,20 @@ do so as often as it likes, so it gets it at once and then once in a while, for 
 
 Invariants: orders come from committed entries only; what a node does itself draws one order in
 `limits.ORDER_PAUSE_MS` at most; a reported copy that the state does not know is
-stopped only if it belongs to this epoch (another epoch's are adopted or left).
+stopped only if it belongs to this epoch (another epoch's are adopted or left). An order holds what
+its frame has room for: of a state that an earlier version left with more, the copies that were
+placed first, and the stops of the state before those of strangers. The others run on, or wait.
 Source: docs/design/tasks.md, "Orders and reports".
 """
 
+from itertools import islice
+
 import attrs
 
+from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
-from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.order_room import OrderRoom, order_bytes
+from p2pool.core.fsm.state import Allocation, PoolState
 from p2pool.core.fsm.tasks import should_run
 from p2pool.core.inputs import Sender
 from p2pool.model import limits
@@ -43,7 +49,8 @@ class Sent:
 
 @attrs.define
 class Orders:
-    """The orders of one leader in one term."""
+    """The orders of one leader in one term. `left_out`: how many copies of a node find no room in
+    its order."""
 
     context: Context
     sent: dict[NodeId, Sent] = attrs.field(factory=dict)
@@ -53,6 +60,7 @@ class Orders:
     drawn_ms: BoundedDict[NodeId, int] = attrs.field(
         factory=lambda: BoundedDict(limits.MEMBERS_MAX)
     )
+    left_out: dict[NodeId, int] = attrs.field(factory=dict)
     composed_index: int = -1
 
     def token(self) -> Token:
@@ -83,6 +91,9 @@ class Orders:
             return
         if old is not None and same:
             order = old.order
+        self.left_out.pop(node_id, None)
+        if number := left_out(state, order):
+            self.left_out[node_id] = number
         self.sent[node_id] = Sent(order, now.mono_ms + limits.ORDER_RESEND_MS, now.mono_ms)
         self._send(node_id, self.sent[node_id], now)
 
@@ -157,6 +168,15 @@ class Orders:
         """A node reports that a copy has ended."""
         self.unwanted.get(node_id, {}).pop(stop, None)
 
+    def problems(self) -> tuple[str, ...]:
+        """What keeps copies from being ordered, in sentences for people."""
+        shown = islice(self.left_out.items(), limits.OVERFULL_SHOWN_MAX)
+        return tuple(
+            f"One order holds all but {number} copies of node {address_text(node_id)}: they get "
+            "none until others there have ended. Stop some of its tasks."
+            for node_id, number in shown
+        )
+
     def wakeup_ms(self) -> int | None:
         """When the next resend is due, or an order that was called for."""
         dues = [s.due_ms for s in self.sent.values() if not (s.answered or s.held)]
@@ -164,22 +184,39 @@ class Orders:
 
 
 def compose(state: PoolState, node_id: NodeId, token: Token, unwanted: tuple[Stop, ...]) -> Order:
-    """What a node must run and stop by the committed state."""
-    desired: list[Desired] = []
+    """What a node must run and stop by the committed state, as far as an order holds it."""
     stops: dict[Stop, None] = {}
+    wanted: dict[Stop, Allocation] = {}
     for copy in state.on_node(node_id):
+        name = Stop(copy.allocation, copy.attempt)
         if should_run(state, copy):
-            signed = state.tasks[copy.allocation.task_id].record.signed
-            desired.append(Desired(copy.allocation, copy.attempt, signed, copy.gpus))
+            wanted[name] = copy
         elif copy.holds:
-            stops[Stop(copy.allocation, copy.attempt)] = None
-    wanted = dict.fromkeys((d.allocation, d.attempt) for d in desired)
+            stops[name] = None
     for stray in state.strays_on(node_id):
         stops[Stop(stray.allocation, stray.attempt)] = None
-    for stop in unwanted:
-        if (stop.allocation, stop.attempt) not in wanted:
-            stops[stop] = None
-    return Order(node_id, token, tuple(desired), tuple(sorted(stops)))
+    strange = [stop for stop in unwanted if stop not in wanted and stop not in stops]
+    named = [*sorted(stops), *strange][: limits.ALLOCATIONS_PER_NODE_MAX]
+    desired = _that_fit(state, tuple(wanted.values()))
+    return Order(node_id, token, desired, tuple(sorted(named)))
+
+
+def _that_fit(state: PoolState, copies: tuple[Allocation, ...]) -> tuple[Desired, ...]:
+    """Those copies for which an order has room, the oldest first; in order of their names."""
+    room, found = OrderRoom(), []
+    for copy in sorted(copies, key=lambda copy: (copy.token, copy.allocation)):
+        signed = state.tasks[copy.allocation.task_id].record.signed
+        size_bytes = order_bytes(signed)
+        if room.refusal(size_bytes, len(copy.gpus)) is None:
+            room.add(size_bytes, len(copy.gpus))
+            found.append(Desired(copy.allocation, copy.attempt, signed, copy.gpus))
+    return tuple(sorted(found, key=lambda desired: desired.allocation))
+
+
+def left_out(state: PoolState, order: Order) -> int:
+    """How many copies that should run on a node find no room in its order."""
+    wanted = sum(should_run(state, copy) for copy in state.on_node(order.node_id))
+    return wanted - len(order.desired)
 
 
 def _content(order: Order) -> tuple[object, ...]:

@@ -4,6 +4,10 @@ Intuition: a node repeats an outcome until the leader acknowledges it: it is in 
 matter. The leader proposes what would change the state and acknowledges it once its entry is
 applied, whatever came of it; the rest it acknowledges at once.
 
+What a node says costs all replicas an entry, and it may say whatever it likes as often as it likes:
+so what its reports change in the log is rationed, and a mere reason more than a state. What finds
+no ration is not acknowledged, so the node repeats it, or by then something newer.
+
 After a recovery a node also claims copies that this log does not know: the leader adopts them, or
 leaves them running if it cannot; it stops only copies that this log knows and does not want.
 
@@ -20,11 +24,13 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.fsm.adoption import ClaimVerdict, judge_claim
 from p2pool.core.fsm.apply import GONE, REPORTABLE
+from p2pool.core.fsm.order_room import order_bytes
 from p2pool.core.fsm.permissions import may_start
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.leader.orders import Orders
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
+from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId, Token
 from p2pool.model.log.entries import Adopted, Outcome, ReportApplied
@@ -34,6 +40,10 @@ from p2pool.model.timing import Now
 
 Propose = Callable[[ReportApplied | Adopted, Now], int]
 """Proposes a record and returns its entry's index; raises what `Raft.propose` raises."""
+
+
+NO_NODE = b""
+"""For whom the leader's own words count."""
 
 
 @attrs.frozen
@@ -46,6 +56,52 @@ class Waiting:
 
 
 @attrs.define
+class Rations:
+    """How often reports, and the leader's own words on copies that wait, may change the log.
+
+    `changes`: outcomes of each node, its ends among them, and its claims by what they hold;
+    `reasons`: those of them that change nothing but a reason; `of_copy`: the reasons of each copy,
+    by the seconds that one has to last.
+    """
+
+    changes: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(
+            limits.REPORT_CHANGES_PER_S, limits.REPORT_CHANGES_BURST, limits.PEERS_TRACKED_MAX
+        )
+    )
+    reasons: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(
+            limits.REPORT_REASONS_PER_S, limits.REPORT_REASONS_BURST, limits.PEERS_TRACKED_MAX
+        )
+    )
+    of_copy: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(
+            1, limits.REASON_LASTS_S * limits.REASONS_AT_ONCE, limits.STATE_COPIES_MAX
+        )
+    )
+
+    def admit(self, node_id: NodeId, o: Outcome, now: Now, *, moves: bool) -> bool:
+        """Whether the log takes a node's outcome now. `moves`: it changes more than a reason."""
+        if not moves and not self._admits_reason(node_id, o, now):
+            return False
+        return self.changes.admit(node_id, now.mono_ms)
+
+    def _admits_reason(self, node_id: NodeId, o: Outcome, now: Now) -> bool:
+        lasts = self.of_copy.admit(str(o.allocation).encode(), now.mono_ms, limits.REASON_LASTS_S)
+        return lasts and self.reasons.admit(node_id, now.mono_ms)
+
+    def admit_claim(self, node_id: NodeId, claim: Desired, now: Now) -> bool:
+        """Whether the log takes a copy that a node claims: its submission comes with it."""
+        cost = 1 + order_bytes(claim.signed) // 1024
+        return self.changes.admit(node_id, now.mono_ms, cost)
+
+    def admit_waiting(self, o: Outcome, now: Now) -> bool:
+        """Whether the log takes the leader's own word on why a copy waits."""
+        lasts = self.of_copy.admit(str(o.allocation).encode(), now.mono_ms, limits.REASON_LASTS_S)
+        return lasts and self.changes.admit(NO_NODE, now.mono_ms)
+
+
+@attrs.define
 class Reports:
     """The reports to one leader in one term."""
 
@@ -54,6 +110,7 @@ class Reports:
     propose: Propose
     waiting: dict[int, Waiting] = attrs.field(factory=dict)
     adopting: dict[Stop, int] = attrs.field(factory=dict)
+    rations: Rations = attrs.field(factory=Rations)
 
     def take(
         self, node_id: NodeId, report: Report, signers: tuple[Signers | None, ...], now: Now
@@ -81,12 +138,29 @@ class Reports:
         if settled:
             self.context.send(node_id, ReportAnswered(report.token, tuple(settled)))
         if news and len(self.waiting) < limits.PROPOSALS_IN_FLIGHT_MAX:
-            outcomes = tuple(news)
-            try:
-                index = self.propose(ReportApplied(node_id, outcomes), now)
-            except P2poolError:
-                return  # We no longer lead, or too much is in flight: the node will repeat it.
-            self.waiting[index] = Waiting(node_id, report.token, outcomes)
+            self._log(state, node_id, report.token, news, now)
+
+    def _log(
+        self, state: PoolState, node_id: NodeId, token: Token, news: list[Outcome], now: Now
+    ) -> None:
+        """Propose what the node's ration allows, and one entry holds; it repeats the rest."""
+        outcomes: list[Outcome] = []
+        room_bytes = limits.ENTRY_MAX_BYTES - limits.OUTCOME_MAX_BYTES
+        for outcome in news:
+            copy = state.allocation(outcome.allocation)
+            stray = (outcome.allocation, outcome.attempt) in state.strays
+            moves = stray or copy is None or copy.state is not outcome.state
+            room_bytes -= _size(outcome)
+            if room_bytes < 0 or not self.rations.admit(node_id, outcome, now, moves=moves):
+                continue
+            outcomes.append(outcome)
+        if not outcomes:
+            return
+        try:
+            index = self.propose(ReportApplied(node_id, tuple(outcomes)), now)
+        except P2poolError:
+            return  # We no longer lead, or too much is in flight: the node will repeat it.
+        self.waiting[index] = Waiting(node_id, token, tuple(outcomes))
 
     def needs_signers(self, report: Report) -> bool:
         """Whether it matters who signed a report's claims: only a log that continues another adopts
@@ -132,6 +206,8 @@ class Reports:
         at_s = now.wall_ms // 1000
         if may_start(context.config.pool, roster, state, claim, by, at_s) is not None:
             return
+        if not self.rations.admit_claim(node_id, claim, now):
+            return  # It claims again.
         record = Adopted(
             node_id=node_id,
             allocation=claim.allocation,
@@ -164,6 +240,12 @@ class Reports:
         stray = (o.allocation, o.attempt) in state.strays
         if not stray and (not current or (copy is not None and copy.terminal)):
             self.orders.refuse(node_id, Stop(o.allocation, o.attempt), now)
+
+
+def _size(o: Outcome) -> int:
+    """An upper bound on its bytes in an entry."""
+    texts = len(o.reason.encode()) + len(o.image_digest.encode())
+    return limits.OUTCOME_MAX_BYTES + texts
 
 
 def changes(state: PoolState, node_id: NodeId, o: Outcome) -> bool:

@@ -24,8 +24,14 @@ from p2pool.codec.rows import put_record
 from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.committee_chain import gives_up_early, open_link, unsigned
-from p2pool.core.fsm.state import NO_HISTORY, PoolState
-from p2pool.core.fsm.storage.rows import decode_state, digest_in, digest_of, encode_state
+from p2pool.core.fsm.state import NO_HISTORY, PoolState, history_after
+from p2pool.core.fsm.storage.rows import (
+    decode_state,
+    digest_in,
+    digest_of,
+    encode_state,
+    history_in,
+)
 from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
@@ -354,6 +360,7 @@ class PoolLog:
             configuration_hash,
             now,
             snapshot_validator=self._is_valid,
+            leads_to=self._leads_to,
             entry_check=self._refusal,
         )
         self.raft.state.shows = self._shows
@@ -510,7 +517,7 @@ class PoolLog:
         """Adopt a committed snapshot; False if it holds no usable state: a mistake or a lie, which
         on the disk would crash this agent at each start; or if nobody vouches for it."""
         assert self.raft is not None
-        if self.distrusts and not self._is_certified(data):
+        if self.distrusts and not self._holds_certified(data):
             return False
         try:
             good = readable(data, self.pool, self.epoch, self.newest_level)
@@ -524,13 +531,18 @@ class PoolLog:
         self.absorb(self.raft.adopt_snapshot(data, certificate))
         return True
 
-    def _is_certified(self, data: bytes) -> bool:
+    def _holds_certified(self, data: bytes) -> bool:
         """Whether a quorum certified the state in a snapshot's bytes."""
         try:
-            snapshot = decode_snapshot(data)
+            return self._is_certified(decode_snapshot(data))
         except Malformed:
             return False
-        return self.certified.get(snapshot.index) == digest_in(snapshot.state)
+
+    def _is_certified(self, snapshot: Snapshot) -> bool:
+        """Whether a quorum certified its state. The digest covers the voters, and no log is
+        certified between two committees: the second would be one giver's word."""
+        digest = self.certified.get(snapshot.index)
+        return digest == digest_in(snapshot.state) and not snapshot.configuration.is_joint
 
     def discard(self, now: Now) -> bool:
         """Begin the same log anew, empty; False for a voter, and if this node holds nothing of it
@@ -591,8 +603,8 @@ class PoolLog:
         return f"it gives up the committee's change at {record.index} before its time"
 
     def _is_valid(self, snapshot: Snapshot) -> bool:
-        """Whether to install a leader's snapshot: a voter does so only on a quorum's word."""
-        certified = self.certified.get(snapshot.index) == digest_in(snapshot.state)
+        """Whether to install a leader's snapshot: with a seat only on a quorum's word."""
+        certified = self._is_certified(snapshot)
         if not certified and self._wants_proof():
             return False
         try:
@@ -606,12 +618,29 @@ class PoolLog:
             self.newer_snapshot = None
         return good
 
-    def _wants_proof(self) -> bool:
-        """Whether this node holds a log as its voter, whose leaders prove their snapshots."""
+    def _leads_to(self, snapshot: Snapshot) -> bool:
+        """Whether the entries held up to a snapshot's index are those that its state follows from:
+        by its history, since terms say nothing about what a lying leader gave to whom."""
         raft, state = self.raft, self.state
-        if raft is None or state is None or state.level < features.DISTRUST_LEVEL:
+        assert raft is not None
+        assert state is not None
+        log = raft.state.log
+        if not log.base_index <= state.applied_index <= snapshot.index <= log.last_index:
             return False
-        return self.previous_epoch is None and raft.state.is_voter
+        history = state.history
+        for entry in log.between(state.applied_index + 1, snapshot.index):
+            history = history_after(history, entry)
+        return history == history_in(snapshot.state)
+
+    def _wants_proof(self) -> bool:
+        """Whether this node holds a log as its voter or learner, whose leaders prove their
+        snapshots."""
+        raft, state = self.raft, self.state
+        if raft is None or state is None or self.previous_epoch is not None:
+            return False
+        if raft.state.is_voter:
+            return state.level >= features.DISTRUST_LEVEL
+        return self.me in self.configuration.learners and self.distrusts
 
     def certify(self, index: int, digest: StateDigest, certificate: tuple[bytes, ...]) -> None:
         """A quorum of the voters certified the state at an index of this log: what a snapshot must
@@ -753,7 +782,7 @@ class PoolLog:
         if raft is None or state is None:
             return
         proves = state.level >= features.DISTRUST_LEVEL
-        raft.state.voters_want_proof = proves
+        raft.state.wants_proof = proves
         # Where leaders prove their snapshots, one waits for the next certificate, but not for ever.
         if not self._heavy(limits.SNAPSHOT_UNPROVEN_AFTER_TIMES if proves else 1):
             return

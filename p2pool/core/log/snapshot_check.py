@@ -1,13 +1,15 @@
 """Whether a received snapshot holds a usable state: checked before anything of it is kept.
 
 Intuition: an agent trusts its disk at each start, so a peer's bytes that hold no state, another
-pool's state or an inconsistent one would crash it again and again.
+pool's state or one that no log leads to (`core.fsm.storage.soundness`) would crash it again and
+again.
 
 This does not check whether the state is the true one: that takes somebody's word for its digest.
 """
 
 from p2pool.codec.entries import decode_snapshot
 from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.storage.soundness import flaw
 from p2pool.core.log.level_check import readable_state
 from p2pool.model.errors import Refusal
 from p2pool.model.features import FeatureLevel
@@ -26,14 +28,16 @@ def readable(data: bytes, pool: PoolRef, epoch: int, newest: FeatureLevel) -> bo
 def state_in(
     snapshot: Snapshot, pool: PoolRef, epoch: int, newest: FeatureLevel
 ) -> PoolState | None:
-    """The state in a snapshot of this pool's log, if it matches the snapshot's index, term and
-    committee; else None. `TooOld` if a newer program seems to have written it."""
+    """The state in a snapshot of this pool's log, if it matches the snapshot's index, term, date
+    and committee; else None. `TooOld` if a newer program seems to have written it."""
     try:
         state = readable_state(snapshot.state, newest)
     except Refusal:
         return None
-    chain, whole = state.chain, all(name in state.tasks for name in state.allocations)
+    chain, configuration = state.chain, snapshot.configuration
     is_of = (state.pool, state.epoch, chain.epoch) == (pool, epoch, epoch)
     at = (state.applied_index, state.applied_term) == (snapshot.index, snapshot.term)
-    fits = is_of and at and whole and chain.voters == snapshot.configuration.settled
-    return state if fits else None
+    # What is dated in the future would date all that follows.
+    dated = snapshot.last_proposed_at_ms <= state.log_time_ms
+    seated = configuration.flaw is None and chain.voters == configuration.settled
+    return state if is_of and at and dated and seated and flaw(state) is None else None

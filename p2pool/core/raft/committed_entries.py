@@ -5,7 +5,8 @@ appends them to the same log that a voter keeps. If the leader makes it a learne
 on from there; a voter that leaves the committee goes on the other way.
 
 Invariants: a voter or learner never adopts, it accepts entries from the leader alone; nothing
-committed here is ever cut; an entry that would leave a gap is ignored; the term is never below that
+committed here is ever cut, and what is held beyond counts for nothing against what is adopted; an
+entry that would leave a gap is ignored; the term is never below that
 of an entry.
 Source: docs/design/consensus.md, "Follower replicas".
 """
@@ -26,8 +27,9 @@ def adopt_entries(s: RaftState, entries: tuple[Entry, ...]) -> None:
             continue
         if entry.index > s.log.last_index + 1:
             return
-        held = s.log.term_at(entry.index)
-        if held != entry.term:
+        held = s.log.at(entry.index) if entry.index <= s.log.last_index else None
+        # By what it holds, not by its term: a leader may have given us another one.
+        if held != entry:
             if held is not None:
                 s.cut_from(entry.index)
             if entry.term < s.log.last_term:

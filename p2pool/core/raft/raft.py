@@ -81,10 +81,12 @@ class Raft:
         hash_of: ConfigurationHash,
         now: Now,
         snapshot_validator: SnapshotValidator = lambda snapshot: True,
+        leads_to: SnapshotValidator = lambda snapshot: True,
         entry_check: EntryCheck = lambda entry, offer: None,
     ) -> None:
         """Restore a participant, at rest; nothing is committed beyond the snapshot yet.
-        `snapshot_validator` judges each snapshot that a leader sends, `entry_check` each entry."""
+        `snapshot_validator` judges each snapshot that a leader sends, `entry_check` each entry;
+        `leads_to` says whether the entries held here lead to a snapshot."""
         s = RaftState(
             me=me,
             log_id=log_id,
@@ -93,6 +95,7 @@ class Raft:
             hash_of=hash_of,
             hard=restored.hard,
             snapshot_validator=snapshot_validator,
+            leads_to=leads_to,
             entry_check=entry_check,
         )
         if restored.snapshot is not None:

@@ -68,7 +68,7 @@ def send(s: RaftState, to: Voter, even_empty: bool) -> None:
     progress = s.progress[to.store_id]
     previous = progress.next_index - 1
     if progress.sending is None and s.log.term_at(previous) is None:
-        if not snapshot.sendable(s, to):
+        if not snapshot.sendable(s):
             if even_empty:
                 _append(s, to, 0, 0, ())
             return

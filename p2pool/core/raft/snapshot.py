@@ -93,11 +93,10 @@ def begin(s: RaftState, progress: Progress) -> None:
     )
 
 
-def sendable(s: RaftState, to: Voter) -> bool:
-    """Whether a follower would install our snapshot: a voter may want a quorum's word for it, which
-    the next certificate gives (`core.log.pool_log`)."""
-    proven = s.snapshot_certificate or not s.voters_want_proof
-    return bool(proven) or to not in s.configuration.voters
+def sendable(s: RaftState) -> bool:
+    """Whether a follower would install our snapshot: it may want a quorum's word for it, which the
+    next certificate gives (`core.log.pool_log`)."""
+    return bool(s.snapshot_certificate) or not s.wants_proof
 
 
 def send_part(s: RaftState, to: Voter, progress: Progress) -> None:
@@ -194,11 +193,13 @@ def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
 
 
 def put_in_place(s: RaftState, snapshot: Snapshot, data: bytes) -> None:
-    """Install a snapshot that ends after our commit index (figure 13, 6 to 8)."""
+    """Install a snapshot that ends after our commit index (figure 13, 6 to 8). Entries that it
+    covers stay only if they lead to its state: a leader may have given us others of that term."""
     assert snapshot.index > s.commit_index, "a snapshot may not replace committed entries"
-    keeps = s.log.term_at(snapshot.index) == snapshot.term
+    keeps = s.log.term_at(snapshot.index) == snapshot.term and s.leads_to(snapshot)
     if not keeps and s.log.entries:
         s.out.persist.append(TruncateFrom(s.log.base_index + 1))
+        s.log.cut_from(s.log.base_index + 1)
     s.out.persist.append(SaveSnapshot(data))
     load(s, data)
     if not keeps:

@@ -142,9 +142,9 @@ class RaftState:
     `raise_left`: how far others' bare words may raise its term until `raise_due_ms`. `refused`: the
     term and leader of a bad snapshot, and until when to ignore its next ones. `snapshot_at_ms`: the
     log time that it ends with. `certified_index`: up to there a quorum has certified the log.
-    `snapshot_certificate`: a quorum's signatures over the snapshot's state; `voters_want_proof`: no
-    voter installs one without. `doubted`: the term and leader whose entry at an index we refused.
-    `led`: whom it followed in which term.
+    `snapshot_certificate`: a quorum's signatures over the snapshot's state; `wants_proof`: nobody
+    with a seat installs one without. `doubted`: the term and leader whose entry at an index we
+    refused. `led`: whom it followed in which term.
     """
 
     me: Voter
@@ -158,7 +158,7 @@ class RaftState:
     snapshot_index: int = 0
     snapshot_term: int = 0
     snapshot_certificate: tuple[bytes, ...] = ()
-    voters_want_proof: bool = False
+    wants_proof: bool = False
     keep_entries: int = attrs.field(factory=lambda: limits.SNAPSHOT_KEEP_ENTRIES)
     grown_bytes: int = 0
     uncommitted_bytes: int = 0
@@ -201,6 +201,7 @@ class RaftState:
     reads: list[PendingRead] = attrs.field(factory=list)
     transfer: Transfer | None = None
     snapshot_validator: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
+    leads_to: SnapshotValidator = attrs.field(default=lambda snapshot: True, eq=False)
     entry_check: EntryCheck = attrs.field(default=lambda entry, offer: None, eq=False)
     certified_index: int = 0
     doubted: tuple[int, StoreId, int] | None = None

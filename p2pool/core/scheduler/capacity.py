@@ -13,6 +13,7 @@ Source: docs/design/tasks.md, "Placement".
 import attrs
 
 from p2pool.codec.text.clip import clipped
+from p2pool.core.fsm.order_room import OrderRoom, order_bytes, room_on
 from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId, TaskId
@@ -63,15 +64,8 @@ def need_of(task: Task) -> Demand:
         resources=spec.resources,
         constraints=spec.constraints,
         ports=ports,
-        order_bytes=order_bytes(task),
+        order_bytes=order_bytes(task.record.signed),
     )
-
-
-def order_bytes(task: Task) -> int:
-    """What a copy adds to its node's order: its task's specification and signatures."""
-    signed = task.record.signed
-    own = len(signed.request.spec_json.encode()) + len(signed.signature)
-    return own + (len(signed.delegation.signature) if signed.delegation else 0)
 
 
 @attrs.define
@@ -89,8 +83,7 @@ class NodeCapacity:
     disk_bytes: int
     gpus: list[Gpu]
     ports: dict[HostPort, None] = attrs.field(factory=dict)
-    copies: int = 0
-    order_bytes: int = 0
+    order: OrderRoom = attrs.field(factory=OrderRoom)
     of_task: dict[TaskId, int] = attrs.field(factory=dict)
     leaving: dict[TaskId, None] = attrs.field(factory=dict)
 
@@ -101,10 +94,9 @@ class NodeCapacity:
         if need.task_id in self.leaving:
             return "an older copy may still run on it"
         wanted = need.resources
-        if self.copies >= limits.ALLOCATIONS_PER_NODE_MAX:
-            return f"has its maximum of {limits.ALLOCATIONS_PER_NODE_MAX} copies"
-        if self.order_bytes + need.order_bytes > limits.ORDER_SPECS_MAX_BYTES:
-            return "its tasks' specifications are too long together"
+        full = self.order.refusal(need.order_bytes, wanted.gpu.count)
+        if full is not None:
+            return full
         for constraint in need.constraints:
             if not meets(self.offer, constraint, bool(wanted.gpu.count)):
                 word = "is not" if constraint.equals else "is"
@@ -129,7 +121,8 @@ class NodeCapacity:
             names = dict.fromkeys(gpu.uuid for gpu in chosen)
             self.gpus = [gpu for gpu in self.gpus if gpu.uuid not in names]
         self.ports.update(dict.fromkeys(need.ports))
-        self._add(need.task_id, need.resources, need.order_bytes, 1)
+        self._add(need.task_id, need.resources, 1)
+        self.order.add(need.order_bytes, len(chosen))
         return tuple(gpu.uuid for gpu in chosen)
 
     def give_back(self, need: Demand, uuids: tuple[str, ...]) -> None:
@@ -138,7 +131,8 @@ class NodeCapacity:
         self.gpus = sorted(self.gpus + [by_name[uuid] for uuid in uuids], key=_smallest)
         for port in need.ports:
             del self.ports[port]
-        self._add(need.task_id, need.resources, need.order_bytes, -1)
+        self._add(need.task_id, need.resources, -1)
+        self.order.add(need.order_bytes, len(uuids), -1)
 
     def tightness(self, need: Demand) -> tuple[int, int, NodeId]:
         """How much stays free once a copy is here (less is a better fit), then the node id."""
@@ -147,12 +141,10 @@ class NodeCapacity:
         memory = (self.memory_bytes - wanted.memory_bytes) * 1000 // max(1, hardware.memory_bytes)
         return (len(self.gpus) - wanted.gpu.count, cpu + memory, self.offer.node_id)
 
-    def _add(self, task_id: TaskId, wanted: Resources, order_bytes: int, sign: int) -> None:
+    def _add(self, task_id: TaskId, wanted: Resources, sign: int) -> None:
         self.cpu_milli -= sign * wanted.cpu_milli
         self.memory_bytes -= sign * wanted.memory_bytes
         self.disk_bytes -= sign * wanted.disk_bytes
-        self.order_bytes += sign * order_bytes
-        self.copies += sign
         self.of_task[task_id] = self.of_task.get(task_id, 0) + sign
 
     def _matching(self, need: Demand) -> list[Gpu]:
@@ -186,11 +178,12 @@ def room_of(state: PoolState, offer: NodeOffer) -> NodeCapacity:
         memory_bytes=hardware.memory_bytes,
         disk_bytes=hardware.disk_bytes,
         gpus=sorted(gpus.values(), key=_smallest),
+        order=room_on(state, offer.node_id),
     )
     for holder in holders:
         name = holder.allocation
         task, copy = state.tasks.get(name.task_id), state.allocation(name)
-        room._add(name.task_id, holder.resources, order_bytes(task) if task else 0, 1)
+        room._add(name.task_id, holder.resources, 1)
         if task is not None:
             room.ports.update(dict.fromkeys(need_of(task).ports))
         current = copy is not None and copy.attempt == holder.attempt

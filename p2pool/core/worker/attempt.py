@@ -234,8 +234,13 @@ class Attempt:
         )
 
 
+def has_row(allocation: AllocationId, attempt: int) -> bool:
+    """Whether a row can be kept of a copy: no correct leader names one with a number below zero."""
+    return allocation.replica >= 0 and attempt >= 0
+
+
 def row_key(key: Key) -> bytes:
-    """The key of an item's row."""
+    """The key of an item's row; such as `has_row`."""
     allocation, attempt = key
     number = allocation.replica.to_bytes(8, "big") + attempt.to_bytes(8, "big")
     return allocation.task_id + number

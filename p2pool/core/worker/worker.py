@@ -20,7 +20,7 @@ from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.rows import put_record
 from p2pool.core.worker import events as ev
 from p2pool.core.worker import previous_epoch, reconcile
-from p2pool.core.worker.attempt import Attempt, Key, item_of, row_key, take
+from p2pool.core.worker.attempt import Attempt, Key, has_row, item_of, row_key, take
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
 from p2pool.model.errors import Refusal
@@ -118,6 +118,8 @@ class Worker:
                 item.previous_epoch, item.token = False, token
                 self.dirty[key] = None
             return
+        if not has_row(*key):
+            return
         if item is None and len(self.items) >= limits.ITEMS_PER_NODE_MAX:
             return  # It stays assigned, and the leader's deadline or a stop ends it.
         try:
@@ -138,6 +140,8 @@ class Worker:
     def _stop_named(self, stop: Stop, token: Token) -> None:
         """An explicit stop. Note even a copy that never came here, to report its end."""
         key = (stop.allocation, stop.attempt)
+        if not has_row(*key):
+            return
         if key not in self.items and len(self.items) < limits.ITEMS_PER_NODE_MAX:
             self.items[key] = take(stop.allocation, stop.attempt, token, None)
         for item in self.items.values():

@@ -82,7 +82,7 @@ def test_an_empty_answer_is_not_asked_for_in_a_tight_loop() -> None:
 
 
 def test_where_somebody_else_had_no_time_either_the_leader_is_asked_next() -> None:
-    """Soon, and once: a leader that has no more itself is left alone for a while too."""
+    """Soon, and once: a leader that has no more itself is left alone until somebody says more."""
     replica = LogFetcher(Random(1), log_id=LOG)
     said = Announcement(LOG, 1, 1, 9, StateDigest(b"\x01" * 33))
     replica.announced(said, 3, at(0), B)
@@ -91,7 +91,7 @@ def test_where_somebody_else_had_no_time_either_the_leader_is_asked_next() -> No
     assert replica.wakeup_ms() == 101 + limits.FETCH_RETRY_MS
     assert ask(replica, 300, (A, B)).peer_key == B
     assert replica.answered(state(7, ()), B, 8, at(301)) is None
-    assert replica.wakeup_ms() == 301 + limits.PROBE_INTERVAL_MS
+    assert replica.wakeup_ms() is None
 
 
 def test_who_is_known_to_have_it_is_asked_at_once() -> None:
@@ -137,3 +137,52 @@ def test_a_snapshot_is_taken_of_the_leader_alone() -> None:
     ask(replica, 100, (A,))
     assert replica.answered(told, A, 8, at(101), None) is None
     assert replica.wakeup_ms() == 101 + limits.PROBE_INTERVAL_MS
+
+
+FAR = limits.LOG_NUMBER_MAX - 1
+
+
+def asks(replica: LogFetcher, peers: tuple[PeerKey, ...], until_ms: int, commit: int) -> int:
+    """How often it asks peers that hold no more than it does."""
+    count, ms = 0, 0
+    while (due_ms := replica.wakeup_ms()) is not None and due_ms <= until_ms:
+        ms = max(ms, due_ms)
+        asked = replica.tick(7, peers, 3, at(ms))
+        if asked is not None:
+            count += 1
+            replica.answered(state(7, (), commit), asked.peer_key, 8, at(ms))
+    return count
+
+
+def test_a_peer_that_claims_more_than_it_has_is_asked_once() -> None:
+    """In its answers, in what a caller was told, or in an announcement: it keeps nobody asking."""
+    liar = behind(9)
+    ask(liar, 100)
+    liar.answered(state(7, entries(1, 9), FAR), A, 8, at(101))
+    liar.held_index = 9
+    assert liar.target_index == FAR
+    assert asks(liar, (A, B), 600_000, FAR) <= 2 + limits.FETCH_MISSES_MAX
+    assert liar.target_index <= liar.held_index
+    liar.want(FAR, 3, at(0), A)
+    assert asks(liar, (A, B), 600_000, 9) <= 2
+    announced = Announcement(LOG, 1, 1, FAR, StateDigest(b"\x01" * 33))
+    liar.announced(announced, 3, at(0), A)
+    assert asks(liar, (A, B), 600_000, 9) <= 2
+
+
+def test_a_claim_of_somebody_who_cannot_be_asked_is_given_up_in_time() -> None:
+    """Several others have no more; what comes again counts again."""
+    replica = behind(9)
+    said = Announcement(LOG, 1, 1, FAR, StateDigest(b"\x01" * 33))
+    for _ in range(2):
+        replica.announced(said, 3, at(0), B)
+        assert asks(replica, (A,), 600_000, 9) <= limits.FETCH_MISSES_MAX + 1
+        assert replica.target_index == 0
+
+
+def test_what_a_quorum_signed_is_asked_for_until_it_is_there() -> None:
+    """Somebody has it, whoever has it not."""
+    replica = LogFetcher(Random(1), log_id=LOG)
+    said = Announcement(LOG, 1, 1, 9, StateDigest(b"\x01" * 33))
+    replica.announced(said, 3, at(0), B, 9)
+    assert asks(replica, (A, B), 600_000, 3) >= 600_000 // limits.PROBE_INTERVAL_MS - 2

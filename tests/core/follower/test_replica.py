@@ -10,13 +10,14 @@ from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.state import history_after
 from p2pool.core.log.pool_log import COMMIT_KEY, META_TABLE, PoolLog
 from p2pool.model import limits
-from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, PeerKey
 from p2pool.model.log.certificates import SignedHistory
 from p2pool.model.log.entries import LevelRaised
-from p2pool.model.log.raft import Entry
+from p2pool.model.log.raft import Configuration, Entry
 from p2pool.model.messages.queries import StateAnswered
 from p2pool.model.ports.store import Put, ResetLog
+from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
 from tests.core.log.founded_log import POOL, ROOT, founded, setting
 from tests.raft.harness.cluster import voter
@@ -134,6 +135,26 @@ def test_no_leaders_word_makes_a_replica_too_old() -> None:
     log.histories.sign(SignedHistory(entries[-1].index, history))
     replica._prove(at(3))
     assert log.too_old is not None
+
+
+def test_a_seat_that_comes_before_a_level_ends_the_fetching() -> None:
+    """What its leader gave it beyond comes by appends, like all that follows."""
+    leader = founded()
+    leader.change(Configuration((leader.me,), (voter(2),)), at(11_000))
+    leader.propose(*encode_body(LevelRaised(BASE_LEVEL, "9.0.0")), at(11_000))
+    leader.propose(*setting("wan"), at(11_000))
+    assert leader.raft is not None
+    assert leader.log_id is not None
+    entries = tuple(leader.raft.state.log.entries)
+    answer = StateAnswered(1, leader.log_id, entries[-1].index, entries, 0, 0, b"")
+    log = PoolLog(voter(2), POOL, Random(3))
+    log.follow_root(ROOT, at(0))
+    replica = FollowerReplica.of(log)
+    replica.want(100, GIVER, 1, at(0))
+    assert replica.ask(1, (GIVER,), 1, at(1)) is not None
+    replica.answered(answer, GIVER, 2, GIVER, at(2))
+    assert log.role is RaftRole.LEARNER
+    assert log.applied_index == entries[-2].index
 
 
 def test_what_nobody_signed_is_given_up_for_what_a_quorum_signed() -> None:

@@ -16,6 +16,8 @@ from p2pool.model.timing import Now
 from tests.core.log.founded_log import ME, POOL, ROOT, founded, setting
 from tests.raft.harness.cluster import voter
 
+BOTH = Configuration((ME, voter(2)))
+
 
 def whole() -> bytes:
     """A snapshot of a log that is long enough to have one."""
@@ -28,21 +30,24 @@ def whole() -> bytes:
     return snapshot
 
 
-def led_voter(level: FeatureLevel = features.DISTRUST_LEVEL) -> PoolLog:
-    """A voter of a committee of two, far behind its leader, in a pool of this level."""
+def led_voter(
+    level: FeatureLevel = features.DISTRUST_LEVEL, seats: Configuration = BOTH
+) -> PoolLog:
+    """A voter of a committee of two, or with another seat, far behind its leader, in a pool of such
+    a level."""
     pool_log = PoolLog(voter(2), POOL, Random(3))
     pool_log.follow_root(ROOT, Now(0, 0))
     raft = pool_log.raft
     assert raft is not None
     assert pool_log.log_id is not None
-    kind, body = encode_body(Configuration((ME, voter(2))))
+    kind, body = encode_body(seats)
     first = Entry(1, 1, kind, 0, body)
     frame = AppendRequested(pool_log.log_id, 1, ME, voter(2), 0, 0, 1, 1, (first,))
     pool_log.receive(frame, ME.peer_key, Now(5, 5))
     assert pool_log.state is not None
     pool_log.state.level = level
     pool_log.send = []
-    assert raft.state.is_voter
+    assert raft.state.is_voter == (voter(2) in seats.voters)
     return pool_log
 
 

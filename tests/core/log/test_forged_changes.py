@@ -6,6 +6,7 @@ from functools import partial
 import attrs
 import pytest
 
+from p2pool.codec.cbor import canonical
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.entries import configuration_in, encode_body, encode_configuration
 from p2pool.core.fsm.committee_chain import extended
@@ -100,3 +101,12 @@ def test_no_change_is_given_up_before_its_time(level: FeatureLevel) -> None:
     early = why(late_ms - 1)
     assert early is None if level < DISTRUST_LEVEL else "before its time" in (early or "")
     assert why(late_ms) is None
+
+
+def test_a_certificate_of_a_later_form_is_taken_as_other_entries_are() -> None:
+    """Here it applies as nothing; whoever sends one ends no agent."""
+    pool_log = founded()
+    pool_log.opens = partial(open_one, POOL)
+    body = canonical.encode([1, [], "more"])
+    entry, offer = Entry(9, 1, EntryKind.CERTIFICATE, 0, body), Offer(1, A, Now(1, 1))
+    assert pool_log._refusal(entry, offer) is None

@@ -6,9 +6,11 @@ import attrs
 import pytest
 
 from p2pool.codec.entries import decode_snapshot, encode_body, encode_snapshot
+from p2pool.codec.spec.spec import parse_spec, spec_json
 from p2pool.core.follower.fetcher import Ask
 from p2pool.core.follower.replica import FollowerReplica
-from p2pool.core.fsm.state import Allocation, Task, TaskRecord
+from p2pool.core.fsm.apply import apply_entry
+from p2pool.core.fsm.state import Allocation, PoolState, Task, TaskRecord
 from p2pool.core.fsm.storage.rows import decode_state, digest_in, encode_state
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.raft import snapshot as snapshots
@@ -17,11 +19,13 @@ from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import Malformed
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Address, AllocationId, PeerKey, PoolRef, TaskId
+from p2pool.model.log.certificates import Link
 from p2pool.model.log.entries import Certify
-from p2pool.model.log.raft import Configuration, Snapshot
+from p2pool.model.log.raft import Configuration, Entry, Snapshot
 from p2pool.model.messages.queries import StateAnswered
-from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
+from p2pool.model.messages.raft import AppendRequested, SnapshotAnswered, SnapshotSent
 from p2pool.model.ports.store import SaveSnapshot
+from p2pool.model.states import AllocationState, RaftRole
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.model.timing import Now
 from tests.core.log.founded_log import ME, POOL, ROOT, founded, setting
@@ -85,7 +89,43 @@ def of_another_committee(snapshot: Snapshot) -> Snapshot:
     return attrs.evolve(snapshot, configuration=Configuration((voter(7),)))
 
 
+def with_a_lost_copy_of_no_node(snapshot: Snapshot) -> Snapshot:
+    """Whoever places it anew would have to leave behind a copy that was nowhere."""
+    state = decode_state(snapshot.state)
+    spec = spec_json({"name": "t", "image": "busybox:1"})
+    made = TaskRequest(Action.SUBMIT, POOL.pool_id, "", spec, b"r" * 32, 0, 600)
+    record = TaskRecord(
+        TaskId(b"t" * 16), SignedRequest(made, b"s" * 65), Address(b"a" * 20), None, 1, 0
+    )
+    state.put_task(Task(record, parse_spec(spec, state.level)))
+    state.put(Allocation(AllocationId(record.task_id, 0), AllocationState.LOST))
+    return attrs.evolve(snapshot, state=encode_state(state))
+
+
+def with_a_change_of_the_future(snapshot: Snapshot) -> Snapshot:
+    """Nobody could give it up, nor change the committee before."""
+    state = decode_state(snapshot.state)
+    link = Link(2, 1, state.log_time_ms + 10**9, state.chain.voters)
+    state.chain = attrs.evolve(state.chain, links=(link,))
+    return attrs.evolve(snapshot, state=encode_state(state))
+
+
+def dated_ahead_of_its_state(snapshot: Snapshot) -> Snapshot:
+    """No digest covers that date, and no entry after it may have an earlier one."""
+    return attrs.evolve(snapshot, last_proposed_at_ms=2**62)
+
+
+def with_a_learner_twice(snapshot: Snapshot) -> Snapshot:
+    """No digest covers the learners."""
+    voters = snapshot.configuration.voters
+    return attrs.evolve(snapshot, configuration=Configuration(voters, (voter(7), voter(7))))
+
+
 LIES = (
+    with_a_lost_copy_of_no_node,
+    with_a_change_of_the_future,
+    dated_ahead_of_its_state,
+    with_a_learner_twice,
     damaged,
     of_another_pool,
     later_than_it_says,
@@ -179,6 +219,67 @@ def test_a_voter_installs_no_snapshot_on_its_leaders_word() -> None:
     pool_log.certify(good.index, digest_in(good.state), ())
     assert given(pool_log, data, good.index) == [len(data)]
     assert pool_log.commit_index == good.index
+
+
+def test_nor_does_a_learner() -> None:
+    """It waits for a certified one, like a voter; in a pool of an earlier level there are none."""
+    for level, taken in ((features.BASE_LEVEL, True), (features.DISTRUST_LEVEL, False)):
+        seats = Configuration((ME,), (voter(2),))
+        pool_log, good = led_voter(level, seats), of_two(level)
+        assert pool_log.role is RaftRole.LEARNER
+        data = encode_snapshot(good)
+        assert given(pool_log, data, good.index) == [len(data) if taken else 0]
+        if not taken:
+            assert pool_log.raft is not None
+            pool_log.raft.state.refused = None
+            pool_log.certify(good.index, digest_in(good.state), ())
+            assert given(pool_log, data, good.index) == [len(data)]
+
+
+def test_a_certified_state_comes_with_no_second_committee() -> None:
+    """What is certified is the state, with its voters; those to come would be the leader's word."""
+    pool_log, good = led_voter(), of_two()
+    voters = good.configuration.voters
+    joint = attrs.evolve(good, configuration=Configuration((voter(7),), (), voters))
+    pool_log.certify(good.index, digest_in(good.state), ())
+    assert given(pool_log, encode_snapshot(joint), good.index) == [0]
+    assert pool_log.configuration.voters == voters
+
+
+@pytest.mark.parametrize("true", [True, False])
+def test_what_a_snapshot_covers_stays_only_if_it_leads_there(true: bool) -> None:
+    """A leader may have given this voter other entries of the same term: it hands on none."""
+    leader, pool_log = founded(), led_voter()
+    for _ in range(4):
+        leader.propose(*setting("wan"), Now(10_000, 10_000))
+    assert leader.raft is not None
+    assert leader.state is not None
+    assert pool_log.raft is not None
+    assert pool_log.state is not None
+    first = pool_log.raft.state.log.entries[0]
+    state = PoolState(POOL, 1)
+    sent = [first, *leader.raft.state.log.entries[1:]]
+    for entry in sent:
+        apply_entry(state, entry)
+    held = [attrs.evolve(e, proposed_at_ms=e.proposed_at_ms + (not true)) for e in sent[1:]]
+    term, more = held[-1].term, Entry(held[-1].index + 1, held[-1].term, 99, 10_001, b"")
+    log_id = leader.raft.state.log_id
+    frame = AppendRequested(log_id, term, ME, voter(2), 1, 1, 1, 1, (*held, more))
+    pool_log.receive(frame, ME.peer_key, Now(6, 6))
+    assert pool_log.last_index == more.index
+    snapshot = attrs.evolve(
+        of_two(),
+        index=state.applied_index,
+        term=state.applied_term,
+        last_proposed_at_ms=state.log_time_ms,
+        state=encode_state(state),
+    )
+    pool_log.certify(snapshot.index, digest_in(snapshot.state), ())
+    data = encode_snapshot(snapshot)
+    pool_log.send = []
+    assert given(pool_log, data, snapshot.index, term) == [len(data)]
+    log = pool_log.raft.state.log
+    assert (log.base_index, log.last_index) == ((0, 7) if true else (6, 6))
 
 
 def test_in_a_pool_of_an_earlier_level_leaders_prove_nothing() -> None:

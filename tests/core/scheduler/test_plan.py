@@ -3,7 +3,7 @@
 import pytest
 
 from p2pool.codec.cbor.structs import encode_struct
-from p2pool.core.scheduler.capacity import order_bytes
+from p2pool.core.fsm.order_room import order_bytes
 from p2pool.core.scheduler.plan import plan
 from p2pool.model import limits
 from p2pool.model.ids import Token
@@ -240,7 +240,7 @@ def test_a_node_is_given_no_more_than_its_order_can_carry() -> None:
         many = pool.submit(replicas=most + 1, resources=small, env=env)
         made = pool.run(large)
         taken = sum(n == 1 for n in pool.where(many))
-        own = order_bytes(pool.state.tasks[many])
+        own = order_bytes(pool.state.tasks[many].record.signed)
         assert taken == min(most, limits.ORDER_SPECS_MAX_BYTES // own)
         assert words in made.reasons[0][1]
         assert order_size(pool) < limits.STREAM_FRAME_MAX_BYTES

@@ -65,6 +65,18 @@ def test_a_stop_of_what_never_came_is_reported(bench: Bench) -> None:
     assert list(bench.reported()) == [S.STOPPED]
 
 
+def test_a_copy_that_no_row_can_name_is_left(bench: Bench) -> None:
+    """A replica, or an attempt, below zero: the rest of the order counts."""
+    one, name = desired(), desired("another").allocation
+    below = attrs.evolve(name, replica=-1)
+    stops = (Stop(below, 1), Stop(name, -1))
+    wrong = (attrs.evolve(one, allocation=below), attrs.evolve(one, allocation=name, attempt=-1))
+    order = Order(ME, Token(1, 1, 1), (*wrong, one), stops)
+    assert bench.worker.obey(order, (None,) * 3, bench.now()).ok
+    bench.turn()
+    assert list(bench.worker.items) == [(one.allocation, one.attempt)]
+
+
 def test_what_is_not_allowed_is_never_started(bench: Bench) -> None:
     """It fails, and says why."""
     bench.refused = "the account has no right"

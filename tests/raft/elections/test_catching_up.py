@@ -11,7 +11,7 @@ from p2pool.core.raft.state import Ready
 from p2pool.model import limits
 from p2pool.model.log.raft import HardState
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested
-from p2pool.model.ports.store import SaveHardState
+from p2pool.model.ports.store import AppendEntries, SaveHardState, TruncateFrom
 from tests.raft.harness.cluster import LOG_ID
 from tests.raft.harness.figure2 import ME, TIMING, A, acknowledge, at, elected, entry, give
 
@@ -66,3 +66,20 @@ def test_a_disk_whose_term_is_below_its_log_is_mended() -> None:
     raft = idle(HardState(), 1, 7)
     assert raft.state.hard == HardState(7)
     assert SaveHardState(LOG_ID, HardState(7)) in raft.recommit(1).persist
+
+
+def test_what_is_adopted_replaces_another_entry_of_its_term() -> None:
+    """A leader may have given two entries of one term and index; a quorum signed this one."""
+    raft = idle(HardState(1), 1, 1, 1)
+    signed = attrs.evolve(entry(2, 1), body=b"another")
+    out = raft.adopt((entry(1, 1), signed))
+    assert raft.state.log.entries == [entry(1, 1), signed]
+    assert [e.body for e in out.committed] == [entry(1, 1).body, b"another"]
+    assert out.persist[-2:] == [TruncateFrom(2), AppendEntries((signed,))]
+
+
+def test_what_is_adopted_keeps_what_is_held_already() -> None:
+    """It is on the disk, and what follows on it may be committed too."""
+    raft = idle(HardState(1), 1, 1, 1)
+    assert raft.adopt((entry(1, 1), entry(2, 1))).persist == []
+    assert (raft.state.log.last_index, raft.state.commit_index) == (3, 2)

@@ -16,11 +16,19 @@ from p2pool.codec.digests import digest
 from p2pool.codec.rows import Row, join_rows, split_rows
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage import array
-from p2pool.core.fsm.storage.tables import META, META_ROWS, TABLES, LevelRow, MetaRow, Table
+from p2pool.core.fsm.storage.tables import (
+    META,
+    META_ROWS,
+    TABLES,
+    AppliedRow,
+    LevelRow,
+    MetaRow,
+    Table,
+)
 from p2pool.model import features
 from p2pool.model.errors import Malformed, TooNew
 from p2pool.model.features import BASE_LEVEL, FeatureLevel
-from p2pool.model.ids import Address, PoolRef, StateDigest
+from p2pool.model.ids import Address, Digest, PoolRef, StateDigest
 from p2pool.model.log.state_digests import DigestAlgorithm, state_digest
 
 NO_POOL = PoolRef(0, Address(bytes(20)), 0)
@@ -57,6 +65,12 @@ def digest_of(state: PoolState) -> StateDigest:
 def digest_in(data: bytes) -> StateDigest:
     """The digest of the state in a snapshot's bytes, read or not."""
     return state_digest(DigestAlgorithm.ROWS, digest(data))
+
+
+def history_in(data: bytes) -> Digest:
+    """The history of the state in a snapshot's bytes, whose rows can be read."""
+    found = next(row for row in split_rows(data) if (row.table, row.key) == (META, b"applied"))
+    return decode_struct(AppliedRow, found.value, found.version).history
 
 
 def digest_by(algorithm: DigestAlgorithm, state: PoolState) -> StateDigest | None:
