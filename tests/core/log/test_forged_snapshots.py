@@ -20,7 +20,7 @@ from p2pool.model.errors import Malformed
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Address, AllocationId, PeerKey, PoolRef, TaskId
 from p2pool.model.log.certificates import Link
-from p2pool.model.log.entries import Certify
+from p2pool.model.log.entries import Certify, Noop
 from p2pool.model.log.raft import Configuration, Entry, Snapshot
 from p2pool.model.messages.queries import StateAnswered
 from p2pool.model.messages.raft import AppendRequested, SnapshotAnswered, SnapshotSent
@@ -251,7 +251,7 @@ def test_what_a_snapshot_covers_stays_only_if_it_leads_there(true: bool) -> None
     """A leader may have given this voter other entries of the same term: it hands on none."""
     leader, pool_log = founded(), led_voter()
     for _ in range(4):
-        leader.propose(*setting("wan"), Now(10_000, 10_000))
+        leader.propose(*encode_body(Noop(ME.node_id)), Now(10_000, 10_000))
     assert leader.raft is not None
     assert leader.state is not None
     assert pool_log.raft is not None
