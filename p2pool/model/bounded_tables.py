@@ -63,6 +63,10 @@ class TokenBuckets:
         self._left.renew(sender, (left - UNITS * cost if admitted else left, now_ms))
         return admitted
 
+    def affords(self, sender: bytes, now_ms: int, cost: int = 1) -> bool:
+        """Whether a sender's message would be within its rate; nothing is counted."""
+        return self._refilled(sender, now_ms) >= UNITS * cost
+
     def indebted(self, sender: bytes, now_ms: int) -> bool:
         """Whether a sender has used up what it was charged for."""
         return self._refilled(sender, now_ms) <= 0

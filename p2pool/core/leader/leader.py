@@ -241,7 +241,7 @@ class Leader:
             copy = state.allocation(name)
             if copy is None or copy.node_id is not None or copy.reason == reason:
                 continue
-            if len(outcomes) >= limits.REASONS_PER_ENTRY_MAX:
+            if len(outcomes) >= limits.REASONS_PER_ENTRY_MAX or rations.spent(now):
                 break
             said = Outcome(name, copy.attempt, AllocationState.PENDING, reason)
             if rations.admit_waiting(said, now):

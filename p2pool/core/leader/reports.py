@@ -82,23 +82,35 @@ class Rations:
 
     def admit(self, node_id: NodeId, o: Outcome, now: Now, *, moves: bool) -> bool:
         """Whether the log takes a node's outcome now. `moves`: it changes more than a reason."""
-        if not moves and not self._admits_reason(node_id, o, now):
+        at_ms = now.mono_ms
+        if not self.changes.affords(node_id, at_ms):
             return False
-        return self.changes.admit(node_id, now.mono_ms)
+        if not moves and not self.reasons.affords(node_id, at_ms):
+            return False
+        if not moves and not self._admits_reason(o, at_ms):
+            return False
+        self.reasons.charge(node_id, at_ms, 0 if moves else 1)
+        self.changes.charge(node_id, at_ms, 1)
+        return True
 
-    def _admits_reason(self, node_id: NodeId, o: Outcome, now: Now) -> bool:
-        lasts = self.of_copy.admit(str(o.allocation).encode(), now.mono_ms, limits.REASON_LASTS_S)
-        return lasts and self.reasons.admit(node_id, now.mono_ms)
+    def _admits_reason(self, o: Outcome, at_ms: int) -> bool:
+        return self.of_copy.admit(str(o.allocation).encode(), at_ms, limits.REASON_LASTS_S)
+
+    def spent(self, now: Now) -> bool:
+        """Whether the log takes none of the leader's own words now on why copies wait."""
+        return not self.changes.affords(NO_NODE, now.mono_ms)
+
+    def admit_waiting(self, o: Outcome, now: Now) -> bool:
+        """Whether the log takes such a word on this copy."""
+        if self.spent(now) or not self._admits_reason(o, now.mono_ms):
+            return False
+        self.changes.charge(NO_NODE, now.mono_ms, 1)
+        return True
 
     def admit_claim(self, node_id: NodeId, claim: Desired, now: Now) -> bool:
         """Whether the log takes a copy that a node claims: its submission comes with it."""
         cost = 1 + order_bytes(claim.signed) // 1024
         return self.changes.admit(node_id, now.mono_ms, cost)
-
-    def admit_waiting(self, o: Outcome, now: Now) -> bool:
-        """Whether the log takes the leader's own word on why a copy waits."""
-        lasts = self.of_copy.admit(str(o.allocation).encode(), now.mono_ms, limits.REASON_LASTS_S)
-        return lasts and self.changes.admit(NO_NODE, now.mono_ms)
 
 
 @attrs.define

@@ -152,3 +152,18 @@ def test_a_leader_explains_a_waiting_copy_anew_now_and_then() -> None:
         made = Plan((), ((name, f"not enough memory ({ms} free)"),))
         logged += len(case.leading._reasons(case.state, made, Now(ms, ms)))
     assert limits.REASONS_AT_ONCE < logged <= limits.REASONS_AT_ONCE + 10
+
+
+def test_where_many_copies_wait_all_are_explained_in_the_end() -> None:
+    """What the log has no room for now takes nothing of a copy's own ration."""
+    case = Reporting()
+    (task,) = case.state.tasks
+    names = [AllocationId(task, 1_000 + n) for n in range(3 * limits.REPORT_CHANGES_BURST)]
+    for name in names:
+        case.state.put(Allocation(name))
+    for ms in range(0, 132_000, limits.DECIDE_INTERVAL_MS):
+        made = Plan((), tuple((name, "no node fits") for name in names))
+        for record in case.leading._reasons(case.state, made, Now(ms, ms)):
+            for o in record.outcomes:
+                case.state.put(Allocation(o.allocation, reason=o.reason))
+    assert all(case.state.allocation(name).reason for name in names)  # type: ignore[union-attr]

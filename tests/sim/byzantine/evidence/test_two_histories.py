@@ -11,7 +11,7 @@ from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.ids import Digest, StateDigest, StoreId
 from p2pool.model.log.certificates import Evidence
-from p2pool.model.log.entries import Setting
+from p2pool.model.log.entries import Noop
 from p2pool.model.log.raft import Configuration, Entry, Voter
 from p2pool.model.messages.certificates import (
     CertificateSigned,
@@ -248,7 +248,7 @@ def test_a_voter_that_was_misled_is_never_proven_to_lie(signed: Signed) -> None:
     store, theirs = victim.store_id, _raft(signed, victim)
     index = theirs.log.last_index + 1
     left = tuple(v for v in theirs.configuration.voters if v.store_id != store)
-    _write(signed, *encode_body(Setting("timing", "wan")))
+    _write(signed, *encode_body(Noop(leader.node_id)))
     misled = _asked(signed, index)
     assert misled is not None
     _write(signed, *encode_configuration(Configuration(left)))
