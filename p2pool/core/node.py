@@ -45,7 +45,7 @@ from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.heartbeat import HeartbeatSender
 from p2pool.core.local.machine import Machine
-from p2pool.core.local.problems import problems
+from p2pool.core.local.problems import accusations, problems
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus
 from p2pool.core.parts import Between, Part, Parts
@@ -512,6 +512,7 @@ class Node:
             self.revision,
             self.led_by[1],
             self._problems(now),
+            self._warnings(),
             self._evidence(),
             now,
         )
@@ -525,11 +526,13 @@ class Node:
     def _problems(self, now: Now) -> tuple[str, ...]:
         parts = self.parts
         said = problems(self.context, parts.machine, parts.eligibility, parts.chain_agreement, now)
-        said = (*said, *parts.bad_appends.problems())
-        if parts.leading is not None:
-            said = (*said, *parts.leading.orders.problems())
         note = parts.identity.note
         return (*said, note) if note is not None else said
+
+    def _warnings(self) -> tuple[str, ...]:
+        leading = self.parts.leading
+        overfull = leading.orders.warnings() if leading is not None else ()
+        return (*accusations(self.context, self._evidence()), *overfull)
 
 
 def _hands_on(effect: Effect) -> bool:

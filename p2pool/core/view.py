@@ -154,6 +154,7 @@ def build_view(
     revision: int,
     leader_since_ms: int,
     problems: tuple[str, ...],
+    warnings: tuple[str, ...],
     evidence: tuple[LieProof, ...],
     now: Now,
 ) -> View:
@@ -187,6 +188,7 @@ def build_view(
         ),
         tasks=tuple(task_view(state, task, live) for task in tasks if state is not None),
         problems=problems,
+        warnings=warnings,
         settings=tuple(state.settings.items()) if state is not None else (),
         peers_connected=len(context.bindings.connected),
         proof=leader_proof(context, now),

@@ -22,6 +22,7 @@ class Agent:
     role: str
     ready: bool
     problems: tuple[str, ...]
+    warnings: tuple[str, ...]
     peers_connected: int
 
 
@@ -84,6 +85,7 @@ def agent_of(view: View) -> Agent:
         role=word(view.role),
         ready=view.ready,
         problems=problems_of(view),
+        warnings=view.warnings,
         peers_connected=view.peers_connected,
     )
 

@@ -49,6 +49,7 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
                 ("as of", f"{age(meta['as_of_ms'])} ago"),
                 ("ready", "yes" if one["ready"] else "no"),
                 *(("problem", text) for text in one["problems"]),
+                *(("warning", text) for text in one.get("warnings", ())),
             ]
         )
     if not one["ready"]:

@@ -17,7 +17,6 @@ from collections.abc import Callable
 import attrs
 
 from p2pool.codec.digests import committee_hash
-from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
@@ -135,21 +134,6 @@ class BadAppends:
         return True
 
     # --- telling ----------------------------------------------------------------------------------
-
-    def problems(self) -> tuple[str, ...]:
-        """Who was proven to lie as a leader, and is still in the pool."""
-        roster, group = self.context.roster, self.context.pool_log.configuration.everybody
-        said = {
-            one.voter.node_id: one
-            for one in self.kept.by_name.values()
-            if one.voter in group or roster.belongs(one.voter.node_id)
-        }
-        return tuple(
-            f"Voter {address_text(node_id)} lied as the leader of term {one.term}: entry "
-            f"{one.index} of its log is one that no honest leader writes. The pool did not take "
-            f"it. Ban the node, or eject it: `p2pool node ban {address_text(node_id)}`."
-            for node_id, one in said.items()
-        )
 
     def tick(self, now: Now) -> None:
         """As leader, republish the proofs, one at a time: some nodes were away the first time."""

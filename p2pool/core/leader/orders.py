@@ -168,7 +168,7 @@ class Orders:
         """A node reports that a copy has ended."""
         self.unwanted.get(node_id, {}).pop(stop, None)
 
-    def problems(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """What keeps copies from being ordered, in sentences for people."""
         shown = islice(self.left_out.items(), limits.OVERFULL_SHOWN_MAX)
         return tuple(

@@ -1,12 +1,20 @@
-"""What keeps this node from taking part, in sentences that tell people what to do."""
+"""What keeps this node from taking part, and what else people have to see to, in sentences.
+
+Invariants: what another node did is no problem of this one. It is a warning: this node takes part
+all the same, or one liar would have every agent of the pool report that it is not ready.
+"""
+
+from collections.abc import Iterable
 
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.local.machine import Machine
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
+from p2pool.model.log.certificates import LieProof
 from p2pool.model.log.raft import majority
 from p2pool.model.timing import Now
+from p2pool.proofs.evidence_text import told
 
 
 def problems(
@@ -62,6 +70,21 @@ def problems(
     seen = (context.clocks.differing, eligibility.disputed, eligibility.unseated)
     out += [said for said in seen if said is not None]
     return tuple(out)
+
+
+def accusations(context: Context, proofs: Iterable[LieProof]) -> tuple[str, ...]:
+    """Who was proven to lie as a voter, and is still in the pool: the latest lie of each."""
+    roster, group = context.roster, context.pool_log.configuration.everybody
+    last = {
+        one.voter.node_id: one
+        for one in sorted(proofs, key=lambda one: one.term)
+        if one.voter in group or roster.belongs(one.voter.node_id)
+    }
+    return tuple(
+        f"Voter {told(one)} Ban the node, or eject it: `p2pool node ban {address_text(node_id)}`; "
+        "`p2pool pool evidence` has the proof."
+        for node_id, one in last.items()
+    )
 
 
 def _why_no_leader(context: Context) -> str:

@@ -120,7 +120,8 @@ class View:
     """Everything that one agent knows at a revision.
 
     `feature_level` is the pool's; `lagging` are the participants that keep it from the next
-    one, where any of them knows one.
+    one, where any of them knows one. `problems` keep it from taking part; `warnings` do not, and
+    people have to see to them.
     """
 
     revision: int
@@ -144,6 +145,7 @@ class View:
     nodes: tuple[NodeView, ...] = ()
     tasks: tuple[TaskView, ...] = ()
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     peers_connected: int = 0
     proof: LeaderProof | None = None

@@ -57,12 +57,12 @@ def test_it_orders_what_fits_and_says_what_does_not() -> None:
     assert isinstance(order, Order)
     assert len(order.desired) == limits.ALLOCATIONS_PER_NODE_MAX
     assert len(encode_payload(HEADER, order)) < limits.STREAM_FRAME_MAX_BYTES
-    (said,) = (p for p in machine.node.view(case.at(0)).problems if "One order holds" in p)
+    (said,) = (p for p in machine.node.view(case.at(0)).warnings if "One order holds" in p)
     assert f"all but {MANY + 1 - limits.ALLOCATIONS_PER_NODE_MAX} copies" in said
     for name in case.names[:300]:
         case.state.put(Allocation(name, AllocationState.STOPPED, 1, case.away))
     leading.orders.give(case.away, case.at(0))
-    assert not any("One order holds" in p for p in machine.node.view(case.at(0)).problems)
+    assert not any("One order holds" in p for p in machine.node.view(case.at(0)).warnings)
 
 
 def test_a_long_reason_of_many_bytes_leaves_room_in_the_entry() -> None:

@@ -146,8 +146,8 @@ def test_a_false_signer_is_proven_everywhere(lie: Lie) -> None:
     named = address_text(lie.leader.node_id)
     for m in lie.pool.world.machines:
         assert m.node is not None
-        problems = m.node.view(lie.pool.world.now(m)).problems
-        assert any(named in said and "lied as the leader" in said for said in problems)
+        problems = m.node.view(lie.pool.world.now(m)).warnings
+        assert any(named in said and "as the leader of term" in said for said in problems)
 
 
 def test_nobody_is_proven_to_lie_for_an_account_without_rights(lie: Lie) -> None:
