@@ -110,9 +110,9 @@ class Acting:
     async def start(self, agent: DevAgent) -> None:
         """Start an agent again, and wait until it takes part."""
         await self.pool.start_agent(agent)
-        await self.pool.wait(f"{agent.name} ready", lambda: self._ready(agent))
+        await self.pool.wait(f"{agent.name} ready", lambda: self.is_ready(agent))
 
-    async def _ready(self, agent: DevAgent) -> bool:
+    async def is_ready(self, agent: DevAgent) -> bool:
         return bool((await agent.get("/v1/agent"))["agent"]["ready"])
 
     async def stop_task(self, at: DevAgent, task: str) -> None:
