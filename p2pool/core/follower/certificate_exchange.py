@@ -109,7 +109,7 @@ class CertificateExchange:
         if context.leader_certificates.leads(sender.node_id, message.term, now):
             context.announced.note(sender.node_id, message.term, now)
         elif (
-            context.pool_log.fetches
+            context.pool_log.waits_for_others
             and (key := context.bindings.key_of(sender.node_id)) is not None
         ):
             self.ask_proof(key, now)
@@ -122,7 +122,7 @@ class CertificateExchange:
         try:
             found = context.leader_certificates.history(proof, pool_log.chain, pool_log.log_id)
         except UnknownCommittee:
-            if pool_log.fetches:
+            if pool_log.waits_for_others:
                 self.ask_proof(sender.peer_key, now)
         except Refusal as error:
             context.log(Level.DEBUG, "a signed history is refused", why=error.message)

@@ -43,7 +43,7 @@ class OrderCheck:
                 known = certified.judge(enclosed, pool_log.chain, pool_log.log_id, now)
             check_fresh(known.time_ms, now.wall_ms)
         except UnknownCommittee as error:
-            if pool_log.fetches:  # We may be behind: ask for proof; the order comes again.
+            if pool_log.waits_for_others:  # We may be behind: ask for proof; the order comes again.
                 self.certificate_exchange.ask_proof(by[1], now)
             return error.message
         except Refusal as error:

@@ -79,6 +79,7 @@ class FollowerReplica:
     ) -> None:
         """A certified leader announced how far the log is, and vouches for its history."""
         self._follow()
+        self.log.commit_signed()
         if not self.log.fetches or announcement.log_id != self.log.log_id:
             return
         if not self.log.distrusts:

@@ -387,6 +387,8 @@ class PoolLog:
         if self.raft is not None and not self.doubted and self.too_old is None:
             out = self.raft.receive(frame, sender, now, sealed, shown=shown, proven=proven)
             self.absorb(out)
+            if begins:
+                self.commit_signed()
 
     def wakeup_ms(self) -> int | None:
         """When to call `tick` next; a log whose disk is in doubt has nothing due."""
@@ -489,6 +491,11 @@ class PoolLog:
         return self.raft is not None and self.raft.state.role is RaftRole.IDLE
 
     @property
+    def waits_for_others(self) -> bool:
+        """Whether this node takes what a quorum signed for committed, and nothing else."""
+        return self.fetches or (self.raft is not None and self.raft.state.waits_for_histories)
+
+    @property
     def history(self) -> Digest:
         """The hash over all entries applied here; that of no entries if the log has not begun."""
         begun = self.state if self.previous_epoch is None else None
@@ -499,6 +506,26 @@ class PoolLog:
         """Whether this node takes no leader's word for what is committed: the voters sign it."""
         held = self.state if self.previous_epoch is None else None
         return bool(self.histories.signed) or (held is not None and held.level >= DISTRUST_LEVEL)
+
+    def commit_signed(self) -> None:
+        """Commit what a learner holds and a quorum signed; note where it signed something else."""
+        raft = self.raft
+        if raft is None or not raft.state.waits_for_histories or self.fetches:
+            return
+        s = raft.state
+        last = max((i for i in self.histories.signed if i <= s.log.last_index), default=0)
+        if last <= s.commit_index or self.state is None or self.previous_epoch is not None:
+            return
+        history, good = self.state.history, 0
+        for entry in s.log.between(s.commit_index + 1, last):
+            history = history_after(history, entry)
+            said = self.histories.signed.get(entry.index)
+            if said is not None and said != history:
+                self.histories.contradicted_index = entry.index
+                break
+            good = entry.index if said is not None else good
+        if good:
+            self.absorb(raft.recommit(good))
 
     @property
     def must_fetch(self) -> bool:

@@ -171,7 +171,8 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
         taken = min(taken, refused.position)
     s.append(fresh[:taken])
     matched = m.previous_index + len(m.entries) - len(fresh[taken:])
-    s.commit_to(min(m.commit_index, matched))
+    if not s.waits_for_histories:
+        s.commit_to(min(m.commit_index, matched))
     s.role = s.resting_role()
     if taken < len(fresh):
         _answer(s, m, False, matched, matched + 1, 0)
