@@ -40,7 +40,7 @@ from p2pool.core.log.kept_certificate import certificate_row, restore_certificat
 from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.request_check import NoRoster, RequestCheck, Rights
 from p2pool.core.log.snapshot_check import readable, state_in
-from p2pool.core.raft.acceptance.append_check import configuration_before
+from p2pool.core.raft.acceptance.append_check import configuration_before, waits_for_histories
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import (
     EntryRefusal,
@@ -493,7 +493,7 @@ class PoolLog:
     @property
     def waits_for_others(self) -> bool:
         """Whether this node takes what a quorum signed for committed, and nothing else."""
-        return self.fetches or (self.raft is not None and self.raft.state.waits_for_histories)
+        return self.fetches or (self.raft is not None and waits_for_histories(self.raft.state))
 
     @property
     def history(self) -> Digest:
@@ -510,7 +510,7 @@ class PoolLog:
     def commit_signed(self) -> None:
         """Commit what a learner holds and a quorum signed; note where it signed something else."""
         raft = self.raft
-        if raft is None or not raft.state.waits_for_histories or self.fetches:
+        if raft is None or self.fetches or not waits_for_histories(raft.state):
             return
         s = raft.state
         last = max((i for i in self.histories.signed if i <= s.log.last_index), default=0)

@@ -171,7 +171,7 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
         taken = min(taken, refused.position)
     s.append(fresh[:taken])
     matched = m.previous_index + len(m.entries) - len(fresh[taken:])
-    if not s.waits_for_histories:
+    if not append_check.waits_for_histories(s):
         s.commit_to(min(m.commit_index, matched))
     s.role = s.resting_role()
     if taken < len(fresh):

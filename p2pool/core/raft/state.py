@@ -338,12 +338,6 @@ class RaftState:
         self.configuration, self.configuration_index = found[0] if found else base
         self.former = found[1][0] if len(found) == 2 else base[0]
 
-    @property
-    def waits_for_histories(self) -> bool:
-        """Whether it takes no leader's word for what is committed, but what a quorum signed: a
-        learner does, since no quorum counts it; a voter's own word is a part of the quorum's."""
-        return self.wants_proof and not self.is_voter
-
     def commit_to(self, index: int) -> None:
         """Hand out newly committed entries, in order, once."""
         if index <= self.commit_index:

@@ -78,6 +78,17 @@ def held_back(s: RaftState, candidate: Voter, last_index: int) -> bool:
     return last_index >= index > max(s.certified_index, s.commit_index)
 
 
+def waits_for_histories(s: RaftState) -> bool:
+    """Whether we take no leader's word for what is committed, but what a quorum signed: a learner
+    does, since no quorum counts it. A voter's own word is part of the quorum's, that of a voter on
+    its removal too until the removal is committed: the others wait for its signature."""
+    if not s.wants_proof or s.is_voter:
+        return False
+    if s.configuration_index <= s.commit_index:
+        return True
+    return s.me not in configuration_before(s, s.commit_index + 1).electors
+
+
 def configuration_before(s: RaftState, index: int) -> Configuration:
     """The configuration in force before an index that the log reaches."""
     if s.configuration_index < index:
