@@ -238,7 +238,8 @@ def may_start(
         return "the request in its order is no submission"
     if desired.allocation.task_id != task_id(pool, request):
         return "its task id does not match its submission"
-    denied = may(roster, state, signers, desired.signed, min(at_s, request.not_after_s))
+    within_s = min(max(at_s, request.not_before_s), request.not_after_s)
+    denied = may(roster, state, signers, desired.signed, within_s)
     return denied.message if denied is not None else None
 
 

@@ -25,7 +25,7 @@ from p2pool.core.context import Context
 from p2pool.core.fsm.adoption import ClaimVerdict, judge_claim
 from p2pool.core.fsm.apply import GONE, REPORTABLE
 from p2pool.core.fsm.order_room import order_bytes
-from p2pool.core.fsm.permissions import may_start
+from p2pool.core.fsm.permissions import may_start, never
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.leader.orders import Orders
 from p2pool.model import limits
@@ -216,7 +216,9 @@ class Reports:
         context = self.context
         roster, state = context.roster.latest, context.pool_log.state
         at_s = now.wall_ms // 1000
-        if may_start(context.config.pool, roster, state, claim, by, at_s) is not None:
+        pool = context.config.pool
+        # No follower would append what can never be right: the leader would lose its office for it.
+        if never(pool, claim.signed, by) or may_start(pool, roster, state, claim, by, at_s):
             return
         if not self.rations.admit_claim(node_id, claim, now):
             return  # It claims again.

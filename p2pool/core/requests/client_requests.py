@@ -19,7 +19,7 @@ from p2pool.codec.entries import encode_body
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica
-from p2pool.core.fsm.permissions import may, refused_by_state
+from p2pool.core.fsm.permissions import may, never, refused_by_state
 from p2pool.core.fsm.requests import find_applied, no_room, refusal
 from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
@@ -28,6 +28,7 @@ from p2pool.model.errors import (
     BadSignature,
     Conflict,
     NoLeader,
+    NotAllowed,
     Overloaded,
     P2poolError,
     Unavailable,
@@ -229,6 +230,9 @@ class ClientRequests:
         denied = may(roster, state, item.signers, signed, time_ms // 1000)
         if denied is not None:
             raise denied
+        why = never(self.context.config.pool, signed, item.signers)
+        if why is not None:
+            raise NotAllowed(f"No voter would take that: {why}.", hint="Sign a new request.")
         found = find_applied(state, signed.request)
         if found is not None:
             return self._accepted(found.task_id, found.index, duplicate=True)

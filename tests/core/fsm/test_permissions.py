@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import spec_json
-from p2pool.core.fsm.permissions import RULES, Submission, may, may_read
+from p2pool.core.fsm.permissions import RULES, Submission, may, may_read, may_start, never
 from p2pool.core.fsm.state import PoolState, Task, TaskRecord
 from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.chain.roster import ChainMember, ChainRoster
-from p2pool.model.ids import Address, Digest, NodeId, PoolRef, TaskId
+from p2pool.model.ids import Address, AllocationId, Digest, NodeId, PoolRef, TaskId
 from p2pool.model.log.entries import Revocation
+from p2pool.model.messages.work import Desired
 from p2pool.model.states import PoolStatus
 from p2pool.model.tasks.spec import TaskSpec
 
@@ -261,3 +263,25 @@ def test_no_delegation_gives_more_than_its_time_name_and_scope(
         assert signer != FRIEND or delegation.not_before_s >= NOW_S
         assert action not in (Action.SET, Action.UNBAN, Action.REVOKE)
         assert delegation.scope >= Scope.SUBMIT
+
+
+@given(
+    begins_s=st.integers(-200, 200),
+    lasts_s=st.integers(0, 200),
+    given_s=st.integers(-200, 200),
+    holds_s=st.integers(0, 200),
+    at_s=st.integers(-300, 300),
+)
+def test_what_a_leader_adopts_no_follower_refuses_for_good(
+    begins_s: int, lasts_s: int, given_s: int, holds_s: int, at_s: int
+) -> None:
+    """Whatever the dates of a submission and of its delegation, one long before or after the other:
+    a leader that judged otherwise than its followers would lose its office for a member's claim."""
+    under = attrs.evolve(GOOD, not_before_s=NOW_S + given_s, not_after_s=NOW_S + given_s + holds_s)
+    signed = asked(Action.SUBMIT, under)
+    first_s = NOW_S + begins_s
+    request = attrs.evolve(signed.request, not_before_s=first_s, not_after_s=first_s + lasts_s)
+    signed = attrs.evolve(signed, request=request)
+    claim = Desired(AllocationId(task_id(POOL, request), 0), 1, signed, ())
+    if may_start(POOL, ROSTER, pool(), claim, BY_MANAGER, NOW_S + at_s) is None:
+        assert never(POOL, signed, BY_MANAGER) is None
