@@ -422,6 +422,8 @@ FORMER_RIGHTS_MS = 600_000
 # A request without a right: when we doubt who wrote it, and take it from another leader.
 REQUEST_DOUBTED_AFTER_MS = 120_000
 REQUEST_TAKEN_AFTER_MS = 180_000
+# The same where nobody knows who wrote it: the log stands still for so long.
+REQUEST_TAKEN_LATE_AFTER_MS = 1_800_000
 # So long a refused frame tells of its sender's clock: a peer is dialled at least as often.
 CLOCK_DIFFERED_KEPT_MS = 120_000
 

@@ -73,7 +73,8 @@ class Held:
 
 @attrs.define
 class RequestCheck:
-    """One follower's check. `held`: the entry at which its log waits; `told`: what to tell people
+    """One follower's check. `held`: the entry at which its log waits; `taken`: an entry of which
+    term was taken in the end, from the leader of which; `told`: what to tell people
     of the leaders whose entries have to wait, `told_ms`: when that was last."""
 
     pool: PoolRef
@@ -86,6 +87,7 @@ class RequestCheck:
         )
     )
     held: Held | None = None
+    taken: tuple[int, int] | None = None
     told: list[tuple[Voter, str]] = attrs.field(factory=list)
     told_ms: int | None = None
 
@@ -133,10 +135,17 @@ class RequestCheck:
             self._tell(offer, why)
         waited_ms, author = now_ms - held.since_ms, offer.author(entry)
         if author == offer.leader.store_id:
-            return EntryRefusal(why, waits=waited_ms < limits.REQUEST_DOUBTED_AFTER_MS)
+            doubts = waited_ms >= limits.REQUEST_DOUBTED_AFTER_MS
+            return EntryRefusal(why, waits=not doubts, may_pass=True)
         # A liar may come back with what it wrote in a term of which we know nothing.
-        taken = author is not None and waited_ms >= limits.REQUEST_TAKEN_AFTER_MS
-        return None if taken else EntryRefusal(why, waits=True)
+        most_ms = limits.REQUEST_TAKEN_AFTER_MS
+        if author is None:
+            most_ms = limits.REQUEST_TAKEN_LATE_AFTER_MS
+        # What the same leader took over of the same term does not wait again, one by one.
+        if waited_ms < most_ms and self.taken != (entry.term, offer.term):
+            return EntryRefusal(why, waits=True)
+        self.taken = (entry.term, offer.term)
+        return None
 
     def _tell(self, offer: Offer, why: str) -> None:
         """Tell people, but not for each of the entries that a liar takes turns with."""

@@ -150,7 +150,10 @@ def requested(s: RaftState, m: AppendRequested, now: Now) -> None:
         refused = append_check.refusal(s, fresh, Offer(m.term, m.leader, now, s.led))
         why = refused.why if refused is not None and not refused.waits else None
     if why is not None:
-        append_check.doubt(s, m.term, m.leader, m.previous_index + len(m.entries), why)
+        index, may_pass = m.previous_index + len(m.entries), False
+        if refused is not None:
+            index, may_pass = fresh[refused.position].index, refused.may_pass
+        append_check.doubt(s, m.term, m.leader, index, why, may_pass=may_pass)
         return
     s.follow(m.term, m.leader, now)
     if m.previous_index < s.log.base_index:

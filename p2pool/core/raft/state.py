@@ -35,10 +35,12 @@ SnapshotValidator = Callable[[Snapshot], bool]
 
 @attrs.frozen
 class EntryRefusal:
-    """Why an entry is not appended. `waits`: not yet; its leader may be honest."""
+    """Why an entry is not appended. `waits`: not yet; its leader may be honest. `may_pass`: what we
+    know of the chain decided it, and may be what is wrong."""
 
     why: str
     waits: bool = False
+    may_pass: bool = False
 
 
 @attrs.frozen
@@ -205,6 +207,7 @@ class RaftState:
     entry_check: EntryCheck = attrs.field(default=lambda entry, offer: None, eq=False)
     certified_index: int = 0
     doubted: tuple[int, StoreId, int] | None = None
+    doubt_may_pass: bool = False
     refused: tuple[int, StoreId, int] | None = None
     receiving: Receiving = attrs.field(factory=Receiving)
     snapshot_at_ms: int = 0

@@ -92,6 +92,23 @@ def test_who_was_refused_is_not_elected_for_the_length_of_that_log() -> None:
         assert voted(give(raft, ask(4, last, by), 9_000)).granted is granted, (by, last)
 
 
+def test_what_stands_before_the_end_of_a_refused_frame_counts() -> None:
+    """A log that ends behind the refused entry holds it, wherever the frame ended."""
+    raft = holding()
+    give(raft, carrying(GARBAGE, *(entry(n, 3) for n in range(4, 7))), 5_000)
+    assert not voted(give(raft, ask(4, (4, 3), A.node_id[0]), 9_000)).granted
+
+
+def test_who_was_refused_for_a_reading_of_the_chain_may_be_elected() -> None:
+    """The reading may have been wrong, and that log the only one that is whole: two of three would
+    otherwise stand still for good, whatever is read later."""
+    raft = holding()
+    raft.state.entry_check = lambda entry, offer: EntryRefusal("no right", may_pass=True)
+    give(raft, carrying(entry(3, 3)), 5_000)
+    assert raft.state.doubted is not None
+    assert voted(give(raft, ask(4, (3, 3), A.node_id[0]), 9_000)).granted
+
+
 def test_what_a_quorum_certified_is_taken_as_it_is() -> None:
     """Voters of an earlier version let it in: it applies as nothing, here as there."""
     raft = holding()

@@ -175,3 +175,34 @@ def test_the_last_two_get_past_what_one_of_them_has_not_read() -> None:
     pool.world.machines[late].chain = ChainView()
     pool.until(believes(pool, late))
     assert isinstance(asks.reply(late, NEXT), Accepted)
+
+
+def test_several_requests_of_a_lost_leader_do_not_wait_one_after_the_other() -> None:
+    """The same with five requests that no quorum has certified: they pass together."""
+    pool = formed(3)
+    asks = Asks(pool)
+    first, late = pool.leader().number, pool.other().number
+    handed_over(pool, late)
+    for _ in range(5):
+        assert isinstance(asks.reply(first, NEXT), Accepted)
+    pool.world.crash(first)
+    second = next(n for n in range(3) if n not in (first, late))
+    pool.until(lambda: leading(pool) == second, limits.REQUEST_TAKEN_AFTER_MS + 20_000)
+
+
+def test_the_last_two_go_on_once_they_have_read_the_same() -> None:
+    """One of three is lost, and the leader's only follower has not read of the new manager for so
+    long that it doubts the leader. When it has, that leader is elected again, by its vote."""
+    pool = formed(3)
+    asks = Asks(pool)
+    first, late = pool.leader().number, pool.other().number
+    third = next(n for n in range(3) if n not in (first, late))
+    pool.world.expected = (*pool.world.expected, "a leader's entries are refused")
+    handed_over(pool, late)
+    pool.world.crash(third)
+    asks.submit(first, NEXT)
+    pool.world.run(limits.REQUEST_DOUBTED_AFTER_MS + 60_000)
+    pool.world.machines[late].chain = ChainView()
+    pool.until(believes(pool, late))
+    pool.until(lambda: leading(pool) == first, 60_000)
+    assert isinstance(asks.reply(late, NEXT), Accepted)

@@ -26,11 +26,13 @@ from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
 
 @attrs.frozen
 class Refused:
-    """The first of some entries that is not appended, and why; `waits`: not yet."""
+    """The first of some entries that is not appended, and why; `waits`: not yet; `may_pass`: once
+    we know better."""
 
     position: int
     why: str
     waits: bool = False
+    may_pass: bool = False
 
 
 def refusal(s: RaftState, entries: Sequence[Entry], offer: Offer) -> Refused | None:
@@ -44,7 +46,7 @@ def refusal(s: RaftState, entries: Sequence[Entry], offer: Offer) -> Refused | N
         if entry.index > s.certified_index:
             refused = s.entry_check(entry, offer)
             if refused is not None:
-                return Refused(position, refused.why, refused.waits)
+                return Refused(position, refused.why, refused.waits, refused.may_pass)
             if entry.kind == EntryKind.CONFIGURATION:
                 why = _configuration_wrong(before, entry)
                 if why is not None:
@@ -53,10 +55,12 @@ def refusal(s: RaftState, entries: Sequence[Entry], offer: Offer) -> Refused | N
     return None
 
 
-def doubt(s: RaftState, term: int, leader: Voter, index: int, why: str) -> None:
+def doubt(
+    s: RaftState, term: int, leader: Voter, index: int, why: str, *, may_pass: bool = False
+) -> None:
     """Heed this leader no more in this term, unless a quorum certifies the log up to what we
     refused; no word of its own keeps us from campaigning."""
-    s.doubted = (term, leader.store_id, index)
+    s.doubted, s.doubt_may_pass = (term, leader.store_id, index), may_pass
     s.out.doubted.append((leader, why))
     if s.leader == leader and s.hard.term == term:
         s.leader = s.leader_heard_ms = None
@@ -71,8 +75,9 @@ def is_doubted(s: RaftState, term: int, leader: Voter) -> bool:
 
 def held_back(s: RaftState, candidate: Voter, last_index: int) -> bool:
     """Whether a candidate's log may still hold what we refused, of any term: it would be elected
-    for the length of that log, refused, and elected again."""
-    if s.doubted is None or s.doubted[1] != candidate.store_id:
+    for the length of that log, refused, and elected again. A refusal for what we know of the chain
+    does not count: we may know better by then, and its log may be the only one that is whole."""
+    if s.doubted is None or s.doubt_may_pass or s.doubted[1] != candidate.store_id:
         return False
     index = s.doubted[2]
     return last_index >= index > max(s.certified_index, s.commit_index)
