@@ -42,8 +42,8 @@ class NodeConfig:
     `newest_level`: the highest feature level that its program knows. `opens`: opens the sealed
     messages that a leader writes into the log; without it they are appended as they come.
     `recovers`: recovers who signed a request; without it nothing that this node orders itself to
-    run, and no request in a leader's entries, has a good signature. `trusted`: hashes of committees
-    that its operator vouches for.
+    run has a good signature, and a leader's word counts for those in its entries. `trusted`: hashes
+    of committees that its operator vouches for.
     """
 
     pool: PoolRef

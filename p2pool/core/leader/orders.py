@@ -170,7 +170,9 @@ class Orders:
 
     def warnings(self) -> tuple[str, ...]:
         """What keeps copies from being ordered, in sentences for people."""
-        shown = islice(self.left_out.items(), limits.OVERFULL_SHOWN_MAX)
+        roster = self.context.roster
+        here = (one for one in self.left_out.items() if roster.belongs(one[0]))
+        shown = islice(here, limits.OVERFULL_SHOWN_MAX)
         return tuple(
             f"One order holds all but {number} copies of node {address_text(node_id)}: they get "
             "none until others there have ended. Stop some of its tasks."

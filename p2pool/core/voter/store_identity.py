@@ -73,8 +73,9 @@ class StoreIdentity:
         return self.store_check.wakeup_ms()
 
     def _out_of_reach(self, now: Now) -> str | None:
-        """Why no leader can give this store a seat, if so: `beyond` holds its term, and the time of
-        the certificate that it was compared with first."""
+        """Why no leader can give this store a seat, if so: `beyond` holds its term, and the time at
+        which we noticed. A leader of a later term may be too young for a certificate, so only what
+        was certified after that counts."""
         raft, known = self.context.pool_log.raft, self.context.leader_certificates.known
         if raft is None or known is None or known.log_id != raft.state.log_id:
             return None
@@ -83,7 +84,8 @@ class StoreIdentity:
             self.beyond = None
             return None
         if before is None or before[0] != term:
-            self.beyond = (term, known.time_ms)
+            noticed_ms = self.context.clocks.time_ms(now) + limits.CLOCK_SKEW_MAX_MS
+            self.beyond = (term, max(known.time_ms, noticed_ms))
             return None
         soon = self.renewed_ms is not None and now.mono_ms - self.renewed_ms < limits.RENEW_PAUSE_MS
         if soon or known.time_ms <= before[1]:

@@ -1,5 +1,6 @@
 """What one voter that lies, or can do nothing, cannot spoil for good: a term, an office, a log."""
 
+import attrs
 import pytest
 
 from p2pool.core.raft import replication
@@ -79,3 +80,25 @@ def test_what_proves_a_snapshot_outlives_a_restart(monkeypatch: pytest.MonkeyPat
 def proven_beyond(pool: Pool, number: int, index: int) -> bool:
     s = raft_of(pool, number)
     return bool(s.snapshot_certificate) and s.log.base_index > index
+
+
+def test_a_store_is_not_given_up_for_an_older_leaders_certificate() -> None:
+    """A node in the term of a new leader hears of a certificate of the last one, which it had
+    missed: the new leader's comes, and the node stays who it is."""
+    pool = formed(4)
+    spare = next(m for m in pool.world.machines if m.number not in voters(pool))
+    first, store_id = pool.leader(), spare.store_id
+    pool.world.crash(first.number)
+    pool.until(lambda: leading(pool) not in (None, first.number))
+    identity = pool.node(spare.number).parts.identity
+    known = pool.node(spare.number).context.leader_certificates
+    assert known.known is not None
+    older = attrs.evolve(known.known, term=known.known.term - 1)
+    term = raft_of(pool, spare.number).hard.term
+    known.known = attrs.evolve(older, term=term - 1, time_ms=older.time_ms - 1_000)
+    now = pool.world.now(spare)
+    assert identity._out_of_reach(now) is None
+    known.known = attrs.evolve(older, term=term - 1)
+    assert identity._out_of_reach(now) is None
+    pool.world.run(2 * limits.CERTIFY_INTERVAL_MS)
+    assert spare.store_id == store_id
