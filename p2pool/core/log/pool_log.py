@@ -530,8 +530,12 @@ class PoolLog:
     @property
     def must_fetch(self) -> bool:
         """Whether this node takes no leader's frames: it has no seat that a quorum vouched for."""
-        seated = self.me in self.configuration.everybody
-        return self.fetches and self.distrusts and not seated
+        return self.fetches and self.distrusts and not self.seated
+
+    @property
+    def seated(self) -> bool:
+        """Whether this node takes part, or the log that it holds has a seat for it."""
+        return not self.fetches or self.me in self.configuration.everybody
 
     def adopt(self, entries: tuple[Entry, ...]) -> None:
         """Adopt committed entries that somebody vouches for."""
