@@ -58,7 +58,6 @@ class Whole:
     """An encoded snapshot that replaces the log, and a quorum's signatures over it, if any."""
 
     snapshot: bytes
-    certificate: tuple[bytes, ...] = ()
 
 
 @attrs.define
@@ -233,7 +232,7 @@ class LogFetcher:
         whole = bytes(self.parts)
         self._give_up(None)
         self.fetch_at_ms = now.mono_ms
-        return Whole(whole, answer.certificate)
+        return Whole(whole)
 
     def _give_up(self, peer_key: PeerKey | None) -> None:
         self.fetch, self.failed_with = None, None

@@ -114,7 +114,7 @@ class FollowerReplica:
                 self.quarantine.drop()  # A caller waits, and `holder` has what it needs.
                 self.fetcher.fetch_now(now)
         elif isinstance(taken, Whole):
-            good = self.log.adopt_snapshot(taken.snapshot, peer, taken.certificate)
+            good = self.log.adopt_snapshot(taken.snapshot, peer)
             if not good:
                 self.fetcher.distrust(peer, now)
         return taken if isinstance(taken, Ask) else None

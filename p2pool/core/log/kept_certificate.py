@@ -4,8 +4,11 @@ Intuition: a voter installs a snapshot only with a quorum's signatures over it. 
 voters is down and another one needs the snapshot, nobody can sign it again, so what was signed
 outlives a restart.
 
-Invariants: it counts for exactly the snapshot of that index in that log; without it the snapshot
-waits for the next certificate.
+A giver may send any bytes beside a true snapshot. So what is kept is what was checked, wherever it
+came from (`follower.certificate_exchange`), never what came with the snapshot.
+
+Invariants: it counts for exactly the snapshot of that index in that log, and it was checked against
+a committee that this node knows; without it the snapshot waits for the next certificate.
 """
 
 from collections.abc import Mapping
@@ -13,10 +16,12 @@ from collections.abc import Mapping
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.entries import decode_snapshot
 from p2pool.codec.rows import put_record
+from p2pool.core.fsm.storage.rows import digest_in
 from p2pool.core.raft.state import RaftState
 from p2pool.model.field_bounds import Index, SealedSignatures
-from p2pool.model.ids import Digest
+from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.ports.store import Put
 
 META_TABLE = "meta"
@@ -30,6 +35,23 @@ class SnapshotCertificate:
     log_id: Digest
     index: Index
     signatures: SealedSignatures
+
+
+@attrs.frozen
+class CertifiedState:
+    """The digest of the state at an index, and the checked signatures of a quorum over it."""
+
+    digest: StateDigest
+    signatures: tuple[bytes, ...] = attrs.field(repr=False)
+
+
+def give_certificate(s: RaftState, certified: Mapping[int, CertifiedState]) -> None:
+    """Give Raft's snapshot the signatures that were checked for its state, if it has none."""
+    found = certified.get(s.snapshot_index)
+    if found is None or s.snapshot is None or s.snapshot_certificate:
+        return
+    if digest_in(decode_snapshot(s.snapshot).state) == found.digest:
+        s.snapshot_certificate = found.signatures
 
 
 def certificate_row(s: RaftState) -> Put:

@@ -36,7 +36,12 @@ from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
 from p2pool.core.log.histories import Histories
-from p2pool.core.log.kept_certificate import certificate_row, restore_certificate
+from p2pool.core.log.kept_certificate import (
+    CertifiedState,
+    certificate_row,
+    give_certificate,
+    restore_certificate,
+)
 from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.request_check import NoRoster, RequestCheck, Rights
 from p2pool.core.log.snapshot_check import readable, state_in
@@ -93,8 +98,8 @@ class PoolLog:
     on with this log; `newer_snapshot`: why it cannot read a peer's snapshot. `opens`: opens the
     sealed messages in entries, if given; `recovers`: who signed the requests in them, if given;
     `rights`: who may. `raised_index`: from there on entries are of a level whose followers ask for
-    all that, though the level may not be applied here yet. `certified`: the digests of states that
-    a quorum certified, by index; `histories`: ours, and those that a quorum signed; `candidate`:
+    all that, though the level may not be applied here yet. `certified`: what a quorum certified of
+    states, by index; `histories`: ours, and those that a quorum signed; `candidate`:
     our state at the last question, for a snapshot; `unkept`: why no snapshot can be made.
     `keeps_commit`: the commit index goes to the disk with this step, whatever else does.
     `certificate_kept`: what is on the disk of the snapshot's certificate.
@@ -138,7 +143,7 @@ class PoolLog:
     points: list[CertificationPoint] = attrs.field(factory=list)
     refused: list[PeerKey] = attrs.field(factory=list)
     entries_refused: list[tuple[PeerKey, str]] = attrs.field(factory=list)
-    certified: BoundedDict[int, StateDigest] = attrs.field(
+    certified: BoundedDict[int, CertifiedState] = attrs.field(
         factory=lambda: BoundedDict(limits.CERTIFICATION_POINTS_KEPT_MAX)
     )
     histories: Histories = attrs.field(factory=Histories)
@@ -542,9 +547,7 @@ class PoolLog:
         assert self.raft is not None
         self.absorb(self.raft.adopt(entries))
 
-    def adopt_snapshot(
-        self, data: bytes, giver: PeerKey, certificate: tuple[bytes, ...] = ()
-    ) -> bool:
+    def adopt_snapshot(self, data: bytes, giver: PeerKey) -> bool:
         """Adopt a committed snapshot; False if it holds no usable state: a mistake or a lie, which
         on the disk would crash this agent at each start; or if nobody vouches for it."""
         assert self.raft is not None
@@ -559,7 +562,7 @@ class PoolLog:
             self.refused.append(giver)
             return False
         self.newer_snapshot = None
-        self.absorb(self.raft.adopt_snapshot(data, certificate))
+        self.absorb(self.raft.adopt_snapshot(data))
         return True
 
     def _holds_certified(self, data: bytes) -> bool:
@@ -572,8 +575,9 @@ class PoolLog:
     def _is_certified(self, snapshot: Snapshot) -> bool:
         """Whether a quorum certified its state. The digest covers the voters, and no log is
         certified between two committees: the second would be one giver's word."""
-        digest = self.certified.get(snapshot.index)
-        return digest == digest_in(snapshot.state) and not snapshot.configuration.is_joint
+        found = self.certified.get(snapshot.index)
+        fits = found is not None and found.digest == digest_in(snapshot.state)
+        return fits and not snapshot.configuration.is_joint
 
     def discard(self, now: Now) -> bool:
         """Begin the same log anew, empty; False for a voter, and if this node holds nothing of it
@@ -680,8 +684,9 @@ class PoolLog:
         if raft is None:
             return
         if index not in self.certified:
-            self.certified[index] = digest
+            self.certified[index] = CertifiedState(digest, certificate)
             raft.state.certified_index = max(raft.state.certified_index, index)
+            give_certificate(raft.state, self.certified)
         if held is not None and held[0] == index and index > raft.state.snapshot_index:
             self.candidate = None
             if digest_in(held[1]) == digest:
@@ -714,6 +719,8 @@ class PoolLog:
         self.entries_refused += [(voter.peer_key, why) for voter, why in out.doubted]
         if out.installed is not None:
             self.candidate = self.unkept = None
+            if self.raft is not None:
+                give_certificate(self.raft.state, self.certified)
             self.state = decode_state(out.installed)
             self.histories.forget()
             self.histories.applied(self.state.applied_index, self.state.history)

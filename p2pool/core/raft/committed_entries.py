@@ -40,9 +40,8 @@ def adopt_entries(s: RaftState, entries: tuple[Entry, ...]) -> None:
     s.role = s.resting_role()
 
 
-def adopt_snapshot(s: RaftState, data: bytes, certificate: tuple[bytes, ...] = ()) -> None:
-    """Replace a log that ends before a committed snapshot by it; ignore any other snapshot.
-    `certificate`: a quorum's signatures over its state, for those who ask us for it."""
+def adopt_snapshot(s: RaftState, data: bytes) -> None:
+    """Replace a log that ends before a committed snapshot by it; ignore any other snapshot."""
     assert s.role is RaftRole.IDLE, "a participant accepts snapshots from its leader"
     try:
         snapshot = decode_snapshot(data)
@@ -51,7 +50,6 @@ def adopt_snapshot(s: RaftState, data: bytes, certificate: tuple[bytes, ...] = (
     if snapshot.log_id == s.log_id and snapshot.index > s.commit_index:
         _reach(s, snapshot.term)
         snapshots.put_in_place(s, snapshot, data)
-        s.snapshot_certificate = certificate
 
 
 def _reach(s: RaftState, term: int) -> None:

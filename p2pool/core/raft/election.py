@@ -295,11 +295,15 @@ def _vote(s: RaftState, m: VoteRequested, now: Now) -> None:
 
 def _may_force(s: RaftState, m: VoteRequested, opened: Opened) -> bool:
     """Whether a voter may campaign over the leader that we hear: by that leader's own order in this
-    term, or because we read ourselves that it is out. In a pool of the first level nobody can show
-    the order, and a voter's word has to do."""
+    term, or because we read ourselves that it is out; never that leader, by its order to itself. In
+    a pool of the first level nobody can show the order, and a voter's word has to do."""
     if not m.transfer or m.candidate not in s.configuration.electors:
         return False
-    if s.leader_out or not s.shows:
+    if not s.shows:
+        return True
+    if s.leader == m.candidate:
+        return False
+    if s.leader_out:
         return True
     if s.leader is None:
         return False

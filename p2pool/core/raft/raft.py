@@ -339,9 +339,9 @@ class Raft:
         committed_entries.adopt_entries(self.state, entries)
         return self._done()
 
-    def adopt_snapshot(self, data: bytes, certificate: tuple[bytes, ...] = ()) -> Ready:
+    def adopt_snapshot(self, data: bytes) -> Ready:
         """Adopt a committed snapshot, as a follower replica; a bad one changes nothing."""
-        committed_entries.adopt_snapshot(self.state, data, certificate)
+        committed_entries.adopt_snapshot(self.state, data)
         return self._done()
 
     def recommit(self, index: int) -> Ready:

@@ -188,7 +188,6 @@ def _install(s: RaftState, data: bytes, m: SnapshotSent) -> bool:
     if found != said or not s.snapshot_validator(snapshot):
         return False
     put_in_place(s, snapshot, data)
-    s.snapshot_certificate = m.certificate
     return True
 
 

@@ -144,9 +144,9 @@ class RaftState:
     `raise_left`: how far others' bare words may raise its term until `raise_due_ms`. `refused`: the
     term and leader of a bad snapshot, and until when to ignore its next ones. `snapshot_at_ms`: the
     log time that it ends with. `certified_index`: up to there a quorum has certified the log.
-    `snapshot_certificate`: a quorum's signatures over the snapshot's state; `wants_proof`: nobody
-    with a seat installs one without. `doubted`: the term and leader whose entry at an index we
-    refused. `led`: whom it followed in which term.
+    `snapshot_certificate`: a quorum's checked signatures over the snapshot's state; `wants_proof`:
+    nobody with a seat installs one without. `doubted`: the term and leader whose entry at an index
+    we refused. `led`: whom it followed in which term.
     """
 
     me: Voter

@@ -14,7 +14,8 @@ two read opposite things, nobody can tell which endpoint lies: this node says so
 
 A leader that a quorum has not certified for three minutes gets nothing committed: it cannot, or it
 withholds what the voters would sign. However often it is heard, it then keeps no other voter from
-being elected, and its followers campaign over it.
+being elected, and its followers campaign over it. Only a certificate or another leader starts the
+count anew: a new term or a silence does not, since the leader itself could bring that about.
 
 Invariants: nothing here keeps a voter from following, acknowledging or voting; reluctance ends by
 itself; a voter overrules a leader at most every ten seconds, through PreVote.
@@ -28,6 +29,7 @@ from p2pool.core.effects import Level
 from p2pool.core.raft.raft import Raft
 from p2pool.core.voter.voter_standings import VoterStandings
 from p2pool.model import limits
+from p2pool.model.ids import Digest
 from p2pool.model.log.raft import Voter
 from p2pool.model.states import ChainStanding, Intent, RaftRole
 from p2pool.model.timing import Now
@@ -36,8 +38,8 @@ from p2pool.model.timing import Now
 @attrs.define
 class LeaderEligibility:
     """One voter's part in who leads. `unseated`: which members this leader offers seats in vain;
-    `followed`: the term and leader that we follow, the time of its last certificate, and when we
-    first saw that, on the monotonic clock."""
+    `followed`: the log, the leader that we followed last, and the time of its last certificate;
+    `unproven_ms`: for how long we have followed it since, up to `looked_ms`."""
 
     context: Context
     standings: VoterStandings
@@ -45,8 +47,9 @@ class LeaderEligibility:
     disputed: str | None = None
     unseated: str | None = None
     overrule_due_ms: int | None = None
-    followed: tuple[int, Voter | None, int] = (0, None, 0)
-    proven_ms: int = 0
+    followed: tuple[Digest, Voter, int] | None = None
+    unproven_ms: int = 0
+    looked_ms: int = 0
 
     def tick(self, now: Now) -> None:
         """Check ourselves, and the leader that we follow."""
@@ -97,13 +100,16 @@ class LeaderEligibility:
     def _leader_is_unproven(self, raft: Raft, now: Now) -> bool:
         """Whether the leader that we follow has had no quorum's certificate for long."""
         s, known, time_ms = raft.state, self.context.leader_certificates.known, 0
-        if known is not None and (known.term, known.leader) == (s.hard.term, s.leader):
+        passed_ms, self.looked_ms = now.mono_ms - self.looked_ms, now.mono_ms
+        if s.leader is None:
+            return False  # The time of a leader that is gone, or silent, does not count.
+        if known is not None and (known.log_id, known.leader) == (s.log_id, s.leader):
             time_ms = known.time_ms
-        followed = (s.hard.term, s.leader, time_ms)
-        if followed != self.followed:
-            self.followed, self.proven_ms = followed, now.mono_ms
-        others = s.leader is not None and s.role is RaftRole.FOLLOWER
-        return others and now.mono_ms - self.proven_ms > limits.LEADER_UNPROVEN_MS
+        self.unproven_ms += passed_ms
+        followed = self.followed
+        if followed is None or followed[:2] != (s.log_id, s.leader) or followed[2] < time_ms:
+            self.followed, self.unproven_ms = (s.log_id, s.leader, time_ms), 0
+        return s.role is RaftRole.FOLLOWER and self.unproven_ms > limits.LEADER_UNPROVEN_MS
 
     def _has_the_last_word(self, leader: Voter) -> bool:
         """Whether the others are no quorum without the leader: it is one of two."""

@@ -12,7 +12,8 @@ from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import Allocation, PoolState, Task, TaskRecord
 from p2pool.core.fsm.storage.rows import decode_state, digest_in, encode_state
-from p2pool.core.log.pool_log import PoolLog
+from p2pool.core.log.kept_certificate import restore_certificate
+from p2pool.core.log.pool_log import META_TABLE, PoolLog
 from p2pool.core.raft import snapshot as snapshots
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
@@ -24,7 +25,7 @@ from p2pool.model.log.entries import Certify, Noop
 from p2pool.model.log.raft import Configuration, Entry, Snapshot
 from p2pool.model.messages.queries import StateAnswered
 from p2pool.model.messages.raft import AppendRequested, SnapshotAnswered, SnapshotSent
-from p2pool.model.ports.store import SaveSnapshot
+from p2pool.model.ports.store import Put, SaveSnapshot
 from p2pool.model.states import AllocationState, RaftRole
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.model.timing import Now
@@ -195,11 +196,14 @@ def test_a_leaders_snapshot_is_looked_into_before_it_is_kept(lie: object) -> Non
 # --- a living voter -------------------------------------------------------------------------------
 
 
-def given(pool_log: PoolLog, data: bytes, index: int, term: int = 1) -> list[int]:
-    """The answers to a whole snapshot of the leader."""
+def given(
+    pool_log: PoolLog, data: bytes, index: int, term: int = 1, proof: tuple[bytes, ...] = ()
+) -> list[int]:
+    """The answers to a whole snapshot of the leader, with what it says to prove it."""
     assert pool_log.log_id is not None
+    last_term, size = decode_snapshot(data).term, len(data)
     sent = SnapshotSent(
-        pool_log.log_id, term, ME, voter(2), index, decode_snapshot(data).term, 0, len(data), data
+        pool_log.log_id, term, ME, voter(2), index, last_term, 0, size, data, certificate=proof
     )
     pool_log.receive(sent, ME.peer_key, Now(10 * term, 10 * term))
     answers, pool_log.send = [m for _, m in pool_log.send], []
@@ -234,6 +238,53 @@ def test_nor_does_a_learner() -> None:
             pool_log.raft.state.refused = None
             pool_log.certify(good.index, digest_in(good.state), ())
             assert given(pool_log, data, good.index) == [len(data)]
+
+
+def kept_certificate(pool_log: PoolLog) -> tuple[bytes, ...]:
+    """What a log would have of its snapshot's certificate after a restart."""
+    ops = [o for o in pool_log.take_persist() if isinstance(o, Put)]
+    rows = {o.key: o.value for o in ops if o.table == META_TABLE}
+    assert pool_log.raft is not None
+    again = attrs.evolve(pool_log.raft.state, snapshot_certificate=())
+    restore_certificate(again, rows)
+    return again.snapshot_certificate
+
+
+def test_only_what_was_checked_is_kept_as_a_snapshots_certificate() -> None:
+    """A giver may send a true snapshot with any bytes as its proof: whoever leads with those later
+    would have its snapshots refused."""
+    good = of_two()
+    data, signed, forged = encode_snapshot(good), (b"signed",), (b"forged",)
+    pool_log = led_voter()
+    pool_log.certify(good.index, digest_in(good.state), signed)
+    assert given(pool_log, data, good.index, proof=forged) == [len(data)]
+    assert pool_log.raft is not None
+    assert pool_log.raft.state.snapshot_certificate == signed
+    assert kept_certificate(pool_log) == signed
+
+
+def test_nor_is_any_other_kept_of_one_that_was_fetched() -> None:
+    """Nobody vouches for a first snapshot: what proves it comes later, and only if it fits."""
+    data = whole()
+    good, signed = decode_snapshot(data), (b"signed",)
+    for digest, proof in (
+        (digest_in(good.state), signed),
+        (digest_in(good.state + b"another"), ()),
+    ):
+        replica, ask = follower()
+        name = replica.log.log_id
+        assert name is not None
+        answer = StateAnswered(
+            ask.message.request, name, 10_000, (), len(data), 0, data, certificate=(b"forged",)
+        )
+        assert replica.answered(answer, LIAR, 2, LIAR, Now(2, 2)) is None
+        assert replica.log.commit_index == good.index
+        assert replica.log.raft is not None
+        s = replica.log.raft.state
+        assert s.snapshot_certificate == ()
+        replica.log.certify(good.index, digest, signed)
+        assert s.snapshot_certificate == proof
+        assert kept_certificate(replica.log) == proof
 
 
 def test_a_certified_state_comes_with_no_second_committee() -> None:

@@ -344,6 +344,16 @@ def test_a_voter_does_not_campaign_over_a_leader_by_its_own_word() -> None:
     assert shows(led(), m, (A, order), ms=9_100)
 
 
+def test_a_leader_does_not_campaign_over_itself() -> None:
+    """By its own order to itself it could be elected anew for ever, whatever it withholds."""
+    raft, order = led(), TimeoutNow(LOG_ID, 3, A, A)
+    assert not shows(raft, asks(A, 4, transfer=True), (A, order), ms=9_100)
+    raft.state.leader_out = True
+    assert not shows(raft, asks(A, 4, transfer=True), (A, order), ms=9_100)
+    raft.state.shows = False
+    assert shows(raft, asks(A, 4, transfer=True), ms=9_100)
+
+
 def test_a_voter_that_reads_itself_that_the_leader_is_out_needs_no_order() -> None:
     """Then whoever campaigns over it is right."""
     raft = led()

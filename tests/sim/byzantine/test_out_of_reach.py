@@ -9,6 +9,7 @@ from p2pool.model import limits
 from p2pool.model.log.raft import HardState
 from tests.sim.harness.committee import leading, voters, works
 from tests.sim.harness.pool import Pool, formed
+from tests.sim.world.machine import Machine
 
 
 def raft_of(pool: Pool, number: int) -> RaftState:
@@ -34,6 +35,17 @@ def test_a_term_that_voters_raised_costs_nobody_its_seat() -> None:
     assert raft_of(pool, leader.number).hard.term < 60_000
 
 
+def withholds(monkeypatch: pytest.MonkeyPatch, liar: Machine) -> None:
+    """From now on a machine commits nothing as a leader."""
+    advance = replication.advance_commit
+
+    def withhold(s: RaftState) -> None:
+        if s.me.node_id != liar.node_id:
+            advance(s)
+
+    monkeypatch.setattr(replication, "advance_commit", withhold)
+
+
 def test_a_leader_that_gets_nothing_committed_does_not_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -41,18 +53,36 @@ def test_a_leader_that_gets_nothing_committed_does_not_stay(
     certify it, and its followers elect another one."""
     pool = formed(3)
     first = pool.leader()
-    advance = replication.advance_commit
-
-    def withhold(s: RaftState) -> None:
-        if s.me.node_id != first.node_id:
-            advance(s)
-
-    monkeypatch.setattr(replication, "advance_commit", withhold)
+    withholds(monkeypatch, first)
     most_ms = limits.CERTIFY_INTERVAL_MS + limits.LEADER_UNPROVEN_MS + 30_000
     pool.until(lambda: leading(pool) not in (None, first.number), most_ms)
     at = leading(pool)
     assert at is not None
     works(pool, at)
+
+
+def test_a_leader_that_is_silent_now_and_then_does_not_stay_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It withholds all commits, and drops its frames to one follower until that one campaigns: the
+    follower goes on with the count that it had."""
+    pool = formed(3)
+    first, deaf, world = pool.leader(), pool.voter(), pool.world
+    withholds(monkeypatch, first)
+    link = {(first.number, deaf.number)}
+    campaigns: list[int] = []
+
+    def falls_silent() -> None:
+        world.one_way |= link
+        world.later(2_900, lambda: campaigns.append(raft_of(pool, deaf.number).leader is None))
+        world.later(3_000, lambda: world.one_way.difference_update(link))
+        world.later(120_000, falls_silent)
+
+    falls_silent()
+    most_ms = limits.CERTIFY_INTERVAL_MS + limits.LEADER_UNPROVEN_MS + 30_000
+    pool.until(lambda: leading(pool) not in (None, first.number), most_ms)
+    assert all(campaigns)
+    assert campaigns
 
 
 def test_what_proves_a_snapshot_outlives_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
