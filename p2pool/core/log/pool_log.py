@@ -44,7 +44,7 @@ from p2pool.core.log.kept_certificate import (
 )
 from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.request_check import NoRoster, RequestCheck, Rights
-from p2pool.core.log.snapshot_check import readable, state_in
+from p2pool.core.log.snapshot_check import readable, state_in, without_seat
 from p2pool.core.raft.acceptance.append_check import configuration_before, waits_for_histories
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import (
@@ -554,13 +554,16 @@ class PoolLog:
         if self.distrusts and not self._holds_certified(data):
             return False
         try:
-            good = readable(data, self.pool, self.epoch, self.newest_level)
+            found = readable(data, self.pool, self.epoch, self.newest_level)
         except TooOld as error:
             # One peer's word, which may be a lie: ask others, and tell people.
-            self.newer_snapshot, good = str(error), False
-        if not good:
+            self.newer_snapshot, found = str(error), None
+        if found is None:
             self.refused.append(giver)
             return False
+        # Who has a seat by an entry keeps it; another would get one by its giver's word.
+        if found.level >= DISTRUST_LEVEL and self.me not in self.configuration.learners:
+            data = without_seat(data, self.me)
         self.newer_snapshot = None
         self.absorb(self.raft.adopt_snapshot(data))
         return True

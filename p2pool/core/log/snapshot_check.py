@@ -4,25 +4,40 @@ Intuition: an agent trusts its disk at each start, so a peer's bytes that hold n
 pool's state or one that no log leads to (`core.fsm.storage.soundness`) would crash it again and
 again.
 
+Its learners are the giver's word, whoever certified the state: no digest covers them. So a snapshot
+gives the node that fetched it no seat; only an entry does.
+
 This does not check whether the state is the true one: that takes somebody's word for its digest.
 """
 
-from p2pool.codec.entries import decode_snapshot
+import attrs
+
+from p2pool.codec.entries import decode_snapshot, encode_snapshot
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.soundness import flaw
 from p2pool.core.log.level_check import readable_state
 from p2pool.model.errors import Refusal
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import PoolRef
-from p2pool.model.log.raft import Snapshot
+from p2pool.model.log.raft import Snapshot, Voter
 
 
-def readable(data: bytes, pool: PoolRef, epoch: int, newest: FeatureLevel) -> bool:
-    """Whether bytes are a snapshot with such a state; `TooOld` as for `state_in`."""
+def readable(data: bytes, pool: PoolRef, epoch: int, newest: FeatureLevel) -> PoolState | None:
+    """The state in bytes that are such a snapshot, else None; `TooOld` as for `state_in`."""
     try:
-        return state_in(decode_snapshot(data), pool, epoch, newest) is not None
+        return state_in(decode_snapshot(data), pool, epoch, newest)
     except Refusal:
-        return False
+        return None
+
+
+def without_seat(data: bytes, me: Voter) -> bytes:
+    """A readable snapshot in which this participant does not learn."""
+    snapshot = decode_snapshot(data)
+    group = snapshot.configuration
+    if me not in group.learners:
+        return data
+    group = attrs.evolve(group, learners=tuple(v for v in group.learners if v != me))
+    return encode_snapshot(attrs.evolve(snapshot, configuration=group))
 
 
 def state_in(

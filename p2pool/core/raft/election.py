@@ -205,6 +205,13 @@ def _convince(s: RaftState) -> None:
             _ask(s, voter)
 
 
+def overrules(s: RaftState, term: int, now: Now) -> bool:
+    """Whether we ask for votes over the leader of a term: it could send appends faster than votes
+    come, so none of them counts until the votes are lost or a timeout has passed."""
+    asks = s.role is RaftRole.PRE_CANDIDATE and s.forcing and s.shows
+    return asks and term == s.hard.term and now.mono_ms < s.election_deadline_ms
+
+
 def defers_campaign(s: RaftState, now: Now) -> bool:
     """Whether a reluctant voter gives the others more time to elect a leader."""
     return now.mono_ms - s.led_ms < s.patience_ms

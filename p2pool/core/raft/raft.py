@@ -160,7 +160,8 @@ class Raft:
 
     def force_campaign(self, now: Now) -> Ready:
         """Campaign although we hear a leader, as if it had asked: it must no longer lead, and does
-        not know it. PreVote still comes first, so a campaign that cannot win disturbs nobody."""
+        not know it. PreVote still comes first, so a campaign that cannot win disturbs nobody. Its
+        appends do not end the campaign (`election.overrules`)."""
         s = self.state
         if s.may_campaign and s.role is RaftRole.FOLLOWER and election.campaign(s, True, now, True):
             self._lead(now)
@@ -195,6 +196,8 @@ class Raft:
                 case VoteAnswered():
                     if election.answered(s, frame, now, sealed):
                         self._lead(now)
+                case AppendRequested() | SnapshotSent() if election.overrules(s, frame.term, now):
+                    pass  # It is sent again.
                 case AppendRequested():
                     replication.requested(s, frame, now)
                 case AppendAnswered():

@@ -15,10 +15,13 @@ from collections.abc import Sequence
 from p2pool.model.log.raft import Configuration, Voter, is_quorum
 
 
-def step_refusal(old: Configuration, wanted: Configuration) -> str | None:
+def step_refusal(
+    old: Configuration, wanted: Configuration, *, learners_known: bool = True
+) -> str | None:
     """Why one configuration may not follow another, whoever says so; None if it may.
 
-    Followers ask this too before they append one, so it depends on nothing else.
+    Followers ask this too before they append one, so it depends on nothing else. `learners_known`:
+    False if somebody alone said who learned in the old one.
     """
     if old.is_joint:
         named = "The committee is between two, and leaves the old one before it changes again."
@@ -26,7 +29,7 @@ def step_refusal(old: Configuration, wanted: Configuration) -> str | None:
     if wanted.flaw is not None or not old.voters:
         return wanted.flaw  # A log that has none yet takes any that can be one.
     refused = voters_refusal(old.voters, wanted)
-    if refused is not None:
+    if refused is not None or not learners_known:
         return refused
     come = [v for v in wanted.voters if v not in old.voters]
     if wanted.is_joint and wanted.learners != tuple(v for v in old.learners if v not in come):

@@ -31,23 +31,24 @@ def whole() -> bytes:
 
 
 def led_voter(
-    level: FeatureLevel = features.DISTRUST_LEVEL, seats: Configuration = BOTH
+    level: FeatureLevel = features.DISTRUST_LEVEL, seats: Configuration = BOTH, number: int = 2
 ) -> PoolLog:
-    """A voter of a committee of two, or with another seat, far behind its leader, in a pool of such
-    a level."""
-    pool_log = PoolLog(voter(2), POOL, Random(3))
+    """A voter of a committee of two, or a node with another seat or none, far behind its leader, in
+    a pool of such a level."""
+    me = voter(number)
+    pool_log = PoolLog(me, POOL, Random(3))
     pool_log.follow_root(ROOT, Now(0, 0))
     raft = pool_log.raft
     assert raft is not None
     assert pool_log.log_id is not None
     kind, body = encode_body(seats)
     first = Entry(1, 1, kind, 0, body)
-    frame = AppendRequested(pool_log.log_id, 1, ME, voter(2), 0, 0, 1, 1, (first,))
+    frame = AppendRequested(pool_log.log_id, 1, ME, me, 0, 0, 1, 1, (first,))
     pool_log.receive(frame, ME.peer_key, Now(5, 5))
     assert pool_log.state is not None
     pool_log.state.level = level
     pool_log.send = []
-    assert raft.state.is_voter == (voter(2) in seats.voters)
+    assert raft.state.is_voter == (me in seats.voters)
     return pool_log
 
 

@@ -297,6 +297,91 @@ def test_a_certified_state_comes_with_no_second_committee() -> None:
     assert pool_log.configuration.voters == voters
 
 
+# --- its learners, which no digest covers ---------------------------------------------------------
+
+
+def changes(pool_log: PoolLog, wanted: Configuration) -> Configuration:
+    """The committee that a voter has after its leader's next entry, which changes it."""
+    assert pool_log.log_id is not None
+    raft, begin = pool_log.raft, pool_log.last_index
+    assert raft is not None
+    s = raft.state
+    term, at_ms = s.log.last_term, s.snapshot_at_ms
+    entry = Entry(begin + 1, term, *encode(wanted, at_ms))
+    frame = AppendRequested(pool_log.log_id, term, ME, voter(2), begin, term, begin, 1, (entry,))
+    pool_log.receive(frame, ME.peer_key, Now(20_000, 20_000))
+    return pool_log.configuration
+
+
+def encode(wanted: Configuration, at_ms: int) -> tuple[int, int, bytes]:
+    """What an entry has of a change of the committee."""
+    level = features.DISTRUST_LEVEL if wanted.is_joint else features.BASE_LEVEL
+    kind, body = encode_body(wanted, level)
+    return kind, at_ms, body
+
+
+def installed(level: FeatureLevel = features.DISTRUST_LEVEL) -> PoolLog:
+    """A voter that has a true state from a giver that left out the learner, `voter(7)`."""
+    pool_log, good = led_voter(level), of_two(level)
+    pool_log.certify(good.index, digest_in(good.state), (b"signed",))
+    data = encode_snapshot(good)
+    assert given(pool_log, data, good.index) == [len(data)]
+    return pool_log
+
+
+LEARNER = voter(7)
+PROMOTED = (
+    Configuration((ME, voter(2), LEARNER)),
+    Configuration((ME, voter(2), LEARNER, voter(8)), (voter(9),), (ME, voter(2))),
+)
+
+
+@pytest.mark.parametrize("wanted", PROMOTED)
+def test_a_giver_that_leaves_out_a_learner_has_no_honest_change_refused(
+    wanted: Configuration,
+) -> None:
+    """Or this voter would never follow the leader that makes the learner a voter."""
+    pool_log = installed()
+    assert changes(pool_log, wanted) == wanted
+    assert pool_log.entries_refused == []
+
+
+def test_what_a_snapshot_does_not_say_is_asked_of_all_that_follows() -> None:
+    """From the first configuration that is held on, and of the voters always; at the first level
+    all voters judge as they did."""
+    both = (ME, voter(2))
+    pool_log = installed()
+    first = Configuration(both, (LEARNER,))
+    assert changes(pool_log, first) == first
+    assert changes(pool_log, Configuration((*both, voter(8)), (LEARNER,))) == first
+    pool_log = installed()
+    assert changes(pool_log, Configuration((ME, voter(7), voter(8)))) == Configuration(both)
+    pool_log = installed(features.BASE_LEVEL)
+    assert changes(pool_log, PROMOTED[0]) == Configuration(both)
+
+
+@pytest.mark.parametrize("seated", [False, True])
+def test_no_giver_makes_a_node_a_learner(seated: bool) -> None:
+    """It would stop to fetch and take what its leader likes to send, also after a restart. Who has
+    a seat by an entry keeps it."""
+    group = Configuration((ME, voter(2)), (LEARNER,) if seated else ())
+    pool_log, good = led_voter(seats=group, number=7), of_two()
+    assert pool_log.role is (RaftRole.LEARNER if seated else RaftRole.IDLE)
+    assert pool_log.raft is not None
+    pool_log.raft.state.role = RaftRole.IDLE
+    pool_log.certify(good.index, digest_in(good.state), (b"signed",))
+    pool_log.take_persist()
+    seats = Configuration((ME, voter(2)), (LEARNER, voter(8)))
+    data = encode_snapshot(attrs.evolve(good, configuration=seats))
+    assert pool_log.adopt_snapshot(data, LIAR)
+    assert pool_log.commit_index == good.index
+    assert pool_log.role is (RaftRole.LEARNER if seated else RaftRole.IDLE)
+    assert pool_log.must_fetch is not seated
+    (saved,) = [o.snapshot for o in pool_log.take_persist() if isinstance(o, SaveSnapshot)]
+    kept = decode_snapshot(saved).configuration
+    assert kept.learners == ((LEARNER, voter(8)) if seated else (voter(8),))
+
+
 @pytest.mark.parametrize("true", [True, False])
 def test_what_a_snapshot_covers_stays_only_if_it_leads_there(true: bool) -> None:
     """A leader may have given this voter other entries of the same term: it hands on none."""

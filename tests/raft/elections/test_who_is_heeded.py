@@ -369,6 +369,31 @@ def test_in_a_pool_of_the_first_level_a_voters_word_has_to_do() -> None:
     assert not shows(raft, asks(D, 5, transfer=True), ms=9_100)
 
 
+def test_a_leader_does_not_end_a_campaign_over_it_by_its_appends() -> None:
+    """It sends them faster than votes come: until the votes are lost, or an election timeout has
+    passed, they do not count. In a pool of the first level they do, as before."""
+    for level_shows, role in ((True, RaftRole.PRE_CANDIDATE), (False, RaftRole.FOLLOWER)):
+        raft = led()
+        raft.state.shows = level_shows
+        raft.force_campaign(at(9_100))
+        assert mine_is(raft, RaftRole.PRE_CANDIDATE)
+        give(raft, append(3, (2, 1)), ms=9_110)
+        assert mine_is(raft, role)
+    raft = led()
+    raft.force_campaign(at(9_100))
+    asked = asks(ME, 4, pre=True)
+    for by in (A, B):
+        said = vote(by, asked, term=3, granted=False, reason="a leader is heard")
+        assert mine_is(raft, RaftRole.PRE_CANDIDATE)
+        give(raft, said, ms=9_120)
+    assert give(raft, append(3, (2, 1)), ms=9_130).send
+    assert raft.state.leader == A
+    raft = led()
+    raft.force_campaign(at(9_100))
+    late_ms = raft.state.election_deadline_ms
+    assert give(raft, append(3, (2, 1)), ms=late_ms).send
+
+
 # --- the candidate --------------------------------------------------------------------------------
 
 

@@ -6,6 +6,8 @@ entry before it appends it: a configuration here, the rest by the state's rules 
 `core.fsm.entry_check`). A leader whose entry it
 refuses gets no answer and is not heard any more in its term: a majority of such followers elects
 another one. Some entries are only not acceptable yet: those are refused as a date is (`log_time`).
+A snapshot's learners are its giver's word, since no digest covers them: until an entry says who
+learns, a change is judged by its voters alone.
 
 Invariants: only the bytes and the log decide what is refused for good, so that all followers judge
 alike. Entries up to an index that a quorum certified are taken whatever the checks say: the quorum
@@ -42,16 +44,18 @@ def refusal(s: RaftState, entries: Sequence[Entry], offer: Offer) -> Refused | N
         return None
     # What the log holds from there on gives way, its configurations too.
     before = configuration_before(s, entries[0].index)
+    known = not s.wants_proof or _is_held(s, entries[0].index)
     for position, entry in enumerate(entries):
         if entry.index > s.certified_index:
             refused = s.entry_check(entry, offer)
             if refused is not None:
                 return Refused(position, refused.why, refused.waits, refused.may_pass)
             if entry.kind == EntryKind.CONFIGURATION:
-                why = _configuration_wrong(before, entry)
+                why = _configuration_wrong(before, entry, known)
                 if why is not None:
                     return Refused(position, why)
-        before = configuration_in(entry) or before
+        found = configuration_in(entry)
+        before, known = found or before, known or found is not None
     return None
 
 
@@ -105,9 +109,19 @@ def configuration_before(s: RaftState, index: int) -> Configuration:
     return s.base_configuration
 
 
-def _configuration_wrong(before: Configuration, entry: Entry) -> str | None:
-    """Why a configuration may not follow the one before it; None if it may."""
+def _is_held(s: RaftState, index: int) -> bool:
+    """Whether the log holds the entry of the configuration before an index, so that it was judged
+    here; else it is a snapshot's."""
+    if s.configuration_index < index:
+        return s.configuration_index > s.log.base_index
+    held = s.log.between(s.log.base_index + 1, index - 1)
+    return any(configuration_in(entry) is not None for entry in held)
+
+
+def _configuration_wrong(before: Configuration, entry: Entry, known: bool) -> str | None:
+    """Why a configuration may not follow the one before it, whose learners are `known` if an entry
+    said so; None if it may."""
     wanted = configuration_in(entry)
     if wanted is None:
         return "it holds a configuration that nobody can follow"
-    return step_refusal(before, wanted)
+    return step_refusal(before, wanted, learners_known=known)
