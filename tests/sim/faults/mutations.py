@@ -34,6 +34,7 @@ from p2pool.core.raft.log import RaftLog
 from p2pool.core.raft.state import RaftState
 from p2pool.core.requests.client_requests import ClientRequests, PendingRequest
 from p2pool.core.voter.chain_agreement import ChainAgreement
+from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.core.voter.signatures import VoterSignatures
 from p2pool.core.voter.voter_standings import VoterStandings
 from p2pool.core.worker import reconcile
@@ -274,8 +275,11 @@ def any_date_is_taken() -> list[Patch]:
 
 
 def leads_on_though_refused() -> list[Patch]:
-    """A leader whose dates nobody takes leads on for ever."""
-    return [(log_time, "hand_on", lambda s, now: None)]
+    """A leader whose dates nobody takes leads on for ever; nor do its followers overrule it."""
+    return [
+        (log_time, "hand_on", lambda s, now: None),
+        (LeaderEligibility, "_leader_is_unproven", lambda self, raft, now: False),
+    ]
 
 
 # --- the committee --------------------------------------------------------------------------------
