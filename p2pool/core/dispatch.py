@@ -306,9 +306,9 @@ class Dispatch:
         """Hear a claimed leader, and ask it for proof if we do not know it. A participant judges by
         the voters that it knows (`raft.election`); any other node would accept any member's log as
         the pool's, so it requires a certificate. Where voters sign the history, even that is too
-        little: such a node fetches, until an entry that it fetched gives it a seat. A learner that no
-        leader contacted for long fetches too; a leader may need its voice to be certified at all, so
-        there the votes that elected it are enough."""
+        little: such a node fetches, until an entry that it fetched gives it a seat. A learner that
+        no leader contacted for long fetches too; a leader may need its voice to be certified at
+        all, so there the votes that elected it are enough."""
         context, raft = self.context, self.context.pool_log.raft
         if context.pool_log.must_fetch:
             return
