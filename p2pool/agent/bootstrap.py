@@ -20,7 +20,7 @@ from p2pool.agent.wire.ingress import NOBODY, Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.core import effects as fx
-from p2pool.core.inputs import Received
+from p2pool.core.inputs import OutdatedHeard, Received
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, peer_key_of
@@ -29,6 +29,7 @@ from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import prepare_directory
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, PeerKnown, Ping, Pong
@@ -47,6 +48,7 @@ class Bootstrap:
         self.peers = PeerBindings(
             NOBODY, peer_key, guests_max=limits.MEMBERS_MAX, keeps_guests=True
         )
+        self.introduced_ms: BoundedDict[PeerKey, int] = BoundedDict(limits.PEERS_TRACKED_MAX)
         rows = store.restored.tables[BINDINGS_TABLE].values()
         self.peers.restore(decode_struct(PeerKnown, row) for row in rows)
         self.ingress = Ingress(options.pool, self.peers.key_of)
@@ -100,6 +102,8 @@ class Bootstrap:
                         for received in taken:
                             if isinstance(received, Received):
                                 await self._take(event.peer_key, received)
+                            elif isinstance(received, OutdatedHeard):
+                                await self._introduce(event.peer_key)
 
     async def _take(self, peer_key: PeerKey, received: Received) -> None:
         message = received.verified.message
@@ -111,6 +115,16 @@ class Bootstrap:
                 self._send(peer_key, BindingsAnswered(message.request, found))
             case Ping():
                 self._send(peer_key, Pong(message.request, False))
+
+    async def _introduce(self, peer_key: PeerKey) -> None:
+        """Name members to an agent whose clock was wrong when this run or its last one began: we
+        heed the run that began later, and the members tell it so."""
+        now_ms, told_ms = read_clock().mono_ms, self.introduced_ms.get(peer_key)
+        if told_ms is not None and now_ms - told_ms < limits.PROBATION_ASK_MS:
+            return
+        self.introduced_ms.renew(peer_key, now_ms)
+        await self._carry(self.peers.hear_out(peer_key))
+        self._send(peer_key, BindingsAnswered(0, self.peers.exchange(())))
 
     async def _carry(self, effects: list[fx.Effect]) -> None:
         """Keep bindings and admit peers; every agent is a guest here."""

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.e2e.harness.actions import ENDLESS, Acting
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
 DAY_MS = 86_400_000
+SILENT_MS = 40_000
 
 
 async def test_a_new_disk_and_a_clock_a_day_behind(pool_directory: Path, tmp_path: Path) -> None:
@@ -25,6 +27,14 @@ async def test_a_new_disk_and_a_clock_a_day_behind(pool_directory: Path, tmp_pat
     await acting.kill(agent)
     for name in (DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm"):
         (agent.directory / name).unlink(missing_ok=True)
+
+    async def silent() -> bool:
+        nodes = (await other.get("/v1/nodes"))["nodes"]
+        (one,) = [n for n in nodes if n["node_id"] == agent.node_id]
+        return bool(time.time() * 1000 - one["last_heard_ms"] > SILENT_MS)
+
+    # What was said within a message's time is of now: a second agent with these keys might say it.
+    await acting.pool.wait("silence", silent)
     program = [sys.executable, "-m", "tests.e2e.harness.wrong_clock", str(page)]
     await acting.pool.start_agent(agent, program)
     child = agent.child

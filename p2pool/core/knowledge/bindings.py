@@ -122,6 +122,14 @@ class PeerBindings:
                 entry.node_id = hello.binding.node_id
         return effects + self._admit(peer_key, entry, belongs)
 
+    def hear_out(self, peer_key: PeerKey) -> list[Effect]:
+        """Admit a peer whose hello counted for nothing as a guest, so that it can be told why."""
+        entry = self.connected.get(peer_key)
+        if entry is None or entry.standing is not None:
+            return []
+        entry.standing = Standing.GUEST
+        return [AdmitPeer(peer_key, Standing.GUEST)]
+
     def rejudge(self, belongs: Belongs) -> list[Effect]:
         """Judge every connected peer again, after the roster changed."""
         effects: list[Effect] = []

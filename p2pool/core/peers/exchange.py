@@ -135,6 +135,8 @@ class PeerExchange:
             return
         self.told_outdated_ms[event.peer_key] = now.mono_ms
         words = tuple(word for word in shown if word)
+        # It may be at the door still: no hello of an earlier start lets it in.
+        self.context.effects += self.context.bindings.hear_out(event.peer_key)
         self.context.tell(event.peer_key, StoreSeenAnswered(0, None, words))
 
     def on_hardware_requested(self, message: HardwareRequested, sender: Sender, now: Now) -> None:

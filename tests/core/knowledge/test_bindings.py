@@ -61,6 +61,16 @@ def test_a_stranger_is_a_guest_until_the_roster_has_it() -> None:
     assert standings(book.rejudge(nobody)) == ["guest"]
 
 
+def test_who_cannot_be_let_in_can_be_told_why() -> None:
+    """A peer at the door becomes a guest for that; one that was judged stays what it is."""
+    book = peers()
+    assert standings(book.hear_out(KEY)) == ["guest"]
+    assert standings(book.hear_out(KEY)) == []
+    assert standings(book.greet(hello(binding()), KEY, everybody)) == ["member"]
+    assert standings(book.hear_out(KEY)) == []
+    assert standings(book.hear_out(KEY_2)) == []
+
+
 def test_bindings_that_strangers_make_push_out_no_members_and_are_not_written() -> None:
     """Keys cost nothing: of guests few are known, the latest, and the disk hears of none."""
     book = peers()
