@@ -94,7 +94,7 @@ def _strand(s: Story, m: Machine, to: Machine, wanted: Configuration) -> bool:
     others = [v for v in wanted.voters if v.store_id != m.store_id]
     here = [one.store_id for one in s.world.machines if one.node is not None]
     alone = to.store_id in here and all(v.store_id != to.store_id for v in wanted.everybody)
-    spoilt = s.wiped or s.false_log
+    spoilt = s.wiped or s.false_log or s.swayed
     if not alone or len(others) < 2 or spoilt or any(v.store_id not in here for v in others):
         return False
     ends = [(m.number, o.number) for o in s.world.machines if o is not to]

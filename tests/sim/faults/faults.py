@@ -138,9 +138,9 @@ def name_committee(s: Story) -> None:
     what their own agents believe is looked at like anybody's."""
     rest, seated = _seats(s)
     chosen = [*rest, *seated]
-    if s.lied or len(rest) < 2:
+    if s.lied or s.wiped or len(rest) < 2:
         return
-    s.lied = True
+    s.lied = s.swayed = True
     for m in chosen:
         s.world.providers[m.number] = s.world.providers[chosen[0].number]
     FalseCommittee(s, chosen).begin()
@@ -284,7 +284,7 @@ def wipe(s: Story) -> None:
     m = _one(s)
     small = any(len(half) < 3 for half in group.halves)
     lost = any(v.store_id not in stores for v in group.electors)
-    if small or lost or s.wiped or s.false_log:
+    if small or lost or s.wiped or s.false_log or s.swayed:
         return
     s.wiped += 1
     if m.node is not None:

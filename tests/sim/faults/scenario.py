@@ -153,7 +153,8 @@ class Story:
 
     `buried`: machines that stay dead until the log says that they are gone; `lied`: whether members
     lie, which they do in one way at most; `false_log`: whether a leader's own log holds lies. Of
-    three voters two have to be whole, so that and a lost disk never meet.
+    three voters two have to be whole, so that and a lost disk never meet. `swayed`: the provider of
+    most nodes lies; one that has lost its disk remembers no committee, and would believe it.
     """
 
     seed: int
@@ -166,6 +167,7 @@ class Story:
     healed: bool = False
     lied: bool = False
     false_log: bool = False
+    swayed: bool = False
     buried: set[int] = attrs.field(factory=set)
     crashes: int = 0
     wiped: int = 0
