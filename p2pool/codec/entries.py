@@ -18,7 +18,7 @@ from p2pool.codec.cbor.structs import (
 )
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, TooNew
-from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel, newest
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, Entry, EntryKind, Snapshot
 
@@ -98,6 +98,18 @@ def decode_body(kind: int, body: bytes, level: FeatureLevel = BASE_LEVEL) -> Rec
     shape = Shape(level, exact=False)
     record: Record = form_of(RECORDS[EntryKind(kind)], shape).read(canonical.decode(body))
     return record
+
+
+def read_entry(entry: Entry) -> tuple[str | None, Record | None]:
+    """Why an entry's body is none of its kind, whichever version reads it, or None; and what it
+    says: None where only a later version can read it."""
+    try:
+        return None, decode_body(entry.kind, entry.body, newest())
+    except TooNew:
+        return None, None
+    except Malformed as error:
+        name = EntryKind(entry.kind).name.lower()
+        return f"its body is not that of a {name} entry: {error}", None
 
 
 def encode_configuration(configuration: Configuration) -> tuple[EntryKind, bytes]:

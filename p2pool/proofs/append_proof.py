@@ -22,14 +22,14 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from p2pool.codec.digests import committee_hash
-from p2pool.codec.entries import configuration_in, decode_body
-from p2pool.model import features, limits
+from p2pool.codec.entries import configuration_in, read_entry
+from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
-from p2pool.model.errors import BadSignature, Malformed, TooNew
+from p2pool.model.errors import BadSignature, Malformed
 from p2pool.model.log.certificates import BadAppend
 from p2pool.model.log.configuration_steps import step_refusal, voters_refusal
 from p2pool.model.log.entries import Adopted, RequestApplied
-from p2pool.model.log.raft import Configuration, Entry, EntryKind, Voter
+from p2pool.model.log.raft import Configuration, EntryKind, Voter
 from p2pool.model.messages.certificates import CertificateSigned
 from p2pool.model.messages.raft import AppendRequested
 from p2pool.model.messages.registry import Verified
@@ -130,7 +130,9 @@ def flaw(
         if entry.index != index + 1 or entry.term > frame.term:
             return None  # No leader sends that by mistake either, but it is nobody's log.
         index = entry.index
-        why, record = _read(entry)
+        why, record = read_entry(entry)
+        if isinstance(record, Configuration):
+            why = record.flaw
         if entry.kind in SIGNED and entry.term == frame.term and left > 0 and recovers is not None:
             why, left = why or forged(record, recovers), left - 1
         wanted = configuration_in(entry)
@@ -146,15 +148,3 @@ def flaw(
             return None
         before = wanted or before
     return None
-
-
-def _read(entry: Entry) -> tuple[str | None, object]:
-    """Why a body is none of its kind, whichever version reads it, or None; and what it says."""
-    try:
-        record = decode_body(entry.kind, entry.body, features.newest())
-    except TooNew:
-        return None, None
-    except Malformed as error:
-        name = EntryKind(entry.kind).name.lower()
-        return f"its body is not that of a {name} entry: {error}", None
-    return record.flaw if isinstance(record, Configuration) else None, record

@@ -11,15 +11,15 @@ Source: docs/design/consensus.md, "What a follower appends".
 
 from collections.abc import Callable, Mapping
 
-from p2pool.codec.entries import KIND_NUMBERS, Record, decode_body
+from p2pool.codec.entries import Record, read_entry
 from p2pool.core.fsm.requests import setting_of, setting_refusal
-from p2pool.model import features, limits
+from p2pool.model import limits
 from p2pool.model.access.requests import Action
-from p2pool.model.errors import Malformed, P2poolError, TooNew
+from p2pool.model.errors import Malformed, P2poolError
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import PoolRef
 from p2pool.model.log import entries
-from p2pool.model.log.raft import Entry, EntryKind
+from p2pool.model.log.raft import Entry
 
 
 def refusal(pool: PoolRef, newest: FeatureLevel, entry: Entry) -> str | None:
@@ -32,15 +32,9 @@ def read(pool: PoolRef, newest: FeatureLevel, entry: Entry) -> tuple[str | None,
     """`refusal`, and what the entry says: None where this program cannot read it."""
     if len(entry.body) > limits.ENTRY_MAX_BYTES:
         return f"an entry has {limits.ENTRY_MAX_BYTES} bytes at most", None
-    if entry.kind not in KIND_NUMBERS:
-        return None, None
-    try:
-        record = decode_body(entry.kind, entry.body, features.newest())
-    except TooNew:
-        return None, None
-    except Malformed as error:
-        name = EntryKind(entry.kind).name.lower()
-        return f"its body is not that of a {name} entry: {error}", None
+    unread, record = read_entry(entry)
+    if record is None:
+        return unread, None
     if isinstance(record, entries.LevelRaised) and record.level > newest:
         return f"it raises the pool to level {record.level}, which this version does not know", None
     check = _CHECKS.get(type(record))

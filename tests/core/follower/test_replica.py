@@ -29,15 +29,20 @@ def at(ms: int) -> Now:
     return Now(ms, ms)
 
 
-def waiting() -> FollowerReplica:
-    """One that was given entries for which nobody vouches yet, and has a question under way."""
+def newcomer() -> tuple[PoolLog, tuple[Entry, ...]]:
+    """The empty log of a node without a seat, and the entries that others hold."""
     pool_log = founded()
     for _ in range(4):
         pool_log.propose(*setting("wan"), at(11_000))
     assert pool_log.raft is not None
-    entries = tuple(pool_log.raft.state.log.entries)
     log = PoolLog(voter(2), POOL, Random(3))
     log.follow_root(ROOT, at(0))
+    return log, tuple(pool_log.raft.state.log.entries)
+
+
+def waiting() -> FollowerReplica:
+    """One that was given entries for which nobody vouches yet, and has a question under way."""
+    log, entries = newcomer()
     replica = FollowerReplica.of(log)
     replica.want(100, GIVER, 1, at(0))
     ask = replica.ask(1, (GIVER,), 1, at(1))
@@ -85,13 +90,7 @@ def test_a_log_is_not_thrown_away_again_at_once() -> None:
 def test_nobody_waits_for_a_leader_that_lied() -> None:
     """A request here waits for what the leader has, which lied lately and is not asked: what others
     give is kept, and they are not asked for it again and again (250 times a second, for ever)."""
-    pool_log = founded()
-    for _ in range(4):
-        pool_log.propose(*setting("wan"), at(11_000))
-    assert pool_log.raft is not None
-    entries = tuple(pool_log.raft.state.log.entries)
-    log = PoolLog(voter(2), POOL, Random(3))
-    log.follow_root(ROOT, at(0))
+    log, entries = newcomer()
     assert log.log_id is not None
     replica, asked = FollowerReplica.of(log), 0
     replica.quarantine._lied(LIAR, at(0))
