@@ -205,7 +205,17 @@ ALLOCATION: Mapping[AllocationState, frozenset[AllocationState]] = {
     _S.FAILED: frozenset(),
     _S.STOPPED: frozenset(),
     # A lost copy that is seen again takes the state it reports, as long as nothing replaced it.
-    _S.LOST: frozenset({_S.RUNNING, _S.STOPPING, _S.SUCCEEDED, _S.FAILED, _S.STOPPED}),
+    _S.LOST: frozenset(
+        {
+            _S.PULLING,
+            _S.STARTING,
+            _S.RUNNING,
+            _S.STOPPING,
+            _S.STOPPED,
+            _S.FAILED,
+            _S.SUCCEEDED,
+        }
+    ),
 }
 
 

@@ -30,7 +30,7 @@ from p2pool.model.ids import NodeId, Token
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, Entry
 from p2pool.model.ports.view import Event
-from p2pool.model.states import AllocationState, Intent, Reachability, may_become
+from p2pool.model.states import AllocationState, Intent, Reachability
 
 REPORTABLE = (
     AllocationState.PULLING,
@@ -180,7 +180,7 @@ def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome
         if o.state is copy.state is AllocationState.PENDING and o.reason != copy.reason:
             changes.set(attrs.evolve(copy, reason=o.reason))
         return
-    fits = o.state in REPORTABLE and may_become(copy.state, o.state)
+    fits = o.state in REPORTABLE and tasks.follows(state, copy, o.state)
     if copy.node_id == record.node_id and fits:
         tasks.take_outcome(changes, copy, o)
 

@@ -14,12 +14,14 @@ from p2pool.model.access.requests import SignedRequest
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.log.entries import Outcome, Placed
-from p2pool.model.states import AllocationState
+from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
 from p2pool.model.tasks.spec import TaskSpec
 
 S = AllocationState
 REPLACEABLE = (S.PENDING, S.LOST, S.STOPPED)
 ENDED = (S.SUCCEEDED, S.FAILED)
+UNFINISHED = (S.PULLING, S.STARTING)
+"""What a lost copy could not become again at earlier levels."""
 
 
 def add(changes: Changes, record: TaskRecord, task: Task) -> None:
@@ -73,6 +75,15 @@ def should_run(state: PoolState, copy: Allocation) -> bool:
     if copy.state is S.LOST:
         return not (task.stop_requested or task.finished or task.spec.gang)
     return copy.holds and copy.state is not S.STOPPING
+
+
+def follows(state: PoolState, copy: Allocation, into: AllocationState) -> bool:
+    """Whether a copy may take this state. A lost one is what its node says of it, but one that is
+    to stop (its task is over, its gang has fallen) only ends: it would run on for nobody."""
+    if state.level >= DISTRUST_LEVEL and copy.state is S.LOST:
+        ends = into in TERMINAL_ALLOCATION_STATES
+        return may_become(S.LOST, into) and (ends or should_run(state, copy))
+    return may_become(copy.state, into) and not (copy.state is S.LOST and into in UNFINISHED)
 
 
 def place(changes: Changes, placed: Placed, token: Token) -> None:

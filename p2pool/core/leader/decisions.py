@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from p2pool.codec.text.clip import clipped
 from p2pool.core.context import Context
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
-from p2pool.core.fsm.tasks import past_deadline
+from p2pool.core.fsm.tasks import follows, past_deadline, should_run
 from p2pool.core.scheduler.capacity import NodeOffer
 from p2pool.model import limits
 from p2pool.model.chain.roster import ChainMember
@@ -34,6 +34,13 @@ from p2pool.model.timing import Now
 FOREVER = -1
 NEVER_MS = 2**62
 GONE = (Reachability.UNREACHABLE, Reachability.DEAD)
+FOUND = (
+    AllocationState.PULLING,
+    AllocationState.STARTING,
+    AllocationState.RUNNING,
+    AllocationState.STOPPING,
+)
+FOUND_REASON = "its node was heard again, and still has it"
 
 
 def log_time_ms(state: PoolState, now: Now) -> int:
@@ -50,7 +57,8 @@ def adopting(state: PoolState, now: Now) -> bool:
 
 def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> list[ReportApplied]:
     """Copies on nodes that left the pool, or were unreachable for longer than their tasks allow and
-    are still silent; the latter not during a hold on replacement, nor unless `judges`."""
+    are still silent; the latter not during a hold on replacement, nor unless `judges`. And what was
+    lost before and is found again, as its node's heartbeat says: copies that nothing replaced."""
     at_ms = log_time_ms(state, now)
     held = not judges or at_ms < max(state.held_until_ms, hold_until_ms(context, state, at_ms))
     out: list[ReportApplied] = []
@@ -59,7 +67,10 @@ def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> l
         left = context.roster.out_finally(node_id)
         gone = node.reachability in GONE and not held and not _heard_since(context, node, now)
         outcomes: list[Outcome] = []
+        missing: list[Allocation] = []
         for copy in state.on_node(node_id):
+            if copy.state is AllocationState.LOST:
+                missing.append(copy)
             if not copy.holds or copy.state is AllocationState.LOST:
                 continue
             spec = state.tasks[copy.allocation.task_id].spec
@@ -68,8 +79,26 @@ def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> l
             elif gone and at_ms >= replaced_at_ms(node, spec):
                 reason = f"its node is unreachable: {node.reason}"
                 outcomes.append(_becomes(copy, AllocationState.LOST, reason))
+        if missing and not left:
+            outcomes += _found(context, state, node, missing, now)
         out += _records(node_id, outcomes)
     return out
+
+
+def _found(
+    context: Context, state: PoolState, node: NodeRecord, missing: list[Allocation], now: Now
+) -> Iterator[Outcome]:
+    """Lost copies that their node, which is heard again, says to have. A worker reports only what
+    is news to it, and that its copy was taken for lost is none."""
+    beat = context.heartbeats.fresh(node.node_id, context.roster.size(), now)
+    back = node.reachability is Reachability.HEALTHY or _heard_since(context, node, now)
+    if beat is None or not back:
+        return
+    said = {(one.allocation, one.attempt): one.state for one in beat.allocations}
+    for copy in missing:
+        becomes = said.get((copy.allocation, copy.attempt))
+        if becomes in FOUND and should_run(state, copy) and follows(state, copy, becomes):
+            yield Outcome(copy.allocation, copy.attempt, becomes, FOUND_REASON)
 
 
 def undelivered(state: PoolState, nodes: Iterable[NodeId], now: Now) -> list[ReportApplied]:

@@ -217,7 +217,8 @@ class Leader:
         if judges:
             records += decisions.undelivered(state, self.orders.undelivered(now), now)
         if not records and _anything_waits(state) and not decisions.adopting(state, now):
-            made = plan(state, decisions.offers(context, state, self._doubts(now), now))
+            offers = decisions.offers(context, state, self._doubts(now), now)
+            made = plan(state, offers, decisions.log_time_ms(state, now))
             records += made.placements
             if not made.placements and reasons_due:
                 records += self._reasons(state, made, said_at)

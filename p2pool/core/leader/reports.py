@@ -27,6 +27,7 @@ from p2pool.core.fsm.apply import GONE, REPORTABLE
 from p2pool.core.fsm.order_room import order_bytes
 from p2pool.core.fsm.permissions import may_start, never
 from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.tasks import follows, should_run
 from p2pool.core.leader.orders import Orders
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
@@ -35,7 +36,7 @@ from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId, Token
 from p2pool.model.log.entries import Adopted, Outcome, ReportApplied
 from p2pool.model.messages.work import Desired, Report, ReportAnswered, Stop
-from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
+from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState
 from p2pool.model.timing import Now
 
 Propose = Callable[[ReportApplied | Adopted, Now], int]
@@ -252,7 +253,8 @@ class Reports:
         copy = state.allocation(o.allocation)
         current = copy is not None and copy.node_id == node_id and copy.attempt == o.attempt
         stray = (o.allocation, o.attempt) in state.strays
-        if not stray and (not current or (copy is not None and copy.terminal)):
+        kept = current and copy is not None and (not copy.terminal or should_run(state, copy))
+        if not stray and not kept:
             self.orders.refuse(node_id, Stop(o.allocation, o.attempt), now)
 
 
@@ -270,7 +272,7 @@ def changes(state: PoolState, node_id: NodeId, o: Outcome) -> bool:
     copy = state.allocation(o.allocation)
     if copy is None or copy.attempt != o.attempt or copy.node_id != node_id:
         return False
-    if o.state not in REPORTABLE or not may_become(copy.state, o.state):
+    if o.state not in REPORTABLE or not follows(state, copy, o.state):
         return False
     said = bool(o.reason) and o.reason != copy.reason and copy.state is not AllocationState.STOPPING
     return o.state is not copy.state or said

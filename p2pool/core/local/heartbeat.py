@@ -7,11 +7,12 @@ import attrs
 
 from p2pool.codec.text.clip import clipped
 from p2pool.core.context import Context
+from p2pool.core.fsm.state import PoolState
 from p2pool.core.local.machine import Machine
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
-from p2pool.model.messages.gossip import Heartbeat
-from p2pool.model.states import Intent
+from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
+from p2pool.model.states import AllocationState, Intent
 from p2pool.model.timing import Now
 
 
@@ -54,6 +55,16 @@ class HeartbeatSender:
         self.said_last = True
         return self._content(now)
 
+    def _allocations(self, state: PoolState | None) -> tuple[AllocationStatus, ...]:
+        """The states of our copies, as far as they fit: first those that the log takes for lost,
+        so that the leader takes them back."""
+        said = self.worker.statuses()
+        if state is not None and len(said) > limits.ALLOCATIONS_PER_HEARTBEAT_MAX:
+            copies = state.on_node(self.context.me)
+            lost = {c.allocation: None for c in copies if c.state is AllocationState.LOST}
+            said = tuple(sorted(said, key=lambda status: status.allocation not in lost))
+        return said[: limits.ALLOCATIONS_PER_HEARTBEAT_MAX]
+
     def _content(self, now: Now) -> Heartbeat | None:
         """What a heartbeat would say now."""
         context, machine, pool_log = self.context, self.machine, self.context.pool_log
@@ -76,7 +87,7 @@ class HeartbeatSender:
             hardware_digest=machine.digest,
             hardware=machine.hardware,
             free=self.worker.free(machine.hardware),
-            allocations=self.worker.statuses()[: limits.ALLOCATIONS_PER_HEARTBEAT_MAX],
+            allocations=self._allocations(state),
             load=machine.load,
             healthy=machine.trouble is None,
             reason=reason,

@@ -22,11 +22,14 @@ from p2pool.core.scheduler.ranking import NodeRanking
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, NodeId
 from p2pool.model.log.entries import Placed, Placement
+from p2pool.model.states import AllocationState, Reachability
 
 PLACED_BYTES = 96
 """More than a `Placed` takes in bytes, without its GPUs."""
 GPU_BYTES = 5
 """More than a GPU's name takes besides its own text."""
+NEVER_MS = 2**62
+JUST_BACK = "its node was heard again a moment ago, and may still run it"
 NEXT_TIME = "waits to be placed"
 """For copies beyond one plan: a new copy's reason, so that nothing changes in the log."""
 
@@ -42,11 +45,12 @@ class Plan:
     reasons: tuple[tuple[AllocationId, str], ...]
 
 
-def plan(state: PoolState, offers: tuple[NodeOffer, ...]) -> Plan:
+def plan(state: PoolState, offers: tuple[NodeOffer, ...], at_ms: int = NEVER_MS) -> Plan:
     """Place at most `PLACEMENTS_PER_PLAN_MAX` waiting copies (a gang may go beyond): ask again once
-    these entries are applied."""
+    these entries are applied. `at_ms`: the log time."""
     by_name = sorted(offers, key=lambda offer: offer.node_id)
-    planner = _Planner(state, {offer.node_id: room_of(state, offer) for offer in by_name})
+    rooms = {offer.node_id: room_of(state, offer) for offer in by_name}
+    planner = _Planner(state, rooms, at_ms)
     for task in sorted(state.tasks.values(), key=_turn):
         planner.place(task)
     return Plan(planner.entries.finish(), tuple(planner.reasons))
@@ -96,6 +100,7 @@ class _Planner:
 
     state: PoolState
     rooms: dict[NodeId, NodeCapacity]
+    at_ms: int = NEVER_MS
     entries: _Entries = attrs.field(factory=_Entries)
     reasons: list[tuple[AllocationId, str]] = attrs.field(factory=list)
     hopeless: dict[tuple[object, ...], str] = attrs.field(factory=dict)
@@ -109,6 +114,9 @@ class _Planner:
             self._place_system(task, need_of(task))
             return
         waiting = self._waiting(task)
+        if not task.spec.gang:
+            self._wait(tuple(c for c in waiting if self._just_back(c)), JUST_BACK)
+            waiting = tuple(c for c in waiting if not self._just_back(c))
         if not waiting:
             return
         need = need_of(task)
@@ -128,6 +136,14 @@ class _Planner:
             whole = bool(copies) and wants_copy(self.state, task, copies[0].allocation.replica)
             return copies if whole else ()
         return tuple(c for c in copies if wants_copy(self.state, task, c.allocation.replica))
+
+    def _just_back(self, copy: Allocation) -> bool:
+        """Whether a lost copy's node was heard again only now: first it says what it runs."""
+        if copy.state is not AllocationState.LOST or copy.node_id is None:
+            return False
+        node = self.state.node(copy.node_id)
+        back = node.reachability is Reachability.HEALTHY and node.changed_at_ms > 0
+        return back and self.at_ms < node.changed_at_ms + limits.RETURN_WAIT_MS
 
     def _place_each(self, waiting: tuple[Allocation, ...], need: Demand) -> None:
         lineup = NodeRanking(self.rooms.values(), need)

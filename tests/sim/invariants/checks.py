@@ -5,9 +5,9 @@ of them): one leader for each term, and nobody follows whom nobody elected; comm
 by index, term and bytes; commit and applied index never fall while an agent lives; states agree
 where their index does; a store votes for one candidate in a term, restarts or not, and says nothing
 that is not on its disk; tokens that a node obeys only grow; an attempt of a copy is begun on one
-node, and ends only by itself or because somebody who may said so; what was acknowledged is there,
-under one index; a consistent read sees what was committed before it was asked; no single clock
-moves log time. Liveness is in
+node, and ends only by itself or because somebody who may said so; what runs on a node that its
+leader hears is not lost for long; what was acknowledged is there, under one index; a consistent
+read sees what was committed before it was asked; no single clock moves log time. Liveness is in
 `tests.sim.invariants.liveness`.
 """
 
@@ -17,6 +17,7 @@ import attrs
 
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import digest_of
+from p2pool.core.fsm.tasks import should_run
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
@@ -41,7 +42,7 @@ from p2pool.model.messages.raft import AppendAnswered, SnapshotAnswered, VoteAns
 from p2pool.model.messages.registry import Message
 from p2pool.model.messages.work import OrderAnswered
 from p2pool.model.ports.agent import Accepted
-from p2pool.model.states import AllocationState, RaftRole
+from p2pool.model.states import AllocationState, RaftRole, Reachability
 from p2pool.model.tasks.spec import OnDisconnect
 from tests.sim.invariants import liveness
 from tests.sim.invariants.committee_history import Trails
@@ -56,6 +57,8 @@ Place = tuple[Digest, int]
 """A term or an index of a log."""
 LOG_TIME_AHEAD_MAX_MS = 120_000
 """Log time is no more ahead of a good clock, as long as only one clock at a time is far off."""
+LOST_MAX_MS = 40_000
+"""So long a leader may miss that a copy runs on a node that it hears."""
 UNWANTED = (AllocationState.LOST, AllocationState.STOPPING, AllocationState.STOPPED)
 
 
@@ -93,6 +96,8 @@ class Checks:
     reads: dict[int, dict[Digest, int]] = attrs.field(factory=dict)
     acknowledged: dict[tuple[int, int], Accepted] = attrs.field(factory=dict)
     reads_answered: int = 0
+    lost_since_ms: tuple[int, dict[Key, int]] = (-1, {})
+    """Of the leader that was looked at last: what it has for lost although it runs, since when."""
     trails: Trails = attrs.field(factory=Trails)
 
     def __attrs_post_init__(self) -> None:
@@ -131,6 +136,8 @@ class Checks:
             if first != m.number:
                 raise Violation(f"two leaders in term {pool_log.term}")
             self._complete(pool_log.raft.state)
+            if pool_log.state is not None and pool_log.previous_epoch is None:
+                self._takes_back(m, pool_log.state)
         seen = self.seen.setdefault(m.number, Seen())
         if seen.life != (life := (m.life, name, m.node.parts.replica.discarded_ms)):
             seen = self.seen[m.number] = Seen(life)
@@ -139,6 +146,24 @@ class Checks:
             raise Violation(f"node {m.number} obeys an older token than it did")
         seen.token = token
         self._log(name, pool_log, seen, m.number)
+
+    def _takes_back(self, leader: Machine, state: PoolState) -> None:
+        """A copy that runs on a node which its leader holds for healthy is not lost for long."""
+        lost: dict[Key, int] = {}
+        for m in self.world.machines:
+            if state.node(m.node_id).reachability is not Reachability.HEALTHY:
+                continue
+            for copy in state.on_node(m.node_id) if m.node is not None else ():
+                key = (copy.allocation, copy.attempt)
+                runs = key in m.engine.containers and not m.engine.containers[key].ended
+                if copy.state is AllocationState.LOST and runs and should_run(state, copy):
+                    lost[key] = self.lost_since_ms[1].get(key, self.world.now_ms)
+        if self.lost_since_ms[0] != leader.number:
+            lost = dict.fromkeys(lost, self.world.now_ms)
+        self.lost_since_ms = (leader.number, lost)
+        for key, since_ms in lost.items():
+            if self.world.now_ms - since_ms > LOST_MAX_MS:
+                raise Violation(f"{key} runs on a healthy node, and is lost to the log")
 
     def _follows(self, m: Machine) -> None:
         """Whoever it believes to lead was elected for that term, as far as that is expected."""
