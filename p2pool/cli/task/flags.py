@@ -90,7 +90,10 @@ OPTIONS = (
     ),
     click.option("--restart", type=click.Choice(_RESTARTS), help="When to start a copy again."),
     click.option(
-        "--restart-attempts", type=int, help=f"Most restarts. Default: {_TASK.restart.attempts}."
+        "--restart-attempts",
+        type=int,
+        help=f"Most restarts in a row; a run of ten minutes ends the row. Default: "
+        f"{_TASK.restart.attempts}.",
     ),
     click.option(
         "--restart-unhealthy",

@@ -88,10 +88,23 @@ def _counted(item: Attempt, status: ContainerStatus) -> bool:
 
 def cut_short(item: Attempt, status: ContainerStatus, mark: Mark, now: Now) -> None:
     """It did not end by itself: its policy restarts it here, or the pool places it anew."""
-    if item.ended or item.stop_wanted or _counted(item, status) or item.wants_restart(None):
+    if item.ended or item.stop_wanted or _counted(item, status):
+        return
+    _forgive(item, status, mark, now)
+    if item.wants_restart(None):
         return
     item.container = status
     end(item, S.STOPPED, INTERRUPTED, mark)
+
+
+def _forgive(item: Attempt, run: ContainerStatus, mark: Mark, now: Now) -> None:
+    """After a run that lasted, restarts and their waits are counted anew: what fails once a day is
+    no crash loop."""
+    ended_ms = run.finished_at_ms or now.wall_ms
+    stable = run.started_at_ms > 0 and ended_ms - run.started_at_ms >= limits.RESTARTS_FORGIVEN_MS
+    if stable and item.restarts:
+        item.restarts = 0
+        mark(item)
 
 
 def over(
@@ -100,6 +113,7 @@ def over(
     """A container ended: for good, or until its policy starts it again."""
     item.exit_code, item.oom_killed = exit_code, oom_killed
     if item.container is not None:
+        _forgive(item, item.container, mark, now)
         item.counted_ms = item.container.started_at_ms
     failing, item.failing = item.failing, ""
     if failing:
@@ -136,6 +150,8 @@ def _because(exit_code: int | None, oom_killed: bool, why: str) -> str:
 
 def vanished(item: Attempt, mark: Mark, now: Now) -> None:
     """Its container is gone, and nobody saw it end."""
+    if item.container is not None:
+        _forgive(item, item.container, mark, now)
     item.container = None
     over(item, None, False, "its container is gone", mark, now)
 

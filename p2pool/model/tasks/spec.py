@@ -44,7 +44,8 @@ class OnDisconnect(StrEnum):
 
 @attrs.frozen
 class RestartPolicy:
-    """Restart policy with a cap on attempts; back-off doubles from min to max (limits).
+    """Restart policy with a cap on attempts in a row; back-off doubles from min to max (limits). A
+    run of `limits.RESTARTS_FORGIVEN_MS` ends the row.
 
     `on_unhealthy`: a container whose image's health check fails is ended, and counts as failed.
     """

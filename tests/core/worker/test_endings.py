@@ -1,11 +1,12 @@
 """The worker's rules of ends, restarts and what comes after, one by one, on a bench."""
 
+import attrs
 import pytest
 
 from p2pool.core.worker import events as ev
 from p2pool.model import limits
 from p2pool.model.ids import Token
-from p2pool.model.messages.work import Order
+from p2pool.model.messages.work import Desired, Order
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus
 from p2pool.model.ports.store import TABLES
 from p2pool.model.states import AllocationState
@@ -39,6 +40,43 @@ def test_restart_policies(bench: Bench, mode: RestartMode, code: int, again: boo
         assert [type(e) for e in bench.turn(1)] == [ev.RestartContainer]
     bench.finish(one, code)
     assert bench.state(one) is (S.SUCCEEDED if code == 0 else S.FAILED)
+
+
+def _ran(bench: Bench, one: Desired, for_ms: int) -> None:
+    """Its container began so long ago, as the engine tells it."""
+    key = (one.allocation, 1)
+    bench.engine[key] = attrs.evolve(bench.engine[key], started_at_ms=bench.now().wall_ms)
+    bench.turn(limits.RECONCILE_INTERVAL_MS)
+    bench.at_ms += for_ms - limits.RECONCILE_INTERVAL_MS
+
+
+@pytest.mark.parametrize("end", ["code", "vanished", "interrupted"])
+def test_after_a_run_that_lasted_restarts_count_anew(bench: Bench, end: str) -> None:
+    """A service that fails once a day is restarted for ever, at once and not after minutes; one
+    that fails again and again is not."""
+    policy = RestartPolicy(RestartMode.ALWAYS, attempts=2, backoff_ms=1_000)
+    one = desired(restart=policy)
+    bench.order(one)
+    bench.turn()
+    for _ in range(5):
+        _ran(bench, one, limits.RESTARTS_FORGIVEN_MS)
+        if end == "vanished":
+            bench.engine.clear()
+            for _ in range(limits.MISSING_LISTINGS):
+                bench.turn(limits.RECONCILE_INTERVAL_MS)
+        else:
+            bench.interrupted = ((one.allocation, 1),) if end == "interrupted" else ()
+            bench.finish(one, 1)
+            bench.interrupted = ()
+        assert bench.state(one) is S.STARTING
+        assert bench.worker.items[one.allocation, 1].restarts == 1
+        bench.turn(1_000)
+        assert bench.state(one) is S.RUNNING
+    for number in range(2):
+        _ran(bench, one, limits.RESTARTS_FORGIVEN_MS - 1)
+        bench.finish(one, 1)
+        assert (bench.state(one) is S.FAILED) == (number == 1)
+        bench.turn(2_000)
 
 
 def test_failed_starts(bench: Bench) -> None:

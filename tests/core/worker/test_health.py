@@ -18,7 +18,7 @@ def sicken(bench: Bench, one: Desired) -> list[ev.WorkerEffect]:
     """The image's check fails, and that is found."""
     key = (one.allocation, one.attempt)
     bench.engine[key] = attrs.evolve(
-        bench.engine[key], health=Health.UNHEALTHY, started_at_ms=bench.at_ms
+        bench.engine[key], health=Health.UNHEALTHY, started_at_ms=bench.now().wall_ms
     )
     return bench.turn(limits.RECONCILE_INTERVAL_MS)
 
@@ -50,7 +50,7 @@ def test_unhealthy_counts_as_failed_where_that_is_asked_for(bench: Bench) -> Non
     assert "health check failed" in item.reason
     assert [type(e) for e in bench.turn(limits.RECONCILE_INTERVAL_MS)] == [ev.RestartContainer]
     bench.engine[one.allocation, 1] = attrs.evolve(
-        bench.engine[one.allocation, 1], started_at_ms=bench.at_ms
+        bench.engine[one.allocation, 1], started_at_ms=bench.now().wall_ms
     )
     bench.turn(limits.RECONCILE_INTERVAL_MS)
     assert (bench.state(one), item.restarts) == (S.RUNNING, 1)
