@@ -31,7 +31,8 @@ _PIECE_BYTES = 256 * 1024
 
 
 class AgentClient:
-    """One agent, by URL and token; sends nothing before somebody calls a method."""
+    """One agent, by URL and token; sends nothing before somebody calls a method. `meta`: how much
+    the agent had seen when it gave the last answer that says so."""
 
     def __init__(
         self, url: str, token: str, *, timeout_s: float = limits.CLIENT_TIMEOUT_MS / 1000
@@ -43,13 +44,16 @@ class AgentClient:
                 f"{url!r} is not the URL of an agent.", hint="Write it as http://HOST:PORT."
             )
         self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
+        self.meta: Answer = {}
         self._host, self._port, self._tls = parts.hostname, parts.port, parts.scheme == "https"
 
     # --- reads ----------------------------------------------------------------------------------
 
     def get(self, path: str, **query: str) -> Answer:
         """A read; `path` begins with `/v1/`."""
-        return self._json("GET", path + ("?" + urlencode(query) if query else ""), None)
+        answer = self._json("GET", path + ("?" + urlencode(query) if query else ""), None)
+        self.meta = answer.get("meta", self.meta)
+        return answer
 
     def nodes(self, *, consistent: bool = False) -> list[Answer]:
         """All nodes."""

@@ -4,6 +4,10 @@ A view is built on request, from what the node holds at that moment, and is froz
 changes anything.
 """
 
+from collections.abc import Mapping
+
+import attrs
+
 from p2pool.core.context import Context
 from p2pool.core.feature_levels import lagging, pool_level, too_old
 from p2pool.core.follower.leader_proof import leader_proof
@@ -16,7 +20,15 @@ from p2pool.model.log.certificates import LieProof
 from p2pool.model.machine.hardware import FreeResources, Load
 from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
 from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
-from p2pool.model.states import AllocationState, Health, Intent, Membership, RaftRole, Reachability
+from p2pool.model.states import (
+    TERMINAL_ALLOCATION_STATES,
+    AllocationState,
+    Health,
+    Intent,
+    Membership,
+    RaftRole,
+    Reachability,
+)
 from p2pool.model.timing import Now
 
 
@@ -46,7 +58,19 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
         free=_free(said),
         load=said.load if said is not None else Load(),
         allocations=_running(state, node_id),
+        known=_is_known(context, node_id, judged, now),
     )
+
+
+def _is_known(context: Context, node_id: NodeId, judged: NodeRecord | None, now: Now) -> bool:
+    """Whether anything tells how a node is: it was judged gone, or was heard, and if there is no
+    leader that would have judged it, of late."""
+    gone = judged is not None and judged.reachability is not Reachability.HEALTHY
+    if gone or node_id == context.me:
+        return True
+    if context.leader(now) is None:
+        return context.heartbeats.fresh(node_id, context.roster.size(), now) is not None
+    return node_id in context.heartbeats.newest
 
 
 def _why(context: Context, member: ChainMember, judged: NodeRecord | None, now: Now) -> str:
@@ -58,6 +82,9 @@ def _why(context: Context, member: ChainMember, judged: NodeRecord | None, now: 
     if _reachability(context, member.node_id, judged) is Reachability.SUSPECT:
         parts.append(context.suspects[member.node_id])
     parts.append(too_old(context, member.node_id) or "")
+    if not _is_known(context, member.node_id, judged, now):
+        heard = member.node_id in context.heartbeats.newest
+        parts.append("no leader says whether it is well" if heard else "this agent never heard it")
     return "; ".join(part for part in parts if part)
 
 
@@ -112,22 +139,47 @@ def live_statuses(context: Context) -> Live:
     }
 
 
-def task_view(state: PoolState, task: Task, live: Live) -> TaskView:
+@attrs.frozen
+class Heard:
+    """From which nodes, and when, this agent knows what runs there. `ended`: whether the pool has,
+    so that each node stops what it runs, and nobody has to say so."""
+
+    me: NodeId
+    nodes: Mapping[NodeId, NodeView]
+    ended: bool = False
+
+    def tells(self, node_id: NodeId) -> bool:
+        """Whether the log's word on a copy there still holds, as far as we can tell."""
+        if node_id == self.me:
+            return True
+        seen = self.nodes.get(node_id)
+        return seen is not None and seen.tells and not self.ended
+
+
+def task_view(state: PoolState, task: Task, live: Live, heard: Heard) -> TaskView:
     """One task with its copies."""
-    copies = tuple(_copy_view(copy, live) for copy in state.of_task(task.task_id))
+    copies = tuple(_copy_view(copy, live, heard) for copy in state.of_task(task.task_id))
+    word = summary(state, task)
+    if heard.ended and not task.finished:
+        word = "stopping" if any(c.node_id and not _is_over(c.state) for c in copies) else "stopped"
     return TaskView(
         task_id=task.task_id,
         spec=task.spec,
         signer=task.record.signer,
-        state=summary(state, task),
+        state=word,
         submitted_at_ms=task.record.submitted_at_ms,
         allocations=copies,
         stop_requested=task.stop_requested,
     )
 
 
-def _copy_view(copy: Allocation, live: Live) -> AllocationView:
+def _is_over(state: AllocationState) -> bool:
+    return state in TERMINAL_ALLOCATION_STATES
+
+
+def _copy_view(copy: Allocation, live: Live, heard: Heard) -> AllocationView:
     said = None
+    at = heard.nodes.get(copy.node_id) if copy.node_id is not None else None
     if copy.node_id is not None and copy.holds:
         said = live.get((copy.node_id, copy.allocation, copy.attempt))
     # The log may be ahead of a heartbeat: what runs no longer pulls.
@@ -146,6 +198,8 @@ def _copy_view(copy: Allocation, live: Live) -> AllocationView:
         health=said.health if said is not None else Health.NONE,
         pulled_bytes=said.pulled_bytes if said is not None and fetches else 0,
         pull_total_bytes=said.pull_total_bytes if said is not None and fetches else 0,
+        known=copy.node_id is None or copy.terminal or heard.tells(copy.node_id),
+        heard_ms=at.last_heard_ms if at is not None else 0,
     )
 
 
@@ -163,6 +217,9 @@ def build_view(
     state = pool_log.state
     tasks = state.tasks.values() if state is not None else ()
     live = live_statuses(context)
+    members = (*roster.members(), *roster.outside())
+    nodes = tuple(node_view(context, state, member, now) for member in members)
+    heard = Heard(me.node_id, {one.node_id: one for one in nodes}, roster.ended)
     return View(
         revision=revision,
         as_of_ms=now.wall_ms,
@@ -182,11 +239,8 @@ def build_view(
         roster=roster.latest,
         roster_final=roster.final,
         roster_age_ms=roster.age_ms(now),
-        nodes=tuple(
-            node_view(context, state, member, now)
-            for member in (*roster.members(), *roster.outside())
-        ),
-        tasks=tuple(task_view(state, task, live) for task in tasks if state is not None),
+        nodes=nodes,
+        tasks=tuple(task_view(state, task, live, heard) for task in tasks if state is not None),
         problems=problems,
         warnings=warnings,
         settings=tuple(state.settings.items()) if state is not None else (),

@@ -71,6 +71,7 @@ async def test_reads_say_what_the_agent_knows_and_from_when(served: Served) -> N
         "applied_index": 12,
         "roster_block": 100,
         "roster_age_ms": 500,
+        "leader_since_ms": 1_800_000_000_000,
     }
     first, second = answer["nodes"]
     assert (first["node_id"], first["reachability"], first["leader"]) == (ME, "healthy", True)

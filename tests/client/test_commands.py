@@ -1,6 +1,8 @@
 """Commands do what their user means through a real API, and say what to do where they cannot."""
 
 import json
+import re
+import time
 from pathlib import Path
 
 import attrs
@@ -265,6 +267,37 @@ async def test_lists_are_tables_for_people_and_json_for_programs(
     served.port.seen = attrs.evolve(served.port.seen, tasks=())
     empty = await commands(task, "ls")
     assert (empty.stdout, empty.stderr) == ("", "No task runs.\n")
+
+
+async def test_what_is_not_known_is_shown_as_not_known(served: Served, commands: Commands) -> None:
+    """A copy of a node that nobody hears, with the age of its last word; a member that was never
+    heard; and everything, where no leader is known."""
+    view = served.port.seen
+    (of,) = view.tasks
+    now_ms = time.time_ns() // 1_000_000
+    copy = attrs.evolve(of.allocations[0], known=False, heard_ms=now_ms - 40_000)
+    nodes = tuple(attrs.evolve(n, known=n.node_id == NODE_ID) for n in view.nodes)
+    old = attrs.evolve(of, allocations=(copy,))
+    served.port.seen = attrs.evolve(view, tasks=(old,), nodes=nodes, roster_age_ms=900_000)
+    assert "0/1, 1 unknown" in (await commands(task, "ls")).stdout
+    shown = (await commands(task, "show", "train")).stdout
+    assert re.search(r"unknown \(running, 4\ds ago\)", shown)
+    assert "unknown (running" in (await commands(node, "show", NODE_ID.hex()[:8])).stdout
+    (told,) = json.loads((await commands(task, "ls", "--json")).stdout)
+    assert [c["known"] for c in told["allocations"]] == [False]
+    waited = await commands(task, "run", "--image", "x", "--wait", "--timeout", "1s")
+    assert isinstance(waited.exception, Unavailable)
+    assert "unknown" in (await commands(node, "ls")).stdout
+    assert "unknown" in (await commands(node, "show", "0x" + OTHER_NODE.hex())).stdout
+    pool_shown = (await commands(pool, "show")).stdout
+    assert "1 healthy, 1 unknown" in pool_shown
+    assert "active, as the chain said 900 s ago" in pool_shown
+    assert (await commands(task, "ls")).stderr == ""
+    since_ms = view.as_of_ms - 120_000
+    served.port.seen = attrs.evolve(view, leader=None, leader_since_ms=since_ms)
+    for words in ((task, "ls"), (task, "show", "train"), (node, "ls"), (pool, "show")):
+        said = (await commands(*words)).stderr
+        assert "no leader for 2m" in said, words
 
 
 async def test_the_pool_and_the_agent_describe_themselves(

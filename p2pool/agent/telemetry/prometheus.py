@@ -133,10 +133,16 @@ def _of_view(view: View) -> Iterator[Metric]:
     }
     for name, (text, value) in gauges.items():
         yield GaugeMetricFamily(f"p2pool_{name}", text, value=value)
-    copies = GaugeMetricFamily("p2pool_allocations", "Copies of tasks.", labels=["state"])
+    copies = GaugeMetricFamily(
+        "p2pool_allocations",
+        "Copies of tasks; unknown: on nodes that nobody hears.",
+        labels=["state"],
+    )
     states: Counter[str] = Counter()
     for task in view.tasks:
-        states.update(copy.state.name.lower() for copy in task.allocations)
+        states.update(
+            copy.state.name.lower() if copy.known else "unknown" for copy in task.allocations
+        )
     for state, count in sorted(states.items()):
         copies.add_metric([state], count)
     yield copies

@@ -21,7 +21,7 @@ from p2pool.model import limits
 from p2pool.model.errors import Malformed, Unavailable
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey
 from p2pool.model.ports.agent import Accepted, AgentPort, Ask, ReadIndexCommand
-from p2pool.model.ports.view import View
+from p2pool.model.ports.view import NodeView, View
 
 AnyRequest = Request[Any, Any, Any]
 Answer = TypeVar("Answer")
@@ -77,7 +77,10 @@ def node_id_of(text: str) -> NodeId:
 
 @attrs.frozen
 class Meta:
-    """The view behind an answer, and how much of the log and the chain it had seen."""
+    """The view behind an answer, and how much of the log and the chain it had seen.
+
+    `leader_since_ms`: since when this leader is known; without one, since when there is none.
+    """
 
     as_of_ms: int
     revision: int
@@ -89,6 +92,7 @@ class Meta:
     applied_index: int
     roster_block: int | None
     roster_age_ms: int
+    leader_since_ms: int = 0
 
 
 def meta_of(view: View) -> Meta:
@@ -104,12 +108,18 @@ def meta_of(view: View) -> Meta:
         applied_index=view.applied_index,
         roster_block=None if view.roster is None else view.roster.block_number,
         roster_age_ms=view.roster_age_ms,
+        leader_since_ms=view.leader_since_ms,
     )
 
 
 def word(state: IntEnum) -> str:
     """A state as people read it."""
     return state.name.lower().replace("_", "-")
+
+
+def reachability_of(seen: NodeView | None) -> str:
+    """Whether the pool hears a node, `unknown` where nothing tells."""
+    return "unknown" if seen is None or not seen.known else word(seen.reachability)
 
 
 def node_text(node_id: NodeId | None) -> str | None:

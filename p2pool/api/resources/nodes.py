@@ -13,6 +13,7 @@ from p2pool.api.resources.context import (
     meta_of,
     node_id_of,
     peer_text,
+    reachability_of,
     view_of,
     word,
 )
@@ -29,7 +30,11 @@ from p2pool.model.ports.view import NodeView, View
 
 @attrs.frozen
 class Node:
-    """One node: membership (the chain's word), reachability (the pool's), intent (its owner's)."""
+    """One node: membership (the chain's word), reachability (the pool's), intent (its owner's).
+
+    `reachability`: healthy, suspect, unreachable, dead, or unknown: never heard, or not of late and
+    no leader is known that would judge it. `role`, `free` and `load` are as of `last_heard_ms`.
+    """
 
     node_id: str
     provider: str
@@ -78,7 +83,7 @@ def node_of(view: View, seen: NodeView) -> Node:
         node_id=address_text(seen.node_id),
         provider=address_text(seen.provider),
         membership=word(seen.membership),
-        reachability=word(seen.reachability),
+        reachability=reachability_of(seen),
         intent=word(seen.intent),
         eligible=seen.eligible,
         reason=seen.reason,

@@ -19,6 +19,7 @@ from p2pool.api.resources.context import (
     node_text,
     peer_text,
     port_of,
+    reachability_of,
     view_of,
     word,
 )
@@ -47,7 +48,8 @@ class Lagging:
 
 @attrs.frozen
 class Pool:
-    """The pool: its name on the chain, its keepers, its resources."""
+    """The pool: its name on the chain, its keepers, its resources. `nodes_unknown`: members of
+    which nothing tells how they are; `roster_age_ms`: how old the chain's word is."""
 
     chain_id: int
     contract: str
@@ -68,6 +70,8 @@ class Pool:
     leader: str | None
     feature_level: int
     lagging: tuple[Lagging, ...]
+    nodes_unknown: int = 0
+    roster_age_ms: int = 0
 
 
 @attrs.frozen
@@ -180,11 +184,14 @@ def pool_of(view: View) -> Pool:
             Lagging(address_text(one.node_id), one.agent_version, one.feature_level)
             for one in view.lagging
         ),
+        nodes_unknown=sum(not n.known for n in view.nodes if n.membership not in OUTSIDE),
+        roster_age_ms=view.roster_age_ms,
     )
 
 
 def _is_healthy(node: NodeView) -> bool:
-    return node.reachability is Reachability.HEALTHY and node.membership not in OUTSIDE
+    healthy = node.known and node.reachability is Reachability.HEALTHY
+    return healthy and node.membership not in OUTSIDE
 
 
 def roster_of(view: View) -> Roster | None:
@@ -229,7 +236,7 @@ def _committee_member(view: View, one: Voter) -> CommitteeMember:
         store_id=one.store_id.hex(),
         voter=votes,
         leader=one.node_id == view.leader,
-        reachability="unknown" if seen is None else word(seen.reachability),
+        reachability=reachability_of(seen),
         comes=votes and group.is_joint and one not in group.outgoing,
         goes=votes and one not in group.voters,
     )

@@ -45,7 +45,8 @@ class Allocation:
     """One copy of a task; `id` is `<task id>.<replica>`.
 
     `health`: what the image's check says (none, starting, healthy, unhealthy). During a pull
-    `pulled_bytes` of `pull_total_bytes` of its image are here; else both are 0.
+    `pulled_bytes` of `pull_total_bytes` of its image are here; else both are 0. `known` false: its
+    node was last heard at `heard_ms` (0: never), and nobody knows whether the state still holds.
     """
 
     id: str
@@ -64,6 +65,8 @@ class Allocation:
     health: str
     pulled_bytes: int
     pull_total_bytes: int
+    known: bool
+    heard_ms: int
 
 
 @attrs.frozen
@@ -192,6 +195,8 @@ def allocation_of(of: TaskView, seen: AllocationView) -> Allocation:
         health=word(seen.health),
         pulled_bytes=seen.pulled_bytes,
         pull_total_bytes=seen.pull_total_bytes,
+        known=seen.known,
+        heard_ms=seen.heard_ms,
     )
 
 

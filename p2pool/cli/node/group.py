@@ -3,6 +3,7 @@
 import click
 
 from p2pool.cli.node.intent import ban, drain, resume, unban
+from p2pool.cli.shared.known import copy_state, warn_if_stale
 from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import age, short, size, write_json, write_pairs, write_table
@@ -28,6 +29,7 @@ for _command in (drain, resume, ban, unban):
 def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -> None:
     """List the nodes: membership on the chain, reachability, and what the pool wants of each."""
     nodes = client.nodes(consistent=consistent)
+    warn_if_stale(client)
     shown = [one for one in nodes if everything or one["membership"] not in OUTSIDE]
     if as_json:
         write_json(shown)
@@ -44,14 +46,20 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
     )
 
 
+def _tells(one: Answer) -> bool:
+    """Whether the pool hears a node, so that what it said last holds."""
+    return one["reachability"] in ("healthy", "suspect")
+
+
 def _row(one: Answer) -> tuple[str, ...]:
-    free, hardware = one["free"], one["hardware"]
+    free, hardware = one["free"] if _tells(one) else None, one["hardware"]
+    role = one["role"] if _tells(one) else "-"  # What it was when it was heard.
     return (
         short(one["node_id"]),
         one["membership"],
         one["reachability"],
         one["intent"] if one["eligible"] else "not eligible",
-        "leader" if one["leader"] else one["role"],
+        "leader" if one["leader"] else role,
         one["agent_version"] or "-",
         str(one["allocations"]),
         f"{free['gpus']}/{len(hardware['gpus'])}" if free and hardware else "-",
@@ -70,6 +78,7 @@ def _row(one: Answer) -> tuple[str, ...]:
 def show(node_id: str, client: AgentClient, as_json: bool) -> None:
     """Show one node and what it runs. NODE is its id or the beginning of it."""
     answer = client.node(find_node(client, node_id)["node_id"])
+    warn_if_stale(client)
     if as_json:
         write_json({"node": answer["node"], "allocations": answer["allocations"]})
         return
@@ -77,7 +86,7 @@ def show(node_id: str, client: AgentClient, as_json: bool) -> None:
     write_pairs(_pairs(one))
     click.echo()
     rows = (
-        (a["id"], a["task_name"], a["state"], ", ".join(a["gpus"]) or "-", a["reason"])
+        (a["id"], a["task_name"], copy_state(a), ", ".join(a["gpus"]) or "-", a["reason"])
         for a in answer["allocations"]
     )
     write_table(("ALLOCATION", "TASK", "STATE", "GPUS", "REASON"), rows, "It runs nothing.")
@@ -106,6 +115,12 @@ def _version(one: Answer) -> str:
     return f"{one['agent_version']}, knows feature levels up to {one['feature_level']}"
 
 
+def _role(one: Answer) -> str:
+    if _tells(one):
+        return str(one["role"])
+    return f"unknown ({one['role']} when it was heard)" if one["last_heard_ms"] else "unknown"
+
+
 def _pairs(one: Answer) -> list[tuple[str, str]]:
     pairs = [
         ("node", one["node_id"]),
@@ -114,7 +129,7 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
         ("membership", one["membership"]),
         ("reachability", one["reachability"]),
         ("intent", one["intent"] if one["eligible"] else f"{one['intent']}, not eligible"),
-        ("role", "leader" if one["leader"] else one["role"]),
+        ("role", "leader" if one["leader"] else _role(one)),
         ("heard", f"{age(one['last_heard_ms'])} ago" if one["last_heard_ms"] else "never"),
         ("version", _version(one)),
         ("addresses", ", ".join(one["addresses"]) or "-"),
@@ -139,5 +154,7 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
                 pairs.append(("", f"unhealthy: {gpu['reason']}"))
     load = one["load"]
     processors, memory = load["cpu_permille"] // 10, load["memory_permille"] // 10
-    pairs.append(("load", f"processors {processors}%, memory {memory}%"))
+    if one["last_heard_ms"]:
+        said = "" if _tells(one) else f", {age(one['last_heard_ms'])} ago"
+        pairs.append(("load", f"processors {processors}%, memory {memory}%{said}"))
     return pairs

@@ -11,6 +11,7 @@ from p2pool.cli.pool.membership import eject, leave
 from p2pool.cli.pool.recover import recover
 from p2pool.cli.pool.settings import set_setting
 from p2pool.cli.pool.start import start
+from p2pool.cli.shared.known import warn_if_stale
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json, write_pairs
 from p2pool.cli.shared.signing import Signer, signer_options
@@ -23,6 +24,8 @@ from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import ADDRESS_BYTES, NodeId
 
 _INVITE_DEFAULT = "1h"
+_OLD_S = 60
+"""The chain is read every few seconds: an older word is worth its age."""
 
 
 @click.group(name="pool", help="Found, manage and recover a pool.")
@@ -46,6 +49,7 @@ pool.add_command(evidence)
 def show(client: AgentClient, as_json: bool) -> None:
     """Show the pool: its keepers, members, GPUs, tasks and settings."""
     one = client.pool()
+    warn_if_stale(client)
     if as_json:
         write_json(one)
         return
@@ -55,17 +59,29 @@ def show(client: AgentClient, as_json: bool) -> None:
         [
             ("pool", f"{one['pool_id']} of {one['contract']} on chain {one['chain_id']}"),
             ("name", one["name"] or "-"),
-            ("status", one["status"]),
+            ("status", _status(one)),
             ("creator", one["creator"] or "not known yet"),
             ("manager", one["manager"] or "not known yet"),
             ("leader", one["leader"] or "unknown"),
-            ("members", f"{one['members']}, {one['nodes_healthy']} healthy"),
+            ("members", _members(one)),
             ("gpus", f"{one['gpus_free']} of {one['gpus']} free"),
             ("tasks", tasks or "none"),
             ("settings", settings or "all defaults"),
             ("feature level", _level(one)),
         ]
     )
+
+
+def _members(one: Answer) -> str:
+    unknown = one.get("nodes_unknown", 0)
+    text = f"{one['members']}, {one['nodes_healthy']} healthy"
+    return f"{text}, {unknown} unknown" if unknown else text
+
+
+def _status(one: Answer) -> str:
+    """What the chain says, and when, unless that was a moment ago."""
+    old_s = one.get("roster_age_ms", 0) // 1000
+    return f"{one['status']}, as the chain said {old_s} s ago" if old_s > _OLD_S else one["status"]
 
 
 def _level(one: Answer) -> str:

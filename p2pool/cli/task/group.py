@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from p2pool.cli.shared.known import copy_state, runs, warn_if_stale
 from p2pool.cli.shared.lookup import LIVING, find_task
 from p2pool.cli.shared.options import (
     agent_option,
@@ -91,10 +92,9 @@ def _settled(one: Answer) -> bool:
     """Whether all copies run, or none will any more."""
     if one["state"] not in LIVING:
         return True
-    states = [copy["state"] for copy in one["allocations"]]
-    done = {"running", "succeeded"}
-    wanted = one["spec"].get("replicas", 1)
-    return len(states) >= wanted and all(state in done for state in states)
+    copies, wanted = one["allocations"], one["spec"].get("replicas", 1)
+    done = [copy for copy in copies if runs(copy) or copy["state"] == "succeeded"]
+    return len(copies) >= wanted and len(done) == len(copies)
 
 
 def _ended(one: Answer) -> bool:
@@ -131,6 +131,7 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
 def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -> None:
     """List the tasks, the newest first."""
     tasks = client.tasks(consistent=consistent)
+    warn_if_stale(client)
     shown = [one for one in tasks if everything or one["state"] in LIVING]
     if as_json:
         write_json(shown)
@@ -153,6 +154,7 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
 def show(name: str, client: AgentClient, as_json: bool) -> None:
     """Show a task and its copies. TASK is its id, the beginning of it, or its name."""
     one = find_task(client, name)
+    warn_if_stale(client)
     if as_json:
         write_json(one)
         return
@@ -172,7 +174,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
     click.echo()
     rows = (
         (
-            *(str(copy["replica"]), _state(copy), short(copy["node_id"])),
+            *(str(copy["replica"]), copy_state(copy), short(copy["node_id"])),
             *(", ".join(copy["gpus"]) or "-", str(copy["attempt"]), _reason(copy)),
             age(copy["changed_at_ms"]),
         )
@@ -185,11 +187,6 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
 def _digests(one: Answer) -> list[str]:
     """The digests that the image's name stood for: several if the name has moved meanwhile."""
     return sorted({copy["image_digest"] for copy in one["allocations"] if copy["image_digest"]})
-
-
-def _state(copy: Answer) -> str:
-    """A copy's state, with its health if its image has a check."""
-    return f"{copy['state']} ({copy['health']})" if copy["health"] != "none" else str(copy["state"])
 
 
 def _reason(copy: Answer) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pool.cli.shared.known import runs
 from p2pool.cli.shared.output import clean, short, size
 from p2pool.client.agent_client import Answer
 
@@ -20,9 +21,11 @@ _BARS_MAX = 16
 
 
 def copies_text(one: Answer) -> str:
-    """How many copies run, of how many."""
-    running = sum(copy["state"] == "running" for copy in one["allocations"])
-    return f"{running}/{max(len(one['allocations']), one['spec'].get('replicas', 1))}"
+    """How many copies run, of how many, and of how many nobody knows."""
+    copies = one["allocations"]
+    running, unknown = sum(map(runs, copies)), sum(not c.get("known", True) for c in copies)
+    text = f"{running}/{max(len(copies), one['spec'].get('replicas', 1))}"
+    return f"{text}, {unknown} unknown" if unknown else text
 
 
 def pull_text(copy: Answer) -> str:

@@ -35,7 +35,8 @@ from p2pool.model.tasks.spec import TaskSpec
 
 @attrs.frozen
 class NodeView:
-    """One node as this agent knows it: from the chain, the pool and its own heartbeat."""
+    """One node as this agent knows it: from the chain, the pool and its own heartbeat. `known`:
+    whether anything tells its reachability; it may never have been heard."""
 
     node_id: NodeId
     provider: Address
@@ -55,6 +56,12 @@ class NodeView:
     free: FreeResources | None = None
     load: Load = Load()
     allocations: int = 0
+    known: bool = True
+
+    @property
+    def tells(self) -> bool:
+        """Whether the pool hears it, so that what it said last holds."""
+        return self.known and self.reachability in (Reachability.HEALTHY, Reachability.SUSPECT)
 
 
 @attrs.frozen
@@ -71,7 +78,9 @@ class LaggingView:
 class AllocationView:
     """One copy of a task on one node, with the reason for its state.
 
-    Health and pull progress come from its node's last heartbeat, the rest from the log.
+    Health and pull progress come from its node's last heartbeat, the rest from the log. `known`:
+    whether the state still holds, as far as this agent can tell; a node that nobody hears may have
+    ended it. `heard_ms`: when its node was heard last.
     """
 
     allocation: AllocationId
@@ -87,6 +96,8 @@ class AllocationView:
     health: Health = Health.NONE
     pulled_bytes: int = 0
     pull_total_bytes: int = 0
+    known: bool = True
+    heard_ms: int = 0
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ from p2pool.core.leader import decisions
 from p2pool.core.leader.orders import compose, left_out
 from p2pool.core.leader.reports import changes
 from p2pool.core.scheduler.plan import plan
-from p2pool.core.view import task_view
+from p2pool.core.view import Heard, task_view
 from p2pool.model.errors import Refusal
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import AllocationId, Token
@@ -97,7 +97,7 @@ def _others(value: Any) -> tuple[Any, ...]:
 def use(state: PoolState, rng: Random) -> None:
     """What a node does with a state: shows it, plans on it, orders from it, hears reports of it."""
     for task in state.tasks.values():
-        task_view(state, task, {})
+        task_view(state, task, {}, Heard(NODE, {}))
     offers = tuple(
         offer(int.from_bytes(node, "big"), card("GPU-1"), card("GPU-4")) for node in NODES
     )
