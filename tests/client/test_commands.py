@@ -30,6 +30,7 @@ from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import Address, TaskId
 from p2pool.model.messages.task_streams import LogChunk
 from p2pool.model.ports.agent import InviteOffered, SubmitCommand
+from p2pool.model.states import AllocationState
 from p2pool.model.tasks.spec import RestartMode
 from p2pool.wire import typed_data
 from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID
@@ -40,6 +41,9 @@ ID = TASK_ID.hex()
 
 
 # --- running ------------------------------------------------------------------------------------
+
+
+S = AllocationState
 
 
 async def test_flags_become_the_specification_that_is_signed(
@@ -267,6 +271,22 @@ async def test_lists_are_tables_for_people_and_json_for_programs(
     served.port.seen = attrs.evolve(served.port.seen, tasks=())
     empty = await commands(task, "ls")
     assert (empty.stdout, empty.stderr) == ("", "No task runs.\n")
+
+
+async def test_why_a_copy_waits_is_shown_wherever_it_is(served: Served, commands: Commands) -> None:
+    """In the list, alone, while a command waits for it, and where that gives up."""
+    view = served.port.seen
+    (of,) = view.tasks
+    why = "2 nodes: 4 CPUs are asked for, and 1 is free"
+    copy = attrs.evolve(of.allocations[0], state=S.PENDING, node_id=None, reason=why)
+    waiting = attrs.evolve(of, state="pending", allocations=(copy,))
+    served.port.seen = attrs.evolve(view, tasks=(waiting,))
+    assert why in (await commands(task, "ls")).stdout
+    assert why in (await commands(task, "show", "train")).stdout
+    waited = await commands(task, "run", "--image", "x", "--wait", "--timeout", "1s")
+    assert isinstance(waited.exception, Unavailable)
+    assert why in waited.exception.message
+    assert why in waited.stderr
 
 
 async def test_what_is_not_known_is_shown_as_not_known(served: Served, commands: Commands) -> None:

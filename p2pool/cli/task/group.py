@@ -18,12 +18,12 @@ from p2pool.cli.shared.options import (
     json_option,
     wait_timeout_option,
 )
-from p2pool.cli.shared.output import age, short, warn, write_json, write_pairs, write_table
+from p2pool.cli.shared.output import age, clean, short, warn, write_json, write_pairs, write_table
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.task import flags
 from p2pool.cli.task.logs import logs
 from p2pool.cli.task.metrics import metrics
-from p2pool.cli.task.progress import Waiting, copies_text, pull_text
+from p2pool.cli.task.progress import Waiting, copies_text, pull_text, reasons
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.access.requests import Action
@@ -80,7 +80,8 @@ def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
     else:
         click.echo(accepted["task_id"])
         if one is not None:
-            click.echo(f"The task is {one['state']}: {copies_text(one)} copies run.", err=True)
+            why = f" {clean(said)}" if (said := reasons(one)) else ""
+            click.echo(f"The task is {one['state']}: {copies_text(one)} copies run.{why}", err=True)
     if one is not None and one["state"] not in ("running", "succeeded"):
         context.exit(1)
 
@@ -104,7 +105,7 @@ def _ended(one: Answer) -> bool:
 def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answer:
     """The task once `over` holds for it. Raises `Unavailable` after `timeout_s`; the task goes
     on."""
-    end = time.monotonic() + timeout_s
+    end, why = time.monotonic() + timeout_s, ""
     with Waiting() as shown:
         while True:
             with suppress(NotFound):  # Committed at the leader, not yet applied by this agent.
@@ -112,9 +113,10 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
                 if over(one):
                     return one
                 shown.show(one)
+                why = f" ({said})" if (said := reasons(one)) else ""
             if time.monotonic() + limits.CLIENT_POLL_MS / 1000 > end:
                 raise Unavailable(
-                    f"After {timeout_s} s the task {task_id} is not there yet; it goes on.",
+                    f"After {timeout_s} s the task {task_id} is not there yet{why}; it goes on.",
                     hint=f"See why: p2pool task show {task_id}.",
                 )
             time.sleep(limits.CLIENT_POLL_MS / 1000)
@@ -140,11 +142,12 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
         (
             *(short(one["task_id"]), one["name"], one["state"], copies_text(one), one["image"]),
             age(one["submitted_at_ms"]),
+            reasons(one) or "-",
         )
         for one in shown
     )
     empty = "No task runs." if everything or not tasks else "No task runs; --all shows ended ones."
-    write_table(("TASK", "NAME", "STATE", "RUNNING", "IMAGE", "AGE"), rows, empty)
+    write_table(("TASK", "NAME", "STATE", "RUNNING", "IMAGE", "AGE", "WHY"), rows, empty)
 
 
 @task.command("show")

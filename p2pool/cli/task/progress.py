@@ -5,6 +5,7 @@ a pull one for each tenth, so that a log file stays short.
 """
 
 import sys
+from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _BARS_MAX = 16
+_REASONS_MAX = 3
 
 
 def copies_text(one: Answer) -> str:
@@ -37,6 +39,15 @@ def pull_text(copy: Answer) -> str:
 def pulls(one: Answer) -> list[Answer]:
     """The copies whose image is being fetched."""
     return [copy for copy in one["allocations"] if copy["pull_total_bytes"]]
+
+
+def reasons(one: Answer) -> str:
+    """Why copies do not run, the most common reason first; empty if all do or have ended."""
+    idle = [c for c in one["allocations"] if c["state"] not in ("running", "succeeded")]
+    said = Counter(copy["reason"] for copy in idle if copy["reason"])
+    text = "; ".join(reason for reason, _ in said.most_common(_REASONS_MAX))
+    more = len(said) - _REASONS_MAX
+    return f"{text}; and {more} more" if more > 0 else text
 
 
 class Waiting:
@@ -64,8 +75,8 @@ class Waiting:
 
     def show(self, one: Answer) -> None:
         """Say what is new since the last time."""
-        reasons = sorted({copy["reason"] for copy in one["allocations"] if copy["reason"]})
-        why = f" ({'; '.join(reasons)})" if reasons else ""
+        said = reasons(one)
+        why = f" ({said})" if said else ""
         now = clean(f"{one['state']}: {copies_text(one)} copies run{why}")
         fetched = pulls(one)
         if not self._fancy and fetched:

@@ -180,6 +180,9 @@ def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome
         if o.state is copy.state is AllocationState.PENDING and o.reason != copy.reason:
             changes.set(attrs.evolve(copy, reason=o.reason))
         return
+    if o.state is AllocationState.PENDING and tasks.waits_anew(state, copy):
+        changes.set(attrs.evolve(copy, reason=o.reason))
+        return
     fits = o.state in REPORTABLE and tasks.follows(state, copy, o.state)
     if copy.node_id == record.node_id and fits:
         tasks.take_outcome(changes, copy, o)

@@ -37,14 +37,14 @@ class Changes:
         )
 
     def set(self, copy: Allocation) -> None:
-        """Store a copy; record an event if its state or attempt changed."""
+        """Store a copy; record an event if its state or attempt changed, or it has a new reason."""
         old = self.state.allocation(copy.allocation)
         moved = old is None or (old.state, old.attempt) != (copy.state, copy.attempt)
         if moved:
             copy = attrs.evolve(copy, changed_at_ms=self.state.log_time_ms)
         self.state.put(copy)
         self.touched[copy.allocation.task_id] = None
-        if moved:
+        if moved or (old is not None and copy.reason not in ("", old.reason)):
             where = f" on {copy.node_id.hex()}" if copy.node_id is not None else ""
             why = f": {copy.reason}" if copy.reason else ""
             text = f"is {copy.state.name.lower()}{where}{why}"

@@ -49,6 +49,13 @@ def wants_copy(state: PoolState, task: Task, replica: int) -> bool:
     return copy.state in REPLACEABLE
 
 
+def waits_anew(state: PoolState, copy: Allocation) -> bool:
+    """Whether a copy that had a place waits for another, so that its reason may say why in vain."""
+    if state.level < DISTRUST_LEVEL or copy.state not in (S.LOST, S.STOPPED):
+        return False
+    return wants_copy(state, state.tasks[copy.allocation.task_id], copy.allocation.replica)
+
+
 def has_room_for_copy(state: PoolState, task: Task) -> bool:
     """Whether a system task may have one more copy."""
     if state.level < DISTRUST_LEVEL:

@@ -27,7 +27,7 @@ from p2pool.core.leader.feature_level import LevelRaiser
 from p2pool.core.leader.history_proofs import HistoryProofs
 from p2pool.core.leader.orders import Orders
 from p2pool.core.leader.reports import Reports
-from p2pool.core.scheduler.plan import Plan, plan
+from p2pool.core.scheduler.plan import Plan, plan, why_waiting
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, Malformed, NoLeader, Overloaded
@@ -234,13 +234,14 @@ class Leader:
         return suspected | unheard | duplicate
 
     def _reasons(self, state: PoolState, made: Plan, now: Now) -> list[ReportApplied]:
-        """Why copies wait, if that differs from the logged reason. What members say of their
+        """Why copies wait, if that differs from the logged reason; of one that had a place, also
+        why it left that. What members say of their
         machines is in it, so it is rationed like what they report."""
         outcomes: list[Outcome] = []
         rations = self.reports.rations
         for name, reason in made.reasons:
             copy = state.allocation(name)
-            if copy is None or copy.node_id is not None or copy.reason == reason:
+            if copy is None or (reason := why_waiting(state, copy, reason)) == copy.reason:
                 continue
             if len(outcomes) >= limits.REASONS_PER_ENTRY_MAX or rations.spent(now):
                 break

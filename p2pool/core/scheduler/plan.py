@@ -15,8 +15,9 @@ from itertools import count
 
 import attrs
 
+from p2pool.codec.text.clip import clipped
 from p2pool.core.fsm.state import Allocation, PoolState, Task
-from p2pool.core.fsm.tasks import has_room_for_copy, wants_copy
+from p2pool.core.fsm.tasks import has_room_for_copy, waits_anew, wants_copy
 from p2pool.core.scheduler.capacity import Demand, NodeCapacity, NodeOffer, need_of, room_of
 from p2pool.core.scheduler.ranking import NodeRanking
 from p2pool.model import limits
@@ -30,6 +31,7 @@ GPU_BYTES = 5
 """More than a GPU's name takes besides its own text."""
 NEVER_MS = 2**62
 JUST_BACK = "its node was heard again a moment ago, and may still run it"
+WAITS = "; waits: "
 NEXT_TIME = "waits to be placed"
 """For copies beyond one plan: a new copy's reason, so that nothing changes in the log."""
 
@@ -54,6 +56,17 @@ def plan(state: PoolState, offers: tuple[NodeOffer, ...], at_ms: int = NEVER_MS)
     for task in sorted(state.tasks.values(), key=_turn):
         planner.place(task)
     return Plan(planner.entries.finish(), tuple(planner.reasons))
+
+
+def why_waiting(state: PoolState, copy: Allocation, reason: str) -> str:
+    """What the log should say of a copy that waits for this reason; for one that had a place, also
+    why it left that."""
+    if copy.node_id is None:
+        return reason
+    if not waits_anew(state, copy) or reason in (JUST_BACK, NEXT_TIME):
+        return copy.reason
+    left, _, _ = copy.reason.partition(WAITS)
+    return clipped(f"{left}{WAITS}{reason}", limits.TEXT_MAX_BYTES) if left else reason
 
 
 def _turn(task: Task) -> tuple[int, int, bytes]:
