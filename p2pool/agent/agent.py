@@ -25,7 +25,13 @@ from p2pool.agent.containers.runtime_choice import open_runtime
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
-from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
+from p2pool.agent.observers import (
+    check_first_block,
+    follow_chain,
+    learn_first_block,
+    sample_machine,
+    tell_addresses,
+)
 from p2pool.agent.options import AgentOptions
 from p2pool.agent.store_restart import first_of, live_with_store, stopped_within
 from p2pool.agent.telemetry.log_streams import LogStreams
@@ -45,6 +51,7 @@ from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_to
 from p2pool.drivers.net.events import KnownPeer, NetConfig
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
+from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PoolRef
@@ -107,7 +114,7 @@ class Agent:
             signing_key=self.key,
         )
         self.binding = self._bind()
-        self.loop = Loop(self.node, store)
+        self.loop, self.store = Loop(self.node, store), store
         self.network = Network(
             self._net_config(seed),
             hello_bytes=self._hello,
@@ -183,6 +190,7 @@ class Agent:
         """Run until cancelled; `started` receives the API's URL."""
         config = self.options.config
         chain = PoolContracts.of(config.chain)
+        chain.rpc.first_block = first_block_of(self.store.restored)
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
         settings = ApiSettings(
             bind=config.api.bind,
@@ -204,6 +212,7 @@ class Agent:
                 sample_machine, config, self.options.directory, self.executor.kind, self.loop
             )
             nursery.start_soon(self._renew_binding)
+            nursery.start_soon(learn_first_block, chain.rpc, self.store)
             nursery.start_soon(
                 join_pool, self.options, self.loop, self.effects, chain, self.runtime
             )
@@ -258,6 +267,7 @@ async def run_agent(
         urls.append(url)
 
     async def live(store: Store) -> bool:
+        await check_first_block(options, store)
         agent = Agent(options, seed, store, await open_runtime(options))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, tell_once)
@@ -269,6 +279,8 @@ async def run_agent(
             nursery.cancel_scope.cancel()
         return stop.is_set()
 
-    pool = options.config.pool_ref
+    pool, node_id = options.config.pool_ref, NodeId(bytes.fromhex(options.node.address[2:]))
     with DataDirLock(options.directory):
-        await live_with_store(lambda: Store.open(options.directory, pool, held=True), live, stop)
+        await live_with_store(
+            lambda: Store.open(options.directory, pool, held=True, node_id=node_id), live, stop
+        )

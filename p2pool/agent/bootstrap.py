@@ -27,6 +27,7 @@ from p2pool.drivers.keys.keystore import load_or_make_peer_seed, peer_key_of
 from p2pool.drivers.net import events as net
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import prepare_directory
+from p2pool.drivers.store.owner import BOOTSTRAP
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
@@ -150,7 +151,7 @@ async def run_bootstrap(
     """Run a bootstrap node until `stop` is set. Raises whatever prevents the start."""
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
-    async with Store.open(options.directory, options.pool) as store:
+    async with Store.open(options.directory, options.pool, node_id=BOOTSTRAP) as store:
         node = Bootstrap(options, seed, store)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(node.run, started)

@@ -233,7 +233,7 @@ class WrongChain(Misconfigured):
 
 
 class DataDirInUse(Misconfigured):
-    """Another agent holds the data directory, or it belongs to another pool."""
+    """Another agent holds the data directory, or it belongs to another pool, node or chain."""
 
     code = "data-dir-in-use"
 
