@@ -54,6 +54,7 @@ from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
 from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
+from p2pool.model.errors import Superseded
 from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Hello, PeerBinding
@@ -115,6 +116,7 @@ class Agent:
         )
         self.binding = self._bind()
         self.loop, self.store = Loop(self.node, store), store
+        self.superseded = trio.Event()
         self.network = Network(
             self._net_config(seed),
             hello_bytes=self._hello,
@@ -213,6 +215,7 @@ class Agent:
             )
             nursery.start_soon(self._renew_binding)
             nursery.start_soon(learn_first_block, chain.rpc, self.store)
+            nursery.start_soon(self._watch_superseded)
             nursery.start_soon(
                 join_pool, self.options, self.loop, self.effects, chain, self.runtime
             )
@@ -224,6 +227,12 @@ class Agent:
             )
             started(url)
             await trio.sleep_forever()
+
+    async def _watch_superseded(self) -> None:
+        """Tell whoever lives with this agent that another one took its place."""
+        while self.node.context.bindings.superseded is None:
+            await self.loop.wait_stepped()
+        self.superseded.set()
 
     async def retire(self) -> None:
         """Before shutdown: hand leadership on, and stop the tasks if the options ask for it."""
@@ -255,7 +264,7 @@ async def run_agent(
     """Run an agent until `stop` is set, anew if its store failed and opens again, or if a run with
     a wrong clock has to end (`core.effects.BeginAnew`); its directory is nobody else's meanwhile.
     Raises whatever prevents the start: DataDirInUse, PortTaken, Misconfigured, BadKey,
-    StoreFailed."""
+    StoreFailed; and Superseded where a later agent runs with its keys."""
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
     token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
@@ -271,7 +280,17 @@ async def run_agent(
         agent = Agent(options, seed, store, await open_runtime(options))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, tell_once)
-            await first_of(stop, agent.loop.store_failed, agent.effects.begins_anew)
+            await first_of(
+                stop, agent.loop.store_failed, agent.effects.begins_anew, agent.superseded
+            )
+            if agent.superseded.is_set():
+                # Its connections keep its later self from all peers. What it ran is that one's.
+                await stopped_within(stop, limits.SUPERSEDED_LINGER_MS)
+                raise Superseded(
+                    f"This agent ends: {agent.node.context.bindings.superseded}.",
+                    hint="Each agent needs its own node key and data directory; never copy either,"
+                    " and do not start this one again while the other runs.",
+                )
             # A node that failed to write is silent: its API says why for a moment.
             if stop.is_set() or await stopped_within(stop, limits.STORE_REOPEN_MIN_MS):
                 log.info("agent stopping")

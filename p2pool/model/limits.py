@@ -430,6 +430,7 @@ CLOCK_DIFFERED_KEPT_MS = 120_000
 # --- disk --------------------------------------------------------------------------------------
 STORE_QUEUE_MAX_BATCHES = 1024
 STORE_GROUP_MAX_BATCHES = 256
+SUPERSEDED_LINGER_MS = 2_000
 STORE_REOPEN_MIN_MS = 5_000
 STORE_REOPEN_MAX_MS = 60_000
 STORE_META_MAX_ROWS = 256

@@ -16,6 +16,7 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.net.event_queue import EventQueue
 from p2pool.drivers.net.events import (
     NetConfig,
@@ -57,6 +58,10 @@ from p2pool.model.limits import (
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
 
+log = get_logger(__name__)
+
+MUTE_PEERS = 2
+"""So many hellos that did not come, while none did, are worth a line."""
 LogAcceptor = Callable[[PeerKey, FrameStream], Awaitable[None]]
 
 
@@ -97,6 +102,7 @@ class Network:
         )
         self._links: dict[PeerKey, PeerLink] = {}
         self._log_streams = 0
+        self._mute_said = False
         self._nursery: trio.Nursery | None = None
         self._book = PeerBook(key, random.Random(config.random_seed))
         self._dialler = Dialler(self._host, self._book, self.counters, lambda: len(self._links))
@@ -149,6 +155,7 @@ class Network:
             link.spawn(self._disconnect, link)
         else:
             self._book.judged(peer_key)
+            self._mute_said = False
         if self._service.pubsub is not None and standing is not before:
             if standing is Standing.MEMBER:
                 link.spawn(self._keep_gossip, link)
@@ -314,7 +321,20 @@ class Network:
         if link.standing is None:
             self.counters["hello_timeouts"] += 1
             self._book.silent(link.peer_key, self._dialler.now_ms())
+            self._name_silence()
             await self._disconnect(link)
+
+    def _name_silence(self) -> None:
+        """Say once why peers may be mute: they answer on the connection that they have to a peer
+        key, and another agent may hold that one."""
+        met = any(link.standing is not None for link in self._links.values())
+        if self._mute_said or met or self.counters["hello_timeouts"] < MUTE_PEERS:
+            return
+        self._mute_said = True
+        log.warning(
+            "peers take our connections and say no hello: another agent may be running with a copy"
+            " of this data directory"
+        )
 
     async def _disconnect(self, link: PeerLink) -> None:
         """Close all connections to a peer; `disconnected` follows."""
