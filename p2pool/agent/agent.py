@@ -158,8 +158,7 @@ class Agent:
 
     def _hello(self) -> bytes:
         me = self.node.context.config.me
-        announced = self.options.config.network.announce
-        addresses = announced or self.node.parts.machine.addresses or self.network.addresses()
+        addresses = self.node.parts.machine.addresses or self.network.addresses()
         hello = Hello(__version__, self.binding, me.store_id, addresses[: limits.ADDRESSES_MAX])
         return self.sealer.seal(hello, read_clock())[1]
 
@@ -182,6 +181,7 @@ class Agent:
             beat_topic=topic(self.pool, Channel.BEAT),
             announce_topic=topic(self.pool, Channel.ANNOUNCE),
             bootstrap=config.bootstrap,
+            announce=config.announce,
             peers=tuple(KnownPeer(p.binding.peer_key, p.addresses) for p in known if p.addresses),
             random_seed=int.from_bytes(seed[8:16], "big"),
         )
@@ -209,7 +209,7 @@ class Agent:
             nursery.start_soon(self.loop.run, self.effects.run)
             nursery.start_soon(pump, self.network.events, self.ingress, self.loop.feed)
             nursery.start_soon(follow_chain, follower, self.loop, self.network)
-            nursery.start_soon(tell_addresses, config, self.network, self.loop)
+            nursery.start_soon(tell_addresses, self.network, self.loop)
             nursery.start_soon(
                 sample_machine, config, self.options.directory, self.executor.kind, self.loop
             )

@@ -19,6 +19,7 @@ from p2pool.agent.options import BootstrapOptions
 from p2pool.agent.wire.ingress import NOBODY, Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.text.multiaddr import is_public
 from p2pool.core import effects as fx
 from p2pool.core.inputs import OutdatedHeard, Received
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
@@ -70,6 +71,7 @@ class Bootstrap:
             listen=options.listen,
             gossip=False,
             bootstrap=options.bootstrap,
+            announce=options.announce,
             peers=tuple(known),
             random_seed=int.from_bytes(seed[8:16], "big"),
         )
@@ -88,8 +90,14 @@ class Bootstrap:
     async def run(self, started: Callable[[tuple[str, ...]], None]) -> None:
         """Introduce peers until cancelled; `started` receives the addresses it listens on."""
         async with self.network.running():
-            log.info("bootstrap node started", addresses=list(self.network.addresses()))
-            started(self.network.addresses())
+            addresses = self.network.addresses()
+            log.info("bootstrap node started", addresses=list(addresses))
+            if not any(map(is_public, addresses)):
+                log.warning(
+                    "all addresses are private: agents elsewhere cannot dial them; set [network]"
+                    " announce to the one that others reach"
+                )
+            started(addresses)
             async for event in self.network.events:
                 match event:
                     case net.PeerConnected():

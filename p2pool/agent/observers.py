@@ -136,11 +136,11 @@ async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: 
             await trio.sleep(config.metrics.sample_interval_ms / 1000)
 
 
-async def tell_addresses(config: AgentConfig, network: Network, loop: Loop) -> None:
+async def tell_addresses(network: Network, loop: Loop) -> None:
     """Tell the core where others can dial us, whenever that changes."""
     said: tuple[str, ...] = ()
     while True:
-        found = config.network.announce or network.addresses()
+        found = network.addresses()
         if found != said:
             said = found
             await loop.put(AddressesObserved(found[: limits.ADDRESSES_MAX]))

@@ -30,11 +30,12 @@ from p2pool.drivers.net.host.lifecycle import HostLifecycle
 from p2pool.drivers.net.patience import wait_awake
 from p2pool.drivers.net.peer_link import FRAME_CHANNELS, PROTOCOLS, SENDABLE, PeerLink
 from p2pool.drivers.net.peers.addresses import (
+    announced,
     check_listen_addresses,
+    dialable_of,
     expand_wildcards,
     parse_full_address,
     peer_key_of,
-    without_peer_id,
 )
 from p2pool.drivers.net.peers.dialer import Dialler
 from p2pool.drivers.net.peers.peer_book import PeerBook
@@ -78,7 +79,7 @@ class Network:
         accept_logs: LogAcceptor | None = None,
         muxer: str = DEFAULT_MUXER,
     ) -> None:
-        """Opens nothing yet. Misconfigured: an invalid bootstrap address.
+        """Opens nothing yet. Misconfigured: a bootstrap or announced address that is none.
 
         `hello_bytes` returns the sealed hello for each connection; `check_gossip` decides from
         size, form and signature alone whether a message may be passed on; `knows_origin` whether a
@@ -95,6 +96,7 @@ class Network:
         key = peer_key_of(self._host.get_id())
         assert key is not None
         self.peer_key: PeerKey = key
+        self._announced = announced(config.announce, key)
         self._queue = EventQueue(self.counters)
         self.events: AsyncIterator[NetEvent] = self._queue
         self._publish_send, self._publish_receive = trio.open_memory_channel[tuple[str, bytes]](
@@ -129,7 +131,10 @@ class Network:
     # --- what the agent calls --------------------------------------------------------------------
 
     def addresses(self) -> tuple[str, ...]:
-        """Where others can dial us, with `/p2p/<peer id>`; real ports; empty before running."""
+        """Where others can dial us, with `/p2p/<peer id>`: what is announced, else where we listen,
+        with real ports; empty before running."""
+        if self._announced:
+            return self._announced
         raw = tuple(str(address) for address in self._host.get_transport_addrs())
         return tuple(f"{text}/p2p/{self._host.get_id()}" for text in expand_wildcards(raw))
 
@@ -212,8 +217,11 @@ class Network:
             link.spawn(link.send_hello, self._hello_bytes)
 
     def learn(self, peer_key: PeerKey, addresses: tuple[str, ...]) -> bool:
-        """Take a peer's own addresses (with or without `/p2p/...`); False: not kept."""
-        learnt = self._book.learn(peer_key, without_peer_id(addresses))
+        """Take a peer's own addresses (with or without `/p2p/...`); those that can never be
+        dialled are dropped and counted. False: not kept."""
+        kept = dialable_of(peer_key, addresses)
+        self.counters["addresses_dropped"] += len(set(addresses)) - len(kept)
+        learnt = self._book.learn(peer_key, kept)
         if peer_key in self._links:
             self._book.connected(peer_key)
         self._dialler.wake()
