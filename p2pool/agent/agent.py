@@ -25,7 +25,13 @@ from p2pool.agent.containers.runtime_choice import open_runtime
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
-from p2pool.agent.observers import follow_chain, sample_machine, tell_addresses
+from p2pool.agent.observers import (
+    check_first_block,
+    follow_chain,
+    learn_first_block,
+    sample_machine,
+    tell_addresses,
+)
 from p2pool.agent.options import AgentOptions
 from p2pool.agent.store_restart import first_of, live_with_store, stopped_within
 from p2pool.agent.telemetry.log_streams import LogStreams
@@ -45,8 +51,10 @@ from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_to
 from p2pool.drivers.net.events import KnownPeer, NetConfig
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
+from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
+from p2pool.model.errors import Superseded
 from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Hello, PeerBinding
@@ -107,7 +115,8 @@ class Agent:
             signing_key=self.key,
         )
         self.binding = self._bind()
-        self.loop = Loop(self.node, store)
+        self.loop, self.store = Loop(self.node, store), store
+        self.superseded = trio.Event()
         self.network = Network(
             self._net_config(seed),
             hello_bytes=self._hello,
@@ -149,8 +158,7 @@ class Agent:
 
     def _hello(self) -> bytes:
         me = self.node.context.config.me
-        announced = self.options.config.network.announce
-        addresses = announced or self.node.parts.machine.addresses or self.network.addresses()
+        addresses = self.node.parts.machine.addresses or self.network.addresses()
         hello = Hello(__version__, self.binding, me.store_id, addresses[: limits.ADDRESSES_MAX])
         return self.sealer.seal(hello, read_clock())[1]
 
@@ -173,6 +181,7 @@ class Agent:
             beat_topic=topic(self.pool, Channel.BEAT),
             announce_topic=topic(self.pool, Channel.ANNOUNCE),
             bootstrap=config.bootstrap,
+            announce=config.announce,
             peers=tuple(KnownPeer(p.binding.peer_key, p.addresses) for p in known if p.addresses),
             random_seed=int.from_bytes(seed[8:16], "big"),
         )
@@ -183,6 +192,7 @@ class Agent:
         """Run until cancelled; `started` receives the API's URL."""
         config = self.options.config
         chain = PoolContracts.of(config.chain)
+        chain.rpc.first_block = first_block_of(self.store.restored)
         follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
         settings = ApiSettings(
             bind=config.api.bind,
@@ -199,11 +209,13 @@ class Agent:
             nursery.start_soon(self.loop.run, self.effects.run)
             nursery.start_soon(pump, self.network.events, self.ingress, self.loop.feed)
             nursery.start_soon(follow_chain, follower, self.loop, self.network)
-            nursery.start_soon(tell_addresses, config, self.network, self.loop)
+            nursery.start_soon(tell_addresses, self.network, self.loop)
             nursery.start_soon(
                 sample_machine, config, self.options.directory, self.executor.kind, self.loop
             )
             nursery.start_soon(self._renew_binding)
+            nursery.start_soon(learn_first_block, chain.rpc, self.store)
+            nursery.start_soon(self._watch_superseded)
             nursery.start_soon(
                 join_pool, self.options, self.loop, self.effects, chain, self.runtime
             )
@@ -215,6 +227,12 @@ class Agent:
             )
             started(url)
             await trio.sleep_forever()
+
+    async def _watch_superseded(self) -> None:
+        """Tell whoever lives with this agent that another one took its place."""
+        while self.node.context.bindings.superseded is None:
+            await self.loop.wait_stepped()
+        self.superseded.set()
 
     async def retire(self) -> None:
         """Before shutdown: hand leadership on, and stop the tasks if the options ask for it."""
@@ -246,7 +264,7 @@ async def run_agent(
     """Run an agent until `stop` is set, anew if its store failed and opens again, or if a run with
     a wrong clock has to end (`core.effects.BeginAnew`); its directory is nobody else's meanwhile.
     Raises whatever prevents the start: DataDirInUse, PortTaken, Misconfigured, BadKey,
-    StoreFailed."""
+    StoreFailed; and Superseded where a later agent runs with its keys."""
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
     token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
@@ -258,10 +276,21 @@ async def run_agent(
         urls.append(url)
 
     async def live(store: Store) -> bool:
+        await check_first_block(options, store)
         agent = Agent(options, seed, store, await open_runtime(options))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, tell_once)
-            await first_of(stop, agent.loop.store_failed, agent.effects.begins_anew)
+            await first_of(
+                stop, agent.loop.store_failed, agent.effects.begins_anew, agent.superseded
+            )
+            if agent.superseded.is_set():
+                # Its connections keep its later self from all peers. What it ran is that one's.
+                await stopped_within(stop, limits.SUPERSEDED_LINGER_MS)
+                raise Superseded(
+                    f"This agent ends: {agent.node.context.bindings.superseded}.",
+                    hint="Each agent needs its own node key and data directory; never copy either,"
+                    " and do not start this one again while the other runs.",
+                )
             # A node that failed to write is silent: its API says why for a moment.
             if stop.is_set() or await stopped_within(stop, limits.STORE_REOPEN_MIN_MS):
                 log.info("agent stopping")
@@ -269,6 +298,8 @@ async def run_agent(
             nursery.cancel_scope.cancel()
         return stop.is_set()
 
-    pool = options.config.pool_ref
+    pool, node_id = options.config.pool_ref, NodeId(bytes.fromhex(options.node.address[2:]))
     with DataDirLock(options.directory):
-        await live_with_store(lambda: Store.open(options.directory, pool, held=True), live, stop)
+        await live_with_store(
+            lambda: Store.open(options.directory, pool, held=True, node_id=node_id), live, stop
+        )

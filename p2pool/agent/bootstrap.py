@@ -19,6 +19,7 @@ from p2pool.agent.options import BootstrapOptions
 from p2pool.agent.wire.ingress import NOBODY, Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.codec.cbor.structs import decode_struct
+from p2pool.codec.text.multiaddr import is_public
 from p2pool.core import effects as fx
 from p2pool.core.inputs import OutdatedHeard, Received
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
@@ -27,6 +28,7 @@ from p2pool.drivers.keys.keystore import load_or_make_peer_seed, peer_key_of
 from p2pool.drivers.net import events as net
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import prepare_directory
+from p2pool.drivers.store.owner import BOOTSTRAP
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
@@ -69,6 +71,7 @@ class Bootstrap:
             listen=options.listen,
             gossip=False,
             bootstrap=options.bootstrap,
+            announce=options.announce,
             peers=tuple(known),
             random_seed=int.from_bytes(seed[8:16], "big"),
         )
@@ -87,8 +90,14 @@ class Bootstrap:
     async def run(self, started: Callable[[tuple[str, ...]], None]) -> None:
         """Introduce peers until cancelled; `started` receives the addresses it listens on."""
         async with self.network.running():
-            log.info("bootstrap node started", addresses=list(self.network.addresses()))
-            started(self.network.addresses())
+            addresses = self.network.addresses()
+            log.info("bootstrap node started", addresses=list(addresses))
+            if not any(map(is_public, addresses)):
+                log.warning(
+                    "all addresses are private: agents elsewhere cannot dial them; set [network]"
+                    " announce to the one that others reach"
+                )
+            started(addresses)
             async for event in self.network.events:
                 match event:
                     case net.PeerConnected():
@@ -150,7 +159,7 @@ async def run_bootstrap(
     """Run a bootstrap node until `stop` is set. Raises whatever prevents the start."""
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
-    async with Store.open(options.directory, options.pool) as store:
+    async with Store.open(options.directory, options.pool, node_id=BOOTSTRAP) as store:
         node = Bootstrap(options, seed, store)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(node.run, started)

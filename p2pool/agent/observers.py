@@ -6,9 +6,11 @@ import attrs
 import trio
 
 from p2pool.agent.loop import Loop
+from p2pool.agent.options import AgentOptions
 from p2pool.core.inputs import AddressesObserved, ChainUnreachable, HardwareObserved
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.roster import RosterFollower
+from p2pool.drivers.chain.rpc import OtherChain, Rpc
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.drivers.hardware.gpu_loss import LostGpus
 from p2pool.drivers.hardware.host import disk_trouble, read_load
@@ -17,8 +19,16 @@ from p2pool.drivers.hardware.probe import probe_hardware
 from p2pool.drivers.hardware.xid import XidWatch
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.net.peers.addresses import parse_full_address
+from p2pool.drivers.store.owner import first_block_of, first_block_row
+from p2pool.drivers.store.store import Store
 from p2pool.model import limits
-from p2pool.model.errors import Misconfigured
+from p2pool.model.errors import (
+    ChainUnavailable,
+    DataDirInUse,
+    Misconfigured,
+    StoreFailed,
+    WrongChain,
+)
 
 log = get_logger(__name__)
 
@@ -39,6 +49,40 @@ async def follow_chain(follower: RosterFollower, loop: Loop, network: Network) -
             known = observed.final.bootstrap
             _learn_bootstrap(known, network)
         await loop.put(observed)
+
+
+async def check_first_block(options: AgentOptions, store: Store) -> None:
+    """`DataDirInUse` if every endpoint is on another chain than the directory's. A chain that does
+    not answer soon keeps nobody from starting: its endpoints are checked when they do."""
+    chain = options.config.chain
+    rpc = Rpc.to(chain.id, chain.endpoints)
+    rpc.first_block = first_block_of(store.restored)
+    if rpc.first_block is None:
+        return
+    try:
+        with trio.move_on_after(limits.CHAIN_COMPARE_TIMEOUT_MS / 1000):
+            await rpc.request("eth_blockNumber")
+    except OtherChain as other:
+        raise DataDirInUse(
+            f"The data directory {options.directory} belongs to another chain. {other.message}",
+            hint=other.hint,
+        ) from other
+    except (ChainUnavailable, WrongChain):
+        return  # The roster's follower says so, and waits.
+
+
+async def learn_first_block(rpc: Rpc, store: Store) -> None:
+    """Write down with which block the chain began, as soon as its endpoints agree on it."""
+    while rpc.first_block is None:
+        found = await rpc.agreed_first_block()
+        if found is None:
+            await trio.sleep(limits.CHAIN_COMPARE_PAUSE_MS / 1000)
+            continue
+        try:
+            await store.write((first_block_row(found),))
+        except StoreFailed:
+            return  # The loop's next write fails too, and begins the agent anew.
+        rpc.first_block = found
 
 
 def _learn_bootstrap(addresses: tuple[str, ...], network: Network) -> None:
@@ -92,11 +136,11 @@ async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: 
             await trio.sleep(config.metrics.sample_interval_ms / 1000)
 
 
-async def tell_addresses(config: AgentConfig, network: Network, loop: Loop) -> None:
+async def tell_addresses(network: Network, loop: Loop) -> None:
     """Tell the core where others can dial us, whenever that changes."""
     said: tuple[str, ...] = ()
     while True:
-        found = config.network.announce or network.addresses()
+        found = network.addresses()
         if found != said:
             said = found
             await loop.put(AddressesObserved(found[: limits.ADDRESSES_MAX]))

@@ -34,3 +34,4 @@ class BootstrapOptions:
     pool: PoolRef
     listen: tuple[str, ...]
     bootstrap: tuple[str, ...] = ()
+    announce: tuple[str, ...] = ()

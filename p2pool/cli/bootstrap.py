@@ -54,7 +54,11 @@ def run(
     settings = begin_logs(settings, log_level, log_format)
     network = settings.network
     options = BootstrapOptions(
-        directory, settings.pool_ref, listen or network.listen, network.bootstrap
+        directory=directory,
+        pool=settings.pool_ref,
+        listen=listen or network.listen,
+        bootstrap=network.bootstrap,
+        announce=network.announce,
     )
 
     def started(addresses: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from p2pool.model.errors import (
     NotFound,
     P2poolError,
     Refusal,
+    Superseded,
     TransactionFailed,
     Unavailable,
 )
@@ -26,6 +27,7 @@ REFUSED = 3
 NOT_FOUND = 4
 UNAVAILABLE = 5
 MISCONFIGURED = 6
+SUPERSEDED = 7
 INTERRUPTED = 130
 
 # The class nearest to the error in its own ancestry decides.
@@ -35,6 +37,7 @@ EXIT_CODES: dict[type[P2poolError], int] = {
     NotFound: NOT_FOUND,
     Unavailable: UNAVAILABLE,
     Misconfigured: MISCONFIGURED,
+    Superseded: SUPERSEDED,
     TransactionFailed: REFUSED,
 }
 
@@ -47,6 +50,7 @@ Exit codes:
   4    not found
   5    unavailable, may work later
   6    misconfigured, or a bad key
+  7    superseded by an agent with the same keys: do not start it again
   130  interrupted
 """
 

@@ -28,6 +28,7 @@
     |   `-- Overloaded         a bound was reached; try later
     `-- Misconfigured      the operator's fault: says what to change
         |-- WrongChain         chain id or contract differ from the configuration
+        |-- Superseded         another agent runs with this one's keys, and started later
         |-- DataDirInUse       another agent holds the data directory, or it belongs to another pool
         |-- TooOld             the pool's log, or the store, needs a newer version of this program
         |-- PortTaken          an address cannot be bound
@@ -233,9 +234,15 @@ class WrongChain(Misconfigured):
 
 
 class DataDirInUse(Misconfigured):
-    """Another agent holds the data directory, or it belongs to another pool."""
+    """Another agent holds the data directory, or it belongs to another pool, node or chain."""
 
     code = "data-dir-in-use"
+
+
+class Superseded(Misconfigured):
+    """Another agent runs with this one's keys, and started later: this one ended."""
+
+    code = "superseded"
 
 
 class TooOld(Misconfigured):

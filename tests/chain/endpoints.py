@@ -86,6 +86,21 @@ async def proxy(anvil: Anvil) -> AsyncIterator[Proxy]:
         yield made
 
 
+@asynccontextmanager
+async def serving(ask: Callable[[str, list[Any]], Any]) -> AsyncIterator[str]:
+    """A server that answers as this function does, with whole JSON-RPC answers."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async with stream:
+            request = json.loads(await _body(stream))
+            told = json.dumps({**ask(request["method"], request["params"]), "id": request["id"]})
+            head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(told)}\r\n\r\n"
+            await stream.send_all((head + told).encode())
+
+    async with _listening(serve) as url:
+        yield url
+
+
 async def _body(stream: trio.SocketStream) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:

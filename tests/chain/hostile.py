@@ -25,7 +25,7 @@ def hash_of(number: int) -> str:
 
 
 def block_of(number: int) -> dict[str, Any]:
-    parent = hash_of(number - 1)
+    parent = hash_of(max(0, number - 1))
     time_s = hex(1_700_000_000 + number)
     return {
         "number": hex(number),

@@ -136,3 +136,18 @@ async def test_a_node_of_another_provider_is_refused(world: World) -> None:
         joining.writer = thief
         with pytest.raises(TransactionFailed, match="registered by the provider"):
             await anext(joining.steps())
+
+
+async def test_another_providers_key_is_refused_for_a_node_that_is_in_the_pool(
+    world: World,
+) -> None:
+    """It would stake for nothing that is its own; without a key there is nothing to say."""
+    invites: list[Invite] = []
+    joining = await newcomer(world, invites)
+    with trio.fail_after(60):
+        await help_along(world, joining, invites)
+    joining.writer = await world.account()
+    with pytest.raises(TransactionFailed, match="registered by the provider"):
+        await joining.next_step()
+    joining.writer = None
+    assert (await joining.next_step()).progress is Progress.DONE

@@ -66,7 +66,7 @@ def test_help_lists_commands_and_exit_codes() -> None:
         assert name in text
         assert line in text
     listed = [line.split()[0] for line in text.split("Exit codes:")[1].splitlines() if line.strip()]
-    assert listed == ["0", "1", "2", "3", "4", "5", "6", "130"]
+    assert listed == ["0", "1", "2", "3", "4", "5", "6", "7", "130"]
 
 
 def test_every_command_exists_and_takes_json() -> None:
@@ -107,7 +107,7 @@ def test_every_error_of_the_tree_has_a_code() -> None:
     """A new branch cannot be forgotten."""
     for value in vars(tree).values():
         if isinstance(value, type) and issubclass(value, tree.P2poolError):
-            assert errors.exit_code(value("x")) in range(1, 7)
+            assert errors.exit_code(value("x")) in range(1, 8)
 
 
 def test_an_error_says_what_to_do(

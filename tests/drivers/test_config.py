@@ -138,7 +138,7 @@ def test_the_environment_overrides(tmp_path: Path) -> None:
         P2POOL_API__BIND="127.0.0.1:1",
         P2POOL_CHAIN__ID="5",
         P2POOL_CHAIN__ADDRESSES__POOL="0x" + "cd" * 20,
-        P2POOL_NETWORK__BOOTSTRAP="/dns/a/tcp/1, /dns/b/tcp/2",
+        P2POOL_NETWORK__ANNOUNCE="/dns/a/tcp/1, /dns/b/tcp/2",
         P2POOL_NETWORK__LISTEN='["/ip4/1.1.1.1/tcp/1"]',
         P2POOL_RESOURCES__MEMORY_BYTES="1GiB",
         P2POOL_RESOURCES__GPUS="2",
@@ -148,7 +148,7 @@ def test_the_environment_overrides(tmp_path: Path) -> None:
     )
     assert (config.api.bind, config.chain.id) == ("127.0.0.1:1", 5)
     assert config.chain.addresses.pool == b"\xcd" * 20
-    assert config.network.bootstrap == ("/dns/a/tcp/1", "/dns/b/tcp/2")
+    assert config.network.announce == ("/dns/a/tcp/1", "/dns/b/tcp/2")
     assert config.network.listen == ("/ip4/1.1.1.1/tcp/1",)
     assert (config.resources.memory_bytes, config.resources.gpus) == (2**30, 2)
     assert config.metrics.enabled is False

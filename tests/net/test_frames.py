@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.drivers.net.peers.addresses import parse_full_address, peer_id_of, without_peer_id
+from p2pool.drivers.net.peers.addresses import dialable_of, parse_full_address, peer_id_of
 from p2pool.drivers.net.transport.frames import (
     FrameReader,
     SendQueue,
@@ -97,10 +97,10 @@ def test_addresses_are_read_strictly() -> None:
     text = f"/ip4/10.0.0.1/tcp/4001/p2p/{peer_id_of(peer_key)}"
     assert parse_full_address(text) == KnownPeer(peer_key, ("/ip4/10.0.0.1/tcp/4001",))
     for bad in ("", "/ip4/10.0.0.1/tcp/4001", "/ip4/10.0.0.1/tcp/4001/p2p/nonsense"):
-        with pytest.raises(Misconfigured, match="Write it as"):
+        with pytest.raises(Misconfigured, match=r"Write it as|Not the peer id"):
             parse_full_address(bad)
     given_ = (text, "/ip4/1.2.3/tcp/1", "/ip4/1.2.3.4/udp/1", "junk", "/dns4/example.org/tcp/70000")
-    assert without_peer_id((*given_, "/dns4/example.org/tcp/1")) == (
+    assert dialable_of(peer_key, (*given_, "/dns4/example.org/tcp/1")) == (
         "/ip4/10.0.0.1/tcp/4001",
         "/dns4/example.org/tcp/1",
     )

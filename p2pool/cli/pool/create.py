@@ -8,9 +8,11 @@ from p2pool.cli.shared.chain import Sender, sender_options
 from p2pool.cli.shared.output import write_dry, write_json, write_pairs
 from p2pool.cli.shared.types import UINT256, AddressType
 from p2pool.codec.text.data_uri import (
+    BOOTSTRAP_KEY,
     ROOT_KEY,
     with_bootstrap,
 )
+from p2pool.codec.text.multiaddr import full_address
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Misconfigured
 from p2pool.model.ids import Address
@@ -30,6 +32,8 @@ def first_uri(data_uri: str, bootstrap: tuple[str, ...]) -> str:
     for pair in pairs:
         if "=" not in pair or not pair.isprintable():
             raise Malformed(f"{pair!r} is not a pair.", hint="Write key:sub=value;key:sub=value.")
+        if pair.partition("=")[0] == BOOTSTRAP_KEY:
+            full_address(pair.partition("=")[2])
         if pair.partition("=")[0] == ROOT_KEY:
             raise Malformed(
                 f"The data URI of a new pool cannot hold {ROOT_KEY}.",

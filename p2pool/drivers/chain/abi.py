@@ -114,6 +114,17 @@ def topic(contract: str, event: str) -> bytes:
 
 
 @cache
+def events_first_of(contract: str, parameter: str) -> frozenset[str]:
+    """topic0, in hex, of each event whose first topic is this parameter."""
+    return frozenset(
+        "0x" + topic(contract, item["name"]).hex()
+        for item in artifact(contract)["abi"]
+        if item["type"] == "event"
+        and [p["name"] for p in item["inputs"] if p["indexed"]][:1] == [parameter]
+    )
+
+
+@cache
 def _errors() -> Mapping[bytes, tuple[str, tuple[str, ...], tuple[str, ...]]]:
     found: dict[bytes, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
     for contract in CONTRACTS:

@@ -46,16 +46,13 @@ class Block:
 
 @attrs.frozen
 class Log:
-    """An event of a block: the contract, in lower case, and its topics."""
+    """An event: the contract, in lower case, its topics, the block that it is said to be of, and
+    whether a reorganisation took it back."""
 
     address: str
     topics: tuple[str, ...]
-
-    def touches(self, pools: str, left: str, mine: str) -> bool:
-        """Whether it may change the roster of a pool: any event of other contracts, one of that
-        pool (`mine`), one of the kind `left`. What names no pool is a doubt, too."""
-        first, second = self.topics[:1], self.topics[1:2]
-        return self.address != pools or first == (left,) or second in ((), (mine,))
+    block: str | None = None
+    removed: bool = False
 
 
 def anything(answer: Any) -> Any:
@@ -168,8 +165,14 @@ def _items(answer: object) -> Sequence[object]:
 
 def _log(answer: object) -> Log:
     found = fields(answer)
-    topics = _items(found.get("topics"))
-    return Log("0x" + address(found.get("address")).hex(), tuple(map(_hash, topics)))
+    topics, block = _items(found.get("topics")), found.get("blockHash")
+    return Log(
+        address="0x" + address(found.get("address")).hex(),
+        topics=tuple(map(_hash, topics)),
+        block=None if block is None else _hash(block),
+        # Whatever is not plainly False is told as removed: both cost a full read at most.
+        removed=found.get("removed", False) is not False,
+    )
 
 
 def _hash(answer: object) -> str:

@@ -10,7 +10,7 @@ import attrs
 
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain import answers
-from p2pool.drivers.chain.abi import Function, function
+from p2pool.drivers.chain.abi import Function, function, topic
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import (
     invite_digest,
@@ -107,7 +107,7 @@ class PoolContracts:
             raise NotFound(
                 f"There is no pool {pool_id}.", hint="Check [pool] id, and the pool's address."
             ) from reverted
-        if v[12] not in {*PoolStatus} or v[1] > limits.CHAIN_NUMBER_MAX:
+        if v[0] != pool_id or v[12] not in {*PoolStatus} or v[1] > limits.CHAIN_NUMBER_MAX:
             raise ChainUnavailable(f"An endpoint answers with no pool for {pool_id}.")
         return PoolInfo(
             pool_id=v[0],
@@ -283,7 +283,9 @@ class PoolContracts:
                 "eth_getTransactionReceipt", hash_text, read=answers.receipt
             )
             for log in answers.logs((receipt or {}).get("logs")):
-                if log.address == address_text(self.at.pool) and len(log.topics) > 1:
+                created = "0x" + topic("ComputePool", "ComputePoolCreated").hex()
+                named = log.topics[:1] == (created,) and len(log.topics) > 1
+                if log.address == address_text(self.at.pool) and named:
                     return answers.quantity(log.topics[1])
         except (ChainUnavailable, answers.Nonsense):
             pass  # A receipt that nobody shows is reported like one that names no pool.

@@ -100,6 +100,8 @@ class Joining:
     async def _walk(self) -> JoinStep:
         """Take the first missing step, or report a wait."""
         if await self.chain.in_pool(self.pool_id, self.node_id):
+            if self.writer is not None:
+                _check_provider(await self.chain.node(self.node_id), self.writer)
             return JoinStep("joined", Progress.DONE, f"{address_text(self.node_id)} is in the pool")
         # Before any stake: nobody pays for a pool that does not exist, or no longer does.
         pool = await self.chain.pool(self.pool_id)
@@ -108,12 +110,7 @@ class Joining:
         node = await self.chain.node(self.node_id)
         if self.writer is None:
             return self._for_provider(node)
-        provider = self.writer.address
-        if node is not None and node.provider != provider:
-            raise TransactionFailed(
-                f"The node is registered by the provider {address_text(node.provider)}.",
-                hint="Use that provider's key, or another node key.",
-            )
+        _check_provider(node, self.writer)
         if node is None:
             return await self._register(self.writer)
         if not node.validated:
@@ -210,3 +207,12 @@ class Joining:
         if invite.expiration_s <= await self.chain.time_s():
             return False
         return await self.chain.invited_by(pool.manager, invite)
+
+
+def _check_provider(node: NodeInfo | None, writer: Writer) -> None:
+    """`TransactionFailed` for a node of another provider than the one whose key we were given."""
+    if node is not None and node.provider != writer.address:
+        raise TransactionFailed(
+            f"The node is registered by the provider {address_text(node.provider)}.",
+            hint="Use that provider's key, or another node key.",
+        )

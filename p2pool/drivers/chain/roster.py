@@ -3,8 +3,9 @@
 Intuition: membership changes rarely, and the chain says when. After one full read at a block's
 hash, the follower looks through each new block for the contracts' events and reads again what they
 touch. Doubts that cost a full read: a parent hash that is not ours (a reorganisation), a
-`ComputePoolLeft` of any pool (a silent join of a moved node always comes with one), a purge, a gap
-in the blocks, and time (`CHAIN_FULL_READ_INTERVAL_MS`).
+`ComputePoolLeft` of any pool (a silent join of a moved node always comes with one), an
+event that is not plainly another pool's, a gap in the blocks, and time
+(`CHAIN_FULL_READ_INTERVAL_MS`).
 
 It compares several endpoints. A finalized block takes rights away, so it asks all of them for that
 block's hash, and takes the block only if no answer contradicts it. And it has the contents read
@@ -20,7 +21,7 @@ Source: docs/design/chain.md, "Following the chain".
 """
 
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import attrs
 import trio
@@ -31,8 +32,8 @@ from p2pool.codec.text.data_uri import read_bootstrap, read_root, requirements
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain import answers
-from p2pool.drivers.chain.abi import function, topic
-from p2pool.drivers.chain.answers import WORD, Block
+from p2pool.drivers.chain.abi import events_first_of, function, topic
+from p2pool.drivers.chain.answers import WORD, Block, Log
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.model import limits
@@ -55,6 +56,27 @@ class _Read:
     taken_at_s: float
     by: str = attrs.field(repr=False)
     agreed: bool = False
+
+
+def roster_filter(pools: Address, pool_id: int, block_hash: str) -> Callable[[Log], bool]:
+    """Tells of each event of a block whether it may change a pool's roster.
+
+    No doubt is only an event of the contract of pools that we know, of this block, that names
+    another pool, and of which nothing but that pool can have changed: a node that *left* another
+    pool may have moved here without a word.
+    """
+    at = address_text(pools).lower()
+    mine = "0x" + pool_id.to_bytes(WORD, "big").hex()
+    left = "0x" + topic("ComputePool", "ComputePoolLeft").hex()
+    known = events_first_of("ComputePool", "poolId") - {left}
+
+    def touches(event: Log) -> bool:
+        if event.address != at or event.removed or event.block != block_hash:
+            return True
+        kind, named = event.topics[:1], event.topics[1:2]
+        return not (kind and kind[0] in known and named and named[0] != mine)
+
+    return touches
 
 
 class _Disputed(Exception):
@@ -118,6 +140,16 @@ class RosterReader:
             # The core keeps rosters on disk: what its codec does not take never gets there.
             raise ChainUnavailable(f"The endpoint's roster is none: {error}") from error
         return made
+
+    async def touched(self, block: Block) -> bool:
+        """Whether an event of the block may change the roster."""
+        at = self.chain.at
+        query = {
+            "blockHash": block.hash,
+            "address": [address_text(at.pool), address_text(at.registry), address_text(at.network)],
+        }
+        logs = await self.chain.rpc.request("eth_getLogs", query, read=answers.logs)
+        return any(map(roster_filter(at.pool, self.pool_id, block.hash), logs))
 
     async def _node_ids(self, at: Mapping[str, object]) -> list[NodeId]:
         call = function("ComputePool", "getComputePoolNodes").call(self.pool_id)
@@ -377,18 +409,6 @@ class RosterFollower:
             if block.parent != parent:
                 return True
             parent = block.hash
-            if await self._touched(block):
+            if await self.reader.touched(block):
                 return True
         return False
-
-    async def _touched(self, block: Block) -> bool:
-        """Whether an event of the block touches the roster."""
-        at = self.reader.chain.at
-        query = {
-            "blockHash": block.hash,
-            "address": [address_text(at.pool), address_text(at.registry), address_text(at.network)],
-        }
-        logs = await self.reader.chain.rpc.request("eth_getLogs", query, read=answers.logs)
-        left = "0x" + topic("ComputePool", "ComputePoolLeft").hex()
-        mine = "0x" + self.reader.pool_id.to_bytes(WORD, "big").hex()
-        return any(event.touches(address_text(at.pool), left, mine) for event in logs)

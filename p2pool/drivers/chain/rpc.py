@@ -6,7 +6,8 @@ failed call goes to the next endpoint, and the caller decides about trying again
 revert) is an answer, never an outage. Each endpoint has threads of its own, so one that drips its
 answers does not block another.
 
-Invariants: an endpoint whose chain id is not the configured one is never believed; a call ends
+Invariants: an endpoint whose chain id is not the configured one, or whose chain is known to have
+begun with another block, is never believed; a call ends
 after `2 * timeout_ms` for each endpoint at the latest, whatever they do; whatever an endpoint
 answers, a call returns what `answers` lets in, or raises one of the errors that it names.
 """
@@ -39,6 +40,11 @@ REVERTING = ("eth_call", "eth_estimateGas", "eth_sendRawTransaction")
 """The methods that run a contract: of any other one, an error is the endpoint's own."""
 
 
+class OtherChain(WrongChain):
+    """The endpoint's chain has our id and another first block: it is another chain, or began
+    anew."""
+
+
 class Reverted(Exception):
     """The chain refused a call. `name` is the custom error, empty if unknown."""
 
@@ -50,6 +56,9 @@ class Reverted(Exception):
         self.arguments = {
             k: answers.shown(v) if isinstance(v, str) else v for k, v in found.items()
         }
+
+
+FIRST_BLOCK: tuple[str, list[object]] = ("eth_getBlockByNumber", ["0x0", False])
 
 
 class BoundedProvider(HTTPProvider):
@@ -127,6 +136,8 @@ class Rpc:
     endpoints: list[_Endpoint]
     first: int = 0
     failures: dict[str, int] = attrs.field(factory=dict)
+    first_block: str | None = None
+    """The hash of the chain's first block, where it is known: a chain id is only a number."""
 
     @classmethod
     def to(cls, chain_id: int, urls: Sequence[str], timeout_ms: int | None = None) -> "Rpc":
@@ -229,7 +240,7 @@ class Rpc:
         """Each endpoint as a chain of its own, the one that is asked first before the others: what
         one of them says is its word alone."""
         found = [*self.endpoints[self.first :], *self.endpoints[: self.first]]
-        return [Rpc(self.chain_id, [endpoint]) for endpoint in found]
+        return [Rpc(self.chain_id, [endpoint], first_block=self.first_block) for endpoint in found]
 
     @property
     def is_quiet(self) -> bool:
@@ -266,7 +277,37 @@ class Rpc:
                 f"{endpoint.shown} is on chain {found}, not {self.chain_id}.",
                 hint="Correct [chain] id or endpoints.",
             )
+        if self.first_block is not None:
+            await self._check_first_block(endpoint, self.first_block)
         endpoint.checked = True
+
+    async def _check_first_block(self, endpoint: _Endpoint, known: str) -> None:
+        """`OtherChain` for an endpoint whose chain began with another block; one that has forgotten
+        its first block is believed."""
+        try:
+            found = await self._ask(endpoint, *FIRST_BLOCK, answers.block)
+        except ChainUnavailable:
+            return
+        if found is not None and found.hash != known:
+            raise OtherChain(
+                f"{endpoint.shown} is on another chain with the id {self.chain_id}, or on one that"
+                f" began anew: its first block is {found.hash[:14]}, not {known[:14]}.",
+                hint="Correct [chain] endpoints; for a chain that began anew, name a new directory"
+                " with --data-dir.",
+            )
+
+    async def agreed_first_block(self) -> str | None:
+        """The hash of the chain's first block: of the only endpoint, or of two that agree and none
+        that contradicts them. None: nobody says, or they differ."""
+        method, params = FIRST_BLOCK
+        try:
+            mine = await self.request(method, *params, read=answers.block)
+        except (ChainUnavailable, WrongChain):
+            return None
+        others = await self.others(method, *params, read=answers.block)
+        told = [block.hash for block in (mine, *(b for _, b in others)) if block is not None]
+        enough = len(told) > 1 or len(self.endpoints) == 1
+        return told[0] if enough and len(set(told)) == 1 else None
 
     async def _ask(
         self, endpoint: _Endpoint, method: str, params: list[object], read: Callable[[Any], T]

@@ -16,11 +16,11 @@ from statistics import median
 import requests
 import trio
 
+from p2pool.codec.text.multiaddr import host_and_port
 from p2pool.drivers.chain.rpc import direct
 from p2pool.drivers.net.peers.addresses import (
     check_listen_addresses,
     expand_wildcards,
-    host_and_port,
 )
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, PortTaken

@@ -15,7 +15,15 @@ import attrs
 import platformdirs
 
 from p2pool.drivers.config.reader import Size, read_section_tables, toml_text
-from p2pool.drivers.config.validators import LEVELS, Between, OneOf, known_levels, not_empty
+from p2pool.drivers.config.validators import (
+    LEVELS,
+    Between,
+    OneOf,
+    dialable_addresses,
+    full_addresses,
+    known_levels,
+    not_empty,
+)
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import Address, PoolRef
@@ -70,11 +78,12 @@ class NetworkConfig:
 
     listen: tuple[str, ...] = attrs.field(default=("/ip4/0.0.0.0/tcp/4001",), validator=not_empty)
     """Multiaddrs to listen on; port 0 takes a free one."""
-    bootstrap: tuple[str, ...] = ()
+    bootstrap: tuple[str, ...] = attrs.field(default=(), validator=full_addresses)
     """Multiaddrs, each with `/p2p/<peer id>`, of peers to begin with, beside those that the
     pool names on the chain."""
-    announce: tuple[str, ...] = ()
-    """Multiaddrs at which others reach this agent; none named: those of its interfaces."""
+    announce: tuple[str, ...] = attrs.field(default=(), validator=dialable_addresses)
+    """Multiaddrs at which others reach this agent or bootstrap node; none named: those of its
+    interfaces, without loopback and the bridges of containers where there are others."""
 
 
 @attrs.frozen(kw_only=True)

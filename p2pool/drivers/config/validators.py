@@ -9,6 +9,10 @@ from typing import Any
 
 import attrs
 
+from p2pool.codec.text.multiaddr import full_address, split_peer
+from p2pool.model import limits
+from p2pool.model.errors import Malformed
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -56,3 +60,23 @@ def known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:
     for name, level in value.items():
         if level not in LEVELS:
             raise ValueError(f"level {level!r} of {name} is not one of {', '.join(LEVELS)}")
+
+
+def full_addresses(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
+    """each over TCP, with the peer's id"""
+    for text in value:
+        try:
+            full_address(text)
+        except Malformed as error:
+            raise ValueError(f"{error.message} {error.hint}") from error
+
+
+def dialable_addresses(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
+    """8 at most, each over TCP"""
+    if len(value) > limits.ADDRESSES_MAX:
+        raise ValueError(f"{len(value)} are more than {limits.ADDRESSES_MAX}")
+    for text in value:
+        try:
+            split_peer(text)
+        except Malformed as error:
+            raise ValueError(f"{error.message} {error.hint}") from error

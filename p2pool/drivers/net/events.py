@@ -37,9 +37,9 @@ class NetConfig:
     """How to build a host. `seed` is the 32-byte Ed25519 seed of the peer key.
 
     `listen` are multiaddrs (`/ip4/0.0.0.0/tcp/4001`; port 0: any free one). `bootstrap` are full
-    multiaddrs ending in `/p2p/<peer id>`; `peers`: the peers that the pool knew last time.
-    Without `gossip` the node takes part in hello and query only. `random_seed` seeds the jitter
-    of redials.
+    multiaddrs ending in `/p2p/<peer id>`; `peers`: the peers that the pool knew last time;
+    `announce`: where others reach this node, if not where it listens. Without `gossip` the node
+    takes part in hello and query only. `random_seed` seeds the jitter of redials.
     """
 
     seed: bytes = attrs.field(repr=False)
@@ -48,6 +48,7 @@ class NetConfig:
     announce_topic: str = ""
     gossip: bool = True
     bootstrap: tuple[str, ...] = ()
+    announce: tuple[str, ...] = ()
     peers: tuple[KnownPeer, ...] = ()
     random_seed: int = 0
 

@@ -16,6 +16,7 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.net.event_queue import EventQueue
 from p2pool.drivers.net.events import (
     NetConfig,
@@ -29,11 +30,12 @@ from p2pool.drivers.net.host.lifecycle import HostLifecycle
 from p2pool.drivers.net.patience import wait_awake
 from p2pool.drivers.net.peer_link import FRAME_CHANNELS, PROTOCOLS, SENDABLE, PeerLink
 from p2pool.drivers.net.peers.addresses import (
+    announced,
     check_listen_addresses,
+    dialable_of,
     expand_wildcards,
     parse_full_address,
     peer_key_of,
-    without_peer_id,
 )
 from p2pool.drivers.net.peers.dialer import Dialler
 from p2pool.drivers.net.peers.peer_book import PeerBook
@@ -57,6 +59,10 @@ from p2pool.model.limits import (
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
 
+log = get_logger(__name__)
+
+MUTE_PEERS = 2
+"""So many hellos that did not come, while none did, are worth a line."""
 LogAcceptor = Callable[[PeerKey, FrameStream], Awaitable[None]]
 
 
@@ -73,7 +79,7 @@ class Network:
         accept_logs: LogAcceptor | None = None,
         muxer: str = DEFAULT_MUXER,
     ) -> None:
-        """Opens nothing yet. Misconfigured: an invalid bootstrap address.
+        """Opens nothing yet. Misconfigured: a bootstrap or announced address that is none.
 
         `hello_bytes` returns the sealed hello for each connection; `check_gossip` decides from
         size, form and signature alone whether a message may be passed on; `knows_origin` whether a
@@ -90,6 +96,7 @@ class Network:
         key = peer_key_of(self._host.get_id())
         assert key is not None
         self.peer_key: PeerKey = key
+        self._announced = announced(config.announce, key)
         self._queue = EventQueue(self.counters)
         self.events: AsyncIterator[NetEvent] = self._queue
         self._publish_send, self._publish_receive = trio.open_memory_channel[tuple[str, bytes]](
@@ -97,6 +104,7 @@ class Network:
         )
         self._links: dict[PeerKey, PeerLink] = {}
         self._log_streams = 0
+        self._mute_said = False
         self._nursery: trio.Nursery | None = None
         self._book = PeerBook(key, random.Random(config.random_seed))
         self._dialler = Dialler(self._host, self._book, self.counters, lambda: len(self._links))
@@ -123,7 +131,10 @@ class Network:
     # --- what the agent calls --------------------------------------------------------------------
 
     def addresses(self) -> tuple[str, ...]:
-        """Where others can dial us, with `/p2p/<peer id>`; real ports; empty before running."""
+        """Where others can dial us, with `/p2p/<peer id>`: what is announced, else where we listen,
+        with real ports; empty before running."""
+        if self._announced:
+            return self._announced
         raw = tuple(str(address) for address in self._host.get_transport_addrs())
         return tuple(f"{text}/p2p/{self._host.get_id()}" for text in expand_wildcards(raw))
 
@@ -149,6 +160,7 @@ class Network:
             link.spawn(self._disconnect, link)
         else:
             self._book.judged(peer_key)
+            self._mute_said = False
         if self._service.pubsub is not None and standing is not before:
             if standing is Standing.MEMBER:
                 link.spawn(self._keep_gossip, link)
@@ -205,8 +217,11 @@ class Network:
             link.spawn(link.send_hello, self._hello_bytes)
 
     def learn(self, peer_key: PeerKey, addresses: tuple[str, ...]) -> bool:
-        """Take a peer's own addresses (with or without `/p2p/...`); False: not kept."""
-        learnt = self._book.learn(peer_key, without_peer_id(addresses))
+        """Take a peer's own addresses (with or without `/p2p/...`); those that can never be
+        dialled are dropped and counted. False: not kept."""
+        kept = dialable_of(peer_key, addresses)
+        self.counters["addresses_dropped"] += len(set(addresses)) - len(kept)
+        learnt = self._book.learn(peer_key, kept)
         if peer_key in self._links:
             self._book.connected(peer_key)
         self._dialler.wake()
@@ -314,7 +329,20 @@ class Network:
         if link.standing is None:
             self.counters["hello_timeouts"] += 1
             self._book.silent(link.peer_key, self._dialler.now_ms())
+            self._name_silence()
             await self._disconnect(link)
+
+    def _name_silence(self) -> None:
+        """Say once why peers may be mute: they answer on the connection that they have to a peer
+        key, and another agent may hold that one."""
+        met = any(link.standing is not None for link in self._links.values())
+        if self._mute_said or met or self.counters["hello_timeouts"] < MUTE_PEERS:
+            return
+        self._mute_said = True
+        log.warning(
+            "peers take our connections and say no hello: another agent may be running with a copy"
+            " of this data directory"
+        )
 
     async def _disconnect(self, link: PeerLink) -> None:
         """Close all connections to a peer; `disconnected` follows."""

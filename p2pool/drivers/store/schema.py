@@ -18,9 +18,10 @@ import apsw
 
 from p2pool import __version__
 from p2pool.drivers.store.failures import DAMAGED_HINT
+from p2pool.drivers.store.owner import claim
 from p2pool.model import features
 from p2pool.model.errors import DataDirInUse, Misconfigured, StoreFailed, TooOld
-from p2pool.model.ids import STORE_ID_BYTES, Digest, PoolRef, StoreId
+from p2pool.model.ids import STORE_ID_BYTES, Digest, NodeId, PoolRef, StoreId
 from p2pool.model.log.raft import Entry, HardState
 from p2pool.model.ports.store import TABLES, Restored
 
@@ -63,11 +64,14 @@ def configure(db: apsw.Connection) -> None:
     db.pragma("journal_size_limit", 64 * 1024 * 1024)
 
 
-def open_schema(db: apsw.Connection, path: Path, pool: PoolRef, wall_ms: int) -> Restored:
+def open_schema(
+    db: apsw.Connection, path: Path, pool: PoolRef, wall_ms: int, node_id: NodeId | None
+) -> Restored:
     """Make or check the tables, count this start, and read everything back.
 
-    Raises DataDirInUse if the store belongs to another pool, Misconfigured if it is not p2pool's,
-    TooOld if a newer version wrote what this one cannot read, StoreFailed if it is damaged.
+    Raises DataDirInUse if the store belongs to another pool or node, Misconfigured if it is not
+    p2pool's, TooOld if a newer version wrote what this one cannot read, StoreFailed if it is
+    damaged.
     """
     fresh = schema_version(db, path) is None
     if not fresh:
@@ -77,6 +81,8 @@ def open_schema(db: apsw.Connection, path: Path, pool: PoolRef, wall_ms: int) ->
         if fresh:
             _create(db, pool)
         store_id, before = check_identity(db, path, pool)
+        if node_id is not None:
+            claim(db, path, node_id)
         incarnation = max(before + 1, wall_ms)
         db.execute("UPDATE identity SET incarnation = ?", (incarnation,))
         note_writer(db)

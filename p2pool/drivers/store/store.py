@@ -28,7 +28,7 @@ from p2pool.drivers.store.migrations.migration import Migrated, migrate
 from p2pool.drivers.store.schema import configure, open_schema
 from p2pool.model import limits
 from p2pool.model.errors import StoreFailed
-from p2pool.model.ids import PoolRef
+from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.ports.store import Batch, Restored
 
 DATABASE_NAME = "store.db"
@@ -74,12 +74,14 @@ class Store:
         wall_ms: int | None = None,
         vfs: str | None = None,
         held: bool = False,
+        node_id: NodeId | None = None,
     ) -> AsyncIterator["Store"]:
         """Lock the data directory, open or create its store for `pool`, and run its writer.
 
         It first migrates a store that an earlier version wrote, under the same lock. `wall_ms` is
         the wall clock (default: now), `vfs` names an SQLite VFS (for tests). `held`: the caller
-        holds the directory's lock. Raises DataDirInUse, Misconfigured (a directory that others
+        holds the directory's lock. `node_id`: whose it is; None: only read, whosever it is. Raises
+        DataDirInUse (held, or another's), Misconfigured (a directory that others
         read), TooOld (a newer version wrote there), StoreFailed. Leaving the block drains all
         writes; leaving by cancellation may lose unawaited ones.
         """
@@ -98,7 +100,7 @@ class Store:
                 try:
                     await db.async_run(configure, db)
                     now_ms = time.time_ns() // 1_000_000 if wall_ms is None else wall_ms
-                    restored = await db.async_run(open_schema, db, path, pool, now_ms)
+                    restored = await db.async_run(open_schema, db, path, pool, now_ms, node_id)
                     applier = await db.async_run(Applier, db)
                 except apsw.Error as error:
                     raise store_failure(f"The store in {path} cannot be read", error) from error

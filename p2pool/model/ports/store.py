@@ -25,12 +25,15 @@ class TableRule:
     evicts: bool = False
 
 
+OWNER_TABLE = "owner"
+
 TABLES: Mapping[str, TableRule] = {
     "bindings": TableRule(limits.PEERS_TRACKED_MAX, evicts=True),
     "orders": TableRule(2 * limits.ALLOCATIONS_PER_NODE_MAX),
     "evidence": TableRule(limits.EVIDENCE_KEPT_MAX, evicts=True),
     "bad_appends": TableRule(limits.BAD_APPENDS_KEPT_MAX, evicts=True),
     "meta": TableRule(limits.STORE_META_MAX_ROWS),
+    OWNER_TABLE: TableRule(limits.STORE_OWNER_MAX_ROWS),
 }
 """The named tables. A new one is a line here; the store on disk needs no change."""
 

@@ -6,6 +6,7 @@ its connections at random, without an error. So we try a port with a plain socke
 """
 
 import ipaddress
+import re
 import socket
 
 import psutil
@@ -13,14 +14,18 @@ import trio
 from libp2p.crypto.ed25519 import Ed25519PublicKey
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
-from multiaddr.exceptions import Error as MultiaddrError
 
+from p2pool.codec.text.multiaddr import full_address, host_and_port, is_public, split_peer
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.model.errors import Misconfigured, PortTaken
+from p2pool.model.errors import Malformed, Misconfigured, PortTaken
 from p2pool.model.ids import PEER_KEY_BYTES, PeerKey
 from p2pool.model.limits import ADDRESSES_MAX
 
 _EXAMPLE = "/ip4/0.0.0.0/tcp/4001"
+OWN_BRIDGES = re.compile(
+    r"(docker|veth|virbr|podman|cni|lxcbr|lxdbr|flannel|cali)|br-[0-9a-f]{12}$"
+)
+"""How interfaces are named that lead to containers and virtual machines of this machine alone."""
 
 
 def peer_id_of(peer_key: PeerKey) -> ID:
@@ -42,47 +47,43 @@ def peer_key_of(peer_id: ID) -> PeerKey | None:
 
 def parse_full_address(text: str) -> KnownPeer:
     """`/ip4/1.2.3.4/tcp/4001/p2p/12D3...` as key and address; Misconfigured says what is wrong."""
-    address, separator, name = text.partition("/p2p/")
-    hint = f"Write it as {_EXAMPLE}/p2p/<peer id>."
-    if not separator:
-        raise Misconfigured(f"{text!r} does not end in /p2p/ and a peer id.", hint=hint)
     try:
-        peer_key = peer_key_of(ID.from_base58(name))
-        Multiaddr(address)
-    except (ValueError, MultiaddrError) as error:
-        raise Misconfigured(f"{text!r} is not a multiaddr.", hint=hint) from error
-    if peer_key is None:
-        raise Misconfigured(f"The peer id in {text!r} is not that of an Ed25519 key.", hint=hint)
+        address, peer_key = full_address(text)
+    except Malformed as error:
+        raise Misconfigured(error.message, hint=error.hint) from error
     return KnownPeer(peer_key, (address,))
 
 
-def without_peer_id(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """Addresses as the peer book keeps them; anything but a multiaddr with TCP is left out."""
+def announced(addresses: tuple[str, ...], peer_key: PeerKey) -> tuple[str, ...]:
+    """Addresses to announce, each with our peer id. Misconfigured: one that can never be dialled,
+    or that names another peer, to whom nobody would get through."""
+    told = []
+    for text in addresses:
+        try:
+            address, named = split_peer(text)
+        except Malformed as error:
+            raise Misconfigured(f"[network] announce: {error.message}", hint=error.hint) from error
+        if named not in (None, peer_key):
+            raise Misconfigured(
+                f"[network] announce names another peer than this one: {text}.",
+                hint=f"This one is {peer_id_of(peer_key)}; the /p2p/ end may be left out.",
+            )
+        told.append(f"{address}/p2p/{peer_id_of(peer_key)}")
+    return tuple(dict.fromkeys(told))
+
+
+def dialable_of(peer_key: PeerKey, addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """A peer's addresses as the peer book keeps them, without those that can never be dialled, and
+    those that name another peer."""
     kept = []
     for text in addresses[: 2 * ADDRESSES_MAX]:
-        address = text.partition("/p2p/")[0]
-        if host_and_port(address) is not None:
-            kept.append(address)
-    return tuple(kept[:ADDRESSES_MAX])
-
-
-def host_and_port(address: str) -> tuple[str, str, int] | None:
-    """(`ip4`, `ip6`, `dns`..., host, port) of `/<kind>/<host>/tcp/<port>`, None for all else."""
-    parts = address.split("/")
-    if len(parts) != 5 or parts[0] or parts[3] != "tcp":
-        return None
-    kind, host, port = parts[1], parts[2], parts[4]
-    if kind not in ("ip4", "ip6", "dns", "dns4", "dns6") or not port.isdecimal():
-        return None
-    if kind in ("ip4", "ip6"):
         try:
-            version = ipaddress.ip_address(host).version
-        except ValueError:
-            return None
-        if version != int(kind[-1]):
-            return None
-    number = int(port)
-    return (kind, host, number) if number < 65536 else None
+            address, named = split_peer(text)
+        except Malformed:
+            continue
+        if named in (None, peer_key):
+            kept.append(address)
+    return tuple(dict.fromkeys(kept))[:ADDRESSES_MAX]
 
 
 def check_listen_addresses(addresses: tuple[str, ...]) -> tuple[Multiaddr, ...]:
@@ -120,7 +121,7 @@ def port_taken(address: str, reason: str) -> PortTaken:
 def expand_wildcards(addresses: tuple[str, ...]) -> tuple[str, ...]:
     """Addresses that others can dial: 0.0.0.0 and :: become those of the interfaces.
 
-    Loopback comes last, link-local addresses are left out; at most ADDRESSES_MAX.
+    Public ones come first; at most ADDRESSES_MAX.
     """
     expanded: list[str] = []
     for address in addresses:
@@ -132,19 +133,27 @@ def expand_wildcards(addresses: tuple[str, ...]) -> tuple[str, ...]:
             expanded.append(address)
             continue
         expanded.extend(f"/{kind}/{ip}/tcp/{port}" for ip in _interface_addresses(kind))
-    ordered = sorted(dict.fromkeys(expanded), key=lambda text: "/127." in text or "/::1/" in text)
+    ordered = sorted(dict.fromkeys(expanded), key=lambda text: not is_public(text))
     return tuple(ordered[:ADDRESSES_MAX])
 
 
 def _interface_addresses(kind: str) -> list[str]:
-    """Addresses of this machine's interfaces of one family, in the system's order."""
+    """Addresses of this machine's interfaces of one family, in the system's order.
+
+    Loopback, link-local addresses and the bridges of containers mean another machine, or none,
+    elsewhere: they are left out, loopback unless there is nothing else.
+    """
     family = socket.AF_INET if kind == "ip4" else socket.AF_INET6
-    return [
-        entry.address
-        for entries in psutil.net_if_addrs().values()
+    states = psutil.net_if_stats()
+    found = [
+        ipaddress.ip_address(entry.address)
+        for name, entries in psutil.net_if_addrs().items()
+        if not OWN_BRIDGES.match(name) and (name not in states or states[name].isup)
         for entry in entries
-        if entry.family == family and not ipaddress.ip_address(entry.address).is_link_local
+        if entry.family == family and "%" not in entry.address
     ]
+    usable = [ip for ip in found if not (ip.is_link_local or ip.is_loopback)]
+    return [str(ip) for ip in usable or [ip for ip in found if ip.is_loopback]]
 
 
 async def resolve(address: str) -> tuple[Multiaddr, ...]:

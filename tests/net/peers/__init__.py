@@ -1,0 +1,1 @@
+"""Which addresses of peers are kept, announced and dialled."""
