@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from p2pool.cli import errors
+from p2pool.cli.shared.environment import check_environment
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
 from p2pool.drivers import failures
 
@@ -115,6 +116,8 @@ def run(args: Sequence[str]) -> int:
     """Run a command line and return its exit code: prints known errors, raises our own bugs."""
     as_json = wants_json(args)
     try:
+        if not any(word in _ASKS for word in _options(args)):
+            check_environment()
         result = cli.main(args=list(args), prog_name="p2pool", standalone_mode=False)
     except click.ClickException as error:
         if as_json:
@@ -151,10 +154,17 @@ def _interrupted(as_json: bool) -> int:
 
 def wants_json(args: Sequence[str]) -> bool:
     """Whether `--json` is among the options; what follows `--` is a task's own command."""
-    options = list(args)
-    if "--" in options:
-        options = options[: options.index("--")]
-    return "--json" in options
+    return "--json" in _options(args)
+
+
+_ASKS = ("-h", "--help", "--version")
+"""What only asks about this program."""
+
+
+def _options(args: Sequence[str]) -> list[str]:
+    """The words before `--`."""
+    words = list(args)
+    return words[: words.index("--")] if "--" in words else words
 
 
 def _run_group(group: BaseExceptionGroup[BaseException], as_json: bool) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import platformdirs
 
-from p2pool.drivers.config.reader import Size, read_section_tables, toml_text
+from p2pool.drivers.config.reader import Size, path_problem, read_section_tables, toml_text
 from p2pool.drivers.config.validators import LEVELS, Between, OneOf, known_levels, not_empty
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
@@ -236,6 +236,11 @@ def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
     tables = {} if alone else _tables(path)
     tables.setdefault("pool", {"id": 0})
     return _structured(path, tables, environ).chain
+
+
+def override_problem(name: str) -> str:
+    """What is wrong with the name of an override in the environment, or nothing."""
+    return path_problem(AgentConfig, name, PREFIX)
 
 
 def _tables(path: Path) -> dict[str, Any]:
