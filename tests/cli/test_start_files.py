@@ -1,4 +1,4 @@
-"""A data directory names what its agent was started with, so that it alone starts the agent again."""
+"""A data directory names what its agent was started with: it alone starts the agent again."""
 
 import json
 from collections.abc import Callable

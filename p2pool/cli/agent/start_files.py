@@ -8,6 +8,7 @@ key that somebody left out on purpose does not come back, and `agent run --data-
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -113,7 +114,7 @@ def start_files(context: click.Context, directory: Path, given: Mapping[str, obj
         context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in files
     )
     last = _last(directory, described)
-    flags = {name: bool(given.get(name)) for name in ("stop_tasks", "skip_checks")}
+    flags: dict[str, Any] = {name: bool(given.get(name)) for name in ("stop_tasks", "skip_checks")}
     overrides: Mapping[str, str] = {}
     if last is not None and not described:
         secret = PASSPHRASE_FILE_VARIABLE in os.environ or PASSPHRASE_VARIABLE in os.environ
@@ -127,8 +128,8 @@ def start_files(context: click.Context, directory: Path, given: Mapping[str, obj
         overrides = last.overrides
     files.setdefault("config", directory / CONFIG_NAME)
     files.setdefault("node_key", directory / NODE_KEY_FILE)
-    found = {name: path.expanduser() for name, path in files.items()}
-    return StartFiles(directory=directory, **found, **flags, overrides=overrides, last=last)
+    found: dict[str, Any] = {name: path.expanduser() for name, path in files.items()}
+    return StartFiles(directory=directory, overrides=overrides, last=last, **found, **flags)
 
 
 def _last(directory: Path, described: bool) -> StartRecord | None:

@@ -1,8 +1,8 @@
 """What an agent was started with, kept in its data directory: `start.json`.
 
 Intuition: whoever finds an agent down knows its directory, and not what somebody typed months ago.
-So the directory names the configuration and the key files, and `agent run --data-dir D` alone starts
-the agent again.
+So the directory names the configuration and the key files, and `agent run --data-dir D` alone
+starts the agent again.
 
 Invariants: written after a start that succeeded, whole or not at all, for its owner only; it holds
 paths and never a key or a passphrase.
