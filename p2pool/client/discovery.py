@@ -14,7 +14,12 @@ from pathlib import Path
 
 import attrs
 
-from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE, LOCK_FILE
+from p2pool.model.data_dir import (
+    API_CERTIFICATE_FILE,
+    API_TOKEN_FILE,
+    API_URL_FILE,
+    LOCK_FILE,
+)
 from p2pool.model.errors import Misconfigured, Unavailable
 
 AGENT_VARIABLE = "P2POOL_AGENT"
@@ -29,6 +34,8 @@ class FoundAgent:
 
     url: str
     token: str = attrs.field(repr=False)
+    fingerprint: str = attrs.field(default="", eq=False)
+    """SHA-256 of its certificate, by its own directory; empty: not known, or without TLS."""
 
 
 def default_directory(environment: Mapping[str, str]) -> Path:
@@ -51,7 +58,7 @@ def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
     is missing; both say what to do."""
     text = given or environment.get(AGENT_VARIABLE) or ""
     if text.startswith(("http://", "https://")):
-        return FoundAgent(text.rstrip("/"), _token_for(text.rstrip("/"), environment))
+        return _at(text.rstrip("/"), environment)
     if "://" in text:
         raise Misconfigured(
             f"{text!r} is neither an http(s) URL nor a directory.",
@@ -80,7 +87,7 @@ def agent_in(directory: Path) -> FoundAgent:
             f"There is no token in {directory / API_TOKEN_FILE}.",
             hint="Restart the agent: it makes a token where there is none.",
         )
-    return FoundAgent(url, token)
+    return FoundAgent(url, token, _read(directory / API_CERTIFICATE_FILE))
 
 
 def _holder(directory: Path) -> str | None:
@@ -103,19 +110,20 @@ def _holder(directory: Path) -> str | None:
     return None
 
 
-def _token_for(url: str, environment: Mapping[str, str]) -> str:
+def _at(url: str, environment: Mapping[str, str]) -> FoundAgent:
+    """The agent at a URL, with the token that belongs to it."""
     if path := environment.get(TOKEN_FILE_VARIABLE):
         if token := _read(Path(path).expanduser()):
-            return token
+            return FoundAgent(url, token)
         raise Misconfigured(
             f"There is no token in {path}.",
             hint=f"Set {TOKEN_FILE_VARIABLE} to a copy of the agent's {API_TOKEN_FILE}.",
         )
     if token := environment.get(TOKEN_VARIABLE, "").strip():
-        return token
+        return FoundAgent(url, token)
     directory = default_directory(environment)
     if _read(directory / API_URL_FILE).rstrip("/") == url:
-        return _read(directory / API_TOKEN_FILE)
+        return agent_in(directory)
     raise Misconfigured(
         f"The token for {url} is unknown.",
         hint=f"Name the agent's data directory instead (--agent DIR), or put the path of a copy of"

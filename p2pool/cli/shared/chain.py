@@ -178,7 +178,7 @@ def sender_options(command: Callable[..., None]) -> Callable[..., None]:
 def client_in(pool: PoolRef, agent: str | None, hint: str) -> AgentClient:
     """A client of an agent in this pool; `Misconfigured` with this hint for another pool's."""
     found = find_agent(agent, os.environ)
-    client = AgentClient(found.url, found.token)
+    client = AgentClient.of(found)
     theirs = client.pool_ref()
     if theirs != pool:
         raise Misconfigured(
