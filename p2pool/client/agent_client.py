@@ -8,6 +8,7 @@ the tree. Sending a signed request again is safe: the pool carries it out once.
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -36,6 +37,7 @@ class AgentClient:
         """`timeout_s`: how long the agent may be silent."""
         self._transport = Transport(FoundAgent(url, token), timeout_s)
         self.url = self._transport.url
+        self.directory: Path | None = None
 
     @classmethod
     def of(
@@ -43,7 +45,7 @@ class AgentClient:
     ) -> "AgentClient":
         """A client of an agent that was found, with what is known of its certificate."""
         client = cls(found.url, found.token, timeout_s=timeout_s)
-        client._transport = Transport(found, timeout_s)
+        client._transport, client.directory = Transport(found, timeout_s), found.directory
         return client
 
     # --- reads ----------------------------------------------------------------------------------

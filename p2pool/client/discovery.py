@@ -36,6 +36,8 @@ class FoundAgent:
     token: str = attrs.field(repr=False)
     fingerprint: str = attrs.field(default="", eq=False)
     """SHA-256 of its certificate, by its own directory; empty: not known, or without TLS."""
+    directory: Path | None = attrs.field(default=None, eq=False)
+    """Where it keeps its data, if it was found there."""
 
 
 def default_directory(environment: Mapping[str, str]) -> Path:
@@ -53,6 +55,15 @@ def default_directory(environment: Mapping[str, str]) -> Path:
     return found
 
 
+def agent_directory(given: str | None, environment: Mapping[str, str]) -> Path:
+    """The data directory of the agent that a command means, whether it runs or not: for one named
+    by a URL, this user's own."""
+    text = given or environment.get(AGENT_VARIABLE) or ""
+    if not text or "://" in text:
+        return default_directory(environment)
+    return Path(text).expanduser()
+
+
 def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
     """The agent to talk to. Raises `Unavailable` if none runs there, `Misconfigured` if its token
     is missing; both say what to do."""
@@ -64,7 +75,7 @@ def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
             f"{text!r} is neither an http(s) URL nor a directory.",
             hint="Name an agent by one of the two: --agent URL|DIR.",
         )
-    return agent_in(Path(text).expanduser() if text else default_directory(environment))
+    return agent_in(agent_directory(text, environment))
 
 
 def agent_in(directory: Path) -> FoundAgent:
@@ -87,7 +98,7 @@ def agent_in(directory: Path) -> FoundAgent:
             f"There is no token in {directory / API_TOKEN_FILE}.",
             hint="Restart the agent: it makes a token where there is none.",
         )
-    return FoundAgent(url, token, _read(directory / API_CERTIFICATE_FILE))
+    return FoundAgent(url, token, _read(directory / API_CERTIFICATE_FILE), directory)
 
 
 def _holder(directory: Path) -> str | None:

@@ -250,7 +250,8 @@ def _tables(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise Misconfigured(
             f"The configuration {path} cannot be read: {error.strerror}.",
-            hint="Name another with --config.",
+            hint="Name another, --config FILE or P2POOL_CONFIG, or an agent that has one:"
+            " P2POOL_AGENT=DIR.",
         ) from error
     if len(data) > limits.CONFIG_MAX_BYTES:
         raise Misconfigured(f"The configuration {path} is over {limits.CONFIG_MAX_BYTES} bytes.")
