@@ -8,6 +8,7 @@ hangs on a client for long. Without TLS it listens on loopback only.
 """
 
 import errno
+import hashlib
 import ipaddress
 import logging
 import os
@@ -32,7 +33,7 @@ from p2pool.api.http.access_control import AccessControl, host_name
 from p2pool.api.http.connection import Connection
 from p2pool.api.http.streams import Streams
 from p2pool.model import limits
-from p2pool.model.data_dir import API_URL_FILE
+from p2pool.model.data_dir import API_CERTIFICATE_FILE, API_URL_FILE
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.ports.agent import AgentPort
 
@@ -81,9 +82,14 @@ async def serve_api(
         host = host_name(settings.bind)
         any_ip = host in ("0.0.0.0", "::")
         app = create_app(port, version=version, metrics=settings.metrics)
-        gate = AccessControl(app, token, (host, *settings.hosts), any_ip)
+        # A name may be bound, while the URL for this machine has its number.
+        hosts = (host, str(listener.getsockname()[0]), *settings.hosts)
+        gate = AccessControl(app, token, hosts, any_ip)
         url = _url(listener, settings)
-        path = directory / API_URL_FILE
+        path, shown = directory / API_URL_FILE, directory / API_CERTIFICATE_FILE
+        shown.unlink(missing_ok=True)
+        if settings.certificate is not None:
+            _write_private(shown, _fingerprint(settings.certificate) + "\n")
         _write_private(path, url + "\n")
         connections = _Connections(gate, context)
         try:
@@ -92,6 +98,15 @@ async def serve_api(
             )
         finally:
             path.unlink(missing_ok=True)
+            shown.unlink(missing_ok=True)
+
+
+def _fingerprint(certificate: Path) -> str:
+    """SHA-256 of the certificate that clients are shown: the first one in the file."""
+    text = certificate.read_text(encoding="utf-8", errors="replace")
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    first = begin + text.partition(begin)[2].partition(end)[0] + end
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -15,8 +15,11 @@ from typing import Any, NoReturn
 import click
 
 from p2pool.cli import errors
+from p2pool.cli.shared.environment import check_environment
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
+from p2pool.client.errors import heard, misread
 from p2pool.drivers import failures
+from p2pool.model.errors import P2poolError
 
 # Name: module and attribute of the click command, and its line in the list.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -114,7 +117,10 @@ def _unwritten(reason: str) -> int:
 def run(args: Sequence[str]) -> int:
     """Run a command line and return its exit code: prints known errors, raises our own bugs."""
     as_json = wants_json(args)
+    heard.clear()
     try:
+        if not any(word in _ASKS for word in _options(args)):
+            check_environment()
         result = cli.main(args=list(args), prog_name="p2pool", standalone_mode=False)
     except click.ClickException as error:
         if as_json:
@@ -133,12 +139,17 @@ def run(args: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and not error.filename and (failed := flush_streams()):
             return _unwritten(failed)
-        known = failures.as_known(error)
+        known = _as_known(error)
         if known is None:
             raise
         errors.print_error(known, as_json)
         return errors.exit_code(known)
     return result if isinstance(result, int) else errors.OK
+
+
+def _as_known(error: BaseException) -> P2poolError | None:
+    """A failure of the world, or of an answer that no agent gives; None: a bug of ours."""
+    return failures.as_known(error) or misread(error)
 
 
 def _interrupted(as_json: bool) -> int:
@@ -151,10 +162,17 @@ def _interrupted(as_json: bool) -> int:
 
 def wants_json(args: Sequence[str]) -> bool:
     """Whether `--json` is among the options; what follows `--` is a task's own command."""
-    options = list(args)
-    if "--" in options:
-        options = options[: options.index("--")]
-    return "--json" in options
+    return "--json" in _options(args)
+
+
+_ASKS = ("-h", "--help", "--version")
+"""What only asks about this program."""
+
+
+def _options(args: Sequence[str]) -> list[str]:
+    """The words before `--`."""
+    words = list(args)
+    return words[: words.index("--")] if "--" in words else words
 
 
 def _run_group(group: BaseExceptionGroup[BaseException], as_json: bool) -> int:
@@ -162,7 +180,7 @@ def _run_group(group: BaseExceptionGroup[BaseException], as_json: bool) -> int:
     found = list(failures.leaves(group))
     if any(isinstance(error, KeyboardInterrupt) for error in found):
         return _interrupted(as_json)
-    known = [failures.as_known(error) for error in found]
+    known = [_as_known(error) for error in found]
     told = {str(error): error for error in known if error is not None}
     if not told or None in known:
         raise group

@@ -6,12 +6,13 @@ certificate, so asking again may help.
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pool.cli.shared.chain import config_option, config_path
+from p2pool.cli.shared.chain import ConfigFile, config_file, config_option
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.cli.shared.types import AddressType
@@ -82,7 +83,8 @@ def leader(
     """
     from p2pool.wire.leader_verification import verify_leader
 
-    pool, endpoints = _which(urls, chain_id, contract, number, config)
+    place = None if client.directory is None else str(client.directory)
+    pool, endpoints = _which(urls, chain_id, contract, number, lambda: config_file(config, place))
     trusted = _trusted(trust)
     root = _root_on_chain(pool, endpoints)
     answer = client.get("/v1/leader")["leader"].get("proof")
@@ -124,17 +126,18 @@ def _which(
     chain_id: int | None,
     contract: Address | None,
     number: int | None,
-    config: Path | None,
+    find_config: Callable[[], ConfigFile],
 ) -> tuple[PoolRef, tuple[str, ...]]:
     """The pool and the chain's endpoints: from the options, or else from the configuration."""
     if urls and chain_id is not None and contract is not None and number is not None:
         return PoolRef(chain_id, contract, number), urls
     from p2pool.drivers.config.schema import load_chain, load_config
 
-    path = config_path(config)
     try:
-        chain = load_chain(path)
-        number = load_config(path).pool.id if number is None else number
+        config = find_config()
+        chain = load_chain(config.path, config.environment)
+        if number is None:
+            number = load_config(config.path, config.environment).pool.id
     except Misconfigured as error:
         raise Misconfigured(
             f"No pool is named: {error.message}",

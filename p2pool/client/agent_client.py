@@ -1,33 +1,31 @@
-"""Talks to an agent's API, one request after the other, through `http.client`.
+"""Talks to an agent's API, one request after the other.
 
 Commands are short-lived, and importing an HTTP library costs more than most of them do. Every
 answer is a dictionary as the API describes it (`/v1/openapi.json`); every failure is an error of
 the tree. Sending a signed request again is safe: the pool carries it out once.
 """
 
-import http.client
-import json
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from p2pool.client.errors import error_of
+from p2pool.client.discovery import FoundAgent
+from p2pool.client.errors import error_of, not_an_agent
+from p2pool.client.transport import NoAgent, Told, Transport
 from p2pool.codec.json import requests
 from p2pool.codec.json.hex import unhex
 from p2pool.model import limits
 from p2pool.model.access.grants import SignedGrant
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.chain.invite import Invite
-from p2pool.model.errors import Misconfigured, Overloaded, P2poolError, Unavailable
+from p2pool.model.errors import P2poolError, Unavailable
 from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
 from p2pool.model.ports.agent import LogOptions
 
 Answer = dict[str, Any]
-
-_PIECE_BYTES = 256 * 1024
 
 
 class AgentClient:
@@ -38,18 +36,23 @@ class AgentClient:
         self, url: str, token: str, *, timeout_s: float = limits.CLIENT_TIMEOUT_MS / 1000
     ) -> None:
         """`timeout_s`: how long the agent may be silent."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Misconfigured(
-                f"{url!r} is not the URL of an agent.", hint="Write it as http://HOST:PORT."
-            )
-        self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
+        self._transport = Transport(FoundAgent(url, token), timeout_s)
+        self.url = self._transport.url
+        self.directory: Path | None = None
         self.meta: Answer = {}
-        self._host, self._port, self._tls = parts.hostname, parts.port, parts.scheme == "https"
+
+    @classmethod
+    def of(
+        cls, found: FoundAgent, *, timeout_s: float = limits.CLIENT_TIMEOUT_MS / 1000
+    ) -> "AgentClient":
+        """A client of an agent that was found, with what is known of its certificate."""
+        client = cls(found.url, found.token, timeout_s=timeout_s)
+        client._transport, client.directory = Transport(found, timeout_s), found.directory
+        return client
 
     # --- reads ----------------------------------------------------------------------------------
 
-    def get(self, path: str, **query: str) -> Answer:
+    def get(self, path: str, **query: str) -> Told:
         """A read; `path` begins with `/v1/`."""
         answer = self._json("GET", path + ("?" + urlencode(query) if query else ""), None)
         self.meta = answer.get("meta", self.meta)
@@ -57,7 +60,7 @@ class AgentClient:
 
     def nodes(self, *, consistent: bool = False) -> list[Answer]:
         """All nodes."""
-        return list(self.get("/v1/nodes", **_query(consistent))["nodes"])
+        return _objects(self.get("/v1/nodes", **_query(consistent)), "nodes")
 
     def node(self, node_id: str) -> Answer:
         """One node and its allocations: `{"node": ..., "allocations": [...]}`."""
@@ -65,26 +68,31 @@ class AgentClient:
 
     def tasks(self, *, consistent: bool = False) -> list[Answer]:
         """All tasks, the newest first."""
-        return list(self.get("/v1/tasks", **_query(consistent))["tasks"])
+        return _objects(self.get("/v1/tasks", **_query(consistent)), "tasks")
 
     def task(self, task_id: str, *, consistent: bool = False) -> Answer:
         """One task with its allocations."""
         path = f"/v1/tasks/{quote(task_id, safe='')}"
-        return dict(self.get(path, **_query(consistent))["task"])
+        return _object(self.get(path, **_query(consistent)), "task")
 
     def task_metrics(self, task_id: str) -> list[Answer]:
         """The numbers that a task reports, copy by copy."""
-        return list(self.get(f"/v1/tasks/{quote(task_id, safe='')}/metrics")["copies"])
+        return _objects(self.get(f"/v1/tasks/{quote(task_id, safe='')}/metrics"), "copies")
+
+    def evidence(self) -> list[Answer]:
+        """The proofs against voters that lied, the latest term last."""
+        return _objects(self.get("/v1/evidence"), "evidence")
 
     def pool(self) -> Answer:
         """The pool."""
-        return dict(self.get("/v1/pool")["pool"])
+        return _object(self.get("/v1/pool"), "pool")
 
     def pool_ref(self) -> PoolRef:
         """The agent's pool, for which requests are signed."""
         pool = self.pool()
         contract = unhex(str(pool["contract"]), ADDRESS_BYTES)
-        assert contract is not None, "an agent says the contract's address"
+        if contract is None:
+            raise not_an_agent("it says no contract's address", self.url)
         return PoolRef(int(pool["chain_id"]), Address(contract), int(pool["pool_id"]))
 
     def logs_held(self) -> Answer:
@@ -94,9 +102,9 @@ class AgentClient:
     def ready(self) -> Answer:
         """`{"ready": bool, "problems": [...]}`; an agent that is not ready is no error."""
         status, body = self._exchange("GET", "/v1/readiness", None)
-        document = _document(body)
+        document = self._transport.document(body)
         if status not in (200, 503) or "ready" not in document:
-            raise error_of(status, document)
+            raise self._transport.refused(status, document)
         return document
 
     # --- writes ---------------------------------------------------------------------------------
@@ -117,7 +125,7 @@ class AgentClient:
 
     def invite(self, invite: Invite) -> Answer:
         """Hand an invite to the agent, which keeps it for the invited node."""
-        return self._json("POST", "/v1/invites", requests.invite_json(invite))
+        return _accepted(self._json("POST", "/v1/invites", requests.invite_json(invite)))
 
     def _insist(
         self, path: str, body: Answer, patience_ms: int, waiting: Callable[[P2poolError], None]
@@ -125,10 +133,10 @@ class AgentClient:
         end = time.monotonic() + patience_ms / 1000
         while True:
             try:
-                return self._json("POST", path, body)
+                return _accepted(self._json("POST", path, body))
             except Unavailable as error:
                 if (
-                    isinstance(error, _NoAgent)
+                    isinstance(error, NoAgent)
                     or time.monotonic() + limits.CLIENT_RETRY_PAUSE_MS / 1000 > end
                 ):
                     raise
@@ -143,10 +151,11 @@ class AgentClient:
         """Chunks `{"stream", "at_ms", "text" or "base64"}` of one copy's log until its end, in
         batches as they come."""
         path = f"/v1/allocations/{quote(allocation, safe='')}/logs"
-        for lines in self._lines("POST", path, requests.logs_json(grant, options)):
+        wanted = requests.logs_json(grant, options)
+        for lines in self._transport.lines("POST", path, wanted, "application/x-ndjson"):
             chunks: list[Answer] = []
             for line in lines:
-                value = _document(line)  # Empty for a ping.
+                value = self._transport.document(line)  # Empty for a ping.
                 if "error" in value or value.get("end"):
                     if chunks:
                         yield chunks
@@ -163,12 +172,13 @@ class AgentClient:
         """Events `{"id", "at_ms", "kind", "subject", "text"}` from now on, or after an id."""
         path = "/v1/events" + ("?" + urlencode({"after": after}) if after else "")
         kind = ""
-        for line in chain.from_iterable(self._lines("GET", path, None)):
+        lines = self._transport.lines("GET", path, None, "text/event-stream")
+        for line in chain.from_iterable(lines):
             name, _, value = line.decode().rstrip("\r\n").partition(": ")
             if name == "event":
                 kind = value
             elif name == "data":
-                document = _document(value.encode())
+                document = self._transport.document(value.encode())
                 if kind == "error":
                     raise error_of(int(document.get("status", 500)), document)
                 yield document
@@ -177,11 +187,13 @@ class AgentClient:
 
     def volumes(self) -> list[Answer]:
         """The volumes on its machine and their sizes."""
-        return list(self.get("/v1/volumes")["volumes"])
+        return _objects(self.get("/v1/volumes"), "volumes")
 
     def remove_volume(self, volume_id: str) -> None:
         """Delete one, if nothing uses it."""
-        self._json("DELETE", "/v1/volumes?" + urlencode({"id": volume_id}), None)
+        done = self._json("DELETE", "/v1/volumes?" + urlencode({"id": volume_id}), None)
+        if done["id"] != volume_id:
+            raise not_an_agent("it removed something else", self.url)
 
     def runtime(self) -> Answer:
         """The container runtime of its machine, and what that cannot do."""
@@ -189,116 +201,47 @@ class AgentClient:
 
     def export_volume(self, volume_id: str) -> Iterator[bytes]:
         """A volume as a tar archive. `Unavailable` if it breaks off."""
-        connection = self._connection()
-        try:
-            path = "/v1/volumes/export?" + urlencode({"id": volume_id})
-            response = self._ask(connection, "GET", path, None)
-            if response.status != 200:
-                raise error_of(response.status, _document(response.read()))
-            while piece := response.read(_PIECE_BYTES):
-                yield piece
-        except (OSError, http.client.HTTPException) as error:
-            raise self._gone(error) from error
-        finally:
-            connection.close()
+        yield from self._transport.pieces(
+            "/v1/volumes/export?" + urlencode({"id": volume_id}), "application/x-tar"
+        )
 
     # --- HTTP -----------------------------------------------------------------------------------
 
-    def _json(self, method: str, path: str, body: Answer | None) -> Answer:
+    def _exchange(self, method: str, path: str, body: Answer | None) -> tuple[int, bytes]:
+        return self._transport.exchange(method, path, body)
+
+    def _json(self, method: str, path: str, body: Answer | None) -> Told:
         status, answer = self._exchange(method, path, body)
-        document = _document(answer)
+        document = self._transport.document(answer)
         if status != 200:
-            raise error_of(status, document)
+            raise self._transport.refused(status, document)
+        if not document:
+            raise not_an_agent("its answer is no JSON object", self.url)
         return document
 
-    def _exchange(self, method: str, path: str, body: Answer | None) -> tuple[int, bytes]:
-        connection = self._connection()
-        try:
-            response = self._ask(connection, method, path, body)
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise self._gone(error) from error
-        finally:
-            connection.close()
 
-    def _lines(self, method: str, path: str, body: Answer | None) -> Iterator[list[bytes]]:
-        """Lines of an answer with their ends, in batches as they come."""
-        connection = self._connection()
-        try:
-            response = self._ask(connection, method, path, body)
-            if response.status != 200:
-                raise error_of(response.status, _document(response.read()))
-            rest = b""
-            while data := response.read1(_PIECE_BYTES):
-                *lines, rest = (rest + data).split(b"\n")
-                if len(rest) >= limits.CLIENT_LINE_MAX_BYTES:
-                    raise Overloaded(
-                        f"The agent sent a line of more than {limits.CLIENT_LINE_MAX_BYTES} bytes.",
-                        hint="Ask another agent: --agent URL|DIR.",
-                    )
-                if lines:
-                    yield [line + b"\n" for line in lines]
-            if rest:
-                yield [rest]
-        except (OSError, http.client.HTTPException) as error:
-            raise self._gone(error) from error
-        finally:
-            connection.close()
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if not self._tls:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(
-            self._host, self._port, timeout=self._timeout_s, context=context
-        )
-
-    def _ask(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: Answer | None
-    ) -> http.client.HTTPResponse:
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "*/*"}
-        sent = None if body is None else json.dumps(body).encode()
-        if sent is not None:
-            headers["Content-Type"] = "application/json"
-        try:
-            connection.connect()
-        except ssl.SSLError as error:
-            raise Misconfigured(
-                f"The certificate of {self.url} cannot be trusted: {error}.",
-                hint="Check [api] tls_certificate of that agent, and that this machine trusts it.",
-            ) from error
-        except OSError as error:
-            raise _NoAgent(
-                f"No agent answers at {self.url} ({error}).",
-                hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
-            ) from error
-        connection.request(method, path, sent, headers)
-        return connection.getresponse()
-
-    def _gone(self, error: Exception) -> P2poolError:
-        if isinstance(error, TimeoutError):
-            return Unavailable(
-                f"The agent at {self.url} was silent for {self._timeout_s:g} s.",
-                hint="Try again, or ask another agent: --agent URL|DIR.",
-            )
-        return Unavailable(
-            f"The connection to the agent at {self.url} broke ({error!r}).",
-            hint="Try again, or ask another agent: --agent URL|DIR.",
-        )
+def _accepted(answer: Told) -> Told:
+    """An answer that says that something was accepted: nobody takes another one for it."""
+    if not isinstance(answer["task_id"], str) or type(answer["index"]) is not int:
+        raise not_an_agent("its answer accepts nothing", answer.url)
+    return answer
 
 
-class _NoAgent(Unavailable):
-    """Nothing listens there: asking again at once is useless."""
+def _objects(answer: Told, key: str) -> list[Answer]:
+    """A list of objects in an answer."""
+    found = answer[key]
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise not_an_agent(f"{key!r} of its answer is no list of objects", answer.url)
+    return found
+
+
+def _object(answer: Told, key: str) -> Answer:
+    """An object in an answer."""
+    found = answer[key]
+    if not isinstance(found, dict):
+        raise not_an_agent(f"{key!r} of its answer is no object", answer.url)
+    return found
 
 
 def _query(consistent: bool) -> dict[str, str]:
     return {"consistent": "true"} if consistent else {}
-
-
-def _document(body: bytes) -> Answer:
-    """The JSON object in a body, empty if the body holds no object."""
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

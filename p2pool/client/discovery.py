@@ -14,7 +14,12 @@ from pathlib import Path
 
 import attrs
 
-from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE, LOCK_FILE
+from p2pool.model.data_dir import (
+    API_CERTIFICATE_FILE,
+    API_TOKEN_FILE,
+    API_URL_FILE,
+    LOCK_FILE,
+)
 from p2pool.model.errors import Misconfigured, Unavailable
 
 AGENT_VARIABLE = "P2POOL_AGENT"
@@ -29,6 +34,10 @@ class FoundAgent:
 
     url: str
     token: str = attrs.field(repr=False)
+    fingerprint: str = attrs.field(default="", eq=False)
+    """SHA-256 of its certificate, by its own directory; empty: not known, or without TLS."""
+    directory: Path | None = attrs.field(default=None, eq=False)
+    """Where it keeps its data, if it was found there."""
 
 
 def default_directory(environment: Mapping[str, str]) -> Path:
@@ -46,18 +55,27 @@ def default_directory(environment: Mapping[str, str]) -> Path:
     return found
 
 
+def agent_directory(given: str | None, environment: Mapping[str, str]) -> Path:
+    """The data directory of the agent that a command means, whether it runs or not: for one named
+    by a URL, this user's own."""
+    text = given or environment.get(AGENT_VARIABLE) or ""
+    if not text or "://" in text:
+        return default_directory(environment)
+    return Path(text).expanduser()
+
+
 def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
     """The agent to talk to. Raises `Unavailable` if none runs there, `Misconfigured` if its token
     is missing; both say what to do."""
     text = given or environment.get(AGENT_VARIABLE) or ""
     if text.startswith(("http://", "https://")):
-        return FoundAgent(text.rstrip("/"), _token_for(text.rstrip("/"), environment))
+        return _at(text.rstrip("/"), environment)
     if "://" in text:
         raise Misconfigured(
             f"{text!r} is neither an http(s) URL nor a directory.",
             hint="Name an agent by one of the two: --agent URL|DIR.",
         )
-    return agent_in(Path(text).expanduser() if text else default_directory(environment))
+    return agent_in(agent_directory(text, environment))
 
 
 def agent_in(directory: Path) -> FoundAgent:
@@ -80,7 +98,7 @@ def agent_in(directory: Path) -> FoundAgent:
             f"There is no token in {directory / API_TOKEN_FILE}.",
             hint="Restart the agent: it makes a token where there is none.",
         )
-    return FoundAgent(url, token)
+    return FoundAgent(url, token, _read(directory / API_CERTIFICATE_FILE), directory)
 
 
 def _holder(directory: Path) -> str | None:
@@ -103,19 +121,20 @@ def _holder(directory: Path) -> str | None:
     return None
 
 
-def _token_for(url: str, environment: Mapping[str, str]) -> str:
+def _at(url: str, environment: Mapping[str, str]) -> FoundAgent:
+    """The agent at a URL, with the token that belongs to it."""
     if path := environment.get(TOKEN_FILE_VARIABLE):
         if token := _read(Path(path).expanduser()):
-            return token
+            return FoundAgent(url, token)
         raise Misconfigured(
             f"There is no token in {path}.",
             hint=f"Set {TOKEN_FILE_VARIABLE} to a copy of the agent's {API_TOKEN_FILE}.",
         )
     if token := environment.get(TOKEN_VARIABLE, "").strip():
-        return token
+        return FoundAgent(url, token)
     directory = default_directory(environment)
     if _read(directory / API_URL_FILE).rstrip("/") == url:
-        return _read(directory / API_TOKEN_FILE)
+        return agent_in(directory)
     raise Misconfigured(
         f"The token for {url} is unknown.",
         hint=f"Name the agent's data directory instead (--agent DIR), or put the path of a copy of"

@@ -28,8 +28,7 @@ class DevAgent:
 
     def client(self) -> AgentClient:
         """A client of its API. `Unavailable` if it does not run."""
-        found = agent_in(self.directory)
-        return AgentClient(found.url, found.token, timeout_s=15)
+        return AgentClient.of(agent_in(self.directory), timeout_s=15)
 
     async def get(self, path: str, **query: str) -> Answer:
         """A read of its API."""

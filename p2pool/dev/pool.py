@@ -23,7 +23,7 @@ from p2pool.dev.chain.contracts import Deployment, deploy, fund, fund_tokens, ne
 from p2pool.dev.cleanup import remove_containers
 from p2pool.dev.engine.runtime import NO_IMAGE, Image, choose, remove_image
 from p2pool.dev.narrator import Say
-from p2pool.dev.processes import Child, adopt, spawn, strays, wait_line
+from p2pool.dev.processes import Child, adopt, lock_holders, spawn, strays, wait_line
 from p2pool.dev.shares import shares
 from p2pool.dev.state import AgentEntry, State
 from p2pool.drivers.chain.addresses import Addresses
@@ -43,6 +43,7 @@ from p2pool.drivers.config.schema import (
 )
 from p2pool.drivers.keys.keystore import import_key_file
 from p2pool.model.chain.root_record import RootRecord
+from p2pool.model.data_dir import LOCK_FILE
 from p2pool.model.errors import Conflict, P2poolError, Unavailable
 from p2pool.model.ids import Address, NodeId, StoreId
 
@@ -385,6 +386,8 @@ class DevPool:
         """End all processes and containers of this pool, and remove the image that it brought."""
         agents = [c for c in self.children if c.name.startswith("agent-")]
         await _stop(agents)
+        anew = self._started_anew()
+        await _stop(anew)
         for agent in self.agents:
             await remove_containers(self._config_path(agent.name), agent.directory, agent.node_id)
         await trio.to_thread.run_sync(remove_image, self.image)
@@ -392,6 +395,15 @@ class DevPool:
         # From a command that was killed after a start and before recording it.
         left = [adopt("left", pid, Path()) for pid in strays(self.directory)]
         await _stop(left)
+        _check_gone([*self.children, *anew, *left, *self._started_anew()])
+
+    def _started_anew(self) -> list[Child]:
+        """Agents that run on this pool's directories and that somebody else started."""
+        return [
+            adopt(f"an agent in {agent.directory}", pid, Path())
+            for agent in self.agents
+            for pid in lock_holders(agent.directory / LOCK_FILE)
+        ]
 
     async def remove(self) -> None:
         """Remove the directory of a pool that has stopped. `Unavailable`: something stays."""
@@ -403,3 +415,15 @@ async def _stop(children: list[Child]) -> None:
     async with trio.open_nursery() as nursery:
         for child in children:
             nursery.start_soon(child.stop)
+
+
+def _check_gone(children: list[Child]) -> None:
+    """`Unavailable` names what runs on, and how to end it."""
+    alive = {child.pid: child for child in children if child.alive}
+    if alive:
+        named = ", ".join(f"{child.name} (process {pid})" for pid, child in alive.items())
+        numbers = " ".join(str(pid) for pid in alive)
+        raise Unavailable(
+            f"Not everything could be ended: {named} runs on, and the directory stays.",
+            hint=f"End it, then repeat this: sudo kill -9 {numbers}",
+        )

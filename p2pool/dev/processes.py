@@ -51,8 +51,8 @@ class Child:
         )
 
     def signal(self, number: int) -> None:
-        """Send a signal, if it still runs."""
-        with contextlib.suppress(ProcessLookupError):
+        """Send a signal, if it still runs; one that we may not signal runs on."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             file = os.pidfd_open(self.pid)
             try:
                 if self.alive:
@@ -122,6 +122,29 @@ def strays(directory: Path) -> list[int]:
             if any(output.is_relative_to(place) for place in places):
                 found.append(pid)
     return found
+
+
+def lock_holders(file: Path) -> list[int]:
+    """Processes that hold a lock on a file, whoever started them.
+
+    The kernel says so: a number written into the file may be anybody's by now.
+    """
+    try:
+        wanted = file.stat()
+    except OSError:
+        return []
+    found = []
+    for pid in all_stats():
+        with contextlib.suppress(OSError):
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):  # Closed meanwhile.
+                    opened = os.stat(f"/proc/{pid}/fd/{name}")
+                    if (opened.st_dev, opened.st_ino) != (wanted.st_dev, wanted.st_ino):
+                        continue
+                    told = Path(f"/proc/{pid}/fdinfo/{name}").read_text()
+                    if "FLOCK" in told and "WRITE" in told:
+                        found.append(pid)
+    return sorted(set(found))
 
 
 def spawn(

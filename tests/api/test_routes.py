@@ -155,6 +155,10 @@ async def test_a_request_is_sent_again_while_there_is_no_leader(served: Served) 
         ({"pool": attrs.evolve(POOL, pool_id=2)}, NotForUs),
         ({"not_before_s": 1, "not_after_s": 2}, Stale),
         ({"spec_json": '{"image":"busybox","name":"a","replica":2}'}, BadSpec),
+        ({"spec_json": '{"image":"busybox","name":"a","secrets":["token"]}'}, BadSpec),
+        ({"spec_json": '{"image":"busybox","name":"a","run_until_s":60}'}, BadSpec),
+        ({"target": "somewhere"}, Malformed),
+        ({"action": Action.STOP, "target": "00", "spec_json": '{"grace_s":5}'}, Malformed),
     ],
 )
 async def test_a_request_that_cannot_be_meant_is_refused_here(

@@ -11,33 +11,32 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from p2pool.api.server import ApiSettings, serve_api
+from p2pool.api.server import ApiSettings, _fingerprint, serve_api
 from p2pool.client.agent_client import AgentClient
+from p2pool.client.discovery import find_agent
 from p2pool.model.errors import Misconfigured
+from tests.api.conftest import serving
 from tests.api.fakes import FakePort
 
 TOKEN = "t" * 43
 thread = trio.to_thread.run_sync
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of its own making for 127.0.0.1, and its key."""
-    directory = tmp_path_factory.mktemp("tls")
+def made(directory: Path, name: x509.GeneralName) -> tuple[Path, Path]:
+    """A certificate of its own making for a name, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "p2pool test")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "p2pool test")])
     now = datetime.datetime.now(datetime.UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    built = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(names, critical=False)
+        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     path, private = directory / "certificate.pem", directory / "key.pem"
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    path.write_bytes(built.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -46,6 +45,19 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         )
     )
     return path, private
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One for 127.0.0.1."""
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    return made(tmp_path_factory.mktemp("tls"), address)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One for the name under which others reach the agent."""
+    return made(tmp_path_factory.mktemp("tls"), x509.DNSName("agent.example"))
 
 
 async def test_any_address_may_be_listened_on_with_tls(
@@ -84,3 +96,30 @@ def test_a_certificate_that_is_none_is_told_at_once(
     settings = ApiSettings("127.0.0.1:0", certificate=wrong, private_key=certificate[1])
     with pytest.raises(Misconfigured, match="cannot use its certificate"):
         trio.run(lambda: serve_api(FakePort(), settings, tmp_path, TOKEN))
+
+
+async def test_who_goes_by_the_directory_needs_no_name_of_the_certificate(
+    elsewhere: tuple[Path, Path], certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The directory says which certificate it is: another one is refused, before the token is
+    sent. Who goes by the URL of that directory is served too; the file goes with the API."""
+    settings = ApiSettings("127.0.0.1:0", certificate=elsewhere[0], private_key=elsewhere[1])
+    async with serving(tmp_path, settings) as served:
+        by_directory = find_agent(str(tmp_path), {})
+        assert len(await thread(AgentClient.of(by_directory).nodes)) == 2
+        by_url = find_agent(served.url, {"P2POOL_DATA_DIR": str(tmp_path)})
+        assert len(await thread(AgentClient.of(by_url).nodes)) == 2
+        with pytest.raises(Misconfigured, match="--agent DIR"):
+            await thread(served.client.nodes)
+        shown = tmp_path / "api.certificate"
+        assert shown.stat().st_mode & 0o077 == 0
+        shown.write_text(_fingerprint(certificate[0]))
+        with pytest.raises(Misconfigured, match="another certificate"):
+            await thread(AgentClient.of(find_agent(str(tmp_path), {})).nodes)
+    assert not shown.exists()
+
+
+async def test_an_api_that_is_bound_by_a_name_answers_this_machine(tmp_path: Path) -> None:
+    """Its URL has the address that the name stands for, and so has the Host header."""
+    async with serving(tmp_path, ApiSettings("127.2:0")) as served:
+        assert len(await thread(served.client.nodes)) == 2

@@ -13,8 +13,9 @@ from typing import Any
 import attrs
 import trio
 
-from p2pool.client.agent_client import AgentClient, _NoAgent
+from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_in
+from p2pool.client.transport import NoAgent
 from p2pool.dev.pool import DevAgent
 from p2pool.model.access.requests import Action, SignedRequest
 from p2pool.model.errors import Conflict, NotFound, P2poolError, Unavailable
@@ -99,7 +100,7 @@ class Load:
         begun = self.history.invoke(process, kind, key, request, agent.name)
         try:
             answer = await self._away(agent, functools.partial(_send, signed))
-        except _NoAgent as error:
+        except NoAgent as error:
             return self.history.end(begun, "fail", NOT_SENT, str(error))
         except (NotFound, Conflict) as error:
             return self.history.end(begun, "fail", REFUSED, f"{error.code}: {error}")

@@ -1,7 +1,9 @@
 """Every flag of `p2pool task run` becomes what is signed, or says how it is written."""
 
 import io
+import json
 
+import attrs
 import pytest
 
 from p2pool.cli.task import progress
@@ -10,6 +12,7 @@ from p2pool.codec.spec.spec import parse_spec
 from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ports.agent import SubmitCommand
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, PullPolicy, RestartMode
+from tests.api.fakes import TASK_ID, sample_view
 from tests.client.conftest import Commands, Served
 
 FLAGS = """
@@ -17,7 +20,7 @@ FLAGS = """
     --read-only --mount type=task,source=data,target=/data,size=1GiB,keep=7d
     --mount type=bind,src=/srv/set,dst=/set,readonly --mount type=tmpfs,target=/tmp,size=64m
     -p 8080:80 -p 53/udp --restart on-failure --restart-attempts 7 --restart-unhealthy
-    --deadline 2h --stop-grace 30s -- -c true
+    --deadline 2h --stop-grace 30s --label team=a --label tier=gold=1 -- -c true
 """
 
 
@@ -41,6 +44,7 @@ async def test_flags_of_containers(served: Served, commands: Commands) -> None:
     assert (spec.restart.mode, spec.restart.attempts) == (RestartMode.ON_FAILURE, 7)
     assert spec.restart.on_unhealthy
     assert (spec.deadline_s, spec.stop_grace_s) == (7200, 30)
+    assert spec.labels == (("team", "a"), ("tier", "gold=1"))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,8 @@ async def test_flags_of_containers(served: Served, commands: Commands) -> None:
         ("-p 1:", "[HOST:]PORT"),
         ("--pull sometimes", "if-not-present"),
         ("--deadline soon", "90s"),
+        ("--label team", "NAME=VALUE"),
+        ("--label a=1 --label a=2", "--label a is given twice"),
     ],
 )
 async def test_a_flag_that_is_not_good(
@@ -62,6 +68,23 @@ async def test_a_flag_that_is_not_good(
     result = await commands(task, "run", "--image", "a", *words.split())
     assert (result.exit_code, served.port.asked) == (2, [])
     assert said in result.stderr
+
+
+async def test_tasks_are_found_by_their_labels(served: Served, commands: Commands) -> None:
+    """By the name alone or with its value, all of those given; `show` writes them."""
+    (one,) = sample_view().tasks
+    spec = attrs.evolve(one.spec, labels=(("team", "a"), ("tier", "gold")))
+    served.port.seen = attrs.evolve(sample_view(), tasks=(attrs.evolve(one, spec=spec),))
+    shown = await commands(task, "show", TASK_ID.hex())
+    assert "team=a, tier=gold" in shown.stdout
+    for words, count in (("team", 1), ("team=a", 1), ("team=b", 0), ("none", 0), ("team=", 0)):
+        result = await commands(task, "ls", "--json", "--label", words)
+        assert len(json.loads(result.stdout)) == count, words
+    both = await commands(task, "ls", "--json", "--label", "team=a", "--label", "tier=lead")
+    assert json.loads(both.stdout) == []
+    empty = await commands(task, "ls", "--label", "=a")
+    assert empty.exit_code == 2
+    assert "NAME=VALUE" in empty.stderr
 
 
 def test_a_pull_is_shown_by_the_tenth_where_there_is_no_terminal(

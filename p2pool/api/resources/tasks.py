@@ -27,6 +27,7 @@ from p2pool.api.resources.context import (
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.spec.spec import parse_spec, spec_dict
+from p2pool.codec.spec.unheeded import unheeded
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import BadSpec, Malformed, NotFound, P2poolError
@@ -304,6 +305,8 @@ async def requests(state: State, request: AnyRequest) -> Accepted:
     signed = jsonform.read_request(await json_body(request))
     signer = typed_data.recover_request(port_of(state).pool, signed)
     typed_data.check_times(signed, int(time.time()))
+    if (why := unheeded(signed.request)) is not None:
+        raise why
     if signed.request.action is Action.SUBMIT:
         _check_spec(port_of(state).view(), signed.request.spec_json)
     return accepted_of(await ask_agent(state, SubmitCommand(signed, signer)))

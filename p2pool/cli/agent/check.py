@@ -10,9 +10,8 @@ from p2pool.cli.errors import FAILED
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import clean, write_json
-from p2pool.cli.shared.process import directory_option, read_settings
+from p2pool.cli.shared.process import data_directory, directory_option
 from p2pool.cli.shared.types import AddressType
-from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict, worst
 
@@ -62,12 +61,18 @@ def check(
     The command asks for no passphrase and sends nothing. It runs one container, to see that one
     starts and which GPUs it sees. Exit code 0: nothing failed; 1: something did.
     """
-    directory, settings = read_settings(data_dir, config)
-    named = node_key or directory / NODE_KEY_FILE
-    if node is None and (node_key is not None or named.exists()):
+    if node is not None and node_key is not None:
+        raise click.UsageError("--node and --node-key name the node twice: give one of them.")
+    from p2pool.cli.agent.start_files import start_files
+    from p2pool.drivers.config.schema import load_config
+
+    directory = data_directory(data_dir)
+    files = start_files(context, directory, {"config": config, "node_key": node_key})
+    settings = load_config(files.config, files.environment)
+    if node is None and (node_key is not None or files.node_key.exists()):
         from p2pool.drivers.keys.keystore import key_file_address
 
-        node = key_file_address(named.expanduser())
+        node = key_file_address(files.node_key)
     groups = tuple(Group(name) for name in only) or tuple(Group)
     checks = _look(settings, directory, node, provider, groups)
     if as_json:

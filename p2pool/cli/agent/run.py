@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
+from p2pool.cli.errors import say
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.process import (
     begin_logs,
+    data_directory,
     directory_option,
     log_options,
-    read_settings,
     run_until_signal,
 )
 from p2pool.cli.shared.types import CommitteeHash
@@ -25,7 +26,9 @@ from p2pool.model.ids import Digest
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
+    from p2pool.cli.agent.start_files import StartFiles
     from p2pool.drivers.config.schema import AgentConfig
+    from p2pool.drivers.config.start_record import StartRecord
 
 
 @click.command("run")
@@ -74,7 +77,9 @@ if TYPE_CHECKING:
 )
 @log_options
 @json_option
+@click.pass_context
 def run(
+    context: click.Context,
     data_dir: Path | None,
     config: Path | None,
     node_key: Path | None,
@@ -91,21 +96,23 @@ def run(
 ) -> None:
     """Run the agent of this machine until SIGINT or SIGTERM.
 
-    Its containers run on when it ends, and it finds them when it is back. With --json the first
-    line on standard output says where the API listens; log lines go to standard error.
+    Its containers run on when it ends, and it finds them when it is back. Without a --config or a
+    key it starts as it last did in that directory, which remembers both. With --json the first line
+    on standard output says where the API listens; log lines go to standard error.
     """
-    directory, settings = read_settings(data_dir, config)
-    settings = begin_logs(settings, log_level, log_format)
-    node = _account(node_key or directory / NODE_KEY_FILE, passphrase_file, "the node key")
-    provider = None
-    if provider_key is not None:
-        file = provider_passphrase_file or passphrase_file
-        provider = _account(provider_key, file, "the provider key")
-        if provider.address == node.address:
-            raise Misconfigured(
-                "The node key and the provider key are the same key.",
-                hint="Give the node a key of its own: p2pool wallet new.",
-            )
+    from p2pool.cli.agent.start_files import start_files
+    from p2pool.drivers.config.schema import load_config
+
+    directory = data_directory(data_dir)
+    given = {"config": config, "node_key": node_key, "passphrase_file": passphrase_file}
+    provider_files = {
+        "provider_key": provider_key,
+        "provider_passphrase_file": provider_passphrase_file,
+    }
+    flags = {"stop_tasks": stop_tasks, "skip_checks": skip_checks}
+    files = start_files(context, directory, {**given, **provider_files, **flags})
+    settings = begin_logs(load_config(files.config, files.environment), log_level, log_format)
+    node, provider = _accounts(files)
     if dry_run:
         _say_what_joining_would_do(settings, node, provider, as_json)
         return
@@ -117,12 +124,13 @@ def run(
         config=settings,
         node=node,
         provider=provider,
-        stop_tasks=stop_tasks,
-        skip_checks=skip_checks,
+        stop_tasks=files.stop_tasks,
+        skip_checks=files.skip_checks,
         trusted=trusted,
     )
 
     def started(url: str) -> None:
+        _remember(directory, files.record(node.address.lower()))
         if as_json:
             print(json.dumps({"api": url, "node_id": node.address.lower()}), flush=True)
         else:
@@ -179,10 +187,39 @@ async def _no_invite() -> None:
     """A dry run asks nobody for an invite."""
 
 
+def _accounts(files: "StartFiles") -> "tuple[LocalAccount, LocalAccount | None]":
+    """The node's account, and its provider's if the start has one."""
+    if not files.node_key.exists():
+        raise files.no_node_key()
+    node = _account(files.node_key, files.passphrase_file, "the node key")
+    files.check_node(node.address.lower())
+    if files.provider_key is None:
+        if files.provider_passphrase_file is not None:
+            raise click.UsageError("--provider-passphrase-file needs --provider-key.")
+        return node, None
+    secret = files.provider_passphrase_file or files.passphrase_file
+    provider = _account(files.provider_key, secret, "the provider key")
+    if provider.address == node.address:
+        raise Misconfigured(
+            "The node key and the provider key are the same key.",
+            hint="Give each a key file of its own.",
+        )
+    return node, provider
+
+
 def _account(path: Path, passphrase_file: Path | None, what: str) -> "LocalAccount":
     from p2pool.drivers.keys.keystore import load_account, read_passphrase
 
-    path = path.expanduser()
     if not path.exists():
-        raise BadKey(f"There is no key file {path}.", hint=f"Make one: p2pool wallet new {path}")
+        raise BadKey(f"There is no key file {path}.", hint=f"Name the file of {what}.")
     return load_account(path, read_passphrase(what, file=passphrase_file))
+
+
+def _remember(directory: Path, record: "StartRecord") -> None:
+    """Keep what the agent was started with; one that runs does not end because it cannot."""
+    from p2pool.drivers.config.start_record import write_start
+
+    try:
+        write_start(directory, record)
+    except OSError as error:
+        say(f"warning: the next start needs its options again: {error.strerror or error}")

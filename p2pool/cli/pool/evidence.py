@@ -42,7 +42,7 @@ def evidence(
     Whoever did otherwise left its signatures. Anybody can check them without an agent:
     `p2pool verify evidence FILE`.
     """
-    found = list(client.get("/v1/evidence")["evidence"])
+    found = client.evidence()
     if voter is not None:
         named = "0x" + voter.lower().removeprefix("0x")
         found = [one for one in found if one["voter"]["node_id"].startswith(named)]

@@ -1,13 +1,13 @@
 """What commands that talk to the chain share: the configuration, the contracts, the signer.
 
 The chain is the one of `[chain]` in the agent's configuration (`--config`, else `P2POOL_CONFIG`,
-else the file in the data directory). `--dry-run` needs no passphrase: the key file states the
-account's address, and nothing is signed.
+else what the agent's data directory names or holds). `--dry-run` needs no passphrase: the key file
+states the account's address, and nothing is signed.
 """
 
 import functools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ from p2pool.cli.shared.output import write_dry, write_json
 from p2pool.cli.shared.signing import account_of
 from p2pool.cli.shared.types import UINT256
 from p2pool.client.agent_client import AgentClient
-from p2pool.client.discovery import find_agent
+from p2pool.client.discovery import agent_directory, find_agent
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import PoolRef
@@ -46,16 +46,32 @@ def config_option(command: F) -> F:
         type=click.Path(path_type=Path),
         envvar=CONFIG_VARIABLE,
         metavar="FILE",
-        help="The configuration with [chain]. Default: P2POOL_CONFIG, else config.toml in the"
-        " agent's data directory.",
+        help="The configuration with [chain]. Default: P2POOL_CONFIG, else the one that the agent"
+        " last started with, else config.toml in its data directory.",
     )(command)
 
 
-def config_path(given: Path | None) -> Path:
-    """The path of the configuration to read."""
-    from p2pool.drivers.config.schema import CONFIG_NAME, default_directory
+@attrs.frozen
+class ConfigFile:
+    """A configuration to read, and the variables that override it."""
 
-    return given.expanduser() if given else default_directory() / CONFIG_NAME
+    path: Path
+    environment: Mapping[str, str]
+
+
+def config_file(given: Path | None, agent: str | None) -> ConfigFile:
+    """The given configuration, else that of the agent which the command means (`--agent`, else
+    P2POOL_AGENT, else this user's own)."""
+    if given is not None:
+        return ConfigFile(given.expanduser(), os.environ)
+    from p2pool.drivers.config.schema import CONFIG_NAME
+    from p2pool.drivers.config.start_record import read_start
+
+    directory = agent_directory(agent, os.environ)
+    last = read_start(directory)
+    if last is None:
+        return ConfigFile(directory / CONFIG_NAME, os.environ)
+    return ConfigFile(Path(last.config), {**last.overrides, **os.environ})
 
 
 def writer_maker(
@@ -94,7 +110,7 @@ class Sender:
     anything.
     """
 
-    path: Path
+    config: ConfigFile
     key: str | None
     passphrase_file: str | None
     dry_run: bool
@@ -105,15 +121,16 @@ class Sender:
         """`[chain]` of the configuration."""
         from p2pool.drivers.config.schema import load_chain
 
-        return load_chain(self.path)
+        return load_chain(self.config.path, self.config.environment)
 
     def pool(self, given: int | None) -> PoolRef:
         """The given pool, else the configuration's."""
         from p2pool.drivers.config.schema import load_config
 
         chain = self.chain_config
-        number = load_config(self.path).pool.id if given is None else given
-        return PoolRef(chain.id, chain.addresses.pool, number)
+        if given is None:
+            given = load_config(self.config.path, self.config.environment).pool.id
+        return PoolRef(chain.id, chain.addresses.pool, given)
 
     def run(self, act: "Callable[[PoolContracts, Writer], Awaitable[T]]") -> tuple[T, list[str]]:
         """The result, and the transactions that a dry run would have sent (else none)."""
@@ -164,7 +181,7 @@ def sender_options(command: Callable[..., None]) -> Callable[..., None]:
         **given: Any,
     ) -> None:
         sender = Sender(
-            path=config_path(config),
+            config=config_file(config, given.get("agent")),
             key=key,
             passphrase_file=passphrase_file,
             dry_run=dry_run,
@@ -178,7 +195,7 @@ def sender_options(command: Callable[..., None]) -> Callable[..., None]:
 def client_in(pool: PoolRef, agent: str | None, hint: str) -> AgentClient:
     """A client of an agent in this pool; `Misconfigured` with this hint for another pool's."""
     found = find_agent(agent, os.environ)
-    client = AgentClient(found.url, found.token)
+    client = AgentClient.of(found)
     theirs = client.pool_ref()
     if theirs != pool:
         raise Misconfigured(

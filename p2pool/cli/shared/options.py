@@ -38,7 +38,7 @@ def agent_option(command: F) -> F:
 
     def connect(_: click.Context, __: click.Parameter, value: str | None) -> AgentClient:
         found = find_agent(value, os.environ)
-        return AgentClient(found.url, found.token)
+        return AgentClient.of(found)
 
     return click.option(
         "--agent",

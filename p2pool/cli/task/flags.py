@@ -73,6 +73,13 @@ OPTIONS = (
         help="Environment variable, public in the pool. Repeatable.",
     ),
     click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Label, for `task ls --label`. Repeatable.",
+    ),
+    click.option(
         "--mount",
         "mounts",
         multiple=True,
@@ -129,7 +136,8 @@ def specification(given: dict[str, Any]) -> dict[str, Any]:
         "name": given["name"] or (None if "name" in base else spec_file.default_name(str(image))),
         "command": given["command"],
         "entrypoint": (given["entrypoint"],) if given["entrypoint"] else (),
-        "env": spec_file.environment(given["env"]),
+        "env": spec_file.named_values("--env", given["env"]),
+        "labels": spec_file.named_values("--label", given["labels"]),
         "replicas": given["replicas"],
         "priority": given["priority"],
         "pull": given["pull"],

@@ -127,12 +127,23 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
 
 @task.command("ls")
 @click.option("-a", "--all", "everything", is_flag=True, help="Also ended tasks.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Only tasks with this label. Repeatable: all of them.",
+)
 @agent_option
 @consistent_option
 @json_option
-def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -> None:
+def ls(
+    client: AgentClient, everything: bool, labels: tuple[str, ...], consistent: bool, as_json: bool
+) -> None:
     """List the tasks, the newest first."""
-    tasks = client.tasks(consistent=consistent)
+    if any(not text.partition("=")[0] for text in labels):
+        raise click.UsageError("--label takes NAME or NAME=VALUE.")
+    tasks = [one for one in client.tasks(consistent=consistent) if _labelled(one, labels)]
     warn_if_stale(client)
     shown = [one for one in tasks if everything or one["state"] in LIVING]
     if as_json:
@@ -146,8 +157,20 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
         )
         for one in shown
     )
-    empty = "No task runs." if everything or not tasks else "No task runs; --all shows ended ones."
+    what = "No task with that label runs" if labels else "No task runs"
+    empty = f"{what}." if everything or not tasks else f"{what}; --all shows ended ones."
     write_table(("TASK", "NAME", "STATE", "RUNNING", "IMAGE", "AGE", "WHY"), rows, empty)
+
+
+def _labelled(one: Answer, wanted: tuple[str, ...]) -> bool:
+    """Whether a task has all these labels, each NAME or NAME=VALUE."""
+    has = one["spec"].get("labels", {})
+    asked = (text.partition("=") for text in wanted)
+    return all(name in has and (not equals or has[name] == value) for name, equals, value in asked)
+
+
+def _labels(one: Answer) -> list[str]:
+    return [f"{name}={value}" for name, value in one["spec"].get("labels", {}).items()]
 
 
 @task.command("show")
@@ -170,6 +193,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
             ("image", one["image"]),
             ("digest", ", ".join(_digests(one)) or "not known yet"),
             ("command", command or "the image's"),
+            ("labels", ", ".join(_labels(one)) or "-"),
             ("owner", one["signer"]),
             ("age", age(one["submitted_at_ms"])),
         ]

@@ -22,6 +22,7 @@ from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.signing import Signer, plain, signer_options
 from p2pool.cli.shared.types import Span
 from p2pool.client.agent_client import AgentClient, Answer
+from p2pool.client.errors import MISREAD, misread, not_an_agent
 from p2pool.client.requests import grant_for
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NotFound, P2poolError
@@ -149,6 +150,8 @@ def _read(
             pieces.put(_Piece(replica, chunks))
     except P2poolError as failed:
         error = failed
+    except MISREAD as failed:  # Unsaid, the reader of the queue would wait for ever.
+        error = misread(failed) or not_an_agent(f"its log cannot be read ({failed!r})")
     pieces.put(_Piece(replica, [], error))
 
 

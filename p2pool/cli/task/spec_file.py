@@ -50,13 +50,15 @@ def merged(base: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def environment(given: tuple[str, ...]) -> dict[str, str]:
+def named_values(option: str, given: tuple[str, ...]) -> dict[str, str]:
     """`NAME=VALUE` pairs; never takes a value from the shell's own environment."""
     found: dict[str, str] = {}
     for one in given:
         name, equals, value = one.partition("=")
         if not equals:
-            raise click.UsageError(f"--env {one}: write it as NAME=VALUE.")
+            raise click.UsageError(f"{option} {one}: write it as NAME=VALUE.")
+        if name in found:
+            raise click.UsageError(f"{option} {name} is given twice.")
         found[name] = value
     return found
 

@@ -28,6 +28,7 @@ from p2pool.codec.digests import digest
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.reader import Reader
 from p2pool.codec.spec import rules
+from p2pool.codec.spec.unheeded import unheeded_keys
 from p2pool.model import features, limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import FeatureLevel
@@ -68,9 +69,13 @@ def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
 
     A mapping is the user's form: the same keys, in any order, with or without defaults.
     Every key that is known here is taken: whether the pool has it is asked where it is submitted.
+    What would do nothing is refused, whatever its value (`unheeded`).
     """
     parsed = spec if isinstance(spec, TaskSpec) else _spec(spec, features.newest())
-    text = _canonical(spec_dict(parsed))
+    plain = spec_dict(parsed)
+    if problems := unheeded_keys(spec if isinstance(spec, Mapping) else plain):
+        raise _bad(problems)
+    text = _canonical(plain)
     parse_spec(text, features.newest())
     return text
 

@@ -16,6 +16,7 @@ import attrs
 
 from p2pool.codec.digests import task_id
 from p2pool.codec.entries import encode_body
+from p2pool.codec.spec.unheeded import unheeded
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica
@@ -240,7 +241,8 @@ class ClientRequests:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
         if state.level < DISTRUST_LEVEL:
             time_ms = max(time_ms, state.log_time_ms)  # As the log will judge it.
-        refused = refusal(state, signed.request, time_ms) or no_room(state, signed)
+        refused = refusal(state, signed.request, time_ms) or unheeded(signed.request)
+        refused = refused or no_room(state, signed)
         if refused is not None:
             raise refused
         origin = item.origin

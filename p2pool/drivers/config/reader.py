@@ -179,6 +179,11 @@ def _unknown(key: str, known: list[str], place: str) -> str:
 # --- the environment ---------------------------------------------------------------------------
 
 
+def path_problem(cls: type, name: str, prefix: str) -> str:
+    """What is wrong with a variable's path of keys, or nothing; its value is not looked at."""
+    return _put(cls, {}, name.removeprefix(prefix).lower().split("__"), "")
+
+
 def _override(cls: type, tables: dict[str, Any], env: Mapping[str, str], prefix: str) -> list[str]:
     """Put the environment's values into the tables; returns a problem for each unknown name."""
     problems = []

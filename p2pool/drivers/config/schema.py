@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import platformdirs
 
-from p2pool.drivers.config.reader import Size, read_section_tables, toml_text
+from p2pool.drivers.config.reader import Size, path_problem, read_section_tables, toml_text
 from p2pool.drivers.config.validators import (
     LEVELS,
     Between,
@@ -247,6 +247,11 @@ def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
     return _structured(path, tables, environ).chain
 
 
+def override_problem(name: str) -> str:
+    """What is wrong with the name of an override in the environment, or nothing."""
+    return path_problem(AgentConfig, name, PREFIX)
+
+
 def _tables(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
@@ -254,7 +259,8 @@ def _tables(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise Misconfigured(
             f"The configuration {path} cannot be read: {error.strerror}.",
-            hint="Name another with --config.",
+            hint="Name another, --config FILE or P2POOL_CONFIG, or an agent that has one:"
+            " P2POOL_AGENT=DIR.",
         ) from error
     if len(data) > limits.CONFIG_MAX_BYTES:
         raise Misconfigured(f"The configuration {path} is over {limits.CONFIG_MAX_BYTES} bytes.")

@@ -187,7 +187,7 @@ def _keystore(path: Path) -> dict[str, Any]:
 def _not_keystore(path: Path) -> BadKey:
     return BadKey(
         f"The key file {path} is not a version 3 keystore.",
-        hint="Make one with `p2pool wallet new`.",
+        hint="Name a keystore as geth, MetaMask and other wallets write them.",
     )
 
 
@@ -205,7 +205,7 @@ def load_or_make_peer_seed(directory: Path) -> bytes:
     if len(seed) != 32:
         raise BadKey(
             f"The peer key {path} has {len(seed)} bytes, not 32.",
-            hint="Restore it from a backup, or move it away: the node then has a new peer key.",
+            hint="Restore it from a backup; without one, start the node on a new data directory.",
         )
     register_secret(seed)
     return seed

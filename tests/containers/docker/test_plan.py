@@ -130,3 +130,13 @@ def test_nothing_of_the_hosts_is_shared() -> None:
     assert made["RestartPolicy"] == {"Name": "no"}
     for key in ("Binds", "Devices", "VolumesFrom", "UsernsMode", "CgroupParent"):
         assert key not in made
+
+
+def test_a_tasks_labels_reach_its_container_under_our_prefix() -> None:
+    """A bare one could steer what else on the machine obeys labels, such as a proxy."""
+    wanted = plan("true", labels=(("traefik.enable", "true"), ("node", "x")))
+    prepared = Prepared("i@sha256:ab", "sha256:ab", {})
+    found = container_config(SCOPE, wanted, prepared, support())["body"]["Labels"]
+    assert found["p2pool.label.traefik.enable"] == "true"
+    assert "traefik.enable" not in found
+    assert found["p2pool.node"] == SCOPE.node_id.hex()

@@ -20,6 +20,8 @@ from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
 
 PREFIX = "p2pool"
 GPUS = f"{PREFIX}.gpus"
+OWNERS = f"{PREFIX}.label."
+"""What the names of a task's own labels begin with."""
 
 
 @attrs.frozen
@@ -47,15 +49,21 @@ def scope_labels(scope: RuntimeScope) -> dict[str, str]:
 def labels_of(scope: RuntimeScope, plan: ContainerPlan, digest: str = "") -> dict[str, str]:
     """All labels of a container, with the digest that its image's name stood for."""
     token = plan.token
-    return scope_labels(scope) | {
-        f"{PREFIX}.task": plan.allocation.task_id.hex(),
-        f"{PREFIX}.replica": str(plan.allocation.replica),
-        f"{PREFIX}.attempt": str(plan.attempt),
-        f"{PREFIX}.token": f"{token.epoch}.{token.term}.{token.index}",
-        f"{PREFIX}.spec": plan.spec_hash.hex(),
-        GPUS: ",".join(plan.gpus),
-        f"{PREFIX}.image": digest,
-    }
+    # Under a prefix of ours: a bare one could steer whatever else on the machine obeys labels.
+    given = {f"{OWNERS}{name}": value for name, value in plan.spec.labels}
+    return (
+        given
+        | scope_labels(scope)
+        | {
+            f"{PREFIX}.task": plan.allocation.task_id.hex(),
+            f"{PREFIX}.replica": str(plan.allocation.replica),
+            f"{PREFIX}.attempt": str(plan.attempt),
+            f"{PREFIX}.token": f"{token.epoch}.{token.term}.{token.index}",
+            f"{PREFIX}.spec": plan.spec_hash.hex(),
+            GPUS: ",".join(plan.gpus),
+            f"{PREFIX}.image": digest,
+        }
+    )
 
 
 def read_labels(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Labelled | None:

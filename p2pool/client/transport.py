@@ -1,0 +1,250 @@
+"""HTTP to one address, which may turn out to be no agent at all.
+
+Intuition: a command is told an address and believes nothing of what listens there. Whatever comes
+back (a page, a redirect, bytes of another protocol, an answer without end) becomes an error that
+says so.
+
+Invariants: an answer has a bound in bytes and in time; the token is sent only after the certificate
+is checked; no redirect is followed, because the token would go along.
+"""
+
+import hashlib
+import http.client
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from p2pool.client.discovery import FoundAgent
+from p2pool.client.errors import error_of, heard, not_an_agent
+from p2pool.codec.json.depth import too_deep
+from p2pool.model import limits
+from p2pool.model.errors import Misconfigured, Overloaded, P2poolError, Unavailable
+
+_PIECE_BYTES = 256 * 1024
+_OTHER = "Try again, or ask another agent: --agent URL|DIR."
+
+
+class NoAgent(Unavailable):
+    """Nothing listens there: asking again at once is useless."""
+
+
+class Told(dict[str, Any]):
+    """An object of an answer; a part that it lacks is the sender's fault, not ours."""
+
+    url: str = ""
+
+    def __missing__(self, key: str) -> Any:
+        """An error of the tree in place of KeyError."""
+        raise not_an_agent(f"its answer has no {key!r}", self.url)
+
+
+class Transport:
+    """Requests to one agent; connects for each."""
+
+    def __init__(self, found: FoundAgent, timeout_s: float) -> None:
+        """`Misconfigured` if the URL or the token is none."""
+        self.url, self._token, self._timeout_s = found.url.rstrip("/"), found.token, timeout_s
+        self._fingerprint = found.fingerprint
+        try:
+            parts = urlsplit(found.url)
+            self._host, self._port, whole = parts.hostname or "", parts.port, parts.netloc
+        except ValueError:  # A port that is no number, or half a bracket.
+            self._host, self._port, whole = "", None, ""
+        more = parts.path.strip("/") or parts.query or parts.fragment if self._host else ""
+        if not self._host or parts.scheme not in ("http", "https") or more or "@" in whole:
+            raise Misconfigured(
+                f"{found.url!r} is not the URL of an agent.", hint="Write it as http://HOST:PORT."
+            )
+        self._tls = parts.scheme == "https"
+        if not self._token.isascii() or not self._token.isprintable():
+            raise Misconfigured(
+                "The token is none: it has characters that no token has.",
+                hint="Copy the agent's api.token again.",
+            )
+
+    def exchange(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
+        """Status and whole body of an answer."""
+        with self._asked(method, path, body) as (response, ends):
+            found = response.read(limits.CLIENT_ANSWER_MAX_BYTES + 1)
+            if ends.over:  # Where only the end of the connection ends a body.
+                raise TimeoutError
+            if len(found) > limits.CLIENT_ANSWER_MAX_BYTES:
+                most = limits.CLIENT_ANSWER_MAX_BYTES >> 20
+                raise not_an_agent(f"its answer is longer than {most} MiB", self.url)
+            return response.status, found
+
+    def lines(self, method: str, path: str, body: Any, kind: str) -> Iterator[list[bytes]]:
+        """Lines of an answer of this media type with their ends, in batches as they come."""
+        with self._asked(method, path, body) as (response, ends):
+            self._check_streams(response, kind)
+            ends.cancel()
+            rest = b""
+            while data := response.read1(_PIECE_BYTES):
+                *lines, rest = (rest + data).split(b"\n")
+                if len(rest) >= limits.CLIENT_LINE_MAX_BYTES:
+                    raise Overloaded(
+                        f"The agent sent a line of more than {limits.CLIENT_LINE_MAX_BYTES} bytes.",
+                        hint="Ask another agent: --agent URL|DIR.",
+                    )
+                if lines:
+                    yield [line + b"\n" for line in lines]
+            if rest:
+                yield [rest]
+
+    def pieces(self, path: str, kind: str) -> Iterator[bytes]:
+        """A body of this media type and of any length, in pieces as they come."""
+        with self._asked("GET", path, None) as (response, ends):
+            self._check_streams(response, kind)
+            ends.cancel()
+            while piece := response.read(_PIECE_BYTES):
+                yield piece
+            if response.length:  # Read in pieces, it says nothing of those that are missing.
+                raise http.client.IncompleteRead(b"", response.length)
+
+    def _check_streams(self, response: http.client.HTTPResponse, kind: str) -> None:
+        """Raise what an answer says that is no stream of this kind."""
+        said = (response.getheader("content-type") or "").partition(";")[0].strip().lower()
+        if response.status != 200:
+            text = response.read(limits.CLIENT_LINE_MAX_BYTES)
+            raise self.refused(response.status, self.document(text))
+        if said != kind:
+            raise not_an_agent(f"it answers with {said or 'something'}, not {kind}", self.url)
+
+    def document(self, body: bytes) -> Told:
+        """The JSON object in a body, empty if the body holds no object."""
+        try:
+            text = body.decode()
+            value = None if too_deep(text) else json.loads(text, object_hook=self._told)
+        except (ValueError, RecursionError):
+            value = None
+        heard[:] = [self.url]
+        return value if isinstance(value, Told) else self._told({})
+
+    def _told(self, plain: dict[str, Any]) -> Told:
+        told = Told(plain)
+        told.url = self.url
+        return told
+
+    def refused(self, status: int, told: Told) -> P2poolError:
+        """The error that an answer other than 200 describes."""
+        if 300 <= status < 400:
+            return not_an_agent(f"it answers with HTTP status {status}, a redirection", self.url)
+        if "code" not in told and status not in (502, 503, 504):
+            return not_an_agent(f"it answers with HTTP status {status}, and no reason", self.url)
+        return error_of(status, told)
+
+    @contextmanager
+    def _asked(
+        self, method: str, path: str, body: Any
+    ) -> Iterator[tuple[http.client.HTTPResponse, "_Deadline"]]:
+        """A request's answer with its headers read, until the block ends."""
+        connection = self._connection()
+        ends = _Deadline()
+        try:
+            self._connect(connection)
+            ends.begin(connection, limits.CLIENT_ANSWER_MAX_MS / 1000)
+            sent = None if body is None else json.dumps(body).encode()
+            headers = {"Authorization": f"Bearer {self._token}", "Accept": "*/*"}
+            if sent is not None:
+                headers["Content-Type"] = "application/json"
+            connection.request(method, path, sent, headers)
+            yield connection.getresponse(), ends
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broke(error, ends) from error
+        finally:
+            ends.cancel()
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self._tls:
+            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+        context = ssl.create_default_context()
+        if self._fingerprint:
+            # The agent's own directory says which certificate is its: no name, no authority and no
+            # clock could say it better.
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection(
+            self._host, self._port, timeout=self._timeout_s, context=context
+        )
+
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        """Connect, and check the certificate, before anything is sent."""
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            raise Misconfigured(
+                f"The certificate of {self.url} cannot be trusted: {error.verify_message}.",
+                hint="On the agent's machine name its data directory: --agent DIR. Elsewhere use a"
+                " name of the certificate, and trust it: SSL_CERT_FILE.",
+            ) from error
+        except ssl.SSLError as error:
+            raise Misconfigured(
+                f"What listens at {self.url} does not speak TLS as we do: {error.reason or error}.",
+                hint="If it is an agent without a certificate, write http:// instead of https://.",
+            ) from error
+        except (OSError, UnicodeError) as error:
+            raise NoAgent(
+                f"No agent answers at {self.url} ({error}).",
+                hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
+            ) from error
+        if self._fingerprint and isinstance(connection.sock, ssl.SSLSocket):
+            shown = connection.sock.getpeercert(binary_form=True) or b""
+            if hashlib.sha256(shown).hexdigest() != self._fingerprint:
+                raise Misconfigured(
+                    f"What listens at {self.url} shows another certificate than the agent whose"
+                    " directory was named.",
+                    hint="Restart the agent if its certificate was exchanged; else something else"
+                    " listens there.",
+                )
+
+    def _broke(self, error: Exception, ends: "_Deadline") -> P2poolError:
+        if ends.over:
+            return Unavailable(
+                f"The answer of {self.url} has no end after"
+                f" {limits.CLIENT_ANSWER_MAX_MS // 1000} s.",
+                hint=_OTHER,
+            )
+        if isinstance(error, TimeoutError):
+            return Unavailable(
+                f"The agent at {self.url} was silent for {self._timeout_s:g} s.", hint=_OTHER
+            )
+        if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+            why = str(error) or type(error).__name__
+            return Unavailable(f"The connection to {self.url} broke: {why}.", hint=_OTHER)
+        if isinstance(error, http.client.IncompleteRead):
+            return Unavailable(f"The answer of {self.url} broke off before its end.", hint=_OTHER)
+        if isinstance(error, http.client.HTTPException):
+            tls = "" if self._tls else "; if it speaks TLS, write https://"
+            return not_an_agent(f"its answer is no HTTP{tls}", self.url)
+        return Unavailable(f"The connection to {self.url} broke: {error}.", hint=_OTHER)
+
+
+class _Deadline:
+    """Ends a connection whose answer takes too long, however slowly it drips."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._timer: threading.Timer | None = None
+
+    def begin(self, connection: http.client.HTTPConnection, after_s: float) -> None:
+        """Count from now."""
+        self._timer = threading.Timer(after_s, self._end, (connection.sock,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """It may take any time from here."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end(self, opened: socket.socket) -> None:
+        self.over = True
+        with suppress(OSError):
+            # Of the socket alone: another thread is inside what TLS keeps.
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)
