@@ -98,6 +98,28 @@ def no_room(state: PoolState, signed: SignedRequest) -> Overloaded | None:
     return Overloaded(why, hint="Stop some tasks, or wait until some end.") if why else None
 
 
+def name_taken(state: PoolState, request: TaskRequest) -> Conflict | None:
+    """Why a submission's name is not free, or None. Who asks, and from which level on: as for
+    `no_room`. Else `stop NAME` could not tell which of two tasks is meant."""
+    if request.action is not Action.SUBMIT:
+        return None
+    name = parse_spec(request.spec_json, state.level).name
+    holder = state.living(name)
+    if holder is None:
+        return None
+    stops = ", and is stopping" if state.tasks[holder].stop_requested else ""
+    return Conflict(
+        f"The pool has a task named {name!r} already: {holder.hex()}{stops}.",
+        hint=f"Stop it first: p2pool task stop {name} --wait. Or run this under another name:"
+        " --name NAME.",
+    )
+
+
+def unfit(state: PoolState, signed: SignedRequest) -> P2poolError | None:
+    """Why the state cannot take what a request adds to it, or None if it can."""
+    return no_room(state, signed) or name_taken(state, signed.request)
+
+
 def _check(state: PoolState, request: TaskRequest, at_ms: int) -> None:
     if request.pool_id != state.pool.pool_id:
         raise Malformed("The request is for another pool.")
@@ -183,7 +205,7 @@ def apply_request(changes: Changes, record: RequestApplied) -> None:
         return
     if refusal(state, request, _judged_at_ms(changes, request)) is not None:
         return
-    if state.level >= DISTRUST_LEVEL and no_room(state, record.signed) is not None:
+    if state.level >= DISTRUST_LEVEL and unfit(state, record.signed) is not None:
         return
     name = digests.task_id(state.pool, request)
     until_s = 0
