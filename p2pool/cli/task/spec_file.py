@@ -9,8 +9,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import click
-
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
 
@@ -48,17 +46,6 @@ def merged(base: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
             continue
         spec[key] = list(value) if isinstance(value, tuple) else value
     return spec
-
-
-def environment(given: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE` pairs; never takes a value from the shell's own environment."""
-    found: dict[str, str] = {}
-    for one in given:
-        name, equals, value = one.partition("=")
-        if not equals:
-            raise click.UsageError(f"--env {one}: write it as NAME=VALUE.")
-        found[name] = value
-    return found
 
 
 def default_name(image: str) -> str:

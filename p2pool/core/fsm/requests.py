@@ -15,7 +15,7 @@ import attrs
 
 from p2pool.codec import digests
 from p2pool.codec.json.hex import address_text
-from p2pool.codec.spec.spec import parse_spec
+from p2pool.codec.spec.spec import check_sizes, parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import AppliedRequest, PoolState, Task, TaskRecord
@@ -115,9 +115,22 @@ def name_taken(state: PoolState, request: TaskRequest) -> Conflict | None:
     )
 
 
+def absurd(state: PoolState, request: TaskRequest) -> BadSpec | None:
+    """Why nobody can mean a submission, or None. Who asks, and from which level on: as for
+    `no_room`."""
+    if request.action is not Action.SUBMIT:
+        return None
+    try:
+        check_sizes(parse_spec(request.spec_json, state.level))
+    except BadSpec as error:
+        return error
+    return None
+
+
 def unfit(state: PoolState, signed: SignedRequest) -> P2poolError | None:
     """Why the state cannot take what a request adds to it, or None if it can."""
-    return no_room(state, signed) or name_taken(state, signed.request)
+    request = signed.request
+    return no_room(state, signed) or absurd(state, request) or name_taken(state, request)
 
 
 def _check(state: PoolState, request: TaskRequest, at_ms: int) -> None:

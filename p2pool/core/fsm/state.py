@@ -198,7 +198,7 @@ class PoolState:
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
     it, "" if none did. `sizes`: what the tasks take, counted as they change. `forgotten_s`: the
-    latest end of a request that was forgotten. `_named`: the tasks of each name that have not ended,
+    latest end of a request that was forgotten. `_named`: the unended tasks of each name,
     several only from below `DISTRUST_LEVEL`. `row_cache` and `known_digest` serve
     `core.fsm.storage`, which turns the state into bytes.
     """
