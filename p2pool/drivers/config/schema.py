@@ -15,7 +15,14 @@ import attrs
 import platformdirs
 
 from p2pool.drivers.config.reader import Size, read_section_tables, toml_text
-from p2pool.drivers.config.validators import LEVELS, Between, OneOf, known_levels, not_empty
+from p2pool.drivers.config.validators import (
+    LEVELS,
+    Between,
+    OneOf,
+    SizeBetween,
+    known_levels,
+    not_empty,
+)
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import Address, PoolRef
@@ -98,11 +105,11 @@ class ResourcesConfig:
     cpu_milli: int | None = attrs.field(default=None, validator=Between(0, limits.CPU_MILLI_MAX))
     """The most processor time to offer, in thousandths of a processor; unset: all of it."""
     memory_bytes: Size | None = attrs.field(
-        default=None, validator=Between(0, limits.RESOURCE_MAX_BYTES)
+        default=None, validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES)
     )
     """The most memory to offer; unset: all of it."""
     disk_bytes: Size | None = attrs.field(
-        default=None, validator=Between(0, limits.RESOURCE_MAX_BYTES)
+        default=None, validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES)
     )
     """The most disk space to offer; unset: all that is free."""
     gpus: int | None = attrs.field(default=None, validator=Between(0, limits.GPUS_PER_NODE_MAX))
@@ -110,7 +117,8 @@ class ResourcesConfig:
     gpu_uuids: tuple[str, ...] = ()
     """The GPUs to offer, by UUID; none named: any."""
     disk_reserve_bytes: Size = attrs.field(
-        default=Size(limits.DISK_RESERVE_BYTES), validator=Between(0, limits.RESOURCE_MAX_BYTES)
+        default=Size(limits.DISK_RESERVE_BYTES),
+        validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES),
     )
     """With less than this free on the data directory's disk, the node takes no more tasks."""
 
@@ -138,13 +146,13 @@ class RuntimeConfig:
     gpus: str = attrs.field(default="auto", validator=OneOf(("auto", "toolkit", "cdi")))
     """How containers get GPUs: NVIDIA's toolkit, or names of the Container Device Interface."""
     images_max_bytes: Size | None = attrs.field(
-        default=None, validator=Between(0, limits.RESOURCE_MAX_BYTES)
+        default=None, validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES)
     )
     """Images that the agent fetched and nothing uses go when they take more, those unused for
     longest first; unset or 0: they stay."""
     disk_reserve_bytes: Size = attrs.field(
         default=Size(limits.DISK_RESERVE_DEFAULT_BYTES),
-        validator=Between(0, limits.RESOURCE_MAX_BYTES),
+        validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES),
     )
     """This much stays free on the engine's disk: no image is fetched into it."""
 

@@ -45,6 +45,27 @@ class Between:
         return f"{self.least} to {self.most}"
 
 
+@attrs.frozen
+class SizeBetween:
+    """A number of bytes within these bounds, or 0; None passes. What is smaller was meant in another
+    unit: 80 for 80 GiB."""
+
+    least: int
+    most: int
+
+    def __call__(self, _self: Any, _field: Any, value: Any) -> None:
+        """ValueError for a number outside."""
+        if value is not None and value != 0 and not self.least <= value <= self.most:
+            raise ValueError(
+                f"{value} is not 0 and not between {self.least} and {self.most} bytes: write it"
+                ' with a unit, such as "16GiB"'
+            )
+
+    def __str__(self) -> str:
+        """The bounds."""
+        return f"0, or {self.least} to {self.most}"
+
+
 def not_empty(_self: Any, _field: Any, value: tuple[Any, ...]) -> None:
     """at least one"""
     if not value:
