@@ -116,6 +116,9 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     ("text", "part"),
     [
         ("", "chain: is missing"),
+        (GOOD + "[runtime]\nregistries = ['https://ghcr.io']\n", "no scheme"),
+        (GOOD + "[runtime]\nregistries = ['ghcr.io/ours:1']\n", "no scheme, no tag"),
+        (GOOD + "[runtime]\nregistries = ['*']\n", "'*' is not a registry"),
         (GOOD + "[resources]\nmemory_bytes = 80\n", "memory_bytes: 80 is not 0 and not between"),
         (GOOD + "[resources]\ndisk_bytes = 512\n", 'with a unit, such as "16GiB"'),
         (GOOD + "[resources]\ndisk_reserve_bytes = '20'\n", "text with a unit"),

@@ -22,6 +22,7 @@ from p2pool.drivers.config.validators import (
     SizeBetween,
     known_levels,
     not_empty,
+    registry_names,
 )
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
@@ -134,8 +135,9 @@ class RuntimeConfig:
     """The Docker Engine's address; empty: DOCKER_HOST, else the usual socket."""
     bind_directories: tuple[Path, ...] = ()
     """Directories that tasks may mount, read-only; nothing else of the host is ever mounted."""
-    registries: tuple[str, ...] = ()
-    """Registries, or parts of them, that images may come from; none named: any."""
+    registries: tuple[str, ...] = attrs.field(default=(), validator=registry_names)
+    """Registries, or parts of them, that images may come from; none named: any. Names of images
+    are compared in their normal form: busybox is docker.io/library/busybox."""
     probe_image: str = ""
     """The image that checks run once, in place of the usual one; where there are GPUs it needs the
     C library that nvidia-smi wants."""

@@ -4,11 +4,16 @@ Validators are values, not closures, and say their bound in words (`str`): what 
 tells the reader of `docs/reference/configuration.md` which ones pass.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REGISTRY = re.compile(
+    rf"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{{1,5}})?(?:/{_PART})*/?|{_PART}(?:/{_PART})*/?"
+)
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -47,8 +52,8 @@ class Between:
 
 @attrs.frozen
 class SizeBetween:
-    """A number of bytes within these bounds, or 0; None passes. What is smaller was meant in another
-    unit: 80 for 80 GiB."""
+    """A number of bytes within these bounds, or 0; None passes. What is smaller was meant in
+    another unit: 80 for 80 GiB."""
 
     least: int
     most: int
@@ -70,6 +75,16 @@ def not_empty(_self: Any, _field: Any, value: tuple[Any, ...]) -> None:
     """at least one"""
     if not value:
         raise ValueError("at least one is needed")
+
+
+def registry_names(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
+    """each a host, or a host and a path, such as "ghcr.io/ours"; "docker.io" for Docker Hub"""
+    for name in value:
+        if not _REGISTRY.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is not a registry or a part of one, such as ghcr.io or ghcr.io/ours: no"
+                " scheme, no tag, no digest"
+            )
 
 
 def known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:
