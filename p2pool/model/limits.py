@@ -186,6 +186,9 @@ REFUSAL_TEXT_MAX_BYTES = 200
 # --- what a task may ask for -------------------------------------------------------------------
 TASK_TIME_MAX_S = 10 * 365 * 24 * 3600
 TASK_MEMORY_MIN_BYTES = 6 * 1024 * 1024
+# Whoever asks for less meant another unit: 80 for 80 GiB of a GPU, 512 for 512 MiB of /dev/shm.
+SIZE_MIN_BYTES = 1024 * 1024
+MEMORY_FILES_MIN_BYTES = 64 * 1024
 RESOURCE_MAX_BYTES = 2**50
 CPU_MILLI_MAX = 4096 * 1000
 PORT_MAX = 65535

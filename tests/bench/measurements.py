@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class User:
     def submit(self, agent: DevAgent, command: str = "sleep 1000", cpu_milli: int = 300) -> str:
         """Have a small task run; its id once it is committed."""
         spec = TaskSpec(
-            name="bench",
+            name=f"bench-{uuid.uuid4().hex}",  # Names of living tasks differ.
             image=BUSYBOX_IMAGE,
             command=("sh", "-c", command),
             resources=Resources(cpu_milli=cpu_milli, memory_bytes=16 * MIB),

@@ -108,7 +108,7 @@ async def test_all_that_is_wrong_with_a_file_is_said_at_once(
     ("words", "said"),
     [
         ("run", "--image"),
-        ("run --image a -e FOO", "NAME=VALUE"),
+        ("run --image a -e FOO", "FOO=VALUE"),
         ("run --image a --memory lots", "512MiB"),
         ("run --image a --cpus half", "0.5"),
         ("run --image a --restart sometimes", "on-failure"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import attrs
 import pytest
@@ -9,9 +10,17 @@ import pytest
 from p2pool.cli.task import progress
 from p2pool.cli.task.group import task
 from p2pool.codec.spec.spec import parse_spec
-from p2pool.model.features import BASE_LEVEL
+from p2pool.model.errors import BadSpec
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
 from p2pool.model.ports.agent import SubmitCommand
-from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, PullPolicy, RestartMode
+from p2pool.model.tasks.spec import (
+    Mount,
+    MountKind,
+    PublishedPort,
+    PullPolicy,
+    RestartMode,
+    TaskSpec,
+)
 from tests.api.fakes import TASK_ID, sample_view
 from tests.client.conftest import Commands, Served
 
@@ -22,6 +31,16 @@ FLAGS = """
     -p 8080:80 -p 53/udp --restart on-failure --restart-attempts 7 --restart-unhealthy
     --deadline 2h --stop-grace 30s --label team=a --label tier=gold=1 -- -c true
 """
+
+
+async def signed_by(served: Served, commands: Commands, words: str) -> TaskSpec:
+    """The specification that `task run` with these flags has signed."""
+    served.port.seen = attrs.evolve(served.port.seen, feature_level=DISTRUST_LEVEL)
+    result = await commands(task, "run", "--image", "a", *words.split())
+    assert result.exit_code == 0, result
+    asked = served.port.asked.pop()
+    assert isinstance(asked, SubmitCommand)
+    return parse_spec(asked.signed.request.spec_json, DISTRUST_LEVEL)
 
 
 async def test_flags_of_containers(served: Served, commands: Commands) -> None:
@@ -53,8 +72,53 @@ async def test_flags_of_containers(served: Served, commands: Commands) -> None:
         ("--mount type=task,targt=/x", "'targt=/x'"),
         ("--mount source", "'source'"),
         ("--mount type=tmpfs,target=/x,size=big", "512MiB"),
+        ("--mount type=tmpfs,target=/x,size=64", "has no unit"),
+        ("--mount type=task,source=a,target=/x,size=64k", "1 MiB at least"),
+        ("--mount type=tmpfs,target=/x,readonly=perhaps", "'perhaps'"),
+        ("--mount type=tmpfs,target=/x,target=/y", "twice"),
+        ("--mount type=tmpfs,target=x", "--mount (no. 1) target is not an absolute path"),
+        ("--mount type=tmpfs,target=/x,keep=400d", "too long"),
+        ("-v /srv/set:/set", "/srv/set:/set:ro"),
+        ("-v data", "NAME:DIR"),
+        ("-v a:/b:z", "NAME:DIR"),
+        ("-v a:b", "--mount (no. 1) target is not an absolute path"),
         ("-p http", "[HOST:]PORT"),
         ("-p 1:", "[HOST:]PORT"),
+        ("-p 127.0.0.1:80:80", "leave out 127.0.0.1"),
+        ("-p [::1]:80:80", "leave out [::1]"),
+        ("-p 80/sctp", "'sctp' is not tcp or udp"),
+        ("-p 0", "--publish (no. 1) container is 0"),
+        ("-p 70000", "70000 is not a port"),
+        ("-p 90-80", "90-80 is not a port"),
+        ("-p 1000-1001:80", "differ in length"),
+        ("-p 1-65535", "a range of 32"),
+        ("--replicas 0", "--replicas"),
+        ("--replicas -1", "--replicas"),
+        ("--gpus -1", "--gpus"),
+        ("--gpus 65", "--gpus"),
+        ("--pids 0", "--pids"),
+        ("--priority 101", "--priority"),
+        ("--memory 2XB", "--memory"),
+        ("--memory 80", "has no unit: write 80MiB, 80GiB"),
+        ("--memory 0", "--memory"),
+        ("--memory 4k", "6 MiB at least"),
+        ("--memory 2i", "not a size"),
+        ("--gpus 1 --gpu-memory 80", "--gpu-memory"),
+        ("--gpus 1 --gpu-memory 80b", "1 MiB at least, or 0 for none"),
+        ("--disk 10", "--disk"),
+        ("--swap 512", "--swap"),
+        ("--shm 64", "--shm"),
+        ("--disk 9999p", "too large"),
+        ("--cpus 0", "--cpus"),
+        ("--cpus .", "--cpus"),
+        ("--cpus 0.00001", "three decimals"),
+        ("--gpu-model h100", "--gpus is 0, but a GPU model"),
+        ("--name Web", "--name is not a name"),
+        ("--stop-grace 2h", "--stop-grace"),
+        ("-e =x", "no name"),
+        ("-e P2POOL_X=1", "--env P2POOL_X is reserved"),
+        ("-e NOT_SET_HERE", "NOT_SET_HERE is not set here"),
+        ("--env-file /nowhere", "--env-file /nowhere cannot be read"),
         ("--pull sometimes", "if-not-present"),
         ("--deadline soon", "90s"),
         ("--label team", "NAME=VALUE"),
@@ -67,7 +131,97 @@ async def test_a_flag_that_is_not_good(
     """Exit code 2, and what is wrong with it; nothing is sent."""
     result = await commands(task, "run", "--image", "a", *words.split())
     assert (result.exit_code, served.port.asked) == (2, [])
-    assert said in result.stderr
+    assert said in result.stderr.replace("\n", " ")
+    assert "resources." not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "milli"), [("2", 2000), ("1.5", 1500), (".5", 500), ("0.50", 500), ("1.", 1000)]
+)
+async def test_processors_as_docker_takes_them(
+    served: Served, commands: Commands, words: str, milli: int
+) -> None:
+    """Whole, with decimals, and without the zero before them."""
+    spec = await signed_by(served, commands, f"--cpus {words}")
+    assert spec.resources.cpu_milli == milli
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        *(("1g", 2**30), ("1G", 2**30), ("1gb", 2**30), ("1GiB", 2**30), ("1024m", 2**30)),
+        *((".5g", 2**29), ("0.5gib", 2**29), ("524288k", 2**29), ("536870912b", 2**29)),
+    ],
+)
+async def test_sizes_as_docker_takes_them(
+    served: Served, commands: Commands, words: str, count: int
+) -> None:
+    """With a unit in any case; bytes too, where they are said to be bytes."""
+    spec = await signed_by(served, commands, f"--memory {words} --disk {words} --swap 0")
+    assert (spec.resources.memory_bytes, spec.resources.disk_bytes) == (count, count)
+    assert spec.resources.swap_bytes == 0
+
+
+async def test_variables_as_docker_takes_them(
+    served: Served, commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any printable name, values from here, files; the last one counts, a flag before a file."""
+    monkeypatch.setenv("P_HERE", "mine=1")
+    file = tmp_path / "env"
+    file.write_bytes(b"\xef\xbb\xbf# comment\r\n\r\n  A=1\r\nB= two words \nA=2\nP_HERE\nC=\n")
+    words = f"-e cluster.name=x -e X-Y=1=2 -e B=flag --env-file {file}"
+    spec = await signed_by(served, commands, words)
+    assert dict(spec.environment) == {
+        "A": "2",
+        "B": "flag",
+        "C": "",
+        "P_HERE": "mine=1",
+        "X-Y": "1=2",
+        "cluster.name": "x",
+    }
+    file.write_text("A=1\n=2\n")
+    result = await commands(task, "run", "--image", "a", "--env-file", str(file))
+    assert (result.exit_code, "line 2" in result.stderr) == (2, True)
+    file.write_bytes(b"A=\xff\n")
+    result = await commands(task, "run", "--image", "a", "--env-file", str(file))
+    assert (result.exit_code, "UTF-8" in result.stderr) == (2, True)
+
+
+async def test_ports_and_volumes_as_docker_takes_them(served: Served, commands: Commands) -> None:
+    """Ranges, a protocol in any case, the short form of a mount."""
+    spec = await signed_by(served, commands, "-p 8000-8002:80-82/TCP -p :90 -p 53/UDP")
+    assert spec.ports == (
+        *(PublishedPort(80, 8000), PublishedPort(81, 8001), PublishedPort(82, 8002)),
+        *(PublishedPort(90), PublishedPort(53, protocol="udp")),
+    )
+    spec = await signed_by(served, commands, "-v data:/data -v set:/set:ro -v /srv/a:/b:ro")
+    assert spec.mounts == (
+        Mount(MountKind.POOL, "/data", "data"),
+        Mount(MountKind.POOL, "/set", "set", read_only=True),
+        Mount(MountKind.BIND, "/b", "/srv/a", read_only=True),
+    )
+
+
+async def test_an_init_unless_it_is_turned_off(served: Served, commands: Commands) -> None:
+    """An absent key is the default; a model is written in any case."""
+    assert (await signed_by(served, commands, "--init")).init
+    assert not (await signed_by(served, commands, "--no-init")).init
+    spec = await signed_by(served, commands, "--gpus 1 --gpu-model NVIDIA-H100")
+    assert spec.resources.gpu.model == "nvidia-h100"
+
+
+async def test_the_keys_of_a_file_are_told_as_keys(
+    served: Served, commands: Commands, tmp_path: Path
+) -> None:
+    """A flag is blamed for what it says alone; a file's size needs its unit too."""
+    path = tmp_path / "a.json"
+    path.write_text('{"image": "a", "name": "x", "resources": {"disk_bytes": 10}}')
+    error = (await commands(task, "run", "-f", str(path))).exception
+    assert isinstance(error, BadSpec)
+    assert "resources.disk_bytes is 10: sizes are in bytes" in str(error)
+    result = await commands(task, "run", "-f", str(path), "--name", "A")
+    assert result.exit_code == 2
+    assert "--name is not a name" in result.stderr
 
 
 async def test_tasks_are_found_by_their_labels(served: Served, commands: Commands) -> None:

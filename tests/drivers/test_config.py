@@ -69,7 +69,7 @@ tls_key = "/etc/p2pool/key.pem"
 [resources]
 cpu_milli = 2500
 memory_bytes = "16GiB"
-disk_bytes = 1000
+disk_bytes = 1_073_741_824
 gpus = 0
 gpu_uuids = ["GPU-1"]
 [runtime]
@@ -116,6 +116,14 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     ("text", "part"),
     [
         ("", "chain: is missing"),
+        (GOOD + "[runtime]\nregistries = ['https://ghcr.io']\n", "no scheme"),
+        (GOOD + "[runtime]\nregistries = ['ghcr.io/ours:1']\n", "no scheme, no tag"),
+        (GOOD + "[runtime]\nregistries = ['*']\n", "'*' is not a registry"),
+        (GOOD + "[resources]\nmemory_bytes = 80\n", "memory_bytes: 80 is not 0 and not between"),
+        (GOOD + "[resources]\ndisk_bytes = 512\n", 'with a unit, such as "16GiB"'),
+        (GOOD + "[resources]\ndisk_reserve_bytes = '20'\n", "text with a unit"),
+        (GOOD + "[runtime]\nimages_max_bytes = '200KB'\n", "images_max_bytes: 200000 is not 0"),
+        (GOOD + "[runtime]\ndisk_reserve_bytes = -1\n", "disk_reserve_bytes: -1 is not 0"),
         ("chain = 5\npool = []\n", "chain: must be a table"),
         ("[chain", "is not TOML"),
         (GOOD.replace(ADDRESS, "0x12"), "must be an address"),

@@ -1,6 +1,7 @@
 """Types of arguments: sizes, spans, processors, addresses, hashes of committees.
 
 People write `--memory 2GiB` and `--cpus 1.5`; they sign whole bytes and thousandths of a processor.
+A size has a unit: a bare number would mean bytes, and whoever writes 80 means something else.
 """
 
 import re
@@ -9,6 +10,8 @@ from typing import Any
 
 import click
 
+from p2pool.cli.shared.output import size
+from p2pool.model import limits
 from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest
 
 
@@ -50,7 +53,9 @@ def _unhexed(value: Any, length: int) -> bytes | None:
     return value if isinstance(value, bytes) else unhex(str(value), length)
 
 
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
+_NUMBER = r"((?:[0-9]{1,15}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}))"
+_SIZE = re.compile(rf"{_NUMBER}\s*(?:([kmgtp])(?:i?b)?|(b)|())", re.IGNORECASE)
+_CPUS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
 
 
 _SPAN = re.compile(r"([0-9]{1,12})(s|m|h|d)?")
@@ -60,22 +65,44 @@ _SPAN_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Size(click.ParamType[int]):
-    """`512MiB`, `2g`, `1.5GiB`: units are powers of 1024, as in docker."""
+    """`512MiB`, `2g`, `1.5GiB`, `4096b`: units are powers of 1024, as in docker. 0 needs no unit
+    where it stands for none."""
 
     name = "SIZE"
+
+    def __init__(
+        self, least: int, *, none: bool = True, most: int = limits.RESOURCE_MAX_BYTES
+    ) -> None:
+        """From `least` to `most` bytes; `none`: or 0."""
+        self.least, self.none, self.most = least, none, most
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """Whole bytes."""
         if isinstance(value, int):
             return value
-        found = _SIZE.fullmatch(str(value).strip())
+        text = str(value).strip()
+        found = _SIZE.fullmatch(text)
         if found is None:
             self.fail(f"{value!r} is not a size such as 512MiB or 2g.", param, ctx)
-        return int(Decimal(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
+        count = Decimal(found[1]) * 1024 ** " kmgtp".index((found[2] or " ").lower())
+        if not count and self.none:
+            return 0
+        if not found[2] and not found[3]:
+            self.fail(
+                f"{value!r} has no unit: write {text}MiB, {text}GiB, or {text}b for bytes.",
+                param,
+                ctx,
+            )
+        if count < self.least:
+            zero = ", or 0 for none" if self.none else ""
+            self.fail(f"{value!r} is too small: {size(self.least)} at least{zero}.", param, ctx)
+        if count > self.most:
+            self.fail(f"{value!r} is too large: {size(self.most)} at most.", param, ctx)
+        return int(count)
 
 
 class Cpus(click.ParamType[int]):
-    """Processors, with three decimals at most."""
+    """Processors, with three decimals at most: `2`, `0.5`, `.5`."""
 
     name = "CPUS"
 
@@ -83,15 +110,25 @@ class Cpus(click.ParamType[int]):
         """Thousandths of a processor."""
         if isinstance(value, int):
             return value
-        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", str(value)):
+        if not _CPUS.fullmatch(str(value)):
             self.fail(f"{value!r} is not a number of processors such as 2 or 0.5.", param, ctx)
-        return int(Decimal(str(value)) * 1000)
+        milli = Decimal(str(value)) * 1000
+        if milli != int(milli):
+            self.fail(f"{value!r} has more than three decimals.", param, ctx)
+        if not 1 <= milli <= limits.CPU_MILLI_MAX:
+            most = limits.CPU_MILLI_MAX // 1000
+            self.fail(f"{value!r} is not between 0.001 and {most} processors.", param, ctx)
+        return int(milli)
 
 
 class Span(click.ParamType[int]):
     """`90`, `90s`, `10m`, `2h`, `7d`."""
 
     name = "TIME"
+
+    def __init__(self, most: int = limits.TASK_TIME_MAX_S) -> None:
+        """So many seconds at most."""
+        self.most = most
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """Seconds."""
@@ -100,7 +137,10 @@ class Span(click.ParamType[int]):
         found = _SPAN.fullmatch(str(value).strip())
         if found is None:
             self.fail(f"{value!r} is not a time such as 90s, 10m or 2h.", param, ctx)
-        return int(found[1]) * _SPAN_S[found[2]]
+        seconds = int(found[1]) * _SPAN_S[found[2]]
+        if seconds > self.most:
+            self.fail(f"{value!r} is too long: {self.most} s at most.", param, ctx)
+        return seconds
 
 
 UINT256 = 2**256 - 1

@@ -12,7 +12,10 @@ import click
 
 from p2pool.cli.shared import types
 from p2pool.cli.shared.output import size
-from p2pool.cli.task import spec_file
+from p2pool.cli.task import flag_values, spec_file
+from p2pool.cli.task.flag_names import in_flags
+from p2pool.model import limits
+from p2pool.model.errors import BadSpec
 from p2pool.model.tasks.spec import MountKind, PullPolicy, RestartMode, TaskSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,6 +26,7 @@ _KINDS = ", ".join(kind.value for kind in MountKind)
 _TASK = TaskSpec(name="", image="")
 _RESOURCES = _TASK.resources
 """Defaults, for the help texts."""
+_SIZE = types.Size(limits.SIZE_MIN_BYTES)
 
 OPTIONS = (
     click.option(
@@ -36,10 +40,18 @@ OPTIONS = (
     click.option("--pull", type=click.Choice(_PULLS), help="When to fetch the image."),
     click.option("--name", help="Name of the task. Default: the image's name."),
     click.option("--entrypoint", help="Replaces the image's entrypoint."),
-    click.option("--replicas", type=int, help=f"Number of copies. Default: {_TASK.replicas}."),
-    click.option("--gpus", type=int, help="GPUs of each copy. Default: none."),
-    click.option("--gpu-model", help="Part of the GPUs' model name, such as h100."),
-    click.option("--gpu-memory", type=types.Size(), help="Minimum memory of each GPU."),
+    click.option(
+        "--replicas",
+        type=click.IntRange(1, limits.REPLICAS_MAX),
+        help=f"Number of copies. Default: {_TASK.replicas}.",
+    ),
+    click.option(
+        "--gpus",
+        type=click.IntRange(0, limits.GPUS_PER_NODE_MAX),
+        help="GPUs of each copy. Default: none.",
+    ),
+    click.option("--gpu-model", help="Part of the GPUs' model name, such as h100, in any case."),
+    click.option("--gpu-memory", type=_SIZE, help="Minimum memory of each GPU, such as 40GiB."),
     click.option(
         "--cpus",
         type=types.Cpus(),
@@ -47,19 +59,19 @@ OPTIONS = (
     ),
     click.option(
         "--memory",
-        type=types.Size(),
+        type=types.Size(limits.TASK_MEMORY_MIN_BYTES, none=False),
         help=f"Memory of each copy, such as 2GiB. Default: {size(_RESOURCES.memory_bytes)}.",
     ),
-    click.option("--swap", type=types.Size(), help="Swap on top of the memory. Default: none."),
+    click.option("--swap", type=_SIZE, help="Swap on top of the memory. Default: none."),
     click.option(
-        "--shm", type=types.Size(), help=f"Size of /dev/shm. Default: {size(_RESOURCES.shm_bytes)}."
+        "--shm",
+        type=types.Size(limits.MEMORY_FILES_MIN_BYTES),
+        help=f"Size of /dev/shm. Default: {size(_RESOURCES.shm_bytes)}.",
     ),
-    click.option(
-        "--disk", type=types.Size(), help="Most that a copy may write outside its mounts."
-    ),
+    click.option("--disk", type=_SIZE, help="Most that a copy may write outside its mounts."),
     click.option(
         "--pids",
-        type=int,
+        type=click.IntRange(1, limits.TASK_PIDS_MAX),
         help=f"Most processes and threads of each copy. Default: {_RESOURCES.pids}.",
     ),
     click.option(
@@ -69,8 +81,31 @@ OPTIONS = (
         "-e",
         "--env",
         multiple=True,
-        metavar="NAME=VALUE",
-        help="Environment variable, public in the pool. Repeatable.",
+        metavar="NAME[=VALUE]",
+        help="Environment variable, public in the pool; NAME alone: with its value here."
+        " Repeatable.",
+    ),
+    click.option(
+        "--env-file",
+        "env_files",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="File with a variable a line, as for --env, and # comments. Repeatable.",
+    ),
+    click.option(
+        "--init/--no-init",
+        "init",
+        default=None,
+        help="Run a small first process that takes in orphans and passes signals on. Default: yes.",
+    ),
+    click.option(
+        "-v",
+        "--volume",
+        "volumes",
+        multiple=True,
+        metavar="SOURCE:DIR[:ro]",
+        help="A pool volume by its name, or a directory of the host by its path, with :ro. Short"
+        " for --mount. Repeatable.",
     ),
     click.option(
         "--label",
@@ -93,12 +128,12 @@ OPTIONS = (
         "ports",
         multiple=True,
         metavar="[HOST:]PORT[/udp]",
-        help="Port to publish. Repeatable.",
+        help="Port to publish, or a range: 8000-8003:80-83. Repeatable.",
     ),
     click.option("--restart", type=click.Choice(_RESTARTS), help="When to start a copy again."),
     click.option(
         "--restart-attempts",
-        type=int,
+        type=click.IntRange(0, limits.RESTART_ATTEMPTS_MAX),
         help=f"Most restarts in a row; a run of ten minutes ends the row. Default: "
         f"{_TASK.restart.attempts}.",
     ),
@@ -110,10 +145,14 @@ OPTIONS = (
     ),
     click.option("--deadline", type=types.Span(), help="Stop it after this time, such as 2h."),
     click.option(
-        "--stop-grace", type=types.Span(), help="Time to end after SIGTERM, before SIGKILL."
+        "--stop-grace",
+        type=types.Span(limits.STOP_GRACE_MAX_S),
+        help="Time to end after SIGTERM, before SIGKILL.",
     ),
     click.option(
-        "--priority", type=int, help=f"0 to 100, the highest first. Default: {_TASK.priority}."
+        "--priority",
+        type=click.IntRange(0, limits.PRIORITY_MAX),
+        help=f"0 to {limits.PRIORITY_MAX}, the highest first. Default: {_TASK.priority}.",
     ),
 )
 
@@ -125,25 +164,32 @@ def run_options(command: F) -> F:
     return command
 
 
-def specification(given: dict[str, Any]) -> dict[str, Any]:
-    """The mapping that becomes the specification, from flags and a file."""
+def specification(given: dict[str, Any]) -> str:
+    """The text that is signed, from flags and a file. `UsageError` where a flag is to blame, in the
+    flag's words; `BadSpec` where only the file is."""
+    from p2pool.codec.spec.spec import spec_json
+
     base = spec_file.from_file(given["path"]) if given["path"] else {}
     image = given["image"] or base.get("image")
     if not image:
         raise click.UsageError("Say what to run: --image IMAGE, or -f FILE.")
-    flags = {
+    flags: dict[str, Any] = {
         "image": given["image"],
         "name": given["name"] or (None if "name" in base else spec_file.default_name(str(image))),
         "command": given["command"],
         "entrypoint": (given["entrypoint"],) if given["entrypoint"] else (),
-        "env": spec_file.named_values("--env", given["env"]),
+        "env": flag_values.environment(given["env_files"], given["env"]),
         "labels": spec_file.named_values("--label", given["labels"]),
         "replicas": given["replicas"],
         "priority": given["priority"],
         "pull": given["pull"],
         "read_only": given["read_only"],
-        "mounts": tuple(_mount(text) for text in given["mounts"]),
-        "ports": tuple(_port(text) for text in given["ports"]),
+        "init": given["init"],
+        "mounts": (
+            *(flag_values.mount(text) for text in given["mounts"]),
+            *(flag_values.volume(text) for text in given["volumes"]),
+        ),
+        "ports": tuple(port for text in given["ports"] for port in flag_values.ports(text)),
         "deadline_s": given["deadline"],
         "stop_grace_s": given["stop_grace"],
         "restart": {
@@ -165,51 +211,10 @@ def specification(given: dict[str, Any]) -> dict[str, Any]:
             },
         },
     }
-    return spec_file.merged(base, flags)
-
-
-_MOUNT_WORDS = {
-    "kind": ("type", "kind"),
-    "target": ("target", "dst", "destination"),
-    "source": ("source", "src"),
-    "size_bytes": ("size",),
-    "keep_s": ("keep",),
-    "read_only": ("readonly", "ro"),
-}
-_MOUNT_KEYS = {word: key for key, words in _MOUNT_WORDS.items() for word in words}
-
-
-def _mount(text: str) -> dict[str, Any]:
-    """A mount written as docker's: `type=task,source=data,target=/data,size=1GiB,keep=7d`."""
-    found: dict[str, Any] = {}
-    for part in text.split(","):
-        name, equals, value = part.partition("=")
-        key = _MOUNT_KEYS.get(name)
-        if key is None or (not equals and key != "read_only"):
-            known = ", ".join(("type", "target", "source", "readonly", "size", "keep"))
-            raise click.UsageError(f"--mount {text}: {part!r} is not one of {known}.")
-        match key:
-            case "read_only":
-                found[key] = value.lower() not in ("false", "0")
-            case "size_bytes":
-                found[key] = types.Size().convert(value, None, None)
-            case "keep_s":
-                found[key] = types.Span().convert(value, None, None)
-            case _:
-                found[key] = value
-    return found
-
-
-def _port(text: str) -> dict[str, Any]:
-    """A port: `8080:80/tcp`, or `80`, for which the engine chooses the host's port."""
-    places, slash, protocol = text.partition("/")
-    host, colon, inside = places.rpartition(":")
-    digits = [part for part in (host, inside) if part or colon]
-    if not all(part.isascii() and part.isdigit() for part in digits) or len(text) > 20:
-        raise click.UsageError(f"--publish {text}: write it as [HOST:]PORT[/udp].")
-    found: dict[str, Any] = {"container": int(inside)}
-    if colon:
-        found["host"] = int(host)
-    if slash:
-        found["protocol"] = protocol
-    return found
+    try:
+        return spec_json(spec_file.merged(base, flags))
+    except BadSpec as error:
+        wrong = in_flags(error.problems, flags)
+        if wrong is None:
+            raise
+        raise click.UsageError("\n".join(wrong)) from error

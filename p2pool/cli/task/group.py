@@ -64,9 +64,7 @@ def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
        "env": {"LR": "0.1"}, "replicas": 2, "restart": {"mode": "on-failure"},
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
-    from p2pool.codec.spec.spec import spec_json
-
-    text = spec_json(flags.specification(given))
+    text = flags.specification(given)
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
     accepted = signer.send(Action.SUBMIT, spec_json=text)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from p2pool.cli.shared.lookup import find_task
+from p2pool.cli.shared.lookup import find_copy
 from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.signing import Signer, plain, signer_options
 from p2pool.cli.shared.types import Span
@@ -79,21 +79,15 @@ def logs(
 
 def _copies(client: AgentClient, name: str) -> tuple[Answer, list[Answer]]:
     """The task, and the copies whose log to read."""
-    head, dot, tail = name.rpartition(".")
-    if dot and tail.isascii() and tail.isdigit():
-        try:
-            one = find_task(client, head)
-        except NotFound:
-            pass  # A task's name may end in a dot and digits itself.
-        else:
-            found = [copy for copy in one["allocations"] if copy["replica"] == int(tail)]
-            if not found:
-                raise NotFound(
-                    f"{one['name']} has no copy {tail}.",
-                    hint=f"List its copies: p2pool task show {one['task_id']}.",
-                )
-            return one, found
-    one = find_task(client, name)
+    one, replica = find_copy(client, name)
+    if replica is not None:
+        found = [copy for copy in one["allocations"] if copy["replica"] == replica]
+        if not found:
+            raise NotFound(
+                f"{one['name']} has no copy {replica}.",
+                hint=f"List its copies: p2pool task show {one['task_id']}.",
+            )
+        return one, found
     copies = [copy for copy in one["allocations"] if copy["node_id"] is not None]
     if not copies:
         raise NotFound(

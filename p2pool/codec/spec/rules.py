@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from p2pool.model import limits
+from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.tasks.spec import Mount, MountKind, TaskSpec
 
 ATTRIBUTES = ("node", "provider", "gpu.model", "cpu.model", "runtime", "architecture")
@@ -16,7 +17,8 @@ RESERVED_PREFIX = "P2POOL_"
 FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev", "/run/p2pool")
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_ENV_NAME = re.compile(r"[!-<>-~]{1,128}")
+_FIRST_LEVEL_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _LABEL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._/-]{0,125}[a-z0-9])?")
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{1,5})?/)?"
@@ -45,9 +47,9 @@ def argument_rule(text: str) -> str:
 
 
 def env_name_rule(text: str) -> str:
-    """Names of environment variables."""
+    """Names of environment variables: images use dots and dashes too, as in cluster.name."""
     if not _ENV_NAME.fullmatch(text):
-        return "is not the name of a variable: letters, digits and '_', no digit first"
+        return "is not the name of a variable: 1 to 128 printable characters, no space, no '='"
     if text.startswith(RESERVED_PREFIX):
         return f"is reserved: {RESERVED_PREFIX}* is set by the agent"
     return ""
@@ -95,6 +97,33 @@ def _path(text: str) -> str:
     if text != "/" and any(part in ("", ".", "..") for part in text[1:].split("/")):
         return "is not a plain path: no '..', '.', '//' or '/' at the end"
     return "" if ":" not in text else "has a ':', which the engine takes for a separator"
+
+
+def too_new(spec: TaskSpec, level: FeatureLevel) -> Iterator[str]:
+    """What a pool of that level does not know yet, though it has its keys."""
+    if level >= DISTRUST_LEVEL:
+        return
+    for name, _ in spec.environment:
+        if not _FIRST_LEVEL_ENV_NAME.fullmatch(name):
+            yield f"env.{name} needs feature level {DISTRUST_LEVEL}, and the pool is at {level}"
+
+
+def too_small(spec: TaskSpec) -> Iterator[str]:
+    """Sizes that nobody means. It is asked of what is submitted, never of what a state holds."""
+    wanted, least = spec.resources, limits.SIZE_MIN_BYTES
+    sizes = [
+        ("resources.gpu.memory_min_bytes", wanted.gpu.memory_min_bytes, least),
+        ("resources.disk_bytes", wanted.disk_bytes, least),
+        ("resources.swap_bytes", wanted.swap_bytes, least),
+        ("resources.shm_bytes", wanted.shm_bytes, limits.MEMORY_FILES_MIN_BYTES),
+    ]
+    for number, mount in enumerate(spec.mounts):
+        in_memory = mount.kind is MountKind.TMPFS
+        least = limits.MEMORY_FILES_MIN_BYTES if in_memory else limits.SIZE_MIN_BYTES
+        sizes.append((f"mounts[{number}].size_bytes", mount.size_bytes, least))
+    for path, count, least in sizes:
+        if 0 < count < least:
+            yield f"{path} is {count}: sizes are in bytes, {least} at least, or 0 for none"
 
 
 def contradictions(spec: TaskSpec) -> Iterator[str]:

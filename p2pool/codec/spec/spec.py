@@ -71,13 +71,32 @@ def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     Every key that is known here is taken: whether the pool has it is asked where it is submitted.
     What would do nothing is refused, whatever its value (`unheeded`).
     """
-    parsed = spec if isinstance(spec, TaskSpec) else _spec(spec, features.newest())
+    parsed = spec if isinstance(spec, TaskSpec) else _spec(_users(spec), features.newest())
+    if not isinstance(spec, TaskSpec):
+        check_sizes(parsed)
     plain = spec_dict(parsed)
     if problems := unheeded_keys(spec if isinstance(spec, Mapping) else plain):
         raise _bad(problems)
     text = _canonical(plain)
     parse_spec(text, features.newest())
     return text
+
+
+def check_sizes(spec: TaskSpec) -> None:
+    """`BadSpec` for sizes that nobody means. For whoever submits and whoever takes a submission:
+    what a pool holds from earlier stays readable."""
+    if problems := list(rules.too_small(spec)):
+        raise _bad(problems)
+
+
+def _users(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The user's form with what may be written in several ways: a GPU's model in any case."""
+    wanted = spec.get("resources")
+    gpu = wanted.get("gpu") if isinstance(wanted, dict) else None
+    model = gpu.get("model") if isinstance(gpu, dict) else None
+    if not isinstance(wanted, dict) or not isinstance(gpu, dict) or not isinstance(model, str):
+        return spec
+    return {**spec, "resources": {**wanted, "gpu": {**gpu, "model": model.lower()}}}
 
 
 def spec_hash(text: str) -> Digest:
@@ -154,6 +173,7 @@ def _spec(value: Any, level: FeatureLevel) -> TaskSpec:
     reader.finish()
     if not problems:
         problems.extend(rules.contradictions(spec))
+        problems.extend(rules.too_new(spec, level))
     if problems:
         raise _bad(problems)
     return spec
@@ -218,6 +238,7 @@ def _task(r: Reader) -> TaskSpec:
         labels=r.pairs("labels", limits.LABELS_MAX, rules.label_name_rule, rules.argument_rule),
         pull=r.choice("pull", PullPolicy, d.pull),
         read_only=r.flag("read_only", d.read_only),
+        init=r.flag("init", d.init),
     )
 
 

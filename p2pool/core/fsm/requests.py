@@ -15,7 +15,7 @@ import attrs
 
 from p2pool.codec import digests
 from p2pool.codec.json.hex import address_text
-from p2pool.codec.spec.spec import parse_spec
+from p2pool.codec.spec.spec import check_sizes, parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import AppliedRequest, PoolState, Task, TaskRecord
@@ -96,6 +96,41 @@ def no_room(state: PoolState, signed: SignedRequest) -> Overloaded | None:
         return None
     why = tasks.submission_refusal(state, signed, parse_spec(request.spec_json, state.level))
     return Overloaded(why, hint="Stop some tasks, or wait until some end.") if why else None
+
+
+def name_taken(state: PoolState, request: TaskRequest) -> Conflict | None:
+    """Why a submission's name is not free, or None. Who asks, and from which level on: as for
+    `no_room`. Else `stop NAME` could not tell which of two tasks is meant."""
+    if request.action is not Action.SUBMIT:
+        return None
+    name = parse_spec(request.spec_json, state.level).name
+    holder = state.living(name)
+    if holder is None:
+        return None
+    stops = ", and is stopping" if state.tasks[holder].stop_requested else ""
+    return Conflict(
+        f"The pool has a task named {name!r} already: {holder.hex()}{stops}.",
+        hint=f"Stop it first: p2pool task stop {name} --wait. Or run this under another name:"
+        " --name NAME.",
+    )
+
+
+def absurd(state: PoolState, request: TaskRequest) -> BadSpec | None:
+    """Why nobody can mean a submission, or None. Who asks, and from which level on: as for
+    `no_room`."""
+    if request.action is not Action.SUBMIT:
+        return None
+    try:
+        check_sizes(parse_spec(request.spec_json, state.level))
+    except BadSpec as error:
+        return error
+    return None
+
+
+def unfit(state: PoolState, signed: SignedRequest) -> P2poolError | None:
+    """Why the state cannot take what a request adds to it, or None if it can."""
+    request = signed.request
+    return no_room(state, signed) or absurd(state, request) or name_taken(state, request)
 
 
 def _check(state: PoolState, request: TaskRequest, at_ms: int) -> None:
@@ -183,7 +218,7 @@ def apply_request(changes: Changes, record: RequestApplied) -> None:
         return
     if refusal(state, request, _judged_at_ms(changes, request)) is not None:
         return
-    if state.level >= DISTRUST_LEVEL and no_room(state, record.signed) is not None:
+    if state.level >= DISTRUST_LEVEL and unfit(state, record.signed) is not None:
         return
     name = digests.task_id(state.pool, request)
     until_s = 0

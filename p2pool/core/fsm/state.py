@@ -198,7 +198,8 @@ class PoolState:
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
     it, "" if none did. `sizes`: what the tasks take, counted as they change. `forgotten_s`: the
-    latest end of a request that was forgotten. `row_cache` and `known_digest` serve
+    latest end of a request that was forgotten. `_named`: the unended tasks of each name,
+    several only from below `DISTRUST_LEVEL`. `row_cache` and `known_digest` serve
     `core.fsm.storage`, which turns the state into bytes.
     """
 
@@ -224,6 +225,7 @@ class PoolState:
     forgotten_s: int = 0
     sizes: StateSizes = attrs.field(factory=StateSizes, eq=False, repr=False)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
+    _named: dict[str, dict[TaskId, None]] = attrs.field(factory=dict)
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
     known_digest: tuple[int, StateDigest] | None = attrs.field(default=None, eq=False, repr=False)
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
@@ -234,6 +236,10 @@ class PoolState:
     def node(self, node_id: NodeId) -> NodeRecord:
         """A node's record; one never judged is healthy and eligible."""
         return self.nodes.get(node_id) or NodeRecord(node_id)
+
+    def living(self, name: str) -> TaskId | None:
+        """The oldest task of that name that has not ended, or None."""
+        return next(iter(self._named.get(name, ())), None)
 
     def allocation(self, allocation: AllocationId) -> Allocation | None:
         """A task's copy of that name, or None."""
@@ -280,7 +286,17 @@ class PoolState:
     def put_task(self, task: Task) -> None:
         """Store a task."""
         self.tasks[task.task_id] = task
+        if task.finished:
+            self._forget_name(task)
+        else:
+            self._named.setdefault(task.spec.name, {})[task.task_id] = None
         self._weigh(task)
+
+    def _forget_name(self, task: Task) -> None:
+        same = self._named.get(task.spec.name, {})
+        same.pop(task.task_id, None)
+        if not same:
+            self._named.pop(task.spec.name, None)
 
     def _weigh(self, task: Task) -> None:
         """Count what a task takes: all copies that it asks for, or has."""
@@ -312,6 +328,7 @@ class PoolState:
     def drop_task(self, task_id: TaskId) -> None:
         """Forget a finished task; a lost copy of it stays as a stray."""
         task = self.tasks.pop(task_id)
+        self._forget_name(task)
         self.sizes.count(task_id, None)
         for copy in self.allocations.pop(task_id, {}).values():
             if copy.node_id is None:

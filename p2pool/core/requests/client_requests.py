@@ -21,7 +21,7 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.permissions import may, never, refused_by_state
-from p2pool.core.fsm.requests import find_applied, no_room, refusal
+from p2pool.core.fsm.requests import find_applied, refusal, unfit
 from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
@@ -242,7 +242,7 @@ class ClientRequests:
         if state.level < DISTRUST_LEVEL:
             time_ms = max(time_ms, state.log_time_ms)  # As the log will judge it.
         refused = refusal(state, signed.request, time_ms) or unheeded(signed.request)
-        refused = refused or no_room(state, signed)
+        refused = refused or unfit(state, signed)
         if refused is not None:
             raise refused
         origin = item.origin
@@ -269,7 +269,7 @@ class ClientRequests:
                 self._accept(item, self._accepted(found.task_id, found.index), now)
             else:
                 late = refusal(state, item.signed.request, entry.proposed_at_ms)
-                late = late or no_room(state, item.signed)
+                late = late or unfit(state, item.signed)
                 if late is None and item.signers is not None:
                     late = refused_by_state(state, item.signed, item.signers)
                 self._finish(

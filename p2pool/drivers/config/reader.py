@@ -96,9 +96,11 @@ def _size(value: Any, _: Any) -> Size:
         return Size(value)
     if isinstance(value, str) and (match := SIZE.fullmatch(value.strip())):
         unit = UNITS.get(match[2])
-        if unit is not None:
+        if unit is not None and (match[2] or not int(match[1])):
             return Size(int(match[1]) * unit)
-    raise ValueError(f'must be a number of bytes or text such as "16GiB", not {_shown(value)}')
+    raise ValueError(
+        f'must be a number of bytes or text with a unit such as "16GiB", not {_shown(value)}'
+    )
 
 
 def _tuple_of(item: Any, converter: cattrs.Converter) -> Any:

@@ -19,10 +19,12 @@ from p2pool.drivers.config.validators import (
     LEVELS,
     Between,
     OneOf,
+    SizeBetween,
     dialable_addresses,
     full_addresses,
     known_levels,
     not_empty,
+    registry_names,
 )
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
@@ -107,11 +109,11 @@ class ResourcesConfig:
     cpu_milli: int | None = attrs.field(default=None, validator=Between(0, limits.CPU_MILLI_MAX))
     """The most processor time to offer, in thousandths of a processor; unset: all of it."""
     memory_bytes: Size | None = attrs.field(
-        default=None, validator=Between(0, limits.RESOURCE_MAX_BYTES)
+        default=None, validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES)
     )
     """The most memory to offer; unset: all of it."""
     disk_bytes: Size | None = attrs.field(
-        default=None, validator=Between(0, limits.RESOURCE_MAX_BYTES)
+        default=None, validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES)
     )
     """The most disk space to offer; unset: all that is free."""
     gpus: int | None = attrs.field(default=None, validator=Between(0, limits.GPUS_PER_NODE_MAX))
@@ -119,7 +121,8 @@ class ResourcesConfig:
     gpu_uuids: tuple[str, ...] = ()
     """The GPUs to offer, by UUID; none named: any."""
     disk_reserve_bytes: Size = attrs.field(
-        default=Size(limits.DISK_RESERVE_BYTES), validator=Between(0, limits.RESOURCE_MAX_BYTES)
+        default=Size(limits.DISK_RESERVE_BYTES),
+        validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES),
     )
     """With less than this free on the data directory's disk, the node takes no more tasks."""
 
@@ -135,8 +138,9 @@ class RuntimeConfig:
     """The Docker Engine's address; empty: DOCKER_HOST, else the usual socket."""
     bind_directories: tuple[Path, ...] = ()
     """Directories that tasks may mount, read-only; nothing else of the host is ever mounted."""
-    registries: tuple[str, ...] = ()
-    """Registries, or parts of them, that images may come from; none named: any."""
+    registries: tuple[str, ...] = attrs.field(default=(), validator=registry_names)
+    """Registries, or parts of them, that images may come from; none named: any. Names of images
+    are compared in their normal form: busybox is docker.io/library/busybox."""
     probe_image: str = ""
     """The image that checks run once, in place of the usual one; where there are GPUs it needs the
     C library that nvidia-smi wants."""
@@ -147,13 +151,13 @@ class RuntimeConfig:
     gpus: str = attrs.field(default="auto", validator=OneOf(("auto", "toolkit", "cdi")))
     """How containers get GPUs: NVIDIA's toolkit, or names of the Container Device Interface."""
     images_max_bytes: Size | None = attrs.field(
-        default=None, validator=Between(0, limits.RESOURCE_MAX_BYTES)
+        default=None, validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES)
     )
     """Images that the agent fetched and nothing uses go when they take more, those unused for
     longest first; unset or 0: they stay."""
     disk_reserve_bytes: Size = attrs.field(
         default=Size(limits.DISK_RESERVE_DEFAULT_BYTES),
-        validator=Between(0, limits.RESOURCE_MAX_BYTES),
+        validator=SizeBetween(limits.SIZE_MIN_BYTES, limits.RESOURCE_MAX_BYTES),
     )
     """This much stays free on the engine's disk: no image is fetched into it."""
 

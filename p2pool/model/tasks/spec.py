@@ -10,6 +10,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.features import since
 from p2pool.model.field_bounds import bounded
 
 SpecText = Annotated[str, bounded(text=limits.SPEC_JSON_MAX_BYTES)]
@@ -129,7 +130,8 @@ class Constraint:
 
 @attrs.frozen
 class TaskSpec:
-    """A task to run. Defaults are those of an absent key."""
+    """A task to run. Defaults are those of an absent key. `init`: a first process that takes in
+    orphans and passes signals on; nodes of 0.2.0 know none, whatever it says."""
 
     name: str
     image: str
@@ -156,3 +158,4 @@ class TaskSpec:
     labels: Annotated[tuple[tuple[str, str], ...], bounded(items=limits.LABELS_MAX)] = ()
     pull: PullPolicy = PullPolicy.IF_NOT_PRESENT
     read_only: bool = False
+    init: bool = since(2, default=True)

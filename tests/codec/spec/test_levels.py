@@ -10,7 +10,7 @@ from p2pool.codec.spec import spec
 from p2pool.codec.spec.spec import parse_spec, spec_json
 from p2pool.model import features
 from p2pool.model.errors import BadSpec
-from p2pool.model.features import BASE_LEVEL, FeatureLevel
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.tasks.spec import Mount, Resources, TaskSpec
 from tests.codec.next_version import NEXT_LEVEL, next_version
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("as_first_version")
 LATER = ("priority", "resources.swap_bytes", "mounts.keep_s", "env")
 GIVEN: dict[str, dict[str, Any]] = {
     "priority": {"priority": 7},
-    "resources.swap_bytes": {"resources": {"swap_bytes": 5}},
+    "resources.swap_bytes": {"resources": {"swap_bytes": 2**20}},
     "mounts.keep_s": {"mounts": [{"kind": "task", "source": "v", "target": "/a", "keep_s": 60}]},
     "env": {"env": {"A": "1"}},
 }
@@ -69,4 +69,6 @@ def test_every_key_has_a_level() -> None:
     """The paths are those that people write, and all of this version are of the first."""
     keys = dict(spec._keys_since(TaskSpec, ""))
     assert {"env", "resources.gpu.count", "mounts.kind", "restart.mode", "ports.host"} <= set(keys)
-    assert set(keys.values()) == {BASE_LEVEL}
+    assert {key: level for key, level in keys.items() if level > BASE_LEVEL} == {
+        "init": DISTRUST_LEVEL
+    }

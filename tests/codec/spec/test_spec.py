@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.spec.spec import parse_spec, spec_hash, spec_json
+from p2pool.codec.spec.spec import check_sizes, parse_spec, spec_hash, spec_json
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
-from p2pool.model.features import BASE_LEVEL
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, RestartMode, TaskSpec
 
 FULL: dict[str, Any] = {
@@ -43,6 +43,7 @@ FULL: dict[str, Any] = {
     "labels": {"team": "a"},
     "pull": "always",
     "read_only": True,
+    "init": False,
 }
 SMALL: dict[str, Any] = {"name": "a", "image": "busybox"}
 
@@ -57,13 +58,13 @@ def problems(value: Any) -> str:
 
 def test_full_specification_comes_back() -> None:
     """Every key is read into its field and written again."""
-    spec = parse_spec(spec_json(FULL), BASE_LEVEL)
+    spec = parse_spec(spec_json(FULL), DISTRUST_LEVEL)
     assert (spec.name, spec.replicas, spec.gang) == ("train", 3, True)
     assert spec.environment == (("A", ""), ("LR", "0.1"))
     assert spec.mounts == (Mount(MountKind.TASK, "/data", "data", keep_s=60),)
     assert spec.ports == (PublishedPort(80, 8080, "udp"),)
     assert spec.restart.mode is RestartMode.ON_FAILURE
-    assert parse_spec(spec_json(spec), BASE_LEVEL) == spec
+    assert parse_spec(spec_json(spec), DISTRUST_LEVEL) == spec
     untouched = [f.name for f in attrs.fields(TaskSpec) if getattr(spec, f.name) == f.default]
     # The first excludes gang; the others do nothing yet and are refused (`test_unheeded`).
     assert untouched == ["secrets", "system", "run_until_s"], "this test names every other key"
@@ -139,7 +140,7 @@ def test_all_problems_at_once() -> None:
             "replicas": 10**30,
             "mounts": [{"kind": "bindd", "target": "../x"}],
             "resources": {"gpus": 1, "cpu_milli": 1.5, "memory_bytes": True},
-            "env": {"P2POOL_NODE": "x", "1": "x", "OK": 5},
+            "env": {"P2POOL_NODE": "x", "A B": "x", "OK": 5},
         }
     )
     for wanted in (
@@ -153,7 +154,7 @@ def test_all_problems_at_once() -> None:
         "resources.cpu_milli is not a whole number",
         "resources.memory_bytes is not a whole number",
         "env.P2POOL_NODE is reserved",
-        "env.1 is not the name of a variable",
+        "env.A B is not the name of a variable",
         "env.OK is not text",
     ):
         assert wanted in found
@@ -203,7 +204,16 @@ def test_sources_that_escape(source: str) -> None:
         ({"system": True, "replicas": 2}, "replicas cannot be set with system"),
         ({"system": True, "gang": True}, "gang cannot be set with system"),
         ({"resources": {"gpu": {"model": "h100"}}}, "gpu.count is 0"),
-        ({"resources": {"gpu": {"count": 1, "model": "H100"}}}, "lower case"),
+        ({"resources": {"gpu": {"count": 1, "model": "H" * 129}}}, "longer than 128"),
+        ({"resources": {"gpu": {"count": 1, "memory_min_bytes": 80}}}, "sizes are in bytes"),
+        ({"resources": {"disk_bytes": 10}}, "resources.disk_bytes is 10: sizes are in bytes"),
+        ({"resources": {"swap_bytes": 81_920}}, "resources.swap_bytes is 81920"),
+        ({"resources": {"shm_bytes": 512}}, "resources.shm_bytes is 512"),
+        ({"mounts": [{"kind": "tmpfs", "target": "/t", "size_bytes": 64}]}, "mounts[0].size_bytes"),
+        (
+            {"mounts": [{"kind": "pool", "source": "a", "target": "/t", "size_bytes": 65_536}]},
+            "mounts[0].size_bytes is 65536",
+        ),
         ({"resources": {"memory_bytes": 1}}, "resources.memory_bytes is 1"),
         ({"ports": [{"container": 0}]}, "ports[0].container"),
         ({"ports": [{"container": 80}, {"container": 80}]}, "a container port twice"),
@@ -253,3 +263,32 @@ def test_values_that_cannot_be_meant(change: dict[str, Any], wanted: str) -> Non
 def test_images_that_docker_takes(image: str) -> None:
     """References as people write them are taken."""
     assert parse_spec(spec_json({**SMALL, "image": image}), BASE_LEVEL).image == image
+
+
+def test_a_variable_with_a_dot_is_refused_below_its_level() -> None:
+    """Earlier versions took letters, digits and underscores alone: replicas must agree."""
+    text = spec_json({"name": "t", "image": "i", "env": {"cluster.name": "x", "A-B": "y"}})
+    assert parse_spec(text, DISTRUST_LEVEL).environment == (("A-B", "y"), ("cluster.name", "x"))
+    with pytest.raises(BadSpec) as caught:
+        parse_spec(text, BASE_LEVEL)
+    assert len(caught.value.problems) == 2
+    assert "env.cluster.name needs feature level 2" in str(caught.value)
+    assert parse_spec(spec_json({"name": "t", "image": "i", "env": {"A_B": "y"}}), BASE_LEVEL)
+
+
+def test_a_size_that_nobody_means_stays_readable() -> None:
+    """What a pool holds from earlier has to be parsed; only new submissions are judged."""
+    text = '{"image":"i","name":"t","resources":{"disk_bytes":10}}'
+    for level in (BASE_LEVEL, DISTRUST_LEVEL):
+        spec_of_old = parse_spec(text, level)
+        with pytest.raises(BadSpec, match="sizes are in bytes"):
+            check_sizes(spec_of_old)
+
+
+def test_a_gpu_model_is_signed_in_lower_case() -> None:
+    """However it is written; a text that is signed has one form."""
+    given = {"name": "t", "image": "i", "resources": {"gpu": {"count": 1, "model": "H100"}}}
+    assert '"model":"h100"' in spec_json(given)
+    assert given["resources"] == {"gpu": {"count": 1, "model": "H100"}}
+    with pytest.raises(BadSpec, match="lower case"):
+        parse_spec(spec_json(given).replace("h100", "H100"), DISTRUST_LEVEL)

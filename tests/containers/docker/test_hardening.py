@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import attrs
 import docker
 import pytest
 import trio
@@ -72,6 +73,25 @@ async def test_processes_are_counted(docker_runtime: DockerRuntime) -> None:
     output = "\n".join(await lines(docker_runtime, wanted))
     assert status.exit_code != 0 or "can't fork" in output
     assert "can't fork" in output or "Resource temporarily unavailable" in output
+
+
+ORPHANS = """BEGIN {
+  for (i = 0; i < 40; i++) if (system("sh -c 'true & exit 0' 2>/dev/null")) { print "cannot"; exit }
+  print "done"
+}"""
+
+
+@pytest.mark.parametrize(("init", "last"), [(True, "done"), (False, "cannot")])
+async def test_orphans_do_not_fill_the_limit_on_processes(
+    docker_runtime: DockerRuntime, init: bool, last: str
+) -> None:
+    """A first process that reaps nobody keeps each orphan that has ended, and soon cannot fork; an
+    init takes them in."""
+    wanted = plan("", resources=Resources(memory_bytes=64 * MIB, pids=12), init=init)
+    spec = attrs.evolve(wanted.spec, command=("awk", ORPHANS))
+    wanted = attrs.evolve(wanted, spec=spec)
+    await run_to_end(docker_runtime, wanted)
+    assert await lines(docker_runtime, wanted) == [last]
 
 
 async def test_shared_memory_and_tmpfs_have_a_size(docker_runtime: DockerRuntime) -> None:

@@ -107,6 +107,22 @@ def test_limits_that_an_engine_does_not_have_are_told() -> None:
     assert not names & set(reasons(support()))
 
 
+def test_an_init_where_the_engine_has_one() -> None:
+    """It counts as none of the task's processes. Without a program for it no container would start,
+    so there is none, and the node says so."""
+    resources = Resources(pids=1)
+    assert host(support(), resources=resources) | {"Init": True, "PidsLimit": 2} == host(
+        support(InitBinary="docker-init", InitCommit={"ID": "", "Expected": ""}),
+        resources=resources,
+    )
+    off = host(support(), resources=resources, init=False)
+    assert (off["Init"], off["PidsLimit"]) == (False, 1)
+    poor = support(InitBinary="docker-init", InitCommit={"ID": "N/A", "Expected": ""})
+    assert "docker-init" in reasons(poor)["init"]
+    without = host(poor, resources=resources)
+    assert (without["Init"], without["PidsLimit"]) == (False, 1)
+
+
 def test_mounts_are_plain() -> None:
     """Nothing that the host mounts below comes with one; a bind is read-only whatever is said."""
     mounts = (

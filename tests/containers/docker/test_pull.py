@@ -91,6 +91,34 @@ async def test_the_digest_is_the_registrys_and_stays_with_the_container(
 
 
 @docker_test
+async def test_a_tag_with_a_digest_is_known_by_the_digest(
+    engine: Engine, registry: Registry, tmp_path: Path, client: Any
+) -> None:
+    """The registry's, not the id that the engine gave the image, fetched or found here."""
+    digest = registry.push("both:1")
+    made = runtime(engine, tmp_path)
+    both = f"{registry.host}/both:1@{digest}"
+    for _ in range(2):
+        assert await made.pull(both) == digest
+    assert (await run_to_end(made, plan("true", image=both))).image_digest == digest
+
+
+@docker_test
+async def test_a_local_images_id_is_no_name_for_it(
+    engine: Engine, registry: Registry, tmp_path: Path, client: Any
+) -> None:
+    """The engine takes a digest, and the beginning of an id, for an image that it has: whoever may
+    run images of one registry could run whatever else lies here."""
+    record = client.inspect_image(BUSYBOX_IMAGE)["Id"]
+    made = runtime(engine, tmp_path, registries=(registry.host, "docker.io"))
+    for image in (f"{registry.host}/none@{record}", record, record.removeprefix("sha256:")[:12]):
+        with pytest.raises(P2poolError):
+            await made.pull(image, policy=PullPolicy.NEVER)
+        assert await made.images.find(image) is None
+    assert await made.images.find(BUSYBOX_IMAGE) is not None
+
+
+@docker_test
 async def test_progress_is_told_in_bytes(
     engine: Engine, registry: Registry, tmp_path: Path, client: Any
 ) -> None:

@@ -41,7 +41,7 @@ async def test_a_container_is_hardened(docker_runtime: DockerRuntime, engine: En
     assert host["CapDrop"] == ["ALL"]
     assert "SYS_ADMIN" not in host["CapAdd"]
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
-    assert host["PidsLimit"] == limits.TASK_PIDS_DEFAULT
+    assert host["PidsLimit"] == limits.TASK_PIDS_DEFAULT + 1  # The init.
     assert host["Memory"] == host["MemorySwap"] == 64 * MIB
     assert host["NanoCpus"] == 500 * 10**6
     assert host["NetworkMode"] == "bridge"

@@ -23,7 +23,7 @@ def feed(state: PoolState, record: Record) -> None:
 
 
 def request(action: Action, number: int, target: str = "", gpus: int = 0) -> TaskRequest:
-    spec = {"name": "t", "image": "busybox:1", "resources": {"gpu": {"count": gpus}}}
+    spec = {"name": f"t-{number}", "image": "busybox:1", "resources": {"gpu": {"count": gpus}}}
     text = {Action.SUBMIT: spec_json(spec), Action.SET: '{"value":"lan"}'}.get(action, "")
     return TaskRequest(action, 0, target, text, bytes([number]) * 32, NOW_S, NOW_S + 600)
 

@@ -24,7 +24,8 @@ TOKEN = Token(1, 9, 10**6)
 
 def submit(state: PoolState, number: int, replicas: int, **keys: object) -> TaskId:
     """A task of so many copies."""
-    text = spec_json({"name": "t", "image": "busybox:1", "replicas": replicas, **keys})
+    given = {"name": f"t-{number}", "image": "busybox:1", "replicas": replicas, **keys}
+    text = spec_json(given)
     wanted = TaskRequest(Action.SUBMIT, 0, "", text, bytes([number]) * 32, NOW_S, NOW_S + 600)
     return ask(state, wanted)
 

@@ -23,7 +23,8 @@ UNDER = SignedDelegation(Delegation(0, DELEGATE, Scope.SUBMIT, NOW_S - 60, NOW_S
 
 
 def submission(number: int, *, delegated: bool, replicas: int = 1, size: int = 0) -> SignedRequest:
-    spec = {"name": "t", "image": "busybox:1", "replicas": replicas, "env": {"A": "x" * size}}
+    given = {"name": f"t-{number}", "image": "busybox:1", "replicas": replicas}
+    spec = given | {"env": {"A": "x" * size}}
     name = number.to_bytes(32, "big")
     wanted = TaskRequest(Action.SUBMIT, 0, "", spec_json(spec), name, NOW_S, NOW_S + 600)
     return SignedRequest(wanted, b"s" * 65, UNDER if delegated else None)

@@ -163,6 +163,7 @@ class Story:
     rng: Random
     submitted: dict[int, TaskId] = attrs.field(factory=dict)
     signed: dict[int, SignedRequest] = attrs.field(factory=dict)
+    names: list[str] = attrs.field(factory=list)
     knobs: Knobs = Knobs()
     healed: bool = False
     lied: bool = False
@@ -174,7 +175,11 @@ class Story:
     asked: int = 0
 
     def submit(self, at: int, spec: TaskSpec) -> int:
-        """Ask an agent to run something; the number of the request."""
+        """Ask an agent to run something, under a name that nothing had before; the number of the
+        request."""
+        if spec.name in self.names:
+            spec = attrs.evolve(spec, name=f"{spec.name}-{len(self.names)}")
+        self.names.append(spec.name)
         request_id = self.sign(Action.SUBMIT, "", spec_json(spec))
         self.submitted[request_id] = task_id(POOL, self.signed[request_id].request)
         self.send(at, request_id)

@@ -6,6 +6,7 @@ not seen yet, or no longer sees. Nobody is taken for a liar for that, and nothin
 
 from collections.abc import Callable
 
+import attrs
 import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -39,7 +40,8 @@ class Asks:
         """The number of the request."""
         self.number += 1
         now_s = (WALL_MS + self.pool.world.now_ms) // 1000
-        name, text = self.number.to_bytes(32, "big"), spec_json(brief())
+        spec = attrs.evolve(brief(), name=f"brief-{self.number}")
+        name, text = self.number.to_bytes(32, "big"), spec_json(spec)
         request = TaskRequest(Action.SUBMIT, POOL.pool_id, "", text, name, now_s - 1, now_s + 600)
         address = Address(bytes.fromhex(account.address[2:]))
         command = SubmitCommand(sign_request(POOL, account, request), address)

@@ -7,7 +7,7 @@ from eth_account import Account
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core import inputs
 from p2pool.model.access.requests import Action, Signers
-from p2pool.model.errors import NotAllowed, P2poolError
+from p2pool.model.errors import Conflict, NotAllowed, P2poolError
 from p2pool.model.ids import Address
 from p2pool.model.ports.agent import Accepted, ReadIndexCommand, SubmitCommand
 from p2pool.model.states import AllocationState, Intent, Membership, RaftRole
@@ -205,3 +205,23 @@ def test_an_image_that_is_long_in_coming_is_no_dead_end(pool: Pool) -> None:
     for machine in pool.world.machines:
         machine.engine.away = False
     pool.until(lambda: pool.states(name) == ["SUCCEEDED"])
+
+
+def test_of_two_submissions_of_one_name_at_once_one_runs(pool: Pool) -> None:
+    """Asked of two nodes in the same moment: the loser is told the winner's id, and so is who
+    comes later."""
+    spec = spec_json(TaskSpec(name="web", image="i", command=ENDLESS))
+    asked = [pool.sign(Action.SUBMIT, "", spec) for _ in range(3)]
+    for at, request in enumerate(asked[:2]):
+        pool.send(at, request)
+    told = [pool.reply(request) for request in asked[:2]]
+    (won,) = [answer for answer in told if isinstance(answer, Accepted)]
+    (lost,) = [answer for answer in told if isinstance(answer, Conflict)]
+    assert won.task_id.hex() in lost.message
+    pool.send(2, asked[2])
+    late = pool.reply(asked[2])
+    assert isinstance(late, Conflict)
+    assert won.task_id.hex() in late.message
+    state = pool.leader().node.context.pool_log.state  # type: ignore[union-attr]
+    assert state is not None
+    assert list(state.tasks) == [won.task_id]

@@ -33,7 +33,7 @@ EDGES = (0, 1, 2, -1, 2**53, 2**54, 2**62, 2**63 - 1)
 @cache
 def signed(number: int, action: Action = Action.SUBMIT, target: str = "") -> SignedRequest:
     """A request of that number; a submission asks for one of the tasks."""
-    keys = {"name": "t", "image": "busybox:1", **SPECS[number % len(SPECS)]}
+    keys = {"name": f"t-{number}", "image": "busybox:1", **SPECS[number % len(SPECS)]}
     text = {Action.SUBMIT: spec_json(keys), Action.SET: '{"value":"lan"}'}.get(action, "")
     if action is Action.REVOKE:
         text = '{"stopRunning": true}'

@@ -67,6 +67,7 @@ def container_config(
 
 def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport) -> dict[str, Any]:
     wanted = plan.spec.resources
+    init = plan.spec.init and support.no_init is None
     host: dict[str, Any] = {
         "Privileged": False,
         "CapDrop": ["ALL"],
@@ -74,7 +75,9 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
         # Naming no profile leaves the engine's own seccomp and AppArmor profiles on.
         "SecurityOpt": ["no-new-privileges:true"],
         "ReadonlyRootfs": plan.spec.read_only,
-        "PidsLimit": wanted.pids,
+        # A command that reaps nobody would fill its limit with orphans that have ended.
+        "Init": init,
+        "PidsLimit": wanted.pids + init,  # What is asked for is the task's own.
         "NanoCpus": wanted.cpu_milli * NANO_PER_MILLI,
         "Memory": wanted.memory_bytes,
         # Memory and swap together: without swap in the plan, one number limits both.

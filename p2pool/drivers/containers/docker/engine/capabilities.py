@@ -38,6 +38,7 @@ class EngineSupport:
     toolkit: bool
     no_disk_quota: str | None
     no_cdi: str | None
+    no_init: str | None
     unsupported: tuple[Unsupported, ...]
     warnings: tuple[str, ...]
 
@@ -73,6 +74,7 @@ def support_of(
     toolkit = TOOLKIT in (info.get("Runtimes") or {})
     no_cdi = _no_cdi(api, info)
     no_quota = _no_disk_quota(info) or quota_refused
+    no_init = _no_init(info)
     machine = str(info.get("Architecture", ""))
     system = str(info.get("OSType", "linux"))
     return EngineSupport(
@@ -87,7 +89,8 @@ def support_of(
         toolkit=toolkit,
         no_disk_quota=no_quota,
         no_cdi=no_cdi,
-        unsupported=tuple(_unsupported(info, no_quota, no_cdi)),
+        no_init=no_init,
+        unsupported=tuple(_unsupported(info, no_quota, no_cdi, no_init)),
         warnings=tuple(str(one) for one in info.get("Warnings") or ()),
     )
 
@@ -122,13 +125,24 @@ def _no_disk_quota(info: Mapping[str, Any]) -> str | None:
     return f"the storage driver {driver}{over} has no quotas; overlay2 over xfs with pquota has"
 
 
+def _no_init(info: Mapping[str, Any]) -> str | None:
+    """Why a container cannot have the engine's first process, or None if it can or may."""
+    told = info.get("InitCommit")
+    if isinstance(told, Mapping) and told.get("ID") == "N/A":
+        name = str(info.get("InitBinary") or "docker-init")
+        return f"the engine finds no {name}: install the package tini, or docker-ce"
+    return None
+
+
 def _unsupported(
-    info: Mapping[str, Any], no_quota: str | None, no_cdi: str | None
+    info: Mapping[str, Any], no_quota: str | None, no_cdi: str | None, no_init: str | None
 ) -> Iterator[Unsupported]:
     if no_quota is not None:
         yield Unsupported("disk-quota", f"{no_quota}; what is written is measured instead")
     if no_cdi is not None:
         yield Unsupported("cdi", no_cdi)
+    if no_init is not None:
+        yield Unsupported("init", f"{no_init}; a copy's own first process has to take in orphans")
     for key, feature in (
         ("MemoryLimit", "memory-limit"),
         ("SwapLimit", "swap-limit"),

@@ -13,16 +13,10 @@ from typing import Any
 from docker import auth
 from docker.errors import DockerException
 
+from p2pool.drivers.containers.docker.images.reference import reference_of
 from p2pool.model.errors import RegistryDenied
 
 CONFIG = "config.json"
-
-
-def registry_of(image: str) -> str:
-    """The registry of an image's name, as `docker login` names it."""
-    first, slash, _ = image.partition("/")
-    named = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    return first if named else "docker.io"
 
 
 def auth_header(image: str, directory: Path | None) -> bytes | None:
@@ -34,7 +28,7 @@ def auth_header(image: str, directory: Path | None) -> bytes | None:
     path = (directory or _default_directory()) / CONFIG
     if not path.exists():
         return None
-    registry = registry_of(image)
+    registry = reference_of(image).registry
     try:
         json.loads(path.read_bytes())  # The SDK treats a damaged file as empty.
         config = auth.load_config(str(path), credstore_env=dict(os.environ))

@@ -12,13 +12,13 @@ from typing import Any
 import attrs
 import trio
 from docker.errors import APIError
-from docker.utils import parse_repository_tag
 from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import ReadTimeout
 from urllib3.exceptions import ReadTimeoutError
 
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation, pull_error
 from p2pool.drivers.containers.docker.engine.streams import shut
+from p2pool.drivers.containers.docker.images.reference import reference_of
 from p2pool.model import limits
 from p2pool.model.errors import RegistryUnavailable
 from p2pool.model.ports.runtime import OnProgress, PullProgress
@@ -131,10 +131,10 @@ class Pull:
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         api = self._client()
-        name, tag = parse_repository_tag(self._image)
+        wanted = reference_of(self._image)
         response = api._post(
             api._url("/images/create"),
-            params={"fromImage": name, "tag": tag or "latest"},
+            params={"fromImage": wanted.repository, "tag": wanted.version},
             headers={"X-Registry-Auth": self._header} if self._header else {},
             stream=True,
             timeout=(limits.PULL_CONNECT_TIMEOUT_MS / 1000, self._stall_s),

@@ -12,21 +12,26 @@ another name stays under that. The list of pulled images is on disk (`images.jso
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
 from docker.errors import APIError
 from docker.errors import ImageNotFound as NoImage
 from docker.errors import NotFound as NoSuch
-from docker.utils import parse_repository_tag
 
 from p2pool.drivers.containers.docker.engine.client import DockerClient, fields
 from p2pool.drivers.containers.docker.engine.errors import other_error
-from p2pool.drivers.containers.docker.images.credentials import auth_header, registry_of
+from p2pool.drivers.containers.docker.images.credentials import auth_header
 from p2pool.drivers.containers.docker.images.pull import Pull
+from p2pool.drivers.containers.docker.images.reference import (
+    Reference,
+    is_within,
+    reference_of,
+)
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import DiskFull, ImageNotFound, ImageRefused
@@ -69,24 +74,32 @@ class Images:
 
     async def find(self, image: str) -> Local | None:
         """The local image behind a name, or None."""
+        wanted = reference_of(image)
+        record = await self._record(wanted.full)
+        if record is None:
+            return None
+        digest = _digest_of(wanted, record.get("RepoDigests") or [])
+        if wanted.digest and not digest:
+            return None  # The engine takes a digest for the id of any image that it has.
+        return Local(
+            id=str(record["Id"]),
+            digest=digest or str(record["Id"]),
+            pinned=f"{wanted.repository}@{digest}" if digest else wanted.full,
+            size_bytes=int(record.get("Size") or 0),
+        )
+
+    async def _record(self, name: str) -> Mapping[str, Any] | None:
+        """The engine's record of a whole reference or an id, or None."""
         try:
-            record = fields(await self._engine.ask(lambda c: c.inspect_image(image)), "Id")
+            return fields(await self._engine.ask(lambda c: c.inspect_image(name)), "Id")
         except NoImage:
             return None
         except APIError as error:
             raise other_error(error) from error
-        digest = _digest_of(image, record.get("RepoDigests") or [])
-        name = parse_repository_tag(image)[0]
-        return Local(
-            id=str(record["Id"]),
-            digest=digest or str(record["Id"]),
-            pinned=f"{name}@{digest}" if digest else image,
-            size_bytes=int(record.get("Size") or 0),
-        )
 
     async def pull(self, image: str, on_progress: OnProgress | None, policy: PullPolicy) -> str:
         """Make an image local as the policy says; returns its digest. See the port."""
-        if self._settings.registries and not _from_one_of(image, self._settings.registries):
+        if self._settings.registries and not is_within(image, self._settings.registries):
             raise ImageRefused(
                 f"This node takes no images from the registry of {image}.",
                 hint=f"It takes them from {', '.join(self._settings.registries)}.",
@@ -187,7 +200,7 @@ class Images:
                 young = now_ms - known[image].used_at_ms < self._settings.image_grace_ms
                 if known[image].id in used or young:
                     continue
-                if await self._delete(image):
+                if await self._delete(_engines_name(image, known[image])):
                     gone.append(image)
                     del known[image]
             self._keep(known)
@@ -208,8 +221,8 @@ class Images:
         """Without names that somebody else deleted, or moved to another image."""
         kept = {}
         for image, fetched in known.items():
-            local = await self.find(image)
-            if local is not None and local.id == fetched.id:
+            record = await self._record(_engines_name(image, fetched))
+            if record is not None and str(record["Id"]) == fetched.id:
                 kept[image] = fetched
         return kept
 
@@ -261,29 +274,18 @@ def free_bytes(path: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def _digest_of(image: str, repo_digests: list[str]) -> str:
+def _engines_name(image: str, fetched: Fetched) -> str:
+    """What the engine calls a row of the record: an image that lost its name goes by its id."""
+    return image if image == fetched.id else reference_of(image).full
+
+
+def _digest_of(wanted: Reference, repo_digests: list[str]) -> str:
     """The registry's digest of a name; of several, that of the name's own repository."""
-    asked = image.partition("@")[2]
-    name = _familiar(parse_repository_tag(image)[0])
-    found = [text.rpartition("@") for text in repo_digests]
-    for repository, _, digest in found:
-        if _familiar(repository) == name and asked in ("", digest):
-            return digest
+    for text in repo_digests:
+        found = reference_of(text)
+        if found.same_repository(wanted) and wanted.digest in ("", found.digest):
+            return found.digest
     return ""
-
-
-def _familiar(repository: str) -> str:
-    """A repository as the engine writes it: without the prefix of Docker Hub."""
-    for prefix in ("index.docker.io/", "docker.io/", "library/"):
-        repository = repository.removeprefix(prefix)
-    return repository
-
-
-def _from_one_of(image: str, registries: tuple[str, ...]) -> bool:
-    """Whether an image's name begins with one of these registries (or their repositories)."""
-    registry = registry_of(image)
-    full = image if image.startswith(f"{registry}/") else f"{registry}/{image}"
-    return any(full.startswith(allowed.rstrip("/") + "/") for allowed in registries)
 
 
 def _now_ms() -> int:
