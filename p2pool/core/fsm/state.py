@@ -45,6 +45,7 @@ from p2pool.model.states import (
     Membership,
     Reachability,
 )
+from p2pool.model.tasks.index import TaskIndex
 from p2pool.model.tasks.spec import Resources, TaskSpec
 
 NO_HISTORY = Digest(bytes(32))
@@ -197,9 +198,9 @@ class PoolState:
     `held_until_ms`: until then no copy on a vanished node is replaced; 0: no hold. `history`: the
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
-    it, "" if none did. `sizes`: what the tasks take, counted as they change. `forgotten_s`: the
-    latest end of a request that was forgotten. `row_cache` and `known_digest` serve
-    `core.fsm.storage`, which turns the state into bytes.
+    it, "" if none did. `sizes`: what the tasks take, counted as they change. `index`: finds tasks
+    for readers. `forgotten_s`: the latest end of a request that was forgotten. `row_cache` and
+    `known_digest` serve `core.fsm.storage`, which turns the state into bytes.
     """
 
     pool: PoolRef
@@ -223,6 +224,7 @@ class PoolState:
     level_version: str = ""
     forgotten_s: int = 0
     sizes: StateSizes = attrs.field(factory=StateSizes, eq=False, repr=False)
+    index: TaskIndex = attrs.field(factory=TaskIndex, eq=False, repr=False)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
     known_digest: tuple[int, StateDigest] | None = attrs.field(default=None, eq=False, repr=False)
@@ -280,6 +282,7 @@ class PoolState:
     def put_task(self, task: Task) -> None:
         """Store a task."""
         self.tasks[task.task_id] = task
+        self.index.put(task.task_id, task.index, task.spec.name)
         self._weigh(task)
 
     def _weigh(self, task: Task) -> None:
@@ -312,6 +315,7 @@ class PoolState:
     def drop_task(self, task_id: TaskId) -> None:
         """Forget a finished task; a lost copy of it stays as a stray."""
         task = self.tasks.pop(task_id)
+        self.index.drop(task_id)
         self.sizes.count(task_id, None)
         for copy in self.allocations.pop(task_id, {}).values():
             if copy.node_id is None:
