@@ -16,6 +16,8 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
+from p2pool.api.http.methods import allowed
+from p2pool.api.http.negotiation import check
 from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
 from p2pool.api.http.streams import Streams
 from p2pool.api.resources import agent, nodes, pool, proofs, tasks, volumes
@@ -25,7 +27,14 @@ from p2pool.model.ports.agent import AgentPort
 
 _log = structlog.get_logger("p2pool.api")
 
-_HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "malformed", 400: "malformed"}
+_HTTP_CODES = {
+    400: "malformed",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    413: "malformed",
+    415: "unsupported-media-type",
+}
 
 # In the order of the OpenAPI document.
 ROUTES: tuple[HTTPRouteHandler, ...] = (
@@ -49,6 +58,7 @@ def create_app(port: AgentPort, *, version: str = "", metrics: bool = True) -> L
     return Litestar(
         route_handlers=ROUTES,
         state=State({"port": port, "streams": Streams(), "metrics": metrics}),
+        guards=[check],
         exception_handlers={
             P2poolError: _on_error,
             HTTPException: _on_http_error,
@@ -98,7 +108,11 @@ def _on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[
     )
     detail = "; ".join(found) or error.detail or "The API cannot answer this request."
     hint = "See the routes at /v1/openapi.json." if status in (404, 405) else ""
-    return _answer(problem(_HTTP_CODES.get(status, "refused"), status, detail, hint, found))
+    hint = getattr(error, "hint", hint)
+    answer = _answer(problem(_HTTP_CODES.get(status, "refused"), status, detail, hint, found))
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = allowed(value) if name == "allow" else value
+    return answer
 
 
 def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -30,6 +30,7 @@ from anyio.streams.tls import TLSStream
 from p2pool.api.app import create_app
 from p2pool.api.http.access_control import AccessControl, host_name
 from p2pool.api.http.connection import Connection
+from p2pool.api.http.methods import Methods
 from p2pool.api.http.streams import Streams
 from p2pool.model import limits
 from p2pool.model.data_dir import API_URL_FILE
@@ -81,7 +82,7 @@ async def serve_api(
         host = host_name(settings.bind)
         any_ip = host in ("0.0.0.0", "::")
         app = create_app(port, version=version, metrics=settings.metrics)
-        gate = AccessControl(app, token, (host, *settings.hosts), any_ip)
+        gate = AccessControl(Methods(app), token, (host, *settings.hosts), any_ip)
         url = _url(listener, settings)
         path = directory / API_URL_FILE
         _write_private(path, url + "\n")
