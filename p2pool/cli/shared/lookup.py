@@ -1,46 +1,18 @@
-"""Finds a task or node by what a person types: a name, an id, the beginning of one."""
+"""Finds a task or node by what a person types: a name, an id, the beginning of one.
 
-from collections.abc import Sequence
+The agent finds it, so that a command reads that one and not the whole list.
+"""
 
 from p2pool.client.agent_client import AgentClient, Answer
-from p2pool.model.errors import Conflict, NotFound
-
-_PREFIX_MIN = 4
-
-
-_LISTED = 5
-
-
-def find_task(client: AgentClient, text: str) -> Answer:
-    """A task by id, the beginning of its id, or its name; of several, the living one."""
-    tasks = client.tasks()
-    wanted = text.lower().removeprefix("0x")
-    found = [task for task in tasks if task["task_id"] == wanted]
-    if not found:
-        named = [task for task in tasks if task["name"] == text]
-        alive = [task for task in named if task["state"] in LIVING]
-        found = alive or named[:1]
-    if not found and len(wanted) >= _PREFIX_MIN:
-        found = [task for task in tasks if task["task_id"].startswith(wanted)]
-    return _only(found, f"task {text!r}", "task_id", "p2pool task ls --all")
-
-
-def find_node(client: AgentClient, text: str) -> Answer:
-    """A node by id or the beginning of it."""
-    wanted = "0x" + text.lower().removeprefix("0x")
-    found = [node for node in client.nodes() if node["node_id"].startswith(wanted)]
-    if len(wanted) < _PREFIX_MIN + 2:
-        found = []
-    return _only(found, f"node {text!r}", "node_id", "p2pool node ls")
-
 
 LIVING = ("pending", "running", "stopping")
 
 
-def _only(found: Sequence[Answer], what: str, key: str, where: str) -> Answer:
-    if not found:
-        raise NotFound(f"There is no {what}.", hint=f"List them: {where}.")
-    if len(found) > 1:
-        ids = ", ".join(str(one[key]) for one in found[:_LISTED])
-        raise Conflict(f"{len(found)} match {what}: {ids}.", hint="Type more of the id.")
-    return found[0]
+def find_task(client: AgentClient, text: str) -> Answer:
+    """A task by id, its name, or the beginning of its id; of several of a name, the living one."""
+    return client.task(text)
+
+
+def find_node(client: AgentClient, text: str) -> Answer:
+    """A node by id or the beginning of it."""
+    return dict(client.node(text)["node"])

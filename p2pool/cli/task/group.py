@@ -130,8 +130,7 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
 @json_option
 def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -> None:
     """List the tasks, the newest first."""
-    tasks = client.tasks(consistent=consistent)
-    shown = [one for one in tasks if everything or one["state"] in LIVING]
+    shown = client.tasks(consistent=consistent, states=() if everything else LIVING)
     if as_json:
         write_json(shown)
         return
@@ -142,7 +141,8 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
         )
         for one in shown
     )
-    empty = "No task runs." if everything or not tasks else "No task runs; --all shows ended ones."
+    ended = not shown and not everything and client.get("/v1/tasks", limit="1")["tasks"]
+    empty = "No task runs; --all shows ended ones." if ended else "No task runs."
     write_table(("TASK", "NAME", "STATE", "RUNNING", "IMAGE", "AGE"), rows, empty)
 
 
