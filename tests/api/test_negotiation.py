@@ -126,3 +126,19 @@ async def test_options_says_what_a_path_takes(served: Served) -> None:
     code, headers, _ = await _ask(served, "OPTIONS", "/v1/volumes")
     assert code == 204
     assert headers["allow"] == "delete, get, head, options"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"request": {}, "request": {}}', b"the key 'request' twice"),
+        ('{"request": {"pool_id": 1, "pool_id": 2}}', b"the key 'pool_id' twice"),
+        ('{"request": NaN}', b"NaN is no value"),
+        ('{"request": -Infinity}', b"-Infinity is no value"),
+    ],
+)
+async def test_a_body_of_two_meanings_is_refused(served: Served, body: str, told: bytes) -> None:
+    """Of two values of a key one would be passed over; and what is not JSON is not read as it."""
+    headers = "Content-Type: application/json\n"
+    code, _, answer = await _ask(served, "POST", "/v1/requests", headers, body)
+    assert (code, told in answer) == (400, True), answer

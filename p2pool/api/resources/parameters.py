@@ -30,7 +30,7 @@ Limit = Annotated[
 def _after(pattern: str) -> QueryParameter:
     return QueryParameter(
         description="Rows behind this place: `next` of the page before. Empty: from the beginning.",
-        pattern=f"^(?:{pattern})?$",
+        pattern=f"^(|{pattern})$",
         max_length=limits.API_PLACE_MAX_BYTES,
     )
 
@@ -56,7 +56,8 @@ AfterEvent = Annotated[
     str,
     QueryParameter(
         description="Events after this one: EPOCH.INDEX.NUMBER. `Last-Event-ID` says the same.",
-        pattern=f"^(?:{EVENT_PLACE})?$",
+        pattern=f"^(|{EVENT_PLACE})$",
+        max_length=limits.API_PLACE_MAX_BYTES,
     ),
 ]
 
@@ -87,7 +88,7 @@ class CopyState(StrEnum):
     LOST = "lost"
 
 
-_LABEL = r"[^=]+=.*"
+_LABEL = r"[^=]+=[\s\S]*"
 
 States = Annotated[
     list[TaskState] | None,
@@ -106,13 +107,14 @@ Labels = Annotated[
     QueryParameter(
         description="Only tasks with this label, as KEY=VALUE; given again, with all of these.",
         max_items=limits.LABELS_MAX,
+        schema_extra={"items": {"type": "string", "pattern": f"^{_LABEL}$"}},
     ),
 ]
 OnNode = Annotated[
     str | None,
     QueryParameter(
         description="Only what has, or had, its place on this node: its whole id.",
-        pattern=r"^(?:0x)?[0-9a-fA-F]{40}$",
+        schema_extra={"pattern": r"^(?:0x)?[0-9a-fA-F]{40}$"},
     ),
 ]
 Named = Annotated[str | None, QueryParameter(description="Only tasks of exactly this name.")]
@@ -134,14 +136,15 @@ NodeText = Annotated[
     str,
     PathParameter(
         description="A node: its id, or the beginning of it,"
-        f" {limits.API_PREFIX_MIN} hex digits or more, with or without 0x."
+        f" {limits.API_PREFIX_MIN} hex digits or more, with or without 0x.",
+        schema_extra={"pattern": f"^(0[xX])?[0-9a-fA-F]{{{limits.API_PREFIX_MIN},40}}$"},
     ),
 ]
 AllocationText = Annotated[
     str,
     PathParameter(
         description="A copy of a task: its id, a dot and a number.",
-        pattern=r"^(?:0x)?[0-9a-fA-F]{32}\.(?:0|[1-9][0-9]{0,8})$",
+        schema_extra={"pattern": r"^(?:0x)?[0-9a-fA-F]{32}\.(?:0|[1-9][0-9]{0,8})$"},
     ),
 ]
 VolumeId = Annotated[str, QueryParameter(description="A volume's id, as the list has it.")]
@@ -149,7 +152,7 @@ VolumeId = Annotated[str, QueryParameter(description="A volume's id, as the list
 
 def pairs(labels: list[str] | None) -> tuple[tuple[str, str], ...]:
     """Labels as they are in a specification; `Malformed` if one is not KEY=VALUE."""
-    wrong = [one for one in labels or () if not re.fullmatch(_LABEL, one, re.DOTALL)]
+    wrong = [one for one in labels or () if not re.fullmatch(_LABEL, one)]
     if wrong:
         raise Malformed(f"label: {wrong[0][:64]!r} is not KEY=VALUE.", hint="Write label=team=a.")
     found = [one.partition("=") for one in labels or ()]

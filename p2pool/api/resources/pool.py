@@ -270,7 +270,11 @@ async def logs_held(state: State) -> LogsHeldAnswer:
 @get(
     "/v1/events",
     summary="Events of the pool, as server-sent events",
-    responses={200: ResponseSpec(str, description="SSE", media_type="text/event-stream")},
+    responses={
+        200: ResponseSpec(
+            str, description="SSE", media_type="text/event-stream", generate_examples=False
+        )
+    },
 )
 async def events(state: State, request: AnyRequest, after: AfterEvent = "") -> ASGIApp:
     """Events from now on, or after the id in `Last-Event-ID` or `?after=`."""

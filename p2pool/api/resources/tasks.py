@@ -323,8 +323,11 @@ def _task(view: View, text: str) -> TaskView:
 
 
 def _node_id(text: str | None) -> NodeId | None:
-    found = None if text is None else unhex(text, ADDRESS_BYTES)
-    return None if found is None else NodeId(found)
+    if text is None:
+        return None
+    if (found := unhex(text, ADDRESS_BYTES)) is None:
+        raise Malformed(f"{text[:64]!r} is not a node id.", hint="Write 0x and 40 hex digits.")
+    return NodeId(found)
 
 
 @get("/v1/tasks/{task_id:str}/metrics", summary="The numbers that a task reports, copy by copy")
@@ -434,7 +437,11 @@ async def allocation(
     "/v1/allocations/{allocation_id:str}/logs",
     status_code=200,
     summary="Log lines, under a signed grant",
-    responses={200: ResponseSpec(str, description="NDJSON", media_type="application/x-ndjson")},
+    responses={
+        200: ResponseSpec(
+            str, description="NDJSON", media_type="application/x-ndjson", generate_examples=False
+        )
+    },
 )
 async def logs(state: State, request: AnyRequest, allocation_id: AllocationText) -> ASGIApp:
     """Log lines of one copy, wherever it runs."""
