@@ -7,25 +7,33 @@ before it and listens.
 from typing import Any
 
 import structlog
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, get
 from litestar.config.response_cache import ResponseCacheConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 
+from p2pool.api.document.document import make_document
+from p2pool.api.http.methods import allowed
+from p2pool.api.http.negotiation import check
 from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
 from p2pool.api.http.streams import Streams
 from p2pool.api.resources import agent, nodes, pool, proofs, tasks, volumes
+from p2pool.api.resources.context import port_of
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ports.agent import AgentPort
 
 _log = structlog.get_logger("p2pool.api")
 
-_HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "malformed", 400: "malformed"}
+_HTTP_CODES = {
+    400: "malformed",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    413: "malformed",
+    415: "unsupported-media-type",
+}
 
 # In the order of the OpenAPI document.
 ROUTES: tuple[HTTPRouteHandler, ...] = (
@@ -43,28 +51,28 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
 )
 
 
+@get("/v1/openapi.json", summary="This document", include_in_schema=False)
+async def openapi(state: State) -> dict[str, Any]:
+    """Made when somebody reads it first."""
+    if "document" not in state:
+        state.document = make_document(ROUTES, port_of(state).pool, state.version)
+    found: dict[str, Any] = state.document
+    return found
+
+
 def create_app(port: AgentPort, *, version: str = "", metrics: bool = True) -> Litestar:
     """The application over a port; it knows neither tokens nor sockets. `metrics`: whether
     `/metrics` answers."""
     return Litestar(
-        route_handlers=ROUTES,
-        state=State({"port": port, "streams": Streams(), "metrics": metrics}),
+        route_handlers=(*ROUTES, openapi),
+        state=State({"port": port, "streams": Streams(), "metrics": metrics, "version": version}),
+        guards=[check],
         exception_handlers={
             P2poolError: _on_error,
             HTTPException: _on_http_error,
             Exception: _on_bug,
         },
-        openapi_config=OpenAPIConfig(
-            title="p2pool agent",
-            version=version or "0",
-            path="/v1/openapi.json",
-            render_plugins=(JsonRenderPlugin(path="/"),),
-            security=[{"token": []}],
-            components=Components(
-                security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
-            ),
-            use_handler_docstrings=True,
-        ),
+        openapi_config=None,
         request_max_body_size=limits.API_BODY_MAX_BYTES,
         response_cache_config=ResponseCacheConfig(default_expiration=None),
         logging_config=None,
@@ -97,8 +105,12 @@ def _on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[
         if isinstance(one, dict)
     )
     detail = "; ".join(found) or error.detail or "The API cannot answer this request."
-    hint = "See the routes at /v1/openapi.json." if status in (404, 405) else ""
-    return _answer(problem(_HTTP_CODES.get(status, "refused"), status, detail, hint, found))
+    hint = "See the routes at /v1/openapi.json." if status in (400, 404, 405) else ""
+    hint = getattr(error, "hint", hint)
+    answer = _answer(problem(_HTTP_CODES.get(status, "refused"), status, detail, hint, found))
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = allowed(value) if name == "allow" else value
+    return answer
 
 
 def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

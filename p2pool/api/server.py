@@ -31,6 +31,7 @@ from anyio.streams.tls import TLSStream
 from p2pool.api.app import create_app
 from p2pool.api.http.access_control import AccessControl, host_name
 from p2pool.api.http.connection import Connection
+from p2pool.api.http.methods import Methods
 from p2pool.api.http.streams import Streams
 from p2pool.model import limits
 from p2pool.model.data_dir import API_CERTIFICATE_FILE, API_URL_FILE
@@ -84,7 +85,7 @@ async def serve_api(
         app = create_app(port, version=version, metrics=settings.metrics)
         # A name may be bound, while the URL for this machine has its number.
         hosts = (host, str(listener.getsockname()[0]), *settings.hosts)
-        gate = AccessControl(app, token, hosts, any_ip)
+        gate = AccessControl(Methods(app), token, hosts, any_ip)
         url = _url(listener, settings)
         path, shown = directory / API_URL_FILE, directory / API_CERTIFICATE_FILE
         shown.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ the tree. Sending a signed request again is safe: the pool carries it out once.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
 from p2pool.model.ports.agent import LogOptions
 
 Answer = dict[str, Any]
+Query = Sequence[tuple[str, str]]
 
 
 class AgentClient:
@@ -58,22 +59,38 @@ class AgentClient:
         self.meta = answer.get("meta", self.meta)
         return answer
 
+    def pages(self, path: str, rows: str, query: Query) -> Iterator[Answer]:
+        """The rows of all pages of a list; `query` may name a parameter several times."""
+        after = ""
+        while True:
+            asked = [*query, ("limit", str(limits.API_PAGE_MAX))]
+            answer = self._json("GET", f"{path}?{urlencode([*asked, ('after', after)])}", None)
+            self.meta = answer.get("meta", self.meta)
+            yield from _objects(answer, rows)
+            # An agent before version 0.3 gives the whole list, and no place to go on from.
+            if not (after := answer.get("next") or ""):
+                return
+
     def nodes(self, *, consistent: bool = False) -> list[Answer]:
-        """All nodes."""
-        return _objects(self.get("/v1/nodes", **_query(consistent)), "nodes")
+        """All nodes, by id."""
+        return list(self.pages("/v1/nodes", "nodes", _query(consistent)))
 
-    def node(self, node_id: str) -> Answer:
-        """One node and its allocations: `{"node": ..., "allocations": [...]}`."""
-        return self.get(f"/v1/nodes/{quote(node_id, safe='')}")
+    def node(self, text: str) -> Answer:
+        """One node and its allocations: `{"node": ..., "allocations": [...]}`; by its id or the
+        beginning of it."""
+        return self.get(f"/v1/nodes/{quote(text, safe='')}")
 
-    def tasks(self, *, consistent: bool = False) -> list[Answer]:
-        """All tasks, the newest first."""
-        return _objects(self.get("/v1/tasks", **_query(consistent)), "tasks")
+    def tasks(
+        self, *, consistent: bool = False, states: Iterable[str] = (), labels: Iterable[str] = ()
+    ) -> list[Answer]:
+        """All tasks, or those in these states and with all these labels, the newest first."""
+        wanted = [("state", state) for state in states] + [("label", label) for label in labels]
+        return list(self.pages("/v1/tasks", "tasks", [*wanted, *_query(consistent)]))
 
-    def task(self, task_id: str, *, consistent: bool = False) -> Answer:
-        """One task with its allocations."""
-        path = f"/v1/tasks/{quote(task_id, safe='')}"
-        return _object(self.get(path, **_query(consistent)), "task")
+    def task(self, text: str, *, consistent: bool = False) -> Answer:
+        """One task with its allocations; by its id, its name, or the beginning of its id."""
+        path = f"/v1/tasks/{quote(text, safe='')}"
+        return _object(self.get(path, **dict(_query(consistent))), "task")
 
     def task_metrics(self, task_id: str) -> list[Answer]:
         """The numbers that a task reports, copy by copy."""
@@ -187,7 +204,7 @@ class AgentClient:
 
     def volumes(self) -> list[Answer]:
         """The volumes on its machine and their sizes."""
-        return _objects(self.get("/v1/volumes"), "volumes")
+        return list(self.pages("/v1/volumes", "volumes", []))
 
     def remove_volume(self, volume_id: str) -> None:
         """Delete one, if nothing uses it."""
@@ -243,5 +260,5 @@ def _object(answer: Told, key: str) -> Answer:
     return found
 
 
-def _query(consistent: bool) -> dict[str, str]:
-    return {"consistent": "true"} if consistent else {}
+def _query(consistent: bool) -> Query:
+    return [("consistent", "true")] if consistent else []

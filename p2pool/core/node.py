@@ -506,10 +506,12 @@ class Node:
         self.context.log(Level.ERROR, "the disk refuses to write: silent", reason=event.reason)
 
     def view(self, now: Now) -> View:
-        """Everything this node knows, frozen."""
+        """Everything this node knows, frozen; its tables can be read until the next step."""
+        revision = self.revision
         return build_view(
             self.context,
-            self.revision,
+            revision,
+            lambda: self.revision == revision,
             self.led_by[1],
             self._problems(now),
             self._warnings(),

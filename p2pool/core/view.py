@@ -1,10 +1,14 @@
 """The view that a node gives its own API: the pool, its nodes and tasks as this node knows them.
 
-A view is built on request, from what the node holds at that moment, and is frozen. Nothing here
-changes anything.
+A view is built on request, from what the node holds at that moment. Its tables make a task or a
+node when somebody reads it: what a reader pays follows what it reads, not what the pool holds. They
+refuse to be read once the node has taken its next step. Nothing here changes anything.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import overload
 
 import attrs
 
@@ -15,11 +19,11 @@ from p2pool.core.fsm.nodes import view_reason
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Task
 from p2pool.core.fsm.tasks import summary
 from p2pool.model.chain.roster import ChainMember
-from p2pool.model.ids import AllocationId, NodeId, PeerKey
+from p2pool.model.ids import AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.machine.hardware import FreeResources, Load
 from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
-from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
+from p2pool.model.ports.view import AllocationView, NodeTable, NodeView, TaskTable, TaskView, View
 from p2pool.model.states import (
     TERMINAL_ALLOCATION_STATES,
     AllocationState,
@@ -29,6 +33,7 @@ from p2pool.model.states import (
     RaftRole,
     Reachability,
 )
+from p2pool.model.tasks.index import TaskPlace
 from p2pool.model.timing import Now
 
 
@@ -126,17 +131,35 @@ def _running(state: PoolState | None, node_id: NodeId) -> int:
     return sum(copy.holds for copy in state.on_node(node_id))
 
 
-Live = dict[tuple[NodeId, AllocationId, int], AllocationStatus]
+CopyKey = tuple[NodeId, AllocationId, int]
+Live = Mapping[CopyKey, AllocationStatus]
 
 
-def live_statuses(context: Context) -> Live:
-    """What heartbeats, not the log, say of copies: health, and the progress of a pull."""
-    return {
-        (node_id, status.allocation, status.attempt): status
-        for node_id, beat in context.heartbeats.newest.items()
-        for status in beat.heartbeat.allocations
-        if status.health is not Health.NONE or status.pull_total_bytes
-    }
+class _Live(Live):
+    """What heartbeats, not the log, say of copies: health, and the progress of a pull. A node's
+    heartbeat is read when somebody asks for the first copy on it."""
+
+    def __init__(self, context: Context) -> None:
+        """From the newest heartbeats."""
+        self._newest = context.heartbeats.newest
+        self._read: dict[NodeId, dict[CopyKey, AllocationStatus]] = {}
+
+    def __getitem__(self, key: CopyKey) -> AllocationStatus:
+        node_id = key[0]
+        if node_id not in self._read:
+            beat = self._newest.get(node_id)
+            said = beat.heartbeat.allocations if beat is not None else ()
+            self._read[node_id] = {(node_id, one.allocation, one.attempt): one for one in said}
+        return self._read[node_id][key]
+
+    def __iter__(self) -> Iterator[CopyKey]:
+        for node_id, beat in self._newest.items():
+            yield from (
+                (node_id, one.allocation, one.attempt) for one in beat.heartbeat.allocations
+            )
+
+    def __len__(self) -> int:
+        return sum(len(beat.heartbeat.allocations) for beat in self._newest.values())
 
 
 @attrs.frozen
@@ -145,7 +168,7 @@ class Heard:
     so that each node stops what it runs, and nobody has to say so."""
 
     me: NodeId
-    nodes: Mapping[NodeId, NodeView]
+    nodes: NodeTable
     ended: bool = False
 
     def tells(self, node_id: NodeId) -> bool:
@@ -170,6 +193,7 @@ def task_view(state: PoolState, task: Task, live: Live, heard: Heard) -> TaskVie
         submitted_at_ms=task.record.submitted_at_ms,
         allocations=copies,
         stop_requested=task.stop_requested,
+        index=task.index,
     )
 
 
@@ -203,23 +227,134 @@ def _copy_view(copy: Allocation, live: Live, heard: Heard) -> AllocationView:
     )
 
 
+Fresh = Callable[[], bool]
+
+
+class _Tasks(TaskTable):
+    """A state's tasks, each made when it is read."""
+
+    def __init__(self, state: PoolState, live: Live, heard: Heard, fresh: Fresh) -> None:
+        self._state, self._live, self._heard, self._fresh = state, live, heard, fresh
+
+    def _now(self) -> PoolState:
+        assert self._fresh(), "the node has gone on: take another view"
+        return self._state
+
+    def _made(self, names: Iterable[TaskId]) -> Iterator[TaskView]:
+        for name in names:
+            state = self._now()
+            yield task_view(state, state.tasks[name], self._live, self._heard)
+
+    def __len__(self) -> int:
+        return len(self._now().tasks)
+
+    @overload
+    def __getitem__(self, at: int) -> TaskView: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[TaskView, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> TaskView | tuple[TaskView, ...]:
+        state, names = self._now(), tuple(self._state.tasks)
+        if isinstance(at, slice):
+            return tuple(self._made(names[at]))
+        return task_view(state, state.tasks[names[at]], self._live, self._heard)
+
+    def __iter__(self) -> Iterator[TaskView]:
+        return self._made(tuple(self._now().tasks))
+
+    def get(self, task_id: TaskId) -> TaskView | None:
+        """See the base."""
+        task = self._now().tasks.get(task_id)
+        return None if task is None else task_view(self._state, task, self._live, self._heard)
+
+    def before(self, place: TaskPlace | None) -> Iterator[TaskView]:
+        """See the base."""
+        return self._made(self._now().index.before(place))
+
+    def named(self, name: str) -> Iterator[TaskView]:
+        """See the base."""
+        return self._made(self._now().index.named(name))
+
+    def starting(self, digits: str, most: int) -> tuple[TaskView, ...]:
+        """See the base."""
+        return tuple(self._made(islice(self._now().index.starting(digits), most)))
+
+    def on_node(self, node_id: NodeId) -> tuple[TaskView, ...]:
+        """See the base."""
+        state = self._now()
+        names = dict.fromkeys(copy.allocation.task_id for copy in state.on_node(node_id))
+        newest = sorted(names, key=lambda name: (state.tasks[name].index, name), reverse=True)
+        return tuple(self._made(newest))
+
+    def states(self) -> Counter[str]:
+        """See the base."""
+        state = self._now()
+        return Counter(summary(state, task) for task in state.tasks.values())
+
+
+class _Nodes(NodeTable):
+    """The nodes that this one knows, each made when it is read."""
+
+    def __init__(self, context: Context, state: PoolState | None, now: Now, fresh: Fresh) -> None:
+        self._context, self._state, self._at, self._fresh = context, state, now, fresh
+        self._known: dict[NodeId, ChainMember] | None = None
+
+    def _members(self) -> dict[NodeId, ChainMember]:
+        """By id, sorted."""
+        assert self._fresh(), "the node has gone on: take another view"
+        if self._known is None:
+            roster = self._context.roster
+            found = {one.node_id: one for one in (*roster.members(), *roster.outside())}
+            self._known = dict(sorted(found.items()))
+        return self._known
+
+    def _made(self, member: ChainMember) -> NodeView:
+        return node_view(self._context, self._state, member, self._at)
+
+    def __len__(self) -> int:
+        return len(self._members())
+
+    @overload
+    def __getitem__(self, at: int) -> NodeView: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[NodeView, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> NodeView | tuple[NodeView, ...]:
+        found = tuple(self._members().values())[at]
+        return (
+            self._made(found) if isinstance(found, ChainMember) else tuple(map(self._made, found))
+        )
+
+    def __iter__(self) -> Iterator[NodeView]:
+        return map(self._made, tuple(self._members().values()))
+
+    def ids(self) -> Sequence[NodeId]:
+        """See the base."""
+        return tuple(self._members())
+
+    def get(self, node_id: NodeId) -> NodeView | None:
+        """See the base."""
+        member = self._members().get(node_id)
+        return None if member is None else self._made(member)
+
+
 def build_view(
     context: Context,
     revision: int,
+    fresh: Fresh,
     leader_since_ms: int,
     problems: tuple[str, ...],
     warnings: tuple[str, ...],
     evidence: tuple[LieProof, ...],
     now: Now,
 ) -> View:
-    """Everything this node knows now."""
+    """Everything this node knows now; `fresh`: whether that is so still."""
     pool_log, roster, me = context.pool_log, context.roster, context.config.me
     state = pool_log.state
-    tasks = state.tasks.values() if state is not None else ()
-    live = live_statuses(context)
-    members = (*roster.members(), *roster.outside())
-    nodes = tuple(node_view(context, state, member, now) for member in members)
-    heard = Heard(me.node_id, {one.node_id: one for one in nodes}, roster.ended)
+    nodes = _Nodes(context, state, now, fresh)
+    heard = Heard(me.node_id, nodes, roster.ended)
     return View(
         revision=revision,
         as_of_ms=now.wall_ms,
@@ -240,7 +375,7 @@ def build_view(
         roster_final=roster.final,
         roster_age_ms=roster.age_ms(now),
         nodes=nodes,
-        tasks=tuple(task_view(state, task, live, heard) for task in tasks if state is not None),
+        tasks=_Tasks(state, _Live(context), heard, fresh) if state is not None else (),
         problems=problems,
         warnings=warnings,
         settings=tuple(state.settings.items()) if state is not None else (),

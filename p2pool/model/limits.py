@@ -566,6 +566,14 @@ API_RETRY_AFTER_S = 1
 API_ASK_SLACK_MS = 1_000
 API_BACKLOG_MAX = 128
 API_ACCEPT_PAUSE_MS = 100
+# How many rows a list has at most, and how many where the query does not say.
+API_PAGE_MAX = 1_000
+API_PAGE_DEFAULT = 500
+# How many tasks one page looks at: a filter that few pass gives short pages, none that is slow.
+API_PAGE_LOOKS_MAX = 2_000
+API_PLACE_MAX_BYTES = 256
+# So many digits of an id name a task or node, if no other begins with them.
+API_PREFIX_MIN = 4
 CLIENT_POLL_MS = 500
 CLIENT_LOG_QUEUE_MAX = 16
 CLIENT_LOG_COPIES_MAX = 32
@@ -709,6 +717,8 @@ assert STOP_POLL_MIN_MS < STOP_POLL_MAX_MS
 assert PULL_STALL_MS < PULL_DEADLINE_MS
 assert TASK_PIDS_DEFAULT <= TASK_PIDS_MAX
 assert SPEC_JSON_MAX_BYTES * 2 < API_BODY_MAX_BYTES
+assert API_PAGE_DEFAULT <= API_PAGE_MAX <= API_PAGE_LOOKS_MAX
+assert EVIDENCE_KEPT_MAX + BAD_APPENDS_KEPT_MAX <= API_PAGE_DEFAULT
 assert API_SHUTDOWN_GRACE_MS < SHUTDOWN_DEADLINE_MS
 assert REQUEST_DEADLINE_MS < CLIENT_TIMEOUT_MS
 assert API_STREAM_PING_MS < CLIENT_TIMEOUT_MS

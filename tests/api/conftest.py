@@ -51,3 +51,16 @@ async def serving(tmp_path: Path, settings: ApiSettings) -> AsyncIterator[Served
         assert found.url == url
         yield Served(port, AgentClient(url, found.token, timeout_s=20), url, found.token, tmp_path)
         nursery.cancel_scope.cancel()
+
+
+async def exchange(served: Served, text: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the answer to a request written by hand."""
+    async with await trio.open_tcp_stream(*served.address) as stream:
+        await stream.send_all(text.replace("\n", "\r\n").encode())
+        raw = b""
+        with trio.fail_after(10):
+            while piece := await stream.receive_some():
+                raw += piece
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *rest = head.decode().split("\r\n")
+    return int(first.split()[1]), dict(line.lower().split(": ", 1) for line in rest), body

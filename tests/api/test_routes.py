@@ -219,7 +219,7 @@ async def test_all_that_is_wrong_with_a_body_is_said_at_once(served: Served) -> 
         ("GET", f"/v1/tasks/{'00' * 16}", NotFound, 404),
         ("GET", f"/v1/nodes/{'00' * 20}", NotFound, 404),
         ("GET", f"/v1/allocations/{TASK_ID.hex()}.7", NotFound, 404),
-        ("GET", "/v1/tasks/nonsense", Malformed, 400),
+        ("GET", "/v1/tasks/nonsense", NotFound, 404),
         ("GET", "/v1/allocations/nonsense", Malformed, 400),
         ("GET", "/v1/events?after=1.2", Malformed, 400),
         ("GET", "/v1/nodes?consistent=perhaps", Malformed, 400),

@@ -23,7 +23,7 @@ from p2pool.model.messages.task_streams import LogChunk
 from p2pool.model.ports.agent import Accepted, Ask, LogOptions
 from p2pool.model.ports.view import Event
 from p2pool.wire import typed_data
-from tests.api.conftest import Served
+from tests.api.conftest import Served, exchange
 from tests.api.fakes import ALLOCATION, NOT_YOURS, FakePort
 from tests.wire.samples import ACCOUNT, POOL
 
@@ -92,19 +92,6 @@ async def test_no_payload_takes_the_server_down(served: Served, payload: bytes) 
     assert len(await thread(served.client.nodes)) == 2
 
 
-async def _exchange(served: Served, text: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of the answer to a request written by hand."""
-    async with await trio.open_tcp_stream(*served.address) as stream:
-        await stream.send_all(text.replace("\n", "\r\n").encode())
-        raw = b""
-        with trio.fail_after(10):
-            while piece := await stream.receive_some():
-                raw += piece
-    head, _, body = raw.partition(b"\r\n\r\n")
-    first, *rest = head.decode().split("\r\n")
-    return int(first.split()[1]), dict(line.lower().split(": ", 1) for line in rest), body
-
-
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -125,7 +112,7 @@ async def test_who_may_speak_to_the_agent(served: Served, headers: str, status: 
     """The token, and a Host header that names this machine; no CORS for anybody."""
     head = headers.format(token=served.token)
     text = f"GET /v1/nodes HTTP/1.1\nConnection: close\nOrigin: http://evil.example\n{head}\n\n"
-    code, found, body = await _exchange(served, text)
+    code, found, body = await exchange(served, text)
     assert code == status
     assert not [name for name in found if name.startswith("access-control")]
     if status != 200:
@@ -137,10 +124,10 @@ async def test_who_may_speak_to_the_agent(served: Served, headers: str, status: 
 async def test_only_health_needs_no_token(served: Served) -> None:
     """A probe learns that the process answers, and nothing else; the client's error is clear."""
     text = "GET {} HTTP/1.1\nHost: localhost\nConnection: close\n\n"
-    code, _, body = await _exchange(served, text.format("/v1/health"))
+    code, _, body = await exchange(served, text.format("/v1/health"))
     assert (code, json.loads(body)) == (200, {"status": "ok"})
     for path in ("/v1/readiness", "/metrics", "/v1/openapi.json", "/v1/nothing"):
-        assert (await _exchange(served, text.format(path)))[0] == 401
+        assert (await exchange(served, text.format(path)))[0] == 401
     with pytest.raises(NotAllowed, match=r"api\.token"):
         await thread(AgentClient(served.url, "x" * 40).nodes)
 
@@ -313,7 +300,7 @@ async def test_streams_are_bounded(served: Served, monkeypatch: pytest.MonkeyPat
     """One too many is told to come back later."""
     monkeypatch.setattr(limits, "API_STREAMS_MAX", 0)
     text = "GET /v1/events HTTP/1.1\nHost: localhost\nConnection: close\nAuthorization: Bearer "
-    code, found, body = await _exchange(served, f"{text}{served.token}\n\n")
+    code, found, body = await exchange(served, f"{text}{served.token}\n\n")
     assert (code, json.loads(body)["code"], found["retry-after"]) == (503, "overloaded", "1")
 
 

@@ -15,11 +15,11 @@ from litestar import Request
 from litestar.datastructures import State
 
 from p2pool.codec.json import requests as jsonform
-from p2pool.codec.json.hex import address_text, unhex
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.peer_id import peer_id
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Unavailable
-from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey
+from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.ports.agent import Accepted, AgentPort, Ask, ReadIndexCommand
 from p2pool.model.ports.view import NodeView, View
 
@@ -63,13 +63,6 @@ async def json_body(request: AnyRequest) -> Any:
     with trio.move_on_after(limits.API_BODY_TIMEOUT_MS / 1000):
         return jsonform.load(await request.body())
     raise Malformed("The body did not arrive in time.", hint="Send it without pauses.")
-
-
-def node_id_of(text: str) -> NodeId:
-    """A node id in a path; `Malformed` if it is not one."""
-    if (found := unhex(text, ADDRESS_BYTES)) is None:
-        raise Malformed(f"{text[:64]!r} is not a node id.", hint="Write 0x and 40 hex digits.")
-    return NodeId(found)
 
 
 # --- what is answered ------------------------------------------------------------------------

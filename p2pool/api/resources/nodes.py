@@ -1,9 +1,12 @@
 """Nodes, and the invites that let them in."""
 
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+
 import attrs
 from litestar import get, post
 from litestar.datastructures import State
-from litestar.params import FromPath, FromQuery
 
 from p2pool.api.resources.context import (
     AnyRequest,
@@ -11,19 +14,25 @@ from p2pool.api.resources.context import (
     ask_agent,
     json_body,
     meta_of,
-    node_id_of,
     peer_text,
     reachability_of,
     view_of,
     word,
 )
+from p2pool.api.resources.parameters import AfterNode, Consistent, Limit, NodeText
 from p2pool.api.resources.tasks import Accepted, Allocation, accepted_of, allocations_of
 from p2pool.codec.json import requests as jsonform
-from p2pool.codec.json.hex import address_text
-from p2pool.model.errors import NotFound
+from p2pool.codec.json.hex import address_text, unhex
+from p2pool.model import limits
+from p2pool.model.errors import Conflict, Malformed, NotFound
+from p2pool.model.ids import ADDRESS_BYTES, NodeId
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 from p2pool.model.ports.agent import InviteOffered
 from p2pool.model.ports.view import NodeView, View
+
+_BEGINNING = rf"[0-9a-f]{{{limits.API_PREFIX_MIN},{2 * ADDRESS_BYTES}}}"
+_TOLD = 5
+"""So many of the ids that match are told."""
 
 # --- answers ------------------------------------------------------------------------------------
 
@@ -59,10 +68,12 @@ class Node:
 
 @attrs.frozen
 class NodesAnswer:
-    """Answer of `/v1/nodes`."""
+    """Answer of `/v1/nodes`, by id. `next`: the place behind which the next page begins, null for
+    the last."""
 
     meta: Meta
     nodes: tuple[Node, ...]
+    next: str | None
 
 
 @attrs.frozen
@@ -105,23 +116,59 @@ def node_of(view: View, seen: NodeView) -> Node:
 # --- routes -------------------------------------------------------------------------------------
 
 
-@get("/v1/nodes", summary="All nodes that this agent knows")
-async def nodes(state: State, consistent: FromQuery[bool] = False) -> NodesAnswer:
-    """All nodes."""
+@get("/v1/nodes", summary="The nodes that this agent knows, in pages")
+async def nodes(
+    state: State,
+    consistent: Consistent = False,
+    limit: Limit = limits.API_PAGE_DEFAULT,
+    after: AfterNode = "",
+) -> NodesAnswer:
+    """Nodes by id: members, and those that left lately or may come."""
     view = await view_of(state, consistent)
-    return NodesAnswer(meta_of(view), tuple(node_of(view, n) for n in view.nodes))
+    ids = view.nodes.ids()
+    start = _behind(ids, NodeId(bytes.fromhex(after[2:]))) if after else 0
+    chosen = ids[start : start + limit]
+    found = [seen for one in chosen if (seen := view.node(one)) is not None]
+    more = start + limit < len(ids)
+    return NodesAnswer(
+        meta_of(view),
+        tuple(node_of(view, seen) for seen in found),
+        address_text(chosen[-1]) if more else None,
+    )
 
 
 @get("/v1/nodes/{node_id:str}", summary="One node and the copies it runs")
-async def node(
-    state: State, node_id: FromPath[str], consistent: FromQuery[bool] = False
-) -> NodeAnswer:
-    """One node."""
-    wanted = node_id_of(node_id)
+async def node(state: State, node_id: NodeText, consistent: Consistent = False) -> NodeAnswer:
+    """One node, by its id or the beginning of it. 409 if several begin so."""
     view = await view_of(state, consistent)
-    if (seen := view.node(wanted)) is None:
-        raise NotFound(f"There is no node {node_id}.", hint="List the nodes: p2pool node ls.")
-    return NodeAnswer(meta_of(view), node_of(view, seen), allocations_of(view, wanted))
+    seen = _node(view, node_id)
+    return NodeAnswer(meta_of(view), node_of(view, seen), allocations_of(view, seen.node_id))
+
+
+def _behind(ids: Sequence[NodeId], place: NodeId) -> int:
+    """Where the ids behind a place begin, be its node still there or not."""
+    return ids.index(place) + 1 if place in ids else bisect_right(ids, place)
+
+
+def _node(view: View, text: str) -> NodeView:
+    """A node by what a person types."""
+    whole = unhex(text, ADDRESS_BYTES)
+    found = view.node(NodeId(whole)) if whole is not None else None
+    if found is not None:
+        return found
+    digits = text.lower().removeprefix("0x")
+    if not re.fullmatch(_BEGINNING, digits):
+        raise Malformed(
+            f"{text[:64]!r} is neither a node id nor the beginning of one.",
+            hint=f"Write 0x and 40 hex digits, or {limits.API_PREFIX_MIN} of them at least.",
+        )
+    like = [one for one in view.nodes.ids() if one.hex().startswith(digits)]
+    if len(like) > 1:
+        told = ", ".join(address_text(one) for one in like[:_TOLD])
+        raise Conflict(f"{len(like)} match node {text!r}: {told}.", hint="Type more of the id.")
+    if like and (found := view.node(like[0])) is not None:
+        return found
+    raise NotFound(f"There is no node {text[:64]!r}.", hint="List the nodes: p2pool node ls.")
 
 
 @post(

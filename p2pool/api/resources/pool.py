@@ -1,13 +1,11 @@
 """The pool as a whole: its roster, its committee, the logs that agents hold, its events."""
 
-from collections import Counter
 from typing import cast
 
 import attrs
 from litestar import get
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromQuery
 from litestar.types import ASGIApp
 
 from p2pool.api.http.streams import Streams, event_answer
@@ -23,6 +21,7 @@ from p2pool.api.resources.context import (
     view_of,
     word,
 )
+from p2pool.api.resources.parameters import AfterEvent, Consistent
 from p2pool.codec.json.held_logs import HeldLog, held_log
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import Malformed
@@ -176,7 +175,7 @@ def pool_of(view: View) -> Pool:
         nodes_eligible=sum(one.eligible for one in healthy),
         gpus=sum(len(one.hardware.gpus) for one in healthy if one.hardware),
         gpus_free=sum(one.free.gpus for one in healthy if one.free),
-        tasks=dict(Counter(one.state for one in view.tasks)),
+        tasks=dict(view.tasks.states()),
         settings=dict(view.settings),
         leader=node_text(view.leader),
         feature_level=view.feature_level,
@@ -246,7 +245,7 @@ def _committee_member(view: View, one: Voter) -> CommitteeMember:
 
 
 @get("/v1/committee", summary="Voters and learners of the log")
-async def committee(state: State, consistent: FromQuery[bool] = False) -> CommitteeAnswer:
+async def committee(state: State, consistent: Consistent = False) -> CommitteeAnswer:
     """The committee."""
     view = await view_of(state, consistent)
     return CommitteeAnswer(meta_of(view), committee_of(view))
@@ -260,7 +259,7 @@ async def roster(state: State) -> RosterAnswer:
 
 
 @get("/v1/pool", summary="The pool as a whole")
-async def pool(state: State, consistent: FromQuery[bool] = False) -> PoolAnswer:
+async def pool(state: State, consistent: Consistent = False) -> PoolAnswer:
     """The pool."""
     view = await view_of(state, consistent)
     return PoolAnswer(meta_of(view), pool_of(view))
@@ -278,9 +277,13 @@ async def logs_held(state: State) -> LogsHeldAnswer:
 @get(
     "/v1/events",
     summary="Events of the pool, as server-sent events",
-    responses={200: ResponseSpec(str, description="SSE", media_type="text/event-stream")},
+    responses={
+        200: ResponseSpec(
+            str, description="SSE", media_type="text/event-stream", generate_examples=False
+        )
+    },
 )
-async def events(state: State, request: AnyRequest, after: FromQuery[str | None] = None) -> ASGIApp:
+async def events(state: State, request: AnyRequest, after: AfterEvent = "") -> ASGIApp:
     """Events from now on, or after the id in `Last-Event-ID` or `?after=`."""
     text = request.headers.get("last-event-id") or after
     source = port_of(state).events(_event_id(text) if text else None)

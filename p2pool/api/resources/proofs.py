@@ -1,13 +1,15 @@
 """Proofs that a stranger can check: who leads, and which voters lied."""
 
+from bisect import bisect_left
 from typing import Any
 
 import attrs
 from litestar import get
 from litestar.datastructures import State
-from litestar.params import FromQuery
 
 from p2pool.api.resources.context import Meta, meta_of, node_text, peer_text, port_of, view_of
+from p2pool.api.resources.parameters import AfterProof, Consistent, Limit
+from p2pool.codec.digests import digest
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.proofs import evidence_json, proof_json, voter_json
 from p2pool.model import limits
@@ -97,10 +99,12 @@ class Evidence:
 
 @attrs.frozen
 class EvidenceAnswer:
-    """Answer of `/v1/evidence`."""
+    """Answer of `/v1/evidence`, the latest term last. `next`: the place behind which the next page
+    begins, null for the last."""
 
     meta: Meta
     evidence: tuple[Evidence, ...]
+    next: str | None
 
 
 # --- from a view to answers ---------------------------------------------------------------------
@@ -135,9 +139,12 @@ def certificate_of(known: LeaderCertificate) -> Certificate:
     )
 
 
-def evidence_of(view: View) -> tuple[Evidence, ...]:
-    """Which voters lied, the latest term last."""
-    return tuple(_evidence(view, one) for one in sorted(view.evidence, key=lambda one: one.term))
+def _place(one: LieProof) -> str:
+    """The place of a proof: by term, then by what it says of whom."""
+    names = (attrs.astuple(one.voter), one.kind, one.log_id, one.index)
+    others = (one.first_for, one.second_for) if isinstance(one, certificates.Evidence) else ()
+    hashed = digest(repr((names, [attrs.astuple(other) for other in others])).encode())
+    return f"{one.term:020d}-{hashed.hex()}"
 
 
 def _evidence(view: View, one: LieProof) -> Evidence:
@@ -168,14 +175,27 @@ def _voter(voter: Voter) -> VoterName:
 
 
 @get("/v1/leader", summary="Who leads, since when, in which term, and the proof of it")
-async def leader(state: State, consistent: FromQuery[bool] = False) -> LeaderAnswer:
+async def leader(state: State, consistent: Consistent = False) -> LeaderAnswer:
     """The leader."""
     view = await view_of(state, consistent)
     return LeaderAnswer(meta_of(view), leader_of(view))
 
 
 @get("/v1/evidence", summary="Voters that provably lied: what each did, and the proof of it")
-async def evidence(state: State) -> EvidenceAnswer:
-    """Proofs against voters."""
+async def evidence(
+    state: State, limit: Limit = limits.API_PAGE_DEFAULT, after: AfterProof = ""
+) -> EvidenceAnswer:
+    """Proofs against voters, the latest term last, in pages."""
     view = port_of(state).view()
-    return EvidenceAnswer(meta_of(view), evidence_of(view))
+    rows = sorted(view.evidence, key=lambda one: one.term)
+    if after:
+        places = [_place(one) for one in rows]
+        # A proof that is gone: its term comes again, rather than that one is missed.
+        gone = bisect_left([one.term for one in rows], int(after.partition("-")[0]))
+        rows = rows[places.index(after) + 1 if after in places else gone :]
+    found = rows[:limit]
+    return EvidenceAnswer(
+        meta_of(view),
+        tuple(_evidence(view, one) for one in found),
+        _place(found[-1]) if len(rows) > limit else None,
+    )

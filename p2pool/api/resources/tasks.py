@@ -1,7 +1,9 @@
 """Tasks, their copies, their metrics and logs; and the signed requests that change them."""
 
 import math
+import re
 import time
+from itertools import islice
 from typing import Any, cast
 
 import attrs
@@ -9,7 +11,6 @@ import trio
 from litestar import get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, FromQuery
 from litestar.types import ASGIApp
 
 from p2pool.api.http.streams import Streams, log_answer
@@ -24,19 +25,39 @@ from p2pool.api.resources.context import (
     view_of,
     word,
 )
+from p2pool.api.resources.pages import Filter, page_of_tasks, place_text, task_place
+from p2pool.api.resources.parameters import (
+    AfterCopy,
+    AfterTask,
+    AllocationText,
+    Consistent,
+    CopyStates,
+    Labels,
+    Limit,
+    Named,
+    OfTask,
+    OnNode,
+    States,
+    TaskText,
+    pairs,
+)
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.spec.spec import check_sizes, parse_spec, spec_dict
 from p2pool.codec.spec.unheeded import unheeded
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Action
-from p2pool.model.errors import BadSpec, Malformed, NotFound, P2poolError
-from p2pool.model.ids import TASK_ID_BYTES, AllocationId, NodeId, TaskId
+from p2pool.model.errors import BadSpec, Conflict, Malformed, NotFound, P2poolError
+from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, AllocationId, NodeId, TaskId
 from p2pool.model.messages.task_streams import MetricsAnswered
 from p2pool.model.ports import agent as ports
 from p2pool.model.ports.agent import SubmitCommand
 from p2pool.model.ports.view import AllocationView, TaskView, View
 from p2pool.wire import typed_data
+
+LIVING = ("pending", "running", "stopping")
+_TOLD = 5
+"""So many of the ids that match are told."""
 
 # --- answers ------------------------------------------------------------------------------------
 
@@ -87,10 +108,12 @@ class Task:
 
 @attrs.frozen
 class TasksAnswer:
-    """Answer of `/v1/tasks`."""
+    """Answer of `/v1/tasks`, the newest first. `next`: the place behind which the next page begins,
+    null for the last."""
 
     meta: Meta
     tasks: tuple[Task, ...]
+    next: str | None
 
 
 @attrs.frozen
@@ -103,10 +126,12 @@ class TaskAnswer:
 
 @attrs.frozen
 class AllocationsAnswer:
-    """Answer of `/v1/allocations`."""
+    """Answer of `/v1/allocations`, those of the newest task first. `next`: the place behind which
+    the next page begins, null for the last."""
 
     meta: Meta
     allocations: tuple[Allocation, ...]
+    next: str | None
 
 
 @attrs.frozen
@@ -201,13 +226,13 @@ def allocation_of(of: TaskView, seen: AllocationView) -> Allocation:
     )
 
 
-def allocations_of(view: View, on: NodeId | None = None) -> tuple[Allocation, ...]:
-    """All copies of all tasks, or those on a node."""
+def allocations_of(view: View, on: NodeId) -> tuple[Allocation, ...]:
+    """All copies on a node, those of the newest task first."""
     return tuple(
         allocation_of(of, one)
-        for of in view.tasks
+        for of in view.tasks.on_node(on)
         for one in of.allocations
-        if on is None or one.node_id == on
+        if one.node_id == on
     )
 
 
@@ -248,34 +273,71 @@ def accepted_of(answer: ports.Accepted) -> Accepted:
 # --- routes -------------------------------------------------------------------------------------
 
 
-@get("/v1/tasks", summary="All tasks, the newest first")
-async def tasks(state: State, consistent: FromQuery[bool] = False) -> TasksAnswer:
-    """All tasks."""
+@get("/v1/tasks", summary="The tasks, the newest first, in pages")
+async def tasks(
+    state: State,
+    states: States = None,
+    label: Labels = None,
+    node: OnNode = None,
+    name: Named = None,
+    limit: Limit = limits.API_PAGE_DEFAULT,
+    after: AfterTask = "",
+    consistent: Consistent = False,
+) -> TasksAnswer:
+    """Tasks that fit all that is given."""
+    wanted = Filter(
+        states=frozenset(one.value for one in states or ()),
+        labels=pairs(label),
+        node=_node_id(node),
+        name=name,
+    )
     view = await view_of(state, consistent)
-    newest = sorted(view.tasks, key=lambda t: (-t.submitted_at_ms, t.task_id))
-    return TasksAnswer(meta_of(view), tuple(task_of(t) for t in newest))
+    found = page_of_tasks(view, wanted, limit, task_place(after))
+    return TasksAnswer(
+        meta_of(view),
+        tuple(task_of(one) for one in found.tasks),
+        place_text(found.next) if found.next is not None else None,
+    )
 
 
 @get("/v1/tasks/{task_id:str}", summary="One task with its copies")
-async def task(
-    state: State, task_id: FromPath[str], consistent: FromQuery[bool] = False
-) -> TaskAnswer:
-    """One task."""
+async def task(state: State, task_id: TaskText, consistent: Consistent = False) -> TaskAnswer:
+    """One task, by its id, its name, or the beginning of its id. 409 if several match."""
     view = await view_of(state, consistent)
     return TaskAnswer(meta_of(view), task_of(_task(view, task_id)))
 
 
 def _task(view: View, text: str) -> TaskView:
-    found = unhex(text, TASK_ID_BYTES)
-    if found is None:
-        raise Malformed(f"{text[:64]!r} is not a task id.", hint="Write 32 hex digits.")
-    if (seen := view.task(TaskId(found))) is None:
-        raise NotFound(f"There is no task {text}.", hint="List the tasks: p2pool task ls --all.")
-    return seen
+    """A task by what a person types; of several of a name the living one, or else the newest."""
+    wanted = text.lower().removeprefix("0x")
+    whole = unhex(text, TASK_ID_BYTES)
+    if whole is not None and (seen := view.task(TaskId(whole))) is not None:
+        return seen
+    named = list(islice(view.tasks.named(text), limits.API_PAGE_MAX))
+    found = [one for one in named if one.state in LIVING] or named[:1]
+    if not found and len(wanted) >= limits.API_PREFIX_MIN and re.fullmatch(r"[0-9a-f]+", wanted):
+        found = list(view.tasks.starting(wanted, _TOLD + 1))
+    if not found:
+        hint = "List the tasks: p2pool task ls --all."
+        raise NotFound(f"There is no task {text[:64]!r}.", hint=hint)
+    if len(found) > 1:
+        told = ", ".join(one.task_id.hex() for one in found[:_TOLD])
+        many = len(found) if len(found) <= _TOLD else "Several"
+        hint = "Type more of the id."
+        raise Conflict(f"{many} match task {text[:64]!r}: {told}.", hint=hint)
+    return found[0]
+
+
+def _node_id(text: str | None) -> NodeId | None:
+    if text is None:
+        return None
+    if (found := unhex(text, ADDRESS_BYTES)) is None:
+        raise Malformed(f"{text[:64]!r} is not a node id.", hint="Write 0x and 40 hex digits.")
+    return NodeId(found)
 
 
 @get("/v1/tasks/{task_id:str}/metrics", summary="The numbers that a task reports, copy by copy")
-async def task_metrics(state: State, task_id: FromPath[str]) -> MetricsAnswer:
+async def task_metrics(state: State, task_id: TaskText) -> MetricsAnswer:
     """The last values from every node that runs the task, all asked at once."""
     view = port_of(state).view()
     copies = _task(view, task_id).allocations
@@ -329,23 +391,52 @@ def _check_spec(view: View, spec_json: str) -> None:
     check_sizes(spec)
 
 
-@get("/v1/allocations", summary="All copies of all tasks")
-async def allocations(state: State, consistent: FromQuery[bool] = False) -> AllocationsAnswer:
-    """All allocations."""
+@get("/v1/allocations", summary="The copies of all tasks, in pages")
+async def allocations(
+    state: State,
+    states: CopyStates = None,
+    node: OnNode = None,
+    task: OfTask = None,
+    limit: Limit = limits.API_PAGE_DEFAULT,
+    after: AfterCopy = "",
+    consistent: Consistent = False,
+) -> AllocationsAnswer:
+    """Copies that fit all that is given, those of the newest task first."""
     view = await view_of(state, consistent)
-    return AllocationsAnswer(meta_of(view), allocations_of(view))
+    on = _node_id(node)
+    of = None if task is None else TaskId(bytes.fromhex(task))
+    in_states = frozenset(one.value for one in states or ())
+    place, copy_from = task_place(after), int(after.split("-")[2]) + 1 if after else 0
+    found: list[Allocation] = []
+    looked, last = 0, None
+    # The task of the place comes first again: the copies behind its place are still to be told.
+    behind = None if place is None else (place[0], TaskId(place[1] + b"\0"))
+    for seen in Filter(node=on, task=of).candidates(view, behind):
+        for one in seen.allocations:
+            name = f"{place_text(seen.place)}-{one.allocation.replica}"
+            if seen.place == place and one.allocation.replica < copy_from:
+                continue
+            if len(found) == limit or looked == limits.API_PAGE_LOOKS_MAX:
+                return AllocationsAnswer(meta_of(view), tuple(found), last)
+            looked, last = looked + 1, name
+            if (on is None or one.node_id == on) and (
+                not in_states or word(one.state) in in_states
+            ):
+                found.append(allocation_of(seen, one))
+    return AllocationsAnswer(meta_of(view), tuple(found), None)
 
 
 @get("/v1/allocations/{allocation_id:str}", summary="One copy of a task")
 async def allocation(
-    state: State, allocation_id: FromPath[str], consistent: FromQuery[bool] = False
+    state: State, allocation_id: AllocationText, consistent: Consistent = False
 ) -> AllocationAnswer:
     """One allocation."""
     view = await view_of(state, consistent)
     wanted = _allocation_id(allocation_id)
-    for one in allocations_of(view):
-        if one.id == str(wanted):
-            return AllocationAnswer(meta_of(view), one)
+    of = view.task(wanted.task_id)
+    for one in of.allocations if of is not None else ():
+        if of is not None and one.allocation == wanted:
+            return AllocationAnswer(meta_of(view), allocation_of(of, one))
     raise NotFound(
         f"There is no allocation {wanted}.", hint="List its copies: p2pool task show TASK."
     )
@@ -355,9 +446,13 @@ async def allocation(
     "/v1/allocations/{allocation_id:str}/logs",
     status_code=200,
     summary="Log lines, under a signed grant",
-    responses={200: ResponseSpec(str, description="NDJSON", media_type="application/x-ndjson")},
+    responses={
+        200: ResponseSpec(
+            str, description="NDJSON", media_type="application/x-ndjson", generate_examples=False
+        )
+    },
 )
-async def logs(state: State, request: AnyRequest, allocation_id: FromPath[str]) -> ASGIApp:
+async def logs(state: State, request: AnyRequest, allocation_id: AllocationText) -> ASGIApp:
     """Log lines of one copy, wherever it runs."""
     wanted = _allocation_id(allocation_id)
     grant, options = jsonform.read_logs(await json_body(request))
@@ -365,7 +460,7 @@ async def logs(state: State, request: AnyRequest, allocation_id: FromPath[str]) 
     return log_answer(cast(Streams, state.streams), chunks)
 
 
-def _allocation_id(text: str) -> Any:
+def _allocation_id(text: str) -> AllocationId:
     if (found := jsonform.read_allocation(text)) is None:
         hint = "Write a task id, a dot and a number: <32 hex digits>.0"
         raise Malformed(f"{text[:64]!r} is not an allocation id.", hint=hint)

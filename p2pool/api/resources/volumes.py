@@ -11,11 +11,13 @@ import attrs
 from litestar import delete, get
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromQuery
 from litestar.types import ASGIApp
 
 from p2pool.api.http.streams import StreamAnswer, Streams
 from p2pool.api.resources.context import port_of
+from p2pool.api.resources.pages import page
+from p2pool.api.resources.parameters import AfterVolume, Limit, VolumeId
+from p2pool.model import limits
 from p2pool.model.ports import volumes as ports
 
 # --- answers ------------------------------------------------------------------------------------
@@ -40,9 +42,11 @@ class Volume:
 
 @attrs.frozen
 class VolumesAnswer:
-    """Answer of `/v1/volumes`: this machine alone, so there is no view and no `meta`."""
+    """Answer of `/v1/volumes`, by id: this machine alone, so there is no view and no `meta`.
+    `next`: the place behind which the next page begins, null for the last."""
 
     volumes: tuple[Volume, ...]
+    next: str | None
 
 
 @attrs.frozen
@@ -75,14 +79,17 @@ def _volume(seen: ports.Volume) -> Volume:
 
 
 @get("/v1/volumes", summary="The volumes of this agent's machine and their sizes")
-async def volumes(state: State) -> VolumesAnswer:
-    """All volumes of this machine."""
-    found = await port_of(state).volumes.list()
-    return VolumesAnswer(tuple(_volume(one) for one in found))
+async def volumes(
+    state: State, limit: Limit = limits.API_PAGE_DEFAULT, after: AfterVolume = ""
+) -> VolumesAnswer:
+    """The volumes of this machine, in pages."""
+    listed = await port_of(state).volumes.list()
+    found, more = page(listed, lambda one: one.id, limit, after)
+    return VolumesAnswer(tuple(_volume(one) for one in found), more)
 
 
 @delete("/v1/volumes", status_code=200, summary="Delete a volume of this machine: `?id=`")
-async def remove(state: State, id: FromQuery[str]) -> Removed:
+async def remove(state: State, id: VolumeId) -> Removed:
     """Delete one volume; 409 while a container uses it."""
     await port_of(state).volumes.remove(id)
     return Removed(id)
@@ -91,9 +98,13 @@ async def remove(state: State, id: FromQuery[str]) -> Removed:
 @get(
     "/v1/volumes/export",
     summary="A volume of this machine as a tar archive: `?id=`",
-    responses={200: ResponseSpec(bytes, description="tar", media_type="application/x-tar")},
+    responses={
+        200: ResponseSpec(
+            bytes, description="tar", media_type="application/x-tar", generate_examples=False
+        )
+    },
 )
-async def export(state: State, id: FromQuery[str]) -> ASGIApp:
+async def export(state: State, id: VolumeId) -> ASGIApp:
     """If the export fails, the connection breaks off before the archive's end."""
     pieces = _pieces(port_of(state).volumes.export(id))
     return StreamAnswer(

@@ -4,7 +4,6 @@ import click
 
 from p2pool.cli.node.intent import ban, drain, resume, unban
 from p2pool.cli.shared.known import copy_state, warn_if_stale
-from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import age, short, size, write_json, write_pairs, write_table
 from p2pool.client.agent_client import AgentClient, Answer
@@ -77,7 +76,7 @@ def _row(one: Answer) -> tuple[str, ...]:
 @json_option
 def show(node_id: str, client: AgentClient, as_json: bool) -> None:
     """Show one node and what it runs. NODE is its id or the beginning of it."""
-    answer = client.node(find_node(client, node_id)["node_id"])
+    answer = client.node(node_id)
     warn_if_stale(client)
     if as_json:
         write_json({"node": answer["node"], "allocations": answer["allocations"]})

@@ -141,9 +141,9 @@ def ls(
     """List the tasks, the newest first."""
     if any(not text.partition("=")[0] for text in labels):
         raise click.UsageError("--label takes NAME or NAME=VALUE.")
-    tasks = [one for one in client.tasks(consistent=consistent) if _labelled(one, labels)]
+    states = () if everything else LIVING
+    shown = client.tasks(consistent=consistent, states=states, labels=labels)
     warn_if_stale(client)
-    shown = [one for one in tasks if everything or one["state"] in LIVING]
     if as_json:
         write_json(shown)
         return
@@ -156,15 +156,9 @@ def ls(
         for one in shown
     )
     what = "No task with that label runs" if labels else "No task runs"
-    empty = f"{what}." if everything or not tasks else f"{what}; --all shows ended ones."
+    ended = not shown and not everything and client.get("/v1/tasks", limit="1")["tasks"]
+    empty = f"{what}; --all shows ended ones." if ended else f"{what}."
     write_table(("TASK", "NAME", "STATE", "RUNNING", "IMAGE", "AGE", "WHY"), rows, empty)
-
-
-def _labelled(one: Answer, wanted: tuple[str, ...]) -> bool:
-    """Whether a task has all these labels, each NAME or NAME=VALUE."""
-    has = one["spec"].get("labels", {})
-    asked = (text.partition("=") for text in wanted)
-    return all(name in has and (not equals or has[name] == value) for name, equals, value in asked)
 
 
 def _labels(one: Answer) -> list[str]:

@@ -52,9 +52,29 @@ def load(body: bytes) -> Any:
         text = body.decode("utf-8")
         if too_deep(text):
             raise Malformed("The body is nested too deeply.", hint="Send a plain JSON object.")
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once, parse_float=_number, parse_constant=_none)
     except ValueError as error:  # of the text, or of its encoding
         raise Malformed(f"The body is not JSON: {error}", hint="Send a JSON object.") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys come once: of two values one would be passed over in silence."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = sorted({key for key, _ in pairs if [one for one, _ in pairs].count(key) > 1})
+        raise Malformed(f"The body has the key {twice[0][:64]!r} twice.", hint="Send it once.")
+    return made
+
+
+def _number(text: str) -> int | float:
+    """JSON knows no whole numbers: 5.0 is 5."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+def _none(text: str) -> float:
+    """Python reads these words; JSON does not have them."""
+    raise Malformed(f"The body is not JSON: {text} is no value.", hint="Send a JSON object.")
 
 
 # --- requests -----------------------------------------------------------------------------------

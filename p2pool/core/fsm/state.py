@@ -45,6 +45,7 @@ from p2pool.model.states import (
     Membership,
     Reachability,
 )
+from p2pool.model.tasks.index import TaskIndex
 from p2pool.model.tasks.spec import Resources, TaskSpec
 
 NO_HISTORY = Digest(bytes(32))
@@ -197,10 +198,10 @@ class PoolState:
     `held_until_ms`: until then no copy on a vanished node is replaced; 0: no hold. `history`: the
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
-    it, "" if none did. `sizes`: what the tasks take, counted as they change. `forgotten_s`: the
-    latest end of a request that was forgotten. `_named`: the unended tasks of each name,
-    several only from below `DISTRUST_LEVEL`. `row_cache` and `known_digest` serve
-    `core.fsm.storage`, which turns the state into bytes.
+    it, "" if none did. `sizes`: what the tasks take, counted as they change. `index`: finds tasks
+    for readers. `forgotten_s`: the latest end of a request that was forgotten. `_named`: the
+    unended tasks of each name, several only from below `DISTRUST_LEVEL`. `row_cache` and
+    `known_digest` serve `core.fsm.storage`, which turns the state into bytes.
     """
 
     pool: PoolRef
@@ -224,6 +225,7 @@ class PoolState:
     level_version: str = ""
     forgotten_s: int = 0
     sizes: StateSizes = attrs.field(factory=StateSizes, eq=False, repr=False)
+    index: TaskIndex = attrs.field(factory=TaskIndex, eq=False, repr=False)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _named: dict[str, dict[TaskId, None]] = attrs.field(factory=dict)
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
@@ -290,6 +292,7 @@ class PoolState:
             self._forget_name(task)
         else:
             self._named.setdefault(task.spec.name, {})[task.task_id] = None
+        self.index.put(task.task_id, task.index, task.spec.name)
         self._weigh(task)
 
     def _forget_name(self, task: Task) -> None:
@@ -329,6 +332,7 @@ class PoolState:
         """Forget a finished task; a lost copy of it stays as a stray."""
         task = self.tasks.pop(task_id)
         self._forget_name(task)
+        self.index.drop(task_id)
         self.sizes.count(task_id, None)
         for copy in self.allocations.pop(task_id, {}).values():
             if copy.node_id is None:

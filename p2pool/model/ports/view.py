@@ -1,9 +1,16 @@
 """One agent's knowledge, frozen: the answer to every read of the local API.
 
-A view is built from the core at one revision and never changes afterwards. It states its own age:
+A view is built from the core at one revision and never changes afterwards. Its tasks and nodes are
+made as they are read, so that one costs the same in any pool; an agent's own tables refuse to be
+read after the node has gone on. It states its own age:
 the roster's block, the leader's term, the applied index. Times are wall clock milliseconds since
 the Unix epoch; 0 means never.
 """
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import overload
 
 import attrs
 
@@ -30,6 +37,7 @@ from p2pool.model.states import (
     RaftRole,
     Reachability,
 )
+from p2pool.model.tasks.index import TaskPlace
 from p2pool.model.tasks.spec import TaskSpec
 
 
@@ -111,6 +119,102 @@ class TaskView:
     submitted_at_ms: int
     allocations: tuple[AllocationView, ...]
     stop_requested: bool = False
+    index: int = 0
+
+    @property
+    def place(self) -> TaskPlace:
+        """Where it stands among the tasks: the later, the newer."""
+        return self.index, self.task_id
+
+
+class TaskTable(Sequence[TaskView]):
+    """Tasks, oldest first, with what finds some of them. This one holds them ready; an agent's own
+    makes each when it is read."""
+
+    def __init__(self, tasks: Iterable[TaskView] = ()) -> None:
+        """All tasks, in any order."""
+        self._tasks = tuple(sorted(tasks, key=lambda one: one.place))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @overload
+    def __getitem__(self, at: int) -> TaskView: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[TaskView, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> TaskView | tuple[TaskView, ...]:
+        return self._tasks[at]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TaskTable) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(one.task_id for one in self))
+
+    def get(self, task_id: TaskId) -> TaskView | None:
+        """The task with this id, or None."""
+        return next((one for one in self if one.task_id == task_id), None)
+
+    def before(self, place: TaskPlace | None) -> Iterator[TaskView]:
+        """Tasks that are older than a place, the newest first; None: all."""
+        return (one for one in reversed(self._tasks) if place is None or one.place < place)
+
+    def named(self, name: str) -> Iterator[TaskView]:
+        """Tasks of that name, the newest first."""
+        return (one for one in reversed(self._tasks) if one.spec.name == name)
+
+    def starting(self, digits: str, most: int) -> tuple[TaskView, ...]:
+        """At most so many tasks whose id begins with these lower-case hex digits."""
+        found = (one for one in self._tasks if one.task_id.hex().startswith(digits))
+        return tuple(islice(found, most))
+
+    def on_node(self, node_id: NodeId) -> tuple[TaskView, ...]:
+        """Tasks that have a copy on a node, the newest first."""
+        return tuple(
+            one
+            for one in reversed(self._tasks)
+            if any(copy.node_id == node_id for copy in one.allocations)
+        )
+
+    def states(self) -> Counter[str]:
+        """How many tasks are in which state."""
+        return Counter(one.state for one in self)
+
+
+class NodeTable(Sequence[NodeView]):
+    """Nodes by id. This one holds them ready; an agent's own makes each when it is read."""
+
+    def __init__(self, nodes: Iterable[NodeView] = ()) -> None:
+        """All nodes, in the order of their ids if a reader is to page through them."""
+        self._nodes = tuple(nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    @overload
+    def __getitem__(self, at: int) -> NodeView: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[NodeView, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> NodeView | tuple[NodeView, ...]:
+        return self._nodes[at]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NodeTable) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(one.node_id for one in self))
+
+    def ids(self) -> Sequence[NodeId]:
+        """All ids, in order."""
+        return tuple(one.node_id for one in self)
+
+    def get(self, node_id: NodeId) -> NodeView | None:
+        """The node with this id, or None."""
+        return next((one for one in self if one.node_id == node_id), None)
 
 
 @attrs.frozen
@@ -124,6 +228,14 @@ class Event:
     kind: str
     subject: str
     text: str
+
+
+def _tasks(given: Iterable[TaskView]) -> TaskTable:
+    return given if isinstance(given, TaskTable) else TaskTable(given)
+
+
+def _nodes(given: Iterable[NodeView]) -> NodeTable:
+    return given if isinstance(given, NodeTable) else NodeTable(given)
 
 
 @attrs.frozen
@@ -153,8 +265,8 @@ class View:
     roster: ChainRoster | None
     roster_final: ChainRoster | None
     roster_age_ms: int
-    nodes: tuple[NodeView, ...] = ()
-    tasks: tuple[TaskView, ...] = ()
+    nodes: NodeTable = attrs.field(factory=NodeTable, converter=_nodes)
+    tasks: TaskTable = attrs.field(factory=TaskTable, converter=_tasks)
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
@@ -172,8 +284,8 @@ class View:
 
     def task(self, task_id: TaskId) -> TaskView | None:
         """The task with this id, or None."""
-        return next((t for t in self.tasks if t.task_id == task_id), None)
+        return self.tasks.get(task_id)
 
     def node(self, node_id: NodeId) -> NodeView | None:
         """The node with this id, or None."""
-        return next((n for n in self.nodes if n.node_id == node_id), None)
+        return self.nodes.get(node_id)
