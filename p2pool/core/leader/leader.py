@@ -217,8 +217,11 @@ class Leader:
         if judges:
             records += decisions.undelivered(state, self.orders.undelivered(now), now)
         if not records and _anything_waits(state) and not decisions.adopting(state, now):
-            made = plan(state, decisions.offers(context, state, self._doubts(now), now))
+            offers = decisions.offers(context, state, self._doubts(now), now)
+            whole = decisions.nobody_unheard(context, state)
+            made = plan(state, offers, decisions.log_time_ms(state, now), whole=whole)
             records += made.placements
+            records += decisions.refused_everywhere(context, state, made.failed)
             if not made.placements and reasons_due:
                 records += self._reasons(state, made, said_at)
         for record in records:
