@@ -19,6 +19,8 @@
     |   |-- UnknownCommittee   a certificate of a committee that our log does not show (`core`)
     |   |-- WrongPlatform      the image is not made for this node's processor
     |   |-- HostPortTaken      a port of this node that a container asked for is in use
+    |   |-- NotOffered         a mount or a port that this node does not offer to tasks
+    |   |-- NodeExhausted      this node has no room for a container just now
     |   |-- NodeCannotStart    a container that this node cannot start, and another may
     |   `-- CannotStart        a container that cannot start as specified, on any node
     |-- Unavailable        a failure of the outside world, worth another try
@@ -179,6 +181,18 @@ class HostPortTaken(Refusal):
     """Something on this node listens on a port that the container publishes."""
 
     code = "host-port-taken"
+
+
+class NotOffered(Refusal):
+    """This node's owner, or its runtime, does not offer what the container asks for."""
+
+    code = "not-offered"
+
+
+class NodeExhausted(Refusal):
+    """Just now this node lacks something that each container takes: an address, memory."""
+
+    code = "node-exhausted"
 
 
 class NodeCannotStart(Refusal):

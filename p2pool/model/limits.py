@@ -181,6 +181,7 @@ CLAIMS_PER_REPORT_MAX = 64
 CLAIMS_MAX_BYTES = 512 * 1024
 PLACEMENTS_PER_PLAN_MAX = 2_000
 REFUSAL_TEXT_MAX_BYTES = 200
+ENGINE_TEXT_MAX_BYTES = 2048
 # Nodes set aside for a task because they refused to start it, and for all tasks together.
 SET_ASIDE_PER_TASK_MAX = 256
 SET_ASIDE_MAX = 4096

@@ -71,13 +71,19 @@ def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     """
     parsed = spec if isinstance(spec, TaskSpec) else _spec(spec, features.newest())
     text = _canonical(spec_dict(parsed))
-    parse_spec(text, features.newest())
+    check_image(parse_spec(text, features.newest()).image)
     return text
 
 
 def spec_hash(text: str) -> Digest:
     """SHA-256 of a specification's text."""
     return digest(text.encode())
+
+
+def check_image(image: str) -> None:
+    """Refuse with `BadSpec` an image that no engine would pull."""
+    if problem := rules.unpullable(image):
+        raise _bad([f"image {problem}"])
 
 
 def spec_dict(spec: TaskSpec) -> dict[str, Any]:

@@ -254,3 +254,18 @@ def test_values_that_cannot_be_meant(change: dict[str, Any], wanted: str) -> Non
 def test_images_that_docker_takes(image: str) -> None:
     """References as people write them are taken."""
     assert parse_spec(spec_json({**SMALL, "image": image}), BASE_LEVEL).image == image
+
+
+@pytest.mark.parametrize(
+    ("image", "taken"),
+    [("Foo/bar:1", False), ("foo/bar", True), ("Foo.example/bar", True), ("LOCAL:5000/x", True)],
+)
+def test_a_repository_with_capitals_is_refused_where_it_enters(image: str, taken: bool) -> None:
+    """No engine pulls it, however long one waits; a log that holds one can still be read."""
+    given = {"name": "t", "image": image}
+    if taken:
+        assert spec_json(given)
+        return
+    with pytest.raises(BadSpec, match="capitals"):
+        spec_json(given)
+    assert parse_spec(json.dumps(given, separators=(",", ":"), sort_keys=True), BASE_LEVEL)
