@@ -72,6 +72,10 @@ class AgentClient:
         """The numbers that a task reports, copy by copy."""
         return list(self.get(f"/v1/tasks/{quote(task_id, safe='')}/metrics")["copies"])
 
+    def task_reasons(self, task_id: str) -> Answer:
+        """Why a task's copies ended, in full, node by node."""
+        return self.get(f"/v1/tasks/{quote(task_id, safe='')}/reasons")
+
     def pool(self) -> Answer:
         """The pool."""
         return dict(self.get("/v1/pool")["pool"])

@@ -15,8 +15,16 @@ from p2pool.model.ids import AllocationId, NodeId, PeerKey
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.machine.hardware import FreeResources, Load
 from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
-from p2pool.model.ports.view import AllocationView, NodeView, TaskView, View
-from p2pool.model.states import AllocationState, Health, Intent, Membership, RaftRole, Reachability
+from p2pool.model.ports.view import AllocationView, NodeView, RefusalView, TaskView, View
+from p2pool.model.states import (
+    AllocationState,
+    Health,
+    Intent,
+    Membership,
+    RaftRole,
+    Reachability,
+    StartRefusal,
+)
 from p2pool.model.timing import Now
 
 
@@ -123,6 +131,16 @@ def task_view(state: PoolState, task: Task, live: Live) -> TaskView:
         submitted_at_ms=task.record.submitted_at_ms,
         allocations=copies,
         stop_requested=task.stop_requested,
+        refusals=tuple(
+            RefusalView(
+                node_id=row.node_id,
+                reason=row.reason,
+                times=row.times,
+                lasting=row.kind is StartRefusal.LASTING,
+                until_ms=row.until_ms,
+            )
+            for row in state.set_aside.of_task(task.task_id)
+        ),
     )
 
 

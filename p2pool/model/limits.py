@@ -181,7 +181,12 @@ CLAIMS_PER_REPORT_MAX = 64
 CLAIMS_MAX_BYTES = 512 * 1024
 PLACEMENTS_PER_PLAN_MAX = 2_000
 REFUSAL_TEXT_MAX_BYTES = 200
+# Reasons in full: of how many copies a node keeps them, and tells of one task; how many nodes are
+# asked for those of a task.
 ENGINE_TEXT_MAX_BYTES = 2048
+FULL_REASONS_KEPT_MAX = 256
+FULL_REASONS_TOLD_MAX = 16
+FULL_REASONS_NODES_MAX = 32
 # Nodes set aside for a task because they refused to start it, and for all tasks together.
 SET_ASIDE_PER_TASK_MAX = 256
 SET_ASIDE_MAX = 4096

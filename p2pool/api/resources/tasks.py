@@ -67,8 +67,20 @@ class Allocation:
 
 
 @attrs.frozen
+class Refusal:
+    """A node that refused to start a task, and gets none of it before `until_ms`. `lasting`: only
+    the node's owner can change that; `times`: how often it refused."""
+
+    node_id: str
+    reason: str
+    times: int
+    lasting: bool
+    until_ms: int
+
+
+@attrs.frozen
 class Task:
-    """A task, its signed specification, and its copies."""
+    """A task, its signed specification, its copies, and the nodes that refused to start it."""
 
     task_id: str
     name: str
@@ -79,6 +91,7 @@ class Task:
     submitted_at_ms: int
     spec: dict[str, Any]
     allocations: tuple[Allocation, ...]
+    refusals: tuple[Refusal, ...]
 
 
 @attrs.frozen
@@ -170,6 +183,16 @@ def task_of(seen: TaskView) -> Task:
         submitted_at_ms=seen.submitted_at_ms,
         spec=spec_dict(seen.spec),
         allocations=tuple(allocation_of(seen, one) for one in seen.allocations),
+        refusals=tuple(
+            Refusal(
+                node_id=address_text(one.node_id),
+                reason=one.reason,
+                times=one.times,
+                lasting=one.lasting,
+                until_ms=one.until_ms,
+            )
+            for one in seen.refusals
+        ),
     )
 
 
@@ -256,10 +279,10 @@ async def task(
 ) -> TaskAnswer:
     """One task."""
     view = await view_of(state, consistent)
-    return TaskAnswer(meta_of(view), task_of(_task(view, task_id)))
+    return TaskAnswer(meta_of(view), task_of(task_in(view, task_id)))
 
 
-def _task(view: View, text: str) -> TaskView:
+def task_in(view: View, text: str) -> TaskView:
     found = unhex(text, TASK_ID_BYTES)
     if found is None:
         raise Malformed(f"{text[:64]!r} is not a task id.", hint="Write 32 hex digits.")
@@ -272,7 +295,7 @@ def _task(view: View, text: str) -> TaskView:
 async def task_metrics(state: State, task_id: FromPath[str]) -> MetricsAnswer:
     """The last values from every node that runs the task, all asked at once."""
     view = port_of(state).view()
-    copies = _task(view, task_id).allocations
+    copies = task_in(view, task_id).allocations
     found: dict[AllocationId, CopyMetrics] = {}
     room = trio.CapacityLimiter(limits.METRICS_ASKS_IN_FLIGHT_MAX)
 

@@ -18,18 +18,21 @@ import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.rows import put_record
+from p2pool.codec.text.clip import clipped
 from p2pool.core.worker import events as ev
 from p2pool.core.worker import previous_epoch, reconcile
 from p2pool.core.worker.attempt import Attempt, Key, has_row, item_of, row_key, take
 from p2pool.core.worker.start_record import StartRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal, RuntimeUnavailable
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
-from p2pool.model.ids import ZERO_TOKEN, AllocationId, Token
+from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.machine.hardware import FreeResources, Hardware
 from p2pool.model.messages.gossip import AllocationStatus
+from p2pool.model.messages.task_streams import FullReason
 from p2pool.model.messages.work import Desired, Order, OrderAnswered, Report, ReportAnswered, Stop
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.store import Delete, PersistOp
@@ -67,6 +70,9 @@ class Worker:
     listing: bool = False
     report_due_ms: int | None = None
     reported: dict[Key, Outcome] = attrs.field(factory=dict)
+    full_reasons: BoundedDict[Key, str] = attrs.field(
+        factory=lambda: BoundedDict(limits.FULL_REASONS_KEPT_MAX)
+    )
     dirty: dict[Key, None] = attrs.field(factory=dict)
     persist: list[PersistOp] = attrs.field(factory=list)
     effects: list[ev.WorkerEffect] = attrs.field(factory=list)
@@ -286,8 +292,20 @@ class Worker:
         return self.items.get((allocation, attempt))
 
     def mark(self, item: Attempt) -> None:
-        """An item changed in what the disk keeps."""
+        """An item changed in what the disk keeps, which has room for a short reason."""
         self.dirty[item.key] = None
+        if item.short_reason != item.reason:
+            self.full_reasons.renew(item.key, clipped(item.reason, limits.ENGINE_TEXT_MAX_BYTES))
+
+    def reasons_of(self, task_id: TaskId) -> tuple[FullReason, ...]:
+        """Why copies of a task ended here or did not start, in full: those whose reasons are longer
+        than what was reported, the newest first. Until the agent stops."""
+        told = [
+            FullReason(name, attempt, reason)
+            for (name, attempt), reason in self.full_reasons.items()
+            if name.task_id == task_id
+        ]
+        return tuple(told[::-1][: limits.FULL_REASONS_TOLD_MAX])
 
     def _forget(self, key: Key) -> None:
         self.dirty.pop(key, None)
