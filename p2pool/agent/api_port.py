@@ -15,8 +15,8 @@ from p2pool.core.inputs import Asked
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
-from p2pool.model.ids import AllocationId, PoolRef
-from p2pool.model.messages.task_streams import MetricsAnswered
+from p2pool.model.ids import AllocationId, NodeId, PoolRef, TaskId
+from p2pool.model.messages.task_streams import FullReason, MetricsAnswered
 from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogEndsCommand, SubmitCommand
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import Event, View
@@ -121,6 +121,10 @@ class AgentApi:
     async def task_metrics(self, allocation: AllocationId) -> MetricsAnswered:
         """The latest metrics that a copy reported."""
         return await self._log_streams.metrics_of(allocation)
+
+    async def full_reasons(self, task_id: TaskId, where: NodeId) -> tuple[FullReason, ...]:
+        """Why a node's copies of a task ended or did not start, in full."""
+        return await self._log_streams.reasons_of(task_id, where)
 
     def events(self, after: EventId | None) -> AsyncIterator[Event]:
         """Events after an id (None: from now on)."""

@@ -18,7 +18,7 @@ from p2pool.api.http.methods import allowed
 from p2pool.api.http.negotiation import check
 from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
 from p2pool.api.http.streams import Streams
-from p2pool.api.resources import agent, nodes, pool, proofs, tasks, volumes
+from p2pool.api.resources import agent, nodes, pool, proofs, reasons, tasks, volumes
 from p2pool.api.resources.context import port_of
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
@@ -38,7 +38,7 @@ _HTTP_CODES = {
 # In the order of the OpenAPI document.
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     *(nodes.nodes, nodes.node),
-    *(tasks.tasks, tasks.task, tasks.task_metrics, tasks.requests),
+    *(tasks.tasks, tasks.task, tasks.task_metrics, reasons.task_reasons, tasks.requests),
     nodes.invites,
     *(tasks.allocations, tasks.allocation, tasks.logs),
     *(proofs.leader, proofs.evidence),

@@ -100,6 +100,10 @@ class AgentClient:
         """The proofs against voters that lied, the latest term last."""
         return _objects(self.get("/v1/evidence"), "evidence")
 
+    def task_reasons(self, task_id: str) -> Answer:
+        """Why a task's copies ended, in full, node by node."""
+        return self.get(f"/v1/tasks/{quote(task_id, safe='')}/reasons")
+
     def pool(self) -> Answer:
         """The pool."""
         return _object(self.get("/v1/pool"), "pool")

@@ -369,6 +369,7 @@ class Node:
             worker.leave("the pool has ended")
         leader, state = context.leader(now), context.pool_log.state
         missed = state is not None and state.node(context.me).reachability in GONE
+        worker.level = pool_level(context)
         worker.led(leader is not None and not missed, now)
         worker.tick(now)
         if leader is None:

@@ -23,7 +23,15 @@ from p2pool.model.ids import AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.machine.hardware import FreeResources, Load
 from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
-from p2pool.model.ports.view import AllocationView, NodeTable, NodeView, TaskTable, TaskView, View
+from p2pool.model.ports.view import (
+    AllocationView,
+    NodeTable,
+    NodeView,
+    RefusalView,
+    TaskTable,
+    TaskView,
+    View,
+)
 from p2pool.model.states import (
     TERMINAL_ALLOCATION_STATES,
     AllocationState,
@@ -32,6 +40,7 @@ from p2pool.model.states import (
     Membership,
     RaftRole,
     Reachability,
+    StartRefusal,
 )
 from p2pool.model.tasks.index import TaskPlace
 from p2pool.model.timing import Now
@@ -194,6 +203,16 @@ def task_view(state: PoolState, task: Task, live: Live, heard: Heard) -> TaskVie
         allocations=copies,
         stop_requested=task.stop_requested,
         index=task.index,
+        refusals=tuple(
+            RefusalView(
+                node_id=row.node_id,
+                reason=row.reason,
+                times=row.times,
+                lasting=row.kind is StartRefusal.LASTING,
+                until_ms=row.until_ms,
+            )
+            for row in state.set_aside.of_task(task.task_id)
+        ),
     )
 
 

@@ -12,12 +12,17 @@
     |   |-- BadSpec            a task specification that makes no sense
     |   |-- Conflict           clashes with something that exists
     |   |-- NotFound           names something that does not exist
-    |   |   `-- ImageNotFound      the registry does not have the image
+    |   |   |-- ImageNotFound      the registry does not have the image
+    |   |   `-- ImageNotHere       this node lacks it, and the task forbids pulling it
     |   |-- ImageRefused       this node takes no images from there
     |   |-- RegistryDenied     the registry does not let this node read the image
     |   |-- UnknownCommittee   a certificate of a committee that our log does not show (`core`)
     |   |-- WrongPlatform      the image is not made for this node's processor
-    |   `-- CannotStart        a container that cannot start as specified
+    |   |-- HostPortTaken      a port of this node that a container asked for is in use
+    |   |-- NotOffered         a mount or a port that this node does not offer to tasks
+    |   |-- NodeExhausted      this node has no room for a container just now
+    |   |-- NodeCannotStart    a container that this node cannot start, and another may
+    |   `-- CannotStart        a container that cannot start as specified, on any node
     |-- Unavailable        a failure of the outside world, worth another try
     |   |-- NoLeader           no leader is known, or it did not answer in time
     |   |-- ChainUnavailable   no endpoint gives a usable answer
@@ -149,6 +154,12 @@ class ImageNotFound(NotFound):
     code = "image-not-found"
 
 
+class ImageNotHere(NotFound):
+    """The image is not on this node, and its task forbids pulling it."""
+
+    code = "image-not-here"
+
+
 class ImageRefused(Refusal):
     """This node's owner accepts no images from there."""
 
@@ -167,8 +178,32 @@ class WrongPlatform(Refusal):
     code = "wrong-platform"
 
 
+class HostPortTaken(Refusal):
+    """Something on this node listens on a port that the container publishes."""
+
+    code = "host-port-taken"
+
+
+class NotOffered(Refusal):
+    """This node's owner, or its runtime, does not offer what the container asks for."""
+
+    code = "not-offered"
+
+
+class NodeExhausted(Refusal):
+    """Just now this node lacks something that each container takes: an address, memory."""
+
+    code = "node-exhausted"
+
+
+class NodeCannotStart(Refusal):
+    """This node or its engine cannot create or start the container; another node may."""
+
+    code = "node-cannot-start"
+
+
 class CannotStart(Refusal):
-    """A container that cannot be created or started as its task specifies."""
+    """A container that cannot be created or started as its task specifies, on any node."""
 
     code = "cannot-start"
 

@@ -182,6 +182,15 @@ CLAIMS_PER_REPORT_MAX = 64
 CLAIMS_MAX_BYTES = 512 * 1024
 PLACEMENTS_PER_PLAN_MAX = 2_000
 REFUSAL_TEXT_MAX_BYTES = 200
+# Reasons in full: of how many copies a node keeps them, and tells of one task; how many nodes are
+# asked for those of a task.
+ENGINE_TEXT_MAX_BYTES = 2048
+FULL_REASONS_KEPT_MAX = 256
+FULL_REASONS_TOLD_MAX = 16
+FULL_REASONS_NODES_MAX = 32
+# Nodes set aside for a task because they refused to start it, and for all tasks together.
+SET_ASIDE_PER_TASK_MAX = 256
+SET_ASIDE_MAX = 4096
 
 # --- what a task may ask for -------------------------------------------------------------------
 TASK_TIME_MAX_S = 10 * 365 * 24 * 3600
@@ -354,6 +363,15 @@ RUN_UNTIL_DEFAULT_S = 30 * 24 * 3600
 RESTART_BACKOFF_MIN_MS = 1_000
 RESTART_BACKOFF_MAX_MS = 300_000
 RESTARTS_FORGIVEN_MS = 600_000
+# How long a node tries to start a copy that the world keeps from starting, before another may.
+START_TROUBLE_MAX_MS = 300_000
+# How long a node that refused a task is set aside for it, doubling with each refusal.
+SET_ASIDE_MIN_MS = 60_000
+SET_ASIDE_TOP_MS = 1_800_000
+# After failed starts of so many tasks in a row a node takes itself out, for a while that doubles.
+STARTS_FAILED_MAX = 3
+OUT_OF_PLACEMENT_MIN_MS = 60_000
+OUT_OF_PLACEMENT_TOP_MS = 1_800_000
 PROBATION_ASK_MS = 1_000
 PROBATION_ASKED_MAX = 16
 PROBATION_ALONE_MS = 3_000
@@ -692,6 +710,9 @@ assert GOSSIP_MESSAGE_MAX_BYTES < GOSSIP_ANSWER_MAX_BYTES < GOSSIP_DRAWN_KIB_BUR
 assert GOSSIP_ASKED_MAX <= GOSSIP_IDS_MAX
 assert STREAM_FRAME_MAX_BYTES < PEER_SEND_QUEUE_MAX_BYTES
 assert RESTART_BACKOFF_MIN_MS < RESTART_BACKOFF_MAX_MS
+assert SET_ASIDE_MIN_MS < SET_ASIDE_TOP_MS
+assert OUT_OF_PLACEMENT_MIN_MS < OUT_OF_PLACEMENT_TOP_MS
+assert SET_ASIDE_PER_TASK_MAX <= SET_ASIDE_MAX < RECORD_ITEMS_MAX
 assert INPUTS_PER_STEP_MAX <= INPUT_QUEUE_MAX
 assert STATE_MAX_BYTES + STATE_FINISHED_MAX_BYTES < SNAPSHOT_MAX_BYTES
 assert STATE_COPIES_MAX * STATE_COPY_BYTES < STATE_MAX_BYTES

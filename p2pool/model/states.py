@@ -159,6 +159,15 @@ class AllocationState(IntEnum):
     LOST = 9
 
 
+class StartRefusal(IntEnum):
+    """Whether a node refused to start a copy that another node may start, and for how long: PASSING
+    may mend by itself (a port, the disk), LASTING needs the node's owner (a login, a registry)."""
+
+    NONE = 0
+    PASSING = 1
+    LASTING = 2
+
+
 class Health(IntEnum):
     """The latest result of the image's health check (HEALTHCHECK); none: it has no check."""
 

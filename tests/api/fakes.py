@@ -20,7 +20,13 @@ from p2pool.model.ids import (
 )
 from p2pool.model.log.raft import Configuration, Voter
 from p2pool.model.machine.hardware import FreeResources, Gpu, Hardware
-from p2pool.model.messages.task_streams import LogChunk, LogChunks, MetricsAnswered, TaskMetric
+from p2pool.model.messages.task_streams import (
+    FullReason,
+    LogChunk,
+    LogChunks,
+    MetricsAnswered,
+    TaskMetric,
+)
 from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogOptions, ReadIndexCommand
 from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
 from p2pool.model.ports.view import AllocationView, Event, NodeView, TaskView, View
@@ -246,6 +252,12 @@ class FakePort:
             raise self.failures.pop(0)
         metrics = (TaskMetric("loss", "0.25", 1_800_000_000_000), TaskMetric("step", "7.0", 5))
         return MetricsAnswered(allocation, metrics, 3)
+
+    async def full_reasons(self, task_id: TaskId, where: NodeId) -> tuple[FullReason, ...]:
+        """One long reason; or the next failure."""
+        if self.failures:
+            raise self.failures.pop(0)
+        return (FullReason(AllocationId(task_id, 0), 1, "because " * 50),)
 
     async def runtime_info(self) -> RuntimeInfo:
         """An engine without quotas."""

@@ -1,8 +1,7 @@
 """Carries out the worker's container effects, each in a trio task of its own.
 
 Every effect comes back as exactly one input, whatever the engine does: the worker waits for it. An
-error's place in the class tree decides its meaning here: failures of the outside world are worth
-another try, somebody's mistake is not.
+error's class decides whose fault it is (`model.tasks.faults`), and with that what the worker does.
 """
 
 from collections import Counter
@@ -30,6 +29,7 @@ from p2pool.model.ports.runtime import (
     ContainerStatus,
     PullProgress,
 )
+from p2pool.model.tasks.faults import fault_of
 
 log = get_logger(__name__)
 
@@ -192,14 +192,14 @@ class ContainerExecutor:
             await self._loop.put(ev.ContainerStarted(status))
 
     async def _failed(self, allocation: AllocationId, attempt: int, error: P2poolError) -> None:
-        retry = isinstance(error, Unavailable)
+        fault = fault_of(error)
         log.warning(
             "a container failed to start",
             allocation=str(allocation),
             attempt=attempt,
             code=error.code,
             reason=str(error),
-            retried=retry,
+            fault=fault.value,
         )
         await self._loop.put(
             ev.StartFailed(
@@ -207,7 +207,7 @@ class ContainerExecutor:
                 attempt=attempt,
                 code=error.code,
                 message=str(error),
-                retry=retry,
+                fault=fault,
             )
         )
 

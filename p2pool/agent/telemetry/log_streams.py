@@ -37,15 +37,18 @@ from p2pool.model.errors import (
     Unavailable,
     error_for_code,
 )
-from p2pool.model.ids import AllocationId, NodeId, PeerKey
+from p2pool.model.ids import AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.messages.registry import Channel, Message
 from p2pool.model.messages.task_streams import (
+    FullReason,
     LogChunks,
     LogsClosed,
     LogsOpened,
     LogsRead,
     MetricsAnswered,
     MetricsRequested,
+    ReasonsAnswered,
+    ReasonsRequested,
 )
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerRuntime
@@ -221,6 +224,27 @@ class LogStreams:
                 raise error_for_code(told.code, told.message)
         raise Unavailable("The node that runs the copy did not answer in time.", hint="Retry.")
 
+    async def reasons_of(self, task_id: TaskId, where: NodeId) -> tuple[FullReason, ...]:
+        """Why a node's copies of a task ended or did not start, in full. Unavailable: it does not
+        answer in time, or its version of the program does not tell."""
+        if where == self._node.context.me:
+            return self._node.parts.worker.reasons_of(task_id)
+        key = self._node.context.bindings.key_of(where)
+        if key is None:
+            raise Unavailable("The node is not known yet.", hint="Retry.")
+        with trio.move_on_after(limits.METRICS_ASK_DEADLINE_MS / 1000):
+            stream = await self._dial(key)
+            try:
+                await self._send(stream, ReasonsRequested(task_id))
+                told = await self._receive(stream, key)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await stream.aclose()
+            if isinstance(told, ReasonsAnswered) and told.task_id == task_id:
+                return told.reasons
+            raise Unavailable("The node does not tell reasons in full.", hint="Upgrade it.")
+        raise Unavailable("The node did not answer in time.", hint="Retry.")
+
     # --- for other agents -------------------------------------------------------------------------
 
     async def serve(self, peer_key: PeerKey, stream: FrameStream) -> None:
@@ -245,6 +269,10 @@ class LogStreams:
             if where != self._node.context.me:
                 raise NotFound("The copy is not on this node (any longer).", hint="Ask again.")
             await self._send(stream, self._metrics.told(opened.allocation, attempt))
+            return
+        if isinstance(opened, ReasonsRequested):
+            told = self._node.parts.worker.reasons_of(opened.task_id)
+            await self._send(stream, ReasonsAnswered(opened.task_id, told))
             return
         if not isinstance(opened, LogsOpened):
             raise Malformed("A log stream must start with a request to read.")

@@ -43,7 +43,7 @@ from p2pool.api.resources.parameters import (
 )
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.json.hex import address_text, unhex
-from p2pool.codec.spec.spec import check_sizes, parse_spec, spec_dict
+from p2pool.codec.spec.spec import check_image, check_sizes, parse_spec, spec_dict
 from p2pool.codec.spec.unheeded import unheeded
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Action
@@ -92,8 +92,20 @@ class Allocation:
 
 
 @attrs.frozen
+class Refusal:
+    """A node that refused to start a task, and gets none of it before `until_ms`. `lasting`: only
+    the node's owner can change that; `times`: how often it refused."""
+
+    node_id: str
+    reason: str
+    times: int
+    lasting: bool
+    until_ms: int
+
+
+@attrs.frozen
 class Task:
-    """A task, its signed specification, and its copies."""
+    """A task, its signed specification, its copies, and the nodes that refused to start it."""
 
     task_id: str
     name: str
@@ -104,6 +116,7 @@ class Task:
     submitted_at_ms: int
     spec: dict[str, Any]
     allocations: tuple[Allocation, ...]
+    refusals: tuple[Refusal, ...]
 
 
 @attrs.frozen
@@ -199,6 +212,16 @@ def task_of(seen: TaskView) -> Task:
         submitted_at_ms=seen.submitted_at_ms,
         spec=spec_dict(seen.spec),
         allocations=tuple(allocation_of(seen, one) for one in seen.allocations),
+        refusals=tuple(
+            Refusal(
+                node_id=address_text(one.node_id),
+                reason=one.reason,
+                times=one.times,
+                lasting=one.lasting,
+                until_ms=one.until_ms,
+            )
+            for one in seen.refusals
+        ),
     )
 
 
@@ -304,10 +327,10 @@ async def tasks(
 async def task(state: State, task_id: TaskText, consistent: Consistent = False) -> TaskAnswer:
     """One task, by its id, its name, or the beginning of its id. 409 if several match."""
     view = await view_of(state, consistent)
-    return TaskAnswer(meta_of(view), task_of(_task(view, task_id)))
+    return TaskAnswer(meta_of(view), task_of(task_in(view, task_id)))
 
 
-def _task(view: View, text: str) -> TaskView:
+def task_in(view: View, text: str) -> TaskView:
     """A task by what a person types; of several of a name the living one, or else the newest."""
     wanted = text.lower().removeprefix("0x")
     whole = unhex(text, TASK_ID_BYTES)
@@ -340,7 +363,7 @@ def _node_id(text: str | None) -> NodeId | None:
 async def task_metrics(state: State, task_id: TaskText) -> MetricsAnswer:
     """The last values from every node that runs the task, all asked at once."""
     view = port_of(state).view()
-    copies = _task(view, task_id).allocations
+    copies = task_in(view, task_id).allocations
     found: dict[AllocationId, CopyMetrics] = {}
     room = trio.CapacityLimiter(limits.METRICS_ASKS_IN_FLIGHT_MAX)
 
@@ -389,6 +412,7 @@ def _check_spec(view: View, spec_json: str) -> None:
         hint += f", because {behind}: upgrade that." if behind else ": wait until it is raised."
         raise BadSpec(error.message, hint=hint, problems=error.problems) from error
     check_sizes(spec)
+    check_image(spec.image)
 
 
 @get("/v1/allocations", summary="The copies of all tasks, in pages")

@@ -24,6 +24,7 @@ from p2pool.cli.task import flags
 from p2pool.cli.task.logs import logs
 from p2pool.cli.task.metrics import metrics
 from p2pool.cli.task.progress import Waiting, copies_text, pull_text, reasons
+from p2pool.cli.task.reasons import full_reasons, write_refusals
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.access.requests import Action
@@ -174,7 +175,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
     one = find_task(client, name)
     warn_if_stale(client)
     if as_json:
-        write_json(one)
+        write_json(one | full_reasons(client, one))
         return
     command = " ".join((*one["spec"].get("entrypoint", ()), *one["spec"].get("command", ())))
     write_pairs(
@@ -201,6 +202,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
     )
     columns = ("REPLICA", "STATE", "NODE", "GPUS", "ATTEMPT", "REASON", "SINCE")
     write_table(columns, rows, "It has no copies yet.")
+    write_refusals(client, one)
 
 
 def _digests(one: Answer) -> list[str]:

@@ -41,6 +41,16 @@ def image_rule(text: str) -> str:
     return "is not an image reference such as registry.example/name:tag or name@sha256:..."
 
 
+def unpullable(image: str) -> str:
+    """Why no engine pulls an image whose reference follows the rule; "" if one may. Asked where a
+    task enters: what a log holds stays as it is."""
+    first, slash, _ = image.partition("/")
+    is_host = not slash or "." in first or ":" in first or first == "localhost"
+    if is_host or first == first.lower():
+        return ""
+    return f"has capitals in its repository, {first!r}: registries take none"
+
+
 def argument_rule(text: str) -> str:
     """Arguments and values: anything that the kernel can pass on."""
     return "has a null character" if "\0" in text else ""

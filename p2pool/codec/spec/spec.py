@@ -78,7 +78,7 @@ def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     if problems := unheeded_keys(spec if isinstance(spec, Mapping) else plain):
         raise _bad(problems)
     text = _canonical(plain)
-    parse_spec(text, features.newest())
+    check_image(parse_spec(text, features.newest()).image)
     return text
 
 
@@ -102,6 +102,12 @@ def _users(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 def spec_hash(text: str) -> Digest:
     """SHA-256 of a specification's text."""
     return digest(text.encode())
+
+
+def check_image(image: str) -> None:
+    """Refuse with `BadSpec` an image that no engine would pull."""
+    if problem := rules.unpullable(image):
+        raise _bad([f"image {problem}"])
 
 
 def spec_dict(spec: TaskSpec) -> dict[str, Any]:

@@ -1,11 +1,15 @@
-"""Texts that others wrote, cut to a length in bytes that a message or an entry has room for."""
+"""Texts that others wrote, cut to a length in bytes that a message or an entry has room for.
 
-ELLIPSIS = "..."
+Invariants: a text that was cut ends with an ellipsis, which counts; to cut twice changes nothing.
+"""
+
+ELLIPSIS = "\u2026"
 
 
 def clipped(text: str, most_bytes: int) -> str:
-    """The text, or its beginning and three dots if its UTF-8 takes more than `most_bytes`."""
-    data = text.encode()
+    """The text, or its beginning and an ellipsis if its UTF-8 takes more than `most_bytes`."""
+    data = text.encode("utf-8", "replace")
     if len(data) <= most_bytes:
-        return text
-    return data[: most_bytes - len(ELLIPSIS)].decode(errors="ignore") + ELLIPSIS
+        return data.decode()
+    kept_bytes = most_bytes - len(ELLIPSIS.encode())
+    return data[: max(0, kept_bytes)].decode(errors="ignore") + ELLIPSIS

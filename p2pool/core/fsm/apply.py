@@ -179,6 +179,8 @@ def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome
     if copy.node_id is None:
         if o.state is copy.state is AllocationState.PENDING and o.reason != copy.reason:
             changes.set(attrs.evolve(copy, reason=o.reason))
+        else:
+            tasks.fail_waiting(changes, copy, o)
         return
     if o.state is AllocationState.PENDING and tasks.waits_anew(state, copy):
         changes.set(attrs.evolve(copy, reason=o.reason))

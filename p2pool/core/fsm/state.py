@@ -46,6 +46,7 @@ from p2pool.model.states import (
     Reachability,
 )
 from p2pool.model.tasks.index import TaskIndex
+from p2pool.model.tasks.set_aside import SetAsideNodes
 from p2pool.model.tasks.spec import Resources, TaskSpec
 
 NO_HISTORY = Digest(bytes(32))
@@ -198,10 +199,11 @@ class PoolState:
     `held_until_ms`: until then no copy on a vanished node is replaced; 0: no hold. `history`: the
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
-    it, "" if none did. `sizes`: what the tasks take, counted as they change. `index`: finds tasks
-    for readers. `forgotten_s`: the latest end of a request that was forgotten. `_named`: the
-    unended tasks of each name, several only from below `DISTRUST_LEVEL`. `row_cache` and
-    `known_digest` serve `core.fsm.storage`, which turns the state into bytes.
+    it, "" if none did. `set_aside`: which nodes refused which task. `sizes`: what the tasks take,
+    counted as they change. `index`: finds tasks for readers. `forgotten_s`: the latest end of a
+    request that was forgotten. `_named`: the unended tasks of each name, several only from below
+    `DISTRUST_LEVEL`. `row_cache` and `known_digest` serve `core.fsm.storage`, which turns the state
+    into bytes.
     """
 
     pool: PoolRef
@@ -224,6 +226,7 @@ class PoolState:
     level: FeatureLevel = BASE_LEVEL
     level_version: str = ""
     forgotten_s: int = 0
+    set_aside: SetAsideNodes = attrs.field(factory=SetAsideNodes)
     sizes: StateSizes = attrs.field(factory=StateSizes, eq=False, repr=False)
     index: TaskIndex = attrs.field(factory=TaskIndex, eq=False, repr=False)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
@@ -333,6 +336,7 @@ class PoolState:
         task = self.tasks.pop(task_id)
         self._forget_name(task)
         self.index.drop(task_id)
+        self.set_aside.drop_task(task_id)
         self.sizes.count(task_id, None)
         for copy in self.allocations.pop(task_id, {}).values():
             if copy.node_id is None:
@@ -392,6 +396,7 @@ class PoolState:
                     placed_at_ms=min(copy.placed_at_ms, at_ms),
                     changed_at_ms=min(copy.changed_at_ms, at_ms),
                 )
+        self.set_aside.turn_back(at_ms)
         for node_id, node in self.nodes.items():
             self.nodes[node_id] = attrs.evolve(
                 node,

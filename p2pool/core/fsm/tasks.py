@@ -6,6 +6,7 @@ or has to move, the rest stops, so that the scheduler places all of them anew as
 
 import attrs
 
+from p2pool.codec.text.clip import clipped
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.sizes import TaskSize, task_size
 from p2pool.core.fsm.state import Allocation, PoolState, Task, TaskRecord
@@ -14,7 +15,13 @@ from p2pool.model.access.requests import SignedRequest
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import AllocationId, TaskId, Token
 from p2pool.model.log.entries import Outcome, Placed
-from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, may_become
+from p2pool.model.states import (
+    TERMINAL_ALLOCATION_STATES,
+    AllocationState,
+    StartRefusal,
+    may_become,
+)
+from p2pool.model.tasks.set_aside import SetAside
 from p2pool.model.tasks.spec import TaskSpec
 
 S = AllocationState
@@ -113,6 +120,8 @@ def place(changes: Changes, placed: Placed, token: Token) -> None:
 def take_outcome(changes: Changes, copy: Allocation, o: Outcome) -> None:
     """Apply an outcome; a stopping copy keeps the reason why it stops."""
     task = changes.state.tasks[copy.allocation.task_id]
+    if _refused(changes, task, copy, o):
+        return
     into, reason, failing = o.state, o.reason, copy.failing
     if copy.state is S.STOPPING:
         reason = copy.reason or reason
@@ -131,9 +140,56 @@ def take_outcome(changes: Changes, copy: Allocation, o: Outcome) -> None:
     )
     if new == copy:
         return
+    if into is S.RUNNING and copy.node_id is not None:
+        changes.state.set_aside.drop(task.task_id, copy.node_id)
     changes.set(new)
     if task.spec.gang and not task.stop_requested and new.state is not copy.state:
         _follow(changes, task, new)
+
+
+def _refused(changes: Changes, task: Task, copy: Allocation, o: Outcome) -> bool:
+    """Set a node aside that refused a copy; the copy waits for another node. A system task's copy
+    belongs to its node: it stays there, stopped, with the reason."""
+    state = changes.state
+    refused = o.refused is not StartRefusal.NONE and o.state is S.STOPPED
+    if not refused or state.level < DISTRUST_LEVEL or copy.node_id is None:
+        return False
+    if copy.state is S.STOPPING or task.stop_requested or task.finished:
+        return False
+    row = SetAside(
+        task_id=task.task_id,
+        node_id=copy.node_id,
+        kind=o.refused,
+        reason=clipped(o.reason, limits.REFUSAL_TEXT_MAX_BYTES),
+        times=1,
+        at_ms=state.log_time_ms,
+        until_ms=state.log_time_ms,
+    )
+    state.set_aside.refused(row, copy.placed_at_ms)
+    if task.spec.system:
+        return False
+    waits = Allocation(copy.allocation, attempt=copy.attempt, reason=_who_refused(row))
+    changes.set(waits)
+    if task.spec.gang:
+        _follow(changes, task, waits)
+    return True
+
+
+def _who_refused(row: SetAside) -> str:
+    return f"node {row.node_id.hex()} refused it: {row.reason}"
+
+
+def fail_waiting(changes: Changes, copy: Allocation, o: Outcome) -> None:
+    """Every node refuses a copy that waits: it has failed."""
+    state = changes.state
+    task = state.tasks[copy.allocation.task_id]
+    told = o.state is S.FAILED and copy.state is S.PENDING and state.level >= DISTRUST_LEVEL
+    if not told or not state.set_aside.of_task(task.task_id):
+        return
+    failed = attrs.evolve(copy, state=S.FAILED, reason=o.reason)
+    changes.set(failed)
+    if task.spec.gang and not task.stop_requested:
+        _follow(changes, task, failed)
 
 
 def past_deadline(task: Task, copy: Allocation, at_ms: int) -> bool:
@@ -144,7 +200,7 @@ def past_deadline(task: Task, copy: Allocation, at_ms: int) -> bool:
 
 def _follow(changes: Changes, task: Task, first: Allocation) -> None:
     """Make the rest of a gang follow a copy that failed, was lost or has to stop."""
-    if first.state not in (S.FAILED, S.LOST, S.STOPPING, S.STOPPED):
+    if first.state not in (S.PENDING, S.FAILED, S.LOST, S.STOPPING, S.STOPPED):
         return
     failing = first.failing or first.state is S.FAILED
     reason = f"its gang ends: replica {first.allocation.replica} is {first.state.name.lower()}"

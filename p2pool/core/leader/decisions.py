@@ -5,7 +5,7 @@ Deadlines are in log time, the leader's clock made monotonic, so a new leader go
 one stopped. Source: docs/design/consensus.md, "What a leader does".
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from p2pool.codec.text.clip import clipped
 from p2pool.core.context import Context
@@ -14,7 +14,7 @@ from p2pool.core.fsm.tasks import follows, past_deadline, should_run
 from p2pool.core.scheduler.capacity import NodeOffer
 from p2pool.model import limits
 from p2pool.model.chain.roster import ChainMember
-from p2pool.model.ids import NodeId
+from p2pool.model.ids import AllocationId, NodeId
 from p2pool.model.log.entries import NodeChanged, Outcome, ReplacementHeld, ReportApplied
 from p2pool.model.messages.gossip import Heartbeat
 from p2pool.model.states import (
@@ -24,6 +24,7 @@ from p2pool.model.states import (
     AllocationState,
     Intent,
     IntentEvent,
+    Membership,
     Reachability,
     ReachabilityEvent,
     advance,
@@ -273,6 +274,28 @@ def offers(
             )
         )
     return tuple(out)
+
+
+def nobody_unheard(context: Context, state: PoolState) -> bool:
+    """Whether each member's hardware is known, those apart that the log has given up: who has not
+    been heard might run what the others refuse."""
+    for member in context.roster.members():
+        node = state.node(member.node_id)
+        given_up = node.reachability is Reachability.DEAD or node.membership is Membership.STALLED
+        if context.heartbeats.hardware_of(member.node_id) is None and not given_up:
+            return False
+    return True
+
+
+def refused_everywhere(
+    context: Context, state: PoolState, failed: Sequence[tuple[AllocationId, str]]
+) -> list[ReportApplied]:
+    """The end of copies that every node refuses to start."""
+    outcomes = []
+    for name, reason in failed[: limits.REASONS_PER_ENTRY_MAX]:
+        if (copy := state.allocation(name)) is not None:
+            outcomes.append(Outcome(name, copy.attempt, AllocationState.FAILED, reason))
+    return list(_records(context.me, outcomes))
 
 
 def _unusable_because(

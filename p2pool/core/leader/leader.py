@@ -218,8 +218,10 @@ class Leader:
             records += decisions.undelivered(state, self.orders.undelivered(now), now)
         if not records and _anything_waits(state) and not decisions.adopting(state, now):
             offers = decisions.offers(context, state, self._doubts(now), now)
-            made = plan(state, offers, decisions.log_time_ms(state, now))
+            whole = decisions.nobody_unheard(context, state)
+            made = plan(state, offers, decisions.log_time_ms(state, now), whole=whole)
             records += made.placements
+            records += decisions.refused_everywhere(context, state, made.failed)
             if not made.placements and reasons_due:
                 records += self._reasons(state, made, said_at)
         for record in records:

@@ -33,10 +33,15 @@ from p2pool.model import limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.errors import P2poolError
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import NodeId, Token
 from p2pool.model.log.entries import Adopted, Outcome, ReportApplied
 from p2pool.model.messages.work import Desired, Report, ReportAnswered, Stop
-from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState
+from p2pool.model.states import (
+    TERMINAL_ALLOCATION_STATES,
+    AllocationState,
+    StartRefusal,
+)
 from p2pool.model.timing import Now
 
 Propose = Callable[[ReportApplied | Adopted, Now], int]
@@ -143,6 +148,8 @@ class Reports:
         for outcome in report.outcomes:
             if Stop(outcome.allocation, outcome.attempt) in let_be:
                 continue
+            if outcome.refused is not StartRefusal.NONE and state.level < DISTRUST_LEVEL:
+                continue  # A log of the first level cannot say so, and its nodes do not.
             self._look_after(state, node_id, outcome, now)
             if not changes(state, node_id, outcome):
                 settled.append(outcome)

@@ -67,7 +67,8 @@ class Machine:
                 "another agent runs with this one's keys: stop one of the two, and never copy a "
                 "data directory"
             )
-        return self.context.clocks.wrong or self.runtime_reason or self.hardware_trouble
+        machine = self.runtime_reason or self.hardware_trouble or self.worker.starts.trouble
+        return self.context.clocks.wrong or machine
 
     @property
     def reason(self) -> str | None:

@@ -10,6 +10,8 @@ they take nothing of their own.
 Source: docs/design/tasks.md, "Placement".
 """
 
+from collections.abc import Mapping
+
 import attrs
 
 from p2pool.codec.text.clip import clipped
@@ -41,21 +43,26 @@ class NodeOffer:
 
 @attrs.frozen
 class Demand:
-    """What each copy of a task needs on a node. Tasks with equal `shape` need the same."""
+    """What each copy of a task needs on a node. Tasks with equal `shape` need the same.
+
+    `set_aside`: nodes that refused to start it and are not to be tried yet, and why.
+    """
 
     task_id: TaskId
     resources: Resources
     constraints: tuple[Constraint, ...]
     ports: tuple[HostPort, ...]
     order_bytes: int
+    set_aside: Mapping[NodeId, str] = attrs.field(factory=dict)
 
     @property
     def shape(self) -> tuple[object, ...]:
         """Everything but the task's id."""
-        return (self.resources, self.constraints, self.ports, self.order_bytes)
+        aside = tuple(sorted(self.set_aside.items()))
+        return (self.resources, self.constraints, self.ports, self.order_bytes, aside)
 
 
-def need_of(task: Task) -> Demand:
+def need_of(task: Task, set_aside: Mapping[NodeId, str] | None = None) -> Demand:
     """What each copy of this task needs."""
     spec = task.spec
     ports = tuple((port.host, port.protocol) for port in spec.ports if port.host)
@@ -65,6 +72,7 @@ def need_of(task: Task) -> Demand:
         constraints=spec.constraints,
         ports=ports,
         order_bytes=order_bytes(task.record.signed),
+        set_aside=set_aside or {},
     )
 
 
@@ -93,6 +101,8 @@ class NodeCapacity:
             return self.closed
         if need.task_id in self.leaving:
             return "an older copy may still run on it"
+        if (refused := need.set_aside.get(self.offer.node_id)) is not None:
+            return _clip(f"refused to start it: {refused}")
         wanted = need.resources
         full = self.order.refusal(need.order_bytes, wanted.gpu.count)
         if full is not None:
@@ -113,6 +123,18 @@ class NodeCapacity:
             if port in self.ports:
                 return f"port {port[0]}/{port[1]} is taken"
         return None
+
+    def suits(self, need: Demand) -> bool:
+        """Whether this node, empty and well, could run a copy."""
+        wanted, hardware = need.resources, self.offer.hardware
+        gpus = [gpu for gpu in hardware.gpus if _suits(gpu, need)]
+        return (
+            all(meets(self.offer, one, bool(wanted.gpu.count)) for one in need.constraints)
+            and wanted.cpu_milli <= hardware.cpu_milli
+            and wanted.memory_bytes <= hardware.memory_bytes
+            and wanted.disk_bytes <= hardware.disk_bytes
+            and wanted.gpu.count <= len(gpus)
+        )
 
     def take(self, need: Demand) -> tuple[str, ...]:
         """Take a copy's share of a node that does not refuse it; return the GPUs by UUID."""

@@ -29,7 +29,6 @@ PLACED_BYTES = 96
 """More than a `Placed` takes in bytes, without its GPUs."""
 GPU_BYTES = 5
 """More than a GPU's name takes besides its own text."""
-NEVER_MS = 2**62
 JUST_BACK = "its node was heard again a moment ago, and may still run it"
 WAITS = "; waits: "
 NEXT_TIME = "waits to be placed"
@@ -40,22 +39,32 @@ NEXT_TIME = "waits to be placed"
 class Plan:
     """What the leader proposes, and why the copies that still wait found no place.
 
-    Copies that do not exist yet (a system task's on nodes that refuse it) get no reason.
+    Copies that do not exist yet (a system task's on nodes that refuse it) get no reason. `failed`:
+    copies that every node which could run them refuses to start, and why.
     """
 
     placements: tuple[Placement, ...]
     reasons: tuple[tuple[AllocationId, str], ...]
+    failed: tuple[tuple[AllocationId, str], ...] = ()
 
 
-def plan(state: PoolState, offers: tuple[NodeOffer, ...], at_ms: int = NEVER_MS) -> Plan:
+def plan(
+    state: PoolState,
+    offers: tuple[NodeOffer, ...],
+    at_ms: int | None = None,
+    *,
+    whole: bool = False,
+) -> Plan:
     """Place at most `PLACEMENTS_PER_PLAN_MAX` waiting copies (a gang may go beyond): ask again once
-    these entries are applied. `at_ms`: the log time."""
+    these entries are applied. `at_ms`: log time now, if it goes on without entries; `whole`: the
+    offers leave out no node that might run a copy."""
     by_name = sorted(offers, key=lambda offer: offer.node_id)
     rooms = {offer.node_id: room_of(state, offer) for offer in by_name}
-    planner = _Planner(state, rooms, at_ms)
+    at_ms = state.log_time_ms if at_ms is None else at_ms
+    planner = _Planner(state, rooms, at_ms, whole)
     for task in sorted(state.tasks.values(), key=_turn):
         planner.place(task)
-    return Plan(planner.entries.finish(), tuple(planner.reasons))
+    return Plan(planner.entries.finish(), tuple(planner.reasons), tuple(planner.failed))
 
 
 def why_waiting(state: PoolState, copy: Allocation, reason: str) -> str:
@@ -113,7 +122,9 @@ class _Planner:
 
     state: PoolState
     rooms: dict[NodeId, NodeCapacity]
-    at_ms: int = NEVER_MS
+    at_ms: int
+    whole: bool
+    failed: list[tuple[AllocationId, str]] = attrs.field(factory=list)
     entries: _Entries = attrs.field(factory=_Entries)
     reasons: list[tuple[AllocationId, str]] = attrs.field(factory=list)
     hopeless: dict[tuple[object, ...], str] = attrs.field(factory=dict)
@@ -124,7 +135,7 @@ class _Planner:
         if task.finished or task.stop_requested:
             return
         if task.spec.system:
-            self._place_system(task, need_of(task))
+            self._place_system(task, self._need(task))
             return
         waiting = self._waiting(task)
         if not task.spec.gang:
@@ -132,15 +143,19 @@ class _Planner:
             waiting = tuple(c for c in waiting if not self._just_back(c))
         if not waiting:
             return
-        need = need_of(task)
+        need = self._need(task)
         if self.placed >= limits.PLACEMENTS_PER_PLAN_MAX:
             self._wait(waiting, NEXT_TIME)
         elif need.shape in self.hopeless:
-            self._wait(waiting, self.hopeless[need.shape])
+            self._give_up(waiting, need, self.hopeless[need.shape])
         elif task.spec.gang:
             self._place_gang(waiting, need)
         else:
             self._place_each(waiting, need)
+
+    def _need(self, task: Task) -> Demand:
+        aside = self.state.set_aside.of_task(task.task_id)
+        return need_of(task, {r.node_id: r.reason for r in aside if not r.over(self.at_ms)})
 
     def _waiting(self, task: Task) -> tuple[Allocation, ...]:
         """The copies that want a place; of a gang, all or none."""
@@ -166,7 +181,7 @@ class _Planner:
                 return
             taken = lineup.take()
             if taken is None:
-                self._wait(waiting[number:], self._give_up(need))
+                self._give_up(waiting[number:], need, self._hopeless_because(need))
                 return
             room, gpus = taken
             self.entries.add(_placed(copy, room, gpus))
@@ -194,7 +209,7 @@ class _Planner:
             reason = "the gang is too large to be placed at once; submit it with fewer replicas"
         for room, gpus in reversed(taken):
             room.give_back(need, gpus)
-        self._wait(waiting, reason)
+        self._give_up(waiting, need, reason)
 
     def _place_system(self, task: Task, need: Demand) -> None:
         """Place a copy on each node that has none and fits it, under its old number if any."""
@@ -231,7 +246,21 @@ class _Planner:
         refusal = room.refusal(need)
         return f"its node refuses it: {refusal}" if refusal is not None else NEXT_TIME
 
-    def _give_up(self, need: Demand) -> str:
+    def _give_up(self, waiting: tuple[Allocation, ...], need: Demand, reason: str) -> None:
+        """Copies that fit no node now wait. They have failed where every node that could ever run
+        them refuses to start them, and says that only its owner can change that."""
+        if self.whole and need.set_aside and self._refused_everywhere(need):
+            told = f"no node starts it: {self._refusals(need)}"
+            self.failed += [(c.allocation, told) for c in waiting if c.node_id is None]
+            waiting = tuple(c for c in waiting if c.node_id is not None)
+        self._wait(waiting, reason)
+
+    def _refused_everywhere(self, need: Demand) -> bool:
+        able = [node_id for node_id, room in self.rooms.items() if room.suits(need)]
+        everywhere = self.state.set_aside.everywhere
+        return bool(able) and everywhere(need.task_id, able, self.at_ms)
+
+    def _hopeless_because(self, need: Demand) -> str:
         """Why no node fits it. Free room only shrinks, so equal needs are as hopeless, unless an
         older copy of this very task stood in the way."""
         reason = self._refusals(need)

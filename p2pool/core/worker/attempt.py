@@ -14,13 +14,21 @@ import attrs
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.spec.spec import parse_spec, spec_hash
+from p2pool.codec.text.clip import clipped
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Signers
+from p2pool.model.features import since
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus, PullProgress
-from p2pool.model.states import TERMINAL_ALLOCATION_STATES, AllocationState, Health, may_become
+from p2pool.model.states import (
+    TERMINAL_ALLOCATION_STATES,
+    AllocationState,
+    Health,
+    StartRefusal,
+    may_become,
+)
 from p2pool.model.tasks.spec import OnDisconnect, RestartMode, TaskSpec
 
 Key = tuple[AllocationId, int]
@@ -46,6 +54,7 @@ class StoredAttempt:
     previous_epoch: bool
     signers: Signers | None
     counted_ms: int
+    refused: StartRefusal = since(2, default=StartRefusal.NONE)
 
 
 @attrs.define
@@ -78,6 +87,8 @@ class Attempt:
     stop_reason: str = ""
     previous_epoch: bool = False
     signers: Signers | None = None
+    refused: StartRefusal = StartRefusal.NONE
+    trouble_since_ms: int | None = None
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -138,7 +149,7 @@ class Attempt:
         """Its state as reported. Only an end carries all details, and a failing start its reason:
         progress does not belong in the log."""
         if not self.ended:
-            reason = self.reason[: limits.NAME_MAX_BYTES] if self.failures else ""
+            reason = self.short_reason if self.failures else ""
             return Outcome(
                 self.allocation, self.attempt, self.state, reason, image_digest=self.image_digest
             )
@@ -146,11 +157,17 @@ class Attempt:
             allocation=self.allocation,
             attempt=self.attempt,
             state=self.state,
-            reason=self.reason[: limits.NAME_MAX_BYTES],
+            reason=self.short_reason,
             exit_code=self.exit_code,
             oom_killed=self.oom_killed,
             image_digest=self.image_digest,
+            refused=self.refused,
         )
+
+    @property
+    def short_reason(self) -> str:
+        """Its reason, as long as reports and the disk have room for."""
+        return clipped(self.reason, limits.REFUSAL_TEXT_MAX_BYTES)
 
     @property
     def news(self) -> bool:
@@ -223,7 +240,7 @@ class Attempt:
             state=self.state,
             stop_wanted=self.stop_wanted,
             restarts=self.restarts,
-            reason=self.reason[: limits.NAME_MAX_BYTES],
+            reason=self.short_reason,
             exit_code=self.exit_code,
             oom_killed=self.oom_killed,
             image_digest=self.image_digest,
@@ -231,6 +248,7 @@ class Attempt:
             previous_epoch=self.previous_epoch,
             signers=self.signers,
             counted_ms=self.counted_ms,
+            refused=self.refused,
         )
 
 
@@ -252,7 +270,7 @@ def item_of(row: bytes) -> Attempt:
     item = take(kept.allocation, kept.attempt, kept.token, kept.desired)
     item.state, item.stop_wanted, item.restarts = kept.state, kept.stop_wanted, kept.restarts
     item.reason, item.exit_code, item.oom_killed = kept.reason, kept.exit_code, kept.oom_killed
-    item.counted_ms = kept.counted_ms
+    item.counted_ms, item.refused = kept.counted_ms, kept.refused
     item.image_digest = kept.image_digest
     item.settled = item.outcome() if kept.settled else None
     item.previous_epoch, item.signers = kept.previous_epoch, kept.signers

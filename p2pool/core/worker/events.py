@@ -8,6 +8,7 @@ import attrs
 
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.runtime import ContainerPlan, ContainerStatus, PullProgress
+from p2pool.model.tasks.faults import Fault
 
 # --- inputs -------------------------------------------------------------------------------------
 
@@ -41,13 +42,13 @@ class ContainerStarted:
 
 @attrs.frozen
 class StartFailed:
-    """A start failed; `code` is from `model.errors`. `retry`: trying again may help."""
+    """A start failed; `code` is from `model.errors`, `fault` says whose fault it is."""
 
     allocation: AllocationId
     attempt: int
     code: str
     message: str
-    retry: bool
+    fault: Fault
 
 
 @attrs.frozen

@@ -14,7 +14,8 @@ from p2pool.core.worker.attempt import Attempt, Key, take
 from p2pool.model import limits
 from p2pool.model.errors import NotFound
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
-from p2pool.model.states import AllocationState, Health
+from p2pool.model.states import AllocationState, Health, StartRefusal
+from p2pool.model.tasks.faults import REFUSALS, Fault
 from p2pool.model.timing import Now
 
 S = AllocationState
@@ -177,12 +178,19 @@ def exceeded(item: Attempt, reason: str) -> None:
         item.failing, item.failing_for_good = reason, True
 
 
-def start_failed(item: Attempt, event: ev.StartFailed, mark: Mark, now: Now) -> None:
-    """A start failed: try again if that may help."""
+def start_failed(
+    item: Attempt, event: ev.StartFailed, mark: Mark, now: Now, *, refuses: bool
+) -> None:
+    """A start failed: try again if that may help; give up what another node may start (`refuses`:
+    the pool knows what that means)."""
     item.busy = item.fetching = False
     if item.ended:
         return
-    if item.stop_wanted and event.retry:
+    passes = event.fault is Fault.WORLD or (event.fault is Fault.NODE_NOW and not refuses)
+    if item.trouble_since_ms is None:
+        item.trouble_since_ms = now.mono_ms
+    tried = now.mono_ms - item.trouble_since_ms >= limits.START_TROUBLE_MAX_MS
+    if item.stop_wanted and passes:
         item.failures += 1  # It may run all the same: its stop will tell.
     elif item.stop_wanted:
         if not item.runs:
@@ -191,13 +199,27 @@ def start_failed(item: Attempt, event: ev.StartFailed, mark: Mark, now: Now) -> 
         item.container = None  # Somebody removed it since it ended: create it anew.
         item.failures += 1
         item.retry_ms = now.mono_ms + item.backoff_ms()
-    elif event.retry:
+    elif passes and not (refuses and tried):
         item.failures += 1
         item.become(S.PULLING)
         item.reason = event.message
         item.retry_ms = now.mono_ms + item.backoff_ms()
-    else:
+    elif event.fault is Fault.TASK or not refuses:
         end(item, S.FAILED, f"{event.code}: {event.message}", mark)
+    else:
+        give_up(item, REFUSALS[event.fault], f"{event.code}: {event.message}", mark)
+
+
+def give_up(item: Attempt, refusal: StartRefusal, reason: str, mark: Mark) -> None:
+    """This node cannot start it: another may."""
+    item.refused = refusal
+    end(item, S.STOPPED, reason, mark)
+
+
+def unbegun(item: Attempt) -> bool:
+    """Whether nothing was ever begun for it here, for sure."""
+    touched = item.busy or item.failures or item.container is not None
+    return item.state is S.ASSIGNED and not touched and not item.stop_wanted
 
 
 def move(item: Attempt, state: AllocationState, reason: str, mark: Mark) -> None:

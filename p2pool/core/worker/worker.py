@@ -18,20 +18,25 @@ import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.rows import put_record
+from p2pool.codec.text.clip import clipped
 from p2pool.core.worker import events as ev
 from p2pool.core.worker import previous_epoch, reconcile
 from p2pool.core.worker.attempt import Attempt, Key, has_row, item_of, row_key, take
+from p2pool.core.worker.start_record import StartRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
-from p2pool.model.errors import Refusal
-from p2pool.model.ids import ZERO_TOKEN, AllocationId, Token
+from p2pool.model.bounded_tables import BoundedDict
+from p2pool.model.errors import Refusal, RuntimeUnavailable
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
+from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.machine.hardware import FreeResources, Hardware
 from p2pool.model.messages.gossip import AllocationStatus
+from p2pool.model.messages.task_streams import FullReason
 from p2pool.model.messages.work import Desired, Order, OrderAnswered, Report, ReportAnswered, Stop
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.store import Delete, PersistOp
-from p2pool.model.states import AllocationState
+from p2pool.model.states import AllocationState, StartRefusal
 from p2pool.model.timing import Now
 
 Allowed = Callable[[Desired, Signers | None, int], str | None]
@@ -58,10 +63,16 @@ class Worker:
     left: bool = False
     led_ms: int | None = None
     unled_due_ms: int | None = None
+    level: FeatureLevel = BASE_LEVEL
+    away_since_ms: int | None = None
+    starts: StartRecord = attrs.field(factory=StartRecord)
     list_due_ms: int = 0
     listing: bool = False
     report_due_ms: int | None = None
     reported: dict[Key, Outcome] = attrs.field(factory=dict)
+    full_reasons: BoundedDict[Key, str] = attrs.field(
+        factory=lambda: BoundedDict(limits.FULL_REASONS_KEPT_MAX)
+    )
     dirty: dict[Key, None] = attrs.field(factory=dict)
     persist: list[PersistOp] = attrs.field(factory=list)
     effects: list[ev.WorkerEffect] = attrs.field(factory=list)
@@ -242,7 +253,8 @@ class Worker:
                 item = self._item(event.status.allocation, event.status.attempt)
                 if item is not None:
                     item.busy, item.failures, item.missing = False, 0, 0
-                    item.fetching = False
+                    item.fetching, item.trouble_since_ms = False, None
+                    self.starts.succeeded()
                     reconcile.seen(item, event.status, self.mark, now)
             case ev.PullProgressed():
                 item = self._item(event.allocation, event.attempt)
@@ -255,7 +267,10 @@ class Worker:
             case ev.StartFailed():
                 item = self._item(event.allocation, event.attempt)
                 if item is not None:
-                    reconcile.start_failed(item, event, self.mark, now)
+                    refuses = self.level >= DISTRUST_LEVEL
+                    reconcile.start_failed(item, event, self.mark, now, refuses=refuses)
+                    if item.ended and item.refused is not StartRefusal.NONE:
+                        self.starts.failed(event.code, event.message, item.allocation, now)
             case ev.ContainerStopped():
                 item = self._item(event.allocation, event.attempt)
                 if item is not None:
@@ -277,8 +292,20 @@ class Worker:
         return self.items.get((allocation, attempt))
 
     def mark(self, item: Attempt) -> None:
-        """An item changed in what the disk keeps."""
+        """An item changed in what the disk keeps, which has room for a short reason."""
         self.dirty[item.key] = None
+        if item.short_reason != item.reason:
+            self.full_reasons.renew(item.key, clipped(item.reason, limits.ENGINE_TEXT_MAX_BYTES))
+
+    def reasons_of(self, task_id: TaskId) -> tuple[FullReason, ...]:
+        """Why copies of a task ended here or did not start, in full: those whose reasons are longer
+        than what was reported, the newest first. Until the agent stops."""
+        told = [
+            FullReason(name, attempt, reason)
+            for (name, attempt), reason in self.full_reasons.items()
+            if name.task_id == task_id
+        ]
+        return tuple(told[::-1][: limits.FULL_REASONS_TOLD_MAX])
 
     def _forget(self, key: Key) -> None:
         self.dirty.pop(key, None)
@@ -288,7 +315,7 @@ class Worker:
     def runtime(self, well: bool) -> None:
         """Whether the engine answers; while it does not, states stay as they are."""
         if well and not self.well:
-            self.list_due_ms = 0
+            self.list_due_ms, self.away_since_ms = 0, None
         self.well = well
 
     def member(self, is_member: bool) -> None:
@@ -320,6 +347,9 @@ class Worker:
             self.listing = True
             self.list_due_ms = now.mono_ms + limits.ENGINE_CALL_TIMEOUT_MS
             self.effects.append(ev.ListContainers())
+        self.starts.tick(now)
+        if not self.well:
+            self._give_up_unbegun(now)
         if not (self.listed and self.well):
             return
         for item in tuple(self.items.values()):
@@ -334,6 +364,18 @@ class Worker:
             else:
                 del self.items[item.key]
                 self._forget(item.key)
+
+    def _give_up_unbegun(self, now: Now) -> None:
+        """The engine is away: what was not begun here goes elsewhere after a while."""
+        if self.away_since_ms is None:
+            self.away_since_ms = now.mono_ms
+        late = now.mono_ms >= self.away_since_ms + limits.START_TROUBLE_MAX_MS
+        if not (late and self.listed and self.level >= DISTRUST_LEVEL):
+            return
+        for item in self.items.values():
+            if reconcile.unbegun(item):
+                reason = f"{RuntimeUnavailable.code}: its container engine does not answer"
+                reconcile.give_up(item, StartRefusal.PASSING, reason, self.mark)
 
     # --- outputs ----------------------------------------------------------------------------------
 
@@ -371,6 +413,10 @@ class Worker:
             dues.append(self.report_due_ms)
         if self.unled_due_ms is not None:
             dues.append(self.unled_due_ms)
+        if self.starts.out_until_ms is not None:
+            dues.append(self.starts.out_until_ms)
+        if self.away_since_ms is not None and any(map(reconcile.unbegun, self.items.values())):
+            dues.append(self.away_since_ms + limits.START_TROUBLE_MAX_MS)
         if self.listed and self.well:
             dues += [i.retry_ms for i in self.items.values() if i.retry_ms and not i.ended]
         return min(dues)

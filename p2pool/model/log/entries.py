@@ -10,11 +10,17 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
-from p2pool.model.features import FeatureLevel
+from p2pool.model.features import FeatureLevel, since
 from p2pool.model.field_bounds import GpuIds, Index, Name, SealedSignatures, bounded
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId
 from p2pool.model.log.raft import Voter
-from p2pool.model.states import AllocationState, Intent, Membership, Reachability
+from p2pool.model.states import (
+    AllocationState,
+    Intent,
+    Membership,
+    Reachability,
+    StartRefusal,
+)
 
 
 @attrs.frozen
@@ -59,7 +65,8 @@ class Placement:
 
 @attrs.frozen
 class Outcome:
-    """An allocation's state or end. `exit_code` is None if there was none."""
+    """An allocation's state or end. `exit_code` is None if there was none. `refused`: it ends here
+    because this node cannot start it; another may."""
 
     allocation: AllocationId
     attempt: int
@@ -68,6 +75,7 @@ class Outcome:
     exit_code: int | None = None
     oom_killed: bool = False
     image_digest: str = ""
+    refused: StartRefusal = since(2, default=StartRefusal.NONE)
 
 
 Outcomes = Annotated[tuple[Outcome, ...], bounded(items=limits.ALLOCATIONS_PER_NODE_MAX)]

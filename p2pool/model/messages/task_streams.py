@@ -10,7 +10,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.field_bounds import AccountSignature, Name, bounded
-from p2pool.model.ids import AllocationId
+from p2pool.model.ids import AllocationId, TaskId
 from p2pool.model.messages.registry import Channel, Message, message
 
 DELEGATION_MAX_BYTES = limits.ACCOUNT_SIGNATURE_MAX_BYTES + limits.TEXT_MAX_BYTES
@@ -99,3 +99,30 @@ class MetricsAnswered(Message):
     allocation: AllocationId
     metrics: Annotated[tuple[TaskMetric, ...], bounded(items=limits.METRICS_PER_TASK_MAX)]
     refused_lines: int
+
+
+@message(65, Channel.LOGS, since=2)
+@attrs.frozen
+class ReasonsRequested(Message):
+    """The only frame of a stream that asks a node why its copies of a task ended, or did not start:
+    the log has room for the beginning of a reason alone."""
+
+    task_id: TaskId
+
+
+@attrs.frozen
+class FullReason:
+    """Why an attempt of a copy is in its state, in full."""
+
+    allocation: AllocationId
+    attempt: int
+    reason: Annotated[str, bounded(text=limits.ENGINE_TEXT_MAX_BYTES)]
+
+
+@message(66, Channel.LOGS, since=2)
+@attrs.frozen
+class ReasonsAnswered(Message):
+    """The answer: the newest that the node knows."""
+
+    task_id: TaskId
+    reasons: Annotated[tuple[FullReason, ...], bounded(items=limits.FULL_REASONS_TOLD_MAX)]

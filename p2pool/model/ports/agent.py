@@ -14,7 +14,7 @@ from p2pool.model.access.requests import SignedRequest
 from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, PoolRef, TaskId
 from p2pool.model.log.raft import LogEnd
-from p2pool.model.messages.task_streams import LogChunks, MetricsAnswered
+from p2pool.model.messages.task_streams import FullReason, LogChunks, MetricsAnswered
 from p2pool.model.ports.runtime import RuntimeInfo
 from p2pool.model.ports.view import Event, View
 from p2pool.model.ports.volumes import VolumeKeeper
@@ -135,6 +135,10 @@ class AgentPort(Protocol):
 
     async def task_metrics(self, allocation: AllocationId) -> MetricsAnswered:
         """The latest metrics of a copy, wherever it runs. Raises NotFound or Unavailable."""
+        ...
+
+    async def full_reasons(self, task_id: TaskId, where: NodeId) -> tuple[FullReason, ...]:
+        """Why a node's copies of a task ended or did not start, in full. Raises Unavailable."""
         ...
 
     def metrics(self) -> bytes:

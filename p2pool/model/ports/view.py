@@ -109,8 +109,21 @@ class AllocationView:
 
 
 @attrs.frozen
+class RefusalView:
+    """A node that refused to start a task: it is not tried again before `until_ms`. `lasting`: only
+    its owner can change that."""
+
+    node_id: NodeId
+    reason: str
+    times: int
+    lasting: bool
+    until_ms: int
+
+
+@attrs.frozen
 class TaskView:
-    """A task with its allocations. `state`: pending, running, stopping or how it ended."""
+    """A task with its allocations. `state`: pending, running, stopping or how it ended;
+    `refusals`: the nodes that refused to start it."""
 
     task_id: TaskId
     spec: TaskSpec
@@ -119,6 +132,7 @@ class TaskView:
     submitted_at_ms: int
     allocations: tuple[AllocationView, ...]
     stop_requested: bool = False
+    refusals: tuple[RefusalView, ...] = ()
     index: int = 0
 
     @property

@@ -292,3 +292,18 @@ def test_a_gpu_model_is_signed_in_lower_case() -> None:
     assert given["resources"] == {"gpu": {"count": 1, "model": "H100"}}
     with pytest.raises(BadSpec, match="lower case"):
         parse_spec(spec_json(given).replace("h100", "H100"), DISTRUST_LEVEL)
+
+
+@pytest.mark.parametrize(
+    ("image", "taken"),
+    [("Foo/bar:1", False), ("foo/bar", True), ("Foo.example/bar", True), ("LOCAL:5000/x", True)],
+)
+def test_a_repository_with_capitals_is_refused_where_it_enters(image: str, taken: bool) -> None:
+    """No engine pulls it, however long one waits; a log that holds one can still be read."""
+    given = {"name": "t", "image": image}
+    if taken:
+        assert spec_json(given)
+        return
+    with pytest.raises(BadSpec, match="capitals"):
+        spec_json(given)
+    assert parse_spec(json.dumps(given, separators=(",", ":"), sort_keys=True), BASE_LEVEL)

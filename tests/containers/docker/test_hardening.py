@@ -12,7 +12,7 @@ from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.container.plan import CAPABILITIES
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
-from p2pool.model.errors import CannotStart
+from p2pool.model.errors import NotOffered
 from p2pool.model.ports.runtime import ContainerState
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
@@ -172,7 +172,7 @@ async def test_the_hosts_directories_stay_outside(
 ) -> None:
     """Nobody allowed any."""
     mounts = (Mount(MountKind.BIND, "/host", place, read_only=True),)
-    with pytest.raises(CannotStart, match="does not let"):
+    with pytest.raises(NotOffered, match="does not let"):
         await docker_runtime.start(plan(FOREVER, mounts=mounts))
     assert await docker_runtime.list() == ()
 
@@ -203,7 +203,7 @@ async def test_what_is_allowed_is_mounted_read_only(engine: Engine, tmp_path: Pa
             engine.directory: "no task may have",
         }
         for source, why in refused.items():
-            with pytest.raises(CannotStart, match=why):
+            with pytest.raises(NotOffered, match=why):
                 await runtime.start(plan("true", replica=1, mounts=bind(source)))
     finally:
         for status in await runtime.list():

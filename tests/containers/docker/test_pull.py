@@ -20,6 +20,7 @@ from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import (
     DiskFull,
     ImageNotFound,
+    ImageNotHere,
     ImageRefused,
     P2poolError,
     RegistryDenied,
@@ -155,7 +156,7 @@ async def test_policies(engine: Engine, registry: Registry, tmp_path: Path, clie
     image = f"{registry.host}/moving:1"
     first = registry.push("moving:1")
     made = runtime(engine, tmp_path)
-    with pytest.raises(ImageNotFound, match="not on this node"):
+    with pytest.raises(ImageNotHere, match="not on this node"):
         await made.pull(image, policy=PullPolicy.NEVER)
     assert await made.pull(image) == first
     second = registry.push("moving:1", mib=1)

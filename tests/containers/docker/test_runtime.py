@@ -14,7 +14,9 @@ from p2pool.drivers.containers.settings import Settings
 from p2pool.model import limits
 from p2pool.model.errors import (
     CannotStart,
+    HostPortTaken,
     ImageRefused,
+    NotOffered,
     RegistryUnavailable,
     RuntimeUnavailable,
 )
@@ -115,7 +117,7 @@ async def test_no_mount_leaves_the_agents_directory(
     docker_runtime: DockerRuntime, mount: Mount
 ) -> None:
     """Nor does one of the host's come in that its operator did not allow."""
-    with pytest.raises(CannotStart):
+    with pytest.raises((CannotStart, NotOffered)):
         await docker_runtime.start(plan(FOREVER, mounts=(mount,)))
     assert await docker_runtime.list() == ()
 
@@ -133,7 +135,7 @@ async def test_a_port_that_is_taken_leaves_nothing(docker_runtime: DockerRuntime
     """The second one of two that ask for a port of the host cannot start."""
     ports = (PublishedPort(80, 18_471),)
     await docker_runtime.start(plan(FOREVER, ports=ports))
-    with pytest.raises(CannotStart):
+    with pytest.raises(HostPortTaken):
         await docker_runtime.start(plan(FOREVER, replica=1, ports=ports))
     assert [s.allocation.replica for s in await docker_runtime.list()] == [0]
 

@@ -19,6 +19,7 @@ from p2pool.model.errors import (
     DiskFull,
     Misconfigured,
     NotFound,
+    NotOffered,
     RuntimeUnavailable,
 )
 from p2pool.model.ids import Address, Digest, NodeId, Token
@@ -91,7 +92,7 @@ async def test_a_command_that_cannot_run_leaves_nothing(
         plan("", mounts=(Mount(MountKind.TASK, "/data"),)),
         plan("", ports=(PublishedPort(80, 8080),)),
     ):
-        with pytest.raises(CannotStart):
+        with pytest.raises(NotOffered):
             await runtime.start(refused)
     assert await runtime.list() == ()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

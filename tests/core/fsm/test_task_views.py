@@ -7,10 +7,10 @@ import pytest
 
 from p2pool.core import view
 from p2pool.core.fsm.state import PoolState, Task, TaskRecord
-from p2pool.core.view import Live, _Tasks
+from p2pool.core.view import Heard, Live, _Tasks
 from p2pool.model.access.requests import Action, SignedRequest
-from p2pool.model.ids import TaskId
-from p2pool.model.ports.view import TaskView
+from p2pool.model.ids import NodeId, TaskId
+from p2pool.model.ports.view import NodeTable, TaskView
 from p2pool.model.tasks.index import TaskIndex
 from p2pool.model.tasks.spec import TaskSpec
 from tests.core.fsm.records import MANAGER, POOL, request
@@ -35,7 +35,7 @@ def state() -> PoolState:
 
 
 def _table(state: PoolState, fresh: bool = True) -> _Tasks:
-    return _Tasks(state, {}, lambda: fresh)
+    return _Tasks(state, {}, Heard(NodeId(bytes(20)), NodeTable()), lambda: fresh)
 
 
 def test_only_what_is_read_is_made(state: PoolState, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,9 +43,9 @@ def test_only_what_is_read_is_made(state: PoolState, monkeypatch: pytest.MonkeyP
     made: list[TaskId] = []
     real = view.task_view
 
-    def counted(state: PoolState, task: Task, live: Live) -> TaskView:
+    def counted(state: PoolState, task: Task, live: Live, heard: Heard) -> TaskView:
         made.append(task.task_id)
-        return real(state, task, live)
+        return real(state, task, live, heard)
 
     monkeypatch.setattr(view, "task_view", counted)
     tasks = _table(state)

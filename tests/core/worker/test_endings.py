@@ -5,11 +5,13 @@ import pytest
 
 from p2pool.core.worker import events as ev
 from p2pool.model import limits
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Token
 from p2pool.model.messages.work import Desired, Order
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus
 from p2pool.model.ports.store import TABLES
-from p2pool.model.states import AllocationState
+from p2pool.model.states import AllocationState, StartRefusal
+from p2pool.model.tasks.faults import Fault
 from p2pool.model.tasks.spec import (
     RestartMode,
     RestartPolicy,
@@ -85,8 +87,9 @@ def test_failed_starts(bench: Bench) -> None:
     bench.order(one, two)
     bench.worker.tick(bench.now())
     bench.worker.take()
-    for of, code, retry in ((one, "registry-unavailable", True), (two, "image-not-found", False)):
-        bench.worker.step(ev.StartFailed(of.allocation, 1, code, "because", retry), bench.now())
+    world, task = (one, "registry-unavailable", Fault.WORLD), (two, "image-not-found", Fault.TASK)
+    for of, code, fault in (world, task):
+        bench.worker.step(ev.StartFailed(of.allocation, 1, code, "because", fault), bench.now())
     assert bench.reported()[S.PULLING].reason == "because"
     assert bench.state(two) is S.FAILED
     assert [type(e) for e in bench.turn(limits.RESTART_BACKOFF_MIN_MS)] == [ev.StartContainer]
@@ -288,7 +291,7 @@ def test_a_stop_after_a_start_that_may_have_worked_asks_the_engine(bench: Bench)
     bench.order(one)
     bench.worker.tick(bench.now())
     (start,) = [e for e in bench.worker.take()[1] if isinstance(e, ev.StartContainer)]
-    lost = ev.StartFailed(one.allocation, 1, "runtime-unavailable", "no answer", True)
+    lost = ev.StartFailed(one.allocation, 1, "runtime-unavailable", "no answer", Fault.WORLD)
     bench.worker.step(lost, bench.now())
     plan = start.plan
     running = ContainerStatus(one.allocation, 1, plan.token, plan.spec_hash, ContainerState.RUNNING)
@@ -341,7 +344,83 @@ def test_a_container_removed_before_its_restart_is_made_anew(bench: Bench) -> No
     (again,) = [e for e in bench.worker.take()[1] if not isinstance(e, ev.ListContainers)]
     assert isinstance(again, ev.RestartContainer)
     del bench.engine[one.allocation, 1]
-    gone = ev.StartFailed(one.allocation, 1, "not-found", "no container", False)
+    gone = ev.StartFailed(one.allocation, 1, "not-found", "no container", Fault.WORLD)
     bench.worker.step(gone, bench.now())
     assert [type(e) for e in bench.turn(61_000)] == [ev.StartContainer]
     assert bench.state(one) is S.RUNNING
+
+
+REFUSED = ("image-refused", Fault.NODE, StartRefusal.LASTING)
+PORT = ("host-port-taken", Fault.NODE_NOW, StartRefusal.PASSING)
+
+
+def fail_start(bench: Bench, of: Desired, code: str, fault: Fault) -> None:
+    """A start that the worker wants fails."""
+    bench.worker.tick(bench.now())
+    bench.worker.take()
+    bench.worker.step(ev.StartFailed(of.allocation, 1, code, "because", fault), bench.now())
+
+
+@pytest.mark.parametrize(("code", "fault", "refusal"), [REFUSED, PORT])
+def test_what_this_node_refuses_it_gives_up(
+    bench: Bench, code: str, fault: Fault, refusal: StartRefusal
+) -> None:
+    """It says so, also after a restart; at the first level, which lacks the words, it fails what
+    cannot pass and tries again what can."""
+    bench.worker.level = DISTRUST_LEVEL
+    one = desired("a")
+    bench.order(one)
+    fail_start(bench, one, code, fault)
+    assert bench.told()[one.allocation].refused is refusal
+    assert bench.state(one) is S.STOPPED
+    bench.turn()
+    bench.start()
+    bench.worker.connected(bench.now())
+    assert bench.told()[one.allocation].refused is refusal
+    old = Bench()
+    old.order(one)
+    fail_start(old, one, code, fault)
+    assert old.told()[one.allocation].refused is StartRefusal.NONE
+    assert old.state(one) is (S.FAILED if fault is Fault.NODE else S.PULLING)
+
+
+def test_what_the_world_refuses_for_too_long_is_given_up(bench: Bench) -> None:
+    """A registry that is away for good, or no engine: another node may do better."""
+    bench.worker.level = DISTRUST_LEVEL
+    one = desired("a")
+    bench.order(one)
+    fail_start(bench, one, "registry-unavailable", Fault.WORLD)
+    assert bench.state(one) is S.PULLING
+    bench.at_ms += limits.START_TROUBLE_MAX_MS
+    fail_start(bench, one, "registry-unavailable", Fault.WORLD)
+    assert bench.told()[one.allocation].refused is StartRefusal.PASSING
+
+
+def test_without_an_engine_what_never_began_is_given_up(bench: Bench) -> None:
+    """What runs stays as it was: nobody can say that it ended."""
+    bench.worker.level = DISTRUST_LEVEL
+    runs, waits = desired("runs"), desired("waits")
+    bench.order(runs)
+    bench.turn()
+    bench.worker.runtime(False)
+    bench.order(runs, waits)
+    bench.turn(limits.START_TROUBLE_MAX_MS - 1)
+    assert bench.state(waits) is S.ASSIGNED
+    bench.turn(limits.START_TROUBLE_MAX_MS)
+    assert bench.told()[waits.allocation].refused is StartRefusal.PASSING
+    assert bench.state(runs) is S.RUNNING
+
+
+def test_a_reason_that_was_cut_says_so(bench: Bench) -> None:
+    """It ends with an ellipsis, and has as many bytes as it may at most, also in other scripts."""
+    one = desired("a")
+    bench.order(one)
+    bench.worker.tick(bench.now())
+    bench.worker.take()
+    long = ev.StartFailed(one.allocation, 1, "cannot-start", "ä" * 500, Fault.TASK)
+    bench.worker.step(long, bench.now())
+    told = bench.told()[one.allocation].reason
+    assert told.endswith("\u2026")
+    assert len(told.encode()) in range(
+        limits.REFUSAL_TEXT_MAX_BYTES - 1, limits.REFUSAL_TEXT_MAX_BYTES + 1
+    )

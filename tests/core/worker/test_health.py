@@ -8,6 +8,7 @@ from p2pool.model import limits
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import PullProgress
 from p2pool.model.states import AllocationState, Health
+from p2pool.model.tasks.faults import Fault
 from p2pool.model.tasks.spec import RestartMode, RestartPolicy
 from tests.core.worker.workbench import Bench, desired
 
@@ -141,7 +142,7 @@ def test_a_stop_cuts_off_a_pull_that_is_under_way(bench: Bench) -> None:
     assert wanted == [ev.CancelPull(one.allocation, 1)]
     bench.worker.tick(bench.now())
     assert bench.worker.take()[1] == (), "once"
-    failed = ev.StartFailed(one.allocation, 1, "unavailable", "no longer waited for", True)
+    failed = ev.StartFailed(one.allocation, 1, "unavailable", "no longer waited for", Fault.WORLD)
     bench.worker.step(failed, bench.now())
     bench.turn()
     assert bench.state(one) is S.STOPPED

@@ -7,6 +7,7 @@ Who becomes a voter was a learner.
 import attrs
 
 from p2pool.codec.entries import configuration_in, decode_body
+from p2pool.model.features import newest
 from p2pool.model.ids import Digest
 from p2pool.model.log.entries import ChangeCertified
 from p2pool.model.log.raft import Configuration, Entry, Voter
@@ -35,7 +36,7 @@ class Trails:
         if entry.index != trail.index + 1:
             return  # What went before it was compacted away unseen.
         trail.index = entry.index
-        body = configuration_in(entry) or decode_body(entry.kind, entry.body)
+        body = configuration_in(entry) or decode_body(entry.kind, entry.body, newest())
         if isinstance(body, Configuration):
             _is_a_step(trail.committee, body)
             trail.committee = body

@@ -8,6 +8,7 @@ import attrs
 from p2pool.core.worker import events as ev
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus
+from p2pool.model.tasks.faults import Fault
 from tests.sim.world.violation import Violation
 
 Later = Callable[[int, Callable[[], None]], None]
@@ -18,7 +19,9 @@ Watch = Callable[[tuple[AllocationId, int], int], None]
 
 @attrs.define
 class Engine:
-    """The containers of one machine. A task's command is `run MS EXIT_CODE`."""
+    """The containers of one machine. A task's command is `run MS EXIT_CODE`.
+
+    `refuses`: why it starts nothing: an error's code, its message, and whose fault it is."""
 
     rng: Random
     later: Later
@@ -26,6 +29,7 @@ class Engine:
     containers: dict[tuple[AllocationId, int], ContainerStatus] = attrs.field(factory=dict)
     plans: dict[tuple[AllocationId, int], ContainerPlan] = attrs.field(factory=dict)
     away: bool = False
+    refuses: tuple[str, str, Fault] | None = None
     started: int = 0
     on_start: Watch = lambda key, epoch: None
     on_stop: Watch = lambda key, epoch: None
@@ -55,7 +59,11 @@ class Engine:
     def _start(self, plan: ContainerPlan, tell: Tell) -> None:
         key = (plan.allocation, plan.attempt)
         if self.away:
-            tell(ev.StartFailed(*key, "runtime-unavailable", "the engine is away", True))
+            tell(ev.StartFailed(*key, "runtime-unavailable", "the engine is away", Fault.WORLD))
+            return
+        if self.refuses is not None:
+            code, message, fault = self.refuses
+            tell(ev.StartFailed(*key, code, message, fault))
             return
         if key not in self.containers:
             for other, status in self.containers.items():
@@ -79,7 +87,7 @@ class Engine:
     def _restart(self, effect: ev.RestartContainer, tell: Tell) -> None:
         key = (effect.allocation, effect.attempt)
         if self.away or key not in self.containers:
-            tell(ev.StartFailed(*key, "runtime-unavailable", "the engine is away", True))
+            tell(ev.StartFailed(*key, "runtime-unavailable", "the engine is away", Fault.WORLD))
             return
         if self.containers[key].ended:
             self.containers[key] = attrs.evolve(

@@ -7,7 +7,7 @@ at each start. So whoever receives a state checks it once, before anything of it
 
 Invariants: whatever `core.fsm.apply` makes of a sound state, by any entry at any feature level, is
 sound: nothing is listed here that an honest pool, or one that a leader lied to, could break. One
-pass over the copies, nodes and links.
+pass over the copies, nodes, links and refusals.
 Source: docs/design/consensus.md, "Snapshots".
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from p2pool.core.fsm.state import Allocation, PoolState
 from p2pool.model import limits
-from p2pool.model.states import AllocationState, Reachability
+from p2pool.model.states import AllocationState, Reachability, StartRefusal
 
 UNPLACED = (AllocationState.PENDING, AllocationState.STOPPED, AllocationState.FAILED)
 """What a copy may be that was never on a node."""
@@ -29,13 +29,20 @@ def flaw(state: PoolState) -> str | None:
 def _flaws(state: PoolState) -> Iterator[str]:
     """What is wrong with it. The state has no other invariants that its rows could break."""
     most = limits.LOG_NUMBER_MAX
-    if not (0 <= state.applied_index <= most and 0 <= state.applied_term <= most):
+    if not (0 <= state.applied_index < most and 0 <= state.applied_term <= most):
         yield "its place in the log is none"
     if state.log_time_ms < 0:
         yield "its time is before all time"
     for task_id in state.allocations:
         if task_id not in state.tasks:
             yield f"it has copies of a task {task_id.hex()} that it does not have"
+    for row in state.set_aside:
+        if row.task_id not in state.tasks:
+            yield f"it sets a node aside for a task {row.task_id.hex()} that it does not have"
+        if row.times < 1 or row.until_ms > row.at_ms + limits.SET_ASIDE_TOP_MS:
+            yield f"node {row.node_id.hex()} is set aside for longer than may be"
+        if row.kind is StartRefusal.NONE or row.at_ms > state.log_time_ms:
+            yield f"node {row.node_id.hex()} is set aside for what it did not refuse"
     for copy in state.all_allocations():
         if (why := _flaw_of(copy)) is not None:
             yield f"copy {copy.allocation} {why}"

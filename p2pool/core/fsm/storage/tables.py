@@ -25,12 +25,13 @@ from p2pool.core.fsm.state import (
     TaskRecord,
 )
 from p2pool.model import limits
-from p2pool.model.features import BASE_LEVEL, FeatureLevel, since
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import Name, bounded
 from p2pool.model.ids import AllocationId, Digest, PoolRef
 from p2pool.model.log.certificates import Link
 from p2pool.model.log.entries import Revocation, Setting
 from p2pool.model.log.raft import Voters
+from p2pool.model.tasks.set_aside import SetAside
 
 META = "meta"
 INTEGER_BYTES = 8
@@ -195,6 +196,10 @@ def _take_link(state: PoolState, link: Link) -> None:
     state.chain = attrs.evolve(state.chain, links=(*state.chain.links, link))
 
 
+def _take_set_aside(state: PoolState, row: SetAside) -> None:
+    state.set_aside.put(row)
+
+
 TABLES: tuple[Table, ...] = (
     Table(
         name="tasks",
@@ -252,6 +257,15 @@ TABLES: tuple[Table, ...] = (
         records=lambda s: s.chain.links,
         take=_take_link,
         most=limits.CHAIN_LINKS_MAX,
+    ),
+    Table(
+        name="set_aside",
+        record=SetAside,
+        key=lambda row: bytes(row.task_id) + bytes(row.node_id),
+        records=lambda s: s.set_aside,
+        take=_take_set_aside,
+        since=DISTRUST_LEVEL,
+        most=limits.SET_ASIDE_MAX,
     ),
 )
 """The tables after `meta`, in order."""

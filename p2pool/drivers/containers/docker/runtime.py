@@ -38,7 +38,7 @@ from p2pool.drivers.containers.docker.images.store import Images
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model import limits
-from p2pool.model.errors import Conflict, ImageNotFound, NotFound, RuntimeUnavailable
+from p2pool.model.errors import Conflict, NotFound, RuntimeUnavailable
 from p2pool.model.ids import AllocationId
 from p2pool.model.messages.task_streams import LogChunks
 from p2pool.model.ports.runtime import (
@@ -183,7 +183,10 @@ class DockerRuntime:
         """Find the image, and make the directories that are mounted."""
         local = await self.images.find(plan.spec.image)
         if local is None:
-            raise ImageNotFound(f"The image {plan.spec.image} is not on this node (any longer).")
+            raise RuntimeUnavailable(
+                f"The image {plan.spec.image} is not on this node any longer.",
+                hint="The agent pulls it again.",
+            )
         await self.images.used(plan.spec.image)
         settings, agent = self._settings, self._settings.agent_directory or self._directory
         allowed, url = settings.bind_directories, self._engine.address

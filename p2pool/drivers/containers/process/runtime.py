@@ -42,6 +42,7 @@ from p2pool.model.errors import (
     Conflict,
     Misconfigured,
     NotFound,
+    NotOffered,
     P2poolError,
     RuntimeUnavailable,
 )
@@ -302,16 +303,16 @@ def _not_found(allocation: AllocationId, attempt: int) -> NotFound:
 def _refuse_what_processes_cannot(spec: TaskSpec) -> None:
     """Refuse whatever a process cannot have, rather than run without it."""
     if not spec.entrypoint and not spec.command:
-        raise CannotStart(
+        raise NotOffered(
             "The process runtime cannot read an image's command.", hint="Give the task a command."
         )
     if spec.mounts:
-        raise CannotStart(
+        raise NotOffered(
             "The process runtime has no mounts.", hint="Use the working directory, or an engine."
         )
     for port in spec.ports:
         if port.host not in (0, port.container):
-            raise CannotStart(
+            raise NotOffered(
                 f"The process runtime cannot publish port {port.container} as {port.host}.",
                 hint="Let the command listen on the published port itself.",
             )

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from functools import cache
 from random import Random
 
+import attrs
+
 from p2pool.codec.digests import task_id
 from p2pool.codec.entries import Record, encode_body
 from p2pool.codec.spec.spec import spec_json
@@ -15,7 +17,7 @@ from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.ids import AllocationId, NodeId, TaskId
 from p2pool.model.log import entries
 from p2pool.model.log.raft import Configuration, Entry, Voter
-from p2pool.model.states import AllocationState, Intent, Membership, Reachability
+from p2pool.model.states import AllocationState, Intent, Membership, Reachability, StartRefusal
 from tests.core.fsm.records import MANAGER, NODE, NOW_S, OTHER, POOL
 from tests.raft.harness.cluster import voter
 
@@ -77,7 +79,10 @@ def any_record(state: PoolState, rng: Random) -> Record:
         case 4 | 5 | 6:
             at = copy.node_id if copy is not None and copy.node_id is not None else node
             becomes = rng.choice(list(AllocationState))
-            said = [entries.Outcome(name, attempt, becomes, rng.choice(("", "x")))]
+            told = entries.Outcome(name, attempt, becomes, rng.choice(("", "x")))
+            if state.level > BASE_LEVEL and rng.random() < 0.3:
+                told = attrs.evolve(told, refused=rng.choice(list(StartRefusal)))
+            said = [told]
             said += [entries.Outcome(*one, becomes) for one in stray]
             return entries.ReportApplied(at, tuple(said))
         case 7:
@@ -156,6 +161,16 @@ def full(level: FeatureLevel) -> PoolState:
     place((plain, 1, 2, OTHER, ()))
     report(NODE, single, 0, AllocationState.LOST)
     report(NODE, gang, 0, AllocationState.STOPPING)
+    if level > BASE_LEVEL:
+        refused = entries.Outcome(
+            allocation=AllocationId(plain, 1),
+            attempt=2,
+            state=AllocationState.STOPPED,
+            reason="x",
+            refused=StartRefusal.LASTING,
+        )
+        taken(state, entries.ReportApplied(OTHER, (refused,)))
+        place((plain, 1, 3, NODE, ()))
     unreachable = entries.NodeChanged(OTHER, Reachability.UNREACHABLE, Intent.ELIGIBLE, "x")
     for record in (
         unreachable,

@@ -39,7 +39,8 @@ def used() -> PoolState:
     feed(state, placed(name, NODE, GPU))
     ask(state, request(Action.SET, 2, "timing"))
     for table in TABLES:
-        if table.name not in ("tasks", "allocations", "applied"):
+        filled = table.name in ("tasks", "allocations", "applied")
+        if not filled and table.since == BASE_LEVEL:
             table.take(state, example(table.record))
     return state
 
@@ -57,7 +58,7 @@ def states(draw: st.DrawFn) -> PoolState:
     for one in META_ROWS[1:]:
         one.take(state, of_base(draw(instances(one.record))))
     for table in TABLES:
-        if table.name != "tasks":
+        if table.name != "tasks" and table.since == BASE_LEVEL:
             for record in draw(st.lists(instances(table.record), max_size=3)):
                 table.take(state, of_base(record))
     chain = {link.index: link for link in state.chain.links}

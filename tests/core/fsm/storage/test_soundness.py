@@ -24,6 +24,7 @@ from p2pool.model.errors import Refusal
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import AllocationId, Token
 from p2pool.model.log.entries import Outcome
+from p2pool.model.ports.view import NodeTable
 from p2pool.model.states import AllocationState, Reachability
 from p2pool.model.timing import Now
 from tests.core.fsm.records import NODE, NOW_S
@@ -97,7 +98,7 @@ def _others(value: Any) -> tuple[Any, ...]:
 def use(state: PoolState, rng: Random) -> None:
     """What a node does with a state: shows it, plans on it, orders from it, hears reports of it."""
     for task in state.tasks.values():
-        task_view(state, task, {}, Heard(NODE, {}))
+        task_view(state, task, {}, Heard(NODE, NodeTable()))
     offers = tuple(
         offer(int.from_bytes(node, "big"), card("GPU-1"), card("GPU-4")) for node in NODES
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from p2pool.drivers.containers.docker.engine.client import LOCAL
 from p2pool.drivers.containers.volumes import Volumes
-from p2pool.model.errors import CannotStart
+from p2pool.model.errors import NotOffered
 from p2pool.model.ports.runtime import ContainerPlan
 from p2pool.model.tasks.spec import Mount, MountKind
 
@@ -23,7 +23,7 @@ def mount_sources(
 ) -> Mapping[Mount, Path]:
     """The host directory of each mount that has one; missing volumes are made.
 
-    Blocks for a short while. `CannotStart`: a task may not have this mount.
+    Blocks for a short while. `NotOffered`: a task may not have this mount.
     """
     sources: dict[Mount, Path] = {}
     for mount in plan.spec.mounts:
@@ -38,19 +38,19 @@ def bind_source(mount: Mount, allowed: Sequence[Path], agent: Path, engine_url: 
     """The directory behind a bind mount, links resolved."""
     source = Path(mount.source).resolve()
     if not any(source.is_relative_to(Path(one).resolve()) for one in allowed):
-        raise CannotStart(
+        raise NotOffered(
             f"This node does not let tasks mount {mount.source}.",
             hint="Its operator can allow the directory in [runtime] bind_directories.",
         )
     if not source.is_dir():
-        raise CannotStart(f"{mount.source} is not a directory on this node.")
+        raise NotOffered(f"{mount.source} is not a directory on this node.")
     sockets = (
         [*SOCKETS, engine_url.removeprefix(LOCAL)] if engine_url.startswith(LOCAL) else SOCKETS
     )
     for place in (agent, *(Path(one) for one in sockets)):
         secret = place.resolve()
         if secret.is_relative_to(source) or source.is_relative_to(secret):
-            raise CannotStart(
+            raise NotOffered(
                 f"{mount.source} contains what no task may have: {place}.",
                 hint="Allow only directories of data in [runtime] bind_directories.",
             )

@@ -106,7 +106,7 @@ class Pull:
             with engine_errors():
                 self._follow()
         except APIError as error:
-            raise pull_error(self._image, explanation(error)) from error
+            raise pull_error(self._image, explanation(error), error.status_code) from error
 
     def _follow(self) -> None:
         try:

@@ -34,7 +34,7 @@ from p2pool.drivers.containers.docker.images.reference import (
 )
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.drivers.containers.settings import Settings
-from p2pool.model.errors import DiskFull, ImageNotFound, ImageRefused
+from p2pool.model.errors import DiskFull, ImageNotHere, ImageRefused, RuntimeUnavailable
 from p2pool.model.ports.runtime import OnProgress
 from p2pool.model.tasks.spec import PullPolicy
 
@@ -110,7 +110,7 @@ class Images:
         if local is not None and keeps:
             return local.digest
         if policy is PullPolicy.NEVER:
-            raise ImageNotFound(
+            raise ImageNotHere(
                 f"The image {image} is not on this node, and its task forbids pulling it.",
                 hint=f"Pull it there (docker pull {image}), or leave out --pull never.",
             )
@@ -121,7 +121,7 @@ class Images:
             await self._fetch(image, on_progress)
             fetched = await self.find(image)
             if fetched is None:
-                raise ImageNotFound(f"The image {image} is missing after its pull.")
+                raise RuntimeUnavailable(f"The image {image} is missing after its pull.")
             async with self._lock:
                 self._remember(image, local, fetched)
         await self.collect()
