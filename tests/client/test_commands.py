@@ -228,6 +228,21 @@ async def test_logs_are_whole_lines_under_a_grant_for_the_task(
     ]
 
 
+@pytest.mark.parametrize("size", [1_000_000, 3_000_001])
+async def test_a_long_line_stays_one_line(served: Served, commands: Commands, size: int) -> None:
+    """It comes in parts of 16 KiB that cut characters in two, and leaves as one line; in JSON what
+    is longer than a program may be asked to keep comes in parts that say so."""
+    line = ("\N{EURO SIGN}" * size).encode()[: size // 3 * 3]
+    parts = [line[at : at + 16_384] for at in range(0, len(line), 16_384)]
+    served.port.logs.chunks = [*(LogChunk(1, 5, part) for part in parts), LogChunk(1, 6, b"\nz\n")]
+    result = await commands(task, "logs", "train.0")
+    assert result.stdout_bytes == line + b"\nz\n"
+    told = [json.loads(t) for t in (await commands(task, "logs", ID, "--json")).stdout.splitlines()]
+    assert "".join(one["text"] for one in told) == line.decode() + "z"
+    assert [one.get("partial", False) for one in told] == [True] * (len(told) - 2) + [False, False]
+    assert len(told) == 2 + size // 1_048_576
+
+
 async def test_what_a_task_says_of_itself_is_a_table(commands: Commands) -> None:
     """A line for each metric of each copy, and a word on lines that were dropped."""
     result = await commands(task, "metrics", "train")

@@ -150,7 +150,9 @@ def test_logs(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     copies = [{"id": "a", "replica": 0}, {"id": "b", "replica": 1}]
     client: Any = Talker()
     with exercised("logs"):
-        _read_all(client, copies, cast(Any, None), LogOptions(), _Writer(True, False, False))
+        _read_all(
+            client, copies, cast(Any, lambda: None), LogOptions(), _Writer(True, False, False)
+        )
     assert sorted(capfdbinary.readouterr().out.split(b"\n"))[1:3] == [b"0 | a 0", b"0 | a 1"]
 
 

@@ -3,7 +3,7 @@
 Reading is a right too: the command signs a grant for this one task with `--key`, and the node that
 has the lines checks it. One thread reads each copy and puts what it reads into one bounded queue,
 so that a slow terminal slows the readers down and loses nothing. Lines that come together are
-written together, with one flush.
+written together, with one flush. Following goes on with the next attempt (`cli.task.follow`).
 """
 
 import base64
@@ -12,15 +12,17 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 from p2pool.cli.shared.lookup import find_copy
-from p2pool.cli.shared.output import write_json
+from p2pool.cli.shared.output import clean, write_json
 from p2pool.cli.shared.signing import Signer, plain, signer_options
 from p2pool.cli.shared.types import Span
+from p2pool.cli.task.follow import Follower
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.errors import MISREAD, misread, not_an_agent
 from p2pool.client.requests import grant_for
@@ -34,11 +36,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class _Piece:
-    """Chunks of one copy's log; no chunks: the log has ended, well or with an error."""
+    """Chunks of one copy's log, or a note on it; neither: one of its streams has ended. `last`: it
+    is read no more, for it ended well or with an error."""
 
     replica: int
     chunks: list[Answer]
     error: P2poolError | None = None
+    note: str = ""
+    last: bool = False
 
 
 @click.command("logs")
@@ -58,8 +63,12 @@ def logs(
     timestamps: bool,
     signer: Signer,
 ) -> None:
-    """Write the log of a task, or of one copy: TASK.0. With --json one object a line."""
-    one, copies = _copies(signer.client, name)
+    """Write the log of a task, or of one copy: TASK.0. With --json one object a line.
+
+    With -f it goes on until the task has ended, wherever its copies are restarted or moved, and
+    says on standard error what it waits for.
+    """
+    one, copies = _copies(signer.client, name, follow=follow)
     pool = signer.client.pool_ref()
     grant = grant_for(pool, one["task_id"])
     from p2pool.wire import typed_data
@@ -67,6 +76,10 @@ def logs(
     if signer.dry_run:
         write_json(plain(typed_data.grant_typed_data(pool, grant)))
         return
+
+    def sign() -> "SignedGrant":
+        return typed_data.sign_grant(pool, signer.account, grant_for(pool, one["task_id"]))
+
     signed = typed_data.sign_grant(pool, signer.account, grant)
     options = LogOptions(
         follow=follow,
@@ -74,10 +87,23 @@ def logs(
         since_ms=0 if since is None else time.time_ns() // 1_000_000 - since * 1000,
     )
     writer = _Writer(len(copies) > 1, timestamps, signer.as_json)
-    _read_all(signer.client, copies, signed, options, writer)
+    _read_all(signer.client, copies, _Grants(sign, signed), options, writer)
 
 
-def _copies(client: AgentClient, name: str) -> tuple[Answer, list[Answer]]:
+class _Grants:
+    """A grant that is valid for a while: signed anew where it would soon not be."""
+
+    def __init__(self, sign: Callable[[], "SignedGrant"], signed: "SignedGrant") -> None:
+        self._sign, self._signed, self._lock = sign, signed, threading.Lock()
+
+    def __call__(self) -> "SignedGrant":
+        with self._lock:
+            if self._signed.grant.not_after_s - time.time() < limits.GRANT_LIFETIME_MAX_S / 2:
+                self._signed = self._sign()
+            return self._signed
+
+
+def _copies(client: AgentClient, name: str, *, follow: bool) -> tuple[Answer, list[Answer]]:
     """The task, and the copies whose log to read."""
     one, replica = find_copy(client, name)
     if replica is not None:
@@ -88,7 +114,7 @@ def _copies(client: AgentClient, name: str) -> tuple[Answer, list[Answer]]:
                 hint=f"List its copies: p2pool task show {one['task_id']}.",
             )
         return one, found
-    copies = [copy for copy in one["allocations"] if copy["node_id"] is not None]
+    copies = [copy for copy in one["allocations"] if follow or copy["node_id"] is not None]
     if not copies:
         raise NotFound(
             f"No copy of {one['name']} has started yet.",
@@ -106,7 +132,7 @@ def _copies(client: AgentClient, name: str) -> tuple[Answer, list[Answer]]:
 def _read_all(
     client: AgentClient,
     copies: list[Answer],
-    grant: "SignedGrant",
+    grants: Callable[[], "SignedGrant"],
     options: LogOptions,
     writer: "_Writer",
 ) -> None:
@@ -115,16 +141,18 @@ def _read_all(
     for copy in copies:
         # Daemons: an interrupted command must not wait for its readers.
         threading.Thread(
-            target=_read, args=(client, copy, grant, options, pieces), daemon=True
+            target=_read, args=(client, copy, grants, options, pieces), daemon=True
         ).start()
     left, failed = len(copies), None
     while left:
         piece = pieces.get()
         if piece.chunks:
             writer.write(piece.replica, piece.chunks)
-            continue
-        left -= 1
-        writer.end(piece.replica)
+        elif piece.note:
+            click.echo(clean(f"{copies[0]['task_name']}.{piece.replica} {piece.note}"), err=True)
+        else:
+            writer.end(piece.replica)
+        left -= piece.last
         failed = failed or piece.error
     if failed is not None:
         raise failed
@@ -133,30 +161,41 @@ def _read_all(
 def _read(
     client: AgentClient,
     copy: Answer,
-    grant: "SignedGrant",
+    grants: Callable[[], "SignedGrant"],
     options: LogOptions,
     pieces: "queue.Queue[_Piece]",
 ) -> None:
-    """Read one copy's log into the queue, then a piece without chunks."""
+    """Read one copy's log into the queue, then a last piece without chunks."""
     replica, error = copy["replica"], None
+
+    def say(text: str) -> None:
+        pieces.put(_Piece(replica, [], note=text))
+
     try:
-        for chunks in client.logs(copy["id"], grant, options):
+        if options.follow:
+            follower = Follower(client, copy["task_id"], copy["id"], grants, options, say)
+            batches = follower.chunks()
+        else:
+            batches = client.logs(copy["id"], grants(), options)
+        for chunks in batches:
             pieces.put(_Piece(replica, chunks))
     except P2poolError as failed:
         error = failed
     except MISREAD as failed:  # Unsaid, the reader of the queue would wait for ever.
         error = misread(failed) or not_an_agent(f"its log cannot be read ({failed!r})")
-    pieces.put(_Piece(replica, [], error))
+    pieces.put(_Piece(replica, [], error, last=True))
 
 
 class _Writer:
-    """Writes chunks as whole lines, each with its copy and time where asked for."""
+    """Writes chunks as whole lines, each with its copy and time where asked for. A line that is
+    longer than what is kept comes in parts, which end without a line end."""
 
     def __init__(self, several: bool, timestamps: bool, as_json: bool) -> None:
         self._several, self._timestamps, self._json = several, timestamps, as_json
         self._partial: dict[tuple[int, str], bytes] = {}
         self._stream = ""
         self._out: list[bytes] = []
+        self._open: tuple[int, str] | None = None
 
     def write(self, replica: int, chunks: list[Answer]) -> None:
         """Write the lines that are complete."""
@@ -168,10 +207,10 @@ class _Writer:
                 data = chunk["text"].encode()
             place = (replica, stream)
             *lines, rest = (self._partial.pop(place, b"") + data).split(b"\n")
-            if len(rest) >= limits.LOG_LINE_MAX_BYTES:
-                lines, rest = [*lines, rest], b""
             for line in lines:
                 self._line(replica, stream, at_ms, line)
+            if len(rest) >= limits.CLIENT_LOG_LINE_MAX_BYTES:
+                rest = self._part(replica, stream, at_ms, rest)
             if rest:
                 self._partial[place] = rest
         self._show()
@@ -179,21 +218,41 @@ class _Writer:
     def end(self, replica: int) -> None:
         """Write the last lines of a copy, which lack a line end."""
         for stream in ("stdout", "stderr"):
-            if rest := self._partial.pop((replica, stream), b""):
+            rest = self._partial.pop((replica, stream), b"")
+            if rest or self._open == (replica, stream):
                 self._line(replica, stream, 0, rest)
         self._show()
 
-    def _line(self, replica: int, stream: str, at_ms: int, line: bytes) -> None:
+    def _part(self, replica: int, stream: str, at_ms: int, data: bytes) -> bytes:
+        """Write what there is of a line without an end so far, up to the last whole character; what
+        is left."""
+        cut = len(data)
+        while cut > len(data) - 4 and data[cut - 1] & 0xC0 == 0x80:
+            cut -= 1
+        cut -= data[cut - 1] >= 0xC0
+        self._line(replica, stream, at_ms, data[:cut], whole=False)
+        return data[cut:]
+
+    def _line(
+        self, replica: int, stream: str, at_ms: int, line: bytes, *, whole: bool = True
+    ) -> None:
         if self._json:
             text = line.decode("utf-8", "backslashreplace")
             value = {"replica": replica, "stream": stream, "at_ms": at_ms, "text": text}
-            self._add("stdout", json.dumps(value, ensure_ascii=False).encode())
+            if not whole:
+                value["partial"] = True
+            self._add("stdout", json.dumps(value, ensure_ascii=False).encode() + b"\n")
             return
+        place = (replica, stream)
         head = f"{replica} | " if self._several else ""
         if self._timestamps and at_ms:
             moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms / 1000))
             head += f"{moment}.{at_ms % 1000:03d}Z "
-        self._add(stream, head.encode() + line)
+        start = head.encode()
+        if self._open is not None:  # A part of a line was written last.
+            start = b"" if self._open == place else b"\n" + start
+        self._open = None if whole else place
+        self._add(stream, start + line + (b"\n" if whole else b""))
 
     def _add(self, stream: str, line: bytes) -> None:
         # Both streams may lead to one terminal: show first what came first.
@@ -205,6 +264,6 @@ class _Writer:
     def _show(self) -> None:
         if self._out:
             out = sys.stderr.buffer if self._stream == "stderr" else sys.stdout.buffer
-            out.write(b"\n".join(self._out) + b"\n")
+            out.write(b"".join(self._out))
             out.flush()
             self._out = []
