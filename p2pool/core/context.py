@@ -64,7 +64,8 @@ class Context:
 
     `suspects`: the nodes that this one misses right now, and why. `duplicate_identities`: nodes
     whose keys two agents use: the later one's incarnation, and until when we believe it.
-    `store_failure`: why the store can no longer write.
+    `store_failure`: why the store can no longer write. `joining`: how far this node is on its way
+    into the pool.
     """
 
     config: NodeConfig
@@ -76,6 +77,7 @@ class Context:
     clocks: ClockOffsets
     leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
     store_failure: str | None = None
+    joining: str | None = None
     effects: list[Effect] = attrs.field(factory=list)
     numbers: Random = attrs.field(
         default=attrs.Factory(lambda self: Random(self.rng.getrandbits(64)), takes_self=True)

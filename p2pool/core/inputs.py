@@ -188,6 +188,13 @@ class PersistFailed:
 
 
 @attrs.frozen
+class JoiningTold:
+    """How far this node is on its way into the pool, in sentences; None: it is on none."""
+
+    text: str | None
+
+
+@attrs.frozen
 class StopAsked:
     """The agent is about to stop in an orderly way."""
 
@@ -209,6 +216,7 @@ Input = (
     | Asked
     | LoopLagged
     | PersistFailed
+    | JoiningTold
     | StopAsked
 )
 """Any input of the node except the worker's."""

@@ -163,6 +163,7 @@ class Node:
             inputs.Asked: self._on_asked,
             inputs.LoopLagged: self._on_loop_lagged,
             inputs.PersistFailed: self._on_persist_failed,
+            inputs.JoiningTold: self._on_joining_told,
             inputs.StopAsked: self._on_stop_asked,
         }
 
@@ -505,6 +506,9 @@ class Node:
         self.parts.leader = None
         self.context.store_failure = event.reason
         self.context.log(Level.ERROR, "the disk refuses to write: silent", reason=event.reason)
+
+    def _on_joining_told(self, event: inputs.JoiningTold, now: Now) -> None:
+        self.context.joining = event.text
 
     def view(self, now: Now) -> View:
         """Everything this node knows, frozen; its tables can be read until the next step."""

@@ -97,3 +97,18 @@ def test_a_later_agent_with_our_keys_silences_with_its_reason(alone: World) -> N
     assert (status.value, status.silent) == (NodeStatus.SUPERSEDED, True)
     assert "started later" in str(status.reason)
     assert node.parts.machine.trouble == status.reason
+
+
+def test_who_is_outside_is_told_what_it_waits_for_and_nothing_else() -> None:
+    """The true step, as its agent knows it; never to found another epoch of a pool that lives."""
+    world = running(3, 20_000)
+    world.members.remove(2)
+    node = world.machines[2].node
+    assert node is not None
+    assert world.run_until(lambda: not node.context.roster.belongs(node.context.me), 120_000)
+    world.run(60_000)
+    node.step(inputs.JoiningTold("It waits for the manager 0x11."), world.now())
+    said = " ".join(node.view(world.now()).problems)
+    assert "This node is not in the pool. It waits for the manager 0x11." in said
+    assert "pool recover" not in said
+    assert "--provider-key" not in said

@@ -2,20 +2,27 @@
 
 With the provider's key the agent takes every step (stake, registration, joining). Without it, the
 agent says what the provider, the validator and the manager have to do. Either way it continues as
-soon as somebody has done it. An invite comes by the API, from a peer that keeps one, or in the data
-directory's `invite.json`.
+soon as somebody has done it, and begins again when the node has left or was put out. An invite
+comes by the API, from a peer that keeps one, or in the data directory's `invite.json`.
+
+Invariants: what the log says once, `agent status` says as long as it holds.
 Source: docs/design/chain.md, "Joining".
 """
+
+import attrs
+import trio
 
 from p2pool.agent.effect_runner import EffectRunner
 from p2pool.agent.join.qualification import wait_qualified
 from p2pool.agent.loop import Loop
 from p2pool.agent.options import AgentOptions
+from p2pool.core.inputs import JoiningTold
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict
 from p2pool.model.ports.runtime import ContainerRuntime
@@ -32,48 +39,105 @@ async def join_pool(
     chain: PoolContracts,
     runtime: ContainerRuntime,
 ) -> None:
-    """Walk into the pool, logging each step once; return when the node is in it.
+    """Walk into the pool, and again whenever the node is out of it; return once the pool has ended.
 
     A machine that does not qualify stays out, unless its owner asked to join all the same.
     """
-    node = loop.node
-    while node.parts.machine.hardware is None:
-        await loop.wait_stepped()
-    if not options.skip_checks and not node.context.roster.belongs(node.context.me):
-        await wait_qualified(options, runtime)
-    writer = KeyWriter(chain.rpc, options.provider) if options.provider is not None else None
+    told = JoiningReport(loop)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(told.run)
+        node = loop.node
+        while node.parts.machine.hardware is None:
+            await loop.wait_stepped()
+        if not options.skip_checks and not node.context.roster.belongs(node.context.me):
+            await wait_qualified(options, runtime, told.say)
+        joining = _joining(options, loop, effects, chain)
+        try:
+            await stay_in_pool(joining, loop, effects, told)
+        except Conflict as error:
+            log.error("this node cannot join the pool", reason=str(error))
+            told.say(f"It cannot join: {error}")
+            await trio.sleep_forever()
 
-    async def find_invite() -> Invite | None:
-        filed = await find_in_file(options.directory / INVITE_FILE_NAME)
-        known = [invite for invite in (effects.invite, filed) if invite is not None]
-        return max(known, key=lambda invite: invite.expiration_s, default=None)
+
+async def stay_in_pool(
+    joining: Joining, loop: Loop, effects: EffectRunner, told: "JoiningReport"
+) -> None:
+    """Join, each time that this node is not in the pool. Raises only `Conflict`."""
+    roster, me = loop.node.context.roster, loop.node.context.me
 
     async def wait_invited() -> None:
         known = effects.invite
         while effects.invite == known:
             await loop.wait_stepped()
 
-    units = max(1, UNITS_PER_GPU * len(node.parts.machine.hardware.gpus))
+    while True:
+        await drive_joining(joining, told.step, wake=wait_invited)
+        told.say("It has joined; blocks have to confirm that.")
+        # The roster follows the chain some blocks behind. Whoever left meanwhile looks again.
+        with trio.move_on_after(limits.JOIN_POLL_MAX_MS / 1000):
+            while not roster.belongs(me):
+                await loop.wait_stepped()
+        told.say(None)
+        while roster.belongs(me):
+            await loop.wait_stepped()
+        log.warning("this node is out of the pool: it waits for a new invite")
+
+
+def _joining(
+    options: AgentOptions, loop: Loop, effects: EffectRunner, chain: PoolContracts
+) -> Joining:
+    async def find_invite() -> Invite | None:
+        filed = await find_in_file(options.directory / INVITE_FILE_NAME)
+        known = [invite for invite in (effects.invite, filed) if invite is not None]
+        fresh = [invite for invite in known if invite not in joining.refused]
+        return max(fresh or known, key=lambda invite: invite.expiration_s, default=None)
+
+    hardware = loop.node.parts.machine.hardware
+    assert hardware is not None
     joining = Joining(
         chain=chain,
-        pool_id=node.context.config.pool.pool_id,
+        pool_id=loop.node.context.config.pool.pool_id,
         node=options.node,
-        units=units,
+        units=max(1, UNITS_PER_GPU * len(hardware.gpus)),
         find_invite=find_invite,
-        writer=writer,
+        writer=KeyWriter(chain.rpc, options.provider) if options.provider is not None else None,
     )
-    try:
-        await drive_joining(joining, _say, wake=wait_invited)
-    except Conflict as error:
-        log.error("this node cannot join the pool", reason=str(error))
+    return joining
 
 
-def _say(step: JoinStep) -> None:
-    say = log.info if step.progress is not Progress.WAITING else log.warning
-    say(
-        "joining the pool",
-        step=step.name,
-        progress=step.progress.value,
-        detail=step.detail,
-        waiting_on=step.waiting_on,
-    )
+@attrs.define
+class JoiningReport:
+    """Where this node is on its way, for the log once and for `agent status` until it changes."""
+
+    loop: Loop
+    text: str | None = None
+    changed: trio.Event = attrs.field(factory=trio.Event)
+
+    async def run(self) -> None:
+        """Hand each change to the node, the last one surely."""
+        while True:
+            await self.changed.wait()
+            self.changed = trio.Event()
+            await self.loop.put(JoiningTold(self.text))
+
+    def say(self, text: str | None) -> None:
+        """What holds from now on."""
+        self.text = text
+        self.changed.set()
+
+    def step(self, step: JoinStep) -> None:
+        """A step that was taken, or a wait that began."""
+        say = log.info if step.progress is not Progress.WAITING else log.warning
+        say(
+            "joining the pool",
+            step=step.name,
+            progress=step.progress.value,
+            detail=step.detail,
+            waiting_on=step.waiting_on,
+        )
+        detail = f": {step.detail}" if step.detail else ""
+        if step.progress is Progress.WAITING:
+            self.say(f"It waits for {step.waiting_on}{detail}.")
+        else:
+            self.say(f"It takes the step {step.name!r}{detail}.")

@@ -7,6 +7,8 @@ heartbeats report what it can no longer do. The chain needs no check here, since
 reports what it waits for.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from p2pool.agent.options import AgentOptions
@@ -20,8 +22,10 @@ from p2pool.model.ports.runtime import ContainerRuntime
 log = get_logger(__name__)
 
 
-async def wait_qualified(options: AgentOptions, runtime: ContainerRuntime) -> None:
-    """Return once nothing fails, however long that takes."""
+async def wait_qualified(
+    options: AgentOptions, runtime: ContainerRuntime, tell: Callable[[str], None]
+) -> None:
+    """Return once nothing fails, however long that takes; `tell` hears what does."""
     docker = runtime if isinstance(runtime, DockerRuntime) else None
     subject = Subject(options.config, options.directory, docker, runtime.scope.node_id)
     said: list[Check] = []
@@ -34,6 +38,10 @@ async def wait_qualified(options: AgentOptions, runtime: ContainerRuntime) -> No
         failed = [check.name for check in checks if check.verdict is Verdict.FAIL]
         if not failed:
             return
+        tell(
+            f"This machine does not qualify ({', '.join(failed)}), so joining waits: see"
+            " `p2pool agent check`."
+        )
         log.warning(
             "this machine does not qualify for the pool: joining waits",
             failed=failed,

@@ -43,8 +43,8 @@ from p2pool.api.resources.parameters import (
 )
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.json.hex import address_text, unhex
+from p2pool.codec.spec.reserved_keys import unheeded
 from p2pool.codec.spec.spec import check_image, check_sizes, parse_spec, spec_dict
-from p2pool.codec.spec.unheeded import unheeded
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import BadSpec, Conflict, Malformed, NotFound, P2poolError

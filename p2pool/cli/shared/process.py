@@ -26,8 +26,8 @@ def directory_option(command: F) -> F:
         type=click.Path(path_type=Path, file_okay=False),
         envvar="P2POOL_DATA_DIR",
         metavar="DIR",
-        help="Directory of its keys and state. Default: P2POOL_DATA_DIR, else one of this user's"
-        " own.",
+        help="Directory of its keys and state. Default: P2POOL_DATA_DIR, else"
+        " ~/.local/share/p2pool ($XDG_DATA_HOME/p2pool).",
     )(command)
 
 

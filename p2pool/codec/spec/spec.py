@@ -28,7 +28,7 @@ from p2pool.codec.digests import digest
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.reader import Reader
 from p2pool.codec.spec import rules
-from p2pool.codec.spec.unheeded import unheeded_keys
+from p2pool.codec.spec.reserved_keys import unheeded_keys
 from p2pool.model import features, limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import FeatureLevel
@@ -69,7 +69,7 @@ def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
 
     A mapping is the user's form: the same keys, in any order, with or without defaults.
     Every key that is known here is taken: whether the pool has it is asked where it is submitted.
-    What would do nothing is refused, whatever its value (`unheeded`).
+    What would do nothing is refused, whatever its value (`reserved_keys`).
     """
     parsed = spec if isinstance(spec, TaskSpec) else _spec(_users(spec), features.newest())
     if not isinstance(spec, TaskSpec):

@@ -16,6 +16,8 @@ from p2pool.model.log.raft import majority
 from p2pool.model.timing import Now
 from p2pool.proofs.evidence_text import told
 
+_LOOKING = "Its agent looks for the way in; what it waits for is said here in a moment."
+
 
 def problems(
     context: Context,
@@ -51,14 +53,16 @@ def problems(
     out += chain_agreement.problems(now)
     if not roster.known:
         return (*out, "This agent has not read the pool's roster yet.")
-    if not roster.belongs(context.me):
-        out.append("This node is not in the pool: `p2pool agent run --provider-key` joins it.")
+    inside = roster.belongs(context.me)
+    if not inside:
+        out.append(f"This node is not in the pool. {context.joining or _LOOKING}")
     if roster.root is None:
         out.append(
             "The pool has no root record in a final block: its creator or manager runs "
             "`p2pool pool start`."
         )
-    elif context.leader(now) is None:
+    elif inside and context.leader(now) is None:
+        # Whoever is outside hears of no leader, and that is no reason to found another epoch.
         out.append(_why_no_leader(context))
     state = context.pool_log.state
     if state is not None and state.held_until_ms:

@@ -16,7 +16,7 @@ import attrs
 
 from p2pool.codec.digests import task_id
 from p2pool.codec.entries import encode_body
-from p2pool.codec.spec.unheeded import unheeded
+from p2pool.codec.spec.reserved_keys import unheeded
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica

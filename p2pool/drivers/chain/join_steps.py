@@ -19,6 +19,7 @@ from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
 from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import ChainUnavailable, Conflict, TransactionFailed
 from p2pool.model.ids import NodeId
@@ -63,6 +64,10 @@ class Joining:
     find_invite: FindInvite
     writer: Writer | None = None
     poll_s: float = limits.JOIN_STEP_POLL_MS / 1000
+    refused: BoundedDict[Invite, None] = attrs.field(
+        factory=lambda: BoundedDict(limits.JOIN_REFUSED_MAX)
+    )
+    """Invites that the chain took once or will not take: another one is looked for."""
 
     @property
     def node_id(self) -> NodeId:
@@ -120,6 +125,11 @@ class Joining:
         return await self._enter(self.writer, pool)
 
     def _for_provider(self, node: NodeInfo | None) -> JoinStep:
+        """What others have to do for a node whose agent has no provider key."""
+        if node is not None and not node.validated:
+            return JoinStep(
+                "validated", Progress.WAITING, "the node is not validated", "the validator"
+            )
         if node is None:
             return JoinStep(
                 "registered",
@@ -131,7 +141,8 @@ class Joining:
             "joined",
             Progress.WAITING,
             "the node is in no pool",
-            f"its provider {address_text(node.provider)}",
+            f"its provider {address_text(node.provider)}, whose key joins it once the manager has"
+            " invited it (`p2pool agent run --provider-key FILE`)",
         )
 
     async def _register(self, writer: Writer) -> JoinStep:
@@ -180,14 +191,17 @@ class Joining:
         if invite is None:
             return self._uninvited(pool, f"no invite for {address_text(self.node_id)} is known")
         if not await self._good(invite, pool):
+            self.refused.renew(invite, None)
             return self._uninvited(pool, "the known invite is not valid")
         try:
             sent = await self.chain.join_pool(writer, self.pool_id, invite)
         except TransactionFailed as refused:
             cause = refused.__cause__
             if isinstance(cause, Reverted) and cause.name in BAD_INVITES:
+                self.refused.renew(invite, None)
                 return self._uninvited(pool, refused.message)
             raise
+        self.refused.renew(invite, None)  # It is good for one join.
         return JoinStep("joined", Progress.DOING, sent.transaction_hash)
 
     def _uninvited(self, pool: PoolInfo, why: str) -> JoinStep:

@@ -12,12 +12,12 @@ import attrs
 import pytest
 
 import p2pool
+from p2pool.codec.spec.reserved_keys import RESERVED
 from p2pool.codec.spec.spec import _keys_since, parse_spec, spec_json
-from p2pool.codec.spec.unheeded import RESERVED
 from p2pool.drivers.containers.docker.container.plan import Prepared, container_config
+from p2pool.drivers.containers.docker.engine.capabilities import support_of
 from p2pool.model.features import newest
 from p2pool.model.tasks.spec import TaskSpec
-from tests.containers.docker.test_plan import support
 from tests.containers.harness.plans import SCOPE, plan
 
 PACKAGE = Path(p2pool.__file__).resolve().parent
@@ -25,6 +25,10 @@ JUDGES = [PACKAGE / "codec" / "spec", PACKAGE / "model", PACKAGE / "cli"]
 """Who reads, checks and writes specifications, and does nothing by them."""
 KEYS = {path for path, _ in _keys_since(TaskSpec, "")} - {"resources", "resources.gpu", "restart"}
 
+ENGINE = support_of(
+    {"ApiVersion": "1.47", "Version": "27.3.1"},
+    {"Driver": "btrfs", "DriverStatus": [], "OSType": "linux", "Architecture": "x86_64"},
+)
 SMALL: dict[str, Any] = {"name": "a", "image": "busybox"}
 MOUNT: dict[str, Any] = {"kind": "task", "source": "data", "target": "/data"}
 TMPFS: dict[str, Any] = {"kind": "tmpfs", "target": "/t"}
@@ -105,7 +109,7 @@ def request(more: dict[str, Any]) -> dict[str, Any]:
     wanted = attrs.evolve(plan("true"), spec=spec)
     sources = {mount: Path("/agent") / mount.source for mount in spec.mounts}
     body: dict[str, Any] = container_config(
-        SCOPE, wanted, Prepared("i@sha256:ab", "sha256:ab", sources), support()
+        SCOPE, wanted, Prepared("i@sha256:ab", "sha256:ab", sources), ENGINE
     )["body"]
     return body
 

@@ -66,7 +66,7 @@ def test_full_specification_comes_back() -> None:
     assert spec.restart.mode is RestartMode.ON_FAILURE
     assert parse_spec(spec_json(spec), DISTRUST_LEVEL) == spec
     untouched = [f.name for f in attrs.fields(TaskSpec) if getattr(spec, f.name) == f.default]
-    # The first excludes gang; the others do nothing yet and are refused (`test_unheeded`).
+    # The first excludes gang; the others do nothing yet and are refused (`test_reserved_keys`).
     assert untouched == ["secrets", "system", "run_until_s"], "this test names every other key"
 
 

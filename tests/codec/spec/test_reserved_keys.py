@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from p2pool.codec.spec.reserved_keys import unheeded
 from p2pool.codec.spec.spec import parse_spec, spec_json
-from p2pool.codec.spec.unheeded import unheeded
 from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import BASE_LEVEL

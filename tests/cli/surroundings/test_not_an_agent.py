@@ -15,7 +15,7 @@ from eth_account import Account
 from p2pool.cli import errors, main
 from p2pool.model import limits
 from tests.cli.command_tree import every_leaf
-from tests.cli.test_start_files import write_settings
+from tests.cli.surroundings.files import write_settings
 
 NODE, TASK = "0x" + "11" * 20, "ab" * 16
 ARGUMENTS = {

@@ -9,7 +9,7 @@ from p2pool.cli.shared.chain import config_file
 from p2pool.drivers.config.schema import load_chain, load_config
 from p2pool.drivers.config.start_record import StartRecord, write_start
 from tests.cli.shell import FOUNDER
-from tests.cli.test_start_files import write_key, write_settings
+from tests.cli.surroundings.files import write_key, write_settings
 
 NODE = "0x" + "11" * 20
 

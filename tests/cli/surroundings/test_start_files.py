@@ -9,32 +9,10 @@ import trio
 
 from p2pool.agent.options import AgentOptions
 from p2pool.cli import errors, main
-from p2pool.drivers.config.schema import (
-    AgentConfig,
-    ChainConfig,
-    ContractAddresses,
-    PoolConfig,
-    write_config,
-)
-from p2pool.drivers.keys.keystore import import_key_file
-from p2pool.model.ids import Address
+from tests.cli.surroundings.files import write_key, write_settings
 
 START = "start.json"
 FIRST, SECOND, PROVIDER = b"\x07" * 32, b"\x08" * 32, b"\x09" * 32
-
-
-def write_settings(path: Path, number: int = 5) -> Path:
-    """A configuration of a pool with this number."""
-    at = Address(b"\x01" * 20)
-    addresses = ContractAddresses(network=at, pool=at, registry=at, stake=at, domains=at, token=at)
-    chain = ChainConfig(id=31337, endpoints=("http://127.0.0.1:1",), addresses=addresses)
-    write_config(AgentConfig(chain=chain, pool=PoolConfig(id=number)), path)
-    return path
-
-
-def write_key(path: Path, key: bytes) -> Path:
-    import_key_file(path, key, "right", light=True, note=lambda text: None)
-    return path
 
 
 @pytest.fixture

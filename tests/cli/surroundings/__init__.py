@@ -1,0 +1,1 @@
+"""What commands meet around them: directories, variables, streams, and servers that are none."""
