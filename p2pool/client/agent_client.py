@@ -221,10 +221,10 @@ class AgentClient:
         return self.get("/v1/runtime")
 
     def export_volume(self, volume_id: str) -> Iterator[bytes]:
-        """A volume as a tar archive. `Unavailable` if it breaks off."""
-        yield from self._transport.pieces(
-            "/v1/volumes/export?" + urlencode({"id": volume_id}), "application/x-tar"
-        )
+        """A volume as a tar archive. After its last piece: the agent's error if it is not whole,
+        `Unavailable` if it breaks off."""
+        path = "/v1/volumes/export?" + urlencode({"id": volume_id, "framed": "true"})
+        yield from self._transport.pieces(path, "application/x-tar")
 
     # --- HTTP -----------------------------------------------------------------------------------
 

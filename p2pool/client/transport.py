@@ -26,6 +26,7 @@ from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, Overloaded, P2poolError, Unavailable
 
 _PIECE_BYTES = 256 * 1024
+_FRAMES = "application/vnd.p2pool.frames"
 _OTHER = "Try again, or ask another agent: --agent URL|DIR."
 
 
@@ -97,23 +98,40 @@ class Transport:
                 yield [rest]
 
     def pieces(self, path: str, kind: str) -> Iterator[bytes]:
-        """A body of this media type and of any length, in pieces as they come."""
+        """A body of this media type and of any length, in pieces as they come; or framed, with the
+        error at its end raised if there is one."""
         with self._asked("GET", path, None) as (response, ends):
-            self._check_streams(response, kind)
+            self._check_streams(response, kind, _FRAMES)
             ends.cancel()
+            if response.headers.get_content_type() == _FRAMES:
+                yield from self._unframed(response)
+                return
             while piece := response.read(_PIECE_BYTES):
                 yield piece
             if response.length:  # Read in pieces, it says nothing of those that are missing.
                 raise http.client.IncompleteRead(b"", response.length)
 
-    def _check_streams(self, response: http.client.HTTPResponse, kind: str) -> None:
-        """Raise what an answer says that is no stream of this kind."""
+    def _unframed(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        while length := int.from_bytes(_exactly(response, 4), "big"):
+            while length:
+                piece = _exactly(response, min(length, _PIECE_BYTES))
+                length -= len(piece)
+                yield piece
+        ending = self.document(response.read(limits.CLIENT_LINE_MAX_BYTES))
+        if "error" in ending:
+            problem = ending["error"]
+            if not isinstance(problem, Told) or not isinstance(status := problem["status"], int):
+                raise not_an_agent("the error in its answer is none", self.url)
+            raise self.refused(status, problem)
+
+    def _check_streams(self, response: http.client.HTTPResponse, *kinds: str) -> None:
+        """Raise what an answer says that is no stream of one of these kinds."""
         said = (response.getheader("content-type") or "").partition(";")[0].strip().lower()
         if response.status != 200:
             text = response.read(limits.CLIENT_LINE_MAX_BYTES)
             raise self.refused(response.status, self.document(text))
-        if said != kind:
-            raise not_an_agent(f"it answers with {said or 'something'}, not {kind}", self.url)
+        if said not in kinds:
+            raise not_an_agent(f"it answers with {said or 'something'}, not {kinds[0]}", self.url)
 
     def document(self, body: bytes) -> Told:
         """The JSON object in a body, empty if the body holds no object."""
@@ -223,6 +241,13 @@ class Transport:
             tls = "" if self._tls else "; if it speaks TLS, write https://"
             return not_an_agent(f"its answer is no HTTP{tls}", self.url)
         return Unavailable(f"The connection to {self.url} broke: {error}.", hint=_OTHER)
+
+
+def _exactly(response: http.client.HTTPResponse, count: int) -> bytes:
+    data = response.read(count)
+    if len(data) < count:
+        raise http.client.IncompleteRead(data, count - len(data))
+    return data
 
 
 class _Deadline:

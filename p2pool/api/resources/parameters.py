@@ -148,6 +148,12 @@ AllocationText = Annotated[
         schema_extra={"pattern": r"^(?:0x)?[0-9a-fA-F]{32}\.(?:0|[1-9][0-9]{0,8})$"},
     ),
 ]
+Framed = Annotated[
+    bool,
+    QueryParameter(
+        description="Send each piece after its length, and at the end how the export ended."
+    ),
+]
 VolumeId = Annotated[str, QueryParameter(description="A volume's id, as the list has it.")]
 
 

@@ -34,6 +34,7 @@ from p2pool.drivers.containers.docker.engine.capabilities import gpu_request
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error, start_error
 from p2pool.drivers.containers.docker.engine.streams import follow_events, follow_logs
+from p2pool.drivers.containers.docker.helper import Helper
 from p2pool.drivers.containers.docker.images.store import Images
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.containers.volumes import Volumes
@@ -78,7 +79,8 @@ class DockerRuntime:
         self._ask = self._engine.ask
         self.images = Images(self._engine, directory, self._settings)
         self.store = Volumes(directory)
-        self._keeper = Keeper(scope, self._engine, self.store)
+        self.helper = Helper(scope, self._engine)
+        self._keeper = Keeper(scope, self._engine, self.store, self.helper)
         self._ended: dict[str, tuple[str, ContainerStatus]] = {}
         self._gpu_door = trio.Lock()
 
@@ -341,6 +343,7 @@ class DockerRuntime:
 
     async def tidy(self, over: TaskEnded, keep: Retention) -> tuple[str, ...]:
         """Delete whatever has outlived its keep time. See the port."""
+        await self.helper.sweep()
         gone = await self._keeper.sweep(over, keep)
         return (*gone, *await self.images.collect())
 
