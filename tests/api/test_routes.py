@@ -154,6 +154,10 @@ async def test_a_request_is_sent_again_while_there_is_no_leader(served: Served) 
         ({"pool": attrs.evolve(POOL, pool_id=2)}, NotForUs),
         ({"not_before_s": 1, "not_after_s": 2}, Stale),
         ({"spec_json": '{"image":"busybox","name":"a","replica":2}'}, BadSpec),
+        (
+            {"spec_json": '{"env":{"NVIDIA_VISIBLE_DEVICES":"all"},"image":"busybox","name":"a"}'},
+            BadSpec,
+        ),
     ],
 )
 async def test_a_request_that_cannot_be_meant_is_refused_here(

@@ -65,6 +65,7 @@ def settings_of(config: RuntimeConfig, directory: Path) -> Settings:
         registries=config.registries,
         bind_directories=config.bind_directories,
         gpus=GpuPath(config.gpus),
+        oci_runtime=config.oci_runtime,
         images_max_bytes=config.images_max_bytes or 0,
         disk_reserve_bytes=config.disk_reserve_bytes,
         agent_directory=directory,

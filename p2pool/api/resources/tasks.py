@@ -26,7 +26,7 @@ from p2pool.api.resources.context import (
 )
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.json.hex import address_text, unhex
-from p2pool.codec.spec.spec import parse_spec, spec_dict
+from p2pool.codec.spec.spec import check_devices, parse_spec, spec_dict
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import BadSpec, Malformed, NotFound, P2poolError
@@ -308,7 +308,7 @@ def _check_spec(view: View, spec_json: str) -> None:
     """Refuse here what the pool cannot take; what only its level stands against, with who keeps it
     from rising."""
     try:
-        parse_spec(spec_json, view.feature_level)
+        spec = parse_spec(spec_json, view.feature_level)
     except BadSpec as error:
         parse_spec(spec_json, features.newest())  # Worse than early: then that is to be told.
         behind = ", ".join(
@@ -318,6 +318,7 @@ def _check_spec(view: View, spec_json: str) -> None:
         hint = f"The pool is at feature level {view.feature_level}"
         hint += f", because {behind}: upgrade that." if behind else ": wait until it is raised."
         raise BadSpec(error.message, hint=hint, problems=error.problems) from error
+    check_devices(spec)
 
 
 @get("/v1/allocations", summary="All copies of all tasks")

@@ -63,6 +63,13 @@ def parse_spec(spec_json: str, level: FeatureLevel) -> TaskSpec:
     return _spec(value, level)
 
 
+def check_devices(spec: TaskSpec) -> None:
+    """`BadSpec`: it chooses devices of the machine by itself. Asked where a task comes in and where
+    it starts, and not where it is applied."""
+    if problems := list(rules.device_choices(spec)):
+        raise _bad(problems)
+
+
 def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     """The canonical text of a specification, defaults left out; `BadSpec` if it is bad.
 
@@ -70,6 +77,7 @@ def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     Every key that is known here is taken: whether the pool has it is asked where it is submitted.
     """
     parsed = spec if isinstance(spec, TaskSpec) else _spec(spec, features.newest())
+    check_devices(parsed)
     text = _canonical(spec_dict(parsed))
     parse_spec(text, features.newest())
     return text

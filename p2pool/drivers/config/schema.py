@@ -15,7 +15,14 @@ import attrs
 import platformdirs
 
 from p2pool.drivers.config.reader import Size, read_section_tables, toml_text
-from p2pool.drivers.config.validators import LEVELS, Between, OneOf, known_levels, not_empty
+from p2pool.drivers.config.validators import (
+    LEVELS,
+    Between,
+    OneOf,
+    isolating_runtime,
+    known_levels,
+    not_empty,
+)
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import Address, PoolRef
@@ -135,6 +142,9 @@ class RuntimeConfig:
         default=limits.ENDED_KEEP_DEFAULT_S, validator=Between(0, limits.TASK_TIME_MAX_S)
     )
     """How long containers that ended are kept, for their log lines."""
+    oci_runtime: str = attrs.field(default="runc", validator=isolating_runtime)
+    """The engine's runtime that starts every copy, whatever its default is; runsc and kata isolate
+    more. NVIDIA's is refused: it gives GPUs to whoever names some."""
     gpus: str = attrs.field(default="auto", validator=OneOf(("auto", "toolkit", "cdi")))
     """How containers get GPUs: NVIDIA's toolkit, or names of the Container Device Interface."""
     images_max_bytes: Size | None = attrs.field(

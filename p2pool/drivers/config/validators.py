@@ -56,3 +56,9 @@ def known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:
     for name, level in value.items():
         if level not in LEVELS:
             raise ValueError(f"level {level!r} of {name} is not one of {', '.join(LEVELS)}")
+
+
+def isolating_runtime(_self: Any, _field: Any, value: str) -> None:
+    """the name of a runtime, not NVIDIA's"""
+    if not value or value.lower().startswith("nvidia"):
+        raise ValueError(f"{value!r} would give GPUs to whoever names some; the usual one is runc")

@@ -10,6 +10,9 @@ from p2pool.model import limits
 TOOLKIT = "nvidia"
 """The runtime through which NVIDIA's toolkit gives GPUs to containers, as the engine lists it."""
 
+RUNC = "runc"
+"""The runtime that every engine has, and that gives a container nothing by its environment."""
+
 
 class GpuPath(StrEnum):
     """How GPUs get into a container: through NVIDIA's toolkit, or by Container Device Interface
@@ -24,6 +27,7 @@ class GpuPath(StrEnum):
 class Settings:
     """`registries`: where images may come from; empty: anywhere. `bind_directories` may be
     mounted, read-only; no other place of the host may. `images_max_bytes` 0: no limit.
+    `oci_runtime` starts every copy, whatever the engine's default is.
 
     `docker_config` is the directory of the Docker configuration with the registry logins;
     None: DOCKER_CONFIG, else `~/.docker` of the agent's user. `agent_directory` holds the
@@ -33,6 +37,7 @@ class Settings:
     registries: tuple[str, ...] = ()
     bind_directories: tuple[Path, ...] = ()
     gpus: GpuPath = GpuPath.AUTO
+    oci_runtime: str = RUNC
     images_max_bytes: int = 0
     disk_reserve_bytes: int = limits.DISK_RESERVE_DEFAULT_BYTES
     docker_config: Path | None = None

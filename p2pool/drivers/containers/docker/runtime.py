@@ -92,6 +92,11 @@ class DockerRuntime:
         """Docker."""
         return RuntimeKind.DOCKER
 
+    @property
+    def oci_runtime(self) -> str:
+        """What starts containers, as the engine names it."""
+        return self._settings.oci_runtime
+
     def client(self) -> Any:
         """The SDK's client. Call it in a thread, inside `engine_errors`."""
         return self._engine.client()
@@ -104,7 +109,9 @@ class DockerRuntime:
 
     async def probe(self) -> RuntimeInfo:
         """Probe the engine. RuntimeUnavailable: it does not answer, or it is too old."""
-        return (await self._engine.support(fresh=True)).info()
+        support = await self._engine.support(fresh=True)
+        support.check_runtime(self._settings.oci_runtime)
+        return support.info()
 
     async def list(self) -> tuple[ContainerStatus, ...]:
         """All containers of the scope. Only those that changed are inspected."""
@@ -199,10 +206,13 @@ class DockerRuntime:
             sources=sources,
             gpus=settings.gpus,
             files_max=files,
+            image_variables=local.variables,
+            oci_runtime=settings.oci_runtime,
         )
 
     async def _create(self, plan: ContainerPlan) -> dict[str, Any]:
         support = await self._engine.support()
+        support.check_runtime(self._settings.oci_runtime)
         wanted = container_config(self._scope, plan, await self._prepare(plan), support)
         wait_ms = limits.STOP_POLL_MIN_MS
         for _ in range(limits.CREATE_TRIES_MAX):

@@ -40,12 +40,14 @@ MIB = 1024 * 1024
 @attrs.frozen
 class Local:
     """An image on the engine. `pinned` is the reference to create a container from: by digest if
-    there is one, so that a name that moves meanwhile changes nothing."""
+    there is one, so that a name that moves meanwhile changes nothing. `variables`: the names of
+    its environment's."""
 
     id: str
     digest: str
     pinned: str
     size_bytes: int
+    variables: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -77,11 +79,13 @@ class Images:
             raise other_error(error) from error
         digest = _digest_of(image, record.get("RepoDigests") or [])
         name = parse_repository_tag(image)[0]
+        given = (record.get("Config") or {}).get("Env") or ()
         return Local(
             id=str(record["Id"]),
             digest=digest or str(record["Id"]),
             pinned=f"{name}@{digest}" if digest else image,
             size_bytes=int(record.get("Size") or 0),
+            variables=tuple(str(one).partition("=")[0] for one in given),
         )
 
     async def pull(self, image: str, on_progress: OnProgress | None, policy: PullPolicy) -> str:
