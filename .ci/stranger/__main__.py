@@ -26,6 +26,11 @@ import traces
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 1500.0
 MINUTE_S = 60
+HELPER_IMAGES = (
+    "from p2pool.drivers.containers.docker.images.helper_image import helper_image as image;"
+    "[image(f'linux/{one}').archive() for one in ('amd64', 'arm64')]"
+)
+"""Reads both helper images out of an installed package."""
 
 
 class Failed(Exception):
@@ -126,6 +131,7 @@ def wheel(directory: Path, *, shared: bool) -> None:
     stranger.does("python -m pip install -q --upgrade pip", directory)
     stranger.does(f"python -m pip install -q --find-links wheels wheels/{built}", directory)
     stranger.does("python -m pip check", directory)
+    stranger.does(f"python -c {shlex.quote(HELPER_IMAGES)}", directory)
     stranger.leaves_nothing_by("p2pool dev demo", stranger.home)
 
 

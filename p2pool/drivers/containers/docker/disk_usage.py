@@ -59,7 +59,7 @@ class Keeper:
         return frozenset(parts for parts in found if parts is not None)
 
     async def _rows(self, sizes: bool) -> Sequence[dict[str, Any]]:
-        """The engine's rows of our containers that have not ended."""
+        """The engine's rows of our copies' containers that have not ended."""
         labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
         filters = {"label": labels}
         try:
@@ -68,6 +68,8 @@ class Keeper:
             )
         except APIError as error:
             raise other_error(error) from error
+        # A helper container has a volume mounted for as long as it measures or exports it.
+        rows = [row for row in rows if read_labels(self._scope, row.get("Labels")) is not None]
         return [row for row in rows if str(row.get("State")) not in OVER]
 
     async def sweep(self, over: TaskEnded, keep: Retention) -> Sequence[str]:

@@ -23,6 +23,7 @@ from p2pool.model.errors import P2poolError, RuntimeUnavailable
 from p2pool.model.messages.task_streams import LogChunk, LogChunks
 
 Client = Callable[[], Any]
+Opened = tuple[Iterator[Any], Callable[[], None]]
 HEADER = struct.Struct(">BxxxL")
 READ_BYTES = 64 * 1024
 
@@ -30,7 +31,7 @@ READ_BYTES = 64 * 1024
 class _Stream:
     """One blocking stream; `open` returns (items, close)."""
 
-    def __init__(self, open_it: Callable[[], tuple[Iterator[Any], Callable[[], None]]]) -> None:
+    def __init__(self, open_it: Callable[[], Opened]) -> None:
         self._open = open_it
         self._close: Callable[[], None] | None = None
         self._cancelled = False
@@ -61,10 +62,14 @@ class _Stream:
                 self._close()
 
 
-async def _iterate(
-    stream: _Stream, limiter: trio.CapacityLimiter, size: Callable[[Any], int] = lambda item: 0
+async def iterate(
+    open_it: Callable[[], Opened],
+    limiter: trio.CapacityLimiter,
+    size: Callable[[Any], int] = lambda item: 0,
 ) -> AsyncGenerator[list[Any], None]:
-    """Yields items, as many at a time as have arrived."""
+    """Yields the items of a blocking stream, as many at a time as have arrived. `open_it` runs in
+    the thread; it returns the items, and a function that ends the wait for the next one."""
+    stream = _Stream(open_it)
     handover = Handover[Any](size)
     failed: list[P2poolError] = []
 
@@ -96,11 +101,11 @@ async def follow_events(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The engine's events as it writes them. RuntimeUnavailable when the engine goes away."""
 
-    def open_it() -> tuple[Iterator[Any], Callable[[], None]]:
+    def open_it() -> Opened:
         stream = client().events(decode=True, filters=filters)
         return iter(stream), stream.close
 
-    async with aclosing(_iterate(_Stream(open_it), limiter)) as events:
+    async with aclosing(iterate(open_it, limiter)) as events:
         async for taken in events:
             for event in taken:
                 yield event
@@ -177,7 +182,7 @@ async def _stamped(
 ) -> AsyncGenerator[list[_Line], None]:
     """Lines, as many at a time as have arrived."""
 
-    def open_it() -> tuple[Iterator[Any], Callable[[], None]]:
+    def open_it() -> Opened:
         # The SDK's own `logs` does not say which stream a line came from.
         api = client()
         response = api._get(
@@ -190,7 +195,7 @@ async def _stamped(
     def size(line: _Line) -> int:
         return len(line.data)
 
-    async with aclosing(_iterate(_Stream(open_it), limiter, size)) as batches:
+    async with aclosing(iterate(open_it, limiter, size)) as batches:
         async for lines in batches:
             yield lines
 

@@ -1,0 +1,1 @@
+"""Work in helper containers, on a real engine."""
