@@ -22,6 +22,9 @@ from p2pool.drivers.config.validators import (
     isolating_runtime,
     known_levels,
     not_empty,
+    reachable_networks,
+    resolver_addresses,
+    subnet_ranges,
 )
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
@@ -82,6 +85,17 @@ class NetworkConfig:
     pool names on the chain."""
     announce: tuple[str, ...] = ()
     """Multiaddrs at which others reach this agent; none named: those of its interfaces."""
+    isolation: bool = True
+    """Whether each task has a filtered network of its own; without it, tasks reach each other, this
+    machine and its network."""
+    subnets: tuple[str, ...] = attrs.field(default=limits.TASK_SUBNETS, validator=subnet_ranges)
+    """IPv4 networks out of which those of tasks are taken; what the machine routes is left out."""
+    egress_allow: tuple[str, ...] = attrs.field(default=(), validator=reachable_networks)
+    """What tasks may reach beside the public internet: networks, `private` for all networks of a
+    site, `host` for this machine."""
+    resolvers: tuple[str, ...] = attrs.field(default=(), validator=resolver_addresses)
+    """Addresses of the servers that tasks ask for names; none named: those of the engine's
+    machine."""
 
 
 @attrs.frozen(kw_only=True)

@@ -27,6 +27,8 @@ from p2pool.model.tasks.spec import Mount, MountKind
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 """The capabilities of a container's root, out of all that Docker would grant."""
 NANO_PER_MILLI = 1_000_000
+BRIDGE = "bridge"
+"""The engine's own network, which copies share where their owner turned isolation off."""
 VISIBLE_GPUS, NO_GPU = "NVIDIA_VISIBLE_DEVICES", "void"
 """The variable by which NVIDIA's runtime and hook choose GPUs; its value for none at all, whatever
 the image says."""
@@ -37,8 +39,8 @@ METRICS_TARGET, METRICS_SOCKET = "/run/p2pool", "metrics.sock"
 @attrs.frozen
 class Prepared:
     """Facts collected before the engine is asked: the image that the name stands for and the names
-    of its variables, the host directory behind each mount that has one, the OCI runtime, and the
-    limit on open files (an engine refuses more than its own limit)."""
+    of its variables, the host directory behind each mount that has one, the OCI runtime, the
+    network, and the limit on open files (an engine refuses more than its own limit)."""
 
     image: str
     digest: str
@@ -47,6 +49,7 @@ class Prepared:
     files_max: int = limits.PROCESS_FILES_MAX
     image_variables: tuple[str, ...] = ()
     oci_runtime: str = RUNC
+    network: str = BRIDGE
 
 
 def container_config(
@@ -57,16 +60,16 @@ def container_config(
     spec = plan.spec
     if chosen := list(device_choices(spec)):
         raise CannotStart(f"The task chooses devices of its machine: {'; '.join(chosen)}.")
-    exposed: dict[str, Any] = {f"{port.container}/{port.protocol}": {} for port in spec.ports}
     body: dict[str, Any] = {
         "Image": prepared.image,
         "Env": _environment(plan, prepared, support),
         "Labels": labels_of(scope, plan, prepared.digest),
-        "ExposedPorts": exposed,
         "Tty": False,
         "OpenStdin": False,
         "HostConfig": _host_config(plan, prepared, support),
     }
+    if prepared.network == BRIDGE:  # Else its sandbox holds the ports.
+        body["ExposedPorts"] = {f"{port.container}/{port.protocol}": {} for port in spec.ports}
     if spec.command:
         body["Cmd"] = list(spec.command)
     if spec.entrypoint:
@@ -113,7 +116,7 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
             _ulimit("nofile", prepared.files_max),
             *(_ulimit(name, 0) for name in ("core", "nice", "rtprio")),
         ],
-        "NetworkMode": "bridge",
+        "NetworkMode": prepared.network,
         "CgroupnsMode": "private",
         "IpcMode": "private",
         "PidMode": "",
@@ -130,12 +133,13 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
                 "mode": "blocking",
             },
         },
-        "PortBindings": {
-            f"{port.container}/{port.protocol}": [{"HostPort": str(port.host or "")}]
-            for port in plan.spec.ports
-        },
         "Mounts": [_mount(mount, prepared) for mount in plan.spec.mounts],
     }
+    if prepared.network == BRIDGE:
+        host["PortBindings"] = {
+            f"{port.container}/{port.protocol}": [{"HostPort": str(port.host or "")}]
+            for port in plan.spec.ports
+        }
     if wanted.disk_bytes and support.no_disk_quota is None:
         host["StorageOpt"] = {"size": str(wanted.disk_bytes)}
     if plan.metrics_directory:
