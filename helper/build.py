@@ -47,6 +47,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     # The programs: a shell with its small tools, GNU's for trees that are hostile, nft.
     "busybox-static": ("bin/busybox",),
     "coreutils": ("bin/rm", "usr/bin/du"),
+    "findutils": ("usr/bin/find",),
     "nftables": ("usr/sbin/nft",),
     "tar": ("bin/tar",),
     # Their libraries.
@@ -71,6 +72,7 @@ LICENCES = {
     "base-files": "GPL-2.0-or-later",
     "busybox-static": "GPL-2.0-only",
     "coreutils": "GPL-3.0-or-later",
+    "findutils": "GPL-3.0-or-later",
     "libacl1": "LGPL-2.1-or-later",
     "libbsd0": "BSD-3-Clause and others",
     "libc6": "LGPL-2.1-or-later",
@@ -90,12 +92,12 @@ LICENCES = {
 }
 APPLETS = (
     "[", "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "dirname", "env",
-    "expr", "false", "find", "grep", "head", "id", "ip", "kill", "ln", "ls", "mkdir", "mktemp",
+    "expr", "false", "grep", "head", "id", "ip", "kill", "ln", "ls", "mkdir", "mktemp",
     "mv", "nc", "ping", "printf", "ps", "readlink", "rmdir", "sed", "sh", "sha256sum", "sleep",
     "sort", "stat", "sync", "tail", "tee", "test", "timeout", "touch", "tr", "true", "uniq",
     "wc", "wget", "xargs",
 )  # fmt: skip
-"""Busybox's programs with a name of their own. `rm` and `tar` are GNU's: no depth is too deep."""
+"""Busybox's programs with a name of their own. `find`, `rm` and `tar` are GNU's: for any depth."""
 DIRECTORIES = ("dev", "etc", "proc", "run", "sys", "tmp")
 
 

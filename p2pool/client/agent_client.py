@@ -28,6 +28,7 @@ from p2pool.model.ports.agent import LogOptions
 Answer = dict[str, Any]
 
 _PIECE_BYTES = 256 * 1024
+_FRAMES = "application/vnd.p2pool.frames"
 
 
 class AgentClient:
@@ -184,13 +185,18 @@ class AgentClient:
         return self.get("/v1/runtime")
 
     def export_volume(self, volume_id: str) -> Iterator[bytes]:
-        """A volume as a tar archive. `Unavailable` if it breaks off."""
+        """A volume as a tar archive. After its last piece: the agent's error if it is not whole,
+        `Unavailable` if it breaks off."""
         connection = self._connection()
         try:
-            path = "/v1/volumes/export?" + urlencode({"id": volume_id})
+            query = {"id": volume_id, "framed": "true"}
+            path = "/v1/volumes/export?" + urlencode(query)
             response = self._ask(connection, "GET", path, None)
             if response.status != 200:
                 raise error_of(response.status, _document(response.read()))
+            if response.headers.get_content_type() == _FRAMES:
+                yield from _unframed(response)
+                return
             while piece := response.read(_PIECE_BYTES):
                 yield piece
         except (OSError, http.client.HTTPException) as error:
@@ -289,6 +295,26 @@ class _NoAgent(Unavailable):
 
 def _query(consistent: bool) -> dict[str, str]:
     return {"consistent": "true"} if consistent else {}
+
+
+def _unframed(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The pieces of a framed answer; raises the error at its end, if there is one."""
+    while length := int.from_bytes(_exactly(response, 4), "big"):
+        while length:
+            piece = _exactly(response, min(length, _PIECE_BYTES))
+            length -= len(piece)
+            yield piece
+    document = _document(response.read())
+    if "error" in document:
+        problem = document["error"]
+        raise error_of(int(problem.get("status", 500)), problem)
+
+
+def _exactly(response: http.client.HTTPResponse, count: int) -> bytes:
+    data = response.read(count)
+    if len(data) < count:
+        raise http.client.IncompleteRead(data, count - len(data))
+    return data
 
 
 def _document(body: bytes) -> Answer:

@@ -31,5 +31,7 @@ async def remove_containers(config_path: Path, directory: Path, node_id: str) ->
         for status in await runtime.list():
             await runtime.stop(status.allocation, status.attempt, GRACE_MS)
             await runtime.remove(status.allocation, status.attempt)
+        if isinstance(runtime, DockerRuntime):
+            await runtime.helper.sweep(young=True)
     except P2poolError:
         return

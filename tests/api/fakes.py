@@ -1,6 +1,6 @@
 """An agent's port that answers from a view, records what it was asked, and fails as it is told."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import attrs
 import trio
@@ -179,7 +179,7 @@ class FakeVolumes:
             raise Conflict("The volume is used.")
         del self.kept[volume_id]
 
-    async def export(self, volume_id: str) -> AsyncIterator[bytes]:
+    async def export(self, volume_id: str) -> AsyncGenerator[bytes, None]:
         """See the port."""
         if volume_id not in self.kept:
             raise NotFound("There is no such volume.")

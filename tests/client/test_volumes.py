@@ -7,7 +7,7 @@ import pytest
 
 from p2pool.cli.volume import volume
 from p2pool.client.agent_client import AgentClient
-from p2pool.model.errors import Conflict, NotFound, RuntimeUnavailable, Unavailable
+from p2pool.model.errors import Conflict, NotFound, P2poolError, RuntimeUnavailable
 from tests.client.conftest import Commands, Served
 
 BYTES = [b"tar", b"x" * 300_000, b"end"]
@@ -39,16 +39,45 @@ async def test_they_are_listed_removed_and_exported(
         assert isinstance((await commands(volume, *words)).exception, kind)
 
 
-async def test_an_archive_that_breaks_off_is_none(
-    served: Served, commands: Commands, tmp_path: Path
+@pytest.mark.parametrize("kind", [RuntimeUnavailable, Conflict])
+async def test_an_archive_that_is_not_whole_is_none(
+    served: Served, commands: Commands, tmp_path: Path, kind: type[P2poolError]
 ) -> None:
-    """The disk fails in the middle: an error, and no file that looks whole."""
+    """Something is left out: the command fails with what it is, and no file looks whole; what is
+    piped comes, and then the failure."""
     served.port.volumes.kept = {"pool/a": BYTES}
-    served.port.volumes.then = RuntimeUnavailable("The disk failed.")
+    served.port.volumes.then = kind("The export is not whole: x/f: file changed.", hint="Stop it.")
     out = tmp_path / "a.tar"
     result = await commands(volume, "export", "pool/a", "-o", str(out))
-    assert isinstance(result.exception, Unavailable)
+    assert isinstance(result.exception, kind)
+    assert "x/f: file changed. Stop it." in str(result.exception)
     assert list(tmp_path.glob("a.tar*")) == []
+    piped = await commands(volume, "export", "pool/a")
+    assert piped.stdout_bytes == b"".join(BYTES)
+    assert isinstance(piped.exception, kind)
+
+
+async def test_any_other_reader_meets_a_break(served: Served) -> None:
+    """Who reads the archive alone, as curl does, is cut off before its end."""
+    import http.client
+
+    import trio
+
+    served.port.volumes.kept = {"pool/a": BYTES}
+
+    def read() -> bytes:
+        connection = http.client.HTTPConnection(*served.address, timeout=10)
+        token = {"Authorization": f"Bearer {served.token}"}
+        connection.request("GET", "/v1/volumes/export?id=pool/a", headers=token)
+        try:
+            return connection.getresponse().read()
+        finally:
+            connection.close()
+
+    assert await trio.to_thread.run_sync(read) == b"".join(BYTES)
+    served.port.volumes.then = RuntimeUnavailable("The disk failed.")
+    with pytest.raises(http.client.IncompleteRead):
+        await trio.to_thread.run_sync(read)
 
 
 async def test_nothing_is_answered_without_the_token(served: Served) -> None:

@@ -47,7 +47,15 @@ def test_the_manifest_is_of_the_file(platform: str) -> None:
     assert config["rootfs"]["diff_ids"] == [wanted.layer]
     with tarfile.open(fileobj=io.BytesIO(blobs[saved["Layers"][0]])) as layer:
         members = {member.name: member for member in layer}
-    for path in ("bin/busybox", "bin/sh", "bin/tar", "bin/rm", "usr/bin/du", "usr/sbin/nft"):
+    for path in (
+        "bin/busybox",
+        "bin/sh",
+        "bin/tar",
+        "bin/rm",
+        "usr/bin/du",
+        "usr/bin/find",
+        "usr/sbin/nft",
+    ):
         assert path in members
     assert members["bin/tar"].isfile(), "busybox's tar stands in for GNU's"
     assert not [name for name, one in members.items() if one.mode & 0o6000 or one.uid or one.mtime]

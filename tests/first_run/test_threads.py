@@ -198,6 +198,8 @@ async def test_containers(engine: Engine, tmp_path: Path) -> None:
         held = RunningCopy(wanted.allocation, 1, wanted.spec)
         assert await runtime.overused([held]) == ()
         await runtime.remove(wanted.allocation, 1)
+        ran = await runtime.helper.run(("/bin/cat",), stdin=b"words", deadline_ms=20_000)
+        assert ran.stdout == b"words"
         await runtime.volumes.remove(volume_id(wanted))
         assert await runtime.tidy(ended, Retention(0, 0)) == ()
         with pytest.raises(CannotStart):

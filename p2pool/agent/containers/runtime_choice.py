@@ -32,7 +32,17 @@ async def open_runtime(options: AgentOptions) -> ContainerRuntime:
     docker = docker_runtime(options.config, options.directory, node_id)
     if await runs_processes(options.config, docker):
         return ProcessRuntime(docker.scope, options.directory / "containers")
+    await _sweep_helpers(docker)
     return docker
+
+
+async def _sweep_helpers(docker: DockerRuntime) -> None:
+    """Remove the helpers of an agent that was killed; an engine that is away is asked later."""
+    with trio.move_on_after(limits.ENGINE_CALL_TIMEOUT_MS / 6000):
+        try:
+            await docker.helper.sweep(young=True)
+        except P2poolError as error:
+            log.info("helper containers are not swept yet", reason=str(error))
 
 
 def docker_runtime(config: AgentConfig, directory: Path, node_id: NodeId) -> DockerRuntime:

@@ -4,7 +4,9 @@ The routes answer for this machine alone, to the holder of the agent's token, an
 them. A query names the volume, because its name has slashes.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import cast
 
 import attrs
@@ -14,9 +16,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery
 from litestar.types import ASGIApp
 
+from p2pool.api.http.problems import problem_of
 from p2pool.api.http.streams import StreamAnswer, Streams
 from p2pool.api.resources.context import port_of
+from p2pool.model.errors import P2poolError
 from p2pool.model.ports import volumes as ports
+
+FRAMES = "application/vnd.p2pool.frames"
+LAST = bytes(4)
 
 # --- answers ------------------------------------------------------------------------------------
 
@@ -90,17 +97,28 @@ async def remove(state: State, id: FromQuery[str]) -> Removed:
 
 @get(
     "/v1/volumes/export",
-    summary="A volume of this machine as a tar archive: `?id=`",
+    summary="A volume of this machine as a tar archive: `?id=`; `&framed=true` says how it ended",
     responses={200: ResponseSpec(bytes, description="tar", media_type="application/x-tar")},
 )
-async def export(state: State, id: FromQuery[str]) -> ASGIApp:
-    """If the export fails, the connection breaks off before the archive's end."""
-    pieces = _pieces(port_of(state).volumes.export(id))
-    return StreamAnswer(
-        cast(Streams, state.streams), pieces, "application/x-tar", ping=None, failed=None
-    )
+async def export(state: State, id: FromQuery[str], framed: FromQuery[bool] = False) -> ASGIApp:
+    """If the export is not whole, the connection breaks off; framed, the answer says why.
+
+    Framed: each piece after its length in 4 bytes, big-endian; after length 0, a JSON object that
+    is empty, or has the problem document as `error`.
+    """
+    streams, pieces = cast(Streams, state.streams), port_of(state).volumes.export(id)
+    if framed:
+        return StreamAnswer(streams, _framed(pieces), FRAMES, ping=None, failed=_failed)
+    return StreamAnswer(streams, pieces, "application/x-tar", ping=None, failed=None)
 
 
-async def _pieces(found: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    async for piece in found:
-        yield piece
+async def _framed(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if piece:
+                yield len(piece).to_bytes(4, "big") + piece
+    yield LAST + b"{}"
+
+
+def _failed(error: P2poolError) -> bytes:
+    return LAST + json.dumps({"error": problem_of(error)}).encode()

@@ -48,12 +48,14 @@ NOBODY = RuntimeScope(PoolRef(DEVELOPMENT_CHAIN_ID, Address(bytes(20)), 0), Node
 class Image:
     """An image's name, and whether to remove it because it was not here before.
 
-    `engine`: the address of its engine, empty for the usual one.
+    `engine`: the address of its engine, empty for the usual one. `helper`: the name of the agents'
+    helper image, if it was not here before either.
     """
 
     name: str
     brought: bool = False
     engine: str = ""
+    helper: str = ""
 
 
 NO_IMAGE = Image("none")
@@ -168,12 +170,13 @@ async def _image(directory: Path, say: Say) -> Image:
         found = await runtime.images.find(WANTED)
     if scope.cancelled_caught:
         raise _silent_engine()
+    helper = await _missing_helper(runtime)
     if found is not None:
         await _try(runtime, WANTED, CONTAINER_DEADLINE_MS)
-        return Image(WANTED, engine=engine)
+        return Image(WANTED, engine=engine, helper=helper)
     mark = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
-    ours = Image(f"{OURS}:{mark}", brought=True, engine=engine)
-    wanted = Image(WANTED, brought=True, engine=engine)
+    ours = Image(f"{OURS}:{mark}", brought=True, engine=engine, helper=helper)
+    wanted = Image(WANTED, brought=True, engine=engine, helper=helper)
     kept: Image | None = None
     try:
         reason = await _why_not_made(runtime, directory, ours)
@@ -195,6 +198,14 @@ async def _image(directory: Path, say: Say) -> Image:
             for image in (ours, wanted):
                 if image != kept:
                     await trio.to_thread.run_sync(remove_image, image)
+
+
+async def _missing_helper(runtime: DockerRuntime) -> str:
+    """The helper image's name, unless the engine has it, or can have none."""
+    try:
+        return "" if await runtime.helper.loaded() else await runtime.helper.reference()
+    except Misconfigured:
+        return ""
 
 
 async def _why_not_made(runtime: DockerRuntime, directory: Path, image: Image) -> str:
@@ -222,16 +233,20 @@ async def _try(runtime: DockerRuntime, image: str, timeout_ms: int) -> None:
 
 
 def remove_image(image: Image) -> None:
-    """Remove an image that the pool brought; an engine that is gone has none."""
-    if not image.brought:
-        return
+    """Remove the images that the pool brought; an engine that is gone has none."""
+    for name in (image.name if image.brought else "", image.helper):
+        if name:
+            _remove(name, image.engine)
+
+
+def _remove(name: str, engine: str) -> None:
     with suppress(DockerException, RequestException, OSError):
         options: dict[str, Any] = docker.utils.kwargs_from_env()
-        if image.engine:
-            options = {"base_url": image.engine}
+        if engine:
+            options = {"base_url": engine}
         client = docker.APIClient(version="auto", timeout=REMOVE_TIMEOUT_S, **options)
         try:
             # Not by force: another pool's tasks may use it.
-            client.remove_image(image.name)
+            client.remove_image(name)
         finally:
             client.close()

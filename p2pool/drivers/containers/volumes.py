@@ -1,41 +1,38 @@
-"""Volumes on this machine's disk: made, measured, kept for a while, exported and deleted.
+"""Volumes on this machine's disk: their places and records, and how long they are kept.
 
     <directory>/volumes/pool/<name>/             volume.json   data/
     <directory>/volumes/task/<allocation>/<name>/  volume.json   data/
 
 Only `data` is ever mounted. Only the agent's user can enter the directories above it, so no
 container can replace a part of its path with a link; `data` itself is open to every user of a
-container, since images run as users of their own. Everything below `data` is hostile: see
-`safe_tree`.
+container, since images run as users of their own. Everything below `data` is hostile and may be
+unreadable for the agent: nothing here goes there, see `docker/volume_trees`.
 
 A quota is measured, not enforced by the kernel: a copy that exceeds it between two looks has
 already written, and is stopped then. A tmpfs's size is the kernel's, and holds at once.
 """
 
+import errno
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
-
-import trio
+from typing import Any
 
 from p2pool.codec.json.requests import read_allocation
 from p2pool.codec.spec.rules import name_rule
-from p2pool.drivers.containers import safe_tree
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.model.errors import CannotStart, Conflict, DiskFull, NotFound, RuntimeUnavailable
 from p2pool.model.ids import AllocationId, TaskId
 from p2pool.model.ports.volumes import Retention, TaskEnded, Volume
 from p2pool.model.tasks.spec import Mount, MountKind
 
-T = TypeVar("T")
-
 NAME = "volumes"
 DATA = "data"
 RECORD = "volume.json"
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 Parts = tuple[str, ...]
 
 
@@ -45,7 +42,6 @@ class Volumes:
     def __init__(self, directory: Path) -> None:
         """Makes nothing before the first volume."""
         self.root = directory / NAME
-        self._one_at_a_time = trio.CapacityLimiter(1)
 
     # --- making -----------------------------------------------------------------------------------
 
@@ -60,7 +56,7 @@ class Volumes:
             with self._open(parts, make=True) as place:
                 with suppress(FileExistsError):
                     os.mkdir(DATA, 0o700, dir_fd=place)
-                    with safe_tree.opened(DATA, place) as data:
+                    with _opened(DATA, place) as data:
                         os.fchmod(data, 0o777)
                 self._note(parts, mount)
         except OSError as error:
@@ -86,9 +82,9 @@ class Volumes:
     def _open(self, parts: Parts, *, make: bool = False) -> Iterator[int]:
         """A volume's directory, each part of it opened below the last."""
         with ExitStack() as stack:
-            place = stack.enter_context(safe_tree.opened(str(self.root)))
+            place = stack.enter_context(_opened(str(self.root)))
             for part in parts:
-                place = stack.enter_context(safe_tree.opened(part, place, make=make))
+                place = stack.enter_context(_opened(part, place, make=make))
             yield place
 
     def _read(self, parts: Parts) -> dict[str, Any]:
@@ -112,15 +108,14 @@ class Volumes:
                 found += [("task", allocation, name) for name in names]
         return found
 
-    def used_bytes(self, parts: Parts) -> safe_tree.Measured:
-        """The size of a volume; 0 if it does not exist."""
-        try:
-            with self._open((*parts, DATA)) as data:
-                return safe_tree.measure(data)
-        except (FileNotFoundError, NotADirectoryError):
-            return safe_tree.Measured(0, True)
+    def place(self, parts: Parts) -> Path:
+        """The directory that containers mount. `NotFound`: there is no such volume."""
+        place = self.root.joinpath(*parts, DATA)
+        if place.is_symlink() or not place.is_dir():
+            raise not_found(parts)
+        return place
 
-    def look(self, parts: Parts, in_use: bool) -> Volume:
+    def look(self, parts: Parts, used_bytes: int, in_use: bool) -> Volume:
         """A volume in the form its owner sees."""
         record = self._read(parts)
         return Volume(
@@ -128,7 +123,7 @@ class Volumes:
             kind=MountKind(parts[0]),
             name=parts[-1],
             allocation=read_allocation(parts[1]) if parts[0] == "task" else None,
-            used_bytes=self.used_bytes(parts).used_bytes,
+            used_bytes=used_bytes,
             in_use=in_use,
             **{
                 key: int(record.get(key, -1 if key == "keep_s" else 0))
@@ -138,14 +133,20 @@ class Volumes:
 
     # --- deleting ---------------------------------------------------------------------------------
 
-    def delete(self, parts: Parts) -> None:
-        """Delete a volume with all its contents. Raises `NotFound`."""
+    def delete(self, parts: Parts) -> bool:
+        """Delete a volume, unless something is left in it: then nothing happens, and the answer is
+        False. Raises `NotFound`."""
         try:
             with self._open(parts) as place:
-                with suppress(FileNotFoundError), safe_tree.opened(DATA, place) as data:
-                    safe_tree.clear(data)
+                try:
                     os.rmdir(DATA, dir_fd=place)
-                safe_tree.clear(place)
+                except OSError as error:
+                    if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                        return False
+                    if error.errno != errno.ENOENT:
+                        raise
+                for name in os.listdir(place):
+                    os.unlink(name, dir_fd=place)
             self.root.joinpath(*parts).rmdir()
             with suppress(OSError):  # The copy may have other volumes.
                 self.root.joinpath(*parts[:-1]).rmdir()
@@ -154,11 +155,12 @@ class Volumes:
         except OSError as error:
             raise RuntimeUnavailable(
                 f"The volume {'/'.join(parts)} cannot be deleted: {error.strerror}.",
-                hint=f"Its files may be another user's: sudo rm -rf {self.root.joinpath(*parts)}",
+                hint=f"See who owns {self.root.joinpath(*parts)}.",
             ) from error
+        return True
 
-    def sweep(self, over: TaskEnded, in_use: frozenset[Parts], keep: Retention) -> list[str]:
-        """Delete volumes of ended tasks whose keep time is over; returns their names."""
+    def outlived(self, over: TaskEnded, in_use: frozenset[Parts], keep: Retention) -> list[Parts]:
+        """The volumes of ended tasks whose keep time is over. Notes when a task has ended."""
         ended: dict[TaskId, list[tuple[Parts, dict[str, Any]]]] = {}
         now_ms = _now_ms()
         for parts in self.all_parts():
@@ -173,37 +175,27 @@ class Volumes:
                 self._write(parts, record)
             ended.setdefault(allocation.task_id, []).append((parts, record))
         newest = sorted(ended.values(), key=lambda v: -max(r["ended_at_ms"] for _, r in v))
-        deleted = []
+        due = []
         for number, volumes in enumerate(newest):
             for parts, record in volumes:
                 asked_s = int(record.get("keep_s", -1))
                 keep_s = keep.keep_for_s if asked_s < 0 else min(asked_s, keep.keep_for_s)
                 if number >= keep.keep_tasks or now_ms - record["ended_at_ms"] >= keep_s * 1000:
-                    self.delete(parts)
-                    deleted.append("/".join(parts))
-        return deleted
+                    due.append(parts)
+        return due
 
-    # --- for the owner ----------------------------------------------------------------------------
 
-    async def in_thread(self, call: Callable[[], T]) -> T:
-        """One walk through a tree at a time: the disk is for the tasks."""
-        return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)
-
-    async def export(self, parts: Parts) -> AsyncIterator[bytes]:
-        """A volume's contents as a tar archive. See the port."""
-        stack = ExitStack()
-        try:
-            data = stack.enter_context(self._open((*parts, DATA)))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            stack.close()
-            raise not_found(parts) from error
-        pieces = safe_tree.archive(data)
-        try:
-            while (piece := await trio.to_thread.run_sync(next, pieces, None)) is not None:
-                yield piece
-        finally:
-            pieces.close()  # type: ignore[attr-defined]  # It is a generator.
-            stack.close()
+@contextmanager
+def _opened(name: str, parent: int | None = None, *, make: bool = False) -> Iterator[int]:
+    """A directory's descriptor, below `parent`; a link is none."""
+    if make:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+    descriptor = os.open(name, DIRECTORY, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def parts_of(allocation: AllocationId, mount: Mount) -> Parts:
@@ -263,6 +255,6 @@ class NoVolumes:
         """There is nothing to remove."""
         raise not_found(read_id(volume_id))
 
-    def export(self, volume_id: str) -> AsyncIterator[bytes]:
+    def export(self, volume_id: str) -> AsyncGenerator[bytes, None]:
         """There is nothing to export."""
         raise not_found(read_id(volume_id))

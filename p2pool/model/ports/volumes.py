@@ -5,7 +5,7 @@ attempt finds it again; all tasks here that name a pool's volume share it. Volum
 machine. Names: `task/<task id>.<replica>/<name>` and `pool/<name>`.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 import attrs
@@ -59,6 +59,7 @@ class VolumeKeeper(Protocol):
         """Delete a volume. Raises NotFound, or Conflict while a container uses it."""
         ...
 
-    def export(self, volume_id: str) -> AsyncIterator[bytes]:
-        """A volume's contents as a tar archive. Raises NotFound before the first piece."""
+    def export(self, volume_id: str) -> AsyncGenerator[bytes, None]:
+        """A volume's contents as a tar archive. Raises NotFound before the first piece; after the
+        last, Conflict or RuntimeUnavailable if something is missing in it, with what it is."""
         ...

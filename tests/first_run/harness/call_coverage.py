@@ -84,18 +84,28 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/engine/client.py DockerClient.ask call",
         "drivers/containers/docker/engine/client.py DockerClient.support lambda c: c.version()",
         "drivers/containers/docker/engine/client.py DockerClient.support lambda c: c.info()",
-        "drivers/containers/docker/engine/streams.py _iterate.work stream.pump",
+        "drivers/containers/docker/engine/streams.py iterate.work stream.pump",
         "drivers/containers/docker/images/store.py Images.find lambda c: c.inspect_image(image)",
+        "drivers/containers/docker/disk_usage.py Keeper.list self._places",
         "drivers/containers/docker/disk_usage.py Keeper.list look",
-        "drivers/containers/docker/disk_usage.py Keeper.remove lambda: self._store.delete(parts)",
+        "drivers/containers/docker/disk_usage.py Keeper._delete self._store.delete",
+        "drivers/containers/docker/disk_usage.py Keeper._delete self._store.place",
+        "drivers/containers/docker/disk_usage.py Keeper.export self._store.place",
         "drivers/containers/docker/disk_usage.py Keeper._rows"
         " lambda c: c.containers(all=True, size=sizes, filters=filters)",
-        "drivers/containers/docker/disk_usage.py Keeper.sweep"
-        " lambda: self._store.sweep(over, mounted, keep)",
-        "drivers/containers/docker/disk_usage.py Keeper.overused"
-        " lambda: list(self._over_volumes(held))",
-        "drivers/containers/volumes.py Volumes.in_thread call",
-        "drivers/containers/volumes.py Volumes.export next",
+        "drivers/containers/docker/disk_usage.py Keeper.sweep self._store.outlived",
+        "drivers/containers/docker/engine/attachment.py attach ask",
+        "drivers/containers/docker/engine/attachment.py feed ask",
+        "drivers/containers/docker/helper.py Helper._find partial(_inspect, name)",
+        "drivers/containers/docker/helper.py Helper._load wanted.archive",
+        "drivers/containers/docker/helper.py Helper._load load",
+        "drivers/containers/docker/helper.py Helper._create partial(_create, wanted, name)",
+        "drivers/containers/docker/helper.py Helper._started lambda c: c.start(name)",
+        "drivers/containers/docker/helper.py Helper._remove"
+        " lambda c: c.remove_container(name, v=True, force=True)",
+        "drivers/containers/docker/helper.py Helper.sweep"
+        " lambda c: c.containers(all=True, filters=filters)",
+        "drivers/containers/docker/helper.py Running.finish lambda c: c.wait(self.name)",
     ),
     "images": (
         "drivers/containers/docker/images/store.py Images._fetch auth_header",

@@ -17,9 +17,10 @@ PACKAGE = Path(p2pool.__file__).resolve().parent
 
 WRAPPERS = {
     "drivers/containers/process/runtime.py": {"_in_thread"},
-    "drivers/containers/volumes.py": {"in_thread"},
-    "drivers/containers/docker/disk_usage.py": {"in_thread", "ask"},
+    "drivers/containers/docker/disk_usage.py": {"ask"},
+    "drivers/containers/docker/helper.py": {"ask"},
     "drivers/containers/docker/images/store.py": {"ask"},
+    "drivers/containers/docker/engine/attachment.py": {"ask"},
     "drivers/containers/docker/engine/client.py": {"ask"},
     "drivers/containers/docker/runtime.py": {"_ask"},
     "drivers/store/store.py": {"async_run"},

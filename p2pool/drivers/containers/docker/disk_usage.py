@@ -5,20 +5,28 @@ measured: the copies over quota are reported, and the worker stops them. The eng
 volumes are in use, since only it knows what is mounted.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
+import trio
 from docker.errors import APIError
 
+from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.containers.docker.container.labels import read_labels, scope_labels
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error
+from p2pool.drivers.containers.docker.helper import Helper
+from p2pool.drivers.containers.docker.volume_trees import VolumeTrees
 from p2pool.drivers.containers.volumes import Parts, Volumes, parts_of, read_id, used
+from p2pool.model.errors import NotFound, P2poolError, RuntimeUnavailable
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.runtime import Overuse, RunningCopy, RuntimeScope
 from p2pool.model.ports.volumes import Retention, TaskEnded, Volume
-from p2pool.model.tasks.spec import MountKind
+from p2pool.model.tasks.spec import Mount, MountKind
+
+log = get_logger(__name__)
 
 OVER = ("exited", "dead", "removing")
 MIB = 1024 * 1024
@@ -27,30 +35,57 @@ MIB = 1024 * 1024
 class Keeper:
     """`model.ports.volumes.VolumeKeeper` of one scope on one engine."""
 
-    def __init__(self, scope: RuntimeScope, engine: DockerClient, store: Volumes) -> None:
+    def __init__(
+        self, scope: RuntimeScope, engine: DockerClient, store: Volumes, helper: Helper
+    ) -> None:
         """Makes no call to the engine yet."""
         self._scope, self._engine, self._store = scope, engine, store
+        self._trees = VolumeTrees(helper)
 
     async def list(self) -> tuple[Volume, ...]:
         """All volumes, measured. See the port."""
         mounted = await self.in_use()
-        store = self._store
+        known = await trio.to_thread.run_sync(self._places)
+        measured = await self._trees.measure([place for _, place in known])
 
         def look() -> tuple[Volume, ...]:
-            return tuple(store.look(parts, parts in mounted) for parts in store.all_parts())
+            return tuple(
+                self._store.look(parts, size.used_bytes, parts in mounted)
+                for (parts, _), size in zip(known, measured, strict=True)
+            )
 
-        return await store.in_thread(look)
+        return await trio.to_thread.run_sync(look)
+
+    def _places(self) -> Sequence[tuple[Parts, Path]]:
+        """All volumes and where they are; one may go while we look."""
+        found = []
+        for parts in self._store.all_parts():
+            with suppress(NotFound):
+                found.append((parts, self._store.place(parts)))
+        return found
 
     async def remove(self, volume_id: str) -> None:
         """Delete a volume that nothing uses. See the port."""
         parts = read_id(volume_id)
         if parts in await self.in_use():
             raise used(parts)
-        await self._store.in_thread(lambda: self._store.delete(parts))
+        await self._delete(parts)
 
-    def export(self, volume_id: str) -> AsyncIterator[bytes]:
+    async def _delete(self, parts: Parts) -> None:
+        """Delete an unused volume, with the rights of the containers that wrote to it."""
+        if await trio.to_thread.run_sync(self._store.delete, parts):
+            return
+        await self._trees.clear(await trio.to_thread.run_sync(self._store.place, parts))
+        if not await trio.to_thread.run_sync(self._store.delete, parts):
+            raise RuntimeUnavailable(f"The volume {'/'.join(parts)} is written to while it goes.")
+
+    async def export(self, volume_id: str) -> AsyncGenerator[bytes, None]:
         """A volume's contents as a tar archive. See the port."""
-        return self._store.export(read_id(volume_id))
+        parts = read_id(volume_id)
+        place = await trio.to_thread.run_sync(self._store.place, parts)
+        async with aclosing(self._trees.archive(place)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def in_use(self) -> frozenset[Parts]:
         """The volumes mounted by containers that have not ended."""
@@ -75,29 +110,47 @@ class Keeper:
     async def sweep(self, over: TaskEnded, keep: Retention) -> Sequence[str]:
         """Delete volumes whose keep time is over; returns their names."""
         mounted = await self.in_use()
-        return await self._store.in_thread(lambda: self._store.sweep(over, mounted, keep))
+        due = await trio.to_thread.run_sync(self._store.outlived, over, mounted, keep)
+        gone = []
+        for parts in due:
+            try:
+                await self._delete(parts)
+            except P2poolError as error:  # It is tried again; the others are no worse for it.
+                log.warning("cannot delete", volume="/".join(parts), reason=str(error))
+            else:
+                gone.append("/".join(parts))
+        return gone
 
     # --- quotas -----------------------------------------------------------------------------------
 
     async def overused(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
         """The copies that hold more than they asked for. See the port."""
-        volumes = await self._store.in_thread(lambda: list(self._over_volumes(held)))
+        volumes = await self._over_volumes(held)
         files = await self._over_files(held)
         found = {(one.allocation, one.attempt): one for one in (*files, *volumes)}
         return tuple(found.values())
 
-    def _over_volumes(self, held: Sequence[RunningCopy]) -> Iterator[Overuse]:
+    async def _over_volumes(self, held: Sequence[RunningCopy]) -> Sequence[Overuse]:
+        declared: list[tuple[RunningCopy, Mount, Path]] = []
         for one in held:
             for mount in one.spec.mounts:
-                if not mount.size_bytes or mount.kind is MountKind.TMPFS:
-                    continue
-                measured = self._store.used_bytes(parts_of(one.allocation, mount))
-                if not measured.whole or measured.used_bytes > mount.size_bytes:
-                    what = f"the volume {mount.source} holds {_mib(measured.used_bytes)}"
-                    if not measured.whole:
-                        what += " at least, in more files or deeper directories than are counted"
-                    reason = f"{what}; {_mib(mount.size_bytes)} were asked for"
-                    yield Overuse(one.allocation, one.attempt, reason)
+                if mount.size_bytes and mount.kind is not MountKind.TMPFS:
+                    with suppress(NotFound):
+                        place = self._store.place(parts_of(one.allocation, mount))
+                        declared.append((one, mount, place))
+        places = list(dict.fromkeys(place for _, _, place in declared))
+        sizes = dict(zip(places, await self._trees.measure(places), strict=True))
+        found = []
+        for one, mount, place in declared:
+            size = sizes[place]
+            if size.doubt is None and size.used_bytes <= mount.size_bytes:
+                continue
+            what = f"the volume {mount.source} holds {_mib(size.used_bytes)}"
+            if size.doubt is not None:
+                what += f" at least, and cannot be measured whole: {size.doubt}"
+            reason = f"{what}; {_mib(mount.size_bytes)} were asked for"
+            found.append(Overuse(one.allocation, one.attempt, reason))
+        return found
 
     async def _over_files(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
         """Without quotas in the storage driver: copies over quota by the engine's own count."""

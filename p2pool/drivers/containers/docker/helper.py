@@ -7,8 +7,8 @@ the capabilities of that work alone; what a task planted there finds nothing els
     ran = await helper.run(("/usr/sbin/nft", "-f", "-"), network_of=container_id,
                            capabilities=("NET_ADMIN",), stdin=rules, deadline_ms=10_000)
 
-In the image `tar`, `rm` and `du` are GNU's. A shell there prefers busybox's programs: write
-`/bin/tar`, `/bin/rm`, `/usr/bin/du`.
+In the image `tar`, `rm`, `du` and `find` are GNU's. A shell there prefers busybox's programs: write
+`/bin/tar`, `/bin/rm`, `/usr/bin/du`, `/usr/bin/find`.
 
 Invariants: it has no network but the one that is named, no capability but those given, no log, and
 a deadline. It is removed at its end, whatever happens; one that outlives its agent is removed when
@@ -17,7 +17,7 @@ the next agent starts. It is made from the image's identifier, never from a name
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ class Helper:
         self._loading = trio.Lock()
         self._limiter = trio.CapacityLimiter(limits.HELPERS_IN_FLIGHT_MAX)
         self._threads = trio.CapacityLimiter(limits.HELPERS_IN_FLIGHT_MAX)
-        self._streams = trio.CapacityLimiter(limits.VOLUME_EXPORTS_MAX)
+        self._streaming = 0
         self._stream_threads = trio.CapacityLimiter(limits.VOLUME_EXPORTS_MAX)
         self._live: dict[str, None] = {}
 
@@ -87,9 +87,20 @@ class Helper:
         """
         async with self._loading:
             if self._image is None:
-                wanted = helper_image((await self._engine.support()).platform)
+                wanted = await self._wanted()
                 self._image = await self._find(wanted) or await self._load(wanted)
             return self._image
+
+    async def loaded(self) -> bool:
+        """Whether the engine has the image now."""
+        return await self._find(await self._wanted()) is not None
+
+    async def reference(self) -> str:
+        """The name under which it is loaded. Misconfigured: there is none for this processor."""
+        return (await self._wanted()).reference
+
+    async def _wanted(self) -> HelperImage:
+        return helper_image((await self._engine.support()).platform)
 
     async def _find(self, wanted: HelperImage) -> str | None:
         for name in (*wanted.ids, wanted.reference):
@@ -191,11 +202,15 @@ class Helper:
     ) -> AsyncGenerator["Running", None]:
         """Run a command whose output is read as it comes, however much it is and however long it
         takes. Who reads slowly slows it down; leaving the block ends it."""
-        if self._streams.available_tokens < 1:
+        if self._streaming >= limits.VOLUME_EXPORTS_MAX:
             raise Overloaded("Too many volumes are exported at once.", hint="Try again later.")
-        body = _body(self._scope, command, mounts, None, capabilities, None)
-        async with self._streams, self._started(body, self._stream_threads) as running:
-            yield running
+        self._streaming += 1
+        try:
+            body = _body(self._scope, command, mounts, None, capabilities, None)
+            async with self._started(body, self._stream_threads) as running:
+                yield running
+        finally:
+            self._streaming -= 1
 
     @asynccontextmanager
     async def _started(
@@ -224,15 +239,15 @@ class Helper:
             del self._live[name]
 
     async def _create(self, name: str, body: dict[str, Any]) -> None:
-        def create(image: str) -> Callable[[Any], Any]:
-            return lambda c: c.create_container_from_config(body | {"Image": image}, name)
-
-        image = await self.ready()
-        try:
-            await self._engine.ask(create(image))
-        except NoImage:
-            self._image = None  # Somebody deleted it since.
-            await self._engine.ask(create(await self.ready()))
+        for last in (False, True):
+            wanted = body | {"Image": await self.ready()}
+            try:
+                await self._engine.ask(partial(_create, wanted, name))
+                return
+            except NoImage:
+                if last:
+                    raise
+                self._image = None  # Somebody deleted it since.
 
     async def _remove(self, name: str) -> None:
         try:
@@ -276,6 +291,10 @@ class Running:
         except APIError as error:
             raise other_error(error) from error
         return Ran(int(ended["StatusCode"]), b"", bytes(self.errors))
+
+
+def _create(body: dict[str, Any], name: str, client: Any) -> None:
+    client.create_container_from_config(body, name)
 
 
 def _inspect(image: str, client: Any) -> dict[str, Any]:

@@ -93,7 +93,8 @@ class DockerRuntime:
         self._ask = self._engine.ask
         self.images = Images(self._engine, directory, self._settings)
         self.store = Volumes(directory)
-        self._keeper = Keeper(scope, self._engine, self.store)
+        self.helper = Helper(scope, self._engine)
+        self._keeper = Keeper(scope, self._engine, self.store, self.helper)
         self._ended: dict[str, tuple[str, ContainerStatus]] = {}
         self._gpu_door = trio.Lock()
         self.helper = Helper(scope, self._engine)
@@ -397,6 +398,7 @@ class DockerRuntime:
 
     async def tidy(self, over: TaskEnded, keep: Retention) -> tuple[str, ...]:
         """Delete whatever has outlived its keep time. See the port."""
+        await self.helper.sweep()
         gone = await self._keeper.sweep(over, keep)
         return (*gone, *await self.images.collect())
 

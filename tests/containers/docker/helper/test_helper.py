@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
+from p2pool.dev.engine.runtime import choose, remove_image
 from p2pool.drivers.containers.docker.container.labels import scope_labels
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.helper import Helper, HelperMount
@@ -179,3 +180,19 @@ async def test_a_killed_agents_helpers_are_swept(
 
 def _labels(scope: RuntimeScope) -> dict[str, str]:
     return scope_labels(scope) | {LABEL: "1"}
+
+
+async def test_a_development_pool_takes_away_what_it_brought(
+    helper: Helper, client: Any, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The helper image goes with the pool, unless it was here before."""
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    _, image = await choose(tmp_path, lambda text: None)
+    await helper.ready()
+    assert image.helper
+    await trio.to_thread.run_sync(remove_image, image)
+    assert not await helper.loaded()
+    await Helper(SCOPE, DockerClient(engine.url)).ready()
+    _, image = await choose(tmp_path, lambda text: None)
+    await trio.to_thread.run_sync(remove_image, image)
+    assert await helper.loaded()
