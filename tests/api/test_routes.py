@@ -159,6 +159,10 @@ async def test_a_request_is_sent_again_while_there_is_no_leader(served: Served) 
         ({"spec_json": '{"image":"busybox","name":"a","run_until_s":60}'}, BadSpec),
         ({"target": "somewhere"}, Malformed),
         ({"action": Action.STOP, "target": "00", "spec_json": '{"grace_s":5}'}, Malformed),
+        (
+            {"spec_json": '{"env":{"NVIDIA_VISIBLE_DEVICES":"all"},"image":"busybox","name":"a"}'},
+            BadSpec,
+        ),
     ],
 )
 async def test_a_request_that_cannot_be_meant_is_refused_here(

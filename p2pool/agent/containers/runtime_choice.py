@@ -4,13 +4,16 @@
 processes on a development chain, else the engine after all; the agent then waits for it.
 """
 
+from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
 
 import trio
 
 from p2pool.agent.options import AgentOptions
 from p2pool.drivers.agent_log import get_logger
-from p2pool.drivers.config.schema import AgentConfig, RuntimeConfig
+from p2pool.drivers.config.schema import AgentConfig, NetworkConfig, RuntimeConfig
+from p2pool.drivers.config.validators import HOST, PRIVATE
+from p2pool.drivers.containers.docker.networks.egress_filter import PRIVATE as PRIVATE_NETWORKS
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.drivers.containers.settings import GpuPath, Settings
@@ -48,7 +51,7 @@ def docker_runtime(config: AgentConfig, directory: Path, node_id: NodeId) -> Doc
         RuntimeScope(config.pool_ref, node_id),
         directory / "containers",
         base_url=config.runtime.docker_host,
-        settings=settings_of(config.runtime, directory),
+        settings=settings_of(config.runtime, config.network, directory),
     )
 
 
@@ -69,12 +72,20 @@ async def runs_processes(config: AgentConfig, docker: DockerRuntime) -> bool:
     return False
 
 
-def settings_of(config: RuntimeConfig, directory: Path) -> Settings:
+def settings_of(config: RuntimeConfig, network: NetworkConfig, directory: Path) -> Settings:
     """The owner's decisions about containers, for the runtime."""
+    opened = [one for one in network.egress_allow if one not in (HOST, PRIVATE)]
+    opened += PRIVATE_NETWORKS if PRIVATE in network.egress_allow else ()
     return Settings(
         registries=config.registries,
         bind_directories=config.bind_directories,
         gpus=GpuPath(config.gpus),
+        oci_runtime=config.oci_runtime,
+        isolation=network.isolation,
+        subnets=tuple(IPv4Network(one) for one in network.subnets),
+        resolvers=tuple(ip_address(one) for one in network.resolvers),
+        egress_opened=tuple(ip_network(one) for one in opened),
+        egress_host=HOST in network.egress_allow,
         images_max_bytes=config.images_max_bytes or 0,
         disk_reserve_bytes=config.disk_reserve_bytes,
         agent_directory=directory,
@@ -82,7 +93,7 @@ def settings_of(config: RuntimeConfig, directory: Path) -> Settings:
 
 
 async def _answers(docker: DockerRuntime) -> bool:
-    with trio.move_on_after(limits.ENGINE_CALL_TIMEOUT_MS / 6000):
+    with trio.move_on_after(limits.ENGINE_CALL_TIMEOUT_MS / 2000):
         try:
             await docker.probe()
         except P2poolError as error:

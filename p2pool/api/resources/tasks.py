@@ -44,7 +44,13 @@ from p2pool.api.resources.parameters import (
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.spec.reserved_keys import unheeded
-from p2pool.codec.spec.spec import check_image, check_sizes, parse_spec, spec_dict
+from p2pool.codec.spec.spec import (
+    check_devices,
+    check_image,
+    check_sizes,
+    parse_spec,
+    spec_dict,
+)
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import BadSpec, Conflict, Malformed, NotFound, P2poolError
@@ -413,6 +419,7 @@ def _check_spec(view: View, spec_json: str) -> None:
         raise BadSpec(error.message, hint=hint, problems=error.problems) from error
     check_sizes(spec)
     check_image(spec.image)
+    check_devices(spec)
 
 
 @get("/v1/allocations", summary="The copies of all tasks, in pages")

@@ -15,7 +15,16 @@ from p2pool.model.tasks.spec import Mount, MountKind, TaskSpec
 ATTRIBUTES = ("node", "provider", "gpu.model", "cpu.model", "runtime", "architecture")
 RESERVED_PREFIX = "P2POOL_"
 FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev", "/run/p2pool")
+DEVICE_TARGETS = ("/var/run/nvidia-container-devices", "/run/nvidia-container-devices")
+"""NVIDIA's toolkit, if its owner lets it, gives the GPUs that mounts below these name."""
 
+# What vendors' runtimes and hooks read from a container's environment to choose its devices. Those
+# of libraries inside (CUDA_, HIP_ and ROCR_VISIBLE_DEVICES) only hide what the container was given.
+_DEVICE_VARIABLE = re.compile(
+    r"(?:NVIDIA|AMD|HABANA|ASCEND|MTHREADS)_VISIBLE_DEVICES|ASCEND_RUNTIME_OPTIONS"
+    r"|NVIDIA_MIG_(?:CONFIG|MONITOR)_DEVICES|NVIDIA_IMEX_CHANNELS"
+    r"|NVIDIA_(?:GDS|MOFED|NVSWITCH|GDRCOPY)|DOCKER_RESOURCE_.*"
+)
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _ENV_NAME = re.compile(r"[!-<>-~]{1,128}")
 _FIRST_LEVEL_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -63,6 +72,22 @@ def env_name_rule(text: str) -> str:
     if text.startswith(RESERVED_PREFIX):
         return f"is reserved: {RESERVED_PREFIX}* is set by the agent"
     return ""
+
+
+def chooses_devices(name: str) -> bool:
+    """Whether a variable of this name tells a container's runtime which devices to hand out."""
+    return _DEVICE_VARIABLE.fullmatch(name) is not None
+
+
+def device_choices(spec: TaskSpec) -> Iterator[str]:
+    """What in a specification would choose devices beside those that it is leased. Not part of
+    `contradictions`: pools hold tasks that were taken before this was refused."""
+    for name, _ in spec.environment:
+        if chooses_devices(name):
+            yield f"env.{name} is set by the agent: ask for GPUs with resources.gpu"
+    for number, mount in enumerate(spec.mounts):
+        if f"{mount.target}/".startswith(tuple(f"{place}/" for place in DEVICE_TARGETS)):
+            yield f"mounts[{number}].target names devices: ask for GPUs with resources.gpu"
 
 
 def label_name_rule(text: str) -> str:

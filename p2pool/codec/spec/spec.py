@@ -64,6 +64,13 @@ def parse_spec(spec_json: str, level: FeatureLevel) -> TaskSpec:
     return _spec(value, level)
 
 
+def check_devices(spec: TaskSpec) -> None:
+    """`BadSpec`: it chooses devices of the machine by itself. Asked where a task comes in and where
+    it starts, and not where it is applied."""
+    if problems := list(rules.device_choices(spec)):
+        raise _bad(problems)
+
+
 def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     """The canonical text of a specification, defaults left out; `BadSpec` if it is bad.
 
@@ -74,6 +81,7 @@ def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     parsed = spec if isinstance(spec, TaskSpec) else _spec(_users(spec), features.newest())
     if not isinstance(spec, TaskSpec):
         check_sizes(parsed)
+    check_devices(parsed)
     plain = spec_dict(parsed)
     if problems := unheeded_keys(spec if isinstance(spec, Mapping) else plain):
         raise _bad(problems)

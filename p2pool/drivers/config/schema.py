@@ -22,9 +22,13 @@ from p2pool.drivers.config.validators import (
     SizeBetween,
     dialable_addresses,
     full_addresses,
+    isolating_runtime,
     known_levels,
     not_empty,
+    reachable_networks,
     registry_names,
+    resolver_addresses,
+    subnet_ranges,
 )
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
@@ -86,6 +90,17 @@ class NetworkConfig:
     announce: tuple[str, ...] = attrs.field(default=(), validator=dialable_addresses)
     """Multiaddrs at which others reach this agent or bootstrap node; none named: those of its
     interfaces, without loopback and the bridges of containers where there are others."""
+    isolation: bool = True
+    """Whether each task has a filtered network of its own; without it, tasks reach each other, this
+    machine and its network."""
+    subnets: tuple[str, ...] = attrs.field(default=limits.TASK_SUBNETS, validator=subnet_ranges)
+    """IPv4 networks out of which those of tasks are taken; what the machine routes is left out."""
+    egress_allow: tuple[str, ...] = attrs.field(default=(), validator=reachable_networks)
+    """What tasks may reach beside the public internet: networks, `private` for all networks of a
+    site, `host` for this machine."""
+    resolvers: tuple[str, ...] = attrs.field(default=(), validator=resolver_addresses)
+    """Addresses of the servers that tasks ask for names; none named: those of the engine's
+    machine."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,6 +163,9 @@ class RuntimeConfig:
         default=limits.ENDED_KEEP_DEFAULT_S, validator=Between(0, limits.TASK_TIME_MAX_S)
     )
     """How long containers that ended are kept, for their log lines."""
+    oci_runtime: str = attrs.field(default="runc", validator=isolating_runtime)
+    """The engine's runtime that starts every copy, whatever its default is; runsc and kata isolate
+    more. NVIDIA's is refused: it gives GPUs to whoever names some."""
     gpus: str = attrs.field(default="auto", validator=OneOf(("auto", "toolkit", "cdi")))
     """How containers get GPUs: NVIDIA's toolkit, or names of the Container Device Interface."""
     images_max_bytes: Size | None = attrs.field(

@@ -6,6 +6,7 @@ tells the reader of `docs/reference/configuration.md` which ones pass.
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
 import attrs
@@ -18,6 +19,9 @@ _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REGISTRY = re.compile(
     rf"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{{1,5}})?(?:/{_PART})*/?|{_PART}(?:/{_PART})*/?"
 )
+HOST, PRIVATE = "host", "private"
+"""What tasks may be let reach beside networks: the machine itself, all networks of a site."""
+SUBNET_PREFIXES = range(8, 28)
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -116,3 +120,34 @@ def dialable_addresses(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
             split_peer(text)
         except Malformed as error:
             raise ValueError(f"{error.message} {error.hint}") from error
+
+
+def isolating_runtime(_self: Any, _field: Any, value: str) -> None:
+    """the name of a runtime, not NVIDIA's"""
+    if not value or value.lower().startswith("nvidia"):
+        raise ValueError(f"{value!r} would give GPUs to whoever names some; the usual one is runc")
+
+
+def subnet_ranges(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
+    """IPv4 networks of /8 to /27, at least one"""
+    if not value:
+        raise ValueError("at least one is needed; isolation = false gives tasks no networks")
+    for one in value:
+        network = IPv4Network(one)
+        used = network.is_loopback or network.is_multicast or network.is_link_local
+        if used or network.is_unspecified or network.prefixlen not in SUBNET_PREFIXES:
+            raise ValueError(f"{one} cannot be divided into networks of tasks: /8 to /27, unicast")
+
+
+def reachable_networks(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
+    """the words host and private, or networks such as 192.168.5.0/24"""
+    for one in value:
+        if one not in (HOST, PRIVATE):
+            ip_network(one)
+
+
+def resolver_addresses(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
+    """addresses that others than the machine itself can reach"""
+    for one in value:
+        if ip_address(one).is_loopback:
+            raise ValueError(f"{one} is the machine's own: copies cannot ask there")

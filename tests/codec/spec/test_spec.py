@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.spec.spec import check_sizes, parse_spec, spec_hash, spec_json
+from p2pool.codec.spec.spec import check_devices, check_sizes, parse_spec, spec_hash, spec_json
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
@@ -248,6 +248,13 @@ def test_sources_that_escape(source: str) -> None:
         ),
         ({"restart": {"mode": "always", "backoff_ms": 0}}, "restart.backoff_ms is 0"),
         ({"constraints": [{"attribute": "colour", "value": "x"}]}, "constraints[0].attribute"),
+        ({"env": {"NVIDIA_VISIBLE_DEVICES": "all"}}, "env.NVIDIA_VISIBLE_DEVICES is set by"),
+        ({"env": {"NVIDIA_MIG_MONITOR_DEVICES": ""}}, "resources.gpu"),
+        ({"env": {"DOCKER_RESOURCE_GPU": "all"}}, "env.DOCKER_RESOURCE_GPU is set by"),
+        (
+            {"mounts": [{"kind": "tmpfs", "target": "/var/run/nvidia-container-devices/all"}]},
+            "mounts[0].target names devices",
+        ),
         ({f"k{n}": 0 for n in range(10_000)}, "unknown key"),
     ],
 )
@@ -307,3 +314,13 @@ def test_a_repository_with_capitals_is_refused_where_it_enters(image: str, taken
     with pytest.raises(BadSpec, match="capitals"):
         spec_json(given)
     assert parse_spec(json.dumps(given, separators=(",", ":"), sort_keys=True), BASE_LEVEL)
+
+
+def test_libraries_may_be_told_of_devices_and_pools_keep_what_they_took() -> None:
+    """What only hides devices is taken; a task of an earlier version can still be applied."""
+    named = {"CUDA_VISIBLE_DEVICES": "0", "NVIDIA_TF32_OVERRIDE": "0", "NVIDIA_API_KEY": "x"}
+    assert "CUDA_VISIBLE_DEVICES" in spec_json({**SMALL, "env": named})
+    taken = '{"env":{"NVIDIA_VISIBLE_DEVICES":"all"},"image":"busybox","name":"a"}'
+    spec = parse_spec(taken, BASE_LEVEL)
+    with pytest.raises(BadSpec, match=r"resources\.gpu"):
+        check_devices(spec)

@@ -21,6 +21,7 @@ INFO: dict[str, Any] = {
     "SecurityOptions": ["name=apparmor", "name=seccomp,profile=builtin"],
     "MemoryLimit": True,
     "SwapLimit": True,
+    "Runtimes": {"runc": {}},
 }
 CDI: dict[str, Any] = {"CDISpecDirs": ["/etc/cdi"], "Runtimes": {"runc": {}}}
 TOOLKIT: dict[str, Any] = {"Runtimes": {"runc": {}, "nvidia": {"path": "nvidia-container-runtime"}}}
@@ -123,6 +124,21 @@ def test_an_init_where_the_engine_has_one() -> None:
     assert (without["Init"], without["PidsLimit"]) == (False, 1)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "no seccomp"),
+        (["name=apparmor"], "no seccomp"),
+        (["name=seccomp,profile=unconfined"], "unconfined"),
+    ],
+)
+def test_an_engine_without_a_filter_of_calls_is_refused(options: list[str], said: str) -> None:
+    """By its own report: the copies would have the kernel's whole surface."""
+    with pytest.raises(RuntimeUnavailable, match=said):
+        support(SecurityOptions=options).check_runtime("runc")
+    support(SecurityOptions=["name=seccomp,profile=builtin"]).check_runtime("runc")
+
+
 def test_mounts_are_plain() -> None:
     """Nothing that the host mounts below comes with one; a bind is read-only whatever is said."""
     mounts = (
@@ -141,6 +157,8 @@ def test_nothing_of_the_hosts_is_shared() -> None:
     """No privilege, no namespace of the host's, no restart by the engine, no profile turned off."""
     made = host(support())
     assert made["Privileged"] is False
+    assert (made["Runtime"], made["CgroupnsMode"], made["Init"]) == ("runc", "private", False)
+    assert {"core", "nice", "nofile", "rtprio"} == {one["Name"] for one in made["Ulimits"]}
     assert made["SecurityOpt"] == ["no-new-privileges:true"]
     assert (made["NetworkMode"], made["IpcMode"], made["PidMode"]) == ("bridge", "private", "")
     assert made["RestartPolicy"] == {"Name": "no"}

@@ -142,17 +142,23 @@ class Helper:
         *,
         mounts: Sequence[HelperMount] = (),
         network_of: str | None = None,
+        of_host: bool = False,
         capabilities: Sequence[str] = (),
         stdin: bytes | None = None,
         deadline_ms: int,
     ) -> Ran:
-        """Run a command to its end. `network_of`: the container whose network it joins; otherwise
-        it has none. Of what it writes to stderr, the beginning is kept.
+        """Run a command to its end. `network_of`: the container whose network it joins; `of_host`:
+        it sees that of the engine's machine, without any right; otherwise it has none. Of what it
+        writes to stderr, the beginning is kept.
 
         CannotStart: a mount that the engine does not see, a network that is gone.
         RuntimeUnavailable: the engine is away, the deadline is over, or stdout is too much.
         """
         body = _body(self._scope, command, mounts, network_of, capabilities, stdin)
+        if of_host:
+            assert not capabilities
+            # The machine's network belongs to no other user namespace than the machine's.
+            body["HostConfig"] |= {"NetworkMode": "host", "UsernsMode": "host"}
         with trio.move_on_after(deadline_ms / 1000) as scope:
             async with self._limiter, self._started(body, self._threads) as running:
                 return await self._finished(running, stdin)

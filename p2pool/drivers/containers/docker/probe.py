@@ -15,7 +15,9 @@ from typing import Any
 import attrs
 import trio
 from docker.errors import APIError
+from docker.types import LogConfig
 
+from p2pool.drivers.containers.docker.container.plan import visible_gpus
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
@@ -82,10 +84,18 @@ def _in_thread(
             pids_limit=64,
             network_mode="none",
             device_requests=[request] if request else None,
+            runtime=runtime.oci_runtime,
+            log_config=LogConfig(type="json-file"),
         )
         try:
             client.create_container(
-                image, command, name=name, labels={LABEL: "1"}, host_config=host, entrypoint=[]
+                image,
+                command,
+                name=name,
+                labels={LABEL: "1"},
+                host_config=host,
+                entrypoint=[],
+                environment=visible_gpus(request),
             )
             client.start(name)
             code = int(client.wait(name)["StatusCode"])

@@ -15,6 +15,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import trio
 from docker.errors import APIError
 from docker.errors import NotFound as NoSuch
@@ -27,7 +28,7 @@ from p2pool.drivers.containers.docker.container.labels import (
     scope_labels,
 )
 from p2pool.drivers.containers.docker.container.mounts import mount_sources
-from p2pool.drivers.containers.docker.container.plan import Prepared, container_config
+from p2pool.drivers.containers.docker.container.plan import BRIDGE, Prepared, container_config
 from p2pool.drivers.containers.docker.container.state import status_of
 from p2pool.drivers.containers.docker.disk_usage import Keeper
 from p2pool.drivers.containers.docker.engine.capabilities import gpu_request
@@ -36,10 +37,17 @@ from p2pool.drivers.containers.docker.engine.errors import explanation, other_er
 from p2pool.drivers.containers.docker.engine.streams import follow_events, follow_logs
 from p2pool.drivers.containers.docker.helper import Helper
 from p2pool.drivers.containers.docker.images.store import Images
+from p2pool.drivers.containers.docker.networks.isolation import Isolation
+from p2pool.drivers.containers.docker.networks.sandbox import sandbox_of
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model import limits
-from p2pool.model.errors import Conflict, NotFound, RuntimeUnavailable
+from p2pool.model.errors import (
+    Conflict,
+    NotFound,
+    P2poolError,
+    RuntimeUnavailable,
+)
 from p2pool.model.ids import AllocationId
 from p2pool.model.messages.task_streams import LogChunks
 from p2pool.model.ports.runtime import (
@@ -52,12 +60,17 @@ from p2pool.model.ports.runtime import (
     RuntimeInfo,
     RuntimeKind,
     RuntimeScope,
+    Unsupported,
 )
 from p2pool.model.ports.volumes import Retention, TaskEnded
 from p2pool.model.tasks.spec import PullPolicy
 
 EVENTS = ("start", "die", "oom", "health_status")
 TERM = "SIGTERM"
+NOT_ISOLATED = Unsupported(
+    "network-isolation",
+    "[network] isolation is off: tasks reach each other, this machine and its network",
+)
 
 
 class DockerRuntime:
@@ -83,6 +96,8 @@ class DockerRuntime:
         self._keeper = Keeper(scope, self._engine, self.store, self.helper)
         self._ended: dict[str, tuple[str, ContainerStatus]] = {}
         self._gpu_door = trio.Lock()
+        self.helper = Helper(scope, self._engine)
+        self._isolation = Isolation(scope, self._engine, self.helper, self._settings)
 
     @property
     def scope(self) -> RuntimeScope:
@@ -93,6 +108,11 @@ class DockerRuntime:
     def kind(self) -> RuntimeKind:
         """Docker."""
         return RuntimeKind.DOCKER
+
+    @property
+    def oci_runtime(self) -> str:
+        """What starts containers, as the engine names it."""
+        return self._settings.oci_runtime
 
     def client(self) -> Any:
         """The SDK's client. Call it in a thread, inside `engine_errors`."""
@@ -106,13 +126,20 @@ class DockerRuntime:
 
     async def probe(self) -> RuntimeInfo:
         """Probe the engine. RuntimeUnavailable: it does not answer, or it is too old."""
-        return (await self._engine.support(fresh=True)).info()
+        support = await self._engine.support(fresh=True)
+        info = support.info()
+        support.check_runtime(self._settings.oci_runtime)
+        if self._settings.isolation:
+            await self._isolation.check()
+            return info
+        return attrs.evolve(info, unsupported=(*info.unsupported, NOT_ISOLATED))
 
     async def list(self) -> tuple[ContainerStatus, ...]:
         """All containers of the scope. Only those that changed are inspected."""
         labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
         try:
             rows = await self._ask(lambda c: c.containers(all=True, filters={"label": labels}))
+            await self._isolation.settle_all(rows)
             found = [await self._look(row) for row in rows]
         except APIError as error:
             raise other_error(error) from error
@@ -171,15 +198,16 @@ class DockerRuntime:
 
     async def start(self, plan: ContainerPlan) -> ContainerStatus:
         """Start the attempt, or return its existing container. See the port."""
-        record = await self._inspect(plan.allocation, plan.attempt)
-        if record is None:
-            record = await self._create(plan)
-        status = self._status(record)
-        if status.spec_hash != plan.spec_hash:
-            raise Conflict("This attempt already has a container with another specification.")
-        if record["State"]["Status"] == "created":
-            return await self._run(status, str(record["Id"]), created=True)
-        return status
+        async with self._isolation.held((plan.allocation, plan.attempt)):
+            record = await self._inspect(plan.allocation, plan.attempt)
+            if record is None:
+                record = await self._create(plan)
+            status = self._status(record)
+            if status.spec_hash != plan.spec_hash:
+                raise Conflict("This attempt already has a container with another specification.")
+            if record["State"]["Status"] == "created":
+                return await self._run(status, record, created=True)
+            return status
 
     async def _prepare(self, plan: ContainerPlan) -> Prepared:
         """Find the image, and make the directories that are mounted."""
@@ -204,11 +232,26 @@ class DockerRuntime:
             sources=sources,
             gpus=settings.gpus,
             files_max=files,
+            image_variables=local.variables,
+            oci_runtime=settings.oci_runtime,
         )
 
     async def _create(self, plan: ContainerPlan) -> dict[str, Any]:
         support = await self._engine.support()
-        wanted = container_config(self._scope, plan, await self._prepare(plan), support)
+        support.check_runtime(self._settings.oci_runtime)
+        prepared = await self._prepare(plan)
+        network = await self._isolation.join(plan) if self._settings.isolation else BRIDGE
+        wanted = container_config(
+            self._scope, plan, attrs.evolve(prepared, network=network), support
+        )
+        try:
+            return await self._create_from(plan, wanted)
+        except P2poolError as error:
+            if not isinstance(error, RuntimeUnavailable):
+                await self._isolation.left((plan.allocation, plan.attempt))
+            raise
+
+    async def _create_from(self, plan: ContainerPlan, wanted: dict[str, Any]) -> dict[str, Any]:
         wait_ms = limits.STOP_POLL_MIN_MS
         for _ in range(limits.CREATE_TRIES_MAX):
             try:
@@ -231,21 +274,29 @@ class DockerRuntime:
             wait_ms *= 2
         raise Conflict(f"The name {wanted['name']} is taken on this engine.")
 
-    async def _run(self, of: ContainerStatus, name: str, *, created: bool) -> ContainerStatus:
-        """Start a container; one with GPUs only while no other container holds them."""
+    async def _run(
+        self, of: ContainerStatus, record: dict[str, Any], *, created: bool
+    ) -> ContainerStatus:
+        """Start a container within its network, which has its rules by then; one with GPUs only
+        while no other container holds them."""
+        name, key = str(record["Id"]), (of.allocation, of.attempt)
         try:
+            await self._isolation.up(key, record)
             async with self._gpus_free(of):
                 await self._ask(lambda c: c.start(name))
-        except APIError as error:
-            refused = start_error(error)
+        except (APIError, P2poolError) as error:
+            refused = start_error(error) if isinstance(error, APIError) else error
             if created and not isinstance(refused, RuntimeUnavailable):
                 with suppress(APIError):
                     await self._ask(lambda c: c.remove_container(name, v=True, force=True))
+                await self._isolation.left(key)
+            if created and isinstance(refused, NotFound):  # A new start makes a new sandbox.
+                refused = RuntimeUnavailable(refused.message)
             raise refused from error
-        record = await self._inspect(of.allocation, of.attempt)
-        if record is None:
+        found = await self._inspect(of.allocation, of.attempt)
+        if found is None:
             raise RuntimeUnavailable("The container is gone right after its start.")
-        return self._status(record)
+        return self._status(found)
 
     @asynccontextmanager
     async def _gpus_free(self, of: ContainerStatus) -> AsyncGenerator[None, None]:
@@ -268,16 +319,21 @@ class DockerRuntime:
 
     async def restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
         """Start an ended container again. See the port."""
-        record = await self._inspect(allocation, attempt)
-        if record is None:
-            raise NotFound("This attempt has no container.")
-        self._ended.pop(str(record["Id"]), None)
-        if record["State"].get("Running"):
-            return self._status(record)
-        return await self._run(self._status(record), str(record["Id"]), created=False)
+        async with self._isolation.held((allocation, attempt)):
+            record = await self._inspect(allocation, attempt)
+            if record is None:
+                raise NotFound("This attempt has no container.")
+            self._ended.pop(str(record["Id"]), None)
+            if record["State"].get("Running"):
+                return self._status(record)
+            return await self._run(self._status(record), record, created=False)
 
     async def stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
         """Stop the container, by force after the grace period. See the port."""
+        await self._stop(allocation, attempt, grace_ms)
+        await self._isolation.settle((allocation, attempt))
+
+    async def _stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
         record = await self._inspect(allocation, attempt)
         if record is None or not record["State"].get("Running"):
             return
@@ -317,18 +373,19 @@ class DockerRuntime:
 
     async def remove(self, allocation: AllocationId, attempt: int) -> None:
         """Remove an ended container. See the port."""
-        record = await self._inspect(allocation, attempt)
-        if record is None:
-            return
-        if record["State"].get("Running"):
-            raise Conflict("The container is running: stop it first.")
-        name = str(record["Id"])
-        try:
-            await self._ask(lambda c: c.remove_container(name, v=True))
-        except NoSuch:
-            return
-        except APIError as error:
-            raise other_error(error) from error
+        async with self._isolation.held((allocation, attempt)):
+            record = await self._inspect(allocation, attempt)
+            if record is not None and record["State"].get("Running"):
+                raise Conflict("The container is running: stop it first.")
+            try:
+                if record is not None:
+                    name = str(record["Id"])
+                    await self._ask(lambda c: c.remove_container(name, v=True))
+            except NoSuch:
+                pass  # It went in the meantime; its network still has to.
+            except APIError as error:
+                raise other_error(error) from error
+            await self._isolation.left((allocation, attempt))
 
     # --- the disk ---------------------------------------------------------------------------------
 
@@ -360,6 +417,10 @@ class DockerRuntime:
                 said = read_labels(self._scope, event.get("Actor", {}).get("Attributes"))
                 if said is not None:
                     yield RuntimeChanged(said.allocation, said.attempt)
+                elif event.get("Action") == "die":  # A copy does not outlive its sandbox.
+                    of = sandbox_of(self._scope, event.get("Actor", {}).get("Attributes"))
+                    if of is not None:
+                        yield RuntimeChanged(*of)
 
     async def logs(
         self,

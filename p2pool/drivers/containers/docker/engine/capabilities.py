@@ -36,11 +36,32 @@ class EngineSupport:
     data_root: str
     gpu_support: bool
     toolkit: bool
+    runtimes: tuple[str, ...]
+    no_seccomp: str | None
     no_disk_quota: str | None
     no_cdi: str | None
     no_init: str | None
     unsupported: tuple[Unsupported, ...]
     warnings: tuple[str, ...]
+
+    def check_runtime(self, named: str) -> None:
+        """RuntimeUnavailable: copies would not be isolated, by this runtime or on this engine."""
+        if named.startswith(TOOLKIT):
+            raise RuntimeUnavailable(
+                f"The runtime {named} would give GPUs to whoever names some.",
+                hint="Take it out of [runtime] oci_runtime: GPUs come by hook or CDI.",
+            )
+        if named not in self.runtimes:
+            known = ", ".join(self.runtimes) or "none"
+            raise RuntimeUnavailable(
+                f"The Docker Engine has no runtime named {named}; it has: {known}.",
+                hint="Name one of them in [runtime] oci_runtime, or add it to daemon.json.",
+            )
+        if self.no_seccomp is not None:
+            raise RuntimeUnavailable(
+                f"Copies would run without a seccomp filter: {self.no_seccomp}.",
+                hint="Take seccomp-profile out of daemon.json, then restart docker.",
+            )
 
     def info(self) -> RuntimeInfo:
         """The same in the port's form. RuntimeUnavailable: the engine is too old."""
@@ -87,6 +108,8 @@ def support_of(
         data_root=str(info.get("DockerRootDir", "")),
         gpu_support=toolkit or no_cdi is None,
         toolkit=toolkit,
+        runtimes=tuple(sorted(str(name) for name in info.get("Runtimes") or {})),
+        no_seccomp=_no_seccomp(info),
         no_disk_quota=no_quota,
         no_cdi=no_cdi,
         no_init=no_init,
@@ -151,9 +174,18 @@ def _unsupported(
     ):
         if info.get(key) is False:
             yield Unsupported(feature, "the engine or its kernel reports no support")
-    options = [str(option) for option in info.get("SecurityOptions") or ()]
-    if not any(option.startswith("name=seccomp") for option in options):
-        yield Unsupported("seccomp", "the engine runs containers without a seccomp profile")
+    if (missing := _no_seccomp(info)) is not None:
+        yield Unsupported("seccomp", missing)
+
+
+def _no_seccomp(info: Mapping[str, Any]) -> str | None:
+    """Why no filter of system calls is on, or None. A profile of the owner's own counts as one."""
+    for option in info.get("SecurityOptions") or ():
+        name, _, rest = str(option).partition(",")
+        if name == "name=seccomp":
+            off = "profile=unconfined" in rest.split(",")
+            return "the engine's seccomp-profile is unconfined" if off else None
+    return "the engine or its kernel has no seccomp"
 
 
 def gpu_request(support: EngineSupport, path: GpuPath, uuids: tuple[str, ...]) -> dict[str, Any]:

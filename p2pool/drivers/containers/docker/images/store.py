@@ -45,12 +45,14 @@ MIB = 1024 * 1024
 @attrs.frozen
 class Local:
     """An image on the engine. `pinned` is the reference to create a container from: by digest if
-    there is one, so that a name that moves meanwhile changes nothing."""
+    there is one, so that a name that moves meanwhile changes nothing. `variables`: the names of
+    its environment's."""
 
     id: str
     digest: str
     pinned: str
     size_bytes: int
+    variables: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -81,11 +83,13 @@ class Images:
         digest = _digest_of(wanted, record.get("RepoDigests") or [])
         if wanted.digest and not digest:
             return None  # The engine takes a digest for the id of any image that it has.
+        given = (record.get("Config") or {}).get("Env") or ()
         return Local(
             id=str(record["Id"]),
             digest=digest or str(record["Id"]),
             pinned=f"{wanted.repository}@{digest}" if digest else wanted.full,
             size_bytes=int(record.get("Size") or 0),
+            variables=tuple(str(one).partition("=")[0] for one in given),
         )
 
     async def _record(self, name: str) -> Mapping[str, Any] | None:

@@ -1,0 +1,1 @@
+"""The network of each task on this machine: its addresses, its holder, and what it may reach."""

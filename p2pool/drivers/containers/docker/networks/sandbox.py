@@ -1,0 +1,87 @@
+"""The container that holds the network namespace of one attempt: its labels and its request. Pure.
+
+Intuition: a copy's namespace has to be there, with its rules, before the copy begins; and it
+carries what belongs to a network rather than to a program: addresses, published ports, names. So a
+sandbox of our own image holds it, in which nothing but `sleep` runs, and the copy joins.
+
+Invariants: its labels are not a copy's, so no listing of copies shows it. Its one capability is for
+the rules; the copy shares its network, and neither its processes nor its capability.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from p2pool.drivers.containers.docker.container.labels import PREFIX, name_of, scope_labels
+from p2pool.model import limits
+from p2pool.model.ids import TASK_ID_BYTES, AllocationId, TaskId
+from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
+
+Key = tuple[AllocationId, int]
+"""An attempt of a copy."""
+
+SANDBOX = f"{PREFIX}.sandbox"
+NFT = "/usr/sbin/nft"
+SLEEP = ("/bin/busybox", "sleep", "2147483647")
+
+
+def sandbox_name(scope: RuntimeScope, key: Key) -> str:
+    """The unique name of an attempt's sandbox on an engine."""
+    return f"{name_of(scope, *key)}-net"
+
+
+def sandbox_of(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Key | None:
+    """Whose sandbox a container is; None: it is none, or another scope's."""
+    given = labels or {}
+    if any(given.get(key) != value for key, value in scope_labels(scope).items()):
+        return None
+    try:
+        task, replica, attempt = given.get(SANDBOX, "").split("-")
+        name = TaskId(bytes.fromhex(task))
+        found = AllocationId(name, int(replica)), int(attempt)
+    except ValueError:
+        return None
+    return found if len(name) == TASK_ID_BYTES else None
+
+
+def sandbox_body(
+    scope: RuntimeScope, plan: ContainerPlan, network: str, resolvers: Sequence[str]
+) -> dict[str, Any]:
+    """The body of `POST /containers/create`, without the image and the runtime."""
+    task, replica = plan.allocation.task_id.hex(), plan.allocation.replica
+    return {
+        "Entrypoint": [],
+        "Cmd": list(SLEEP),
+        "User": "0:0",
+        "Labels": scope_labels(scope) | {SANDBOX: f"{task}-{replica}-{plan.attempt}"},
+        "ExposedPorts": {f"{port.container}/{port.protocol}": {} for port in plan.spec.ports},
+        "Healthcheck": {"Test": ["NONE"]},
+        # The first process of a namespace heeds no other signal that it does not handle.
+        "StopSignal": "SIGKILL",
+        "Tty": False,
+        "OpenStdin": False,
+        "HostConfig": {
+            "Privileged": False,
+            "CapDrop": ["ALL"],
+            "CapAdd": ["NET_ADMIN"],
+            "SecurityOpt": ["no-new-privileges:true"],
+            "ReadonlyRootfs": True,
+            "Memory": limits.SANDBOX_MEMORY_BYTES,
+            "MemorySwap": limits.SANDBOX_MEMORY_BYTES,
+            "PidsLimit": limits.SANDBOX_PIDS_MAX,
+            "NetworkMode": network,
+            "CgroupnsMode": "private",
+            "IpcMode": "private",
+            "PidMode": "",
+            "UTSMode": "",
+            "Init": False,
+            "RestartPolicy": {"Name": "no"},
+            "AutoRemove": False,
+            "LogConfig": {"Type": "none", "Config": {}},
+            "Dns": list(resolvers),
+            "PublishAllPorts": False,
+            "PortBindings": {
+                f"{port.container}/{port.protocol}": [{"HostPort": str(port.host or "")}]
+                for port in plan.spec.ports
+            },
+        },
+    }

@@ -1,0 +1,78 @@
+"""What lies around an engine in these tests: an internet, a site's neighbours, a metadata service.
+
+A second network namespace stands for all of them, a hop away. Everything in it answers at one port,
+so what a copy cannot reach is shut by its rules and by nothing else.
+"""
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from p2pool.dev.engine.engine import Engine
+from p2pool.dev.engine.namespaces import Namespaces
+
+INTERNET = "9.9.9.9"
+RESOLVER = "10.255.255.53"
+NEIGHBOURS = ("10.99.0.9", "172.16.5.5", "192.168.77.7", "100.64.0.9", RESOLVER)
+METADATA = ("169.254.169.254", "100.100.100.200")
+PUBLIC_OF_HOST = "8.8.4.4"
+PORT, DNS = 4001, 53
+
+
+def inside(namespaces: Namespaces, *command: str) -> None:
+    """Run a command in the network of namespaces."""
+    subprocess.run(
+        ["nsenter", "-t", str(namespaces.holder), "-n", *command], check=True, capture_output=True
+    )
+
+
+@contextmanager
+def world(engine: Engine) -> Iterator[None]:
+    """The surroundings for the length of a block; the engine's machine has a listener too."""
+    outside = Namespaces.create()
+    with outside_of(engine, outside):
+        yield
+    outside.close()
+
+
+@contextmanager
+def outside_of(engine: Engine, outside: Namespaces) -> Iterator[None]:
+    """Links, routes, addresses and listeners."""
+    here = engine.namespaces
+    link = ("ip", "link", "add", "out0", "type", "veth", "peer", "name", "in0")
+    inside(here, *link, "netns", str(outside.holder))
+    for name, where, address in (("out0", here, "203.0.113.1"), ("in0", outside, "203.0.113.2")):
+        inside(where, "ip", "addr", "add", f"{address}/30", "dev", name)
+        inside(where, "ip", "link", "set", name, "up")
+    inside(here, "ip", "addr", "add", f"{PUBLIC_OF_HOST}/32", "dev", "lo")
+    inside(here, "ip", "route", "add", "default", "via", "203.0.113.2")
+    inside(outside, "ip", "route", "add", "default", "via", "203.0.113.1")
+    places = (INTERNET, *NEIGHBOURS, *METADATA)
+    for one in places:
+        inside(outside, "ip", "addr", "add", f"{one}/32", "dev", "lo")
+    with outside.entered():
+        opened = [socket.create_server(("0.0.0.0", port), backlog=64) for port in (PORT, DNS)]
+    with here.entered():
+        opened.append(socket.create_server(("0.0.0.0", PORT), backlog=64))
+    for server in opened:  # No thread can begin inside: its processes would be numbered there.
+        threading.Thread(target=_answer, args=(server,), daemon=True).start()
+    try:
+        yield
+    finally:
+        for one in opened:
+            one.close()
+        inside(here, "ip", "link", "del", "out0")
+        inside(here, "ip", "addr", "del", f"{PUBLIC_OF_HOST}/32", "dev", "lo")
+
+
+def _answer(server: socket.socket) -> None:
+    """Take each connection, and end it with a word, until the server is closed."""
+    while True:
+        try:
+            taken, _ = server.accept()
+            with taken:
+                taken.sendall(b"hello\n")
+        except OSError:
+            return
