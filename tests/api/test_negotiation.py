@@ -35,7 +35,7 @@ async def _ask(
         "/v1/tasks?limit=1&limit=2",
         "/v1/tasks?after=yesterday",
         "/v1/tasks?node=me",
-        "/v1/tasks?label=team",
+        "/v1/tasks?label=%3Dteam",
         "/v1/nodes?consistent=1",
         "/v1/nodes?consistent",
         "/v1/nodes?after=0x12",

@@ -2,32 +2,54 @@
 
 from typing import Any, cast
 
+import attrs
 import pytest
 
+from p2pool.api.resources.tasks import task_in
 from p2pool.cli.shared.lookup import find_copy, find_task
 from p2pool.client.agent_client import AgentClient
 from p2pool.model.errors import Conflict, NotFound
+from p2pool.model.ids import Address, TaskId
+from p2pool.model.ports.view import TaskTable, TaskView
+from p2pool.model.tasks.spec import TaskSpec
+from tests.api.fakes import sample_view
 
 OLD, NEW, OTHER = "ab" * 16, "cd" * 16, "ef" * 16
 
 
-class Listed:
-    """A client that lists these tasks, the newest first."""
+class Served:
+    """A client of an agent that has these tasks, the newest first."""
 
     def __init__(self, *tasks: tuple[str, str, str]) -> None:
-        self._tasks = [{"task_id": i, "name": n, "state": s} for i, n, s in tasks]
+        newest = list(enumerate(reversed(tasks), 1))
+        self._view = attrs.evolve(
+            sample_view(),
+            tasks=TaskTable(
+                TaskView(
+                    task_id=TaskId(bytes.fromhex(task_id)),
+                    spec=TaskSpec(name, "busybox"),
+                    signer=Address(bytes(20)),
+                    state=state,
+                    submitted_at_ms=index,
+                    allocations=(),
+                    index=index,
+                )
+                for index, (task_id, name, state) in newest
+            ),
+        )
 
-    def tasks(self) -> list[dict[str, Any]]:
-        return self._tasks
+    def task(self, text: str) -> dict[str, Any]:
+        """As the agent finds it."""
+        return {"task_id": task_in(self._view, text).task_id.hex()}
 
 
 def copy_of(text: str, *tasks: tuple[str, str, str]) -> tuple[str, int | None]:
-    one, replica = find_copy(cast(AgentClient, Listed(*tasks)), text)
+    one, replica = find_copy(cast(AgentClient, Served(*tasks)), text)
     return one["task_id"], replica
 
 
 def task_of(text: str, *tasks: tuple[str, str, str]) -> str:
-    return str(find_task(cast(AgentClient, Listed(*tasks)), text)["task_id"])
+    return str(find_task(cast(AgentClient, Served(*tasks)), text)["task_id"])
 
 
 @pytest.mark.parametrize("state", ["running", "failed"])

@@ -28,6 +28,7 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("/v1/tasks", "get"): Route("listTasks", "tasks"),
     ("/v1/tasks/{task_id}", "get"): Route("getTask", "tasks", (404, 409)),
     ("/v1/tasks/{task_id}/metrics", "get"): Route("getTaskMetrics", "tasks", (404, 409)),
+    ("/v1/tasks/{task_id}/reasons", "get"): Route("getTaskReasons", "tasks", (404, 409)),
     ("/v1/requests", "post"): Route("sendRequest", "tasks", (*_WRITES, 422, 429), "SignedRequest"),
     ("/v1/allocations", "get"): Route("listAllocations", "tasks"),
     ("/v1/allocations/{allocation_id}", "get"): Route("getAllocation", "tasks", (404,)),

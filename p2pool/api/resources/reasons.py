@@ -4,9 +4,9 @@ import attrs
 import trio
 from litestar import get
 from litestar.datastructures import State
-from litestar.params import FromPath
 
 from p2pool.api.resources.context import Meta, meta_of, node_text, port_of
+from p2pool.api.resources.parameters import TaskText
 from p2pool.api.resources.tasks import task_in
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
@@ -49,7 +49,7 @@ def _to_ask(seen: TaskView) -> tuple[NodeId, ...]:
 
 
 @get("/v1/tasks/{task_id:str}/reasons", summary="Why a task's copies ended, in full")
-async def task_reasons(state: State, task_id: FromPath[str]) -> ReasonsAnswer:
+async def task_reasons(state: State, task_id: TaskText) -> ReasonsAnswer:
     """The reasons that were cut in the log, from every node that has them, all asked at once."""
     port = port_of(state)
     view = port.view()

@@ -39,6 +39,7 @@ CONTAINER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "entrypoint": ({}, {"entrypoint": ["x"]}),
     "env": ({}, {"env": {"A": "1"}}),
     "labels": ({}, {"labels": {"a": "1"}}),
+    "init": ({}, {"init": False}),
     "read_only": ({}, {"read_only": True}),
     "resources.cpu_milli": ({}, {"resources": {"cpu_milli": 2000}}),
     "resources.memory_bytes": ({}, {"resources": {"memory_bytes": 2**30}}),
