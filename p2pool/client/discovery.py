@@ -34,7 +34,7 @@ class FoundAgent:
 def default_directory(environment: Mapping[str, str]) -> Path:
     """The data directory of this user's agent."""
     if given := environment.get(DIRECTORY_VARIABLE):
-        return Path(given)
+        return _absolute(given)
     import platformdirs  # Costs a little, and is seldom needed.
 
     found = platformdirs.user_data_path("p2pool")
@@ -44,6 +44,17 @@ def default_directory(environment: Mapping[str, str]) -> Path:
             hint="Set HOME, or name the agent: --agent URL|DIR.",
         )
     return found
+
+
+def _absolute(given: str) -> Path:
+    """As `drivers.paths.absolute_path`, which a client does not have."""
+    try:
+        path = Path(given).expanduser()
+    except RuntimeError as error:
+        raise Misconfigured(
+            f"{given[:200]!r} is no path here: that user has no home directory."
+        ) from error
+    return path.resolve() if ".." in path.parts else path.absolute()
 
 
 def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
@@ -57,7 +68,7 @@ def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
             f"{text!r} is neither an http(s) URL nor a directory.",
             hint="Name an agent by one of the two: --agent URL|DIR.",
         )
-    return agent_in(Path(text).expanduser() if text else default_directory(environment))
+    return agent_in(_absolute(text) if text else default_directory(environment))
 
 
 def agent_in(directory: Path) -> FoundAgent:
@@ -105,7 +116,7 @@ def _holder(directory: Path) -> str | None:
 
 def _token_for(url: str, environment: Mapping[str, str]) -> str:
     if path := environment.get(TOKEN_FILE_VARIABLE):
-        if token := _read(Path(path).expanduser()):
+        if token := _read(_absolute(path)):
             return token
         raise Misconfigured(
             f"There is no token in {path}.",

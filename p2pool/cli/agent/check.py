@@ -11,7 +11,7 @@ from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.cli.shared.process import directory_option, read_settings
-from p2pool.cli.shared.types import AddressType
+from p2pool.cli.shared.types import AddressType, FilePath
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict, worst
@@ -31,7 +31,7 @@ MARKS = {
 @config_option
 @click.option(
     "--node-key",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Key file of the node, read for its address only. Default: node.json in the data"
     " directory, if there is one.",
@@ -67,7 +67,7 @@ def check(
     if node is None and (node_key is not None or named.exists()):
         from p2pool.drivers.keys.keystore import key_file_address
 
-        node = key_file_address(named.expanduser())
+        node = key_file_address(named)
     groups = tuple(Group(name) for name in only) or tuple(Group)
     checks = _look(settings, directory, node, provider, groups)
     if as_json:

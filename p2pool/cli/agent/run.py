@@ -17,7 +17,7 @@ from p2pool.cli.shared.process import (
     read_settings,
     run_until_signal,
 )
-from p2pool.cli.shared.types import CommitteeHash
+from p2pool.cli.shared.types import CommitteeHash, FilePath
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
 from p2pool.model.ids import Digest
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
 @config_option
 @click.option(
     "--node-key",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help=f"Key file of the node. Default: {NODE_KEY_FILE} in the data directory.",
 )
 @click.option(
     "--passphrase-file",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="File with the node key's passphrase. Default: P2POOL_PASSPHRASE_FILE, then"
     " P2POOL_PASSPHRASE, then a prompt.",
 )
 @click.option(
     "--provider-key",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Key file of the provider. With it the agent stakes, registers and joins by itself.",
 )
 @click.option(
     "--provider-passphrase-file",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="File with the provider key's passphrase. Default: as for the node key.",
 )
@@ -182,7 +182,6 @@ async def _no_invite() -> None:
 def _account(path: Path, passphrase_file: Path | None, what: str) -> "LocalAccount":
     from p2pool.drivers.keys.keystore import load_account, read_passphrase
 
-    path = path.expanduser()
     if not path.exists():
         raise BadKey(f"There is no key file {path}.", hint=f"Make one: p2pool wallet new {path}")
     return load_account(path, read_passphrase(what, file=passphrase_file))

@@ -16,6 +16,7 @@ import platformdirs
 
 from p2pool.drivers.config.reader import Size, read_section_tables, toml_text
 from p2pool.drivers.config.validators import LEVELS, Between, OneOf, known_levels, not_empty
+from p2pool.drivers.paths import absolute_path
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import Address, PoolRef
@@ -208,7 +209,7 @@ def default_directory(environ: Mapping[str, str] | None = None) -> Path:
     """The agent's data directory: P2POOL_DATA_DIR, else the platform's place for user data."""
     env = os.environ if environ is None else environ
     if env.get("P2POOL_DATA_DIR"):
-        return Path(env["P2POOL_DATA_DIR"])
+        return absolute_path(env["P2POOL_DATA_DIR"])
     found = Path(platformdirs.user_data_dir("p2pool", appauthor=False))
     if not found.is_absolute():  # Without a home it would be a directory named ~, right here.
         raise Misconfigured(
