@@ -130,8 +130,8 @@ class RuntimeConfig:
     registries: tuple[str, ...] = ()
     """Registries, or parts of them, that images may come from; none named: any."""
     probe_image: str = ""
-    """The image that checks run once, in place of the usual one; where there are GPUs it needs the
-    C library that nvidia-smi wants."""
+    """An image that checks run once, beside p2pool's own; where there are GPUs, in place of the
+    usual one: it needs the C library that nvidia-smi wants."""
     ended_keep_s: int = attrs.field(
         default=limits.ENDED_KEEP_DEFAULT_S, validator=Between(0, limits.TASK_TIME_MAX_S)
     )

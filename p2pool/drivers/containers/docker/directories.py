@@ -1,0 +1,96 @@
+"""Whether the engine sees the agent's directories, as a container shows it.
+
+Intuition: an agent names directories to be mounted, and the engine looks for them on its own side:
+on another machine, outside the container that the agent runs in, in a namespace or a snap of its
+own. A path that is missing there fails every task; one that is another directory there would lose
+what they write. So the agent writes a word that nobody can guess, and reads it from inside.
+
+Invariants: nothing stays on the disk; what the agent keeps in its directory is not mounted.
+"""
+
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import trio
+
+from p2pool.drivers.containers.docker.helper import Helper, HelperMount
+from p2pool.model import limits
+from p2pool.model.errors import CannotStart, DirectoryUnseen, RuntimeUnavailable
+
+PREFIX, WORD = ".probe-", "word"
+HINT = (
+    "The engine may be on another machine or have a file system of its own, or this agent may run"
+    " in a container: give both the data directory at the same path (docker run -v DIR:DIR), or"
+    " choose another: --data-dir."
+)
+
+
+@attrs.frozen
+class Planted:
+    """A directory of ours, and the word in it."""
+
+    place: Path
+    word: str
+
+
+async def probe_directories(helper: Helper, directories: Sequence[Path]) -> None:
+    """DirectoryUnseen: the engine does not see one of them. RuntimeUnavailable: it cannot run a
+    container now. Misconfigured: there is no helper image for it."""
+    await helper.ready()
+    for directory in directories:
+        planted = await trio.to_thread.run_sync(_plant, directory)
+        try:
+            await _look(helper, directory, planted)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(_remove, planted.place)
+
+
+async def _look(helper: Helper, directory: Path, planted: Planted) -> None:
+    try:
+        ran = await helper.run(
+            ("/bin/cat", f"/p/{WORD}"),
+            mounts=(HelperMount(planted.place, "/p", read_only=True),),
+            deadline_ms=limits.CHECK_PROBE_TIMEOUT_MS,
+        )
+    except CannotStart as error:
+        raise unseen(directory, error.message) from error
+    if ran.exit_code:
+        raise unseen(directory, ran.stderr.decode(errors="replace").strip()[:300])
+    if ran.stdout.decode(errors="replace") != planted.word:
+        raise unseen(directory, "its files are not there")
+
+
+def unseen(directory: Path, why: str) -> DirectoryUnseen:
+    """The error for a directory that containers cannot have."""
+    return DirectoryUnseen(
+        f"The Docker Engine does not see the directory {directory} of this agent:"
+        f" {why.rstrip('.')}.",
+        hint=HINT,
+    )
+
+
+def _plant(directory: Path) -> Planted:
+    place = directory / (PREFIX + secrets.token_hex(8))
+    word = secrets.token_hex(16)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.mkdir()
+        (place / WORD).write_text(word)
+        # A container's root may be a user of its own here.
+        place.chmod(0o755)
+        (place / WORD).chmod(0o644)
+    except OSError as error:
+        _remove(place)
+        raise RuntimeUnavailable(
+            f"Nothing can be written in {directory}: {error.strerror}.",
+            hint="Choose another data directory: --data-dir.",
+        ) from error
+    return Planted(place, word)
+
+
+def _remove(place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
