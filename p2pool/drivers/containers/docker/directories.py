@@ -10,7 +10,9 @@ Invariants: nothing stays on the disk; what the agent keeps in its directory is 
 
 import secrets
 import shutil
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -30,14 +32,20 @@ HINT = (
 
 @attrs.frozen
 class Planted:
-    """A directory of ours, and the word in it."""
+    """A directory of ours, and the word in it. `made`: what had to be made to put it there."""
 
     place: Path
     word: str
+    made: tuple[Path, ...] = ()
 
 
-async def probe_directories(helper: Helper, directories: Sequence[Path]) -> None:
-    """DirectoryUnseen: the engine does not see one of them. RuntimeUnavailable: it cannot run a
+async def probe_directories(
+    helper: Helper, directories: Sequence[Path], owners: Sequence[Path] = ()
+) -> None:
+    """Look at the agent's `directories`, and at those of the machine's owner that tasks may mount;
+    of these, one that is not here is no concern of the engine's.
+
+    DirectoryUnseen: the engine does not see one of them. RuntimeUnavailable: it cannot run a
     container now. Misconfigured: there is no helper image for it."""
     await helper.ready()
     for directory in directories:
@@ -46,22 +54,43 @@ async def probe_directories(helper: Helper, directories: Sequence[Path]) -> None
             await _look(helper, directory, planted)
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(_remove, planted.place)
+                await trio.to_thread.run_sync(_remove, planted)
+    for directory in owners:
+        identity = await trio.to_thread.run_sync(_identity, directory)
+        if identity is not None:
+            said = await _inside(helper, directory, directory, ("/bin/stat", "-c", "%d:%i", "/p"))
+            if said != identity:
+                raise unseen(directory, "it is another directory there")
 
 
 async def _look(helper: Helper, directory: Path, planted: Planted) -> None:
+    said = await _inside(helper, directory, planted.place, ("/bin/cat", f"/p/{WORD}"))
+    if said != planted.word:
+        raise unseen(directory, "its files are not there")
+
+
+async def _inside(helper: Helper, directory: Path, mounted: Path, command: tuple[str, ...]) -> str:
+    """What a command says that has `mounted` at /p."""
     try:
         ran = await helper.run(
-            ("/bin/cat", f"/p/{WORD}"),
-            mounts=(HelperMount(planted.place, "/p", read_only=True),),
+            command,
+            mounts=(HelperMount(mounted, "/p", read_only=True),),
             deadline_ms=limits.CHECK_PROBE_TIMEOUT_MS,
         )
     except CannotStart as error:
         raise unseen(directory, error.message) from error
     if ran.exit_code:
         raise unseen(directory, ran.stderr.decode(errors="replace").strip()[:300])
-    if ran.stdout.decode(errors="replace") != planted.word:
-        raise unseen(directory, "its files are not there")
+    return ran.stdout.decode(errors="replace").strip()
+
+
+def _identity(directory: Path) -> str | None:
+    """A directory's device and number, which a mount does not change; None: it is not here."""
+    try:
+        status = directory.stat()
+    except OSError:
+        return None
+    return f"{status.st_dev}:{status.st_ino}" if stat.S_ISDIR(status.st_mode) else None
 
 
 def unseen(directory: Path, why: str) -> DirectoryUnseen:
@@ -76,6 +105,8 @@ def unseen(directory: Path, why: str) -> DirectoryUnseen:
 def _plant(directory: Path) -> Planted:
     place = directory / (PREFIX + secrets.token_hex(8))
     word = secrets.token_hex(16)
+    made = tuple(one for one in (directory, *directory.parents) if not one.exists())
+    planted = Planted(place, word, made)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         place.mkdir()
@@ -84,13 +115,16 @@ def _plant(directory: Path) -> Planted:
         place.chmod(0o755)
         (place / WORD).chmod(0o644)
     except OSError as error:
-        _remove(place)
+        _remove(planted)
         raise RuntimeUnavailable(
             f"Nothing can be written in {directory}: {error.strerror}.",
             hint="Choose another data directory: --data-dir.",
         ) from error
-    return Planted(place, word)
+    return planted
 
 
-def _remove(place: Path) -> None:
-    shutil.rmtree(place, ignore_errors=True)
+def _remove(planted: Planted) -> None:
+    shutil.rmtree(planted.place, ignore_errors=True)
+    for directory in planted.made:
+        with suppress(OSError):  # Somebody uses it meanwhile.
+            directory.rmdir()

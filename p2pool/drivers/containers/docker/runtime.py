@@ -67,7 +67,7 @@ from p2pool.model.tasks.spec import PullPolicy
 
 EVENTS = ("start", "die", "oom", "health_status")
 TERM = "SIGTERM"
-NOT_SEEN = "bind source path does not exist"
+NOT_SEEN = "bind source path does not exist: "
 
 
 class DockerRuntime:
@@ -130,7 +130,11 @@ class DockerRuntime:
         if fresh or now_s >= self._directories_due_s:
             places = dict.fromkeys((self._settings.agent_directory, self._directory))
             try:
-                await probe_directories(self.helper, [one for one in places if one is not None])
+                await probe_directories(
+                    self.helper,
+                    [one for one in places if one is not None],
+                    self._settings.bind_directories,
+                )
             except (RuntimeUnavailable, Misconfigured) as error:
                 # Once seen, they are not lost because an engine was too busy to look again.
                 if fresh or not self._seen or isinstance(error, DirectoryUnseen):
@@ -146,10 +150,10 @@ class DockerRuntime:
     def _start_error(self, error: APIError) -> P2poolError:
         """Why a container could not be created or started. That the engine does not see a place
         that is here is this node's fault, not the task's."""
-        text = explanation(error)
-        if NOT_SEEN in text:
+        text, _, path = explanation(error).partition(NOT_SEEN)
+        if path:
             self._directories_due_s = 0.0
-            return unseen(self._settings.agent_directory or self._directory, text)
+            return unseen(Path(path), f"{text}{NOT_SEEN}{path}")
         return start_error(error)
 
     async def list(self) -> tuple[ContainerStatus, ...]:

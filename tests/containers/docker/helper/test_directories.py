@@ -52,16 +52,19 @@ def runtime_in(directory: Path, engine: Engine) -> DockerRuntime:
     return DockerRuntime(SCOPE, directory / "containers", base_url=engine.url, settings=settings)
 
 
-async def test_a_directory_that_the_engine_sees(engine: Engine, tmp_path: Path) -> None:
+async def test_a_directory_that_the_engine_sees(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Files of the agent are seen inside, and nothing stays of the look; nor does a later one cost
     anything before its time."""
     runtime = runtime_in(tmp_path, engine)
     await runtime.probe_directories()
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert runtime.client().containers(all=True) == []
-    shutil.rmtree(tmp_path / "containers")
+    assert list(tmp_path.iterdir()) == []
+    engine_answers = runtime.helper.run
+    monkeypatch.setattr(runtime.helper, "run", None)
     await runtime.probe_directories()
-    assert not (tmp_path / "containers").exists()
+    monkeypatch.setattr(runtime.helper, "run", engine_answers)
 
 
 async def test_one_that_it_does_not_see(engine: Engine, hidden: Path) -> None:
@@ -100,6 +103,39 @@ async def test_part_of_it_is_elsewhere(engine: Engine, hidden: Path, tmp_path: P
     runtime = DockerRuntime(SCOPE, tmp_path / "containers", base_url=engine.url, settings=settings)
     with pytest.raises(RuntimeUnavailable, match=f"{SEES_NOT} {hidden}"):
         await runtime.probe_directories()
+
+
+async def test_directories_of_the_owner(engine: Engine, hidden: Path, tmp_path: Path) -> None:
+    """Those that tasks may mount are looked at too, without a trace; one that is not here may come
+    later."""
+    there = tmp_path / "sets"
+    there.mkdir()
+    for allowed, well in (
+        ((there, tmp_path / "none"), True),
+        ((there, hidden), False),
+    ):
+        settings = Settings(disk_reserve_bytes=0, bind_directories=allowed)
+        runtime = DockerRuntime(SCOPE, tmp_path / "x", base_url=engine.url, settings=settings)
+        if well:
+            await runtime.probe_directories()
+            continue
+        with pytest.raises(RuntimeUnavailable, match=f"{SEES_NOT} {hidden}"):
+            await runtime.probe_directories()
+        wanted = plan("true", mounts=(Mount(MountKind.BIND, "/sets", str(hidden)),))
+        with pytest.raises(RuntimeUnavailable, match=f"{SEES_NOT} {hidden}"):
+            await runtime.start(wanted)
+    assert list(there.iterdir()) == []
+
+
+async def test_one_that_is_another_of_the_owners(engine: Engine, hidden: Path) -> None:
+    """The engine has a directory of that name, and it is not the one that the owner meant."""
+    await trio.run_process([*engine.namespaces.mounts, "mkdir", "-p", str(hidden)])
+    settings = Settings(disk_reserve_bytes=0, bind_directories=(hidden,))
+    place = Path(tempfile.mkdtemp(dir="/tmp"))
+    runtime = DockerRuntime(SCOPE, place, base_url=engine.url, settings=settings)
+    with pytest.raises(RuntimeUnavailable, match="it is another directory there"):
+        await runtime.probe_directories()
+    shutil.rmtree(place)
 
 
 async def test_a_relative_one_is_refused(
